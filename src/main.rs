@@ -1,0 +1,2 @@
+//! The `baton-retool` program.
+fn main() {}

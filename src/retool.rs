@@ -1,0 +1,3 @@
+//! Retool itself: its database.
+
+pub mod database;
