@@ -1,3 +1,5 @@
-//! Retool itself: its database.
+//! Retool itself: what its database says, in Retool's own words. Nothing here knows of baton.
 
+pub mod access;
 pub mod database;
+pub mod id;

@@ -1,1 +1,237 @@
-//! The Retool database.
+//! Retool's Postgres database: sessions, what the role may read, and one module per table family.
+
+pub mod connection_string;
+pub mod error;
+pub mod groups;
+pub mod organizations;
+pub mod pages;
+mod pool;
+pub mod privileges;
+pub mod resources;
+mod session;
+mod sql;
+mod time;
+pub mod tls;
+pub mod users;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use connection_string::ConnectionSettings;
+use error::Error;
+use pool::{Lease, Pool};
+use privileges::{Privileges, Scope};
+use session::{Opener, Session};
+
+use crate::retool::id::OutOfRange;
+
+/// How long the database may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// To open a session, unless the connection string has a `connect_timeout`.
+    pub connect: Duration,
+    /// To run one statement.
+    pub statement: Duration,
+}
+
+/// A Retool database. Opening one makes no connection: the first call does.
+pub struct Database {
+    pool: Pool,
+    scope: Scope,
+    privileges: RwLock<Option<Arc<Privileges>>>,
+}
+
+/// A bound parameter with the type that the server shall take it for.
+type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+impl Database {
+    /// A database to be reached as `settings` say.
+    ///
+    /// # Errors
+    /// When the certificates that the connection string names cannot be used.
+    pub fn new(
+        settings: ConnectionSettings,
+        timeouts: Timeouts,
+        scope: Scope,
+    ) -> Result<Self, tls::TlsError> {
+        let tls = MakeRustlsConnect::new(tls::client_config(&settings.ssl)?);
+        let connect_timeout = settings.connect_timeout.unwrap_or(timeouts.connect);
+        let opener = Opener {
+            settings: Arc::new(settings),
+            tls,
+            connect_timeout,
+            statement_timeout: timeouts.statement,
+        };
+        Ok(Self { pool: Pool::new(opener), scope, privileges: RwLock::new(None) })
+    }
+
+    /// Reaches the database, probes the role's privileges anew, and makes sure that they suffice.
+    ///
+    /// # Errors
+    /// Whatever keeps the database from being read; see [`Error`].
+    pub async fn check(&self) -> Result<Arc<Privileges>, Error> {
+        let privileges = self.probe().await?;
+        privileges.require(self.scope)?;
+        Ok(privileges)
+    }
+
+    /// What the role may read, probed by the first caller.
+    async fn privileges(&self) -> Result<Arc<Privileges>, Error> {
+        let known = self.privileges.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some(privileges) => Ok(privileges),
+            None => self.probe().await,
+        }
+    }
+
+    async fn probe(&self) -> Result<Arc<Privileges>, Error> {
+        let mut lease = self.pool.get().await?;
+        let reused = lease.begin_use();
+        let probed = match guarded(&lease, Privileges::probe(lease.session()?, self.scope)).await {
+            Err(error) if error.is_lost_session() && reused == Some(true) => {
+                drop(lease);
+                let lease = self.pool.get_fresh().await?;
+                guarded(&lease, Privileges::probe(lease.session()?, self.scope)).await
+            }
+            other => other,
+        };
+        let privileges = Arc::new(probed?);
+        let mut known = self.privileges.write().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().map(|known| known.warnings()) != Some(privileges.warnings()) {
+            for warning in privileges.warnings() {
+                tracing::warn!("{warning}");
+            }
+        }
+        *known = Some(Arc::clone(&privileges));
+        Ok(privileges)
+    }
+
+    /// Runs one reading statement and turns its rows into `T`.
+    ///
+    /// A session that turns out to have died is replaced once by a fresh one. Dropped before it has
+    /// ended, the statement is cancelled on the server.
+    ///
+    /// # Errors
+    /// See [`Error`]; a refused column is answered with the GRANT that is missing.
+    async fn read<T>(
+        &self,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+        from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<Vec<T>, Error> {
+        let statement = sql::render(statement, &*self.privileges().await?);
+        match self.read_once(&statement, parameters, from_row).await {
+            Err(error) if error.is_refusal() => {
+                self.probe().await?.require(self.scope)?;
+                Err(error)
+            }
+            result => result,
+        }
+    }
+
+    async fn read_once<T>(
+        &self,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+        from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<Vec<T>, Error> {
+        let mut lease = self.pool.get().await?;
+        let reused = lease.begin_use();
+        match guarded(&lease, run(lease.session()?, statement, parameters, from_row)).await {
+            Err(error) if error.is_lost_session() && reused == Some(true) => {
+                tracing::info!(%error, "a pooled database connection was dead; trying once on a fresh one");
+                drop(lease);
+                let lease = self.pool.get_fresh().await?;
+                guarded(&lease, run(lease.session()?, statement, parameters, from_row)).await
+            }
+            result => result,
+        }
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Database").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+/// Runs a statement so that dropping it half-way cancels it on the server.
+async fn guarded<T>(
+    lease: &Lease<'_>,
+    statement: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let running = lease.session()?.running();
+    let result = statement.await;
+    running.finished();
+    if result.as_ref().is_err_and(Error::is_lost_session) {
+        lease.session()?.retire();
+    }
+    result
+}
+
+/// One round trip: alone on a session of our own, else in a read-only transaction that carries the
+/// statement timeout, its three messages sent without waiting for one another.
+async fn run<T>(
+    session: &Session,
+    statement: &str,
+    parameters: &[Parameter<'_>],
+    from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
+) -> Result<Vec<T>, Error> {
+    let client = session.client();
+    let rows = async {
+        let parameters = parameters.iter().map(|(value, ty)| (*value, ty.clone()));
+        let mut stream = std::pin::pin!(client.query_typed_raw(statement, parameters).await?);
+        let mut rows = Vec::new();
+        while let Some(row) = stream.try_next().await? {
+            rows.push(from_row(&row)?);
+        }
+        Ok(rows)
+    };
+    match session.scope() {
+        session::Scope::Session => rows.await,
+        session::Scope::Transaction { statement_timeout } => {
+            let begin = format!(
+                "BEGIN READ ONLY; SET LOCAL statement_timeout = {}",
+                statement_timeout.as_millis().max(1)
+            );
+            let (begun, rows, ended) =
+                tokio::join!(client.batch_execute(&begin), rows, client.batch_execute("COMMIT"));
+            begun.and(rows).and_then(|rows| ended.map(|()| rows))
+        }
+    }
+    .map_err(|error| Error::of_statement(&error))
+}
+
+/// The key in a column of type `int8`.
+fn key<T>(row: &Row, index: usize) -> Result<T, tokio_postgres::Error>
+where
+    T: TryFrom<i64, Error = OutOfRange>,
+{
+    Ok(row.try_get::<_, Key<T>>(index)?.0)
+}
+
+/// The key in a column of type `int8` that may be NULL.
+fn optional_key<T>(row: &Row, index: usize) -> Result<Option<T>, tokio_postgres::Error>
+where
+    T: TryFrom<i64, Error = OutOfRange>,
+{
+    Ok(row.try_get::<_, Option<Key<T>>>(index)?.map(|Key(key)| key))
+}
+
+/// Reads a key as the driver reads a number.
+struct Key<T>(T);
+
+impl<'a, T: TryFrom<i64, Error = OutOfRange>> FromSql<'a> for Key<T> {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(T::try_from(i64::from_sql(ty, raw)?)?))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        <i64 as FromSql<'_>>::accepts(ty)
+    }
+}

@@ -1,0 +1,135 @@
+//! Access levels and how explicit, folder and universal access combine (spec 3, decisions "Data").
+//!
+//! The statements of the database room decide the same way, since they must leave out whoever has no
+//! access at all; a test of the behaviour suite compares the two on every combination.
+
+/// What somebody may do with an app or a resource. The order is the order of power.
+///
+/// The database says `read`, `write`, `own`; Retool's screens say Use, Edit, Own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AccessLevel {
+    /// Use
+    Read,
+    /// Edit
+    Write,
+    /// Own
+    Own,
+}
+
+impl AccessLevel {
+    /// Every level, weakest first.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Own];
+
+    /// The word of the database. Anything else, `none` included, is no access: `None`.
+    pub fn from_database(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.as_str() == word)
+    }
+
+    /// 1, 2 or 3: how the statements say a level in a number. Anything else is no access: `None`.
+    pub fn from_rank(rank: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.rank() == rank)
+    }
+
+    /// See [`AccessLevel::from_rank`].
+    pub fn rank(self) -> i32 {
+        match self {
+            Self::Read => 1,
+            Self::Write => 2,
+            Self::Own => 3,
+        }
+    }
+
+    /// The word of the database: `read`, `write` or `own`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Own => "own",
+        }
+    }
+
+    /// This level and every weaker one, weakest first: whoever may write may read.
+    pub fn and_below(self) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |level| *level <= self)
+    }
+}
+
+/// Everything that gives one group access to one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Access {
+    /// The group's universal access to all items of the kind.
+    pub universal: Option<AccessLevel>,
+    /// The row that names the item. The outer `None`: there is no such row. The inner one: the row
+    /// gives nothing, and still hides the folder's default.
+    pub explicit: Option<Option<AccessLevel>>,
+    /// The default of the folder that the item lies in. Only that folder counts, not its parents.
+    pub folder: Option<AccessLevel>,
+}
+
+impl Access {
+    /// The level that the group has: the item's own row beats its folder, in either direction, and
+    /// universal access can only raise.
+    pub fn effective(self) -> Option<AccessLevel> {
+        self.universal.max(self.explicit.unwrap_or(self.folder))
+    }
+
+    /// Whether `level` would be there without a row that names the item, so that nothing done to the
+    /// item's own rows takes it away.
+    pub fn is_inherited(self, level: AccessLevel) -> bool {
+        self.explicit.flatten() < Some(level) && self.effective() >= Some(level)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AccessLevel::{Own, Read, Write};
+    use super::*;
+
+    #[test]
+    fn words_and_ranks_round_trip() {
+        for level in AccessLevel::ALL {
+            assert_eq!(AccessLevel::from_database(level.as_str()), Some(level));
+            assert_eq!(AccessLevel::from_rank(level.rank()), Some(level));
+        }
+        for none in ["none", "", "Own", "use", "banana"] {
+            assert_eq!(AccessLevel::from_database(none), None);
+        }
+        assert_eq!(AccessLevel::from_rank(0), None);
+    }
+
+    #[test]
+    fn a_level_includes_the_weaker_ones() {
+        assert_eq!(Own.and_below().collect::<Vec<_>>(), [Read, Write, Own]);
+        assert_eq!(Read.and_below().collect::<Vec<_>>(), [Read]);
+    }
+
+    #[test]
+    fn the_items_own_row_beats_the_folder_either_way() {
+        let raised = Access { explicit: Some(Some(Own)), folder: Some(Read), universal: None };
+        assert_eq!(raised.effective(), Some(Own));
+        let lowered = Access { explicit: Some(Some(Read)), folder: Some(Own), universal: None };
+        assert_eq!(lowered.effective(), Some(Read));
+        let hidden = Access { explicit: Some(None), folder: Some(Own), universal: None };
+        assert_eq!(hidden.effective(), None);
+        let default = Access { explicit: None, folder: Some(Write), universal: None };
+        assert_eq!(default.effective(), Some(Write));
+    }
+
+    #[test]
+    fn universal_access_only_raises() {
+        for universal in [None, Some(Read), Some(Write), Some(Own)] {
+            let access = Access { explicit: Some(Some(Write)), folder: None, universal };
+            assert_eq!(access.effective(), universal.max(Some(Write)));
+        }
+    }
+
+    #[test]
+    fn only_what_no_own_row_gives_is_inherited() {
+        let access = Access { explicit: Some(Some(Read)), folder: None, universal: Some(Own) };
+        assert!(!access.is_inherited(Read));
+        assert!(access.is_inherited(Write));
+        assert!(access.is_inherited(Own));
+        let folder = Access { explicit: None, folder: Some(Write), universal: None };
+        assert!(folder.is_inherited(Read) && folder.is_inherited(Write) && !folder.is_inherited(Own));
+    }
+}

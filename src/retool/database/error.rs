@@ -1,0 +1,131 @@
+//! What can go wrong between us and Retool's database, said so that an operator can mend it.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+
+use super::privileges::MissingPrivileges;
+
+/// Why the database did not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// No session could be had: the server is down, unreachable, full or refuses the login.
+    #[error("cannot connect to the Retool database at {target}: {reason}")]
+    Connect {
+        /// Where to, without the password.
+        target: String,
+        /// What the last attempt met.
+        reason: String,
+    },
+    /// Every connection of the pool stayed busy.
+    #[error(
+        "no database connection came free within {} s: all {limit} are busy; raise pool_max_conns in the connection string or send fewer calls at once",
+        waited.as_secs()
+    )]
+    PoolExhausted {
+        /// How many connections the pool may hold.
+        limit: u32,
+        /// How long the call waited.
+        waited: Duration,
+    },
+    /// The session ended or the server gave up on the statement in a way that another try can mend.
+    #[error("the Retool database broke off the statement: {reason}")]
+    Interrupted {
+        /// The server's or the socket's own words.
+        reason: String,
+    },
+    /// The statement ran longer than it may.
+    #[error(
+        "the Retool database stopped a statement: {reason}; the limit is --statement-timeout-seconds or the role's own statement_timeout, whichever is lower"
+    )]
+    Timeout {
+        /// The server's own words.
+        reason: String,
+    },
+    /// The role lacks privileges.
+    #[error(transparent)]
+    MissingPrivileges(#[from] MissingPrivileges),
+    /// The server refuses the role something for which we know no GRANT.
+    #[error("the Retool database refuses: {reason}")]
+    Forbidden {
+        /// The server's own words.
+        reason: String,
+    },
+    /// Tables or columns are not there.
+    #[error(
+        "this is not the database of a Retool that baton-retool knows: {reason}; check the database name in the connection string (a self-hosted Retool calls it hammerhead_production) and the role's search_path"
+    )]
+    UnknownSchema {
+        /// What is missing.
+        reason: String,
+    },
+    /// Anything else that the server or the driver says of a statement.
+    #[error("a statement failed in the Retool database: {reason}")]
+    Statement {
+        /// The words of the server or the driver.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Whether a fresh connection may do better: the session was lost, not the statement refused.
+    pub(super) fn is_lost_session(&self) -> bool {
+        matches!(self, Self::Interrupted { .. })
+    }
+
+    /// Whether the role was refused something, so that probing its privileges can name the GRANT.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Forbidden { .. })
+    }
+
+    /// Reads what the driver says of a statement.
+    pub(super) fn of_statement(error: &tokio_postgres::Error) -> Self {
+        let reason = reason(error);
+        let Some(state) = error.code() else {
+            return match error.source() {
+                _ if error.is_closed() => Self::Interrupted { reason },
+                Some(source) if source.is::<std::io::Error>() => Self::Interrupted { reason },
+                _ => Self::Statement { reason },
+            };
+        };
+        match *state {
+            SqlState::QUERY_CANCELED => Self::Timeout { reason },
+            SqlState::INSUFFICIENT_PRIVILEGE => Self::Forbidden { reason },
+            SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN | SqlState::INVALID_SCHEMA_NAME => {
+                Self::UnknownSchema { reason }
+            }
+            SqlState::T_R_SERIALIZATION_FAILURE
+            | SqlState::T_R_DEADLOCK_DETECTED
+            | SqlState::ADMIN_SHUTDOWN
+            | SqlState::CRASH_SHUTDOWN
+            | SqlState::CANNOT_CONNECT_NOW
+            | SqlState::DATABASE_DROPPED
+            | SqlState::IDLE_SESSION_TIMEOUT
+            | SqlState::TOO_MANY_CONNECTIONS => Self::Interrupted { reason },
+            ref other if other.code().starts_with("08") || other.code().starts_with("53") => {
+                Self::Interrupted { reason }
+            }
+            _ => Self::Statement { reason },
+        }
+    }
+}
+
+/// The driver's error in one line: the server's message with its code, or the chain of causes. The
+/// driver never puts a password into either.
+pub(super) fn reason(error: &tokio_postgres::Error) -> String {
+    if let Some(server) = error.as_db_error() {
+        return format!("{} (SQLSTATE {})", server.message(), server.code().code());
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.ends_with(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,129 @@
+//! The connections that all calls share.
+
+use std::time::{Duration, Instant};
+
+use bb8::{ManageConnection, PooledConnection, RunError};
+
+use super::error::Error;
+use super::session::{Opener, Session};
+
+/// A bounded set of sessions.
+pub(super) struct Pool {
+    inner: bb8::Pool<Manager>,
+    wait: Duration,
+}
+
+/// What the pool holds: a session, or why there is none.
+///
+/// bb8 keeps a failed attempt to itself and lets the caller wait for a time-out; a failure that is
+/// handed over like a connection reaches the caller at once, with its reason.
+pub(super) struct Slot {
+    session: Result<Session, Error>,
+    made: Instant,
+}
+
+/// How long a failed attempt speaks for the server: callers that waited for it share it, a later
+/// caller makes its own.
+const FAILURE_LIFE: Duration = Duration::from_millis(250);
+
+pub(super) struct Manager(Opener);
+
+impl ManageConnection for Manager {
+    type Connection = Slot;
+    type Error = std::convert::Infallible;
+
+    async fn connect(&self) -> Result<Slot, Self::Error> {
+        Ok(Slot { session: self.0.open().await, made: Instant::now() })
+    }
+
+    async fn is_valid(&self, _: &mut Slot) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn has_broken(&self, slot: &mut Slot) -> bool {
+        slot.session.as_ref().map_or(true, Session::is_spent)
+    }
+}
+
+impl Pool {
+    /// A pool that opens its first connection when it is first asked for one.
+    pub(super) fn new(opener: Opener) -> Self {
+        let settings = &opener.settings.pool;
+        let attempts = u32::try_from(opener.settings.attempts().len()).unwrap_or(u32::MAX);
+        // Long enough that a connection attempt ends in its own error, not in ours.
+        let wait = opener.connect_timeout.saturating_mul(attempts.max(1)) + Duration::from_secs(1);
+        let inner = bb8::Pool::builder()
+            .max_size(settings.max_connections)
+            .min_idle((settings.min_connections > 0).then_some(settings.min_connections))
+            .max_lifetime(Some(settings.max_connection_lifetime + settings.max_connection_lifetime_jitter))
+            .idle_timeout(Some(settings.max_connection_idle_time))
+            .reaper_rate(settings.health_check_period)
+            .connection_timeout(wait)
+            .test_on_check_out(false)
+            .build_unchecked(Manager(opener));
+        Self { inner, wait }
+    }
+
+    /// A session nobody else uses; it goes back to the pool when dropped.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] when none can be opened, [`Error::PoolExhausted`] when all stay busy.
+    pub(super) async fn get(&self) -> Result<Lease<'_>, Error> {
+        let asked = Instant::now();
+        loop {
+            let slot = self.inner.get().await.map_err(|error| match error {
+                RunError::TimedOut => {
+                    Error::PoolExhausted { limit: self.inner.state().connections, waited: self.wait }
+                }
+                RunError::User(never) => match never {},
+            })?;
+            match &slot.session {
+                Ok(session) if session.is_spent() => {}
+                Ok(_) => return Ok(Lease(slot)),
+                Err(error) if slot.made >= asked || slot.made.elapsed() < FAILURE_LIFE => {
+                    return Err(error.clone());
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// A session that has served nobody yet: sessions that may have died with an old server are
+    /// thrown away on the way to it.
+    ///
+    /// # Errors
+    /// As [`Pool::get`].
+    pub(super) async fn get_fresh(&self) -> Result<Lease<'_>, Error> {
+        loop {
+            let mut lease = self.get().await?;
+            match lease.begin_use() {
+                Some(false) => return Ok(lease),
+                Some(true) | None => lease.retire(),
+            }
+        }
+    }
+}
+
+/// A session on loan from the pool.
+pub(super) struct Lease<'a>(PooledConnection<'a, Manager>);
+
+impl Lease<'_> {
+    /// The session.
+    ///
+    /// # Errors
+    /// Never for a lease that [`Pool::get`] gave out.
+    pub(super) fn session(&self) -> Result<&Session, Error> {
+        self.0.session.as_ref().map_err(Clone::clone)
+    }
+
+    /// Marks the session as used; whether it had been before, `None` when there is no session.
+    pub(super) fn begin_use(&mut self) -> Option<bool> {
+        self.0.session.as_mut().ok().map(Session::begin_use)
+    }
+
+    fn retire(&self) {
+        if let Ok(session) = &self.0.session {
+            session.retire();
+        }
+    }
+}

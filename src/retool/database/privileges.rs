@@ -1,0 +1,335 @@
+//! What the role may read, probed rather than assumed (spec 6.5).
+//!
+//! A required column that cannot be read is an error that prints the GRANT to run. An optional one is
+//! left out of the statements and mentioned once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use tokio_postgres::types::Type;
+
+use super::error::Error;
+use super::session::Session;
+
+/// A column of one of Retool's tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Column {
+    /// The table, as Postgres spells it.
+    pub table: &'static str,
+    /// The column, as Postgres spells it, without quotes.
+    pub name: &'static str,
+}
+
+/// The kinds of Retool objects that a configuration can leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Scope {
+    /// Pages are not read at all.
+    pub skip_pages: bool,
+    /// Resources are not read at all.
+    pub skip_resources: bool,
+}
+
+const ALWAYS: &[(&str, &[&str])] = &[
+    ("organizations", &["id", "name"]),
+    (
+        "users",
+        &["id", "email", "firstName", "lastName", "userName", "enabled", "lastLoggedIn", "organizationId"],
+    ),
+    (
+        "groups",
+        &[
+            "id",
+            "name",
+            "organizationId",
+            "universalAccess",
+            "universalResourceAccess",
+            "universalQueryLibraryAccess",
+            "userListAccess",
+            "auditLogAccess",
+            "unpublishedReleaseAccess",
+        ],
+    ),
+    ("user_groups", &["userId", "groupId", "isAdmin"]),
+];
+
+const FOR_PAGES: &[(&str, &[&str])] = &[
+    ("pages", &["id", "name", "organizationId", "folderId", "deletedAt"]),
+    ("group_pages", &["groupId", "pageId", "accessLevel"]),
+    ("group_folder_defaults", &["groupId", "folderId", "accessLevel"]),
+];
+
+const FOR_RESOURCES: &[(&str, &[&str])] = &[
+    ("resources", &["id", "name", "organizationId", "type", "displayName", "resourceFolderId"]),
+    ("group_resources", &["groupId", "resourceId", "accessLevel"]),
+    ("group_resource_folder_defaults", &["groupId", "resourceFolderId", "accessLevel"]),
+];
+
+/// An optional column: where it is readable the answers are better, and `loss` says how.
+struct Optional {
+    column: Column,
+    loss: &'static str,
+    /// Whether an operator should hear of it: the answers say something else without the column, and
+    /// do not merely say less.
+    matters: bool,
+}
+
+/// Every column that statements may mention in `{alias:table.column}` (see [`super::sql`]).
+const OPTIONAL: &[Optional] = &[
+    Optional {
+        column: Column { table: "groups", name: "archivedAt" },
+        loss: "archived groups are listed and still grant what they granted",
+        matters: true,
+    },
+    Optional {
+        column: Column { table: "group_resources", name: "resourceIdForEnv" },
+        loss: "access given to one environment of a resource is not seen",
+        matters: true,
+    },
+    Optional {
+        column: Column { table: "users", name: "createdAt" },
+        loss: "users have no creation time",
+        matters: false,
+    },
+    Optional {
+        column: Column { table: "users", name: "userType" },
+        loss: "users have no user_type",
+        matters: false,
+    },
+    Optional {
+        column: Column { table: "users", name: "lastActive" },
+        loss: "users have no last_active",
+        matters: false,
+    },
+];
+
+/// What one column of the database is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Readable,
+    NotGranted,
+    NoSuchColumn,
+    NoSuchTable,
+}
+
+/// What the role may read, as found by one statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Privileges {
+    standings: BTreeMap<Column, Standing>,
+    role: String,
+}
+
+/// Looks every column up by name; `to_regclass` follows the session's search_path.
+const PROBE: &str = r#"
+SELECT wanted.ordinal::int8,
+       to_regclass(quote_ident(wanted.table_name)) IS NOT NULL AS table_exists,
+       attribute.attnum IS NOT NULL AS column_exists,
+       coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, 'SELECT'), false) AS readable,
+       current_user::text AS role
+FROM unnest($1, $2) WITH ORDINALITY AS wanted (table_name, column_name, ordinal)
+LEFT JOIN pg_attribute AS attribute
+       ON attribute.attrelid = to_regclass(quote_ident(wanted.table_name))
+      AND attribute.attname = wanted.column_name
+      AND attribute.attnum > 0
+      AND NOT attribute.attisdropped
+"#;
+
+impl Privileges {
+    /// Asks the server about every column that `scope` needs or can use.
+    ///
+    /// # Errors
+    /// Only those of the statement itself; missing privileges are data, see [`Privileges::require`].
+    pub(super) async fn probe(session: &Session, scope: Scope) -> Result<Self, Error> {
+        let columns: Vec<Column> =
+            required(scope).into_iter().chain(OPTIONAL.iter().map(|optional| optional.column)).collect();
+        let tables: Vec<&str> = columns.iter().map(|column| column.table).collect();
+        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        let rows = session
+            .client()
+            .query_typed(PROBE, &[(&tables, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)])
+            .await
+            .map_err(|error| Error::of_statement(&error))?;
+        let mut privileges = Self { standings: BTreeMap::new(), role: String::new() };
+        for row in rows {
+            let read = || -> Result<(i64, bool, bool, bool, String), tokio_postgres::Error> {
+                Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))
+            };
+            let (ordinal, table_exists, column_exists, readable, role) =
+                read().map_err(|error| Error::of_statement(&error))?;
+            let standing = match (table_exists, column_exists, readable) {
+                (_, true, true) => Standing::Readable,
+                (_, true, false) => Standing::NotGranted,
+                (true, false, _) => Standing::NoSuchColumn,
+                (false, false, _) => Standing::NoSuchTable,
+            };
+            let column = usize::try_from(ordinal - 1).ok().and_then(|index| columns.get(index));
+            if let Some(column) = column {
+                privileges.standings.insert(*column, standing);
+            }
+            privileges.role = role;
+        }
+        Ok(privileges)
+    }
+
+    /// Whether the column is there and may be read.
+    pub fn readable(&self, column: Column) -> bool {
+        self.standings.get(&column) == Some(&Standing::Readable)
+    }
+
+    /// Makes sure that everything `scope` needs can be read.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSchema`] when tables or columns are not there at all, else
+    /// [`Error::MissingPrivileges`] with every GRANT that is missing.
+    pub fn require(&self, scope: Scope) -> Result<(), Error> {
+        let mut absent = Vec::new();
+        let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for column in required(scope) {
+            match self.standings.get(&column) {
+                Some(Standing::Readable) => {}
+                Some(Standing::NotGranted) => {
+                    missing.entry(column.table).or_default().insert(column.name);
+                }
+                Some(Standing::NoSuchColumn) => {
+                    absent.push(format!("table {} has no column \"{}\"", column.table, column.name));
+                }
+                Some(Standing::NoSuchTable) | None => {
+                    absent.push(format!("there is no table {} in the search_path", column.table));
+                }
+            }
+        }
+        absent.dedup();
+        if !absent.is_empty() {
+            return Err(Error::UnknownSchema { reason: absent.join(", ") });
+        }
+        if !missing.is_empty() {
+            let grants = missing.into_iter().map(|(table, columns)| grant(table, columns, &self.role)).collect();
+            return Err(MissingPrivileges { role: self.role.clone(), grants }.into());
+        }
+        Ok(())
+    }
+
+    /// One sentence for each optional column whose absence changes the answers, with the GRANT where
+    /// there is one.
+    pub fn warnings(&self) -> Vec<String> {
+        OPTIONAL
+            .iter()
+            .filter(|optional| optional.matters)
+            .filter_map(|Optional { column, loss, .. }| match self.standings.get(column)? {
+                Standing::NotGranted => {
+                    Some(format!("{loss}; to change that run: {}", grant(column.table, [column.name], &self.role)))
+                }
+                Standing::Readable | Standing::NoSuchColumn | Standing::NoSuchTable => None,
+            })
+            .collect()
+    }
+}
+
+/// The role lacks privileges that the configuration needs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct MissingPrivileges {
+    role: String,
+    grants: Vec<String>,
+}
+
+impl fmt::Display for MissingPrivileges {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "the database role {} lacks privileges; run as the owner of Retool's tables: {}",
+            self.role,
+            self.grants.join(" ")
+        )
+    }
+}
+
+fn required(scope: Scope) -> Vec<Column> {
+    let pages = if scope.skip_pages { &[] } else { FOR_PAGES };
+    let resources = if scope.skip_resources { &[] } else { FOR_RESOURCES };
+    ALWAYS
+        .iter()
+        .chain(pages)
+        .chain(resources)
+        .flat_map(|(table, names)| names.iter().map(|name| Column { table, name }))
+        .collect()
+}
+
+fn grant<'a>(table: &str, columns: impl IntoIterator<Item = &'a str>, role: &str) -> String {
+    let columns: Vec<String> = columns.into_iter().map(quoted).collect();
+    format!("GRANT SELECT ({}) ON {table} TO {};", columns.join(", "), quoted(role))
+}
+
+/// Quotes an identifier where Postgres needs it.
+fn quoted(name: &str) -> String {
+    let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+/// The optional column of that name, if statements may mention it.
+pub(super) fn optional(table: &str, name: &str) -> Option<Column> {
+    OPTIONAL
+        .iter()
+        .map(|optional| optional.column)
+        .find(|column| column.table == table && column.name == name)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn all(standing: Standing) -> Privileges {
+        let standings = required(Scope::default())
+            .into_iter()
+            .chain(OPTIONAL.iter().map(|optional| optional.column))
+            .map(|column| (column, standing))
+            .collect();
+        Privileges { standings, role: "Baton-1".into() }
+    }
+
+    fn with(changes: &[(&'static str, &'static str, Standing)]) -> Privileges {
+        let mut privileges = all(Standing::Readable);
+        for (table, name, standing) in changes {
+            privileges.standings.insert(Column { table, name }, *standing);
+        }
+        privileges
+    }
+
+    #[test]
+    fn a_missing_privilege_prints_the_grant_with_what_needs_quotes_quoted() {
+        let privileges = with(&[
+            ("users", "email", Standing::NotGranted),
+            ("users", "lastLoggedIn", Standing::NotGranted),
+            ("group_pages", "pageId", Standing::NotGranted),
+        ]);
+        let text = privileges.require(Scope::default()).unwrap_err().to_string();
+        assert!(text.contains(r#"GRANT SELECT ("lastLoggedIn", email) ON users TO "Baton-1";"#), "{text}");
+        assert!(text.contains(r#"GRANT SELECT ("pageId") ON group_pages TO "Baton-1";"#), "{text}");
+    }
+
+    #[test]
+    fn what_is_left_out_needs_no_privilege() {
+        let privileges = with(&[
+            ("group_pages", "pageId", Standing::NotGranted),
+            ("resources", "name", Standing::NoSuchColumn),
+        ]);
+        assert!(privileges.require(Scope { skip_pages: true, skip_resources: true }).is_ok());
+        assert!(privileges.require(Scope { skip_pages: true, skip_resources: false }).is_err());
+    }
+
+    #[test]
+    fn a_database_that_is_not_retools_is_told_from_a_missing_grant() {
+        let text = all(Standing::NoSuchTable).require(Scope::default()).unwrap_err().to_string();
+        assert!(text.contains("no table organizations"), "{text}");
+        assert!(!text.contains("GRANT"), "{text}");
+    }
+
+    #[test]
+    fn an_archived_group_nobody_can_tell_is_worth_a_warning_and_an_old_retool_is_not() {
+        let warnings = with(&[("groups", "archivedAt", Standing::NotGranted)]).warnings();
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].contains(r#"GRANT SELECT ("archivedAt") ON groups"#), "{}", warnings[0]);
+        assert!(with(&[("groups", "archivedAt", Standing::NoSuchColumn)]).warnings().is_empty());
+        assert!(with(&[("users", "userType", Standing::NotGranted)]).warnings().is_empty());
+    }
+}
