@@ -1,1 +1,46 @@
-//! Stands empty until its room is built.
+//! Every setting, declared once in a table and read into checked types.
+//!
+//! [`ALL`] is the declaration. The command line ([`arguments`]), the `BATON_` variables, the keys of
+//! the config file, the help texts, the defaults and the README table ([`markdown_table`]) all come
+//! from it, so that none of them can disagree with another.
+//!
+//! To add a setting: declare it in `table.rs`, give it a field in the struct it belongs to, and read
+//! it in that struct's `read`.
+
+mod arguments;
+mod error;
+mod file;
+mod layers;
+mod names;
+mod reference;
+mod settings;
+mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use arguments::arguments;
+pub use error::{Error, Origin, Warning};
+pub use layers::Sources;
+pub use reference::markdown_table;
+pub use settings::{Features, LogSettings, RestSettings, Settings, Timeouts};
+pub use table::{ALL, Fallback, Group, Kind, Setting};
+pub use values::{BaseUrl, ListenAddress, LogFormat, LogLevel};
+
+use layers::Layers;
+
+/// Reads every setting: a flag wins over a variable, a variable over the config file, the file over
+/// the default (spec 5.1).
+///
+/// `matches` are those of a command that carries [`arguments`], or of any sub-command below it. The
+/// warnings are for the caller to log once logging is up; where logging goes is among the settings.
+///
+/// # Errors
+/// The first setting or file that cannot be right, as [`Error`] describes. The process is expected to
+/// end with exit code 2.
+pub fn load(matches: &clap::ArgMatches, sources: &Sources) -> Result<(Settings, Vec<Warning>), Error> {
+    let mut warnings = Vec::new();
+    let layers = Layers::collect(matches, sources, &mut warnings)?;
+    let settings = Settings::read(&layers, sources.stdout_is_terminal, &mut warnings)?;
+    Ok((settings, warnings))
+}

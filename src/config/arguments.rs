@@ -1,0 +1,47 @@
+//! The table as flags.
+
+use clap::Arg;
+
+use super::table::{ALL, Fallback, Kind, Setting};
+
+/// One flag per setting, for the root command.
+///
+/// They are global, so a sub-command accepts them before and after its name: the parent of a child
+/// process repeats its own flags and puts the sub-command last (child-process.md 2). clap checks no
+/// value and fills in no default; [`load`](super::load) does both alike for every source.
+pub fn arguments() -> Vec<Arg> {
+    ALL.iter().map(argument).collect()
+}
+
+/// The flag of one setting.
+pub(super) fn argument(setting: &Setting) -> Arg {
+    let argument = Arg::new(setting.name)
+        .long(setting.name)
+        .global(true)
+        .value_name(setting.value_name)
+        .help(help(setting))
+        .help_heading(setting.group.heading())
+        .hide(setting.hidden)
+        // The last of a repeated flag counts, as it does in the program this one replaces.
+        .overrides_with(setting.name);
+    let argument = match setting.short {
+        Some(letter) => argument.short(letter),
+        None => argument,
+    };
+    match setting.kind {
+        // `--skip-pages sync` must leave `sync` alone, so a value needs the equals sign.
+        Kind::Switch => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        // Tokens may begin with a dash.
+        _ => argument.num_args(1).allow_hyphen_values(true),
+    }
+}
+
+/// The help text: what the setting does, its variable, and what holds without it.
+fn help(setting: &Setting) -> String {
+    let fallback = match setting.fallback {
+        Fallback::Required => " [required]".into(),
+        Fallback::Unset => String::new(),
+        Fallback::Value(text) | Fallback::Depends(text) => format!(" [default: {text}]"),
+    };
+    format!("{} [env: {}]{fallback}", setting.help, setting.variable())
+}

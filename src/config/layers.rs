@@ -1,0 +1,229 @@
+//! The sources, one above the other, and how a value is taken out of them.
+//!
+//! A value keeps the form its source gave it until it is read by a setting's kind, and keeps its
+//! origin with it, since every message about it names both.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use super::error::{Error, Origin, Warning};
+use super::table::{ALL, Fallback, Setting};
+use super::{file, names};
+
+/// What the settings are read from besides the command line, passed in so that a test can choose it.
+pub struct Sources {
+    /// The environment. A variable that is set but empty counts as not set.
+    pub environment: BTreeMap<String, OsString>,
+    /// Where `.baton.yaml` is looked for, and what a relative `BATON_CONFIG_PATH` starts from. Empty
+    /// means the process's own working directory.
+    pub working_directory: PathBuf,
+    /// Whether standard output is a terminal, which decides the default log format
+    /// (child-process.md 14).
+    pub stdout_is_terminal: bool,
+}
+
+/// A value as its source gave it, not yet checked.
+pub(super) enum Raw {
+    /// Text: all that flags and variables can give.
+    Text(String),
+    /// A true or false of the file's own.
+    Switch(bool),
+    /// A whole number of the file's own.
+    Whole(i64),
+    /// Something that no setting accepts, named for the message.
+    Other(&'static str),
+}
+
+/// A value and where it came from.
+pub(super) struct Given {
+    /// The value.
+    pub(super) raw: Raw,
+    /// Where it came from.
+    pub(super) origin: Origin,
+}
+
+/// What one source gives, by the setting's name.
+pub(super) type Layer = BTreeMap<&'static str, Given>;
+
+/// All sources, the strongest first.
+pub(super) struct Layers([Layer; 3]);
+
+/// A text that was given, or the default, with its origin.
+pub(super) struct Text {
+    /// The text; never blank.
+    pub(super) value: String,
+    /// Where it came from.
+    pub(super) origin: Origin,
+}
+
+impl Sources {
+    /// The real ones.
+    pub fn of_process() -> Self {
+        Self {
+            environment: std::env::vars_os()
+                .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
+                .collect(),
+            working_directory: PathBuf::new(),
+            stdout_is_terminal: std::io::stdout().is_terminal(),
+        }
+    }
+}
+
+impl fmt::Debug for Sources {
+    /// Names of variables only: their values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("environment", &self.environment.keys())
+            .field("working_directory", &self.working_directory)
+            .field("stdout_is_terminal", &self.stdout_is_terminal)
+            .finish()
+    }
+}
+
+impl Layers {
+    /// Gathers what every source gives. Values are not looked at yet, names are.
+    pub(super) fn collect(
+        matches: &clap::ArgMatches,
+        sources: &Sources,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, Error> {
+        let flags = flags(matches);
+        let environment = environment(sources, warnings)?;
+        let file = file::layer(sources, warnings)?;
+        Ok(Self([flags, environment, file]))
+    }
+
+    /// The text of a setting, or its default. `None` when there is neither; a blank text is the same
+    /// as none, so that a stronger source can take a weaker one's value away.
+    pub(super) fn text(&self, setting: &Setting) -> Result<Option<Text>, Error> {
+        let given = match self.find(setting) {
+            Some(Given { raw: Raw::Text(value), origin }) => {
+                Some(Text { value: value.clone(), origin: origin.clone() })
+            }
+            Some(Given { raw, origin }) => {
+                return Err(invalid(setting, origin, format!("{} is not text", describe(setting, raw))));
+            }
+            None => None,
+        };
+        let given = given.filter(|text| !text.value.trim().is_empty());
+        Ok(match setting.fallback {
+            Fallback::Value(default) => {
+                Some(given.unwrap_or_else(|| Text { value: default.to_owned(), origin: Origin::Default }))
+            }
+            Fallback::Required | Fallback::Unset | Fallback::Depends(_) => given,
+        })
+    }
+
+    /// The text of a setting that the program cannot do without.
+    pub(super) fn required_text(&self, setting: &Setting) -> Result<Text, Error> {
+        self.text(setting)?.ok_or_else(|| Error::Missing { name: setting.name, variable: setting.variable() })
+    }
+
+    /// Whether a switch is on. Off when no source speaks of it.
+    pub(super) fn switch(&self, setting: &Setting) -> Result<bool, Error> {
+        let Some(Given { raw, origin }) = self.find(setting) else {
+            return Ok(matches!(setting.fallback, Fallback::Value(default) if truth(default) == Some(true)));
+        };
+        let value = match raw {
+            Raw::Switch(value) => Some(*value),
+            Raw::Whole(0) => Some(false),
+            Raw::Whole(1) => Some(true),
+            Raw::Text(text) => truth(text),
+            Raw::Whole(_) | Raw::Other(_) => None,
+        };
+        value.ok_or_else(|| {
+            invalid(setting, origin, format!("{} is neither true nor false", describe(setting, raw)))
+        })
+    }
+
+    /// A whole number within the bounds of its setting.
+    pub(super) fn whole(&self, setting: &Setting) -> Result<u32, Error> {
+        if let Some(Given { raw: Raw::Whole(number), origin }) = self.find(setting) {
+            return within(setting, origin, i128::from(*number));
+        }
+        let Text { value, origin } = self.required_text(setting)?;
+        match value.parse() {
+            Ok(number) => within(setting, &origin, number),
+            Err(_) => {
+                let raw = Raw::Text(value);
+                Err(invalid(setting, &origin, format!("{} is not a whole number", describe(setting, &raw))))
+            }
+        }
+    }
+
+    fn find(&self, setting: &Setting) -> Option<&Given> {
+        self.0.iter().find_map(|layer| layer.get(setting.name))
+    }
+}
+
+/// The flags that were typed.
+fn flags(matches: &clap::ArgMatches) -> Layer {
+    ALL.iter()
+        .filter_map(|setting| {
+            let text = matches.try_get_one::<String>(setting.name).ok().flatten()?;
+            let origin = Origin::Flag(setting.name);
+            Some((setting.name, Given { raw: Raw::Text(text.clone()), origin }))
+        })
+        .collect()
+}
+
+/// The variables that are set, and a warning for each that is almost one of ours.
+fn environment(sources: &Sources, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
+    for name in sources.environment.keys() {
+        if let Some(nearest) = names::nearest_variable(name) {
+            warnings.push(Warning::UnknownVariable { name: name.clone(), nearest });
+        }
+    }
+    let mut layer = Layer::new();
+    for setting in ALL {
+        let origin = Origin::Variable(setting.variable());
+        match sources.environment.get(&setting.variable()) {
+            Some(value) if !value.is_empty() => match value.to_str() {
+                Some(text) => {
+                    layer.insert(setting.name, Given { raw: Raw::Text(text.to_owned()), origin });
+                }
+                None => return Err(invalid(setting, &origin, "the value is not valid UTF-8".into())),
+            },
+            _ => {}
+        }
+    }
+    Ok(layer)
+}
+
+/// The spellings of true and false that the former program understood (spec 5.1); it took every
+/// other one for false, which D76 ends.
+fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true),
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false),
+        _ => None,
+    }
+}
+
+fn within(setting: &Setting, origin: &Origin, number: i128) -> Result<u32, Error> {
+    u32::try_from(number)
+        .ok()
+        .filter(|number| setting.kind.bounds().contains(number))
+        .ok_or_else(|| invalid(setting, origin, format!("{number} is out of range")))
+}
+
+/// A refusal of a setting's value. `problem` must not contain the value of a secret.
+pub(super) fn invalid(setting: &Setting, origin: &Origin, problem: String) -> Error {
+    Error::Invalid { name: setting.name, origin: origin.clone(), problem, accepted: setting.kind.accepted() }
+}
+
+/// The value for a message, or its sort if it is secret.
+fn describe(setting: &Setting, raw: &Raw) -> String {
+    match raw {
+        Raw::Other(sort) => (*sort).to_owned(),
+        Raw::Text(_) if setting.secret => "the value".into(),
+        Raw::Switch(_) if setting.secret => "a true or false without quotes".into(),
+        Raw::Whole(_) if setting.secret => "a number without quotes".into(),
+        Raw::Text(text) => format!("{text:?}"),
+        Raw::Switch(value) => value.to_string(),
+        Raw::Whole(number) => number.to_string(),
+    }
+}

@@ -1,0 +1,128 @@
+//! Telling a misspelt name from one that simply belongs to someone else.
+
+use super::table::ALL;
+
+/// The variable that names the config file. Not a setting: it is needed to find them.
+pub(super) const CONFIG_PATH: &str = "BATON_CONFIG_PATH";
+
+/// How many letters a variable may be off and still be taken for a misspelling. Low, because other
+/// programs have `BATON_` variables too.
+const VARIABLE_DISTANCE: usize = 2;
+
+/// Settings of the program this one replaces that mean nothing here (spec 5.3). Existing files and
+/// deployments carry them, and a warning at every start would teach people to ignore warnings.
+const FORMER: &[&str] = &[
+    "applied-sync-id",
+    "auth-method",
+    "base-sync-id",
+    "bulk-create-ticket",
+    "bulk-ticket-template-path",
+    "c1z-temp-dir",
+    "client-id",
+    "client-secret",
+    "compact-file-paths",
+    "compact-output-path",
+    "compact-sync-ids",
+    "compact-syncs",
+    "create-account-email",
+    "create-account-login",
+    "create-account-profile",
+    "create-account-resource-type",
+    "create-ticket",
+    "delete-resource",
+    "delete-resource-type",
+    "diff-syncs",
+    "event-feed",
+    "event-feed-cursor",
+    "event-feed-id",
+    "event-feed-start-at",
+    "external-resource-c1z",
+    "external-resource-entitlement-id-filter",
+    "file",
+    "get-ticket",
+    "grant-entitlement",
+    "grant-principal",
+    "grant-principal-type",
+    "health-check",
+    "health-check-bind-address",
+    "health-check-port",
+    "http-timeout-seconds",
+    "invoke-action",
+    "invoke-action-args",
+    "invoke-action-resource-type",
+    "list-action-schemas",
+    "list-action-schemas-resource-type",
+    "list-resource-actions",
+    "list-ticket-schemas",
+    "log-level-debug-expires-at",
+    "log-path",
+    "otel-collector-endpoint",
+    "otel-collector-endpoint-tls-cert",
+    "otel-collector-endpoint-tls-cert-path",
+    "otel-collector-endpoint-tls-insecure",
+    "otel-logging-disabled",
+    "otel-tracing-disabled",
+    "parallel-sync",
+    "revoke-grant",
+    "rotate-credentials",
+    "rotate-credentials-type",
+    "session-store-maximum-size",
+    "skip-entitlements-and-grants",
+    "skip-full-sync",
+    "skip-grants",
+    "sync-resource-types",
+    "sync-resources",
+    "task-concurrency",
+    "ticket-id",
+    "ticket-template-path",
+    "workers",
+];
+
+/// How a whole family of former settings begins.
+const FORMER_PREFIX: &str = "invoke-resource-action";
+
+/// Variables of the former program, and of its parent process, that were never settings
+/// (spec 4.4, child-process.md 3).
+const FORMER_VARIABLES: &[&str] = &[
+    "BATON_CONNECTOR_SERVICE_LISTENER_FD",
+    "BATON_DISABLE_HTTP_CACHE",
+    "BATON_HTTP_CACHE_BACKEND",
+    "BATON_HTTP_CACHE_MAX_SIZE",
+    "BATON_HTTP_CACHE_TTL",
+];
+
+/// Whether the former program knew this key, so that it is passed over in silence.
+pub(super) fn is_former_key(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    key.starts_with(FORMER_PREFIX) || FORMER.contains(&key.as_str())
+}
+
+/// The setting whose name is closest to an unknown key; `None` when nothing is close.
+pub(super) fn nearest_key(key: &str) -> Option<&'static str> {
+    let key = key.to_ascii_lowercase();
+    // A third of the letters: enough for `skip_disabled_users` or a forgotten word's ending, not
+    // enough to answer every key with some name.
+    let limit = (key.chars().count() / 3).max(VARIABLE_DISTANCE);
+    ALL.iter()
+        .filter(|setting| !setting.hidden)
+        .map(|setting| (strsim::levenshtein(&key, setting.name), setting.name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// The variable that an unknown `BATON_` name was probably meant to be; `None` when the name is known
+/// here, was known to the former program, or is not close to any.
+pub(super) fn nearest_variable(name: &str) -> Option<String> {
+    let key = name.strip_prefix("BATON_")?.to_ascii_lowercase().replace('_', "-");
+    if FORMER_VARIABLES.contains(&name) || is_former_key(&key) {
+        return None;
+    }
+    ALL.iter()
+        .map(super::Setting::variable)
+        .chain([CONFIG_PATH.to_owned()])
+        .map(|known| (strsim::levenshtein(name, &known), known))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| (1..=VARIABLE_DISTANCE).contains(distance))
+        .map(|(_, known)| known)
+}

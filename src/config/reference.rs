@@ -1,0 +1,32 @@
+//! The table as documentation.
+
+use super::table::{ALL, Fallback, Kind, Setting};
+
+/// The settings as a Markdown table for the README: flag, variable, default, what it does. Hidden
+/// settings are left out. Ends with a newline.
+pub fn markdown_table() -> String {
+    let head = "| Flag | Variable | Default | What it does |\n|---|---|---|---|\n";
+    ALL.iter().filter_map(row).fold(head.to_owned(), |table, row| table + &row)
+}
+
+/// One line of the table; `None` for a hidden setting.
+pub(super) fn row(setting: &Setting) -> Option<String> {
+    if setting.hidden {
+        return None;
+    }
+    let short = setting.short.map(|letter| format!("`-{letter}`, ")).unwrap_or_default();
+    let fallback = match setting.fallback {
+        Fallback::Required => "required".into(),
+        Fallback::Unset => "none".into(),
+        Fallback::Value(value) => format!("`{value}`"),
+        Fallback::Depends(text) => text.into(),
+    };
+    let accepted = match setting.kind {
+        Kind::Whole { .. } | Kind::Choice(_) => format!(" Accepts {}.", setting.kind.accepted()),
+        Kind::Text | Kind::Switch | Kind::SocketAddress | Kind::Url => String::new(),
+    };
+    let secret = if setting.secret { " Secret: never shown or logged." } else { "" };
+    let help = setting.help.replace('|', "\\|");
+    let (name, variable) = (setting.name, setting.variable());
+    Some(format!("| {short}`--{name}` | `{variable}` | {fallback} | {help}.{accepted}{secret} |\n"))
+}

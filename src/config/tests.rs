@@ -1,0 +1,456 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod files;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+
+use clap::Command;
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+
+use super::*;
+
+const DSN: &str = "postgres://retool:hunter2@db/hammerhead";
+
+/// One set-up of all sources, started from nothing but a connection string in a variable.
+struct Setup {
+    flags: Vec<String>,
+    sources: Sources,
+    directory: TempDir,
+}
+
+impl Setup {
+    fn new() -> Self {
+        Self::bare().variable("BATON_CONNECTION_STRING", DSN)
+    }
+
+    fn bare() -> Self {
+        let directory = TempDir::new().unwrap();
+        let sources = Sources {
+            environment: Default::default(),
+            working_directory: directory.path().to_owned(),
+            stdout_is_terminal: false,
+        };
+        Self { flags: Vec::new(), sources, directory }
+    }
+
+    fn flags<const N: usize>(mut self, flags: [&str; N]) -> Self {
+        self.flags = flags.map(str::to_owned).to_vec();
+        self
+    }
+
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.sources.environment.insert(name.into(), value.into());
+        self
+    }
+
+    fn file(self, text: impl AsRef<[u8]>) -> Self {
+        self.file_called(".baton.yaml", text)
+    }
+
+    fn file_called(self, name: &str, text: impl AsRef<[u8]>) -> Self {
+        std::fs::write(self.directory.path().join(name), text).unwrap();
+        self
+    }
+
+    fn load(&self) -> Result<(Settings, Vec<Warning>), Error> {
+        let command = Command::new("t").args(arguments()).subcommand(Command::new("serve"));
+        let matches = command.try_get_matches_from([&["t".to_owned()], &self.flags[..]].concat()).unwrap();
+        load(&matches, &self.sources)
+    }
+
+    fn settings(&self) -> Settings {
+        let (settings, warnings) = self.load().unwrap();
+        assert_eq!(warnings, []);
+        settings
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let directory = format!("{}/", self.directory.path().display());
+        self.load().unwrap().1.iter().map(|warning| warning.to_string().replace(&directory, "")).collect()
+    }
+
+    /// The message, with the temporary directory taken out of file names.
+    fn error(&self) -> String {
+        let directory = format!("{}/", self.directory.path().display());
+        self.load().unwrap_err().to_string().replace(&directory, "")
+    }
+}
+
+#[test]
+fn every_setting_has_its_default() {
+    let settings = Setup::new().settings();
+    assert_eq!(settings.connection_string.expose_secret(), DSN);
+    let features = Features { skip_pages: false, skip_resources: false, skip_disabled_users: false };
+    assert_eq!(settings.features, features);
+    assert!(settings.rest.is_none());
+    assert!(!settings.provisioning);
+    assert!(!settings.ticketing);
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+    let timeouts = Timeouts { statement: Duration::from_secs(60), connect: Duration::from_secs(10) };
+    assert_eq!(settings.timeouts, timeouts);
+    assert_eq!(settings.logs, LogSettings { level: LogLevel::Info, format: LogFormat::Json });
+}
+
+#[test]
+fn the_log_format_depends_on_the_terminal() {
+    let mut setup = Setup::new();
+    setup.sources.stdout_is_terminal = true;
+    assert_eq!(setup.settings().logs.format, LogFormat::Console);
+    assert_eq!(setup.flags(["--log-format", "JSON"]).settings().logs.format, LogFormat::Json);
+}
+
+#[test]
+fn every_setting_is_read_from_every_source() {
+    // One value per setting that is not its default.
+    let values = [
+        ("connection-string", "dbname=other"),
+        ("skip-pages", "true"),
+        ("skip-resources", "true"),
+        ("skip-disabled-users", "true"),
+        ("retool-api-base-url", "https://retool.example.com"),
+        ("retool-api-token", "retool_01abc"),
+        ("provisioning", "true"),
+        ("ticketing", "true"),
+        ("listen", "0.0.0.0:9"),
+        ("statement-timeout-seconds", "7"),
+        ("connect-timeout-seconds", "8"),
+        ("log-level", "debug"),
+        ("log-format", "console"),
+    ];
+    assert_eq!(values.map(|(name, _)| name).to_vec(), ALL.iter().map(|s| s.name).collect::<Vec<_>>());
+
+    let mut by_flag = Setup::bare();
+    let mut by_variable = Setup::bare();
+    let mut file = String::new();
+    for ((name, value), setting) in values.iter().zip(ALL) {
+        by_flag.flags.push(format!("--{name}={value}"));
+        by_variable = by_variable.variable(&setting.variable(), value);
+        file += &format!("{name}: {value}\n");
+    }
+    for setup in [by_flag, by_variable, Setup::bare().file(file)] {
+        let settings = setup.settings();
+        assert_eq!(settings.connection_string.expose_secret(), "dbname=other");
+        let features = Features { skip_pages: true, skip_resources: true, skip_disabled_users: true };
+        assert_eq!(settings.features, features);
+        let rest = settings.rest.unwrap();
+        assert_eq!(rest.base_url.as_str(), "https://retool.example.com");
+        assert_eq!(rest.token.expose_secret(), "retool_01abc");
+        assert!(settings.provisioning && settings.ticketing);
+        assert_eq!(settings.listen, ListenAddress { host: "0.0.0.0".into(), port: 9 });
+        let timeouts = Timeouts { statement: Duration::from_secs(7), connect: Duration::from_secs(8) };
+        assert_eq!(settings.timeouts, timeouts);
+        assert_eq!(settings.logs, LogSettings { level: LogLevel::Debug, format: LogFormat::Console });
+    }
+}
+
+#[test]
+fn a_stronger_source_wins() {
+    let port = |setup: &Setup| setup.settings().listen.port;
+    let file = Setup::new().file("listen: h:1\n");
+    assert_eq!(port(&file), 1, "file over default");
+    let variable = file.variable("BATON_LISTEN", "h:2");
+    assert_eq!(port(&variable), 2, "variable over file");
+    let flag = variable.flags(["--listen", "h:3"]);
+    assert_eq!(port(&flag), 3, "flag over variable and file");
+    let flag = Setup::new().file("listen: h:1\n").flags(["--listen", "h:3"]);
+    assert_eq!(port(&flag), 3, "flag over file");
+    let flag = Setup::new().flags(["--listen", "h:3"]);
+    assert_eq!(port(&flag), 3, "flag over default");
+    let variable = Setup::new().variable("BATON_LISTEN", "h:2");
+    assert_eq!(port(&variable), 2, "variable over default");
+}
+
+#[test]
+fn a_switch_can_be_turned_off_by_a_stronger_source() {
+    let setup = Setup::new().file("provisioning: true\n").variable("BATON_PROVISIONING", "0");
+    assert!(!setup.settings().provisioning);
+    assert!(setup.flags(["-p"]).settings().provisioning);
+    let setup = Setup::new().variable("BATON_SKIP_PAGES", "1").flags(["--skip-pages=false"]);
+    assert!(!setup.settings().features.skip_pages);
+}
+
+#[test]
+fn flags_are_taken_before_and_after_the_command_in_any_spelling() {
+    for flags in [
+        &["-p", "--listen", "h:1", "serve"][..],
+        &["--provisioning=true", "serve", "--listen=h:1"],
+        &["serve", "-p=T", "--listen", "h:1"],
+        &["--listen=h:9", "--listen=h:1", "-p=false", "--provisioning", "serve"],
+    ] {
+        let mut setup = Setup::new();
+        setup.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let settings = setup.settings();
+        assert!(settings.provisioning, "{flags:?}");
+        assert_eq!(settings.listen.port, 1, "{flags:?}");
+    }
+}
+
+#[test]
+fn the_matches_of_the_command_itself_will_do() {
+    let command = Command::new("t").args(arguments()).subcommand(Command::new("serve"));
+    let matches = command.try_get_matches_from(["t", "--listen=h:1", "serve", "--skip-pages"]).unwrap();
+    let setup = Setup::new();
+    let (settings, _) = load(matches.subcommand_matches("serve").unwrap(), &setup.sources).unwrap();
+    assert_eq!(settings.listen.port, 1);
+    assert!(settings.features.skip_pages);
+}
+
+#[test]
+fn a_secret_may_begin_with_a_dash() {
+    let flags = ["--retool-api-token", "-x", "--retool-api-base-url", "https://h"];
+    let rest = Setup::new().flags(flags).settings().rest.unwrap();
+    assert_eq!(rest.token.expose_secret(), "-x");
+}
+
+#[test]
+fn a_missing_connection_string_names_every_way_to_give_it() {
+    let message = "connection-string is required: give the flag --connection-string, set the variable \
+                   BATON_CONNECTION_STRING, or write the key connection-string in the config file";
+    assert_eq!(Setup::bare().error(), message);
+    assert_eq!(Setup::bare().variable("BATON_CONNECTION_STRING", "").error(), message);
+    assert_eq!(Setup::new().flags(["--connection-string", " "]).error(), message);
+    assert_eq!(Setup::bare().file("connection-string:\n").error(), message);
+}
+
+#[test]
+fn an_empty_variable_is_not_set() {
+    let setup = Setup::new().file("skip-pages: true\n").variable("BATON_SKIP_PAGES", "");
+    assert!(setup.settings().features.skip_pages);
+}
+
+#[test]
+fn a_variable_that_is_not_text_is_refused() {
+    let mut setup = Setup::new();
+    setup.sources.environment.insert("BATON_LISTEN".into(), OsString::from_vec(vec![b'h', 0xff]));
+    assert_eq!(
+        setup.error(),
+        "listen (variable BATON_LISTEN): the value is not valid UTF-8; accepted: host:port, such as \
+         127.0.0.1:8080 or [::1]:8080"
+    );
+}
+
+#[test]
+fn booleans_are_read_in_every_accepted_spelling() {
+    let on = ["1", "t", "T", "true", "True", "TRUE"];
+    let off = ["0", "f", "F", "false", "False", "FALSE"];
+    for (words, expected) in [(on, true), (off, false)] {
+        for word in words {
+            let by_variable = Setup::new().variable("BATON_TICKETING", word);
+            let by_flag = Setup::new().flags([&format!("--ticketing={word}")]);
+            let by_file = Setup::new().file(format!("ticketing: {word}\n"));
+            let by_quotes = Setup::new().file(format!("ticketing: \"{word}\"\n"));
+            for setup in [by_variable, by_flag, by_file, by_quotes] {
+                assert_eq!(setup.settings().ticketing, expected, "{word}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_other_word_is_a_boolean(word in "[a-zA-Z0-9 ]{2,6}") {
+        prop_assume!(!["true", "True", "TRUE", "false", "False", "FALSE"].contains(&word.as_str()));
+        let error = Setup::new().variable("BATON_TICKETING", &word).error();
+        let expected = format!("ticketing (variable BATON_TICKETING): {word:?} is neither true nor false; ");
+        prop_assert!(error.starts_with(&expected), "{error}");
+    }
+}
+
+#[test]
+fn a_wrong_boolean_names_its_source() {
+    let end =
+        "is neither true nor false; accepted: true, True, TRUE, t, T, 1 or false, False, FALSE, f, F, 0";
+    let by_flag = Setup::new().flags(["--skip-pages=banana"]).error();
+    assert_eq!(by_flag, format!("skip-pages (flag --skip-pages): \"banana\" {end}"));
+    let by_flag = Setup::new().flags(["--skip-pages="]).error();
+    assert_eq!(by_flag, format!("skip-pages (flag --skip-pages): \"\" {end}"));
+    let key = "skip-pages (key skip-pages of .baton.yaml):";
+    for (value, shown) in
+        [("yes", "\"yes\""), ("2", "2"), ("1.0", "a decimal number"), ("[true]", "a list of values")]
+    {
+        let by_file = Setup::new().file(format!("skip-pages: {value}\n")).error();
+        assert_eq!(by_file, format!("{key} {shown} {end}"));
+    }
+}
+
+#[test]
+fn a_number_has_to_be_one_and_in_range() {
+    let seconds = |value: &str| Setup::new().flags(["--statement-timeout-seconds", value]);
+    assert_eq!(seconds("3600").settings().timeouts.statement, Duration::from_secs(3600));
+    let start = "statement-timeout-seconds (flag --statement-timeout-seconds):";
+    let end = "accepted: a whole number from 1 to 3600";
+    for value in ["0", "3601", "-5", "99999999999999999999"] {
+        assert_eq!(seconds(value).error(), format!("{start} {value} is out of range; {end}"));
+    }
+    assert_eq!(seconds("1m").error(), format!("{start} \"1m\" is not a whole number; {end}"));
+    let by_file = Setup::new().file("connect-timeout-seconds: 301\n").error();
+    let expected = "connect-timeout-seconds (key connect-timeout-seconds of .baton.yaml): 301 is out of range; \
+                    accepted: a whole number from 1 to 300";
+    assert_eq!(by_file, expected);
+    let by_file = Setup::new().file("connect-timeout-seconds: true\n").error();
+    assert!(by_file.contains("true is not text"), "{by_file}");
+    assert_eq!(
+        Setup::new().file("connect-timeout-seconds: 300\n").settings().timeouts.connect,
+        Duration::from_secs(300)
+    );
+}
+
+#[test]
+fn one_half_of_the_rest_settings_names_the_other() {
+    let url = Setup::new().variable("BATON_RETOOL_API_BASE_URL", "https://h");
+    assert_eq!(
+        url.error(),
+        "retool-api-base-url (variable BATON_RETOOL_API_BASE_URL) needs retool-api-token as well: give the \
+         flag --retool-api-token, set the variable BATON_RETOOL_API_TOKEN, or write the key \
+         retool-api-token in the config file; accepted: both or neither"
+    );
+    let token = Setup::new().file("retool-api-token: s3cret\n").error();
+    let expected = "retool-api-token (key retool-api-token of .baton.yaml) needs retool-api-base-url as well";
+    assert!(token.starts_with(expected), "{token}");
+    let emptied = url.variable("BATON_RETOOL_API_TOKEN", "x").flags(["--retool-api-token", ""]);
+    assert!(emptied.error().contains("needs retool-api-token"));
+}
+
+#[test]
+fn plain_http_to_another_machine_is_warned_of() {
+    let with = |url: &str| {
+        Setup::new()
+            .variable("BATON_RETOOL_API_TOKEN", "x")
+            .variable("BATON_RETOOL_API_BASE_URL", url)
+            .warnings()
+    };
+    let expected = "retool-api-base-url: http sends the API token to retool.internal unencrypted; use https";
+    assert_eq!(with("http://retool.internal:3000/"), [expected]);
+    for url in ["http://localhost:3000", "http://127.0.0.9", "http://[::1]:3000", "https://retool.internal"] {
+        assert_eq!(with(url), [""; 0], "{url}");
+    }
+}
+
+#[test]
+fn a_wrong_url_or_token_is_refused_without_being_quoted() {
+    let with = |url: &str, token: &str| {
+        let setup = Setup::new().variable("BATON_RETOOL_API_TOKEN", token);
+        setup.variable("BATON_RETOOL_API_BASE_URL", url).error()
+    };
+    let url = with("https://user:hunter2@h", "x");
+    assert!(
+        url.starts_with("retool-api-base-url (variable BATON_RETOOL_API_BASE_URL): credentials"),
+        "{url}"
+    );
+    assert!(!url.contains("hunter2"));
+    let token = with("https://h", "hunter2 hunter3");
+    assert!(
+        token.starts_with("retool-api-token (variable BATON_RETOOL_API_TOKEN): the token has"),
+        "{token}"
+    );
+    assert!(!token.contains("hunter"));
+    let number =
+        Setup::new().variable("BATON_RETOOL_API_BASE_URL", "https://h").file("retool-api-token: 4242\n");
+    assert!(number.error().contains("a number without quotes is not text"), "{}", number.error());
+    assert!(!number.error().contains("4242"));
+}
+
+#[test]
+fn a_token_loses_the_line_break_of_the_file_it_came_from() {
+    let setup = Setup::new().variable("BATON_RETOOL_API_TOKEN", "abc\n");
+    let rest = setup.variable("BATON_RETOOL_API_BASE_URL", "https://h").settings().rest.unwrap();
+    assert_eq!(rest.token.expose_secret(), "abc");
+}
+
+#[test]
+fn an_unknown_log_word_is_warned_of_and_replaced() {
+    let setup = Setup::new().flags(["--log-level=loud"]).variable("BATON_LOG_FORMAT", "xml");
+    let (settings, _) = setup.load().unwrap();
+    assert_eq!(settings.logs, LogSettings { level: LogLevel::Info, format: LogFormat::Json });
+    assert_eq!(
+        setup.warnings(),
+        [
+            "log-level (flag --log-level): \"loud\" is unknown, using info; accepted: debug, info, warn, \
+             error, dpanic, panic, fatal",
+            "log-format (variable BATON_LOG_FORMAT): \"xml\" is unknown, using json; accepted: json, console",
+        ]
+    );
+}
+
+#[test]
+fn debug_of_everything_is_silent_about_secrets() {
+    let setup = Setup::new()
+        .variable("BATON_RETOOL_API_TOKEN", "s3cret-token")
+        .variable("BATON_RETOOL_API_BASE_URL", "https://retool.example.com");
+    let shown = format!("{:?} {:#?} {:?}", setup.settings(), setup.settings(), setup.sources);
+    assert!(shown.contains("retool.example.com") && shown.contains("BATON_RETOOL_API_TOKEN"));
+    for secret in ["hunter2", "s3cret-token", "postgres://"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn names_are_unique_and_every_listed_word_is_known() {
+    let names: BTreeSet<_> = ALL.iter().map(|setting| setting.name).collect();
+    assert_eq!(names.len(), ALL.len());
+    let shorts: Vec<_> = ALL.iter().filter_map(|setting| setting.short).collect();
+    assert_eq!(shorts.iter().collect::<BTreeSet<_>>().len(), shorts.len());
+    for setting in ALL {
+        if let Kind::Choice(words) = setting.kind {
+            for word in words {
+                let setup = Setup::new().variable(&setting.variable(), &word.to_ascii_uppercase());
+                assert_eq!(setup.warnings(), [""; 0], "{word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn help_and_readme_tell_of_every_setting() {
+    let table = markdown_table();
+    assert_eq!(table.lines().count(), ALL.len() + 2);
+    let arguments = arguments();
+    assert_eq!(arguments.len(), ALL.len());
+    for (setting, argument) in ALL.iter().zip(&arguments) {
+        let variable = setting.variable();
+        assert_eq!(argument.get_long(), Some(setting.name));
+        assert!(argument.is_global_set());
+        let help = argument.get_help().unwrap().to_string();
+        assert!(help.contains(&format!("[env: {variable}]")), "{help}");
+        let row = table.lines().find(|row| row.contains(&format!("`--{}`", setting.name))).unwrap();
+        assert!(row.contains(&format!("| `{variable}` |")), "{row}");
+        assert_eq!(row.contains("Secret"), setting.secret, "{row}");
+        if let Fallback::Value(value) = setting.fallback {
+            assert!(help.contains(&format!("[default: {value}]")), "{help}");
+            assert!(row.contains(&format!("| `{value}` |")), "{row}");
+        }
+    }
+    let secrets: Vec<_> = ALL.iter().filter(|setting| setting.secret).map(|setting| setting.name).collect();
+    assert_eq!(secrets, ["connection-string", "retool-api-token"]);
+}
+
+#[test]
+fn a_row_reads_well() {
+    let table = markdown_table();
+    for row in [
+        "| `-p`, `--provisioning` | `BATON_PROVISIONING` | `false` | Allow changes in Retool: grants, revocations, accounts and actions. |",
+        "| `--statement-timeout-seconds` | `BATON_STATEMENT_TIMEOUT_SECONDS` | `60` | How long one SQL statement may run before the database cancels it. Accepts a whole number from 1 to 3600. |",
+        "| `--retool-api-token` | `BATON_RETOOL_API_TOKEN` | none | Token for Retool's REST API; goes with retool-api-base-url. Secret: never shown or logged. |",
+    ] {
+        assert!(table.lines().any(|line| line == row), "{table}");
+    }
+}
+
+#[test]
+fn a_hidden_setting_is_in_neither() {
+    let hidden = Setting { hidden: true, ..ALL[0] };
+    assert!(reference::row(&ALL[0]).is_some());
+    assert_eq!(reference::row(&hidden), None);
+    assert!(arguments::argument(&hidden).is_hide_set());
+    assert!(!arguments::argument(&ALL[0]).is_hide_set());
+}
+
+#[test]
+fn clap_is_content_with_the_flags() {
+    Command::new("t").args(arguments()).subcommand(Command::new("serve")).debug_assert();
+}

@@ -1,0 +1,132 @@
+//! The config file and misspelt names.
+
+use super::*;
+
+#[test]
+fn the_usual_file_may_be_absent_but_a_named_one_may_not() {
+    assert_eq!(Setup::new().settings().listen.port, 8080);
+    let error = Setup::new().variable("BATON_CONFIG_PATH", "gone.yaml").error();
+    assert!(error.starts_with("config file gone.yaml: cannot be read: No such file"), "{error}");
+}
+
+#[test]
+fn the_very_file_named_is_read() {
+    let setup = || Setup::new().file("listen: h:1\n").file_called("x.yaml", "listen: h:2\n");
+    let yml = setup().variable("BATON_CONFIG_PATH", "x.yml");
+    assert!(yml.error().starts_with("config file x.yml: cannot be read"));
+    assert_eq!(yml.file_called("x.yml", "listen: h:3\n").settings().listen.port, 3);
+    let toml = setup().file_called("x.TOML", "listen = 'h:4'\nskip-pages = true\n");
+    let settings = toml.variable("BATON_CONFIG_PATH", "x.TOML").settings();
+    assert_eq!((settings.listen.port, settings.features.skip_pages), (4, true));
+    assert_eq!(setup().variable("BATON_CONFIG_PATH", "").settings().listen.port, 1);
+}
+
+#[test]
+fn the_format_has_to_be_told_by_the_name() {
+    for name in ["baton.json", "yaml", "dir.yaml/file"] {
+        let expected = format!(
+            "variable BATON_CONFIG_PATH: cannot tell the format of {name}; accepted: a name ending in \
+             .yaml, .yml or .toml"
+        );
+        assert_eq!(Setup::new().variable("BATON_CONFIG_PATH", name).error(), expected);
+    }
+}
+
+#[test]
+fn an_unreadable_usual_file_is_an_error() {
+    let setup = Setup::new();
+    std::fs::create_dir(setup.directory.path().join(".baton.yaml")).unwrap();
+    assert!(setup.error().starts_with("config file .baton.yaml: cannot be read: "), "{}", setup.error());
+}
+
+#[test]
+fn a_broken_file_is_named_with_its_line_and_not_quoted() {
+    let toml = |text: &str| Setup::new().file_called("c.toml", text).variable("BATON_CONFIG_PATH", "c.toml");
+    for (setup, place) in [
+        (
+            Setup::new().file("skip-pages: true\nlisten: [h\nretool-api-token: hunter2\n"),
+            ".baton.yaml, line 3",
+        ),
+        (Setup::new().file("a: 1\nretool-api-token: 'hunter2\n"), ".baton.yaml, line 2"),
+        (Setup::new().file("a: b\nretool-api-token: hunter2: x\n"), ".baton.yaml, line 2"),
+        (Setup::new().file("hunter2: 1\nhunter2: 2\n"), ".baton.yaml, line 2"),
+        (Setup::new().file(b"a: b\nretool-api-token: hunter2\xff\n"), ".baton.yaml, line 2"),
+        (toml("\n\nretool-api-token = \"hunter2\n"), "c.toml, line 3"),
+        (toml("listen = 'a:1'\nretool-api-token = hunter2\n"), "c.toml, line 2"),
+        (toml("retool-api-token = 'hunter2'\nretool-api-token = 'hunter2'\n"), "c.toml, line 2"),
+    ] {
+        let error = setup.error();
+        assert!(error.starts_with(&format!("config file {place}: ")), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+        assert!(!error.contains("is not a list of settings"), "the reason is known: {error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_list_of_settings_is_not_quoted_either() {
+    for text in [
+        "connection-string:hunter2\n",
+        "- hunter2\n",
+        "connection-string: {{ hunter2 }}\n",
+        "a: 1\n---\nb: 2\n",
+    ] {
+        let error = Setup::new().file(text).error();
+        assert!(error.starts_with("config file .baton.yaml: this is not a list of settings"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn an_empty_file_and_a_byte_order_mark_do_no_harm() {
+    assert_eq!(Setup::new().file("").settings().listen.port, 8080);
+    assert_eq!(Setup::new().file("# nothing yet\n").settings().listen.port, 8080);
+    assert_eq!(Setup::new().file("\u{feff}listen: h:5\n").settings().listen.port, 5);
+}
+
+#[test]
+fn the_case_of_a_key_does_not_matter_but_twice_is_once_too_often() {
+    assert!(Setup::new().file("Skip-Pages: true\n").settings().features.skip_pages);
+    let twice = Setup::new().file("Skip-Pages: true\nskip-pages: false\n").error();
+    assert_eq!(twice, "config file .baton.yaml: the key skip-pages is there twice");
+}
+
+#[test]
+fn an_unknown_key_is_warned_of_with_the_nearest_name() {
+    let text = "skip_pages: true\nretool_api_base_url: x\nzebra: 1\n'postgres://u:hunter2@h': 1\n";
+    let setup = Setup::new().file(text);
+    assert!(!setup.load().unwrap().0.features.skip_pages);
+    assert_eq!(
+        setup.warnings(),
+        [
+            "config file .baton.yaml: a key that is no name is ignored",
+            "config file .baton.yaml: unknown key retool_api_base_url is ignored; did you mean retool-api-base-url?",
+            "config file .baton.yaml: unknown key skip_pages is ignored; did you mean skip-pages?",
+            "config file .baton.yaml: unknown key zebra is ignored",
+        ]
+    );
+}
+
+#[test]
+fn what_the_former_program_knew_is_passed_over() {
+    let text = "file: sync.c1z\nclient-id: a\nWorkers: 3\ninvoke-resource-action-args: '{}'\n";
+    assert_eq!(Setup::new().file(text).warnings(), [""; 0]);
+}
+
+#[test]
+fn a_misspelt_variable_is_warned_of() {
+    let setup = Setup::new()
+        .variable("BATON_SKIP_PAGE", "1")
+        .variable("BATON_CONFIG_PAHT", "x")
+        .variable("BATON_WORKERS", "3")
+        .variable("BATON_CONNECTOR_SERVICE_LISTENER_FD", "3")
+        .variable("BATON_SOMETHING_ELSE", "3")
+        .variable("XATON_LISTEN", "h:1");
+    assert_eq!(
+        setup.warnings(),
+        [
+            "unknown variable BATON_CONFIG_PAHT is ignored; did you mean BATON_CONFIG_PATH?",
+            "unknown variable BATON_SKIP_PAGE is ignored; did you mean BATON_SKIP_PAGES?",
+        ]
+    );
+}
