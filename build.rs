@@ -1,0 +1,53 @@
+//! Compiles `proto/` into Rust and into the descriptor set that reflection and validation read.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use protox::Compiler;
+
+const PROTO: &str = "proto";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={PROTO}");
+    println!("cargo:rerun-if-changed=build.rs");
+
+    let mut files = Vec::new();
+    collect(Path::new(PROTO), &mut files)?;
+    files.sort();
+
+    let mut compiler = Compiler::new([PROTO])?;
+    compiler.include_imports(true).include_source_info(true).open_files(&files)?;
+    // The comments in the source info become the documentation of the generated code.
+    let documented = compiler.file_descriptor_set();
+    // The encoded form keeps the validation options, which the decoded one cannot hold.
+    let embedded = compiler.include_source_info(false).encode_file_descriptor_set();
+    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin"), embedded)?;
+
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names().type_name_domain(["."], "type.googleapis.com");
+    tonic_prost_build::configure()
+        // Ordered maps make equal messages equal bytes.
+        .btree_map(".")
+        // These carry secrets; `src/proto/secret.rs` gives them a Debug that keeps them.
+        .skip_debug([
+            ".c1.utls.v1.Credential",
+            ".c1.connector.v2.PlaintextData",
+            ".c1.connector.v2.LocalCredentialOptions.PlaintextPassword",
+        ])
+        .compile_fds_with_config(documented, config)?;
+    Ok(())
+}
+
+/// Adds every `.proto` file below `folder`.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "proto") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
