@@ -1,8 +1,14 @@
 //! `baton-retool`: a baton connector for self-hosted Retool.
 //!
-//! Four rooms, stacked: [`retool`] knows Retool and nothing of baton, `connector` is baton's view of
-//! it, `server` answers the protocol, `cli` is what a person types. [`proto`] holds the wire.
+//! Rooms, stacked, each importing downwards only: [`retool`] knows Retool and nothing of baton;
+//! [`connector`] is baton's view of it; [`server`] answers the protocol, and [`agent`] drives any server
+//! of it; [`cli`] is what a person types. [`proto`] holds the wire.
 
+pub mod agent;
+pub mod cli;
 pub mod config;
+pub mod connector;
 pub mod proto;
 pub mod retool;
+pub mod server;
+pub mod telemetry;

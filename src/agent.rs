@@ -1,0 +1,3 @@
+//! Drives a connector the way an agent does. Speaks the protocol only, to any connector.
+
+pub mod walk;

@@ -1,0 +1,133 @@
+//! `baton-retool demo`
+
+use std::io::{IsTerminal, Write};
+
+use anyhow::Context;
+use serde_json::json;
+use tokio::sync::oneshot;
+use tonic::transport::{Channel, Endpoint};
+
+use super::{Failure, asked_to_stop, connector};
+use crate::agent::walk::{Counts, Visitor, Walk, walk};
+use crate::config::Settings;
+use crate::server::Listening;
+
+pub(super) async fn run(settings: Settings, json: bool) -> Result<(), Failure> {
+    let connector = connector(&settings)?;
+    let listening = Listening::on(&settings.listen.host, settings.listen.port)
+        .await
+        .map_err(|error| Failure::Run(error.into()))?;
+    let address = listening.address();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(listening.serve(connector, async {
+        // A dropped sender asks for the same as a message.
+        let _ = stopped.await;
+    }));
+    let shown = tokio::select! {
+        shown = show(&address.to_string(), json) => shown,
+        () = asked_to_stop() => Ok(()),
+    };
+    if shown.is_ok() && !json {
+        asked_to_stop().await;
+    }
+    drop(stop);
+    let served = serving.await.context("the server broke off").and_then(|served| Ok(served?));
+    shown.and(served).map_err(Failure::Run)
+}
+
+async fn show(address: &str, json: bool) -> anyhow::Result<()> {
+    let channel: Channel = Endpoint::from_shared(format!("http://{address}"))?
+        .initial_stream_window_size(4 * 1024 * 1024)
+        .initial_connection_window_size(4 * 1024 * 1024)
+        .connect()
+        .await?;
+    let mut progress = Progress { shown: std::io::stderr().is_terminal() };
+    let found = walk(channel, &mut progress).await.map_err(|status| {
+        anyhow::anyhow!("reading failed with {:?}: {}", status.code(), status.message())
+    })?;
+    progress.clear();
+    let text = if json { as_json(&found) } else { format!("{}{}", as_table(&found), hints(address)) };
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot write to stdout")
+}
+
+/// Shows a person who watches how far the walk has come.
+struct Progress {
+    shown: bool,
+}
+
+impl Progress {
+    fn clear(&self) {
+        if self.shown {
+            // Progress is a courtesy; a terminal that is gone needs none.
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+impl Visitor for Progress {
+    const SEES_GRANTS: bool = false;
+
+    fn progress(&mut self, phase: &'static str, met: Counts) {
+        if self.shown {
+            let Counts { resources, entitlements, grants } = met;
+            let _ = write!(
+                std::io::stderr(),
+                "\r\x1b[Kreading {phase}: {resources} resources, {entitlements} entitlements, {grants} grants"
+            );
+        }
+    }
+}
+
+fn as_table(found: &Walk) -> String {
+    let mut text = format!("{:<14}{:>12}{:>14}{:>12}\n", "type", "resources", "entitlements", "grants");
+    let mut sum = Counts::default();
+    for (resource_type, counts) in &found.types {
+        let Counts { resources, entitlements, grants } = *counts;
+        text.push_str(&format!("{:<14}{resources:>12}{entitlements:>14}{grants:>12}\n", resource_type.id));
+        sum.resources += resources;
+        sum.entitlements += entitlements;
+        sum.grants += grants;
+    }
+    text.push_str(&format!(
+        "{:<14}{:>12}{:>14}{:>12}\n\n{} calls in {:.3} s\n",
+        "all",
+        sum.resources,
+        sum.entitlements,
+        sum.grants,
+        found.calls,
+        found.elapsed.as_secs_f64()
+    ));
+    text
+}
+
+fn as_json(found: &Walk) -> String {
+    let types: Vec<_> = found
+        .types
+        .iter()
+        .map(|(resource_type, counts)| {
+            json!({
+                "type": resource_type.id,
+                "resources": counts.resources,
+                "entitlements": counts.entitlements,
+                "grants": counts.grants,
+            })
+        })
+        .collect();
+    json!({ "types": types, "calls": found.calls, "seconds": found.elapsed.as_secs_f64() }).to_string()
+}
+
+fn hints(address: &str) -> String {
+    format!(
+        r#"
+Serving on {address} until Ctrl-C. Look around with grpcurl:
+
+  grpcurl -plaintext {address} list
+  grpcurl -plaintext {address} c1.connector.v2.ConnectorService/Validate
+  grpcurl -plaintext {address} c1.connector.v2.ResourceTypesService/ListResourceTypes
+  grpcurl -plaintext -d '{{"resource_type_id": "user", "parent_resource_id": {{"resource_type": "org", "resource": "o1"}}, "page_size": 2}}' {address} c1.connector.v2.ResourcesService/ListResources
+  grpcurl -plaintext -d '{{"resource": {{"id": {{"resource_type": "page", "resource": "p1"}}}}}}' {address} c1.connector.v2.GrantsService/ListGrants
+  grpcurl -plaintext {address} grpc.health.v1.Health/Check
+"#
+    )
+}

@@ -1,0 +1,374 @@
+//! Baton's view of Retool: resource types, resources, entitlements and grants.
+//!
+//! A resource type is one file that implements [`ResourceSyncer`], listed once in [`Connector::new`].
+
+mod actions;
+mod entitlements;
+pub mod error;
+mod group;
+pub mod ids;
+mod metadata;
+mod organization;
+mod page;
+pub mod page_token;
+pub mod paging;
+mod resource;
+mod text;
+mod user;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use error::Error;
+use ids::ResourceKind;
+use page_token::{Listing, Position};
+use paging::{Page, PageRequest, PageSize};
+
+use crate::proto::connector::{
+    BatonActionSchema, ConnectorMetadata, Entitlement, Resource, ResourceId, ResourceType,
+};
+use crate::proto::grants::GrantList;
+use crate::retool::access::AccessLevel;
+use crate::retool::database::Database;
+use crate::retool::database::error::Error as DatabaseError;
+use crate::retool::id::OrganizationId;
+
+/// What a configuration leaves out or turns on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// No pages, and no grants on them.
+    pub skip_pages: bool,
+    /// No resources, and no grants on them.
+    pub skip_resources: bool,
+    /// No disabled users, neither as resources nor as principals.
+    pub skip_disabled_users: bool,
+    /// Tickets are asked for.
+    pub ticketing: bool,
+}
+
+/// The connector: everything that the server answers comes from here.
+pub struct Connector {
+    context: Context,
+    syncers: Vec<Box<dyn ResourceSyncer>>,
+    ticketing: bool,
+    validate_retries: &'static [Duration],
+}
+
+/// What every resource type works with.
+pub(crate) struct Context {
+    database: Arc<Database>,
+    kinds: Vec<ResourceKind>,
+    skip_disabled_users: bool,
+}
+
+impl Context {
+    /// The resource types of this configuration in their order.
+    fn kinds(&self) -> impl Iterator<Item = ResourceKind> {
+        self.kinds.iter().copied()
+    }
+
+    /// The organization that a listing's parent names; `None` without a parent.
+    fn parent(
+        &self,
+        kind: ResourceKind,
+        parent: Option<&ResourceId>,
+    ) -> Result<Option<OrganizationId>, Error> {
+        match parent {
+            Some(id) if id.resource_type != ResourceKind::Organization.type_id() => {
+                Err(Error::WrongParent { kind, given: id.resource_type.clone() })
+            }
+            Some(id) => ids::parse(id).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// One resource type. All answer the same questions.
+#[tonic::async_trait]
+pub(crate) trait ResourceSyncer: Send + Sync {
+    /// Which type.
+    fn kind(&self) -> ResourceKind;
+
+    /// The type itself.
+    fn describe(&self) -> ResourceType;
+
+    /// Resources below `parent` from `start` on.
+    async fn list(
+        &self,
+        context: &Context,
+        parent: Option<&ResourceId>,
+        listing: &Listing,
+        size: PageSize,
+        start: Position,
+    ) -> Result<Page<Vec<Resource>>, Error>;
+
+    /// One resource, the same as the listing has it; `None` when there is none.
+    async fn get(&self, context: &Context, id: &ResourceId) -> Result<Option<Resource>, Error>;
+
+    /// What can be granted on the resource; known without asking the database.
+    fn entitlements(&self, on: &Resource, id: &ResourceId) -> Result<Vec<Entitlement>, Error>;
+
+    /// Who has what on the resource from `start` on; nothing for a resource that is gone.
+    async fn grants(
+        &self,
+        context: &Context,
+        on: &Resource,
+        id: &ResourceId,
+        listing: &Listing,
+        size: PageSize,
+        start: Position,
+    ) -> Result<Page<GrantList>, Error>;
+}
+
+/// Waits between the attempts of [`Connector::validate`]: an agent asks once and gives up (spec 2.3).
+const VALIDATE_RETRIES: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(3),
+    Duration::from_secs(4),
+    Duration::from_secs(5),
+];
+
+impl Connector {
+    /// A connector to this database.
+    pub fn new(database: Arc<Database>, options: Options) -> Self {
+        let mut syncers: Vec<Box<dyn ResourceSyncer>> = vec![
+            Box::new(organization::OrganizationSyncer),
+            Box::new(user::UserSyncer),
+            Box::new(group::GroupSyncer),
+            Box::new(page::PageSyncer),
+            Box::new(resource::ResourceTypeSyncer),
+        ];
+        syncers.retain(|syncer| match syncer.kind() {
+            ResourceKind::Page => !options.skip_pages,
+            ResourceKind::Resource => !options.skip_resources,
+            ResourceKind::Organization | ResourceKind::User | ResourceKind::Group => true,
+        });
+        let kinds = syncers.iter().map(|syncer| syncer.kind()).collect();
+        let context = Context { database, kinds, skip_disabled_users: options.skip_disabled_users };
+        Self { context, syncers, ticketing: options.ticketing, validate_retries: &VALIDATE_RETRIES }
+    }
+
+    /// Name, capabilities and account schema; known without asking the database.
+    pub fn metadata(&self) -> ConnectorMetadata {
+        metadata::metadata(self.context.kinds())
+    }
+
+    /// Whether the database can be reached and the role may read what this configuration needs. An
+    /// outage is waited for, 15 seconds in all.
+    ///
+    /// # Errors
+    /// [`Error::Database`]
+    pub async fn validate(&self) -> Result<(), Error> {
+        let mut waits = self.validate_retries.iter();
+        loop {
+            match (self.context.database.check().await, waits.next()) {
+                (Ok(_), _) => return Ok(()),
+                (Err(error), Some(wait)) if is_outage(&error) => {
+                    tracing::warn!(%error, wait_seconds = wait.as_secs(), "the database does not answer; trying again");
+                    tokio::time::sleep(*wait).await;
+                }
+                (Err(error), _) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The resource types, always in the same order.
+    ///
+    /// # Errors
+    /// [`Error::PageToken`]
+    pub fn resource_types(&self, request: PageRequest<'_>) -> Result<Page<Vec<ResourceType>>, Error> {
+        let listing = Listing::new("ListResourceTypes", &[]);
+        let types = self.syncers.iter().map(|syncer| syncer.describe()).collect();
+        listed(&listing, request, types)
+    }
+
+    /// Resources of a type below a parent.
+    ///
+    /// # Errors
+    /// [`Error::UnknownResourceType`], [`Error::WrongParent`], [`Error::MalformedId`],
+    /// [`Error::PageToken`], [`Error::Database`]
+    pub async fn resources(
+        &self,
+        type_id: &str,
+        parent: Option<&ResourceId>,
+        request: PageRequest<'_>,
+    ) -> Result<Page<Vec<Resource>>, Error> {
+        let syncer = self.syncer(type_id)?;
+        let listing = self.listing("ListResources", &[type_id], parent);
+        let start = listing.position(request.token)?;
+        syncer.list(&self.context, parent, &listing, request.size, start).await
+    }
+
+    /// One resource, as its listing has it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is none, also below the parent that the caller names;
+    /// [`Error::Missing`], [`Error::UnknownResourceType`], [`Error::WrongParent`],
+    /// [`Error::MalformedId`], [`Error::Database`]
+    pub async fn resource(
+        &self,
+        id: Option<&ResourceId>,
+        parent: Option<&ResourceId>,
+    ) -> Result<Resource, Error> {
+        let id = id.ok_or(Error::Missing { field: "resource_id" })?;
+        let syncer = self.syncer(&id.resource_type)?;
+        let kind = syncer.kind();
+        let parent = match kind {
+            ResourceKind::Organization => None,
+            _ => self.context.parent(kind, parent)?,
+        };
+        let below_parent = |resource: &Resource| match parent {
+            Some(parent) => resource.parent_resource_id.as_ref() == Some(&ids::resource_id(parent)),
+            None => true,
+        };
+        let found = syncer.get(&self.context, id).await?.filter(below_parent);
+        found.ok_or_else(|| Error::NotFound { kind, given: id.resource.clone() })
+    }
+
+    /// What can be granted on a resource, which need not exist.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::UnknownResourceType`], [`Error::MalformedId`],
+    /// [`Error::ResourceTooLarge`], [`Error::PageToken`]
+    pub fn entitlements(
+        &self,
+        resource: Option<&Resource>,
+        request: PageRequest<'_>,
+    ) -> Result<Page<Vec<Entitlement>>, Error> {
+        let (resource, id) = identified(resource)?;
+        let syncer = self.syncer(&id.resource_type)?;
+        paging::check_size(resource)?;
+        let listing = Listing::new("ListEntitlements", &[&id.resource_type, &id.resource]);
+        listed(&listing, request, syncer.entitlements(resource, id)?)
+    }
+
+    /// Entitlements that every resource of a type has alike: there are none, since their names contain
+    /// the resource's.
+    ///
+    /// # Errors
+    /// [`Error::UnknownResourceType`], [`Error::PageToken`]
+    pub fn static_entitlements(
+        &self,
+        type_id: &str,
+        request: PageRequest<'_>,
+    ) -> Result<Page<Vec<Entitlement>>, Error> {
+        self.syncer(type_id)?;
+        listed(&Listing::new("ListStaticEntitlements", &[type_id]), request, Vec::new())
+    }
+
+    /// Who has what on a resource; nobody has anything on one that is gone.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::UnknownResourceType`], [`Error::MalformedId`],
+    /// [`Error::WrongParent`], [`Error::ResourceTooLarge`], [`Error::PageToken`], [`Error::Database`]
+    pub async fn grants(
+        &self,
+        resource: Option<&Resource>,
+        request: PageRequest<'_>,
+    ) -> Result<Page<GrantList>, Error> {
+        let (resource, id) = identified(resource)?;
+        let syncer = self.syncer(&id.resource_type)?;
+        if syncer.kind() != ResourceKind::Organization {
+            self.context.parent(syncer.kind(), resource.parent_resource_id.as_ref())?;
+        }
+        let listing = self.listing("ListGrants", &[&id.resource_type, &id.resource], None);
+        let start = listing.position(request.token)?;
+        syncer.grants(&self.context, resource, id, &listing, request.size, start).await
+    }
+
+    /// The actions that can be invoked, those of a resource type only when one is named: there are none.
+    pub fn action_schemas(&self, resource_type_id: &str) -> Vec<BatonActionSchema> {
+        if resource_type_id.is_empty() { actions::schemas() } else { Vec::new() }
+    }
+
+    /// The action of that name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownAction`]
+    pub fn action_schema(&self, name: &str) -> Result<BatonActionSchema, Error> {
+        actions::schemas()
+            .into_iter()
+            .find(|schema| schema.name == name)
+            .ok_or_else(|| Error::UnknownAction { given: name.to_owned() })
+    }
+
+    /// Why nothing can be changed here.
+    pub fn refuse_provisioning(&self) -> Error {
+        Error::ProvisioningDisabled
+    }
+
+    /// Why there are no tickets here.
+    pub fn refuse_tickets(&self) -> Error {
+        if self.ticketing { Error::NoTickets } else { Error::TicketingDisabled }
+    }
+
+    fn syncer(&self, type_id: &str) -> Result<&dyn ResourceSyncer, Error> {
+        let known = ResourceKind::from_type_id(type_id)
+            .and_then(|kind| self.syncers.iter().find(|syncer| syncer.kind() == kind));
+        known.map(Box::as_ref).ok_or_else(|| {
+            let known: Vec<_> = self.context.kinds().map(ResourceKind::type_id).collect();
+            Error::UnknownResourceType { given: error::shortened(type_id), known: known.join(", ") }
+        })
+    }
+
+    /// A listing whose rows depend on the parent and on whether disabled users are left out.
+    fn listing(&self, method: &str, parts: &[&str], parent: Option<&ResourceId>) -> Listing {
+        let parent = parent.map(|id| [id.resource_type.as_str(), id.resource.as_str()]);
+        let disabled = if self.context.skip_disabled_users { "enabled only" } else { "all users" };
+        let parts: Vec<&str> =
+            parts.iter().copied().chain(parent.into_iter().flatten()).chain([disabled]).collect();
+        Listing::new(method, &parts)
+    }
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Connector").field("kinds", &self.context.kinds).finish_non_exhaustive()
+    }
+}
+
+/// Retool's words for a level (spec, levels).
+struct Word {
+    lower: &'static str,
+    title: &'static str,
+}
+
+fn word(level: AccessLevel) -> Word {
+    match level {
+        AccessLevel::Read => Word { lower: "use", title: "Use" },
+        AccessLevel::Write => Word { lower: "edit", title: "Edit" },
+        AccessLevel::Own => Word { lower: "own", title: "Own" },
+    }
+}
+
+fn identified(resource: Option<&Resource>) -> Result<(&Resource, &ResourceId), Error> {
+    let resource = resource.ok_or(Error::Missing { field: "resource" })?;
+    let id = resource.id.as_ref().ok_or(Error::Missing { field: "resource.id" })?;
+    Ok((resource, id))
+}
+
+/// Pages through what is already there.
+fn listed<M: prost::Message>(
+    listing: &Listing,
+    request: PageRequest<'_>,
+    items: Vec<M>,
+) -> Result<Page<Vec<M>>, Error> {
+    let start = listing.position(request.token)?;
+    let rows: Vec<(u32, M)> = (0..).zip(items).skip_while(|(index, _)| *index < start.key).collect();
+    let at = |row: &(u32, M)| Position { key: row.0, ordinal: 0 };
+    Ok(paging::page(listing, request.size, rows, i64::MAX, at, |(_, item)| item))
+}
+
+fn is_outage(error: &DatabaseError) -> bool {
+    match error {
+        DatabaseError::Connect { .. }
+        | DatabaseError::PoolExhausted { .. }
+        | DatabaseError::Interrupted { .. }
+        | DatabaseError::Timeout { .. } => true,
+        DatabaseError::MissingPrivileges(_)
+        | DatabaseError::Forbidden { .. }
+        | DatabaseError::UnknownSchema { .. }
+        | DatabaseError::Statement { .. } => false,
+    }
+}

@@ -1,0 +1,101 @@
+//! Everything that can go wrong in answering a request, in the words of the domain.
+
+use super::ids::ResourceKind;
+use super::page_token::InvalidPageToken;
+use crate::retool::database::error::Error as DatabaseError;
+
+/// Why a request has no answer. The server room turns each into a gRPC status.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// No such resource type, or one that the configuration leaves out.
+    #[error("there is no resource type {given} here; there are: {known}")]
+    UnknownResourceType {
+        /// As the caller spelled it.
+        given: String,
+        /// The types that there are.
+        known: String,
+    },
+    /// A field that the request cannot do without.
+    #[error("{field} is required")]
+    Missing {
+        /// The field, as the protocol spells it.
+        field: &'static str,
+    },
+    /// Not the id of a resource of the type it should have.
+    #[error(
+        "{} is no id of type {}: such an id is the letter {} and a number from 1 to 2147483647, e.g. {}/{}42",
+        shortened(given), kind.type_id(), kind.letter(), kind.type_id(), kind.letter()
+    )]
+    MalformedId {
+        /// The type that was expected.
+        kind: ResourceKind,
+        /// Type and id as the caller spelled them.
+        given: String,
+    },
+    /// A parent that resources of the type do not have.
+    #[error("resources of type {} lie in an org, so their parent_resource_id is an org or absent, not {}", kind.type_id(), shortened(given))]
+    WrongParent {
+        /// The type of the resources.
+        kind: ResourceKind,
+        /// The parent's type as the caller spelled it.
+        given: String,
+    },
+    /// A page token that does not belong to the listing.
+    #[error(transparent)]
+    PageToken(#[from] InvalidPageToken),
+    /// A page size beyond the protocol's limit.
+    #[error("page_size must be 0 to 250, is {given}; 0 leaves the choice to the connector")]
+    PageSize {
+        /// As given.
+        given: u32,
+    },
+    /// A resource too large to be repeated in every entitlement and grant of an answer.
+    #[error("the resource in the request has {size} bytes, at most {limit} can be repeated in an answer")]
+    ResourceTooLarge {
+        /// Encoded size in bytes.
+        size: usize,
+        /// The largest accepted size in bytes.
+        limit: usize,
+    },
+    /// The resource does not exist, or no longer, or the configuration hides it.
+    #[error("there is no {} {given} here, or no longer", kind.type_id())]
+    NotFound {
+        /// Its type.
+        kind: ResourceKind,
+        /// Its id.
+        given: String,
+    },
+    /// No action of that name.
+    #[error("there is no action {}; ListActionSchemas tells which there are", shortened(given))]
+    UnknownAction {
+        /// As the caller spelled it.
+        given: String,
+    },
+    /// No event feed of that name: this connector has none.
+    #[error("event feed id {} not found", shortened(given))]
+    UnknownEventFeed {
+        /// As the caller spelled it.
+        given: String,
+    },
+    /// A change was asked for, and changes are off.
+    #[error("provisioning is not enabled")]
+    ProvisioningDisabled,
+    /// A ticket was asked for, and tickets are off.
+    #[error("ticketing is not enabled")]
+    TicketingDisabled,
+    /// Tickets are on, and Retool has none.
+    #[error("ticket manager not implemented: Retool has no tickets")]
+    NoTickets,
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+/// What a caller sent, quoted and short enough for one line.
+pub(super) fn shortened(given: &str) -> String {
+    const LONGEST: usize = 80;
+    match given.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}...", &given[..end]),
+        None => format!("{given:?}"),
+    }
+}

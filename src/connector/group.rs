@@ -1,0 +1,125 @@
+//! The resource type `group`: a row of `groups`, and its members.
+
+use super::entitlements::{Purpose, Template, entitlement};
+use super::error::Error;
+use super::ids::{self, GroupRole, ResourceKind, group_entitlement, resource_id, typed_grant};
+use super::page_token::{Listing, Position};
+use super::paging::{GrantPage, Page, PageSize, last_key, page};
+use super::text::{DISPLAY_NAME, fit};
+use super::{Context, ResourceSyncer, user};
+use crate::proto::connector::{Entitlement, GroupTrait, Resource, ResourceId, ResourceType, resource_type};
+use crate::proto::grants::{GrantList, GrantParts};
+use crate::proto::{any, number, structure};
+use crate::retool::database::groups::{self, Group};
+use crate::retool::id::GroupId;
+
+/// See the module.
+pub(super) struct GroupSyncer;
+
+/// The type, which page entitlements name as the one they can be granted to.
+pub(super) fn describe() -> ResourceType {
+    ResourceType {
+        id: "group".to_owned(),
+        display_name: "Group".to_owned(),
+        traits: vec![resource_type::Trait::Group.into()],
+        ..Default::default()
+    }
+}
+
+#[allow(deprecated)] // Agents of every age read the profile here.
+fn resource(group: &Group) -> Resource {
+    let profile = structure(group.organization.map(|id| ("organization_id", number(f64::from(id.get())))));
+    Resource {
+        id: Some(resource_id(group.id)),
+        parent_resource_id: group.organization.map(resource_id),
+        display_name: fit(group.name.clone(), DISPLAY_NAME),
+        annotations: vec![any(&GroupTrait { profile: Some(profile), ..Default::default() })],
+        ..Default::default()
+    }
+}
+
+fn template(role: GroupRole) -> Template {
+    let (name, description) = match role {
+        GroupRole::Member => ("Member", "Is member of the "),
+        GroupRole::Admin => ("Admin", "Is admin of the "),
+    };
+    Template {
+        slug: role.as_str().to_owned(),
+        display_name: (String::new(), format!(" Group {name}")),
+        description: (description.to_owned(), " group".to_owned()),
+        purpose: Purpose::Assignment,
+    }
+}
+
+#[tonic::async_trait]
+impl ResourceSyncer for GroupSyncer {
+    fn kind(&self) -> ResourceKind {
+        ResourceKind::Group
+    }
+
+    fn describe(&self) -> ResourceType {
+        describe()
+    }
+
+    async fn list(
+        &self,
+        context: &Context,
+        parent: Option<&ResourceId>,
+        listing: &Listing,
+        size: PageSize,
+        start: Position,
+    ) -> Result<Page<Vec<Resource>>, Error> {
+        const ABOUT: usize = 150;
+        let organization = context.parent(self.kind(), parent)?;
+        let fetch = size.fetch(ABOUT);
+        let rows = groups::list(&context.database, organization, start.from(), fetch).await?;
+        let at = |row: &Group| Position { key: row.id.get().unsigned_abs(), ordinal: 0 };
+        Ok(page(listing, size, rows, fetch, at, |row| resource(&row)))
+    }
+
+    async fn get(&self, context: &Context, id: &ResourceId) -> Result<Option<Resource>, Error> {
+        Ok(groups::get(&context.database, ids::parse(id)?).await?.as_ref().map(resource))
+    }
+
+    fn entitlements(&self, on: &Resource, id: &ResourceId) -> Result<Vec<Entitlement>, Error> {
+        let group: GroupId = ids::parse(id)?;
+        let users = [user::describe()];
+        Ok(GroupRole::ALL
+            .into_iter()
+            .map(|role| entitlement(on, group_entitlement(group, role), &users, template(role)))
+            .collect())
+    }
+
+    /// One grant a member: an admin's row does not also make a member (spec 1.6).
+    async fn grants(
+        &self,
+        context: &Context,
+        on: &Resource,
+        id: &ResourceId,
+        listing: &Listing,
+        size: PageSize,
+        start: Position,
+    ) -> Result<Page<GrantList>, Error> {
+        let group: GroupId = ids::parse(id)?;
+        let mut answer = GrantPage::new(listing, on, size, start)?;
+        let fetch = size.fetch(GrantPage::grant_bytes(on));
+        let members =
+            groups::members(&context.database, group, context.skip_disabled_users, start.from(), fetch).await?;
+        let [member, admin] = GroupRole::ALL.map(|role| group_entitlement(group, role));
+        let outcome = members.iter().try_for_each(|row| {
+            let principal = resource_id(row.user);
+            let entitlement_id = if row.is_admin { &admin } else { &member };
+            answer.push(
+                Position { key: row.user.get().unsigned_abs(), ordinal: 0 },
+                GrantParts {
+                    id: &typed_grant(entitlement_id, row.user),
+                    entitlement_id,
+                    principal_type: &principal.resource_type,
+                    principal_id: &principal.resource,
+                    annotations: &[],
+                },
+            )
+        });
+        Ok(answer.finish(outcome, last_key(&members, fetch, |row| row.user.get())))
+    }
+}

@@ -1,0 +1,183 @@
+//! Page tokens: where a listing goes on (decisions "Protocol").
+//!
+//! A token holds its position and nothing else that matters, so that it works after a restart and on
+//! another replica. It is sealed together with the request that it continues: a token of another
+//! listing, another version or with a changed byte does not open.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+/// A row of a listing: the first that an answer has to look at.
+///
+/// Rows are ordered by a key, and where one key stands for several rows, by their ordinal. So a place
+/// stays right when rows come and go around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Primary key, one more than the largest one when the last row has been seen.
+    pub key: u32,
+    /// Which of the rows with that key.
+    pub ordinal: u8,
+}
+
+impl Position {
+    /// Before every row.
+    pub const START: Self = Self { key: 0, ordinal: 0 };
+
+    /// The first row of the next key.
+    pub fn after_key(key: i32) -> Self {
+        Self { key: key.unsigned_abs().saturating_add(1), ordinal: 0 }
+    }
+
+    /// The key as statements bind it.
+    pub fn from(self) -> i64 {
+        i64::from(self.key)
+    }
+}
+
+/// The request that a token belongs to: whatever it names, a token of one cannot be used in another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    seal: [u8; SEAL],
+}
+
+impl Listing {
+    /// The listing that `method` makes of these parts, e.g. types, ids and filters, in a fixed order.
+    pub fn new(method: &str, parts: &[&str]) -> Self {
+        let mut digest = Sha256::new();
+        for part in std::iter::once(&method).chain(parts) {
+            digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            digest.update(part.as_bytes());
+        }
+        Self { seal: truncated(digest) }
+    }
+
+    fn seal(&self, body: &[u8]) -> [u8; SEAL] {
+        let mut digest = Sha256::new();
+        digest.update(b"baton-retool page token");
+        digest.update(self.seal);
+        digest.update(body);
+        truncated(digest)
+    }
+
+    /// The token that makes this listing go on at `position`.
+    pub fn token(&self, position: Position) -> String {
+        let mut bytes = [0; LENGTH];
+        let [version, key @ .., ordinal] = &mut bytes[..BODY] else { return String::new() };
+        *version = VERSION;
+        key.copy_from_slice(&position.key.to_be_bytes());
+        *ordinal = position.ordinal;
+        let seal = self.seal(&bytes[..BODY]);
+        bytes[BODY..].copy_from_slice(&seal);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Where to go on; [`Position::START`] for an empty token.
+    ///
+    /// # Errors
+    /// When the token is not one that this listing has given out.
+    pub fn position(&self, token: &str) -> Result<Position, InvalidPageToken> {
+        if token.is_empty() {
+            return Ok(Position::START);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidPageToken)?;
+        let (body, seal) = bytes.split_at_checked(BODY).ok_or(InvalidPageToken)?;
+        if seal != self.seal(body) {
+            return Err(InvalidPageToken);
+        }
+        match *body {
+            [VERSION, a, b, c, d, ordinal] => {
+                Ok(Position { key: u32::from_be_bytes([a, b, c, d]), ordinal })
+            }
+            _ => Err(InvalidPageToken),
+        }
+    }
+}
+
+/// A page token that this listing never gave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "page_token is not one that this request's listing has given out (it belongs to another request or version, or has been altered); start the listing again without a page_token"
+)]
+pub struct InvalidPageToken;
+
+const VERSION: u8 = 1;
+/// Version, key, ordinal.
+const BODY: usize = 6;
+const SEAL: usize = 12;
+const LENGTH: usize = BODY + SEAL;
+
+fn truncated(digest: Sha256) -> [u8; SEAL] {
+    let mut seal = [0; SEAL];
+    seal.copy_from_slice(&digest.finalize()[..SEAL]);
+    seal
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn listing() -> Listing {
+        Listing::new("ListGrants", &["page", "p12", "false"])
+    }
+
+    #[test]
+    fn an_empty_token_starts() {
+        assert_eq!(listing().position(""), Ok(Position::START));
+    }
+
+    #[test]
+    fn parts_cannot_run_into_one_another() {
+        let token = Listing::new("A", &["bc", "d"]).token(Position { key: 3, ordinal: 1 });
+        assert_eq!(Listing::new("A", &["b", "cd"]).position(&token), Err(InvalidPageToken));
+        assert_eq!(Listing::new("A", &["bc", "d", ""]).position(&token), Err(InvalidPageToken));
+    }
+
+    #[test]
+    fn tokens_of_the_former_program_are_refused() {
+        for token in ["250", "-1", r#"{"states":[],"current_state":{"type":"group"}}"#, "AAAA", "é"] {
+            assert_eq!(listing().position(token), Err(InvalidPageToken), "{token}");
+        }
+    }
+
+    /// A token of this very version, kept: replicas of neighbouring releases must understand it.
+    #[test]
+    fn the_format_is_fixed() {
+        let token = "AQAAAAwCLHc-0LOnKj_sKjSm";
+        assert_eq!(listing().token(Position { key: 12, ordinal: 2 }), token);
+        assert_eq!(listing().position(token), Ok(Position { key: 12, ordinal: 2 }));
+    }
+
+    proptest! {
+        #[test]
+        fn positions_read_back(key in any::<u32>(), ordinal in any::<u8>()) {
+            let position = Position { key, ordinal };
+            prop_assert_eq!(listing().position(&listing().token(position)), Ok(position));
+        }
+
+        #[test]
+        fn one_changed_character_is_noticed(key in any::<u32>(), at in 0_usize..24, to in "[A-Za-z0-9_-]") {
+            let token = listing().token(Position { key, ordinal: 0 });
+            let mut altered = token.clone();
+            altered.replace_range(at..=at, &to);
+            prop_assume!(altered != token);
+            prop_assert_eq!(listing().position(&altered), Err(InvalidPageToken));
+        }
+
+        #[test]
+        fn another_request_cannot_use_it(key in any::<u32>(), id in "p[1-9][0-9]{0,4}") {
+            prop_assume!(id != "p12");
+            let token = listing().token(Position { key, ordinal: 0 });
+            let other = Listing::new("ListGrants", &["page", &id, "false"]);
+            prop_assert_eq!(other.position(&token), Err(InvalidPageToken));
+        }
+
+        #[test]
+        fn nothing_else_opens(token in "\\PC{1,40}") {
+            prop_assert_eq!(listing().position(&token), Err(InvalidPageToken));
+        }
+    }
+}

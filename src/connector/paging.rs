@@ -1,0 +1,249 @@
+//! How much goes into one answer, and where the next one starts.
+
+use std::ops::ControlFlow;
+
+use prost::Message;
+
+use super::error::Error;
+use super::page_token::{Listing, Position};
+use crate::proto::connector::Resource;
+use crate::proto::grants::{GrantList, GrantListBuilder, GrantParts};
+
+/// How many rows the caller wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageSize {
+    /// As many as keep the answer under 2 MiB.
+    Any,
+    /// So many exactly, while there are so many; 1 to 250.
+    Exactly(u8),
+}
+
+impl TryFrom<u32> for PageSize {
+    type Error = Error;
+
+    fn try_from(given: u32) -> Result<Self, Error> {
+        match u8::try_from(given) {
+            Ok(0) => Ok(Self::Any),
+            Ok(size @ 1..=250) => Ok(Self::Exactly(size)),
+            _ => Err(Error::PageSize { given }),
+        }
+    }
+}
+
+impl PageSize {
+    /// How many rows one answer may hold at the most.
+    fn most(self) -> usize {
+        match self {
+            Self::Any => usize::MAX,
+            Self::Exactly(size) => usize::from(size),
+        }
+    }
+
+    /// How many rows to ask the database for when one takes about `bytes` in the answer. Two more than
+    /// are wanted: one that may turn out to be spent already, one that tells whether there is more.
+    pub(super) fn fetch(self, bytes: usize) -> i64 {
+        let rows = match self {
+            Self::Any => (BUDGET / bytes.max(1)).clamp(1, MOST_ROWS),
+            Self::Exactly(size) => usize::from(size),
+        };
+        i64::try_from(rows).unwrap_or(i64::MAX).saturating_add(2)
+    }
+}
+
+/// What a listing request says about paging.
+#[derive(Debug, Clone, Copy)]
+pub struct PageRequest<'a> {
+    /// How many rows are wanted.
+    pub size: PageSize,
+    /// Where to go on; empty to start.
+    pub token: &'a str,
+}
+
+/// One answer of a listing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: T,
+    /// The token for the rest; empty when this was all.
+    pub next_page_token: String,
+}
+
+impl<T: Default> Page<T> {
+    /// An answer without rows, and no more to come.
+    pub(super) fn nothing() -> Self {
+        Self { items: T::default(), next_page_token: String::new() }
+    }
+}
+
+/// Bytes of rows in one answer. Under 2 MiB with room for the token and the framing; clients refuse
+/// more than 4 MiB (spec 2.1).
+const BUDGET: usize = 2_000_000;
+/// Rows asked of the database at once.
+const MOST_ROWS: usize = 16_000;
+/// The largest resource that is repeated in an answer. Ours have a few hundred bytes.
+pub(super) const LARGEST_RESOURCE: usize = 64 * 1024;
+
+/// Takes as many `rows` as an answer may hold. `position` tells where a row stands and `message` what it
+/// says; `fetched` is how many rows were asked for.
+pub(super) fn page<R, M: Message>(
+    listing: &Listing,
+    size: PageSize,
+    rows: Vec<R>,
+    fetched: i64,
+    position: impl Fn(&R) -> Position,
+    message: impl Fn(R) -> M,
+) -> Page<Vec<M>> {
+    let more_in_database = i64::try_from(rows.len()).is_ok_and(|count| count >= fetched);
+    let mut next = rows
+        .last()
+        .filter(|_| more_in_database)
+        .map(|row| Position { ordinal: 0, key: position(row).key.saturating_add(1) });
+    let mut items = Vec::new();
+    let mut bytes = 0;
+    for row in rows {
+        let at = position(&row);
+        let made = message(row);
+        bytes += made.encoded_len() + FRAMING;
+        if items.len() == size.most() || (bytes > BUDGET && !items.is_empty()) {
+            next = Some(at);
+            break;
+        }
+        items.push(made);
+    }
+    Page { items, next_page_token: next.map(|next| listing.token(next)).unwrap_or_default() }
+}
+
+/// Tag and length of one row in an answer.
+const FRAMING: usize = 6;
+
+/// Collects the grants of one answer.
+pub(super) struct GrantPage<'a> {
+    listing: &'a Listing,
+    start: Position,
+    most: usize,
+    builder: GrantListBuilder,
+}
+
+/// The answer is full; whoever adds grants stops.
+pub(super) struct Full(Position);
+
+impl<'a> GrantPage<'a> {
+    /// An empty answer that goes on at `start`.
+    ///
+    /// # Errors
+    /// [`Error::ResourceTooLarge`]
+    pub(super) fn new(
+        listing: &'a Listing,
+        resource: &Resource,
+        size: PageSize,
+        start: Position,
+    ) -> Result<Self, Error> {
+        check_size(resource)?;
+        Ok(Self { listing, start, most: size.most(), builder: GrantListBuilder::new(resource, BUDGET) })
+    }
+
+    /// About how many bytes one grant on `resource` takes in an answer.
+    pub(super) fn grant_bytes(resource: &Resource) -> usize {
+        const IDS: usize = 110;
+        resource.encoded_len() + IDS
+    }
+
+    /// Adds the grant at `position` unless an earlier answer has it.
+    ///
+    /// # Errors
+    /// [`Full`] when it belongs into the next answer.
+    pub(super) fn push(&mut self, position: Position, grant: GrantParts<'_>) -> ControlFlow<Full> {
+        if position < self.start {
+            return ControlFlow::Continue(());
+        }
+        if self.builder.len() == self.most || !self.builder.push(grant) {
+            return ControlFlow::Break(Full(position));
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The answer. `last` is the last key that the database returned, if it may have more behind it.
+    pub(super) fn finish(self, outcome: ControlFlow<Full>, last: Option<i32>) -> Page<GrantList> {
+        let next = match outcome {
+            ControlFlow::Break(Full(position)) => Some(position),
+            ControlFlow::Continue(()) => last.map(Position::after_key),
+        };
+        Page {
+            items: self.builder.finish(),
+            next_page_token: next.map(|next| self.listing.token(next)).unwrap_or_default(),
+        }
+    }
+}
+
+/// The key behind which there may be more rows: that of the last one, if as many came as were asked for.
+pub(super) fn last_key<R>(rows: &[R], fetched: i64, key: impl Fn(&R) -> i32) -> Option<i32> {
+    if i64::try_from(rows.len()).is_ok_and(|count| count < fetched) {
+        return None;
+    }
+    rows.last().map(key)
+}
+
+/// Refuses a resource that would make an answer too large.
+///
+/// # Errors
+/// [`Error::ResourceTooLarge`]
+pub(super) fn check_size(resource: &Resource) -> Result<(), Error> {
+    let size = resource.encoded_len();
+    if size > LARGEST_RESOURCE {
+        return Err(Error::ResourceTooLarge { size, limit: LARGEST_RESOURCE });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::proto::connector::ResourceId;
+
+    fn listing() -> Listing {
+        Listing::new("test", &[])
+    }
+
+    fn message(row: u32) -> ResourceId {
+        ResourceId { resource: "x".repeat(row as usize), ..Default::default() }
+    }
+
+    fn at(row: &u32) -> Position {
+        Position { key: *row, ordinal: 0 }
+    }
+
+    #[test]
+    fn an_exact_page_ends_where_the_next_begins() {
+        let first = page(&listing(), PageSize::Exactly(2), vec![1, 2, 3, 4], 4, at, message);
+        assert_eq!(first.items.len(), 2);
+        assert_eq!(listing().position(&first.next_page_token), Ok(at(&3)));
+        let all = page(&listing(), PageSize::Exactly(2), vec![1, 2], 4, at, message);
+        assert_eq!((all.items.len(), all.next_page_token.as_str()), (2, ""));
+    }
+
+    #[test]
+    fn a_full_fetch_goes_on_behind_its_last_row() {
+        let full = page(&listing(), PageSize::Any, vec![1, 2, 7], 3, at, message);
+        assert_eq!(full.items.len(), 3);
+        assert_eq!(listing().position(&full.next_page_token), Ok(at(&8)));
+    }
+
+    #[test]
+    fn an_answer_stays_within_its_budget_and_always_moves_on() {
+        let rows = vec![1_500_000, 1_500_000, 3_000_000];
+        let first = page(&listing(), PageSize::Any, rows, 9, at, message);
+        assert_eq!(first.items.len(), 1);
+        assert!(!first.next_page_token.is_empty());
+        let huge = page(&listing(), PageSize::Any, vec![3_000_000], 9, at, message);
+        assert_eq!((huge.items.len(), huge.next_page_token.as_str()), (1, ""));
+    }
+
+    #[test]
+    fn page_sizes_are_the_protocols() {
+        assert_eq!(PageSize::try_from(0).unwrap(), PageSize::Any);
+        assert_eq!(PageSize::try_from(250).unwrap(), PageSize::Exactly(250));
+        assert!(PageSize::try_from(251).is_err());
+        assert!(PageSize::try_from(u32::MAX).is_err());
+    }
+}

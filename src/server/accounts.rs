@@ -1,0 +1,69 @@
+//! `AccountManagerService`, `ResourceManagerService`, `ResourceDeleterService` and
+//! `CredentialManagerService`: making, removing and unlocking things.
+
+use tonic::{Request, Response, Status};
+
+use super::Service;
+use crate::proto::connector::account_manager_service_server::AccountManagerService;
+use crate::proto::connector::credential_manager_service_server::CredentialManagerService;
+use crate::proto::connector::resource_deleter_service_server::ResourceDeleterService;
+use crate::proto::connector::resource_manager_service_server::ResourceManagerService;
+use crate::proto::connector::{
+    CreateAccountRequest, CreateAccountResponse, CreateResourceRequest, CreateResourceResponse,
+    DeleteResourceRequest, DeleteResourceResponse, DeleteResourceV2Request, DeleteResourceV2Response,
+    IssueCredentialRequest, IssueCredentialResponse, RotateCredentialRequest, RotateCredentialResponse,
+};
+
+#[tonic::async_trait]
+impl AccountManagerService for Service {
+    async fn create_account(
+        &self,
+        _: Request<CreateAccountRequest>,
+    ) -> Result<Response<CreateAccountResponse>, Status> {
+        Err(self.connector.refuse_provisioning().into())
+    }
+}
+
+#[tonic::async_trait]
+impl ResourceManagerService for Service {
+    async fn create_resource(
+        &self,
+        _: Request<CreateResourceRequest>,
+    ) -> Result<Response<CreateResourceResponse>, Status> {
+        Err(self.connector.refuse_provisioning().into())
+    }
+
+    async fn delete_resource(
+        &self,
+        _: Request<DeleteResourceRequest>,
+    ) -> Result<Response<DeleteResourceResponse>, Status> {
+        Err(self.connector.refuse_provisioning().into())
+    }
+}
+
+#[tonic::async_trait]
+impl ResourceDeleterService for Service {
+    async fn delete_resource_v2(
+        &self,
+        _: Request<DeleteResourceV2Request>,
+    ) -> Result<Response<DeleteResourceV2Response>, Status> {
+        Err(self.connector.refuse_provisioning().into())
+    }
+}
+
+#[tonic::async_trait]
+impl CredentialManagerService for Service {
+    async fn rotate_credential(
+        &self,
+        _: Request<RotateCredentialRequest>,
+    ) -> Result<Response<RotateCredentialResponse>, Status> {
+        Err(self.connector.refuse_provisioning().into())
+    }
+
+    async fn issue_credential(
+        &self,
+        _: Request<IssueCredentialRequest>,
+    ) -> Result<Response<IssueCredentialResponse>, Status> {
+        Err(self.connector.refuse_provisioning().into())
+    }
+}

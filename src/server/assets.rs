@@ -1,0 +1,20 @@
+//! `AssetService`: Retool's icons and pictures are not served.
+
+use tonic::{Request, Response, Status};
+
+use super::Service;
+use crate::proto::connector::asset_service_server::AssetService;
+use crate::proto::connector::{AssetServiceGetAssetRequest, AssetServiceGetAssetResponse};
+
+#[tonic::async_trait]
+impl AssetService for Service {
+    type GetAssetStream = tokio_stream::Empty<Result<AssetServiceGetAssetResponse, Status>>;
+
+    /// A stream that has nothing in it, as agents have always met it (spec 2.3).
+    async fn get_asset(
+        &self,
+        _: Request<AssetServiceGetAssetRequest>,
+    ) -> Result<Response<Self::GetAssetStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
+    }
+}

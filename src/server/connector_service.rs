@@ -1,0 +1,43 @@
+//! `ConnectorService`: what the connector is, and whether it works.
+
+use tonic::{Request, Response, Status};
+
+use super::Service;
+use crate::proto::connector::connector_service_server::ConnectorService;
+use crate::proto::connector::{
+    ConnectorServiceCleanupRequest, ConnectorServiceCleanupResponse, ConnectorServiceGetMetadataRequest,
+    ConnectorServiceGetMetadataResponse, ConnectorServiceValidateRequest, ConnectorServiceValidateResponse,
+};
+
+/// The protocol level, as agents parse it (decision 7.13). A pre-release suffix would keep them from
+/// sending the sync id.
+const SDK_VERSION: &str = "v0.25.0";
+
+#[tonic::async_trait]
+impl ConnectorService for Service {
+    async fn get_metadata(
+        &self,
+        _: Request<ConnectorServiceGetMetadataRequest>,
+    ) -> Result<Response<ConnectorServiceGetMetadataResponse>, Status> {
+        Ok(Response::new(ConnectorServiceGetMetadataResponse { metadata: Some(self.connector.metadata()) }))
+    }
+
+    async fn validate(
+        &self,
+        _: Request<ConnectorServiceValidateRequest>,
+    ) -> Result<Response<ConnectorServiceValidateResponse>, Status> {
+        self.connector.validate().await?;
+        Ok(Response::new(ConnectorServiceValidateResponse {
+            sdk_version: SDK_VERSION.to_owned(),
+            ..Default::default()
+        }))
+    }
+
+    /// Nothing outlives a sync here, so there is nothing to clean up.
+    async fn cleanup(
+        &self,
+        _: Request<ConnectorServiceCleanupRequest>,
+    ) -> Result<Response<ConnectorServiceCleanupResponse>, Status> {
+        Ok(Response::new(ConnectorServiceCleanupResponse::default()))
+    }
+}

@@ -1,0 +1,91 @@
+//! The one place where errors become gRPC statuses (spec 2.2, issue's "Bad input", D17).
+
+use std::any::Any;
+
+use http::{HeaderValue, Response, header};
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+use crate::connector::error::Error;
+use crate::retool::database::error::Error as DatabaseError;
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        Self::new(code(&error), error.to_string())
+    }
+}
+
+fn code(error: &Error) -> Code {
+    match error {
+        Error::UnknownResourceType { .. }
+        | Error::NotFound { .. }
+        | Error::UnknownAction { .. }
+        | Error::UnknownEventFeed { .. } => Code::NotFound,
+        Error::Missing { .. }
+        | Error::MalformedId { .. }
+        | Error::WrongParent { .. }
+        | Error::PageToken(_)
+        | Error::PageSize { .. }
+        | Error::ResourceTooLarge { .. } => Code::InvalidArgument,
+        Error::ProvisioningDisabled => Code::FailedPrecondition,
+        // As the former program: agents know the text, not the code (spec, child process 8).
+        Error::TicketingDisabled => Code::Unknown,
+        Error::NoTickets => Code::Unimplemented,
+        Error::Database(error) => database_code(error),
+    }
+}
+
+/// Agents try again on Unavailable and DeadlineExceeded, and on nothing else (sync 13).
+fn database_code(error: &DatabaseError) -> Code {
+    match error {
+        DatabaseError::Connect { .. }
+        | DatabaseError::PoolExhausted { .. }
+        | DatabaseError::Interrupted { .. } => Code::Unavailable,
+        DatabaseError::Timeout { .. } => Code::DeadlineExceeded,
+        DatabaseError::MissingPrivileges(_)
+        | DatabaseError::Forbidden { .. }
+        | DatabaseError::UnknownSchema { .. } => Code::FailedPrecondition,
+        DatabaseError::Statement { .. } => Code::Internal,
+    }
+}
+
+/// Answers a call whose handler panicked. What it said goes to the log only.
+pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
+    let said = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without words");
+    tracing::error!(panic = said, "a call panicked; the server goes on");
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from(Code::Internal as i32));
+    headers.insert("grpc-message", HeaderValue::from_static("Internal%20Server%20Error"));
+    response
+}
+
+#[cfg(test)]
+#[allow(clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panicking_call_is_answered_with_internal() {
+        use tower::{Service, ServiceExt};
+        use tower_http::catch_panic::CatchPanic;
+
+        let broken = tower::service_fn(|_: http::Request<Body>| async {
+            if true {
+                panic!("secret");
+            }
+            Ok::<_, std::convert::Infallible>(Response::new(Body::empty()))
+        });
+        let mut caught = CatchPanic::custom(broken, panicked);
+        let ready = caught.ready().await.unwrap_or_else(|never| match never {});
+        let response =
+            ready.call(http::Request::new(Body::empty())).await.unwrap_or_else(|never| match never {});
+        assert_eq!(response.headers()["grpc-status"], "13");
+        assert!(!format!("{:?}", response.headers()).contains("secret"));
+    }
+}

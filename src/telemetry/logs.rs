@@ -1,0 +1,187 @@
+//! Logs on stderr, one line an event, in the former program's two formats (spec, child process 14).
+
+use std::fmt::{self, Write as _};
+
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::macros::format_description;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{LogFormat, LogLevel, LogSettings};
+
+/// Sends events from `settings.level` up to stderr from now on. Libraries below us speak from warnings
+/// up only. Does nothing when logging is on already.
+pub fn start(settings: &LogSettings) {
+    let level = match settings.level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+    };
+    let targets = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target(env!("CARGO_CRATE_NAME"), level);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .event_format(Lines { format: settings.format });
+    // Another call has been there first; its choice stands.
+    let _ = tracing_subscriber::registry().with(targets).with(lines).try_init();
+}
+
+/// How one event becomes one line.
+struct Lines {
+    format: LogFormat,
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let line = Line {
+            time: OffsetDateTime::now_utc(),
+            level: *event.metadata().level(),
+            caller: caller(event.metadata().file(), event.metadata().line()),
+            message: fields.message,
+            fields: fields.others,
+        };
+        let text = match self.format {
+            LogFormat::Json => line.json(),
+            LogFormat::Console => line.console(),
+        };
+        writeln!(writer, "{text}")
+    }
+}
+
+struct Line {
+    time: OffsetDateTime,
+    level: Level,
+    caller: String,
+    message: String,
+    fields: Map<String, Value>,
+}
+
+impl Line {
+    fn json(self) -> String {
+        // Whole microseconds, so that the number prints short.
+        let microseconds = self.time.unix_timestamp_nanos() / 1_000;
+        let seconds = microseconds as f64 / 1e6;
+        let mut object = Map::new();
+        object.insert("level".into(), self.level.as_str().to_ascii_lowercase().into());
+        object.insert("ts".into(), seconds.into());
+        object.insert("caller".into(), self.caller.into());
+        object.insert("msg".into(), self.message.into());
+        object.extend(self.fields);
+        Value::Object(object).to_string()
+    }
+
+    fn console(self) -> String {
+        let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+        let time = self.time.format(format).unwrap_or_default();
+        let mut text = format!("{time}\t{}\t{}\t{}", self.level, self.caller, self.message);
+        if !self.fields.is_empty() {
+            let _ = write!(text, "\t{}", Value::Object(self.fields));
+        }
+        text
+    }
+}
+
+/// Folder and file, as the former program's loggers print it.
+fn caller(file: Option<&str>, line: Option<u32>) -> String {
+    let Some(file) = file else { return String::new() };
+    let start = file.rmatch_indices(['/', '\\']).nth(1).map_or(0, |(at, _)| at + 1);
+    format!("{}:{}", &file[start..], line.unwrap_or_default())
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Map<String, Value>,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(text)) => self.message = text,
+            (name, value) => {
+                self.others.insert(name.to_owned(), value);
+            }
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value.into());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}").into());
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    fn line() -> Line {
+        let mut fields = Map::new();
+        fields.insert("address".into(), "127.0.0.1:8080".into());
+        Line {
+            time: datetime!(2026-11-21 21:49:49.289 UTC),
+            level: Level::INFO,
+            caller: caller(Some("src/cli/serve.rs"), Some(34)),
+            message: "listening \"here\"\n".into(),
+            fields,
+        }
+    }
+
+    #[test]
+    fn json_lines_have_the_former_programs_names_in_its_order() {
+        assert_eq!(
+            line().json(),
+            r#"{"level":"info","ts":1795297789.289,"caller":"cli/serve.rs:34","msg":"listening \"here\"\n","address":"127.0.0.1:8080"}"#
+        );
+    }
+
+    #[test]
+    fn console_lines_are_tab_separated() {
+        let text = line().console();
+        assert!(text.starts_with("2026-11-21T21:49:49.289Z\tINFO\tcli/serve.rs:34\tlistening"), "{text}");
+        assert!(text.ends_with("\t{\"address\":\"127.0.0.1:8080\"}"), "{text}");
+    }
+}
