@@ -1,1 +1,4 @@
 //! The Retool database.
+
+pub mod connection_string;
+pub mod tls;
