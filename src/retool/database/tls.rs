@@ -144,8 +144,10 @@ pub enum TlsError {
     },
     /// The key is encrypted and cannot be opened.
     #[error(
-        "sslkey: {} cannot be decrypted: {source}; if sslpassword is right, encrypt the key anew with openssl \
-         pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256", .path.display()
+        "sslkey: {} cannot be decrypted: sslpassword is wrong, or the key is encrypted in a way that is not \
+         supported; this encrypts it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in old.key \
+         -out new.key",
+        .path.display()
     )]
     KeyUndecryptable {
         /// The file.

@@ -13,6 +13,9 @@ use rustls::{
 
 use super::Verification;
 
+const UNREADABLE: &str = "the server's certificate is malformed or of X.509 version 1, which sslmode=verify-ca and \
+                          verify-full cannot check; issue it anew as version 3, with a subjectAltName";
+
 /// Checks as much of the certificate as the mode asks for, and that the server has its key.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
@@ -65,7 +68,9 @@ impl ServerCertVerifier for ServerVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if self.verification != Verification::Possession {
-            let parsed = ParsedCertificate::try_from(end_entity)?;
+            // The error itself would reach the operator as the debug form of some inner type.
+            let parsed = ParsedCertificate::try_from(end_entity)
+                .map_err(|_| Error::General(String::from(UNREADABLE)))?;
             self.verify_chain(end_entity, &parsed, intermediates, now)?;
             if self.verification == Verification::ChainAndName {
                 verify_server_name(&parsed, server_name)?;
