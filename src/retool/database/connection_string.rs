@@ -11,17 +11,16 @@ mod environment;
 mod error;
 mod hosts;
 mod keys;
+mod keyword;
 mod layers;
 mod password_file;
 mod pool;
 mod service_file;
 mod session;
 mod ssl;
-mod url;
-
-mod keyword;
 #[cfg(test)]
 mod tests;
+mod url;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -85,7 +84,7 @@ impl ConnectionSettings {
     ///
     /// # Errors
     /// [`ConnectionStringError`] says which setting is wrong, where it was given and what it takes. Neither its
-    /// text nor its fields repeat the string or any of its values.
+    /// text nor its fields repeat a value, other than the path of a service file and the bounds of the pool.
     pub fn parse(text: &SecretString, environment: &Environment) -> Result<Self, ConnectionStringError> {
         let layers = layers(text.expose_secret(), environment)?;
         let mut warnings = Vec::new();

@@ -1,6 +1,6 @@
 //! What can be wrong with a connection string and with the files and variables that complete it.
 //!
-//! No message repeats a value, since a value that is in the wrong place may well be a password.
+//! No message repeats a value that is not understood, since it may well be a password in the wrong place.
 
 use std::{fmt, io, path::PathBuf};
 
