@@ -1,6 +1,6 @@
 //! The real program before a database, on a free port.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// `baton-retool serve`, killed when dropped.
 pub(crate) struct Server {
     process: Child,
+    /// Kills the program when we are killed and so cannot: it reads from us until then.
+    watcher: Child,
     address: SocketAddr,
     logs: Arc<Logs>,
 }
@@ -53,6 +55,12 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let watcher = Command::new("sh")
+            .args(["-c", r#"trap '' INT; read -r _ || kill -KILL "$0""#, &process.id().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let logs = Arc::new(Logs::default());
         let stderr = BufReader::new(process.stderr.take().unwrap());
         let writer = logs.clone();
@@ -62,14 +70,9 @@ impl Server {
             }
             writer.end();
         });
-        let listening = |line: &Value| (line["msg"] == "listening").then(|| line["address"].clone());
-        let address = logs.wait_for(PATIENCE, listening);
-        let Some(address) = address.as_ref().and_then(|address| address.as_str()?.parse().ok()) else {
-            let _ = process.kill();
-            let _ = process.wait();
-            panic!("the server does not listen; it wrote:\n{}", logs.lines().join("\n"));
-        };
-        Self { process, address, logs }
+        let mut server = Self { process, watcher, address: ([127, 0, 0, 1], 0).into(), logs };
+        server.address = server.announced_address();
+        server
     }
 
     /// Where it listens.
@@ -120,11 +123,20 @@ impl Server {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+
+    fn announced_address(&self) -> SocketAddr {
+        let line = self.wait_for_log(|line| line["msg"] == "listening");
+        let address = line["address"].as_str().and_then(|address| address.parse().ok());
+        address.unwrap_or_else(|| panic!("no address in {line}"))
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
+        // Before the process is waited for: afterwards its id may be another's.
+        let _ = self.watcher.stdin.take().map(|mut stdin| stdin.write_all(b"\n"));
+        let _ = self.watcher.wait();
         let _ = self.process.wait();
     }
 }
