@@ -1,1 +1,3 @@
+//! Black box: the real server on a real Postgres, through a real client.
 
+mod support;

@@ -1,0 +1,39 @@
+# `make help` says what there is. Needs Rust; finds or installs Postgres by itself.
+
+LISTEN = 127.0.0.1:8080
+# Sizes of the demo organization.
+USERS = 40
+GROUPS = 8
+PAGES = 24
+RESOURCES = 12
+
+.PHONY: help demo test lint fmt doc deny bench clean
+.DEFAULT_GOAL := help
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
+
+demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTEN=, USERS=, GROUPS=, PAGES=, RESOURCES=)
+	cargo build --release --bin baton-retool
+	@scripts/with-postgres scripts/demo $(LISTEN) users=$(USERS) groups=$(GROUPS) pages=$(PAGES) resources=$(RESOURCES)
+
+test: lint ## check everything: format, lints, documentation, tests on throwaway Postgres servers
+	cargo test
+
+lint: ## check format, lints and documentation
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+fmt: ## format the code
+	cargo fmt
+
+deny: ## check the dependencies: advisories, licenses, sources, duplicates (installs cargo-deny when missing)
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	cargo deny check
+
+bench: ## measure a full walk of an organization
+	cargo bench --bench walk
+
+clean: ## remove everything that was built
+	cargo clean

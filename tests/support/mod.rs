@@ -1,0 +1,13 @@
+//! What the tests and the benchmark stand on: a Postgres of their own ([`postgres`]) and the real
+//! program before it ([`server`]).
+
+// Every user of this module takes a part of it; the lints on panics are for code that ships.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub(crate) mod cluster;
+pub(crate) mod postgres;
+#[cfg(test)]
+pub(crate) mod server;
+
+#[cfg(test)]
+mod tests;
