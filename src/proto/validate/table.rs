@@ -8,7 +8,7 @@ use prost_reflect::{
     OneofDescriptor, Value,
 };
 
-use super::rules::{FieldRules, MapRules, RepeatedRules, field_rules::Type};
+use super::rules::{FieldRules, MapRules, MessageRules, RepeatedRules, field_rules::Type};
 use super::value::{self, Count, RuleError, Unit, ValueRule};
 
 /// What to check, by the full name of the message.
@@ -178,7 +178,10 @@ impl Options {
 
     fn field_check(&self, field: FieldDescriptor) -> Result<FieldCheck, RuleError> {
         let rules = self.rules_of(&field)?;
-        let required = rules.message.as_ref().is_some_and(|message| message.required());
+        let required = match rules.message {
+            Some(MessageRules { required }) => required.unwrap_or(false),
+            None => false,
+        };
         if required && !(field.supports_presence() && matches!(field.kind(), Kind::Message(_))) {
             return Err(RuleError::Misplaced);
         }
@@ -207,47 +210,46 @@ impl Options {
     }
 }
 
+// The rules are taken apart by name below and in `value`, so that a rule which `validate.proto` gains is
+// a compile error until something enforces it.
+
 fn list_check(field: &FieldDescriptor, rules: &FieldRules) -> Result<ListCheck, RuleError> {
-    let default = RepeatedRules::default();
-    let list = match &rules.r#type {
-        None => &default,
-        Some(Type::Repeated(list)) => list,
+    let RepeatedRules { min_items, max_items, unique, items } = match &rules.r#type {
+        None => RepeatedRules::default(),
+        Some(Type::Repeated(list)) => list.as_ref().clone(),
         Some(_) => return Err(RuleError::Misplaced),
     };
-    let items = list.items.as_deref().cloned().unwrap_or_default();
-    let unique = list.unique();
+    let unique = unique.unwrap_or(false);
     if unique && !value::is_comparable(&field.kind()) {
         return Err(RuleError::Misplaced);
     }
     Ok(ListCheck {
-        count: Count::new(list.min_items, list.max_items, Unit::Items)?,
+        count: Count::new(min_items, max_items, Unit::Items)?,
         unique,
-        items: inner_check(&field.kind(), &items)?,
+        items: inner_check(&field.kind(), items)?,
     })
 }
 
 fn map_check(field: &FieldDescriptor, rules: &FieldRules) -> Result<MapCheck, RuleError> {
-    let default = MapRules::default();
-    let map = match &rules.r#type {
-        None => &default,
-        Some(Type::Map(map)) => map,
+    let MapRules { min_pairs, max_pairs, keys, values } = match &rules.r#type {
+        None => MapRules::default(),
+        Some(Type::Map(map)) => map.as_ref().clone(),
         Some(_) => return Err(RuleError::Misplaced),
     };
     let Kind::Message(entry) = field.kind() else { return Err(RuleError::Misplaced) };
-    let keys = map.keys.as_deref().cloned().unwrap_or_default();
-    let values = map.values.as_deref().cloned().unwrap_or_default();
     Ok(MapCheck {
-        count: Count::new(map.min_pairs, map.max_pairs, Unit::Entries)?,
-        keys: inner_check(&entry.map_entry_key_field().kind(), &keys)?.rule,
-        values: inner_check(&entry.map_entry_value_field().kind(), &values)?,
+        count: Count::new(min_pairs, max_pairs, Unit::Entries)?,
+        keys: inner_check(&entry.map_entry_key_field().kind(), keys)?.rule,
+        values: inner_check(&entry.map_entry_value_field().kind(), values)?,
     })
 }
 
 /// Elements are always there, so a rule that wants them set has no place on them.
-fn inner_check(kind: &Kind, rules: &FieldRules) -> Result<ElementCheck, RuleError> {
+fn inner_check(kind: &Kind, rules: Option<Box<FieldRules>>) -> Result<ElementCheck, RuleError> {
+    let rules = rules.unwrap_or_default();
     match rules.message {
         Some(_) => Err(RuleError::Misplaced),
-        None => element_check(kind, rules),
+        None => element_check(kind, &rules),
     }
 }
 

@@ -9,7 +9,7 @@ use regex::Regex;
 use super::formats;
 use super::rules::field_rules::Type;
 use super::rules::string_rules::WellKnown;
-use super::rules::{BytesRules, DurationRules, Int64Rules, StringRules, UInt32Rules};
+use super::rules::{BytesRules, DurationRules, EnumRules, Int64Rules, StringRules, UInt32Rules};
 
 /// A rule for one value.
 pub(super) enum ValueRule {
@@ -50,8 +50,14 @@ pub(super) struct TextRule {
     characters: Count,
     pattern: Option<Regex>,
     format: Option<Format>,
-    /// Comparisons with fixed texts.
-    fixed: StringRules,
+    r#const: Option<String>,
+    prefix: Option<String>,
+    suffix: Option<String>,
+    contains: Option<String>,
+    not_contains: Option<String>,
+    /// Empty for any.
+    r#in: Vec<String>,
+    not_in: Vec<String>,
     ignore_empty: bool,
 }
 
@@ -97,7 +103,8 @@ impl ValueRule {
             (Type::String(rules), Kind::String) => Self::Text(Box::new(TextRule::new(rules)?)),
             (Type::Bytes(rules), Kind::Bytes) => Self::Bytes(bytes_rule(rules)?),
             (Type::Enum(rules), Kind::Enum(values)) => {
-                if !rules.defined_only() {
+                let EnumRules { defined_only } = *rules;
+                if !defined_only.unwrap_or(false) {
                     return Ok(None);
                 }
                 Self::Defined(values.clone())
@@ -216,30 +223,41 @@ impl NumberRule {
 
 impl TextRule {
     fn new(rules: &StringRules) -> Result<Self, RuleError> {
-        let unknown = |name: &str| Err(RuleError::Unknown(format!("string.{name}")));
-        let format = match rules.well_known {
-            None | Some(WellKnown::Email(false) | WellKnown::Uri(false)) => None,
-            Some(WellKnown::Email(true)) => Some(Format::Email),
-            Some(WellKnown::Uri(true)) => Some(Format::Uri),
-            Some(WellKnown::Hostname(_)) => return unknown("hostname"),
-            Some(WellKnown::Ip(_)) => return unknown("ip"),
-            Some(WellKnown::Ipv4(_)) => return unknown("ipv4"),
-            Some(WellKnown::Ipv6(_)) => return unknown("ipv6"),
-            Some(WellKnown::UriRef(_)) => return unknown("uri_ref"),
-            Some(WellKnown::Address(_)) => return unknown("address"),
-            Some(WellKnown::Uuid(_)) => return unknown("uuid"),
-            Some(WellKnown::WellKnownRegex(_)) => return unknown("well_known_regex"),
-        };
-        if rules.strict.is_some() {
-            return unknown("strict");
+        let StringRules {
+            r#const,
+            min_len,
+            max_len,
+            min_bytes,
+            max_bytes,
+            pattern: expression,
+            prefix,
+            suffix,
+            contains,
+            r#in,
+            not_in,
+            len,
+            len_bytes,
+            not_contains,
+            strict,
+            ignore_empty,
+            well_known,
+        } = rules.clone();
+        if strict.is_some() {
+            return Err(RuleError::Unknown("string.strict".to_owned()));
         }
         Ok(Self {
-            bytes: Count::exactly(rules.len_bytes, rules.min_bytes, rules.max_bytes, Unit::Bytes)?,
-            characters: Count::exactly(rules.len, rules.min_len, rules.max_len, Unit::Characters)?,
-            pattern: rules.pattern.as_deref().map(pattern).transpose()?,
-            format,
-            fixed: rules.clone(),
-            ignore_empty: rules.ignore_empty(),
+            bytes: Count::exactly(len_bytes, min_bytes, max_bytes, Unit::Bytes)?,
+            characters: Count::exactly(len, min_len, max_len, Unit::Characters)?,
+            r#const,
+            prefix,
+            suffix,
+            contains,
+            not_contains,
+            r#in,
+            not_in,
+            pattern: expression.as_deref().map(pattern).transpose()?,
+            format: well_known.map(Format::new).transpose()?.flatten(),
+            ignore_empty: ignore_empty.unwrap_or(false),
         })
     }
 
@@ -260,7 +278,7 @@ impl TextRule {
     }
 
     fn broken_by_comparison(&self, text: &str) -> Option<String> {
-        let StringRules { r#const, prefix, suffix, contains, not_contains, r#in, not_in, .. } = &self.fixed;
+        let Self { r#const, prefix, suffix, contains, not_contains, r#in, not_in, .. } = self;
         // These texts are the rule's own, so they may be shown.
         let broken =
             |is: bool, reason: &str, own: &dyn std::fmt::Debug| is.then(|| format!("{reason} {own:?}"));
@@ -288,6 +306,18 @@ impl TextRule {
             }
             _ => None,
         }
+    }
+}
+
+impl Format {
+    /// The form that is asked for; nothing when it is asked for with `false`.
+    fn new(rule: WellKnown) -> Result<Option<Self>, RuleError> {
+        let (format, wanted) = match rule {
+            WellKnown::Email(wanted) => (Self::Email, wanted),
+            WellKnown::Uri(wanted) => (Self::Uri, wanted),
+            other => return Err(RuleError::Unknown(format!("string.{other:?}"))),
+        };
+        Ok(wanted.then_some(format))
     }
 }
 
