@@ -27,6 +27,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names().type_name_domain(["."], "type.googleapis.com");
     tonic_prost_build::configure()
+        .codec_path("crate::proto::codec::Codec")
+        .extern_path(
+            ".c1.connector.v2.GrantsServiceListGrantsResponse",
+            "crate::proto::grants::GrantsServiceListGrantsResponse",
+        )
         // Ordered maps make equal messages equal bytes.
         .btree_map(".")
         // These carry secrets; `src/proto/secret.rs` gives them a Debug that keeps them.

@@ -20,6 +20,8 @@ pub use c1::connector_wrapper::v1 as connector_wrapper;
 pub use c1::ratelimit::v1 as ratelimit;
 pub use c1::utls::v1 as utls;
 
+pub mod codec;
+pub mod grants;
 mod secret;
 pub mod validate;
 
@@ -28,6 +30,8 @@ pub mod validate;
 pub mod c1 {
     pub mod connector {
         pub mod v2 {
+            pub use crate::proto::grants::GrantsServiceListGrantsResponse;
+
             tonic::include_proto!("c1.connector.v2");
         }
     }

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub(super) mod wire;
+
 use super::connector::{BatonId, GrantAlreadyExists, GrantReplaced, UserTrait, user_trait};
 use super::*;
 use time::macros::datetime;
