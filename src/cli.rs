@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Arg, ArgAction, Command};
-use secrecy::ExposeSecret;
 
 use crate::config::{self, LogFormat, LogLevel, LogSettings, Settings, Sources};
 use crate::connector::{Connector, Options};
@@ -116,22 +115,20 @@ fn settings(matches: &clap::ArgMatches) -> Result<Settings, Failure> {
 /// The connector that these settings describe. Nothing is connected yet.
 fn connector(settings: &Settings) -> Result<Arc<Connector>, Failure> {
     let usage = |error: anyhow::Error| Failure::Usage(error.context("connection-string"));
-    let connection =
-        ConnectionSettings::parse(settings.connection_string.expose_secret(), &Environment::of_process())
-            .map_err(|error| usage(error.into()))?;
+    let connection = ConnectionSettings::parse(&settings.connection_string, &Environment::of_process())
+        .map_err(|error| usage(error.into()))?;
     for warning in &connection.warnings {
         tracing::warn!("{warning}");
     }
     tracing::info!(database = connection.describe(), "using the Retool database");
-    let timeouts =
-        Timeouts { connect: settings.timeouts.connect, statement: settings.timeouts.statement };
-    let scope = Scope {
-        skip_pages: settings.features.skip_pages,
-        skip_resources: settings.features.skip_resources,
-    };
+    let timeouts = Timeouts { connect: settings.timeouts.connect, statement: settings.timeouts.statement };
+    let scope =
+        Scope { skip_pages: settings.features.skip_pages, skip_resources: settings.features.skip_resources };
     let database = Database::new(connection, timeouts, scope).map_err(|error| usage(error.into()))?;
     if settings.provisioning {
-        tracing::warn!("this release does not change anything in Retool yet; --provisioning is on, and requests to grant, revoke or create are refused all the same");
+        tracing::warn!(
+            "this release does not change anything in Retool yet; --provisioning is on, and requests to grant, revoke or create are refused all the same"
+        );
     }
     let options = Options {
         skip_pages: settings.features.skip_pages,

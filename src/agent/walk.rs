@@ -82,8 +82,7 @@ pub async fn walk<V: Visitor>(channel: Channel, visitor: &mut V) -> Result<Walk,
     let mut walker = Walker {
         connector: ConnectorServiceClient::new(channel.clone()),
         types: ResourceTypesServiceClient::new(channel.clone()),
-        resources: ResourcesServiceClient::new(channel.clone())
-            .max_decoding_message_size(LARGEST_ANSWER),
+        resources: ResourcesServiceClient::new(channel.clone()).max_decoding_message_size(LARGEST_ANSWER),
         entitlements: EntitlementsServiceClient::new(channel.clone())
             .max_decoding_message_size(LARGEST_ANSWER),
         grants: GrantsServiceClient::new(channel).max_decoding_message_size(LARGEST_ANSWER),

@@ -1,6 +1,7 @@
 //! `baton-retool demo`
 
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 
 use anyhow::Context;
 use serde_json::json;
@@ -24,7 +25,7 @@ pub(super) async fn run(settings: Settings, json: bool) -> Result<(), Failure> {
         let _ = stopped.await;
     }));
     let shown = tokio::select! {
-        shown = show(&address.to_string(), json) => shown,
+        shown = show(address, json) => shown,
         () = asked_to_stop() => Ok(()),
     };
     if shown.is_ok() && !json {
@@ -35,16 +36,16 @@ pub(super) async fn run(settings: Settings, json: bool) -> Result<(), Failure> {
     shown.and(served).map_err(Failure::Run)
 }
 
-async fn show(address: &str, json: bool) -> anyhow::Result<()> {
+async fn show(address: SocketAddr, json: bool) -> anyhow::Result<()> {
     let channel: Channel = Endpoint::from_shared(format!("http://{address}"))?
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(4 * 1024 * 1024)
         .connect()
         .await?;
     let mut progress = Progress { shown: std::io::stderr().is_terminal() };
-    let found = walk(channel, &mut progress).await.map_err(|status| {
-        anyhow::anyhow!("reading failed with {:?}: {}", status.code(), status.message())
-    })?;
+    let found = walk(channel, &mut progress)
+        .await
+        .map_err(|status| anyhow::anyhow!("reading failed with {:?}: {}", status.code(), status.message()))?;
     progress.clear();
     let text = if json { as_json(&found) } else { format!("{}{}", as_table(&found), hints(address)) };
     let mut stdout = std::io::stdout();
@@ -117,7 +118,7 @@ fn as_json(found: &Walk) -> String {
     json!({ "types": types, "calls": found.calls, "seconds": found.elapsed.as_secs_f64() }).to_string()
 }
 
-fn hints(address: &str) -> String {
+fn hints(address: SocketAddr) -> String {
     format!(
         r#"
 Serving on {address} until Ctrl-C. Look around with grpcurl:

@@ -104,7 +104,8 @@ impl ResourceSyncer for GroupSyncer {
         let mut answer = GrantPage::new(listing, on, size, start)?;
         let fetch = size.fetch(GrantPage::grant_bytes(on));
         let members =
-            groups::members(&context.database, group, context.skip_disabled_users, start.from(), fetch).await?;
+            groups::members(&context.database, group, context.skip_disabled_users, start.from(), fetch)
+                .await?;
         let [member, admin] = GroupRole::ALL.map(|role| group_entitlement(group, role));
         let outcome = members.iter().try_for_each(|row| {
             let principal = resource_id(row.user);

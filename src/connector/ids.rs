@@ -101,7 +101,8 @@ pub fn resource_id<T: Identity>(key: T) -> ProtoResourceId {
 /// [`Error::MalformedId`] unless the id is of that type, and its text exactly the type's letter and a
 /// number from 1 to 2147483647 without padding.
 pub fn parse<T: Identity>(id: &ProtoResourceId) -> Result<T, Error> {
-    let malformed = || Error::MalformedId { kind: T::KIND, given: format!("{}/{}", id.resource_type, id.resource) };
+    let malformed =
+        || Error::MalformedId { kind: T::KIND, given: format!("{}/{}", id.resource_type, id.resource) };
     if id.resource_type != T::KIND.type_id() {
         return Err(malformed());
     }

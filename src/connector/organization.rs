@@ -41,9 +41,11 @@ fn template(right: Right) -> Template {
         Right::QueryLibraryRead => {
             ("queries:use", "Universal Query Library Use Access", "Has universal query library use access on")
         }
-        Right::QueryLibraryWrite => {
-            ("queries:edit", "Universal Query Library Edit Access", "Has universal query library edit access on")
-        }
+        Right::QueryLibraryWrite => (
+            "queries:edit",
+            "Universal Query Library Edit Access",
+            "Has universal query library edit access on",
+        ),
         Right::QueryLibraryOwn => {
             ("queries:own", "Universal Query Library Own Access", "Has universal query library own access on")
         }
@@ -68,9 +70,7 @@ fn resource(context: &Context, organization: &Organization) -> Resource {
         annotations: context
             .kinds()
             .filter(|kind| *kind != ResourceKind::Organization)
-            .map(|kind| {
-                any(&ChildResourceType { resource_type_id: kind.type_id().to_owned(), ..Default::default() })
-            })
+            .map(|kind| any(&ChildResourceType { resource_type_id: kind.type_id().to_owned() }))
             .collect(),
         ..Default::default()
     }
@@ -111,7 +111,9 @@ impl ResourceSyncer for OrganizationSyncer {
         let users = [user::describe()];
         Ok(Right::ALL
             .into_iter()
-            .map(|right| entitlement(on, organization_entitlement(organization, right), &users, template(right)))
+            .map(|right| {
+                entitlement(on, organization_entitlement(organization, right), &users, template(right))
+            })
             .collect())
     }
 
@@ -129,7 +131,8 @@ impl ResourceSyncer for OrganizationSyncer {
         let fetch = size.fetch(GrantPage::grant_bytes(on));
         let enabled_only = context.skip_disabled_users;
         let holders =
-            organizations::holders(&context.database, organization, enabled_only, start.from(), fetch).await?;
+            organizations::holders(&context.database, organization, enabled_only, start.from(), fetch)
+                .await?;
         let entitlements = Right::ALL.map(|right| organization_entitlement(organization, right));
         let outcome = holders.iter().try_for_each(|holder| {
             let principal = resource_id(holder.user);

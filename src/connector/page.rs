@@ -129,14 +129,15 @@ impl ResourceSyncer for PageSyncer {
         let mut answer = GrantPage::new(listing, on, size, start)?;
         let fetch = size.fetch(GrantPage::grant_bytes(on) + EXPANDABLE);
         let rows = pages::group_access(&context.database, page, start.from(), fetch).await?;
-        let entitlements: Vec<_> = entitlements()
-            .map(|(family, level)| (level, page_entitlement(page, family, level)))
-            .collect();
+        let entitlements: Vec<_> =
+            entitlements().map(|(family, level)| (level, page_entitlement(page, family, level))).collect();
         let outcome = rows.iter().try_for_each(|GroupAccess { group, access }| {
             let principal = resource_id(*group);
             let (own, inherited) = (annotations(*group, false), annotations(*group, true));
-            (0..).zip(&entitlements).filter(|(_, (level, _))| access.effective() >= Some(*level)).try_for_each(
-                |(ordinal, (level, entitlement_id))| {
+            (0..)
+                .zip(&entitlements)
+                .filter(|(_, (level, _))| access.effective() >= Some(*level))
+                .try_for_each(|(ordinal, (level, entitlement_id))| {
                     answer.push(
                         Position { key: group.get().unsigned_abs(), ordinal },
                         GrantParts {
@@ -147,8 +148,7 @@ impl ResourceSyncer for PageSyncer {
                             annotations: if access.is_inherited(*level) { &inherited } else { &own },
                         },
                     )
-                },
-            )
+                })
         });
         Ok(answer.finish(outcome, last_key(&rows, fetch, |row| row.group.get())))
     }

@@ -86,9 +86,7 @@ impl Listing {
             return Err(InvalidPageToken);
         }
         match *body {
-            [VERSION, a, b, c, d, ordinal] => {
-                Ok(Position { key: u32::from_be_bytes([a, b, c, d]), ordinal })
-            }
+            [VERSION, a, b, c, d, ordinal] => Ok(Position { key: u32::from_be_bytes([a, b, c, d]), ordinal }),
             _ => Err(InvalidPageToken),
         }
     }

@@ -46,8 +46,7 @@ fn display_name(user: &User) -> String {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let full = format!("{} {}", text(&user.first_name).trim(), text(&user.last_name).trim());
     let (email, user_name) = (text(&user.email), text(&user.user_name));
-    first_of([full.as_str(), &email, &user_name])
-        .map_or_else(|| Spelled(user.id).to_string(), str::to_owned)
+    first_of([full.as_str(), &email, &user_name]).map_or_else(|| Spelled(user.id).to_string(), str::to_owned)
 }
 
 #[allow(deprecated)] // Agents of every age read these fields; the newer places are not read by older ones.
@@ -74,7 +73,11 @@ fn user_trait(user: &User) -> UserTrait {
     let status = if user.enabled { status::Status::Enabled } else { status::Status::Disabled };
     let named = user.first_name.is_some() || user.last_name.is_some();
     UserTrait {
-        emails: user.email.iter().map(|address| Email { address: address.clone(), is_primary: true }).collect(),
+        emails: user
+            .email
+            .iter()
+            .map(|address| Email { address: address.clone(), is_primary: true })
+            .collect(),
         status: Some(user_trait::Status { status: status.into(), ..Default::default() }),
         profile: Some(profile),
         account_type: AccountType::Human.into(),

@@ -20,7 +20,6 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql, Type};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use connection_string::ConnectionSettings;
 use error::Error;
@@ -59,7 +58,7 @@ impl Database {
         timeouts: Timeouts,
         scope: Scope,
     ) -> Result<Self, tls::TlsError> {
-        let tls = MakeRustlsConnect::new(tls::client_config(&settings.ssl)?);
+        let tls = tls::connector(&settings.ssl)?;
         let connect_timeout = settings.connect_timeout.unwrap_or(timeouts.connect);
         let opener = Opener {
             settings: Arc::new(settings),

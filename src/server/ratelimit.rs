@@ -6,9 +6,7 @@ use tonic::{Request, Response, Status};
 use super::Service;
 use crate::proto::ratelimit::rate_limit_description::Status as LimitStatus;
 use crate::proto::ratelimit::rate_limiter_service_server::RateLimiterService;
-use crate::proto::ratelimit::{
-    DoRequest, DoResponse, RateLimitDescription, ReportRequest, ReportResponse,
-};
+use crate::proto::ratelimit::{DoRequest, DoResponse, RateLimitDescription, ReportRequest, ReportResponse};
 
 #[tonic::async_trait]
 impl RateLimiterService for Service {

@@ -58,8 +58,10 @@ impl ResourceGetterService for Service {
         request: Request<ResourceGetterServiceGetResourceRequest>,
     ) -> Result<Response<ResourceGetterServiceGetResourceResponse>, Status> {
         let request = request.into_inner();
-        let resource =
-            self.connector.resource(request.resource_id.as_ref(), request.parent_resource_id.as_ref()).await?;
+        let resource = self
+            .connector
+            .resource(request.resource_id.as_ref(), request.parent_resource_id.as_ref())
+            .await?;
         Ok(Response::new(ResourceGetterServiceGetResourceResponse {
             resource: Some(resource),
             ..Default::default()

@@ -91,7 +91,8 @@ impl Line {
     }
 
     fn console(self) -> String {
-        let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+        let format =
+            format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
         let time = self.time.format(format).unwrap_or_default();
         let mut text = format!("{time}\t{}\t{}\t{}", self.level, self.caller, self.message);
         if !self.fields.is_empty() {

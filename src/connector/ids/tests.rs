@@ -29,10 +29,7 @@ fn stored_spellings_never_change() {
         bare_grant(&organization_entitlement(organization, Right::UnpublishedRelease), user),
         "grant:entitlement:o1:unpublishedRelease:u42"
     );
-    assert_eq!(
-        typed_grant(&group_entitlement(group, GroupRole::Admin), user),
-        "group:g7:admin:user:u42"
-    );
+    assert_eq!(typed_grant(&group_entitlement(group, GroupRole::Admin), user), "group:g7:admin:user:u42");
     assert_eq!(
         typed_grant(&page_entitlement(page, PageFamily::User, AccessLevel::Write), group),
         "page:p12:user:write:group:g7"
@@ -45,7 +42,23 @@ fn stored_spellings_never_change() {
 
 #[test]
 fn what_the_former_program_let_pass_is_refused() {
-    for wrong in ["", "u", "42", "z10", "u+5", "u-5", "u05", "u0", "u 5", "u5 ", "U5", "u2147483648", "u٣", "uu5", "g5"] {
+    for wrong in [
+        "",
+        "u",
+        "42",
+        "z10",
+        "u+5",
+        "u-5",
+        "u05",
+        "u0",
+        "u 5",
+        "u5 ",
+        "U5",
+        "u2147483648",
+        "u٣",
+        "uu5",
+        "g5",
+    ] {
         let error = parse::<UserId>(&id("user", wrong)).unwrap_err().to_string();
         assert!(error.contains("u42"), "{wrong}: {error}");
     }

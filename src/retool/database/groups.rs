@@ -127,12 +127,8 @@ pub async fn members(
     from: i64,
     limit: i64,
 ) -> Result<Vec<Member>, Error> {
-    let parameters: [super::Parameter<'_>; 4] = [
-        (&group.get(), Type::INT4),
-        (&from, Type::INT8),
-        (&enabled_only, Type::BOOL),
-        (&limit, Type::INT8),
-    ];
+    let parameters: [super::Parameter<'_>; 4] =
+        [(&group.get(), Type::INT4), (&from, Type::INT8), (&enabled_only, Type::BOOL), (&limit, Type::INT8)];
     database
         .read(MEMBERS, &parameters, |row| Ok(Member { user: key(row, 0)?, is_admin: row.try_get(1)? }))
         .await

@@ -202,7 +202,8 @@ impl Privileges {
             return Err(Error::UnknownSchema { reason: absent.join(", ") });
         }
         if !missing.is_empty() {
-            let grants = missing.into_iter().map(|(table, columns)| grant(table, columns, &self.role)).collect();
+            let grants =
+                missing.into_iter().map(|(table, columns)| grant(table, columns, &self.role)).collect();
             return Err(MissingPrivileges { role: self.role.clone(), grants }.into());
         }
         Ok(())
@@ -215,9 +216,10 @@ impl Privileges {
             .iter()
             .filter(|optional| optional.matters)
             .filter_map(|Optional { column, loss, .. }| match self.standings.get(column)? {
-                Standing::NotGranted => {
-                    Some(format!("{loss}; to change that run: {}", grant(column.table, [column.name], &self.role)))
-                }
+                Standing::NotGranted => Some(format!(
+                    "{loss}; to change that run: {}",
+                    grant(column.table, [column.name], &self.role)
+                )),
                 Standing::Readable | Standing::NoSuchColumn | Standing::NoSuchTable => None,
             })
             .collect()

@@ -165,9 +165,7 @@ pub async fn user_access(
         (&limit, Type::INT8),
     ];
     let rows = database
-        .read(USER_ACCESS, &parameters, |row| {
-            Ok((key(row, 0)?, AccessLevel::from_rank(row.try_get(1)?)))
-        })
+        .read(USER_ACCESS, &parameters, |row| Ok((key(row, 0)?, AccessLevel::from_rank(row.try_get(1)?))))
         .await?;
     Ok(rows.into_iter().filter_map(|(user, level)| Some(UserAccess { user, level: level? })).collect())
 }

@@ -42,21 +42,24 @@ pub(super) enum Scope {
 const INTRODUCE: &str = r#"
 WITH session AS MATERIALIZED (
     SELECT coalesce(current_setting('baton_retool.direct', true), '') = 'on' AS direct,
+           current_setting('transaction_read_only') = 'on' AS read_only,
            (1000 * extract(epoch FROM current_setting('statement_timeout')::interval))::int8 AS own
 ),
 limits AS MATERIALIZED (
-    SELECT direct, CASE WHEN own BETWEEN 1 AND $1 THEN own ELSE $1 END AS timeout
+    SELECT direct, read_only, CASE WHEN own BETWEEN 1 AND $1 THEN own ELSE $1 END AS timeout
     FROM session
 )
 SELECT direct,
        timeout,
        pg_is_in_recovery() AS standby,
-       CASE WHEN direct THEN set_config('statement_timeout', timeout::text, false) END
+       read_only,
+       CASE WHEN direct THEN set_config('statement_timeout', timeout::text, false) END,
+       CASE WHEN direct THEN set_config('default_transaction_read_only', 'on', false) END
 FROM limits
 "#;
 
-/// Start-up options that make a session read-only and mark it as reached without a pooler.
-const DIRECT: &str = "-c default_transaction_read_only=on -c baton_retool.direct=on";
+/// A start-up option of our own making that a server keeps and a pooler drops or refuses.
+const DIRECT: &str = "-c baton_retool.direct=on";
 
 /// Everything that opening a session needs.
 #[derive(Clone)]
@@ -73,51 +76,46 @@ impl Opener {
     /// # Errors
     /// [`Error::Connect`] with what the last way met.
     pub(super) async fn open(&self) -> Result<Session, Error> {
-        let mut reason = "the connection string names no host".to_owned();
-        let mut standby = None;
+        let wanted = self.settings.target_session_attrs;
+        let mut failures: Vec<String> = Vec::new();
+        let mut second_choice = None;
         for attempt in self.settings.attempts() {
             match self.within_timeout(&attempt).await {
-                Ok((session, role)) if self.accepts(role) => return Ok(session),
-                Ok((session, ServerRole::Primary))
-                    if self.settings.target_session_attrs == TargetSessionAttrs::PreferStandby =>
-                {
-                    standby = Some(session);
+                Ok((session, server)) if wanted.accepts(server.standby, server.read_only) => {
+                    return Ok(session);
+                }
+                Ok((session, _)) if wanted == TargetSessionAttrs::PreferStandby => {
+                    second_choice = Some(session)
                 }
                 Ok(_) => {
-                    reason = format!(
-                        "{} is not what target_session_attrs={} asks for",
-                        attempt.host, self.settings.target_session_attrs
-                    );
+                    failures.push(format!("{attempt}: not of the kind that target_session_attrs asks for"))
                 }
-                Err(met) => reason = met,
+                Err(met) => {
+                    failures.push(format!("{attempt}: {}", met.reason));
+                    // Another way to the same server would be refused the same, and send the password again.
+                    if met.login_refused {
+                        break;
+                    }
+                }
             }
         }
-        standby.ok_or_else(|| Error::Connect { target: self.settings.describe(), reason })
+        failures.dedup();
+        second_choice
+            .ok_or_else(|| Error::Connect { target: self.settings.describe(), reason: failures.join("; ") })
     }
 
-    fn accepts(&self, role: ServerRole) -> bool {
-        match self.settings.target_session_attrs {
-            TargetSessionAttrs::Any => true,
-            TargetSessionAttrs::ReadWrite | TargetSessionAttrs::Primary => role == ServerRole::Primary,
-            TargetSessionAttrs::ReadOnly | TargetSessionAttrs::Standby | TargetSessionAttrs::PreferStandby => {
-                role == ServerRole::Standby
-            }
-        }
-    }
-
-    async fn within_timeout(&self, attempt: &Attempt) -> Result<(Session, ServerRole), String> {
+    async fn within_timeout(&self, attempt: &Attempt) -> Result<(Session, Server), Failed> {
         match timeout(self.connect_timeout, self.start(attempt)).await {
             Ok(result) => result,
-            Err(_) => Err(format!(
-                "{} did not answer within {} s (connect_timeout)",
-                attempt.host,
-                self.connect_timeout.as_secs()
-            )),
+            Err(_) => Err(Failed {
+                reason: format!("no answer within {} s", self.connect_timeout.as_secs()),
+                login_refused: false,
+            }),
         }
     }
 
     /// A pooler may refuse start-up options; then the session does without.
-    async fn start(&self, attempt: &Attempt) -> Result<(Session, ServerRole), String> {
+    async fn start(&self, attempt: &Attempt) -> Result<(Session, Server), Failed> {
         let own = self.settings.startup_options();
         let with_ours = match &own {
             Some(own) => format!("{DIRECT} {own}"),
@@ -127,14 +125,17 @@ impl Opener {
             Err(error) if refuses_options(&error) => self.connect(attempt, own.as_deref()).await,
             other => other,
         }
-        .map_err(|error| reason(&error))
+        .map_err(|error| Failed {
+            login_refused: error.code().is_some_and(|state| state.code().starts_with("28")),
+            reason: reason(&error),
+        })
     }
 
     async fn connect(
         &self,
         attempt: &Attempt,
         options: Option<&str>,
-    ) -> Result<(Session, ServerRole), tokio_postgres::Error> {
+    ) -> Result<(Session, Server), tokio_postgres::Error> {
         let mut config = attempt.config(&self.settings);
         config.connect_timeout(self.connect_timeout);
         if self.settings.application_name.is_none() {
@@ -160,27 +161,31 @@ impl Opener {
         let direct: bool = row.try_get(0)?;
         let effective: i64 = row.try_get(1)?;
         let statement_timeout = Duration::from_millis(u64::try_from(effective).unwrap_or_default());
-        let role = if row.try_get(2)? { ServerRole::Standby } else { ServerRole::Primary };
+        let server = Server { standby: row.try_get(2)?, read_only: row.try_get(3)? };
         let pool = &self.settings.pool;
         let session = Session {
             client,
             tls,
             scope: if direct { Scope::Session } else { Scope::Transaction { statement_timeout } },
-            expires: Instant::now()
-                + pool.max_connection_lifetime
-                + pool.max_connection_lifetime_jitter.mul_f64(rand::random()),
+            expires: Instant::now() + pool.max_lifetime + pool.max_lifetime_jitter.mul_f64(rand::random()),
             used: false,
             broken: Arc::default(),
         };
-        Ok((session, role))
+        Ok((session, server))
     }
 }
 
-/// Whether the server takes writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ServerRole {
-    Primary,
-    Standby,
+/// Why an attempt gave no session.
+struct Failed {
+    reason: String,
+    login_refused: bool,
+}
+
+/// What kind of server a session has met.
+#[derive(Debug, Clone, Copy)]
+struct Server {
+    standby: bool,
+    read_only: bool,
 }
 
 impl Session {

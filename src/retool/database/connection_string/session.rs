@@ -6,7 +6,8 @@ use super::{error::ConnectionStringError, layers::Layers};
 
 /// What kind of server is wanted (`target_session_attrs`).
 ///
-/// The driver is not told: it knows only some of these. Whoever connects runs [`probe`](Self::probe).
+/// The driver is not told: it knows only some of these. Whoever connects asks the server and then
+/// [`accepts`](Self::accepts).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TargetSessionAttrs {
     /// Whatever answers.
@@ -37,16 +38,15 @@ impl TargetSessionAttrs {
         })
     }
 
-    /// A statement that gives one row with one boolean, whether a fresh session is of the wanted kind; nothing
-    /// when every session is. For [`PreferStandby`](Self::PreferStandby) a second round over the hosts takes
-    /// any.
-    pub fn probe(self) -> Option<&'static str> {
+    /// Whether a server is of the wanted kind: whether it is in recovery, and whether its sessions begin
+    /// read-only. [`PreferStandby`](Self::PreferStandby) accepts standbys; whoever connects falls back.
+    pub fn accepts(self, standby: bool, read_only: bool) -> bool {
         match self {
-            Self::Any => None,
-            Self::ReadWrite => Some("SELECT pg_catalog.current_setting('transaction_read_only') = 'off'"),
-            Self::ReadOnly => Some("SELECT pg_catalog.current_setting('transaction_read_only') = 'on'"),
-            Self::Primary => Some("SELECT NOT pg_catalog.pg_is_in_recovery()"),
-            Self::Standby | Self::PreferStandby => Some("SELECT pg_catalog.pg_is_in_recovery()"),
+            Self::Any => true,
+            Self::ReadWrite => !read_only,
+            Self::ReadOnly => read_only,
+            Self::Primary => !standby,
+            Self::Standby | Self::PreferStandby => standby,
         }
     }
 }

@@ -107,10 +107,14 @@ fn every_kind_of_server_can_be_asked_for() {
         ("prefer-standby", PreferStandby),
     ] {
         assert_eq!(parsed(&format!("target_session_attrs={name}")).target_session_attrs, kind);
-        assert_eq!(kind.probe().is_none(), kind == Any);
+        let takes_both = kind.accepts(true, true) && kind.accepts(false, false);
+        assert_eq!(takes_both, kind == Any);
     }
-    assert_ne!(ReadWrite.probe(), ReadOnly.probe());
-    assert_ne!(Primary.probe(), Standby.probe());
+    assert!(ReadWrite.accepts(false, false) && !ReadWrite.accepts(false, true));
+    assert!(ReadOnly.accepts(false, true) && !ReadOnly.accepts(true, false));
+    assert!(Primary.accepts(false, true) && !Primary.accepts(true, true));
+    assert!(Standby.accepts(true, true) && PreferStandby.accepts(true, true));
+    assert!(!Standby.accepts(false, true) && !PreferStandby.accepts(false, true));
 }
 
 #[test]
