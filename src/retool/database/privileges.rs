@@ -305,7 +305,7 @@ mod tests {
             ("group_pages", "pageId", Standing::NotGranted),
         ]);
         let text = privileges.require(Scope::default()).unwrap_err().to_string();
-        assert!(text.contains(r#"GRANT SELECT ("lastLoggedIn", email) ON users TO "Baton-1";"#), "{text}");
+        assert!(text.contains(r#"GRANT SELECT (email, "lastLoggedIn") ON users TO "Baton-1";"#), "{text}");
         assert!(text.contains(r#"GRANT SELECT ("pageId") ON group_pages TO "Baton-1";"#), "{text}");
     }
 
