@@ -4,6 +4,7 @@
 //! protocol's rules before they get here (see [`crate::proto::codec`]).
 
 mod access_log;
+mod auth;
 mod accounts;
 mod actions;
 mod assets;
@@ -11,22 +12,32 @@ mod connector_service;
 mod entitlements;
 mod events;
 mod grants;
+mod health;
+mod incoming;
+mod limits;
+mod listener;
 mod ratelimit;
 mod resources;
 mod status;
 mod tickets;
+mod tls;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::RoutesBuilder;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower_http::catch_panic::CatchPanicLayer;
+
+pub use auth::TokenError;
+pub use health::{HealthServer, Readiness};
+pub use limits::Limits;
+pub use ratelimit::LimiterError;
+pub use tls::{TlsError, TlsFiles};
 
 use crate::connector::paging::{PageRequest, PageSize};
 use crate::connector::{self, Connector};
@@ -42,13 +53,68 @@ use crate::proto::connector::{
     resource_types_service_server::ResourceTypesServiceServer,
     resources_service_server::ResourcesServiceServer, tickets_service_server::TicketsServiceServer,
 };
+use crate::proto::ratelimit::RateLimiterConfig;
 use crate::proto::ratelimit::rate_limiter_service_server::RateLimiterServiceServer;
+use crate::proto::utls::Credential;
 use crate::proto::{FILE_DESCRIPTOR_SET, descriptor_pool};
+
+use auth::{AuthLayer, Tokens};
+use incoming::{ConnectionLimits, CurrentTls};
+use limits::RoomLayer;
+use listener::Listener;
+use ratelimit::RateLimiter;
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A TCP port; port 0 is any free one.
+    Tcp {
+        /// A name or an address, IPv6 without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+/// Who may call.
+#[derive(Debug, Clone, Default)]
+pub struct Security {
+    /// Encrypts connections.
+    pub tls: Option<TlsFiles>,
+    /// The file with the tokens of which a caller must show one.
+    pub token_file: Option<PathBuf>,
+    /// Health checks need no token.
+    pub open_health: bool,
+    /// Plaintext on any address.
+    pub insecure: bool,
+}
+
+/// A server, not yet listening.
+#[derive(Debug)]
+pub struct Server {
+    connector: Arc<Connector>,
+    limiter: RateLimiter,
+    limits: Limits,
+    reflection: bool,
+    readiness: Readiness,
+}
+
+/// A server that listens and does not answer yet.
+pub struct Listening {
+    server: Server,
+    listener: Listener,
+    address: String,
+    tls: Option<CurrentTls>,
+    auth: AuthLayer,
+}
 
 /// Answers every service from one connector.
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
     connector: Arc<Connector>,
+    limiter: Arc<RateLimiter>,
 }
 
 /// Why the server cannot run.
@@ -62,6 +128,23 @@ pub enum Error {
         /// The operating system's reason.
         source: std::io::Error,
     },
+    /// Anybody on the network could read the organization's access.
+    #[error(
+        "{address} can be reached from other machines: give --tls-cert and --tls-key, listen on 127.0.0.1 or on a unix socket, or accept plaintext with --insecure"
+    )]
+    Plaintext {
+        /// As configured.
+        address: String,
+    },
+    /// The certificates are of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The tokens are of no use.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+    /// The parent wants a rate limiter that there is not.
+    #[error(transparent)]
+    Limiter(#[from] LimiterError),
     /// Serving broke off.
     #[error("serving failed: {0}")]
     Serve(#[from] tonic::transport::Error),
@@ -70,71 +153,202 @@ pub enum Error {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// A server that listens and does not answer yet.
-#[derive(Debug)]
-pub struct Listening {
-    listener: TcpListener,
-    address: SocketAddr,
-}
+impl Server {
+    /// A server of this connector with the usual limits, reflection, and no rate limiter.
+    pub fn new(connector: Arc<Connector>) -> Self {
+        Self {
+            connector,
+            limiter: RateLimiter::default(),
+            limits: Limits::default(),
+            reflection: true,
+            readiness: Readiness::default(),
+        }
+    }
 
-/// How long calls may still take once the server has been told to stop.
-const GRACE: Duration = Duration::from_secs(30);
+    /// Other limits.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
 
-impl Listening {
-    /// Takes the address. Port 0 takes any free one.
+    /// With or without reflection.
+    #[must_use]
+    pub fn with_reflection(self, reflection: bool) -> Self {
+        Self { reflection, ..self }
+    }
+
+    /// Tells whether the server takes calls, also after it has begun to stop.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// Listens as `endpoint` and `security` say.
     ///
     /// # Errors
-    /// [`Error::Listen`]
-    pub async fn on(host: &str, port: u16) -> Result<Self, Error> {
-        let failed = |source| Error::Listen { address: format!("{host}:{port}"), source };
-        let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address })
+    /// [`Error::Plaintext`], [`Error::Listen`], [`Error::Tls`], [`Error::Tokens`]
+    pub async fn listen(self, endpoint: &Endpoint, security: Security) -> Result<Listening, Error> {
+        let wide = endpoint.is_wide();
+        if wide && security.tls.is_none() {
+            if !security.insecure {
+                return Err(Error::Plaintext { address: endpoint.to_string() });
+            }
+            tracing::warn!(address = %endpoint, "plaintext on an address that other machines can reach");
+        }
+        let without_proof = security.token_file.is_none()
+            && security.tls.as_ref().is_none_or(|files| files.client_ca.is_none());
+        if wide && without_proof {
+            tracing::warn!(address = %endpoint, "whoever reaches this address can read who has access to what; set --tls-client-ca or --auth-token-file");
+        }
+        let tls = security.tls.map(tls::of_files).transpose()?;
+        let tokens = security.token_file.map(Tokens::watch).transpose()?;
+        let failed = |source| Error::Listen { address: endpoint.to_string(), source };
+        let listener = match endpoint {
+            Endpoint::Tcp { host, port } => Listener::tcp(host, *port).await,
+            Endpoint::Unix(path) => Listener::unix(path).await,
+        }
+        .map_err(failed)?;
+        let address = listener.address().map_err(failed)?;
+        let auth = AuthLayer { tokens, open_health: security.open_health };
+        Ok(Listening { server: self, listener, address, tls, auth })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Serves a parent process on the socket that it has handed over, with the rate limiter and the
+    /// credential that it has sent, and never stops by itself. There is no reflection and no health
+    /// service there (spec, child process 7).
+    ///
+    /// # Errors
+    /// [`Error::Tls`], [`Error::Limiter`], [`Error::Serve`]
+    pub async fn serve_parent(
+        mut self,
+        listener: std::net::TcpListener,
+        credential: &Credential,
+        limiter: Option<&RateLimiterConfig>,
+    ) -> Result<(), Error> {
+        let config = tls::of_parent(credential)?;
+        self.limiter = RateLimiter::new(limiter)?;
+        let failed = |source| Error::Listen { address: "the parent's socket".to_owned(), source };
+        let listener = Listener::inherited(listener).map_err(failed)?;
+        let address = listener.address().map_err(failed)?;
+        tracing::info!(address, "serving the parent process");
+        let tls: CurrentTls = Arc::new(move || Arc::clone(&config));
+        let auth = AuthLayer { tokens: None, open_health: false };
+        let mut routes = RoutesBuilder::default();
+        let listening = Listening { server: self, listener, address, tls: Some(tls), auth };
+        add_services(&mut routes, &listening.server.service(), listening.server.limits);
+        listening.answer(routes, std::future::pending()).await
     }
 
-    /// Answers until `stop` is done, then finishes what is under way, for 30 seconds at the most.
+    fn service(&self) -> Service {
+        Service { connector: Arc::clone(&self.connector), limiter: Arc::new(self.limiter.clone()) }
+    }
+}
+
+impl Listening {
+    /// Where it listens, as people write it.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Answers until `stop` is done, then finishes what is under way: until the grace period has passed
+    /// or `at_once` is done.
     ///
     /// # Errors
     /// [`Error::Serve`], [`Error::Reflection`]
-    pub async fn serve(self, connector: Arc<Connector>, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    pub async fn serve(
+        self,
+        stop: impl Future<Output = ()>,
+        at_once: impl Future<Output = ()>,
+    ) -> Result<(), Error> {
+        let Server { limits, reflection: reflect, ref readiness, .. } = self.server;
+        let readiness = readiness.clone();
         let (health, health_service) = tonic_health::server::health_reporter();
         let mut routes = RoutesBuilder::default();
         routes.add_service(health_service);
-        routes.add_service(reflection().build_v1()?);
-        routes.add_service(reflection().build_v1alpha()?);
-        add_services(&mut routes, &Service { connector });
+        if reflect {
+            routes.add_service(reflection().build_v1()?);
+            routes.add_service(reflection().build_v1alpha()?);
+        }
+        add_services(&mut routes, &self.server.service(), limits);
         set_health(&health, ServingStatus::Serving).await;
+        readiness.set(true);
 
-        // Without nodelay each call waits some 40 ms for the client's delayed acknowledgement.
-        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
         let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
-        let serving = Server::builder()
-            .layer(access_log::AccessLogLayer)
-            .layer(CatchPanicLayer::custom(status::panicked))
-            .add_routes(routes.routes())
-            .serve_with_incoming_shutdown(incoming, async {
-                // Either way the server is to stop.
-                let _ = stopped.await;
-            });
-        let mut serving = std::pin::pin!(serving);
+        let mut serving = std::pin::pin!(self.answer(routes, async {
+            // Either way the server is to stop.
+            let _ = stopped.await;
+        }));
         tokio::select! {
-            result = &mut serving => return Ok(result?),
+            result = &mut serving => return result,
             () = stop => {}
         }
-        tracing::info!(grace_seconds = GRACE.as_secs(), "stopping; calls under way are finished");
+        readiness.set(false);
         set_health(&health, ServingStatus::NotServing).await;
+        tracing::info!(grace_seconds = limits.grace.as_secs(), "stopping; calls under way are finished");
         drop(stopping);
-        match tokio::time::timeout(GRACE, serving).await {
-            Ok(result) => Ok(result?),
-            Err(_) => {
+        tokio::select! {
+            result = serving => return result,
+            () = tokio::time::sleep(limits.grace) => {
                 tracing::warn!("calls were still under way when the grace period ended");
-                Ok(())
             }
+            () = at_once => tracing::warn!("stopping at once"),
+        }
+        Ok(())
+    }
+
+    async fn answer(self, routes: RoutesBuilder, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        let limits = self.server.limits;
+        let connections = incoming::connections(
+            self.listener,
+            self.tls,
+            ConnectionLimits {
+                most: limits.connections,
+                handshake: HANDSHAKE,
+                silence: 2 * (limits.keepalive_interval + limits.keepalive_timeout),
+            },
+        );
+        tonic::transport::Server::builder()
+            .timeout(limits.deadline)
+            .max_concurrent_streams(limits.streams)
+            .http2_max_header_list_size(limits.header_bytes)
+            .http2_keepalive_interval(Some(limits.keepalive_interval))
+            .http2_keepalive_timeout(Some(limits.keepalive_timeout))
+            .layer(access_log::AccessLogLayer { deadline: limits.deadline })
+            .layer(self.auth)
+            .layer(RoomLayer::new(limits.requests))
+            .layer(CatchPanicLayer::custom(status::panicked))
+            .add_routes(routes.routes())
+            .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop)
+            .await?;
+        Ok(())
+    }
+}
+
+/// How long a connection may take before its first call.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+impl Endpoint {
+    /// Whether other machines can reach it. A name counts by what it stands for; one that stands for
+    /// nothing counts as wide.
+    fn is_wide(&self) -> bool {
+        match self {
+            Self::Unix(_) => false,
+            Self::Tcp { host, port } => match host.parse::<IpAddr>() {
+                Ok(address) => !address.is_loopback(),
+                Err(_) => match (host.as_str(), *port).to_socket_addrs() {
+                    Ok(mut addresses) => addresses.any(|address| !address.ip().is_loopback()),
+                    Err(_) => true,
+                },
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(formatter, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(formatter, "{host}:{port}"),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
         }
     }
 }
@@ -145,24 +359,34 @@ fn page_request(size: u32, token: &str) -> Result<PageRequest<'_>, connector::er
 }
 
 /// Everything that a connector child registers, whatever the connector can do (protocol, "Services").
-fn add_services(routes: &mut RoutesBuilder, service: &Service) {
-    routes
-        .add_service(ConnectorServiceServer::new(service.clone()))
-        .add_service(ResourceTypesServiceServer::new(service.clone()))
-        .add_service(ResourcesServiceServer::new(service.clone()))
-        .add_service(ResourceGetterServiceServer::new(service.clone()))
-        .add_service(EntitlementsServiceServer::new(service.clone()))
-        .add_service(GrantsServiceServer::new(service.clone()))
-        .add_service(AssetServiceServer::new(service.clone()))
-        .add_service(EventServiceServer::new(service.clone()))
-        .add_service(ActionServiceServer::new(service.clone()))
-        .add_service(TicketsServiceServer::new(service.clone()))
-        .add_service(GrantManagerServiceServer::new(service.clone()))
-        .add_service(ResourceManagerServiceServer::new(service.clone()))
-        .add_service(ResourceDeleterServiceServer::new(service.clone()))
-        .add_service(AccountManagerServiceServer::new(service.clone()))
-        .add_service(CredentialManagerServiceServer::new(service.clone()))
-        .add_service(RateLimiterServiceServer::new(service.clone()));
+fn add_services(routes: &mut RoutesBuilder, service: &Service, limits: Limits) {
+    macro_rules! add {
+        ($($server:ident),+ $(,)?) => {$(
+            routes.add_service(
+                $server::new(service.clone())
+                    .max_decoding_message_size(limits.request_bytes)
+                    .max_encoding_message_size(limits.response_bytes),
+            );
+        )+};
+    }
+    add!(
+        ConnectorServiceServer,
+        ResourceTypesServiceServer,
+        ResourcesServiceServer,
+        ResourceGetterServiceServer,
+        EntitlementsServiceServer,
+        GrantsServiceServer,
+        AssetServiceServer,
+        EventServiceServer,
+        ActionServiceServer,
+        TicketsServiceServer,
+        GrantManagerServiceServer,
+        ResourceManagerServiceServer,
+        ResourceDeleterServiceServer,
+        AccountManagerServiceServer,
+        CredentialManagerServiceServer,
+        RateLimiterServiceServer,
+    );
 }
 
 /// The services of the protocol that [`add_services`] registers: all that there are but `SchemaService`,

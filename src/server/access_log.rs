@@ -2,38 +2,72 @@
 //! Field names and levels are those of the former program (spec, child process 9).
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use tonic::Code;
 use tonic::body::Body;
-use tonic::transport::server::TcpConnectInfo;
 use tower::{Layer, Service};
+
+use super::incoming::Peer;
 
 /// Wraps a service so that its calls are logged.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct AccessLogLayer;
+pub(super) struct AccessLogLayer {
+    /// Longest that a call may take, to tell one that took too long from one that was given up.
+    pub(super) deadline: Duration,
+}
 
 /// See [`AccessLogLayer`].
 #[derive(Debug, Clone)]
-pub(super) struct AccessLog<S>(S);
+pub(super) struct AccessLog<S> {
+    inner: S,
+    deadline: Duration,
+}
+
+/// What a handler adds to the log line of its call.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Notes(Arc<Mutex<Noted>>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    rows: Option<usize>,
+    sync_id: String,
+}
+
+impl Notes {
+    /// The notes of the call that this request makes.
+    pub(super) fn of<T>(request: &tonic::Request<T>) -> Self {
+        request.extensions().get::<Self>().cloned().unwrap_or_default()
+    }
+
+    /// How many rows the answer has, and which sync asked.
+    pub(super) fn listed(&self, rows: usize, sync_id: String) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *noted = Noted { rows: Some(rows), sync_id };
+    }
+}
 
 /// One call. It is logged when dropped, so that a call that the client broke off is logged too.
 struct Call {
     path: String,
     peer: String,
     started: Instant,
-    code: Code,
+    deadline: Duration,
+    /// Nothing until the call has been answered.
+    code: Option<Code>,
+    notes: Notes,
 }
 
 impl<S> Layer<S> for AccessLogLayer {
     type Service = AccessLog<S>;
 
     fn layer(&self, inner: S) -> AccessLog<S> {
-        AccessLog(inner)
+        AccessLog { inner, deadline: self.deadline }
     }
 }
 
@@ -49,23 +83,27 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(context)
+        self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
+        let notes = Notes::default();
+        request.extensions_mut().insert(notes.clone());
         let mut call = Call {
             path: request.uri().path().to_owned(),
             peer: peer.map(|address| address.to_string()).unwrap_or_default(),
             started: Instant::now(),
-            code: Code::Cancelled,
+            deadline: asked_deadline(request.headers()).map_or(self.deadline, |asked| asked.min(self.deadline)),
+            code: None,
+            notes,
         };
-        let response = self.0.call(request);
+        let response = self.inner.call(request);
         Box::pin(async move {
             let (parts, body) = response.await?.into_parts();
             // An answer without a body carries its status in the headers.
             if let Some(code) = status_of(&parts.headers) {
-                call.code = code;
+                call.code = Some(code);
             }
             let body = Logged { body: body.map_err(Into::into).boxed_unsync(), call };
             Ok(Response::from_parts(parts, Body::new(body)))
@@ -90,7 +128,7 @@ impl http_body::Body for Logged {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
         if let Some(code) = trailers.and_then(status_of) {
-            self.call.code = code;
+            self.call.code = Some(code);
         }
         Poll::Ready(frame)
     }
@@ -108,21 +146,29 @@ impl Drop for Call {
     fn drop(&mut self) {
         let (service, method) =
             self.path.trim_start_matches('/').rsplit_once('/').unwrap_or((self.path.as_str(), ""));
-        let milliseconds = self.started.elapsed().as_secs_f64() * 1000.0;
+        let took = self.started.elapsed();
+        let milliseconds = took.as_secs_f64() * 1000.0;
+        // A call that is dropped unanswered has run out of time, or its client has gone.
+        let unanswered = if took >= self.deadline { Code::DeadlineExceeded } else { Code::Cancelled };
+        let code = self.code.unwrap_or(unanswered);
+        let noted = self.notes.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sync_id = (!noted.sync_id.is_empty()).then_some(noted.sync_id.as_str());
         macro_rules! log {
             ($level:expr) => {
                 tracing::event!(
                     $level,
                     grpc.service = service,
                     grpc.method = method,
-                    grpc.code = ?self.code,
+                    grpc.code = ?code,
                     grpc.time_ms = milliseconds,
                     peer.address = self.peer,
+                    rows = noted.rows,
+                    sync_id,
                     "finished call"
                 )
             };
         }
-        match self.code {
+        match code {
             Code::Ok => log!(tracing::Level::DEBUG),
             Code::Cancelled
             | Code::InvalidArgument
@@ -141,6 +187,22 @@ impl Drop for Call {
             }
         }
     }
+}
+
+/// The client's deadline in gRPC's spelling: up to eight digits and a unit.
+fn asked_deadline(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number.checked_mul(3600)?),
+        "M" => Duration::from_secs(number.checked_mul(60)?),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
 }
 
 fn status_of(headers: &HeaderMap) -> Option<Code> {

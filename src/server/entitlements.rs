@@ -2,6 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
+use super::access_log::Notes;
 use super::{Service, page_request};
 use crate::proto::connector::entitlements_service_server::EntitlementsService;
 use crate::proto::connector::{
@@ -15,10 +16,12 @@ impl EntitlementsService for Service {
         &self,
         request: Request<EntitlementsServiceListEntitlementsRequest>,
     ) -> Result<Response<EntitlementsServiceListEntitlementsResponse>, Status> {
+        let notes = Notes::of(&request);
         let request = request.into_inner();
         let page = self
             .connector
             .entitlements(request.resource.as_ref(), page_request(request.page_size, &request.page_token)?)?;
+        notes.listed(page.items.len(), request.active_sync_id);
         Ok(Response::new(EntitlementsServiceListEntitlementsResponse {
             list: page.items,
             next_page_token: page.next_page_token,
@@ -30,11 +33,13 @@ impl EntitlementsService for Service {
         &self,
         request: Request<EntitlementsServiceListStaticEntitlementsRequest>,
     ) -> Result<Response<EntitlementsServiceListStaticEntitlementsResponse>, Status> {
+        let notes = Notes::of(&request);
         let request = request.into_inner();
         let page = self.connector.static_entitlements(
             &request.resource_type_id,
             page_request(request.page_size, &request.page_token)?,
         )?;
+        notes.listed(page.items.len(), request.active_sync_id);
         Ok(Response::new(EntitlementsServiceListStaticEntitlementsResponse {
             list: page.items,
             next_page_token: page.next_page_token,

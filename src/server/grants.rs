@@ -2,6 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
+use super::access_log::Notes;
 use super::{Service, page_request};
 use crate::proto::connector::grant_manager_service_server::GrantManagerService;
 use crate::proto::connector::grants_service_server::GrantsService;
@@ -16,11 +17,13 @@ impl GrantsService for Service {
         &self,
         request: Request<GrantsServiceListGrantsRequest>,
     ) -> Result<Response<GrantsServiceListGrantsResponse>, Status> {
+        let notes = Notes::of(&request);
         let request = request.into_inner();
         let page = self
             .connector
             .grants(request.resource.as_ref(), page_request(request.page_size, &request.page_token)?)
             .await?;
+        notes.listed(page.items.len(), request.active_sync_id);
         Ok(Response::new(GrantsServiceListGrantsResponse {
             list: page.items,
             next_page_token: page.next_page_token,

@@ -2,6 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
+use super::access_log::Notes;
 use super::{Service, page_request};
 use crate::proto::connector::resource_getter_service_server::ResourceGetterService;
 use crate::proto::connector::resource_types_service_server::ResourceTypesService;
@@ -18,8 +19,10 @@ impl ResourceTypesService for Service {
         &self,
         request: Request<ResourceTypesServiceListResourceTypesRequest>,
     ) -> Result<Response<ResourceTypesServiceListResourceTypesResponse>, Status> {
+        let notes = Notes::of(&request);
         let request = request.into_inner();
         let page = self.connector.resource_types(page_request(request.page_size, &request.page_token)?)?;
+        notes.listed(page.items.len(), request.active_sync_id);
         Ok(Response::new(ResourceTypesServiceListResourceTypesResponse {
             list: page.items,
             next_page_token: page.next_page_token,
@@ -34,6 +37,7 @@ impl ResourcesService for Service {
         &self,
         request: Request<ResourcesServiceListResourcesRequest>,
     ) -> Result<Response<ResourcesServiceListResourcesResponse>, Status> {
+        let notes = Notes::of(&request);
         let request = request.into_inner();
         let page = self
             .connector
@@ -43,6 +47,7 @@ impl ResourcesService for Service {
                 page_request(request.page_size, &request.page_token)?,
             )
             .await?;
+        notes.listed(page.items.len(), request.active_sync_id);
         Ok(Response::new(ResourcesServiceListResourcesResponse {
             list: page.items,
             next_page_token: page.next_page_token,
