@@ -15,7 +15,8 @@ help: ## list these targets
 
 demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTEN=, USERS=, GROUPS=, PAGES=, RESOURCES=)
 	cargo build --release --bin baton-retool
-	@scripts/with-postgres scripts/demo $(LISTEN) users=$(USERS) groups=$(GROUPS) pages=$(PAGES) resources=$(RESOURCES)
+	@scripts/with-postgres scripts/demo $(LISTEN) users=$(USERS) groups=$(GROUPS) pages=$(PAGES) resources=$(RESOURCES) \
+		|| [ $$? -eq 130 ] # Ctrl-C is how a demo ends, and no error
 
 test: lint ## check everything: format, lints, documentation, tests on throwaway Postgres servers
 	cargo test
