@@ -21,6 +21,14 @@ pub(super) fn first_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<&
     texts.into_iter().map(str::trim).find(|text| !text.is_empty())
 }
 
+/// The name, or the id of whatever has none; either way fit to be a display name.
+pub(super) fn named(name: &str, id: impl std::fmt::Display) -> String {
+    match first_of([name]) {
+        Some(_) => fit(name.to_owned(), DISPLAY_NAME),
+        None => id.to_string(),
+    }
+}
+
 /// A point in time as user profiles have always spelled it (spec 1.4), always in UTC; NULL is the year 1.
 pub(super) fn profile_time(time: Option<OffsetDateTime>) -> String {
     let Some(time) = time else { return "0001-01-01 00:00:00 +0000 UTC".to_owned() };
@@ -69,6 +77,12 @@ mod tests {
         assert_eq!(fit("aé".into(), 2), "a");
         assert_eq!(fit("aé".into(), 3), "aé");
         assert_eq!(fit("李".repeat(500), 1024).len(), 1023);
+    }
+
+    #[test]
+    fn a_nameless_thing_is_called_by_its_id() {
+        assert_eq!(named("All Users ", "g1"), "All Users ");
+        assert_eq!(named(" ", "g1"), "g1");
     }
 
     #[test]

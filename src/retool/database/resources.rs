@@ -140,7 +140,7 @@ FROM holder
 WHERE NOT EXISTS (
     SELECT FROM users u
     WHERE u.id = holder.id
-      AND (u."organizationId" <> (SELECT organization_id FROM resource) OR ($3 AND NOT u.enabled))
+      AND (u."organizationId" <> (SELECT organization_id FROM resource) OR ($3 AND u.enabled IS NOT TRUE))
 )
 ORDER BY holder.id
 LIMIT $4
