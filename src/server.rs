@@ -313,9 +313,9 @@ impl Listening {
             .http2_keepalive_interval(Some(limits.keepalive_interval))
             .http2_keepalive_timeout(Some(limits.keepalive_timeout))
             .layer(access_log::AccessLogLayer { deadline: limits.deadline })
+            .layer(CatchPanicLayer::custom(status::panicked))
             .layer(self.auth)
             .layer(RoomLayer::new(limits.requests))
-            .layer(CatchPanicLayer::custom(status::panicked))
             .add_routes(routes.routes())
             .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop)
             .await?;

@@ -1,7 +1,6 @@
 //! `baton-retool demo`
 
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
 
 use anyhow::Context;
 use serde_json::json;
@@ -10,22 +9,27 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{Failure, asked_to_stop, connector};
 use crate::agent::walk::{Counts, Visitor, Walk, walk};
-use crate::config::Settings;
-use crate::server::Listening;
+use crate::config::{ListenAddress, Settings};
+use crate::server::{Endpoint, Security, Server};
 
 pub(super) async fn run(settings: Settings, json: bool) -> Result<(), Failure> {
     let connector = connector(&settings)?;
-    let listening = Listening::on(&settings.listen.host, settings.listen.port)
+    let ListenAddress { host, port } = settings.listen.clone();
+    let listening = Server::new(connector)
+        .listen(&Endpoint::Tcp { host, port }, Security::default())
         .await
         .map_err(|error| Failure::Run(error.into()))?;
-    let address = listening.address();
+    let address = listening.address().to_owned();
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(listening.serve(connector, async {
-        // A dropped sender asks for the same as a message.
-        let _ = stopped.await;
-    }));
+    let serving = tokio::spawn(listening.serve(
+        async {
+            // A dropped sender asks for the same as a message.
+            let _ = stopped.await;
+        },
+        std::future::pending(),
+    ));
     let shown = tokio::select! {
-        shown = show(address, json) => shown,
+        shown = show(&address, json) => shown,
         () = asked_to_stop() => Ok(()),
     };
     if shown.is_ok() && !json {
@@ -36,7 +40,7 @@ pub(super) async fn run(settings: Settings, json: bool) -> Result<(), Failure> {
     shown.and(served).map_err(Failure::Run)
 }
 
-async fn show(address: SocketAddr, json: bool) -> anyhow::Result<()> {
+async fn show(address: &str, json: bool) -> anyhow::Result<()> {
     let channel: Channel = Endpoint::from_shared(format!("http://{address}"))?
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(4 * 1024 * 1024)
@@ -118,7 +122,7 @@ fn as_json(found: &Walk) -> String {
     json!({ "types": types, "calls": found.calls, "seconds": found.elapsed.as_secs_f64() }).to_string()
 }
 
-fn hints(address: SocketAddr) -> String {
+fn hints(address: &str) -> String {
     format!(
         r#"
 Serving on {address} until Ctrl-C. Look around with grpcurl:

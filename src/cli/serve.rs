@@ -2,13 +2,21 @@
 
 use super::{Failure, asked_to_stop, connector};
 use crate::config::Settings;
-use crate::server::Listening;
+use crate::server::{Endpoint, HealthServer, Security, Server};
 
 pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
     let connector = connector(&settings)?;
-    let listening = Listening::on(&settings.listen.host, settings.listen.port)
+    let server = Server::new(connector);
+    let listening = server
+        .listen(
+            &Endpoint::Tcp { host: settings.listen.host.clone(), port: settings.listen.port },
+            Security::default(),
+        )
         .await
         .map_err(|error| Failure::Run(error.into()))?;
     tracing::info!(address = %listening.address(), version = env!("CARGO_PKG_VERSION"), "listening");
-    listening.serve(connector, asked_to_stop()).await.map_err(|error| Failure::Run(error.into()))
+    listening
+        .serve(asked_to_stop(), asked_to_stop())
+        .await
+        .map_err(|error| Failure::Run(error.into()))
 }

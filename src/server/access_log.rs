@@ -1,4 +1,5 @@
-//! One log line per call, when it has ended: what was called, by whom, how it ended, how long it took.
+//! One log line per call, when it has ended: what was called, by whom, how it ended and why, how long it
+//! took, how many rows it gave and for which sync.
 //! Field names and levels are those of the former program (spec, child process 9).
 
 use std::pin::Pin;
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
-use tonic::Code;
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::incoming::Peer;
@@ -59,7 +60,7 @@ struct Call {
     started: Instant,
     deadline: Duration,
     /// Nothing until the call has been answered.
-    code: Option<Code>,
+    status: Option<Status>,
     notes: Notes,
 }
 
@@ -95,16 +96,14 @@ where
             peer: peer.map(|address| address.to_string()).unwrap_or_default(),
             started: Instant::now(),
             deadline: asked_deadline(request.headers()).map_or(self.deadline, |asked| asked.min(self.deadline)),
-            code: None,
+            status: None,
             notes,
         };
         let response = self.inner.call(request);
         Box::pin(async move {
             let (parts, body) = response.await?.into_parts();
             // An answer without a body carries its status in the headers.
-            if let Some(code) = status_of(&parts.headers) {
-                call.code = Some(code);
-            }
+            call.status = Status::from_header_map(&parts.headers);
             let body = Logged { body: body.map_err(Into::into).boxed_unsync(), call };
             Ok(Response::from_parts(parts, Body::new(body)))
         })
@@ -127,8 +126,8 @@ impl http_body::Body for Logged {
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, tower::BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
-        if let Some(code) = trailers.and_then(status_of) {
-            self.call.code = Some(code);
+        if let Some(status) = trailers.and_then(Status::from_header_map) {
+            self.call.status = Some(status);
         }
         Poll::Ready(frame)
     }
@@ -149,8 +148,16 @@ impl Drop for Call {
         let took = self.started.elapsed();
         let milliseconds = took.as_secs_f64() * 1000.0;
         // A call that is dropped unanswered has run out of time, or its client has gone.
-        let unanswered = if took >= self.deadline { Code::DeadlineExceeded } else { Code::Cancelled };
-        let code = self.code.unwrap_or(unanswered);
+        let status = self.status.take().unwrap_or_else(|| {
+            if took >= self.deadline {
+                Status::deadline_exceeded("the call took too long")
+            } else {
+                Status::cancelled("the caller broke the call off")
+            }
+        });
+        let code = status.code();
+        // A field that is absent on success, where there is nothing to say.
+        let error = (code != Code::Ok).then(|| status.message());
         let noted = self.notes.0.lock().unwrap_or_else(PoisonError::into_inner);
         let sync_id = (!noted.sync_id.is_empty()).then_some(noted.sync_id.as_str());
         macro_rules! log {
@@ -162,6 +169,7 @@ impl Drop for Call {
                     grpc.code = ?code,
                     grpc.time_ms = milliseconds,
                     peer.address = self.peer,
+                    error,
                     rows = noted.rows,
                     sync_id,
                     "finished call"
@@ -203,8 +211,4 @@ fn asked_deadline(headers: &HeaderMap) -> Option<Duration> {
         "n" => Duration::from_nanos(number),
         _ => return None,
     })
-}
-
-fn status_of(headers: &HeaderMap) -> Option<Code> {
-    headers.get("grpc-status").map(|value| Code::from_bytes(value.as_bytes()))
 }
