@@ -1,5 +1,6 @@
 //! What a person types: one file per command.
 
+mod child;
 mod demo;
 mod serve;
 
@@ -33,7 +34,8 @@ enum Failure {
 ///
 /// Exit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = match command().try_get_matches_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = match command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
         Err(error) => {
             // Printing help or a usage error has nowhere else to go when it fails.
@@ -43,6 +45,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match matches.subcommand() {
         Some(("serve", matches)) => settings(matches).and_then(|settings| block_on(serve::run(settings))),
+        Some((child::NAME, matches)) => {
+            child::announce_listener(&arguments);
+            settings(matches).and_then(|settings| block_on(child::run(settings)))
+        }
         Some(("demo", matches)) => {
             let json = matches.get_one::<String>("output").is_some_and(|output| output == "json");
             settings(matches).and_then(|settings| block_on(demo::run(settings, json)))
@@ -66,8 +72,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 Failure::Usage(error) => (ExitCode::from(USAGE), error),
                 Failure::Run(error) => (ExitCode::FAILURE, error),
             };
+            // A parent process looks at the last line for the bare text.
+            let name = if matches.subcommand_name() == Some(child::NAME) { "" } else { "baton-retool: " };
             // Nobody is left to tell when stderr is gone.
-            let _ = writeln!(std::io::stderr(), "baton-retool: {}", in_one_line(&error));
+            let _ = writeln!(std::io::stderr(), "{name}{}", in_one_line(&error));
             code
         }
     }
@@ -87,6 +95,7 @@ pub fn command() -> Command {
                 .about("Answer the baton connector protocol on a port, with gRPC reflection and health")
                 .long_about("Answers the baton connector protocol on --listen, for an agent or for grpcurl: gRPC reflection and the standard health service are on. Ends on Ctrl-C or SIGTERM, after the calls under way."),
         )
+        .subcommand(Command::new(child::NAME).hide(true).about("Serve the agent that started this process"))
         .subcommand(
             Command::new("demo")
                 .about("Serve, read everything once as an agent would, and show what there is")

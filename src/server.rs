@@ -4,10 +4,10 @@
 //! protocol's rules before they get here (see [`crate::proto::codec`]).
 
 mod access_log;
-mod auth;
 mod accounts;
 mod actions;
 mod assets;
+mod auth;
 mod connector_service;
 mod entitlements;
 mod events;

@@ -108,8 +108,11 @@ fn read_config() -> Result<ServerConfig, Error> {
     let mut stdin = BufReader::new(io::stdin());
     let mut line = Vec::new();
     let read = stdin.by_ref().take(LONGEST_LINE + 1).read_until(b'\n', &mut line)?;
-    if read as u64 > LONGEST_LINE {
-        return Err(Error::LongInput);
+    match read {
+        // Before the watch begins, or it would end the process without a word.
+        0 => return Err(Error::EmptyInput),
+        read if read as u64 > LONGEST_LINE => return Err(Error::LongInput),
+        _ => {}
     }
     thread::spawn(move || {
         let mut ignored = [0; 64];
@@ -120,7 +123,9 @@ fn read_config() -> Result<ServerConfig, Error> {
     if line.is_empty() {
         return Err(Error::EmptyInput);
     }
-    let encoded = GeneralPurpose::new(&ALPHABET, PAD).decode(&line).map_err(|error| Error::Base64(position(&error, line.len())))?;
+    let encoded = GeneralPurpose::new(&ALPHABET, PAD)
+        .decode(&line)
+        .map_err(|error| Error::Base64(position(&error, line.len())))?;
     ServerConfig::decode(encoded.as_slice()).map_err(|_| Error::Proto)
 }
 

@@ -10,13 +10,13 @@ use tonic::transport::{Channel, Endpoint};
 use super::{Failure, asked_to_stop, connector};
 use crate::agent::walk::{Counts, Visitor, Walk, walk};
 use crate::config::{ListenAddress, Settings};
-use crate::server::{Endpoint, Security, Server};
+use crate::server::{self, Security, Server};
 
 pub(super) async fn run(settings: Settings, json: bool) -> Result<(), Failure> {
     let connector = connector(&settings)?;
     let ListenAddress { host, port } = settings.listen.clone();
     let listening = Server::new(connector)
-        .listen(&Endpoint::Tcp { host, port }, Security::default())
+        .listen(&server::Endpoint::Tcp { host, port }, Security::default())
         .await
         .map_err(|error| Failure::Run(error.into()))?;
     let address = listening.address().to_owned();

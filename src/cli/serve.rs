@@ -2,7 +2,7 @@
 
 use super::{Failure, asked_to_stop, connector};
 use crate::config::Settings;
-use crate::server::{Endpoint, HealthServer, Security, Server};
+use crate::server::{Endpoint, Security, Server};
 
 pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
     let connector = connector(&settings)?;
@@ -15,8 +15,5 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::Run(error.into()))?;
     tracing::info!(address = %listening.address(), version = env!("CARGO_PKG_VERSION"), "listening");
-    listening
-        .serve(asked_to_stop(), asked_to_stop())
-        .await
-        .map_err(|error| Failure::Run(error.into()))
+    listening.serve(asked_to_stop(), asked_to_stop()).await.map_err(|error| Failure::Run(error.into()))
 }

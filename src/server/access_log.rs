@@ -95,7 +95,8 @@ where
             path: request.uri().path().to_owned(),
             peer: peer.map(|address| address.to_string()).unwrap_or_default(),
             started: Instant::now(),
-            deadline: asked_deadline(request.headers()).map_or(self.deadline, |asked| asked.min(self.deadline)),
+            deadline: asked_deadline(request.headers())
+                .map_or(self.deadline, |asked| asked.min(self.deadline)),
             status: None,
             notes,
         };

@@ -156,7 +156,8 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = futures_util::future::Either<std::future::Ready<Result<Response<Body>, S::Error>>, S::Future>;
+    type Future =
+        futures_util::future::Either<std::future::Ready<Result<Response<Body>, S::Error>>, S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -199,7 +200,9 @@ mod tests {
 
     #[test]
     fn short_empty_and_binary_tokens_are_refused_without_being_shown() {
-        for text in ["", "\n#only a comment\n", "short-secret", "0123456789abcdef\nshort-secret", "0123456789abcdeé"] {
+        for text in
+            ["", "\n#only a comment\n", "short-secret", "0123456789abcdef\nshort-secret", "0123456789abcdeé"]
+        {
             let error = tokens(text).unwrap_err().to_string();
             assert!(error.contains("one token a line"), "{error}");
             assert!(!error.contains("secret"), "{error}");
@@ -208,9 +211,8 @@ mod tests {
 
     #[test]
     fn only_a_bearer_header_admits() {
-        let accepted = Tokens {
-            accepted: Arc::new(ArcSwap::from_pointee(vec!["0123456789abcdef".to_owned().into()])),
-        };
+        let accepted =
+            Tokens { accepted: Arc::new(ArcSwap::from_pointee(vec!["0123456789abcdef".to_owned().into()])) };
         let rules = AuthLayer { tokens: Some(accepted), open_health: true };
         let admits = |path: &str, header: Option<&str>| {
             let mut request = Request::builder().uri(path);

@@ -179,7 +179,8 @@ fn stamp(files: &TlsFiles) -> Vec<Option<(SystemTime, u64)>> {
 
 fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let certificates = |flag, path: &Path| -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        let not_pem = |source| TlsError::NotPem { flag, path: path.to_owned(), wanted: "certificate", source };
+        let not_pem =
+            |source| TlsError::NotPem { flag, path: path.to_owned(), wanted: "certificate", source };
         let text = text(flag, path)?;
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
         match found.map_err(not_pem)? {
@@ -187,9 +188,13 @@ fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
             some => Ok(some),
         }
     };
-    let key = PrivateKeyDer::from_pem_slice(&text("tls-key", &files.key)?).map_err(|source| {
-        TlsError::NotPem { flag: "tls-key", path: files.key.clone(), wanted: "unencrypted private key", source }
-    })?;
+    let key =
+        PrivateKeyDer::from_pem_slice(&text("tls-key", &files.key)?).map_err(|source| TlsError::NotPem {
+            flag: "tls-key",
+            path: files.key.clone(),
+            wanted: "unencrypted private key",
+            source,
+        })?;
     Material {
         what: format!("tls-cert {} with tls-key {}", files.certificate.display(), files.key.display()),
         chain: certificates("tls-cert", &files.certificate)?,

@@ -7,6 +7,8 @@
 pub(crate) mod cluster;
 pub(crate) mod postgres;
 #[cfg(test)]
+pub(crate) mod parent;
+#[cfg(test)]
 pub(crate) mod server;
 
 #[cfg(test)]
