@@ -307,7 +307,6 @@ impl Listening {
             },
         );
         tonic::transport::Server::builder()
-            .timeout(limits.deadline)
             .max_concurrent_streams(limits.streams)
             .http2_max_header_list_size(limits.header_bytes)
             .http2_keepalive_interval(Some(limits.keepalive_interval))
@@ -315,7 +314,7 @@ impl Listening {
             .layer(access_log::AccessLogLayer { deadline: limits.deadline })
             .layer(CatchPanicLayer::custom(status::panicked))
             .layer(self.auth)
-            .layer(RoomLayer::new(limits.requests))
+            .layer(RoomLayer::new(&limits))
             .add_routes(routes.routes())
             .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop)
             .await?;

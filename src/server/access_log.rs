@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::incoming::Peer;
+use super::limits::asked_deadline;
 
 /// Wraps a service so that its calls are logged.
 #[derive(Debug, Clone, Copy)]
@@ -196,20 +197,4 @@ impl Drop for Call {
             }
         }
     }
-}
-
-/// The client's deadline in gRPC's spelling: up to eight digits and a unit.
-fn asked_deadline(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(number.checked_mul(3600)?),
-        "M" => Duration::from_secs(number.checked_mul(60)?),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return None,
-    })
 }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::{Either, FutureExt};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -54,11 +54,13 @@ impl Default for Limits {
     }
 }
 
-/// Answers Unavailable instead of taking more calls than there is room for.
+/// Answers Unavailable instead of taking more calls than there is room for, and DeadlineExceeded when one
+/// takes too long: agents try both again, and would not the Cancelled of the library below.
 #[derive(Debug, Clone)]
 pub(super) struct RoomLayer {
     places: Arc<Semaphore>,
     most: usize,
+    deadline: Duration,
 }
 
 /// See [`RoomLayer`].
@@ -69,8 +71,12 @@ pub(super) struct Room<S> {
 }
 
 impl RoomLayer {
-    pub(super) fn new(most: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(most)), most }
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(limits.requests)),
+            most: limits.requests,
+            deadline: limits.deadline,
+        }
     }
 }
 
@@ -106,12 +112,21 @@ where
             ));
             return Either::Left(std::future::ready(Ok(refusal.into_http())));
         };
-        let answer = self.inner.call(request);
+        let deadline = self.rules.deadline;
+        let deadline = asked_deadline(request.headers()).map_or(deadline, |asked| asked.min(deadline));
+        let answer = tokio::time::timeout(deadline, self.inner.call(request));
         Either::Right(
             async move {
                 let answer = answer.await;
                 drop(place);
-                answer.map(oversized_as_exhausted)
+                match answer {
+                    Ok(answer) => answer.map(oversized_as_exhausted),
+                    Err(_) => Ok(Status::deadline_exceeded(format!(
+                        "the call took longer than {:.3} s: its own deadline or --request-timeout-seconds, whichever is shorter",
+                        deadline.as_secs_f64()
+                    ))
+                    .into_http()),
+                }
             }
             .boxed(),
         )
@@ -127,4 +142,20 @@ fn oversized_as_exhausted(mut response: Response<Body>) -> Response<Body> {
         response.headers_mut().insert(STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
     }
     response
+}
+
+/// The client's deadline in gRPC's spelling: up to eight digits and a unit.
+pub(super) fn asked_deadline(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number.checked_mul(3600)?),
+        "M" => Duration::from_secs(number.checked_mul(60)?),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
 }
