@@ -4,8 +4,8 @@
 //! the config file, the help texts, the defaults and the README table ([`markdown_table`]) all come
 //! from it, so that none of them can disagree with another.
 //!
-//! To add a setting: declare it in `table.rs`, give it a field in the struct it belongs to, and read
-//! it in that struct's `read`.
+//! To add a setting: declare it in `table.rs`, give it a field in the struct it belongs to, in or below
+//! `settings.rs`, and read it in that struct's `read`.
 
 mod arguments;
 mod error;
@@ -13,6 +13,7 @@ mod file;
 mod layers;
 mod names;
 mod reference;
+mod setting;
 mod settings;
 mod table;
 #[cfg(test)]
@@ -23,9 +24,13 @@ pub use arguments::arguments;
 pub use error::{Error, Origin, Warning};
 pub use layers::Sources;
 pub use reference::markdown_table;
-pub use settings::{Features, LogSettings, RestSettings, Settings, Timeouts};
-pub use table::{ALL, Fallback, Group, Kind, Setting};
-pub use values::{BaseUrl, ListenAddress, LogFormat, LogLevel};
+pub use setting::{Fallback, Group, Kind, Setting};
+pub use settings::{
+    Features, HealthSettings, LimitSettings, LogSettings, RestSettings, ServerSettings, Settings, Timeouts,
+    TlsSettings,
+};
+pub use table::ALL;
+pub use values::{BaseUrl, ListenAddress, LogFormat, LogLevel, LogTarget};
 
 use layers::Layers;
 
@@ -39,8 +44,40 @@ use layers::Layers;
 /// The first setting or file that cannot be right, as [`Error`] describes. The process is expected to
 /// end with exit code 2.
 pub fn load(matches: &clap::ArgMatches, sources: &Sources) -> Result<(Settings, Vec<Warning>), Error> {
+    read(matches, sources, |layers, warnings| Settings::read(layers, sources.stdout_is_terminal, warnings))
+}
+
+/// Reads where probes are answered, whether or not they are, and nothing else: for a command that sends
+/// one to another process and needs no connection string. Sources and warnings are those of [`load`].
+///
+/// # Errors
+/// As [`load`], though only these settings have to be right.
+pub fn load_health_check(
+    matches: &clap::ArgMatches,
+    sources: &Sources,
+) -> Result<(HealthSettings, Vec<Warning>), Error> {
+    read(matches, sources, |layers, _| HealthSettings::read(layers))
+}
+
+/// Reads how to log, and nothing else: for a command without a database, and to report the error of
+/// [`load`] in the way the operator asked for. Sources and warnings are those of [`load`].
+///
+/// # Errors
+/// As [`load`], though only these settings have to be right.
+pub fn load_logs(
+    matches: &clap::ArgMatches,
+    sources: &Sources,
+) -> Result<(LogSettings, Vec<Warning>), Error> {
+    read(matches, sources, |layers, warnings| LogSettings::read(layers, sources.stdout_is_terminal, warnings))
+}
+
+fn read<T>(
+    matches: &clap::ArgMatches,
+    sources: &Sources,
+    settings: impl FnOnce(&Layers, &mut Vec<Warning>) -> Result<T, Error>,
+) -> Result<(T, Vec<Warning>), Error> {
     let mut warnings = Vec::new();
     let layers = Layers::collect(matches, sources, &mut warnings)?;
-    let settings = Settings::read(&layers, sources.stdout_is_terminal, &mut warnings)?;
+    let settings = settings(&layers, &mut warnings)?;
     Ok((settings, warnings))
 }

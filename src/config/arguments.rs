@@ -1,8 +1,9 @@
 //! The table as flags.
 
-use clap::Arg;
+use clap::{Arg, ArgAction};
 
-use super::table::{ALL, Fallback, Kind, Setting};
+use super::setting::{Fallback, Kind, Setting};
+use super::table::ALL;
 
 /// One flag per setting, for the root command.
 ///
@@ -21,12 +22,16 @@ pub(super) fn argument(setting: &Setting) -> Arg {
         .value_name(setting.value_name)
         .help(help(setting))
         .help_heading(setting.group.heading())
-        .hide(setting.hidden)
-        // The last of a repeated flag counts, as it does in the program this one replaces.
-        .overrides_with(setting.name);
+        .hide(setting.hidden);
     let argument = match setting.short {
         Some(letter) => argument.short(letter),
         None => argument,
+    };
+    let argument = match setting.kind {
+        // All of them count, but those before the command's name only where none follow it.
+        Kind::LogTargets => argument.action(ArgAction::Append),
+        // The last of a repeated flag counts, as it does in the program this one replaces.
+        _ => argument.overrides_with(setting.name),
     };
     match setting.kind {
         // `--skip-pages sync` must leave `sync` alone, so a value needs the equals sign.

@@ -63,6 +63,21 @@ pub enum Error {
         /// The variable of the missing one.
         variable: String,
     },
+    /// A setting was given without the one that gives it a meaning.
+    #[error(
+        "{given} ({origin}) means nothing without {missing}: give the flag --{missing}, set the variable \
+         {variable}, or write the key {missing} in the config file"
+    )]
+    Without {
+        /// The setting that was given.
+        given: &'static str,
+        /// The source that gave it.
+        origin: Origin,
+        /// The setting that was not.
+        missing: &'static str,
+        /// The variable of the missing one.
+        variable: String,
+    },
     /// `BATON_CONFIG_PATH` names a file of no known format.
     #[error(
         "variable BATON_CONFIG_PATH: cannot tell the format of {}; \

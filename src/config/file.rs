@@ -111,7 +111,7 @@ fn sort(path: &Path, table: Vec<(String, Value)>, warnings: &mut Vec<Warning>) -
     Ok(layer)
 }
 
-/// A value of the file; `None` for an empty one, which sets nothing.
+/// A value of the file; `None` for an empty one, which sets nothing, in a list as well as alone.
 fn raw(value: Value) -> Option<Raw> {
     Some(match value.kind {
         ValueKind::Nil => return None,
@@ -121,7 +121,7 @@ fn raw(value: Value) -> Option<Raw> {
         ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) => Raw::Other("a number this large"),
         ValueKind::Float(_) => Raw::Other("a decimal number"),
         ValueKind::Table(_) => Raw::Other("a table of values"),
-        ValueKind::Array(_) => Raw::Other("a list of values"),
+        ValueKind::Array(items) => Raw::List(items.into_iter().filter_map(raw).collect()),
     })
 }
 

@@ -10,7 +10,8 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::error::{Error, Origin, Warning};
-use super::table::{ALL, Fallback, Setting};
+use super::setting::{Fallback, Setting};
+use super::table::ALL;
 use super::{file, names};
 
 /// What the settings are read from besides the command line, passed in so that a test can choose it.
@@ -33,6 +34,8 @@ pub(super) enum Raw {
     Switch(bool),
     /// A whole number of the file's own.
     Whole(i64),
+    /// A list of the file's own.
+    List(Vec<Raw>),
     /// Something that no setting accepts, named for the message.
     Other(&'static str),
 }
@@ -132,15 +135,29 @@ impl Layers {
             Raw::Whole(0) => Some(false),
             Raw::Whole(1) => Some(true),
             Raw::Text(text) => truth(text),
-            Raw::Whole(_) | Raw::Other(_) => None,
+            Raw::Whole(_) | Raw::List(_) | Raw::Other(_) => None,
         };
         value.ok_or_else(|| {
             invalid(setting, origin, format!("{} is neither true nor false", describe(setting, raw)))
         })
     }
 
-    /// A whole number within the bounds of its setting.
-    pub(super) fn whole(&self, setting: &Setting) -> Result<u32, Error> {
+    /// The texts of a setting that takes several, in the order given, or those of its default. A text
+    /// is cut at its commas; an item of a list in the file is taken whole. None of them is blank or has
+    /// blanks around it.
+    pub(super) fn texts(&self, setting: &Setting) -> Result<Vec<String>, Error> {
+        let given = match self.find(setting) {
+            Some(Given { raw: Raw::List(items), origin }) => listed(setting, items, origin)?,
+            _ => self.text(setting)?.map(|text| separated(&text.value)).unwrap_or_default(),
+        };
+        Ok(match setting.fallback {
+            Fallback::Value(default) if given.is_empty() => separated(default),
+            _ => given,
+        })
+    }
+
+    /// A whole number within the bounds of its setting and of the type it is wanted in.
+    pub(super) fn whole<N: TryFrom<u32>>(&self, setting: &Setting) -> Result<N, Error> {
         if let Some(Given { raw: Raw::Whole(number), origin }) = self.find(setting) {
             return within(setting, origin, i128::from(*number));
         }
@@ -163,9 +180,11 @@ impl Layers {
 fn flags(matches: &clap::ArgMatches) -> Layer {
     ALL.iter()
         .filter_map(|setting| {
-            let text = matches.try_get_one::<String>(setting.name).ok().flatten()?;
+            let given = matches.try_get_many::<String>(setting.name).ok().flatten()?;
+            // More than one only where commas separate the values of one.
+            let text = given.map(String::as_str).collect::<Vec<_>>().join(",");
             let origin = Origin::Flag(setting.name);
-            Some((setting.name, Given { raw: Raw::Text(text.clone()), origin }))
+            Some((setting.name, Given { raw: Raw::Text(text), origin }))
         })
         .collect()
 }
@@ -203,10 +222,36 @@ fn truth(text: &str) -> Option<bool> {
     }
 }
 
-fn within(setting: &Setting, origin: &Origin, number: i128) -> Result<u32, Error> {
+/// The texts of a list in the file.
+fn listed(setting: &Setting, items: &[Raw], origin: &Origin) -> Result<Vec<String>, Error> {
+    let mut texts = Vec::new();
+    for item in items {
+        match item {
+            Raw::Text(text) => texts.extend(filled(text)),
+            other => {
+                let problem = format!("{} in the list is not text", describe(setting, other));
+                return Err(invalid(setting, origin, problem));
+            }
+        }
+    }
+    Ok(texts)
+}
+
+/// The texts between the commas.
+fn separated(text: &str) -> Vec<String> {
+    text.split(',').filter_map(filled).collect()
+}
+
+fn filled(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn within<N: TryFrom<u32>>(setting: &Setting, origin: &Origin, number: i128) -> Result<N, Error> {
     u32::try_from(number)
         .ok()
         .filter(|number| setting.kind.bounds().contains(number))
+        .and_then(|number| N::try_from(number).ok())
         .ok_or_else(|| invalid(setting, origin, format!("{number} is out of range")))
 }
 
@@ -219,6 +264,7 @@ pub(super) fn invalid(setting: &Setting, origin: &Origin, problem: String) -> Er
 fn describe(setting: &Setting, raw: &Raw) -> String {
     match raw {
         Raw::Other(sort) => (*sort).to_owned(),
+        Raw::List(_) => "a list of values".into(),
         Raw::Text(_) if setting.secret => "the value".into(),
         Raw::Switch(_) if setting.secret => "a true or false without quotes".into(),
         Raw::Whole(_) if setting.secret => "a number without quotes".into(),

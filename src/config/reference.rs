@@ -1,6 +1,7 @@
 //! The table as documentation.
 
-use super::table::{ALL, Fallback, Kind, Setting};
+use super::setting::{Fallback, Kind, Setting};
+use super::table::ALL;
 
 /// The settings as a Markdown table for the README: flag, variable, default, what it does. Hidden
 /// settings are left out. Ends with a newline.
@@ -23,7 +24,13 @@ pub(super) fn row(setting: &Setting) -> Option<String> {
     };
     let accepted = match setting.kind {
         Kind::Whole { .. } | Kind::Choice(_) => format!(" Accepts {}.", setting.kind.accepted()),
-        Kind::Text | Kind::Switch | Kind::SocketAddress | Kind::Url => String::new(),
+        Kind::Text
+        | Kind::Switch
+        | Kind::SocketAddress
+        | Kind::Host
+        | Kind::Path
+        | Kind::LogTargets
+        | Kind::Url => String::new(),
     };
     let secret = if setting.secret { " Secret: never shown or logged." } else { "" };
     let help = setting.help.replace('|', "\\|");

@@ -1,17 +1,27 @@
 //! The settings as the rest of the program sees them: checked, typed, safe to print.
 
+mod health;
+mod logs;
+mod server;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
 use super::error::{Error, Warning};
 use super::layers::{Layers, Text, invalid};
+use super::setting::Setting;
 use super::table::{
-    CONNECT_TIMEOUT_SECONDS, CONNECTION_STRING, LISTEN, LOG_FORMAT, LOG_LEVEL, PROVISIONING,
+    CONNECT_TIMEOUT_SECONDS, CONNECTION_STRING, HEALTH_CHECK, POOL_WAIT_SECONDS, PROVISIONING,
     RETOOL_API_BASE_URL, RETOOL_API_TOKEN, SKIP_DISABLED_USERS, SKIP_PAGES, SKIP_RESOURCES,
-    STATEMENT_TIMEOUT_SECONDS, Setting, TICKETING,
+    STATEMENT_TIMEOUT_SECONDS, TICKETING,
 };
-use super::values::{BaseUrl, ListenAddress, LogFormat, LogLevel};
+use super::values::BaseUrl;
+
+pub use health::HealthSettings;
+pub use logs::LogSettings;
+pub use server::{LimitSettings, ServerSettings, TlsSettings};
 
 /// Every setting. `Debug` shows no secret.
 #[derive(Clone, Debug)]
@@ -26,11 +36,13 @@ pub struct Settings {
     pub provisioning: bool,
     /// Whether the ticketing half of the protocol is on.
     pub ticketing: bool,
-    /// Where the gRPC server listens.
-    pub listen: ListenAddress,
+    /// How callers reach the gRPC server, and what they may take from it.
+    pub server: ServerSettings,
+    /// Where probes are answered over HTTP, where that is wanted.
+    pub health: Option<HealthSettings>,
     /// How long to wait for the database.
     pub timeouts: Timeouts,
-    /// What is logged, and in which shape.
+    /// What is logged, in which shape, and where to.
     pub logs: LogSettings,
 }
 
@@ -59,17 +71,10 @@ pub struct RestSettings {
 pub struct Timeouts {
     /// For one statement.
     pub statement: Duration,
-    /// For a connection, unless the connection string has a `connect_timeout`.
+    /// For a new connection, unless the connection string has a `connect_timeout`.
     pub connect: Duration,
-}
-
-/// What is logged, and in which shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// The least severity.
-    pub level: LogLevel,
-    /// The shape of a line.
-    pub format: LogFormat,
+    /// For a connection that other calls have in use.
+    pub pool: Duration,
 }
 
 impl Settings {
@@ -84,7 +89,8 @@ impl Settings {
             rest: RestSettings::read(layers, warnings)?,
             provisioning: layers.switch(&PROVISIONING)?,
             ticketing: layers.switch(&TICKETING)?,
-            listen: listen(layers)?,
+            server: ServerSettings::read(layers)?,
+            health: health(layers)?,
             timeouts: Timeouts::read(layers)?,
             logs: LogSettings::read(layers, stdout_is_terminal, warnings)?,
         })
@@ -103,11 +109,8 @@ impl Features {
 
 impl RestSettings {
     fn read(layers: &Layers, warnings: &mut Vec<Warning>) -> Result<Option<Self>, Error> {
-        let (url, token) = match (layers.text(&RETOOL_API_BASE_URL)?, layers.text(&RETOOL_API_TOKEN)?) {
-            (Some(url), Some(token)) => (url, token),
-            (Some(url), None) => return Err(alone(&RETOOL_API_BASE_URL, url, &RETOOL_API_TOKEN)),
-            (None, Some(token)) => return Err(alone(&RETOOL_API_TOKEN, token, &RETOOL_API_BASE_URL)),
-            (None, None) => return Ok(None),
+        let Some((url, token)) = pair(layers, &RETOOL_API_BASE_URL, &RETOOL_API_TOKEN)? else {
+            return Ok(None);
         };
         let base_url = BaseUrl::parse(&url.value)
             .map_err(|problem| invalid(&RETOOL_API_BASE_URL, &url.origin, problem))?;
@@ -126,56 +129,40 @@ impl RestSettings {
 
 impl Timeouts {
     fn read(layers: &Layers) -> Result<Self, Error> {
-        let seconds = |setting| layers.whole(setting).map(|seconds| Duration::from_secs(seconds.into()));
         Ok(Self {
-            statement: seconds(&STATEMENT_TIMEOUT_SECONDS)?,
-            connect: seconds(&CONNECT_TIMEOUT_SECONDS)?,
+            statement: seconds(layers, &STATEMENT_TIMEOUT_SECONDS)?,
+            connect: seconds(layers, &CONNECT_TIMEOUT_SECONDS)?,
+            pool: seconds(layers, &POOL_WAIT_SECONDS)?,
         })
     }
 }
 
-impl LogSettings {
-    /// An unknown word never stops the program, as it did not stop the former one; it is warned of.
-    fn read(layers: &Layers, stdout_is_terminal: bool, warnings: &mut Vec<Warning>) -> Result<Self, Error> {
-        let level = match layers.text(&LOG_LEVEL)? {
-            None => LogLevel::Info,
-            Some(text) => LogLevel::parse(&text.value).unwrap_or_else(|| {
-                warnings.push(unknown_word(&LOG_LEVEL, text, "info"));
-                LogLevel::Info
-            }),
-        };
-        let format = match layers.text(&LOG_FORMAT)? {
-            None if stdout_is_terminal => LogFormat::Console,
-            None => LogFormat::Json,
-            Some(text) => LogFormat::parse(&text.value).unwrap_or_else(|| {
-                warnings.push(unknown_word(&LOG_FORMAT, text, "json"));
-                LogFormat::Json
-            }),
-        };
-        Ok(Self { level, format })
-    }
+/// Port and address are checked even where the switch leaves them without effect.
+fn health(layers: &Layers) -> Result<Option<HealthSettings>, Error> {
+    let settings = HealthSettings::read(layers)?;
+    Ok(layers.switch(&HEALTH_CHECK)?.then_some(settings))
 }
 
-fn listen(layers: &Layers) -> Result<ListenAddress, Error> {
-    let Text { value, origin } = layers.required_text(&LISTEN)?;
-    ListenAddress::parse(value.trim()).map_err(|problem| invalid(&LISTEN, &origin, problem))
-}
-
-fn alone(given: &Setting, text: Text, missing: &Setting) -> Error {
-    Error::Alone {
+/// Two texts that are of use only together: both, or neither.
+fn pair(layers: &Layers, first: &Setting, second: &Setting) -> Result<Option<(Text, Text)>, Error> {
+    let alone = |given: &Setting, text: Text, missing: &Setting| Error::Alone {
         given: given.name,
         origin: text.origin,
         missing: missing.name,
         variable: missing.variable(),
+    };
+    match (layers.text(first)?, layers.text(second)?) {
+        (Some(left), Some(right)) => Ok(Some((left, right))),
+        (Some(left), None) => Err(alone(first, left, second)),
+        (None, Some(right)) => Err(alone(second, right, first)),
+        (None, None) => Ok(None),
     }
 }
 
-fn unknown_word(setting: &Setting, text: Text, used: &'static str) -> Warning {
-    Warning::UnknownWord {
-        name: setting.name,
-        origin: text.origin,
-        word: text.value,
-        used,
-        accepted: setting.kind.accepted(),
-    }
+fn path(text: Text) -> PathBuf {
+    PathBuf::from(text.value.trim())
+}
+
+fn seconds(layers: &Layers, setting: &Setting) -> Result<Duration, Error> {
+    layers.whole(setting).map(Duration::from_secs)
 }

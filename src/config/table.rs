@@ -1,121 +1,6 @@
 //! The declaration of every setting.
 
-use std::ops::RangeInclusive;
-
-/// One setting, as people meet it in every source.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    /// The flag without its dashes; also the key in the config file.
-    pub name: &'static str,
-    /// The one-letter flag, where there is one.
-    pub short: Option<char>,
-    /// What a value must look like.
-    pub kind: Kind,
-    /// What holds when no source gives a value.
-    pub fallback: Fallback,
-    /// What it does, in one sentence.
-    pub help: &'static str,
-    /// How help shows the value, in capitals.
-    pub value_name: &'static str,
-    /// Whether the value may never be shown: not in messages, not in logs, not in `Debug`.
-    pub secret: bool,
-    /// Whether help and README pass over it.
-    pub hidden: bool,
-    /// The heading it stands under.
-    pub group: Group,
-}
-
-/// What a value must look like. The same rule holds for flag, variable and file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Any text.
-    Text,
-    /// On or off.
-    Switch,
-    /// A whole number within bounds, both included.
-    Whole {
-        /// The least that is accepted.
-        min: u32,
-        /// The most that is accepted.
-        max: u32,
-    },
-    /// One of these words, in any case.
-    Choice(&'static [&'static str]),
-    /// `host:port` to listen on.
-    SocketAddress,
-    /// An `http` or `https` URL.
-    Url,
-}
-
-/// What holds when no source gives a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fallback {
-    /// Nothing does: the program cannot run without a value.
-    Required,
-    /// The setting is optional and stays unset.
-    Unset,
-    /// This value, written as a person would write it.
-    Value(&'static str),
-    /// It depends on the circumstances, which this text names.
-    Depends(&'static str),
-}
-
-/// The heading a setting stands under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
-    /// What is read from Retool, and how to reach it.
-    Connector,
-    /// What this run may do.
-    Run,
-    /// How callers reach this program.
-    Server,
-    /// Limits on the database.
-    Database,
-    /// What is logged, and in which shape.
-    Logs,
-}
-
-impl Setting {
-    /// The environment variable: `BATON_`, then the name in capitals with `_` for `-` (spec 5.1).
-    pub fn variable(&self) -> String {
-        format!("BATON_{}", self.name.to_ascii_uppercase().replace('-', "_"))
-    }
-}
-
-impl Kind {
-    /// What a person may write, for messages and the README.
-    pub fn accepted(self) -> String {
-        match self {
-            Self::Text => "text (in a config file, in quotes)".into(),
-            Self::Switch => "true, True, TRUE, t, T, 1 or false, False, FALSE, f, F, 0".into(),
-            Self::Whole { min, max } => format!("a whole number from {min} to {max}"),
-            Self::Choice(words) => words.join(", "),
-            Self::SocketAddress => "host:port, such as 127.0.0.1:8080 or [::1]:8080".into(),
-            Self::Url => "an http or https URL with a host, such as https://retool.example.com".into(),
-        }
-    }
-
-    /// The bounds of a number; everything for the kinds that are not numbers.
-    pub(super) fn bounds(self) -> RangeInclusive<u32> {
-        match self {
-            Self::Whole { min, max } => min..=max,
-            _ => 0..=u32::MAX,
-        }
-    }
-}
-
-impl Group {
-    /// The heading in `--help` and in the README.
-    pub fn heading(self) -> &'static str {
-        match self {
-            Self::Connector => "Connector options",
-            Self::Run => "Run options",
-            Self::Server => "Server options",
-            Self::Database => "Database options",
-            Self::Logs => "Log options",
-        }
-    }
-}
+use super::setting::{Fallback, Group, Kind, Setting};
 
 /// Declares the constants and the list of them in one go: a setting left out of the list would have
 /// no flag and no variable, and nothing would say so.
@@ -184,28 +69,153 @@ settings! {
     LISTEN = Setting {
         kind: Kind::SocketAddress,
         fallback: Fallback::Value("127.0.0.1:8080"),
-        value_name: "HOST:PORT",
-        ..text("listen", Group::Server, "Address on which the gRPC server accepts connections")
-    };
-    STATEMENT_TIMEOUT_SECONDS = Setting {
-        kind: Kind::Whole { min: 1, max: 3600 },
-        fallback: Fallback::Value("60"),
-        value_name: "SECONDS",
+        value_name: "ADDRESS",
         ..text(
-            "statement-timeout-seconds",
-            Group::Database,
-            "How long one SQL statement may run before the database cancels it",
+            "listen",
+            Group::Server,
+            "Where the gRPC server accepts connections: host:port, or unix:/path for a socket file",
         )
     };
-    CONNECT_TIMEOUT_SECONDS = Setting {
-        kind: Kind::Whole { min: 1, max: 300 },
-        fallback: Fallback::Value("10"),
-        value_name: "SECONDS",
-        ..text(
-            "connect-timeout-seconds",
-            Group::Database,
-            "How long to wait for a database connection; connect_timeout in the connection string wins",
+    TLS_CERT = path(
+        "tls-cert",
+        Group::Server,
+        "PEM file with the server's certificate and those between it and its CA; goes with tls-key",
+    );
+    TLS_KEY = path(
+        "tls-key",
+        Group::Server,
+        "PEM file with the private key of the server's certificate; goes with tls-cert",
+    );
+    TLS_CLIENT_CA = path(
+        "tls-client-ca",
+        Group::Server,
+        "PEM file with the CAs one of which must have signed a caller's certificate; needs tls-cert",
+    );
+    AUTH_TOKEN_FILE = path(
+        "auth-token-file",
+        Group::Server,
+        "File with the bearer tokens that callers may present, one on each line",
+    );
+    INSECURE = switch(
+        "insecure",
+        Group::Server,
+        "Accept unencrypted connections on an address that other machines reach",
+    );
+    REFLECTION = Setting {
+        fallback: Fallback::Value("true"),
+        ..switch("reflection", Group::Server, "Tell callers by gRPC reflection which calls there are")
+    };
+    HEALTH_WITHOUT_TOKEN = Setting {
+        fallback: Fallback::Value("true"),
+        ..switch(
+            "health-without-token",
+            Group::Server,
+            "Answer gRPC health checks, and nothing else, to callers without a token",
         )
+    };
+    MAX_CONNECTIONS = whole(
+        "max-connections",
+        Group::Limits,
+        (1, 1_000_000, "4096"),
+        "COUNT",
+        "How many connections may be open at a time; one more is closed at once",
+    );
+    MAX_STREAMS = whole(
+        "max-streams",
+        Group::Limits,
+        (1, 100_000, "256"),
+        "COUNT",
+        "How many calls one connection may have under way; more wait in the caller",
+    );
+    MAX_REQUESTS = whole(
+        "max-requests",
+        Group::Limits,
+        (1, 1_000_000, "512"),
+        "COUNT",
+        "How many calls may be under way on all connections together; one more is refused as Unavailable",
+    );
+    MAX_REQUEST_BYTES = whole(
+        "max-request-bytes",
+        Group::Limits,
+        (1024, 64 * MIB, "4194304"),
+        "BYTES",
+        "Size of the largest request message that is read",
+    );
+    MAX_RESPONSE_BYTES = whole(
+        "max-response-bytes",
+        Group::Limits,
+        // A page of a listing is filled up to 2 MiB, whatever this says.
+        (2 * MIB, 64 * MIB, "4194304"),
+        "BYTES",
+        "Size of the largest answer that is sent; pages of listings need 2 MiB",
+    );
+    MAX_HEADER_BYTES = whole(
+        "max-header-bytes",
+        Group::Limits,
+        (1024, MIB, "16384"),
+        "BYTES",
+        "Size of all headers of a call together",
+    );
+    REQUEST_TIMEOUT_SECONDS = seconds(
+        "request-timeout-seconds",
+        Group::Limits,
+        (1, 3600, "300"),
+        "How long a call may take; a shorter grpc-timeout of the caller wins",
+    );
+    KEEPALIVE_INTERVAL_SECONDS = seconds(
+        "keepalive-interval-seconds",
+        Group::Limits,
+        (1, 3600, "30"),
+        "How long a connection may be silent before the server asks whether the caller is still there",
+    );
+    KEEPALIVE_TIMEOUT_SECONDS = seconds(
+        "keepalive-timeout-seconds",
+        Group::Limits,
+        (1, 3600, "20"),
+        "How long the caller has to answer that before the connection is closed",
+    );
+    SHUTDOWN_GRACE_SECONDS = seconds(
+        "shutdown-grace-seconds",
+        Group::Limits,
+        (0, 3600, "30"),
+        "How long calls under way may go on once the program has been told to stop",
+    );
+    STATEMENT_TIMEOUT_SECONDS = seconds(
+        "statement-timeout-seconds",
+        Group::Database,
+        (1, 3600, "60"),
+        "How long one SQL statement may run before the database cancels it",
+    );
+    CONNECT_TIMEOUT_SECONDS = seconds(
+        "connect-timeout-seconds",
+        Group::Database,
+        (1, 300, "10"),
+        "How long to wait for a new database connection; connect_timeout in the connection string wins",
+    );
+    POOL_WAIT_SECONDS = seconds(
+        "pool-wait-seconds",
+        Group::Database,
+        (1, 300, "10"),
+        "How long a call waits for a database connection that other calls have in use",
+    );
+    HEALTH_CHECK = switch(
+        "health-check",
+        Group::Health,
+        "Answer probes over plain HTTP, at /health, /ready and /live",
+    );
+    HEALTH_CHECK_PORT = whole(
+        "health-check-port",
+        Group::Health,
+        (0, 65535, "8081"),
+        "PORT",
+        "Port on which probes are answered",
+    );
+    HEALTH_CHECK_BIND_ADDRESS = Setting {
+        kind: Kind::Host,
+        fallback: Fallback::Value("127.0.0.1"),
+        value_name: "HOST",
+        hidden: true,
+        ..text("health-check-bind-address", Group::Health, "Address on which probes are answered")
     };
     LOG_LEVEL = Setting {
         kind: Kind::Choice(&["debug", "info", "warn", "error", "dpanic", "panic", "fatal"]),
@@ -221,9 +231,21 @@ settings! {
         kind: Kind::Choice(&["json", "console"]),
         fallback: Fallback::Depends("console on a terminal, else json"),
         value_name: "FORMAT",
-        ..text("log-format", Group::Logs, "Shape of a log line on standard error")
+        ..text("log-format", Group::Logs, "Shape of a log line")
+    };
+    LOG_PATH = Setting {
+        kind: Kind::LogTargets,
+        fallback: Fallback::Value("stderr"),
+        value_name: "PATH",
+        ..text(
+            "log-path",
+            Group::Logs,
+            "File that log lines are appended to, or stderr or stdout; repeat it or use commas for more",
+        )
     };
 }
+
+const MIB: u32 = 1024 * 1024;
 
 /// An optional text, the start of most declarations.
 const fn text(name: &'static str, group: Group, help: &'static str) -> Setting {
@@ -248,4 +270,35 @@ const fn switch(name: &'static str, group: Group, help: &'static str) -> Setting
         value_name: "BOOL",
         ..text(name, group, help)
     }
+}
+
+/// The path of a file that only some set-ups have.
+const fn path(name: &'static str, group: Group, help: &'static str) -> Setting {
+    Setting { kind: Kind::Path, value_name: "FILE", ..text(name, group, help) }
+}
+
+/// A number: the least and the most that is accepted, and the default.
+const fn whole(
+    name: &'static str,
+    group: Group,
+    (min, max, default): (u32, u32, &'static str),
+    value_name: &'static str,
+    help: &'static str,
+) -> Setting {
+    Setting {
+        kind: Kind::Whole { min, max },
+        fallback: Fallback::Value(default),
+        value_name,
+        ..text(name, group, help)
+    }
+}
+
+/// A span of time in seconds.
+const fn seconds(
+    name: &'static str,
+    group: Group,
+    bounds: (u32, u32, &'static str),
+    help: &'static str,
+) -> Setting {
+    whole(name, group, bounds, "SECONDS", help)
 }

@@ -1,13 +1,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod files;
+mod logs;
+mod rest;
+mod server;
+mod values;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
-use clap::Command;
+use clap::{ArgMatches, Command};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
@@ -57,10 +61,13 @@ impl Setup {
         self
     }
 
-    fn load(&self) -> Result<(Settings, Vec<Warning>), Error> {
+    fn matches(&self) -> ArgMatches {
         let command = Command::new("t").args(arguments()).subcommand(Command::new("serve"));
-        let matches = command.try_get_matches_from([&["t".to_owned()], &self.flags[..]].concat()).unwrap();
-        load(&matches, &self.sources)
+        command.try_get_matches_from([&["t".to_owned()], &self.flags[..]].concat()).unwrap()
+    }
+
+    fn load(&self) -> Result<(Settings, Vec<Warning>), Error> {
+        load(&self.matches(), &self.sources)
     }
 
     fn settings(&self) -> Settings {
@@ -81,76 +88,23 @@ impl Setup {
     }
 }
 
-#[test]
-fn every_setting_has_its_default() {
-    let settings = Setup::new().settings();
-    assert_eq!(settings.connection_string.expose_secret(), DSN);
-    let features = Features { skip_pages: false, skip_resources: false, skip_disabled_users: false };
-    assert_eq!(settings.features, features);
-    assert!(settings.rest.is_none());
-    assert!(!settings.provisioning);
-    assert!(!settings.ticketing);
-    assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
-    let timeouts = Timeouts { statement: Duration::from_secs(60), connect: Duration::from_secs(10) };
-    assert_eq!(settings.timeouts, timeouts);
-    assert_eq!(settings.logs, LogSettings { level: LogLevel::Info, format: LogFormat::Json });
+/// Seconds for a statement, a new connection and one in use.
+fn timeouts(statement: u64, connect: u64, pool: u64) -> Timeouts {
+    let [statement, connect, pool] = [statement, connect, pool].map(Duration::from_secs);
+    Timeouts { statement, connect, pool }
 }
 
-#[test]
-fn the_log_format_depends_on_the_terminal() {
-    let mut setup = Setup::new();
-    setup.sources.stdout_is_terminal = true;
-    assert_eq!(setup.settings().logs.format, LogFormat::Console);
-    assert_eq!(setup.flags(["--log-format", "JSON"]).settings().logs.format, LogFormat::Json);
-}
-
-#[test]
-fn every_setting_is_read_from_every_source() {
-    // One value per setting that is not its default.
-    let values = [
-        ("connection-string", "dbname=other"),
-        ("skip-pages", "true"),
-        ("skip-resources", "true"),
-        ("skip-disabled-users", "true"),
-        ("retool-api-base-url", "https://retool.example.com"),
-        ("retool-api-token", "retool_01abc"),
-        ("provisioning", "true"),
-        ("ticketing", "true"),
-        ("listen", "0.0.0.0:9"),
-        ("statement-timeout-seconds", "7"),
-        ("connect-timeout-seconds", "8"),
-        ("log-level", "debug"),
-        ("log-format", "console"),
-    ];
-    assert_eq!(values.map(|(name, _)| name).to_vec(), ALL.iter().map(|s| s.name).collect::<Vec<_>>());
-
-    let mut by_flag = Setup::bare();
-    let mut by_variable = Setup::bare();
-    let mut file = String::new();
-    for ((name, value), setting) in values.iter().zip(ALL) {
-        by_flag.flags.push(format!("--{name}={value}"));
-        by_variable = by_variable.variable(&setting.variable(), value);
-        file += &format!("{name}: {value}\n");
-    }
-    for setup in [by_flag, by_variable, Setup::bare().file(file)] {
-        let settings = setup.settings();
-        assert_eq!(settings.connection_string.expose_secret(), "dbname=other");
-        let features = Features { skip_pages: true, skip_resources: true, skip_disabled_users: true };
-        assert_eq!(settings.features, features);
-        let rest = settings.rest.unwrap();
-        assert_eq!(rest.base_url.as_str(), "https://retool.example.com");
-        assert_eq!(rest.token.expose_secret(), "retool_01abc");
-        assert!(settings.provisioning && settings.ticketing);
-        assert_eq!(settings.listen, ListenAddress { host: "0.0.0.0".into(), port: 9 });
-        let timeouts = Timeouts { statement: Duration::from_secs(7), connect: Duration::from_secs(8) };
-        assert_eq!(settings.timeouts, timeouts);
-        assert_eq!(settings.logs, LogSettings { level: LogLevel::Debug, format: LogFormat::Console });
+/// The port of the address to listen on.
+fn port(settings: &Settings) -> u16 {
+    match &settings.server.listen {
+        ListenAddress::Tcp { port, .. } => *port,
+        ListenAddress::Unix(path) => panic!("{} has no port", path.display()),
     }
 }
 
 #[test]
 fn a_stronger_source_wins() {
-    let port = |setup: &Setup| setup.settings().listen.port;
+    let port = |setup: &Setup| port(&setup.settings());
     let file = Setup::new().file("listen: h:1\n");
     assert_eq!(port(&file), 1, "file over default");
     let variable = file.variable("BATON_LISTEN", "h:2");
@@ -186,7 +140,7 @@ fn flags_are_taken_before_and_after_the_command_in_any_spelling() {
         setup.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let settings = setup.settings();
         assert!(settings.provisioning, "{flags:?}");
-        assert_eq!(settings.listen.port, 1, "{flags:?}");
+        assert_eq!(port(&settings), 1, "{flags:?}");
     }
 }
 
@@ -196,15 +150,8 @@ fn the_matches_of_the_command_itself_will_do() {
     let matches = command.try_get_matches_from(["t", "--listen=h:1", "serve", "--skip-pages"]).unwrap();
     let setup = Setup::new();
     let (settings, _) = load(matches.subcommand_matches("serve").unwrap(), &setup.sources).unwrap();
-    assert_eq!(settings.listen.port, 1);
+    assert_eq!(port(&settings), 1);
     assert!(settings.features.skip_pages);
-}
-
-#[test]
-fn a_secret_may_begin_with_a_dash() {
-    let flags = ["--retool-api-token", "-x", "--retool-api-base-url", "https://h"];
-    let rest = Setup::new().flags(flags).settings().rest.unwrap();
-    assert_eq!(rest.token.expose_secret(), "-x");
 }
 
 #[test]
@@ -230,7 +177,7 @@ fn a_variable_that_is_not_text_is_refused() {
     assert_eq!(
         setup.error(),
         "listen (variable BATON_LISTEN): the value is not valid UTF-8; accepted: host:port, such as \
-         127.0.0.1:8080 or [::1]:8080"
+         127.0.0.1:8080 or [::1]:8080, or unix:/path, such as unix:/run/retool.sock"
     );
 }
 
@@ -301,83 +248,6 @@ fn a_number_has_to_be_one_and_in_range() {
 }
 
 #[test]
-fn one_half_of_the_rest_settings_names_the_other() {
-    let url = Setup::new().variable("BATON_RETOOL_API_BASE_URL", "https://h");
-    assert_eq!(
-        url.error(),
-        "retool-api-base-url (variable BATON_RETOOL_API_BASE_URL) needs retool-api-token as well: give the \
-         flag --retool-api-token, set the variable BATON_RETOOL_API_TOKEN, or write the key \
-         retool-api-token in the config file; accepted: both or neither"
-    );
-    let token = Setup::new().file("retool-api-token: s3cret\n").error();
-    let expected = "retool-api-token (key retool-api-token of .baton.yaml) needs retool-api-base-url as well";
-    assert!(token.starts_with(expected), "{token}");
-    let emptied = url.variable("BATON_RETOOL_API_TOKEN", "x").flags(["--retool-api-token", ""]);
-    assert!(emptied.error().contains("needs retool-api-token"));
-}
-
-#[test]
-fn plain_http_to_another_machine_is_warned_of() {
-    let with = |url: &str| {
-        Setup::new()
-            .variable("BATON_RETOOL_API_TOKEN", "x")
-            .variable("BATON_RETOOL_API_BASE_URL", url)
-            .warnings()
-    };
-    let expected = "retool-api-base-url: http sends the API token to retool.internal unencrypted; use https";
-    assert_eq!(with("http://retool.internal:3000/"), [expected]);
-    for url in ["http://localhost:3000", "http://127.0.0.9", "http://[::1]:3000", "https://retool.internal"] {
-        assert_eq!(with(url), [""; 0], "{url}");
-    }
-}
-
-#[test]
-fn a_wrong_url_or_token_is_refused_without_being_quoted() {
-    let with = |url: &str, token: &str| {
-        let setup = Setup::new().variable("BATON_RETOOL_API_TOKEN", token);
-        setup.variable("BATON_RETOOL_API_BASE_URL", url).error()
-    };
-    let url = with("https://user:hunter2@h", "x");
-    assert!(
-        url.starts_with("retool-api-base-url (variable BATON_RETOOL_API_BASE_URL): credentials"),
-        "{url}"
-    );
-    assert!(!url.contains("hunter2"));
-    let token = with("https://h", "hunter2 hunter3");
-    assert!(
-        token.starts_with("retool-api-token (variable BATON_RETOOL_API_TOKEN): the token has"),
-        "{token}"
-    );
-    assert!(!token.contains("hunter"));
-    let number =
-        Setup::new().variable("BATON_RETOOL_API_BASE_URL", "https://h").file("retool-api-token: 4242\n");
-    assert!(number.error().contains("a number without quotes is not text"), "{}", number.error());
-    assert!(!number.error().contains("4242"));
-}
-
-#[test]
-fn a_token_loses_the_line_break_of_the_file_it_came_from() {
-    let setup = Setup::new().variable("BATON_RETOOL_API_TOKEN", "abc\n");
-    let rest = setup.variable("BATON_RETOOL_API_BASE_URL", "https://h").settings().rest.unwrap();
-    assert_eq!(rest.token.expose_secret(), "abc");
-}
-
-#[test]
-fn an_unknown_log_word_is_warned_of_and_replaced() {
-    let setup = Setup::new().flags(["--log-level=loud"]).variable("BATON_LOG_FORMAT", "xml");
-    let (settings, _) = setup.load().unwrap();
-    assert_eq!(settings.logs, LogSettings { level: LogLevel::Info, format: LogFormat::Json });
-    assert_eq!(
-        setup.warnings(),
-        [
-            "log-level (flag --log-level): \"loud\" is unknown, using info; accepted: debug, info, warn, \
-             error, dpanic, panic, fatal",
-            "log-format (variable BATON_LOG_FORMAT): \"xml\" is unknown, using json; accepted: json, console",
-        ]
-    );
-}
-
-#[test]
 fn debug_of_everything_is_silent_about_secrets() {
     let setup = Setup::new()
         .variable("BATON_RETOOL_API_TOKEN", "s3cret-token")
@@ -396,6 +266,7 @@ fn names_are_unique_and_every_listed_word_is_known() {
     let shorts: Vec<_> = ALL.iter().filter_map(|setting| setting.short).collect();
     assert_eq!(shorts.iter().collect::<BTreeSet<_>>().len(), shorts.len());
     for setting in ALL {
+        assert!(!names::is_former_key(setting.name), "{} is not of the past", setting.name);
         if let Kind::Choice(words) = setting.kind {
             for word in words {
                 let setup = Setup::new().variable(&setting.variable(), &word.to_ascii_uppercase());
@@ -408,7 +279,9 @@ fn names_are_unique_and_every_listed_word_is_known() {
 #[test]
 fn help_and_readme_tell_of_every_setting() {
     let table = markdown_table();
-    assert_eq!(table.lines().count(), ALL.len() + 2);
+    let hidden: Vec<_> = ALL.iter().filter(|setting| setting.hidden).map(|setting| setting.name).collect();
+    assert_eq!(hidden, ["health-check-bind-address"]);
+    assert_eq!(table.lines().count(), ALL.len() - hidden.len() + 2);
     let arguments = arguments();
     assert_eq!(arguments.len(), ALL.len());
     for (setting, argument) in ALL.iter().zip(&arguments) {
@@ -417,11 +290,15 @@ fn help_and_readme_tell_of_every_setting() {
         assert!(argument.is_global_set());
         let help = argument.get_help().unwrap().to_string();
         assert!(help.contains(&format!("[env: {variable}]")), "{help}");
-        let row = table.lines().find(|row| row.contains(&format!("`--{}`", setting.name))).unwrap();
+        if let Fallback::Value(value) = setting.fallback {
+            assert!(help.contains(&format!("[default: {value}]")), "{help}");
+        }
+        let row = table.lines().find(|row| row.contains(&format!("`--{}`", setting.name)));
+        assert_eq!(row.is_none(), setting.hidden, "{}", setting.name);
+        let Some(row) = row else { continue };
         assert!(row.contains(&format!("| `{variable}` |")), "{row}");
         assert_eq!(row.contains("Secret"), setting.secret, "{row}");
         if let Fallback::Value(value) = setting.fallback {
-            assert!(help.contains(&format!("[default: {value}]")), "{help}");
             assert!(row.contains(&format!("| `{value}` |")), "{row}");
         }
     }

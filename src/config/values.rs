@@ -2,14 +2,20 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
 
-/// A host and a port to listen on.
+/// Where a server listens. Printed as it is written: `host:port`, `[v6]:port` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenAddress {
-    /// A name or an address; an IPv6 address without its brackets. `(host, port)` can be bound as is.
-    pub host: String,
-    /// The port; 0 lets the system choose one.
-    pub port: u16,
+pub enum ListenAddress {
+    /// A port.
+    Tcp {
+        /// A name or an address; an IPv6 address without its brackets. `(host, port)` can be bound as is.
+        host: String,
+        /// The port; 0 lets the system choose one.
+        port: u16,
+    },
+    /// A socket in the file system; not empty. A relative path starts from the working directory.
+    Unix(PathBuf),
 }
 
 /// Where Retool's REST API answers: scheme, host, and a path prefix if there is one. It never ends
@@ -43,12 +49,27 @@ pub enum LogFormat {
     Console,
 }
 
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard error.
+    Stderr,
+    /// Standard output.
+    Stdout,
+    /// A file that is appended to. A relative path starts from the working directory.
+    File(PathBuf),
+}
+
 impl ListenAddress {
-    /// Reads `host:port`; brackets around an IPv6 address.
+    /// Reads `host:port`, with brackets around an IPv6 address, or `unix:` and a path.
     ///
     /// # Errors
     /// What is wrong with it, as the end of a sentence that begins with the setting.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
+        // A scheme, as in every gRPC program, and so never a host of that name.
+        if let Some(path) = text.strip_prefix("unix:") {
+            return socket_path(text, path).map(Self::Unix);
+        }
         let Some((host, port)) = text.rsplit_once(':') else {
             return Err(format!("{text:?} has no port"));
         };
@@ -56,38 +77,60 @@ impl ListenAddress {
         let Some(port) = number else {
             return Err(format!("{port:?} in {text:?} is not a port, which is a number from 0 to 65535"));
         };
-        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let host = match bracketed {
-            Some(address) if address.parse::<Ipv6Addr>().is_ok() => address,
-            Some(_) => return Err(format!("{host:?} is not an IPv6 address")),
-            None if host.is_empty() => {
-                return Err(format!(
-                    "{text:?} names no host; 0.0.0.0:{port} or [::]:{port} is every interface"
-                ));
-            }
-            None if host.parse::<Ipv6Addr>().is_ok() => {
-                return Err(format!("the IPv6 address in {text:?} needs brackets: [{host}]:{port}"));
-            }
-            None if !host
-                .chars()
-                .all(|letter| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_')) =>
-            {
-                return Err(format!("{host:?} is not a host"));
-            }
-            None => host,
-        };
-        Ok(Self { host: host.to_owned(), port })
+        if host.is_empty() {
+            return Err(format!("{text:?} names no host; 0.0.0.0:{port} or [::]:{port} is every interface"));
+        }
+        if host.parse::<Ipv6Addr>().is_ok() {
+            return Err(format!("the IPv6 address in {text:?} needs brackets: [{host}]:{port}"));
+        }
+        Ok(Self::Tcp { host: parse_host(host)?, port })
     }
 }
 
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+        match self {
+            Self::Tcp { host, port } => write_host_and_port(f, host, *port),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+fn socket_path(text: &str, path: &str) -> Result<PathBuf, String> {
+    // In the form with slashes, what stands between the second and the third would be a machine.
+    let path = match path.strip_prefix("//") {
+        Some(rest) if !rest.starts_with('/') => {
+            return Err(format!("{text:?} has two slashes where one or three begin a path"));
+        }
+        Some(rest) => rest,
+        None => path,
+    };
+    if path.is_empty() { Err(format!("{text:?} names no path")) } else { Ok(path.into()) }
+}
+
+/// Reads a name or an address. An IPv6 address may stand in brackets and loses them.
+///
+/// # Errors
+/// What is wrong with it, as the end of a sentence that begins with the setting.
+pub(super) fn parse_host(text: &str) -> Result<String, String> {
+    let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let host = match bracketed {
+        Some(address) if address.parse::<Ipv6Addr>().is_ok() => address,
+        Some(_) => return Err(format!("{text:?} is not an IPv6 address")),
+        None if text.parse::<Ipv6Addr>().is_ok() => text,
+        None if !text.is_empty()
+            && text.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_')) =>
+        {
+            text
+        }
+        None => return Err(format!("{text:?} is not a host")),
+    };
+    Ok(host.to_owned())
+}
+
+/// Writes what can be dialled, and stand in a URL: brackets around an IPv6 address.
+pub(super) fn write_host_and_port(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
+    if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
 }
 
 impl BaseUrl {
@@ -162,18 +205,43 @@ impl LogFormat {
     }
 }
 
+impl LogTarget {
+    /// Reads the two special names as they are; everything else is a file.
+    pub(super) fn parse(text: &str) -> Self {
+        match text {
+            "stderr" => Self::Stderr,
+            "stdout" => Self::Stdout,
+            path => Self::File(path.into()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::{BaseUrl, ListenAddress};
+    use super::{BaseUrl, ListenAddress, parse_host};
 
     #[test]
     fn a_listen_address_is_read_and_printed() {
-        for text in ["127.0.0.1:8080", "localhost:0", "[::1]:65535", "my-host.example.com:1"] {
+        for text in [
+            "127.0.0.1:8080",
+            "localhost:0",
+            "[::1]:65535",
+            "my-host.example.com:1",
+            "unix:/run/retool.sock",
+            "unix:here.sock",
+            "unix:../a b:1",
+        ] {
             assert_eq!(ListenAddress::parse(text).unwrap().to_string(), text);
         }
-        assert_eq!(ListenAddress::parse("[::1]:80").unwrap().host, "::1");
+        let tcp = |host: &str, port| ListenAddress::Tcp { host: host.to_owned(), port };
+        assert_eq!(ListenAddress::parse("[::1]:80").unwrap(), tcp("::1", 80));
+        assert_eq!(ListenAddress::parse("unix.example.com:80").unwrap(), tcp("unix.example.com", 80));
+        let unix = |path: &str| ListenAddress::Unix(path.into());
+        assert_eq!(ListenAddress::parse("unix:/a").unwrap(), unix("/a"));
+        assert_eq!(ListenAddress::parse("unix:///a").unwrap().to_string(), "unix:/a");
+        assert_eq!(ListenAddress::parse("unix:8080").unwrap(), unix("8080"));
     }
 
     #[test]
@@ -187,9 +255,25 @@ mod tests {
             ("::1:80", "the IPv6 address in \"::1:80\" needs brackets: [::1]:80"),
             ("[h]:80", "\"[h]\" is not an IPv6 address"),
             ("http://h:80", "\"http://h\" is not a host"),
+            ("unix:", "\"unix:\" names no path"),
+            ("unix://", "\"unix://\" has two slashes where one or three begin a path"),
+            ("unix://run/a", "\"unix://run/a\" has two slashes where one or three begin a path"),
         ] {
             assert_eq!(ListenAddress::parse(text).unwrap_err(), problem);
         }
+    }
+
+    #[test]
+    fn a_host_stands_alone() {
+        for (text, host) in
+            [("localhost", "localhost"), ("0.0.0.0", "0.0.0.0"), ("::1", "::1"), ("[::1]", "::1")]
+        {
+            assert_eq!(parse_host(text).unwrap(), host);
+        }
+        for text in ["", "h:80", "127.0.0.1:80", "[::1]:80", "http://h", "a b"] {
+            assert_eq!(parse_host(text).unwrap_err(), format!("{text:?} is not a host"));
+        }
+        assert_eq!(parse_host("[h]").unwrap_err(), "\"[h]\" is not an IPv6 address");
     }
 
     #[test]

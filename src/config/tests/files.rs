@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn the_usual_file_may_be_absent_but_a_named_one_may_not() {
-    assert_eq!(Setup::new().settings().listen.port, 8080);
+    assert_eq!(port(&Setup::new().settings()), 8080);
     let error = Setup::new().variable("BATON_CONFIG_PATH", "gone.yaml").error();
     assert!(error.starts_with("config file gone.yaml: cannot be read: No such file"), "{error}");
 }
@@ -14,11 +14,11 @@ fn the_very_file_named_is_read() {
     let setup = || Setup::new().file("listen: h:1\n").file_called("x.yaml", "listen: h:2\n");
     let yml = setup().variable("BATON_CONFIG_PATH", "x.yml");
     assert!(yml.error().starts_with("config file x.yml: cannot be read"));
-    assert_eq!(yml.file_called("x.yml", "listen: h:3\n").settings().listen.port, 3);
+    assert_eq!(port(&yml.file_called("x.yml", "listen: h:3\n").settings()), 3);
     let toml = setup().file_called("x.TOML", "listen = 'h:4'\nskip-pages = true\n");
     let settings = toml.variable("BATON_CONFIG_PATH", "x.TOML").settings();
-    assert_eq!((settings.listen.port, settings.features.skip_pages), (4, true));
-    assert_eq!(setup().variable("BATON_CONFIG_PATH", "").settings().listen.port, 1);
+    assert_eq!((port(&settings), settings.features.skip_pages), (4, true));
+    assert_eq!(port(&setup().variable("BATON_CONFIG_PATH", "").settings()), 1);
 }
 
 #[test]
@@ -79,9 +79,9 @@ fn a_file_that_is_no_list_of_settings_is_not_quoted_either() {
 
 #[test]
 fn an_empty_file_and_a_byte_order_mark_do_no_harm() {
-    assert_eq!(Setup::new().file("").settings().listen.port, 8080);
-    assert_eq!(Setup::new().file("# nothing yet\n").settings().listen.port, 8080);
-    assert_eq!(Setup::new().file("\u{feff}listen: h:5\n").settings().listen.port, 5);
+    assert_eq!(port(&Setup::new().file("").settings()), 8080);
+    assert_eq!(port(&Setup::new().file("# nothing yet\n").settings()), 8080);
+    assert_eq!(port(&Setup::new().file("\u{feff}listen: h:5\n").settings()), 5);
 }
 
 #[test]

@@ -1,0 +1,137 @@
+//! What a declaration of a setting consists of.
+
+use std::ops::RangeInclusive;
+
+/// One setting, as people meet it in every source.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The flag without its dashes; also the key in the config file.
+    pub name: &'static str,
+    /// The one-letter flag, where there is one.
+    pub short: Option<char>,
+    /// What a value must look like.
+    pub kind: Kind,
+    /// What holds when no source gives a value.
+    pub fallback: Fallback,
+    /// What it does, in one sentence.
+    pub help: &'static str,
+    /// How help shows the value, in capitals.
+    pub value_name: &'static str,
+    /// Whether the value may never be shown: not in messages, not in logs, not in `Debug`.
+    pub secret: bool,
+    /// Whether help and README pass over it.
+    pub hidden: bool,
+    /// The heading it stands under.
+    pub group: Group,
+}
+
+/// What a value must look like. The same rule holds for flag, variable and file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// On or off.
+    Switch,
+    /// A whole number within bounds, both included.
+    Whole {
+        /// The least that is accepted.
+        min: u32,
+        /// The most that is accepted.
+        max: u32,
+    },
+    /// One of these words, in any case.
+    Choice(&'static [&'static str]),
+    /// `host:port` or `unix:/path` to listen on.
+    SocketAddress,
+    /// A name or an IP address, without a port.
+    Host,
+    /// The path of a file.
+    Path,
+    /// Places for log lines; the one kind with more than one value.
+    LogTargets,
+    /// An `http` or `https` URL.
+    Url,
+}
+
+/// What holds when no source gives a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// Nothing does: the program cannot run without a value.
+    Required,
+    /// The setting is optional and stays unset.
+    Unset,
+    /// This value, written as a person would write it.
+    Value(&'static str),
+    /// It depends on the circumstances, which this text names.
+    Depends(&'static str),
+}
+
+/// The heading a setting stands under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// What is read from Retool, and how to reach it.
+    Connector,
+    /// What this run may do.
+    Run,
+    /// How callers reach this program.
+    Server,
+    /// What callers may take from it.
+    Limits,
+    /// How long the database may take.
+    Database,
+    /// The HTTP endpoints for probes.
+    Health,
+    /// What is logged, in which shape, and where to.
+    Logs,
+}
+
+impl Setting {
+    /// The environment variable: `BATON_`, then the name in capitals with `_` for `-` (spec 5.1).
+    pub fn variable(&self) -> String {
+        format!("BATON_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+}
+
+impl Kind {
+    /// What a person may write, for messages and the README.
+    pub fn accepted(self) -> String {
+        match self {
+            Self::Text => "text (in a config file, in quotes)".into(),
+            Self::Switch => "true, True, TRUE, t, T, 1 or false, False, FALSE, f, F, 0".into(),
+            Self::Whole { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Choice(words) => words.join(", "),
+            Self::SocketAddress => "host:port, such as 127.0.0.1:8080 or [::1]:8080, \
+                 or unix:/path, such as unix:/run/retool.sock"
+                .into(),
+            Self::Host => "a host name or an IP address, such as localhost, 127.0.0.1 or ::1".into(),
+            Self::Path => "the path of a file (in a config file, in quotes)".into(),
+            Self::LogTargets => "stderr, stdout and paths of files, separated by commas \
+                 or, in a config file, as a list"
+                .into(),
+            Self::Url => "an http or https URL with a host, such as https://retool.example.com".into(),
+        }
+    }
+
+    /// The bounds of a number; everything for the kinds that are not numbers.
+    pub(super) fn bounds(self) -> RangeInclusive<u32> {
+        match self {
+            Self::Whole { min, max } => min..=max,
+            _ => 0..=u32::MAX,
+        }
+    }
+}
+
+impl Group {
+    /// The heading in `--help` and in the README.
+    pub fn heading(self) -> &'static str {
+        match self {
+            Self::Connector => "Connector options",
+            Self::Run => "Run options",
+            Self::Server => "Server options",
+            Self::Limits => "Limit options",
+            Self::Database => "Database options",
+            Self::Health => "Health options",
+            Self::Logs => "Log options",
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Logging.
+
+use super::*;
+
+#[test]
+fn the_log_format_depends_on_the_terminal() {
+    let mut setup = Setup::new();
+    setup.sources.stdout_is_terminal = true;
+    assert_eq!(setup.settings().logs.format, LogFormat::Console);
+    assert_eq!(setup.flags(["--log-format", "JSON"]).settings().logs.format, LogFormat::Json);
+}
+
+#[test]
+fn an_unknown_log_word_is_warned_of_and_replaced() {
+    let setup = Setup::new().flags(["--log-level=loud"]).variable("BATON_LOG_FORMAT", "xml");
+    let (settings, _) = setup.load().unwrap();
+    assert_eq!((settings.logs.level, settings.logs.format), (LogLevel::Info, LogFormat::Json));
+    assert_eq!(
+        setup.warnings(),
+        [
+            "log-level (flag --log-level): \"loud\" is unknown, using info; accepted: debug, info, warn, \
+             error, dpanic, panic, fatal",
+            "log-format (variable BATON_LOG_FORMAT): \"xml\" is unknown, using json; accepted: json, console",
+        ]
+    );
+}
+
+fn file(path: &str) -> LogTarget {
+    LogTarget::File(path.into())
+}
+
+#[test]
+fn lines_can_go_to_several_places() {
+    let expected = [file("/var/log/a.log"), LogTarget::Stdout, file("b c.log"), LogTarget::Stderr];
+    for flags in [
+        &["--log-path=/var/log/a.log,stdout, b c.log ,,stderr,stdout"][..],
+        &["--log-path", "/var/log/a.log", "--log-path", "stdout", "--log-path=b c.log,stderr"],
+    ] {
+        let mut setup = Setup::new();
+        setup.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        assert_eq!(setup.settings().logs.paths, expected, "{flags:?}");
+    }
+    let variable = Setup::new().variable("BATON_LOG_PATH", "/var/log/a.log,stdout,b c.log,stderr\n");
+    assert_eq!(variable.settings().logs.paths, expected);
+    let text = Setup::new().file("log-path: /var/log/a.log, stdout, b c.log, stderr\n");
+    assert_eq!(text.settings().logs.paths, expected);
+    let list = Setup::new().file("log-path:\n  - /var/log/a.log\n  - stdout\n  - b c.log\n  -\n  - stderr\n");
+    assert_eq!(list.settings().logs.paths, expected);
+}
+
+#[test]
+fn an_item_of_a_list_keeps_its_commas() {
+    let setup = Setup::new().file("log-path: ['a,b.log']\n");
+    assert_eq!(setup.settings().logs.paths, [file("a,b.log")]);
+}
+
+#[test]
+fn no_place_at_all_is_standard_error() {
+    for setup in [
+        Setup::new().flags(["--log-path="]).file("log-path: a.log\n"),
+        Setup::new().flags(["--log-path", " , "]),
+        Setup::new().file("log-path: []\n"),
+        Setup::new().file("log-path:\n"),
+    ] {
+        assert_eq!(setup.settings().logs.paths, [LogTarget::Stderr]);
+    }
+}
+
+#[test]
+fn the_places_of_a_stronger_source_replace_all_others() {
+    let setup = Setup::new().file("log-path: [a.log, b.log]\n").variable("BATON_LOG_PATH", "c.log");
+    assert_eq!(setup.settings().logs.paths, [file("c.log")]);
+    let setup = setup.flags(["--log-path=a.log", "serve", "--log-path=d.log", "--log-path=e.log"]);
+    assert_eq!(setup.settings().logs.paths, [file("d.log"), file("e.log")]);
+    let setup = Setup::new().flags(["--log-path=a.log", "--log-path=b.log", "serve"]);
+    assert_eq!(setup.settings().logs.paths, [file("a.log"), file("b.log")]);
+}
+
+#[test]
+fn a_place_has_to_be_text() {
+    let start = "log-path (key log-path of .baton.yaml):";
+    let end =
+        "accepted: stderr, stdout and paths of files, separated by commas or, in a config file, as a list";
+    for (value, problem) in [
+        ("[a.log, 7]", "7 in the list is not text"),
+        ("[[a.log]]", "a list of values in the list is not text"),
+        ("true", "true is not text"),
+        ("{a: b}", "a table of values is not text"),
+    ] {
+        let error = Setup::new().file(format!("log-path: {value}\n")).error();
+        assert_eq!(error, format!("{start} {problem}; {end}"));
+    }
+}
+
+#[test]
+fn how_to_log_is_known_even_when_nothing_else_is_right() {
+    let setup = Setup::bare().flags(["--log-format=console", "--log-level=loud", "--listen=nowhere"]);
+    assert!(setup.load().is_err());
+    let (logs, warnings) = load_logs(&setup.matches(), &setup.sources).unwrap();
+    let paths = vec![LogTarget::Stderr];
+    assert_eq!(logs, LogSettings { level: LogLevel::Info, format: LogFormat::Console, paths });
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let wrong = Setup::bare().file("log-path: 7\n");
+    assert!(load_logs(&wrong.matches(), &wrong.sources).is_err());
+}

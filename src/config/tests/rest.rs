@@ -1,0 +1,72 @@
+//! Retool's REST API.
+
+use super::*;
+
+#[test]
+fn a_secret_may_begin_with_a_dash() {
+    let flags = ["--retool-api-token", "-x", "--retool-api-base-url", "https://h"];
+    let rest = Setup::new().flags(flags).settings().rest.unwrap();
+    assert_eq!(rest.token.expose_secret(), "-x");
+}
+
+#[test]
+fn one_half_of_the_rest_settings_names_the_other() {
+    let url = Setup::new().variable("BATON_RETOOL_API_BASE_URL", "https://h");
+    assert_eq!(
+        url.error(),
+        "retool-api-base-url (variable BATON_RETOOL_API_BASE_URL) needs retool-api-token as well: give the \
+         flag --retool-api-token, set the variable BATON_RETOOL_API_TOKEN, or write the key \
+         retool-api-token in the config file; accepted: both or neither"
+    );
+    let token = Setup::new().file("retool-api-token: s3cret\n").error();
+    let expected = "retool-api-token (key retool-api-token of .baton.yaml) needs retool-api-base-url as well";
+    assert!(token.starts_with(expected), "{token}");
+    let emptied = url.variable("BATON_RETOOL_API_TOKEN", "x").flags(["--retool-api-token", ""]);
+    assert!(emptied.error().contains("needs retool-api-token"));
+}
+
+#[test]
+fn plain_http_to_another_machine_is_warned_of() {
+    let with = |url: &str| {
+        Setup::new()
+            .variable("BATON_RETOOL_API_TOKEN", "x")
+            .variable("BATON_RETOOL_API_BASE_URL", url)
+            .warnings()
+    };
+    let expected = "retool-api-base-url: http sends the API token to retool.internal unencrypted; use https";
+    assert_eq!(with("http://retool.internal:3000/"), [expected]);
+    for url in ["http://localhost:3000", "http://127.0.0.9", "http://[::1]:3000", "https://retool.internal"] {
+        assert_eq!(with(url), [""; 0], "{url}");
+    }
+}
+
+#[test]
+fn a_wrong_url_or_token_is_refused_without_being_quoted() {
+    let with = |url: &str, token: &str| {
+        let setup = Setup::new().variable("BATON_RETOOL_API_TOKEN", token);
+        setup.variable("BATON_RETOOL_API_BASE_URL", url).error()
+    };
+    let url = with("https://user:hunter2@h", "x");
+    assert!(
+        url.starts_with("retool-api-base-url (variable BATON_RETOOL_API_BASE_URL): credentials"),
+        "{url}"
+    );
+    assert!(!url.contains("hunter2"));
+    let token = with("https://h", "hunter2 hunter3");
+    assert!(
+        token.starts_with("retool-api-token (variable BATON_RETOOL_API_TOKEN): the token has"),
+        "{token}"
+    );
+    assert!(!token.contains("hunter"));
+    let number =
+        Setup::new().variable("BATON_RETOOL_API_BASE_URL", "https://h").file("retool-api-token: 4242\n");
+    assert!(number.error().contains("a number without quotes is not text"), "{}", number.error());
+    assert!(!number.error().contains("4242"));
+}
+
+#[test]
+fn a_token_loses_the_line_break_of_the_file_it_came_from() {
+    let setup = Setup::new().variable("BATON_RETOOL_API_TOKEN", "abc\n");
+    let rest = setup.variable("BATON_RETOOL_API_BASE_URL", "https://h").settings().rest.unwrap();
+    assert_eq!(rest.token.expose_secret(), "abc");
+}

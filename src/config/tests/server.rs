@@ -1,0 +1,134 @@
+//! The gRPC server, its limits, and the endpoints for probes.
+
+use std::path::PathBuf;
+
+use super::*;
+
+fn tls(flags: &[&str]) -> Setup {
+    let mut setup = Setup::new();
+    setup.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    setup
+}
+
+#[test]
+fn a_socket_in_the_file_system_can_be_listened_on() {
+    for (text, path) in [("unix:/run/a.sock", "/run/a.sock"), (" unix:a.sock\n", "a.sock")] {
+        let server = Setup::new().variable("BATON_LISTEN", text).settings().server;
+        assert_eq!(server.listen, ListenAddress::Unix(PathBuf::from(path)));
+    }
+    assert_eq!(
+        Setup::new().flags(["--listen=unix:"]).error(),
+        "listen (flag --listen): \"unix:\" names no path; accepted: host:port, such as 127.0.0.1:8080 or \
+         [::1]:8080, or unix:/path, such as unix:/run/retool.sock"
+    );
+}
+
+#[test]
+fn a_certificate_and_its_key_go_together() {
+    let settings = tls(&["--tls-cert=c.pem", "--tls-key", " /k.pem\n"]).settings().server.tls.unwrap();
+    let expected = TlsSettings { certificate: "c.pem".into(), key: "/k.pem".into(), client_ca: None };
+    assert_eq!(settings, expected);
+    for client_ca in [None, Some("--tls-client-ca=ca.pem")] {
+        let with = |flag| tls(&[flag].into_iter().chain(client_ca).collect::<Vec<_>>()).error();
+        assert_eq!(
+            with("--tls-cert=c.pem"),
+            "tls-cert (flag --tls-cert) needs tls-key as well: give the flag --tls-key, set the variable \
+             BATON_TLS_KEY, or write the key tls-key in the config file; accepted: both or neither"
+        );
+        let key = with("--tls-key=k.pem");
+        assert!(key.starts_with("tls-key (flag --tls-key) needs tls-cert as well"), "{key}");
+    }
+}
+
+#[test]
+fn callers_certificates_need_one_of_the_server() {
+    let settings = tls(&["--tls-cert=c", "--tls-key=k", "--tls-client-ca=ca"]).settings().server.tls.unwrap();
+    assert_eq!(settings.client_ca, Some("ca".into()));
+    assert_eq!(
+        Setup::new().variable("BATON_TLS_CLIENT_CA", "ca.pem").error(),
+        "tls-client-ca (variable BATON_TLS_CLIENT_CA) means nothing without tls-cert: give the flag \
+         --tls-cert, set the variable BATON_TLS_CERT, or write the key tls-cert in the config file"
+    );
+    assert!(tls(&["--tls-client-ca="]).settings().server.tls.is_none(), "emptied is not given");
+}
+
+#[test]
+fn a_path_has_to_be_text() {
+    assert_eq!(
+        Setup::new().file("auth-token-file: 7\n").error(),
+        "auth-token-file (key auth-token-file of .baton.yaml): 7 is not text; accepted: the path of a file \
+         (in a config file, in quotes)"
+    );
+}
+
+#[test]
+fn what_is_on_by_itself_can_be_turned_off() {
+    for word in ["false", "0"] {
+        let setup = Setup::new().file(format!("reflection: {word}\nhealth-without-token: {word}\n"));
+        let server = setup.settings().server;
+        assert!(!server.reflection && !server.health_without_token, "{word}");
+    }
+    let setup = Setup::new().variable("BATON_REFLECTION", "f").flags(["--reflection"]);
+    assert!(setup.settings().server.reflection);
+}
+
+#[test]
+fn every_number_is_held_to_its_bounds() {
+    let bounds = [
+        ("max-connections", 1, 1_000_000),
+        ("max-streams", 1, 100_000),
+        ("max-requests", 1, 1_000_000),
+        ("max-request-bytes", 1024, 67_108_864),
+        ("max-response-bytes", 2_097_152, 67_108_864),
+        ("max-header-bytes", 1024, 1_048_576),
+        ("request-timeout-seconds", 1, 3600),
+        ("keepalive-interval-seconds", 1, 3600),
+        ("keepalive-timeout-seconds", 1, 3600),
+        ("shutdown-grace-seconds", 0, 3600),
+        ("statement-timeout-seconds", 1, 3600),
+        ("connect-timeout-seconds", 1, 300),
+        ("pool-wait-seconds", 1, 300),
+        ("health-check-port", 0, 65535),
+    ];
+    let numbers = ALL.iter().filter(|setting| matches!(setting.kind, Kind::Whole { .. }));
+    assert_eq!(bounds.map(|(name, ..)| name).to_vec(), numbers.map(|s| s.name).collect::<Vec<_>>());
+    for (name, min, max) in bounds {
+        let with = |number: i64| Setup::new().flags([&format!("--{name}={number}")]);
+        with(min).settings();
+        with(max).settings();
+        for number in [min - 1, max + 1] {
+            let expected = format!(
+                "{name} (flag --{name}): {number} is out of range; accepted: a whole number from {min} to {max}"
+            );
+            assert_eq!(with(number).error(), expected);
+        }
+    }
+}
+
+#[test]
+fn probes_are_answered_only_where_that_is_wanted() {
+    let setup = Setup::new().flags(["--health-check-port=9", "--health-check-bind-address=0.0.0.0"]);
+    assert_eq!(setup.settings().health, None);
+    let health = setup.variable("BATON_HEALTH_CHECK", "true").settings().health.unwrap();
+    assert_eq!(health, HealthSettings { host: "0.0.0.0".into(), port: 9 });
+    let wrong = Setup::new().flags(["--health-check-bind-address=h:80"]).error();
+    assert_eq!(
+        wrong,
+        "health-check-bind-address (flag --health-check-bind-address): \"h:80\" is not a host; accepted: a \
+         host name or an IP address, such as localhost, 127.0.0.1 or ::1"
+    );
+}
+
+#[test]
+fn a_probe_needs_no_connection_string() {
+    let read = |setup: &Setup| load_health_check(&setup.matches(), &setup.sources);
+    let (health, warnings) = read(&Setup::bare()).unwrap();
+    assert_eq!((health.to_string().as_str(), warnings), ("127.0.0.1:8081", vec![]));
+    let setup = Setup::bare()
+        .variable("BATON_HEALTH_CHECK_PORT", "9")
+        .file("health-check-bind-address: '[::1]'\nhealth-chek: true\n");
+    let (health, warnings) = read(&setup).unwrap();
+    assert_eq!(health.to_string(), "[::1]:9");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(read(&Setup::bare().flags(["--health-check-port=x"])).is_err());
+}

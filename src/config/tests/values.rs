@@ -1,0 +1,131 @@
+//! The defaults, and one value of everything.
+
+use super::*;
+
+#[test]
+fn every_setting_has_its_default() {
+    let settings = Setup::new().settings();
+    assert_eq!(settings.connection_string.expose_secret(), DSN);
+    let features = Features { skip_pages: false, skip_resources: false, skip_disabled_users: false };
+    assert_eq!(settings.features, features);
+    assert!(settings.rest.is_none());
+    assert!(!settings.provisioning);
+    assert!(!settings.ticketing);
+    let server = ServerSettings {
+        listen: ListenAddress::Tcp { host: "127.0.0.1".into(), port: 8080 },
+        tls: None,
+        auth_token_file: None,
+        insecure: false,
+        reflection: true,
+        health_without_token: true,
+        limits: LimitSettings {
+            connections: 4096,
+            streams: 256,
+            requests: 512,
+            request_bytes: 4_194_304,
+            response_bytes: 4_194_304,
+            header_bytes: 16384,
+            deadline: Duration::from_secs(300),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(20),
+            grace: Duration::from_secs(30),
+        },
+    };
+    assert_eq!(settings.server, server);
+    assert_eq!(settings.health, None);
+    assert_eq!(settings.timeouts, timeouts(60, 10, 10));
+    let paths = vec![LogTarget::Stderr];
+    assert_eq!(settings.logs, LogSettings { level: LogLevel::Info, format: LogFormat::Json, paths });
+}
+
+#[test]
+fn every_setting_is_read_from_every_source() {
+    // One value per setting that is not its default.
+    let values = [
+        ("connection-string", "dbname=other"),
+        ("skip-pages", "true"),
+        ("skip-resources", "true"),
+        ("skip-disabled-users", "true"),
+        ("retool-api-base-url", "https://retool.example.com"),
+        ("retool-api-token", "retool_01abc"),
+        ("provisioning", "true"),
+        ("ticketing", "true"),
+        ("listen", "0.0.0.0:9"),
+        ("tls-cert", "c.pem"),
+        ("tls-key", "k.pem"),
+        ("tls-client-ca", "ca.pem"),
+        ("auth-token-file", "tokens"),
+        ("insecure", "true"),
+        ("reflection", "false"),
+        ("health-without-token", "false"),
+        ("max-connections", "11"),
+        ("max-streams", "12"),
+        ("max-requests", "13"),
+        ("max-request-bytes", "1400"),
+        ("max-response-bytes", "2500000"),
+        ("max-header-bytes", "1600"),
+        ("request-timeout-seconds", "17"),
+        ("keepalive-interval-seconds", "18"),
+        ("keepalive-timeout-seconds", "19"),
+        ("shutdown-grace-seconds", "0"),
+        ("statement-timeout-seconds", "7"),
+        ("connect-timeout-seconds", "8"),
+        ("pool-wait-seconds", "9"),
+        ("health-check", "true"),
+        ("health-check-port", "21"),
+        ("health-check-bind-address", "0.0.0.0"),
+        ("log-level", "debug"),
+        ("log-format", "console"),
+        ("log-path", "a.log,stdout"),
+    ];
+    assert_eq!(values.map(|(name, _)| name).to_vec(), ALL.iter().map(|s| s.name).collect::<Vec<_>>());
+
+    let mut by_flag = Setup::bare();
+    let mut by_variable = Setup::bare();
+    let mut file = String::new();
+    for ((name, value), setting) in values.iter().zip(ALL) {
+        by_flag.flags.push(format!("--{name}={value}"));
+        by_variable = by_variable.variable(&setting.variable(), value);
+        file += &format!("{name}: {value}\n");
+    }
+    for setup in [by_flag, by_variable, Setup::bare().file(file)] {
+        let settings = setup.settings();
+        assert_eq!(settings.connection_string.expose_secret(), "dbname=other");
+        let features = Features { skip_pages: true, skip_resources: true, skip_disabled_users: true };
+        assert_eq!(settings.features, features);
+        let rest = settings.rest.unwrap();
+        assert_eq!(rest.base_url.as_str(), "https://retool.example.com");
+        assert_eq!(rest.token.expose_secret(), "retool_01abc");
+        assert!(settings.provisioning && settings.ticketing);
+        let server = ServerSettings {
+            listen: ListenAddress::Tcp { host: "0.0.0.0".into(), port: 9 },
+            tls: Some(TlsSettings {
+                certificate: "c.pem".into(),
+                key: "k.pem".into(),
+                client_ca: Some("ca.pem".into()),
+            }),
+            auth_token_file: Some("tokens".into()),
+            insecure: true,
+            reflection: false,
+            health_without_token: false,
+            limits: LimitSettings {
+                connections: 11,
+                streams: 12,
+                requests: 13,
+                request_bytes: 1400,
+                response_bytes: 2_500_000,
+                header_bytes: 1600,
+                deadline: Duration::from_secs(17),
+                keepalive_interval: Duration::from_secs(18),
+                keepalive_timeout: Duration::from_secs(19),
+                grace: Duration::ZERO,
+            },
+        };
+        assert_eq!(settings.server, server);
+        assert_eq!(settings.health, Some(HealthSettings { host: "0.0.0.0".into(), port: 21 }));
+        assert_eq!(settings.timeouts, timeouts(7, 8, 9));
+        let paths = vec![LogTarget::File("a.log".into()), LogTarget::Stdout];
+        let logs = LogSettings { level: LogLevel::Debug, format: LogFormat::Console, paths };
+        assert_eq!(settings.logs, logs);
+    }
+}
