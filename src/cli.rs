@@ -2,6 +2,7 @@
 
 mod child;
 mod demo;
+mod health_check;
 mod serve;
 
 use std::ffi::OsString;
@@ -11,11 +12,12 @@ use std::sync::Arc;
 
 use clap::{Arg, ArgAction, Command};
 
-use crate::config::{self, LogFormat, LogLevel, LogSettings, Settings, Sources};
+use crate::config::{self, ListenAddress, LogSettings, LogTarget, Settings, Sources};
 use crate::connector::{Connector, Options};
 use crate::retool::database::connection_string::{ConnectionSettings, Environment};
 use crate::retool::database::privileges::Scope;
 use crate::retool::database::{Database, Timeouts};
+use crate::server::{Endpoint, Limits, Security, TlsFiles};
 use crate::telemetry::logs;
 
 /// Exit code of a command line or setting that cannot be right (decision 7.14).
@@ -45,9 +47,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match matches.subcommand() {
         Some(("serve", matches)) => settings(matches).and_then(|settings| block_on(serve::run(settings))),
+        Some((health_check::NAME, matches)) => health_check::run(matches),
         Some((child::NAME, matches)) => {
             child::announce_listener(&arguments);
-            settings(matches).and_then(|settings| block_on(child::run(settings)))
+            // A parent reads the child's stderr, whatever it does with its own log.
+            settings_with(matches, |logs| logs.paths = vec![LogTarget::Stderr])
+                .and_then(|settings| block_on(child::run(settings)))
         }
         Some(("demo", matches)) => {
             let json = matches.get_one::<String>("output").is_some_and(|output| output == "json");
@@ -95,6 +100,7 @@ pub fn command() -> Command {
                 .about("Answer the baton connector protocol on a port, with gRPC reflection and health")
                 .long_about("Answers the baton connector protocol on --listen, for an agent or for grpcurl: gRPC reflection and the standard health service are on. Ends on Ctrl-C or SIGTERM, after the calls under way."),
         )
+        .subcommand(health_check::command())
         .subcommand(Command::new(child::NAME).hide(true).about("Serve the agent that started this process"))
         .subcommand(
             Command::new("demo")
@@ -112,18 +118,67 @@ pub fn command() -> Command {
 
 /// Reads the settings, starts logging and passes the warnings on.
 fn settings(matches: &clap::ArgMatches) -> Result<Settings, Failure> {
+    settings_with(matches, |_| {})
+}
+
+fn settings_with(
+    matches: &clap::ArgMatches,
+    change: impl FnOnce(&mut LogSettings),
+) -> Result<Settings, Failure> {
     match config::load(matches, &Sources::of_process()) {
-        Ok((settings, warnings)) => {
-            logs::start(&settings.logs);
+        Ok((mut settings, warnings)) => {
+            change(&mut settings.logs);
+            start_logs(&settings.logs)?;
             for warning in warnings {
                 tracing::warn!("{warning}");
             }
             Ok(settings)
         }
-        Err(error) => {
-            logs::start(&LogSettings { level: LogLevel::Info, format: LogFormat::Json });
-            Err(Failure::Usage(error.into()))
-        }
+        Err(error) => Err(Failure::Usage(error.into())),
+    }
+}
+
+fn start_logs(settings: &LogSettings) -> Result<(), Failure> {
+    logs::start(settings).map_err(|error| Failure::Usage(anyhow::Error::from(error).context("log-path")))
+}
+
+/// Where a server is to listen.
+fn endpoint(settings: &Settings) -> Endpoint {
+    match settings.server.listen.clone() {
+        ListenAddress::Tcp { host, port } => Endpoint::Tcp { host, port },
+        ListenAddress::Unix(path) => Endpoint::Unix(path),
+    }
+}
+
+/// Who may call a server.
+fn security(settings: &Settings) -> Security {
+    let server = &settings.server;
+    Security {
+        tls: server.tls.clone().map(|tls| TlsFiles {
+            certificate: tls.certificate,
+            key: tls.key,
+            client_ca: tls.client_ca,
+        }),
+        token_file: server.auth_token_file.clone(),
+        open_health: server.health_without_token,
+        insecure: server.insecure,
+    }
+}
+
+/// What callers may take from a server.
+fn limits(settings: &Settings) -> Limits {
+    let limits = settings.server.limits;
+    Limits {
+        connections: limits.connections,
+        streams: limits.streams,
+        requests: limits.requests,
+        request_bytes: limits.request_bytes,
+        response_bytes: limits.response_bytes,
+        header_bytes: limits.header_bytes,
+        deadline: limits.deadline,
+        keepalive_interval: limits.keepalive_interval,
+        keepalive_timeout: limits.keepalive_timeout,
+        grace: limits.grace,
     }
 }
 

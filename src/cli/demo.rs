@@ -7,16 +7,18 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{Failure, asked_to_stop, connector};
+use super::{Failure, asked_to_stop, connector, endpoint};
 use crate::agent::walk::{Counts, Visitor, Walk, walk};
 use crate::config::{ListenAddress, Settings};
-use crate::server::{self, Security, Server};
+use crate::server::{Security, Server};
 
 pub(super) async fn run(settings: Settings, json: bool) -> Result<(), Failure> {
+    if let ListenAddress::Unix(_) = settings.server.listen {
+        return Err(Failure::Usage(anyhow::anyhow!("demo listens on a port: give --listen host:port")));
+    }
     let connector = connector(&settings)?;
-    let ListenAddress { host, port } = settings.listen.clone();
     let listening = Server::new(connector)
-        .listen(&server::Endpoint::Tcp { host, port }, Security::default())
+        .listen(&endpoint(&settings), Security::default())
         .await
         .map_err(|error| Failure::Run(error.into()))?;
     let address = listening.address().to_owned();

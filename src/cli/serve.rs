@@ -1,19 +1,40 @@
 //! `baton-retool serve`
 
-use super::{Failure, asked_to_stop, connector};
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use super::{Failure, asked_to_stop, connector, endpoint, limits, security};
 use crate::config::Settings;
-use crate::server::{Endpoint, Security, Server};
+use crate::server::{HealthServer, Server};
 
 pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
     let connector = connector(&settings)?;
-    let server = Server::new(connector);
+    let server = Server::new(Arc::clone(&connector))
+        .with_limits(limits(&settings))
+        .with_reflection(settings.server.reflection);
+    let readiness = server.readiness();
     let listening = server
-        .listen(
-            &Endpoint::Tcp { host: settings.listen.host.clone(), port: settings.listen.port },
-            Security::default(),
-        )
+        .listen(&endpoint(&settings), security(&settings))
         .await
         .map_err(|error| Failure::Run(error.into()))?;
-    tracing::info!(address = %listening.address(), version = env!("CARGO_PKG_VERSION"), "listening");
-    listening.serve(asked_to_stop(), asked_to_stop()).await.map_err(|error| Failure::Run(error.into()))
+    if let Some(health) = &settings.health {
+        let health = HealthServer::listen(&health.host, health.port, connector, readiness)
+            .await
+            .with_context(|| format!("cannot listen on {health} (--health-check-port)"))
+            .map_err(Failure::Run)?;
+        tokio::spawn(async move {
+            if let Err(error) = health.serve().await {
+                tracing::error!(%error, "the health endpoints have failed");
+            }
+        });
+    }
+    tracing::info!(address = listening.address(), version = env!("CARGO_PKG_VERSION"), "listening");
+    listening
+        .serve(asked_to_stop(), async {
+            // The first signal is the one that asks to stop; this one will not wait.
+            asked_to_stop().await;
+        })
+        .await
+        .map_err(|error| Failure::Run(error.into()))
 }

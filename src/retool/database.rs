@@ -36,6 +36,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// To run one statement.
     pub statement: Duration,
+    /// To wait for a connection that others use.
+    pub pool: Duration,
 }
 
 /// A Retool database. Opening one makes no connection: the first call does.
@@ -66,7 +68,7 @@ impl Database {
             connect_timeout,
             statement_timeout: timeouts.statement,
         };
-        Ok(Self { pool: Pool::new(opener), scope, privileges: RwLock::new(None) })
+        Ok(Self { pool: Pool::new(opener, timeouts.pool), scope, privileges: RwLock::new(None) })
     }
 
     /// Reaches the database, probes the role's privileges anew, and makes sure that they suffice.

@@ -1,6 +1,10 @@
-//! Logs on stderr, one line an event, in the former program's two formats (spec, child process 14).
+//! Logs, one line an event, in the former program's two formats (spec, child process 14).
 
 use std::fmt::{self, Write as _};
+use std::fs::OpenOptions;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Mutex;
 
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -9,16 +13,20 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{LogFormat, LogLevel, LogSettings};
+use crate::config::{LogFormat, LogLevel, LogSettings, LogTarget};
 
-/// Sends events from `settings.level` up to stderr from now on. Libraries below us speak from warnings
-/// up only. Does nothing when logging is on already.
-pub fn start(settings: &LogSettings) {
+/// Sends events from `settings.level` up to the targets of `settings` from now on. Libraries below us
+/// speak from warnings up only. Does nothing when logging is on already.
+///
+/// # Errors
+/// When a file cannot be opened to be written to.
+pub fn start(settings: &LogSettings) -> Result<(), Unwritable> {
     let level = match settings.level {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Info => LevelFilter::INFO,
@@ -28,11 +36,35 @@ pub fn start(settings: &LogSettings) {
     let targets = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target(env!("CARGO_CRATE_NAME"), level);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .event_format(Lines { format: settings.format });
+    let writers = settings.paths.iter().map(writer).collect::<Result<Vec<_>, _>>()?;
+    let Some(writer) = writers.into_iter().reduce(|all, next| BoxMakeWriter::new(all.and(next))) else {
+        return Ok(());
+    };
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(writer).event_format(Lines { format: settings.format });
     // Another call has been there first; its choice stands.
     let _ = tracing_subscriber::registry().with(targets).with(lines).try_init();
+    Ok(())
+}
+
+/// A log file that cannot be written to.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be written to: {source}", path.display())]
+pub struct Unwritable {
+    path: PathBuf,
+    source: io::Error,
+}
+
+fn writer(target: &LogTarget) -> Result<BoxMakeWriter, Unwritable> {
+    Ok(match target {
+        LogTarget::Stderr => BoxMakeWriter::new(io::stderr),
+        LogTarget::Stdout => BoxMakeWriter::new(io::stdout),
+        LogTarget::File(path) => {
+            let unwritable = |source| Unwritable { path: path.clone(), source };
+            let file = OpenOptions::new().append(true).create(true).open(path).map_err(unwritable)?;
+            BoxMakeWriter::new(Mutex::new(file))
+        }
+    })
 }
 
 /// How one event becomes one line.

@@ -29,12 +29,10 @@ async fn a_parent_reads_everything_through_its_child() {
     let database = Database::small().await;
     let parent = Parent::new(&database.url());
     let _child = parent.start_and_tell();
-    let found = baton_retool::agent::walk::walk(
-        parent.channel().await,
-        &mut baton_retool::agent::walk::CountOnly,
-    )
-    .await
-    .unwrap();
+    let found =
+        baton_retool::agent::walk::walk(parent.channel().await, &mut baton_retool::agent::walk::CountOnly)
+            .await
+            .unwrap();
     let grants: u64 = found.types.iter().map(|(_, counts)| counts.grants).sum();
     assert!(grants > 1_000, "{found:?}");
 }
@@ -125,7 +123,10 @@ fn another_port_than_the_listeners_is_refused() {
 #[test]
 fn rate_limiters_that_there_are_not_are_refused() {
     for (limiter, words) in [
-        (Some(Limiter::External(ExternalLimiter::default())), "external rate limiters are not implemented yet"),
+        (
+            Some(Limiter::External(ExternalLimiter::default())),
+            "external rate limiters are not implemented yet",
+        ),
         (None, "invalid ratelimiter config"),
     ] {
         let parent = Parent::new(NOWHERE).limited(RateLimiterConfig { r#type: limiter });

@@ -5,9 +5,9 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub(crate) mod cluster;
-pub(crate) mod postgres;
 #[cfg(test)]
 pub(crate) mod parent;
+pub(crate) mod postgres;
 #[cfg(test)]
 pub(crate) mod server;
 

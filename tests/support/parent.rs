@@ -180,10 +180,7 @@ impl Parent {
     }
 
     /// Connects with other certificates.
-    pub(crate) async fn try_channel(
-        &self,
-        tls: ClientTlsConfig,
-    ) -> Result<Channel, tonic::transport::Error> {
+    pub(crate) async fn try_channel(&self, tls: ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
         Endpoint::from_shared(format!("https://{}", self.address()))
             .unwrap()
             .tls_config(tls)

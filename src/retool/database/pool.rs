@@ -11,6 +11,8 @@ use super::session::{Opener, Session};
 pub(super) struct Pool {
     inner: bb8::Pool<Manager>,
     wait: Duration,
+    most: u32,
+    target: String,
 }
 
 /// What the pool holds: a session, or why there is none.
@@ -46,12 +48,11 @@ impl ManageConnection for Manager {
 }
 
 impl Pool {
-    /// A pool that opens its first connection when it is first asked for one.
-    pub(super) fn new(opener: Opener) -> Self {
+    /// A pool that opens its first connection when it is first asked for one; `wait` is how long a call
+    /// may wait for a connection, be it busy or still being opened.
+    pub(super) fn new(opener: Opener, wait: Duration) -> Self {
         let settings = &opener.settings.pool;
-        let attempts = u32::try_from(opener.settings.attempts().len()).unwrap_or(u32::MAX);
-        // Long enough that a connection attempt ends in its own error, not in ours.
-        let wait = opener.connect_timeout.saturating_mul(attempts.max(1)) + Duration::from_secs(1);
+        let (most, target) = (settings.max_connections, opener.settings.describe());
         let inner = bb8::Pool::builder()
             .max_size(settings.max_connections)
             .min_idle((settings.min_connections > 0).then_some(settings.min_connections))
@@ -61,7 +62,7 @@ impl Pool {
             .connection_timeout(wait)
             .test_on_check_out(false)
             .build_unchecked(Manager(opener));
-        Self { inner, wait }
+        Self { inner, wait, most, target }
     }
 
     /// A session nobody else uses; it goes back to the pool when dropped.
@@ -72,9 +73,7 @@ impl Pool {
         let asked = Instant::now();
         loop {
             let slot = self.inner.get().await.map_err(|error| match error {
-                RunError::TimedOut => {
-                    Error::PoolExhausted { limit: self.inner.state().connections, waited: self.wait }
-                }
+                RunError::TimedOut => self.too_long(),
                 RunError::User(never) => match never {},
             })?;
             match &slot.session {
@@ -86,6 +85,14 @@ impl Pool {
                 Err(_) => {}
             }
         }
+    }
+
+    fn too_long(&self) -> Error {
+        if self.inner.state().connections >= self.most {
+            return Error::PoolExhausted { limit: self.most, waited: self.wait };
+        }
+        let reason = format!("still connecting after {} s (--pool-wait-seconds)", self.wait.as_secs());
+        Error::Connect { target: self.target.clone(), reason }
     }
 
     /// A session that has served nobody yet: sessions that may have died with an old server are
