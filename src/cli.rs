@@ -191,7 +191,11 @@ fn connector(settings: &Settings) -> Result<Arc<Connector>, Failure> {
         tracing::warn!("{warning}");
     }
     tracing::info!(database = connection.describe(), "using the Retool database");
-    let timeouts = Timeouts { connect: settings.timeouts.connect, statement: settings.timeouts.statement };
+    let timeouts = Timeouts {
+        connect: settings.timeouts.connect,
+        statement: settings.timeouts.statement,
+        pool: settings.timeouts.pool,
+    };
     let scope =
         Scope { skip_pages: settings.features.skip_pages, skip_resources: settings.features.skip_resources };
     let database = Database::new(connection, timeouts, scope).map_err(|error| usage(error.into()))?;
