@@ -1,3 +1,12 @@
 //! Black box: the real server on a real Postgres, through a real client.
 
+// The lints on panics are for code that ships.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
+
+mod behaviour {
+    mod bad_input;
+    mod services;
+    mod validation;
+}

@@ -8,6 +8,8 @@ pub(crate) mod cluster;
 pub(crate) mod postgres;
 #[cfg(test)]
 pub(crate) mod server;
+#[cfg(test)]
+pub(crate) mod wire;
 
 #[cfg(test)]
 mod tests;
