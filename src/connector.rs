@@ -365,7 +365,8 @@ fn is_outage(error: &DatabaseError) -> bool {
         DatabaseError::Connect { .. }
         | DatabaseError::PoolExhausted { .. }
         | DatabaseError::Interrupted { .. }
-        | DatabaseError::Timeout { .. } => true,
+        | DatabaseError::Timeout { .. }
+        | DatabaseError::Silent { .. } => true,
         DatabaseError::MissingPrivileges(_)
         | DatabaseError::Forbidden { .. }
         | DatabaseError::UnknownSchema { .. }

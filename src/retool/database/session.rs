@@ -17,6 +17,7 @@ pub(super) struct Session {
     client: Client,
     tls: Option<MakeRustlsConnect>,
     scope: Scope,
+    statement_timeout: Duration,
     expires: Instant,
     used: bool,
     broken: Arc<AtomicBool>,
@@ -166,6 +167,7 @@ impl Opener {
         let session = Session {
             client,
             tls,
+            statement_timeout,
             scope: if direct { Scope::Session } else { Scope::Transaction { statement_timeout } },
             expires: Instant::now() + pool.max_lifetime + pool.max_lifetime_jitter.mul_f64(rand::random()),
             used: false,
@@ -197,6 +199,12 @@ impl Session {
         self.scope
     }
 
+    /// How long to wait for the answer to a statement: longer than a server needs to stop it by itself
+    /// and say so. One that says nothing by then is frozen or cut off.
+    pub(super) fn patience(&self) -> Duration {
+        self.statement_timeout.saturating_add(GRACE)
+    }
+
     /// Whether the session can no longer be trusted: lost, abandoned in mid-statement, or too old.
     pub(super) fn is_spent(&self) -> bool {
         self.broken.load(Ordering::Relaxed) || self.client.is_closed() || Instant::now() >= self.expires
@@ -222,6 +230,12 @@ impl Session {
     }
 }
 
+/// What an answer may take on top of the statement's own limit.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a request to cancel may take; a frozen server would hold it for ever.
+const CANCEL_LIMIT: Duration = Duration::from_secs(10);
+
 /// See [`Session::running`].
 pub(super) struct Running {
     cancel: Option<(CancelToken, Option<MakeRustlsConnect>)>,
@@ -240,12 +254,16 @@ impl Drop for Running {
         self.broken.store(true, Ordering::Relaxed);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            let result = match tls {
-                Some(tls) => token.cancel_query(tls).await,
-                None => token.cancel_query(NoTls).await,
+            let cancel = async {
+                match tls {
+                    Some(tls) => token.cancel_query(tls).await,
+                    None => token.cancel_query(NoTls).await,
+                }
             };
-            if let Err(error) = result {
-                tracing::debug!(error = %reason(&error), "could not cancel a statement");
+            match timeout(CANCEL_LIMIT, cancel).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(error = %reason(&error), "could not cancel a statement"),
+                Err(_) => tracing::debug!("could not cancel a statement: no answer"),
             }
         });
     }
