@@ -83,9 +83,10 @@ impl Error {
         matches!(self, Self::Interrupted { .. })
     }
 
-    /// Whether the role was refused something, so that probing its privileges can name the GRANT.
+    /// Whether the role was refused something or could not see it, so that probing its privileges can
+    /// name the GRANT.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Forbidden { .. })
+        matches!(self, Self::Forbidden { .. } | Self::UnknownSchema { .. })
     }
 
     /// Reads what the driver says of a statement.

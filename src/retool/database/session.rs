@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{CancelToken, Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::connection_string::{Attempt, ConnectionSettings, Encryption, TargetSessionAttrs};
 use super::error::{Error, reason};
+use super::privileges::MissingPrivileges;
 
 /// An open session.
 pub(super) struct Session {
@@ -75,7 +77,8 @@ impl Opener {
     /// Tries the ways to connect in their order and takes the first session that fits.
     ///
     /// # Errors
-    /// [`Error::Connect`] with what the last way met.
+    /// [`Error::Connect`] with what the last way met; [`Error::MissingPrivileges`] when the role may not
+    /// connect to the database.
     pub(super) async fn open(&self) -> Result<Session, Error> {
         let wanted = self.settings.target_session_attrs;
         let mut failures: Vec<String> = Vec::new();
@@ -90,6 +93,11 @@ impl Opener {
                 }
                 Ok(_) => {
                     failures.push(format!("{attempt}: not of the kind that target_session_attrs asks for"))
+                }
+                Err(met) if met.connect_forbidden => {
+                    return Err(
+                        MissingPrivileges::to_connect(&self.settings.user, &self.settings.database).into()
+                    );
                 }
                 Err(met) => {
                     failures.push(format!("{attempt}: {}", met.reason));
@@ -111,6 +119,7 @@ impl Opener {
             Err(_) => Err(Failed {
                 reason: format!("no answer within {} s", self.connect_timeout.as_secs()),
                 login_refused: false,
+                connect_forbidden: false,
             }),
         }
     }
@@ -127,6 +136,7 @@ impl Opener {
             other => other,
         }
         .map_err(|error| Failed {
+            connect_forbidden: error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE),
             login_refused: error.code().is_some_and(|state| state.code().starts_with("28")),
             reason: reason(&error),
         })
@@ -181,6 +191,8 @@ impl Opener {
 struct Failed {
     reason: String,
     login_refused: bool,
+    /// The login was fine, the database is closed to the role.
+    connect_forbidden: bool,
 }
 
 /// What kind of server a session has met.
