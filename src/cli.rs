@@ -147,16 +147,19 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
         .block_on(command)
 }
 
-/// Ends when the program is asked to: SIGTERM or Ctrl-C.
-async fn asked_to_stop() {
+/// Ends when the program is asked to: SIGTERM or Ctrl-C. Both are heeded from the call on, not only from
+/// the first poll: whoever sees the program listen may end it in the same moment.
+fn asked_to_stop() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        tracing::error!("cannot listen for SIGTERM");
-        return std::future::pending().await;
-    };
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("received SIGTERM"),
-        _ = interrupted => tracing::info!("received Ctrl-C"),
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async {
+        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+            tracing::error!("cannot listen for SIGTERM and Ctrl-C");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("received SIGTERM"),
+            _ = interrupt.recv() => tracing::info!("received Ctrl-C"),
+        }
     }
 }
