@@ -1,12 +1,18 @@
 //! Black box: the real server on a real Postgres, through a real client.
 
 // The lints on panics are for code that ships.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod support;
 
 mod behaviour {
     mod bad_input;
+    mod command_line;
+    mod encryption;
+    mod outages;
+    mod pooler;
+    mod privileges;
     mod services;
+    mod sessions;
     mod validation;
 }

@@ -258,7 +258,7 @@ async fn changes(wire: &Wire) -> Vec<(&'static str, Result<(), Status>)> {
         ..Default::default()
     };
     let revoke = GrantManagerServiceRevokeRequest { grant: Some(grant), ..Default::default() };
-    let create = CreateResourceRequest { resource: Some(resource("group", "g4")), ..Default::default() };
+    let create = CreateResourceRequest { resource: Some(resource("group", "g4")) };
     let delete = DeleteResourceRequest { resource_id: Some(id("group", "g4")), ..Default::default() };
     let delete_v2 = DeleteResourceV2Request { resource_id: Some(id("group", "g4")), ..Default::default() };
     let account = CreateAccountRequest::default();
@@ -358,7 +358,7 @@ async fn an_asset_is_an_empty_stream() {
     let server = Server::start(&Database::empty_schema().await, &[]);
     let mut client = AssetServiceClient::new(server.channel().await);
     let asset = AssetRef { id: "icon".to_owned() };
-    let request = AssetServiceGetAssetRequest { asset: Some(asset), ..Default::default() };
+    let request = AssetServiceGetAssetRequest { asset: Some(asset) };
     let mut answer = client.get_asset(request).await.unwrap().into_inner();
     assert!(answer.message().await.unwrap().is_none());
 }

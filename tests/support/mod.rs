@@ -5,9 +5,15 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub(crate) mod cluster;
+#[cfg(test)]
+pub(crate) mod observe;
+#[cfg(test)]
+pub(crate) mod pooler;
 pub(crate) mod postgres;
 #[cfg(test)]
 pub(crate) mod server;
+#[cfg(test)]
+pub(crate) mod tls;
 #[cfg(test)]
 pub(crate) mod wire;
 
