@@ -177,7 +177,8 @@ async fn a_signal_drains_the_server() {
     }
 }
 
-#[tokio::test]
+// The client has a thread of its own: it has to hear that the server goes while this one waits for that.
+#[tokio::test(flavor = "multi_thread")]
 async fn an_idle_server_with_open_connections_ends_at_once() {
     let server = Server::start_at(NOWHERE, &[]);
     let _held_open = server.channel().await;
