@@ -1,3 +1,10 @@
 //! Black box: the real server on a real Postgres, through a real client.
 
+// The lints on panics are for code that ships.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
+
+mod behaviour {
+    mod operator;
+}
