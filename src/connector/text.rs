@@ -16,9 +16,9 @@ pub(super) fn fit(mut text: String, limit: usize) -> String {
     text
 }
 
-/// The first text that says something, without white space around it.
+/// The first text that says something, as it stands.
 pub(super) fn first_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    texts.into_iter().map(str::trim).find(|text| !text.is_empty())
+    texts.into_iter().find(|text| !text.trim().is_empty())
 }
 
 /// A point in time as user profiles have always spelled it (spec 1.4), always in UTC; NULL is the year 1.
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn blank_texts_say_nothing() {
-        assert_eq!(first_of(["", "  ", " a ", "b"]), Some("a"));
+        assert_eq!(first_of(["", "  ", " a ", "b"]), Some(" a "));
         assert_eq!(first_of([" "]), None);
     }
 }
