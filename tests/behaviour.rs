@@ -6,5 +6,11 @@
 mod support;
 
 mod behaviour {
+    mod data_access;
+    mod data_identity;
+    mod data_isolation;
+    mod data_oracle;
+    mod data_paging;
+    mod data_profiles;
     mod operator;
 }

@@ -4,7 +4,13 @@
 // Every user of this module takes a part of it; the lints on panics are for code that ships.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(test)]
+pub(crate) mod client;
 pub(crate) mod cluster;
+#[cfg(test)]
+pub(crate) mod oracle;
+#[cfg(test)]
+pub(crate) mod organization;
 pub(crate) mod postgres;
 #[cfg(test)]
 pub(crate) mod server;
