@@ -6,6 +6,7 @@
 mod support;
 
 mod behaviour {
+    mod bad_input;
     mod data_access;
     mod data_identity;
     mod data_isolation;
@@ -13,4 +14,6 @@ mod behaviour {
     mod data_paging;
     mod data_profiles;
     mod operator;
+    mod services;
+    mod validation;
 }

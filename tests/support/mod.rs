@@ -14,6 +14,8 @@ pub(crate) mod organization;
 pub(crate) mod postgres;
 #[cfg(test)]
 pub(crate) mod server;
+#[cfg(test)]
+pub(crate) mod wire;
 
 #[cfg(test)]
 mod tests;
