@@ -10,6 +10,7 @@ mod behaviour {
     mod data_access;
     mod data_identity;
     mod data_isolation;
+    mod data_items;
     mod data_oracle;
     mod data_paging;
     mod data_profiles;

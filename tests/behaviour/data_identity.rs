@@ -10,9 +10,8 @@ use baton_retool::proto::find_annotation;
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, Fact, annotations, facts, named, parent_of, path_of};
-use crate::support::organization::with_rows;
+use crate::support::organization::served;
 use crate::support::postgres::Database;
-use crate::support::server::Server;
 
 const IDENTITY: &str = include_str!("../data/identity.json");
 
@@ -109,13 +108,13 @@ async fn an_organization_names_the_types_below_it_that_are_not_left_out() {
 
 #[tokio::test]
 async fn resources_have_the_letter_and_number_of_their_row_and_stand_below_their_organization() {
-    let (_database, _server, client) = serve(
+    let (_database, client) = served(
         r#"INSERT INTO organizations (id, name) VALUES (2147483647, 'Last');
         INSERT INTO users (id, "organizationId", "firstName", "lastName") VALUES (42, 1, 'Ada', 'Lovelace');
         INSERT INTO groups (id, name, "organizationId") VALUES (7, 'team', 1), (8, 'built in', NULL);
         INSERT INTO pages (id, name, "organizationId", description, "photoUrl") VALUES (12, 'app', 1, 'about', 'x');
         INSERT INTO resources (id, name, "displayName", type, "organizationId") VALUES
-            (3, 'db', 'Orders', 'postgresql', 1), (4, 'api', NULL, 'restapi', 1), (5, 'empty', '', 'mysql', 1);"#,
+            (3, 'db', 'Orders', 'postgresql', 1), (4, 'api', NULL, 'restapi', 1), (5, 'empty', '', 'mysql', 1);"#, &[],
     )
     .await;
     let everything = client.everything().await.resources;
@@ -142,13 +141,6 @@ async fn resources_have_the_letter_and_number_of_their_row_and_stand_below_their
         assert_eq!(client.get(&type_id, &id).await.unwrap(), *resource);
         assert!(matches!(type_id.as_str(), "page" | "resource") <= resource.annotations.is_empty());
     }
-}
-
-async fn serve(rows: &str) -> (Database, Server, Client) {
-    let database = with_rows(rows).await;
-    let server = Server::start(&database, &[]);
-    let client = Client::of(&server).await;
-    (database, server, client)
 }
 
 #[tokio::test]

@@ -10,16 +10,9 @@ use prost_types::value::Kind;
 use prost_types::{Struct, Timestamp};
 
 use crate::support::client::{Client, annotations, id_of, parent_of, path_of};
-use crate::support::organization::with_rows;
+use crate::support::organization::{served, with_rows};
 use crate::support::postgres::Database;
 use crate::support::server::Server;
-
-async fn serve(rows: &str) -> (Database, Server, Client) {
-    let database = with_rows(rows).await;
-    let server = Server::start(&database, &[]);
-    let client = Client::of(&server).await;
-    (database, server, client)
-}
 
 fn user_trait(user: &Resource) -> UserTrait {
     assert_eq!(user.annotations.len(), 1, "{user:?}");
@@ -42,11 +35,12 @@ fn profile(profile: &Struct) -> Vec<String> {
 
 #[tokio::test]
 async fn a_user_says_all_that_retool_knows_of_it() {
-    let (_database, _server, client) = serve(
+    let (_database, client) = served(
         r#"INSERT INTO users (id, email, "firstName", "lastName", "userName", "organizationId", enabled,
                               "lastLoggedIn", "lastActive", "createdAt", "userType")
         VALUES (5, 'ada@acme.example', 'Ada', 'Lovelace', 'ada', 1, true, '2026-01-01 00:01:00.5+00',
                 '2026-01-02 03:04:05+00', '2025-12-31 23:59:59.25+00', 'mobile')"#,
+        &[],
     )
     .await;
     let user = client.resources("user", Some("o1")).await.pop().unwrap();
@@ -95,10 +89,11 @@ async fn a_user_says_all_that_retool_knows_of_it() {
 
 #[tokio::test]
 async fn a_user_of_whom_nothing_is_known_has_the_old_keys_and_no_new_one() {
-    let (_database, _server, client) = serve(
+    let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId", enabled, "userType") VALUES (9, 1, false, NULL);
         ALTER TABLE users ALTER "createdAt" DROP NOT NULL;
         UPDATE users SET "createdAt" = NULL"#,
+        &[],
     )
     .await;
     let user = client.resources("user", Some("o1")).await.pop().unwrap();
@@ -124,8 +119,9 @@ async fn a_user_of_whom_nothing_is_known_has_the_old_keys_and_no_new_one() {
 
 #[tokio::test]
 async fn a_user_without_an_organization_has_no_parent_and_a_user_id_that_begins_with_a_colon() {
-    let (_database, _server, client) =
-        serve(r#"INSERT INTO users (id, email, "organizationId") VALUES (3, 'a@b.example', NULL)"#).await;
+    let (_database, client) =
+        served(r#"INSERT INTO users (id, email, "organizationId") VALUES (3, 'a@b.example', NULL)"#, &[])
+            .await;
     let user = client.resources("user", None).await.pop().unwrap();
     assert_eq!((path_of(&user), parent_of(&user)), ("user/u3".to_owned(), String::new()));
     let profile = profile(user_trait(&user).profile.as_ref().unwrap());
@@ -136,7 +132,7 @@ async fn a_user_without_an_organization_has_no_parent_and_a_user_id_that_begins_
 
 #[tokio::test]
 async fn a_display_name_is_the_name_else_the_email_else_the_user_name_else_the_id() {
-    let (_database, _server, client) = serve(
+    let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId", "firstName", "lastName", email, "userName") VALUES
             (1, 1, 'A', 'B', 'a@b.example', 'ab'),
             (2, 1, 'A', NULL, NULL, NULL),
@@ -148,6 +144,7 @@ async fn a_display_name_is_the_name_else_the_email_else_the_user_name_else_the_i
             (8, 1, NULL, NULL, '', 'h'),
             (9, 1, NULL, NULL, NULL, ''),
             (10, 1, 'Zoë', 'O''Hara-李', NULL, NULL)"#,
+        &[],
     )
     .await;
     let names: Vec<_> =
@@ -160,9 +157,9 @@ async fn a_display_name_is_the_name_else_the_email_else_the_user_name_else_the_i
 
 #[tokio::test]
 async fn a_login_is_the_user_name_else_the_email() {
-    let (_database, _server, client) = serve(
+    let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId", email, "userName") VALUES
-            (1, 1, 'a@b.example', 'a'), (2, 1, 'b@b.example', NULL), (3, 1, 'c@b.example', ''), (4, 1, NULL, NULL)"#,
+            (1, 1, 'a@b.example', 'a'), (2, 1, 'b@b.example', NULL), (3, 1, 'c@b.example', ''), (4, 1, NULL, NULL)"#, &[],
     )
     .await;
     let logins: Vec<_> =
@@ -214,9 +211,10 @@ async fn last_logged_in_reads_in_utc_as_it_always_has_whatever_the_zone_of_serve
 
 #[tokio::test]
 async fn infinite_and_ancient_times_of_other_columns_stop_nothing() {
-    let (_database, _server, client) = serve(
+    let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId", "createdAt", "lastActive") VALUES
             (1, 1, 'infinity', '-infinity'), (2, 1, '4713-01-01 BC', '294276-01-01 00:00:00+00')"#,
+        &[],
     )
     .await;
     let users = client.resources("user", Some("o1")).await;
@@ -250,8 +248,8 @@ async fn facts_that_the_role_may_not_read_are_left_out_and_nothing_else_changes(
 
 #[tokio::test]
 async fn a_group_says_its_organization_and_one_without_says_nothing() {
-    let (_database, _server, client) =
-        serve(r#"INSERT INTO groups (id, name, "organizationId") VALUES (1, 'All Users', 2), (2, 'built in', NULL)"#)
+    let (_database, client) =
+        served(r#"INSERT INTO groups (id, name, "organizationId") VALUES (1, 'All Users', 2), (2, 'built in', NULL)"#, &[])
             .await;
     let of_globex = client.resources("group", Some("o2")).await.pop().unwrap();
     let of_nobody = client.resources("group", None).await.pop().unwrap();

@@ -113,6 +113,11 @@ impl Client {
         all(async |token| self.resources_page(type_id, parent, 0, token).await).await
     }
 
+    /// The ids of all resources of a type below an organization, or at the root.
+    pub(crate) async fn listed(&self, type_id: &str, parent: Option<&str>) -> Vec<String> {
+        self.resources(type_id, parent).await.iter().map(|resource| id_of(resource).to_owned()).collect()
+    }
+
     /// All entitlements on a resource.
     pub(crate) async fn entitlements(&self, on: &Resource) -> Vec<Entitlement> {
         all(async |token| self.entitlements_page(on, 0, token).await).await

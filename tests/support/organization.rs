@@ -3,6 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::client::Client;
 use super::postgres::Database;
 
 /// Columns that a test does not care about take care of themselves, and no trigger or foreign key stops
@@ -43,6 +44,13 @@ pub(crate) async fn with_rows(rows: &str) -> Database {
         ))
         .await;
     database
+}
+
+/// As [`with_rows`], with a server before it. Of the two, the client has to be dropped first.
+pub(crate) async fn served(rows: &str, flags: &[&str]) -> (Database, Client) {
+    let database = with_rows(rows).await;
+    let client = Client::serving(&database, flags).await;
+    (database, client)
 }
 
 /// A database full of everything that can stand in it, the same for the same seed.
