@@ -15,7 +15,9 @@ help: ## list these targets
 
 demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTEN=, USERS=, GROUPS=, PAGES=, RESOURCES=)
 	cargo build --release --bin baton-retool
-	@scripts/with-postgres scripts/demo $(LISTEN) users=$(USERS) groups=$(GROUPS) pages=$(PAGES) resources=$(RESOURCES)
+	@# Ctrl-C is how a demo ends, and no error. It reaches this shell too, which would die of it.
+	@trap : INT; scripts/with-postgres scripts/demo $(LISTEN) users=$(USERS) groups=$(GROUPS) pages=$(PAGES) \
+		resources=$(RESOURCES) || [ $$? -eq 130 ]
 
 test: lint ## check everything: format, lints, documentation, tests on throwaway Postgres servers
 	cargo test

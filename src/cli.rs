@@ -4,7 +4,7 @@ mod demo;
 mod serve;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -49,7 +49,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         _ => {
             // The same text that --help prints, where errors go: nothing was done.
-            let _ = writeln!(std::io::stderr(), "{}", command().render_help().ansi());
+            let help = command().render_help();
+            let mut stderr = std::io::stderr();
+            let _ = if stderr.is_terminal() {
+                writeln!(stderr, "{}", help.ansi())
+            } else {
+                writeln!(stderr, "{help}")
+            };
             return ExitCode::from(USAGE);
         }
     };
@@ -61,7 +67,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 Failure::Run(error) => (ExitCode::FAILURE, error),
             };
             // Nobody is left to tell when stderr is gone.
-            let _ = writeln!(std::io::stderr(), "baton-retool: {error:#}");
+            let _ = writeln!(std::io::stderr(), "baton-retool: {}", in_one_line(&error));
             code
         }
     }
@@ -147,6 +153,15 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
         .block_on(command)
 }
 
+/// An error and its causes, each said once: some errors have their cause in their own words already.
+fn in_one_line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, next| match said.as_str() {
+        "" => next,
+        _ if said.contains(&next) => said,
+        _ => format!("{said}: {next}"),
+    })
+}
+
 /// Ends when the program is asked to: SIGTERM or Ctrl-C. Both are heeded from the call on, not only from
 /// the first poll: whoever sees the program listen may end it in the same moment.
 fn asked_to_stop() -> impl Future<Output = ()> {
@@ -161,5 +176,25 @@ fn asked_to_stop() -> impl Future<Output = ()> {
             _ = terminate.recv() => tracing::info!("received SIGTERM"),
             _ = interrupt.recv() => tracing::info!("received Ctrl-C"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::in_one_line;
+    use crate::server;
+
+    #[test]
+    fn a_cause_that_an_error_names_itself_is_not_repeated() {
+        let taken = || io::Error::new(io::ErrorKind::AddrInUse, "address taken");
+        let listen = server::Error::Listen { address: "h:1".to_owned(), source: taken() };
+        assert_eq!(
+            in_one_line(&listen.into()),
+            "cannot listen on h:1: address taken; choose another one with --listen"
+        );
+        let wrapped = anyhow::Error::from(taken()).context("first").context("second");
+        assert_eq!(in_one_line(&wrapped), "second: first: address taken");
     }
 }

@@ -1,6 +1,6 @@
 //! Baton's view of Retool: resource types, resources, entitlements and grants.
 //!
-//! A resource type is one file that implements [`ResourceSyncer`], listed once in [`Connector::new`].
+//! A resource type is one file that implements `ResourceSyncer`, listed once in [`Connector::new`].
 
 mod actions;
 mod entitlements;

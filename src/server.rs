@@ -165,17 +165,29 @@ fn add_services(routes: &mut RoutesBuilder, service: &Service) {
         .add_service(RateLimiterServiceServer::new(service.clone()));
 }
 
-/// Reflection needs the health service's description too, or clients cannot call that by name.
+/// The services of the protocol that [`add_services`] registers: all that there are but `SchemaService`,
+/// which the protocol declares and nobody serves.
+fn served() -> impl Iterator<Item = String> {
+    descriptor_pool()
+        .services()
+        .filter(|service| service.name() != "SchemaService")
+        .map(|service| service.full_name().to_owned())
+}
+
+/// Reflection needs the health service's description too, or clients cannot call that by name, and that
+/// of error details, or they cannot show them.
 fn reflection() -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
+    let builder = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name("grpc.health.v1.Health");
+    served().fold(builder, |builder, name| builder.with_service_name(name))
 }
 
 /// Sets the health of the whole server and of each registered service.
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    health.set_service_status("", status).await;
-    for service in descriptor_pool().services().filter(|service| service.name() != "SchemaService") {
-        health.set_service_status(service.full_name(), status).await;
+    for service in std::iter::once(String::new()).chain(served()) {
+        health.set_service_status(service, status).await;
     }
 }

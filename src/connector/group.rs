@@ -2,10 +2,10 @@
 
 use super::entitlements::{Purpose, Template, entitlement};
 use super::error::Error;
-use super::ids::{self, GroupRole, ResourceKind, group_entitlement, resource_id, typed_grant};
+use super::ids::{self, GroupRole, ResourceKind, Spelled, group_entitlement, resource_id, typed_grant};
 use super::page_token::{Listing, Position};
 use super::paging::{GrantPage, Page, PageSize, last_key, page};
-use super::text::{DISPLAY_NAME, fit};
+use super::text::named;
 use super::{Context, ResourceSyncer, user};
 use crate::proto::connector::{Entitlement, GroupTrait, Resource, ResourceId, ResourceType, resource_type};
 use crate::proto::grants::{GrantList, GrantParts};
@@ -32,7 +32,7 @@ fn resource(group: &Group) -> Resource {
     Resource {
         id: Some(resource_id(group.id)),
         parent_resource_id: group.organization.map(resource_id),
-        display_name: fit(group.name.clone(), DISPLAY_NAME),
+        display_name: named(&group.name, Spelled(group.id)),
         annotations: vec![any(&GroupTrait { profile: Some(profile), ..Default::default() })],
         ..Default::default()
     }

@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 
 use super::entitlements::{Purpose, Template, entitlement};
 use super::error::Error;
-use super::ids::{self, ResourceKind, bare_grant, organization_entitlement, resource_id};
+use super::ids::{self, ResourceKind, Spelled, bare_grant, organization_entitlement, resource_id};
 use super::page_token::{Listing, Position};
 use super::paging::{GrantPage, Page, PageSize, last_key, page};
-use super::text::{DISPLAY_NAME, fit};
+use super::text::named;
 use super::{Context, ResourceSyncer, user};
 use crate::proto::any;
 use crate::proto::connector::{ChildResourceType, Entitlement, Resource, ResourceId, ResourceType};
@@ -66,7 +66,7 @@ fn template(right: Right) -> Template {
 fn resource(context: &Context, organization: &Organization) -> Resource {
     Resource {
         id: Some(resource_id(organization.id)),
-        display_name: fit(organization.name.clone(), DISPLAY_NAME),
+        display_name: named(&organization.name, Spelled(organization.id)),
         annotations: context
             .kinds()
             .filter(|kind| *kind != ResourceKind::Organization)

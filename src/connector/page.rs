@@ -3,11 +3,12 @@
 use super::entitlements::{Purpose, Template, entitlement};
 use super::error::Error;
 use super::ids::{
-    self, GroupRole, PageFamily, ResourceKind, group_entitlement, page_entitlement, resource_id, typed_grant,
+    self, GroupRole, PageFamily, ResourceKind, Spelled, group_entitlement, page_entitlement, resource_id,
+    typed_grant,
 };
 use super::page_token::{Listing, Position};
 use super::paging::{GrantPage, Page, PageSize, last_key, page};
-use super::text::{DISPLAY_NAME, fit};
+use super::text::named;
 use super::{Context, ResourceSyncer, group, user, word};
 use crate::proto::any;
 use crate::proto::connector::{
@@ -30,7 +31,7 @@ fn resource(row: &Row) -> Resource {
     Resource {
         id: Some(resource_id(row.id)),
         parent_resource_id: Some(resource_id(row.organization)),
-        display_name: fit(row.name.clone(), DISPLAY_NAME),
+        display_name: named(&row.name, Spelled(row.id)),
         ..Default::default()
     }
 }

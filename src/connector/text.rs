@@ -16,9 +16,17 @@ pub(super) fn fit(mut text: String, limit: usize) -> String {
     text
 }
 
-/// The first text that says something, without white space around it.
+/// The first text that says something, as it stands.
 pub(super) fn first_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    texts.into_iter().map(str::trim).find(|text| !text.is_empty())
+    texts.into_iter().find(|text| !text.trim().is_empty())
+}
+
+/// The name, or the id of whatever has none; either way fit to be a display name.
+pub(super) fn named(name: &str, id: impl std::fmt::Display) -> String {
+    match first_of([name]) {
+        Some(_) => fit(name.to_owned(), DISPLAY_NAME),
+        None => id.to_string(),
+    }
 }
 
 /// A point in time as user profiles have always spelled it (spec 1.4), always in UTC; NULL is the year 1.
@@ -72,8 +80,14 @@ mod tests {
     }
 
     #[test]
+    fn a_nameless_thing_is_called_by_its_id() {
+        assert_eq!(named("All Users ", "g1"), "All Users ");
+        assert_eq!(named(" ", "g1"), "g1");
+    }
+
+    #[test]
     fn blank_texts_say_nothing() {
-        assert_eq!(first_of(["", "  ", " a ", "b"]), Some("a"));
+        assert_eq!(first_of(["", "  ", " a ", "b"]), Some(" a "));
         assert_eq!(first_of([" "]), None);
     }
 }

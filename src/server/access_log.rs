@@ -1,4 +1,5 @@
-//! One log line per call, when it has ended: what was called, by whom, how it ended, how long it took.
+//! One log line per call, when it has ended: what was called, by whom, how it ended and why, how long it
+//! took.
 //! Field names and levels are those of the former program (spec, child process 9).
 
 use std::pin::Pin;
@@ -6,11 +7,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body_util::BodyExt;
-use tonic::Code;
 use tonic::body::Body;
 use tonic::transport::server::TcpConnectInfo;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 /// Wraps a service so that its calls are logged.
@@ -26,7 +27,7 @@ struct Call {
     path: String,
     peer: String,
     started: Instant,
-    code: Code,
+    status: Status,
 }
 
 impl<S> Layer<S> for AccessLogLayer {
@@ -58,14 +59,14 @@ where
             path: request.uri().path().to_owned(),
             peer: peer.map(|address| address.to_string()).unwrap_or_default(),
             started: Instant::now(),
-            code: Code::Cancelled,
+            status: Status::cancelled("the caller broke the call off"),
         };
         let response = self.0.call(request);
         Box::pin(async move {
             let (parts, body) = response.await?.into_parts();
             // An answer without a body carries its status in the headers.
-            if let Some(code) = status_of(&parts.headers) {
-                call.code = code;
+            if let Some(status) = Status::from_header_map(&parts.headers) {
+                call.status = status;
             }
             let body = Logged { body: body.map_err(Into::into).boxed_unsync(), call };
             Ok(Response::from_parts(parts, Body::new(body)))
@@ -89,8 +90,8 @@ impl http_body::Body for Logged {
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, tower::BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
-        if let Some(code) = trailers.and_then(status_of) {
-            self.call.code = code;
+        if let Some(status) = trailers.and_then(Status::from_header_map) {
+            self.call.status = status;
         }
         Poll::Ready(frame)
     }
@@ -109,20 +110,24 @@ impl Drop for Call {
         let (service, method) =
             self.path.trim_start_matches('/').rsplit_once('/').unwrap_or((self.path.as_str(), ""));
         let milliseconds = self.started.elapsed().as_secs_f64() * 1000.0;
+        let code = self.status.code();
+        // A field that is absent on success, where there is nothing to say.
+        let error = (code != Code::Ok).then(|| self.status.message());
         macro_rules! log {
             ($level:expr) => {
                 tracing::event!(
                     $level,
                     grpc.service = service,
                     grpc.method = method,
-                    grpc.code = ?self.code,
+                    grpc.code = ?code,
                     grpc.time_ms = milliseconds,
                     peer.address = self.peer,
+                    error,
                     "finished call"
                 )
             };
         }
-        match self.code {
+        match code {
             Code::Ok => log!(tracing::Level::DEBUG),
             Code::Cancelled
             | Code::InvalidArgument
@@ -141,8 +146,4 @@ impl Drop for Call {
             }
         }
     }
-}
-
-fn status_of(headers: &HeaderMap) -> Option<Code> {
-    headers.get("grpc-status").map(|value| Code::from_bytes(value.as_bytes()))
 }

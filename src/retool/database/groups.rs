@@ -22,7 +22,7 @@ pub struct Group {
 macro_rules! columns {
     () => {
         r#"
-SELECT g.id::int8, g."organizationId"::int8, g.name::text
+SELECT g.id::int8, g."organizationId"::int8, coalesce(g.name::text, '')
 FROM groups g
 "#
     };

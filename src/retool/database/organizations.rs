@@ -17,7 +17,7 @@ pub struct Organization {
 }
 
 const LIST: &str = r#"
-SELECT o.id::int8, o.name::text
+SELECT o.id::int8, coalesce(o.name::text, '')
 FROM organizations o
 WHERE o.id >= $1 AND o.id > 0
 ORDER BY o.id
@@ -25,7 +25,7 @@ LIMIT $2
 "#;
 
 const GET: &str = r#"
-SELECT o.id::int8, o.name::text
+SELECT o.id::int8, coalesce(o.name::text, '')
 FROM organizations o
 WHERE o.id = $1
 "#;

@@ -23,7 +23,7 @@ pub struct Page {
 macro_rules! columns {
     () => {
         r#"
-SELECT p.id::int8, p."organizationId"::int8, p.name::text
+SELECT p.id::int8, p."organizationId"::int8, coalesce(p.name::text, '')
 FROM pages p
 "#
     };
