@@ -6,11 +6,12 @@ mod health_check;
 mod serve;
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Arg, ArgAction, Command};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, ListenAddress, LogSettings, LogTarget, Settings, Sources};
 use crate::connector::{Connector, Options};
@@ -230,17 +231,46 @@ fn in_one_line(error: &anyhow::Error) -> String {
     })
 }
 
-/// Ends when the program is asked to: SIGTERM or Ctrl-C.
-async fn asked_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        tracing::error!("cannot listen for SIGTERM");
-        return std::future::pending().await;
-    };
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("received SIGTERM"),
-        _ = interrupted => tracing::info!("received Ctrl-C"),
+/// Ends when the program is asked to: SIGTERM or Ctrl-C. Both are heeded from the call on, not only from
+/// the first poll: whoever sees the program listen may end it in the same moment.
+fn asked_to_stop() -> impl Future<Output = ()> {
+    let mut signals = StopSignals::watch();
+    async move {
+        let name = signals.next().await;
+        tracing::info!("received {name}");
+    }
+}
+
+/// Ends when the program is asked to a second time: whoever asks again will not wait.
+fn asked_twice_to_stop() -> impl Future<Output = ()> {
+    let mut signals = StopSignals::watch();
+    async move {
+        signals.next().await;
+        let name = signals.next().await;
+        tracing::info!("received {name} again");
+    }
+}
+
+/// The signals that ask the program to stop.
+struct StopSignals(io::Result<(Signal, Signal)>);
+
+impl StopSignals {
+    fn watch() -> Self {
+        let pair = signal(SignalKind::terminate())
+            .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
+        if let Err(error) = &pair {
+            tracing::error!(%error, "cannot listen for SIGTERM and Ctrl-C");
+        }
+        Self(pair)
+    }
+
+    /// The name of the next signal.
+    async fn next(&mut self) -> &'static str {
+        let Ok((terminate, interrupt)) = &mut self.0 else { return std::future::pending().await };
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "Ctrl-C",
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Baton's view of Retool: resource types, resources, entitlements and grants.
 //!
-//! A resource type is one file that implements [`ResourceSyncer`], listed once in [`Connector::new`].
+//! A resource type is one file that implements `ResourceSyncer`, listed once in [`Connector::new`].
 
 mod actions;
 mod entitlements;
@@ -373,7 +373,8 @@ fn is_outage(error: &DatabaseError) -> bool {
         DatabaseError::Connect { .. }
         | DatabaseError::PoolExhausted { .. }
         | DatabaseError::Interrupted { .. }
-        | DatabaseError::Timeout { .. } => true,
+        | DatabaseError::Timeout { .. }
+        | DatabaseError::Silent { .. } => true,
         DatabaseError::MissingPrivileges(_)
         | DatabaseError::Forbidden { .. }
         | DatabaseError::UnknownSchema { .. }

@@ -6,5 +6,22 @@
 mod support;
 
 mod behaviour {
+    mod bad_input;
     mod child;
+    mod command_line;
+    mod data_access;
+    mod data_identity;
+    mod data_isolation;
+    mod data_items;
+    mod data_oracle;
+    mod data_paging;
+    mod data_profiles;
+    mod encryption;
+    mod operator;
+    mod outages;
+    mod pooler;
+    mod privileges;
+    mod services;
+    mod sessions;
+    mod validation;
 }

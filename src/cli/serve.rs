@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::{Failure, asked_to_stop, connector, endpoint, limits, security};
+use super::{Failure, asked_to_stop, asked_twice_to_stop, connector, endpoint, limits, security};
 use crate::config::Settings;
 use crate::server::{HealthServer, Server};
 
 pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
+    let (stop, at_once) = (asked_to_stop(), asked_twice_to_stop());
     let connector = connector(&settings)?;
     let server = Server::new(Arc::clone(&connector))
         .with_limits(limits(&settings))
@@ -30,11 +31,5 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
         });
     }
     tracing::info!(address = listening.address(), version = env!("CARGO_PKG_VERSION"), "listening");
-    listening
-        .serve(asked_to_stop(), async {
-            // The first signal is the one that asks to stop; this one will not wait.
-            asked_to_stop().await;
-        })
-        .await
-        .map_err(|error| Failure::Run(error.into()))
+    listening.serve(stop, at_once).await.map_err(|error| Failure::Run(error.into()))
 }

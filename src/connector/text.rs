@@ -16,9 +16,9 @@ pub(super) fn fit(mut text: String, limit: usize) -> String {
     text
 }
 
-/// The first text that says something, without white space around it.
+/// The first text that says something, as it stands.
 pub(super) fn first_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    texts.into_iter().map(str::trim).find(|text| !text.is_empty())
+    texts.into_iter().find(|text| !text.trim().is_empty())
 }
 
 /// The name, or the id of whatever has none; either way fit to be a display name.
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn blank_texts_say_nothing() {
-        assert_eq!(first_of(["", "  ", " a ", "b"]), Some("a"));
+        assert_eq!(first_of(["", "  ", " a ", "b"]), Some(" a "));
         assert_eq!(first_of([" "]), None);
     }
 }

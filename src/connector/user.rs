@@ -44,7 +44,7 @@ fn resource(user: &User) -> Resource {
 
 fn display_name(user: &User) -> String {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let full = format!("{} {}", text(&user.first_name).trim(), text(&user.last_name).trim());
+    let full = format!("{} {}", text(&user.first_name), text(&user.last_name));
     let (email, user_name) = (text(&user.email), text(&user.user_name));
     first_of([full.as_str(), &email, &user_name]).map_or_else(|| Spelled(user.id).to_string(), str::to_owned)
 }

@@ -161,13 +161,18 @@ impl std::fmt::Debug for Database {
     }
 }
 
-/// Runs a statement so that dropping it half-way cancels it on the server.
+/// Runs a statement so that dropping it half-way cancels it on the server, and gives up on a server that
+/// does not even say that the statement took too long.
 async fn guarded<T>(
     lease: &Lease<'_>,
     statement: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let running = lease.session()?.running();
-    let result = statement.await;
+    let session = lease.session()?;
+    let running = session.running();
+    let waited = session.patience();
+    let Ok(result) = tokio::time::timeout(waited, statement).await else {
+        return Err(Error::Silent { waited });
+    };
     running.finished();
     if result.as_ref().is_err_and(Error::is_lost_session) {
         lease.session()?.retire();

@@ -41,7 +41,7 @@ fn database_code(error: &DatabaseError) -> Code {
         DatabaseError::Connect { .. }
         | DatabaseError::PoolExhausted { .. }
         | DatabaseError::Interrupted { .. } => Code::Unavailable,
-        DatabaseError::Timeout { .. } => Code::DeadlineExceeded,
+        DatabaseError::Timeout { .. } | DatabaseError::Silent { .. } => Code::DeadlineExceeded,
         DatabaseError::MissingPrivileges(_)
         | DatabaseError::Forbidden { .. }
         | DatabaseError::UnknownSchema { .. } => Code::FailedPrecondition,

@@ -144,7 +144,7 @@ impl Drop for Cluster {
 }
 
 /// Connects with a URL; the connection ends with the client.
-pub(super) async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
+pub(crate) async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
@@ -166,6 +166,6 @@ fn script(name: &str) -> Command {
 }
 
 /// A file of the project, from wherever the tests run.
-pub(super) fn project_file(path: &str) -> PathBuf {
+pub(crate) fn project_file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

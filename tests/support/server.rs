@@ -46,7 +46,17 @@ impl Server {
     /// Serves whatever the connection string leads to. Returns when the server accepts connections;
     /// panics with all that it wrote when it ends before or takes longer than ten seconds.
     pub(crate) fn start_at(connection_string: &str, extra_args: &[&str]) -> Self {
+        Self::start_with(&[], connection_string, extra_args)
+    }
+
+    /// As [`start_at`](Self::start_at), with these variables in its environment.
+    pub(crate) fn start_with(
+        environment: &[(&str, &str)],
+        connection_string: &str,
+        extra_args: &[&str],
+    ) -> Self {
         let mut process = program()
+            .envs(environment.iter().copied())
             .args(["serve", "--listen", "127.0.0.1:0", "--connection-string", connection_string])
             .args(["--log-format", "json", "--log-level", "debug"])
             .args(extra_args)

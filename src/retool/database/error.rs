@@ -43,6 +43,15 @@ pub enum Error {
         /// The server's own words.
         reason: String,
     },
+    /// The server said nothing at all, not even that the statement ran too long.
+    #[error(
+        "the Retool database did not answer a statement within {} s, its limit and some more: the server hangs or cannot be reached any more",
+        waited.as_secs()
+    )]
+    Silent {
+        /// How long the call waited.
+        waited: Duration,
+    },
     /// The role lacks privileges.
     #[error(transparent)]
     MissingPrivileges(#[from] MissingPrivileges),
@@ -74,9 +83,10 @@ impl Error {
         matches!(self, Self::Interrupted { .. })
     }
 
-    /// Whether the role was refused something, so that probing its privileges can name the GRANT.
+    /// Whether the role was refused something or could not see it, so that probing its privileges can
+    /// name the GRANT.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Forbidden { .. })
+        matches!(self, Self::Forbidden { .. } | Self::UnknownSchema { .. })
     }
 
     /// Reads what the driver says of a statement.

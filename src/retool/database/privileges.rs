@@ -116,15 +116,25 @@ enum Standing {
 pub struct Privileges {
     standings: BTreeMap<Column, Standing>,
     role: String,
+    /// The schema that has the tables and that the role may not use, as Postgres spells it.
+    closed_schema: Option<String>,
 }
 
-/// Looks every column up by name; `to_regclass` follows the session's search_path.
+/// Looks every column up by name; `to_regclass` follows the session's search_path,
+/// and passes over schemas that the role may not use; those of them that have the table are named.
 const PROBE: &str = r#"
 SELECT wanted.ordinal::int8,
        to_regclass(quote_ident(wanted.table_name)) IS NOT NULL AS table_exists,
        attribute.attnum IS NOT NULL AS column_exists,
        coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, 'SELECT'), false) AS readable,
-       current_user::text AS role
+       current_user::text AS role,
+       (SELECT schema.nspname::text
+        FROM pg_class AS closed
+        JOIN pg_namespace AS schema ON schema.oid = closed.relnamespace
+        WHERE closed.relname = wanted.table_name
+          AND schema.nspname = ANY (string_to_array(replace(current_setting('search_path'), '"', ''), ', '))
+          AND NOT has_schema_privilege(schema.oid, 'USAGE')
+        LIMIT 1) AS closed_schema
 FROM unnest($1, $2) WITH ORDINALITY AS wanted (table_name, column_name, ordinal)
 LEFT JOIN pg_attribute AS attribute
        ON attribute.attrelid = to_regclass(quote_ident(wanted.table_name))
@@ -148,7 +158,7 @@ impl Privileges {
             .query_typed(PROBE, &[(&tables, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)])
             .await
             .map_err(|error| Error::of_statement(&error))?;
-        let mut privileges = Self { standings: BTreeMap::new(), role: String::new() };
+        let mut privileges = Self { standings: BTreeMap::new(), role: String::new(), closed_schema: None };
         for row in rows {
             let read = || -> Result<(i64, bool, bool, bool, String), tokio_postgres::Error> {
                 Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))
@@ -166,6 +176,9 @@ impl Privileges {
                 privileges.standings.insert(*column, standing);
             }
             privileges.role = role;
+            if let Some(schema) = row.try_get(5).map_err(|error| Error::of_statement(&error))? {
+                privileges.closed_schema = Some(schema);
+            }
         }
         Ok(privileges)
     }
@@ -179,7 +192,8 @@ impl Privileges {
     ///
     /// # Errors
     /// [`Error::UnknownSchema`] when tables or columns are not there at all, else
-    /// [`Error::MissingPrivileges`] with every GRANT that is missing.
+    /// [`Error::MissingPrivileges`] with every GRANT that is missing; only that on the schema while the
+    /// role cannot see into it.
     pub fn require(&self, scope: Scope) -> Result<(), Error> {
         let mut absent = Vec::new();
         let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -196,6 +210,10 @@ impl Privileges {
                     absent.push(format!("there is no table {} in the search_path", column.table));
                 }
             }
+        }
+        if let (false, Some(schema)) = (absent.is_empty(), &self.closed_schema) {
+            let grant = format!("GRANT USAGE ON SCHEMA {} TO {};", quoted(schema), quoted(&self.role));
+            return Err(MissingPrivileges { role: self.role.clone(), grants: vec![grant] }.into());
         }
         absent.dedup();
         if !absent.is_empty() {
@@ -231,6 +249,14 @@ impl Privileges {
 pub struct MissingPrivileges {
     role: String,
     grants: Vec<String>,
+}
+
+impl MissingPrivileges {
+    /// The role may not even connect to the database.
+    pub(super) fn to_connect(role: &str, database: &str) -> Self {
+        let grant = format!("GRANT CONNECT ON DATABASE {} TO {};", quoted(database), quoted(role));
+        Self { role: role.to_owned(), grants: vec![grant] }
+    }
 }
 
 impl fmt::Display for MissingPrivileges {
@@ -286,7 +312,7 @@ mod tests {
             .chain(OPTIONAL.iter().map(|optional| optional.column))
             .map(|column| (column, standing))
             .collect();
-        Privileges { standings, role: "Baton-1".into() }
+        Privileges { standings, role: "Baton-1".into(), closed_schema: None }
     }
 
     fn with(changes: &[(&'static str, &'static str, Standing)]) -> Privileges {

@@ -92,8 +92,8 @@ pub struct UserAccess {
 
 /// Users with access. The groups and their levels come first (1 read, 2 write, 3 own), then the members
 /// of those that give any. A row of `group_resources` names the resource in either of two columns
-/// (spec D43); of two rows the higher counts. Users of other organizations are taken out last, which
-/// costs a look at the few instead of a join with all.
+/// (spec D43); of two rows the higher counts. Whether the users are listed is asked last, once for each,
+/// in the words of their listing, so that a membership of somebody who is gone grants nothing.
 const USER_ACCESS: &str = r#"
 WITH resource AS MATERIALIZED (
     SELECT r.id, r."organizationId" AS organization_id, r."resourceFolderId" AS folder_id
@@ -137,10 +137,11 @@ holder AS (
 )
 SELECT holder.id::int8, holder.level::int4
 FROM holder
-WHERE NOT EXISTS (
+WHERE EXISTS (
     SELECT FROM users u
     WHERE u.id = holder.id
-      AND (u."organizationId" <> (SELECT organization_id FROM resource) OR ($3 AND u.enabled IS NOT TRUE))
+      AND (u."organizationId" IS NULL OR u."organizationId" = (SELECT organization_id FROM resource))
+      AND (u.enabled OR NOT $3)
 )
 ORDER BY holder.id
 LIMIT $4

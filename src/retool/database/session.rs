@@ -5,18 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{CancelToken, Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::connection_string::{Attempt, ConnectionSettings, Encryption, TargetSessionAttrs};
 use super::error::{Error, reason};
+use super::privileges::MissingPrivileges;
 
 /// An open session.
 pub(super) struct Session {
     client: Client,
     tls: Option<MakeRustlsConnect>,
     scope: Scope,
+    statement_timeout: Duration,
     expires: Instant,
     used: bool,
     broken: Arc<AtomicBool>,
@@ -74,7 +77,8 @@ impl Opener {
     /// Tries the ways to connect in their order and takes the first session that fits.
     ///
     /// # Errors
-    /// [`Error::Connect`] with what the last way met.
+    /// [`Error::Connect`] with what the last way met; [`Error::MissingPrivileges`] when the role may not
+    /// connect to the database.
     pub(super) async fn open(&self) -> Result<Session, Error> {
         let wanted = self.settings.target_session_attrs;
         let mut failures: Vec<String> = Vec::new();
@@ -89,6 +93,11 @@ impl Opener {
                 }
                 Ok(_) => {
                     failures.push(format!("{attempt}: not of the kind that target_session_attrs asks for"))
+                }
+                Err(met) if met.connect_forbidden => {
+                    return Err(
+                        MissingPrivileges::to_connect(&self.settings.user, &self.settings.database).into()
+                    );
                 }
                 Err(met) => {
                     failures.push(format!("{attempt}: {}", met.reason));
@@ -110,6 +119,7 @@ impl Opener {
             Err(_) => Err(Failed {
                 reason: format!("no answer within {} s", self.connect_timeout.as_secs()),
                 login_refused: false,
+                connect_forbidden: false,
             }),
         }
     }
@@ -126,6 +136,7 @@ impl Opener {
             other => other,
         }
         .map_err(|error| Failed {
+            connect_forbidden: error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE),
             login_refused: error.code().is_some_and(|state| state.code().starts_with("28")),
             reason: reason(&error),
         })
@@ -166,6 +177,7 @@ impl Opener {
         let session = Session {
             client,
             tls,
+            statement_timeout,
             scope: if direct { Scope::Session } else { Scope::Transaction { statement_timeout } },
             expires: Instant::now() + pool.max_lifetime + pool.max_lifetime_jitter.mul_f64(rand::random()),
             used: false,
@@ -179,6 +191,8 @@ impl Opener {
 struct Failed {
     reason: String,
     login_refused: bool,
+    /// The login was fine, the database is closed to the role.
+    connect_forbidden: bool,
 }
 
 /// What kind of server a session has met.
@@ -195,6 +209,12 @@ impl Session {
 
     pub(super) fn scope(&self) -> Scope {
         self.scope
+    }
+
+    /// How long to wait for the answer to a statement: longer than a server needs to stop it by itself
+    /// and say so. One that says nothing by then is frozen or cut off.
+    pub(super) fn patience(&self) -> Duration {
+        self.statement_timeout.saturating_add(GRACE)
     }
 
     /// Whether the session can no longer be trusted: lost, abandoned in mid-statement, or too old.
@@ -222,6 +242,12 @@ impl Session {
     }
 }
 
+/// What an answer may take on top of the statement's own limit.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a request to cancel may take; a frozen server would hold it for ever.
+const CANCEL_LIMIT: Duration = Duration::from_secs(10);
+
 /// See [`Session::running`].
 pub(super) struct Running {
     cancel: Option<(CancelToken, Option<MakeRustlsConnect>)>,
@@ -240,12 +266,16 @@ impl Drop for Running {
         self.broken.store(true, Ordering::Relaxed);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            let result = match tls {
-                Some(tls) => token.cancel_query(tls).await,
-                None => token.cancel_query(NoTls).await,
+            let cancel = async {
+                match tls {
+                    Some(tls) => token.cancel_query(tls).await,
+                    None => token.cancel_query(NoTls).await,
+                }
             };
-            if let Err(error) = result {
-                tracing::debug!(error = %reason(&error), "could not cancel a statement");
+            match timeout(CANCEL_LIMIT, cancel).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(error = %reason(&error), "could not cancel a statement"),
+                Err(_) => tracing::debug!("could not cancel a statement: no answer"),
             }
         });
     }

@@ -1,0 +1,195 @@
+//! The program as a person or a container runtime meets it: arguments, exit codes, signals.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use baton_retool::config::markdown_table;
+
+use crate::support::cluster::project_file;
+use crate::support::postgres::Database;
+use crate::support::server::{Server, program};
+use crate::support::wire::{Wire, eventually};
+
+const NOWHERE: &str = "postgres://baton@127.0.0.1:1/retool";
+
+/// Runs the program to its end, in a directory without a configuration file.
+fn run(prepare: impl FnOnce(&mut Command)) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = program();
+    program.current_dir(directory.path()).stdin(Stdio::null());
+    prepare(&mut program);
+    let mut running = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while running.try_wait().unwrap().is_none() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Without effect on a program that has ended; one that goes on has no exit code then.
+    running.kill().unwrap();
+    running.wait_with_output().unwrap()
+}
+
+fn run_with(arguments: &[&str]) -> Output {
+    run(|program| {
+        program.args(arguments);
+    })
+}
+
+#[track_caller]
+fn assert_ends(output: &Output, code: i32, words: &[&str]) {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{errors}");
+    for word in words {
+        assert!(errors.contains(word), "no {word:?} in: {errors}");
+    }
+}
+
+#[test]
+fn help_is_printed_when_asked_for() {
+    for arguments in [&["--help"][..], &["-h"], &["serve", "--help"], &["help"]] {
+        let output = run_with(arguments);
+        assert_ends(&output, 0, &[]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("--connection-string") || text.contains("serve"), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn run_bare_it_prints_its_help_and_fails() {
+    let output = run_with(&[]);
+    assert_ends(&output, 2, &["serve", "--connection-string"]);
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn the_version_is_printed() {
+    for flag in ["--version", "-v"] {
+        let output = run_with(&[flag]);
+        assert_ends(&output, 0, &[]);
+        let expected = format!("baton-retool version {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+    }
+}
+
+#[test]
+fn what_cannot_be_right_ends_with_2_and_says_what() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["serve", "--no-such-flag"], &["--no-such-flag"]),
+        (&["no-such-command"], &["no-such-command"]),
+        (&["serve"], &["--connection-string", "BATON_CONNECTION_STRING", "key connection-string"]),
+        (&["serve", "--connection-string", ""], &["connection-string"]),
+        (&["serve", "--connection-string", "host=h dbname=d sslmode=sometimes"], &["sslmode", "verify-full"]),
+        (&["serve", "--connection-string", "host=h dbname=d sslcrl=revoked.pem"], &["sslcrl"]),
+        (&["serve", "--connection-string", "host=h user=u"], &["connection-string", "dbname"]),
+        (
+            &[
+                "serve",
+                "--connection-string",
+                "host=h dbname=d sslmode=verify-full sslrootcert=/no/such/file",
+            ],
+            &["sslrootcert", "/no/such/file"],
+        ),
+        (
+            &["serve", "--connection-string", NOWHERE, "--retool-api-token", "token-in-secret"],
+            &["retool-api-base-url", "both or neither"],
+        ),
+        (
+            &["serve", "--connection-string", NOWHERE, "--retool-api-base-url", "https://retool.example.com"],
+            &["retool-api-token", "both or neither"],
+        ),
+        (&["serve", "--connection-string", NOWHERE, "--listen", "8080"], &["listen", "host:port"]),
+        (
+            &["serve", "--connection-string", NOWHERE, "--statement-timeout-seconds", "0"],
+            &["statement-timeout-seconds", "1 to 3600"],
+        ),
+    ];
+    for (arguments, words) in cases {
+        let output = run_with(arguments);
+        assert_ends(&output, 2, words);
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("token-in-secret"));
+    }
+}
+
+#[test]
+fn a_password_in_a_broken_connection_string_stays_secret() {
+    for string in [
+        "postgres://baton:hunter2-hunter2@db:notaport/retool",
+        "host=db dbname=retool password=hunter2-hunter2 sslmode=sometimes",
+        "host=db password='hunter2-hunter2",
+        "postgres://baton:hunter2-hunter2@db/retool?sslcrl=revoked.pem",
+    ] {
+        let output = run_with(&["serve", "--log-level", "debug", "--connection-string", string]);
+        assert_ends(&output, 2, &["connection-string"]);
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"), "{output:?}");
+    }
+}
+
+#[test]
+fn a_configuration_file_that_cannot_be_used_ends_with_2() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, contents: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, contents).unwrap();
+        path
+    };
+    for (path, word) in [
+        (directory.path().join("missing.yaml"), "missing.yaml"),
+        (file("broken.yaml", "listen: [unclosed"), "broken.yaml"),
+        (file("settings.ini", "listen = 1"), ".toml"),
+        (file("odd.yaml", "connection-string: postgres://u@h/d\nskip-pages: banana\n"), "skip-pages"),
+    ] {
+        let output = run(|program| {
+            program.arg("serve").env("BATON_CONFIG_PATH", &path);
+        });
+        assert_ends(&output, 2, &[word]);
+    }
+}
+
+#[test]
+fn an_address_in_use_ends_with_1_and_names_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run_with(&["serve", "--connection-string", NOWHERE, "--listen", &address]);
+    assert_ends(&output, 1, &[&address, "--listen"]);
+}
+
+#[tokio::test]
+async fn a_signal_drains_the_server() {
+    for signal in ["TERM", "INT"] {
+        let database = Database::small().await;
+        let server = Server::start(&database, &[]);
+        let wire = Wire::to(&server).await;
+        let mut client = database.client().await;
+        let transaction = client.transaction().await.unwrap();
+        transaction.batch_execute("LOCK TABLE organizations").await.unwrap();
+        let call = tokio::spawn(async move { wire.organizations().await });
+        database.wait_until_blocked(1).await;
+
+        let kill = ["-c", r#"kill -"$0" "$1""#, signal, &server.process_id().to_string()];
+        assert!(Command::new("sh").args(kill).status().unwrap().success());
+        server.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.starts_with("stopping")));
+        eventually("the end of new connections", async || TcpStream::connect(server.address()).err()).await;
+        assert!(!call.is_finished(), "{signal}: the call was cut off");
+        transaction.rollback().await.unwrap();
+        assert_eq!(call.await.unwrap().unwrap().len(), 2, "{signal}");
+        let (status, _) = server.stop();
+        assert_eq!(status.code(), Some(0), "{signal}");
+    }
+}
+
+// The client has a thread of its own: it has to hear that the server goes while this one waits for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_server_with_open_connections_ends_at_once() {
+    let server = Server::start_at(NOWHERE, &[]);
+    let _held_open = server.channel().await;
+    let (status, _) = server.stop();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn the_readme_has_the_table_of_settings_as_declared() {
+    let readme = std::fs::read_to_string(project_file("README.md")).unwrap();
+    let (_, rest) = readme.split_once("<!-- settings -->").expect("a mark before the table");
+    let (table, _) = rest.split_once("<!-- /settings -->").expect("a mark behind the table");
+    assert_eq!(table.trim(), markdown_table().trim(), "copy the right-hand side into the README");
+}

@@ -1,0 +1,200 @@
+//! A database that is down, slow or unwilling: agents are told to try again, and that works.
+
+use std::net::SocketAddr;
+
+use baton_retool::proto::connector::{ConnectorServiceValidateRequest, ConnectorServiceValidateResponse};
+use tonic::Code;
+
+use crate::support::cluster::Cluster;
+use crate::support::postgres::{Database, Role, Sizes};
+use crate::support::server::Server;
+use crate::support::wire::{Wire, assert_refused, eventually, id, resource};
+
+/// Neither the answers that were given nor the log at its most talkative have the password.
+#[track_caller]
+fn assert_kept_secret(password: &str, server: &Server, answers: &[tonic::Status]) {
+    assert!(password.len() > 8);
+    for status in answers {
+        assert!(!format!("{status:?}").contains(password), "in an answer: {status:?}");
+    }
+    for line in server.logs() {
+        assert!(!line.to_string().contains(password), "in the log: {line}");
+    }
+}
+
+async fn member(database: &Database) -> Role {
+    database.documented_role(&[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_down_is_unavailable_and_comes_back_by_itself() {
+    let cluster = Cluster::private();
+    let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
+    let role = member(&database).await;
+    // The server writes late and ends without warning.
+    database.execute("CHECKPOINT").await;
+    cluster.stop();
+
+    let server = Server::start_at(&database.url_as(&role), &[]);
+    let wire = Wire::to(&server).await;
+    let words = ["cannot connect to the Retool database", cluster.address(), database.name()];
+    let at_start = assert_refused(wire.organizations().await, Code::Unavailable, &words);
+    cluster.start();
+    assert_eq!(wire.organizations().await.unwrap().len(), 2);
+
+    cluster.stop();
+    let meanwhile = assert_refused(wire.organizations().await, Code::Unavailable, &[]);
+    let grants = wire.grants(resource("group", "g1"), 0, "").await.map(drop);
+    let grants = assert_refused(grants, Code::Unavailable, &[]);
+    cluster.start();
+    assert_eq!(wire.organizations().await.unwrap().len(), 2);
+    assert_kept_secret(&role.password, &server, &[at_start, meanwhile, grants]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_died_with_the_old_server_fail_no_call() {
+    let cluster = Cluster::private();
+    let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
+    let server = Server::start(&database, &[]);
+    let wire = Wire::to(&server).await;
+    // Several at once, so that the pool holds several that may be dead.
+    let at_once = || futures_util::future::join_all((0..8).map(|_| wire.organizations()));
+    for answer in at_once().await {
+        assert_eq!(answer.unwrap().len(), 2);
+    }
+    for _ in 0..2 {
+        cluster.restart();
+        for answer in at_once().await {
+            assert_eq!(answer.unwrap().len(), 2);
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_that_the_server_ended_one_by_one_fail_no_call() {
+    let database = Database::small().await;
+    let server = Server::start(&database, &[]);
+    let wire = Wire::to(&server).await;
+    for _ in 0..5 {
+        assert_eq!(wire.organizations().await.unwrap().len(), 2);
+        database
+            .execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            )
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_slow_statement_is_stopped_and_the_limit_is_named() {
+    let database = Database::small().await;
+    let server = Server::start(&database, &["--statement-timeout-seconds", "1"]);
+    let wire = Wire::to(&server).await;
+    assert_eq!(wire.organizations().await.unwrap().len(), 2);
+    let mut client = database.client().await;
+    let transaction = client.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE organizations, user_groups").await.unwrap();
+    let words = ["statement timeout", "--statement-timeout-seconds"];
+    assert_refused(wire.organizations().await, Code::DeadlineExceeded, &words);
+    let grants = wire.grants(resource("group", "g1"), 0, "").await;
+    assert_refused(grants, Code::DeadlineExceeded, &words);
+    transaction.rollback().await.unwrap();
+    assert_eq!(wire.organizations().await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_database_holds_no_call_for_ever() {
+    let cluster = Cluster::private();
+    let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
+    let limits = ["--statement-timeout-seconds", "1", "--connect-timeout-seconds", "1"];
+    let server = Server::start(&database, &limits);
+    let wire = Wire::to(&server).await;
+    assert_eq!(wire.organizations().await.unwrap().len(), 2);
+    cluster.pause();
+    // The first on a connection that was good, the second on one that cannot be made.
+    assert_refused(wire.organizations().await, Code::DeadlineExceeded, &["statement"]);
+    assert_refused(wire.organizations().await, Code::Unavailable, &["no answer within 1 s"]);
+    cluster.resume();
+    assert_eq!(wire.organizations().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_refused_login_is_unavailable_and_never_shows_the_password() {
+    let database = Database::small().await;
+    let role = member(&database).await;
+    let address: SocketAddr = database.cluster().address().parse().unwrap();
+    let (name, port) = (database.name(), address.port());
+    let Role { name: user, password } = &role;
+    for (url, word, secret) in [
+        (format!("postgres://{user}:guessed-it-wrong@{address}/{name}"), "28P01", "guessed-it-wrong"),
+        (
+            format!("postgres://{user}:{password}@{address}/no_such_database"),
+            "no_such_database",
+            password.as_str(),
+        ),
+        (
+            format!("host=127.0.0.1 port={port} dbname={name} user=nobody_of_that_name password={password}"),
+            "nobody_of_that_name",
+            password.as_str(),
+        ),
+    ] {
+        let server = Server::start_at(&url, &[]);
+        let wire = Wire::to(&server).await;
+        let words = ["cannot connect", word];
+        let refused = assert_refused(wire.organizations().await, Code::Unavailable, &words);
+        assert_kept_secret(secret, &server, &[refused]);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_full_is_unavailable_until_there_is_room() {
+    let database = Database::small().await;
+    let role = member(&database).await;
+    database.execute(&format!("ALTER ROLE {} CONNECTION LIMIT 1", role.name)).await;
+    let other = database.client_as(&role).await;
+    let server = Server::start_at(&database.url_as(&role), &[]);
+    let wire = Wire::to(&server).await;
+    let refused = assert_refused(wire.organizations().await, Code::Unavailable, &["too many connections"]);
+    assert_kept_secret(&role.password, &server, &[refused]);
+    drop(other);
+    let found = eventually("room for a connection", async || wire.organizations().await.ok()).await;
+    assert_eq!(found.len(), 2);
+}
+
+#[tokio::test]
+async fn a_pool_that_is_busy_answers_that_it_is() {
+    let database = Database::small().await;
+    let url = format!("{}?pool_max_conns=1", database.url());
+    let server = Server::start_at(&url, &["--connect-timeout-seconds", "1"]);
+    let wire = Wire::to(&server).await;
+    assert_eq!(wire.organizations().await.unwrap().len(), 2);
+    let mut client = database.client().await;
+    let transaction = client.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE organizations").await.unwrap();
+    let holding = tokio::spawn({
+        let wire = wire.clone();
+        async move { wire.organizations().await }
+    });
+    database.wait_until_blocked(1).await;
+    let answer = wire.resources("user", Some(id("org", "o1")), 0, "").await;
+    assert_refused(answer, Code::Unavailable, &["pool_max_conns", "busy"]);
+    transaction.rollback().await.unwrap();
+    assert_eq!(holding.await.unwrap().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn validate_waits_for_a_database_that_is_coming_back() {
+    let cluster = Cluster::private();
+    let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
+    let server = Server::start(&database, &[]);
+    let wire = Wire::to(&server).await;
+    cluster.stop();
+    let waiting = tokio::spawn(async move {
+        let request = ConnectorServiceValidateRequest::default();
+        wire.call::<ConnectorServiceValidateResponse>("ConnectorService/Validate", &request).await
+    });
+    server.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.contains("trying again")));
+    cluster.start();
+    assert_eq!(waiting.await.unwrap().unwrap().sdk_version, "v0.25.0");
+}

@@ -1,0 +1,64 @@
+//! Behind PgBouncer in transaction mode, where a session belongs to nobody.
+
+use tonic::Code;
+
+use crate::support::cluster::connect;
+use crate::support::observe::see;
+use crate::support::pooler::Pooler;
+use crate::support::postgres::{Database, Sizes};
+use crate::support::server::Server;
+use crate::support::wire::{Wire, assert_refused};
+
+/// With start-up options refused, and with them silently dropped.
+const IGNORED: [&str; 2] = ["extra_float_digits", "extra_float_digits, options"];
+
+#[tokio::test]
+async fn a_walk_through_the_pooler_sees_what_a_direct_one_sees_and_leaves_nothing_behind() {
+    let database = Database::seeded(Sizes { users: 9, groups: 3, pages: 4, resources: 3 }).await;
+    let role = database.documented_role(&[]).await;
+    let direct = Server::start_at(&database.url_as(&role), &[]);
+    let (direct, _) = see(direct.channel().await).await.unwrap();
+    for ignored in IGNORED {
+        let Some(pooler) = Pooler::start(&database, &role, ignored) else { return };
+        let server = Server::start_at(&pooler.url(&database, &role), &[]);
+        let (pooled, _) = see(server.channel().await).await.unwrap();
+        assert_eq!(pooled, direct, "ignored: {ignored}");
+
+        // The pooler has one connection to the server, so this one works in the same session.
+        let other = connect(&pooler.url(&database, &role)).await.unwrap();
+        for (setting, untouched) in [
+            ("statement_timeout", "0"),
+            ("transaction_read_only", "off"),
+            ("default_transaction_read_only", "off"),
+        ] {
+            let messages = other.simple_query(&format!("SHOW {setting}")).await.unwrap();
+            let seen = messages.iter().find_map(|message| match message {
+                tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
+                _ => None,
+            });
+            assert_eq!(seen, Some(untouched), "{setting}, ignored: {ignored}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn limits_hold_behind_the_pooler_too() {
+    let database = Database::small().await;
+    let role = database.documented_role(&[]).await;
+    database
+        .reveal("current_setting('transaction_read_only') || ' ' || current_setting('statement_timeout')")
+        .await;
+    for ignored in IGNORED {
+        let Some(pooler) = Pooler::start(&database, &role, ignored) else { return };
+        let limit = ["--statement-timeout-seconds", "1"];
+        let server = Server::start_at(&pooler.url(&database, &role), &limit);
+        let wire = Wire::to(&server).await;
+        assert_eq!(wire.revealed().await.unwrap(), "on 1s", "ignored: {ignored}");
+        let mut client = database.client().await;
+        let transaction = client.transaction().await.unwrap();
+        transaction.batch_execute("LOCK TABLE real_organizations").await.unwrap();
+        assert_refused(wire.organizations().await, Code::DeadlineExceeded, &["statement timeout"]);
+        transaction.rollback().await.unwrap();
+        assert_eq!(wire.revealed().await.unwrap(), "on 1s", "ignored: {ignored}");
+    }
+}

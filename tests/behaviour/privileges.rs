@@ -1,0 +1,335 @@
+//! What the database role may do: the documented privileges are enough, each missing one is either not
+//! needed or named with the GRANT that mends it.
+
+use std::collections::BTreeMap;
+
+use baton_retool::proto::connector::{ConnectorServiceValidateRequest, ConnectorServiceValidateResponse};
+use tonic::{Code, Status};
+
+use crate::support::observe::see;
+use crate::support::postgres::{Database, Role, Sizes};
+use crate::support::server::Server;
+use crate::support::wire::{Wire, assert_refused, id, resource};
+
+/// What a tenant of the former program has that repaired the script it was given (spec 6.5).
+const EXISTING_TENANT: &[&str] = &[
+    "SELECT (id, name) ON organizations",
+    r#"SELECT (id, sid, email, "firstName", "lastName", "profilePhotoUrl", "userName", enabled, "lastLoggedIn", "organizationId") ON users"#,
+    r#"SELECT (id, name, "organizationId", "universalAccess", "universalResourceAccess", "universalQueryLibraryAccess", "userListAccess", "auditLogAccess", "unpublishedReleaseAccess") ON groups"#,
+    r#"SELECT (id, name, "organizationId", "folderId", "photoUrl", description, "deletedAt") ON pages"#,
+    r#"SELECT (id, name, "organizationId", type, "displayName", "environmentId", "resourceFolderId") ON resources"#,
+    "SELECT ON group_pages, group_folder_defaults, group_resources, group_resource_folder_defaults, user_groups",
+];
+
+/// Columns without which answers say less, and those without which they say something else.
+const EXTRAS: &[&str] = &["users.createdAt", "users.userType", "users.lastActive"];
+const WARNED_OF: &[&str] = &["groups.archivedAt", "group_resources.resourceIdForEnv"];
+
+const FEW: Sizes = Sizes { users: 9, groups: 3, pages: 4, resources: 3 };
+
+async fn validate(wire: &Wire) -> Result<(), Status> {
+    let request = ConnectorServiceValidateRequest::default();
+    wire.call::<ConnectorServiceValidateResponse>("ConnectorService/Validate", &request).await.map(drop)
+}
+
+/// One of each kind of answer that needs the database.
+async fn answers(wire: &Wire) -> Vec<(String, Result<(), Status>)> {
+    let mut answers = Vec::new();
+    for kind in ["org", "user", "group", "page", "resource"] {
+        let parent = (kind != "org").then(|| id("org", "o1"));
+        let listed = wire.resources(kind, parent, 0, "").await.map(drop);
+        answers.push((format!("ListResources {kind}"), listed));
+        let granted = wire.grants(resource(kind, &format!("{}1", &kind[..1])), 0, "").await.map(drop);
+        answers.push((format!("ListGrants {kind}"), granted));
+    }
+    answers
+}
+
+/// The statements that a message tells the operator to run.
+fn told_to_run(status: &Status) -> String {
+    let start =
+        status.message().find("GRANT ").unwrap_or_else(|| panic!("no GRANT in: {}", status.message()));
+    status.message()[start..].to_owned()
+}
+
+fn warnings(server: &Server) -> Vec<String> {
+    let warned = server.logs().into_iter().filter(|line| line["level"] == "warn");
+    warned
+        .filter_map(|line| line["msg"].as_str().map(str::to_owned))
+        .filter(|text| text.contains("GRANT"))
+        .collect()
+}
+
+/// The columns that the role may read, by table.
+async fn readable(database: &Database, role: &Role) -> BTreeMap<String, Vec<String>> {
+    const READABLE: &str = "SELECT c.relname::text, a.attname::text
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+          AND has_column_privilege($1::text, c.oid, a.attnum, 'SELECT')
+        ORDER BY 1, a.attnum";
+    let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in database.client().await.query(READABLE, &[&role.name]).await.unwrap() {
+        tables.entry(row.get(0)).or_default().push(row.get(1));
+    }
+    tables
+}
+
+/// Leaves the role with these columns of the table and no others.
+async fn allow_only(database: &Database, role: &Role, table: &str, columns: &[&String]) {
+    let columns: Vec<_> = columns.iter().map(|column| format!("\"{column}\"")).collect();
+    database
+        .execute(&format!(
+            "REVOKE ALL ON {table} FROM {role}; GRANT SELECT ({}) ON {table} TO {role}",
+            columns.join(", "),
+            role = role.name
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn the_documented_privileges_are_enough_and_show_all_that_the_owner_sees() {
+    let database = Database::seeded(FEW).await;
+    let owner = Server::start(&database, &[]);
+    let (all, _) = see(owner.channel().await).await.unwrap();
+    assert!(all.grants.len() > 100);
+    let role = database.documented_role(&[]).await;
+    let server = Server::start_at(&database.url_as(&role), &[]);
+    let (seen, _) = see(server.channel().await).await.unwrap();
+    assert!(seen == all, "another view than the owner's");
+    assert_eq!(warnings(&server), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_an_existing_tenant_has_is_enough_with_one_warning_about_archived_groups() {
+    let database = Database::seeded(FEW).await;
+    let role = database.create_role(EXISTING_TENANT).await;
+    let server = Server::start_at(&database.url_as(&role), &[]);
+    let (seen, _) = see(server.channel().await).await.unwrap();
+    let wire = Wire::to(&server).await;
+    for _ in 0..3 {
+        validate(&wire).await.unwrap();
+    }
+    let warned = warnings(&server);
+    let [warning] = &warned[..] else { panic!("{warned:?}") };
+    assert!(warning.contains("archived"), "{warning}");
+
+    let before = wire.resources("group", Some(id("org", "o1")), 0, "").await.unwrap().list.len();
+    database.execute(&warning[warning.find("GRANT").unwrap()..]).await;
+    validate(&wire).await.unwrap();
+    let after = wire.resources("group", Some(id("org", "o1")), 0, "").await.unwrap().list.len();
+    assert_eq!(after, before - 1, "the archived group is gone");
+    let owner = Server::start(&database, &[]);
+    let (all, _) = see(owner.channel().await).await.unwrap();
+    assert!(seen.grants.is_superset(&all.grants), "less than with all privileges");
+}
+
+#[tokio::test]
+async fn each_missing_column_is_not_needed_or_named_with_the_grant_that_mends_it() {
+    let database = Database::seeded(FEW).await;
+    database.execute(r#"UPDATE users SET "lastActive" = '2026-02-03 04:05:06+00'"#).await;
+    let role = database.documented_role(&[]).await;
+    let server = Server::start_at(&database.url_as(&role), &[]);
+    let wire = Wire::to(&server).await;
+    let (all, _) = see(server.channel().await).await.unwrap();
+    let tables = readable(&database, &role).await;
+    assert_eq!(tables.len(), 10, "{tables:?}");
+    let (mut needed, mut not_needed) = (0, 0);
+    for (table, columns) in &tables {
+        for missing in columns {
+            let named = format!("{table}.{missing}");
+            let rest: Vec<_> = columns.iter().filter(|column| *column != missing).collect();
+            allow_only(&database, &role, table, &rest).await;
+            let answers = answers(&wire).await;
+            let refusals: Vec<_> =
+                answers.into_iter().filter_map(|(what, answer)| Some((what, answer.err()?))).collect();
+            match validate(&wire).await {
+                Ok(()) => {
+                    not_needed += 1;
+                    let optional = EXTRAS.contains(&named.as_str()) || WARNED_OF.contains(&named.as_str());
+                    if !optional {
+                        assert!(refusals.is_empty(), "{named}: {refusals:?}");
+                    }
+                    let (seen, _) = see(server.channel().await).await.unwrap();
+                    if EXTRAS.contains(&named.as_str()) {
+                        assert_eq!(seen.resources.len(), all.resources.len(), "{named}");
+                        assert!(seen.resources != all.resources, "{named} says nothing");
+                    } else if !optional {
+                        assert!(seen == all, "{named}: another view than the owner's");
+                    }
+                }
+                Err(status) => {
+                    needed += 1;
+                    assert_eq!(status.code(), Code::FailedPrecondition, "{named}: {status:?}");
+                    let grant = told_to_run(&status);
+                    assert!(grant.contains(&format!(" ON {table} TO {}", role.name)), "{named}: {grant}");
+                    assert!(!refusals.is_empty(), "{named}: no listing needs it");
+                    for (what, refusal) in refusals {
+                        assert_eq!(refusal.code(), Code::FailedPrecondition, "{named} {what}: {refusal:?}");
+                        assert_eq!(told_to_run(&refusal), grant, "{named} {what}");
+                    }
+                    database.execute(&grant).await;
+                    validate(&wire)
+                        .await
+                        .unwrap_or_else(|status| panic!("{grant} mends nothing: {status:?}"));
+                    for (what, answer) in self::answers(&wire).await {
+                        answer.unwrap_or_else(|status| panic!("{named} {what}: {status:?}"));
+                    }
+                }
+            }
+            allow_only(&database, &role, table, &columns.iter().collect::<Vec<_>>()).await;
+        }
+    }
+    assert!(needed > 35 && not_needed > 10, "{needed} needed, {not_needed} not");
+    validate(&wire).await.unwrap();
+    let (seen, _) = see(server.channel().await).await.unwrap();
+    assert!(seen == all, "another view than the owner's");
+}
+
+#[tokio::test]
+async fn a_missing_column_that_changes_answers_is_warned_of_once_with_its_grant() {
+    let database = Database::seeded(FEW).await;
+    let role = database.documented_role(&[]).await;
+    let tables = readable(&database, &role).await;
+    for named in WARNED_OF {
+        let (table, missing) = named.split_once('.').unwrap();
+        let columns = &tables[table];
+        let rest: Vec<_> = columns.iter().filter(|column| *column != missing).collect();
+        allow_only(&database, &role, table, &rest).await;
+        let server = Server::start_at(&database.url_as(&role), &[]);
+        for _ in 0..2 {
+            see(server.channel().await).await.unwrap();
+        }
+        let warned = warnings(&server);
+        let [warning] = &warned[..] else { panic!("{named}: {warned:?}") };
+        let grant = format!(r#"GRANT SELECT ("{missing}") ON {table} TO {};"#, role.name);
+        assert!(warning.ends_with(&grant), "{warning}");
+        database.execute(&grant).await;
+        let mended = Server::start_at(&database.url_as(&role), &[]);
+        see(mended.channel().await).await.unwrap();
+        assert_eq!(warnings(&mended), Vec::<String>::new(), "{grant}");
+    }
+}
+
+#[tokio::test]
+async fn each_missing_table_is_named_with_the_grant_that_mends_it() {
+    let database = Database::seeded(FEW).await;
+    let role = database.documented_role(&[]).await;
+    let tables = readable(&database, &role).await;
+    for (table, columns) in &tables {
+        database.execute(&format!("REVOKE ALL ON {table} FROM {}", role.name)).await;
+        // A server that has never seen the privilege.
+        let server = Server::start_at(&database.url_as(&role), &[]);
+        let wire = Wire::to(&server).await;
+        let refused = answers(&wire).await.into_iter().find_map(|(_, answer)| answer.err()).unwrap();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{table}: {refused:?}");
+        let refused = assert_refused(validate(&wire).await, Code::FailedPrecondition, &[table]);
+        database.execute(&told_to_run(&refused)).await;
+        validate(&wire).await.unwrap();
+        see(server.channel().await).await.unwrap();
+        allow_only(&database, &role, table, &columns.iter().collect::<Vec<_>>()).await;
+    }
+}
+
+#[tokio::test]
+async fn everything_that_is_missing_is_named_at_once() {
+    let database = Database::seeded(FEW).await;
+    let role = database.create_role(&[]).await;
+    let server = Server::start_at(&database.url_as(&role), &[]);
+    let wire = Wire::to(&server).await;
+    let refused = assert_refused(validate(&wire).await, Code::FailedPrecondition, &[]);
+    database.execute(&told_to_run(&refused)).await;
+    validate(&wire).await.unwrap();
+    see(server.channel().await).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_left_out_needs_no_privilege() {
+    let database = Database::seeded(FEW).await;
+    let role = database.documented_role(&[]).await;
+    for table in [
+        "pages",
+        "group_pages",
+        "group_folder_defaults",
+        "resources",
+        "group_resources",
+        "group_resource_folder_defaults",
+    ] {
+        database.execute(&format!("REVOKE ALL ON {table} FROM {}", role.name)).await;
+    }
+    let server = Server::start_at(&database.url_as(&role), &["--skip-pages", "--skip-resources"]);
+    see(server.channel().await).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_name_that_needs_quotes_is_quoted_in_the_grant() {
+    let database = Database::seeded(FEW).await;
+    let mut role = database.create_role(&[]).await;
+    let odd = format!("Odd \"{}\"; -- 李", role.name);
+    let quoted = odd.replace('"', "\"\"");
+    database.execute(&format!("ALTER ROLE {} RENAME TO \"{quoted}\"", role.name)).await;
+    // A new name voids a password that was hashed with the old one in some releases.
+    database.execute(&format!("ALTER ROLE \"{quoted}\" PASSWORD '{}'", role.password)).await;
+    let url = {
+        let address = database.cluster().address();
+        let (host, port) = address.rsplit_once(':').unwrap();
+        let user = odd.replace('\\', "\\\\").replace('\'', "\\'");
+        format!("host={host} port={port} dbname={} user='{user}' password={}", database.name(), role.password)
+    };
+    let server = Server::start_at(&url, &[]);
+    let wire = Wire::to(&server).await;
+    let refused = assert_refused(validate(&wire).await, Code::FailedPrecondition, &[]);
+    database.execute(&told_to_run(&refused)).await;
+    validate(&wire).await.unwrap();
+    drop(server);
+    database.execute(&format!("ALTER ROLE \"{quoted}\" RENAME TO {}", role.name)).await;
+    role.password.clear();
+    database.execute(&format!("DROP OWNED BY {}", role.name)).await;
+}
+
+#[tokio::test]
+async fn another_database_is_told_from_a_missing_privilege() {
+    let database = Database::empty_schema().await;
+    database.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+    let server = Server::start(&database, &[]);
+    let wire = Wire::to(&server).await;
+    let words = ["not the database of a Retool", "organizations", "hammerhead_production", "search_path"];
+    let refused = assert_refused(validate(&wire).await, Code::FailedPrecondition, &words);
+    assert!(!refused.message().contains("GRANT"), "{refused:?}");
+    for (what, answer) in answers(&wire).await {
+        if what != "ListGrants user" {
+            let refused = assert_refused(answer, Code::FailedPrecondition, &["not the database of a Retool"]);
+            assert!(!refused.message().contains("GRANT"), "{what}: {refused:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_search_path_that_misses_the_tables_is_explained() {
+    let database = Database::small().await;
+    let role = database.documented_role(&[]).await;
+    database.execute(&format!("ALTER ROLE {} SET search_path = elsewhere", role.name)).await;
+    let server = Server::start_at(&database.url_as(&role), &[]);
+    let wire = Wire::to(&server).await;
+    assert_refused(validate(&wire).await, Code::FailedPrecondition, &["search_path"]);
+    assert_refused(wire.organizations().await, Code::FailedPrecondition, &["search_path"]);
+}
+
+#[tokio::test]
+async fn a_schema_or_database_that_may_not_be_entered_is_named_with_its_grant() {
+    let database = Database::seeded(FEW).await;
+    let role = database.documented_role(&[]).await;
+    let (name, user) = (database.name(), &role.name);
+    for (withdrawn, object) in [
+        ("SCHEMA public".to_owned(), "USAGE ON SCHEMA public"),
+        (format!("DATABASE {name}"), "CONNECT ON DATABASE"),
+    ] {
+        database.execute(&format!("REVOKE ALL ON {withdrawn} FROM {user}, PUBLIC")).await;
+        let server = Server::start_at(&database.url_as(&role), &[]);
+        let wire = Wire::to(&server).await;
+        assert_refused(wire.organizations().await, Code::FailedPrecondition, &["GRANT", object]);
+        let refused = assert_refused(validate(&wire).await, Code::FailedPrecondition, &["GRANT", object]);
+        database.execute(&told_to_run(&refused)).await;
+        validate(&wire).await.unwrap();
+        assert_eq!(wire.organizations().await.unwrap().len(), 2);
+    }
+}

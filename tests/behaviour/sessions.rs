@@ -1,0 +1,142 @@
+//! How the server behaves towards the database: what its sessions may do, how many statements it sends,
+//! and what becomes of a statement that nobody waits for any more.
+
+use baton_retool::proto::connector::{ConnectorServiceValidateRequest, ConnectorServiceValidateResponse};
+
+use crate::support::observe::see;
+use crate::support::postgres::{Database, Role};
+use crate::support::server::Server;
+use crate::support::wire::{Wire, eventually, id, resource};
+
+const SETTINGS: &str = "current_setting('transaction_read_only') || ' ' ||
+    current_setting('statement_timeout') || ' ' || current_setting('application_name')";
+
+async fn revealed_to(url: &str, extra_args: &[&str]) -> String {
+    let server = Server::start_at(url, extra_args);
+    Wire::to(&server).await.revealed().await.unwrap()
+}
+
+#[tokio::test]
+async fn sessions_are_read_only_limited_in_time_and_named() {
+    let database = Database::small().await;
+    database.reveal(SETTINGS).await;
+    assert_eq!(revealed_to(&database.url(), &[]).await, "on 1min baton-retool");
+    let shorter = revealed_to(&database.url(), &["--statement-timeout-seconds", "7"]).await;
+    assert_eq!(shorter, "on 7s baton-retool");
+    let named = revealed_to(&format!("{}?application_name=audit", database.url()), &[]).await;
+    assert_eq!(named, "on 1min audit");
+}
+
+#[tokio::test]
+async fn a_role_s_own_lower_limit_is_respected_and_a_higher_one_is_not() {
+    let database = Database::small().await;
+    let role = database.documented_role(&[]).await;
+    database.reveal(SETTINGS).await;
+    for (own, seen) in
+        [("700ms", "on 700ms baton-retool"), ("2h", "on 1min baton-retool"), ("0", "on 1min baton-retool")]
+    {
+        database.execute(&format!("ALTER ROLE {} SET statement_timeout = '{own}'", role.name)).await;
+        assert_eq!(revealed_to(&database.url_as(&role), &[]).await, seen, "{own}");
+    }
+}
+
+/// How many statements the role has run.
+async fn statements(database: &Database, role: &Role) -> i64 {
+    database.statements_of(role).await.iter().map(|statement| statement.calls).sum()
+}
+
+#[tokio::test]
+async fn every_answer_takes_one_statement() {
+    let database = Database::small().await;
+    let role = database.documented_role(&[]).await;
+    let server = Server::start_at(&database.url_as(&role), &[]);
+    let wire = Wire::to(&server).await;
+    let request = ConnectorServiceValidateRequest::default();
+    wire.call::<ConnectorServiceValidateResponse>("ConnectorService/Validate", &request).await.unwrap();
+
+    for size in [0, 3] {
+        for kind in ["org", "user", "group", "page", "resource"] {
+            database.forget_statements().await;
+            let parent = (kind != "org").then(|| id("org", "o1"));
+            wire.resources(kind, parent, size, "").await.unwrap();
+            assert_eq!(statements(&database, &role).await, 1, "ListResources of {kind}, size {size}");
+            if kind == "user" {
+                continue;
+            }
+            database.forget_statements().await;
+            let first = wire.grants(resource(kind, &format!("{}1", &kind[..1])), size, "").await.unwrap();
+            assert_eq!(statements(&database, &role).await, 1, "ListGrants on {kind}, size {size}");
+            if !first.next_page_token.is_empty() {
+                database.forget_statements().await;
+                let on = resource(kind, &format!("{}1", &kind[..1]));
+                wire.grants(on, size, &first.next_page_token).await.unwrap();
+                assert_eq!(statements(&database, &role).await, 1, "more of ListGrants on {kind}");
+            }
+        }
+    }
+    database.forget_statements().await;
+    wire.grants(resource("user", "u1"), 0, "").await.unwrap();
+    assert_eq!(statements(&database, &role).await, 0, "nobody has anything on a user");
+}
+
+#[tokio::test]
+async fn a_walk_takes_no_more_statements_than_calls() {
+    let database = Database::small().await;
+    let role = database.documented_role(&[]).await;
+    let server = Server::start_at(&database.url_as(&role), &[]);
+    let channel = server.channel().await;
+    see(channel.clone()).await.unwrap();
+    database.forget_statements().await;
+    let (_, walked) = see(channel).await.unwrap();
+    let statements = statements(&database, &role).await;
+    assert!(statements > 0 && u64::try_from(statements).unwrap() <= walked.calls, "{statements}, {walked:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_ends_its_statement() {
+    let database = Database::small().await;
+    let server = Server::start(&database, &[]);
+    let wire = Wire::to(&server).await;
+    let mut client = database.client().await;
+    let transaction = client.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE user_groups, users").await.unwrap();
+    let calls: Vec<_> = (0..3)
+        .map(|_| {
+            let wire = wire.clone();
+            tokio::spawn(async move { wire.grants(resource("group", "g1"), 0, "").await.map(drop) })
+        })
+        .collect();
+    database.wait_until_blocked(3).await;
+    for call in calls {
+        call.abort();
+    }
+    eventually("the end of the statements", async || {
+        (database.statements_under_way().await == 0).then_some(())
+    })
+    .await;
+    // The table is locked all the while: nothing but a cancel can have ended them.
+    transaction.rollback().await.unwrap();
+    wire.grants(resource("group", "g1"), 0, "").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_whose_deadline_has_passed_ends_its_statement() {
+    use baton_retool::proto::connector::ResourcesServiceListResourcesRequest;
+    use baton_retool::proto::connector::resources_service_client::ResourcesServiceClient;
+
+    let database = Database::small().await;
+    let server = Server::start(&database, &[]);
+    let mut client = database.client().await;
+    let transaction = client.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE organizations").await.unwrap();
+    let message =
+        ResourcesServiceListResourcesRequest { resource_type_id: "org".to_owned(), ..Default::default() };
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(std::time::Duration::from_millis(500));
+    let answer = ResourcesServiceClient::new(server.channel().await).list_resources(request).await;
+    assert!(answer.is_err());
+    eventually("the end of the statement", async || {
+        (database.statements_under_way().await == 0).then_some(())
+    })
+    .await;
+}

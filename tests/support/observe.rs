@@ -1,0 +1,87 @@
+//! What the server under test does in the database, seen from the database's side.
+
+use std::collections::BTreeSet;
+
+use baton_retool::agent::walk::{Visitor, Walk, walk};
+use baton_retool::proto::connector::{Entitlement, Grant, Resource};
+use prost::Message;
+use tonic::Status;
+use tonic::transport::Channel;
+
+use super::postgres::Database;
+use super::wire::{Wire, eventually};
+
+impl Database {
+    /// How many statements of the server under test are under way.
+    pub(crate) async fn statements_under_way(&self) -> i64 {
+        const ACTIVE: &str = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = 'baton-retool' AND state = 'active'";
+        self.client().await.query_one(ACTIVE, &[]).await.unwrap().get(0)
+    }
+
+    /// Returns when so many statements wait for a lock.
+    pub(crate) async fn wait_until_blocked(&self, count: i64) {
+        const BLOCKED: &str = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let client = self.client().await;
+        eventually("statements that wait for a lock", async || {
+            let blocked: i64 = client.query_one(BLOCKED, &[]).await.unwrap().get(0);
+            (blocked >= count).then_some(())
+        })
+        .await;
+    }
+
+    /// From now on the names of organizations are what this SQL expression gives in the session that
+    /// asks for them.
+    pub(crate) async fn reveal(&self, expression: &str) {
+        self.execute(&format!(
+            "DO $$ BEGIN
+                 IF to_regclass('real_organizations') IS NULL THEN
+                     ALTER TABLE organizations RENAME TO real_organizations;
+                 END IF;
+             END $$;
+             CREATE OR REPLACE VIEW organizations AS
+                 SELECT id, ({expression})::varchar(255) AS name FROM real_organizations;
+             GRANT SELECT ON organizations TO PUBLIC;"
+        ))
+        .await;
+    }
+}
+
+impl Wire {
+    /// What [`Database::reveal`] makes the organizations say.
+    pub(crate) async fn revealed(&self) -> Result<String, Status> {
+        Ok(self.organizations().await?.remove(0).display_name)
+    }
+}
+
+/// Everything that a walk met, in full.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) resources: BTreeSet<Vec<u8>>,
+    pub(crate) entitlements: BTreeSet<Vec<u8>>,
+    pub(crate) grants: BTreeSet<Vec<u8>>,
+}
+
+impl Visitor for Seen {
+    const SEES_GRANTS: bool = true;
+
+    fn resource(&mut self, resource: &Resource) {
+        self.resources.insert(resource.encode_to_vec());
+    }
+
+    fn entitlement(&mut self, entitlement: &Entitlement) {
+        self.entitlements.insert(entitlement.encode_to_vec());
+    }
+
+    fn grant(&mut self, grant: &Grant) {
+        self.grants.insert(grant.encode_to_vec());
+    }
+}
+
+/// Walks everything as an agent does.
+pub(crate) async fn see(channel: Channel) -> Result<(Seen, Walk), Status> {
+    let mut seen = Seen::default();
+    let walked = walk(channel, &mut seen).await?;
+    Ok((seen, walked))
+}

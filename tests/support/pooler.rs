@@ -1,0 +1,118 @@
+//! PgBouncer in transaction mode before a database, where the program is installed.
+
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::postgres::{Database, Role};
+
+/// A running pooler with a single connection to the server, which all its clients share.
+pub(crate) struct Pooler {
+    address: SocketAddr,
+    /// A shell that ends the pooler when its stdin closes, be it that we are killed.
+    keeper: Child,
+    _directory: TempDir,
+}
+
+impl Pooler {
+    /// `ignored` are the start-up parameters that the pooler lets pass and drops. Nothing, and a word
+    /// about it, where PgBouncer is not installed.
+    pub(crate) fn start(database: &Database, role: &Role, ignored: &str) -> Option<Self> {
+        let Some(program) = program() else {
+            eprintln!("skipped: pgbouncer is not installed");
+            return None;
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let address = free_address();
+            let configuration = configure(directory.path(), database, role, ignored, address);
+            let mut keeper = keep(&program, &configuration);
+            while keeper.try_wait().unwrap().is_none() {
+                if TcpStream::connect(address).is_ok() {
+                    return Some(Self { address, keeper, _directory: directory });
+                }
+                assert!(Instant::now() < deadline, "pgbouncer does not start");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            // Somebody else has taken the port meanwhile, most likely.
+            assert!(Instant::now() < deadline, "pgbouncer ends at once");
+        }
+    }
+
+    /// The connection string of the role for the database, through the pooler.
+    pub(crate) fn url(&self, database: &Database, role: &Role) -> String {
+        format!("postgres://{}:{}@{}/{}", role.name, role.password, self.address, database.name())
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.keeper.stdin.take().map(|mut stdin| stdin.write_all(b"\n"));
+        let _ = self.keeper.wait();
+    }
+}
+
+fn keep(program: &Path, configuration: &Path) -> Child {
+    // It refuses to run as root, and drops to the user it is told. What runs in the background has no
+    // stdin, hence the other number for ours.
+    const KEEP: &str = r#"
+        exec 3<&0
+        as=
+        [ "$(id -u)" != 0 ] || as="-u nobody"
+        "$0" -q $as "$1" </dev/null >/dev/null 2>&1 3<&- & pooler=$!
+        { read -r _ <&3; kill "$pooler"; } 2>/dev/null & reader=$!
+        wait "$pooler"
+        kill "$reader" 2>/dev/null"#;
+    Command::new("sh")
+        .args(["-c", KEEP])
+        .args([program, configuration])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn configure(
+    directory: &Path,
+    database: &Database,
+    role: &Role,
+    ignored: &str,
+    address: SocketAddr,
+) -> PathBuf {
+    let server: SocketAddr = database.cluster().address().parse().unwrap();
+    let users = directory.join("users.txt");
+    fs::write(&users, format!("\"{}\" \"{}\"\n", role.name, role.password)).unwrap();
+    let text = format!(
+        "[databases]\n{name} = host={} port={}\n[pgbouncer]\nlisten_addr = {}\nlisten_port = {}\nunix_socket_dir =\n\
+         auth_type = scram-sha-256\nauth_file = {}\npool_mode = transaction\ndefault_pool_size = 1\n\
+         ignore_startup_parameters = {ignored}\n",
+        server.ip(),
+        server.port(),
+        address.ip(),
+        address.port(),
+        users.display(),
+        name = database.name(),
+    );
+    let configuration = directory.join("pgbouncer.ini");
+    fs::write(&configuration, text).unwrap();
+    // Whoever it drops to has to read them.
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    configuration
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+}
+
+fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let usual = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(usual).map(|place| place.join("pgbouncer")).find(|file| file.is_file())
+}

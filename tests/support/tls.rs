@@ -1,0 +1,92 @@
+//! A Postgres that speaks TLS, with certificates made for the occasion.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+use super::cluster::Cluster;
+use super::postgres::Database;
+
+/// Where the certificates lie. The server shows one that is good for `localhost`, and only that.
+pub(crate) struct Certificates {
+    directory: PathBuf,
+    authority: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Certificates {
+    /// Turns TLS on in the server of this database; nothing where its files are out of reach.
+    pub(crate) async fn install(cluster: &Cluster, database: &Database) -> Option<Self> {
+        let directory = cluster.socket()?.to_owned();
+        let certificates = Self { directory, authority: authority("the test's authority") };
+        let (certificate, key) = certificates.issue("localhost");
+        certificates.write("server.crt", &certificate);
+        certificates.write("server.key", &key);
+        certificates.write("authority.crt", &certificates.authority.pem());
+        certificates.write("other.crt", &authority("somebody else").pem());
+        let directory = certificates.directory.display();
+        for (setting, value) in [
+            ("ssl_cert_file", format!("{directory}/server.crt")),
+            ("ssl_key_file", format!("{directory}/server.key")),
+            ("ssl_ca_file", format!("{directory}/authority.crt")),
+            ("ssl", "on".to_owned()),
+        ] {
+            database.execute(&format!("ALTER SYSTEM SET {setting} = '{value}'")).await;
+        }
+        // The server writes late and restarts without warning.
+        database.execute("CHECKPOINT").await;
+        cluster.restart();
+        Some(certificates)
+    }
+
+    /// The authority that vouches for the server.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.directory.join("authority.crt")
+    }
+
+    /// An authority that does not.
+    pub(crate) fn other_authority(&self) -> PathBuf {
+        self.directory.join("other.crt")
+    }
+
+    /// The files of a client's certificate and its key.
+    pub(crate) fn client(&self, name: &str) -> (PathBuf, PathBuf) {
+        let (certificate, key) = self.issue(name);
+        (self.write(&format!("{name}.crt"), &certificate), self.write(&format!("{name}.key"), &key))
+    }
+
+    fn issue(&self, name: &str) -> (String, String) {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.authority).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// As a file of whoever runs the server, which Postgres insists on for keys.
+    fn write(&self, name: &str, contents: &str) -> PathBuf {
+        let path = self.directory.join(name);
+        fs::write(&path, contents).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let owner = fs::metadata(&self.directory).unwrap();
+        chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
+        path
+    }
+}
+
+/// Puts rules before all others that say who may connect how, and makes the server read them.
+pub(crate) async fn allow_first(cluster: &Cluster, database: &Database, rules: &str) {
+    let directory: &Path = cluster.socket().unwrap();
+    let file = directory.join("data/pg_hba.conf");
+    let known = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{rules}\n{known}")).unwrap();
+    database.execute("SELECT pg_reload_conf()").await;
+}
+
+fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new([]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
