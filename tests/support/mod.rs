@@ -9,5 +9,7 @@ pub(crate) mod postgres;
 #[cfg(test)]
 pub(crate) mod server;
 
+// A benchmark counts as a test to the compiler, but one without test functions.
 #[cfg(test)]
+#[allow(unused_imports)]
 mod tests;
