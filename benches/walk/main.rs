@@ -15,7 +15,7 @@ use clap::{Arg, ArgAction, Command};
 use report::Organization;
 use support::postgres::Sizes;
 
-/// How often each organization is walked; the walk of median duration is shown.
+/// How often an organization is walked, unless that takes long; the walk of median duration is shown.
 const WALKS: usize = 3;
 /// How many fresh starts the time to the first answer is the median of.
 const STARTS: usize = 10;
