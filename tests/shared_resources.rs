@@ -21,10 +21,12 @@ const SHARED: &str = r#"
     FROM groups g
     WHERE g.name IN ('All Users', 'editor') OR g.name LIKE 'team %'
     ON CONFLICT DO NOTHING;
-    -- Whom a listing has to leave out, to keep, and to skip.
+    -- Whom a listing has to leave out, to keep, and to skip, from before Retool forbade such rows.
+    SET session_replication_role = replica;
     INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt")
     SELECT u.id, 1, now(), now() FROM users u WHERE u."organizationId" = 2 OR u."organizationId" IS NULL;
     INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt") VALUES (NULL, 1, now(), now());
+    RESET session_replication_role;
     ANALYZE;
 "#;
 
