@@ -22,5 +22,6 @@ mod behaviour {
     mod privileges;
     mod services;
     mod sessions;
+    mod shared_resources;
     mod validation;
 }
