@@ -32,7 +32,7 @@ pub(crate) async fn measure(organization: Organization, walks: usize, starts: us
     while measured.len() < walks && measured.iter().map(|one| one.wall).sum::<Duration>() < LONG {
         measured.push(one_walk(&organization, &cluster, &database, &role).await);
     }
-    measured.sort_by(|one, other| one.wall.cmp(&other.wall));
+    measured.sort_by_key(|one| one.wall);
     let mut shown = measured.swap_remove(measured.len() / 2);
 
     let mut first_answers = Vec::new();
