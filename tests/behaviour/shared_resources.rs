@@ -1,5 +1,8 @@
 //! Resources that a good part of an organization can reach: their users are read in another way.
 
+// The lints on panics are for code that ships.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 
 use baton_retool::proto::connector::grants_service_client::GrantsServiceClient;
