@@ -154,8 +154,16 @@ impl Connector {
         metadata::metadata(self.context.kinds())
     }
 
-    /// Whether the database can be reached and the role may read what this configuration needs. An
-    /// outage is waited for, 15 seconds in all.
+    /// Whether the database can be reached and the role may read what this configuration needs.
+    ///
+    /// # Errors
+    /// [`Error::Database`]
+    pub async fn validate_once(&self) -> Result<(), Error> {
+        self.context.database.check().await?;
+        Ok(())
+    }
+
+    /// The same for an agent, which asks once and gives up: an outage is waited for, 15 seconds in all.
     ///
     /// # Errors
     /// [`Error::Database`]
