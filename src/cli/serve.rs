@@ -14,8 +14,9 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
     let connector = connector(&settings)?;
     let first_look = Arc::clone(&connector);
     tokio::spawn(async move {
-        if let Err(error) = first_look.validate_once().await {
-            tracing::warn!(%error, "the database cannot be read yet");
+        match first_look.validate_once().await {
+            Ok(()) => tracing::info!("the database can be read"),
+            Err(error) => tracing::warn!(%error, "the database cannot be read yet"),
         }
     });
     let listening = Listening::on(&settings.listen.host, settings.listen.port)
