@@ -6,6 +6,8 @@ USERS = 40
 GROUPS = 8
 PAGES = 24
 RESOURCES = 12
+# What the benchmark walks: small, large, or sizes as in "users=100 groups=5 pages=20 resources=10".
+ORGANIZATIONS = small large
 
 .PHONY: help demo test lint fmt doc deny bench clean
 .DEFAULT_GOAL := help
@@ -34,8 +36,8 @@ deny: ## check the dependencies: advisories, licenses, sources, duplicates (inst
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
 	cargo deny check
 
-bench: ## measure a full walk of an organization
-	cargo bench --bench walk
+bench: ## measure full walks of organizations (ORGANIZATIONS=small, large or sizes; the large one takes minutes)
+	cargo bench --bench walk -- $(ORGANIZATIONS)
 
 clean: ## remove everything that was built
 	cargo clean

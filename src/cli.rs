@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, ListenAddress, LogSettings, LogTarget, Settings, Sources};
 use crate::connector::{Connector, Options};
+use crate::proto;
 use crate::retool::database::connection_string::{ConnectionSettings, Environment};
 use crate::retool::database::privileges::Scope;
 use crate::retool::database::{Database, Timeouts};
@@ -212,6 +213,18 @@ fn connector(settings: &Settings) -> Result<Arc<Connector>, Failure> {
         ticketing: settings.ticketing,
     };
     Ok(Arc::new(Connector::new(Arc::new(database), options)))
+}
+
+/// Begins, side by side, what the first calls would wait for: an agent asks as soon as it is connected.
+fn look_ahead(connector: &Arc<Connector>) {
+    tokio::task::spawn_blocking(proto::warm_up);
+    let connector = Arc::clone(connector);
+    tokio::spawn(async move {
+        match connector.validate_once().await {
+            Ok(()) => tracing::info!("the database can be read"),
+            Err(error) => tracing::warn!(%error, "the database cannot be read yet"),
+        }
+    });
 }
 
 fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

@@ -73,6 +73,13 @@ fn decode_pool() -> DescriptorPool {
     DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the embedded descriptor set is valid")
 }
 
+/// Decodes the descriptor set and compiles the validation rules, which the first request would wait for
+/// otherwise.
+pub fn warm_up() {
+    validate::warm_up();
+    codec::warm_up();
+}
+
 /// Packs a message the way annotations want it: the type URL is `type.googleapis.com/` and the name as
 /// the protocol spells it, which is not always Rust's (`BatonID`).
 pub fn any<M: Name>(message: &M) -> Any {

@@ -1,7 +1,7 @@
 //! Black box: the real server on a real Postgres, through a real client.
 
 // The lints on panics are for code that ships.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod support;
 
@@ -23,5 +23,6 @@ mod behaviour {
     mod privileges;
     mod services;
     mod sessions;
+    mod shared_resources;
     mod validation;
 }

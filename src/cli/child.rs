@@ -18,7 +18,7 @@ use base64::engine::general_purpose::{GeneralPurpose, PAD};
 use listenfd::ListenFd;
 use prost::Message;
 
-use super::{Failure, connector};
+use super::{Failure, connector, look_ahead};
 use crate::config::Settings;
 use crate::proto::connector_wrapper::ServerConfig;
 use crate::server::Server;
@@ -96,6 +96,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
         .map_err(|error| Failure::Run(error.into()))?
         .map_err(failed)?;
     let connector = connector(&settings)?;
+    look_ahead(&connector);
     let listener = inherited(config.listen_port).map_err(failed)?;
     Server::new(connector)
         .serve_parent(listener, &config.credential.unwrap_or_default(), config.rate_limiter_config.as_ref())

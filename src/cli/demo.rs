@@ -30,13 +30,16 @@ pub(super) async fn run(settings: Settings, json: bool) -> Result<(), Failure> {
         },
         std::future::pending(),
     ));
+    let mut stopped_by_person = std::pin::pin!(asked_to_stop());
     let shown = tokio::select! {
-        shown = show(&address, json) => shown,
-        () = asked_to_stop() => Ok(()),
+        shown = show(&address, json) => {
+            if shown.is_ok() && !json {
+                stopped_by_person.await;
+            }
+            shown
+        }
+        () = &mut stopped_by_person => Ok(()),
     };
-    if shown.is_ok() && !json {
-        asked_to_stop().await;
-    }
     drop(stop);
     let served = serving.await.context("the server broke off").and_then(|served| Ok(served?));
     shown.and(served).map_err(Failure::Run)

@@ -1,17 +1,16 @@
 //! `baton-retool serve`
 
-use std::sync::Arc;
-
 use anyhow::Context;
 
-use super::{Failure, asked_to_stop, asked_twice_to_stop, connector, endpoint, limits, security};
+use super::{Failure, asked_to_stop, asked_twice_to_stop, connector, endpoint, limits, look_ahead, security};
 use crate::config::Settings;
 use crate::server::{HealthServer, Server};
 
 pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
     let (stop, at_once) = (asked_to_stop(), asked_twice_to_stop());
     let connector = connector(&settings)?;
-    let server = Server::new(Arc::clone(&connector))
+    look_ahead(&connector);
+    let server = Server::new(connector.clone())
         .with_limits(limits(&settings))
         .with_reflection(settings.server.reflection);
     let readiness = server.readiness();

@@ -94,16 +94,22 @@ impl<U: Name + Default> tonic::codec::Decoder for Decoder<U> {
     }
 }
 
-/// Whether some rpc of the descriptor set takes this message.
+/// The messages that some rpc of the descriptor set takes.
+static REQUESTS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let services = super::descriptor_pool().services();
+    services
+        .flat_map(|service| {
+            service.methods().map(|rpc| rpc.input().full_name().to_owned()).collect::<Vec<_>>()
+        })
+        .collect()
+});
+
+/// Lists the requests now instead of with the first one.
+pub(super) fn warm_up() {
+    LazyLock::force(&REQUESTS);
+}
+
 fn is_request(full_name: &str) -> bool {
-    static REQUESTS: LazyLock<HashSet<String>> = LazyLock::new(|| {
-        let services = super::descriptor_pool().services();
-        services
-            .flat_map(|service| {
-                service.methods().map(|rpc| rpc.input().full_name().to_owned()).collect::<Vec<_>>()
-            })
-            .collect()
-    });
     REQUESTS.contains(full_name)
 }
 

@@ -39,6 +39,11 @@ pub struct Violation {
     pub rule: String,
 }
 
+/// Compiles the rules now instead of with the first request.
+pub(super) fn warm_up() {
+    Table::of_the_protocol();
+}
+
 /// Checks an encoded message against the rules of its type, those of nested messages included.
 ///
 /// A type that the descriptor set does not have, or that no rule can reach, passes unseen.

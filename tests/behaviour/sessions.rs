@@ -53,6 +53,7 @@ async fn every_answer_takes_one_statement() {
     let wire = Wire::to(&server).await;
     let request = ConnectorServiceValidateRequest::default();
     wire.call::<ConnectorServiceValidateResponse>("ConnectorService/Validate", &request).await.unwrap();
+    server.wait_for_log(|line| line["msg"] == "the database can be read");
 
     for size in [0, 3] {
         for kind in ["org", "user", "group", "page", "resource"] {
@@ -86,6 +87,7 @@ async fn a_walk_takes_no_more_statements_than_calls() {
     let server = Server::start_at(&database.url_as(&role), &[]);
     let channel = server.channel().await;
     see(channel.clone()).await.unwrap();
+    server.wait_for_log(|line| line["msg"] == "the database can be read");
     database.forget_statements().await;
     let (_, walked) = see(channel).await.unwrap();
     let statements = statements(&database, &role).await;

@@ -25,5 +25,7 @@ pub(crate) mod tls;
 #[cfg(test)]
 pub(crate) mod wire;
 
+// A benchmark counts as a test to the compiler, but one without test functions.
 #[cfg(test)]
+#[allow(unused_imports)]
 mod tests;

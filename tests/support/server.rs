@@ -55,11 +55,22 @@ impl Server {
         connection_string: &str,
         extra_args: &[&str],
     ) -> Self {
+        let mut args = vec!["--log-level", "debug"];
+        args.extend(extra_args);
+        Self::launch(environment, connection_string, &args)
+    }
+
+    /// As [`start_at`](Self::start_at), logging no more than it would by itself.
+    pub(crate) fn start_quietly(connection_string: &str) -> Self {
+        Self::launch(&[], connection_string, &[])
+    }
+
+    fn launch(environment: &[(&str, &str)], connection_string: &str, args: &[&str]) -> Self {
         let mut process = program()
             .envs(environment.iter().copied())
             .args(["serve", "--listen", "127.0.0.1:0", "--connection-string", connection_string])
-            .args(["--log-format", "json", "--log-level", "debug"])
-            .args(extra_args)
+            .args(["--log-format", "json"])
+            .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -92,8 +92,14 @@ pub struct UserAccess {
 
 /// Users with access. The groups and their levels come first (1 read, 2 write, 3 own), then the members
 /// of those that give any. A row of `group_resources` names the resource in either of two columns
-/// (spec D43); of two rows the higher counts. Whether the users are listed is asked last, once for each,
-/// in the words of their listing, so that a membership of somebody who is gone grants nothing.
+/// (spec D43); of two rows the higher counts. Whether the users are listed is asked last, once for each, so
+/// that a membership of somebody who is gone grants nothing; asked as `IS NOT TRUE`, it lets Postgres see
+/// that nearly all of them are.
+///
+/// Of the last two steps one runs and the other gives nothing. Where memberships of the groups that
+/// count are few, they are taken by group. Where they are a good part of the table, memberships are
+/// walked in the order of their users, which stops when the page is full; by group, each page would
+/// read all of them again.
 const USER_ACCESS: &str = r#"
 WITH resource AS MATERIALIZED (
     SELECT r.id, r."organizationId" AS organization_id, r."resourceFolderId" AS folder_id
@@ -127,24 +133,56 @@ grantor AS MATERIALIZED (
     FROM candidate c
     LEFT JOIN explicit e ON e.group_id = c.id
     LEFT JOIN folder f ON f.group_id = c.id
+    WHERE greatest(c.universal, coalesce(e.level, f.level, 0)) > 0
 ),
-holder AS (
+threshold AS MATERIALIZED (
+    SELECT greatest(4000, c.reltuples / 16)::int8 AS memberships
+    FROM pg_class c
+    WHERE c.oid = 'user_groups'::regclass
+),
+spread AS MATERIALIZED (
+    SELECT count(*) >= (SELECT memberships FROM threshold) AS wide
+    FROM (
+        SELECT
+        FROM grantor
+        JOIN user_groups ug ON ug."groupId" = grantor.id
+        LIMIT (SELECT memberships FROM threshold)
+    ) membership
+),
+holder_by_group AS (
     SELECT ug."userId" AS id, max(grantor.level) AS level
     FROM grantor
     JOIN user_groups ug ON ug."groupId" = grantor.id
-    WHERE grantor.level > 0 AND ug."userId" >= $2 AND ug."userId" > 0
+    WHERE NOT (SELECT wide FROM spread) AND ug."userId" >= $2 AND ug."userId" > 0
+    GROUP BY ug."userId"
+),
+holder_in_order AS (
+    SELECT ug."userId" AS id,
+           max(CASE WHEN ug."groupId" IN (SELECT id FROM grantor WHERE level = 3) THEN 3
+                    WHEN ug."groupId" IN (SELECT id FROM grantor WHERE level = 2) THEN 2
+                    ELSE 1 END) AS level
+    FROM user_groups ug
+    WHERE (SELECT wide FROM spread) AND ug."userId" >= $2 AND ug."userId" > 0
+      AND (ug."groupId" IN (SELECT id FROM grantor)) IS TRUE
     GROUP BY ug."userId"
 )
-SELECT holder.id::int8, holder.level::int4
-FROM holder
+(SELECT holder.id::int8, holder.level::int4
+FROM holder_by_group holder
 WHERE EXISTS (
     SELECT FROM users u
     WHERE u.id = holder.id
-      AND (u."organizationId" IS NULL OR u."organizationId" = (SELECT organization_id FROM resource))
-      AND (u.enabled OR NOT $3)
+      AND (u."organizationId" <> (SELECT organization_id FROM resource) OR ($3 AND u.enabled IS NOT TRUE)) IS NOT TRUE
 )
 ORDER BY holder.id
-LIMIT $4
+LIMIT $4)
+UNION ALL
+(SELECT holder.id::int8, holder.level::int4
+FROM holder_in_order holder
+JOIN users u ON u.id = holder.id
+WHERE (u."organizationId" <> (SELECT organization_id FROM resource) OR ($3 AND u.enabled IS NOT TRUE)) IS NOT TRUE
+ORDER BY holder.id
+LIMIT $4)
+ORDER BY 1
 "#;
 
 /// Users who may do something with the resource, by user key from `from` on, `limit` at most. Empty

@@ -1,3 +1,0 @@
-//! Walks an organization as an agent does and prints what it costs.
-
-fn main() {}

@@ -1,0 +1,100 @@
+//! Walks an organization as an agent does and prints what that costs: `make bench`, see `README.md`.
+
+// A benchmark is here to print, and nobody could do anything about what goes wrong in it.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used)]
+
+mod measure;
+mod process;
+mod report;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, Command};
+
+use report::Organization;
+use support::postgres::Sizes;
+
+/// How often an organization is walked, unless that takes long; the walk of median duration is shown.
+const WALKS: usize = 3;
+/// How many fresh starts the time to the first answer is the median of.
+const STARTS: usize = 10;
+
+fn main() {
+    // `cargo test --benches` comes by here, too.
+    if cfg!(debug_assertions) {
+        println!("only a release build is worth measuring: make bench");
+        return;
+    }
+    let arguments = command().get_matches();
+    let words = arguments.get_many::<String>("organization").unwrap_or_default();
+    let organizations = match organizations(words.map(String::as_str)) {
+        Ok(organizations) => organizations,
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::exit(2);
+        }
+    };
+    let json = arguments.get_one::<String>("output").is_some_and(|output| output == "json");
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return eprintln!("no runtime: {error}"),
+    };
+    let mut measured = Vec::new();
+    for organization in organizations {
+        if !json {
+            eprintln!("{}: seeding and walking", organization.name);
+        }
+        measured.push(runtime.block_on(measure::measure(organization, WALKS, STARTS)));
+    }
+    let text = if json { report::as_json(&measured) } else { report::as_table(&measured) };
+    println!("{text}");
+}
+
+fn command() -> Command {
+    Command::new("walk")
+        .about("Walks seeded organizations as an agent does and prints what that costs")
+        .arg(
+            Arg::new("organization")
+                .help("small, large, or sizes of your own: users=100 groups=5 pages=20 resources=10")
+                .num_args(0..)
+                .default_values(["small", "large"]),
+        )
+        .arg(
+            Arg::new("output")
+                .long("output")
+                .value_parser(PossibleValuesParser::new(["table", "json"]))
+                .default_value("table"),
+        )
+        // What `cargo bench` adds of its own accord.
+        .arg(Arg::new("bench").long("bench").action(ArgAction::SetTrue).hide(true))
+}
+
+/// Names stand for an organization each, all sizes together for one.
+fn organizations<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<Organization>, String> {
+    let mut organizations = Vec::new();
+    let mut own: Option<Sizes> = None;
+    for word in words {
+        match word {
+            "small" => organizations.push(Organization::small()),
+            "large" => organizations.push(Organization::large()),
+            size => set(own.get_or_insert_default(), size)?,
+        }
+    }
+    organizations.extend(own.map(|sizes| Organization { name: "own sizes".to_owned(), sizes, targets: &[] }));
+    Ok(organizations)
+}
+
+fn set(sizes: &mut Sizes, word: &str) -> Result<(), String> {
+    let (name, size) =
+        word.split_once('=').ok_or_else(|| format!("{word:?} is not small, large or NAME=NUMBER"))?;
+    let place = match name {
+        "users" => &mut sizes.users,
+        "groups" => &mut sizes.groups,
+        "pages" => &mut sizes.pages,
+        "resources" => &mut sizes.resources,
+        _ => return Err(format!("{name:?} is none of users, groups, pages, resources")),
+    };
+    *place = size.parse().map_err(|_| format!("{size:?} is no number"))?;
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! One organization: its database, the program before it, and a walk through both.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use baton_retool::agent::walk::{Counts, Visitor, Walk, walk};
+use baton_retool::proto::connector::ConnectorServiceValidateRequest;
+use baton_retool::proto::connector::connector_service_client::ConnectorServiceClient;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::process::{cpu, cpu_of_family, peak_memory};
+use crate::report::{Measured, Organization};
+use crate::support::cluster::Cluster;
+use crate::support::postgres::{Database, Role};
+use crate::support::server::Server;
+
+/// What an agent gives a connection to hold: one answer of the size that it accepts.
+const WINDOW: u32 = 4 * 1024 * 1024;
+
+/// A walk of this length needs no other beside it to be trusted.
+const LONG: Duration = Duration::from_secs(20);
+
+/// Seeds the organization on the throwaway server and measures it as the documented role sees it.
+pub(crate) async fn measure(organization: Organization, walks: usize, starts: usize) -> Measured {
+    let cluster = Cluster::shared();
+    let database = Database::seeded(organization.sizes).await;
+    // What autovacuum would long have done for a database that is in use.
+    database.execute("VACUUM ANALYZE").await;
+    let role = database.documented_role(&[]).await;
+
+    let mut measured = vec![one_walk(&organization, &cluster, &database, &role).await];
+    while measured.len() < walks && measured.iter().map(|one| one.wall).sum::<Duration>() < LONG {
+        measured.push(one_walk(&organization, &cluster, &database, &role).await);
+    }
+    measured.sort_by_key(|one| one.wall);
+    let mut shown = measured.swap_remove(measured.len() / 2);
+
+    let mut first_answers = Vec::new();
+    for _ in 0..starts {
+        first_answers.push(first_answer(&database, &role).await);
+    }
+    first_answers.sort();
+    shown.first_answer = first_answers[first_answers.len() / 2];
+    shown
+}
+
+/// A walk through a program that has served nothing before.
+async fn one_walk(
+    organization: &Organization,
+    cluster: &Cluster,
+    database: &Database,
+    role: &Role,
+) -> Measured {
+    let postmaster = postmaster(cluster);
+    database.forget_statements().await;
+    let server = Server::start_quietly(&database.url_as(role));
+    let program = server.process_id();
+    let spent = |process: Option<u32>| cpu_of_family(process?);
+    let before = (spent(Some(program)), spent(postmaster), cpu(std::process::id()));
+
+    let mut phases = Phases::default();
+    let channel = channel(&server).await;
+    let found: Walk = walk(channel, &mut phases).await.expect("the walk gets to its end");
+
+    let after = (spent(Some(program)), spent(postmaster), cpu(std::process::id()));
+    let peak_memory = peak_memory(program);
+    let statements = database.statements_of(role).await.iter().map(|statement| statement.calls).sum();
+    let mut met = Counts::default();
+    for (_, counts) in &found.types {
+        met.resources += counts.resources;
+        met.entitlements += counts.entitlements;
+        met.grants += counts.grants;
+    }
+    Measured {
+        organization: organization.clone(),
+        met,
+        calls: found.calls,
+        statements,
+        wall: found.elapsed,
+        grants_phase: phases.grants(),
+        server_cpu: difference(before.0, after.0),
+        database_cpu: difference(before.1, after.1),
+        client_cpu: difference(before.2.map(|cpu| cpu.own), after.2.map(|cpu| cpu.own)),
+        peak_memory,
+        largest_answer: found.largest_answer,
+        first_answer: Duration::ZERO,
+        binary: std::fs::metadata(env!("CARGO_BIN_EXE_baton-retool")).map(|file| file.len()).ok(),
+    }
+}
+
+/// From the program's exec to its first answer to Validate, which has looked at the database.
+async fn first_answer(database: &Database, role: &Role) -> Duration {
+    let started = Instant::now();
+    let server = Server::start_quietly(&database.url_as(role));
+    let mut client = ConnectorServiceClient::new(channel(&server).await);
+    client.validate(ConnectorServiceValidateRequest::default()).await.expect("Validate succeeds");
+    started.elapsed()
+}
+
+async fn channel(server: &Server) -> Channel {
+    Endpoint::from_shared(format!("http://{}", server.address()))
+        .expect("an address is a URL")
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .connect()
+        .await
+        .expect("the program listens")
+}
+
+/// The first process of a server that runs on this machine; nothing when it runs in a container.
+fn postmaster(cluster: &Cluster) -> Option<u32> {
+    let data: &Path = &cluster.socket()?.join("data");
+    let pid_file = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    pid_file.lines().next()?.parse().ok()
+}
+
+fn difference(before: Option<f64>, after: Option<f64>) -> Option<f64> {
+    Some(after? - before?)
+}
+
+/// When the walk turned from entitlements to grants, and when it had the last grant. Counts, and decodes
+/// no grant.
+#[derive(Default)]
+struct Phases {
+    before_grants: Option<Instant>,
+    last_grants: Option<Instant>,
+}
+
+impl Phases {
+    fn grants(&self) -> Duration {
+        match (self.before_grants, self.last_grants) {
+            (Some(start), Some(end)) => end.duration_since(start),
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+impl Visitor for Phases {
+    const SEES_GRANTS: bool = false;
+
+    fn progress(&mut self, phase: &'static str, _: Counts) {
+        match phase {
+            "entitlements" => self.before_grants = Some(Instant::now()),
+            "grants" => self.last_grants = Some(Instant::now()),
+            _ => {}
+        }
+    }
+}
