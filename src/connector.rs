@@ -25,7 +25,7 @@ use page_token::{Listing, Position};
 use paging::{Page, PageBounds, PageRequest};
 
 use crate::proto::connector::{
-    BatonActionSchema, ConnectorMetadata, Entitlement, Resource, ResourceId, ResourceType,
+    BatonActionSchema, Capability, ConnectorMetadata, Entitlement, Resource, ResourceId, ResourceType,
 };
 use crate::proto::grants::GrantList;
 use crate::retool::access::AccessLevel;
@@ -106,6 +106,10 @@ pub(crate) trait ResourceSyncer: Send + Sync {
     /// The type itself.
     fn describe(&self) -> ResourceType;
 
+    /// What can be done with it (spec 2.5). Targeted sync is GetResource, which the former program lacked
+    /// (D59).
+    fn capabilities(&self) -> &'static [Capability];
+
     /// Resources below `parent`.
     async fn list(
         &self,
@@ -160,7 +164,7 @@ impl Connector {
 
     /// Name, capabilities and account schema; known without asking the database.
     pub fn metadata(&self) -> ConnectorMetadata {
-        metadata::metadata(self.context.kinds())
+        metadata::metadata(&self.syncers)
     }
 
     /// Whether the database can be reached and the role may read what this configuration needs.

@@ -7,7 +7,9 @@ use super::page_token::Position;
 use super::paging::{GrantPage, Page, PageBounds, last_key, page};
 use super::text::named;
 use super::{Context, Identified, ResourceSyncer, user};
-use crate::proto::connector::{Entitlement, GroupTrait, Resource, ResourceId, ResourceType, resource_type};
+use crate::proto::connector::{
+    Capability, Entitlement, GroupTrait, Resource, ResourceId, ResourceType, resource_type,
+};
 use crate::proto::grants::{GrantList, GrantParts};
 use crate::proto::{any, number, structure};
 use crate::retool::database::groups::{self, Group};
@@ -59,6 +61,10 @@ impl ResourceSyncer for GroupSyncer {
 
     fn describe(&self) -> ResourceType {
         describe()
+    }
+
+    fn capabilities(&self) -> &'static [Capability] {
+        &[Capability::Sync, Capability::Provision, Capability::TargetedSync]
     }
 
     async fn list(

@@ -10,7 +10,9 @@ use super::paging::{GrantPage, Page, PageBounds, last_key, page};
 use super::text::named;
 use super::{Context, Identified, ResourceSyncer, user};
 use crate::proto::any;
-use crate::proto::connector::{ChildResourceType, Entitlement, Resource, ResourceId, ResourceType};
+use crate::proto::connector::{
+    Capability, ChildResourceType, Entitlement, Resource, ResourceId, ResourceType,
+};
 use crate::proto::grants::{GrantList, GrantParts};
 use crate::retool::database::organizations::{self, Organization, Right};
 use crate::retool::id::OrganizationId;
@@ -18,7 +20,7 @@ use crate::retool::id::OrganizationId;
 /// See the module.
 pub(super) struct OrganizationSyncer;
 
-pub(super) fn describe() -> ResourceType {
+fn describe() -> ResourceType {
     ResourceType { id: "org".to_owned(), display_name: "Organization".to_owned(), ..Default::default() }
 }
 
@@ -84,6 +86,10 @@ impl ResourceSyncer for OrganizationSyncer {
 
     fn describe(&self) -> ResourceType {
         describe()
+    }
+
+    fn capabilities(&self) -> &'static [Capability] {
+        &[Capability::Sync, Capability::TargetedSync]
     }
 
     async fn list(

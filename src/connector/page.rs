@@ -12,7 +12,7 @@ use super::text::named;
 use super::{Context, Identified, ResourceSyncer, group, user, word};
 use crate::proto::any;
 use crate::proto::connector::{
-    Entitlement, GrantExpandable, GrantImmutable, Resource, ResourceId, ResourceType,
+    Capability, Entitlement, GrantExpandable, GrantImmutable, Resource, ResourceId, ResourceType,
 };
 use crate::proto::grants::{GrantList, GrantParts, encode_grant_annotations};
 use crate::retool::access::AccessLevel;
@@ -22,8 +22,7 @@ use crate::retool::id::{GroupId, PageId};
 /// See the module.
 pub(super) struct PageSyncer;
 
-/// The type.
-pub(super) fn describe() -> ResourceType {
+fn describe() -> ResourceType {
     ResourceType { id: "page".to_owned(), display_name: "Page".to_owned(), ..Default::default() }
 }
 
@@ -78,6 +77,10 @@ impl ResourceSyncer for PageSyncer {
 
     fn describe(&self) -> ResourceType {
         describe()
+    }
+
+    fn capabilities(&self) -> &'static [Capability] {
+        &[Capability::Sync, Capability::Provision, Capability::TargetedSync]
     }
 
     async fn list(

@@ -7,7 +7,9 @@ use super::page_token::Position;
 use super::paging::{GrantPage, Page, PageBounds, last_key, page};
 use super::text::{DISPLAY_NAME, fit};
 use super::{Context, Identified, ResourceSyncer, user, word};
-use crate::proto::connector::{Entitlement, Resource, ResourceId as ProtoResourceId, ResourceType};
+use crate::proto::connector::{
+    Capability, Entitlement, Resource, ResourceId as ProtoResourceId, ResourceType,
+};
 use crate::proto::grants::{GrantList, GrantParts};
 use crate::retool::access::AccessLevel;
 use crate::retool::database::resources::{self, Resource as Row};
@@ -16,8 +18,7 @@ use crate::retool::id::ResourceId;
 /// See the module.
 pub(super) struct ResourceTypeSyncer;
 
-/// The type.
-pub(super) fn describe() -> ResourceType {
+fn describe() -> ResourceType {
     ResourceType { id: "resource".to_owned(), display_name: "Resource".to_owned(), ..Default::default() }
 }
 
@@ -49,6 +50,10 @@ impl ResourceSyncer for ResourceTypeSyncer {
 
     fn describe(&self) -> ResourceType {
         describe()
+    }
+
+    fn capabilities(&self) -> &'static [Capability] {
+        &[Capability::Sync, Capability::TargetedSync]
     }
 
     async fn list(

@@ -10,7 +10,8 @@ use super::text::{DISPLAY_NAME, first_of, fit, profile_time};
 use super::{Context, Identified, ResourceSyncer};
 use crate::proto::connector::user_trait::{self, AccountType, Email, StructuredName, status};
 use crate::proto::connector::{
-    Entitlement, Resource, ResourceId, ResourceType, SkipEntitlementsAndGrants, UserTrait, resource_type,
+    Capability, Entitlement, Resource, ResourceId, ResourceType, SkipEntitlementsAndGrants, UserTrait,
+    resource_type,
 };
 use crate::proto::grants::GrantList;
 use crate::proto::{any, number, string, structure, timestamp};
@@ -106,6 +107,10 @@ impl ResourceSyncer for UserSyncer {
 
     fn describe(&self) -> ResourceType {
         describe()
+    }
+
+    fn capabilities(&self) -> &'static [Capability] {
+        &[Capability::Sync, Capability::AccountProvisioning, Capability::TargetedSync]
     }
 
     async fn list(
