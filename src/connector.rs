@@ -22,10 +22,10 @@ use std::time::Duration;
 use error::Error;
 use ids::ResourceKind;
 use page_token::{Listing, Position};
-use paging::{Page, PageRequest, PageSize};
+use paging::{Page, PageBounds, PageRequest};
 
 use crate::proto::connector::{
-    BatonActionSchema, ConnectorMetadata, Entitlement, Resource, ResourceId, ResourceType,
+    BatonActionSchema, Capability, ConnectorMetadata, Entitlement, Resource, ResourceId, ResourceType,
 };
 use crate::proto::grants::GrantList;
 use crate::retool::access::AccessLevel;
@@ -83,6 +83,20 @@ impl Context {
     }
 }
 
+/// A resource as a caller embeds it in a request, with its id.
+pub(crate) struct Identified<'a> {
+    resource: &'a Resource,
+    id: &'a ResourceId,
+}
+
+impl<'a> Identified<'a> {
+    fn of(resource: Option<&'a Resource>) -> Result<Self, Error> {
+        let resource = resource.ok_or(Error::Missing { field: "resource" })?;
+        let id = resource.id.as_ref().ok_or(Error::Missing { field: "resource.id" })?;
+        Ok(Self { resource, id })
+    }
+}
+
 /// One resource type. All answer the same questions.
 #[tonic::async_trait]
 pub(crate) trait ResourceSyncer: Send + Sync {
@@ -92,31 +106,30 @@ pub(crate) trait ResourceSyncer: Send + Sync {
     /// The type itself.
     fn describe(&self) -> ResourceType;
 
-    /// Resources below `parent` from `start` on.
+    /// What can be done with it (spec 2.5). Targeted sync is GetResource, which the former program lacked
+    /// (D59).
+    fn capabilities(&self) -> &'static [Capability];
+
+    /// Resources below `parent`.
     async fn list(
         &self,
         context: &Context,
         parent: Option<&ResourceId>,
-        listing: &Listing,
-        size: PageSize,
-        start: Position,
+        bounds: &PageBounds<'_>,
     ) -> Result<Page<Vec<Resource>>, Error>;
 
     /// One resource, the same as the listing has it; `None` when there is none.
     async fn get(&self, context: &Context, id: &ResourceId) -> Result<Option<Resource>, Error>;
 
     /// What can be granted on the resource; known without asking the database.
-    fn entitlements(&self, on: &Resource, id: &ResourceId) -> Result<Vec<Entitlement>, Error>;
+    fn entitlements(&self, on: &Identified<'_>) -> Result<Vec<Entitlement>, Error>;
 
-    /// Who has what on the resource from `start` on; nothing for a resource that is gone.
+    /// Who has what on the resource; nothing for a resource that is gone.
     async fn grants(
         &self,
         context: &Context,
-        on: &Resource,
-        id: &ResourceId,
-        listing: &Listing,
-        size: PageSize,
-        start: Position,
+        on: &Identified<'_>,
+        bounds: &PageBounds<'_>,
     ) -> Result<Page<GrantList>, Error>;
 }
 
@@ -151,7 +164,7 @@ impl Connector {
 
     /// Name, capabilities and account schema; known without asking the database.
     pub fn metadata(&self) -> ConnectorMetadata {
-        metadata::metadata(self.context.kinds())
+        metadata::metadata(&self.syncers)
     }
 
     /// Whether the database can be reached and the role may read what this configuration needs.
@@ -204,8 +217,7 @@ impl Connector {
     ) -> Result<Page<Vec<Resource>>, Error> {
         let syncer = self.syncer(type_id)?;
         let listing = self.listing("ListResources", &[type_id], parent);
-        let start = listing.position(request.token)?;
-        syncer.list(&self.context, parent, &listing, request.size, start).await
+        syncer.list(&self.context, parent, &request.bounds(&listing)?).await
     }
 
     /// One resource, as its listing has it.
@@ -244,11 +256,11 @@ impl Connector {
         resource: Option<&Resource>,
         request: PageRequest<'_>,
     ) -> Result<Page<Vec<Entitlement>>, Error> {
-        let (resource, id) = identified(resource)?;
-        let syncer = self.syncer(&id.resource_type)?;
-        paging::check_size(resource)?;
-        let listing = Listing::new("ListEntitlements", &[&id.resource_type, &id.resource]);
-        listed(&listing, request, syncer.entitlements(resource, id)?)
+        let on = Identified::of(resource)?;
+        let syncer = self.syncer(&on.id.resource_type)?;
+        paging::check_size(on.resource)?;
+        let listing = Listing::new("ListEntitlements", &[&on.id.resource_type, &on.id.resource]);
+        listed(&listing, request, syncer.entitlements(&on)?)
     }
 
     /// Entitlements that every resource of a type has alike: there are none, since their names contain
@@ -275,14 +287,13 @@ impl Connector {
         resource: Option<&Resource>,
         request: PageRequest<'_>,
     ) -> Result<Page<GrantList>, Error> {
-        let (resource, id) = identified(resource)?;
-        let syncer = self.syncer(&id.resource_type)?;
+        let on = Identified::of(resource)?;
+        let syncer = self.syncer(&on.id.resource_type)?;
         if syncer.kind() != ResourceKind::Organization {
-            self.context.parent(syncer.kind(), resource.parent_resource_id.as_ref())?;
+            self.context.parent(syncer.kind(), on.resource.parent_resource_id.as_ref())?;
         }
-        let listing = self.listing("ListGrants", &[&id.resource_type, &id.resource], None);
-        let start = listing.position(request.token)?;
-        syncer.grants(&self.context, resource, id, &listing, request.size, start).await
+        let listing = self.listing("ListGrants", &[&on.id.resource_type, &on.id.resource], None);
+        syncer.grants(&self.context, &on, &request.bounds(&listing)?).await
     }
 
     /// The actions that can be invoked, those of a resource type only when one is named: there are none.
@@ -350,22 +361,16 @@ fn word(level: AccessLevel) -> Word {
     }
 }
 
-fn identified(resource: Option<&Resource>) -> Result<(&Resource, &ResourceId), Error> {
-    let resource = resource.ok_or(Error::Missing { field: "resource" })?;
-    let id = resource.id.as_ref().ok_or(Error::Missing { field: "resource.id" })?;
-    Ok((resource, id))
-}
-
 /// Pages through what is already there.
 fn listed<M: prost::Message>(
     listing: &Listing,
     request: PageRequest<'_>,
     items: Vec<M>,
 ) -> Result<Page<Vec<M>>, Error> {
-    let start = listing.position(request.token)?;
-    let rows: Vec<(u32, M)> = (0..).zip(items).skip_while(|(index, _)| *index < start.key).collect();
+    let bounds = request.bounds(listing)?;
+    let rows: Vec<(u32, M)> = (0..).zip(items).skip_while(|(index, _)| *index < bounds.start.key).collect();
     let at = |row: &(u32, M)| Position { key: row.0, ordinal: 0 };
-    Ok(paging::page(listing, request.size, rows, i64::MAX, at, |(_, item)| item))
+    Ok(paging::page(&bounds, rows, i64::MAX, at, |(_, item)| item))
 }
 
 fn is_outage(error: &DatabaseError) -> bool {

@@ -3,11 +3,13 @@
 use super::entitlements::{Purpose, Template, entitlement};
 use super::error::Error;
 use super::ids::{self, GroupRole, ResourceKind, Spelled, group_entitlement, resource_id, typed_grant};
-use super::page_token::{Listing, Position};
-use super::paging::{GrantPage, Page, PageSize, last_key, page};
+use super::page_token::Position;
+use super::paging::{GrantPage, Page, PageBounds, last_key, page};
 use super::text::named;
-use super::{Context, ResourceSyncer, user};
-use crate::proto::connector::{Entitlement, GroupTrait, Resource, ResourceId, ResourceType, resource_type};
+use super::{Context, Identified, ResourceSyncer, user};
+use crate::proto::connector::{
+    Capability, Entitlement, GroupTrait, Resource, ResourceId, ResourceType, resource_type,
+};
 use crate::proto::grants::{GrantList, GrantParts};
 use crate::proto::{any, number, structure};
 use crate::retool::database::groups::{self, Group};
@@ -61,32 +63,34 @@ impl ResourceSyncer for GroupSyncer {
         describe()
     }
 
+    fn capabilities(&self) -> &'static [Capability] {
+        &[Capability::Sync, Capability::Provision, Capability::TargetedSync]
+    }
+
     async fn list(
         &self,
         context: &Context,
         parent: Option<&ResourceId>,
-        listing: &Listing,
-        size: PageSize,
-        start: Position,
+        bounds: &PageBounds<'_>,
     ) -> Result<Page<Vec<Resource>>, Error> {
         const ABOUT: usize = 150;
         let organization = context.parent(self.kind(), parent)?;
-        let fetch = size.fetch(ABOUT);
-        let rows = groups::list(&context.database, organization, start.from(), fetch).await?;
+        let fetch = bounds.fetch(ABOUT);
+        let rows = groups::list(&context.database, organization, bounds.from(), fetch).await?;
         let at = |row: &Group| Position { key: row.id.get().unsigned_abs(), ordinal: 0 };
-        Ok(page(listing, size, rows, fetch, at, |row| resource(&row)))
+        Ok(page(bounds, rows, fetch, at, |row| resource(&row)))
     }
 
     async fn get(&self, context: &Context, id: &ResourceId) -> Result<Option<Resource>, Error> {
         Ok(groups::get(&context.database, ids::parse(id)?).await?.as_ref().map(resource))
     }
 
-    fn entitlements(&self, on: &Resource, id: &ResourceId) -> Result<Vec<Entitlement>, Error> {
-        let group: GroupId = ids::parse(id)?;
+    fn entitlements(&self, on: &Identified<'_>) -> Result<Vec<Entitlement>, Error> {
+        let group: GroupId = ids::parse(on.id)?;
         let users = [user::describe()];
         Ok(GroupRole::ALL
             .into_iter()
-            .map(|role| entitlement(on, group_entitlement(group, role), &users, template(role)))
+            .map(|role| entitlement(on.resource, group_entitlement(group, role), &users, template(role)))
             .collect())
     }
 
@@ -94,17 +98,14 @@ impl ResourceSyncer for GroupSyncer {
     async fn grants(
         &self,
         context: &Context,
-        on: &Resource,
-        id: &ResourceId,
-        listing: &Listing,
-        size: PageSize,
-        start: Position,
+        on: &Identified<'_>,
+        bounds: &PageBounds<'_>,
     ) -> Result<Page<GrantList>, Error> {
-        let group: GroupId = ids::parse(id)?;
-        let mut answer = GrantPage::new(listing, on, size, start)?;
-        let fetch = size.fetch(GrantPage::grant_bytes(on));
+        let group: GroupId = ids::parse(on.id)?;
+        let mut answer = GrantPage::new(bounds, on.resource)?;
+        let fetch = bounds.fetch(GrantPage::grant_bytes(on.resource));
         let members =
-            groups::members(&context.database, group, context.skip_disabled_users, start.from(), fetch)
+            groups::members(&context.database, group, context.skip_disabled_users, bounds.from(), fetch)
                 .await?;
         let [member, admin] = GroupRole::ALL.map(|role| group_entitlement(group, role));
         let outcome = members.iter().try_for_each(|row| {

@@ -1,30 +1,29 @@
 //! What the connector says of itself (spec 2.5). None of it depends on the settings but for the resource
 //! types that they leave out.
 
-use super::ids::ResourceKind;
-use super::{group, organization, page, resource, user};
+use super::ResourceSyncer;
 use crate::proto::connector::connector_account_creation_schema::{Field, StringField, field};
 use crate::proto::connector::{
     Capability, CapabilityDetailCredentialOption, CapabilityPermissions, ConnectorAccountCreationSchema,
     ConnectorCapabilities, ConnectorMetadata, CredentialDetails, CredentialDetailsAccountProvisioning,
-    ResourceType, ResourceTypeCapability,
+    ResourceTypeCapability,
 };
 
-pub(super) fn metadata(kinds: impl Iterator<Item = ResourceKind>) -> ConnectorMetadata {
+pub(super) fn metadata(syncers: &[Box<dyn ResourceSyncer>]) -> ConnectorMetadata {
     ConnectorMetadata {
         display_name: "Retool".to_owned(),
         description: "Retool connector".to_owned(),
-        capabilities: Some(capabilities(kinds)),
+        capabilities: Some(capabilities(syncers)),
         account_creation_schema: Some(account_creation_schema()),
         ..Default::default()
     }
 }
 
-fn capabilities(kinds: impl Iterator<Item = ResourceKind>) -> ConnectorCapabilities {
-    let mut kinds: Vec<_> = kinds.collect();
-    kinds.sort_by_key(|kind| kind.type_id());
+fn capabilities(syncers: &[Box<dyn ResourceSyncer>]) -> ConnectorCapabilities {
+    let mut syncers: Vec<_> = syncers.iter().map(Box::as_ref).collect();
+    syncers.sort_by_key(|syncer| syncer.kind().type_id());
     ConnectorCapabilities {
-        resource_type_capabilities: kinds.into_iter().map(of_type).collect(),
+        resource_type_capabilities: syncers.into_iter().map(of_type).collect(),
         connector_capabilities: [
             Capability::Provision,
             Capability::Sync,
@@ -45,29 +44,12 @@ fn capabilities(kinds: impl Iterator<Item = ResourceKind>) -> ConnectorCapabilit
     }
 }
 
-/// Targeted sync is GetResource, which the former program lacked (D59).
-fn of_type(kind: ResourceKind) -> ResourceTypeCapability {
-    let own = match kind {
-        ResourceKind::Group | ResourceKind::Page => Some(Capability::Provision),
-        ResourceKind::User => Some(Capability::AccountProvisioning),
-        ResourceKind::Organization | ResourceKind::Resource => None,
-    };
-    let capabilities = [Some(Capability::Sync), own, Some(Capability::TargetedSync)];
+fn of_type(syncer: &dyn ResourceSyncer) -> ResourceTypeCapability {
     ResourceTypeCapability {
-        resource_type: Some(describe(kind)),
-        capabilities: capabilities.into_iter().flatten().map(i32::from).collect(),
+        resource_type: Some(syncer.describe()),
+        capabilities: syncer.capabilities().iter().copied().map(i32::from).collect(),
         permissions: Some(CapabilityPermissions::default()),
         ..Default::default()
-    }
-}
-
-fn describe(kind: ResourceKind) -> ResourceType {
-    match kind {
-        ResourceKind::Organization => organization::describe(),
-        ResourceKind::User => user::describe(),
-        ResourceKind::Group => group::describe(),
-        ResourceKind::Page => page::describe(),
-        ResourceKind::Resource => resource::describe(),
     }
 }
 

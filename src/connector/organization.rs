@@ -5,12 +5,14 @@ use std::ops::ControlFlow;
 use super::entitlements::{Purpose, Template, entitlement};
 use super::error::Error;
 use super::ids::{self, ResourceKind, Spelled, bare_grant, organization_entitlement, resource_id};
-use super::page_token::{Listing, Position};
-use super::paging::{GrantPage, Page, PageSize, last_key, page};
+use super::page_token::Position;
+use super::paging::{GrantPage, Page, PageBounds, last_key, page};
 use super::text::named;
-use super::{Context, ResourceSyncer, user};
+use super::{Context, Identified, ResourceSyncer, user};
 use crate::proto::any;
-use crate::proto::connector::{ChildResourceType, Entitlement, Resource, ResourceId, ResourceType};
+use crate::proto::connector::{
+    Capability, ChildResourceType, Entitlement, Resource, ResourceId, ResourceType,
+};
 use crate::proto::grants::{GrantList, GrantParts};
 use crate::retool::database::organizations::{self, Organization, Right};
 use crate::retool::id::OrganizationId;
@@ -18,7 +20,7 @@ use crate::retool::id::OrganizationId;
 /// See the module.
 pub(super) struct OrganizationSyncer;
 
-pub(super) fn describe() -> ResourceType {
+fn describe() -> ResourceType {
     ResourceType { id: "org".to_owned(), display_name: "Organization".to_owned(), ..Default::default() }
 }
 
@@ -86,19 +88,21 @@ impl ResourceSyncer for OrganizationSyncer {
         describe()
     }
 
+    fn capabilities(&self) -> &'static [Capability] {
+        &[Capability::Sync, Capability::TargetedSync]
+    }
+
     async fn list(
         &self,
         context: &Context,
         _parent: Option<&ResourceId>,
-        listing: &Listing,
-        size: PageSize,
-        start: Position,
+        bounds: &PageBounds<'_>,
     ) -> Result<Page<Vec<Resource>>, Error> {
         const ABOUT: usize = 150;
-        let fetch = size.fetch(ABOUT);
-        let rows = organizations::list(&context.database, start.from(), fetch).await?;
+        let fetch = bounds.fetch(ABOUT);
+        let rows = organizations::list(&context.database, bounds.from(), fetch).await?;
         let at = |row: &Organization| Position { key: row.id.get().unsigned_abs(), ordinal: 0 };
-        Ok(page(listing, size, rows, fetch, at, |row| resource(context, &row)))
+        Ok(page(bounds, rows, fetch, at, |row| resource(context, &row)))
     }
 
     async fn get(&self, context: &Context, id: &ResourceId) -> Result<Option<Resource>, Error> {
@@ -106,13 +110,18 @@ impl ResourceSyncer for OrganizationSyncer {
         Ok(found.map(|organization| resource(context, &organization)))
     }
 
-    fn entitlements(&self, on: &Resource, id: &ResourceId) -> Result<Vec<Entitlement>, Error> {
-        let organization: OrganizationId = ids::parse(id)?;
+    fn entitlements(&self, on: &Identified<'_>) -> Result<Vec<Entitlement>, Error> {
+        let organization: OrganizationId = ids::parse(on.id)?;
         let users = [user::describe()];
         Ok(Right::ALL
             .into_iter()
             .map(|right| {
-                entitlement(on, organization_entitlement(organization, right), &users, template(right))
+                entitlement(
+                    on.resource,
+                    organization_entitlement(organization, right),
+                    &users,
+                    template(right),
+                )
             })
             .collect())
     }
@@ -120,18 +129,15 @@ impl ResourceSyncer for OrganizationSyncer {
     async fn grants(
         &self,
         context: &Context,
-        on: &Resource,
-        id: &ResourceId,
-        listing: &Listing,
-        size: PageSize,
-        start: Position,
+        on: &Identified<'_>,
+        bounds: &PageBounds<'_>,
     ) -> Result<Page<GrantList>, Error> {
-        let organization: OrganizationId = ids::parse(id)?;
-        let mut answer = GrantPage::new(listing, on, size, start)?;
-        let fetch = size.fetch(GrantPage::grant_bytes(on));
+        let organization: OrganizationId = ids::parse(on.id)?;
+        let mut answer = GrantPage::new(bounds, on.resource)?;
+        let fetch = bounds.fetch(GrantPage::grant_bytes(on.resource));
         let enabled_only = context.skip_disabled_users;
         let holders =
-            organizations::holders(&context.database, organization, enabled_only, start.from(), fetch)
+            organizations::holders(&context.database, organization, enabled_only, bounds.from(), fetch)
                 .await?;
         let entitlements = Right::ALL.map(|right| organization_entitlement(organization, right));
         let outcome = holders.iter().try_for_each(|holder| {

@@ -6,13 +6,13 @@ use super::ids::{
     self, GroupRole, PageFamily, ResourceKind, Spelled, group_entitlement, page_entitlement, resource_id,
     typed_grant,
 };
-use super::page_token::{Listing, Position};
-use super::paging::{GrantPage, Page, PageSize, last_key, page};
+use super::page_token::Position;
+use super::paging::{GrantPage, Page, PageBounds, last_key, page};
 use super::text::named;
-use super::{Context, ResourceSyncer, group, user, word};
+use super::{Context, Identified, ResourceSyncer, group, user, word};
 use crate::proto::any;
 use crate::proto::connector::{
-    Entitlement, GrantExpandable, GrantImmutable, Resource, ResourceId, ResourceType,
+    Capability, Entitlement, GrantExpandable, GrantImmutable, Resource, ResourceId, ResourceType,
 };
 use crate::proto::grants::{GrantList, GrantParts, encode_grant_annotations};
 use crate::retool::access::AccessLevel;
@@ -22,8 +22,7 @@ use crate::retool::id::{GroupId, PageId};
 /// See the module.
 pub(super) struct PageSyncer;
 
-/// The type.
-pub(super) fn describe() -> ResourceType {
+fn describe() -> ResourceType {
     ResourceType { id: "page".to_owned(), display_name: "Page".to_owned(), ..Default::default() }
 }
 
@@ -80,28 +79,30 @@ impl ResourceSyncer for PageSyncer {
         describe()
     }
 
+    fn capabilities(&self) -> &'static [Capability] {
+        &[Capability::Sync, Capability::Provision, Capability::TargetedSync]
+    }
+
     async fn list(
         &self,
         context: &Context,
         parent: Option<&ResourceId>,
-        listing: &Listing,
-        size: PageSize,
-        start: Position,
+        bounds: &PageBounds<'_>,
     ) -> Result<Page<Vec<Resource>>, Error> {
         const ABOUT: usize = 70;
         let Some(organization) = context.parent(self.kind(), parent)? else { return Ok(Page::nothing()) };
-        let fetch = size.fetch(ABOUT);
-        let rows = pages::list(&context.database, organization, start.from(), fetch).await?;
+        let fetch = bounds.fetch(ABOUT);
+        let rows = pages::list(&context.database, organization, bounds.from(), fetch).await?;
         let at = |row: &Row| Position { key: row.id.get().unsigned_abs(), ordinal: 0 };
-        Ok(page(listing, size, rows, fetch, at, |row| resource(&row)))
+        Ok(page(bounds, rows, fetch, at, |row| resource(&row)))
     }
 
     async fn get(&self, context: &Context, id: &ResourceId) -> Result<Option<Resource>, Error> {
         Ok(pages::get(&context.database, ids::parse(id)?).await?.as_ref().map(resource))
     }
 
-    fn entitlements(&self, on: &Resource, id: &ResourceId) -> Result<Vec<Entitlement>, Error> {
-        let page: PageId = ids::parse(id)?;
+    fn entitlements(&self, on: &Identified<'_>) -> Result<Vec<Entitlement>, Error> {
+        let page: PageId = ids::parse(on.id)?;
         let (groups, users) = ([group::describe()], [user::describe()]);
         Ok(entitlements()
             .map(|(family, level)| {
@@ -109,7 +110,12 @@ impl ResourceSyncer for PageSyncer {
                     PageFamily::Group => &groups,
                     PageFamily::User => &users,
                 };
-                entitlement(on, page_entitlement(page, family, level), grantable_to, template(family, level))
+                entitlement(
+                    on.resource,
+                    page_entitlement(page, family, level),
+                    grantable_to,
+                    template(family, level),
+                )
             })
             .collect())
     }
@@ -119,17 +125,14 @@ impl ResourceSyncer for PageSyncer {
     async fn grants(
         &self,
         context: &Context,
-        on: &Resource,
-        id: &ResourceId,
-        listing: &Listing,
-        size: PageSize,
-        start: Position,
+        on: &Identified<'_>,
+        bounds: &PageBounds<'_>,
     ) -> Result<Page<GrantList>, Error> {
         const EXPANDABLE: usize = 100;
-        let page: PageId = ids::parse(id)?;
-        let mut answer = GrantPage::new(listing, on, size, start)?;
-        let fetch = size.fetch(GrantPage::grant_bytes(on) + EXPANDABLE);
-        let rows = pages::group_access(&context.database, page, start.from(), fetch).await?;
+        let page: PageId = ids::parse(on.id)?;
+        let mut answer = GrantPage::new(bounds, on.resource)?;
+        let fetch = bounds.fetch(GrantPage::grant_bytes(on.resource) + EXPANDABLE);
+        let rows = pages::group_access(&context.database, page, bounds.from(), fetch).await?;
         let entitlements: Vec<_> =
             entitlements().map(|(family, level)| (level, page_entitlement(page, family, level))).collect();
         let outcome = rows.iter().try_for_each(|GroupAccess { group, access }| {

@@ -38,16 +38,6 @@ impl PageSize {
             Self::Exactly(size) => usize::from(size),
         }
     }
-
-    /// How many rows to ask the database for when one takes about `bytes` in the answer. Two more than
-    /// are wanted: one that may turn out to be spent already, one that tells whether there is more.
-    pub(super) fn fetch(self, bytes: usize) -> i64 {
-        let rows = match self {
-            Self::Any => (BUDGET / bytes.max(1)).clamp(1, MOST_ROWS),
-            Self::Exactly(size) => usize::from(size),
-        };
-        i64::try_from(rows).unwrap_or(i64::MAX).saturating_add(2)
-    }
 }
 
 /// What a listing request says about paging.
@@ -57,6 +47,16 @@ pub struct PageRequest<'a> {
     pub size: PageSize,
     /// Where to go on; empty to start.
     pub token: &'a str,
+}
+
+impl PageRequest<'_> {
+    /// The part of this listing that is asked for.
+    ///
+    /// # Errors
+    /// [`Error::PageToken`]
+    pub(super) fn bounds<'l>(&self, listing: &'l Listing) -> Result<PageBounds<'l>, Error> {
+        Ok(PageBounds { listing, size: self.size, start: listing.position(self.token)? })
+    }
 }
 
 /// One answer of a listing.
@@ -75,6 +75,34 @@ impl<T: Default> Page<T> {
     }
 }
 
+/// Which part of a listing an answer is to have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageBounds<'a> {
+    /// The listing that its token will belong to.
+    pub(super) listing: &'a Listing,
+    /// How many rows are wanted.
+    pub(super) size: PageSize,
+    /// The first row that belongs into it.
+    pub(super) start: Position,
+}
+
+impl PageBounds<'_> {
+    /// How many rows to ask the database for when one takes about `bytes` in the answer. Two more than
+    /// are wanted: one that may turn out to be spent already, one that tells whether there is more.
+    pub(super) fn fetch(&self, bytes: usize) -> i64 {
+        let rows = match self.size {
+            PageSize::Any => (BUDGET / bytes.max(1)).clamp(1, MOST_ROWS),
+            PageSize::Exactly(size) => usize::from(size),
+        };
+        i64::try_from(rows).unwrap_or(i64::MAX).saturating_add(2)
+    }
+
+    /// The key to begin with, as statements bind it.
+    pub(super) fn from(&self) -> i64 {
+        self.start.from()
+    }
+}
+
 /// Bytes of rows in one answer. Under 2 MiB with room for the token and the framing; clients refuse
 /// more than 4 MiB (spec 2.1).
 const BUDGET: usize = 2_000_000;
@@ -86,8 +114,7 @@ pub(super) const LARGEST_RESOURCE: usize = 64 * 1024;
 /// Takes as many `rows` as an answer may hold. `position` tells where a row stands and `message` what it
 /// says; `fetched` is how many rows were asked for.
 pub(super) fn page<R, M: Message>(
-    listing: &Listing,
-    size: PageSize,
+    bounds: &PageBounds<'_>,
     rows: Vec<R>,
     fetched: i64,
     position: impl Fn(&R) -> Position,
@@ -104,13 +131,13 @@ pub(super) fn page<R, M: Message>(
         let at = position(&row);
         let made = message(row);
         bytes += made.encoded_len() + FRAMING;
-        if items.len() == size.most() || (bytes > BUDGET && !items.is_empty()) {
+        if items.len() == bounds.size.most() || (bytes > BUDGET && !items.is_empty()) {
             next = Some(at);
             break;
         }
         items.push(made);
     }
-    Page { items, next_page_token: next.map(|next| listing.token(next)).unwrap_or_default() }
+    Page { items, next_page_token: next.map(|next| bounds.listing.token(next)).unwrap_or_default() }
 }
 
 /// Tag and length of one row in an answer.
@@ -118,9 +145,7 @@ const FRAMING: usize = 6;
 
 /// Collects the grants of one answer.
 pub(super) struct GrantPage<'a> {
-    listing: &'a Listing,
-    start: Position,
-    most: usize,
+    bounds: PageBounds<'a>,
     builder: GrantListBuilder,
 }
 
@@ -128,18 +153,13 @@ pub(super) struct GrantPage<'a> {
 pub(super) struct Full(Position);
 
 impl<'a> GrantPage<'a> {
-    /// An empty answer that goes on at `start`.
+    /// An answer without grants.
     ///
     /// # Errors
     /// [`Error::ResourceTooLarge`]
-    pub(super) fn new(
-        listing: &'a Listing,
-        resource: &Resource,
-        size: PageSize,
-        start: Position,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(bounds: &PageBounds<'a>, resource: &Resource) -> Result<Self, Error> {
         check_size(resource)?;
-        Ok(Self { listing, start, most: size.most(), builder: GrantListBuilder::new(resource, BUDGET) })
+        Ok(Self { bounds: *bounds, builder: GrantListBuilder::new(resource, BUDGET) })
     }
 
     /// About how many bytes one grant on `resource` takes in an answer.
@@ -153,10 +173,10 @@ impl<'a> GrantPage<'a> {
     /// # Errors
     /// [`Full`] when it belongs into the next answer.
     pub(super) fn push(&mut self, position: Position, grant: GrantParts<'_>) -> ControlFlow<Full> {
-        if position < self.start {
+        if position < self.bounds.start {
             return ControlFlow::Continue(());
         }
-        if self.builder.len() == self.most || !self.builder.push(grant) {
+        if self.builder.len() == self.bounds.size.most() || !self.builder.push(grant) {
             return ControlFlow::Break(Full(position));
         }
         ControlFlow::Continue(())
@@ -170,7 +190,7 @@ impl<'a> GrantPage<'a> {
         };
         Page {
             items: self.builder.finish(),
-            next_page_token: next.map(|next| self.listing.token(next)).unwrap_or_default(),
+            next_page_token: next.map(|next| self.bounds.listing.token(next)).unwrap_or_default(),
         }
     }
 }
@@ -205,6 +225,11 @@ mod tests {
         Listing::new("test", &[])
     }
 
+    fn taken(size: PageSize, rows: Vec<u32>, fetched: i64) -> Page<Vec<ResourceId>> {
+        let bounds = PageBounds { listing: &listing(), size, start: Position::START };
+        page(&bounds, rows, fetched, at, message)
+    }
+
     fn message(row: u32) -> ResourceId {
         ResourceId { resource: "x".repeat(row as usize), ..Default::default() }
     }
@@ -215,16 +240,16 @@ mod tests {
 
     #[test]
     fn an_exact_page_ends_where_the_next_begins() {
-        let first = page(&listing(), PageSize::Exactly(2), vec![1, 2, 3, 4], 4, at, message);
+        let first = taken(PageSize::Exactly(2), vec![1, 2, 3, 4], 4);
         assert_eq!(first.items.len(), 2);
         assert_eq!(listing().position(&first.next_page_token), Ok(at(&3)));
-        let all = page(&listing(), PageSize::Exactly(2), vec![1, 2], 4, at, message);
+        let all = taken(PageSize::Exactly(2), vec![1, 2], 4);
         assert_eq!((all.items.len(), all.next_page_token.as_str()), (2, ""));
     }
 
     #[test]
     fn a_full_fetch_goes_on_behind_its_last_row() {
-        let full = page(&listing(), PageSize::Any, vec![1, 2, 7], 3, at, message);
+        let full = taken(PageSize::Any, vec![1, 2, 7], 3);
         assert_eq!(full.items.len(), 3);
         assert_eq!(listing().position(&full.next_page_token), Ok(at(&8)));
     }
@@ -232,10 +257,10 @@ mod tests {
     #[test]
     fn an_answer_stays_within_its_budget_and_always_moves_on() {
         let rows = vec![1_500_000, 1_500_000, 3_000_000];
-        let first = page(&listing(), PageSize::Any, rows, 9, at, message);
+        let first = taken(PageSize::Any, rows, 9);
         assert_eq!(first.items.len(), 1);
         assert!(!first.next_page_token.is_empty());
-        let huge = page(&listing(), PageSize::Any, vec![3_000_000], 9, at, message);
+        let huge = taken(PageSize::Any, vec![3_000_000], 9);
         assert_eq!((huge.items.len(), huge.next_page_token.as_str()), (1, ""));
     }
 

@@ -3,11 +3,13 @@
 use super::entitlements::{Purpose, Template, entitlement};
 use super::error::Error;
 use super::ids::{self, ResourceKind, bare_grant, resource_entitlement, resource_id};
-use super::page_token::{Listing, Position};
-use super::paging::{GrantPage, Page, PageSize, last_key, page};
+use super::page_token::Position;
+use super::paging::{GrantPage, Page, PageBounds, last_key, page};
 use super::text::{DISPLAY_NAME, fit};
-use super::{Context, ResourceSyncer, user, word};
-use crate::proto::connector::{Entitlement, Resource, ResourceId as ProtoResourceId, ResourceType};
+use super::{Context, Identified, ResourceSyncer, user, word};
+use crate::proto::connector::{
+    Capability, Entitlement, Resource, ResourceId as ProtoResourceId, ResourceType,
+};
 use crate::proto::grants::{GrantList, GrantParts};
 use crate::retool::access::AccessLevel;
 use crate::retool::database::resources::{self, Resource as Row};
@@ -16,8 +18,7 @@ use crate::retool::id::ResourceId;
 /// See the module.
 pub(super) struct ResourceTypeSyncer;
 
-/// The type.
-pub(super) fn describe() -> ResourceType {
+fn describe() -> ResourceType {
     ResourceType { id: "resource".to_owned(), display_name: "Resource".to_owned(), ..Default::default() }
 }
 
@@ -51,32 +52,36 @@ impl ResourceSyncer for ResourceTypeSyncer {
         describe()
     }
 
+    fn capabilities(&self) -> &'static [Capability] {
+        &[Capability::Sync, Capability::TargetedSync]
+    }
+
     async fn list(
         &self,
         context: &Context,
         parent: Option<&ProtoResourceId>,
-        listing: &Listing,
-        size: PageSize,
-        start: Position,
+        bounds: &PageBounds<'_>,
     ) -> Result<Page<Vec<Resource>>, Error> {
         const ABOUT: usize = 80;
         let Some(organization) = context.parent(self.kind(), parent)? else { return Ok(Page::nothing()) };
-        let fetch = size.fetch(ABOUT);
-        let rows = resources::list(&context.database, organization, start.from(), fetch).await?;
+        let fetch = bounds.fetch(ABOUT);
+        let rows = resources::list(&context.database, organization, bounds.from(), fetch).await?;
         let at = |row: &Row| Position { key: row.id.get().unsigned_abs(), ordinal: 0 };
-        Ok(page(listing, size, rows, fetch, at, |row| resource(&row)))
+        Ok(page(bounds, rows, fetch, at, |row| resource(&row)))
     }
 
     async fn get(&self, context: &Context, id: &ProtoResourceId) -> Result<Option<Resource>, Error> {
         Ok(resources::get(&context.database, ids::parse(id)?).await?.as_ref().map(resource))
     }
 
-    fn entitlements(&self, on: &Resource, id: &ProtoResourceId) -> Result<Vec<Entitlement>, Error> {
-        let resource: ResourceId = ids::parse(id)?;
+    fn entitlements(&self, on: &Identified<'_>) -> Result<Vec<Entitlement>, Error> {
+        let resource: ResourceId = ids::parse(on.id)?;
         let users = [user::describe()];
         Ok(AccessLevel::ALL
             .into_iter()
-            .map(|level| entitlement(on, resource_entitlement(resource, level), &users, template(level)))
+            .map(|level| {
+                entitlement(on.resource, resource_entitlement(resource, level), &users, template(level))
+            })
             .collect())
     }
 
@@ -84,20 +89,17 @@ impl ResourceSyncer for ResourceTypeSyncer {
     async fn grants(
         &self,
         context: &Context,
-        on: &Resource,
-        id: &ProtoResourceId,
-        listing: &Listing,
-        size: PageSize,
-        start: Position,
+        on: &Identified<'_>,
+        bounds: &PageBounds<'_>,
     ) -> Result<Page<GrantList>, Error> {
-        let resource: ResourceId = ids::parse(id)?;
-        let mut answer = GrantPage::new(listing, on, size, start)?;
-        let fetch = size.fetch(GrantPage::grant_bytes(on));
+        let resource: ResourceId = ids::parse(on.id)?;
+        let mut answer = GrantPage::new(bounds, on.resource)?;
+        let fetch = bounds.fetch(GrantPage::grant_bytes(on.resource));
         let rows = resources::user_access(
             &context.database,
             resource,
             context.skip_disabled_users,
-            start.from(),
+            bounds.from(),
             fetch,
         )
         .await?;

@@ -4,13 +4,14 @@ use time::OffsetDateTime;
 
 use super::error::Error;
 use super::ids::{self, ResourceKind, Spelled, resource_id};
-use super::page_token::{Listing, Position};
-use super::paging::{Page, PageSize, page};
+use super::page_token::Position;
+use super::paging::{Page, PageBounds, page};
 use super::text::{DISPLAY_NAME, first_of, fit, profile_time};
-use super::{Context, ResourceSyncer};
+use super::{Context, Identified, ResourceSyncer};
 use crate::proto::connector::user_trait::{self, AccountType, Email, StructuredName, status};
 use crate::proto::connector::{
-    Entitlement, Resource, ResourceId, ResourceType, SkipEntitlementsAndGrants, UserTrait, resource_type,
+    Capability, Entitlement, Resource, ResourceId, ResourceType, SkipEntitlementsAndGrants, UserTrait,
+    resource_type,
 };
 use crate::proto::grants::GrantList;
 use crate::proto::{any, number, string, structure, timestamp};
@@ -108,22 +109,24 @@ impl ResourceSyncer for UserSyncer {
         describe()
     }
 
+    fn capabilities(&self) -> &'static [Capability] {
+        &[Capability::Sync, Capability::AccountProvisioning, Capability::TargetedSync]
+    }
+
     async fn list(
         &self,
         context: &Context,
         parent: Option<&ResourceId>,
-        listing: &Listing,
-        size: PageSize,
-        start: Position,
+        bounds: &PageBounds<'_>,
     ) -> Result<Page<Vec<Resource>>, Error> {
         const ABOUT: usize = 430;
         let organization = context.parent(self.kind(), parent)?;
-        let fetch = size.fetch(ABOUT);
+        let fetch = bounds.fetch(ABOUT);
         let rows =
-            users::list(&context.database, organization, context.skip_disabled_users, start.from(), fetch)
+            users::list(&context.database, organization, context.skip_disabled_users, bounds.from(), fetch)
                 .await?;
         let at = |row: &User| Position { key: row.id.get().unsigned_abs(), ordinal: 0 };
-        Ok(page(listing, size, rows, fetch, at, |row| resource(&row)))
+        Ok(page(bounds, rows, fetch, at, |row| resource(&row)))
     }
 
     async fn get(&self, context: &Context, id: &ResourceId) -> Result<Option<Resource>, Error> {
@@ -131,21 +134,18 @@ impl ResourceSyncer for UserSyncer {
         Ok(found.as_ref().map(resource))
     }
 
-    fn entitlements(&self, _on: &Resource, id: &ResourceId) -> Result<Vec<Entitlement>, Error> {
-        ids::parse::<crate::retool::id::UserId>(id)?;
+    fn entitlements(&self, on: &Identified<'_>) -> Result<Vec<Entitlement>, Error> {
+        ids::parse::<crate::retool::id::UserId>(on.id)?;
         Ok(Vec::new())
     }
 
     async fn grants(
         &self,
         _context: &Context,
-        _on: &Resource,
-        id: &ResourceId,
-        _listing: &Listing,
-        _size: PageSize,
-        _start: Position,
+        on: &Identified<'_>,
+        _bounds: &PageBounds<'_>,
     ) -> Result<Page<GrantList>, Error> {
-        ids::parse::<crate::retool::id::UserId>(id)?;
+        ids::parse::<crate::retool::id::UserId>(on.id)?;
         Ok(Page::nothing())
     }
 }
