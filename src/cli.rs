@@ -13,13 +13,13 @@ use std::sync::Arc;
 use clap::{Arg, ArgAction, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::{self, ListenAddress, LogSettings, LogTarget, Settings, Sources};
+use crate::config::{self, ListenAddress, LogSettings, Settings, Sources};
 use crate::connector::{Connector, Options};
 use crate::proto;
 use crate::retool::database::connection_string::{ConnectionSettings, Environment};
 use crate::retool::database::privileges::Scope;
 use crate::retool::database::{Database, Timeouts};
-use crate::server::{Endpoint, Limits, Security, TlsFiles};
+use crate::server::{self, Endpoint, Limits, Security, TlsFiles};
 use crate::telemetry::logs;
 
 /// Exit code of a command line or setting that cannot be right (decision 7.14).
@@ -36,10 +36,15 @@ enum Failure {
 
 /// Runs the program with these arguments, the first being its name.
 ///
-/// Exit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right.
+/// Exit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right. The child of an agent
+/// ends in 1 for either.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let matches = match command().try_get_matches_from(&arguments) {
+    let parsed = command().try_get_matches_from(&arguments);
+    if child::is_meant(&parsed, &arguments) {
+        return child::run(parsed, &arguments);
+    }
+    let matches = match parsed {
         Ok(matches) => matches,
         Err(error) => {
             // Printing help or a usage error has nowhere else to go when it fails.
@@ -50,12 +55,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match matches.subcommand() {
         Some(("serve", matches)) => settings(matches).and_then(|settings| block_on(serve::run(settings))),
         Some((health_check::NAME, matches)) => health_check::run(matches),
-        Some((child::NAME, matches)) => {
-            child::announce_listener(&arguments);
-            // A parent reads the child's stderr, whatever it does with its own log.
-            settings_with(matches, |logs| logs.paths = vec![LogTarget::Stderr])
-                .and_then(|settings| block_on(child::run(settings)))
-        }
         Some(("demo", matches)) => {
             let json = matches.get_one::<String>("output").is_some_and(|output| output == "json");
             settings(matches).and_then(|settings| block_on(demo::run(settings, json)))
@@ -79,10 +78,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 Failure::Usage(error) => (ExitCode::from(USAGE), error),
                 Failure::Run(error) => (ExitCode::FAILURE, error),
             };
-            // A parent process looks at the last line for the bare text.
-            let name = if matches.subcommand_name() == Some(child::NAME) { "" } else { "baton-retool: " };
             // Nobody is left to tell when stderr is gone.
-            let _ = writeln!(std::io::stderr(), "{name}{}", in_one_line(&error));
+            let _ = writeln!(std::io::stderr(), "baton-retool: {}", in_one_line(&error));
             code
         }
     }
@@ -165,6 +162,11 @@ fn security(settings: &Settings) -> Security {
         open_health: server.health_without_token,
         insecure: server.insecure,
     }
+}
+
+/// Why a server does not listen: a setting, or what has become of the machine.
+fn cannot_listen(error: server::Error) -> Failure {
+    if error.is_a_setting() { Failure::Usage(error.into()) } else { Failure::Run(error.into()) }
 }
 
 /// What callers may take from a server.

@@ -11,6 +11,7 @@ mod auth;
 mod connector_service;
 mod entitlements;
 mod events;
+mod farewell;
 mod grants;
 mod health;
 mod incoming;
@@ -22,18 +23,19 @@ mod status;
 mod tickets;
 mod tls;
 
-use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::codec::CompressionEncoding;
 use tonic::service::RoutesBuilder;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use auth::TokenError;
+pub use farewell::connect_parent;
 pub use health::{HealthServer, Readiness};
 pub use limits::Limits;
 pub use ratelimit::LimiterError;
@@ -153,6 +155,13 @@ pub enum Error {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
+impl Error {
+    /// Whether a setting is to blame, so that another start would end the same way.
+    pub fn is_a_setting(&self) -> bool {
+        matches!(self, Self::Plaintext { .. } | Self::Tls(_) | Self::Tokens(_))
+    }
+}
+
 impl Server {
     /// A server of this connector with the usual limits, reflection, and no rate limiter.
     pub fn new(connector: Arc<Connector>) -> Self {
@@ -187,7 +196,14 @@ impl Server {
     /// # Errors
     /// [`Error::Plaintext`], [`Error::Listen`], [`Error::Tls`], [`Error::Tokens`]
     pub async fn listen(self, endpoint: &Endpoint, security: Security) -> Result<Listening, Error> {
-        let wide = endpoint.is_wide();
+        let failed = |source| Error::Listen { address: endpoint.to_string(), source };
+        let listener = match endpoint {
+            Endpoint::Tcp { host, port } => Listener::tcp(host, *port).await,
+            Endpoint::Unix(path) => Listener::unix(path).await,
+        }
+        .map_err(failed)?;
+        // A name may stand for any address, so that the one it has led to counts.
+        let wide = listener.is_wide().map_err(failed)?;
         if wide && security.tls.is_none() {
             if !security.insecure {
                 return Err(Error::Plaintext { address: endpoint.to_string() });
@@ -201,41 +217,30 @@ impl Server {
         }
         let tls = security.tls.map(tls::of_files).transpose()?;
         let tokens = security.token_file.map(Tokens::watch).transpose()?;
-        let failed = |source| Error::Listen { address: endpoint.to_string(), source };
-        let listener = match endpoint {
-            Endpoint::Tcp { host, port } => Listener::tcp(host, *port).await,
-            Endpoint::Unix(path) => Listener::unix(path).await,
-        }
-        .map_err(failed)?;
         let address = listener.address().map_err(failed)?;
         let auth = AuthLayer { tokens, open_health: security.open_health };
         Ok(Listening { server: self, listener, address, tls, auth })
     }
 
     /// Serves a parent process on the socket that it has handed over, with the rate limiter and the
-    /// credential that it has sent, and never stops by itself. There is no reflection and no health
-    /// service there (spec, child process 7).
+    /// credential that it has sent.
     ///
     /// # Errors
-    /// [`Error::Tls`], [`Error::Limiter`], [`Error::Serve`]
-    pub async fn serve_parent(
+    /// [`Error::Tls`], [`Error::Limiter`], [`Error::Listen`]
+    pub fn adopt(
         mut self,
         listener: std::net::TcpListener,
         credential: &Credential,
         limiter: Option<&RateLimiterConfig>,
-    ) -> Result<(), Error> {
+    ) -> Result<Listening, Error> {
         let config = tls::of_parent(credential)?;
         self.limiter = RateLimiter::new(limiter)?;
         let failed = |source| Error::Listen { address: "the parent's socket".to_owned(), source };
         let listener = Listener::inherited(listener).map_err(failed)?;
         let address = listener.address().map_err(failed)?;
-        tracing::info!(address, "serving the parent process");
         let tls: CurrentTls = Arc::new(move || Arc::clone(&config));
         let auth = AuthLayer { tokens: None, open_health: false };
-        let mut routes = RoutesBuilder::default();
-        let listening = Listening { server: self, listener, address, tls: Some(tls), auth };
-        add_services(&mut routes, &listening.server.service(), listening.server.limits);
-        listening.answer(routes, std::future::pending()).await
+        Ok(Listening { server: self, listener, address, tls: Some(tls), auth })
     }
 
     fn service(&self) -> Service {
@@ -295,6 +300,17 @@ impl Listening {
         Ok(())
     }
 
+    /// Answers a parent process, and never stops by itself. There is no reflection and no health service
+    /// there (spec, child process 7).
+    ///
+    /// # Errors
+    /// [`Error::Serve`]
+    pub async fn serve_parent(self) -> Result<(), Error> {
+        let mut routes = RoutesBuilder::default();
+        add_services(&mut routes, &self.server.service(), self.server.limits);
+        self.answer(routes, std::future::pending()).await
+    }
+
     async fn answer(self, routes: RoutesBuilder, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let limits = self.server.limits;
         let connections = incoming::connections(
@@ -325,23 +341,6 @@ impl Listening {
 /// How long a connection may take before its first call.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-impl Endpoint {
-    /// Whether other machines can reach it. A name counts by what it stands for; one that stands for
-    /// nothing counts as wide.
-    fn is_wide(&self) -> bool {
-        match self {
-            Self::Unix(_) => false,
-            Self::Tcp { host, port } => match host.parse::<IpAddr>() {
-                Ok(address) => !address.is_loopback(),
-                Err(_) => match (host.as_str(), *port).to_socket_addrs() {
-                    Ok(mut addresses) => addresses.any(|address| !address.ip().is_loopback()),
-                    Err(_) => true,
-                },
-            },
-        }
-    }
-}
-
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -363,6 +362,8 @@ fn add_services(routes: &mut RoutesBuilder, service: &Service, limits: Limits) {
         ($($server:ident),+ $(,)?) => {$(
             routes.add_service(
                 $server::new(service.clone())
+                    // Nobody compresses by default, but every version of the child has taken it.
+                    .accept_compressed(CompressionEncoding::Gzip)
                     .max_decoding_message_size(limits.request_bytes)
                     .max_encoding_message_size(limits.response_bytes),
             );

@@ -17,6 +17,7 @@ mod behaviour {
     mod data_paging;
     mod data_profiles;
     mod encryption;
+    mod health;
     mod operator;
     mod outages;
     mod pooler;
@@ -24,5 +25,6 @@ mod behaviour {
     mod services;
     mod sessions;
     mod shared_resources;
+    mod sidecar;
     mod validation;
 }

@@ -6,22 +6,27 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
-use std::process::{self, Command};
+use std::process::{self, Command, ExitCode};
 use std::thread;
+use std::time::Duration;
 
+use anyhow::anyhow;
 use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, PAD};
+use clap::ArgMatches;
 use listenfd::ListenFd;
 use prost::Message;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
-use super::{Failure, connector, look_ahead};
-use crate::config::Settings;
+use super::{Failure, block_on, connector, in_one_line, limits, look_ahead, settings_with};
+use crate::config::{LogTarget, Settings};
 use crate::proto::connector_wrapper::ServerConfig;
-use crate::server::Server;
+use crate::server::{Server, connect_parent};
 
 /// The name of the command.
 pub(super) const NAME: &str = "_connector-service";
@@ -29,6 +34,17 @@ pub(super) const NAME: &str = "_connector-service";
 const LISTENER: &str = "BATON_CONNECTOR_SERVICE_LISTENER_FD";
 /// Longest line that parents of any version can send, in bytes.
 const LONGEST_LINE: u64 = 64 * 1024;
+/// How long a child that cannot serve waits for its parent to connect.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What the parent hands over, or why it cannot be had.
+type Received = Result<Handover, Error>;
+
+/// What the parent hands over.
+struct Handover {
+    config: ServerConfig,
+    listener: TcpListener,
+}
 
 /// Why the child cannot serve its parent.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +69,76 @@ enum Error {
     Base64(usize),
     #[error("proto: cannot parse invalid wire-format data")]
     Proto,
+}
+
+/// Whether the command line asks for the child, be it ever so wrong besides.
+pub(super) fn is_meant(parsed: &Result<ArgMatches, clap::Error>, arguments: &[OsString]) -> bool {
+    match parsed {
+        Ok(matches) => matches.subcommand_name() == Some(NAME),
+        Err(error) => error.use_stderr() && arguments.iter().any(|argument| argument == NAME),
+    }
+}
+
+/// Serves the parent until stdin ends, which ends the process with exit code 0. Every failure ends it with
+/// 1, as in all versions, with the bare reason as the last line on stderr.
+pub(super) fn run(parsed: Result<ArgMatches, clap::Error>, arguments: &[OsString]) -> ExitCode {
+    announce_listener(arguments);
+    let settings = settings(parsed);
+    let served = block_on(async {
+        let mut handover = None;
+        let served = match settings {
+            Ok(settings) => serve(settings, &mut handover).await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(Failure::Usage(error) | Failure::Run(error)) = &served {
+            // Before the wait for the parent, which may end the process. Nobody is left to tell when
+            // stderr is gone.
+            let _ = writeln!(io::stderr(), "{}", in_one_line(error));
+            // The time may run out, and a parent that cannot be understood cannot be waited for.
+            let _ = timeout(FAREWELL, take_leave(handover)).await;
+        }
+        served
+    });
+    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn settings(parsed: Result<ArgMatches, clap::Error>) -> Result<Settings, Failure> {
+    let matches = parsed.map_err(|error| {
+        let text = error.to_string();
+        let reason = text.lines().next().unwrap_or_default();
+        Failure::Usage(anyhow!("{}", reason.trim_start_matches("error: ").to_owned()))
+    })?;
+    // A parent reads the child's stderr, whatever it does with its own log.
+    settings_with(matches.subcommand_matches(NAME).unwrap_or(&matches), |logs| {
+        logs.paths = vec![LogTarget::Stderr];
+    })
+}
+
+/// Leaves in `handover` what the parent has said, for the leave to be taken after a failure.
+async fn serve(settings: Settings, handover: &mut Option<Received>) -> Result<(), Failure> {
+    // What can be said against the settings is said before the parent has said anything.
+    let connector = connector(&settings)?;
+    let server = Server::new(connector.clone()).with_limits(limits(&settings));
+    let received = handover.insert(Handover::receive().await);
+    let Handover { config, listener } =
+        received.as_ref().map_err(|error| Failure::Run(anyhow!(error.to_string())))?;
+    let credential = config.credential.clone().unwrap_or_default();
+    let listener = listener.try_clone().map_err(|error| Failure::Run(error.into()))?;
+    let listening = server
+        .adopt(listener, &credential, config.rate_limiter_config.as_ref())
+        .map_err(|error| Failure::Run(error.into()))?;
+    look_ahead(&connector);
+    tracing::info!(address = listening.address(), "serving the parent process");
+    listening.serve_parent().await.map_err(|error| Failure::Run(error.into()))
+}
+
+/// Lets the parent connect, so that it sees this process end (see [`connect_parent`]).
+async fn take_leave(handover: Option<Received>) -> anyhow::Result<()> {
+    let Handover { config, listener } = match handover {
+        Some(received) => received?,
+        None => Handover::receive().await?,
+    };
+    Ok(connect_parent(listener, &config.credential.unwrap_or_default()).await?)
 }
 
 /// Starts the program over so that the inherited socket can be adopted, and does not return if that
@@ -88,38 +174,42 @@ fn listener_number() -> Result<i32, Error> {
     }
 }
 
-/// Serves the parent until stdin ends.
-pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
-    let failed = |error: Error| Failure::Run(error.into());
-    let config = tokio::task::spawn_blocking(read_config)
-        .await
-        .map_err(|error| Failure::Run(error.into()))?
-        .map_err(failed)?;
-    let connector = connector(&settings)?;
-    look_ahead(&connector);
-    let listener = inherited(config.listen_port).map_err(failed)?;
-    Server::new(connector)
-        .serve_parent(listener, &config.credential.unwrap_or_default(), config.rate_limiter_config.as_ref())
-        .await
-        .map_err(|error| Failure::Run(error.into()))
+impl Handover {
+    /// What the parent says on stdin, and its socket. From then on the end of stdin ends the process,
+    /// whatever it is doing.
+    async fn receive() -> Received {
+        let (send, received) = oneshot::channel();
+        // A thread that the end of the program does not wait for, as it would for one of the runtime's.
+        thread::spawn(move || {
+            let mut stdin = BufReader::new(io::stdin());
+            // Before the watch begins, or an end of stdin would end the process without a word.
+            let line = read_line(&mut stdin);
+            let watched = line.is_ok();
+            // Nobody waits for it any more.
+            let _ = send.send(line);
+            if watched {
+                let mut ignored = [0; 64];
+                while !matches!(stdin.read(&mut ignored), Ok(0) | Err(_)) {}
+                process::exit(0);
+            }
+        });
+        let line = received.await.unwrap_or(Err(Error::EmptyInput))?;
+        let config = parse(line)?;
+        let listener = inherited(config.listen_port)?;
+        Ok(Self { config, listener })
+    }
 }
 
-/// The one line on stdin. From then on the end of stdin ends the process, whatever it is doing.
-fn read_config() -> Result<ServerConfig, Error> {
-    let mut stdin = BufReader::new(io::stdin());
+fn read_line(stdin: &mut impl BufRead) -> Result<Vec<u8>, Error> {
     let mut line = Vec::new();
-    let read = stdin.by_ref().take(LONGEST_LINE + 1).read_until(b'\n', &mut line)?;
-    match read {
-        // Before the watch begins, or it would end the process without a word.
-        0 => return Err(Error::EmptyInput),
-        read if read as u64 > LONGEST_LINE => return Err(Error::LongInput),
-        _ => {}
+    match stdin.take(LONGEST_LINE + 1).read_until(b'\n', &mut line)? {
+        0 => Err(Error::EmptyInput),
+        read if read as u64 > LONGEST_LINE => Err(Error::LongInput),
+        _ => Ok(line),
     }
-    thread::spawn(move || {
-        let mut ignored = [0; 64];
-        while !matches!(stdin.read(&mut ignored), Ok(0) | Err(_)) {}
-        process::exit(0);
-    });
+}
+
+fn parse(mut line: Vec<u8>) -> Result<ServerConfig, Error> {
     line.retain(|byte| !matches!(byte, b'\r' | b'\n'));
     if line.is_empty() {
         return Err(Error::EmptyInput);

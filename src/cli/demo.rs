@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{Failure, asked_to_stop, connector, endpoint};
+use super::{Failure, asked_to_stop, cannot_listen, connector, endpoint};
 use crate::agent::walk::{Counts, Visitor, Walk, walk};
 use crate::config::{ListenAddress, Settings};
 use crate::server::{Security, Server};
@@ -18,9 +18,9 @@ pub(super) async fn run(settings: Settings, json: bool) -> Result<(), Failure> {
     }
     let connector = connector(&settings)?;
     let listening = Server::new(connector)
-        .listen(&endpoint(&settings), Security::default())
+        .listen(&endpoint(&settings), Security { insecure: settings.server.insecure, ..Security::default() })
         .await
-        .map_err(|error| Failure::Run(error.into()))?;
+        .map_err(cannot_listen)?;
     let address = listening.address().to_owned();
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(listening.serve(

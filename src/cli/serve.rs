@@ -2,7 +2,10 @@
 
 use anyhow::Context;
 
-use super::{Failure, asked_to_stop, asked_twice_to_stop, connector, endpoint, limits, look_ahead, security};
+use super::{
+    Failure, asked_to_stop, asked_twice_to_stop, cannot_listen, connector, endpoint, limits, look_ahead,
+    security,
+};
 use crate::config::Settings;
 use crate::server::{HealthServer, Server};
 
@@ -14,10 +17,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
         .with_limits(limits(&settings))
         .with_reflection(settings.server.reflection);
     let readiness = server.readiness();
-    let listening = server
-        .listen(&endpoint(&settings), security(&settings))
-        .await
-        .map_err(|error| Failure::Run(error.into()))?;
+    let listening = server.listen(&endpoint(&settings), security(&settings)).await.map_err(cannot_listen)?;
     if let Some(health) = &settings.health {
         let health = HealthServer::listen(&health.host, health.port, connector, readiness)
             .await

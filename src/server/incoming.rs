@@ -114,7 +114,17 @@ pub(super) fn connections(
 
 async fn encrypt(stream: Stream, tls: Option<Arc<ServerConfig>>) -> io::Result<Transport> {
     Ok(match tls {
-        Some(config) => Transport::Tls(Box::new(TlsAcceptor::from(config).accept(stream).await?)),
+        Some(config) => {
+            let stream = TlsAcceptor::from(config).accept(stream).await?;
+            // rustls lets a client through that asks for no protocol at all.
+            if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the client does not ask for h2 by ALPN",
+                ));
+            }
+            Transport::Tls(Box::new(stream))
+        }
         None => Transport::Plain(stream),
     })
 }

@@ -8,6 +8,8 @@
 pub(crate) mod client;
 pub(crate) mod cluster;
 #[cfg(test)]
+pub(crate) mod handshake;
+#[cfg(test)]
 pub(crate) mod observe;
 #[cfg(test)]
 pub(crate) mod oracle;

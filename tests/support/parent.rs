@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::process::{Child, ChildStdin, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -144,16 +144,41 @@ impl Parent {
         STANDARD.encode(self.config.encode_to_vec())
     }
 
+    /// Listens elsewhere.
+    pub(crate) fn listen(&mut self, address: &str) {
+        self.listener = TcpListener::bind(address).unwrap();
+        self.config.listen_port = self.address().port().into();
+    }
+
     /// Starts the child and says nothing yet.
     pub(crate) fn start(&self) -> Running {
+        self.start_prepared(&|_| {})
+    }
+
+    /// The same with something else about its surroundings.
+    pub(crate) fn start_prepared(&self, prepare: &dyn Fn(&mut Command)) -> Running {
+        self.spawn(prepare, Stdio::piped())
+    }
+
+    /// Tells the child all it has to know through another process, which alone holds the other end of its
+    /// stdin, as a parent does.
+    pub(crate) fn start_held(&self) -> (Running, Child) {
+        let (read, write) = std::io::pipe().unwrap();
+        let holder = Command::new("cat").stdin(Stdio::piped()).stdout(write).spawn().unwrap();
+        writeln!(holder.stdin.as_ref().unwrap(), "{}", self.line()).unwrap();
+        (self.spawn(&|_| {}, read.into()), holder)
+    }
+
+    fn spawn(&self, prepare: &dyn Fn(&mut Command), stdin: Stdio) -> Running {
         let mut command = program();
+        prepare(&mut command);
         command.args(&self.arguments).arg("_connector-service");
         if let Some(descriptor) = &self.descriptor {
             command.env("BATON_CONNECTOR_SERVICE_LISTENER_FD", descriptor);
         }
         let parent_fd = OwnedFd::from(self.listener.try_clone().unwrap());
         command.fd_mappings(vec![FdMapping { parent_fd, child_fd: 3 }]).unwrap();
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let stdin = process.stdin.take();
         Running { process, stdin }

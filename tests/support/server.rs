@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 use super::postgres::Database;
 
@@ -19,7 +19,8 @@ pub(crate) struct Server {
     process: Child,
     /// Kills the program when we are killed and so cannot: it reads from us until then.
     watcher: Child,
-    address: SocketAddr,
+    /// As the log says it.
+    listening: String,
     logs: Arc<Logs>,
 }
 
@@ -91,19 +92,33 @@ impl Server {
             }
             writer.end();
         });
-        let mut server = Self { process, watcher, address: ([127, 0, 0, 1], 0).into(), logs };
-        server.address = server.announced_address();
+        let mut server = Self { process, watcher, listening: String::new(), logs };
+        server.listening = server.announced_address();
         server
     }
 
-    /// Where it listens.
+    /// Where it listens on TCP.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.listening.parse().unwrap()
+    }
+
+    /// Where it listens, as it says itself.
+    pub(crate) fn listening(&self) -> &str {
+        &self.listening
     }
 
     /// A new connection without TLS.
     pub(crate) async fn channel(&self) -> Channel {
-        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+        Endpoint::from_shared(format!("http://{}", self.listening)).unwrap().connect().await.unwrap()
+    }
+
+    /// A new connection with TLS.
+    pub(crate) async fn secure_channel(
+        &self,
+        tls: ClientTlsConfig,
+    ) -> Result<Channel, tonic::transport::Error> {
+        let endpoint = Endpoint::from_shared(format!("https://{}", self.listening)).unwrap();
+        endpoint.tls_config(tls).unwrap().connect().await
     }
 
     /// The id of its process.
@@ -145,9 +160,9 @@ impl Server {
         }
     }
 
-    fn announced_address(&self) -> SocketAddr {
+    fn announced_address(&self) -> String {
         let line = self.wait_for_log(|line| line["msg"] == "listening");
-        let address = line["address"].as_str().and_then(|address| address.parse().ok());
+        let address = line["address"].as_str().map(str::to_owned);
         address.unwrap_or_else(|| panic!("no address in {line}"))
     }
 }

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use baton_retool::proto::connector::{
-    GrantsServiceListGrantsRequest, GrantsServiceListGrantsResponse, Resource, ResourceId,
-    ResourcesServiceListResourcesRequest, ResourcesServiceListResourcesResponse,
+    ConnectorServiceGetMetadataRequest, ConnectorServiceGetMetadataResponse, GrantsServiceListGrantsRequest,
+    GrantsServiceListGrantsResponse, Resource, ResourceId, ResourcesServiceListResourcesRequest,
+    ResourcesServiceListResourcesResponse,
 };
 use http::uri::PathAndQuery;
 use prost::Message;
@@ -23,11 +24,26 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub(crate) struct Wire {
     channel: Channel,
+    token: Option<String>,
 }
 
 impl Wire {
     pub(crate) async fn to(server: &Server) -> Self {
-        Self { channel: server.channel().await }
+        Self::over(server.channel().await)
+    }
+
+    pub(crate) fn over(channel: Channel) -> Self {
+        Self { channel, token: None }
+    }
+
+    /// The same connection, showing a bearer token.
+    pub(crate) fn showing(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The cheapest question, which needs no database.
+    pub(crate) async fn metadata(&self) -> Result<ConnectorServiceGetMetadataResponse, Status> {
+        self.call("ConnectorService/GetMetadata", &ConnectorServiceGetMetadataRequest::default()).await
     }
 
     pub(crate) fn channel(&self) -> Channel {
@@ -39,7 +55,11 @@ impl Wire {
         let mut grpc = Grpc::new(self.channel.clone());
         grpc.ready().await.map_err(|error| Status::unknown(format!("no connection: {error}")))?;
         let path = PathAndQuery::try_from(format!("/{path}")).unwrap();
-        Ok(grpc.unary(Request::new(request), path, Bytes).await?.into_inner())
+        let mut request = Request::new(request);
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        }
+        Ok(grpc.unary(request, path, Bytes).await?.into_inner())
     }
 
     /// The answer of a method of `c1.connector.v2`, named `Service/Method`.
