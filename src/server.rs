@@ -207,6 +207,7 @@ impl Server {
             Endpoint::Unix(path) => Listener::unix(path).await,
         }
         .map_err(failed)?;
+        limits::check_open_files(self.limits.connections);
         let address = listener.address().map_err(failed)?;
         let auth = AuthLayer { tokens, open_health: security.open_health };
         Ok(Listening { server: self, listener, address, tls, auth })
@@ -321,6 +322,9 @@ impl Listening {
         Ok(())
     }
 }
+
+/// What the paths of health checks begin with.
+const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// How long a connection may take before its first call.
 const HANDSHAKE: Duration = Duration::from_secs(10);
