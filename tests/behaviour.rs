@@ -17,6 +17,9 @@ mod behaviour {
     mod data_paging;
     mod data_profiles;
     mod encryption;
+    mod hostile;
+    mod limits;
+    mod logs;
     mod operator;
     mod outages;
     mod pooler;

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use futures_util::future::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::HEALTH;
+use super::incoming::{HangUp, Peer};
 
 /// The server's limits. [`Limits::default`] has what `--help` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,15 +119,15 @@ where
             ));
             return async { Ok(refusal.into_http()) }.boxed();
         };
-        let deadline = self.rules.deadline;
-        let deadline = asked_deadline(request.headers()).map_or(deadline, |asked| asked.min(deadline));
-        let end = Instant::now() + deadline;
-        let answer = tokio::time::timeout_at(end, self.inner.call(request));
+        let line = request.extensions().get::<Peer>().map(|peer| peer.line.clone());
+        let patience = self.rules.deadline;
+        let deadline = asked_deadline(request.headers()).map_or(patience, |asked| asked.min(patience));
+        let answer = tokio::time::timeout(deadline, self.inner.call(request));
         async move {
             match answer.await {
                 Ok(answer) => answer.map(|mut answer| {
                     oversized_as_exhausted(answer.headers_mut());
-                    answer.map(|body| Body::new(Outgoing::new(body, end, place)))
+                    answer.map(|body| Body::new(Outgoing::new(body, place, patience, line)))
                 }),
                 Err(_) => Ok(too_late(deadline).into_http()),
             }
@@ -137,22 +137,33 @@ where
 }
 
 /// An answer on its way. It counts as a call under way until it has been taken, for a client that does
-/// not read its answers makes the server keep them; and no longer than the call may last. It goes out in
-/// pieces, so that the connection takes no more of it than the client is ready for.
+/// not read its answers makes the server keep them. It goes out in pieces, so that the connection takes
+/// no more of it than the client is ready for.
 struct Outgoing {
     body: Body,
     /// What is left of the last piece of the body.
     rest: Bytes,
-    end: Pin<Box<Sleep>>,
     _place: OwnedSemaphorePermit,
+    _taken: oneshot::Sender<()>,
 }
 
 /// Longest piece of an answer in bytes.
 const PIECE: usize = 128 * 1024;
 
 impl Outgoing {
-    fn new(body: Body, end: Instant, place: OwnedSemaphorePermit) -> Self {
-        Self { body, rest: Bytes::new(), end: Box::pin(sleep_until(end)), _place: place }
+    /// The connection is hung up on when the answer has not been taken in this time: nothing else ends
+    /// a stream that waits for its client.
+    fn new(body: Body, place: OwnedSemaphorePermit, patience: Duration, line: Option<HangUp>) -> Self {
+        let (taken, gone) = oneshot::channel();
+        if let Some(line) = line {
+            tokio::spawn(async move {
+                if tokio::time::timeout(patience, gone).await.is_err() {
+                    tracing::info!("hung up on a client that does not take its answers");
+                    line.hang_up();
+                }
+            });
+        }
+        Self { body, rest: Bytes::new(), _place: place, _taken: taken }
     }
 }
 
@@ -164,10 +175,6 @@ impl http_body::Body for Outgoing {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.end.as_mut().poll(context).is_ready() {
-            let late = Status::deadline_exceeded("the answer was not taken in time");
-            return Poll::Ready(Some(Err(late)));
-        }
         if self.rest.is_empty() {
             match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {

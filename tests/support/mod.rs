@@ -8,6 +8,8 @@
 pub(crate) mod client;
 pub(crate) mod cluster;
 #[cfg(test)]
+pub(crate) mod messages;
+#[cfg(test)]
 pub(crate) mod observe;
 #[cfg(test)]
 pub(crate) mod oracle;
@@ -19,6 +21,7 @@ pub(crate) mod parent;
 pub(crate) mod pooler;
 pub(crate) mod postgres;
 #[cfg(test)]
+pub(crate) mod raw;
 pub(crate) mod server;
 #[cfg(test)]
 pub(crate) mod tls;
