@@ -46,7 +46,9 @@ async fn a_database_that_is_down_is_told_in_answers_and_not_by_dying() {
     let mut request = tonic::Request::new(ConnectorServiceValidateRequest::default());
     request.set_timeout(std::time::Duration::from_secs(2));
     let refusal = client.validate(request).await.unwrap_err();
-    assert!(matches!(refusal.code(), Code::DeadlineExceeded | Code::Unavailable), "{refusal:?}");
+    // The client's library says Cancelled when its own clock is the first.
+    let told = matches!(refusal.code(), Code::DeadlineExceeded | Code::Unavailable | Code::Cancelled);
+    assert!(told, "{refusal:?}");
 }
 
 #[tokio::test]
