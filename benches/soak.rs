@@ -81,7 +81,8 @@ async fn soak(length: Duration) -> Vec<String> {
     let database = Database::seeded_on(Arc::clone(&cluster), SIZES).await;
     let role = database.documented_role(&[]).await;
     // Postgres writes late and is stopped without warning.
-    database.execute("VACUUM ANALYZE; CHECKPOINT").await;
+    database.execute("VACUUM ANALYZE").await;
+    database.execute("CHECKPOINT").await;
     let server = Server::start_quietly(&database.url_as(&role));
 
     let mut complaints = half("undisturbed", &server, length, async { Outages::new() }).await;
