@@ -9,11 +9,16 @@ RESOURCES = 12
 # What the benchmark walks: small, large, or sizes as in "users=100 groups=5 pages=20 resources=10".
 ORGANIZATIONS = small large
 
-.PHONY: help demo test lint fmt doc deny bench clean
+# How long each half of the soak lasts.
+SECONDS = 60
+# How many cases each property of the hostile tests is tried with.
+CASES = 2000
+
+.PHONY: help demo test lint fmt doc deny bench soak fuzz-smoke clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' Makefile
 
 demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTEN=, USERS=, GROUPS=, PAGES=, RESOURCES=)
 	cargo build --release --bin baton-retool
@@ -38,6 +43,12 @@ deny: ## check the dependencies: advisories, licenses, sources, duplicates (inst
 
 bench: ## measure full walks of organizations (ORGANIZATIONS=small, large or sizes; the large one takes minutes)
 	cargo bench --bench walk -- $(ORGANIZATIONS)
+
+soak: ## list grants with 200 clients for a minute, and for another while Postgres is restarted twice (SECONDS=)
+	cargo bench --bench soak -- --seconds $(SECONDS)
+
+fuzz-smoke: ## throw random bytes, frames and messages at the server (CASES=)
+	PROPTEST_CASES=$(CASES) cargo test --test behaviour -- hostile::
 
 clean: ## remove everything that was built
 	cargo clean

@@ -217,6 +217,7 @@ impl Server {
         }
         let tls = security.tls.map(tls::of_files).transpose()?;
         let tokens = security.token_file.map(Tokens::watch).transpose()?;
+        limits::check_open_files(self.limits.connections);
         let address = listener.address().map_err(failed)?;
         let auth = AuthLayer { tokens, open_health: security.open_health };
         Ok(Listening { server: self, listener, address, tls, auth })
@@ -288,6 +289,8 @@ impl Listening {
         }
         readiness.set(false);
         set_health(&health, ServingStatus::NotServing).await;
+        // Whoever watches the health has heard; their calls would last until the grace period ends.
+        end_health(&health).await;
         tracing::info!(grace_seconds = limits.grace.as_secs(), "stopping; calls under way are finished");
         drop(stopping);
         tokio::select! {
@@ -337,6 +340,9 @@ impl Listening {
         Ok(())
     }
 }
+
+/// What the paths of health checks begin with.
+const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// How long a connection may take before its first call.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -407,6 +413,14 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         .with_service_name("grpc.health.v1.Health");
     served().fold(builder, |builder, name| builder.with_service_name(name))
+}
+
+/// Ends the calls that watch the health.
+async fn end_health(health: &HealthReporter) {
+    let mut health = health.clone();
+    for service in std::iter::once(String::new()).chain(served()) {
+        health.clear_service_status(&service).await;
+    }
 }
 
 /// Sets the health of the whole server and of each registered service.

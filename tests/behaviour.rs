@@ -18,6 +18,9 @@ mod behaviour {
     mod data_profiles;
     mod encryption;
     mod health;
+    mod hostile;
+    mod limits;
+    mod logs;
     mod operator;
     mod outages;
     mod pooler;

@@ -1,9 +1,12 @@
 //! One log line per call, when it has ended: what was called, by whom, how it ended and why, how long it
 //! took, how many rows it gave and for which sync.
-//! Field names and levels are those of the former program (spec, child process 9).
+//! Field names and levels are those of the former program (spec, child process 9). What a caller made up
+//! is left out: by mistake or by malice it can be anything, a person's e-mail address or a token too.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -16,6 +19,7 @@ use tower::{Layer, Service};
 
 use super::incoming::Peer;
 use super::limits::asked_deadline;
+use crate::proto::descriptor_pool;
 
 /// Wraps a service so that its calls are logged.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +97,7 @@ where
         let notes = Notes::default();
         request.extensions_mut().insert(notes.clone());
         let mut call = Call {
-            path: request.uri().path().to_owned(),
+            path: known(request.uri().path()).to_owned(),
             peer: peer.map(|address| address.to_string()).unwrap_or_default(),
             started: Instant::now(),
             deadline: asked_deadline(request.headers())
@@ -159,9 +163,9 @@ impl Drop for Call {
         });
         let code = status.code();
         // A field that is absent on success, where there is nothing to say.
-        let error = (code != Code::Ok).then(|| status.message());
+        let error = (code != Code::Ok).then(|| without_quotations(code, status.message()));
         let noted = self.notes.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let sync_id = (!noted.sync_id.is_empty()).then_some(noted.sync_id.as_str());
+        let sync_id = is_sync_id(&noted.sync_id).then_some(noted.sync_id.as_str());
         macro_rules! log {
             ($level:expr) => {
                 tracing::event!(
@@ -171,7 +175,7 @@ impl Drop for Call {
                     grpc.code = ?code,
                     grpc.time_ms = milliseconds,
                     peer.address = self.peer,
-                    error,
+                    error = error.as_deref(),
                     rows = noted.rows,
                     sync_id,
                     "finished call"
@@ -195,6 +199,90 @@ impl Drop for Call {
             Code::Unknown | Code::Unimplemented | Code::Internal | Code::DataLoss => {
                 log!(tracing::Level::ERROR);
             }
+        }
+    }
+}
+
+/// The path of a call that there is; nothing for any other.
+fn known(path: &str) -> &str {
+    const BESIDES: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
+    static PATHS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+        let services = descriptor_pool().services();
+        services
+            .flat_map(|service| {
+                let paths = service.methods().map(|rpc| format!("/{}/{}", service.full_name(), rpc.name()));
+                paths.collect::<Vec<_>>()
+            })
+            .collect()
+    });
+    let besides = || {
+        let method = BESIDES.iter().find_map(|prefix| path.strip_prefix(prefix))?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"./".contains(&byte);
+        (method.len() <= 64 && method.bytes().all(plain)).then_some(path)
+    };
+    if PATHS.contains(path) { path } else { besides().unwrap_or_default() }
+}
+
+/// The message with nothing between its quotation marks where those hold the caller's own words.
+fn without_quotations(code: Code, message: &str) -> Cow<'_, str> {
+    if !matches!(code, Code::InvalidArgument | Code::NotFound | Code::Unimplemented) {
+        return message.into();
+    }
+    let mut kept = String::with_capacity(message.len());
+    let mut open = None;
+    let mut characters = message.chars();
+    while let Some(character) = characters.next() {
+        match (open, character) {
+            (None, '"' | '`' | '\'') => {
+                open = Some(character);
+                kept.push(character);
+            }
+            (None, other) => kept.push(other),
+            (Some(_), '\\') => drop(characters.next()),
+            (Some(mark), other) if mark == other => {
+                open = None;
+                kept.push_str("...");
+                kept.push(mark);
+            }
+            (Some(_), _) => {}
+        }
+    }
+    kept.into()
+}
+
+/// Agents number their syncs with 27 letters and digits.
+fn is_sync_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callers_own_words_are_left_out() {
+        for (message, logged) in [
+            (r#"there is no action "ann@example.com"; see"#, r#"there is no action "..."; see"#),
+            (r#""a\"b@c" is no id of type page"#, r#""..." is no id of type page"#),
+            ("`x` is not supported", "`...` is not supported"),
+            ("symbol 'ann' not found", "symbol '...' not found"),
+            (r#"cut off: "ann"#, r#"cut off: ""#),
+            ("page_size must be at most 250, is 251", "page_size must be at most 250, is 251"),
+        ] {
+            assert_eq!(without_quotations(Code::InvalidArgument, message), logged);
+        }
+        let database = r#"role "baton" may not"#;
+        assert_eq!(without_quotations(Code::Unavailable, database), database);
+    }
+
+    #[test]
+    fn only_calls_that_there_are_are_named() {
+        for path in ["/c1.connector.v2.GrantsService/ListGrants", "/grpc.health.v1.Health/Check"] {
+            assert_eq!(known(path), path);
+        }
+        for path in ["/ann@example.com/x", "/c1.connector.v2.GrantsService/Ann", "/grpc.health.v1.Health/a@b"]
+        {
+            assert_eq!(known(path), "");
         }
     }
 }

@@ -14,6 +14,8 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::HEALTH;
+
 /// The accepted tokens; any of them opens, so that one can be replaced while the other still works.
 #[derive(Clone)]
 pub(super) struct Tokens {
@@ -136,7 +138,6 @@ impl<S> Layer<S> for AuthLayer {
 
 impl AuthLayer {
     fn admits<B>(&self, request: &Request<B>) -> bool {
-        const HEALTH: &str = "/grpc.health.v1.Health/";
         let Some(tokens) = &self.tokens else { return true };
         if self.open_health && request.uri().path().starts_with(HEALTH) {
             return true;

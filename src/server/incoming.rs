@@ -7,9 +7,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -39,6 +41,27 @@ pub(super) type CurrentTls = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 pub(super) struct Peer {
     /// `host:port`, or nothing for a unix socket.
     pub(super) address: Option<SocketAddr>,
+    /// To end the connection.
+    pub(super) line: HangUp,
+}
+
+/// Ends a connection from outside.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HangUp(Arc<(AtomicBool, AtomicWaker)>);
+
+impl HangUp {
+    pub(super) fn hang_up(&self) {
+        let (over, reader) = &*self.0;
+        over.store(true, Ordering::Release);
+        reader.wake();
+    }
+
+    /// Whether the connection is over; wakes the reader when it is.
+    fn poll_over(&self, context: &Context<'_>) -> bool {
+        let (over, reader) = &*self.0;
+        reader.register(context.waker());
+        over.load(Ordering::Acquire)
+    }
 }
 
 /// A connection that calls come in on.
@@ -94,7 +117,7 @@ pub(super) fn connections(
                     Ok(Ok(transport)) => {
                         let connection = Connection {
                             transport,
-                            peer: Peer { address },
+                            peer: Peer { address, line: HangUp::default() },
                             deadline: Deadline::new(limits),
                             _place: place,
                         };
@@ -158,6 +181,9 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.peer.line.poll_over(context) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let before = buffer.filled().len();
         let read = match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),

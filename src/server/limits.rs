@@ -1,15 +1,21 @@
 //! What one caller may take from the server, so that there is always some left for the others.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::future::{Either, FutureExt};
+use bytes::Bytes;
+use futures_util::future::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response};
-use tokio::sync::Semaphore;
+use http_body::{Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
+
+use super::HEALTH;
+use super::incoming::{HangUp, Peer};
 
 /// The server's limits. [`Limits::default`] has what `--help` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,53 +101,151 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Either<
-        std::future::Ready<Result<Response<Body>, S::Error>>,
-        std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>,
-    >;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // A probe must hear how the server is also when it is full, and may watch that for ever.
+        if request.uri().path().starts_with(HEALTH) {
+            return self.inner.call(request).boxed();
+        }
         let Ok(place) = Arc::clone(&self.rules.places).try_acquire_owned() else {
             let refusal = Status::unavailable(format!(
                 "{} calls are under way already (--max-requests); try again later",
                 self.rules.most
             ));
-            return Either::Left(std::future::ready(Ok(refusal.into_http())));
+            return async { Ok(refusal.into_http()) }.boxed();
         };
-        let deadline = self.rules.deadline;
-        let deadline = asked_deadline(request.headers()).map_or(deadline, |asked| asked.min(deadline));
+        let line = request.extensions().get::<Peer>().map(|peer| peer.line.clone());
+        let patience = self.rules.deadline;
+        let deadline = asked_deadline(request.headers()).map_or(patience, |asked| asked.min(patience));
         let answer = tokio::time::timeout(deadline, self.inner.call(request));
-        Either::Right(
-            async move {
-                let answer = answer.await;
-                drop(place);
-                match answer {
-                    Ok(answer) => answer.map(oversized_as_exhausted),
-                    Err(_) => Ok(Status::deadline_exceeded(format!(
-                        "the call took longer than {:.3} s: its own deadline or --request-timeout-seconds, whichever is shorter",
-                        deadline.as_secs_f64()
-                    ))
-                    .into_http()),
-                }
+        async move {
+            match answer.await {
+                Ok(answer) => answer.map(|mut answer| {
+                    oversized_as_exhausted(answer.headers_mut());
+                    answer.map(|body| Body::new(Outgoing::new(body, place, patience, line)))
+                }),
+                Err(_) => Ok(too_late(deadline).into_http()),
             }
-            .boxed(),
-        )
+        }
+        .boxed()
     }
+}
+
+/// An answer on its way. It counts as a call under way until it has been taken, for a client that does
+/// not read its answers makes the server keep them. It goes out in pieces, so that the connection takes
+/// no more of it than the client is ready for.
+struct Outgoing {
+    body: Body,
+    /// What is left of the last piece of the body.
+    rest: Bytes,
+    _place: OwnedSemaphorePermit,
+    _taken: oneshot::Sender<()>,
+}
+
+/// Longest piece of an answer in bytes.
+const PIECE: usize = 128 * 1024;
+
+impl Outgoing {
+    /// The connection is hung up on when the answer has not been taken in this time: nothing else ends
+    /// a stream that waits for its client.
+    fn new(body: Body, place: OwnedSemaphorePermit, patience: Duration, line: Option<HangUp>) -> Self {
+        let (taken, gone) = oneshot::channel();
+        if let Some(line) = line {
+            tokio::spawn(async move {
+                if tokio::time::timeout(patience, gone).await.is_err() {
+                    tracing::info!("hung up on a client that does not take its answers");
+                    line.hang_up();
+                }
+            });
+        }
+        Self { body, rest: Bytes::new(), _place: place, _taken: taken }
+    }
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(mut last) => {
+                        if let Some(trailers) = last.trailers_mut() {
+                            oversized_as_exhausted(trailers);
+                        }
+                        return Poll::Ready(Some(Ok(last)));
+                    }
+                },
+                other => return Poll::Ready(other),
+            }
+        }
+        let length = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+fn too_late(deadline: Duration) -> Status {
+    Status::deadline_exceeded(format!(
+        "the call took longer than {:.3} s: its own deadline or --request-timeout-seconds, \
+         whichever is shorter",
+        deadline.as_secs_f64()
+    ))
 }
 
 /// A message over the limit is ResourceExhausted in gRPC; the library below says OutOfRange, which
 /// nothing here says otherwise.
-fn oversized_as_exhausted(mut response: Response<Body>) -> Response<Body> {
+fn oversized_as_exhausted(headers: &mut HeaderMap) {
     const STATUS: &str = "grpc-status";
-    let out_of_range = HeaderValue::from(Code::OutOfRange as i32);
-    if response.headers().get(STATUS) == Some(&out_of_range) {
-        response.headers_mut().insert(STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
+    if headers.get(STATUS) == Some(&HeaderValue::from(Code::OutOfRange as i32)) {
+        headers.insert(STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
     }
-    response
+}
+
+/// Says so when the operating system allows fewer open files than there may be connections: those that
+/// are too many would then wait unheard instead of being closed.
+pub(super) fn check_open_files(connections: usize) {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    if let Some(most) = open_files(&limits)
+        && most < connections.saturating_add(OTHER_FILES)
+    {
+        tracing::warn!(
+            open_files = most,
+            max_connections = connections,
+            "the limit on open files is too low for --max-connections: raise it (ulimit -n) or lower that"
+        );
+    }
+}
+
+/// About as many as the database's pool, the logs and the rest may need.
+const OTHER_FILES: usize = 64;
+
+/// The soft limit in Linux's table of them; nothing when there is none.
+fn open_files(limits: &str) -> Option<usize> {
+    limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// The client's deadline in gRPC's spelling: up to eight digits and a unit.
@@ -158,4 +262,18 @@ pub(super) fn asked_deadline(headers: &HeaderMap) -> Option<Duration> {
         "n" => Duration::from_nanos(number),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_on_open_files_is_read() {
+        let table = "Limit                     Soft Limit           Hard Limit           Units\n\
+                     Max open files            1024                 524288               files\n";
+        assert_eq!(open_files(table), Some(1024));
+        assert_eq!(open_files("Max open files  unlimited unlimited files"), None);
+        assert_eq!(open_files(""), None);
+    }
 }

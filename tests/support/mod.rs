@@ -10,6 +10,8 @@ pub(crate) mod cluster;
 #[cfg(test)]
 pub(crate) mod handshake;
 #[cfg(test)]
+pub(crate) mod messages;
+#[cfg(test)]
 pub(crate) mod observe;
 #[cfg(test)]
 pub(crate) mod oracle;
@@ -21,6 +23,7 @@ pub(crate) mod parent;
 pub(crate) mod pooler;
 pub(crate) mod postgres;
 #[cfg(test)]
+pub(crate) mod raw;
 pub(crate) mod server;
 #[cfg(test)]
 pub(crate) mod tls;

@@ -145,14 +145,33 @@ impl Server {
         assert!(Command::new("sh").args(kill).status().unwrap().success());
     }
 
+    /// How it ended by itself, or on an earlier request, and its whole log; panics when it takes longer
+    /// than ten seconds.
+    pub(crate) fn ended(mut self) -> (ExitStatus, Vec<Value>) {
+        let status = self.wait();
+        (status, self.logs())
+    }
+
+    /// The bytes of memory that it has resident; nothing where there is no `/proc`.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
+    }
+
     /// Asks it to end and returns how it did and its whole log; panics when it takes longer than ten seconds.
     pub(crate) fn stop(mut self) -> (ExitStatus, Vec<Value>) {
         self.terminate();
+        let status = self.wait();
+        (status, self.logs())
+    }
+
+    fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
                 self.logs.wait_for_end();
-                return (status, self.logs());
+                return status;
             }
             let log = || self.logs.lines().join("\n");
             assert!(Instant::now() < deadline, "the server does not stop; it wrote:\n{}", log());

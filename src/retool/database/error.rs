@@ -122,9 +122,14 @@ impl Error {
 }
 
 /// The driver's error in one line: the server's message with its code, or the chain of causes. The
-/// driver never puts a password into either.
+/// driver never puts a password into either. Messages about values (classes 22 and 23) quote them, so of
+/// these there is the code only; a row's contents stand otherwise in the detail, which is left out.
 pub(super) fn reason(error: &tokio_postgres::Error) -> String {
     if let Some(server) = error.as_db_error() {
+        let state = server.code().code();
+        if ["22", "23"].iter().any(|class| state.starts_with(class)) {
+            return format!("a value is not as the statement needs it (SQLSTATE {state})");
+        }
         return format!("{} (SQLSTATE {})", server.message(), server.code().code());
     }
     let mut text = error.to_string();

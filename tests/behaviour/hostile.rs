@@ -1,0 +1,283 @@
+//! Callers who mean harm or know no better: the server goes on serving the others, in bounded memory.
+//! `make fuzz-smoke` runs the same with more cases.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use prost::Message;
+use prost::bytes::Bytes;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tonic::Code;
+
+use crate::support::messages::{methods, random};
+use crate::support::postgres::Database;
+use crate::support::raw::{GREETING, Raw};
+use crate::support::server::Server;
+use crate::support::wire::Wire;
+
+/// More than the server ever needs here, and far less than what is thrown at it.
+const MEMORY: u64 = 400 * 1024 * 1024;
+const LIST_RESOURCES: &str = "c1.connector.v2.ResourcesService/ListResources";
+
+/// A server under attack, and a client of it that asks for the organizations all the while.
+struct Besieged {
+    server: Server,
+    over: Arc<AtomicBool>,
+    client: tokio::task::JoinHandle<u32>,
+    // Dropped last.
+    _database: Database,
+}
+
+impl Besieged {
+    async fn start(flags: &[&str]) -> Self {
+        let database = Database::small().await;
+        let server = Server::start(&database, flags);
+        let over = Arc::new(AtomicBool::new(false));
+        let (wire, stop) = (Wire::to(&server).await, Arc::clone(&over));
+        wire.organizations().await.unwrap();
+        let client = tokio::spawn(async move {
+            let mut answered = 0;
+            while answered == 0 || !stop.load(Ordering::Relaxed) {
+                assert_eq!(wire.organizations().await.unwrap().len(), 2);
+                answered += 1;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            answered
+        });
+        Self { server, over, client, _database: database }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The client had all its answers, a newcomer is served too, and nothing was used up or broke.
+    async fn assert_unharmed(self) {
+        if let Some(memory) = self.server.memory() {
+            assert!(memory < MEMORY, "{memory} bytes");
+        }
+        Wire::to(&self.server).await.organizations().await.unwrap();
+        self.over.store(true, Ordering::Relaxed);
+        self.client.await.expect("the well-behaved client was not served");
+        for line in self.server.logs() {
+            assert!(line.is_object() && line["msg"] != "a call panicked; the server goes on", "{line}");
+        }
+    }
+}
+
+/// So many cases, or as many as `PROPTEST_CASES` says.
+fn runner(usual: u32) -> TestRunner {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    let cases = asked.unwrap_or(usual);
+    TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+}
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_bytes_and_frames_harm_nobody() {
+    let besieged = Besieged::start(&[]).await;
+    let address = besieged.address();
+    let frames = prop::collection::vec(
+        (any::<u8>(), any::<u8>(), 0..8_u32, prop::collection::vec(any::<u8>(), 0..300)),
+        1..12,
+    );
+    let frames = frames.prop_map(|frames| {
+        let known = |(kind, flags, stream, payload): (u8, u8, u32, Vec<u8>)| {
+            frame(kind % 11, flags, stream, &payload)
+        };
+        let frames: Vec<u8> = frames.into_iter().flat_map(known).collect();
+        [GREETING, &frames].concat()
+    });
+    let bytes = prop_oneof![prop::collection::vec(any::<u8>(), 0..4_096), frames];
+    let mut open = Vec::new();
+    tokio::task::block_in_place(|| {
+        runner(200)
+            .run(&(bytes, 0..3_u8), |(bytes, end)| {
+                let mut stream = connect(address);
+                // The server may have hung up at the first byte.
+                let _ = stream.write_all(&bytes);
+                let _ = match end {
+                    0 => stream.shutdown(Shutdown::Both),
+                    1 => stream.shutdown(Shutdown::Write),
+                    _ => Ok(()),
+                };
+                if end == 1 {
+                    // What a half-closed connection is still told.
+                    let _ = stream.read_to_end(&mut Vec::new());
+                }
+                Ok(())
+            })
+            .unwrap();
+        for _ in 0..50 {
+            let mut stream = connect(address);
+            let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            open.push(stream);
+        }
+    });
+    besieged.assert_unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_open_and_slow_callers_hold_up_nobody() {
+    let besieged = Besieged::start(&["--request-timeout-seconds", "3"]).await;
+    let address = besieged.address();
+    let mut silent = Vec::new();
+    let mut slow_headers = Vec::new();
+    let mut slow_bodies = Vec::new();
+    for number in 0..50 {
+        let mut stream = connect(address);
+        match number % 3 {
+            0 => {}
+            1 => stream.write_all(&GREETING[..number % GREETING.len()]).unwrap(),
+            _ => {
+                stream.write_all(GREETING).unwrap();
+                stream.shutdown(Shutdown::Write).unwrap();
+            }
+        }
+        silent.push(stream);
+        let mut stream = connect(address);
+        stream.write_all(GREETING).unwrap();
+        // The beginning of a frame of headers of 16,000 bytes.
+        stream.write_all(&[0, 0x3e, 0x80, 1, 4, 0, 0, 0, 1]).unwrap();
+        slow_headers.push(stream);
+        let raw = Raw::to(address).await;
+        let (body, ending) = raw.slowly(LIST_RESOURCES);
+        slow_bodies.push((body, tokio::spawn(ending)));
+    }
+    let wire = Wire::to(&besieged.server).await;
+    // The head of a message of 1,000 bytes, then one byte at a time.
+    for round in 0..20 {
+        for stream in &mut slow_headers {
+            let _ = stream.write_all(&[0]);
+        }
+        for (body, _) in &slow_bodies {
+            let piece = if round == 0 { &[0, 0, 0, 3, 232][..] } else { &[8] };
+            let _ = body.send(Bytes::copy_from_slice(piece)).await;
+        }
+        assert_eq!(wire.organizations().await.unwrap().len(), 2);
+    }
+    for (body, ending) in slow_bodies {
+        let ending = ending.await.unwrap().unwrap();
+        assert_eq!(ending.code.as_deref(), Some("4"), "no deadline for a slow body: {ending:?}");
+        drop(body);
+    }
+    besieged.assert_unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn giant_headers_and_messages_take_no_memory() {
+    const PIECE: usize = 16_000;
+    const PIECES: usize = 4_000;
+    let besieged = Besieged::start(&[]).await;
+    let address = besieged.address();
+    // 64 MB of headers that never end, by hand, for no client sends such.
+    let piece = vec![0; PIECE];
+    for _ in 0..4 {
+        let mut stream = connect(address);
+        stream.write_all(GREETING).unwrap();
+        let _ = stream.write_all(&frame(1, 0, 1, &piece));
+        let mut sent = 0;
+        while sent < PIECES && stream.write_all(&frame(9, 0, 1, &piece)).is_ok() {
+            sent += 1;
+        }
+        assert!(sent < PIECES, "the server takes headers without end");
+    }
+    let raw = Raw::to(address).await;
+    // Messages that say they have 4 GiB and 5 MiB.
+    for head in [[0, 255, 255, 255, 255], [0, 0, 80, 0, 0]] {
+        let (body, ending) = raw.slowly(LIST_RESOURCES);
+        let ending = tokio::spawn(ending);
+        let _ = body.send(Bytes::copy_from_slice(&head)).await;
+        let ending = ending.await.unwrap().unwrap();
+        assert_eq!(ending.code.as_deref(), Some("8"), "{ending:?}");
+    }
+    let wire = Wire::to(&besieged.server).await;
+    let refused = wire.raw(LIST_RESOURCES, vec![0; 32 * 1024 * 1024]).await.unwrap_err();
+    assert!(matches!(refused.code(), Code::ResourceExhausted | Code::Unknown), "{refused:?}");
+    besieged.assert_unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_idle_connections_disturb_nobody() {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let files = limits.lines().find_map(|line| {
+        line.strip_prefix("Max open files")?.split_whitespace().next()?.parse::<usize>().ok()
+    });
+    // The other tests of this process need some, too.
+    let count = files.map_or(500, |files| files.saturating_sub(800).clamp(100, 3_000));
+    let besieged = Besieged::start(&[]).await;
+    let idle: Vec<TcpStream> = (0..count)
+        .map(|_| {
+            let mut stream = connect(besieged.address());
+            stream.write_all(GREETING).unwrap();
+            stream
+        })
+        .collect();
+    // Each has heard the server's own settings, so the server holds them all at the same time.
+    for mut stream in &idle {
+        stream.read_exact(&mut [0; 9]).unwrap();
+    }
+    besieged.assert_unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_survives_random_messages() {
+    const TEXTS: [&str; 14] = [
+        "",
+        "o1",
+        "u1",
+        "g1",
+        "p1",
+        "r1",
+        "user",
+        "group",
+        "page",
+        "resource",
+        "org",
+        "é\u{0}\u{202e}",
+        "'; DROP",
+        "x@example.com",
+    ];
+    let besieged = Besieged::start(&["--ticketing"]).await;
+    let wire = Wire::to(&besieged.server).await;
+    let methods = methods();
+    tokio::task::block_in_place(|| {
+        let case = (any::<u64>(), prop::collection::vec(any::<u8>(), 0..200));
+        runner(30)
+            .run(&case, |(seed, bytes)| {
+                let mut chance = StdRng::seed_from_u64(seed);
+                for (path, request) in &methods {
+                    for sent in [random(&mut chance, request, &TEXTS).encode_to_vec(), bytes.clone()] {
+                        let call = wire.raw(path, sent);
+                        // What comes of it stands in the log.
+                        let _ = tokio::runtime::Handle::current().block_on(call);
+                    }
+                }
+                Ok(())
+            })
+            .unwrap();
+    });
+    for line in besieged.server.logs() {
+        let code = line["grpc.code"].as_str().unwrap_or_default();
+        assert!(!["Internal", "Unknown", "Unavailable"].contains(&code), "{line}");
+    }
+    besieged.assert_unharmed().await;
+}

@@ -1,0 +1,326 @@
+//! What callers may take, and what the server does when they want more: each limit by its flag.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use baton_retool::proto::connector::{
+    ConnectorServiceGetMetadataRequest, ConnectorServiceGetMetadataResponse, Resource,
+    ResourcesServiceListResourcesRequest,
+};
+use baton_retool::proto::ratelimit::DoRequest;
+use prost::Message;
+use tokio_postgres::{Client, Transaction};
+use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::support::postgres::Database;
+use crate::support::raw::{GREETING, Raw};
+use crate::support::server::Server;
+use crate::support::wire::{Wire, assert_refused, eventually, id};
+
+const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
+const LIST_RESOURCES: &str = "c1.connector.v2.ResourcesService/ListResources";
+const GET_METADATA: &str = "c1.connector.v2.ConnectorService/GetMetadata";
+
+/// Needs no database.
+async fn metadata(wire: &Wire) -> Result<(), Status> {
+    let request = ConnectorServiceGetMetadataRequest::default();
+    wire.call::<ConnectorServiceGetMetadataResponse>("ConnectorService/GetMetadata", &request).await.map(drop)
+}
+
+/// Statements about organizations wait until this is dropped or rolled back.
+async fn lock(client: &mut Client) -> Transaction<'_> {
+    let transaction = client.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE organizations").await.unwrap();
+    transaction
+}
+
+type Call = tokio::task::JoinHandle<Result<Vec<Resource>, Status>>;
+
+fn ask(wire: &Wire) -> Call {
+    let wire = wire.clone();
+    tokio::spawn(async move { wire.organizations().await })
+}
+
+fn organizations() -> ResourcesServiceListResourcesRequest {
+    ResourcesServiceListResourcesRequest { resource_type_id: "org".to_owned(), ..Default::default() }
+}
+
+/// Waits for the end of a connection that the other side closes.
+async fn closed(mut stream: TcpStream) {
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    tokio::task::spawn_blocking(move || {
+        let mut heard = Vec::new();
+        match stream.read_to_end(&mut heard) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "still open"),
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed_and_the_others_go_on() {
+    let server = Server::start_at(NOWHERE, &["--max-connections", "2"]);
+    let (first, second) = (Wire::to(&server).await, Wire::to(&server).await);
+    metadata(&first).await.unwrap();
+    metadata(&second).await.unwrap();
+    closed(TcpStream::connect(server.address()).unwrap()).await;
+    server.wait_for_log(|line| line["msg"] == "closed a new connection: too many are open");
+    metadata(&first).await.unwrap();
+    drop(second);
+    let address = server.address();
+    eventually("room for another connection", async || {
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let mut client = HealthClient::new(endpoint.connect().await.ok()?);
+        client.check(HealthCheckRequest::default()).await.ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_stream_too_many_waits_in_the_client() {
+    let database = Database::small().await;
+    let server = Server::start(&database, &["--max-streams", "2"]);
+    let (full, other) = (Wire::to(&server).await, Wire::to(&server).await);
+    metadata(&full).await.unwrap();
+    let mut client = database.client().await;
+    let locked = lock(&mut client).await;
+    let calls = [ask(&full), ask(&full)];
+    database.wait_until_blocked(2).await;
+    let waiting = tokio::spawn(async move { metadata(&full).await });
+    for _ in 0..20 {
+        metadata(&other).await.unwrap();
+    }
+    assert!(!waiting.is_finished(), "a third stream was let in");
+    locked.rollback().await.unwrap();
+    waiting.await.unwrap().unwrap();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_call_too_many_is_refused_until_there_is_room_and_probes_are_not() {
+    let database = Database::small().await;
+    let server = Server::start(&database, &["--max-requests", "2"]);
+    let (busy, other) = (Wire::to(&server).await, Wire::to(&server).await);
+    let mut client = database.client().await;
+    let locked = lock(&mut client).await;
+    let calls = [ask(&busy), ask(&busy)];
+    database.wait_until_blocked(2).await;
+    assert_refused(metadata(&other).await, Code::Unavailable, &["2 calls", "--max-requests", "again"]);
+    let probe = HealthClient::new(other.channel()).check(HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(probe.into_inner().status(), ServingStatus::Serving);
+    locked.rollback().await.unwrap();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    eventually("room for a call", async || metadata(&other).await.ok()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_answers_keeps_its_places_no_longer_than_its_deadline() {
+    let database =
+        Database::seeded(crate::support::postgres::Sizes { users: 4_000, ..Default::default() }).await;
+    let server = Server::start(&database, &["--max-requests", "2", "--request-timeout-seconds", "2"]);
+    let (greedy, other) = (Raw::to(server.address()).await, Wire::to(&server).await);
+    let users = ResourcesServiceListResourcesRequest {
+        resource_type_id: "user".to_owned(),
+        parent_resource_id: Some(id("org", "o1")),
+        page_size: 250,
+        ..Default::default()
+    };
+    let mut unread = Vec::new();
+    // The connection's window takes the beginning of what is sent, so more than two answers may get through.
+    let refused = loop {
+        unread.push(greedy.unread(LIST_RESOURCES, &users).await.unwrap());
+        match metadata(&other).await {
+            Ok(()) => assert!(unread.len() < 2_000, "unread answers do not count as calls"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    eventually("room for a call", async || metadata(&other).await.ok()).await;
+}
+
+#[tokio::test]
+async fn messages_over_the_limits_are_resource_exhausted() {
+    let server = Server::start_at(NOWHERE, &["--max-request-bytes", "1024"]);
+    let wire = Wire::to(&server).await;
+    let refused = wire.raw(GET_METADATA, vec![0; 1025]).await;
+    assert_refused(refused, Code::ResourceExhausted, &["1024"]);
+    metadata(&wire).await.unwrap();
+
+    // Listings stay below by themselves; this is the one call whose answer is as long as its request.
+    let server = Server::start_at(NOWHERE, &["--max-response-bytes", "2097152"]);
+    let wire = Wire::to(&server).await;
+    let request = DoRequest { request_token: "x".repeat(3_000_000), ..Default::default() };
+    let refused = wire.raw("c1.ratelimit.v1.RateLimiterService/Do", request.encode_to_vec()).await;
+    assert_refused(refused, Code::ResourceExhausted, &["2097152"]);
+    metadata(&wire).await.unwrap();
+    let logged = server.wait_for_log(|line| line["error"].as_str().is_some_and(|it| it.contains("2097152")));
+    assert_eq!(logged["grpc.code"], "ResourceExhausted");
+}
+
+#[tokio::test]
+async fn headers_over_the_limit_end_the_call_and_not_the_connection() {
+    let server = Server::start_at(NOWHERE, &["--max-header-bytes", "1024"]);
+    let raw = Raw::to(server.address()).await;
+    let none = ConnectorServiceGetMetadataRequest::default();
+    let ending = raw.call(GET_METADATA, &[("x-large", &"x".repeat(2_000))], &none).await;
+    assert!(ending.as_ref().is_ok_and(|ending| ending.http == 431), "{ending:?}");
+    let ending = raw.call(GET_METADATA, &[("x-small", "x")], &none).await.unwrap();
+    assert_eq!(ending.code.as_deref(), Some("0"), "{ending:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_takes_too_long_is_deadline_exceeded_and_its_statement_ends() {
+    const DEADLINE_EXCEEDED: &str = "4";
+    let database = Database::small().await;
+    let mut client = database.client().await;
+    let locked = lock(&mut client).await;
+    for (flags, headers, seconds) in [
+        (&["--request-timeout-seconds", "1"][..], &[][..], "1.000 s"),
+        (&[], &[("grpc-timeout", "300m")], "0.300 s"),
+        (&["--request-timeout-seconds", "1"], &[("grpc-timeout", "5H")], "1.000 s"),
+    ] {
+        let server = Server::start(&database, flags);
+        let raw = Raw::to(server.address()).await;
+        let ending = raw.call(LIST_RESOURCES, headers, &organizations()).await.unwrap();
+        assert_eq!(ending.code.as_deref(), Some(DEADLINE_EXCEEDED), "{ending:?}");
+        assert!(ending.message.contains(&seconds.replace(' ', "%20")), "{ending:?}");
+        let logged = server.wait_for_log(|line| line["grpc.method"] == "ListResources");
+        assert_eq!(logged["grpc.code"], "DeadlineExceeded", "{logged}");
+        eventually("the end of the statement", async || {
+            (database.statements_under_way().await == 0).then_some(())
+        })
+        .await;
+    }
+    locked.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_that_does_not_answer_pings_is_dropped_and_one_that_does_is_kept() {
+    let server =
+        Server::start_at(NOWHERE, &["--keepalive-interval-seconds", "1", "--keepalive-timeout-seconds", "1"]);
+    let live = Wire::to(&server).await;
+    metadata(&live).await.unwrap();
+    let mut dead = TcpStream::connect(server.address()).unwrap();
+    dead.write_all(GREETING).unwrap();
+    closed(dead).await;
+    metadata(&live).await.unwrap();
+    let peers = eventually("two lines", async || {
+        let logs = server.logs();
+        let calls = logs.iter().filter(|line| line["grpc.method"] == "GetMetadata");
+        let peers: Vec<_> = calls.map(|line| line["peer.address"].clone()).collect();
+        (peers.len() == 2).then_some(peers)
+    })
+    .await;
+    assert_eq!(peers[0], peers[1], "the live one had to connect again");
+}
+
+#[tokio::test]
+async fn a_connection_that_never_says_a_word_is_dropped() {
+    let server = Server::start_at(NOWHERE, &[]);
+    closed(TcpStream::connect(server.address()).unwrap()).await;
+    metadata(&Wire::to(&server).await).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_busy_pool_is_unavailable_after_the_wait_and_not_a_queue() {
+    let database = Database::small().await;
+    let url = format!("{}?pool_max_conns=1", database.url());
+    let server = Server::start_at(&url, &["--pool-wait-seconds", "1"]);
+    server.wait_for_log(|line| line["msg"] == "the database can be read");
+    let wire = Wire::to(&server).await;
+    let mut client = database.client().await;
+    let locked = lock(&mut client).await;
+    let holder = ask(&wire);
+    database.wait_until_blocked(1).await;
+    let waiting: Vec<Call> = (0..20).map(|_| ask(&wire)).collect();
+    for call in waiting {
+        let words = ["within 1 s", "all 1 are busy", "pool_max_conns"];
+        assert_refused(call.await.unwrap(), Code::Unavailable, &words);
+    }
+    assert!(!holder.is_finished());
+    locked.rollback().await.unwrap();
+    holder.await.unwrap().unwrap();
+    wire.organizations().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_grace_period_bounds_the_drain() {
+    let database = Database::small().await;
+    let server = Server::start(&database, &["--shutdown-grace-seconds", "1"]);
+    let wire = Wire::to(&server).await;
+    let mut client = database.client().await;
+    let _locked = lock(&mut client).await;
+    let call = ask(&wire);
+    database.wait_until_blocked(1).await;
+    server.terminate();
+    let (status, logs) = tokio::task::spawn_blocking(|| server.ended()).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+    let said = |text: &str| logs.iter().any(|line| line["msg"] == text);
+    assert!(said("calls were still under way when the grace period ended"), "{logs:?}");
+    assert!(call.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_drain_at_once() {
+    let database = Database::small().await;
+    let server = Server::start(&database, &["--shutdown-grace-seconds", "3600"]);
+    let wire = Wire::to(&server).await;
+    let mut client = database.client().await;
+    let _locked = lock(&mut client).await;
+    let call = ask(&wire);
+    database.wait_until_blocked(1).await;
+    server.terminate();
+    server.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.starts_with("stopping;")));
+    let (status, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(logs.iter().any(|line| line["msg"] == "stopping at once"), "{logs:?}");
+    assert!(call.await.unwrap().is_err());
+}
+
+/// The status line of the HTTP endpoint.
+fn readiness(address: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.write_all(b"GET /ready HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.lines().next().map(str::to_owned)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_ends_first_and_watchers_of_the_health_hear_of_it() {
+    let database = Database::small().await;
+    let server = Server::start(&database, &["--health-check", "--health-check-port", "0"]);
+    let health = server.wait_for_log(|line| line["msg"] == "health endpoints listening");
+    let health = health["address"].as_str().unwrap().to_owned();
+    let wire = Wire::to(&server).await;
+    let mut watch =
+        HealthClient::new(wire.channel()).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let ready = eventually("readiness", async || readiness(&health)).await;
+    assert!(ready.contains("200"), "{ready}");
+
+    let mut client = database.client().await;
+    let locked = lock(&mut client).await;
+    let call = ask(&wire);
+    database.wait_until_blocked(1).await;
+    server.terminate();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert!(watch.message().await.unwrap().is_none(), "the watch goes on");
+    let ready = readiness(&health).unwrap();
+    assert!(ready.contains("503"), "{ready}");
+    assert!(!call.is_finished());
+    locked.rollback().await.unwrap();
+    call.await.unwrap().unwrap();
+    let (status, _) = server.ended();
+    assert_eq!(status.code(), Some(0));
+}

@@ -1,0 +1,107 @@
+//! HTTP/2 by hand, where the protocol's own client is too well-behaved: any headers, bodies that come
+//! slowly or never end, answers that nobody reads.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message;
+use prost::bytes::Bytes;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// What begins a connection of HTTP/2: the preface and no settings.
+pub(crate) const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// One connection.
+#[derive(Clone)]
+pub(crate) struct Raw {
+    sender: SendRequest<UnsyncBoxBody<Bytes, Infallible>>,
+}
+
+/// How a call ended: gRPC's number and words, or nothing where the answer was not gRPC's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) http: u16,
+    pub(crate) code: Option<String>,
+    pub(crate) message: String,
+}
+
+impl Raw {
+    pub(crate) async fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Self { sender }
+    }
+
+    /// How the call ends that has these headers and this message.
+    pub(crate) async fn call(
+        &self,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        message: &impl Message,
+    ) -> Result<Ending, hyper::Error> {
+        let body = Full::new(framed(&message.encode_to_vec())).boxed_unsync();
+        ending(self.begin(path, headers, body).await?).await
+    }
+
+    /// A call whose body is sent through the channel. The answer is due when the channel is closed.
+    pub(crate) fn slowly(
+        &self,
+        path: &str,
+    ) -> (mpsc::Sender<Bytes>, impl Future<Output = Result<Ending, hyper::Error>> + use<>) {
+        let (pieces, body) = mpsc::channel(1);
+        let body = StreamBody::new(ReceiverStream::new(body).map(|piece| Ok(Frame::data(piece))));
+        let (this, path) = (self.clone(), path.to_owned());
+        (pieces, async move { ending(this.begin(&path, &[], body.boxed_unsync()).await?).await })
+    }
+
+    /// The answer's headers; its body comes as it is read.
+    pub(crate) async fn unread(
+        &self,
+        path: &str,
+        message: &impl Message,
+    ) -> Result<Response<Incoming>, hyper::Error> {
+        self.begin(path, &[], Full::new(framed(&message.encode_to_vec())).boxed_unsync()).await
+    }
+
+    async fn begin(
+        &self,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: UnsyncBoxBody<Bytes, Infallible>,
+    ) -> Result<Response<Incoming>, hyper::Error> {
+        let mut request = Request::post(format!("http://localhost/{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut sender = self.sender.clone();
+        sender.ready().await?;
+        sender.send_request(request.body(body).unwrap()).await
+    }
+}
+
+/// A message as gRPC frames it: not compressed, so many bytes.
+pub(crate) fn framed(message: &[u8]) -> Bytes {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0], &length[..], message].concat().into()
+}
+
+async fn ending(answer: Response<Incoming>) -> Result<Ending, hyper::Error> {
+    let (parts, body) = answer.into_parts();
+    let body = body.collect().await?;
+    let of = |headers: &HeaderMap, name| headers.get(name)?.to_str().ok().map(str::to_owned);
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    let find = |name| of(&parts.headers, name).or_else(|| of(&trailers, name));
+    let message = find("grpc-message").unwrap_or_default();
+    Ok(Ending { http: parts.status.as_u16(), code: find("grpc-status"), message })
+}
