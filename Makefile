@@ -29,7 +29,8 @@ demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTE
 test: lint ## check everything: format, lints, documentation, tests on throwaway Postgres servers
 	cargo test
 
-lint: ## check format, lints and documentation
+lint: ## check format, lints and documentation (installs rustfmt and clippy when rustup left them out)
+	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps

@@ -212,6 +212,7 @@ fn connector(settings: &Settings) -> Result<Arc<Connector>, Failure> {
         skip_pages: settings.features.skip_pages,
         skip_resources: settings.features.skip_resources,
         skip_disabled_users: settings.features.skip_disabled_users,
+        provisioning: settings.provisioning,
         ticketing: settings.ticketing,
     };
     Ok(Arc::new(Connector::new(Arc::new(database), options)))

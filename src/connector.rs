@@ -42,6 +42,8 @@ pub struct Options {
     pub skip_resources: bool,
     /// No disabled users, neither as resources nor as principals.
     pub skip_disabled_users: bool,
+    /// Changes are allowed.
+    pub provisioning: bool,
     /// Tickets are asked for.
     pub ticketing: bool,
 }
@@ -50,6 +52,7 @@ pub struct Options {
 pub struct Connector {
     context: Context,
     syncers: Vec<Box<dyn ResourceSyncer>>,
+    provisioning: bool,
     ticketing: bool,
     validate_retries: &'static [Duration],
 }
@@ -159,7 +162,13 @@ impl Connector {
         });
         let kinds = syncers.iter().map(|syncer| syncer.kind()).collect();
         let context = Context { database, kinds, skip_disabled_users: options.skip_disabled_users };
-        Self { context, syncers, ticketing: options.ticketing, validate_retries: &VALIDATE_RETRIES }
+        Self {
+            context,
+            syncers,
+            provisioning: options.provisioning,
+            ticketing: options.ticketing,
+            validate_retries: &VALIDATE_RETRIES,
+        }
     }
 
     /// Name, capabilities and account schema; known without asking the database.
@@ -314,7 +323,7 @@ impl Connector {
 
     /// Why nothing can be changed here.
     pub fn refuse_provisioning(&self) -> Error {
-        Error::ProvisioningDisabled
+        if self.provisioning { Error::NoProvisioning } else { Error::ProvisioningDisabled }
     }
 
     /// Why there are no tickets here.

@@ -80,6 +80,9 @@ pub enum Error {
     /// A change was asked for, and changes are off.
     #[error("provisioning is not enabled")]
     ProvisioningDisabled,
+    /// A change was asked for and allowed, and cannot be made yet.
+    #[error("provisioning is not part of this release: nothing was changed in Retool")]
+    NoProvisioning,
     /// A ticket was asked for, and tickets are off.
     #[error("ticketing is not enabled")]
     TicketingDisabled,

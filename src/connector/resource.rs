@@ -2,10 +2,10 @@
 
 use super::entitlements::{Purpose, Template, entitlement};
 use super::error::Error;
-use super::ids::{self, ResourceKind, bare_grant, resource_entitlement, resource_id};
+use super::ids::{self, ResourceKind, Spelled, bare_grant, resource_entitlement, resource_id};
 use super::page_token::Position;
 use super::paging::{GrantPage, Page, PageBounds, last_key, page};
-use super::text::{DISPLAY_NAME, fit};
+use super::text::{DISPLAY_NAME, fit, named};
 use super::{Context, Identified, ResourceSyncer, user, word};
 use crate::proto::connector::{
     Capability, Entitlement, Resource, ResourceId as ProtoResourceId, ResourceType,
@@ -23,7 +23,7 @@ fn describe() -> ResourceType {
 }
 
 fn resource(row: &Row) -> Resource {
-    let name = row.display_name.as_ref().unwrap_or(&row.name);
+    let name = named(row.display_name.as_ref().unwrap_or(&row.name), Spelled(row.id));
     Resource {
         id: Some(resource_id(row.id)),
         parent_resource_id: Some(resource_id(row.organization)),

@@ -125,11 +125,17 @@ impl Database {
         parameters: &[Parameter<'_>],
         from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
     ) -> Result<Vec<T>, Error> {
-        let statement = sql::render(statement, &*self.privileges().await?);
-        match self.read_once(&statement, parameters, from_row).await {
+        let rendered = sql::render(statement, &*self.privileges().await?);
+        match self.read_once(&rendered, parameters, from_row).await {
             Err(error) if error.is_refusal() => {
-                self.probe().await?.require(self.scope)?;
-                Err(error)
+                let privileges = self.probe().await?;
+                privileges.require(self.scope)?;
+                // A privilege that the statement can do without may have gone meanwhile.
+                let without = sql::render(statement, &privileges);
+                if without == rendered {
+                    return Err(error);
+                }
+                self.read_once(&without, parameters, from_row).await
             }
             result => result,
         }

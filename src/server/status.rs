@@ -27,7 +27,7 @@ fn code(error: &Error) -> Code {
         | Error::PageToken(_)
         | Error::PageSize { .. }
         | Error::ResourceTooLarge { .. } => Code::InvalidArgument,
-        Error::ProvisioningDisabled => Code::FailedPrecondition,
+        Error::ProvisioningDisabled | Error::NoProvisioning => Code::FailedPrecondition,
         // As the former program: agents know the text, not the code (spec, child process 8).
         Error::TicketingDisabled => Code::Unknown,
         Error::NoTickets => Code::Unimplemented,

@@ -278,3 +278,26 @@ async fn null_in_every_column_that_is_no_key_stops_nothing() {
         assert!(!everything.grants.iter().any(|grant| grant.id.starts_with("page:")));
     }
 }
+
+// === what no key of Retool's is ===
+
+#[tokio::test]
+async fn what_belongs_to_an_organization_that_cannot_be_listed_is_not_there() {
+    let (_database, client) = served(
+        r#"INSERT INTO organizations (id, name) VALUES (0, 'zero');
+        INSERT INTO users (id, "organizationId") VALUES (1, 0), (2, 1);
+        INSERT INTO groups (id, "organizationId", "universalAccess", "universalResourceAccess")
+            VALUES (1, 0, 'own', 'own'), (2, NULL, 'none', 'none');
+        INSERT INTO pages (id, "organizationId") VALUES (1, 0);
+        INSERT INTO resources (id, "organizationId") VALUES (1, 0);
+        INSERT INTO user_groups ("userId", "groupId") VALUES (1, 1), (1, 2), (2, 2);"#,
+        &[],
+    )
+    .await;
+    for (type_id, id) in [("user", "u1"), ("group", "g1"), ("page", "p1"), ("resource", "r1")] {
+        assert_eq!(client.get(type_id, id).await.unwrap_err().code(), Code::NotFound, "{id}");
+    }
+    assert!(client.grant_ids("page", "p1").await.is_empty());
+    assert!(client.grant_ids("resource", "r1").await.is_empty());
+    assert_eq!(client.grant_ids("group", "g2").await, ["group:g2:member:user:u2"]);
+}

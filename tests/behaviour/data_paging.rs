@@ -105,9 +105,15 @@ async fn rows_that_are_there_all_the_time_come_exactly_once_whatever_comes_and_g
     let writer = database.client().await;
     let mut n = 0;
     for listing in interesting() {
-        for pages in [4, 12] {
+        let whole = client.pages(&listing, 0).await.iter().map(|page| page.rows.len()).sum::<usize>();
+        // A quarter and a twelfth of the listing make it change in the midst of each.
+        let parts = [4, 12].map(|pages| u32::try_from(whole / pages + 1).unwrap().min(250));
+        for size in parts.into_iter().chain([1, 2, 3, 250, 0]) {
+            // One by one, the long ones would take as many changes as they have rows.
+            if size > 0 && whole / size as usize > 60 {
+                continue;
+            }
             let before = set(rows(client.pages(&listing, 0).await));
-            let size = u32::try_from(before.len() / pages + 1).unwrap().min(250);
             // What every state of the listing has, so what was there all the time.
             let mut lasting = before.clone();
             let mut ever = before;
@@ -132,6 +138,53 @@ async fn rows_that_are_there_all_the_time_come_exactly_once_whatever_comes_and_g
             assert!(met.is_subset(&ever), "{listing:?}: invented {:?}", met.difference(&ever));
         }
     }
+}
+
+/// The same at every page size, against a writer that never waits for the reader.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_come_exactly_once_at_every_page_size_while_somebody_else_writes() {
+    let database = Database::small().await;
+    let client = Client::serving(&database, &[]).await;
+    // Users with an odd key stay for ever, those with an even one come and go all the time.
+    let churn = r#"
+        DELETE FROM users WHERE id % 2 = 0 AND (id + {n}) % 3 = 0;
+        INSERT INTO users (id, email, "organizationId", "createdAt", "updatedAt")
+            SELECT i, 'new' || i || '@acme.example', 1, now(), now() FROM generate_series(2, 80, 2) i
+            WHERE (i + {n}) % 3 = 1 ON CONFLICT DO NOTHING;
+        INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt")
+            SELECT u.id, 1, now(), now() FROM users u WHERE u.id % 2 = 0 AND u."organizationId" = 1
+            ON CONFLICT DO NOTHING;"#;
+    let lasting = |rows: &[String]| -> Vec<String> {
+        let odd = |row: &&String| row.trim_end().ends_with(['1', '3', '5', '7', '9']);
+        rows.iter().filter(odd).cloned().collect()
+    };
+    let listings = || {
+        [
+            Listing::Resources("user", Some("o1")),
+            Listing::Grants(named("org", "o1")),
+            Listing::Grants(named("group", "g1")),
+            Listing::Grants(named("resource", "r1")),
+        ]
+    };
+    let mut still = Vec::new();
+    for listing in listings() {
+        still.push(lasting(&rows(client.pages(&listing, 0).await)));
+    }
+    let writer = database.client().await;
+    let writing = tokio::spawn(async move {
+        for n in 0_u64.. {
+            writer.batch_execute(&churn.replace("{n}", &n.to_string())).await.unwrap();
+        }
+    });
+    for size in [1, 2, 3, 250, 0] {
+        for (listing, still) in listings().into_iter().zip(&still) {
+            let met = rows(client.pages(&listing, size).await);
+            assert_no_doubles(&met);
+            assert_eq!(&lasting(&met), still, "{size}: {listing:?}");
+        }
+    }
+    assert!(!writing.is_finished(), "nobody wrote");
+    writing.abort();
 }
 
 fn set(rows: Vec<String>) -> BTreeSet<String> {

@@ -92,6 +92,13 @@ async fn a_server_may_insist_on_tls_or_have_none() {
     assert_refused(asked(&plain).await, Code::Unavailable, &["28000"]);
     assert_eq!(asked(&encrypted.string("127.0.0.1", "sslmode=prefer")).await.unwrap(), "true");
 
+    // A refusal of one way says nothing of the other, whichever comes first.
+    assert_eq!(asked(&encrypted.string("127.0.0.1", "sslmode=allow")).await.unwrap(), "true");
+    allow_first(cluster, database, &format!("hostssl all {} all reject", role.name)).await;
+    allow_first(cluster, database, &format!("hostnossl all {} all scram-sha-256", role.name)).await;
+    eventually("the newer rules", async || asked(&plain).await.ok()).await;
+    assert_eq!(asked(&encrypted.string("127.0.0.1", "sslmode=prefer")).await.unwrap(), "false");
+
     database.execute("ALTER SYSTEM RESET ssl").await;
     cluster.restart();
     let required = encrypted.string("127.0.0.1", "sslmode=require");

@@ -198,3 +198,18 @@ async fn validate_waits_for_a_database_that_is_coming_back() {
     cluster.start();
     assert_eq!(waiting.await.unwrap().unwrap().sdk_version, "v0.25.0");
 }
+
+#[tokio::test]
+async fn a_lock_that_is_waited_for_too_long_can_be_tried_again() {
+    let database = Database::small().await;
+    let role = database.documented_role(&[]).await;
+    database.execute(&format!("ALTER ROLE {} SET lock_timeout = '100ms'", role.name)).await;
+    let server = Server::start_at(&database.url_as(&role), &[]);
+    let wire = Wire::to(&server).await;
+    wire.resources("org", None, 0, "").await.unwrap();
+    let mut client = database.client().await;
+    let transaction = client.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE organizations").await.unwrap();
+    let answer = wire.resources("org", None, 0, "").await;
+    assert_refused(answer, Code::DeadlineExceeded, &["lock timeout", "lock_timeout"]);
+}

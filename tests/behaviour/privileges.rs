@@ -333,3 +333,42 @@ async fn a_schema_or_database_that_may_not_be_entered_is_named_with_its_grant() 
         assert_eq!(wire.organizations().await.unwrap().len(), 2);
     }
 }
+
+#[tokio::test]
+async fn a_table_that_row_level_security_hides_is_an_error_and_not_an_empty_one() {
+    let database = Database::seeded(FEW).await;
+    let role = database.documented_role(&[]).await;
+    database.execute("ALTER TABLE user_groups ENABLE ROW LEVEL SECURITY").await;
+    let server = Server::start_at(&database.url_as(&role), &[]);
+    let wire = Wire::to(&server).await;
+    let mend = format!("ALTER ROLE {} BYPASSRLS;", role.name);
+    assert_refused(validate(&wire).await, Code::FailedPrecondition, &["user_groups", &mend]);
+
+    let policy = format!("CREATE POLICY a_few ON user_groups FOR SELECT TO {} USING (id > 3)", role.name);
+    database.execute(&policy).await;
+    validate(&wire).await.unwrap();
+    let filtered = |line: &serde_json::Value| {
+        line["level"] == "warn" && line["msg"].as_str().is_some_and(|text| text.contains(&mend))
+    };
+    server.wait_for_log(filtered);
+
+    database.execute(&mend).await;
+    validate(&wire).await.unwrap();
+    let seen = see(server.channel().await).await.unwrap();
+    let owner = Server::start(&database, &[]);
+    assert_eq!(seen.0, see(owner.channel().await).await.unwrap().0);
+}
+
+#[tokio::test]
+async fn a_privilege_that_can_be_done_without_may_go_while_the_server_runs() {
+    let database = Database::seeded(FEW).await;
+    let role = database.documented_role(&[]).await;
+    let server = Server::start_at(&database.url_as(&role), &[]);
+    let wire = Wire::to(&server).await;
+    validate(&wire).await.unwrap();
+    database.execute(&format!(r#"REVOKE SELECT ("archivedAt") ON groups FROM {}"#, role.name)).await;
+    for (what, answer) in answers(&wire).await {
+        answer.unwrap_or_else(|status| panic!("{what}: {status:?}"));
+    }
+    server.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.contains("archivedAt")));
+}

@@ -37,7 +37,7 @@ pub enum Error {
     },
     /// The statement ran longer than it may.
     #[error(
-        "the Retool database stopped a statement: {reason}; the limit is --statement-timeout-seconds or the role's own statement_timeout, whichever is lower"
+        "the Retool database stopped a statement: {reason}; a statement may run for --statement-timeout-seconds or the role's own statement_timeout, whichever is lower, and wait for a lock for its lock_timeout"
     )]
     Timeout {
         /// The server's own words.
@@ -100,7 +100,7 @@ impl Error {
             };
         };
         match *state {
-            SqlState::QUERY_CANCELED => Self::Timeout { reason },
+            SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => Self::Timeout { reason },
             SqlState::INSUFFICIENT_PRIVILEGE => Self::Forbidden { reason },
             SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN | SqlState::INVALID_SCHEMA_NAME => {
                 Self::UnknownSchema { reason }
@@ -113,7 +113,12 @@ impl Error {
             | SqlState::DATABASE_DROPPED
             | SqlState::IDLE_SESSION_TIMEOUT
             | SqlState::TOO_MANY_CONNECTIONS => Self::Interrupted { reason },
-            ref other if other.code().starts_with("08") || other.code().starts_with("53") => {
+            // Connection, resources, sessions that sat idle for too long, the machine below.
+            ref other
+                if ["08", "53", "25P03", "25P04", "58"]
+                    .iter()
+                    .any(|class| other.code().starts_with(class)) =>
+            {
                 Self::Interrupted { reason }
             }
             _ => Self::Statement { reason },

@@ -46,7 +46,7 @@ LIMIT $2
 
 const GET: &str = concat!(
     columns!(),
-    r#"WHERE g.id = $1 AND {g:groups.archivedAt} IS NULL
+    r#"WHERE g.id = $1 AND (g."organizationId" IS NULL OR g."organizationId" > 0) AND {g:groups.archivedAt} IS NULL
 "#
 );
 
@@ -109,6 +109,7 @@ SELECT u.id::int8, m.is_admin
 FROM membership m
 JOIN users u ON u.id = m.user_id
 WHERE u.id > 0
+  AND (u."organizationId" IS NULL OR u."organizationId" > 0)
   AND (u.enabled OR NOT $3)
   AND (m.organization_id IS NULL OR u."organizationId" IS NULL OR u."organizationId" = m.organization_id)
 ORDER BY u.id

@@ -39,7 +39,7 @@ LIMIT $3
 
 const GET: &str = concat!(
     columns!(),
-    r#"WHERE p.id = $1 AND p."organizationId" IS NOT NULL AND p."deletedAt" IS NULL
+    r#"WHERE p.id = $1 AND p."organizationId" > 0 AND p."deletedAt" IS NULL
 "#
 );
 
@@ -86,7 +86,7 @@ const GROUP_ACCESS: &str = r#"
 WITH page AS MATERIALIZED (
     SELECT p.id, p."organizationId" AS organization_id, p."folderId" AS folder_id
     FROM pages p
-    WHERE p.id = $1 AND p."deletedAt" IS NULL
+    WHERE p.id = $1 AND p."organizationId" > 0 AND p."deletedAt" IS NULL
 ),
 candidate AS MATERIALIZED (
     SELECT g.id, g."universalAccess" AS universal

@@ -77,7 +77,7 @@ impl Pool {
                 RunError::User(never) => match never {},
             })?;
             match &slot.session {
-                Ok(session) if session.is_spent() => {}
+                Ok(session) if session.is_spent() && asked.elapsed() < self.wait => {}
                 Ok(_) => return Ok(Lease(slot)),
                 Err(error) if slot.made >= asked || slot.made.elapsed() < FAILURE_LIFE => {
                     return Err(error.clone());

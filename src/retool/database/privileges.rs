@@ -118,6 +118,17 @@ pub struct Privileges {
     role: String,
     /// The schema that has the tables and that the role may not use, as Postgres spells it.
     closed_schema: Option<String>,
+    /// Tables of which row-level security shows the role some rows only, or none.
+    row_security: BTreeMap<&'static str, RowSecurity>,
+}
+
+/// What row-level security does to a table for the role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RowSecurity {
+    /// There is no policy for the role: it sees no row, and no error says so.
+    HidesAll,
+    /// Policies decide which rows the role sees.
+    Filters,
 }
 
 /// Looks every column up by name; `to_regclass` follows the session's search_path,
@@ -134,7 +145,12 @@ SELECT wanted.ordinal::int8,
         WHERE closed.relname = wanted.table_name
           AND schema.nspname = ANY (string_to_array(replace(current_setting('search_path'), '"', ''), ', '))
           AND NOT has_schema_privilege(schema.oid, 'USAGE')
-        LIMIT 1) AS closed_schema
+        LIMIT 1) AS closed_schema,
+       coalesce(row_security_active(to_regclass(quote_ident(wanted.table_name))), false) AS row_security,
+       EXISTS (SELECT FROM pg_policy AS policy, unnest(policy.polroles) AS of_role (id)
+               WHERE policy.polrelid = to_regclass(quote_ident(wanted.table_name))
+                 AND policy.polcmd IN ('r', '*') AND policy.polpermissive
+                 AND (of_role.id = 0 OR pg_has_role(of_role.id, 'USAGE'))) AS policy_for_role
 FROM unnest($1, $2) WITH ORDINALITY AS wanted (table_name, column_name, ordinal)
 LEFT JOIN pg_attribute AS attribute
        ON attribute.attrelid = to_regclass(quote_ident(wanted.table_name))
@@ -158,7 +174,12 @@ impl Privileges {
             .query_typed(PROBE, &[(&tables, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)])
             .await
             .map_err(|error| Error::of_statement(&error))?;
-        let mut privileges = Self { standings: BTreeMap::new(), role: String::new(), closed_schema: None };
+        let mut privileges = Self {
+            standings: BTreeMap::new(),
+            role: String::new(),
+            closed_schema: None,
+            row_security: BTreeMap::new(),
+        };
         for row in rows {
             let read = || -> Result<(i64, bool, bool, bool, String), tokio_postgres::Error> {
                 Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))
@@ -176,6 +197,12 @@ impl Privileges {
                 privileges.standings.insert(*column, standing);
             }
             privileges.role = role;
+            let guarded: bool = row.try_get(6).map_err(|error| Error::of_statement(&error))?;
+            let policy: bool = row.try_get(7).map_err(|error| Error::of_statement(&error))?;
+            if let (true, Some(column)) = (guarded, column) {
+                let effect = if policy { RowSecurity::Filters } else { RowSecurity::HidesAll };
+                privileges.row_security.insert(column.table, effect);
+            }
             if let Some(schema) = row.try_get(5).map_err(|error| Error::of_statement(&error))? {
                 privileges.closed_schema = Some(schema);
             }
@@ -191,7 +218,8 @@ impl Privileges {
     /// Makes sure that everything `scope` needs can be read.
     ///
     /// # Errors
-    /// [`Error::UnknownSchema`] when tables or columns are not there at all, else
+    /// [`Error::UnknownSchema`] when tables or columns are not there at all, [`Error::Forbidden`] when
+    /// row-level security hides a whole table, which would read as nobody having anything, else
     /// [`Error::MissingPrivileges`] with every GRANT that is missing; only that on the schema while the
     /// role cannot see into it.
     pub fn require(&self, scope: Scope) -> Result<(), Error> {
@@ -224,12 +252,33 @@ impl Privileges {
                 missing.into_iter().map(|(table, columns)| grant(table, columns, &self.role)).collect();
             return Err(MissingPrivileges { role: self.role.clone(), grants }.into());
         }
+        let hidden: Vec<_> = required(scope)
+            .into_iter()
+            .map(|column| column.table)
+            .filter(|table| self.row_security.get(table) == Some(&RowSecurity::HidesAll))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        if !hidden.is_empty() {
+            let role = quoted(&self.role);
+            return Err(Error::Forbidden {
+                reason: format!(
+                    "row-level security hides every row of {} from the role {role}; run as a superuser: ALTER ROLE {role} BYPASSRLS;",
+                    hidden.join(", ")
+                ),
+            });
+        }
         Ok(())
     }
 
     /// One sentence for each optional column whose absence changes the answers, with the GRANT where
-    /// there is one.
+    /// there is one, and for each table that shows some of its rows only.
     pub fn warnings(&self) -> Vec<String> {
+        let filtered = self.row_security.iter().filter(|(_, effect)| **effect == RowSecurity::Filters);
+        let filtered = filtered.map(|(table, _)| {
+            let role = quoted(&self.role);
+            format!("row-level security shows the role {role} only the rows of {table} that its policies let through; to read all run as a superuser: ALTER ROLE {role} BYPASSRLS;")
+        });
         OPTIONAL
             .iter()
             .filter(|optional| optional.matters)
@@ -240,6 +289,7 @@ impl Privileges {
                 )),
                 Standing::Readable | Standing::NoSuchColumn | Standing::NoSuchTable => None,
             })
+            .chain(filtered)
             .collect()
     }
 }
@@ -312,7 +362,7 @@ mod tests {
             .chain(OPTIONAL.iter().map(|optional| optional.column))
             .map(|column| (column, standing))
             .collect();
-        Privileges { standings, role: "Baton-1".into(), closed_schema: None }
+        Privileges { standings, role: "Baton-1".into(), closed_schema: None, row_security: BTreeMap::new() }
     }
 
     fn with(changes: &[(&'static str, &'static str, Standing)]) -> Privileges {

@@ -43,7 +43,7 @@ LIMIT $3
 
 const GET: &str = concat!(
     columns!(),
-    r#"WHERE r.id = $1 AND r."organizationId" IS NOT NULL
+    r#"WHERE r.id = $1 AND r."organizationId" > 0
 "#
 );
 
@@ -104,7 +104,7 @@ const USER_ACCESS: &str = r#"
 WITH resource AS MATERIALIZED (
     SELECT r.id, r."organizationId" AS organization_id, r."resourceFolderId" AS folder_id
     FROM resources r
-    WHERE r.id = $1
+    WHERE r.id = $1 AND r."organizationId" > 0
 ),
 candidate AS MATERIALIZED (
     SELECT g.id,

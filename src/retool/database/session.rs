@@ -103,7 +103,8 @@ impl Opener {
                 }
                 Err(met) => {
                     failures.push(format!("{attempt}: {}", met.reason));
-                    // Another way to the same server would be refused the same, and send the password again.
+                    // Another way would be refused the same, and send the wrong password once more. A login
+                    // refused for anything else may be wanted with encryption, or without.
                     if met.login_refused {
                         break;
                     }
@@ -139,7 +140,7 @@ impl Opener {
         }
         .map_err(|error| Failed {
             connect_forbidden: error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE),
-            login_refused: error.code().is_some_and(|state| state.code().starts_with("28")),
+            login_refused: error.code() == Some(&SqlState::INVALID_PASSWORD),
             reason: reason(&error),
         })
     }
@@ -221,7 +222,9 @@ impl Session {
 
     /// Whether the session can no longer be trusted: lost, abandoned in mid-statement, or too old.
     pub(super) fn is_spent(&self) -> bool {
-        self.broken.load(Ordering::Relaxed) || self.client.is_closed() || Instant::now() >= self.expires
+        // A session serves once at least, however short a life the settings give it.
+        let too_old = self.used && Instant::now() >= self.expires;
+        self.broken.load(Ordering::Relaxed) || self.client.is_closed() || too_old
     }
 
     /// Marks the session as used and tells whether it had been before.

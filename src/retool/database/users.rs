@@ -65,7 +65,7 @@ LIMIT $3
 
 const GET: &str = concat!(
     columns!(),
-    r#"WHERE u.id = $1 AND (u.enabled OR NOT $2)
+    r#"WHERE u.id = $1 AND (u."organizationId" IS NULL OR u."organizationId" > 0) AND (u.enabled OR NOT $2)
 "#
 );
 
