@@ -419,7 +419,8 @@ async fn settings_reach_the_child_in_every_spelling() {
     let config_path = |command: &mut Command| {
         command.env("BATON_CONFIG_PATH", &file);
     };
-    let ways: [(&[&str], &dyn Fn(&mut Command)); 7] = [
+    type Way<'a> = (&'a [&'a str], &'a dyn Fn(&mut Command));
+    let ways: [Way<'_>; 7] = [
         (&["--ticketing"], &none),
         (&["--ticketing=true"], &none),
         (&["-p", "--ticketing", "--log-level=info", "--log-format", "json"], &none),
