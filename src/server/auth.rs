@@ -56,6 +56,7 @@ impl Tokens {
     /// [`TokenError`] when the file is of no use to begin with; later the former tokens stay.
     pub(super) fn watch(path: PathBuf) -> Result<Self, TokenError> {
         let mut stamp = stamp(&path);
+        let mut warned = stamp;
         let accepted = Arc::new(ArcSwap::from_pointee(read(&path)?));
         let watched = Arc::downgrade(&accepted);
         tokio::spawn(async move {
@@ -72,7 +73,12 @@ impl Tokens {
                         accepted.store(Arc::new(tokens));
                         stamp = now;
                     }
-                    Err(error) => tracing::warn!(%error, "kept the former tokens"),
+                    // The file may be half written: one line says so until it changes again.
+                    Err(error) if warned != now => {
+                        tracing::warn!(%error, "kept the former tokens");
+                        warned = now;
+                    }
+                    Err(_) => {}
                 }
             }
         });

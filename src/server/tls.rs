@@ -144,6 +144,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// [`TlsError`] when the files are of no use to begin with.
 pub(super) fn of_files(files: TlsFiles) -> Result<CurrentTls, TlsError> {
     let mut stamp = stamp(&files);
+    let mut warned = stamp.clone();
     let current = Arc::new(ArcSwap::new(read(&files)?));
     let watched = Arc::downgrade(&current);
     tokio::spawn(async move {
@@ -160,8 +161,12 @@ pub(super) fn of_files(files: TlsFiles) -> Result<CurrentTls, TlsError> {
                     stamp = now;
                     tracing::info!(certificate = %files.certificate.display(), "took up a changed certificate");
                 }
-                // A rotation may be half way through: the next look tells.
-                Err(error) => tracing::warn!(%error, "kept the former certificate"),
+                // A rotation may be half way through: the next look tells. One line says so until then.
+                Err(error) if warned != now => {
+                    tracing::warn!(%error, "kept the former certificate");
+                    warned = now;
+                }
+                Err(_) => {}
             }
         }
     });

@@ -108,8 +108,9 @@ async fn a_frozen_database_holds_no_call_for_ever() {
     let cluster = Cluster::private();
     let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
     let limits = ["--statement-timeout-seconds", "1", "--connect-timeout-seconds", "1"];
-    let server = Server::start(&database, &limits);
+    let server = Server::start_at(&format!("{}?pool_max_conns=1", database.url()), &limits);
     let wire = Wire::to(&server).await;
+    server.wait_for_log(|line| line["msg"] == "the database can be read");
     assert_eq!(wire.organizations().await.unwrap().len(), 2);
     cluster.pause();
     // The first on a connection that was good, the second on one that cannot be made.
