@@ -10,6 +10,7 @@ mod assets;
 mod auth;
 mod connector_service;
 mod entitlements;
+mod error;
 mod events;
 mod farewell;
 mod grants;
@@ -35,6 +36,7 @@ use tonic_health::server::HealthReporter;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use auth::TokenError;
+pub use error::Error;
 pub use farewell::connect_parent;
 pub use health::{HealthServer, Readiness};
 pub use limits::Limits;
@@ -119,49 +121,6 @@ pub(crate) struct Service {
     limiter: Arc<RateLimiter>,
 }
 
-/// Why the server cannot run.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; choose another one with --listen")]
-    Listen {
-        /// As configured.
-        address: String,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
-    /// Anybody on the network could read the organization's access.
-    #[error(
-        "{address} can be reached from other machines: give --tls-cert and --tls-key, listen on 127.0.0.1 or on a unix socket, or accept plaintext with --insecure"
-    )]
-    Plaintext {
-        /// As configured.
-        address: String,
-    },
-    /// The certificates are of no use.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The tokens are of no use.
-    #[error(transparent)]
-    Tokens(#[from] TokenError),
-    /// The parent wants a rate limiter that there is not.
-    #[error(transparent)]
-    Limiter(#[from] LimiterError),
-    /// Serving broke off.
-    #[error("serving failed: {0}")]
-    Serve(#[from] tonic::transport::Error),
-    /// Reflection found the embedded protocol unusable.
-    #[error("the embedded protocol description is unusable: {0}")]
-    Reflection(#[from] tonic_reflection::server::Error),
-}
-
-impl Error {
-    /// Whether a setting is to blame, so that another start would end the same way.
-    pub fn is_a_setting(&self) -> bool {
-        matches!(self, Self::Plaintext { .. } | Self::Tls(_) | Self::Tokens(_))
-    }
-}
-
 impl Server {
     /// A server of this connector with the usual limits, reflection, and no rate limiter.
     pub fn new(connector: Arc<Connector>) -> Self {
@@ -217,7 +176,7 @@ impl Server {
         }
         let tls = security.tls.map(tls::of_files).transpose()?;
         let tokens = security.token_file.map(Tokens::watch).transpose()?;
-        limits::check_open_files(self.limits.connections);
+        limits::allow_open_files(self.limits.connections);
         let address = listener.address().map_err(failed)?;
         let auth = AuthLayer { tokens, open_health: security.open_health };
         Ok(Listening { server: self, listener, address, tls, auth })

@@ -219,34 +219,23 @@ fn oversized_as_exhausted(headers: &mut HeaderMap) {
     }
 }
 
-/// Says so when the operating system allows fewer open files than there may be connections: those that
-/// are too many would then wait unheard instead of being closed.
-pub(super) fn check_open_files(connections: usize) {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    if let Some(most) = open_files(&limits)
-        && most < connections.saturating_add(OTHER_FILES)
-    {
-        tracing::warn!(
+/// Raises the limit on open files as far as so many connections need, and says so when it cannot be raised
+/// as far: those that are too many would then wait unheard instead of being closed.
+pub(super) fn allow_open_files(connections: usize) {
+    let wanted = u64::try_from(connections.saturating_add(OTHER_FILES)).unwrap_or(u64::MAX);
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(most) if most >= wanted => {}
+        Ok(most) => tracing::warn!(
             open_files = most,
             max_connections = connections,
             "the limit on open files is too low for --max-connections: raise it (ulimit -n) or lower that"
-        );
+        ),
+        Err(error) => tracing::warn!(%error, "cannot tell how many files may be open (ulimit -n)"),
     }
 }
 
 /// About as many as the database's pool, the logs and the rest may need.
 const OTHER_FILES: usize = 64;
-
-/// The soft limit in Linux's table of them; nothing when there is none.
-fn open_files(limits: &str) -> Option<usize> {
-    limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))?
-        .split_whitespace()
-        .next()?
-        .parse()
-        .ok()
-}
 
 /// The client's deadline in gRPC's spelling: up to eight digits and a unit.
 pub(super) fn asked_deadline(headers: &HeaderMap) -> Option<Duration> {
@@ -262,18 +251,4 @@ pub(super) fn asked_deadline(headers: &HeaderMap) -> Option<Duration> {
         "n" => Duration::from_nanos(number),
         _ => return None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_limit_on_open_files_is_read() {
-        let table = "Limit                     Soft Limit           Hard Limit           Units\n\
-                     Max open files            1024                 524288               files\n";
-        assert_eq!(open_files(table), Some(1024));
-        assert_eq!(open_files("Max open files  unlimited unlimited files"), None);
-        assert_eq!(open_files(""), None);
-    }
 }
