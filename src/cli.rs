@@ -203,16 +203,17 @@ fn connector(settings: &Settings) -> Result<Arc<Connector>, Failure> {
     let scope =
         Scope { skip_pages: settings.features.skip_pages, skip_resources: settings.features.skip_resources };
     let database = Database::new(connection, timeouts, scope).map_err(|error| usage(error.into()))?;
-    if settings.provisioning {
-        tracing::warn!(
-            "this release does not change anything in Retool yet; --provisioning is on, and requests to grant, revoke or create are refused all the same"
-        );
+    let provisioning = settings.provisioning;
+    if provisioning.enabled && provisioning.dry_run {
+        tracing::warn!("--dry-run is on: changes are answered and not made");
     }
     let options = Options {
         skip_pages: settings.features.skip_pages,
         skip_resources: settings.features.skip_resources,
         skip_disabled_users: settings.features.skip_disabled_users,
-        provisioning: settings.provisioning,
+        provisioning: provisioning.enabled,
+        dry_run: provisioning.dry_run,
+        managed_groups: provisioning.managed_groups,
         ticketing: settings.ticketing,
     };
     Ok(Arc::new(Connector::new(Arc::new(database), options)))

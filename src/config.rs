@@ -26,8 +26,8 @@ pub use layers::Sources;
 pub use reference::markdown_table;
 pub use setting::{Fallback, Group, Kind, Setting};
 pub use settings::{
-    Features, HealthSettings, LimitSettings, LogSettings, RestSettings, ServerSettings, Settings, Timeouts,
-    TlsSettings,
+    Features, HealthSettings, LimitSettings, LogSettings, Provisioning, RestSettings, ServerSettings,
+    Settings, Timeouts, TlsSettings,
 };
 pub use table::ALL;
 pub use values::{BaseUrl, ListenAddress, LogFormat, LogLevel, LogTarget};

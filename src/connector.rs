@@ -3,6 +3,7 @@
 //! A resource type is one file that implements `ResourceSyncer`, listed once in [`Connector::new`].
 
 mod actions;
+pub mod audit;
 mod entitlements;
 pub mod error;
 mod group;
@@ -44,6 +45,10 @@ pub struct Options {
     pub skip_disabled_users: bool,
     /// Changes are allowed.
     pub provisioning: bool,
+    /// Changes are described and not made.
+    pub dry_run: bool,
+    /// Single users are given access to pages, through groups that are made for it.
+    pub managed_groups: bool,
     /// Tickets are asked for.
     pub ticketing: bool,
 }
@@ -62,6 +67,8 @@ pub(crate) struct Context {
     database: Arc<Database>,
     kinds: Vec<ResourceKind>,
     skip_disabled_users: bool,
+    dry_run: bool,
+    managed_groups: bool,
 }
 
 impl Context {
@@ -161,7 +168,13 @@ impl Connector {
             ResourceKind::Organization | ResourceKind::User | ResourceKind::Group => true,
         });
         let kinds = syncers.iter().map(|syncer| syncer.kind()).collect();
-        let context = Context { database, kinds, skip_disabled_users: options.skip_disabled_users };
+        let context = Context {
+            database,
+            kinds,
+            skip_disabled_users: options.skip_disabled_users,
+            dry_run: options.dry_run,
+            managed_groups: options.managed_groups,
+        };
         Self {
             context,
             syncers,
@@ -321,9 +334,17 @@ impl Connector {
             .ok_or_else(|| Error::UnknownAction { given: name.to_owned() })
     }
 
-    /// Why nothing can be changed here.
-    pub fn refuse_provisioning(&self) -> Error {
-        if self.provisioning { Error::NoProvisioning } else { Error::ProvisioningDisabled }
+    /// Whether changes are allowed here.
+    ///
+    /// # Errors
+    /// [`Error::ProvisioningDisabled`]
+    pub fn gate(&self) -> Result<(), Error> {
+        if self.provisioning { Ok(()) } else { Err(Error::ProvisioningDisabled) }
+    }
+
+    /// Why a call of the provisioning half that Retool has nothing for cannot be answered.
+    pub fn refuse(&self, what: &'static str) -> Error {
+        self.gate().err().unwrap_or(Error::NotImplemented { what })
     }
 
     /// Why there are no tickets here.
@@ -391,6 +412,10 @@ fn is_outage(error: &DatabaseError) -> bool {
         | DatabaseError::Silent { .. } => true,
         DatabaseError::MissingPrivileges(_)
         | DatabaseError::Forbidden { .. }
+        | DatabaseError::ReadOnly { .. }
+        | DatabaseError::Refused { .. }
+        | DatabaseError::Gone { .. }
+        | DatabaseError::BadValue { .. }
         | DatabaseError::UnknownSchema { .. }
         | DatabaseError::Statement { .. } => false,
     }

@@ -8,6 +8,7 @@ mod accounts;
 mod actions;
 mod assets;
 mod auth;
+mod caller;
 mod connector_service;
 mod entitlements;
 mod error;

@@ -43,7 +43,6 @@ const FORMER: &[&str] = &[
     "grant-entitlement",
     "grant-principal",
     "grant-principal-type",
-    "http-timeout-seconds",
     "invoke-action",
     "invoke-action-args",
     "invoke-action-resource-type",

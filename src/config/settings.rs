@@ -13,9 +13,9 @@ use super::error::{Error, Warning};
 use super::layers::{Layers, Text, invalid};
 use super::setting::Setting;
 use super::table::{
-    CONNECT_TIMEOUT_SECONDS, CONNECTION_STRING, HEALTH_CHECK, POOL_WAIT_SECONDS, PROVISIONING,
-    RETOOL_API_BASE_URL, RETOOL_API_TOKEN, SKIP_DISABLED_USERS, SKIP_PAGES, SKIP_RESOURCES,
-    STATEMENT_TIMEOUT_SECONDS, TICKETING,
+    CONNECT_TIMEOUT_SECONDS, CONNECTION_STRING, DRY_RUN, HEALTH_CHECK, HTTP_TIMEOUT_SECONDS, MANAGED_GROUPS,
+    POOL_WAIT_SECONDS, PROVISIONING, RETOOL_API_BASE_URL, RETOOL_API_TOKEN, SKIP_DISABLED_USERS, SKIP_PAGES,
+    SKIP_RESOURCES, STATEMENT_TIMEOUT_SECONDS, TICKETING,
 };
 use super::values::BaseUrl;
 
@@ -32,8 +32,8 @@ pub struct Settings {
     pub features: Features,
     /// Retool's REST API, where it is set up.
     pub rest: Option<RestSettings>,
-    /// Whether anything in Retool may be changed.
-    pub provisioning: bool,
+    /// Whether anything in Retool may be changed, and how.
+    pub provisioning: Provisioning,
     /// Whether the ticketing half of the protocol is on.
     pub ticketing: bool,
     /// How callers reach the gRPC server, and what they may take from it.
@@ -57,6 +57,17 @@ pub struct Features {
     pub skip_disabled_users: bool,
 }
 
+/// Whether anything in Retool may be changed, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Provisioning {
+    /// Changes are allowed.
+    pub enabled: bool,
+    /// Changes are described and not made.
+    pub dry_run: bool,
+    /// Single users are given access to pages.
+    pub managed_groups: bool,
+}
+
 /// How to reach Retool's REST API. Both or neither is given (spec 4.4).
 #[derive(Clone, Debug)]
 pub struct RestSettings {
@@ -64,6 +75,8 @@ pub struct RestSettings {
     pub base_url: BaseUrl,
     /// What it wants to see. Visible ASCII only, so it fits a header.
     pub token: SecretString,
+    /// Longest time for one request (D36).
+    pub timeout: Duration,
 }
 
 /// How long to wait for the database.
@@ -87,7 +100,7 @@ impl Settings {
             connection_string: layers.required_text(&CONNECTION_STRING)?.value.into(),
             features: Features::read(layers)?,
             rest: RestSettings::read(layers, warnings)?,
-            provisioning: layers.switch(&PROVISIONING)?,
+            provisioning: Provisioning::read(layers)?,
             ticketing: layers.switch(&TICKETING)?,
             server: ServerSettings::read(layers)?,
             health: health(layers)?,
@@ -107,8 +120,22 @@ impl Features {
     }
 }
 
+impl Provisioning {
+    fn read(layers: &Layers) -> Result<Self, Error> {
+        Ok(Self {
+            enabled: layers.switch(&PROVISIONING)?,
+            dry_run: layers.switch(&DRY_RUN)?,
+            managed_groups: layers.switch(&MANAGED_GROUPS)?,
+        })
+    }
+}
+
+/// Longest time that one request to the REST API may take, whatever the setting says (D36).
+const LONGEST_REQUEST: Duration = Duration::from_secs(30);
+
 impl RestSettings {
     fn read(layers: &Layers, warnings: &mut Vec<Warning>) -> Result<Option<Self>, Error> {
+        let timeout = seconds(layers, &HTTP_TIMEOUT_SECONDS)?.min(LONGEST_REQUEST);
         let Some((url, token)) = pair(layers, &RETOOL_API_BASE_URL, &RETOOL_API_TOKEN)? else {
             return Ok(None);
         };
@@ -123,7 +150,7 @@ impl RestSettings {
         if let Some(host) = base_url.exposed_host() {
             warnings.push(Warning::ClearText { host: host.to_owned() });
         }
-        Ok(Some(Self { token: secret.into(), base_url }))
+        Ok(Some(Self { token: secret.into(), base_url, timeout }))
     }
 }
 

@@ -65,6 +65,25 @@ settings! {
             "Allow changes in Retool: grants, revocations, accounts and actions",
         )
     };
+    DRY_RUN = switch(
+        "dry-run",
+        Group::Run,
+        "Answer what a change would do, and change nothing in Retool; goes with provisioning",
+    );
+    MANAGED_GROUPS = Setting {
+        fallback: Fallback::Value("true"),
+        ..switch(
+            "managed-groups",
+            Group::Run,
+            "Give single users access to pages, through groups that are made for it in Retool",
+        )
+    };
+    HTTP_TIMEOUT_SECONDS = seconds(
+        "http-timeout-seconds",
+        Group::Run,
+        (1, 1800, "30"),
+        "How long one request to Retool's REST API may take; more than 30 counts as 30",
+    );
     TICKETING = switch("ticketing", Group::Run, "Turn on the ticketing half of the protocol");
     LISTEN = Setting {
         kind: Kind::SocketAddress,

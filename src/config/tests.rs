@@ -122,8 +122,8 @@ fn a_stronger_source_wins() {
 #[test]
 fn a_switch_can_be_turned_off_by_a_stronger_source() {
     let setup = Setup::new().file("provisioning: true\n").variable("BATON_PROVISIONING", "0");
-    assert!(!setup.settings().provisioning);
-    assert!(setup.flags(["-p"]).settings().provisioning);
+    assert!(!setup.settings().provisioning.enabled);
+    assert!(setup.flags(["-p"]).settings().provisioning.enabled);
     let setup = Setup::new().variable("BATON_SKIP_PAGES", "1").flags(["--skip-pages=false"]);
     assert!(!setup.settings().features.skip_pages);
 }
@@ -139,7 +139,7 @@ fn flags_are_taken_before_and_after_the_command_in_any_spelling() {
         let mut setup = Setup::new();
         setup.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let settings = setup.settings();
-        assert!(settings.provisioning, "{flags:?}");
+        assert!(settings.provisioning.enabled, "{flags:?}");
         assert_eq!(port(&settings), 1, "{flags:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::ids::ResourceKind;
 use super::page_token::InvalidPageToken;
+use crate::retool::change::Refusal;
 use crate::retool::database::error::Error as DatabaseError;
 
 /// Why a request has no answer. The server room turns each into a gRPC status.
@@ -80,9 +81,23 @@ pub enum Error {
     /// A change was asked for, and changes are off.
     #[error("provisioning is not enabled")]
     ProvisioningDisabled,
-    /// A change was asked for and allowed, and cannot be made yet.
-    #[error("provisioning is not part of this release: nothing was changed in Retool")]
-    NoProvisioning,
+    /// A call that the protocol has and Retool has nothing for.
+    #[error("not implemented: {what}")]
+    NotImplemented {
+        /// What there is not, as the end of a sentence.
+        what: &'static str,
+    },
+    /// An argument of the request is not as it should be.
+    #[error("{field}: {problem}")]
+    Argument {
+        /// The argument, as the protocol or the schema spells it.
+        field: &'static str,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// The change may not be made as Retool is now.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// A ticket was asked for, and tickets are off.
     #[error("ticketing is not enabled")]
     TicketingDisabled,
@@ -92,6 +107,47 @@ pub enum Error {
     /// The database.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+}
+
+impl Error {
+    /// Whether the answer would be the same until the request or Retool is another: nothing broke.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Database(error) => matches!(
+                error,
+                DatabaseError::MissingPrivileges(_)
+                    | DatabaseError::Forbidden { .. }
+                    | DatabaseError::ReadOnly { .. }
+                    | DatabaseError::Refused { .. }
+                    | DatabaseError::Gone { .. }
+                    | DatabaseError::BadValue { .. }
+            ),
+            _ => true,
+        }
+    }
+
+    /// What happened, in one word for logs.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownResourceType { .. } => "unknown_resource_type",
+            Self::Missing { .. } => "missing_field",
+            Self::MalformedId { .. } => "malformed_id",
+            Self::WrongParent { .. } => "wrong_parent",
+            Self::PageToken(_) => "page_token",
+            Self::PageSize { .. } => "page_size",
+            Self::ResourceTooLarge { .. } => "resource_too_large",
+            Self::NotFound { .. } => "not_found",
+            Self::UnknownAction { .. } => "unknown_action",
+            Self::UnknownEventFeed { .. } => "unknown_event_feed",
+            Self::ProvisioningDisabled => "provisioning_disabled",
+            Self::NotImplemented { .. } => "not_implemented",
+            Self::Argument { .. } => "argument",
+            Self::Refused(refusal) => refusal.reason(),
+            Self::TicketingDisabled => "ticketing_disabled",
+            Self::NoTickets => "no_tickets",
+            Self::Database(error) => error.reason(),
+        }
+    }
 }
 
 /// What a caller sent, quoted and short enough for one line.

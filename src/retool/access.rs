@@ -48,6 +48,15 @@ impl AccessLevel {
         }
     }
 
+    /// The next weaker level; `None` below the weakest.
+    pub fn below(self) -> Option<Self> {
+        match self {
+            Self::Read => None,
+            Self::Write => Some(Self::Read),
+            Self::Own => Some(Self::Write),
+        }
+    }
+
     /// This level and every weaker one, weakest first: whoever may write may read.
     pub fn and_below(self) -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(move |level| *level <= self)

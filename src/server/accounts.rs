@@ -20,7 +20,7 @@ impl AccountManagerService for Service {
         &self,
         _: Request<CreateAccountRequest>,
     ) -> Result<Response<CreateAccountResponse>, Status> {
-        Err(self.connector.refuse_provisioning().into())
+        Err(self.connector.refuse("XACC").into())
     }
 }
 
@@ -30,14 +30,14 @@ impl ResourceManagerService for Service {
         &self,
         _: Request<CreateResourceRequest>,
     ) -> Result<Response<CreateResourceResponse>, Status> {
-        Err(self.connector.refuse_provisioning().into())
+        Err(self.connector.refuse("Retool resources are not made through this connector").into())
     }
 
     async fn delete_resource(
         &self,
         _: Request<DeleteResourceRequest>,
     ) -> Result<Response<DeleteResourceResponse>, Status> {
-        Err(self.connector.refuse_provisioning().into())
+        Err(self.connector.refuse("Retool resources are not removed through this connector").into())
     }
 }
 
@@ -47,7 +47,7 @@ impl ResourceDeleterService for Service {
         &self,
         _: Request<DeleteResourceV2Request>,
     ) -> Result<Response<DeleteResourceV2Response>, Status> {
-        Err(self.connector.refuse_provisioning().into())
+        Err(self.connector.refuse("Retool resources are not removed through this connector").into())
     }
 }
 
@@ -57,13 +57,13 @@ impl CredentialManagerService for Service {
         &self,
         _: Request<RotateCredentialRequest>,
     ) -> Result<Response<RotateCredentialResponse>, Status> {
-        Err(self.connector.refuse_provisioning().into())
+        Err(self.connector.refuse("Retool has no credentials that could be rotated").into())
     }
 
     async fn issue_credential(
         &self,
         _: Request<IssueCredentialRequest>,
     ) -> Result<Response<IssueCredentialResponse>, Status> {
-        Err(self.connector.refuse_provisioning().into())
+        Err(self.connector.refuse("Retool has no credentials that could be issued").into())
     }
 }

@@ -32,13 +32,13 @@ impl ActionService for Service {
         &self,
         _: Request<InvokeActionRequest>,
     ) -> Result<Response<InvokeActionResponse>, Status> {
-        Err(self.connector.refuse_provisioning().into())
+        Err(self.connector.refuse("XTODO").into())
     }
 
     async fn get_action_status(
         &self,
         _: Request<GetActionStatusRequest>,
     ) -> Result<Response<GetActionStatusResponse>, Status> {
-        Err(self.connector.refuse_provisioning().into())
+        Err(self.connector.refuse("XTODO").into())
     }
 }

@@ -38,13 +38,13 @@ impl GrantManagerService for Service {
         &self,
         _: Request<GrantManagerServiceGrantRequest>,
     ) -> Result<Response<GrantManagerServiceGrantResponse>, Status> {
-        Err(self.connector.refuse_provisioning().into())
+        Err(self.connector.refuse("XTODO").into())
     }
 
     async fn revoke(
         &self,
         _: Request<GrantManagerServiceRevokeRequest>,
     ) -> Result<Response<GrantManagerServiceRevokeResponse>, Status> {
-        Err(self.connector.refuse_provisioning().into())
+        Err(self.connector.refuse("XTODO").into())
     }
 }

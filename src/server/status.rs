@@ -7,6 +7,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::connector::error::Error;
+use crate::retool::change::Refusal;
 use crate::retool::database::error::Error as DatabaseError;
 
 impl From<Error> for Status {
@@ -27,11 +28,20 @@ fn code(error: &Error) -> Code {
         | Error::PageToken(_)
         | Error::PageSize { .. }
         | Error::ResourceTooLarge { .. } => Code::InvalidArgument,
-        Error::ProvisioningDisabled | Error::NoProvisioning => Code::FailedPrecondition,
+        Error::ProvisioningDisabled => Code::FailedPrecondition,
+        Error::Argument { .. } => Code::InvalidArgument,
+        Error::Refused(refusal) => refusal_code(refusal),
         // As the former program: agents know the text, not the code (spec, child process 8).
         Error::TicketingDisabled => Code::Unknown,
-        Error::NoTickets => Code::Unimplemented,
+        Error::NoTickets | Error::NotImplemented { .. } => Code::Unimplemented,
         Error::Database(error) => database_code(error),
+    }
+}
+
+fn refusal_code(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::NoUser(_) | Refusal::NoGroup(_) | Refusal::NoPage(_) => Code::NotFound,
+        _ => Code::FailedPrecondition,
     }
 }
 
@@ -44,7 +54,11 @@ fn database_code(error: &DatabaseError) -> Code {
         DatabaseError::Timeout { .. } | DatabaseError::Silent { .. } => Code::DeadlineExceeded,
         DatabaseError::MissingPrivileges(_)
         | DatabaseError::Forbidden { .. }
+        | DatabaseError::ReadOnly { .. }
+        | DatabaseError::Refused { .. }
         | DatabaseError::UnknownSchema { .. } => Code::FailedPrecondition,
+        DatabaseError::Gone { .. } => Code::NotFound,
+        DatabaseError::BadValue { .. } => Code::InvalidArgument,
         DatabaseError::Statement { .. } => Code::Internal,
     }
 }

@@ -21,6 +21,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, LogLevel, LogSettings, LogTarget};
 
+/// The target of the events that record changes in Retool. They are logged whatever the level is.
+pub const AUDIT: &str = "audit";
+
 /// Sends events from `settings.level` up to the targets of `settings` from now on. Libraries below us
 /// speak from warnings up only. Does nothing when logging is on already.
 ///
@@ -35,7 +38,9 @@ pub fn start(settings: &LogSettings) -> Result<(), Unwritable> {
     };
     let targets = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
-        .with_target(env!("CARGO_CRATE_NAME"), level);
+        .with_target(env!("CARGO_CRATE_NAME"), level)
+        // What was changed is a record, not a message of some severity.
+        .with_target(AUDIT, LevelFilter::INFO);
     let writers = settings.paths.iter().map(writer).collect::<Result<Vec<_>, _>>()?;
     let Some(writer) = writers.into_iter().reduce(|all, next| BoxMakeWriter::new(all.and(next))) else {
         return Ok(());
@@ -91,6 +96,7 @@ where
             caller: caller(event.metadata().file(), event.metadata().line()),
             message: fields.message,
             fields: fields.others,
+            logger: (event.metadata().target() == AUDIT).then_some(AUDIT),
         };
         let text = match self.format {
             LogFormat::Json => line.json(),
@@ -103,6 +109,8 @@ where
 struct Line {
     time: OffsetDateTime,
     level: Level,
+    /// The former program's key for a log within the log.
+    logger: Option<&'static str>,
     caller: String,
     message: String,
     fields: Map<String, Value>,
@@ -116,6 +124,9 @@ impl Line {
         let mut object = Map::new();
         object.insert("level".into(), self.level.as_str().to_ascii_lowercase().into());
         object.insert("ts".into(), seconds.into());
+        if let Some(logger) = self.logger {
+            object.insert("logger".into(), logger.into());
+        }
         object.insert("caller".into(), self.caller.into());
         object.insert("msg".into(), self.message.into());
         object.extend(self.fields);
@@ -126,7 +137,8 @@ impl Line {
         let format =
             format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
         let time = self.time.format(format).unwrap_or_default();
-        let mut text = format!("{time}\t{}\t{}\t{}", self.level, self.caller, self.message);
+        let logger = self.logger.map(|logger| format!("{logger}\t")).unwrap_or_default();
+        let mut text = format!("{time}\t{}\t{logger}{}\t{}", self.level, self.caller, self.message);
         if !self.fields.is_empty() {
             let _ = write!(text, "\t{}", Value::Object(self.fields));
         }
@@ -197,6 +209,7 @@ mod tests {
         Line {
             time: datetime!(2026-11-21 21:49:49.289 UTC),
             level: Level::INFO,
+            logger: None,
             caller: caller(Some("src/cli/serve.rs"), Some(34)),
             message: "listening \"here\"\n".into(),
             fields,

@@ -9,7 +9,7 @@ fn every_setting_has_its_default() {
     let features = Features { skip_pages: false, skip_resources: false, skip_disabled_users: false };
     assert_eq!(settings.features, features);
     assert!(settings.rest.is_none());
-    assert!(!settings.provisioning);
+    assert!(!settings.provisioning.enabled);
     assert!(!settings.ticketing);
     let server = ServerSettings {
         listen: ListenAddress::Tcp { host: "127.0.0.1".into(), port: 8080 },
@@ -96,7 +96,7 @@ fn every_setting_is_read_from_every_source() {
         let rest = settings.rest.unwrap();
         assert_eq!(rest.base_url.as_str(), "https://retool.example.com");
         assert_eq!(rest.token.expose_secret(), "retool_01abc");
-        assert!(settings.provisioning && settings.ticketing);
+        assert!(settings.provisioning.enabled && settings.ticketing);
         let server = ServerSettings {
             listen: ListenAddress::Tcp { host: "0.0.0.0".into(), port: 9 },
             tls: Some(TlsSettings {

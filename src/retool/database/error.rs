@@ -61,6 +61,32 @@ pub enum Error {
         /// The server's own words.
         reason: String,
     },
+    /// The server does not take writes.
+    #[error(
+        "the Retool database takes no changes: {reason}; the connection string leads to a standby or the role is read-only: name the primary, or add target_session_attrs=read-write"
+    )]
+    ReadOnly {
+        /// The server's own words.
+        reason: String,
+    },
+    /// Retool's own rules, which live in triggers and constraints, refuse the change.
+    #[error("Retool's database refuses the change: {reason}")]
+    Refused {
+        /// The words of the trigger, or the name of the constraint.
+        reason: String,
+    },
+    /// Something that the change is about was deleted in the same moment.
+    #[error("what the change is about was deleted from Retool meanwhile ({reason})")]
+    Gone {
+        /// The constraint that noticed.
+        reason: String,
+    },
+    /// A value does not fit its column.
+    #[error("a value does not fit Retool's database: {reason}")]
+    BadValue {
+        /// The kind of misfit; never the value.
+        reason: String,
+    },
     /// Tables or columns are not there.
     #[error(
         "this is not the database of a Retool that baton-retool knows: {reason}; check the database name in the connection string (a self-hosted Retool calls it hammerhead_production) and the role's search_path"
@@ -87,6 +113,46 @@ impl Error {
     /// name the GRANT.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Forbidden { .. } | Self::UnknownSchema { .. })
+    }
+
+    /// What happened, in one word for logs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "database_unreachable",
+            Self::PoolExhausted { .. } => "pool_exhausted",
+            Self::Interrupted { .. } => "database_interrupted",
+            Self::Timeout { .. } => "statement_timeout",
+            Self::Silent { .. } => "database_silent",
+            Self::MissingPrivileges(_) => "missing_privileges",
+            Self::Forbidden { .. } => "database_forbids",
+            Self::ReadOnly { .. } => "database_read_only",
+            Self::Refused { .. } => "database_refuses",
+            Self::Gone { .. } => "gone",
+            Self::BadValue { .. } => "bad_value",
+            Self::UnknownSchema { .. } => "unknown_schema",
+            Self::Statement { .. } => "statement_failed",
+        }
+    }
+
+    /// Reads what the driver says of a statement that changes something (D17).
+    pub(super) fn of_write(error: &tokio_postgres::Error) -> Self {
+        let Some(server) = error.as_db_error() else { return Self::of_statement(error) };
+        let state = server.code();
+        // Which constraint it was says more than the words, which quote the row.
+        let named = || {
+            let constraint = server.constraint().map(|name| format!("{name}, ")).unwrap_or_default();
+            format!("{constraint}SQLSTATE {}", state.code())
+        };
+        match *state {
+            SqlState::READ_ONLY_SQL_TRANSACTION => Self::ReadOnly { reason: reason(error) },
+            SqlState::RAISE_EXCEPTION => Self::Refused { reason: reason(error) },
+            SqlState::FOREIGN_KEY_VIOLATION => Self::Gone { reason: named() },
+            // Somebody else was there in the same moment; another try sees what is there now.
+            SqlState::UNIQUE_VIOLATION => Self::Interrupted { reason: named() },
+            ref other if other.code().starts_with("23") => Self::Refused { reason: named() },
+            ref other if other.code().starts_with("22") => Self::BadValue { reason: reason(error) },
+            _ => Self::of_statement(error),
+        }
     }
 
     /// Reads what the driver says of a statement.

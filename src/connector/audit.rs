@@ -1,0 +1,116 @@
+//! The record of changes: one event of target `audit` for each change that was asked for, whether it was
+//! made, was not needed, was refused or failed. It holds ids only, nothing about a person.
+
+use std::time::Instant;
+
+use super::error::Error;
+use crate::telemetry::logs::AUDIT;
+
+/// Who asks for a change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// `host:port` of the connection; empty on a unix socket.
+    pub peer: String,
+    /// What the caller calls the request; empty when it has no name, or one that is no id.
+    pub request_id: String,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was made.
+    Changed,
+    /// Retool was as asked already.
+    Unchanged,
+    /// It would have been made.
+    DryRun,
+    /// It may not be made, and nothing was changed.
+    Refused,
+    /// It could not be made. Nothing was changed in the database; what Retool's REST API did not answer
+    /// may have been done all the same.
+    Failed,
+}
+
+impl Outcome {
+    /// The word in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::DryRun => "dry_run",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A change that was made, or was not needed, or would have been made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Done {
+    pub(super) outcome: Outcome,
+    /// What the principal had before: a role, a level, a state; in a word.
+    pub(super) before: &'static str,
+    /// What it has now.
+    pub(super) after: &'static str,
+}
+
+/// A change under way. Dropped before its end, it is recorded as broken off.
+pub(super) struct Record {
+    operation: &'static str,
+    caller: Caller,
+    target: String,
+    principal: String,
+    started: Instant,
+    ended: bool,
+}
+
+impl Record {
+    /// Begins the record of `operation`. `target` and `principal` are ids as this connector spells them,
+    /// never as the caller did; empty where there is none yet.
+    pub(super) fn begin(operation: &'static str, caller: &Caller, target: String, principal: String) -> Self {
+        let (caller, started) = (caller.clone(), Instant::now());
+        Self { operation, caller, target, principal, started, ended: false }
+    }
+
+    /// Names the principal once it is known.
+    pub(super) fn principal(&mut self, principal: String) {
+        self.principal = principal;
+    }
+
+    /// Writes the record of a change that came to an end.
+    pub(super) fn done(mut self, done: &Done) {
+        self.write(done.outcome.as_str(), done.before, done.after, None);
+    }
+
+    /// Writes the record of a change that did not.
+    pub(super) fn failed(mut self, error: &Error) {
+        let outcome = if error.is_refusal() { Outcome::Refused } else { Outcome::Failed };
+        self.write(outcome.as_str(), "", "", Some(error.reason()));
+    }
+
+    fn write(&mut self, outcome: &'static str, before: &str, after: &str, reason: Option<&str>) {
+        self.ended = true;
+        tracing::info!(
+            target: AUDIT,
+            operation = self.operation,
+            target_id = self.target,
+            principal_id = self.principal,
+            outcome,
+            before,
+            after,
+            reason,
+            peer.address = self.caller.peer,
+            request_id = self.caller.request_id,
+            duration_ms = self.started.elapsed().as_secs_f64() * 1000.0,
+            "change"
+        );
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.write(Outcome::Failed.as_str(), "", "", Some("broken_off"));
+        }
+    }
+}
