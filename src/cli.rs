@@ -200,8 +200,12 @@ fn connector(settings: &Settings) -> Result<Arc<Connector>, Failure> {
         statement: settings.timeouts.statement,
         pool: settings.timeouts.pool,
     };
-    let scope =
-        Scope { skip_pages: settings.features.skip_pages, skip_resources: settings.features.skip_resources };
+    let scope = Scope {
+        skip_pages: settings.features.skip_pages,
+        skip_resources: settings.features.skip_resources,
+        provisioning: settings.provisioning.enabled,
+        managed_groups: settings.provisioning.managed_groups,
+    };
     let database = Database::new(connection, timeouts, scope).map_err(|error| usage(error.into()))?;
     let provisioning = settings.provisioning;
     if provisioning.enabled && provisioning.dry_run {

@@ -13,6 +13,7 @@ mod organization;
 mod page;
 pub mod page_token;
 pub mod paging;
+mod provisioning;
 mod resource;
 mod text;
 mod user;
@@ -20,10 +21,12 @@ mod user;
 use std::sync::Arc;
 use std::time::Duration;
 
+use audit::Record;
 use error::Error;
 use ids::ResourceKind;
 use page_token::{Listing, Position};
 use paging::{Page, PageBounds, PageRequest};
+use provisioning::{Asked, Granted, Revoked};
 
 use crate::proto::connector::{
     BatonActionSchema, Capability, ConnectorMetadata, Entitlement, Resource, ResourceId, ResourceType,
@@ -32,6 +35,7 @@ use crate::proto::grants::GrantList;
 use crate::retool::access::AccessLevel;
 use crate::retool::database::Database;
 use crate::retool::database::error::Error as DatabaseError;
+use crate::retool::database::transaction::Mode;
 use crate::retool::id::OrganizationId;
 
 /// What a configuration leaves out or turns on.
@@ -75,6 +79,11 @@ impl Context {
     /// The resource types of this configuration in their order.
     fn kinds(&self) -> impl Iterator<Item = ResourceKind> {
         self.kinds.iter().copied()
+    }
+
+    /// Whether changes are made or only described.
+    fn mode(&self) -> Mode {
+        if self.dry_run { Mode::DryRun } else { Mode::Real }
     }
 
     /// The organization that a listing's parent names; `None` without a parent.
@@ -141,6 +150,27 @@ pub(crate) trait ResourceSyncer: Send + Sync {
         on: &Identified<'_>,
         bounds: &PageBounds<'_>,
     ) -> Result<Page<GrantList>, Error>;
+
+    /// Gives an entitlement on such a resource to a principal, and tells `record` what it is about.
+    /// Nothing can be granted on types that do not say otherwise (spec 2.3).
+    async fn grant(
+        &self,
+        _context: &Context,
+        _asked: &Asked<'_>,
+        _record: &mut Record,
+    ) -> Result<Granted, Error> {
+        Err(Error::NotImplemented { what: provisioning::NOTHING_TO_GRANT })
+    }
+
+    /// Takes it away again.
+    async fn revoke(
+        &self,
+        _context: &Context,
+        _asked: &Asked<'_>,
+        _record: &mut Record,
+    ) -> Result<Revoked, Error> {
+        Err(Error::NotImplemented { what: provisioning::NOTHING_TO_GRANT })
+    }
 }
 
 /// Waits between the attempts of [`Connector::validate`]: an agent asks once and gives up (spec 2.3).

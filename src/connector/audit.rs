@@ -3,7 +3,11 @@
 
 use std::time::Instant;
 
+use prost::Message;
+use prost_types::Any;
+
 use super::error::Error;
+use crate::proto::{boolean, string, structure};
 use crate::telemetry::logs::AUDIT;
 
 /// Who asks for a change.
@@ -55,7 +59,7 @@ pub(super) struct Done {
 }
 
 /// A change under way. Dropped before its end, it is recorded as broken off.
-pub(super) struct Record {
+pub(crate) struct Record {
     operation: &'static str,
     caller: Caller,
     target: String,
@@ -64,12 +68,23 @@ pub(super) struct Record {
     ended: bool,
 }
 
+/// Says in an answer that nothing was changed, and what would have been.
+pub(super) fn dry_run(would: &str) -> Any {
+    let said = structure([("dry_run", boolean(true)), ("would", string(would))]);
+    Any { type_url: "type.googleapis.com/google.protobuf.Struct".to_owned(), value: said.encode_to_vec() }
+}
+
 impl Record {
     /// Begins the record of `operation`. `target` and `principal` are ids as this connector spells them,
     /// never as the caller did; empty where there is none yet.
     pub(super) fn begin(operation: &'static str, caller: &Caller, target: String, principal: String) -> Self {
         let (caller, started) = (caller.clone(), Instant::now());
         Self { operation, caller, target, principal, started, ended: false }
+    }
+
+    /// Says what the change is about, once that is known.
+    pub(super) fn about(&mut self, target: String, principal: String) {
+        (self.target, self.principal) = (target, principal);
     }
 
     /// Names the principal once it is known.

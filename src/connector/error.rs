@@ -4,6 +4,7 @@ use super::ids::ResourceKind;
 use super::page_token::InvalidPageToken;
 use crate::retool::change::Refusal;
 use crate::retool::database::error::Error as DatabaseError;
+use crate::retool::database::transaction::ChangeError;
 
 /// Why a request has no answer. The server room turns each into a gRPC status.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -107,6 +108,15 @@ pub enum Error {
     /// The database.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+}
+
+impl From<ChangeError> for Error {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Refused(refusal) => Self::Refused(refusal),
+            ChangeError::Database(error) => Self::Database(error),
+        }
+    }
 }
 
 impl Error {

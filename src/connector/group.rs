@@ -1,19 +1,22 @@
 //! The resource type `group`: a row of `groups`, and its members.
 
+use super::audit::Record;
 use super::entitlements::{Purpose, Template, entitlement};
 use super::error::Error;
 use super::ids::{self, GroupRole, ResourceKind, Spelled, group_entitlement, resource_id, typed_grant};
 use super::page_token::Position;
 use super::paging::{GrantPage, Page, PageBounds, last_key, page};
+use super::provisioning::{Asked, Granted, Revoked};
 use super::text::named;
 use super::{Context, Identified, ResourceSyncer, user};
 use crate::proto::connector::{
-    Capability, Entitlement, GroupTrait, Resource, ResourceId, ResourceType, resource_type,
+    Capability, Entitlement, GrantReplaced, GroupTrait, Resource, ResourceId, ResourceType, resource_type,
 };
 use crate::proto::grants::{GrantList, GrantParts};
 use crate::proto::{any, number, structure};
 use crate::retool::database::groups::{self, Group};
-use crate::retool::id::GroupId;
+use crate::retool::database::memberships::{self, Changed, Membership};
+use crate::retool::id::{GroupId, UserId};
 
 /// See the module.
 pub(super) struct GroupSyncer;
@@ -122,6 +125,60 @@ impl ResourceSyncer for GroupSyncer {
                 },
             )
         });
-        Ok(answer.finish(outcome, last_key(&members, fetch, |row| row.user.get())))
+        Ok(answer.finish(outcome, last_key(&members, fetch, |row| row.user.get().unsigned_abs())))
     }
+
+    /// Decision 7.4: an admin is a member already, and a member that becomes an admin is none any more.
+    async fn grant(
+        &self,
+        context: &Context,
+        asked: &Asked<'_>,
+        record: &mut Record,
+    ) -> Result<Granted, Error> {
+        let (group, role, user) = about(asked, record)?;
+        let (mode, enabled_only) = (context.mode(), context.skip_disabled_users);
+        let admin = role == GroupRole::Admin;
+        let changed = memberships::grant(&context.database, mode, group, user, admin, enabled_only).await?;
+        let is_listed = changed.after == membership(role);
+        let grant =
+            is_listed.then(|| asked.grant(typed_grant(&group_entitlement(group, role), user), vec![]));
+        let mut granted = context.granted(&changed, words(&changed), grant.into_iter().collect());
+        if (changed.before, changed.after) == (Membership::Member, Membership::Admin) {
+            let replaced_grant_id = typed_grant(&group_entitlement(group, GroupRole::Member), user);
+            granted.annotations.push(any(&GrantReplaced { replaced_grant_id }));
+        }
+        Ok(granted)
+    }
+
+    /// Decision 7.4: an admin becomes a member, a member leaves. Taking an admin out takes two revokes.
+    async fn revoke(
+        &self,
+        context: &Context,
+        asked: &Asked<'_>,
+        record: &mut Record,
+    ) -> Result<Revoked, Error> {
+        let (group, role, user) = about(asked, record)?;
+        let admin = role == GroupRole::Admin;
+        let changed = memberships::revoke(&context.database, context.mode(), group, user, admin).await?;
+        Ok(context.revoked(&changed, words(&changed)))
+    }
+}
+
+fn about(asked: &Asked<'_>, record: &mut Record) -> Result<(GroupId, GroupRole, UserId), Error> {
+    let (group, role) = ids::parse_group_entitlement(&asked.entitlement.id)?;
+    asked.cross_check(group, role.as_str())?;
+    let user = asked.principal()?;
+    record.about(group_entitlement(group, role), Spelled(user).to_string());
+    Ok((group, role, user))
+}
+
+fn membership(role: GroupRole) -> Membership {
+    match role {
+        GroupRole::Member => Membership::Member,
+        GroupRole::Admin => Membership::Admin,
+    }
+}
+
+fn words(changed: &Changed<Membership>) -> (&'static str, &'static str) {
+    (changed.before.as_str(), changed.after.as_str())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use super::error::Error;
+use super::error::{Error, shortened};
 use crate::proto::connector::ResourceId as ProtoResourceId;
 use crate::retool::access::AccessLevel;
 use crate::retool::database::organizations::Right;
@@ -101,18 +101,57 @@ pub fn resource_id<T: Identity>(key: T) -> ProtoResourceId {
 /// [`Error::MalformedId`] unless the id is of that type, and its text exactly the type's letter and a
 /// number from 1 to 2147483647 without padding.
 pub fn parse<T: Identity>(id: &ProtoResourceId) -> Result<T, Error> {
-    let malformed =
-        || Error::MalformedId { kind: T::KIND, given: format!("{}/{}", id.resource_type, id.resource) };
-    if id.resource_type != T::KIND.type_id() {
-        return Err(malformed());
-    }
-    let digits = id.resource.strip_prefix(T::KIND.letter()).ok_or_else(malformed)?;
+    let of_type = id.resource_type == T::KIND.type_id();
+    let key = if of_type { parse_spelled(&id.resource) } else { None };
+    key.ok_or_else(|| Error::MalformedId {
+        kind: T::KIND,
+        given: format!("{}/{}", id.resource_type, id.resource),
+    })
+}
+
+/// Reads a key as [`Spelled`] writes it, and nothing else.
+fn parse_spelled<T: Identity>(text: &str) -> Option<T> {
+    let digits = text.strip_prefix(T::KIND.letter())?;
     let plain = digits.starts_with(|first: char| matches!(first, '1'..='9'))
         && digits.bytes().all(|byte| byte.is_ascii_digit());
     if !plain {
-        return Err(malformed());
+        return None;
     }
-    digits.parse::<i64>().ok().and_then(|number| T::try_from(number).ok()).ok_or_else(malformed)
+    digits.parse::<i64>().ok().and_then(|number| T::try_from(number).ok())
+}
+
+/// Reads what [`group_entitlement`] writes.
+///
+/// # Errors
+/// [`Error::Argument`]
+pub fn parse_group_entitlement(id: &str) -> Result<(GroupId, GroupRole), Error> {
+    let parsed = || {
+        let (group, role) = id.strip_prefix("group:")?.split_once(':')?;
+        let role = GroupRole::ALL.into_iter().find(|known| known.as_str() == role)?;
+        Some((parse_spelled(group)?, role))
+    };
+    parsed().ok_or_else(|| unknown_entitlement(id, "group:g7:member or group:g7:admin"))
+}
+
+/// Reads what [`page_entitlement`] writes.
+///
+/// # Errors
+/// [`Error::Argument`]
+pub fn parse_page_entitlement(id: &str) -> Result<(PageId, PageFamily, AccessLevel), Error> {
+    let parsed = || {
+        let (page, rest) = id.strip_prefix("page:")?.split_once(':')?;
+        let (family, level) = rest.split_once(':')?;
+        let family = PageFamily::ALL.into_iter().find(|known| known.as_str() == family)?;
+        Some((parse_spelled(page)?, family, AccessLevel::from_database(level)?))
+    };
+    parsed().ok_or_else(|| {
+        unknown_entitlement(id, "page:p7:group:<level> or page:p7:user:<level>, the level read, write or own")
+    })
+}
+
+fn unknown_entitlement(given: &str, known: &str) -> Error {
+    let problem = format!("{} is no entitlement of such a resource; these are {known}", shortened(given));
+    Error::Argument { field: "entitlement.id", problem }
 }
 
 /// The last part of an organization entitlement's id: it says the level, where its slug says Retool's

@@ -159,6 +159,6 @@ impl ResourceSyncer for OrganizationSyncer {
                 )
             })
         });
-        Ok(answer.finish(outcome, last_key(&holders, fetch, |holder| holder.user.get())))
+        Ok(answer.finish(outcome, last_key(&holders, fetch, |holder| holder.user.get().unsigned_abs())))
     }
 }

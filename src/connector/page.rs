@@ -1,5 +1,10 @@
 //! The resource type `page`: a row of `pages`, which Retool's users call an app.
 
+use std::ops::ControlFlow;
+
+use prost_types::Any;
+
+use super::audit::Record;
 use super::entitlements::{Purpose, Template, entitlement};
 use super::error::Error;
 use super::ids::{
@@ -8,6 +13,7 @@ use super::ids::{
 };
 use super::page_token::Position;
 use super::paging::{GrantPage, Page, PageBounds, last_key, page};
+use super::provisioning::{Asked, Granted, Revoked};
 use super::text::named;
 use super::{Context, Identified, ResourceSyncer, group, user, word};
 use crate::proto::any;
@@ -16,8 +22,11 @@ use crate::proto::connector::{
 };
 use crate::proto::grants::{GrantList, GrantParts, encode_grant_annotations};
 use crate::retool::access::AccessLevel;
-use crate::retool::database::pages::{self, GroupAccess, Page as Row};
-use crate::retool::id::{GroupId, PageId};
+use crate::retool::change::Refusal;
+use crate::retool::database::memberships::Changed;
+use crate::retool::database::page_access;
+use crate::retool::database::pages::{self, Holder, Page as Row};
+use crate::retool::id::{GroupId, PageId, UserId};
 
 /// See the module.
 pub(super) struct PageSyncer;
@@ -42,10 +51,14 @@ fn entitlements() -> impl Iterator<Item = (PageFamily, AccessLevel)> {
         .flat_map(|family| AccessLevel::ALL.into_iter().map(move |level| (family, level)))
 }
 
+fn slug(family: PageFamily, level: AccessLevel) -> String {
+    format!("{}:{}", family.as_str(), level.as_str())
+}
+
 fn template(family: PageFamily, level: AccessLevel) -> Template {
     let word = word(level);
     Template {
-        slug: format!("{}:{}", family.as_str(), level.as_str()),
+        slug: slug(family, level),
         display_name: match family {
             PageFamily::Group => (String::new(), format!(" {} Access", word.title)),
             PageFamily::User => (format!("User can {} on ", word.title), String::new()),
@@ -57,7 +70,7 @@ fn template(family: PageFamily, level: AccessLevel) -> Template {
 
 /// What a group's grant says beside itself: whoever is in the group has it too, and it cannot be
 /// revoked at the page when no row of the page gives it.
-fn annotations(group: GroupId, inherited: bool) -> Vec<u8> {
+fn annotations(group: GroupId, inherited: bool) -> Vec<Any> {
     let expandable = GrantExpandable {
         entitlement_ids: GroupRole::ALL.map(|role| group_entitlement(group, role)).into(),
         ..Default::default()
@@ -66,7 +79,43 @@ fn annotations(group: GroupId, inherited: bool) -> Vec<u8> {
     if inherited {
         annotations.push(any(&GrantImmutable::default()));
     }
-    encode_grant_annotations(&annotations)
+    annotations
+}
+
+/// How a holder's grants look.
+struct Shown<'a> {
+    row: &'a Holder,
+    principal: ResourceId,
+    own: Vec<u8>,
+    inherited: Vec<u8>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(row: &'a Holder) -> Self {
+        match row {
+            Holder::Group { group, .. } => {
+                let encoded = |inherited| encode_grant_annotations(&annotations(*group, inherited));
+                Self { row, principal: resource_id(*group), own: encoded(false), inherited: encoded(true) }
+            }
+            Holder::User { user, .. } => {
+                Self { row, principal: resource_id(*user), own: Vec::new(), inherited: Vec::new() }
+            }
+        }
+    }
+
+    /// The annotations of the grant of that level; nothing when there is no such grant.
+    fn annotations(&self, family: PageFamily, level: AccessLevel) -> Option<&[u8]> {
+        match self.row {
+            Holder::Group { access, .. } if access.effective() < Some(level) => None,
+            Holder::Group { access, .. } if access.is_inherited(level) => Some(&self.inherited),
+            Holder::Group { .. } => Some(&self.own),
+            Holder::User { .. } if family == PageFamily::Group => None,
+            Holder::User { levels, .. } => {
+                let mut held = AccessLevel::ALL.into_iter().zip(levels);
+                held.any(|(known, held)| known == level && *held).then_some(&self.own)
+            }
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -121,7 +170,8 @@ impl ResourceSyncer for PageSyncer {
     }
 
     /// Each level that a group has, and every weaker one, in both families; the principal is the group
-    /// in both, and whoever consumes the grants expands them to its members (decisions 7.2).
+    /// in both, and whoever consumes the grants expands them to its members (decision 7.2). Users in managed
+    /// groups follow, each with a grant of its own that can be revoked (decision 7.5).
     async fn grants(
         &self,
         context: &Context,
@@ -132,28 +182,118 @@ impl ResourceSyncer for PageSyncer {
         let page: PageId = ids::parse(on.id)?;
         let mut answer = GrantPage::new(bounds, on.resource)?;
         let fetch = bounds.fetch(GrantPage::grant_bytes(on.resource) + EXPANDABLE);
-        let rows = pages::group_access(&context.database, page, bounds.from(), fetch).await?;
-        let entitlements: Vec<_> =
-            entitlements().map(|(family, level)| (level, page_entitlement(page, family, level))).collect();
-        let outcome = rows.iter().try_for_each(|GroupAccess { group, access }| {
-            let principal = resource_id(*group);
-            let (own, inherited) = (annotations(*group, false), annotations(*group, true));
-            (0..)
-                .zip(&entitlements)
-                .filter(|(_, (level, _))| access.effective() >= Some(*level))
-                .try_for_each(|(ordinal, (level, entitlement_id))| {
-                    answer.push(
-                        Position { key: group.get().unsigned_abs(), ordinal },
-                        GrantParts {
-                            id: &typed_grant(entitlement_id, *group),
-                            entitlement_id,
-                            principal_type: &principal.resource_type,
-                            principal_id: &principal.resource,
-                            annotations: if access.is_inherited(*level) { &inherited } else { &own },
-                        },
-                    )
-                })
+        let rows = pages::holders(&context.database, page, context.skip_disabled_users, bounds.from(), fetch)
+            .await?;
+        let entitlements: Vec<_> = entitlements()
+            .map(|(family, level)| (family, level, page_entitlement(page, family, level)))
+            .collect();
+        let outcome = rows.iter().try_for_each(|row| {
+            let shown = Shown::of(row);
+            (0..).zip(&entitlements).try_for_each(|(ordinal, (family, level, entitlement_id))| {
+                let Some(annotations) = shown.annotations(*family, *level) else {
+                    return ControlFlow::Continue(());
+                };
+                let ResourceId { resource_type, resource, .. } = &shown.principal;
+                answer.push(
+                    Position { key: row.order(), ordinal },
+                    GrantParts {
+                        id: &format!("{entitlement_id}:{resource_type}:{resource}"),
+                        entitlement_id,
+                        principal_type: resource_type,
+                        principal_id: resource,
+                        annotations,
+                    },
+                )
+            })
         });
-        Ok(answer.finish(outcome, last_key(&rows, fetch, |row| row.group.get())))
+        Ok(answer.finish(outcome, last_key(&rows, fetch, pages::Holder::order)))
     }
+
+    /// Decision 7.6: the principal is raised to at least the level. A group by its own row, a user through
+    /// the managed group of page and level (7.5).
+    async fn grant(
+        &self,
+        context: &Context,
+        asked: &Asked<'_>,
+        record: &mut Record,
+    ) -> Result<Granted, Error> {
+        let About { page, level, holder } = about(asked, record)?;
+        let (database, mode) = (&context.database, context.mode());
+        match holder {
+            Principal::Group(group) => {
+                let changed = page_access::grant_group(database, mode, page, group, level).await?;
+                let id = typed_grant(&asked.entitlement.id, group);
+                let grant = asked.grant(id, annotations(group, changed.after.is_inherited(level)));
+                Ok(context.granted(&changed, words(&changed, |access| access.effective()), vec![grant]))
+            }
+            Principal::User(_) if !context.managed_groups => Err(Refusal::ManagedGroupsOff.into()),
+            Principal::User(user) => {
+                let enabled_only = context.skip_disabled_users;
+                let changed =
+                    page_access::grant_user(database, mode, page, user, level, enabled_only).await?;
+                let grant = || asked.grant(typed_grant(&asked.entitlement.id, user), Vec::new());
+                let grant = changed.after.direct.then(grant);
+                let words = words(&changed, |access| access.effective);
+                Ok(context.granted(&changed, words, grant.into_iter().collect()))
+            }
+        }
+    }
+
+    /// Decision 7.6: the principal is lowered to just below the level, or nothing is done and what still
+    /// gives the level is named.
+    async fn revoke(
+        &self,
+        context: &Context,
+        asked: &Asked<'_>,
+        record: &mut Record,
+    ) -> Result<Revoked, Error> {
+        let About { page, level, holder } = about(asked, record)?;
+        let (database, mode) = (&context.database, context.mode());
+        match holder {
+            Principal::Group(group) => {
+                let changed = page_access::revoke_group(database, mode, page, group, level).await?;
+                Ok(context.revoked(&changed, words(&changed, |access| access.effective())))
+            }
+            Principal::User(user) => {
+                let changed = page_access::revoke_user(database, mode, page, user, level).await?;
+                Ok(context.revoked(&changed, words(&changed, |access| access.effective)))
+            }
+        }
+    }
+}
+
+/// What a request to grant or revoke is about.
+struct About {
+    page: PageId,
+    level: AccessLevel,
+    holder: Principal,
+}
+
+/// Whose access is to change. A group can be asked for in both families, since it is listed in both; a user in
+/// that of users only.
+enum Principal {
+    Group(GroupId),
+    User(UserId),
+}
+
+fn about(asked: &Asked<'_>, record: &mut Record) -> Result<About, Error> {
+    let (page, family, level) = ids::parse_page_entitlement(&asked.entitlement.id)?;
+    asked.cross_check(page, &slug(family, level))?;
+    let (holder, spelled) = if family == PageFamily::Group || asked.is_for(ResourceKind::Group) {
+        let group = asked.principal()?;
+        (Principal::Group(group), Spelled(group).to_string())
+    } else {
+        let user = asked.principal()?;
+        (Principal::User(user), Spelled(user).to_string())
+    };
+    record.about(page_entitlement(page, family, level), spelled);
+    Ok(About { page, level, holder })
+}
+
+fn words<T: Copy>(
+    changed: &Changed<T>,
+    level: impl Fn(T) -> Option<AccessLevel>,
+) -> (&'static str, &'static str) {
+    let word = |access| level(access).map_or("none", AccessLevel::as_str);
+    (word(changed.before), word(changed.after))
 }

@@ -25,8 +25,8 @@ impl Position {
     pub const START: Self = Self { key: 0, ordinal: 0 };
 
     /// The first row of the next key.
-    pub fn after_key(key: i32) -> Self {
-        Self { key: key.unsigned_abs().saturating_add(1), ordinal: 0 }
+    pub fn after_key(key: u32) -> Self {
+        Self { key: key.saturating_add(1), ordinal: 0 }
     }
 
     /// The key as statements bind it.

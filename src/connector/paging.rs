@@ -183,7 +183,7 @@ impl<'a> GrantPage<'a> {
     }
 
     /// The answer. `last` is the last key that the database returned, if it may have more behind it.
-    pub(super) fn finish(self, outcome: ControlFlow<Full>, last: Option<i32>) -> Page<GrantList> {
+    pub(super) fn finish(self, outcome: ControlFlow<Full>, last: Option<u32>) -> Page<GrantList> {
         let next = match outcome {
             ControlFlow::Break(Full(position)) => Some(position),
             ControlFlow::Continue(()) => last.map(Position::after_key),
@@ -196,7 +196,7 @@ impl<'a> GrantPage<'a> {
 }
 
 /// The key behind which there may be more rows: that of the last one, if as many came as were asked for.
-pub(super) fn last_key<R>(rows: &[R], fetched: i64, key: impl Fn(&R) -> i32) -> Option<i32> {
+pub(super) fn last_key<R>(rows: &[R], fetched: i64, key: impl Fn(&R) -> u32) -> Option<u32> {
     if i64::try_from(rows.len()).is_ok_and(|count| count < fetched) {
         return None;
     }

@@ -121,6 +121,6 @@ impl ResourceSyncer for ResourceTypeSyncer {
                 },
             )
         });
-        Ok(answer.finish(outcome, last_key(&rows, fetch, |row| row.user.get())))
+        Ok(answer.finish(outcome, last_key(&rows, fetch, |row| row.user.get().unsigned_abs())))
     }
 }

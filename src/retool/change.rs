@@ -75,14 +75,6 @@ pub enum Refusal {
         /// What is wrong with it.
         problem: ManagedProblem,
     },
-    /// Retool would give every new group a right that we cannot turn off.
-    #[error(
-        "Retool gives new groups the right {column:?} by itself, which baton-retool does not know how to turn off, so it makes no group for a single user"
-    )]
-    RightByDefault {
-        /// The column of `groups`.
-        column: String,
-    },
     /// Single users get no access to pages here.
     #[error(
         "single users get no access to pages while --managed-groups=false: put the user into a group with access"
@@ -105,7 +97,6 @@ impl Refusal {
             Self::LastAdmin { .. } => "last_admin",
             Self::AccessRemains { .. } => "access_remains",
             Self::NotManaged { .. } => "not_managed",
-            Self::RightByDefault { .. } => "right_by_default",
             Self::ManagedGroupsOff => "managed_groups_off",
         }
     }
@@ -217,6 +208,15 @@ impl Access {
             .filter(move |(_, given)| *given >= level)
     }
 
+    /// The access once its row has been changed.
+    pub fn with(self, change: RowChange) -> Self {
+        let explicit = match change {
+            RowChange::Set(level) => Some(Some(level)),
+            RowChange::Remove => None,
+        };
+        Self { explicit, ..self }
+    }
+
     /// What raises the group to `level`: nothing when it is there already (decision 7.6, D15). The level
     /// asked for is above the effective one, so that it is above the row's and the folder's too.
     pub fn to_grant(self, level: AccessLevel) -> Option<RowChange> {
@@ -235,11 +235,8 @@ impl Access {
         if self.explicit.flatten() < Some(level) {
             return Err(self);
         }
-        let (change, explicit) = match level.below() {
-            Some(lower) => (RowChange::Set(lower), Some(Some(lower))),
-            None => (RowChange::Remove, None),
-        };
-        let after = Access { explicit, ..self };
+        let change = level.below().map_or(RowChange::Remove, RowChange::Set);
+        let after = self.with(change);
         if after.effective() < Some(level) { Ok(Some(change)) } else { Err(after) }
     }
 }

@@ -3,7 +3,10 @@
 pub mod connection_string;
 pub mod error;
 pub mod groups;
+mod managed_groups;
+pub mod memberships;
 pub mod organizations;
+pub mod page_access;
 pub mod pages;
 mod pool;
 pub mod privileges;
@@ -12,6 +15,7 @@ mod session;
 mod sql;
 mod time;
 pub mod tls;
+pub mod transaction;
 pub mod users;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -24,8 +28,9 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 use connection_string::ConnectionSettings;
 use error::Error;
 use pool::{Lease, Pool};
-use privileges::{Privileges, Scope};
+use privileges::{Feature, Privileges, Scope};
 use session::{Opener, Session};
+use transaction::ChangeError;
 
 use crate::retool::id::OutOfRange;
 
@@ -87,6 +92,39 @@ impl Database {
         match known {
             Some(privileges) => Ok(privileges),
             None => self.probe().await,
+        }
+    }
+
+    /// Probes the role's privileges anew unless those that are known suffice for these changes.
+    ///
+    /// # Errors
+    /// [`Error::MissingPrivileges`] with the GRANTs that are missing, and whatever keeps the database from
+    /// being asked.
+    async fn require_changes(&self, features: &[Feature]) -> Result<Arc<Privileges>, Error> {
+        let known = self.privileges().await?;
+        if known.require_changes(features).is_ok() {
+            return Ok(known);
+        }
+        // Somebody may have run the GRANT meanwhile.
+        let privileges = self.probe().await?;
+        privileges.require_changes(features)?;
+        Ok(privileges)
+    }
+
+    /// What became of a change, a refusal of the server explained with the GRANTs that are missing by now.
+    async fn explained<T>(
+        &self,
+        features: &[Feature],
+        outcome: Result<T, ChangeError>,
+    ) -> Result<T, ChangeError> {
+        match outcome {
+            Err(ChangeError::Database(error)) if error.is_refusal() => {
+                let privileges = self.probe().await?;
+                privileges.require(self.scope)?;
+                privileges.require_changes(features)?;
+                Err(error.into())
+            }
+            outcome => outcome,
         }
     }
 

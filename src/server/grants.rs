@@ -3,6 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::access_log::Notes;
+use super::caller::caller;
 use super::{Service, page_request};
 use crate::proto::connector::grant_manager_service_server::GrantManagerService;
 use crate::proto::connector::grants_service_server::GrantsService;
@@ -36,15 +37,21 @@ impl GrantsService for Service {
 impl GrantManagerService for Service {
     async fn grant(
         &self,
-        _: Request<GrantManagerServiceGrantRequest>,
+        request: Request<GrantManagerServiceGrantRequest>,
     ) -> Result<Response<GrantManagerServiceGrantResponse>, Status> {
-        Err(self.connector.refuse("XTODO").into())
+        let caller = caller(&request, &request.get_ref().annotations);
+        let request = request.into_inner();
+        let (grants, annotations) =
+            self.connector.grant(&caller, request.entitlement.as_ref(), request.principal.as_ref()).await?;
+        Ok(Response::new(GrantManagerServiceGrantResponse { annotations, grants }))
     }
 
     async fn revoke(
         &self,
-        _: Request<GrantManagerServiceRevokeRequest>,
+        request: Request<GrantManagerServiceRevokeRequest>,
     ) -> Result<Response<GrantManagerServiceRevokeResponse>, Status> {
-        Err(self.connector.refuse("XTODO").into())
+        let caller = caller(&request, &request.get_ref().annotations);
+        let annotations = self.connector.revoke(&caller, request.get_ref().grant.as_ref()).await?;
+        Ok(Response::new(GrantManagerServiceRevokeResponse { annotations }))
     }
 }

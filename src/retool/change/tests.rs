@@ -17,11 +17,7 @@ fn access() -> impl Strategy<Value = Access> {
 }
 
 fn after(access: Access, change: Option<RowChange>) -> Access {
-    match change {
-        None => access,
-        Some(RowChange::Set(level)) => Access { explicit: Some(Some(level)), ..access },
-        Some(RowChange::Remove) => Access { explicit: None, ..access },
-    }
+    change.map_or(access, |change| access.with(change))
 }
 
 proptest! {

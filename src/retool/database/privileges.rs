@@ -1,7 +1,9 @@
-//! What the role may read, probed rather than assumed (spec 6.5).
+//! What the role may read and change, probed rather than assumed (spec 6.5).
 //!
 //! A required column that cannot be read is an error that prints the GRANT to run. An optional one is
 //! left out of the statements and mentioned once.
+
+mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,6 +12,9 @@ use tokio_postgres::types::Type;
 
 use super::error::Error;
 use super::session::Session;
+use writes::Writes;
+
+pub use writes::Feature;
 
 /// A column of one of Retool's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,13 +25,31 @@ pub struct Column {
     pub name: &'static str,
 }
 
-/// The kinds of Retool objects that a configuration can leave out.
+/// The kinds of Retool objects that a configuration can leave out, and the changes that it allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Scope {
     /// Pages are not read at all.
     pub skip_pages: bool,
     /// Resources are not read at all.
     pub skip_resources: bool,
+    /// Changes are made.
+    pub provisioning: bool,
+    /// Groups are made to give single users access to a page.
+    pub managed_groups: bool,
+}
+
+impl Scope {
+    /// The kinds of changes that are made.
+    fn features(self) -> Vec<Feature> {
+        Feature::ALL
+            .into_iter()
+            .filter(|feature| match feature {
+                Feature::Groups => self.provisioning,
+                Feature::Pages => self.provisioning && !self.skip_pages,
+                Feature::ManagedGroups => self.provisioning && !self.skip_pages && self.managed_groups,
+            })
+            .collect()
+    }
 }
 
 const ALWAYS: &[(&str, &[&str])] = &[
@@ -118,6 +141,10 @@ pub struct Privileges {
     role: String,
     /// The schema that has the tables and that the role may not use, as Postgres spells it.
     closed_schema: Option<String>,
+    /// Nothing while no changes are made.
+    writes: Option<Writes>,
+    /// The changes that the configuration allows.
+    features: Vec<Feature>,
     /// Tables of which row-level security shows the role some rows only, or none.
     row_security: BTreeMap<&'static str, RowSecurity>,
 }
@@ -178,6 +205,8 @@ impl Privileges {
             standings: BTreeMap::new(),
             role: String::new(),
             closed_schema: None,
+            writes: None,
+            features: scope.features(),
             row_security: BTreeMap::new(),
         };
         for row in rows {
@@ -207,12 +236,36 @@ impl Privileges {
                 privileges.closed_schema = Some(schema);
             }
         }
+        if scope.provisioning {
+            privileges.writes = Some(Writes::probe(session).await?);
+        }
         Ok(privileges)
     }
 
     /// Whether the column is there and may be read.
     pub fn readable(&self, column: Column) -> bool {
         self.standings.get(&column) == Some(&Standing::Readable)
+    }
+
+    /// Makes sure that everything these kinds of changes need may be done.
+    ///
+    /// # Errors
+    /// [`Error::MissingPrivileges`] with every GRANT that is missing.
+    pub(super) fn require_changes(&self, features: &[Feature]) -> Result<(), Error> {
+        match &self.writes {
+            Some(writes) => Ok(writes.require(features, &self.role)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether `group_pages."updatedAt"` may be set; existing roles may not.
+    pub(super) fn sets_pages_updated_at(&self) -> bool {
+        self.writes.as_ref().is_some_and(Writes::sets_pages_updated_at)
+    }
+
+    /// The role, as the server names it.
+    pub(super) fn role(&self) -> &str {
+        &self.role
     }
 
     /// Makes sure that everything `scope` needs can be read.
@@ -272,7 +325,8 @@ impl Privileges {
     }
 
     /// One sentence for each optional column whose absence changes the answers, with the GRANT where
-    /// there is one, and for each table that shows some of its rows only.
+    /// there is one, for each table that shows some of its rows only, and for each kind of change that is
+    /// allowed and cannot be made.
     pub fn warnings(&self) -> Vec<String> {
         let filtered = self.row_security.iter().filter(|(_, effect)| **effect == RowSecurity::Filters);
         let filtered = filtered.map(|(table, _)| {
@@ -290,6 +344,7 @@ impl Privileges {
                 Standing::Readable | Standing::NoSuchColumn | Standing::NoSuchTable => None,
             })
             .chain(filtered)
+            .chain(self.writes.iter().flat_map(|writes| writes.warnings(&self.features, &self.role)))
             .collect()
     }
 }
@@ -302,6 +357,13 @@ pub struct MissingPrivileges {
 }
 
 impl MissingPrivileges {
+    /// The role may not fill columns of a new row in `groups`.
+    pub(super) fn to_insert_groups(role: &str, columns: &[String]) -> Self {
+        let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+        let grant = format!("GRANT INSERT ({}) ON groups TO {};", columns.join(", "), quoted(role));
+        Self { role: role.to_owned(), grants: vec![grant] }
+    }
+
     /// The role may not even connect to the database.
     pub(super) fn to_connect(role: &str, database: &str) -> Self {
         let grant = format!("GRANT CONNECT ON DATABASE {} TO {};", quoted(database), quoted(role));
@@ -337,7 +399,7 @@ fn grant<'a>(table: &str, columns: impl IntoIterator<Item = &'a str>, role: &str
 }
 
 /// Quotes an identifier where Postgres needs it.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }

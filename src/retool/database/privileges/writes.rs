@@ -1,0 +1,219 @@
+//! What the role may change, probed like what it may read (spec 6.5, D71).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio_postgres::types::Type;
+
+use super::{Column, MissingPrivileges, quoted};
+use crate::retool::database::error::Error;
+use crate::retool::database::session::Session;
+
+/// A kind of change that needs privileges of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// Users in groups, and which of them manage one.
+    Groups,
+    /// The access of groups to pages.
+    Pages,
+    /// Groups that are made to give single users access to a page.
+    ManagedGroups,
+}
+
+/// A privilege on a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    Insert(Column),
+    Update(Column),
+    Delete(&'static str),
+    /// The sequence that numbers the rows of the table.
+    Sequence(&'static str),
+}
+
+impl Feature {
+    /// Every feature, in the order in which an operator grants them.
+    pub const ALL: [Self; 3] = [Self::Groups, Self::Pages, Self::ManagedGroups];
+
+    fn needs(self) -> Vec<Need> {
+        let insert = |table, names: &[&'static str]| -> Vec<Need> {
+            names.iter().map(|name| Need::Insert(Column { table, name })).collect()
+        };
+        let update = |table, names: &[&'static str]| -> Vec<Need> {
+            names.iter().map(|name| Need::Update(Column { table, name })).collect()
+        };
+        match self {
+            Self::Groups => [
+                insert("user_groups", &["userId", "groupId", "isAdmin", "createdAt", "updatedAt"]),
+                update("user_groups", &["isAdmin", "updatedAt"]),
+                vec![Need::Delete("user_groups"), Need::Sequence("user_groups")],
+            ]
+            .concat(),
+            Self::Pages => [
+                insert("group_pages", &["groupId", "pageId", "accessLevel", "createdAt", "updatedAt"]),
+                update("group_pages", &["accessLevel"]),
+                vec![Need::Delete("group_pages"), Need::Sequence("group_pages")],
+            ]
+            .concat(),
+            Self::ManagedGroups => [
+                insert("groups", &["name", "organizationId", "createdAt", "updatedAt"]),
+                vec![Need::Sequence("groups")],
+            ]
+            .concat(),
+        }
+    }
+
+    /// What does not work without it.
+    fn loss(self) -> &'static str {
+        match self {
+            Self::Groups => "users cannot be put into groups or taken out",
+            Self::Pages => "the access of groups to pages cannot be changed",
+            Self::ManagedGroups => "single users cannot be given access to pages",
+        }
+    }
+}
+
+/// Set where it may be set, and left alone where not: existing roles may not (spec 6.5, D22).
+const PAGES_UPDATED_AT: Need = Need::Update(Column { table: "group_pages", name: "updatedAt" });
+
+/// What the role may change, as found by one statement.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Writes {
+    denied: BTreeSet<Need>,
+    /// Tables to the sequences that number their rows, as Postgres spells them.
+    sequences: BTreeMap<&'static str, String>,
+}
+
+/// Asks about one privilege a row; a sequence that the table does not own, as that of an identity
+/// column, needs none.
+const PROBE: &str = r#"
+SELECT wanted.ordinal::int8,
+       CASE wanted.privilege
+           WHEN 'USAGE' THEN coalesce(has_sequence_privilege(serial.sequence, 'USAGE'), true)
+           WHEN 'DELETE' THEN coalesce(has_table_privilege(to_regclass(quote_ident(wanted.table_name)), 'DELETE'), false)
+           ELSE coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, wanted.privilege), false)
+       END AS allowed,
+       serial.sequence
+FROM unnest($1, $2, $3) WITH ORDINALITY AS wanted (privilege, table_name, column_name, ordinal)
+LEFT JOIN pg_attribute AS attribute
+       ON attribute.attrelid = to_regclass(quote_ident(wanted.table_name))
+      AND attribute.attname = wanted.column_name
+      AND attribute.attnum > 0
+      AND NOT attribute.attisdropped
+LEFT JOIN LATERAL (
+    SELECT pg_get_serial_sequence(quote_ident(wanted.table_name), 'id') AS sequence
+    WHERE wanted.privilege = 'USAGE' AND to_regclass(quote_ident(wanted.table_name)) IS NOT NULL
+) AS serial ON true
+"#;
+
+impl Writes {
+    /// Asks the server about every privilege that any feature needs or can use.
+    ///
+    /// # Errors
+    /// Only those of the statement itself.
+    pub(super) async fn probe(session: &Session) -> Result<Self, Error> {
+        let needs: Vec<Need> =
+            Feature::ALL.into_iter().flat_map(Feature::needs).chain([PAGES_UPDATED_AT]).collect();
+        let privileges: Vec<&str> = needs.iter().map(|need| need.privilege()).collect();
+        let tables: Vec<&str> = needs.iter().map(|need| need.table()).collect();
+        let columns: Vec<&str> = needs.iter().map(|need| need.column()).collect();
+        let rows = session
+            .client()
+            .query_typed(
+                PROBE,
+                &[(&privileges, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY), (&columns, Type::TEXT_ARRAY)],
+            )
+            .await
+            .map_err(|error| Error::of_statement(&error))?;
+        let mut writes = Self::default();
+        for row in rows {
+            let read = || -> Result<(i64, bool, Option<String>), tokio_postgres::Error> {
+                Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+            };
+            let (ordinal, allowed, sequence) = read().map_err(|error| Error::of_statement(&error))?;
+            let Some(need) = usize::try_from(ordinal - 1).ok().and_then(|index| needs.get(index)) else {
+                continue;
+            };
+            if !allowed {
+                writes.denied.insert(*need);
+            }
+            if let Some(sequence) = sequence {
+                writes.sequences.insert(need.table(), sequence);
+            }
+        }
+        Ok(writes)
+    }
+
+    /// Whether `group_pages."updatedAt"` may be set.
+    pub(super) fn sets_pages_updated_at(&self) -> bool {
+        !self.denied.contains(&PAGES_UPDATED_AT)
+    }
+
+    /// The GRANTs that `feature` lacks for `role`.
+    pub(super) fn missing(&self, feature: Feature, role: &str) -> Vec<String> {
+        let denied: Vec<Need> =
+            feature.needs().into_iter().filter(|need| self.denied.contains(need)).collect();
+        let mut grants: Vec<String> = Vec::new();
+        for privilege in ["INSERT", "UPDATE"] {
+            let of_kind = denied.iter().filter(|need| need.privilege() == privilege);
+            let columns: Vec<String> = of_kind.clone().map(|need| quoted(need.column())).collect();
+            if let Some(need) = of_kind.last() {
+                let (columns, role) = (columns.join(", "), quoted(role));
+                grants.push(format!("GRANT {privilege} ({columns}) ON {} TO {role};", need.table()));
+            }
+        }
+        grants.extend(denied.iter().filter_map(|need| match need {
+            Need::Delete(table) => Some(format!("GRANT DELETE ON {table} TO {};", quoted(role))),
+            Need::Sequence(table) => {
+                let sequence = self.sequences.get(table).cloned().unwrap_or(format!("{table}_id_seq"));
+                Some(format!("GRANT USAGE ON SEQUENCE {sequence} TO {};", quoted(role)))
+            }
+            Need::Insert(_) | Need::Update(_) => None,
+        }));
+        grants
+    }
+
+    /// Makes sure that everything these features need may be done.
+    ///
+    /// # Errors
+    /// Every GRANT that is missing.
+    pub(super) fn require(&self, features: &[Feature], role: &str) -> Result<(), MissingPrivileges> {
+        let grants: Vec<String> = features.iter().flat_map(|feature| self.missing(*feature, role)).collect();
+        if grants.is_empty() { Ok(()) } else { Err(MissingPrivileges { role: role.to_owned(), grants }) }
+    }
+
+    /// One sentence for each of these features that does not work, with the GRANTs that mend it.
+    pub(super) fn warnings(&self, features: &[Feature], role: &str) -> Vec<String> {
+        features
+            .iter()
+            .filter_map(|feature| {
+                let grants = self.missing(*feature, role);
+                (!grants.is_empty())
+                    .then(|| format!("{}; to change that run: {}", feature.loss(), grants.join(" ")))
+            })
+            .collect()
+    }
+}
+
+impl Need {
+    fn privilege(self) -> &'static str {
+        match self {
+            Self::Insert(_) => "INSERT",
+            Self::Update(_) => "UPDATE",
+            Self::Delete(_) => "DELETE",
+            Self::Sequence(_) => "USAGE",
+        }
+    }
+
+    fn table(self) -> &'static str {
+        match self {
+            Self::Insert(column) | Self::Update(column) => column.table,
+            Self::Delete(table) | Self::Sequence(table) => table,
+        }
+    }
+
+    fn column(self) -> &'static str {
+        match self {
+            Self::Insert(column) | Self::Update(column) => column.name,
+            Self::Delete(_) | Self::Sequence(_) => "",
+        }
+    }
+}
