@@ -7,6 +7,7 @@ mod support;
 
 mod behaviour {
     mod bad_input;
+    mod changes_groups;
     mod child;
     mod command_line;
     mod data_access;

@@ -5,6 +5,8 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[cfg(test)]
+pub(crate) mod changes;
+#[cfg(test)]
 pub(crate) mod client;
 pub(crate) mod cluster;
 #[cfg(test)]

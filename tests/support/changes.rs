@@ -1,0 +1,180 @@
+//! Grants and revokes, and what they leave in the tables.
+
+use std::collections::BTreeMap;
+
+use baton_retool::proto::connector::grant_manager_service_client::GrantManagerServiceClient;
+use baton_retool::proto::connector::{
+    Entitlement, Grant, GrantAlreadyExists, GrantAlreadyRevoked, GrantManagerServiceGrantRequest,
+    GrantManagerServiceRevokeRequest, GrantReplaced, Resource,
+};
+use prost_types::Any;
+use tonic::Status;
+use tonic::transport::Channel;
+
+use super::client::{Client, annotations, named};
+use super::postgres::Database;
+use super::server::Server;
+
+/// A client that changes things, and one that looks.
+#[derive(Clone)]
+pub(crate) struct Changes {
+    pub(crate) client: Client,
+    manager: GrantManagerServiceClient<Channel>,
+}
+
+/// What a Grant or a Revoke answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Answered {
+    pub(crate) grants: Vec<Grant>,
+    pub(crate) annotations: Vec<Any>,
+}
+
+/// What an answer says of what it did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Did {
+    /// Something was changed.
+    Changed,
+    /// Something was changed, and this grant is gone for it.
+    Replaced(String),
+    /// It was like that already.
+    Nothing,
+}
+
+impl Changes {
+    /// A server with `--provisioning` and these flags, for the superuser.
+    pub(crate) async fn serving(database: &Database, flags: &[&str]) -> (Self, Server) {
+        Self::serving_at(&database.url(), flags).await
+    }
+
+    /// A server with `--provisioning` and these flags.
+    pub(crate) async fn serving_at(connection_string: &str, flags: &[&str]) -> (Self, Server) {
+        let flags: Vec<&str> = ["--provisioning"].into_iter().chain(flags.iter().copied()).collect();
+        let server = Server::start_at(connection_string, &flags);
+        (Self::of(&server).await, server)
+    }
+
+    /// A connection of its own to a server that the test keeps.
+    pub(crate) async fn of(server: &Server) -> Self {
+        let manager = GrantManagerServiceClient::new(server.channel().await);
+        Self { client: Client::of(server).await, manager }
+    }
+
+    /// Grants an entitlement, `group:g5:member`, to a principal, `user/u7`.
+    pub(crate) async fn grant(&self, entitlement: &str, principal: &str) -> Result<Answered, Status> {
+        let request = GrantManagerServiceGrantRequest {
+            entitlement: Some(entitlement_of(entitlement)),
+            principal: Some(principal_of(principal)),
+            annotations: Vec::new(),
+        };
+        self.send_grant(request).await
+    }
+
+    /// Revokes what [`grant`](Self::grant) grants.
+    pub(crate) async fn revoke(&self, entitlement: &str, principal: &str) -> Result<Answered, Status> {
+        let grant = Grant {
+            id: format!("{entitlement}:{}", principal.replace('/', ":")),
+            entitlement: Some(entitlement_of(entitlement)),
+            principal: Some(principal_of(principal)),
+            ..Default::default()
+        };
+        self.send_revoke(grant).await
+    }
+
+    pub(crate) async fn send_grant(
+        &self,
+        request: GrantManagerServiceGrantRequest,
+    ) -> Result<Answered, Status> {
+        let answer = self.manager.clone().grant(request).await?.into_inner();
+        Ok(Answered { grants: answer.grants, annotations: answer.annotations })
+    }
+
+    pub(crate) async fn send_revoke(&self, grant: Grant) -> Result<Answered, Status> {
+        let request = GrantManagerServiceRevokeRequest { grant: Some(grant), annotations: Vec::new() };
+        let answer = self.manager.clone().revoke(request).await?.into_inner();
+        Ok(Answered { grants: Vec::new(), annotations: answer.annotations })
+    }
+
+    /// The grants on the resource of an entitlement, as a listing shows them now.
+    pub(crate) async fn listed(&self, entitlement: &str) -> Vec<Grant> {
+        self.client.grants(&resource_of(entitlement)).await
+    }
+
+    /// Whether a listing shows the grant now.
+    pub(crate) async fn lists(&self, entitlement: &str, principal: &str) -> bool {
+        let id = format!("{entitlement}:{}", principal.replace('/', ":"));
+        self.listed(entitlement).await.iter().any(|grant| grant.id == id)
+    }
+}
+
+impl Answered {
+    /// What it did, by its annotations.
+    pub(crate) fn did(&self) -> Did {
+        let exists = annotations::<GrantAlreadyExists>(&self.annotations).len();
+        let revoked = annotations::<GrantAlreadyRevoked>(&self.annotations).len();
+        let mut replaced = annotations::<GrantReplaced>(&self.annotations);
+        match (exists + revoked, replaced.pop()) {
+            (0, None) => Did::Changed,
+            (0, Some(replaced)) => Did::Replaced(replaced.replaced_grant_id),
+            (1, None) => Did::Nothing,
+            _ => panic!("says more than one thing: {self:?}"),
+        }
+    }
+}
+
+/// The entitlement with the resource that its id names: `group:g5:member`, `page:p3:user:read`.
+pub(crate) fn entitlement_of(id: &str) -> Entitlement {
+    Entitlement { id: id.to_owned(), resource: Some(resource_of(id)), ..Default::default() }
+}
+
+fn resource_of(entitlement: &str) -> Resource {
+    let mut parts = entitlement.split(':');
+    named(parts.next().unwrap(), parts.next().unwrap())
+}
+
+/// `user/u7`
+pub(crate) fn principal_of(path: &str) -> Resource {
+    let (type_id, id) = path.split_once('/').unwrap();
+    named(type_id, id)
+}
+
+/// Every row of every table, whatever its columns, as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tables(BTreeMap<String, Vec<String>>);
+
+impl Tables {
+    /// What is in the database now.
+    pub(crate) async fn of(database: &Database) -> Self {
+        let client = database.client().await;
+        let names = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'";
+        let mut tables = BTreeMap::new();
+        for name in client.query(names, &[]).await.unwrap() {
+            let name: String = name.get(0);
+            let rows = format!("SELECT t::text FROM {name} t ORDER BY 1");
+            let rows = client.query(&rows, &[]).await.unwrap();
+            tables.insert(name, rows.iter().map(|row| row.get(0)).collect());
+        }
+        Self(tables)
+    }
+
+    /// Panics with the rows that are not the same.
+    pub(crate) fn assert_same(&self, now: &Self) {
+        for (name, before) in &self.0 {
+            let after = &now.0[name];
+            let gone: Vec<_> = before.iter().filter(|row| !after.contains(row)).collect();
+            let new: Vec<_> = after.iter().filter(|row| !before.contains(row)).collect();
+            assert!(gone.is_empty() && new.is_empty(), "{name} has changed: gone {gone:?}, new {new:?}");
+        }
+        assert_eq!(self, now);
+    }
+}
+
+/// Runs a call that has to be refused, and makes sure that it has left every table as it was.
+pub(crate) async fn refused<T: std::fmt::Debug>(
+    database: &Database,
+    call: impl Future<Output = Result<T, Status>>,
+) -> Status {
+    let before = Tables::of(database).await;
+    let status = call.await.unwrap_err();
+    before.assert_same(&Tables::of(database).await);
+    status
+}
