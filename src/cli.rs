@@ -2,8 +2,10 @@
 
 mod child;
 mod demo;
+mod doctor;
 mod health_check;
 mod serve;
+mod setup_sql;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -55,6 +57,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match matches.subcommand() {
         Some(("serve", matches)) => settings(matches).and_then(|settings| block_on(serve::run(settings))),
         Some((health_check::NAME, matches)) => health_check::run(matches),
+        Some((setup_sql::NAME, matches)) => setup_sql::run(matches),
+        Some((doctor::NAME, matches)) => return doctor::run(matches),
         Some(("demo", matches)) => {
             let json = matches.get_one::<String>("output").is_some_and(|output| output == "json");
             settings(matches).and_then(|settings| block_on(demo::run(settings, json)))
@@ -90,7 +94,7 @@ pub fn command() -> Command {
     Command::new("baton-retool")
         .version(concat!("version ", env!("CARGO_PKG_VERSION")))
         .about("Baton connector for self-hosted Retool: tells a baton agent who has access to what, straight from Retool's Postgres database.")
-        .after_help("Every setting can also be given as a BATON_ variable or in a configuration file: ./.baton.yaml, or the file that BATON_CONFIG_PATH names. A flag beats a variable, a variable beats the file.\n\nExit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right.")
+        .after_help("Every setting can also be given as a BATON_ variable or in a configuration file: ./.baton.yaml, or the file that BATON_CONFIG_PATH names. A flag beats a variable, a variable beats the file.\n\nExit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right. `doctor` has its own: see `doctor --help`.")
         .disable_version_flag(true)
         .arg(Arg::new("version").short('v').long("version").help("Print version").action(ArgAction::Version))
         .args(config::arguments())
@@ -100,6 +104,8 @@ pub fn command() -> Command {
                 .long_about("Answers the baton connector protocol on --listen, for an agent or for grpcurl: gRPC reflection and the standard health service are on. Ends on Ctrl-C or SIGTERM, after the calls under way."),
         )
         .subcommand(health_check::command())
+        .subcommand(setup_sql::command())
+        .subcommand(doctor::command())
         .subcommand(Command::new(child::NAME).hide(true).about("Serve the agent that started this process"))
         .subcommand(
             Command::new("demo")
@@ -195,18 +201,8 @@ fn connector(settings: &Settings) -> Result<Arc<Connector>, Failure> {
         tracing::warn!("{warning}");
     }
     tracing::info!(database = connection.describe(), "using the Retool database");
-    let timeouts = Timeouts {
-        connect: settings.timeouts.connect,
-        statement: settings.timeouts.statement,
-        pool: settings.timeouts.pool,
-    };
-    let scope = Scope {
-        skip_pages: settings.features.skip_pages,
-        skip_resources: settings.features.skip_resources,
-        provisioning: settings.provisioning.enabled,
-        managed_groups: settings.provisioning.managed_groups,
-    };
-    let database = Database::new(connection, timeouts, scope).map_err(|error| usage(error.into()))?;
+    let database = Database::new(connection, timeouts(settings), scope(settings))
+        .map_err(|error| usage(error.into()))?;
     let provisioning = settings.provisioning;
     if provisioning.enabled && provisioning.dry_run {
         tracing::warn!("--dry-run is on: changes are answered and not made");
@@ -221,6 +217,22 @@ fn connector(settings: &Settings) -> Result<Arc<Connector>, Failure> {
         ticketing: settings.ticketing,
     };
     Ok(Arc::new(Connector::new(Arc::new(database), options)))
+}
+
+/// How long the database may take.
+fn timeouts(settings: &Settings) -> Timeouts {
+    let timeouts = settings.timeouts;
+    Timeouts { connect: timeouts.connect, statement: timeouts.statement, pool: timeouts.pool }
+}
+
+/// What of Retool's database is read and changed.
+fn scope(settings: &Settings) -> Scope {
+    Scope {
+        skip_pages: settings.features.skip_pages,
+        skip_resources: settings.features.skip_resources,
+        provisioning: settings.provisioning.enabled,
+        managed_groups: settings.provisioning.managed_groups,
+    }
 }
 
 /// Begins, side by side, what the first calls would wait for: an agent asks as soon as it is connected.

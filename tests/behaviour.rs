@@ -17,6 +17,7 @@ mod behaviour {
     mod data_oracle;
     mod data_paging;
     mod data_profiles;
+    mod doctor;
     mod encryption;
     mod health;
     mod hostile;
@@ -28,6 +29,7 @@ mod behaviour {
     mod privileges;
     mod services;
     mod sessions;
+    mod setup_sql;
     mod shared_resources;
     mod sidecar;
     mod validation;

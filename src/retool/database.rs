@@ -1,8 +1,10 @@
 //! Retool's Postgres database: sessions, what the role may read, and one module per table family.
 
 pub mod connection_string;
+pub mod diagnosis;
 pub mod error;
 pub mod groups;
+pub mod identifier;
 mod managed_groups;
 pub mod memberships;
 pub mod organizations;
@@ -12,6 +14,7 @@ mod pool;
 pub mod privileges;
 pub mod resources;
 mod session;
+pub mod setup;
 mod sql;
 mod time;
 pub mod tls;
@@ -131,11 +134,11 @@ impl Database {
     async fn probe(&self) -> Result<Arc<Privileges>, Error> {
         let mut lease = self.pool.get().await?;
         let reused = lease.begin_use();
-        let probed = match guarded(&lease, Privileges::probe(lease.session()?, self.scope)).await {
+        let probed = match guarded(&lease, Privileges::probe(lease.session()?, self.scope, &[])).await {
             Err(error) if error.is_lost_session() && reused == Some(true) => {
                 drop(lease);
                 let lease = self.pool.get_fresh().await?;
-                guarded(&lease, Privileges::probe(lease.session()?, self.scope)).await
+                guarded(&lease, Privileges::probe(lease.session()?, self.scope, &[])).await
             }
             other => other,
         };

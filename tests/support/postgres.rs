@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use baton_retool::retool::database::identifier::RoleName;
+use baton_retool::retool::database::setup::{Wanted, script};
 use tokio_postgres::{Client, Row};
 
 use super::cluster::{Cluster, block_on, connect, project_file};
@@ -28,7 +30,7 @@ pub(crate) struct Role {
     pub(crate) password: String,
 }
 
-/// What `retool/privileges.sql` can grant on top of reading.
+/// What the script of `setup-sql` can grant on top of reading.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Provisioning {
     Groups,
@@ -127,15 +129,15 @@ impl Database {
         Role { name, password }
     }
 
-    /// A new role with what `retool/privileges.sql` grants.
+    /// A new role with what the script of `setup-sql` grants, extras included.
     pub(crate) async fn documented_role(&self, provisioning: &[Provisioning]) -> Role {
         let role = self.create_role(&[]).await;
-        let mut variables = vec![("role", role.name.as_str())];
-        variables.extend(provisioning.iter().map(|part| match part {
-            Provisioning::Groups => ("groups", "1"),
-            Provisioning::Pages => ("pages", "1"),
-        }));
-        self.cluster.psql(&self.name, &variables, &project_file("retool/privileges.sql"));
+        let wanted = Wanted {
+            groups: provisioning.contains(&Provisioning::Groups),
+            pages: provisioning.contains(&Provisioning::Pages),
+            extras: true,
+        };
+        self.execute(&script(&RoleName::new(&role.name).unwrap(), wanted)).await;
         role
     }
 

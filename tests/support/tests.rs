@@ -83,16 +83,20 @@ async fn the_documented_script_grants_each_part_by_itself() {
         VALUES (1, 1, 'read', now(), now()) ON CONFLICT ("groupId", "pageId") DO UPDATE SET "accessLevel" = 'read'"#;
     const GROUP: &str = r#"INSERT INTO groups (name, "organizationId", "createdAt", "updatedAt",
         "unpublishedReleaseAccess", "accountDetailsAccess") VALUES ('new', 1, now(), now(), false, false)"#;
-    let cases: [(&[Provisioning], &[&str], &[&str]); 3] = [
+    let cases: [(&[Provisioning], &[&str], &[&str]); 4] = [
         (&[], &[], &[MEMBERSHIP, PAGE, GROUP]),
         (&[Provisioning::Groups], &[MEMBERSHIP], &[PAGE, GROUP]),
-        (&[Provisioning::Pages], &[PAGE, GROUP], &[MEMBERSHIP]),
+        (&[Provisioning::Pages], &[PAGE], &[MEMBERSHIP, GROUP]),
+        (&[Provisioning::Groups, Provisioning::Pages], &[MEMBERSHIP, PAGE, GROUP], &[]),
     ];
     for (provisioning, allowed, refused) in cases {
         let database = Database::small().await;
         let role = database.documented_role(provisioning).await;
         let client = database.client_as(&role).await;
-        client.batch_execute(r#"SELECT "archivedAt" FROM groups; TABLE user_groups"#).await.unwrap();
+        client
+            .batch_execute(r#"SELECT "archivedAt" FROM groups; SELECT id, "userId" FROM user_groups"#)
+            .await
+            .unwrap();
         for sql in allowed {
             client
                 .batch_execute(sql)

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 
 use super::cluster::Cluster;
 use super::postgres::Database;
@@ -56,8 +56,34 @@ impl Certificates {
         (self.write(&format!("{name}.crt"), &certificate), self.write(&format!("{name}.key"), &key))
     }
 
+    /// From now on the server shows a certificate that is no longer good.
+    pub(crate) async fn expire(&self, database: &Database) {
+        let (certificate, key) = self.issue_until("localhost", Some(2020));
+        self.write("server.crt", &certificate);
+        self.write("server.key", &key);
+        database.execute("SELECT pg_reload_conf()").await;
+        let loaded = "SELECT pg_conf_load_time() > now() - interval '1 minute'";
+        database.client().await.query_one(loaded, &[]).await.unwrap();
+        // The postmaster reads the files in its own time.
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+
+    /// From now on the server waits for another one to follow, and takes no changes.
+    pub(crate) async fn make_standby(&self, cluster: &Cluster, database: &Database) {
+        database.execute("CHECKPOINT").await;
+        self.write("data/standby.signal", "");
+        cluster.restart();
+    }
+
     fn issue(&self, name: &str) -> (String, String) {
+        self.issue_until(name, None)
+    }
+
+    fn issue_until(&self, name: &str, year: Option<i32>) -> (String, String) {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        if let Some(year) = year {
+            params.not_after = date_time_ymd(year, 1, 1);
+        }
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.authority).unwrap();

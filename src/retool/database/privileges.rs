@@ -3,6 +3,7 @@
 //! A required column that cannot be read is an error that prints the GRANT to run. An optional one is
 //! left out of the statements and mentioned once.
 
+pub(super) mod reads;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,10 +12,14 @@ use std::fmt;
 use tokio_postgres::types::Type;
 
 use super::error::Error;
+use super::identifier::quoted;
 use super::session::Session;
+use reads::{ALWAYS, FOR_PAGES, FOR_RESOURCES, OPTIONAL, Optional, Reads};
 use writes::Writes;
 
+pub use reads::Sort;
 pub use writes::Feature;
+pub(super) use writes::{Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT};
 
 /// A column of one of Retool's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,7 +45,7 @@ pub struct Scope {
 
 impl Scope {
     /// The kinds of changes that are made.
-    fn features(self) -> Vec<Feature> {
+    pub(super) fn features(self) -> Vec<Feature> {
         Feature::ALL
             .into_iter()
             .filter(|feature| match feature {
@@ -52,79 +57,6 @@ impl Scope {
     }
 }
 
-const ALWAYS: &[(&str, &[&str])] = &[
-    ("organizations", &["id", "name"]),
-    (
-        "users",
-        &["id", "email", "firstName", "lastName", "userName", "enabled", "lastLoggedIn", "organizationId"],
-    ),
-    (
-        "groups",
-        &[
-            "id",
-            "name",
-            "organizationId",
-            "universalAccess",
-            "universalResourceAccess",
-            "universalQueryLibraryAccess",
-            "userListAccess",
-            "auditLogAccess",
-            "unpublishedReleaseAccess",
-        ],
-    ),
-    ("user_groups", &["userId", "groupId", "isAdmin"]),
-];
-
-const FOR_PAGES: &[(&str, &[&str])] = &[
-    ("pages", &["id", "name", "organizationId", "folderId", "deletedAt"]),
-    ("group_pages", &["groupId", "pageId", "accessLevel"]),
-    ("group_folder_defaults", &["groupId", "folderId", "accessLevel"]),
-];
-
-const FOR_RESOURCES: &[(&str, &[&str])] = &[
-    ("resources", &["id", "name", "organizationId", "type", "displayName", "resourceFolderId"]),
-    ("group_resources", &["groupId", "resourceId", "accessLevel"]),
-    ("group_resource_folder_defaults", &["groupId", "resourceFolderId", "accessLevel"]),
-];
-
-/// An optional column: where it is readable the answers are better, and `loss` says how.
-struct Optional {
-    column: Column,
-    loss: &'static str,
-    /// Whether an operator should hear of it: the answers say something else without the column, and
-    /// do not merely say less.
-    matters: bool,
-}
-
-/// Every column that statements may mention in `{alias:table.column}` (see [`super::sql`]).
-const OPTIONAL: &[Optional] = &[
-    Optional {
-        column: Column { table: "groups", name: "archivedAt" },
-        loss: "archived groups are listed and still grant what they granted",
-        matters: true,
-    },
-    Optional {
-        column: Column { table: "group_resources", name: "resourceIdForEnv" },
-        loss: "access given to one environment of a resource is not seen",
-        matters: true,
-    },
-    Optional {
-        column: Column { table: "users", name: "createdAt" },
-        loss: "users have no creation time",
-        matters: false,
-    },
-    Optional {
-        column: Column { table: "users", name: "userType" },
-        loss: "users have no user_type",
-        matters: false,
-    },
-    Optional {
-        column: Column { table: "users", name: "lastActive" },
-        loss: "users have no last_active",
-        matters: false,
-    },
-];
-
 /// What one column of the database is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -132,6 +64,17 @@ enum Standing {
     NotGranted,
     NoSuchColumn,
     NoSuchTable,
+}
+
+/// What a role lacks of what it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Lacking {
+    /// Tables that the search_path has not, each once.
+    pub(super) tables: Vec<&'static str>,
+    /// Columns that their tables have not.
+    pub(super) columns: Vec<Column>,
+    /// What would mend the rest.
+    pub(super) grants: Vec<String>,
 }
 
 /// What the role may read, as found by one statement.
@@ -187,13 +130,13 @@ LEFT JOIN pg_attribute AS attribute
 "#;
 
 impl Privileges {
-    /// Asks the server about every column that `scope` needs or can use.
+    /// Asks the server about every column that `scope` needs or can use, and about these.
     ///
     /// # Errors
     /// Only those of the statement itself; missing privileges are data, see [`Privileges::require`].
-    pub(super) async fn probe(session: &Session, scope: Scope) -> Result<Self, Error> {
-        let columns: Vec<Column> =
-            required(scope).into_iter().chain(OPTIONAL.iter().map(|optional| optional.column)).collect();
+    pub(super) async fn probe(session: &Session, scope: Scope, also: &[Column]) -> Result<Self, Error> {
+        let optional = OPTIONAL.iter().map(|optional| optional.column);
+        let columns: Vec<Column> = required(scope).chain(optional).chain(also.iter().copied()).collect();
         let tables: Vec<&str> = columns.iter().map(|column| column.table).collect();
         let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
         let rows = session
@@ -263,6 +206,13 @@ impl Privileges {
         self.writes.as_ref().is_some_and(Writes::sets_pages_updated_at)
     }
 
+    /// The GRANT for that, where it is missing.
+    pub(super) fn grant_on_pages_updated_at(&self) -> Option<String> {
+        let (table, name) = (PAGES_UPDATED_AT.table(), PAGES_UPDATED_AT.column());
+        let grant = || format!("GRANT UPDATE ({}) ON {table} TO {};", quoted(name), quoted(&self.role));
+        (!self.sets_pages_updated_at()).then(grant)
+    }
+
     /// The role, as the server names it.
     pub(super) fn role(&self) -> &str {
         &self.role
@@ -276,42 +226,17 @@ impl Privileges {
     /// [`Error::MissingPrivileges`] with every GRANT that is missing; only that on the schema while the
     /// role cannot see into it.
     pub fn require(&self, scope: Scope) -> Result<(), Error> {
-        let mut absent = Vec::new();
-        let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for column in required(scope) {
-            match self.standings.get(&column) {
-                Some(Standing::Readable) => {}
-                Some(Standing::NotGranted) => {
-                    missing.entry(column.table).or_default().insert(column.name);
-                }
-                Some(Standing::NoSuchColumn) => {
-                    absent.push(format!("table {} has no column \"{}\"", column.table, column.name));
-                }
-                Some(Standing::NoSuchTable) | None => {
-                    absent.push(format!("there is no table {} in the search_path", column.table));
-                }
-            }
-        }
-        if let (false, Some(schema)) = (absent.is_empty(), &self.closed_schema) {
-            let grant = format!("GRANT USAGE ON SCHEMA {} TO {};", quoted(schema), quoted(&self.role));
+        let lacking = self.lacking(required(scope));
+        if let (true, Some(grant)) = (lacking.is_absent(), self.grant_on_schema()) {
             return Err(MissingPrivileges { role: self.role.clone(), grants: vec![grant] }.into());
         }
-        absent.dedup();
-        if !absent.is_empty() {
-            return Err(Error::UnknownSchema { reason: absent.join(", ") });
+        if lacking.is_absent() {
+            return Err(Error::UnknownSchema { reason: lacking.absent().join(", ") });
         }
-        if !missing.is_empty() {
-            let grants =
-                missing.into_iter().map(|(table, columns)| grant(table, columns, &self.role)).collect();
-            return Err(MissingPrivileges { role: self.role.clone(), grants }.into());
+        if !lacking.grants.is_empty() {
+            return Err(MissingPrivileges { role: self.role.clone(), grants: lacking.grants }.into());
         }
-        let hidden: Vec<_> = required(scope)
-            .into_iter()
-            .map(|column| column.table)
-            .filter(|table| self.row_security.get(table) == Some(&RowSecurity::HidesAll))
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect();
+        let hidden = self.hidden(required(scope));
         if !hidden.is_empty() {
             let role = quoted(&self.role);
             return Err(Error::Forbidden {
@@ -324,12 +249,57 @@ impl Privileges {
         Ok(())
     }
 
+    /// What the role lacks of these columns.
+    pub(super) fn lacking(&self, columns: impl IntoIterator<Item = Column>) -> Lacking {
+        let mut lacking = Lacking::default();
+        let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for column in columns {
+            match self.standings.get(&column) {
+                Some(Standing::Readable) => {}
+                Some(Standing::NotGranted) => {
+                    missing.entry(column.table).or_default().insert(column.name);
+                }
+                Some(Standing::NoSuchColumn) => lacking.columns.push(column),
+                Some(Standing::NoSuchTable) | None if lacking.tables.contains(&column.table) => {}
+                Some(Standing::NoSuchTable) | None => lacking.tables.push(column.table),
+            }
+        }
+        let grants = missing.into_iter().map(|(table, columns)| grant(table, columns, &self.role));
+        lacking.grants.extend(grants);
+        lacking
+    }
+
+    /// The GRANT on the schema that has the tables, while the role cannot see into it.
+    pub(super) fn grant_on_schema(&self) -> Option<String> {
+        let schema = self.closed_schema.as_deref()?;
+        Some(format!("GRANT USAGE ON SCHEMA {} TO {};", quoted(schema), quoted(&self.role)))
+    }
+
+    /// The tables among those of these columns of which row-level security shows the role no row.
+    pub(super) fn hidden(&self, columns: impl IntoIterator<Item = Column>) -> Vec<&'static str> {
+        let mut tables: Vec<_> = columns.into_iter().map(|column| column.table).collect();
+        tables.retain(|table| self.row_security.get(table) == Some(&RowSecurity::HidesAll));
+        tables.sort_unstable();
+        tables.dedup();
+        tables
+    }
+
+    /// The tables of which policies show the role some rows only.
+    pub(super) fn filtered(&self) -> impl Iterator<Item = &'static str> {
+        let effects = self.row_security.iter();
+        effects.filter(|(_, effect)| **effect == RowSecurity::Filters).map(|(table, _)| *table)
+    }
+
+    /// The GRANTs without which this kind of change cannot be made; none while no changes are made.
+    pub(super) fn lacking_changes(&self, feature: Feature) -> Vec<String> {
+        self.writes.as_ref().map(|writes| writes.missing(feature, &self.role)).unwrap_or_default()
+    }
+
     /// One sentence for each optional column whose absence changes the answers, with the GRANT where
     /// there is one, for each table that shows some of its rows only, and for each kind of change that is
     /// allowed and cannot be made.
     pub fn warnings(&self) -> Vec<String> {
-        let filtered = self.row_security.iter().filter(|(_, effect)| **effect == RowSecurity::Filters);
-        let filtered = filtered.map(|(table, _)| {
+        let filtered = self.filtered().map(|table| {
             let role = quoted(&self.role);
             format!("row-level security shows the role {role} only the rows of {table} that its policies let through; to read all run as a superuser: ALTER ROLE {role} BYPASSRLS;")
         });
@@ -349,6 +319,25 @@ impl Privileges {
     }
 }
 
+// ===== impl Lacking =====
+
+impl Lacking {
+    /// Whether something is not there at all.
+    pub(super) fn is_absent(&self) -> bool {
+        !self.tables.is_empty() || !self.columns.is_empty()
+    }
+
+    /// What is not there, each in a few words.
+    pub(super) fn absent(&self) -> Vec<String> {
+        let tables = self.tables.iter().map(|table| format!("there is no table {table} in the search_path"));
+        let columns = self
+            .columns
+            .iter()
+            .map(|Column { table, name }| format!("table {table} has no column \"{name}\""));
+        tables.chain(columns).collect()
+    }
+}
+
 /// The role lacks privileges that the configuration needs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct MissingPrivileges {
@@ -357,6 +346,11 @@ pub struct MissingPrivileges {
 }
 
 impl MissingPrivileges {
+    /// What to run.
+    pub fn grants(&self) -> &[String] {
+        &self.grants
+    }
+
     /// The role may not fill columns of a new row in `groups`.
     pub(super) fn to_insert_groups(role: &str, columns: &[String]) -> Self {
         let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
@@ -382,27 +376,20 @@ impl fmt::Display for MissingPrivileges {
     }
 }
 
-fn required(scope: Scope) -> Vec<Column> {
+/// What is read of each table for `scope`.
+pub(super) fn reads_of(scope: Scope) -> impl Iterator<Item = &'static Reads> {
     let pages = if scope.skip_pages { &[] } else { FOR_PAGES };
     let resources = if scope.skip_resources { &[] } else { FOR_RESOURCES };
-    ALWAYS
-        .iter()
-        .chain(pages)
-        .chain(resources)
-        .flat_map(|(table, names)| names.iter().map(|name| Column { table, name }))
-        .collect()
+    ALWAYS.iter().chain(pages).chain(resources)
+}
+
+fn required(scope: Scope) -> impl Iterator<Item = Column> {
+    reads_of(scope).flat_map(Reads::columns).map(|(column, _)| column)
 }
 
 fn grant<'a>(table: &str, columns: impl IntoIterator<Item = &'a str>, role: &str) -> String {
     let columns: Vec<String> = columns.into_iter().map(quoted).collect();
-    format!("GRANT SELECT ({}) ON {table} TO {};", columns.join(", "), quoted(role))
-}
-
-/// Quotes an identifier where Postgres needs it.
-pub(super) fn quoted(name: &str) -> String {
-    let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    format!("GRANT SELECT ({}) ON {} TO {};", columns.join(", "), quoted(table), quoted(role))
 }
 
 /// The optional column of that name, if statements may mention it.

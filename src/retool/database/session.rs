@@ -116,11 +116,23 @@ impl Opener {
             .ok_or_else(|| Error::Connect { target: self.settings.describe(), reason: failures.join("; ") })
     }
 
+    /// Tries one way to connect and lets the session go again; whether the server is of the kind that is
+    /// wanted.
+    ///
+    /// # Errors
+    /// What the attempt met.
+    pub(super) async fn try_once(&self, attempt: &Attempt) -> Result<bool, Failed> {
+        let (_, server) = self.within_timeout(attempt).await?;
+        let wanted = self.settings.target_session_attrs;
+        Ok(wanted == TargetSessionAttrs::PreferStandby || wanted.accepts(server.standby, server.read_only))
+    }
+
     async fn within_timeout(&self, attempt: &Attempt) -> Result<(Session, Server), Failed> {
         match timeout(self.connect_timeout, self.start(attempt)).await {
             Ok(result) => result,
             Err(_) => Err(Failed {
                 reason: format!("no answer within {} s", self.connect_timeout.as_secs()),
+                state: None,
                 login_refused: false,
                 connect_forbidden: false,
             }),
@@ -139,6 +151,7 @@ impl Opener {
             other => other,
         }
         .map_err(|error| Failed {
+            state: error.code().cloned(),
             connect_forbidden: error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE),
             login_refused: error.code() == Some(&SqlState::INVALID_PASSWORD),
             reason: reason(&error),
@@ -191,11 +204,13 @@ impl Opener {
 }
 
 /// Why an attempt gave no session.
-struct Failed {
-    reason: String,
-    login_refused: bool,
+pub(super) struct Failed {
+    pub(super) reason: String,
+    /// The server's code; nothing where it did not come to that.
+    pub(super) state: Option<SqlState>,
+    pub(super) login_refused: bool,
     /// The login was fine, the database is closed to the role.
-    connect_forbidden: bool,
+    pub(super) connect_forbidden: bool,
 }
 
 /// What kind of server a session has met.

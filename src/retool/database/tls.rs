@@ -231,6 +231,11 @@ pub fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
 }
 
 impl TlsSettings {
+    /// Whether a server has to prove who it is.
+    pub fn checks_the_server(&self) -> bool {
+        self.verification() != Verification::Possession
+    }
+
     fn verification(&self) -> Verification {
         match (self.mode, &self.roots) {
             (SslMode::VerifyFull, _) => Verification::ChainAndName,

@@ -90,7 +90,11 @@ impl Database {
     }
 }
 
-async fn start(lease: &Lease<'_>, mode: Mode) -> Result<(), Error> {
+/// Begins a transaction on a session, with the limits that keep it from holding others up.
+///
+/// # Errors
+/// [`Error::ReadOnly`], and what keeps the server from beginning one.
+pub(super) async fn start(lease: &Lease<'_>, mode: Mode) -> Result<(), Error> {
     let session = lease.session()?;
     let access = match mode {
         Mode::Real => "READ WRITE",

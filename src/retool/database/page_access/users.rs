@@ -9,7 +9,7 @@ use crate::retool::database::error::Error;
 use crate::retool::database::managed_groups::{self, is_managed, nothing_but_a_page};
 use crate::retool::database::memberships::Changed;
 use crate::retool::database::pages::access;
-use crate::retool::database::privileges::{Feature, MissingPrivileges};
+use crate::retool::database::privileges::{Feature, MissingPrivileges, RIGHTS_BY_DEFAULT};
 use crate::retool::database::transaction::{ChangeError, Lock, Mode, Transaction, only};
 use crate::retool::database::{Database, Parameter, key, optional_key};
 use crate::retool::id::{GroupId, OrganizationId, PageId, UserId};
@@ -89,21 +89,6 @@ LEFT JOIN group_pages gp ON gp."groupId" = g.id AND gp."pageId" = $3
 WHERE g.name = $1 AND g."organizationId" = $2
 "#
 );
-
-/// The rights that Retool gives every new group by itself, and whether the role may say otherwise (D4).
-/// They differ between its versions.
-const RIGHTS_BY_DEFAULT: &str = r#"
-SELECT attribute.attname::text AS name, attribute.atttypid = 'boolean'::regtype AS is_switch,
-       has_column_privilege(attribute.attrelid, attribute.attnum, 'INSERT') AS settable
-FROM pg_attribute attribute
-JOIN pg_attrdef given ON given.adrelid = attribute.attrelid AND given.adnum = attribute.attnum
-WHERE attribute.attrelid = to_regclass('groups') AND attribute.attnum > 0 AND NOT attribute.attisdropped
-  AND attribute.attname LIKE '%Access'
-  AND CASE WHEN attribute.atttypid = 'boolean'::regtype
-           THEN pg_get_expr(given.adbin, given.adrelid) <> 'false'
-           ELSE pg_get_expr(given.adbin, given.adrelid) NOT LIKE '''none''%' END
-ORDER BY attribute.attnum
-"#;
 
 /// A new group with every right off; `[rights]` and `[off]` are those of [`RIGHTS_BY_DEFAULT`].
 const MAKE: &str = r#"

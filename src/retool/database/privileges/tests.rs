@@ -4,7 +4,6 @@ use super::*;
 
 fn all(standing: Standing) -> Privileges {
     let standings = required(Scope::default())
-        .into_iter()
         .chain(OPTIONAL.iter().map(|optional| optional.column))
         .map(|column| (column, standing))
         .collect();

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::types::Type;
 
-use super::{Column, MissingPrivileges, quoted};
+use super::{Column, MissingPrivileges};
+use crate::retool::database::Parameter;
 use crate::retool::database::error::Error;
+use crate::retool::database::identifier::quoted;
 use crate::retool::database::session::Session;
 
 /// A kind of change that needs privileges of its own.
@@ -21,7 +23,7 @@ pub enum Feature {
 
 /// A privilege on a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Need {
+pub(in crate::retool::database) enum Need {
     Insert(Column),
     Update(Column),
     Delete(&'static str),
@@ -33,7 +35,8 @@ impl Feature {
     /// Every feature, in the order in which an operator grants them.
     pub const ALL: [Self; 3] = [Self::Groups, Self::Pages, Self::ManagedGroups];
 
-    fn needs(self) -> Vec<Need> {
+    /// What has to be granted for it, besides [`RIGHTS_BY_DEFAULT`] for managed groups.
+    pub(in crate::retool::database) fn needs(self) -> Vec<Need> {
         let insert = |table, names: &[&'static str]| -> Vec<Need> {
             names.iter().map(|name| Need::Insert(Column { table, name })).collect()
         };
@@ -61,6 +64,15 @@ impl Feature {
         }
     }
 
+    /// What it changes, for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Groups => "members of groups",
+            Self::Pages => "groups' access to apps",
+            Self::ManagedGroups => "single users' access to apps",
+        }
+    }
+
     /// What does not work without it.
     fn loss(self) -> &'static str {
         match self {
@@ -72,12 +84,30 @@ impl Feature {
 }
 
 /// Set where it may be set, and left alone where not: existing roles may not (spec 6.5, D22).
-const PAGES_UPDATED_AT: Need = Need::Update(Column { table: "group_pages", name: "updatedAt" });
+pub(in crate::retool::database) const PAGES_UPDATED_AT: Need =
+    Need::Update(Column { table: "group_pages", name: "updatedAt" });
 
-/// What the role may change, as found by one statement.
+/// The rights that Retool gives every new group by itself, and whether the role may say otherwise (D4).
+/// They differ between its versions.
+pub(in crate::retool::database) const RIGHTS_BY_DEFAULT: &str = r#"
+SELECT attribute.attname::text AS name, attribute.atttypid = 'boolean'::regtype AS is_switch,
+       has_column_privilege(attribute.attrelid, attribute.attnum, 'INSERT') AS settable
+FROM pg_attribute attribute
+JOIN pg_attrdef given ON given.adrelid = attribute.attrelid AND given.adnum = attribute.attnum
+WHERE attribute.attrelid = to_regclass('groups') AND attribute.attnum > 0 AND NOT attribute.attisdropped
+  AND attribute.attname LIKE '%Access'
+  AND CASE WHEN attribute.atttypid = 'boolean'::regtype
+           THEN pg_get_expr(given.adbin, given.adrelid) <> 'false'
+           ELSE pg_get_expr(given.adbin, given.adrelid) NOT LIKE '''none''%' END
+ORDER BY attribute.attnum
+"#;
+
+/// What the role may change, as found by one statement, and by one more about the rights of new groups.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Writes {
     denied: BTreeSet<Need>,
+    /// Rights that a new group has by itself and that the role may not keep from it.
+    rights: Vec<String>,
     /// Tables to the sequences that number their rows, as Postgres spells them.
     sequences: BTreeMap<&'static str, String>,
 }
@@ -115,15 +145,24 @@ impl Writes {
         let privileges: Vec<&str> = needs.iter().map(|need| need.privilege()).collect();
         let tables: Vec<&str> = needs.iter().map(|need| need.table()).collect();
         let columns: Vec<&str> = needs.iter().map(|need| need.column()).collect();
-        let rows = session
-            .client()
-            .query_typed(
-                PROBE,
-                &[(&privileges, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY), (&columns, Type::TEXT_ARRAY)],
-            )
-            .await
-            .map_err(|error| Error::of_statement(&error))?;
+        let parameters: [Parameter<'_>; 3] =
+            [(&privileges, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY), (&columns, Type::TEXT_ARRAY)];
+        let client = session.client();
+        let (rows, rights) = tokio::try_join!(
+            client.query_typed(PROBE, &parameters),
+            client.query_typed(RIGHTS_BY_DEFAULT, &[])
+        )
+        .map_err(|error| Error::of_statement(&error))?;
         let mut writes = Self::default();
+        for row in rights {
+            let read = || -> Result<(String, bool), tokio_postgres::Error> {
+                Ok((row.try_get("name")?, row.try_get("settable")?))
+            };
+            let (name, settable) = read().map_err(|error| Error::of_statement(&error))?;
+            if !settable {
+                writes.rights.push(name);
+            }
+        }
         for row in rows {
             let read = || -> Result<(i64, bool, Option<String>), tokio_postgres::Error> {
                 Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
@@ -153,11 +192,16 @@ impl Writes {
             feature.needs().into_iter().filter(|need| self.denied.contains(need)).collect();
         let mut grants: Vec<String> = Vec::new();
         for privilege in ["INSERT", "UPDATE"] {
-            let of_kind = denied.iter().filter(|need| need.privilege() == privilege);
-            let columns: Vec<String> = of_kind.clone().map(|need| quoted(need.column())).collect();
-            if let Some(need) = of_kind.last() {
+            let of_kind: Vec<&Need> = denied.iter().filter(|need| need.privilege() == privilege).collect();
+            let mut columns: Vec<String> = of_kind.iter().map(|need| quoted(need.column())).collect();
+            let mut table = of_kind.first().map(|need| need.table());
+            if (feature, privilege) == (Feature::ManagedGroups, "INSERT") && !self.rights.is_empty() {
+                columns.extend(self.rights.iter().map(|name| quoted(name)));
+                table = Some("groups");
+            }
+            if let Some(table) = table {
                 let (columns, role) = (columns.join(", "), quoted(role));
-                grants.push(format!("GRANT {privilege} ({columns}) ON {} TO {role};", need.table()));
+                grants.push(format!("GRANT {privilege} ({columns}) ON {table} TO {role};"));
             }
         }
         grants.extend(denied.iter().filter_map(|need| match need {
@@ -194,7 +238,7 @@ impl Writes {
 }
 
 impl Need {
-    fn privilege(self) -> &'static str {
+    pub(in crate::retool::database) fn privilege(self) -> &'static str {
         match self {
             Self::Insert(_) => "INSERT",
             Self::Update(_) => "UPDATE",
@@ -203,14 +247,15 @@ impl Need {
         }
     }
 
-    fn table(self) -> &'static str {
+    pub(in crate::retool::database) fn table(self) -> &'static str {
         match self {
             Self::Insert(column) | Self::Update(column) => column.table,
             Self::Delete(table) | Self::Sequence(table) => table,
         }
     }
 
-    fn column(self) -> &'static str {
+    /// Nothing for privileges on the whole table.
+    pub(in crate::retool::database) fn column(self) -> &'static str {
         match self {
             Self::Insert(column) | Self::Update(column) => column.name,
             Self::Delete(_) | Self::Sequence(_) => "",

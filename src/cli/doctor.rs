@@ -1,0 +1,90 @@
+//! `baton-retool doctor`: looks for what keeps the connector from working, from the settings to the rows.
+//!
+//! The checks run in the order in which things can fail. A check that cannot run since an earlier one failed is
+//! skipped and says so, so that the report always has the same checks.
+
+mod c1;
+mod changes;
+mod database;
+mod network;
+mod output;
+mod report;
+mod rest;
+mod settings;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::{USAGE, block_on};
+use crate::config::{self, Sources};
+use report::{Check, Line, Report};
+
+/// The name of the command.
+pub(super) const NAME: &str = "doctor";
+
+pub(super) fn command() -> Command {
+    Command::new(NAME)
+        .about("Look for what keeps the connector from working, and say how to mend it")
+        .long_about("Checks, with the same settings as `serve`: the settings themselves, names and ports, TLS, the login, the database and its tables, every privilege, row-level security, changes (with --provisioning; tried in a transaction that is undone, on no row), how long the heaviest statements take, Retool's REST API where it is set up, and the variables of ConductorOne. Each line says what was found, what it means and how to mend it. Nothing is changed and nothing is logged.")
+        .after_help("Exit codes: 0 nothing failed, 1 a warning with --strict, 2 something failed or a setting cannot be right.")
+        .arg(
+            Arg::new("output")
+                .long("output")
+                .help("What to print: a table for people, or one JSON object for machines")
+                .value_parser(["table", "json"])
+                .default_value("table"),
+        )
+        .arg(
+            Arg::new("strict")
+                .long("strict")
+                .action(ArgAction::SetTrue)
+                .help("End with exit code 1 when there is a warning"),
+        )
+}
+
+pub(super) fn run(matches: &ArgMatches) -> ExitCode {
+    let sources = Sources::of_process();
+    let mut report = Report::default();
+    let examined = block_on(async {
+        examine(matches, &sources, &mut report).await;
+        Ok(())
+    });
+    if examined.is_err() {
+        report.push(Line::failed(Check::Settings, "the program cannot run here: no threads can be started"));
+    }
+    report.push(c1::check(&sources));
+    let json = matches.get_one::<String>("output").is_some_and(|output| output == "json");
+    if output::print(&report, json).is_err() {
+        // Nobody is there to read it.
+        return ExitCode::FAILURE;
+    }
+    match report.worst() {
+        report::Status::Failed => ExitCode::from(USAGE),
+        report::Status::Warning if matches.get_flag("strict") => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+async fn examine(matches: &ArgMatches, sources: &Sources, report: &mut Report) {
+    let (settings, warnings) = match config::load(matches, sources) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            report.push(settings::refused(&error.to_string()));
+            report.skip(Check::Dns..=Check::Rest, "a setting is wrong");
+            return;
+        }
+    };
+    match settings::connection(&settings, &warnings, report) {
+        Some(connection) => {
+            let connection = Arc::new(connection);
+            let timeouts = super::timeouts(&settings);
+            if network::check(&connection, timeouts, report).await {
+                database::check(&connection, &settings, report).await;
+            }
+        }
+        None => report.skip(Check::Dns..=Check::Drift, "the connection string is wrong"),
+    }
+    rest::check(&settings, report).await;
+}

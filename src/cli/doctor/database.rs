@@ -1,0 +1,311 @@
+//! The server, the tables, and what the role may read.
+
+use std::sync::Arc;
+
+use super::changes;
+use super::report::{Check, Line, Report};
+use crate::config::Settings;
+use crate::retool::database::Database;
+use crate::retool::database::connection_string::ConnectionSettings;
+use crate::retool::database::diagnosis::{
+    Facts, Measured, Standing, drift, facts, folders_inside_others, last_event, measure, migrations,
+};
+use crate::retool::database::error::Error;
+
+const RUN: &str = "Run as the owner of Retool's tables:";
+
+pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Settings, report: &mut Report) {
+    let (timeouts, scope) = (super::super::timeouts(settings), super::super::scope(settings));
+    let database = match Database::new(ConnectionSettings::clone(connection), timeouts, scope) {
+        Ok(database) => database,
+        Err(error) => {
+            report.push(Line::failed(Check::Server, error.to_string()));
+            report.skip(Check::Database..=Check::Drift, "the database cannot be asked");
+            return;
+        }
+    };
+    let facts = match facts(&database).await {
+        Ok(facts) => facts,
+        Err(error) => {
+            report.push(failed(Check::Server, &error, connection));
+            report.skip(Check::Database..=Check::Drift, "the database cannot be asked");
+            return;
+        }
+    };
+    report.push(server(&facts));
+    if !tables(&facts, report) {
+        report.skip(Check::Types..=Check::Drift, "Retool's tables are not seen");
+        return;
+    }
+    report.push(types(&facts));
+    report.push(level(&database, &facts).await);
+    report.extend(parts(&facts));
+    report.extend(row_security(&facts));
+    report.extend(facts.optional.iter().map(optional));
+    let complete = facts.absent.is_empty() && facts.parts.iter().all(|part| part.grants.is_empty());
+    let features = settings.features;
+    let whole = complete && !features.skip_pages && !features.skip_resources;
+    report.extend([
+        folders(&database, &facts.folders, whole).await,
+        audit(&database, &facts.audit).await,
+        former(&facts.former),
+    ]);
+    changes::check(&database, settings, &facts, report).await;
+    if complete {
+        report.push(statements(&database, &facts, connection).await);
+    } else {
+        report.skip(Check::Statements..=Check::Statements, "not everything can be read");
+    }
+    report.push(lists(&database, &facts, complete, features.skip_pages).await);
+}
+
+fn failed(check: Check, error: &Error, connection: &ConnectionSettings) -> Line {
+    let line = Line::failed(check, error.to_string());
+    match error {
+        Error::Timeout { .. } => line
+            .means("Somebody holds a lock on a table, the server is overloaded, or the limit is too low for this organization.")
+            .fix("look for the lock: SELECT pid, wait_event_type, state, query FROM pg_stat_activity;")
+            .fix("raise --statement-timeout-seconds")
+            .fix(format!(
+                "if the role has a limit of its own: ALTER ROLE \"{}\" RESET statement_timeout;",
+                connection.user.replace('"', "\"\"")
+            )),
+        Error::MissingPrivileges(missing) => line.fixes(missing.grants().iter().cloned()),
+        _ => line,
+    }
+}
+
+fn server(facts: &Facts) -> Line {
+    let server = &facts.server;
+    let mut found = format!("PostgreSQL {}", server.version);
+    if server.standby {
+        found.push_str(", a standby");
+    }
+    if server.pooled {
+        found.push_str(", behind a pooler");
+    }
+    if server.superuser {
+        return Line::warning(Check::Server, format!("{found}; the role {:?} is a superuser", server.role))
+            .means("Whoever gets hold of its password can do anything with the server.")
+            .fix("use a role of its own: baton-retool setup-sql --role baton");
+    }
+    let line = Line::ok(Check::Server, found);
+    match (server.standby, server.pooled) {
+        (true, _) => line.means("Reading from a standby is fine; nothing can be changed there."),
+        (_, true) => line.means("Each read brings its limits along in a transaction of its own."),
+        _ => line,
+    }
+}
+
+/// Whether the tables are there, at least the first of them.
+fn tables(facts: &Facts, report: &mut Report) -> bool {
+    let name = &facts.server.database;
+    if let Some(grant) = &facts.grant_on_schema {
+        report.push(
+            Line::failed(Check::Database, format!("{name}: the role may not use the schema of the tables"))
+                .means(RUN)
+                .fix(grant),
+        );
+        return false;
+    }
+    if facts.is_another_database {
+        report.push(
+            Line::failed(Check::Database, format!("{name} is not the database of a Retool: {}", facts.absent.join(", ")))
+                .means("It is another database of the server, or the tables are in a schema that the role does not search.")
+                .fix("correct dbname in the connection string; a self-hosted Retool calls it hammerhead_production")
+                .fix("or set search_path in the connection string to the schema of the tables"),
+        );
+        return false;
+    }
+    report.push(if facts.absent.is_empty() {
+        Line::ok(Check::Database, format!("{name} has every table and column that is read"))
+    } else {
+        Line::failed(Check::Database, format!("{name}: {}", facts.absent.join(", ")))
+            .means("This Retool is of a version that baton-retool does not know, older or newer than those it was made for.")
+            .fix("ask for an update of baton-retool, and say which Retool it is")
+    });
+    true
+}
+
+fn types(facts: &Facts) -> Line {
+    if facts.odd_types.is_empty() {
+        return Line::ok(Check::Types, "every column holds what is expected");
+    }
+    Line::failed(Check::Types, facts.odd_types.join(", "))
+        .means("This Retool is of a version that baton-retool does not know.")
+        .fix("ask for an update of baton-retool, and say which Retool it is")
+}
+
+async fn level(database: &Database, facts: &Facts) -> Line {
+    match &facts.migrations {
+        Standing::Absent => Line::skipped(Check::Migrations, "there is no list of Retool's migrations"),
+        Standing::NotGranted(grants) => {
+            Line::skipped(Check::Migrations, "the list may not be read, and need not be")
+                .fixes(grants.iter().cloned())
+        }
+        Standing::Readable => match migrations(database).await {
+            Ok((count, last)) => {
+                let last = last.unwrap_or_else(|| "none".to_owned());
+                Line::ok(Check::Migrations, format!("{count} so far, the last is {last}"))
+            }
+            Err(error) => Line::warning(Check::Migrations, error.to_string()),
+        },
+    }
+}
+
+fn parts(facts: &Facts) -> impl Iterator<Item = Line> {
+    facts.parts.iter().map(|part| {
+        let line = match part.grants.is_empty() {
+            true => Line::ok(Check::Read, "everything that is needed"),
+            false => Line::failed(Check::Read, "privileges are missing")
+                .means(RUN)
+                .fixes(part.grants.iter().cloned()),
+        };
+        line.about(part.what)
+    })
+}
+
+fn row_security(facts: &Facts) -> Vec<Line> {
+    let bypass = format!("ALTER ROLE \"{}\" BYPASSRLS;", facts.server.role.replace('"', "\"\""));
+    let mut lines = Vec::new();
+    if !facts.hidden.is_empty() {
+        lines.push(
+            Line::failed(Check::RowSecurity, format!("no row is shown of {}", facts.hidden.join(", ")))
+                .means("Somebody turned row-level security on, and no policy is for this role: it would read as nobody having anything. Run as a superuser:")
+                .fix(&bypass),
+        );
+    }
+    if !facts.filtered.is_empty() {
+        lines.push(
+            Line::warning(
+                Check::RowSecurity,
+                format!("only some rows are shown of {}", facts.filtered.join(", ")),
+            )
+            .means("Policies decide which. To read all run as a superuser:")
+            .fix(&bypass),
+        );
+    }
+    if lines.is_empty() {
+        lines.push(Line::ok(Check::RowSecurity, "hides nothing"));
+    }
+    lines
+}
+
+fn optional(optional: &crate::retool::database::diagnosis::OptionalColumn) -> Line {
+    let line = match (&optional.standing, optional.matters) {
+        (Standing::Readable, _) => Line::ok(Check::Optional, "readable"),
+        (Standing::Absent, _) => Line::skipped(Check::Optional, "this Retool does not have it"),
+        (Standing::NotGranted(grants), matters) => {
+            let line = if matters { Line::warning } else { Line::skipped };
+            line(Check::Optional, format!("not readable: {}", optional.loss)).fixes(grants.iter().cloned())
+        }
+    };
+    line.about(&optional.name)
+}
+
+async fn folders(database: &Database, standing: &Standing, whole: bool) -> Line {
+    let line = match standing {
+        Standing::Readable if !whole => Line::skipped(Check::Extras, "apps or resources are not read"),
+        Standing::Readable => match folders_inside_others(database).await {
+            Ok((0, 0)) => Line::ok(Check::Extras, "no app or resource lies below a folder whose rule does not reach it"),
+            Ok((apps, resources)) => Line::ok(
+                Check::Extras,
+                format!("{apps} apps and {resources} resources lie in a folder inside another that gives groups access"),
+            )
+            .means("A folder's rule counts for what lies in it directly. Compare one of them with what Retool shows."),
+            Err(error) => Line::warning(Check::Extras, error.to_string()),
+        },
+        other => extra(other),
+    };
+    line.about("folders")
+}
+
+async fn audit(database: &Database, standing: &Standing) -> Line {
+    let line = match standing {
+        Standing::Readable => match last_event(database).await {
+            Ok(Some(hours)) => Line::ok(Check::Extras, format!("the last entry is {hours} hours old")),
+            Ok(None) => Line::ok(Check::Extras, "Retool has written nothing"),
+            Err(error) => Line::warning(Check::Extras, error.to_string()),
+        },
+        other => extra(other),
+    };
+    line.about("audit log")
+}
+
+fn former(standing: &Standing) -> Line {
+    let line = match standing {
+        Standing::Readable => {
+            Line::ok(Check::Extras, "the Go connector could take over again with this role")
+        }
+        other => extra(other),
+    };
+    line.about("going back")
+}
+
+fn extra(standing: &Standing) -> Line {
+    match standing {
+        Standing::NotGranted(grants) => {
+            Line::skipped(Check::Extras, "not granted, and not needed").fixes(grants.iter().cloned())
+        }
+        Standing::Readable | Standing::Absent => Line::skipped(Check::Extras, "this Retool does not have it"),
+    }
+}
+
+async fn statements(database: &Database, facts: &Facts, connection: &ConnectionSettings) -> Line {
+    let Measured { rows, timed } = match measure(database).await {
+        Ok(measured) => measured,
+        Err(error) => return failed(Check::Statements, &error, connection),
+    };
+    let rows = rows.iter().map(|(table, rows)| format!("{rows} {table}")).collect::<Vec<_>>().join(", ");
+    let limit = facts.server.statement_timeout_ms;
+    let Some(slowest) = timed.first() else {
+        return Line::ok(Check::Statements, format!("there is nobody to list: {rows}"));
+    };
+    let took = i64::try_from(slowest.took.as_millis()).unwrap_or(i64::MAX);
+    let found = format!(
+        "the slowest of {} listings took {took} ms ({}, {} rows); a statement may take {limit} ms",
+        timed.len(),
+        slowest.what,
+        slowest.rows
+    );
+    if took.saturating_mul(4) > limit {
+        return Line::warning(Check::Statements, found)
+            .means(format!(
+                "More than a quarter of what it may; a busy hour could break a sync off. Rows: {rows}."
+            ))
+            .fix("raise --statement-timeout-seconds, and the role's own statement_timeout where it has one");
+    }
+    Line::ok(Check::Statements, found).means(format!("Rows: {rows}."))
+}
+
+async fn lists(database: &Database, facts: &Facts, complete: bool, skip_pages: bool) -> Line {
+    if skip_pages {
+        return Line::skipped(Check::Drift, "--skip-pages leaves apps out");
+    }
+    match &facts.access_lists {
+        Standing::Absent => return Line::skipped(Check::Drift, "this Retool has no access control lists"),
+        Standing::NotGranted(grants) => {
+            return Line::skipped(Check::Drift, "the access control lists may not be read, and need not be")
+                .fixes(grants.iter().cloned());
+        }
+        Standing::Readable if !complete => return Line::skipped(Check::Drift, "not everything can be read"),
+        Standing::Readable => {}
+    }
+    match drift(database).await {
+        Ok(drift) if drift.listed == 0 => {
+            Line::skipped(Check::Drift, "no group stands in the access control lists")
+        }
+        Ok(drift) if (drift.only_in_group_pages, drift.only_in_lists) == (0, 0) => {
+            Line::ok(Check::Drift, format!("group_pages and the access control lists agree on {} rows", drift.listed))
+        }
+        Ok(drift) => Line::warning(
+            Check::Drift,
+            format!(
+                "{} rows are in group_pages only, {} in the access control lists only",
+                drift.only_in_group_pages, drift.only_in_lists
+            ),
+        )
+        .means("The connector goes by group_pages. If this Retool goes by the lists, what is reported of apps is not what holds."),
+        Err(error) => Line::warning(Check::Drift, error.to_string()),
+    }
+}

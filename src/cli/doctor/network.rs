@@ -1,0 +1,243 @@
+//! From the name of the host to the login.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::report::{Check, Line, Report, Status};
+use crate::retool::database::Timeouts;
+use crate::retool::database::connection_string::{Address, ConnectionSettings, Host};
+use crate::retool::database::diagnosis::{
+    LoginProblem, NetworkProblem, Refused, TlsProblem, Transport, addresses, connect, log_in, secure,
+};
+use crate::retool::database::tls::SslMode;
+
+/// A host, and the address by which it was reached.
+type Reached<'a> = (&'a Host, Option<SocketAddr>);
+
+/// Whether the role can log in somewhere.
+pub(super) async fn check(
+    connection: &Arc<ConnectionSettings>,
+    timeouts: Timeouts,
+    report: &mut Report,
+) -> bool {
+    let limit = connection.connect_timeout.unwrap_or(timeouts.connect);
+    let known = resolve(&connection.hosts, limit, report).await;
+    if known.is_empty() {
+        report.skip(Check::Tcp..=Check::Drift, "no host has an address");
+        return false;
+    }
+    let reached = reach(known, limit, report).await;
+    if reached.is_empty() {
+        report.skip(Check::Tls..=Check::Drift, "no host can be reached");
+        return false;
+    }
+    if !protect(&reached, connection, limit, report).await {
+        report.skip(Check::Login..=Check::Drift, "there is no TLS as the settings want it");
+        return false;
+    }
+    let can_log_in = enter(connection, timeouts, report).await;
+    if !can_log_in {
+        report.skip(Check::Server..=Check::Drift, "the login failed");
+    }
+    can_log_in
+}
+
+/// Adds the lines; what failed at one host is a warning where it works at another.
+fn add(mut lines: Vec<Line>, report: &mut Report) {
+    if lines.iter().any(|line| line.status < Status::Failed) {
+        for line in lines.iter_mut().filter(|line| line.status == Status::Failed) {
+            line.status = Status::Warning;
+        }
+    }
+    report.extend(lines);
+}
+
+async fn resolve<'a>(
+    hosts: &'a [Host],
+    limit: Duration,
+    report: &mut Report,
+) -> Vec<(&'a Host, Vec<SocketAddr>)> {
+    let (mut lines, mut known) = (Vec::new(), Vec::new());
+    for host in hosts {
+        let line = match (&host.address, addresses(host, limit).await) {
+            (Address::Unix(_), _) => {
+                known.push((host, Vec::new()));
+                Line::skipped(Check::Dns, "a socket file needs no name")
+            }
+            (_, Ok(found)) => {
+                let listed = found.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>();
+                known.push((host, found));
+                Line::ok(Check::Dns, listed.join(", "))
+            }
+            (_, Err(problem @ NetworkProblem::Silent(_))) => {
+                Line::failed(Check::Dns, problem.to_string()).means("The name server does not answer.")
+            }
+            (_, Err(problem)) => Line::failed(Check::Dns, problem.to_string())
+                .means("The name of the host is wrong, or the name server of this machine does not know it.")
+                .fix("correct host in the connection string, or give its address as hostaddr"),
+        };
+        lines.push(line.about(host.to_string()));
+    }
+    add(lines, report);
+    known
+}
+
+async fn reach<'a>(
+    known: Vec<(&'a Host, Vec<SocketAddr>)>,
+    limit: Duration,
+    report: &mut Report,
+) -> Vec<Reached<'a>> {
+    let (mut lines, mut reached) = (Vec::new(), Vec::new());
+    for (host, addresses) in known {
+        let line = match connect(host, &addresses, limit).await {
+            Ok(address) => {
+                reached.push((host, address));
+                Line::ok(Check::Tcp, "something listens there")
+            }
+            Err(problem @ NetworkProblem::Silent(_)) => Line::failed(Check::Tcp, problem.to_string())
+                .means("Packets get lost on the way: a firewall, a NetworkPolicy, a security group or a wrong address.")
+                .fix("let this machine reach that port, or correct host and port"),
+            Err(problem @ NetworkProblem::Socket { .. }) => Line::failed(Check::Tcp, problem.to_string())
+                .means("Postgres does not run there, or its socket lies in another directory.")
+                .fix("give the directory that unix_socket_directories names as host"),
+            Err(problem) => Line::failed(Check::Tcp, problem.to_string())
+                .means("Nothing listens at that port: Postgres is down, listens at another port, or not for this network (listen_addresses).")
+                .fix("correct host and port, or start Postgres"),
+        };
+        lines.push(line.about(host.to_string()));
+    }
+    add(lines, report);
+    reached
+}
+
+async fn protect(
+    reached: &[Reached<'_>],
+    connection: &ConnectionSettings,
+    limit: Duration,
+    report: &mut Report,
+) -> bool {
+    let mut lines = Vec::new();
+    for (host, address) in reached {
+        let far = address.is_some_and(|address| !address.ip().is_loopback());
+        let line = match secure(host, &connection.ssl, *address, limit).await {
+            Ok(transport) => protected(transport, far),
+            Err(problem) => unprotected(&problem, connection.ssl.mode),
+        };
+        lines.push(line.about(host.to_string()));
+    }
+    let usable = lines.iter().any(|line| line.status != Status::Failed);
+    add(lines, report);
+    usable
+}
+
+fn protected(transport: Transport, far: bool) -> Line {
+    let exposed = "Whoever is on the way between can read everything, the password exchange included.";
+    let line = |found: &str| if far { Line::warning(Check::Tls, found) } else { Line::ok(Check::Tls, found) };
+    match transport {
+        Transport::Socket => Line::skipped(Check::Tls, "a socket file needs none"),
+        Transport::NotAsked if far => line("not encrypted: sslmode does not ask for it")
+            .means(exposed)
+            .fix("sslmode=verify-full in the connection string"),
+        Transport::NotAsked => line("not encrypted, and does not leave this machine"),
+        Transport::NotOffered if far => {
+            line("not encrypted: the server does not offer TLS").means(exposed).fix("turn ssl on in Postgres")
+        }
+        Transport::NotOffered => line("not encrypted, and does not leave this machine"),
+        Transport::Tls { version, checked: true } => {
+            Line::ok(Check::Tls, format!("{version}, and the server has proved who it is"))
+        }
+        Transport::Tls { version, checked: false } if far => line(&format!(
+            "{version}, but the server has not proved who it is"
+        ))
+        .means("Somebody on the way between could pass for the server.")
+        .fix("sslmode=verify-full in the connection string, with sslrootcert for an authority of your own"),
+        Transport::Tls { version, checked: false } => {
+            line(&format!("{version}; the server has not proved who it is"))
+        }
+    }
+}
+
+fn unprotected(problem: &TlsProblem, mode: SslMode) -> Line {
+    let found = problem.to_string();
+    let line = match problem {
+        TlsProblem::Files(_) => Line::failed(Check::Tls, found)
+            .fix("correct the path in the connection string, or mount the file"),
+        TlsProblem::NotOffered => Line::failed(Check::Tls, found)
+            .means(format!("sslmode={mode} insists on encryption, and the server has it off."))
+            .fix("turn ssl on in Postgres (ssl, ssl_cert_file, ssl_key_file)"),
+        TlsProblem::UnknownIssuer => Line::failed(Check::Tls, found)
+            .means("The certificate comes from an authority of your own, or from somebody who is in the way.")
+            .fix("name the file of the right authority as sslrootcert in the connection string"),
+        TlsProblem::Expired => Line::failed(Check::Tls, found)
+            .fix("give Postgres a new certificate, and look at this machine's clock"),
+        TlsProblem::NotYetValid => Line::failed(Check::Tls, found).fix("set the clock"),
+        TlsProblem::WrongName { .. } => Line::failed(Check::Tls, found)
+            .means("sslmode=verify-full wants the certificate to name the host of the connection string.")
+            .fix("use a name of the certificate as host, with hostaddr for the address if need be"),
+        TlsProblem::Handshake(_) => Line::failed(Check::Tls, found)
+            .means("The server and this program find no common ground; its log may say more."),
+        TlsProblem::Network(NetworkProblem::Silent(_)) => Line::failed(Check::Tls, found)
+            .means("Something accepts connections there and does not speak as Postgres does, or is frozen.")
+            .fix("correct host and port, or look at the server"),
+        TlsProblem::Network(_) => Line::failed(Check::Tls, found)
+            .means("Something else than Postgres may listen at that port.")
+            .fix("correct host and port"),
+    };
+    match (mode, problem) {
+        // The second attempt goes without TLS.
+        (SslMode::Prefer, TlsProblem::Handshake(_) | TlsProblem::Network(NetworkProblem::Refused(_))) => {
+            Line { status: Status::Warning, ..line }
+        }
+        _ => line,
+    }
+}
+
+async fn enter(connection: &Arc<ConnectionSettings>, timeouts: Timeouts, report: &mut Report) -> bool {
+    let (entered, refused) = match log_in(Arc::clone(connection), timeouts).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            report.push(Line::failed(Check::Login, error.to_string()));
+            return false;
+        }
+    };
+    if let Some(attempt) = entered {
+        let line = Line::ok(Check::Login, format!("as {:?}, at {attempt}", connection.user));
+        let before = refused.iter().map(|refused| format!("{}: {}", refused.attempt, refused.reason));
+        let before = before.collect::<Vec<_>>().join("; ");
+        // The second attempt at a single host is what sslmode=prefer means, and no news.
+        let is_news = connection.hosts.len() > 1 && !before.is_empty();
+        report.push(if is_news { line.means(format!("Tried before: {before}")) } else { line });
+        return true;
+    }
+    report.extend(refused.iter().map(|refused| explained(refused, connection)));
+    false
+}
+
+fn explained(refused: &Refused, connection: &ConnectionSettings) -> Line {
+    let line = Line::failed(Check::Login, &refused.reason).about(&refused.attempt);
+    match &refused.problem {
+        LoginProblem::Password => line
+            .means("The password is wrong, or there is no such role: Postgres says the same of both.")
+            .fix(format!("make the role: baton-retool setup-sql --role {:?}", connection.user))
+            .fix("set its password with psql: \\password, and put the same one into the connection string"),
+        LoginProblem::NoPassword => line
+            .means("The server wants a password, and neither the connection string nor a password file has one.")
+            .fix("password in the connection string, PGPASSWORD or ~/.pgpass"),
+        LoginProblem::NoLogin => line
+            .means("The role is there, but was made without LOGIN.")
+            .fix(format!("ALTER ROLE \"{}\" LOGIN;", connection.user.replace('"', "\"\""))),
+        LoginProblem::NoRule => line
+            .means("The server's pg_hba.conf lets nobody in like this; it may want TLS, or know this address not.")
+            .fix("add a line for this role, database and address to pg_hba.conf, or try sslmode=require"),
+        LoginProblem::NoDatabase => line
+            .means("A self-hosted Retool calls its database hammerhead_production.")
+            .fix("correct dbname in the connection string"),
+        LoginProblem::NoConnect { grant } => line.means("The role may not enter this database.").fix(grant),
+        LoginProblem::Full => line
+            .means("The role, the database or the whole server has no connection left.")
+            .fix("close some, raise CONNECTION LIMIT or max_connections, or lower pool_max_conns in the connection string"),
+        LoginProblem::OtherKind => line.fix("another target_session_attrs, or another host"),
+        LoginProblem::Other => line,
+    }
+}

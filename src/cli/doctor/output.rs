@@ -1,0 +1,93 @@
+//! The report for people and for machines.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use serde_json::json;
+
+use super::report::{Line, Report, Status};
+
+/// Prints the report on stdout: with colours where a person watches and has not set `NO_COLOR`.
+///
+/// # Errors
+/// Those of stdout.
+pub(super) fn print(report: &Report, json: bool) -> io::Result<()> {
+    let mut stdout = anstream::stdout();
+    let text = if json { as_json(report) } else { as_table(report) };
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+const STATUS: usize = 9;
+const TITLE: usize = 38;
+
+fn as_table(report: &Report) -> String {
+    let mut text = String::new();
+    for line in report.lines() {
+        let style = style(line.status);
+        let title = title(line);
+        text.push_str(&format!(
+            "{style}{:<STATUS$}{style:#}{title:<TITLE$} {}\n",
+            line.status.as_str(),
+            line.found
+        ));
+        let indent = " ".repeat(STATUS);
+        if !line.meaning.is_empty() {
+            text.push_str(&format!("{indent}{}\n", line.meaning));
+        }
+        for fix in &line.fix {
+            text.push_str(&format!("{indent}  > {fix}\n"));
+        }
+    }
+    text.push_str(&format!("\n{}\n", sum(report)));
+    text
+}
+
+fn title(line: &Line) -> String {
+    match line.about.as_str() {
+        "" => line.check.as_str().to_owned(),
+        about => format!("{}: {about}", line.check.as_str()),
+    }
+}
+
+fn sum(report: &Report) -> String {
+    let count = |status: Status| format!("{} {}", report.count(status), status.as_str());
+    let parts = [Status::Ok, Status::Warning, Status::Failed, Status::Skipped].map(count);
+    parts.join(", ")
+}
+
+fn style(status: Status) -> Style {
+    match status {
+        Status::Ok => AnsiColor::Green.on_default(),
+        Status::Warning => AnsiColor::Yellow.on_default().bold(),
+        Status::Failed => AnsiColor::Red.on_default().bold(),
+        Status::Skipped => Style::new().dimmed(),
+    }
+}
+
+fn as_json(report: &Report) -> String {
+    let checks: Vec<_> = report
+        .lines()
+        .iter()
+        .map(|line| {
+            json!({
+                "check": line.check.as_str(),
+                "about": line.about,
+                "status": line.status.as_str(),
+                "found": line.found,
+                "meaning": line.meaning,
+                "fix": line.fix,
+            })
+        })
+        .collect();
+    let document = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "result": report.worst().as_str(),
+        "ok": report.count(Status::Ok),
+        "warning": report.count(Status::Warning),
+        "failed": report.count(Status::Failed),
+        "skipped": report.count(Status::Skipped),
+        "checks": checks,
+    });
+    format!("{document:#}\n")
+}

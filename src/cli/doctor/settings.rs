@@ -1,0 +1,41 @@
+//! The settings, before anything is reached.
+
+use super::report::{Check, Line, Report};
+use crate::config::{Settings, Warning};
+use crate::retool::database::connection_string::{ConnectionSettings, Environment};
+
+/// A setting that cannot be right.
+pub(super) fn refused(error: &str) -> Line {
+    Line::failed(Check::Settings, error)
+        .means("The program does not start like this; it would end with exit code 2.")
+        .fix("correct the flag, the variable or the line of the file that is named")
+}
+
+/// The connection string, completed; nothing when it cannot be used.
+pub(super) fn connection(
+    settings: &Settings,
+    warnings: &[Warning],
+    report: &mut Report,
+) -> Option<ConnectionSettings> {
+    for warning in warnings {
+        report.push(Line::warning(Check::Settings, warning.to_string()));
+    }
+    let environment = Environment::of_process();
+    let connection = match ConnectionSettings::parse(&settings.connection_string, &environment) {
+        Ok(connection) => connection,
+        Err(error) => {
+            report.push(refused(&format!("connection-string: {error}")));
+            return None;
+        }
+    };
+    for warning in &connection.warnings {
+        report.push(Line::warning(Check::Settings, warning));
+    }
+    let changes = match (settings.provisioning.enabled, settings.provisioning.dry_run) {
+        (false, _) => "changes are off",
+        (true, false) => "changes are on",
+        (true, true) => "changes are described and not made (--dry-run)",
+    };
+    report.push(Line::ok(Check::Settings, format!("{}; {changes}", connection.describe())));
+    Some(connection)
+}

@@ -1,0 +1,257 @@
+//! What is read of Retool's tables, and for what: the one declaration that the probe, the script of
+//! `setup-sql` and `doctor` go by (spec 6.5, D72).
+
+use super::Column;
+
+/// What is read of one table.
+pub(in crate::retool::database) struct Reads {
+    pub(in crate::retool::database) table: &'static str,
+    /// What for, as the end of a comment.
+    pub(in crate::retool::database) purpose: &'static str,
+    /// Columns that are whole numbers.
+    pub(in crate::retool::database) keys: &'static [&'static str],
+    pub(in crate::retool::database) texts: &'static [&'static str],
+    /// Columns that are true or false.
+    pub(in crate::retool::database) switches: &'static [&'static str],
+    pub(in crate::retool::database) times: &'static [&'static str],
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// A whole number.
+    Key,
+    /// Text.
+    Text,
+    /// True or false.
+    Switch,
+    /// A point in time.
+    Time,
+}
+
+/// An optional column: where it is readable the answers are better, and `loss` says how.
+pub(in crate::retool::database) struct Optional {
+    pub(in crate::retool::database) column: Column,
+    pub(in crate::retool::database) sort: Sort,
+    pub(in crate::retool::database) loss: &'static str,
+    /// Whether an operator should hear of it: the answers say something else without the column, and
+    /// do not merely say less.
+    pub(in crate::retool::database) matters: bool,
+    /// Whether it is granted only where extras are asked for.
+    pub(in crate::retool::database) extra: bool,
+}
+
+const NONE: &[&str] = &[];
+
+pub(in crate::retool::database) const ALWAYS: &[Reads] = &[
+    Reads {
+        table: "organizations",
+        purpose: "organizations",
+        keys: &["id"],
+        texts: &["name"],
+        switches: NONE,
+        times: NONE,
+    },
+    Reads {
+        table: "users",
+        purpose: "users, and which organization each is in; no passwords and no tokens",
+        keys: &["id", "organizationId"],
+        texts: &["email", "firstName", "lastName", "userName"],
+        switches: &["enabled"],
+        times: &["lastLoggedIn"],
+    },
+    Reads {
+        table: "groups",
+        purpose: "groups, and their rights over everything",
+        keys: &["id", "organizationId"],
+        texts: &["name", "universalAccess", "universalResourceAccess", "universalQueryLibraryAccess"],
+        switches: &["userListAccess", "auditLogAccess", "unpublishedReleaseAccess"],
+        times: NONE,
+    },
+    Reads {
+        table: "user_groups",
+        purpose: "who is in which group, and who manages it",
+        keys: &["userId", "groupId"],
+        texts: NONE,
+        switches: &["isAdmin"],
+        times: NONE,
+    },
+];
+
+pub(in crate::retool::database) const FOR_PAGES: &[Reads] = &[
+    Reads {
+        table: "pages",
+        purpose: "apps, and the folder each lies in",
+        keys: &["id", "organizationId", "folderId"],
+        texts: &["name"],
+        switches: NONE,
+        times: &["deletedAt"],
+    },
+    Reads {
+        table: "group_pages",
+        purpose: "which group has which level on an app",
+        keys: &["groupId", "pageId"],
+        texts: &["accessLevel"],
+        switches: NONE,
+        times: NONE,
+    },
+    Reads {
+        table: "group_folder_defaults",
+        purpose: "which group has which level on the apps of a folder",
+        keys: &["groupId", "folderId"],
+        texts: &["accessLevel"],
+        switches: NONE,
+        times: NONE,
+    },
+];
+
+pub(in crate::retool::database) const FOR_RESOURCES: &[Reads] = &[
+    Reads {
+        table: "resources",
+        purpose: "resources, and the folder each lies in; not their options, which hold credentials",
+        keys: &["id", "organizationId", "resourceFolderId"],
+        texts: &["name", "type", "displayName"],
+        switches: NONE,
+        times: NONE,
+    },
+    Reads {
+        table: "group_resources",
+        purpose: "which group has which level on a resource",
+        keys: &["groupId", "resourceId"],
+        texts: &["accessLevel"],
+        switches: NONE,
+        times: NONE,
+    },
+    Reads {
+        table: "group_resource_folder_defaults",
+        purpose: "which group has which level on the resources of a folder",
+        keys: &["groupId", "resourceFolderId"],
+        texts: &["accessLevel"],
+        switches: NONE,
+        times: NONE,
+    },
+];
+
+/// Every column that statements may mention in `{alias:table.column}` (see [`super::super::sql`]).
+pub(in crate::retool::database) const OPTIONAL: &[Optional] = &[
+    Optional {
+        column: Column { table: "groups", name: "archivedAt" },
+        sort: Sort::Time,
+        loss: "archived groups are listed and still grant what they granted",
+        matters: true,
+        extra: true,
+    },
+    Optional {
+        column: Column { table: "group_resources", name: "resourceIdForEnv" },
+        sort: Sort::Key,
+        loss: "access given to one environment of a resource is not seen",
+        matters: true,
+        extra: false,
+    },
+    Optional {
+        column: Column { table: "users", name: "createdAt" },
+        sort: Sort::Time,
+        loss: "users have no creation time",
+        matters: false,
+        extra: true,
+    },
+    Optional {
+        column: Column { table: "users", name: "userType" },
+        sort: Sort::Text,
+        loss: "users have no user_type",
+        matters: false,
+        extra: true,
+    },
+    Optional {
+        column: Column { table: "users", name: "lastActive" },
+        sort: Sort::Time,
+        loss: "users have no last_active",
+        matters: false,
+        extra: true,
+    },
+];
+
+/// Columns that the former program reads and this one does not, kept so that one can go back (spec 6.5).
+/// The sid also names an account to the REST API.
+pub(in crate::retool::database) const FORMER: &[(&str, &[&str])] = &[
+    ("users", &["sid", "profilePhotoUrl"]),
+    ("user_groups", &["id"]),
+    ("pages", &["description", "photoUrl"]),
+    ("group_pages", &["id"]),
+    ("group_folder_defaults", &["id"]),
+    ("resources", &["environmentId"]),
+    ("group_resources", &["id"]),
+    ("group_resource_folder_defaults", &["id"]),
+];
+
+/// What only `doctor` reads.
+pub(in crate::retool::database) const FOLDERS: &[Reads] = &[
+    Reads {
+        table: "folders",
+        purpose: "whether apps lie in folders inside others, whose rules do not reach them",
+        keys: &["id", "parentFolderId"],
+        texts: NONE,
+        switches: NONE,
+        times: NONE,
+    },
+    Reads {
+        table: "resource_folders",
+        purpose: "the same for resources",
+        keys: &["id", "parentFolderId"],
+        texts: NONE,
+        switches: NONE,
+        times: NONE,
+    },
+];
+
+/// What only `doctor` reads. Without the metadata, in which Retool puts whole objects, and without where
+/// somebody was: no address, no browser, no place.
+pub(in crate::retool::database) const AUDIT: &[Reads] = &[Reads {
+    table: "audit_trail_events",
+    purpose: "whether Retool writes its audit log, and since when nothing more",
+    keys: &["id", "organizationId", "userId"],
+    texts: &["actionType", "pageName", "resourceName"],
+    switches: NONE,
+    times: &["createdAt"],
+}];
+
+impl Reads {
+    /// The columns with what each holds, keys first.
+    pub(in crate::retool::database) fn columns(&self) -> impl Iterator<Item = (Column, Sort)> {
+        let of = |names: &'static [&'static str], sort| {
+            names.iter().map(move |name| (Column { table: self.table, name }, sort))
+        };
+        of(self.keys, Sort::Key)
+            .chain(of(self.texts, Sort::Text))
+            .chain(of(self.switches, Sort::Switch))
+            .chain(of(self.times, Sort::Time))
+    }
+}
+
+impl Sort {
+    /// The name of the sort, as the end of a sentence.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "a whole number",
+            Self::Text => "text",
+            Self::Switch => "true or false",
+            Self::Time => "a time",
+        }
+    }
+
+    /// Whether the statements can read a column of this type, as Postgres names it, so.
+    pub(in crate::retool::database) fn reads(self, type_name: &str) -> bool {
+        let known: &[&str] = match self {
+            Self::Key => &["int2", "int4", "int8"],
+            Self::Text => return !matches!(type_name, "bytea" | "bool"),
+            Self::Switch => &["bool"],
+            Self::Time => &["timestamptz", "timestamp", "date"],
+        };
+        known.contains(&type_name)
+    }
+}
+
+/// What the Go connector reads and this program does not.
+pub(in crate::retool::database) fn former() -> impl Iterator<Item = Column> {
+    FORMER.iter().flat_map(|(table, names)| names.iter().map(|name| Column { table, name }))
+}
