@@ -116,7 +116,7 @@ impl Record {
             reason,
             peer.address = self.caller.peer,
             request_id = self.caller.request_id,
-            duration_ms = self.started.elapsed().as_secs_f64() * 1000.0,
+            duration_ms = self.started.elapsed().as_micros() as f64 / 1000.0,
             "change"
         );
     }

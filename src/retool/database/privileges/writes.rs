@@ -165,9 +165,10 @@ impl Writes {
             feature.needs().into_iter().filter(|need| self.denied.contains(need)).collect();
         let mut grants: Vec<String> = Vec::new();
         for privilege in ["INSERT", "UPDATE"] {
-            let of_kind = denied.iter().filter(|need| need.privilege() == privilege);
-            let columns: Vec<String> = of_kind.clone().map(|need| quoted(need.column())).collect();
-            if let Some(need) = of_kind.last() {
+            // A feature needs either of one table only.
+            let of_kind: Vec<&Need> = denied.iter().filter(|need| need.privilege() == privilege).collect();
+            let columns: Vec<String> = of_kind.iter().map(|need| quoted(need.column())).collect();
+            if let Some(need) = of_kind.first() {
                 let (columns, role) = (columns.join(", "), quoted(role));
                 grants.push(format!("GRANT {privilege} ({columns}) ON {} TO {role};", need.table()));
             }
