@@ -3,7 +3,11 @@
 
 use std::time::Instant;
 
+use prost::Message;
+use prost_types::Any;
+
 use super::error::Error;
+use crate::proto::{boolean, string, structure};
 use crate::telemetry::logs::AUDIT;
 
 /// Who asks for a change.
@@ -52,6 +56,13 @@ pub(super) struct Done {
     pub(super) before: &'static str,
     /// What it has now.
     pub(super) after: &'static str,
+}
+
+/// What the answer to a change carries that was not made: `{"dry_run": true, "would": "..."}`.
+pub(super) fn dry_run(would: &str) -> Any {
+    let said = structure([("dry_run", boolean(true)), ("would", string(would))]);
+    // The message is Google's, which the helper for ours does not know by name.
+    Any { type_url: "type.googleapis.com/google.protobuf.Struct".to_owned(), value: said.encode_to_vec() }
 }
 
 /// A change under way. Dropped before its end, it is recorded as broken off.
