@@ -123,6 +123,12 @@ const OPTIONAL: &[Optional] = &[
         loss: "users have no last_active",
         matters: false,
     },
+    // Whoever asks for an account hears of it then.
+    Optional {
+        column: Column { table: "users", name: "sid" },
+        loss: "accounts cannot be made, enabled or disabled",
+        matters: false,
+    },
 ];
 
 /// What one column of the database is to us.
@@ -322,6 +328,23 @@ impl Privileges {
             });
         }
         Ok(())
+    }
+
+    /// Makes sure that one optional column can be read, for what cannot do without it.
+    ///
+    /// # Errors
+    /// [`Error::MissingPrivileges`] with the GRANT, or [`Error::UnknownSchema`] when there is no such column.
+    pub(super) fn require_column(&self, column: Column) -> Result<(), Error> {
+        match self.standings.get(&column) {
+            Some(Standing::Readable) => Ok(()),
+            Some(Standing::NotGranted) => {
+                let grants = vec![grant(column.table, [column.name], &self.role)];
+                Err(MissingPrivileges { role: self.role.clone(), grants }.into())
+            }
+            Some(Standing::NoSuchColumn | Standing::NoSuchTable) | None => Err(Error::UnknownSchema {
+                reason: format!("table {} has no column \"{}\"", column.table, column.name),
+            }),
+        }
     }
 
     /// One sentence for each optional column whose absence changes the answers, with the GRANT where
