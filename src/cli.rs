@@ -15,9 +15,10 @@ use std::sync::Arc;
 use clap::{Arg, ArgAction, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::{self, ListenAddress, LogSettings, Settings, Sources};
+use crate::config::{self, ListenAddress, LogSettings, RestSettings, Settings, Sources};
 use crate::connector::{Connector, Options};
 use crate::proto;
+use crate::retool::api::{Api, ApiSettings};
 use crate::retool::database::connection_string::{ConnectionSettings, Environment};
 use crate::retool::database::privileges::Scope;
 use crate::retool::database::{Database, Timeouts};
@@ -216,7 +217,17 @@ fn connector(settings: &Settings) -> Result<Arc<Connector>, Failure> {
         managed_groups: provisioning.managed_groups,
         ticketing: settings.ticketing,
     };
-    Ok(Arc::new(Connector::new(Arc::new(database), options)))
+    let api = settings.rest.as_ref().map(api).transpose()?;
+    Ok(Arc::new(Connector::new(Arc::new(database), api, options)))
+}
+
+/// Retool's REST API. Nothing is connected yet.
+fn api(settings: &RestSettings) -> Result<Arc<Api>, Failure> {
+    let RestSettings { base_url, token, timeout } = settings;
+    let api = Api::new(&ApiSettings { base_url: base_url.as_str(), token, timeout: *timeout })
+        .map_err(|error| Failure::Usage(anyhow::Error::from(error).context("retool-api-base-url")))?;
+    tracing::info!(base_url = %base_url, "using Retool's REST API");
+    Ok(Arc::new(api))
 }
 
 /// How long the database may take.

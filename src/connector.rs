@@ -2,7 +2,8 @@
 //!
 //! A resource type is one file that implements `ResourceSyncer`, listed once in [`Connector::new`].
 
-mod actions;
+mod accounts;
+pub(crate) mod actions;
 pub mod audit;
 mod entitlements;
 pub mod error;
@@ -15,13 +16,15 @@ pub mod page_token;
 pub mod paging;
 mod provisioning;
 mod resource;
+pub(crate) mod rest;
 mod text;
 mod user;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::Record;
+use actions::runs::{Run, Runs};
+use audit::{Caller, Record};
 use error::Error;
 use ids::ResourceKind;
 use page_token::{Listing, Position};
@@ -29,10 +32,14 @@ use paging::{Page, PageBounds, PageRequest};
 use provisioning::{Asked, Granted, Revoked};
 
 use crate::proto::connector::{
-    BatonActionSchema, Capability, ConnectorMetadata, Entitlement, Resource, ResourceId, ResourceType,
+    BatonActionSchema, Capability, ConnectorMetadata, CreateAccountRequest, CreateAccountResponse,
+    Entitlement, InvokeActionRequest, Resource, ResourceId, ResourceType,
 };
 use crate::proto::grants::GrantList;
 use crate::retool::access::AccessLevel;
+use crate::retool::api::Api;
+use crate::retool::api::error::Problem;
+use crate::retool::api::rate_limit::RateLimit;
 use crate::retool::database::Database;
 use crate::retool::database::error::Error as DatabaseError;
 use crate::retool::database::transaction::Mode;
@@ -59,7 +66,8 @@ pub struct Options {
 
 /// The connector: everything that the server answers comes from here.
 pub struct Connector {
-    context: Context,
+    context: Arc<Context>,
+    runs: Arc<Runs>,
     syncers: Vec<Box<dyn ResourceSyncer>>,
     provisioning: bool,
     ticketing: bool,
@@ -69,6 +77,10 @@ pub struct Connector {
 /// What every resource type works with.
 pub(crate) struct Context {
     database: Arc<Database>,
+    /// Retool's REST API, where it is set up.
+    api: Option<Arc<Api>>,
+    /// Held by whoever is about to disable one of several administrators.
+    disabling_admin: tokio::sync::Mutex<()>,
     kinds: Vec<ResourceKind>,
     skip_disabled_users: bool,
     dry_run: bool,
@@ -76,6 +88,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Retool's REST API.
+    fn api(&self) -> Result<&Api, Error> {
+        self.api.as_deref().ok_or(Error::NoRest)
+    }
+
     /// The resource types of this configuration in their order.
     fn kinds(&self) -> impl Iterator<Item = ResourceKind> {
         self.kinds.iter().copied()
@@ -183,8 +200,8 @@ const VALIDATE_RETRIES: [Duration; 5] = [
 ];
 
 impl Connector {
-    /// A connector to this database.
-    pub fn new(database: Arc<Database>, options: Options) -> Self {
+    /// A connector to this database and, where it is set up, Retool's REST API.
+    pub fn new(database: Arc<Database>, api: Option<Arc<Api>>, options: Options) -> Self {
         let mut syncers: Vec<Box<dyn ResourceSyncer>> = vec![
             Box::new(organization::OrganizationSyncer),
             Box::new(user::UserSyncer),
@@ -200,13 +217,16 @@ impl Connector {
         let kinds = syncers.iter().map(|syncer| syncer.kind()).collect();
         let context = Context {
             database,
+            api,
+            disabling_admin: tokio::sync::Mutex::default(),
             kinds,
             skip_disabled_users: options.skip_disabled_users,
             dry_run: options.dry_run,
             managed_groups: options.managed_groups,
         };
         Self {
-            context,
+            context: Arc::new(context),
+            runs: Arc::default(),
             syncers,
             provisioning: options.provisioning,
             ticketing: options.ticketing,
@@ -228,11 +248,29 @@ impl Connector {
         Ok(())
     }
 
-    /// The same for an agent, which asks once and gives up: an outage is waited for, 15 seconds in all.
+    /// The same for an agent, which asks once and gives up: an outage is waited for, 15 seconds in all. Then
+    /// the REST API is asked once, where it is set up; the answer is what it says of its limits. A sync does
+    /// not need that API, so most of what goes wrong there is only warned of (decision 7.9).
     ///
     /// # Errors
-    /// [`Error::Database`]
-    pub async fn validate(&self) -> Result<(), Error> {
+    /// [`Error::Database`], and [`Error::Rest`] when changes are on and the API refuses the token.
+    pub async fn validate(&self) -> Result<Option<RateLimit>, Error> {
+        self.validate_database().await?;
+        let Some(api) = &self.context.api else { return Ok(None) };
+        match api.probe().await {
+            Ok(rate_limit) => Ok(Some(rate_limit)),
+            Err(error) => {
+                let refused = matches!(error.problem, Problem::Refused { status: 401 | 403, .. });
+                if self.provisioning && refused {
+                    return Err(error.into());
+                }
+                tracing::warn!(%error, "Retool's REST API, which accounts need, cannot be used; the token needs the scope users:read");
+                Ok(None)
+            }
+        }
+    }
+
+    async fn validate_database(&self) -> Result<(), Error> {
         let mut waits = self.validate_retries.iter();
         loop {
             match (self.context.database.check().await, waits.next()) {
@@ -362,6 +400,78 @@ impl Connector {
             .into_iter()
             .find(|schema| schema.name == name)
             .ok_or_else(|| Error::UnknownAction { given: name.to_owned() })
+    }
+
+    /// Makes an account in Retool, or tells of the one that has the address already.
+    ///
+    /// # Errors
+    /// [`Error::ProvisioningDisabled`], [`Error::NotImplemented`], [`Error::Argument`], [`Error::NoRest`],
+    /// [`Error::Rest`], [`Error::Database`]
+    pub async fn create_account(
+        &self,
+        request: &CreateAccountRequest,
+        caller: &Caller,
+    ) -> Result<CreateAccountResponse, Error> {
+        let mut record = Record::begin("create_account", caller, String::new(), String::new());
+        let created = match self.gate() {
+            Ok(()) => accounts::create(&self.context, request, &mut record).await,
+            Err(error) => Err(error),
+        };
+        match created {
+            Ok((response, done)) => {
+                record.done(&done);
+                Ok(response)
+            }
+            Err(error) => {
+                record.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins an action and waits for its end, but no longer than `wait`. An action that fails is a run with
+    /// that result.
+    ///
+    /// # Errors
+    /// [`Error::ProvisioningDisabled`], [`Error::UnknownAction`], [`Error::TooManyRuns`]
+    pub(crate) async fn invoke_action(
+        &self,
+        request: InvokeActionRequest,
+        caller: &Caller,
+        wait: Duration,
+    ) -> Result<Arc<Run>, Error> {
+        let run = actions::start(
+            &self.context,
+            &self.runs,
+            actions::Invocation {
+                name: &request.name,
+                resource_type_id: &request.resource_type_id,
+                args: request.args,
+                caller,
+                gate: self.gate(),
+            },
+        )?;
+        run.ended_within(wait).await;
+        Ok(run)
+    }
+
+    /// The run of an action, under way or past.
+    ///
+    /// # Errors
+    /// [`Error::ProvisioningDisabled`], [`Error::UnknownRun`]
+    pub(crate) fn action_run(&self, id: &str) -> Result<Arc<Run>, Error> {
+        self.gate()?;
+        self.runs.find(id)
+    }
+
+    /// How many actions are under way.
+    pub(crate) fn actions_under_way(&self) -> usize {
+        self.runs.under_way()
+    }
+
+    /// Returns when no action is under way.
+    pub(crate) async fn actions_ended(&self) {
+        self.runs.idle().await;
     }
 
     /// Whether changes are allowed here.

@@ -120,6 +120,8 @@ pub struct Listening {
 pub(crate) struct Service {
     connector: Arc<Connector>,
     limiter: Arc<RateLimiter>,
+    /// Longest that a call may take.
+    deadline: Duration,
 }
 
 impl Server {
@@ -205,7 +207,11 @@ impl Server {
     }
 
     fn service(&self) -> Service {
-        Service { connector: Arc::clone(&self.connector), limiter: Arc::new(self.limiter.clone()) }
+        Service {
+            connector: Arc::clone(&self.connector),
+            limiter: Arc::new(self.limiter.clone()),
+            deadline: self.limits.deadline,
+        }
     }
 }
 
@@ -238,6 +244,7 @@ impl Listening {
         set_health(&health, ServingStatus::Serving).await;
         readiness.set(true);
 
+        let connector = Arc::clone(&self.server.connector);
         let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
         let mut serving = std::pin::pin!(self.answer(routes, async {
             // Either way the server is to stop.
@@ -253,10 +260,17 @@ impl Listening {
         end_health(&health).await;
         tracing::info!(grace_seconds = limits.grace.as_secs(), "stopping; calls under way are finished");
         drop(stopping);
+        // An action goes on when the call that began it has been answered.
+        let finished = async {
+            serving.await?;
+            connector.actions_ended().await;
+            Ok(())
+        };
         tokio::select! {
-            result = serving => return result,
+            result = finished => return result,
             () = tokio::time::sleep(limits.grace) => {
-                tracing::warn!("calls were still under way when the grace period ended");
+                let actions = connector.actions_under_way();
+                tracing::warn!(actions, "calls were still under way when the grace period ended");
             }
             () = at_once => tracing::warn!("stopping at once"),
         }

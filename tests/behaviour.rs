@@ -7,7 +7,11 @@ mod support;
 
 mod behaviour {
     mod bad_input;
+    mod changes_faults;
     mod changes_groups;
+    mod changes_pages;
+    mod changes_record;
+    mod changes_users;
     mod child;
     mod command_line;
     mod data_access;

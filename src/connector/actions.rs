@@ -1,53 +1,134 @@
-//! The two actions: their schemas (spec 4.7).
+//! What can be done to an account beside granting: enabling and disabling it (spec 4.7 and 4.8).
+//!
+//! An action runs by itself, whoever waits for it; what became of it can be asked for later. One that
+//! fails is a run with that result, not a failed call.
 
-use super::ids::ResourceKind;
-use crate::proto::config::{BoolField, Field, ResourceIdField, ResourceIdRules, field};
-use crate::proto::connector::{ActionType, BatonActionSchema};
+pub(crate) mod runs;
+mod schemas;
+mod users;
 
-/// Both schemas, always in this order.
-pub(super) fn schemas() -> Vec<BatonActionSchema> {
-    vec![
-        schema(
-            "enable_user",
-            "Enable User",
-            "Enables a user's account in Retool: the user can sign in again, with the group memberships kept from before.",
-            ActionType::AccountEnable,
-        ),
-        schema(
-            "disable_user",
-            "Disable User",
-            "Disables a user's account in Retool: the user can no longer sign in. Group memberships are kept.",
-            ActionType::AccountDisable,
-        ),
-    ]
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost_types::Struct;
+use tokio::time::timeout;
+use tracing::Instrument;
+
+use super::Context;
+use super::audit::{Caller, Record};
+use super::error::Error;
+use crate::retool::api::Answer;
+use crate::retool::api::error::ApiError;
+use crate::retool::api::rate_limit::RateLimit;
+use runs::{Ended, Run, RunResult, Runs};
+
+pub(crate) use schemas::schemas;
+
+/// The actions of this connector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    EnableUser,
+    DisableUser,
 }
 
-fn schema(name: &str, display_name: &str, description: &str, kind: ActionType) -> BatonActionSchema {
-    BatonActionSchema {
-        name: name.to_owned(),
-        display_name: display_name.to_owned(),
-        description: description.to_owned(),
-        arguments: vec![Field {
-            name: "user_id".to_owned(),
-            display_name: "User".to_owned(),
-            description: "The user whose account it is.".to_owned(),
-            is_required: true,
-            field: Some(field::Field::ResourceIdField(ResourceIdField {
-                rules: Some(ResourceIdRules {
-                    allowed_resource_type_ids: vec![ResourceKind::User.type_id().to_owned()],
-                }),
-                ..Default::default()
-            })),
-            ..Default::default()
-        }],
-        return_types: vec![Field {
-            name: "success".to_owned(),
-            display_name: "Success".to_owned(),
-            description: "Whether the account is now in the state that was asked for.".to_owned(),
-            field: Some(field::Field::BoolField(BoolField::default())),
-            ..Default::default()
-        }],
-        action_type: vec![kind.into()],
-        ..Default::default()
+impl Action {
+    const ALL: [Self; 2] = [Self::EnableUser, Self::DisableUser];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::EnableUser => "enable_user",
+            Self::DisableUser => "disable_user",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.name() == name)
+    }
+
+    /// Whether the account is enabled afterwards.
+    fn wish(self) -> bool {
+        self == Self::EnableUser
+    }
+}
+
+/// Longest time that an action may run.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// What [`start`] is asked for.
+pub(super) struct Invocation<'a> {
+    pub(super) name: &'a str,
+    pub(super) resource_type_id: &'a str,
+    pub(super) args: Option<Struct>,
+    pub(super) caller: &'a Caller,
+    /// Whether changes are allowed.
+    pub(super) gate: Result<(), Error>,
+}
+
+/// Begins an action, which goes on whatever becomes of the caller.
+///
+/// # Errors
+/// [`Error::ProvisioningDisabled`], also for an action that there is not (D33); [`Error::UnknownAction`];
+/// [`Error::TooManyRuns`]
+pub(super) fn start(
+    context: &Arc<Context>,
+    runs: &Arc<Runs>,
+    asked: Invocation<'_>,
+) -> Result<Arc<Run>, Error> {
+    let Invocation { name, resource_type_id, args, caller, gate } = asked;
+    let known = Action::from_name(name);
+    let record = |action: Action| Record::begin(action.name(), caller, String::new(), String::new());
+    if let Err(error) = gate {
+        if let Some(action) = known {
+            record(action).failed(&error);
+        }
+        return Err(error);
+    }
+    // All of them are of the whole Retool, none is of a resource type.
+    let unknown = || match resource_type_id {
+        "" => Error::UnknownAction { given: name.to_owned() },
+        type_id => Error::UnknownAction { given: format!("{type_id}/{name}") },
+    };
+    let action = known.filter(|_| resource_type_id.is_empty()).ok_or_else(unknown)?;
+    let mut record = record(action);
+    let under_way = match runs.start(action.name()) {
+        Ok(under_way) => under_way,
+        Err(error) => {
+            record.failed(&error);
+            return Err(error);
+        }
+    };
+    let run = Arc::clone(under_way.run());
+    let context = Arc::clone(context);
+    let work = async move {
+        let mut rate_limit = None;
+        let work = users::run(&context, action, args.as_ref(), &mut record, &mut rate_limit);
+        let outcome = timeout(LONGEST, work).await;
+        let result = match outcome.unwrap_or(Err(Error::RunTooLong { limit: LONGEST })) {
+            Ok((result, done)) => {
+                record.done(&done);
+                result
+            }
+            Err(error) => {
+                record.failed(&error);
+                RunResult::Failed(error)
+            }
+        };
+        under_way.end(Ended { result, rate_limit });
+    };
+    tokio::spawn(work.in_current_span());
+    Ok(run)
+}
+
+/// Remembers what the last answer said, whether it was the one hoped for or not.
+fn note<T>(noted: &mut Option<RateLimit>, answer: Result<Answer<T>, ApiError>) -> Result<T, ApiError> {
+    match answer {
+        Ok(answer) => {
+            *noted = Some(answer.rate_limit);
+            Ok(answer.value)
+        }
+        Err(error) => {
+            *noted = Some(error.rate_limit);
+            Err(error)
+        }
     }
 }

@@ -58,6 +58,13 @@ pub(super) struct Done {
     pub(super) after: &'static str,
 }
 
+/// What the answer to a change carries that was not made: `{"dry_run": true, "would": "..."}`.
+pub(super) fn dry_run(would: &str) -> Any {
+    let said = structure([("dry_run", boolean(true)), ("would", string(would))]);
+    // The message is Google's, which the helper for ours does not know by name.
+    Any { type_url: "type.googleapis.com/google.protobuf.Struct".to_owned(), value: said.encode_to_vec() }
+}
+
 /// A change under way. Dropped before its end, it is recorded as broken off.
 pub(crate) struct Record {
     operation: &'static str,
@@ -66,12 +73,6 @@ pub(crate) struct Record {
     principal: String,
     started: Instant,
     ended: bool,
-}
-
-/// Says in an answer that nothing was changed, and what would have been.
-pub(super) fn dry_run(would: &str) -> Any {
-    let said = structure([("dry_run", boolean(true)), ("would", string(would))]);
-    Any { type_url: "type.googleapis.com/google.protobuf.Struct".to_owned(), value: said.encode_to_vec() }
 }
 
 impl Record {
@@ -116,7 +117,7 @@ impl Record {
             reason,
             peer.address = self.caller.peer,
             request_id = self.caller.request_id,
-            duration_ms = self.started.elapsed().as_secs_f64() * 1000.0,
+            duration_ms = self.started.elapsed().as_micros() as f64 / 1000.0,
             "change"
         );
     }

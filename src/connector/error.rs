@@ -1,7 +1,10 @@
 //! Everything that can go wrong in answering a request, in the words of the domain.
 
+use std::time::Duration;
+
 use super::ids::ResourceKind;
 use super::page_token::InvalidPageToken;
+use crate::retool::api::error::ApiError;
 use crate::retool::change::Refusal;
 use crate::retool::database::error::Error as DatabaseError;
 use crate::retool::database::transaction::ChangeError;
@@ -99,6 +102,56 @@ pub enum Error {
     /// The change may not be made as Retool is now.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// Accounts are changed through Retool's REST API, and nobody has said where that is (D26).
+    #[error("accounts need Retool's REST API: set --retool-api-base-url and --retool-api-token")]
+    NoRest,
+    /// Retool's REST API did not do as asked.
+    #[error("{error}{uncertain}")]
+    Rest {
+        /// What it did.
+        error: ApiError,
+        /// What may have happened all the same, as the end of a sentence; or nothing.
+        uncertain: &'static str,
+    },
+    /// Retool says that it did what was asked for, and the account is not as it should be (D24).
+    #[error(
+        "Retool's REST API says that it succeeded, and {}: ask again, and look at the account in Retool",
+        match found {
+            Some(true) => "the account is still enabled",
+            Some(false) => "the account is still disabled",
+            None => "does not say whether the account is enabled",
+        }
+    )]
+    Unverified {
+        /// Whether the account is enabled, as far as can be told.
+        found: Option<bool>,
+    },
+    /// No run of an action has this id, or no longer.
+    #[error(
+        "there is no run {} of an action: finished runs are kept until {kept} others have finished, and not beyond a restart",
+        shortened(given)
+    )]
+    UnknownRun {
+        /// As the caller spelled it.
+        given: String,
+        /// How many finished runs are kept.
+        kept: usize,
+    },
+    /// So many actions are under way that there is no room for another one.
+    #[error("{most} actions are under way already: try again when some of them have ended")]
+    TooManyRuns {
+        /// How many there may be.
+        most: usize,
+    },
+    /// An action was given up.
+    #[error("the action took longer than {} s and was given up; it may have been done all the same", limit.as_secs())]
+    RunTooLong {
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// An action ended without a result.
+    #[error("the action broke off; it may have been done all the same: ask again")]
+    RunBroken,
     /// A ticket was asked for, and tickets are off.
     #[error("ticketing is not enabled")]
     TicketingDisabled,
@@ -132,6 +185,11 @@ impl Error {
                     | DatabaseError::Gone { .. }
                     | DatabaseError::BadValue { .. }
             ),
+            Self::Rest { error, .. } => error.is_refusal(),
+            Self::Unverified { .. }
+            | Self::TooManyRuns { .. }
+            | Self::RunTooLong { .. }
+            | Self::RunBroken => false,
             _ => true,
         }
     }
@@ -153,6 +211,13 @@ impl Error {
             Self::NotImplemented { .. } => "not_implemented",
             Self::Argument { .. } => "argument",
             Self::Refused(refusal) => refusal.reason(),
+            Self::NoRest => "no_rest",
+            Self::Rest { error, .. } => error.reason(),
+            Self::Unverified { .. } => "unverified",
+            Self::UnknownRun { .. } => "unknown_run",
+            Self::TooManyRuns { .. } => "too_many_runs",
+            Self::RunTooLong { .. } => "run_too_long",
+            Self::RunBroken => "run_broken",
             Self::TicketingDisabled => "ticketing_disabled",
             Self::NoTickets => "no_tickets",
             Self::Database(error) => error.reason(),

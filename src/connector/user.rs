@@ -32,7 +32,8 @@ pub(super) fn describe() -> ResourceType {
     }
 }
 
-fn resource(user: &User) -> Resource {
+/// The user as every listing has it.
+pub(super) fn resource(user: &User) -> Resource {
     let parent = user.organization.map(resource_id);
     Resource {
         id: Some(resource_id(user.id)),

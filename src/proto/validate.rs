@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Value};
 
+pub use formats::is_email;
 pub use rules::StringRules;
 use table::{ElementCheck, FieldCheck, MessageCheck, Shape, Table};
 

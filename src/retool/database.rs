@@ -1,5 +1,6 @@
 //! Retool's Postgres database: sessions, what the role may read, and one module per table family.
 
+pub mod admins;
 pub mod connection_string;
 pub mod diagnosis;
 pub mod error;

@@ -4,6 +4,7 @@
 use tonic::{Request, Response, Status};
 
 use super::Service;
+use super::caller::caller;
 use crate::proto::connector::account_manager_service_server::AccountManagerService;
 use crate::proto::connector::credential_manager_service_server::CredentialManagerService;
 use crate::proto::connector::resource_deleter_service_server::ResourceDeleterService;
@@ -16,11 +17,13 @@ use crate::proto::connector::{
 
 #[tonic::async_trait]
 impl AccountManagerService for Service {
+    /// The request has no annotations, so that its name can be in its headers only.
     async fn create_account(
         &self,
-        _: Request<CreateAccountRequest>,
+        request: Request<CreateAccountRequest>,
     ) -> Result<Response<CreateAccountResponse>, Status> {
-        Err(self.connector.refuse("XACC").into())
+        let caller = caller(&request, &[]);
+        Ok(Response::new(self.connector.create_account(request.get_ref(), &caller).await?))
     }
 }
 

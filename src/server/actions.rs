@@ -1,14 +1,23 @@
 //! `ActionService`: what can be done to an account. The schemas can always be read; running an action is
 //! a change and needs provisioning (decision D33).
 
+use std::time::Duration;
+
+use prost_types::{Any, Struct};
 use tonic::{Request, Response, Status};
 
-use super::Service;
+use super::caller::caller;
+use super::limits::asked_deadline;
+use super::{Service, status};
+use crate::connector::actions::runs::{Ended, Run, RunResult};
+use crate::connector::rest;
 use crate::proto::connector::action_service_server::ActionService;
 use crate::proto::connector::{
-    GetActionSchemaRequest, GetActionSchemaResponse, GetActionStatusRequest, GetActionStatusResponse,
-    InvokeActionRequest, InvokeActionResponse, ListActionSchemasRequest, ListActionSchemasResponse,
+    BatonActionStatus, GetActionSchemaRequest, GetActionSchemaResponse, GetActionStatusRequest,
+    GetActionStatusResponse, InvokeActionRequest, InvokeActionResponse, ListActionSchemasRequest,
+    ListActionSchemasResponse,
 };
+use crate::proto::{boolean, string, structure};
 
 #[tonic::async_trait]
 impl ActionService for Service {
@@ -30,15 +39,91 @@ impl ActionService for Service {
 
     async fn invoke_action(
         &self,
-        _: Request<InvokeActionRequest>,
+        request: Request<InvokeActionRequest>,
     ) -> Result<Response<InvokeActionResponse>, Status> {
-        Err(self.connector.refuse("XTODO").into())
+        let caller = caller(&request, &request.get_ref().annotations);
+        let deadline = asked_deadline(request.metadata().as_ref())
+            .map_or(self.deadline, |asked| asked.min(self.deadline));
+        let request = request.into_inner();
+        let wait = inline_wait(request.inline_wait.as_ref(), deadline);
+        let run = self.connector.invoke_action(request, &caller, wait).await?;
+        let State { status, response, annotations } = State::of(&run);
+        let (id, name) = (run.id.clone(), run.name.to_owned());
+        Ok(Response::new(InvokeActionResponse { id, status: status.into(), annotations, response, name }))
     }
 
     async fn get_action_status(
         &self,
-        _: Request<GetActionStatusRequest>,
+        request: Request<GetActionStatusRequest>,
     ) -> Result<Response<GetActionStatusResponse>, Status> {
-        Err(self.connector.refuse("XTODO").into())
+        let run = self.connector.action_run(&request.get_ref().id)?;
+        let State { status, response, annotations } = State::of(&run);
+        let (id, name) = (run.id.clone(), run.name.to_owned());
+        Ok(Response::new(GetActionStatusResponse { name, id, status: status.into(), annotations, response }))
+    }
+}
+
+/// How long an answer waits for the end of the action when the caller does not say.
+const USUAL_WAIT: Duration = Duration::from_secs(1);
+/// Longest time that it waits.
+const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+/// What is left of the call's own time for the answer, at the most.
+const SPARE: Duration = Duration::from_secs(1);
+
+/// How long to wait for an action. The answer that it is still running has to get through before the call
+/// runs out of time.
+fn inline_wait(asked: Option<&prost_types::Duration>, deadline: Duration) -> Duration {
+    let asked = asked.and_then(|asked| Duration::try_from(*asked).ok());
+    let wait = asked.filter(|asked| !asked.is_zero()).unwrap_or(USUAL_WAIT);
+    wait.min(LONGEST_WAIT).min(deadline.saturating_sub(SPARE.min(deadline / 10)))
+}
+
+/// A run as both answers tell of it.
+struct State {
+    status: BatonActionStatus,
+    response: Option<Struct>,
+    annotations: Vec<Any>,
+}
+
+impl State {
+    fn of(run: &Run) -> Self {
+        let Some(Ended { result, rate_limit }) = run.ended() else {
+            return Self { status: BatonActionStatus::Running, response: None, annotations: Vec::new() };
+        };
+        let failed = |text: String| ("error", string(text));
+        let (status, response) = match result {
+            RunResult::Complete => (BatonActionStatus::Complete, structure([("success", boolean(true))])),
+            RunResult::DryRun { would } => {
+                let text = failed(format!("dry run: would {would}; nothing was done"));
+                (BatonActionStatus::Failed, structure([text, ("dry_run", boolean(true))]))
+            }
+            RunResult::Failed(error) => {
+                (BatonActionStatus::Failed, structure([failed(status::in_words(&error))]))
+            }
+        };
+        let annotations = rate_limit.iter().map(rest::annotation).collect();
+        Self { status, response: Some(response), annotations }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_waits_as_asked_and_gets_through_before_the_call_ends() {
+        let seconds = Duration::from_secs;
+        let asked = |seconds| prost_types::Duration { seconds, nanos: 0 };
+        for (given, deadline, wait) in [
+            (None, seconds(300), seconds(1)),
+            (Some(asked(0)), seconds(300), seconds(1)),
+            (Some(asked(20)), seconds(300), seconds(20)),
+            (Some(asked(400)), seconds(300), seconds(299)),
+            (Some(asked(7200)), seconds(10_000), seconds(3600)),
+            (Some(asked(20)), seconds(2), Duration::from_millis(1800)),
+            (None, seconds(1), Duration::from_millis(900)),
+        ] {
+            assert_eq!(inline_wait(given.as_ref(), deadline), wait, "{given:?} {deadline:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::Service;
+use crate::connector::rest;
 use crate::proto::connector::connector_service_server::ConnectorService;
 use crate::proto::connector::{
     ConnectorServiceCleanupRequest, ConnectorServiceCleanupResponse, ConnectorServiceGetMetadataRequest,
@@ -26,10 +27,10 @@ impl ConnectorService for Service {
         &self,
         _: Request<ConnectorServiceValidateRequest>,
     ) -> Result<Response<ConnectorServiceValidateResponse>, Status> {
-        self.connector.validate().await?;
+        let rate_limit = self.connector.validate().await?;
         Ok(Response::new(ConnectorServiceValidateResponse {
             sdk_version: SDK_VERSION.to_owned(),
-            ..Default::default()
+            annotations: rate_limit.iter().map(rest::annotation).collect(),
         }))
     }
 

@@ -3,17 +3,34 @@
 use std::any::Any;
 
 use http::{HeaderValue, Response, header};
+use prost::Message;
 use tonic::body::Body;
 use tonic::{Code, Status};
+use tonic_types::pb;
 
 use crate::connector::error::Error;
+use crate::connector::rest;
+use crate::retool::api::error::Problem;
 use crate::retool::change::Refusal;
 use crate::retool::database::error::Error as DatabaseError;
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        Self::new(code(&error), error.to_string())
+        let (code, message) = (code(&error), error.to_string());
+        let Error::Rest { error, .. } = &error else { return Self::new(code, message) };
+        // Agents wait as long as this says, and by their own rule otherwise (D27).
+        let details = pb::Status {
+            code: code.into(),
+            message: message.clone(),
+            details: vec![rest::annotation(&error.rate_limit)],
+        };
+        Self::with_details(code, message, details.encode_to_vec().into())
     }
+}
+
+/// The error as the answer of an action that failed has it: the code's name first (spec 4.8).
+pub(super) fn in_words(error: &Error) -> String {
+    format!("{:?}: {error}", code(error))
 }
 
 fn code(error: &Error) -> Code {
@@ -28,7 +45,12 @@ fn code(error: &Error) -> Code {
         | Error::PageToken(_)
         | Error::PageSize { .. }
         | Error::ResourceTooLarge { .. } => Code::InvalidArgument,
-        Error::ProvisioningDisabled => Code::FailedPrecondition,
+        Error::ProvisioningDisabled | Error::NoRest => Code::FailedPrecondition,
+        Error::Rest { error, .. } => rest_code(&error.problem),
+        Error::Unverified { .. } | Error::RunBroken => Code::Internal,
+        Error::UnknownRun { .. } => Code::NotFound,
+        Error::TooManyRuns { .. } => Code::ResourceExhausted,
+        Error::RunTooLong { .. } => Code::DeadlineExceeded,
         Error::Argument { .. } => Code::InvalidArgument,
         Error::Refused(refusal) => refusal_code(refusal),
         // As the former program: agents know the text, not the code (spec, child process 8).
@@ -60,6 +82,32 @@ fn database_code(error: &DatabaseError) -> Code {
         DatabaseError::Gone { .. } => Code::NotFound,
         DatabaseError::BadValue { .. } => Code::InvalidArgument,
         DatabaseError::Statement { .. } => Code::Internal,
+    }
+}
+
+/// The table of spec 4.5, and what it leaves open.
+fn rest_code(problem: &Problem) -> Code {
+    match problem {
+        Problem::Refused { status, .. } => match status {
+            401 => Code::Unauthenticated,
+            403 => Code::PermissionDenied,
+            404 => Code::NotFound,
+            408 => Code::DeadlineExceeded,
+            409 => Code::AlreadyExists,
+            429 => Code::Unavailable,
+            400..=499 => Code::InvalidArgument,
+            501 => Code::Unimplemented,
+            500..=599 => Code::Unavailable,
+            _ => Code::Unknown,
+        },
+        // Another attempt meets the same until somebody changes a setting, the plan or the certificates.
+        Problem::Redirect { .. }
+        | Problem::NotJson { .. }
+        | Problem::Declined { .. }
+        | Problem::Untrusted { .. } => Code::FailedPrecondition,
+        Problem::Timeout { .. } => Code::DeadlineExceeded,
+        Problem::Unreachable { .. } | Problem::Closed { .. } => Code::Unavailable,
+        Problem::Incomplete { .. } | Problem::TooLarge { .. } => Code::Internal,
     }
 }
 

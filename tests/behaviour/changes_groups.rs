@@ -131,3 +131,133 @@ async fn d10_an_admin_that_is_granted_membership_stays_admin() {
     assert_eq!((answer.did(), answer.grants), (Did::Nothing, Vec::<Grant>::new()));
     before.assert_same(&Tables::of(&database).await);
 }
+
+#[tokio::test]
+async fn d11_revoking_a_role_takes_that_role_and_no_other() {
+    let database = Database::small().await;
+    database
+        .execute(
+            r#"DELETE FROM user_groups WHERE "groupId" = 5;
+               INSERT INTO user_groups ("userId", "groupId", "isAdmin", "createdAt", "updatedAt")
+               VALUES (7, 5, true, now(), now()), (8, 5, false, now(), now())"#,
+        )
+        .await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    let before = Tables::of(&database).await;
+    assert_eq!(changes.revoke("group:g5:member", "user/u7").await.unwrap().did(), Did::Nothing);
+    assert_eq!(changes.revoke("group:g5:admin", "user/u8").await.unwrap().did(), Did::Nothing);
+    before.assert_same(&Tables::of(&database).await);
+    assert_eq!(changes.revoke("group:g5:admin", "user/u7").await.unwrap().did(), Did::Changed);
+    assert!(changes.lists("group:g5:member", "user/u7").await, "an admin that steps down stays a member");
+}
+
+#[tokio::test]
+async fn d12_what_was_there_already_is_said_to_have_been_there() {
+    let database = Database::small().await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    for role in ["member", "admin"] {
+        let entitlement = format!("group:g5:{role}");
+        changes.grant(&entitlement, "user/u9").await.unwrap();
+        let before = Tables::of(&database).await;
+        assert_eq!(changes.grant(&entitlement, "user/u9").await.unwrap().did(), Did::Nothing);
+        before.assert_same(&Tables::of(&database).await);
+    }
+    for entitlement in ["group:g5:admin", "group:g5:member"] {
+        changes.revoke(entitlement, "user/u9").await.unwrap();
+        let before = Tables::of(&database).await;
+        assert_eq!(changes.revoke(entitlement, "user/u9").await.unwrap().did(), Did::Nothing);
+        before.assert_same(&Tables::of(&database).await);
+    }
+    let gone = Tables::of(&database).await;
+    for (entitlement, principal) in [
+        ("group:g5:member", "user/u9999"),
+        ("group:g9999:member", "user/u7"),
+        ("group:g9999:admin", "user/u7"),
+    ] {
+        assert_eq!(changes.revoke(entitlement, principal).await.unwrap().did(), Did::Nothing, "{principal}");
+    }
+    gone.assert_same(&Tables::of(&database).await);
+}
+
+#[tokio::test]
+async fn d16_archived_groups_and_what_is_not_there_take_nobody_in() {
+    let database = Database::small().await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    for (entitlement, principal, code, says) in [
+        ("group:g13:member", "user/u7", Code::FailedPrecondition, "group 13 is archived"),
+        ("group:g9999:member", "user/u7", Code::NotFound, "no group 9999"),
+        ("group:g5:member", "user/u9999", Code::NotFound, "no user 9999"),
+        // User 45 is of the other organization.
+        ("group:g5:member", "user/u45", Code::FailedPrecondition, "different organizations"),
+        ("group:g14:admin", "user/u7", Code::FailedPrecondition, "different organizations"),
+    ] {
+        let status = refused(&database, changes.grant(entitlement, principal)).await;
+        assert_eq!(status.code(), code, "{entitlement} {principal}: {status:?}");
+        assert!(status.message().contains(says), "{}", status.message());
+    }
+}
+
+#[tokio::test]
+async fn d21_all_users_and_the_last_enabled_admin_are_protected() {
+    let database = Database::small().await;
+    database
+        .execute(
+            r#"DELETE FROM user_groups WHERE "groupId" IN (1, 2) AND "userId" IN (7, 8);
+               DELETE FROM user_groups WHERE "groupId" = 2 AND "userId" NOT IN (1, 21, 41);
+               UPDATE users SET enabled = (id <> 21) WHERE id IN (1, 21, 41)"#,
+        )
+        .await;
+    database
+        .execute(
+            r#"INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt")
+               VALUES (1, 2, now(), now()), (21, 2, now(), now()), (41, 2, now(), now()) ON CONFLICT DO NOTHING"#,
+        )
+        .await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    for entitlement in ["group:g1:member", "group:g1:admin"] {
+        let status = refused(&database, changes.grant(entitlement, "user/u7")).await;
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+        assert!(status.message().contains("All Users"), "{}", status.message());
+    }
+    let status = refused(&database, changes.revoke("group:g1:member", "user/u9")).await;
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    // Nothing would have to be done, so nothing is refused.
+    assert_eq!(changes.grant("group:g1:member", "user/u9").await.unwrap().did(), Did::Nothing);
+    assert_eq!(changes.revoke("group:g1:member", "user/u7").await.unwrap().did(), Did::Nothing);
+
+    // A disabled one does not count, neither as the last nor as one that is left.
+    assert_eq!(changes.revoke("group:g2:member", "user/u41").await.unwrap().did(), Did::Changed);
+    let status = refused(&database, changes.revoke("group:g2:member", "user/u1")).await;
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    assert!(status.message().contains("last enabled member"), "{}", status.message());
+    assert_eq!(changes.revoke("group:g2:member", "user/u21").await.unwrap().did(), Did::Changed);
+    assert_eq!(changes.grant("group:g2:member", "user/u8").await.unwrap().did(), Did::Changed);
+    assert_eq!(changes.revoke("group:g2:member", "user/u1").await.unwrap().did(), Did::Changed);
+}
+
+#[tokio::test]
+async fn a_disabled_user_that_is_left_out_is_not_put_in_and_is_taken_out() {
+    let database = Database::small().await;
+    database
+        .execute(
+            r#"DELETE FROM user_groups WHERE "groupId" IN (5, 6) AND "userId" = 11;
+               INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt") VALUES (11, 6, now(), now())"#,
+        )
+        .await;
+    let (changes, _server) = Changes::serving(&database, &["--skip-disabled-users"]).await;
+    let status = refused(&database, changes.grant("group:g5:member", "user/u11")).await;
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    assert!(status.message().contains("--skip-disabled-users"), "{}", status.message());
+    assert_eq!(changes.revoke("group:g6:member", "user/u11").await.unwrap().did(), Did::Changed);
+    assert_eq!(role(&database, 6, 11).await, "none");
+}
+
+#[tokio::test]
+async fn a_group_without_an_organization_takes_users_of_any() {
+    let database = Database::small().await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    for user in ["user/u7", "user/u45"] {
+        assert_eq!(changes.grant("group:g15:member", user).await.unwrap().did(), Did::Changed);
+        assert!(changes.lists("group:g15:member", user).await);
+    }
+}

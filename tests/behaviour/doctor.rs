@@ -11,6 +11,7 @@ use crate::support::changes::Tables;
 use crate::support::cluster::Cluster;
 use crate::support::pooler::Pooler;
 use crate::support::postgres::{Database, Provisioning, Role, Sizes};
+use crate::support::retool_api::{Reply, RetoolApi, TOKEN};
 use crate::support::server::program;
 use crate::support::tls::Certificates;
 
@@ -55,7 +56,7 @@ impl Visit {
         for (pattern, instead) in [
             (r"PostgreSQL [0-9.]+( \([^)]*\))?", "PostgreSQL [version]"),
             (r"listings took [0-9]+ ms \([^)]*\)", "listings took [some] ms ([which])"),
-            (r"(127\.0\.0\.1|localhost):[0-9]+", "$1:[port]"),
+            (r"(127\.0\.0\.1|localhost|db\.example):[0-9]+", "$1:[port]"),
             (r"failed to lookup address information: .*", "[the words of the resolver]"),
             (r"the last entry is [0-9-]+ hours", "the last entry is [some] hours"),
             (r"(\S)  +", "$1  "),
@@ -324,6 +325,38 @@ async fn a_superuser_and_the_variables_of_the_service_mode() {
     assert_shown!("superuser_and_bad_client", seen, Some(&database), None);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rest_api_that_does_not_do_as_it_should() {
+    let (database, role) = healthy().await;
+    let api = RetoolApi::start(&database);
+    let flags = api.flags();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let url = database.url_as(&role);
+    let changing = [&["--provisioning"], &flags[..]].concat();
+    let good = visit(&url, &changing);
+    assert_eq!((good.code, good.status_of("rest")), (0, vec!["ok"]), "{}", good.text);
+
+    api.always("GET", Reply::refusal(401, "no such token"));
+    let refused = visit(&url, &changing);
+    assert!(!refused.text.contains(TOKEN), "{}", refused.text);
+    assert_shown!("rest_token_refused", refused, Some(&database), Some(&role));
+    let reading = visit(&url, &flags);
+    assert_eq!((reading.code, reading.status_of("rest")), (0, vec!["warning"]), "{}", reading.text);
+
+    api.always("GET", Reply::html(200));
+    let page = visit(&url, &changing);
+    assert_eq!((page.code, page.status_of("rest")), (2, vec!["failed"]), "{}", page.text);
+    assert!(page.text.contains("plan has no REST API"), "{}", page.text);
+
+    database.execute(&format!("REVOKE SELECT (sid) ON users FROM {}", role.name)).await;
+    api.always("GET", Reply::Usual);
+    let blind = visit(&url, &changing);
+    assert_eq!(blind.status_of("optional: users.sid"), ["warning"], "{}", blind.text);
+    drop(api);
+    let gone = visit(&url, &changing);
+    assert_eq!((gone.code, gone.status_of("rest")), (2, vec!["failed"]), "{}", gone.text);
+}
+
 #[test]
 fn settings_that_cannot_be_right() {
     let bad_value =
@@ -347,14 +380,14 @@ async fn what_retool_keeps_beside_its_tables_is_compared_where_it_can_be_read() 
     let (database, role) = healthy().await;
     let url = database.url_as(&role);
     database
-        .execute(&format!(
+        .execute(
             r#"CREATE TABLE "SequelizeMeta" (name varchar(255) PRIMARY KEY);
                INSERT INTO "SequelizeMeta" VALUES ('20230101-a.js'), ('20231116-b.js');
                CREATE TABLE access_control_lists (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), "entityType" text,
                    "entityId" text, "accessLevel" text, "organizationId" integer);
                CREATE TABLE access_control_list_members ("aclId" uuid, "memberType" text, "memberId" text);
-               UPDATE folders SET "parentFolderId" = NULL;"#
-        ))
+               UPDATE folders SET "parentFolderId" = NULL;"#,
+        )
         .await;
     assert_shown!("lists_not_granted", visit(&url, &[]), Some(&database), Some(&role));
     database

@@ -55,8 +55,12 @@ impl Changes {
 
     /// A connection of its own to a server that the test keeps.
     pub(crate) async fn of(server: &Server) -> Self {
-        let manager = GrantManagerServiceClient::new(server.channel().await);
-        Self { client: Client::of(server).await, manager }
+        Self::over(server.channel().await)
+    }
+
+    /// A connection that the test has made.
+    pub(crate) fn over(channel: Channel) -> Self {
+        Self { client: Client::over(channel.clone()), manager: GrantManagerServiceClient::new(channel) }
     }
 
     /// Grants an entitlement, `group:g5:member`, to a principal, `user/u7`.

@@ -92,7 +92,11 @@ impl Client {
 
     /// A server that the test keeps.
     pub(crate) async fn of(server: &Server) -> Self {
-        let channel = server.channel().await;
+        Self::over(server.channel().await)
+    }
+
+    /// A connection that the test has made.
+    pub(crate) fn over(channel: Channel) -> Self {
         Self {
             server: None,
             types: ResourceTypesServiceClient::new(channel.clone()),

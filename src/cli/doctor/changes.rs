@@ -26,8 +26,8 @@ pub(super) async fn check(database: &Database, settings: &Settings, facts: &Fact
 fn tried(outcome: Result<(), Error>) -> Line {
     match outcome {
         Ok(()) => Line::ok(Check::Change, "possible; tried on no row and undone"),
-        Err(error @ Error::ReadOnly { .. }) => Line::failed(Check::Change, error.to_string())
-            .means("The server follows another one.")
+        Err(Error::ReadOnly { reason }) => Line::failed(Check::Change, reason)
+            .means("The server is a standby or takes no changes for another reason.")
             .fix("name the host of the primary, or all hosts with target_session_attrs=read-write"),
         Err(error) => Line::failed(Check::Change, error.to_string())
             .means("The server refuses it for another reason than a privilege."),

@@ -8,7 +8,8 @@ use crate::config::Settings;
 use crate::retool::database::Database;
 use crate::retool::database::connection_string::ConnectionSettings;
 use crate::retool::database::diagnosis::{
-    Facts, Measured, Standing, drift, facts, folders_inside_others, last_event, measure, migrations,
+    Facts, Measured, OptionalColumn, Standing, drift, facts, folders_inside_others, last_event, measure,
+    migrations,
 };
 use crate::retool::database::error::Error;
 
@@ -41,7 +42,8 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
     report.push(level(&database, &facts).await);
     report.extend(parts(&facts));
     report.extend(row_security(&facts));
-    report.extend(facts.optional.iter().map(optional));
+    let accounts = settings.provisioning.enabled && settings.rest.is_some();
+    report.extend(facts.optional.iter().map(|column| optional(column, accounts)));
     let complete = facts.absent.is_empty() && facts.parts.iter().all(|part| part.grants.is_empty());
     let features = settings.features;
     let whole = complete && !features.skip_pages && !features.skip_resources;
@@ -110,7 +112,7 @@ fn tables(facts: &Facts, report: &mut Report) -> bool {
     }
     if facts.is_another_database {
         report.push(
-            Line::failed(Check::Database, format!("{name} is not the database of a Retool: {}", facts.absent.join(", ")))
+            Line::failed(Check::Database, format!("{name} is not the database of a Retool: there is no table organizations in the search_path"))
                 .means("It is another database of the server, or the tables are in a schema that the role does not search.")
                 .fix("correct dbname in the connection string; a self-hosted Retool calls it hammerhead_production")
                 .fix("or set search_path in the connection string to the schema of the tables"),
@@ -191,13 +193,15 @@ fn row_security(facts: &Facts) -> Vec<Line> {
     lines
 }
 
-fn optional(optional: &crate::retool::database::diagnosis::OptionalColumn) -> Line {
-    let line = match (&optional.standing, optional.matters) {
+/// `accounts` are managed through the REST API, which knows a user by the sid.
+fn optional(optional: &OptionalColumn, accounts: bool) -> Line {
+    let matters = optional.matters || (accounts && optional.name == "users.sid");
+    let line = match (&optional.standing, matters) {
         (Standing::Readable, _) => Line::ok(Check::Optional, "readable"),
         (Standing::Absent, _) => Line::skipped(Check::Optional, "this Retool does not have it"),
         (Standing::NotGranted(grants), matters) => {
             let line = if matters { Line::warning } else { Line::skipped };
-            line(Check::Optional, format!("not readable: {}", optional.loss)).fixes(grants.iter().cloned())
+            line(Check::Optional, format!("not granted: {}", optional.loss)).fixes(grants.iter().cloned())
         }
     };
     line.about(&optional.name)
@@ -205,7 +209,7 @@ fn optional(optional: &crate::retool::database::diagnosis::OptionalColumn) -> Li
 
 async fn folders(database: &Database, standing: &Standing, whole: bool) -> Line {
     let line = match standing {
-        Standing::Readable if !whole => Line::skipped(Check::Extras, "apps or resources are not read"),
+        Standing::Readable if !whole => Line::skipped(Check::Extras, "not all apps and resources are read"),
         Standing::Readable => match folders_inside_others(database).await {
             Ok((0, 0)) => Line::ok(Check::Extras, "no app or resource lies below a folder whose rule does not reach it"),
             Ok((apps, resources)) => Line::ok(

@@ -210,7 +210,13 @@ async fn enter(connection: &Arc<ConnectionSettings>, timeouts: Timeouts, report:
         report.push(if is_news { line.means(format!("Tried before: {before}")) } else { line });
         return true;
     }
-    report.extend(refused.iter().map(|refused| explained(refused, connection)));
+    // With sslmode=prefer this is only the first half of an attempt.
+    let half = |refused: &&Refused| {
+        connection.ssl.mode == SslMode::Prefer && refused.reason.contains("does not support TLS")
+    };
+    report.extend(
+        refused.iter().filter(|refused| !half(refused)).map(|refused| explained(refused, connection)),
+    );
     false
 }
 

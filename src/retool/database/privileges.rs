@@ -3,20 +3,22 @@
 //! A required column that cannot be read is an error that prints the GRANT to run. An optional one is
 //! left out of the statements and mentioned once.
 
+mod missing;
 pub(super) mod reads;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use tokio_postgres::types::Type;
 
 use super::error::Error;
 use super::identifier::quoted;
 use super::session::Session;
+use missing::Lacking;
 use reads::{ALWAYS, FOR_PAGES, FOR_RESOURCES, OPTIONAL, Optional, Reads};
 use writes::Writes;
 
+pub use missing::MissingPrivileges;
 pub use reads::Sort;
 pub use writes::Feature;
 pub(super) use writes::{Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT};
@@ -64,17 +66,6 @@ enum Standing {
     NotGranted,
     NoSuchColumn,
     NoSuchTable,
-}
-
-/// What a role lacks of what it is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Lacking {
-    /// Tables that the search_path has not, each once.
-    pub(super) tables: Vec<&'static str>,
-    /// Columns that their tables have not.
-    pub(super) columns: Vec<Column>,
-    /// What would mend the rest.
-    pub(super) grants: Vec<String>,
 }
 
 /// What the role may read, as found by one statement.
@@ -249,6 +240,21 @@ impl Privileges {
         Ok(())
     }
 
+    /// Makes sure that one optional column can be read, for what cannot do without it.
+    ///
+    /// # Errors
+    /// [`Error::MissingPrivileges`] with the GRANT, or [`Error::UnknownSchema`] when there is no such column.
+    pub(super) fn require_column(&self, column: Column) -> Result<(), Error> {
+        let lacking = self.lacking([column]);
+        if lacking.is_absent() {
+            return Err(Error::UnknownSchema { reason: lacking.absent().join(", ") });
+        }
+        if lacking.grants.is_empty() {
+            return Ok(());
+        }
+        Err(MissingPrivileges { role: self.role.clone(), grants: lacking.grants }.into())
+    }
+
     /// What the role lacks of these columns.
     pub(super) fn lacking(&self, columns: impl IntoIterator<Item = Column>) -> Lacking {
         let mut lacking = Lacking::default();
@@ -316,63 +322,6 @@ impl Privileges {
             .chain(filtered)
             .chain(self.writes.iter().flat_map(|writes| writes.warnings(&self.features, &self.role)))
             .collect()
-    }
-}
-
-// ===== impl Lacking =====
-
-impl Lacking {
-    /// Whether something is not there at all.
-    pub(super) fn is_absent(&self) -> bool {
-        !self.tables.is_empty() || !self.columns.is_empty()
-    }
-
-    /// What is not there, each in a few words.
-    pub(super) fn absent(&self) -> Vec<String> {
-        let tables = self.tables.iter().map(|table| format!("there is no table {table} in the search_path"));
-        let columns = self
-            .columns
-            .iter()
-            .map(|Column { table, name }| format!("table {table} has no column \"{name}\""));
-        tables.chain(columns).collect()
-    }
-}
-
-/// The role lacks privileges that the configuration needs.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct MissingPrivileges {
-    role: String,
-    grants: Vec<String>,
-}
-
-impl MissingPrivileges {
-    /// What to run.
-    pub fn grants(&self) -> &[String] {
-        &self.grants
-    }
-
-    /// The role may not fill columns of a new row in `groups`.
-    pub(super) fn to_insert_groups(role: &str, columns: &[String]) -> Self {
-        let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
-        let grant = format!("GRANT INSERT ({}) ON groups TO {};", columns.join(", "), quoted(role));
-        Self { role: role.to_owned(), grants: vec![grant] }
-    }
-
-    /// The role may not even connect to the database.
-    pub(super) fn to_connect(role: &str, database: &str) -> Self {
-        let grant = format!("GRANT CONNECT ON DATABASE {} TO {};", quoted(database), quoted(role));
-        Self { role: role.to_owned(), grants: vec![grant] }
-    }
-}
-
-impl fmt::Display for MissingPrivileges {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "the database role {} lacks privileges; run as the owner of Retool's tables: {}",
-            self.role,
-            self.grants.join(" ")
-        )
     }
 }
 

@@ -50,15 +50,17 @@ pub fn script(role: &RoleName, wanted: Wanted) -> String {
         let note = "Extras: archived groups, and the last activity and the kind of users.";
         grant_if_there(&mut script, note, extras.map(|optional| (optional.column, without(optional))));
         for (note, tables) in [
-            ("Extras: folders, which doctor looks at and no sync reads.", FOLDERS),
+            ("Extras: folders. Doctor looks at them, and no sync reads them.", FOLDERS),
             (
-                "Extras: the audit log, which doctor looks at and no sync reads. Not its metadata, in which \
+                "Extras: the audit log. Doctor looks at it, and no sync reads it. Not its metadata, in which \
                  Retool puts whole objects, nor the address and the browser of people.",
                 AUDIT,
             ),
         ] {
+            // The purpose of a table stands at its first column.
             let columns = tables.iter().flat_map(|reads| {
-                reads.columns().map(|(column, _)| (column, format!("for {}", reads.purpose)))
+                let purposes = std::iter::once(reads.purpose).chain(std::iter::repeat(""));
+                reads.columns().zip(purposes).map(|((column, _), purpose)| (column, purpose.to_owned()))
             });
             grant_if_there(&mut script, note, columns);
         }
@@ -113,7 +115,8 @@ BEGIN
     -- Reach the tables at all, also where the rights that everybody has by default were withdrawn.
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), {ROLE});
     EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I',
-                   (SELECT relnamespace::regnamespace FROM pg_class WHERE oid = to_regclass('organizations')), {ROLE});
+                   (SELECT relnamespace::regnamespace FROM pg_class WHERE oid = to_regclass('organizations')),
+                   {ROLE});
 END $block$;
 "
     )
@@ -121,16 +124,14 @@ END $block$;
 
 fn grant_reads(script: &mut String, reads: &Reads, role: &RoleName) {
     let columns = reads.columns().map(|(column, _)| quoted(column.name)).collect::<Vec<_>>();
-    comment(script, &format!("For {}.", reads.purpose));
+    let mut letters = reads.purpose.chars();
+    let purpose = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters);
+    comment(script, &format!("{}.", purpose.collect::<String>()));
     grant(script, "SELECT", &columns, reads.table, role);
 }
 
 fn grant_former(script: &mut String, role: &RoleName) {
-    comment(
-        script,
-        "What the Go connector reads and this one does not, so that one can go back. The sid of a user is also \
-         its name in Retool's REST API.",
-    );
+    comment(script, "What the Go connector reads and this one does not, so that one can go back.");
     for (table, names) in FORMER {
         let columns = names.iter().map(|name| quoted(name)).collect::<Vec<_>>();
         grant(script, "SELECT", &columns, table, role);
@@ -154,13 +155,13 @@ BEGIN
     );
     for (at, (column, reason)) in columns.iter().enumerate() {
         let comma = if at + 1 < columns.len() { "," } else { "" };
-        put(script, format_args!("            ('{}', '{}'){comma} -- {reason}\n", column.table, column.name));
+        let reason = if reason.is_empty() { reason.clone() } else { format!(" -- {reason}") };
+        put(script, format_args!("            ('{}', '{}'){comma}{reason}\n", column.table, column.name));
     }
     put(
         script,
         format_args!(
-            "\
-        ) AS listed (of_table, of_column)
+            "        ) AS listed (of_table, of_column)
         JOIN pg_attribute AS attribute
           ON attribute.attrelid = to_regclass(listed.of_table) AND attribute.attname = listed.of_column
     LOOP

@@ -5,6 +5,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::error::Error;
+use super::privileges::Column;
 use super::time::Timestamp;
 use super::{Database, key, optional_key};
 use crate::retool::id::{OrganizationId, UserId};
@@ -69,6 +70,39 @@ const GET: &str = concat!(
 "#
 );
 
+const GET_BY_SID: &str = concat!(
+    columns!(),
+    r#"WHERE {u:users.sid}::text = $1 AND u.id > 0 AND (u."organizationId" IS NULL OR u."organizationId" > 0)
+"#
+);
+
+/// Two rows are enough to see that the address is not one user's.
+const GET_BY_EMAIL: &str = concat!(
+    columns!(),
+    r#"WHERE lower(u.email) = lower($1) AND u.id > 0 AND (u."organizationId" IS NULL OR u."organizationId" > 0)
+ORDER BY u.id
+LIMIT 2
+"#
+);
+
+const ACCOUNT: &str = "
+SELECT {u:users.sid}::text, coalesce(u.enabled, false)
+FROM users u
+WHERE u.id = $1
+";
+
+/// What names accounts to Retool's REST API. Not every role may read it.
+const SID: Column = Column { table: "users", name: "sid" };
+
+/// What the REST API needs to know of a row of `users`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The API's name for it.
+    pub sid: String,
+    /// Whether the user may sign in.
+    pub enabled: bool,
+}
+
 fn user(row: &Row) -> Result<User, tokio_postgres::Error> {
     let text = |index: usize| -> Result<Option<String>, tokio_postgres::Error> {
         Ok(row.try_get::<_, Option<String>>(index)?.filter(|text| !text.is_empty()))
@@ -130,6 +164,52 @@ pub async fn get(database: &Database, id: UserId, enabled_only: bool) -> Result<
     Ok(database.read(GET, &parameters, user).await?.pop())
 }
 
+/// The user that the REST API knows by this sid, or `None` when there is no such row. Ask
+/// [`require_sids`] first.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn get_by_sid(database: &Database, sid: &str) -> Result<Option<User>, Error> {
+    Ok(database.read(GET_BY_SID, &[(&sid, Type::TEXT)], user).await?.pop())
+}
+
+/// The user with this e-mail address, compared without regard to case; `None` too when there are several,
+/// as there can be in a Retool with more than one organization.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn get_by_email(database: &Database, email: &str) -> Result<Option<User>, Error> {
+    let mut found = database.read(GET_BY_EMAIL, &[(&email, Type::TEXT)], user).await?;
+    Ok(if found.len() == 1 { found.pop() } else { None })
+}
+
+/// What the REST API needs to know of the user, or `None` when there is no such row. Ask [`require_sids`]
+/// first.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn account(database: &Database, id: UserId) -> Result<Option<Account>, Error> {
+    let account = |row: &Row| -> Result<Account, tokio_postgres::Error> {
+        Ok(Account {
+            sid: row.try_get::<_, Option<String>>(0)?.unwrap_or_default(),
+            enabled: row.try_get(1)?,
+        })
+    };
+    Ok(database.read(ACCOUNT, &[(&id.get(), Type::INT4)], account).await?.pop())
+}
+
+/// Makes sure that the role may read what names accounts to the REST API, which reading alone does not need.
+///
+/// # Errors
+/// [`Error::MissingPrivileges`] with the GRANT to run; others see [`Error`].
+pub async fn require_sids(database: &Database) -> Result<(), Error> {
+    if database.privileges().await?.readable(SID) {
+        return Ok(());
+    }
+    // It may have been granted meanwhile.
+    database.probe().await?.require_column(SID)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::sql::mentions_only_optional_columns;
@@ -137,7 +217,9 @@ mod tests {
 
     #[test]
     fn statements_mention_known_columns() {
-        for statement in [LIST_OF_ORGANIZATION, LIST_WITHOUT_ORGANIZATION, GET] {
+        for statement in
+            [LIST_OF_ORGANIZATION, LIST_WITHOUT_ORGANIZATION, GET, GET_BY_SID, GET_BY_EMAIL, ACCOUNT]
+        {
             assert!(mentions_only_optional_columns(statement), "{statement}");
         }
     }

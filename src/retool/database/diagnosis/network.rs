@@ -200,7 +200,11 @@ fn problem_of(error: &io::Error, asked: &str) -> TlsProblem {
         }
         CertificateError::NotValidForNameContext { presented, .. } => TlsProblem::WrongName {
             asked: asked.to_owned(),
-            presented: if presented.is_empty() { "no host at all".to_owned() } else { presented.join(", ") },
+            presented: match presented.join(", ") {
+                none if none.is_empty() => "no host at all".to_owned(),
+                // As the library's debug form has them.
+                names => names.replace("DnsName(", "").replace("IpAddress(", "").replace(')', ""),
+            },
         },
         other => TlsProblem::Handshake(other.to_string()),
     }

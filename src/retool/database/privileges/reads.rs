@@ -6,7 +6,7 @@ use super::Column;
 /// What is read of one table.
 pub(in crate::retool::database) struct Reads {
     pub(in crate::retool::database) table: &'static str,
-    /// What for, as the end of a comment.
+    /// What it is, for a comment.
     pub(in crate::retool::database) purpose: &'static str,
     /// Columns that are whole numbers.
     pub(in crate::retool::database) keys: &'static [&'static str],
@@ -169,12 +169,19 @@ pub(in crate::retool::database) const OPTIONAL: &[Optional] = &[
         matters: false,
         extra: true,
     },
+    // Whoever asks for an account hears of it then. The former program reads it too.
+    Optional {
+        column: Column { table: "users", name: "sid" },
+        sort: Sort::Text,
+        loss: "accounts cannot be made, enabled or disabled",
+        matters: false,
+        extra: false,
+    },
 ];
 
 /// Columns that the former program reads and this one does not, kept so that one can go back (spec 6.5).
-/// The sid also names an account to the REST API.
 pub(in crate::retool::database) const FORMER: &[(&str, &[&str])] = &[
-    ("users", &["sid", "profilePhotoUrl"]),
+    ("users", &["profilePhotoUrl"]),
     ("user_groups", &["id"]),
     ("pages", &["description", "photoUrl"]),
     ("group_pages", &["id"]),
@@ -188,7 +195,7 @@ pub(in crate::retool::database) const FORMER: &[(&str, &[&str])] = &[
 pub(in crate::retool::database) const FOLDERS: &[Reads] = &[
     Reads {
         table: "folders",
-        purpose: "whether apps lie in folders inside others, whose rules do not reach them",
+        purpose: "whether apps lie in folders inside others",
         keys: &["id", "parentFolderId"],
         texts: NONE,
         switches: NONE,
@@ -196,7 +203,7 @@ pub(in crate::retool::database) const FOLDERS: &[Reads] = &[
     },
     Reads {
         table: "resource_folders",
-        purpose: "the same for resources",
+        purpose: "whether resources do",
         keys: &["id", "parentFolderId"],
         texts: NONE,
         switches: NONE,
@@ -208,7 +215,7 @@ pub(in crate::retool::database) const FOLDERS: &[Reads] = &[
 /// somebody was: no address, no browser, no place.
 pub(in crate::retool::database) const AUDIT: &[Reads] = &[Reads {
     table: "audit_trail_events",
-    purpose: "whether Retool writes its audit log, and since when nothing more",
+    purpose: "when Retool wrote its last entry, and about what",
     keys: &["id", "organizationId", "userId"],
     texts: &["actionType", "pageName", "resourceName"],
     switches: NONE,

@@ -57,7 +57,19 @@ impl Feature {
             ]
             .concat(),
             Self::ManagedGroups => [
-                insert("groups", &["name", "organizationId", "createdAt", "updatedAt"]),
+                // The last two are rights that most versions give by default; others are asked about when a
+                // group is made.
+                insert(
+                    "groups",
+                    &[
+                        "name",
+                        "organizationId",
+                        "createdAt",
+                        "updatedAt",
+                        "unpublishedReleaseAccess",
+                        "accountDetailsAccess",
+                    ],
+                ),
                 vec![Need::Sequence("groups")],
             ]
             .concat(),
@@ -112,14 +124,14 @@ pub(super) struct Writes {
     sequences: BTreeMap<&'static str, String>,
 }
 
-/// Asks about one privilege a row; a sequence that the table does not own, as that of an identity
-/// column, needs none.
+/// Asks about one privilege a row. A sequence that the table does not own, as that of an identity
+/// column, needs none, and no GRANT mends a column that is not there.
 const PROBE: &str = r#"
 SELECT wanted.ordinal::int8,
        CASE wanted.privilege
            WHEN 'USAGE' THEN coalesce(has_sequence_privilege(serial.sequence, 'USAGE'), true)
            WHEN 'DELETE' THEN coalesce(has_table_privilege(to_regclass(quote_ident(wanted.table_name)), 'DELETE'), false)
-           ELSE coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, wanted.privilege), false)
+           ELSE coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, wanted.privilege), true)
        END AS allowed,
        serial.sequence
 FROM unnest($1, $2, $3) WITH ORDINALITY AS wanted (privilege, table_name, column_name, ordinal)

@@ -1,0 +1,266 @@
+//! Making an account through Retool's REST API (spec 4.6).
+//!
+//! Retool may have the account already, may say so in a way that is not established, or may not say what
+//! became of the request. So a refused request leads to a look-up, and an account that was made is read back
+//! from the database, where the next listing will find it.
+
+mod form;
+
+use std::time::Duration;
+
+use prost_types::Any;
+
+use super::audit::{Done, Outcome, Record, dry_run};
+use super::error::Error;
+use super::ids::{ResourceKind, Spelled};
+use super::{Context, rest, user};
+use crate::proto::connector::create_account_response::{
+    ActionRequiredResult, AlreadyExistsResult, InProgressResult, Result as Answered, SuccessResult,
+};
+use crate::proto::connector::credential_options::Options;
+use crate::proto::connector::{CreateAccountRequest, CreateAccountResponse, CredentialOptions, Resource};
+use crate::retool::api::Api;
+use crate::retool::api::error::{ApiError, Problem};
+use crate::retool::api::rate_limit::RateLimit;
+use crate::retool::api::user::{ApiUser, NewUser, UserType};
+use crate::retool::database::users::User;
+use crate::retool::database::{organizations, users};
+
+/// Waits between looking for a new account in the database: about five seconds in all.
+const READ_BACK: [Duration; 7] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_millis(1000),
+    Duration::from_millis(1500),
+    Duration::from_millis(1600),
+];
+/// How many pages of a look-up are read: a Retool that ignores the filter lists everybody.
+const MOST_PAGES: usize = 20;
+/// What is added to an error after which there may be an account.
+const UNCERTAIN: &str = "; the account may have been made all the same, and asking again is safe";
+
+/// Makes the account, or finds the one that is there.
+///
+/// # Errors
+/// The request is not as it should be, or Retool did not make the account and has none with that address.
+pub(super) async fn create(
+    context: &Context,
+    request: &CreateAccountRequest,
+    record: &mut Record,
+) -> Result<(CreateAccountResponse, Done), Error> {
+    accept_type(&request.resource_type_id)?;
+    accept_credential(request.credential_options.as_ref())?;
+    let new = form::new_user(request)?;
+    let api = context.api()?;
+    // Before anything is made: without it the account could not be found again.
+    users::require_sids(&context.database).await?;
+    if context.dry_run {
+        return rehearse(context, api, &new, record).await;
+    }
+    match api.create_user(&new).await {
+        Ok(answer) => {
+            let made = read_back(context, &answer.value, &new).await;
+            Ok(created(context, made, &answer.value, answer.rate_limit, record).await)
+        }
+        Err(error) if may_be_a_duplicate(&error) => {
+            let mut rate_limit = error.rate_limit;
+            let found = match find(api, &new, &mut rate_limit).await {
+                Ok(found) => found,
+                Err(look_up) => {
+                    tracing::warn!(error = %look_up, "whether Retool has the account could not be asked");
+                    None
+                }
+            };
+            match existing(context, found, &new).await? {
+                Some(found) => Ok(already_exists(found, Some(rate_limit), record)),
+                None => Err(error.into()),
+            }
+        }
+        Err(error) => {
+            let uncertain = if error.may_have_happened() { UNCERTAIN } else { "" };
+            Err(Error::Rest { error, uncertain })
+        }
+    }
+}
+
+fn accept_type(type_id: &str) -> Result<(), Error> {
+    if type_id.is_empty() || type_id == ResourceKind::User.type_id() {
+        return Ok(());
+    }
+    Err(Error::NotImplemented { what: "Retool has accounts of resource type user only" })
+}
+
+/// Retool invites people, who then choose how to sign in; so every option comes to that, but for a password
+/// that somebody relies on.
+fn accept_credential(options: Option<&CredentialOptions>) -> Result<(), Error> {
+    let wrong =
+        |problem: &str| Err(Error::Argument { field: "credential_options", problem: problem.to_owned() });
+    match options.map(|options| options.options.as_ref()) {
+        None | Some(Some(Options::NoPassword(_) | Options::RandomPassword(_) | Options::Sso(_))) => Ok(()),
+        Some(None) => {
+            wrong("must have one of its options set; no_password is the one that says what happens")
+        }
+        Some(Some(Options::EncryptedPassword(_))) => {
+            wrong("Retool takes no password over its REST API: ask with no_password")
+        }
+    }
+}
+
+/// Whether Retool may have refused because it has the account. How it says so is not established.
+fn may_be_a_duplicate(error: &ApiError) -> bool {
+    matches!(error.problem, Problem::Refused { status: 400 | 409 | 422, .. } | Problem::Declined { .. })
+}
+
+/// The new account as the database has it; `None` when it does not show up in time.
+async fn read_back(context: &Context, made: &ApiUser, new: &NewUser) -> Option<User> {
+    let mut waits = READ_BACK.iter();
+    loop {
+        match row_of(context, Some(made), new).await {
+            Ok(Some(row)) => return Some(row),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the new account could not be looked for"),
+        }
+        tokio::time::sleep(*waits.next()?).await;
+    }
+}
+
+/// The row of an account that the API has told of, or of the one with that address.
+async fn row_of(context: &Context, known: Option<&ApiUser>, new: &NewUser) -> Result<Option<User>, Error> {
+    let database = &context.database;
+    Ok(match known.map(|known| (&known.sid, known.legacy_id)) {
+        Some((Some(sid), _)) => users::get_by_sid(database, sid.as_str()).await?,
+        Some((None, Some(id))) => users::get(database, id, false).await?,
+        Some((None, None)) | None => users::get_by_email(database, &new.email).await?,
+    })
+}
+
+async fn created(
+    context: &Context,
+    row: Option<User>,
+    made: &ApiUser,
+    rate_limit: RateLimit,
+    record: &mut Record,
+) -> (CreateAccountResponse, Done) {
+    let in_database = row.is_some();
+    let row = match row {
+        Some(row) => Some(row),
+        None => provisional(context, made).await,
+    };
+    let after = row.as_ref().map_or("created", |row| state(row.enabled));
+    let resource = row.as_ref().map(|row| known(row, record));
+    let answered = if in_database {
+        Answered::Success(SuccessResult { resource, is_create_account_result: true, ..Default::default() })
+    } else {
+        Answered::InProgress(InProgressResult { resource, is_create_account_result: true })
+    };
+    let done = Done { outcome: Outcome::Changed, before: "absent", after };
+    (response(answered, vec![rest::annotation(&rate_limit)]), done)
+}
+
+/// The account as Retool's answer tells of it, while the database does not show it. `None` when its number
+/// is not known, for then it would have no id.
+async fn provisional(context: &Context, made: &ApiUser) -> Option<User> {
+    let id = made.legacy_id?;
+    // Where there is one organization, the account is in it; of several the API does not say which.
+    let organization = match organizations::list(&context.database, 0, 2).await.as_deref() {
+        Ok([only]) => Some(only.id),
+        _ => None,
+    };
+    Some(User {
+        id,
+        organization,
+        email: made.email.clone(),
+        first_name: made.first_name.clone(),
+        last_name: made.last_name.clone(),
+        user_name: None,
+        enabled: made.active.unwrap_or(true),
+        last_logged_in: None,
+        created_at: made.created_at,
+        last_active: made.last_active,
+        user_type: made.user_type.clone(),
+    })
+}
+
+/// The account with this address, if the API finds one. However the API compares, only an address that is
+/// the same without regard to case counts.
+async fn find(api: &Api, new: &NewUser, rate_limit: &mut RateLimit) -> Result<Option<ApiUser>, ApiError> {
+    let lower = new.email.to_lowercase();
+    let spellings = [Some(new.email.as_str()), Some(lower.as_str()).filter(|lower| *lower != new.email)];
+    for spelling in spellings.into_iter().flatten() {
+        let mut next = None;
+        for _ in 0..MOST_PAGES {
+            let answer = api.users_with_email(spelling, next.as_deref()).await.inspect_err(|error| {
+                *rate_limit = error.rate_limit;
+            })?;
+            *rate_limit = answer.rate_limit;
+            if let Some(found) = answer.value.users.into_iter().find(|user| user.has_email(&new.email)) {
+                return Ok(Some(found));
+            }
+            next = answer.value.next;
+            if next.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The account that is there, as the database has it, whether the API found it or not.
+async fn existing(context: &Context, found: Option<ApiUser>, new: &NewUser) -> Result<Option<User>, Error> {
+    match (row_of(context, found.as_ref(), new).await?, found) {
+        (Some(row), _) => Ok(Some(row)),
+        (None, Some(found)) => Ok(provisional(context, &found).await),
+        (None, None) => Ok(None),
+    }
+}
+
+fn already_exists(
+    row: User,
+    rate_limit: Option<RateLimit>,
+    record: &mut Record,
+) -> (CreateAccountResponse, Done) {
+    let state = state(row.enabled);
+    let resource = Some(known(&row, record));
+    let answered = Answered::AlreadyExists(AlreadyExistsResult { resource, is_create_account_result: true });
+    let annotations = rate_limit.iter().map(rest::annotation).collect();
+    (response(answered, annotations), Done { outcome: Outcome::Unchanged, before: state, after: state })
+}
+
+/// What would be done; nothing is.
+async fn rehearse(
+    context: &Context,
+    api: &Api,
+    new: &NewUser,
+    record: &mut Record,
+) -> Result<(CreateAccountResponse, Done), Error> {
+    let mut rate_limit = RateLimit::UNKNOWN;
+    let found = find(api, new, &mut rate_limit).await?;
+    if let Some(row) = existing(context, found, new).await? {
+        return Ok(already_exists(row, Some(rate_limit), record));
+    }
+    let user_type = new.user_type.unwrap_or(UserType::Default);
+    let would = format!("create an account of type {} in Retool and invite its user", user_type.as_str());
+    let answered = Answered::ActionRequired(ActionRequiredResult {
+        message: format!("dry run: would {would}; nothing was done"),
+        is_create_account_result: true,
+        ..Default::default()
+    });
+    let done = Done { outcome: Outcome::DryRun, before: "absent", after: "created" };
+    Ok((response(answered, vec![dry_run(&would), rest::annotation(&rate_limit)]), done))
+}
+
+/// The user as the next listing has it, named in the record of the change.
+fn known(row: &User, record: &mut Record) -> Resource {
+    record.principal(Spelled(row.id).to_string());
+    user::resource(row)
+}
+
+fn state(enabled: bool) -> &'static str {
+    if enabled { "enabled" } else { "disabled" }
+}
+
+fn response(result: Answered, annotations: Vec<Any>) -> CreateAccountResponse {
+    CreateAccountResponse { annotations, result: Some(result), ..Default::default() }
+}

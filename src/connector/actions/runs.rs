@@ -1,0 +1,231 @@
+//! Runs of actions, under way and past. They live in memory only (D34).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use svix_ksuid::{Ksuid, KsuidLike};
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use crate::connector::error::Error;
+use crate::retool::api::rate_limit::RateLimit;
+
+/// How many runs there may be at a time.
+const MOST_RUNNING: usize = 200;
+/// How many runs are remembered that have ended; of more the first to end is forgotten.
+const MOST_ENDED: usize = 1_000;
+
+/// All runs that can be asked for.
+#[derive(Debug)]
+pub(crate) struct Runs {
+    table: Mutex<Table>,
+    running: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    by_id: HashMap<String, Arc<Run>>,
+    /// Those that have ended, the first to end first.
+    ended: VecDeque<String>,
+}
+
+/// One run of an action.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// 27 letters and digits.
+    pub(crate) id: String,
+    /// The action's name.
+    pub(crate) name: &'static str,
+    ended: watch::Sender<Option<Ended>>,
+}
+
+/// How a run ended. It stays so.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) result: RunResult,
+    /// What Retool's REST API said of its limits, where it was asked.
+    pub(crate) rate_limit: Option<RateLimit>,
+}
+
+/// What became of what was asked for.
+#[derive(Debug, Clone)]
+pub(crate) enum RunResult {
+    /// It is so now.
+    Complete,
+    /// It would have been done.
+    DryRun {
+        /// What, as in "would ...".
+        would: String,
+    },
+    /// It is not so, or nobody knows.
+    Failed(Error),
+}
+
+/// A run that has not ended. Dropped, it ends as broken off.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    runs: Arc<Runs>,
+    run: Arc<Run>,
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self { table: Mutex::default(), running: watch::Sender::new(0) }
+    }
+}
+
+impl Runs {
+    /// A new run.
+    ///
+    /// # Errors
+    /// [`Error::TooManyRuns`]
+    pub(super) fn start(self: &Arc<Self>, name: &'static str) -> Result<UnderWay, Error> {
+        let id = Ksuid::new(Some(OffsetDateTime::now_utc()), None).to_string();
+        let run = Arc::new(Run { id: id.clone(), name, ended: watch::Sender::new(None) });
+        let mut table = self.table();
+        if *self.running.borrow() >= MOST_RUNNING {
+            return Err(Error::TooManyRuns { most: MOST_RUNNING });
+        }
+        table.by_id.insert(id, Arc::clone(&run));
+        self.running.send_modify(|running| *running += 1);
+        Ok(UnderWay { runs: Arc::clone(self), run })
+    }
+
+    /// The run with this id.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRun`]
+    pub(crate) fn find(&self, id: &str) -> Result<Arc<Run>, Error> {
+        let found = self.table().by_id.get(id).cloned();
+        found.ok_or_else(|| Error::UnknownRun { given: id.to_owned(), kept: MOST_ENDED })
+    }
+
+    /// How many runs are under way.
+    pub(crate) fn under_way(&self) -> usize {
+        *self.running.borrow()
+    }
+
+    /// Returns when no run is under way.
+    pub(crate) async fn idle(&self) {
+        // The sender is our own, so that it cannot be gone.
+        let _ = self.running.subscribe().wait_for(|running| *running == 0).await;
+    }
+
+    fn end(&self, run: &Run, ended: Ended) {
+        let mut table = self.table();
+        let first = run.ended.send_if_modified(|state| {
+            let first = state.is_none();
+            state.get_or_insert(ended);
+            first
+        });
+        if !first {
+            return;
+        }
+        table.ended.push_back(run.id.clone());
+        while table.ended.len() > MOST_ENDED {
+            if let Some(oldest) = table.ended.pop_front() {
+                table.by_id.remove(&oldest);
+            }
+        }
+        self.running.send_modify(|running| *running = running.saturating_sub(1));
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Run {
+    /// How it ended; `None` while it is under way.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        self.ended.borrow().clone()
+    }
+
+    /// Returns when it has ended, or when the time is up.
+    pub(crate) async fn ended_within(&self, wait: Duration) {
+        let mut ended = self.ended.subscribe();
+        // Neither running out of time nor the end is an error here.
+        let _ = tokio::time::timeout(wait, ended.wait_for(Option::is_some)).await;
+    }
+}
+
+impl UnderWay {
+    pub(super) fn run(&self) -> &Arc<Run> {
+        &self.run
+    }
+
+    pub(super) fn end(self, ended: Ended) {
+        self.runs.end(&self.run, ended);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let broken = Ended { result: RunResult::Failed(Error::RunBroken), rate_limit: None };
+        self.runs.end(&self.run, broken);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn complete() -> Ended {
+        Ended { result: RunResult::Complete, rate_limit: None }
+    }
+
+    #[test]
+    fn d34_the_oldest_run_that_has_ended_is_forgotten_and_none_under_way() {
+        let runs = Arc::new(Runs::default());
+        let under_way = runs.start("enable_user").unwrap();
+        let ids: Vec<_> = (0..=MOST_ENDED)
+            .map(|_| {
+                let run = runs.start("disable_user").unwrap();
+                let id = run.run().id.clone();
+                run.end(complete());
+                id
+            })
+            .collect();
+        assert!(matches!(runs.find(&ids[0]), Err(Error::UnknownRun { .. })));
+        assert!(ids[1..].iter().all(|id| runs.find(id).is_ok()));
+        assert!(runs.find(&under_way.run().id).unwrap().ended().is_none());
+        assert_eq!(runs.table().by_id.len(), MOST_ENDED + 1);
+        under_way.end(complete());
+        assert_eq!(runs.table().by_id.len(), MOST_ENDED);
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_runs_and_again_when_one_has_ended() {
+        let runs = Arc::new(Runs::default());
+        let mut under_way: Vec<_> = (0..MOST_RUNNING).map(|_| runs.start("enable_user").unwrap()).collect();
+        assert!(matches!(runs.start("enable_user"), Err(Error::TooManyRuns { .. })));
+        under_way.pop();
+        assert!(runs.start("enable_user").is_ok());
+    }
+
+    #[test]
+    fn an_end_stays_as_it_is() {
+        let runs = Arc::new(Runs::default());
+        let under_way = runs.start("enable_user").unwrap();
+        let run = Arc::clone(under_way.run());
+        assert_eq!(run.id.len(), 27);
+        under_way.end(complete());
+        runs.end(&run, Ended { result: RunResult::Failed(Error::RunBroken), rate_limit: None });
+        assert!(matches!(run.ended(), Some(Ended { result: RunResult::Complete, .. })));
+        assert_eq!(*runs.running.borrow(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_dropped_has_broken_off() {
+        let runs = Arc::new(Runs::default());
+        let under_way = runs.start("enable_user").unwrap();
+        let run = Arc::clone(under_way.run());
+        run.ended_within(Duration::from_millis(1)).await;
+        assert!(run.ended().is_none());
+        drop(under_way);
+        runs.idle().await;
+        assert!(matches!(run.ended(), Some(Ended { result: RunResult::Failed(Error::RunBroken), .. })));
+    }
+}

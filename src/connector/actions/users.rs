@@ -1,0 +1,219 @@
+//! Enabling and disabling an account through Retool's REST API, and making sure that it is so (D24).
+
+use prost_types::value::Kind;
+use prost_types::{Struct, Value};
+
+use super::runs::RunResult;
+use super::{Action, note};
+use crate::connector::Context;
+use crate::connector::audit::{Done, Outcome, Record};
+use crate::connector::error::Error;
+use crate::connector::ids::{self, Spelled};
+use crate::proto::connector::ResourceId;
+use crate::retool::api::Api;
+use crate::retool::api::error::{ApiError, Problem};
+use crate::retool::api::rate_limit::RateLimit;
+use crate::retool::api::user::Sid;
+use crate::retool::change::Refusal;
+use crate::retool::database::{admins, users};
+use crate::retool::id::UserId;
+
+/// The argument of both actions.
+const USER_ID: &str = "args.user_id";
+/// What is added to an error after which the account may be in either state.
+const UNCERTAIN: &str = "; the account may have been changed all the same, and asking again is safe";
+
+/// Brings the account into the state that the action is named for.
+///
+/// # Errors
+/// Whatever kept it from being so, or from being known to be so.
+pub(super) async fn run(
+    context: &Context,
+    action: Action,
+    args: Option<&Struct>,
+    record: &mut Record,
+    rate_limit: &mut Option<RateLimit>,
+) -> Result<(RunResult, Done), Error> {
+    let user = user_id(args)?;
+    record.principal(Spelled(user).to_string());
+    let api = context.api()?;
+    users::require_sids(&context.database).await?;
+    let account = users::account(&context.database, user).await?.ok_or(Refusal::NoUser(user))?;
+    let sid = Sid::parse(&account.sid).ok_or_else(|| Error::Argument {
+        field: USER_ID,
+        problem: "the user's sid in Retool's database is none that the REST API could be asked by".to_owned(),
+    })?;
+    // Held while it matters: of two runs that disable the last two administrators, one has to see the other.
+    let _alone = match action {
+        Action::DisableUser => keep_an_admin(context, user).await?,
+        Action::EnableUser => None,
+    };
+    let wish = action.wish();
+    let done = |outcome| Done { outcome, before: word(account.enabled), after: word(wish) };
+    if context.dry_run {
+        return Ok(if account.enabled == wish {
+            (RunResult::Complete, done(Outcome::Unchanged))
+        } else {
+            let verb = if wish { "enable" } else { "disable" };
+            let would = format!("{verb} the account of user {}", Spelled(user));
+            (RunResult::DryRun { would }, done(Outcome::DryRun))
+        });
+    }
+    set(api, &sid, wish, rate_limit).await?;
+    let outcome = if account.enabled == wish { Outcome::Unchanged } else { Outcome::Changed };
+    Ok((RunResult::Complete, done(outcome)))
+}
+
+fn word(enabled: bool) -> &'static str {
+    if enabled { "enabled" } else { "disabled" }
+}
+
+/// The user that the arguments name: a resource id in either of its spellings (spec 4.8).
+fn user_id(args: Option<&Struct>) -> Result<UserId, Error> {
+    let wrong = |problem: &str| Error::Argument { field: USER_ID, problem: problem.to_owned() };
+    let given = args.and_then(|args| args.fields.get("user_id")).and_then(|value| value.kind.as_ref());
+    let fields = match given {
+        Some(Kind::StructValue(id)) => &id.fields,
+        None | Some(Kind::NullValue(_)) => {
+            return Err(wrong(
+                "is required: a resource id such as {\"resource_type_id\": \"user\", \"resource_id\": \"u42\"}",
+            ));
+        }
+        Some(_) => return Err(wrong("must be an object with resource_type_id and resource_id")),
+    };
+    let text = |[first, second]: [&str; 2]| -> Result<String, Error> {
+        let there = |key: &str| fields.get(key).filter(|value| !is_empty(value));
+        match there(first).or_else(|| there(second)).and_then(|value| value.kind.as_ref()) {
+            Some(Kind::StringValue(text)) => Ok(text.clone()),
+            Some(_) => Err(wrong(&format!("{first} must be a text"))),
+            None => Err(wrong(&format!("{first} is required"))),
+        }
+    };
+    let resource_type = text(["resource_type_id", "resource_type"])?;
+    let resource = text(["resource_id", "resource"])?;
+    ids::parse(&ResourceId { resource_type, resource, ..Default::default() })
+}
+
+fn is_empty(value: &Value) -> bool {
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => true,
+        Some(Kind::StringValue(text)) => text.is_empty(),
+        Some(_) => false,
+    }
+}
+
+/// Refuses to take the last administrator of an organization away. Whoever is one of several waits for
+/// the run that disables another one, and is looked at again then.
+async fn keep_an_admin(
+    context: &Context,
+    user: UserId,
+) -> Result<Option<tokio::sync::MutexGuard<'_, ()>>, Error> {
+    if admins::groups_of(&context.database, user).await?.is_empty() {
+        return Ok(None);
+    }
+    let alone = context.disabling_admin.lock().await;
+    let groups = admins::groups_of(&context.database, user).await?;
+    match groups.iter().find(|group| group.others == 0) {
+        Some(last) => Err(Refusal::LastAdmin { group: last.group, user }.into()),
+        None => Ok(Some(alone)),
+    }
+}
+
+/// Asks Retool for the change and believes it only when it says that the account is as wished, in its
+/// answer or when asked again.
+async fn set(api: &Api, sid: &Sid, wish: bool, rate_limit: &mut Option<RateLimit>) -> Result<(), Error> {
+    let answer = note(rate_limit, api.set_active(sid, wish).await);
+    let unproven = match answer {
+        Ok(user) if user.active == Some(wish) => return Ok(()),
+        Ok(user) => Error::Unverified { found: user.active },
+        Err(error) if is_final(&error) => return Err(error.into()),
+        Err(error) => {
+            let uncertain = if error.may_have_happened() { UNCERTAIN } else { "" };
+            Error::Rest { error, uncertain }
+        }
+    };
+    // What the first answer said of the limits counts unless another one comes.
+    let mut later = None;
+    let found = note(&mut later, api.user(sid).await);
+    match found {
+        Ok(user) if user.active == Some(wish) => {
+            *rate_limit = later;
+            Ok(())
+        }
+        Ok(user) => Err(match unproven {
+            Error::Unverified { .. } => Error::Unverified { found: user.active },
+            other => other,
+        }),
+        Err(error) => {
+            tracing::warn!(%error, "whether the account was changed could not be asked");
+            Err(unproven)
+        }
+    }
+}
+
+/// Whether the answer leaves no doubt that nothing was done.
+fn is_final(error: &ApiError) -> bool {
+    match &error.problem {
+        Problem::Refused { status, .. } => matches!(status, 401 | 403 | 404 | 429),
+        Problem::Unreachable { .. } | Problem::Untrusted { .. } => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{number, string, structure};
+
+    fn args(fields: &[(&str, Value)]) -> Struct {
+        let id = structure(fields.iter().map(|(key, value)| (*key, value.clone())));
+        structure([("user_id", Value { kind: Some(Kind::StructValue(id)) })])
+    }
+
+    fn read(fields: &[(&str, Value)]) -> Result<i32, String> {
+        user_id(Some(&args(fields))).map(UserId::get).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn both_spellings_of_a_resource_id_are_read_the_first_one_first() {
+        let (user, id) = (string("user"), string("u42"));
+        for fields in [
+            [("resource_type_id", user.clone()), ("resource_id", id.clone())],
+            [("resource_type", user.clone()), ("resource", id.clone())],
+            [("resource_type", user.clone()), ("resource_id", id.clone())],
+        ] {
+            assert_eq!(read(&fields), Ok(42));
+        }
+        let both = [
+            ("resource_type_id", user.clone()),
+            ("resource_type", string("group")),
+            ("resource_id", string("")),
+            ("resource", id),
+            ("baton_resource", Value { kind: Some(Kind::BoolValue(true)) }),
+        ];
+        assert_eq!(read(&both), Ok(42));
+    }
+
+    #[test]
+    fn d08_anything_else_is_an_invalid_argument() {
+        let user = ("resource_type_id", string("user"));
+        for (id, words) in [
+            (string("g42"), "no id of type user"),
+            (string("u042"), "no id of type user"),
+            (string("u-5"), "no id of type user"),
+            (string("42"), "no id of type user"),
+            (number(42.0), "resource_id must be a text"),
+            (string(""), "resource_id is required"),
+        ] {
+            let error = read(&[user.clone(), ("resource_id", id)]).err().unwrap_or_default();
+            assert!(error.contains(words), "{error}");
+        }
+        let error = read(&[("resource_id", string("u42"))]).err().unwrap_or_default();
+        assert!(error.contains("resource_type_id is required"), "{error}");
+        let error = read(&[("resource_type_id", string("group")), ("resource_id", string("u42"))]);
+        assert!(error.err().unwrap_or_default().contains("no id of type user"));
+        for args in [None, Some(structure([("user_id", string("u42"))])), Some(Struct::default())] {
+            assert!(matches!(user_id(args.as_ref()), Err(Error::Argument { field: USER_ID, .. })));
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! Retool's REST API, version 2: accounts and nothing else (spec 4.4 and 4.5).
+//!
+//! Every request is sent once. Nothing is kept of an answer, no redirect is followed, and an answer counts
+//! only when it is JSON that says `success`.
+
+pub mod error;
+mod message;
+pub mod rate_limit;
+mod tls;
+pub mod user;
+
+use std::time::{Duration, Instant};
+
+use http::header::{self, HeaderMap, HeaderValue};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect, retry};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use tracing::Instrument;
+use tracing::field::Empty;
+
+use error::{ApiError, Problem, SetupError};
+use message::Hidden;
+use rate_limit::RateLimit;
+use user::{ApiUser, NewUser, Sid};
+
+/// How to reach the API.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiSettings<'a> {
+    /// Scheme, host and a path prefix if there is one; without a slash at its end.
+    pub base_url: &'a str,
+    /// What the API wants to see; visible ASCII only.
+    pub token: &'a SecretString,
+    /// Longest time for one request, its answer included.
+    pub timeout: Duration,
+}
+
+/// Retool's REST API. Making one connects to nothing.
+pub struct Api {
+    client: Client,
+    /// As errors name it.
+    base: String,
+    /// `{base}/api/v2/users`
+    users: Url,
+    timeout: Duration,
+}
+
+/// What the API answered, and what it said of its limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer<T> {
+    /// What was asked for.
+    pub value: T,
+    /// What the answer's headers say.
+    pub rate_limit: RateLimit,
+}
+
+/// Users of one listing, and where it goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserPage {
+    /// In the API's order. Entries that are no users are left out.
+    pub users: Vec<ApiUser>,
+    /// What asks for the rest; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long an unused connection is kept.
+const IDLE: Duration = Duration::from_secs(60);
+/// Largest answer about one user, in bytes.
+const ONE: usize = 1024 * 1024;
+/// Largest list of users, in bytes: a Retool that knows neither filter nor limit sends everybody.
+const MANY: usize = 32 * 1024 * 1024;
+/// How many users are asked for at a time; no more are allowed.
+const PAGE: &str = "100";
+
+impl Api {
+    /// A client for this API.
+    ///
+    /// # Errors
+    /// The URL or the token cannot be used, or the platform has no certificates to check https against.
+    pub fn new(settings: &ApiSettings<'_>) -> Result<Self, SetupError> {
+        let base = settings.base_url.trim_end_matches('/').to_owned();
+        let users = Url::parse(&format!("{base}/api/v2/users")).map_err(|_| SetupError::Url)?;
+        let bearer = format!("Bearer {}", settings.token.expose_secret());
+        let mut token = HeaderValue::try_from(bearer).map_err(|_| SetupError::Token)?;
+        token.set_sensitive(true);
+        let headers = HeaderMap::from_iter([
+            (header::AUTHORIZATION, token),
+            (header::ACCEPT, HeaderValue::from_static("application/json")),
+        ]);
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls::client_config(users.scheme() == "https")?)
+            .user_agent(concat!("baton-retool/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(IDLE)
+            .timeout(settings.timeout)
+            .build()
+            .map_err(|error| SetupError::Client(error::reason(error)))?;
+        Ok(Self { client, base, users, timeout: settings.timeout })
+    }
+
+    /// Whether the API takes the token: asks for one user.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn probe(&self) -> Result<RateLimit, ApiError> {
+        let mut url = self.users.clone();
+        url.query_pairs_mut().append_pair("limit", "1");
+        match self.call("probe", self.client.get(url), MANY, &Hidden::default()).await {
+            Ok(answer) => Ok(answer.rate_limit),
+            // An old Retool sends everybody; that it does is answer enough.
+            Err(ApiError { problem: Problem::TooLarge { .. }, rate_limit }) => Ok(rate_limit),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes an account. Retool sends its invitation as it always does.
+    ///
+    /// # Errors
+    /// See [`ApiError`]; of some the account may have been made all the same
+    /// ([`ApiError::may_have_happened`]).
+    pub async fn create_user(&self, user: &NewUser) -> Result<Answer<ApiUser>, ApiError> {
+        let request = with_body(self.client.post(self.users.clone()), &user.body());
+        let answer = self.call("create_user", request, ONE, &user.hidden()).await?;
+        one_user(answer)
+    }
+
+    /// One account as it is now.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn user(&self, sid: &Sid) -> Result<Answer<ApiUser>, ApiError> {
+        let request = self.client.get(self.user_url(sid));
+        one_user(self.call("get_user", request, ONE, &Hidden::default()).await?)
+    }
+
+    /// Users whom the API finds by an e-mail address. Whether it compares exactly, without regard to case
+    /// or not at all is not established, so look at what comes. `next` continues an earlier answer.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn users_with_email(
+        &self,
+        email: &str,
+        next: Option<&str>,
+    ) -> Result<Answer<UserPage>, ApiError> {
+        let mut url = self.users.clone();
+        url.query_pairs_mut().append_pair("email", email);
+        if let Some(next) = next {
+            url.query_pairs_mut().append_pair("limit", PAGE).append_pair("next_token", next);
+        }
+        let hidden = Hidden::words([email]);
+        let Answer { value, rate_limit } =
+            self.call("find_user", self.client.get(url), MANY, &hidden).await?;
+        let Some(list) = value["data"].as_array() else {
+            return Err(ApiError { problem: Problem::Incomplete { missing: "list of users" }, rate_limit });
+        };
+        let users = list.iter().filter_map(ApiUser::read).collect();
+        let more = value["has_more"] != Value::Bool(false);
+        let next = value["next_token"].as_str().filter(|next| more && !next.is_empty());
+        Ok(Answer { value: UserPage { users, next: next.map(str::to_owned) }, rate_limit })
+    }
+
+    /// Lets a user sign in, or no longer. The answer is the user as Retool has it afterwards: look at its
+    /// `active`.
+    ///
+    /// # Errors
+    /// See [`ApiError`]; of some the change may have been made all the same.
+    pub async fn set_active(&self, sid: &Sid, active: bool) -> Result<Answer<ApiUser>, ApiError> {
+        let body = json!({"operations": [{"op": "replace", "path": "/active", "value": active}]});
+        let request = with_body(self.client.patch(self.user_url(sid)), &body);
+        one_user(self.call("set_active", request, ONE, &Hidden::default()).await?)
+    }
+
+    fn user_url(&self, sid: &Sid) -> Url {
+        let mut url = self.users.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.push(sid.as_str());
+        }
+        url
+    }
+
+    /// One request, one answer.
+    async fn call(
+        &self,
+        operation: &'static str,
+        request: RequestBuilder,
+        largest: usize,
+        hidden: &Hidden,
+    ) -> Result<Answer<Value>, ApiError> {
+        let span = tracing::debug_span!("rest", operation, http.response.status_code = Empty);
+        let started = Instant::now();
+        let mut status = None;
+        let answer = async {
+            let response =
+                request.send().await.map_err(|error| self.unanswered(error, RateLimit::UNKNOWN))?;
+            status = Some(response.status());
+            self.read(response, largest, hidden).await
+        }
+        .instrument(span.clone())
+        .await;
+        if let Some(status) = status {
+            span.record("http.response.status_code", status.as_u16());
+        }
+        span.in_scope(|| called(operation, status, started.elapsed()));
+        answer
+    }
+
+    async fn read(
+        &self,
+        response: Response,
+        largest: usize,
+        hidden: &Hidden,
+    ) -> Result<Answer<Value>, ApiError> {
+        let status = response.status();
+        let rate_limit = RateLimit::read(status, response.headers(), OffsetDateTime::now_utc());
+        let failed = |problem| ApiError { problem, rate_limit };
+        if status.is_redirection() {
+            let to = redirected_to(&response);
+            return Err(failed(Problem::Redirect { base: self.base.clone(), status: status.as_u16(), to }));
+        }
+        if !status.is_success() {
+            return Err(failed(Problem::Refused {
+                status: status.as_u16(),
+                message: said(response, hidden).await,
+            }));
+        }
+        let not_json = || failed(Problem::NotJson { base: self.base.clone(), status: status.as_u16() });
+        let typed = match content_type(&response) {
+            Some(kind) if is_json(kind) => true,
+            Some(_) => return Err(not_json()),
+            None => false,
+        };
+        let body = match body(response, largest).await {
+            Ok(body) => body,
+            Err(BodyError::TooLarge) => return Err(failed(Problem::TooLarge { largest })),
+            Err(BodyError::Broken(error)) => return Err(self.unanswered(error, rate_limit)),
+        };
+        match serde_json::from_slice::<Value>(&body) {
+            Ok(value) if value["success"] == Value::Bool(true) => Ok(Answer { value, rate_limit }),
+            Ok(value) if value["success"] == Value::Bool(false) => {
+                Err(failed(Problem::Declined { message: hidden.shown(value["message"].as_str()) }))
+            }
+            Ok(_) => Err(failed(Problem::Incomplete { missing: "word on its success" })),
+            Err(_) if typed => Err(failed(Problem::Incomplete { missing: "whole JSON" })),
+            Err(_) => Err(not_json()),
+        }
+    }
+
+    fn unanswered(&self, error: reqwest::Error, rate_limit: RateLimit) -> ApiError {
+        let base = self.base.clone();
+        let problem = if error::is_untrusted(&error) {
+            Problem::Untrusted { base, reason: error::reason(error) }
+        } else if error.is_connect() {
+            Problem::Unreachable { base, reason: error::reason(error) }
+        } else if error.is_timeout() {
+            Problem::Timeout { waited: self.timeout }
+        } else {
+            Problem::Closed { reason: error::reason(error) }
+        };
+        ApiError { problem, rate_limit }
+    }
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Api").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+/// The one place that every call passes when it is over.
+fn called(operation: &'static str, status: Option<StatusCode>, took: Duration) {
+    let status = status.as_ref().map_or("error", StatusCode::as_str);
+    tracing::debug!(operation, status, duration_ms = took.as_secs_f64() * 1000.0, "called Retool's REST API");
+}
+
+fn with_body(request: RequestBuilder, body: &Value) -> RequestBuilder {
+    request.header(header::CONTENT_TYPE, "application/json").body(body.to_string())
+}
+
+fn one_user(answer: Answer<Value>) -> Result<Answer<ApiUser>, ApiError> {
+    let Answer { value, rate_limit } = answer;
+    let user = ApiUser::read(&value["data"]);
+    match user {
+        Some(value) => Ok(Answer { value, rate_limit }),
+        None => Err(ApiError { problem: Problem::Incomplete { missing: "user" }, rate_limit }),
+    }
+}
+
+fn content_type(response: &Response) -> Option<&str> {
+    // What cannot be read is not JSON either.
+    response.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default())
+}
+
+fn is_json(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+}
+
+/// What Retool says of a refusal, if it says anything that can be shown.
+async fn said(response: Response, hidden: &Hidden) -> Option<String> {
+    if !content_type(&response).is_some_and(is_json) {
+        return None;
+    }
+    let body = body(response, ONE).await.ok()?;
+    hidden.shown(serde_json::from_slice::<Value>(&body).ok()?["message"].as_str())
+}
+
+/// Scheme and host that a redirect leads to; the rest of the address may hold anything.
+fn redirected_to(response: &Response) -> Option<String> {
+    let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
+    let to = response.url().join(location).ok()?;
+    to.has_host().then(|| to.origin().ascii_serialization())
+}
+
+/// Why a body cannot be had.
+enum BodyError {
+    TooLarge,
+    Broken(reqwest::Error),
+}
+
+async fn body(mut response: Response, largest: usize) -> Result<Vec<u8>, BodyError> {
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(BodyError::Broken)? {
+        if body.len() + piece.len() > largest {
+            return Err(BodyError::TooLarge);
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn api(base_url: &str) -> Api {
+        let token = SecretString::from("retool_secret".to_owned());
+        Api::new(&ApiSettings { base_url, token: &token, timeout: Duration::from_secs(1) }).unwrap()
+    }
+
+    #[test]
+    fn the_token_is_in_no_debug_text() {
+        let api = api("http://127.0.0.1:1/retool");
+        let texts = [format!("{api:?}"), format!("{:?}", api.client)];
+        assert!(texts.iter().all(|text| !text.contains("retool_secret")), "{texts:?}");
+    }
+
+    #[test]
+    fn a_path_prefix_is_kept_and_a_sid_stays_one_part_of_the_path() {
+        let api = api("http://127.0.0.1:1/retool/");
+        let sid = Sid::parse("user_a b").unwrap();
+        assert_eq!(api.user_url(&sid).as_str(), "http://127.0.0.1:1/retool/api/v2/users/user_a%20b");
+    }
+
+    #[test]
+    fn what_is_json() {
+        for kind in ["application/json", "Application/JSON; charset=utf-8", "application/problem+json"] {
+            assert!(is_json(kind), "{kind}");
+        }
+        for kind in ["text/html", "", "application/jsonp", "text/plain; application/json"] {
+            assert!(!is_json(kind), "{kind}");
+        }
+    }
+}

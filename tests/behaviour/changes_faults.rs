@@ -1,0 +1,381 @@
+//! Changes in the middle of which something breaks, or somebody else is at work: they are made whole or
+//! not at all, and what can be mended by another try is mended by one (D17, D18, D23).
+
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+use tonic::{Code, Status};
+
+use crate::support::changes::{Answered, Changes, Did, Tables, refused};
+use crate::support::cluster::connect;
+use crate::support::pooler::Pooler;
+use crate::support::postgres::{Database, Provisioning, Role};
+use crate::support::wire::eventually;
+
+/// User 100 without any group, page 100, and group 100 without any right.
+const WORLD: &str = r#"
+INSERT INTO folders (id, name, "organizationId", "folderType", "createdAt", "updatedAt")
+VALUES (100, 'sales', 1, 'app', now(), now());
+INSERT INTO pages (id, name, "organizationId", "folderId", "createdAt", "updatedAt")
+VALUES (100, 'orders', 1, 100, now(), now());
+INSERT INTO users (id, email, "organizationId", "createdAt", "updatedAt") VALUES
+    (100, 'a@acme.example', 1, now(), now());
+INSERT INTO groups (id, name, "organizationId", "createdAt", "updatedAt") VALUES (100, 'plain', 1, now(), now());
+"#;
+
+/// The calls that write, each with the table that it writes last.
+const CALLS: [(&str, &str, &str); 3] = [
+    ("group:g100:member", "user/u100", "user_groups"),
+    ("page:p100:group:write", "group/g100", "group_pages"),
+    ("page:p100:user:read", "user/u100", "user_groups"),
+];
+
+async fn world() -> Database {
+    let database = Database::small().await;
+    database.execute(WORLD).await;
+    database
+}
+
+async fn documented(database: &Database) -> Role {
+    database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await
+}
+
+/// Makes whatever is inserted into the table run `action` first: on the first `times` attempts, however
+/// they end, since a sequence is not undone.
+async fn disturb(database: &Database, table: &str, times: u32, action: &str) {
+    database
+        .execute(&format!(
+            "CREATE SEQUENCE attempts; GRANT USAGE ON SEQUENCE attempts TO PUBLIC;
+             CREATE FUNCTION disturb() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+             BEGIN IF nextval('attempts') <= {times} THEN {action}; END IF; RETURN NEW; END $$;
+             CREATE TRIGGER a_disturb BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION disturb()"
+        ))
+        .await;
+}
+
+const ALWAYS: u32 = 1_000_000;
+const KILL: &str = "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(1)";
+
+/// A call on its way.
+fn on_its_way(
+    changes: &Changes,
+    entitlement: &'static str,
+    principal: &'static str,
+) -> JoinHandle<Result<Answered, Status>> {
+    let changes = changes.clone();
+    tokio::spawn(async move { changes.grant(entitlement, principal).await })
+}
+
+/// Waits until somebody waits for a lock in the database.
+async fn until_blocked(database: &Database) {
+    let client = database.client().await;
+    eventually("a statement that waits for a lock", async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        (client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) > 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_killed_in_the_middle_is_made_up_for() {
+    for (entitlement, principal, table) in CALLS {
+        let database = world().await;
+        disturb(&database, table, 1, KILL).await;
+        let (changes, _server) = Changes::serving(&database, &[]).await;
+        let answer = changes.grant(entitlement, principal).await.unwrap();
+        assert_eq!(answer.did(), Did::Changed, "{entitlement}");
+        assert!(changes.lists(entitlement, principal).await);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_killed_each_time_leaves_everything_as_it_was() {
+    let database = world().await;
+    disturb(&database, "user_groups", ALWAYS, KILL).await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    let status = refused(&database, changes.grant("page:p100:user:read", "user/u100")).await;
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+}
+
+#[tokio::test]
+async fn a_serialization_failure_or_deadlock_is_tried_again() {
+    for state in ["40001", "40P01"] {
+        for (entitlement, principal, table) in CALLS {
+            let database = world().await;
+            disturb(&database, table, 2, &format!("RAISE EXCEPTION 'again' USING ERRCODE = '{state}'")).await;
+            let (changes, _server) = Changes::serving(&database, &[]).await;
+            let answer = changes.grant(entitlement, principal).await.unwrap();
+            assert_eq!(answer.did(), Did::Changed, "{state} {entitlement}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_takes_too_long_is_stopped_and_undone() {
+    for (entitlement, principal, table) in CALLS {
+        let database = world().await;
+        disturb(&database, table, ALWAYS, "PERFORM pg_sleep(20)").await;
+        let (changes, _server) = Changes::serving(&database, &["--statement-timeout-seconds", "1"]).await;
+        let status = refused(&database, changes.grant(entitlement, principal)).await;
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+        assert!(status.message().contains("--statement-timeout-seconds"), "{}", status.message());
+    }
+}
+
+#[tokio::test]
+async fn d17_what_the_database_says_reaches_the_caller_with_the_right_code() {
+    for (state, code) in [
+        ("P0001", Code::FailedPrecondition),
+        ("23503", Code::NotFound),
+        ("23514", Code::FailedPrecondition),
+        ("23502", Code::FailedPrecondition),
+        ("22001", Code::InvalidArgument),
+        ("22P02", Code::InvalidArgument),
+        ("42501", Code::FailedPrecondition),
+        ("57014", Code::DeadlineExceeded),
+        ("XX000", Code::Internal),
+    ] {
+        let database = world().await;
+        let raise = format!("RAISE EXCEPTION 'said by Retool' USING ERRCODE = '{state}'");
+        disturb(&database, "user_groups", ALWAYS, &raise).await;
+        let (changes, _server) = Changes::serving(&database, &[]).await;
+        let status = refused(&database, changes.grant("group:g100:member", "user/u100")).await;
+        assert_eq!(status.code(), code, "{state}: {status:?}");
+        assert!(status.message().contains(state), "{}", status.message());
+    }
+}
+
+#[tokio::test]
+async fn d17_a_user_deleted_in_the_same_moment_is_not_found() {
+    let database = world().await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    let mut retool = database.client().await;
+    let deleting = retool.transaction().await.unwrap();
+    deleting.batch_execute("DELETE FROM users WHERE id = 100").await.unwrap();
+    let call = on_its_way(&changes, "group:g100:member", "user/u100");
+    until_blocked(&database).await;
+    deleting.commit().await.unwrap();
+    let status = call.await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::NotFound, "{status:?}");
+}
+
+#[tokio::test]
+async fn d17_while_the_database_is_away_a_change_is_unavailable() {
+    let (changes, _server) =
+        Changes::serving_at("host=127.0.0.1 port=1 user=baton dbname=retool sslmode=disable", &[]).await;
+    let status = changes.grant("group:g5:member", "user/u7").await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert!(status.message().contains("127.0.0.1:1"), "{}", status.message());
+}
+
+#[tokio::test]
+async fn d17_missing_privileges_are_named_with_their_grants() {
+    let database = world().await;
+    let role = database.documented_role(&[]).await;
+    let (changes, _server) = Changes::serving_at(&database.url_as(&role), &[]).await;
+    for (entitlement, principal, table) in CALLS {
+        let status = refused(&database, changes.grant(entitlement, principal)).await;
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+        // A single user needs all that the calls before did, and a group.
+        let table = if entitlement == "page:p100:user:read" { "groups" } else { table };
+        let message = status.message();
+        assert!(message.contains(&format!("ON {table} TO {}", role.name)), "{message}");
+        if table != "groups" {
+            let status = refused(&database, changes.revoke(entitlement, principal)).await;
+            assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+        }
+        // What the message says to run is all that it takes, and no restart.
+        database.execute(&message[message.find("GRANT").unwrap()..]).await;
+        assert_eq!(changes.grant(entitlement, principal).await.unwrap().did(), Did::Changed);
+        assert_eq!(changes.revoke(entitlement, principal).await.unwrap().did(), Did::Changed);
+    }
+}
+
+#[tokio::test]
+async fn privileges_taken_away_in_the_middle_are_named_too() {
+    let database = world().await;
+    let role = documented(&database).await;
+    let (changes, _server) = Changes::serving_at(&database.url_as(&role), &[]).await;
+    changes.grant("group:g100:member", "user/u100").await.unwrap();
+    database.execute(&format!("REVOKE DELETE ON user_groups FROM {}", role.name)).await;
+    let status = refused(&database, changes.revoke("group:g100:member", "user/u100")).await;
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    let grant = format!("GRANT DELETE ON user_groups TO {};", role.name);
+    assert!(status.message().contains(&grant), "{}", status.message());
+    database.execute(&grant).await;
+    assert_eq!(changes.revoke("group:g100:member", "user/u100").await.unwrap().did(), Did::Changed);
+}
+
+#[tokio::test]
+async fn d18_a_membership_that_somebody_else_makes_in_the_same_moment_is_there_already() {
+    let database = world().await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    for (call, sql) in [
+        (
+            ("group:g100:member", "user/u100"),
+            r#"INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt") VALUES (100, 100, now(), now())"#,
+        ),
+        (
+            ("page:p100:group:write", "group/g100"),
+            r#"INSERT INTO group_pages ("groupId", "pageId", "accessLevel", "createdAt", "updatedAt") VALUES (100, 100, 'own', now(), now())"#,
+        ),
+    ] {
+        let mut retool = database.client().await;
+        let writing = retool.transaction().await.unwrap();
+        writing.batch_execute(sql).await.unwrap();
+        let call = on_its_way(&changes, call.0, call.1);
+        until_blocked(&database).await;
+        writing.commit().await.unwrap();
+        assert_eq!(call.await.unwrap().unwrap().did(), Did::Nothing, "{sql}");
+    }
+    let level = database.client().await;
+    let level = level.query_one(r#"SELECT "accessLevel" FROM group_pages WHERE "groupId" = 100"#, &[]).await;
+    assert_eq!(level.unwrap().get::<_, String>(0), "own", "theirs is not lowered");
+}
+
+#[tokio::test]
+async fn d18_a_managed_group_that_somebody_else_makes_in_the_same_moment_is_taken() {
+    let database = world().await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    let mut retool = database.client().await;
+    let making = retool.transaction().await.unwrap();
+    making
+        .batch_execute(
+            r#"INSERT INTO groups (id, name, "organizationId", "createdAt", "updatedAt")
+               VALUES (200, 'baton:page:100:read', 1, now(), now())"#,
+        )
+        .await
+        .unwrap();
+    let call = on_its_way(&changes, "page:p100:user:read", "user/u100");
+    until_blocked(&database).await;
+    making.commit().await.unwrap();
+    assert_eq!(call.await.unwrap().unwrap().did(), Did::Changed);
+    let client = database.client().await;
+    let row = client.query_one(r#"SELECT "groupId" FROM user_groups WHERE "userId" = 100"#, &[]).await;
+    assert_eq!(row.unwrap().get::<_, i32>(0), 200);
+}
+
+#[tokio::test]
+async fn d18_callers_at_the_same_time_end_in_one_of_the_two_outcomes() {
+    let database = world().await;
+    let (changes, server) = Changes::serving(&database, &[]).await;
+    let (other, _second) = Changes::serving(&database, &[]).await;
+    for (entitlement, principal, _) in CALLS {
+        for _ in 0..5 {
+            let mut calls = Vec::new();
+            for caller in [&changes, &other].repeat(5) {
+                let (granting, revoking) = (caller.clone(), caller.clone());
+                calls.push(tokio::spawn(async move { granting.grant(entitlement, principal).await }));
+                calls.push(tokio::spawn(async move { revoking.revoke(entitlement, principal).await }));
+            }
+            for call in calls {
+                call.await.unwrap().unwrap_or_else(|status| panic!("{entitlement}: {status:?}"));
+            }
+            let rows = changes.listed(entitlement).await;
+            let wanted = format!("{entitlement}:{}", principal.replace('/', ":"));
+            assert!(rows.iter().filter(|grant| grant.id == wanted).count() <= 1);
+            changes.revoke(entitlement, principal).await.unwrap();
+            assert!(!changes.lists(entitlement, principal).await);
+        }
+    }
+    drop(server);
+    let groups = "SELECT count(*) FROM groups WHERE name LIKE 'baton:page:%'";
+    let client = database.client().await;
+    assert_eq!(client.query_one(groups, &[]).await.unwrap().get::<_, i64>(0), 1);
+}
+
+#[tokio::test]
+async fn d23_connections_that_died_meanwhile_cost_nothing_but_a_new_one() {
+    let database = world().await;
+    let role = documented(&database).await;
+    let (changes, server) = Changes::serving_at(&database.url_as(&role), &[]).await;
+    for _ in 0..3 {
+        changes.grant("group:g100:member", "user/u100").await.unwrap();
+        let kill =
+            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'", role.name);
+        database.execute(&kill).await;
+        assert_eq!(changes.revoke("group:g100:member", "user/u100").await.unwrap().did(), Did::Changed);
+        database.execute(&kill).await;
+    }
+    let retried = server
+        .logs()
+        .into_iter()
+        .filter(|line| line["msg"].as_str().is_some_and(|msg| msg.contains("trying again")));
+    assert_eq!(retried.count(), 0, "no change has to wait");
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_is_undone_and_its_statement_stopped() {
+    let database = world().await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    let before = Tables::of(&database).await;
+    let mut retool = database.client().await;
+    let holding = retool.transaction().await.unwrap();
+    holding.batch_execute("LOCK TABLE user_groups IN EXCLUSIVE MODE").await.unwrap();
+    let call = on_its_way(&changes, "page:p100:user:read", "user/u100");
+    until_blocked(&database).await;
+    call.abort();
+    let started = Instant::now();
+    let client = database.client().await;
+    eventually("no statement that waits", async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        (client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0).then_some(())
+    })
+    .await;
+    assert!(started.elapsed() < Duration::from_secs(15));
+    holding.rollback().await.unwrap();
+    before.assert_same(&Tables::of(&database).await);
+    assert_eq!(changes.grant("page:p100:user:read", "user/u100").await.unwrap().did(), Did::Changed);
+}
+
+#[tokio::test]
+async fn changes_go_through_a_transaction_pooler_and_leave_nothing_behind() {
+    let database = world().await;
+    let role = documented(&database).await;
+    for ignored in ["extra_float_digits", "extra_float_digits, options"] {
+        let Some(pooler) = Pooler::start(&database, &role, ignored) else { return };
+        let (changes, _server) = Changes::serving_at(&pooler.url(&database, &role), &[]).await;
+        for (entitlement, principal, _) in CALLS {
+            assert_eq!(
+                changes.grant(entitlement, principal).await.unwrap().did(),
+                Did::Changed,
+                "{entitlement}"
+            );
+        }
+        for (entitlement, principal, _) in CALLS {
+            assert_eq!(
+                changes.revoke(entitlement, principal).await.unwrap().did(),
+                Did::Changed,
+                "{entitlement}"
+            );
+        }
+        let other = connect(&pooler.url(&database, &role)).await.unwrap();
+        let sql = "SELECT current_setting('idle_in_transaction_session_timeout') || ' ' || current_setting('statement_timeout')";
+        let messages = other.simple_query(sql).await.unwrap();
+        let seen = messages.iter().find_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        assert_eq!(seen, Some("0 0"), "ignored: {ignored}");
+    }
+}
+
+#[tokio::test]
+async fn a_role_whose_transactions_are_read_only_or_serializable_by_default_can_still_change() {
+    let database = world().await;
+    let role = documented(&database).await;
+    for setting in ["default_transaction_read_only = on", "default_transaction_isolation = 'serializable'"] {
+        database.execute(&format!("ALTER ROLE {} SET {setting}", role.name)).await;
+        let (changes, _server) = Changes::serving_at(&database.url_as(&role), &[]).await;
+        assert_eq!(
+            changes.grant("group:g100:member", "user/u100").await.unwrap().did(),
+            Did::Changed,
+            "{setting}"
+        );
+        assert_eq!(
+            changes.revoke("group:g100:member", "user/u100").await.unwrap().did(),
+            Did::Changed,
+            "{setting}"
+        );
+    }
+}

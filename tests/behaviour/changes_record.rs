@@ -1,0 +1,226 @@
+//! The gate before changes, the record of them, and changes that are only described.
+
+use std::process::Stdio;
+
+use prost_types::value::Kind;
+use prost_types::{Struct, Value};
+use serde_json::Value as Json;
+use tonic::Code;
+use tonic::transport::Endpoint;
+
+use crate::support::changes::{Answered, Changes, Did, Tables, refused};
+use crate::support::postgres::{Database, Provisioning};
+use crate::support::server::{Server, program};
+use crate::support::wire::eventually;
+
+const WORLD: &str = r#"
+INSERT INTO pages (id, name, "organizationId", "folderId", "createdAt", "updatedAt")
+VALUES (100, 'orders', 1, 1, now(), now());
+INSERT INTO users (id, email, "firstName", "organizationId", "createdAt", "updatedAt") VALUES
+    (100, 'secretly@acme.example', 'Secretly', 1, now(), now());
+INSERT INTO groups (id, name, "organizationId", "createdAt", "updatedAt") VALUES (100, 'plain', 1, now(), now());
+"#;
+
+async fn world() -> Database {
+    let database = Database::small().await;
+    database.execute(WORLD).await;
+    database
+}
+
+/// The records so far, without what differs from run to run.
+fn records(server: &Server) -> Vec<Json> {
+    server.logs().into_iter().filter(|line| line["logger"] == "audit").collect()
+}
+
+fn fields<'a>(record: &'a Json, names: &[&str]) -> Vec<&'a str> {
+    names.iter().map(|name| record[name].as_str().unwrap_or("-")).collect()
+}
+
+/// What a dry run says it would do; nothing when it is none.
+fn would(answer: &Answered) -> Option<String> {
+    let said = answer.annotations.iter().find(|any| any.type_url.ends_with("/google.protobuf.Struct"))?;
+    let said: Struct = prost::Message::decode(said.value.as_slice()).unwrap();
+    assert_eq!(said.fields["dry_run"], Value { kind: Some(Kind::BoolValue(true)) });
+    match said.fields["would"].kind.clone() {
+        Some(Kind::StringValue(text)) => Some(text),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn without_provisioning_nothing_is_changed_and_bad_requests_are_bad_first() {
+    let database = world().await;
+    let server = Server::start(&database, &[]);
+    let changes = Changes::of(&server).await;
+    for (entitlement, principal) in [("group:g100:member", "user/u100"), ("page:p100:user:read", "banana/x")]
+    {
+        let status = refused(&database, changes.grant(entitlement, principal)).await;
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::FailedPrecondition, "provisioning is not enabled")
+        );
+        let status = refused(&database, changes.revoke(entitlement, principal)).await;
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::FailedPrecondition, "provisioning is not enabled")
+        );
+    }
+    let status = refused(&database, changes.send_grant(Default::default())).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+}
+
+#[tokio::test]
+async fn entitlements_that_follow_from_groups_cannot_be_granted_themselves() {
+    let database = world().await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    for (entitlement, resource) in [
+        ("entitlement:o1:member", ("org", "o1")),
+        ("entitlement:r1:read", ("resource", "r1")),
+        ("user:u1:x", ("user", "u1")),
+        ("banana:b1:x", ("banana", "b1")),
+    ] {
+        let request = baton_retool::proto::connector::GrantManagerServiceGrantRequest {
+            entitlement: Some(baton_retool::proto::connector::Entitlement {
+                id: entitlement.to_owned(),
+                resource: Some(crate::support::client::named(resource.0, resource.1)),
+                ..Default::default()
+            }),
+            principal: Some(crate::support::changes::principal_of("user/u100")),
+            ..Default::default()
+        };
+        let status = refused(&database, changes.send_grant(request)).await;
+        assert_eq!(status.code(), Code::Unimplemented, "{entitlement}: {status:?}");
+    }
+    let (without, _server) = Changes::serving(&database, &["--skip-pages"]).await;
+    let status = refused(&database, without.grant("page:p100:group:read", "group/g100")).await;
+    assert_eq!(status.code(), Code::NotFound, "{status:?}");
+}
+
+#[tokio::test]
+async fn each_change_is_recorded_once_by_ids_with_what_was_there_before_and_after() {
+    let database = world().await;
+    let (changes, server) = Changes::serving(&database, &[]).await;
+    changes.grant("group:g100:member", "user/u100").await.unwrap();
+    changes.grant("group:g100:admin", "user/u100").await.unwrap();
+    changes.grant("group:g100:member", "user/u100").await.unwrap();
+    changes.grant("page:p100:group:write", "group/g100").await.unwrap();
+    changes.revoke("page:p100:user:write", "group/g100").await.unwrap();
+    changes.revoke("page:p100:user:read", "user/u100").await.unwrap_err();
+    changes.grant("group:g1:member", "user/u100").await.unwrap_err();
+    changes.grant("group:g100:member", "user/nobody@acme.example").await.unwrap_err();
+    let records = records(&server);
+    let names = ["operation", "target_id", "principal_id", "outcome", "before", "after", "reason"];
+    let seen: Vec<_> = records.iter().map(|record| fields(record, &names)).collect();
+    assert_eq!(
+        seen,
+        [
+            ["grant", "group:g100:member", "u100", "changed", "none", "member", "-"],
+            ["grant", "group:g100:admin", "u100", "changed", "member", "admin", "-"],
+            ["grant", "group:g100:member", "u100", "unchanged", "admin", "admin", "-"],
+            ["grant", "page:p100:group:write", "g100", "changed", "none", "write", "-"],
+            ["revoke", "page:p100:user:write", "g100", "changed", "write", "read", "-"],
+            ["revoke", "page:p100:user:read", "u100", "refused", "", "", "access_remains"],
+            ["grant", "group:g1:member", "u100", "refused", "", "", "all_users"],
+            ["grant", "", "", "refused", "", "", "malformed_id"],
+        ]
+    );
+    for record in &records {
+        assert_eq!(record["level"], "info", "{record}");
+        assert!(record["peer.address"].as_str().unwrap().starts_with("127.0.0.1:"), "{record}");
+        assert!(record["duration_ms"].as_f64().unwrap() > 0.0, "{record}");
+    }
+    let whole: String = server.logs().iter().map(Json::to_string).collect();
+    for personal in ["secretly", "Secretly", "nobody@acme"] {
+        assert!(!whole.contains(personal), "{personal} is in the log");
+    }
+}
+
+#[tokio::test]
+async fn changes_are_recorded_whatever_the_log_level() {
+    let database = world().await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut process = program()
+        .args([
+            "serve",
+            "--provisioning",
+            "--log-level",
+            "error",
+            "--log-format",
+            "json",
+            "--listen",
+            &address,
+        ])
+        .args(["--connection-string", &database.url()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log.reopen().unwrap())
+        .spawn()
+        .unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let channel = eventually("a server that listens", async || endpoint.connect().await.ok()).await;
+    let granted = Changes::over(channel).grant("group:g100:member", "user/u100").await;
+    process.kill().unwrap();
+    process.wait().unwrap();
+    granted.unwrap();
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    let [line] = log.lines().collect::<Vec<_>>()[..] else { panic!("more than the record:\n{log}") };
+    let record: Json = serde_json::from_str(line).unwrap();
+    assert_eq!((&record["logger"], &record["outcome"]), (&"audit".into(), &"changed".into()), "{line}");
+}
+
+#[tokio::test]
+async fn the_record_has_the_callers_own_name_for_the_request() {
+    use baton_retool::proto::any;
+    use baton_retool::proto::connector::{GrantManagerServiceGrantRequest, RequestId};
+    let database = world().await;
+    let (changes, server) = Changes::serving(&database, &[]).await;
+    for (name, recorded) in [("2ABCdefGHI", "2ABCdefGHI"), ("ann@example.com", "")] {
+        let request = GrantManagerServiceGrantRequest {
+            entitlement: Some(crate::support::changes::entitlement_of("group:g100:member")),
+            principal: Some(crate::support::changes::principal_of("user/u100")),
+            annotations: vec![any(&RequestId { request_id: name.to_owned() })],
+        };
+        changes.send_grant(request).await.unwrap();
+        assert_eq!(records(&server).last().unwrap()["request_id"], recorded);
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_answers_as_a_real_one_and_changes_nothing() {
+    let database = world().await;
+    database
+        .execute(r#"INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt") VALUES (100, 5, now(), now())"#)
+        .await;
+    let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
+    let (dry, server) = Changes::serving_at(&database.url_as(&role), &["--dry-run"]).await;
+    let before = Tables::of(&database).await;
+    for (call, entitlement, principal, says) in [
+        ("grant", "group:g100:member", "user/u100", "from none to member"),
+        ("grant", "page:p100:group:write", "group/g100", "from none to write"),
+        ("grant", "page:p100:user:own", "user/u100", "to own"),
+        ("revoke", "group:g5:member", "user/u100", "from member to none"),
+        ("grant", "group:g5:member", "user/u100", "nothing"),
+        ("revoke", "group:g100:member", "user/u100", "nothing"),
+    ] {
+        let answer = match call {
+            "grant" => dry.grant(entitlement, principal).await.unwrap(),
+            _ => dry.revoke(entitlement, principal).await.unwrap(),
+        };
+        let would = would(&answer).unwrap_or_else(|| panic!("does not say so: {answer:?}"));
+        assert!(would.contains(says), "{call} {entitlement}: {would}");
+        assert_eq!(answer.did() == Did::Nothing, says == "nothing");
+        let expected = if says == "nothing" { "unchanged" } else { "dry_run" };
+        assert_eq!(records(&server).last().unwrap()["outcome"], expected);
+    }
+    for entitlement in ["group:g1:member", "group:g13:member"] {
+        let status = dry.grant(entitlement, "user/u100").await.unwrap_err();
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    }
+    before.assert_same(&Tables::of(&database).await);
+
+    let (real, _server) = Changes::serving(&database, &[]).await;
+    let answer = real.grant("group:g100:member", "user/u100").await.unwrap();
+    assert_eq!(would(&answer), None, "a real change is not described as a dry run");
+}

@@ -1,0 +1,526 @@
+//! Retool's REST API as far as it is known (spec, Retool 1): it answers from the test's own database and
+//! changes it, and it does what a network, a proxy or another Retool would do when a test says so. It
+//! checks what it is sent.
+
+mod http;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use tokio_rustls::TlsAcceptor;
+
+use super::cluster::connect;
+use super::postgres::Database;
+use http::{read_request, write_answer};
+
+/// The only token that it takes.
+pub(crate) const TOKEN: &str = "retool_01-kept-in-the-header";
+/// What the base URL has before the API's own path.
+const PREFIX: &str = "/tools";
+
+/// A request as it came.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    /// Without the prefix and `/api/v2`.
+    pub(crate) path: String,
+    pub(crate) query: HashMap<String, String>,
+    /// Names in lower case.
+    pub(crate) headers: HashMap<String, String>,
+    /// Null where there is none.
+    pub(crate) body: Value,
+}
+
+/// An answer, or what comes instead of one.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    /// What a Retool would do and answer.
+    Usual,
+    /// Just this, and nothing is done.
+    Answer(Answer),
+    /// What a Retool would do; then this instead of its answer.
+    Done(Box<Reply>),
+    /// The same, later.
+    Late(Duration, Box<Reply>),
+    /// The beginning of the answer; then the connection ends.
+    Truncated,
+    /// No word; the connection ends.
+    Closed,
+}
+
+/// Status line, headers and body.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+/// How it compares e-mail addresses, which is not established for Retool.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Filter {
+    Exact,
+    AnyCase,
+    /// Everybody is listed, some at a time.
+    Ignored(usize),
+}
+
+/// How it spells `legacy_id`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum LegacyId {
+    Number,
+    Text,
+    Missing,
+}
+
+/// What differs between Retools.
+#[derive(Clone, Debug)]
+pub(crate) struct Manners {
+    pub(crate) filter: Filter,
+    pub(crate) legacy_id: LegacyId,
+    /// What the second account with an address is answered with.
+    pub(crate) duplicate: Reply,
+    /// How long a new account takes to show in the database; `None` is for ever.
+    pub(crate) shows_after: Option<Duration>,
+    /// Headers of every usual answer.
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// Runs until it is dropped, in a thread of its own.
+pub(crate) struct RetoolApi {
+    address: SocketAddr,
+    scheme: &'static str,
+    state: Arc<State>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+struct State {
+    database: String,
+    manners: Mutex<Manners>,
+    /// Replies to come, by method.
+    next: Mutex<HashMap<String, VecDeque<Reply>>>,
+    /// Replies without end, by method.
+    always: Mutex<HashMap<String, Reply>>,
+    seen: Mutex<Vec<Seen>>,
+    faults: Mutex<Vec<String>>,
+    connections: AtomicUsize,
+}
+
+// === impl RetoolApi ===
+
+impl RetoolApi {
+    pub(crate) fn start(database: &Database) -> Self {
+        Self::launch(database, None)
+    }
+
+    /// As [`start`](Self::start), with TLS.
+    pub(crate) fn start_tls(database: &Database, certificate: &str, key: &str) -> Self {
+        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        Self::launch(database, Some(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    fn launch(database: &Database, tls: Option<TlsAcceptor>) -> Self {
+        let manners = Manners {
+            filter: Filter::Exact,
+            legacy_id: LegacyId::Number,
+            duplicate: Reply::refusal(409, "A user with this email already exists"),
+            shows_after: Some(Duration::ZERO),
+            headers: Vec::new(),
+        };
+        let state = Arc::new(State {
+            database: database.url(),
+            manners: Mutex::new(manners),
+            next: Mutex::default(),
+            always: Mutex::default(),
+            seen: Mutex::default(),
+            faults: Mutex::default(),
+            connections: AtomicUsize::new(0),
+        });
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let (stop, stopped) = oneshot::channel();
+        let shared = state.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let listener = TcpListener::from_std(listener).unwrap();
+                tokio::select! {
+                    () = accept(listener, tls, shared) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self { address, scheme, state, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Where it is, as a setting.
+    pub(crate) fn base_url(&self) -> String {
+        format!("{}://{}{PREFIX}", self.scheme, self.address)
+    }
+
+    /// The settings that lead to it.
+    pub(crate) fn flags(&self) -> Vec<String> {
+        ["--retool-api-base-url", &self.base_url(), "--retool-api-token", TOKEN].map(str::to_owned).into()
+    }
+
+    /// Answers the next request of this method so; those that follow as before.
+    pub(crate) fn next(&self, method: &str, reply: Reply) {
+        self.state.next.lock().unwrap().entry(method.to_owned()).or_default().push_back(reply);
+    }
+
+    /// Answers every request of this method so from now on.
+    pub(crate) fn always(&self, method: &str, reply: Reply) {
+        self.state.always.lock().unwrap().insert(method.to_owned(), reply);
+    }
+
+    /// Changes what it is like.
+    pub(crate) fn set(&self, change: impl FnOnce(&mut Manners)) {
+        change(&mut self.state.manners.lock().unwrap());
+    }
+
+    /// Everything that it was asked since the last time.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.state.seen.lock().unwrap())
+    }
+
+    /// The methods of what it was asked since the last time: `["POST", "GET"]`.
+    pub(crate) fn methods(&self) -> Vec<String> {
+        self.seen().into_iter().map(|seen| seen.method).collect()
+    }
+
+    /// How many connections there were.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// What was wrong with what it was sent.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        self.state.faults.lock().unwrap().clone()
+    }
+}
+
+impl Drop for RetoolApi {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let _ = self.thread.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+// === impl Reply ===
+
+impl Reply {
+    /// JSON with a status.
+    pub(crate) fn json(status: u16, body: Value) -> Self {
+        let headers = vec![("Content-Type".to_owned(), "application/json; charset=utf-8".to_owned())];
+        Self::Answer(Answer { status, headers, body: body.to_string() })
+    }
+
+    /// How Retool refuses.
+    pub(crate) fn refusal(status: u16, message: &str) -> Self {
+        Self::json(status, json!({"success": false, "message": message}))
+    }
+
+    /// A web page.
+    pub(crate) fn html(status: u16) -> Self {
+        let headers = vec![("Content-Type".to_owned(), "text/html".to_owned())];
+        Self::Answer(Answer { status, headers, body: "<html>Retool</html>".to_owned() })
+    }
+
+    /// A redirect.
+    pub(crate) fn redirect(status: u16, to: &str) -> Self {
+        Self::html(status).with("Location", to)
+    }
+
+    /// One more header.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        if let Self::Answer(answer) = &mut self {
+            answer.headers.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
+    /// The same, after a Retool would have done what was asked.
+    pub(crate) fn when_done(self) -> Self {
+        Self::Done(Box::new(self))
+    }
+
+    /// The same, later.
+    pub(crate) fn late(self, wait: Duration) -> Self {
+        Self::Late(wait, Box::new(self))
+    }
+}
+
+// === serving ===
+
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        state.connections.fetch_add(1, Ordering::SeqCst);
+        let (state, tls) = (state.clone(), tls.clone());
+        tokio::spawn(async move {
+            match tls {
+                // A client that does not trust us goes away.
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, state).await;
+                    }
+                }
+                None => serve(stream, state).await,
+            }
+        });
+    }
+}
+
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) {
+    let client = connect(&state.database).await.unwrap();
+    let mut buffer = Vec::new();
+    while let Some(mut seen) = read_request(&mut stream, &mut buffer).await {
+        let fault = fault(&mut seen);
+        state.seen.lock().unwrap().push(seen.clone());
+        let mut reply = match fault {
+            Some(fault) => {
+                state.faults.lock().unwrap().push(format!("{fault}: {seen:?}"));
+                Reply::refusal(400, "Invalid request")
+            }
+            None => state.reply(&seen.method),
+        };
+        loop {
+            reply = match reply {
+                Reply::Usual => Reply::Answer(usual(&client, &state, &seen).await),
+                Reply::Done(then) => {
+                    usual(&client, &state, &seen).await;
+                    *then
+                }
+                Reply::Late(wait, then) => {
+                    tokio::time::sleep(wait).await;
+                    *then
+                }
+                Reply::Answer(answer) => {
+                    let length = answer.body.len();
+                    if write_answer(&mut stream, &answer, length).await.is_err() {
+                        return;
+                    }
+                    break;
+                }
+                Reply::Truncated => {
+                    let Reply::Answer(answer) = Reply::json(200, json!({"success": true, "data": {}})) else { return };
+                    let _ = write_answer(&mut stream, &answer, answer.body.len() + 100).await;
+                    return;
+                }
+                Reply::Closed => return,
+            };
+        }
+    }
+}
+
+impl State {
+    fn reply(&self, method: &str) -> Reply {
+        let next = self.next.lock().unwrap().get_mut(method).and_then(VecDeque::pop_front);
+        next.or_else(|| self.always.lock().unwrap().get(method).cloned()).unwrap_or(Reply::Usual)
+    }
+}
+
+/// What is wrong with a request; cuts the prefix off its path.
+fn fault(seen: &mut Seen) -> Option<String> {
+    let Some(path) = seen.path.strip_prefix(PREFIX).and_then(|path| path.strip_prefix("/api/v2")) else {
+        return Some("another path".to_owned());
+    };
+    seen.path = path.to_owned();
+    let header = |name: &str| seen.headers.get(name).map(String::as_str);
+    let agent = concat!("baton-retool/", env!("CARGO_PKG_VERSION"));
+    for (name, due) in [
+        ("authorization", Some(format!("Bearer {TOKEN}"))),
+        ("accept", Some("application/json".to_owned())),
+        ("user-agent", Some(agent.to_owned())),
+        ("content-type", (!seen.body.is_null()).then(|| "application/json".to_owned())),
+        ("cookie", None),
+        ("referer", None),
+    ] {
+        if header(name) != due.as_deref() {
+            return Some(format!("{name} is {:?}", header(name)));
+        }
+    }
+    let mut query: Vec<_> = seen.query.keys().map(String::as_str).collect();
+    query.sort_unstable();
+    let sid = seen.path.strip_prefix("/users/").is_some_and(|sid| !sid.is_empty() && !sid.contains('/'));
+    let keys = |value: &Value| -> Vec<String> {
+        let mut keys: Vec<_> = value.as_object().into_iter().flat_map(|o| o.keys().cloned()).collect();
+        keys.sort_unstable();
+        keys
+    };
+    let good = match (seen.method.as_str(), seen.path.as_str()) {
+        ("GET", "/users") => {
+            let known: [&[&str]; 3] = [&["limit"], &["email"], &["email", "limit", "next_token"]];
+            seen.body.is_null() && known.contains(&&query[..])
+        }
+        ("POST", "/users") => {
+            let known: [&[&str]; 2] = [
+                &["email", "first_name", "last_name"],
+                &["email", "first_name", "last_name", "user_type"],
+            ];
+            let texts = seen.body.as_object().is_some_and(|body| body.values().all(Value::is_string));
+            query.is_empty() && texts && known.iter().any(|known| keys(&seen.body) == *known)
+        }
+        ("GET", _) if sid => query.is_empty() && seen.body.is_null(),
+        ("PATCH", _) if sid => {
+            let operation = &seen.body["operations"][0];
+            let due = json!({"operations": [{"op": "replace", "path": "/active", "value": operation["value"]}]});
+            query.is_empty() && operation["value"].is_boolean() && seen.body == due
+        }
+        _ => false,
+    };
+    (!good).then(|| "another request than Retool knows".to_owned())
+}
+
+// === what a Retool does ===
+
+const USER: &str = r#"
+    SELECT json_build_object('id', sid, 'legacy_id', id, 'email', email, 'active', enabled,
+        'created_at', to_char("createdAt" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        'last_active', "lastActive", 'first_name', "firstName", 'last_name', "lastName", 'metadata', metadata,
+        'is_admin', false, 'user_type', "userType", 'two_factor_auth_enabled', false)::text
+    FROM users"#;
+
+async fn usual(client: &Client, state: &State, seen: &Seen) -> Answer {
+    let manners = state.manners.lock().unwrap().clone();
+    let reply = match (seen.method.as_str(), seen.path.strip_prefix("/users/")) {
+        ("POST", None) => create(client, state, &manners, &seen.body).await,
+        ("GET", None) => list(client, &manners, &seen.query).await,
+        ("GET", Some(sid)) => one(client, &manners, sid).await,
+        (_, Some(sid)) => {
+            let active = seen.body["operations"][0]["value"].as_bool().unwrap();
+            let change = r#"UPDATE users SET enabled = $1, "updatedAt" = now() WHERE sid = $2"#;
+            client.execute(change, &[&active, &sid]).await.unwrap();
+            one(client, &manners, sid).await
+        }
+        _ => Reply::refusal(404, "Not found"),
+    };
+    let Reply::Answer(mut answer) = reply else { panic!("a duplicate is answered with an answer") };
+    answer.headers.extend(manners.headers);
+    answer
+}
+
+async fn create(client: &Client, state: &State, manners: &Manners, body: &Value) -> Reply {
+    let text = |key: &str| body[key].as_str();
+    let taken = r#"SELECT FROM users WHERE lower(email) = lower($1) AND "organizationId" = 1"#;
+    if !client.query(taken, &[&text("email")]).await.unwrap().is_empty() {
+        return manners.duplicate.clone();
+    }
+    // The number and the sid are drawn first: the row may come later, or never.
+    let drawn = "SELECT nextval('users_id_seq')::int4, 'user_' || replace(gen_random_uuid()::text, '-', '')";
+    let drawn = client.query_one(drawn, &[]).await.unwrap();
+    let (id, sid): (i32, String) = (drawn.get(0), drawn.get(1));
+    let insert = r#"
+        INSERT INTO users (id, sid, email, "firstName", "lastName", "userType", "organizationId", "createdAt", "updatedAt")
+        VALUES ($1, $2, $3, $4, $5, coalesce($6, 'default'), 1, now(), now())"#;
+    let values: Vec<Option<String>> =
+        ["email", "first_name", "last_name", "user_type"].map(|key| text(key).map(str::to_owned)).into();
+    let row = (id, sid.clone(), values);
+    match manners.shows_after {
+        Some(Duration::ZERO) => {
+            let (id, sid, values) = &row;
+            let done = client
+                .execute(insert, &[id, sid, &values[0], &values[1], &values[2], &values[3]])
+                .await;
+            match done {
+                Ok(_) => {}
+                Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+                    return manners.duplicate.clone();
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        Some(wait) => {
+            let database = state.database.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(wait).await;
+                let client = connect(&database).await.unwrap();
+                let (id, sid, values) = &row;
+                client
+                    .execute(insert, &[id, sid, &values[0], &values[1], &values[2], &values[3]])
+                    .await
+                    .unwrap();
+            });
+        }
+        None => {}
+    }
+    let user = json!({
+        "id": sid, "legacy_id": id, "email": text("email"), "active": true,
+        "created_at": "2026-03-01T12:00:00.000Z", "last_active": null, "first_name": text("first_name"),
+        "last_name": text("last_name"), "metadata": {}, "is_admin": false,
+        "user_type": text("user_type").unwrap_or("default"), "two_factor_auth_enabled": false,
+    });
+    Reply::json(200, json!({"success": true, "data": spelled(user, manners)}))
+}
+
+async fn one(client: &Client, manners: &Manners, sid: &str) -> Reply {
+    let rows = client.query(&format!("{USER} WHERE sid = $1"), &[&sid]).await.unwrap();
+    match rows.first() {
+        Some(row) => {
+            let user = serde_json::from_str(row.get(0)).unwrap();
+            Reply::json(200, json!({"success": true, "data": spelled(user, manners)}))
+        }
+        None => Reply::refusal(404, "User not found"),
+    }
+}
+
+async fn list(client: &Client, manners: &Manners, query: &HashMap<String, String>) -> Reply {
+    let rows = client.query(&format!(r#"{USER} WHERE "organizationId" = 1 ORDER BY id"#), &[]).await.unwrap();
+    let users = rows.iter().map(|row| spelled(serde_json::from_str(row.get(0)).unwrap(), manners));
+    let wanted = query.get("email");
+    let fits = |user: &Value| {
+        let (Some(wanted), Some(email)) = (wanted, user["email"].as_str()) else { return wanted.is_none() };
+        match manners.filter {
+            Filter::Exact => email == wanted,
+            Filter::AnyCase => email.eq_ignore_ascii_case(wanted),
+            Filter::Ignored(_) => true,
+        }
+    };
+    let users: Vec<Value> = users.filter(fits).collect();
+    let page = match (manners.filter, query.get("limit")) {
+        (Filter::Ignored(page), _) => page,
+        (_, Some(limit)) => limit.parse().unwrap(),
+        _ => users.len(),
+    };
+    let start: usize = query.get("next_token").map_or(0, |token| token.parse().unwrap());
+    let end = (start + page).min(users.len());
+    let next = (end < users.len()).then(|| end.to_string());
+    Reply::json(
+        200,
+        json!({
+            "success": true, "data": users[start.min(end)..end], "total_count": users.len(),
+            "next_token": next, "has_more": next.is_some(),
+        }),
+    )
+}
+
+fn spelled(mut user: Value, manners: &Manners) -> Value {
+    match manners.legacy_id {
+        LegacyId::Number => {}
+        LegacyId::Text => user["legacy_id"] = user["legacy_id"].to_string().into(),
+        LegacyId::Missing => drop(user.as_object_mut().unwrap().remove("legacy_id")),
+    }
+    user
+}
