@@ -6,6 +6,10 @@
 mod support;
 
 mod behaviour {
+    mod account_refusals;
+    mod accounts;
+    mod action_runs;
+    mod actions;
     mod bad_input;
     mod child;
     mod command_line;
@@ -25,6 +29,8 @@ mod behaviour {
     mod outages;
     mod pooler;
     mod privileges;
+    mod rest_errors;
+    mod rest_set_up;
     mod services;
     mod sessions;
     mod shared_resources;
