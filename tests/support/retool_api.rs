@@ -180,6 +180,11 @@ impl RetoolApi {
         format!("{}://{}{PREFIX}", self.scheme, self.address)
     }
 
+    /// Where it would be as a proxy.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The settings that lead to it.
     pub(crate) fn flags(&self) -> Vec<String> {
         ["--retool-api-base-url", &self.base_url(), "--retool-api-token", TOKEN].map(str::to_owned).into()
@@ -325,7 +330,9 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State
                     break;
                 }
                 Reply::Truncated => {
-                    let Reply::Answer(answer) = Reply::json(200, json!({"success": true, "data": {}})) else { return };
+                    let Reply::Answer(answer) = Reply::json(200, json!({"success": true, "data": {}})) else {
+                        return;
+                    };
                     let _ = write_answer(&mut stream, &answer, answer.body.len() + 100).await;
                     return;
                 }
@@ -376,17 +383,16 @@ fn fault(seen: &mut Seen) -> Option<String> {
             seen.body.is_null() && known.contains(&&query[..])
         }
         ("POST", "/users") => {
-            let known: [&[&str]; 2] = [
-                &["email", "first_name", "last_name"],
-                &["email", "first_name", "last_name", "user_type"],
-            ];
+            let known: [&[&str]; 2] =
+                [&["email", "first_name", "last_name"], &["email", "first_name", "last_name", "user_type"]];
             let texts = seen.body.as_object().is_some_and(|body| body.values().all(Value::is_string));
             query.is_empty() && texts && known.iter().any(|known| keys(&seen.body) == *known)
         }
         ("GET", _) if sid => query.is_empty() && seen.body.is_null(),
         ("PATCH", _) if sid => {
             let operation = &seen.body["operations"][0];
-            let due = json!({"operations": [{"op": "replace", "path": "/active", "value": operation["value"]}]});
+            let due =
+                json!({"operations": [{"op": "replace", "path": "/active", "value": operation["value"]}]});
             query.is_empty() && operation["value"].is_boolean() && seen.body == due
         }
         _ => false,
@@ -441,9 +447,8 @@ async fn create(client: &Client, state: &State, manners: &Manners, body: &Value)
     match manners.shows_after {
         Some(Duration::ZERO) => {
             let (id, sid, values) = &row;
-            let done = client
-                .execute(insert, &[id, sid, &values[0], &values[1], &values[2], &values[3]])
-                .await;
+            let done =
+                client.execute(insert, &[id, sid, &values[0], &values[1], &values[2], &values[3]]).await;
             match done {
                 Ok(_) => {}
                 Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
