@@ -14,7 +14,7 @@ SECONDS = 60
 # How many cases each property of the hostile tests is tried with.
 CASES = 2000
 
-.PHONY: help demo test lint fmt doc deny bench soak fuzz-smoke clean
+.PHONY: help demo test docs-check lint fmt doc deny bench soak fuzz-smoke clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -28,6 +28,10 @@ demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTE
 
 test: lint ## check everything: format, lints, documentation, tests on throwaway Postgres servers
 	cargo test
+	scripts/docs-check
+
+docs-check: ## run the commands of the README and compare what they print
+	scripts/docs-check
 
 lint: ## check format, lints and documentation (installs rustfmt and clippy when rustup left them out)
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy

@@ -19,15 +19,18 @@ pub(super) fn print(report: &Report, json: bool) -> io::Result<()> {
 }
 
 const STATUS: usize = 9;
-const TITLE: usize = 38;
+/// Titles are of any length; those of hosts may be long.
+const WIDEST_TITLE: usize = 46;
 
 fn as_table(report: &Report) -> String {
     let mut text = String::new();
+    let widths = report.lines().iter().map(|line| title(line).chars().count());
+    let width = widths.filter(|width| *width <= WIDEST_TITLE).max().unwrap_or_default();
     for line in report.lines() {
         let style = style(line.status);
         let title = title(line);
         text.push_str(&format!(
-            "{style}{:<STATUS$}{style:#}{title:<TITLE$} {}\n",
+            "{style}{:<STATUS$}{style:#}{title:<width$}  {}\n",
             line.status.as_str(),
             line.found
         ));

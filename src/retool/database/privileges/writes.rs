@@ -57,19 +57,7 @@ impl Feature {
             ]
             .concat(),
             Self::ManagedGroups => [
-                // The last two are rights that most versions give by default; others are asked about when a
-                // group is made.
-                insert(
-                    "groups",
-                    &[
-                        "name",
-                        "organizationId",
-                        "createdAt",
-                        "updatedAt",
-                        "unpublishedReleaseAccess",
-                        "accountDetailsAccess",
-                    ],
-                ),
+                insert("groups", &["name", "organizationId", "createdAt", "updatedAt"]),
                 vec![Need::Sequence("groups")],
             ]
             .concat(),
