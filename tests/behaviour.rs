@@ -6,6 +6,10 @@
 mod support;
 
 mod behaviour {
+    mod account_refusals;
+    mod accounts;
+    mod action_runs;
+    mod actions;
     mod bad_input;
     mod changes_faults;
     mod changes_groups;
@@ -30,6 +34,8 @@ mod behaviour {
     mod outages;
     mod pooler;
     mod privileges;
+    mod rest_errors;
+    mod rest_set_up;
     mod services;
     mod sessions;
     mod shared_resources;

@@ -26,7 +26,11 @@ pub(crate) mod pooler;
 pub(crate) mod postgres;
 #[cfg(test)]
 pub(crate) mod raw;
+#[cfg(test)]
+pub(crate) mod retool_api;
 pub(crate) mod server;
+#[cfg(test)]
+pub(crate) mod stage;
 #[cfg(test)]
 pub(crate) mod tls;
 #[cfg(test)]

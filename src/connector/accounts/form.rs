@@ -23,7 +23,7 @@ const USER_TYPE: &str = "account_info.profile.user_type";
 pub(super) fn new_user(request: &CreateAccountRequest) -> Result<NewUser, Error> {
     let email = required(request, EMAIL)?;
     if !is_email(email) {
-        return Err(wrong(EMAIL, "is not one e-mail address, such as ada@example.com"));
+        return Err(wrong(EMAIL, "is not one bare e-mail address"));
     }
     Ok(NewUser {
         email: email.to_owned(),

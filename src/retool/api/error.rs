@@ -190,14 +190,15 @@ fn advice(status: u16) -> &'static str {
 pub(super) fn is_untrusted(error: &reqwest::Error) -> bool {
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let rustls = inner.downcast_ref::<rustls::Error>().or_else(|| {
-            // The driver of the connection wraps what rustls says without being its source.
-            inner.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref()
-        });
-        if let Some(rustls::Error::InvalidCertificate(_)) = rustls {
+        if matches!(inner.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))) {
             return true;
         }
-        cause = inner.source();
+        // What an input error wraps is not its source.
+        let wrapped = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => inner.source(),
+        };
     }
     false
 }

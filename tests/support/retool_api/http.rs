@@ -39,7 +39,9 @@ pub(super) async fn read_request(
     }
     let body: Vec<u8> = buffer.drain(..length).collect();
     let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
-    let url = Url::parse(&format!("http://retool{target}")).unwrap();
+    // A proxy is told the whole address.
+    let target = if target.starts_with('/') { format!("http://retool{target}") } else { target.to_owned() };
+    let url = Url::parse(&target).unwrap();
     let query = url.query_pairs().into_owned().collect();
     Some(Seen { method, path: url.path().to_owned(), query, headers, body })
 }

@@ -1,0 +1,178 @@
+//! What becomes of what Retool's REST API says instead of doing as asked (spec 4.5).
+
+use std::time::{Duration, Instant, SystemTime};
+
+use baton_retool::proto::ratelimit::RateLimitDescription;
+use baton_retool::proto::ratelimit::rate_limit_description::Status as LimitStatus;
+use serde_json::json;
+use tonic::{Code, Status};
+
+use crate::support::retool_api::Reply;
+use crate::support::stage::{Stage, ada, limits_of};
+
+async fn refused(stage: &Stage, reply: Reply) -> Status {
+    stage.api.next("POST", reply.clone());
+    stage.create(&ada()).await.map(|answer| panic!("{reply:?}: {answer:?}")).unwrap_err()
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().cast_signed()
+}
+
+#[tokio::test]
+async fn d27_a_status_becomes_its_code_with_the_rate_limit_as_a_detail() {
+    let stage = Stage::new().await;
+    let before = stage.tables().await;
+    for (status, code, words) in [
+        (400, Code::InvalidArgument, "HTTP 400"),
+        (401, Code::Unauthenticated, "--retool-api-token"),
+        (402, Code::InvalidArgument, "HTTP 402"),
+        (403, Code::PermissionDenied, "users:write"),
+        (404, Code::NotFound, "--retool-api-base-url"),
+        (408, Code::DeadlineExceeded, "may have been made"),
+        (409, Code::AlreadyExists, "HTTP 409"),
+        (422, Code::InvalidArgument, "HTTP 422"),
+        (429, Code::Unavailable, "try again later"),
+        (500, Code::Unavailable, "may have been made"),
+        (501, Code::Unimplemented, "HTTP 501"),
+        (502, Code::Unavailable, "asking again is safe"),
+        (503, Code::Unavailable, "asking again is safe"),
+        (504, Code::Unavailable, "asking again is safe"),
+        (599, Code::Unavailable, "asking again is safe"),
+    ] {
+        let said = refused(&stage, Reply::refusal(status, "thus it is").with("Retry-After", "30")).await;
+        assert_eq!(said.code(), code, "{status}: {said:?}");
+        for words in [words, "thus it is"] {
+            assert!(said.message().contains(words), "{status}: no {words:?} in {}", said.message());
+        }
+        let reset = limits_of(&said).unwrap().reset_at.unwrap().seconds;
+        // The look-up after a refused request has the last word.
+        if !matches!(status, 400 | 409 | 422) {
+            assert!((now() + 20..=now() + 30).contains(&reset), "{status}: {reset}");
+        }
+    }
+    assert_eq!(stage.tables().await, before);
+}
+
+#[tokio::test]
+async fn d27_too_many_requests_say_how_long_to_wait() {
+    let stage = Stage::new().await;
+    let hint = async |headers: &[(&str, &str)]| {
+        let plain = Reply::refusal(429, "slow down");
+        let reply = headers.iter().fold(plain, |reply, (name, value)| reply.with(name, value));
+        let status = refused(&stage, reply).await;
+        assert_eq!(status.code(), Code::Unavailable);
+        limits_of(&status).unwrap()
+    };
+    let given =
+        hint(&[("X-RateLimit-Limit", "45"), ("X-RateLimit-Remaining", "9"), ("Retry-After", "7")]).await;
+    assert_eq!((given.status(), given.limit, given.remaining), (LimitStatus::Overlimit, 45, 0));
+    assert!((now() + 1..=now() + 7).contains(&given.reset_at.unwrap().seconds));
+    let assumed = hint(&[]).await;
+    assert_eq!((assumed.status(), assumed.limit, assumed.remaining), (LimitStatus::Overlimit, 1, 0));
+    assert!((now() + 50..=now() + 60).contains(&assumed.reset_at.unwrap().seconds));
+}
+
+#[tokio::test]
+async fn d29_a_date_says_when_to_come_back() {
+    let stage = Stage::new().await;
+    for (header, date) in [
+        ("Retry-After", "Sun, 01 Mar 2026 12:02:00 GMT"),
+        ("Retry-After", "Sunday, 01-Mar-26 12:02:00 GMT"),
+        ("RateLimit-Reset", "2026-03-01T12:02:00Z"),
+        ("X-Rate-Limit-Reset", "1772366520000"),
+    ] {
+        let status = refused(&stage, Reply::refusal(429, "slow down").with(header, date)).await;
+        let limit = limits_of(&status).unwrap();
+        assert_eq!(limit.reset_at.unwrap().seconds, 1_772_366_520, "{header}: {date}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_answer_of_the_api_names_the_setting_and_no_more() {
+    let stage = Stage::new().await;
+    let before = stage.tables().await;
+    for (reply, code, words) in [
+        (Reply::html(200), Code::FailedPrecondition, &["--retool-api-base-url", "plan"][..]),
+        (Reply::json(200, json!(null)).with("Content-Type", "text/plain"), Code::Internal, &["success"]),
+        (
+            Reply::redirect(301, "https://elsewhere.example.com/api/v2/users?email=ada@example.com"),
+            Code::FailedPrecondition,
+            &["https://elsewhere.example.com ", "--retool-api-base-url"],
+        ),
+        (Reply::redirect(302, "/auth/login"), Code::FailedPrecondition, &["redirects to http://127.0.0.1"]),
+        (Reply::redirect(307, "::"), Code::FailedPrecondition, &["HTTP 307"]),
+        (Reply::refusal(200, "not today"), Code::FailedPrecondition, &["did not succeed", "not today"]),
+        (Reply::json(200, json!({"success": true})), Code::Internal, &["no user", "may have been made"]),
+        (Reply::json(200, json!({"success": "true", "data": {}})), Code::Internal, &["may have been made"]),
+        (Reply::Truncated, Code::Unavailable, &["broke the answer off", "may have been made"]),
+        (Reply::Closed, Code::Unavailable, &["broke the answer off", "may have been made"]),
+    ] {
+        let status = refused(&stage, reply.clone()).await;
+        assert_eq!(status.code(), code, "{reply:?}: {status:?}");
+        for words in words {
+            assert!(status.message().contains(words), "{reply:?}: no {words:?} in {}", status.message());
+        }
+        for secret in ["ada@", "ada%40", "email=", "login", "<html>"] {
+            assert!(!status.message().contains(secret), "{}", status.message());
+        }
+    }
+    // Nobody has gone where a redirect led.
+    assert!(stage.api.seen().iter().all(|seen| seen.path == "/users"));
+    assert_eq!(stage.tables().await, before);
+}
+
+#[tokio::test]
+async fn what_retool_says_of_a_person_is_not_passed_on() {
+    let stage = Stage::new().await;
+    for code in [400, 403, 503, 200] {
+        let said = "The user Ada \"LOVELACE\" <ada@example.com>\nis bad; ask bob@example.com";
+        let status = refused(&stage, Reply::refusal(code, said)).await;
+        assert!(status.message().contains("The user (...) (...) (...) is bad; ask (...)"), "{status:?}");
+    }
+    let status = refused(&stage, Reply::refusal(403, &"long ".repeat(1000))).await;
+    assert!(status.message().len() < 500, "{}", status.message().len());
+}
+
+#[tokio::test]
+async fn d36_a_request_takes_as_long_as_the_setting_says() {
+    let stage = Stage::with(&["--provisioning", "--http-timeout-seconds", "1"]).await;
+    let begun = Instant::now();
+    let status = refused(&stage, Reply::Usual.late(Duration::from_secs(4))).await;
+    let took = begun.elapsed();
+    assert!((900..3500).contains(&took.as_millis()), "{took:?}");
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    for words in ["--http-timeout-seconds", "within 1 s", "asking again is safe"] {
+        assert!(status.message().contains(words), "{status:?}");
+    }
+    // Without an answer there is nothing to say of the limits.
+    assert_eq!(limits_of(&status), Some(RateLimitDescription::default()));
+}
+
+#[tokio::test]
+async fn nobody_at_the_address_is_an_outage() {
+    let stage = Stage::new().await;
+    let database = crate::support::postgres::Database::small().await;
+    let url = database.url();
+    drop(stage);
+    let gone = crate::support::retool_api::RetoolApi::start(&database);
+    let flags = gone.flags();
+    drop(gone);
+    let flags: Vec<_> = flags.iter().map(String::as_str).chain(["--provisioning"]).collect();
+    let server = crate::support::server::Server::start_at(&url, &flags);
+    let wire = crate::support::wire::Wire::to(&server).await;
+    let status = wire
+        .call::<baton_retool::proto::connector::CreateAccountResponse>(
+            "AccountManagerService/CreateAccount",
+            &ada(),
+        )
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert!(
+        status.message().contains("cannot connect to Retool's REST API at http://127.0.0.1"),
+        "{status:?}"
+    );
+    assert!(!status.message().contains("may have been made"), "{status:?}");
+    assert_eq!(limits_of(&status), Some(RateLimitDescription::default()));
+}
