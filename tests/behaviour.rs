@@ -8,6 +8,7 @@ mod support;
 mod behaviour {
     mod bad_input;
     mod changes_groups;
+    mod changes_model;
     mod child;
     mod command_line;
     mod data_access;
