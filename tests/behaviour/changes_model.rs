@@ -42,29 +42,29 @@ fn holds<T: Debug>(
 
 #[test]
 fn changes_end_as_the_rules_say() {
-    let steps = prop::collection::vec(steps::step(), 1..=40);
-    holds(12, Bench::new(&[], RULES), &steps, async |bench, steps| bench.happens(steps).await);
+    let steps = prop::collection::vec(steps::step(), 1..=80);
+    holds(16, Bench::new(&[], RULES), &steps, async |bench, steps| bench.happens(steps).await);
 }
 
 #[test]
 fn changes_without_disabled_users_end_as_the_rules_say() {
-    let steps = prop::collection::vec(steps::step(), 1..=40);
+    let steps = prop::collection::vec(steps::step(), 1..=80);
     let rules = Rules { skip_disabled_users: true, ..RULES };
     let bench = Bench::new(&["--skip-disabled-users"], rules);
-    holds(4, bench, &steps, async |bench, steps| bench.happens(steps).await);
+    holds(5, bench, &steps, async |bench, steps| bench.happens(steps).await);
 }
 
 #[test]
 fn changes_without_managed_groups_end_as_the_rules_say() {
-    let steps = prop::collection::vec(steps::step(), 1..=40);
+    let steps = prop::collection::vec(steps::step(), 1..=80);
     let rules = Rules { managed_groups: false, ..RULES };
     let bench = Bench::new(&["--managed-groups=false"], rules);
-    holds(4, bench, &steps, async |bench, steps| bench.happens(steps).await);
+    holds(5, bench, &steps, async |bench, steps| bench.happens(steps).await);
 }
 
 #[test]
 fn a_dry_run_answers_as_the_rules_say_and_changes_nothing() {
-    let steps = prop::collection::vec(steps::step(), 1..=40);
+    let steps = prop::collection::vec(steps::step(), 1..=80);
     let bench = Bench::new(&["--dry-run"], RULES);
     holds(6, bench, &steps, async |bench, steps| bench.happens(steps).await);
 }
@@ -72,6 +72,6 @@ fn a_dry_run_answers_as_the_rules_say_and_changes_nothing() {
 /// Whether two calls meet is up to chance, so that what is shown of a failure need not be the shortest.
 #[test]
 fn two_callers_at_once_end_as_one_after_the_other() {
-    let races = prop::collection::vec(steps::race(), 1..=30);
-    holds(8, Bench::new(&[], RULES), &races, async |bench, races| bench.races(races).await);
+    let races = prop::collection::vec(steps::race(), 1..=60);
+    holds(16, Bench::new(&[], RULES), &races, async |bench, races| bench.races(races).await);
 }

@@ -43,13 +43,7 @@ impl Model {
         }
         for (key, organization, name, archived, rights) in [
             (1, Some(1), "All Users".to_owned(), false, &[][..]),
-            (
-                2,
-                Some(1),
-                "admin".to_owned(),
-                false,
-                &[("universalAccess", "own"), ("userListAccess", "true")],
-            ),
+            (2, Some(1), "admin".to_owned(), false, &[("userListAccess", "true")]),
             (3, Some(1), "editor".to_owned(), false, &[("universalAccess", "read")]),
             (4, Some(1), "plain".to_owned(), false, &[]),
             (5, Some(1), "former".to_owned(), true, &[]),
@@ -96,7 +90,9 @@ impl Model {
         ] {
             model.members.insert((group, user), admin);
         }
-        model.rows = [((4, 1), 1), ((5, 1), 3), ((6, 4), 2), ((8, 11), 1), ((9, 2), 3)].into();
+        model.rows =
+            [((3, 1), 3), ((4, 1), 1), ((4, 11), 2), ((5, 1), 3), ((6, 4), 2), ((8, 11), 1), ((9, 2), 3)]
+                .into();
         model.defaults = [((4, 1), 2), ((3, 2), 2), ((4, 2), 0)].into();
         model
     }
