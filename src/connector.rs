@@ -19,12 +19,12 @@ mod resource;
 pub(crate) mod rest;
 mod text;
 mod user;
+mod validate;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use actions::runs::{Run, Runs};
-use audit::{Caller, Record};
+use actions::runs::Runs;
+use audit::Record;
 use error::Error;
 use ids::ResourceKind;
 use page_token::{Listing, Position};
@@ -32,16 +32,12 @@ use paging::{Page, PageBounds, PageRequest};
 use provisioning::{Asked, Granted, Revoked};
 
 use crate::proto::connector::{
-    BatonActionSchema, Capability, ConnectorMetadata, CreateAccountRequest, CreateAccountResponse,
-    Entitlement, InvokeActionRequest, Resource, ResourceId, ResourceType,
+    Capability, ConnectorMetadata, Entitlement, Resource, ResourceId, ResourceType,
 };
 use crate::proto::grants::GrantList;
 use crate::retool::access::AccessLevel;
 use crate::retool::api::Api;
-use crate::retool::api::error::Problem;
-use crate::retool::api::rate_limit::RateLimit;
 use crate::retool::database::Database;
-use crate::retool::database::error::Error as DatabaseError;
 use crate::retool::database::transaction::Mode;
 use crate::retool::id::OrganizationId;
 
@@ -71,7 +67,6 @@ pub struct Connector {
     syncers: Vec<Box<dyn ResourceSyncer>>,
     provisioning: bool,
     ticketing: bool,
-    validate_retries: &'static [Duration],
 }
 
 /// What every resource type works with.
@@ -190,15 +185,6 @@ pub(crate) trait ResourceSyncer: Send + Sync {
     }
 }
 
-/// Waits between the attempts of [`Connector::validate`]: an agent asks once and gives up (spec 2.3).
-const VALIDATE_RETRIES: [Duration; 5] = [
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(3),
-    Duration::from_secs(4),
-    Duration::from_secs(5),
-];
-
 impl Connector {
     /// A connector to this database and, where it is set up, Retool's REST API.
     pub fn new(database: Arc<Database>, api: Option<Arc<Api>>, options: Options) -> Self {
@@ -230,7 +216,6 @@ impl Connector {
             syncers,
             provisioning: options.provisioning,
             ticketing: options.ticketing,
-            validate_retries: &VALIDATE_RETRIES,
         }
     }
 
@@ -246,42 +231,6 @@ impl Connector {
     pub async fn validate_once(&self) -> Result<(), Error> {
         self.context.database.check().await?;
         Ok(())
-    }
-
-    /// The same for an agent, which asks once and gives up: an outage is waited for, 15 seconds in all. Then
-    /// the REST API is asked once, where it is set up; the answer is what it says of its limits. A sync does
-    /// not need that API, so most of what goes wrong there is only warned of (decision 7.9).
-    ///
-    /// # Errors
-    /// [`Error::Database`], and [`Error::Rest`] when changes are on and the API refuses the token.
-    pub async fn validate(&self) -> Result<Option<RateLimit>, Error> {
-        self.validate_database().await?;
-        let Some(api) = &self.context.api else { return Ok(None) };
-        match api.probe().await {
-            Ok(rate_limit) => Ok(Some(rate_limit)),
-            Err(error) => {
-                let refused = matches!(error.problem, Problem::Refused { status: 401 | 403, .. });
-                if self.provisioning && refused {
-                    return Err(error.into());
-                }
-                tracing::warn!(%error, "Retool's REST API, which accounts need, cannot be used; the token needs the scope users:read");
-                Ok(None)
-            }
-        }
-    }
-
-    async fn validate_database(&self) -> Result<(), Error> {
-        let mut waits = self.validate_retries.iter();
-        loop {
-            match (self.context.database.check().await, waits.next()) {
-                (Ok(_), _) => return Ok(()),
-                (Err(error), Some(wait)) if is_outage(&error) => {
-                    tracing::warn!(%error, wait_seconds = wait.as_secs(), "the database does not answer; trying again");
-                    tokio::time::sleep(*wait).await;
-                }
-                (Err(error), _) => return Err(error.into()),
-            }
-        }
     }
 
     /// The resource types, always in the same order.
@@ -386,94 +335,6 @@ impl Connector {
         syncer.grants(&self.context, &on, &request.bounds(&listing)?).await
     }
 
-    /// The actions that can be invoked, those of a resource type only when one is named: there are none.
-    pub fn action_schemas(&self, resource_type_id: &str) -> Vec<BatonActionSchema> {
-        if resource_type_id.is_empty() { actions::schemas() } else { Vec::new() }
-    }
-
-    /// The action of that name.
-    ///
-    /// # Errors
-    /// [`Error::UnknownAction`]
-    pub fn action_schema(&self, name: &str) -> Result<BatonActionSchema, Error> {
-        actions::schemas()
-            .into_iter()
-            .find(|schema| schema.name == name)
-            .ok_or_else(|| Error::UnknownAction { given: name.to_owned() })
-    }
-
-    /// Makes an account in Retool, or tells of the one that has the address already.
-    ///
-    /// # Errors
-    /// [`Error::ProvisioningDisabled`], [`Error::NotImplemented`], [`Error::Argument`], [`Error::NoRest`],
-    /// [`Error::Rest`], [`Error::Database`]
-    pub async fn create_account(
-        &self,
-        request: &CreateAccountRequest,
-        caller: &Caller,
-    ) -> Result<CreateAccountResponse, Error> {
-        let mut record = Record::begin("create_account", caller, String::new(), String::new());
-        let created = match self.gate() {
-            Ok(()) => accounts::create(&self.context, request, &mut record).await,
-            Err(error) => Err(error),
-        };
-        match created {
-            Ok((response, done)) => {
-                record.done(&done);
-                Ok(response)
-            }
-            Err(error) => {
-                record.failed(&error);
-                Err(error)
-            }
-        }
-    }
-
-    /// Begins an action and waits for its end, but no longer than `wait`. An action that fails is a run with
-    /// that result.
-    ///
-    /// # Errors
-    /// [`Error::ProvisioningDisabled`], [`Error::UnknownAction`], [`Error::TooManyRuns`]
-    pub(crate) async fn invoke_action(
-        &self,
-        request: InvokeActionRequest,
-        caller: &Caller,
-        wait: Duration,
-    ) -> Result<Arc<Run>, Error> {
-        let run = actions::start(
-            &self.context,
-            &self.runs,
-            actions::Invocation {
-                name: &request.name,
-                resource_type_id: &request.resource_type_id,
-                args: request.args,
-                caller,
-                gate: self.gate(),
-            },
-        )?;
-        run.ended_within(wait).await;
-        Ok(run)
-    }
-
-    /// The run of an action, under way or past.
-    ///
-    /// # Errors
-    /// [`Error::ProvisioningDisabled`], [`Error::UnknownRun`]
-    pub(crate) fn action_run(&self, id: &str) -> Result<Arc<Run>, Error> {
-        self.gate()?;
-        self.runs.find(id)
-    }
-
-    /// How many actions are under way.
-    pub(crate) fn actions_under_way(&self) -> usize {
-        self.runs.under_way()
-    }
-
-    /// Returns when no action is under way.
-    pub(crate) async fn actions_ended(&self) {
-        self.runs.idle().await;
-    }
-
     /// Whether changes are allowed here.
     ///
     /// # Errors
@@ -541,22 +402,4 @@ fn listed<M: prost::Message>(
     let rows: Vec<(u32, M)> = (0..).zip(items).skip_while(|(index, _)| *index < bounds.start.key).collect();
     let at = |row: &(u32, M)| Position { key: row.0, ordinal: 0 };
     Ok(paging::page(&bounds, rows, i64::MAX, at, |(_, item)| item))
-}
-
-fn is_outage(error: &DatabaseError) -> bool {
-    match error {
-        DatabaseError::Connect { .. }
-        | DatabaseError::PoolExhausted { .. }
-        | DatabaseError::Interrupted { .. }
-        | DatabaseError::Timeout { .. }
-        | DatabaseError::Silent { .. } => true,
-        DatabaseError::MissingPrivileges(_)
-        | DatabaseError::Forbidden { .. }
-        | DatabaseError::ReadOnly { .. }
-        | DatabaseError::Refused { .. }
-        | DatabaseError::Gone { .. }
-        | DatabaseError::BadValue { .. }
-        | DatabaseError::UnknownSchema { .. }
-        | DatabaseError::Statement { .. } => false,
-    }
 }

@@ -13,6 +13,7 @@ mod behaviour {
     mod bad_input;
     mod changes_faults;
     mod changes_groups;
+    mod changes_model;
     mod changes_pages;
     mod changes_record;
     mod changes_users;

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use prost_types::Any;
 
-use super::audit::{Done, Outcome, Record, dry_run};
+use super::audit::{Caller, Done, Outcome, Record, dry_run};
 use super::error::Error;
 use super::ids::{ResourceKind, Spelled};
-use super::{Context, rest, user};
+use super::{Connector, Context, rest, user};
 use crate::proto::connector::create_account_response::{
     ActionRequiredResult, AlreadyExistsResult, InProgressResult, Result as Answered, SuccessResult,
 };
@@ -25,6 +25,7 @@ use crate::retool::api::rate_limit::RateLimit;
 use crate::retool::api::user::{ApiUser, NewUser, UserType};
 use crate::retool::database::users::User;
 use crate::retool::database::{organizations, users};
+use crate::retool::id::OrganizationId;
 
 /// Waits between looking for a new account in the database: about five seconds in all.
 const READ_BACK: [Duration; 7] = [
@@ -41,11 +42,40 @@ const MOST_PAGES: usize = 20;
 /// What is added to an error after which there may be an account.
 const UNCERTAIN: &str = "; the account may have been made all the same, and asking again is safe";
 
+impl Connector {
+    /// Makes an account in Retool, or tells of the one that has the address already.
+    ///
+    /// # Errors
+    /// [`Error::ProvisioningDisabled`], [`Error::NotImplemented`], [`Error::Argument`], [`Error::NoRest`],
+    /// [`Error::Rest`], [`Error::Database`]
+    pub async fn create_account(
+        &self,
+        request: &CreateAccountRequest,
+        caller: &Caller,
+    ) -> Result<CreateAccountResponse, Error> {
+        let mut record = Record::begin("create_account", caller, String::new(), String::new());
+        let created = match self.gate() {
+            Ok(()) => create(&self.context, request, &mut record).await,
+            Err(error) => Err(error),
+        };
+        match created {
+            Ok((response, done)) => {
+                record.done(&done);
+                Ok(response)
+            }
+            Err(error) => {
+                record.failed(&error);
+                Err(error)
+            }
+        }
+    }
+}
+
 /// Makes the account, or finds the one that is there.
 ///
 /// # Errors
 /// The request is not as it should be, or Retool did not make the account and has none with that address.
-pub(super) async fn create(
+async fn create(
     context: &Context,
     request: &CreateAccountRequest,
     record: &mut Record,
@@ -73,7 +103,8 @@ pub(super) async fn create(
                     None
                 }
             };
-            match existing(context, found, &new).await? {
+            let taken = matches!(error.problem, Problem::Refused { status: 409, .. });
+            match existing(context, found, &new, taken).await? {
                 Some(found) => Ok(already_exists(found, Some(rate_limit), record)),
                 None => Err(error.into()),
             }
@@ -117,7 +148,7 @@ fn may_be_a_duplicate(error: &ApiError) -> bool {
 async fn read_back(context: &Context, made: &ApiUser, new: &NewUser) -> Option<User> {
     let mut waits = READ_BACK.iter();
     loop {
-        match row_of(context, Some(made), new).await {
+        match row_of(context, Some(made), new, false).await {
             Ok(Some(row)) => return Some(row),
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "the new account could not be looked for"),
@@ -126,13 +157,31 @@ async fn read_back(context: &Context, made: &ApiUser, new: &NewUser) -> Option<U
     }
 }
 
-/// The row of an account that the API has told of, or of the one with that address.
-async fn row_of(context: &Context, known: Option<&ApiUser>, new: &NewUser) -> Result<Option<User>, Error> {
+/// The row of an account that the API has told of, or else of the one with that address.
+async fn row_of(
+    context: &Context,
+    known: Option<&ApiUser>,
+    new: &NewUser,
+    taken: bool,
+) -> Result<Option<User>, Error> {
     let database = &context.database;
     Ok(match known.map(|known| (&known.sid, known.legacy_id)) {
         Some((Some(sid), _)) => users::get_by_sid(database, sid.as_str()).await?,
         Some((None, Some(id))) => users::get(database, id, false).await?,
-        Some((None, None)) | None => users::get_by_email(database, &new.email).await?,
+        // The API sees one organization only. Somebody with that address in another one is somebody else,
+        // unless Retool has said that the address is taken and there is just one who has it.
+        Some((None, None)) | None if taken || only_organization(context).await?.is_some() => {
+            users::get_by_email(database, &new.email).await?
+        }
+        Some((None, None)) | None => None,
+    })
+}
+
+/// The organization, where there is just one.
+async fn only_organization(context: &Context) -> Result<Option<OrganizationId>, Error> {
+    Ok(match organizations::list(&context.database, 0, 2).await?.as_slice() {
+        [only] => Some(only.id),
+        _ => None,
     })
 }
 
@@ -164,10 +213,7 @@ async fn created(
 async fn provisional(context: &Context, made: &ApiUser) -> Option<User> {
     let id = made.legacy_id?;
     // Where there is one organization, the account is in it; of several the API does not say which.
-    let organization = match organizations::list(&context.database, 0, 2).await.as_deref() {
-        Ok([only]) => Some(only.id),
-        _ => None,
-    };
+    let organization = only_organization(context).await.ok().flatten();
     Some(User {
         id,
         organization,
@@ -207,9 +253,15 @@ async fn find(api: &Api, new: &NewUser, rate_limit: &mut RateLimit) -> Result<Op
     Ok(None)
 }
 
-/// The account that is there, as the database has it, whether the API found it or not.
-async fn existing(context: &Context, found: Option<ApiUser>, new: &NewUser) -> Result<Option<User>, Error> {
-    match (row_of(context, found.as_ref(), new).await?, found) {
+/// The account that is there, as the database has it, whether the API found it or not. `taken` says that
+/// Retool has called the address taken.
+async fn existing(
+    context: &Context,
+    found: Option<ApiUser>,
+    new: &NewUser,
+    taken: bool,
+) -> Result<Option<User>, Error> {
+    match (row_of(context, found.as_ref(), new, taken).await?, found) {
         (Some(row), _) => Ok(Some(row)),
         (None, Some(found)) => Ok(provisional(context, &found).await),
         (None, None) => Ok(None),
@@ -237,7 +289,7 @@ async fn rehearse(
 ) -> Result<(CreateAccountResponse, Done), Error> {
     let mut rate_limit = RateLimit::UNKNOWN;
     let found = find(api, new, &mut rate_limit).await?;
-    if let Some(row) = existing(context, found, new).await? {
+    if let Some(row) = existing(context, found, new, false).await? {
         return Ok(already_exists(row, Some(rate_limit), record));
     }
     let user_type = new.user_type.unwrap_or(UserType::Default);

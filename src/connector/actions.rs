@@ -14,15 +14,15 @@ use prost_types::Struct;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::Context;
 use super::audit::{Caller, Record};
 use super::error::Error;
+use super::{Connector, Context};
+use crate::proto::connector::{BatonActionSchema, InvokeActionRequest};
 use crate::retool::api::Answer;
 use crate::retool::api::error::ApiError;
 use crate::retool::api::rate_limit::RateLimit;
 use runs::{Ended, Run, RunResult, Runs};
-
-pub(crate) use schemas::schemas;
+use schemas::schemas;
 
 /// The actions of this connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,14 +54,77 @@ impl Action {
 /// Longest time that an action may run.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
+impl Connector {
+    /// The actions that can be invoked, those of a resource type only when one is named: there are none.
+    pub fn action_schemas(&self, resource_type_id: &str) -> Vec<BatonActionSchema> {
+        if resource_type_id.is_empty() { schemas() } else { Vec::new() }
+    }
+
+    /// The action of that name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownAction`]
+    pub fn action_schema(&self, name: &str) -> Result<BatonActionSchema, Error> {
+        schemas()
+            .into_iter()
+            .find(|schema| schema.name == name)
+            .ok_or_else(|| Error::UnknownAction { given: name.to_owned() })
+    }
+
+    /// Begins an action and waits for its end, but no longer than `wait`. An action that fails is a run with
+    /// that result.
+    ///
+    /// # Errors
+    /// [`Error::ProvisioningDisabled`], [`Error::UnknownAction`], [`Error::TooManyRuns`]
+    pub(crate) async fn invoke_action(
+        &self,
+        request: InvokeActionRequest,
+        caller: &Caller,
+        wait: Duration,
+    ) -> Result<Arc<Run>, Error> {
+        let run = start(
+            &self.context,
+            &self.runs,
+            Invocation {
+                name: &request.name,
+                resource_type_id: &request.resource_type_id,
+                args: request.args,
+                caller,
+                gate: self.gate(),
+            },
+        )?;
+        run.ended_within(wait).await;
+        Ok(run)
+    }
+
+    /// The run of an action, under way or past.
+    ///
+    /// # Errors
+    /// [`Error::ProvisioningDisabled`], [`Error::UnknownRun`]
+    pub(crate) fn action_run(&self, id: &str) -> Result<Arc<Run>, Error> {
+        self.gate()?;
+        self.runs.find(id)
+    }
+
+    /// How many actions are under way.
+    pub(crate) fn actions_under_way(&self) -> usize {
+        self.runs.under_way()
+    }
+
+    /// Returns when no action is under way.
+    pub(crate) async fn actions_ended(&self) {
+        self.runs.idle().await;
+    }
+}
+
 /// What [`start`] is asked for.
-pub(super) struct Invocation<'a> {
-    pub(super) name: &'a str,
-    pub(super) resource_type_id: &'a str,
-    pub(super) args: Option<Struct>,
-    pub(super) caller: &'a Caller,
+struct Invocation<'a> {
+    name: &'a str,
+    resource_type_id: &'a str,
+    args: Option<Struct>,
+    caller: &'a Caller,
     /// Whether changes are allowed.
-    pub(super) gate: Result<(), Error>,
+    gate: Result<(), Error>,
 }
 
 /// Begins an action, which goes on whatever becomes of the caller.
@@ -69,11 +132,7 @@ pub(super) struct Invocation<'a> {
 /// # Errors
 /// [`Error::ProvisioningDisabled`], also for an action that there is not (D33); [`Error::UnknownAction`];
 /// [`Error::TooManyRuns`]
-pub(super) fn start(
-    context: &Arc<Context>,
-    runs: &Arc<Runs>,
-    asked: Invocation<'_>,
-) -> Result<Arc<Run>, Error> {
+fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) -> Result<Arc<Run>, Error> {
     let Invocation { name, resource_type_id, args, caller, gate } = asked;
     let known = Action::from_name(name);
     let record = |action: Action| Record::begin(action.name(), caller, String::new(), String::new());

@@ -75,7 +75,7 @@ const SPARE: Duration = Duration::from_secs(1);
 fn inline_wait(asked: Option<&prost_types::Duration>, deadline: Duration) -> Duration {
     let asked = asked.and_then(|asked| Duration::try_from(*asked).ok());
     let wait = asked.filter(|asked| !asked.is_zero()).unwrap_or(USUAL_WAIT);
-    wait.min(LONGEST_WAIT).min(deadline.saturating_sub(SPARE.min(deadline / 10)))
+    wait.min(LONGEST_WAIT).min(deadline.saturating_sub(SPARE.min(deadline / 4)))
 }
 
 /// A run as both answers tell of it.
@@ -120,8 +120,8 @@ mod tests {
             (Some(asked(20)), seconds(300), seconds(20)),
             (Some(asked(400)), seconds(300), seconds(299)),
             (Some(asked(7200)), seconds(10_000), seconds(3600)),
-            (Some(asked(20)), seconds(2), Duration::from_millis(1800)),
-            (None, seconds(1), Duration::from_millis(900)),
+            (Some(asked(20)), seconds(2), Duration::from_millis(1500)),
+            (None, seconds(1), Duration::from_millis(750)),
         ] {
             assert_eq!(inline_wait(given.as_ref(), deadline), wait, "{given:?} {deadline:?}");
         }

@@ -197,6 +197,18 @@ async fn d30_an_address_that_retool_does_not_find_is_looked_for_in_the_database(
 }
 
 #[tokio::test]
+async fn somebody_of_another_organization_is_not_taken_for_the_new_user() {
+    // The API sees the first organization only, and has refused for another reason.
+    for code in [400, 422, 200] {
+        let stage = Stage::new().await;
+        stage.api.next("POST", Reply::refusal(code, "no"));
+        let status = stage.create(&with_email("g1@globex.example")).await.unwrap_err();
+        assert!(matches!(status.code(), Code::InvalidArgument | Code::FailedPrecondition), "{status:?}");
+        assert_eq!(stage.api.methods(), ["POST", "GET"]);
+    }
+}
+
+#[tokio::test]
 async fn d25_a_look_up_is_made_each_time() {
     let stage = Stage::new().await;
     let request = with_email("user5@acme.example");

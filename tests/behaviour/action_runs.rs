@@ -48,14 +48,14 @@ async fn d34_the_answer_waits_as_long_as_asked() {
 #[tokio::test]
 async fn d34_an_answer_comes_before_the_call_has_run_out_of_time() {
     let stage = Stage::new().await;
-    stage.api.next("PATCH", Reply::Usual.late(Duration::from_secs(3)));
+    stage.api.next("PATCH", Reply::Usual.late(Duration::from_secs(7)));
     let mut request = Request::new(waiting(60));
-    request.set_timeout(Duration::from_secs(2));
+    request.set_timeout(Duration::from_secs(4));
     let answer = ActionServiceClient::new(stage.wire.channel()).invoke_action(request).await.unwrap();
     assert_eq!(answer.into_inner().status(), BatonActionStatus::Running);
 
-    let stage = Stage::with(&["--provisioning", "--request-timeout-seconds", "2"]).await;
-    stage.api.next("PATCH", Reply::Usual.late(Duration::from_secs(3)));
+    let stage = Stage::with(&["--provisioning", "--request-timeout-seconds", "4"]).await;
+    stage.api.next("PATCH", Reply::Usual.late(Duration::from_secs(7)));
     assert_eq!(stage.invoke(&waiting(60)).await.unwrap().status(), BatonActionStatus::Running);
 }
 

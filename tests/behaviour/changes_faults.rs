@@ -241,8 +241,8 @@ async fn d18_a_managed_group_that_somebody_else_makes_in_the_same_moment_is_take
     let making = retool.transaction().await.unwrap();
     making
         .batch_execute(
-            r#"INSERT INTO groups (id, name, "organizationId", "createdAt", "updatedAt")
-               VALUES (200, 'baton:page:100:read', 1, now(), now())"#,
+            r#"INSERT INTO groups (id, name, "organizationId", "createdAt", "updatedAt", "unpublishedReleaseAccess")
+               VALUES (200, 'baton:page:100:read', 1, now(), now(), false)"#,
         )
         .await
         .unwrap();

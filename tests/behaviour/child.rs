@@ -19,6 +19,7 @@ use tonic::Code;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::{Certificate, ClientTlsConfig};
 
+use crate::support::changes::Changes;
 use crate::support::handshake::{Hello, refuses_tls_1_1};
 use crate::support::parent::{Parent, Pki};
 use crate::support::postgres::Database;
@@ -444,11 +445,15 @@ async fn settings_reach_the_child_in_every_spelling() {
 
 #[tokio::test]
 async fn the_short_form_of_provisioning_reaches_the_child() {
-    let parent = Parent::new(NOWHERE).with(&["-p"]);
-    let mut child = parent.start_and_tell();
-    let _channel = parent.channel().await;
-    child.close_stdin();
-    assert!(child.ended().3.contains("--provisioning is on"));
+    for (arguments, expected) in [(&["-p"][..], Code::InvalidArgument), (&[][..], Code::FailedPrecondition)] {
+        let parent = Parent::new(NOWHERE).with(arguments);
+        let mut child = parent.start_and_tell();
+        // A group is no member of groups, which is said without asking the database.
+        let granted = Changes::over(parent.channel().await).grant("group:g1:member", "group/g1").await;
+        assert_eq!(granted.unwrap_err().code(), expected, "{arguments:?}");
+        child.close_stdin();
+        child.ended();
+    }
 }
 
 #[tokio::test]

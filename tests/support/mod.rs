@@ -14,6 +14,8 @@ pub(crate) mod handshake;
 #[cfg(test)]
 pub(crate) mod messages;
 #[cfg(test)]
+pub(crate) mod model;
+#[cfg(test)]
 pub(crate) mod observe;
 #[cfg(test)]
 pub(crate) mod oracle;

@@ -49,6 +49,9 @@ fn every_setting_is_read_from_every_source() {
         ("retool-api-base-url", "https://retool.example.com"),
         ("retool-api-token", "retool_01abc"),
         ("provisioning", "true"),
+        ("dry-run", "true"),
+        ("managed-groups", "false"),
+        ("http-timeout-seconds", "5"),
         ("ticketing", "true"),
         ("listen", "0.0.0.0:9"),
         ("tls-cert", "c.pem"),
@@ -96,7 +99,10 @@ fn every_setting_is_read_from_every_source() {
         let rest = settings.rest.unwrap();
         assert_eq!(rest.base_url.as_str(), "https://retool.example.com");
         assert_eq!(rest.token.expose_secret(), "retool_01abc");
-        assert!(settings.provisioning.enabled && settings.ticketing);
+        assert_eq!(rest.timeout, Duration::from_secs(5));
+        let provisioning = Provisioning { enabled: true, dry_run: true, managed_groups: false };
+        assert_eq!(settings.provisioning, provisioning);
+        assert!(settings.ticketing);
         let server = ServerSettings {
             listen: ListenAddress::Tcp { host: "0.0.0.0".into(), port: 9 },
             tls: Some(TlsSettings {

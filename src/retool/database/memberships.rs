@@ -70,7 +70,8 @@ SELECT g.id IS NOT NULL AS has_group, coalesce(g.name::text, '') AS group_name,
                FROM user_groups other
                JOIN users o ON o.id = other."userId"
                WHERE other."groupId" = g.id AND o.id <> u.id AND o.enabled
-                 AND o."organizationId" = coalesce(g."organizationId", u."organizationId")) AS other_admins
+                 AND o."organizationId" IS NOT DISTINCT FROM coalesce(g."organizationId", u."organizationId"))
+           AS other_admins
 FROM (SELECT $1::int8 AS group_id, $2::int8 AS user_id) asked
 LEFT JOIN groups g ON g.id = asked.group_id
 LEFT JOIN users u ON u.id = asked.user_id

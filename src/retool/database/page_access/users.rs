@@ -69,7 +69,8 @@ ORDER BY g.id
 "#
 );
 
-/// The group of a managed group's name, and what it is.
+/// The group of a managed group's name, and what it is. It gives nothing but access to the page only when it
+/// has none of the rights that can be seen, those included that the former program's groups all had (D4).
 struct Named {
     group: GroupId,
     archived: bool,
@@ -82,7 +83,7 @@ const NAMED: &str = concat!(
     r#"
 SELECT g.id::int8, {g:groups.archivedAt} IS NOT NULL AS archived, coalesce("#,
     nothing_but_a_page!("$3"),
-    r#", false) AS alone, gp."accessLevel"::text AS level,
+    r#" AND NOT coalesce(g."unpublishedReleaseAccess", false), false) AS alone, gp."accessLevel"::text AS level,
        EXISTS (SELECT FROM user_groups m WHERE m."groupId" = g.id AND m."userId" IS NOT NULL) AS has_members
 FROM groups g
 LEFT JOIN group_pages gp ON gp."groupId" = g.id AND gp."pageId" = $3

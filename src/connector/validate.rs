@@ -1,0 +1,74 @@
+//! Whether the connector can do what it is configured for.
+
+use std::time::Duration;
+
+use super::Connector;
+use super::error::Error;
+use crate::retool::api::error::Problem;
+use crate::retool::api::rate_limit::RateLimit;
+use crate::retool::database::error::Error as DatabaseError;
+
+/// Waits between the attempts of [`Connector::validate`]: an agent asks once and gives up (spec 2.3).
+const VALIDATE_RETRIES: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(3),
+    Duration::from_secs(4),
+    Duration::from_secs(5),
+];
+
+impl Connector {
+    /// The same for an agent, which asks once and gives up: an outage is waited for, 15 seconds in all. Then
+    /// the REST API is asked once, where it is set up; the answer is what it says of its limits. A sync does
+    /// not need that API, so most of what goes wrong there is only warned of (decision 7.9).
+    ///
+    /// # Errors
+    /// [`Error::Database`], and [`Error::Rest`] when changes are on and the API refuses the token.
+    pub async fn validate(&self) -> Result<Option<RateLimit>, Error> {
+        self.validate_database().await?;
+        let Some(api) = &self.context.api else { return Ok(None) };
+        match api.probe().await {
+            Ok(rate_limit) => Ok(Some(rate_limit)),
+            Err(error) => {
+                let refused = matches!(error.problem, Problem::Refused { status: 401 | 403, .. });
+                if self.provisioning && refused {
+                    return Err(error.into());
+                }
+                tracing::warn!(%error, "Retool's REST API, which accounts need, cannot be used; the token needs the scope users:read");
+                Ok(None)
+            }
+        }
+    }
+
+    async fn validate_database(&self) -> Result<(), Error> {
+        let mut waits = VALIDATE_RETRIES.iter();
+        loop {
+            match (self.context.database.check().await, waits.next()) {
+                (Ok(_), _) => return Ok(()),
+                (Err(error), Some(wait)) if is_outage(&error) => {
+                    tracing::warn!(%error, wait_seconds = wait.as_secs(), "the database does not answer; trying again");
+                    tokio::time::sleep(*wait).await;
+                }
+                (Err(error), _) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+fn is_outage(error: &DatabaseError) -> bool {
+    match error {
+        DatabaseError::Connect { .. }
+        | DatabaseError::PoolExhausted { .. }
+        | DatabaseError::Interrupted { .. }
+        | DatabaseError::Timeout { .. }
+        | DatabaseError::Silent { .. } => true,
+        DatabaseError::MissingPrivileges(_)
+        | DatabaseError::Forbidden { .. }
+        | DatabaseError::ReadOnly { .. }
+        | DatabaseError::Refused { .. }
+        | DatabaseError::Gone { .. }
+        | DatabaseError::BadValue { .. }
+        | DatabaseError::UnknownSchema { .. }
+        | DatabaseError::Statement { .. } => false,
+    }
+}

@@ -1,0 +1,77 @@
+//! Random sequences of grants, revokes, listings and changes that others make in Retool, held against a model
+//! of the rules ([`crate::support::model`]): every answer, every listing, and the tables.
+//!
+//! A failure shows the shortest sequence that still fails. `PROPTEST_CASES=500` tries more of them.
+
+mod bench;
+mod steps;
+
+use std::fmt::Debug;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+
+use crate::support::model::Rules;
+use bench::Bench;
+
+const RULES: Rules = Rules { skip_disabled_users: false, managed_groups: true };
+
+/// Runs this many cases, or as many as `PROPTEST_CASES` says, on one server.
+fn holds<T: Debug>(
+    cases: u32,
+    bench: impl Future<Output = Bench>,
+    strategy: &impl Strategy<Value = Vec<T>>,
+    run: impl AsyncFn(&Bench, &[T]) -> Result<(), String>,
+) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let bench = runtime.block_on(bench);
+    let given = Config::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { cases };
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 1000, ..given };
+    let ran = TestRunner::new(config)
+        .run(strategy, |steps| runtime.block_on(run(&bench, &steps)).map_err(TestCaseError::fail));
+    match ran {
+        Ok(()) => {}
+        Err(TestError::Fail(problem, steps)) => {
+            let steps: Vec<String> = steps.iter().map(|step| format!("\n  {step:?}")).collect();
+            panic!("{problem}\nwith{}", steps.concat())
+        }
+        Err(aborted) => panic!("{aborted}"),
+    }
+}
+
+#[test]
+fn changes_end_as_the_rules_say() {
+    let steps = prop::collection::vec(steps::step(), 1..=80);
+    holds(16, Bench::new(&[], RULES), &steps, async |bench, steps| bench.happens(steps).await);
+}
+
+#[test]
+fn changes_without_disabled_users_end_as_the_rules_say() {
+    let steps = prop::collection::vec(steps::step(), 1..=80);
+    let rules = Rules { skip_disabled_users: true, ..RULES };
+    let bench = Bench::new(&["--skip-disabled-users"], rules);
+    holds(5, bench, &steps, async |bench, steps| bench.happens(steps).await);
+}
+
+#[test]
+fn changes_without_managed_groups_end_as_the_rules_say() {
+    let steps = prop::collection::vec(steps::step(), 1..=80);
+    let rules = Rules { managed_groups: false, ..RULES };
+    let bench = Bench::new(&["--managed-groups=false"], rules);
+    holds(5, bench, &steps, async |bench, steps| bench.happens(steps).await);
+}
+
+#[test]
+fn a_dry_run_answers_as_the_rules_say_and_changes_nothing() {
+    let steps = prop::collection::vec(steps::step(), 1..=80);
+    let bench = Bench::new(&["--dry-run"], RULES);
+    holds(6, bench, &steps, async |bench, steps| bench.happens(steps).await);
+}
+
+/// Whether two calls meet is up to chance, so that what is shown of a failure need not be the shortest.
+#[test]
+fn two_callers_at_once_end_as_one_after_the_other() {
+    let races = prop::collection::vec(steps::race(), 1..=60);
+    holds(16, Bench::new(&[], RULES), &races, async |bench, races| bench.races(races).await);
+}
