@@ -26,7 +26,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    /// Serves as the role that `retool/privileges.sql` makes.
+    /// Serves as the role that `setup-sql` makes.
     pub(super) async fn new(flags: &[&str], rules: Rules) -> Self {
         let database = Database::small().await;
         let retool = database.client().await;
