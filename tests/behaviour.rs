@@ -21,6 +21,7 @@ mod behaviour {
     mod hostile;
     mod limits;
     mod logs;
+    mod metrics;
     mod operator;
     mod outages;
     mod pooler;
@@ -29,5 +30,6 @@ mod behaviour {
     mod sessions;
     mod shared_resources;
     mod sidecar;
+    mod telemetry;
     mod validation;
 }

@@ -78,6 +78,20 @@ pub enum Error {
         /// The variable of the missing one.
         variable: String,
     },
+    /// Two settings that say the same in different ways were both given.
+    #[error(
+        "{first} ({first_origin}) and {second} ({second_origin}) are mutually exclusive: give one of them"
+    )]
+    Exclusive {
+        /// One of them.
+        first: &'static str,
+        /// The source that gave it.
+        first_origin: Origin,
+        /// The other.
+        second: &'static str,
+        /// The source that gave that.
+        second_origin: Origin,
+    },
     /// `BATON_CONFIG_PATH` names a file of no known format.
     #[error(
         "variable BATON_CONFIG_PATH: cannot tell the format of {}; \

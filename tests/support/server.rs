@@ -200,7 +200,10 @@ impl Drop for Server {
 pub(crate) fn program() -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_baton-retool"));
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("BATON_") || name.starts_with("PG")) {
+        if name
+            .to_str()
+            .is_some_and(|name| ["BATON_", "OTEL_", "PG"].iter().any(|prefix| name.starts_with(prefix)))
+        {
             program.env_remove(name);
         }
     }

@@ -60,7 +60,7 @@ pub async fn list(
 ) -> Result<Vec<Page>, Error> {
     let parameters: [super::Parameter<'_>; 3] =
         [(&organization.get(), Type::INT4), (&from, Type::INT8), (&limit, Type::INT8)];
-    database.read(LIST, &parameters, page).await
+    database.read("pages.list", LIST, &parameters, page).await
 }
 
 /// The page, or `None` when there is no such row, it is deleted, or it belongs to no organization.
@@ -68,7 +68,7 @@ pub async fn list(
 /// # Errors
 /// See [`Error`].
 pub async fn get(database: &Database, id: PageId) -> Result<Option<Page>, Error> {
-    Ok(database.read(GET, &[(&id.get(), Type::INT4)], page).await?.pop())
+    Ok(database.read("pages.get", GET, &[(&id.get(), Type::INT4)], page).await?.pop())
 }
 
 /// A group that may do something with a page.
@@ -128,7 +128,7 @@ pub async fn group_access(
     let parameters: [super::Parameter<'_>; 3] =
         [(&page.get(), Type::INT4), (&from, Type::INT8), (&limit, Type::INT8)];
     database
-        .read(GROUP_ACCESS, &parameters, |row| {
+        .read("pages.group_access", GROUP_ACCESS, &parameters, |row| {
             let level = |index: usize| -> Result<Option<AccessLevel>, tokio_postgres::Error> {
                 Ok(row.try_get::<_, Option<&str>>(index)?.and_then(AccessLevel::from_database))
             };

@@ -111,12 +111,12 @@ pub async fn list(
                 (&enabled_only, Type::BOOL),
                 (&limit, Type::INT8),
             ];
-            database.read(LIST_OF_ORGANIZATION, &parameters, user).await
+            database.read("users.list", LIST_OF_ORGANIZATION, &parameters, user).await
         }
         None => {
             let parameters: [super::Parameter<'_>; 3] =
                 [(&from, Type::INT8), (&enabled_only, Type::BOOL), (&limit, Type::INT8)];
-            database.read(LIST_WITHOUT_ORGANIZATION, &parameters, user).await
+            database.read("users.list", LIST_WITHOUT_ORGANIZATION, &parameters, user).await
         }
     }
 }
@@ -127,7 +127,7 @@ pub async fn list(
 /// See [`Error`].
 pub async fn get(database: &Database, id: UserId, enabled_only: bool) -> Result<Option<User>, Error> {
     let parameters: [super::Parameter<'_>; 2] = [(&id.get(), Type::INT4), (&enabled_only, Type::BOOL)];
-    Ok(database.read(GET, &parameters, user).await?.pop())
+    Ok(database.read("users.get", GET, &parameters, user).await?.pop())
 }
 
 #[cfg(test)]
