@@ -65,6 +65,7 @@ pub fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Er
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let plan = otlp::Plan::new(telemetry, &variable)?;
     let described = plan.as_ref().map(otlp::Plan::describe);
+    let unspoken = otlp::Plan::unspoken(&variable);
     let resource = resource::detect();
     let mut otlp = plan.map(|plan| otlp::Export::start(plan, &resource)).transpose()?;
     let reader = otlp.as_mut().and_then(otlp::Export::metric_reader);
@@ -79,6 +80,9 @@ pub fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Er
     let _ = RUNNING.set(Running { otlp, meters });
     if let Some(described) = described {
         tracing::info!("{described}");
+        if let Some(protocol) = unspoken {
+            tracing::warn!(protocol, "OTEL_EXPORTER_OTLP_PROTOCOL: only grpc is spoken, and used");
+        }
     }
     Ok(())
 }

@@ -79,18 +79,14 @@ pub enum Error {
         variable: String,
     },
     /// Two settings that say the same in different ways were both given.
-    #[error(
-        "{first} ({first_origin}) and {second} ({second_origin}) are mutually exclusive: give one of them"
-    )]
+    #[error("{given} ({origin}) and {other} are mutually exclusive: give one of them")]
     Exclusive {
         /// One of them.
-        first: &'static str,
+        given: &'static str,
         /// The source that gave it.
-        first_origin: Origin,
+        origin: Origin,
         /// The other.
-        second: &'static str,
-        /// The source that gave that.
-        second_origin: Origin,
+        other: &'static str,
     },
     /// `BATON_CONFIG_PATH` names a file of no known format.
     #[error(

@@ -46,7 +46,10 @@ pub enum Error {
     /// What should be certificates is something else.
     #[error("no PEM certificate in {0}")]
     NoCertificate(String),
-    /// The library cannot use the address or the certificates.
+    /// A variable names a collector in a way that is no URL. The text is without credentials.
+    #[error("{0:?} is no address of a collector, such as https://collector.example.com:4317")]
+    Endpoint(String),
+    /// The library cannot use the certificates.
     #[error(transparent)]
     Exporter(#[from] ExporterBuildError),
     /// The operating system gives no thread.

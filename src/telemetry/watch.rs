@@ -4,6 +4,9 @@
 //! A span has the names and numbers that are set here and nothing else: no SQL, no value of a parameter,
 //! no text of a caller's, no message of an error.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;

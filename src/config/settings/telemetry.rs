@@ -68,12 +68,11 @@ impl CollectorTls {
         let file = layers.text(&OTEL_COLLECTOR_ENDPOINT_TLS_CERT_PATH)?;
         let inline = layers.text(&OTEL_COLLECTOR_ENDPOINT_TLS_CERT)?;
         Ok(match (file, inline) {
-            (Some(file), Some(text)) => {
+            (Some(file), Some(_)) => {
                 return Err(Error::Exclusive {
-                    first: OTEL_COLLECTOR_ENDPOINT_TLS_CERT_PATH.name,
-                    first_origin: file.origin,
-                    second: OTEL_COLLECTOR_ENDPOINT_TLS_CERT.name,
-                    second_origin: text.origin,
+                    given: OTEL_COLLECTOR_ENDPOINT_TLS_CERT_PATH.name,
+                    origin: file.origin,
+                    other: OTEL_COLLECTOR_ENDPOINT_TLS_CERT.name,
                 });
             }
             (Some(file), None) => Self::File(path(file)),

@@ -64,7 +64,7 @@ fn what_cannot_be_right_is_refused() {
         (
             vec!["-tls-cert=QUJD", "-tls-cert-path=a.pem"],
             "otel-collector-endpoint-tls-cert-path (flag --otel-collector-endpoint-tls-cert-path) and \
-             otel-collector-endpoint-tls-cert (flag --otel-collector-endpoint-tls-cert) are mutually exclusive: \
+             otel-collector-endpoint-tls-cert are mutually exclusive: \
              give one of them",
         ),
     ] {

@@ -4,7 +4,7 @@ use std::fs;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use tonic::transport::{Certificate, ClientTlsConfig};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use super::Error;
 use crate::config::{CollectorTls, TelemetrySettings};
@@ -62,6 +62,11 @@ impl Plan {
         [("traces", self.traces.as_ref()), ("metrics", self.metrics.as_ref()), ("logs", self.logs.as_ref())]
     }
 
+    /// The protocol that a variable asks for in vain.
+    pub(in crate::telemetry) fn unspoken(variable: Variable<'_>) -> Option<String> {
+        variable("OTEL_EXPORTER_OTLP_PROTOCOL").filter(|protocol| protocol.trim() != "grpc")
+    }
+
     /// For the log.
     pub(in crate::telemetry) fn describe(&self) -> String {
         let sent: Vec<_> = self
@@ -75,6 +80,10 @@ impl Plan {
 
 impl Target {
     fn new(endpoint: String, settings: &TelemetrySettings, variable: Variable<'_>) -> Result<Self, Error> {
+        // The library would quote all of it.
+        if Endpoint::from_shared(endpoint.clone()).is_err() {
+            return Err(Error::Endpoint(shown(&endpoint)));
+        }
         if endpoint.starts_with("http://") {
             return Ok(Self { endpoint, tls: None });
         }
@@ -216,6 +225,15 @@ mod tests {
         for endpoint in ["http://ann:s3cret@c:1/s3cret?s3cret", "http://s3cret@c:1"] {
             assert_eq!(shown(endpoint), "http://c:1");
         }
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_its_credentials() {
+        let variable = |_: &str| Some("http://ann:s3cret@a collector:4317".to_owned());
+        let settings = TelemetrySettings::default();
+        let only_endpoint = |name: &str| variable(name).filter(|_| name == "OTEL_EXPORTER_OTLP_ENDPOINT");
+        let error = Plan::new(&settings, &only_endpoint).err().unwrap().to_string();
+        assert!(error.contains("a collector:4317") && !error.contains("s3cret"), "{error}");
     }
 
     #[test]
