@@ -31,6 +31,7 @@ mod behaviour {
     mod hostile;
     mod limits;
     mod logs;
+    mod metrics;
     mod operator;
     mod outages;
     mod pooler;
@@ -41,5 +42,6 @@ mod behaviour {
     mod sessions;
     mod shared_resources;
     mod sidecar;
+    mod telemetry;
     mod validation;
 }
