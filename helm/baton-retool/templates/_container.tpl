@@ -70,7 +70,7 @@ httpGet:
 {{- $_ := set $env "BATON_HEALTH_CHECK_PORT" (.Values.health.port | int64 | toString) -}}
 {{- $_ := set $env "BATON_HEALTH_CHECK_BIND_ADDRESS" .Values.health.bindAddress -}}
 {{- if .Values.metrics.enabled -}}
-{{- $_ := set $env "BATON_METRICS_LISTEN" (printf "0.0.0.0:%d" (.Values.metrics.port | int64)) -}}
+{{- $_ := set $env "BATON_METRICS_LISTEN" (include "baton-retool.address" .Values.metrics) -}}
 {{- end -}}
 {{- if include "baton-retool.tlsSecretName" . -}}
 {{- $_ := set $env "BATON_TLS_CERT" "/etc/baton-retool/tls/tls.crt" -}}

@@ -88,10 +88,15 @@ annotations:
 {{- if and (eq .Values.mode "standalone") .Values.server.expose -}}true{{- end -}}
 {{- end -}}
 
+{{/* ADDRESS:PORT of {bindAddress, port}; IPv6 in brackets. */}}
+{{- define "baton-retool.address" -}}
+{{ ternary (printf "[%s]" .bindAddress) .bindAddress (contains ":" .bindAddress) }}:{{ .port }}
+{{- end -}}
+
 {{/* Where the program listens. */}}
 {{- define "baton-retool.listen" -}}
 {{- if include "baton-retool.exposed" . -}}
-0.0.0.0:{{ .Values.server.port }}
+{{ include "baton-retool.address" .Values.server }}
 {{- else if and (eq .Values.mode "sidecar") (eq .Values.sidecar.transport "socket") -}}
 unix:{{ .Values.sidecar.socketDirectory }}/baton-retool.sock
 {{- else -}}
