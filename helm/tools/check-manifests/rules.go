@@ -7,6 +7,7 @@ import (
 
 	certmanager "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"github.com/prometheus/prometheus/promql/parser"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
@@ -107,6 +108,13 @@ func (c *checker) object(object runtime.Object) {
 			for _, rule := range group.Rules {
 				if !strings.HasPrefix(rule.Annotations["runbook_url"], "https://") {
 					c.wrong("alert %s has no runbook_url", rule.Alert)
+				}
+				expression := rule.Expr.String()
+				if _, err := parser.NewParser(parser.Options{}).ParseExpr(expression); err != nil {
+					c.wrong("alert %s: %v", rule.Alert, err)
+				}
+				if strings.Contains(expression, `job=~".+"`) {
+					c.wrong("alert %s looks at every release", rule.Alert)
 				}
 			}
 		}
