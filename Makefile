@@ -66,7 +66,7 @@ image: ## build the container image with docker (IMAGE=)
 		--build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
 		--build-arg VERSION=$$(sed -n '0,/^version = "\(.*\)"/s//\1/p' Cargo.toml) \
 		--build-arg REVISION=$$(git rev-parse HEAD) \
-		--build-arg CREATED=$$(date --utc --date "@$$(git log -1 --format=%ct)" +%Y-%m-%dT%H:%M:%SZ) .
+		--build-arg CREATED=$$(TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd) .
 
 check-image: ## carry out the Dockerfile without a container engine, and try the result (KIND=; root on Linux)
 	scripts/check-image $(KIND)
