@@ -64,7 +64,7 @@ static: ## build the program as one static file into target/static (KIND=amd64 o
 image: ## build the container image with docker (IMAGE=)
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker build --tag $(IMAGE) \
 		--build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
-		--build-arg VERSION=$$(sed -n '0,/^version = "\(.*\)"/s//\1/p' Cargo.toml) \
+		--build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml) \
 		--build-arg REVISION=$$(git rev-parse HEAD) \
 		--build-arg CREATED=$$(TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd) .
 
