@@ -74,8 +74,10 @@ check-image: ## carry out the Dockerfile without a container engine, and try the
 sbom: ## list what the program is made of into target/sbom, in CycloneDX (installs cargo-cyclonedx when missing)
 	@cargo cyclonedx --version >/dev/null 2>&1 || cargo install --locked cargo-cyclonedx
 	mkdir -p target/sbom
-	cargo cyclonedx --format json --target x86_64-unknown-linux-gnu --override-filename baton-retool.cdx
-	mv baton-retool.cdx.json target/sbom/
+	cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename baton-retool.cdx
+	@# It names the directory that it was made in.
+	sed 's|$(CURDIR)|/source|g' baton-retool.cdx.json >target/sbom/baton-retool.cdx.json
+	rm baton-retool.cdx.json
 
 clean: ## remove everything that was built
 	cargo clean
