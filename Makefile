@@ -1,4 +1,4 @@
-# `make help` says what there is. Needs Rust; finds or installs Postgres by itself.
+# `make help` says what there is. Needs Rust, and Go for the chart; finds or installs Postgres by itself.
 
 LISTEN = 127.0.0.1:8080
 # Sizes of the demo organization.
@@ -14,11 +14,15 @@ SECONDS = 60
 # How many cases each property of the hostile tests is tried with.
 CASES = 2000
 
-.PHONY: help demo test docs-check lint fmt doc deny bench soak fuzz-smoke clean
+# The image's name, and for which processor the static program is: amd64 or arm64.
+IMAGE = baton-retool:dev
+KIND =
+
+.PHONY: help demo test docs-check lint fmt doc deny bench soak fuzz-smoke check-chart static image check-image sbom clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' Makefile
 
 demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTEN=, USERS=, GROUPS=, PAGES=, RESOURCES=)
 	cargo build --release --bin baton-retool
@@ -26,7 +30,7 @@ demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTE
 	@trap : INT; scripts/with-postgres scripts/demo $(LISTEN) users=$(USERS) groups=$(GROUPS) pages=$(PAGES) \
 		resources=$(RESOURCES) || [ $$? -eq 130 ]
 
-test: lint ## check everything: format, lints, documentation, tests on throwaway Postgres servers
+test: lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
 	cargo test
 	scripts/docs-check
 
@@ -54,6 +58,30 @@ soak: ## list grants with 200 clients for a minute, and for another while Postgr
 
 fuzz-smoke: ## throw random bytes, frames and messages at the server (CASES=)
 	PROPTEST_CASES=$(CASES) cargo test --test behaviour -- hostile::
+
+check-chart: ## check the chart, its alerts, the workflows, the Dockerfile (needs Go and Python; the first time takes minutes)
+	scripts/check-chart
+
+static: ## build the program as one static file into target/static (KIND=amd64 or arm64)
+	scripts/build-static $(KIND)
+
+image: ## build the container image with docker (IMAGE=)
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker build --tag $(IMAGE) \
+		--build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+		--build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml) \
+		--build-arg REVISION=$$(git rev-parse HEAD) \
+		--build-arg CREATED=$$(TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd) .
+
+check-image: ## carry out the Dockerfile without a container engine, and try the result (KIND=; root on Linux)
+	scripts/check-image $(KIND)
+
+sbom: ## list what the program is made of into target/sbom, in CycloneDX (installs cargo-cyclonedx when missing)
+	@cargo cyclonedx --version >/dev/null 2>&1 || cargo install --locked cargo-cyclonedx
+	mkdir -p target/sbom
+	cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename baton-retool.cdx
+	@# It names the directory that it was made in.
+	sed 's|$(CURDIR)|/source|g' baton-retool.cdx.json >target/sbom/baton-retool.cdx.json
+	rm baton-retool.cdx.json
 
 clean: ## remove everything that was built
 	cargo clean

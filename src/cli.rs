@@ -12,6 +12,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context;
 use clap::{Arg, ArgAction, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -23,7 +24,7 @@ use crate::retool::database::connection_string::{ConnectionSettings, Environment
 use crate::retool::database::privileges::Scope;
 use crate::retool::database::{Database, Timeouts};
 use crate::server::{self, Endpoint, Limits, Security, TlsFiles};
-use crate::telemetry::logs;
+use crate::telemetry::{self, MetricsServer};
 
 /// Exit code of a command line or setting that cannot be right (decision 7.14).
 const USAGE: u8 = 2;
@@ -76,6 +77,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    // Every call has ended, and nothing more is logged.
+    telemetry::stop();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -122,7 +125,7 @@ pub fn command() -> Command {
         )
 }
 
-/// Reads the settings, starts logging and passes the warnings on.
+/// Reads the settings, starts logging and telemetry and passes the warnings on.
 fn settings(matches: &clap::ArgMatches) -> Result<Settings, Failure> {
     settings_with(matches, |_| {})
 }
@@ -134,7 +137,8 @@ fn settings_with(
     match config::load(matches, &Sources::of_process()) {
         Ok((mut settings, warnings)) => {
             change(&mut settings.logs);
-            start_logs(&settings.logs)?;
+            telemetry::start(&settings.logs, &settings.telemetry)
+                .map_err(|error| Failure::Usage(error.into()))?;
             for warning in warnings {
                 tracing::warn!("{warning}");
             }
@@ -142,10 +146,6 @@ fn settings_with(
         }
         Err(error) => Err(Failure::Usage(error.into())),
     }
-}
-
-fn start_logs(settings: &LogSettings) -> Result<(), Failure> {
-    logs::start(settings).map_err(|error| Failure::Usage(anyhow::Error::from(error).context("log-path")))
 }
 
 /// Where a server is to listen.
@@ -256,6 +256,20 @@ fn look_ahead(connector: &Arc<Connector>) {
             Err(error) => tracing::warn!(%error, "the database cannot be read yet"),
         }
     });
+}
+
+/// Answers Prometheus from now on, where that is wanted.
+async fn serve_metrics(settings: &Settings) -> anyhow::Result<()> {
+    let Some(address) = &settings.telemetry.metrics_listen else { return Ok(()) };
+    let metrics = MetricsServer::listen(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} (--metrics-listen)"))?;
+    tokio::spawn(async move {
+        if let Err(error) = metrics.serve().await {
+            tracing::error!(%error, "the metrics endpoint has failed");
+        }
+    });
+    Ok(())
 }
 
 fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

@@ -26,11 +26,11 @@ pub use layers::Sources;
 pub use reference::markdown_table;
 pub use setting::{Fallback, Group, Kind, Setting};
 pub use settings::{
-    Features, HealthSettings, LimitSettings, LogSettings, Provisioning, RestSettings, ServerSettings,
-    Settings, Timeouts, TlsSettings,
+    CollectorTls, Features, HealthSettings, LimitSettings, LogSettings, Provisioning, RestSettings,
+    ServerSettings, Settings, TelemetrySettings, Timeouts, TlsSettings,
 };
 pub use table::ALL;
-pub use values::{BaseUrl, ListenAddress, LogFormat, LogLevel, LogTarget};
+pub use values::{BaseUrl, HostAndPort, ListenAddress, LogFormat, LogLevel, LogTarget};
 
 use layers::Layers;
 

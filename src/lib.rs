@@ -2,7 +2,8 @@
 //!
 //! Rooms, stacked, each importing downwards only: [`retool`] knows Retool and nothing of baton;
 //! [`connector`] is baton's view of it; [`server`] answers the protocol, and [`agent`] drives any server
-//! of it; [`cli`] is what a person types. [`proto`] holds the wire.
+//! of it; [`cli`] is what a person types. [`proto`] holds the wire. [`telemetry`] is below all of them: any
+//! room may have what it does watched.
 
 pub mod agent;
 pub mod cli;

@@ -1,3 +1,118 @@
-//! What the program says about itself while it runs.
+//! What the program says about itself while it runs: logs, and traces and metrics for those who collect
+//! them (spec, service mode 22). Nothing of it can slow the program down or stop it: what a collector does
+//! not take in time is dropped.
+//!
+//! The rooms above do not know where their words go. They log with `tracing`, and have calls, statements
+//! and requests watched by [`watch`]; both cost next to nothing while nobody collects.
 
+mod export;
 pub mod logs;
+pub mod metrics;
+mod otlp;
+mod prometheus;
+mod resource;
+pub mod watch;
+
+use std::sync::OnceLock;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{LogSettings, TelemetrySettings};
+
+pub use prometheus::MetricsServer;
+
+/// How long the program waits at its end for a collector to take what is left.
+pub const FLUSH: Duration = Duration::from_secs(5);
+
+/// What has been started, for [`stop`].
+static RUNNING: OnceLock<Running> = OnceLock::new();
+
+struct Running {
+    otlp: Option<otlp::Export>,
+    meters: Option<SdkMeterProvider>,
+}
+
+/// Why telemetry cannot be started. Each of these is a setting.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// See [`logs::Unwritable`].
+    #[error("log-path: {0}")]
+    Logs(#[from] logs::Unwritable),
+    /// The collector cannot be reached as the settings say.
+    #[error("otel-collector-endpoint: {0}")]
+    Otlp(#[from] otlp::Error),
+    /// The metrics cannot be gathered.
+    #[error("metrics-listen: {0}")]
+    Metrics(String),
+}
+
+/// Sends logs where `logs` says, and traces, metrics and logs where `telemetry` and the `OTEL_` variables
+/// say, from now on and until [`stop`]. Starts no thread when nobody collects. Does nothing when telemetry
+/// is on already.
+///
+/// # Errors
+/// See [`Error`].
+pub fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Error> {
+    if RUNNING.get().is_some() {
+        return Ok(());
+    }
+    let lines = logs::lines(logs)?;
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let plan = otlp::Plan::new(telemetry, &variable)?;
+    let described = plan.as_ref().map(otlp::Plan::describe);
+    let unspoken = otlp::Plan::unspoken(&variable);
+    let resource = resource::detect();
+    let mut otlp = plan.map(|plan| otlp::Export::start(plan, &resource)).transpose()?;
+    let reader = otlp.as_mut().and_then(otlp::Export::metric_reader);
+    let meters = metrics::start(reader, telemetry.metrics_listen.is_some(), resource)
+        .map_err(|error| Error::Metrics(error.to_string()))?;
+    let subscriber = tracing_subscriber::registry()
+        .with(lines)
+        .with(otlp.as_ref().and_then(otlp::Export::trace_layer))
+        .with(otlp.as_ref().and_then(|otlp| otlp.log_layer(logs::filter(logs.level))));
+    // Another call has been there first; its choice stands.
+    let _ = subscriber.try_init();
+    let _ = RUNNING.set(Running { otlp, meters });
+    if let Some(described) = described {
+        tracing::info!("{described}");
+        if let Some(protocol) = unspoken {
+            tracing::warn!(protocol, "OTEL_EXPORTER_OTLP_PROTOCOL: only grpc is spoken, and used");
+        }
+    }
+    Ok(())
+}
+
+/// Sends what is left, if the collector takes it within [`FLUSH`], and nothing more from then on. To be
+/// called when the last call has ended and before the process does.
+pub fn stop() {
+    let Some(running) = RUNNING.get().filter(|running| running.otlp.is_some()) else { return };
+    let (done, finished) = mpsc::channel();
+    let flush = move || {
+        running.flush();
+        // Nobody listens any more when it has taken too long.
+        let _ = done.send(());
+    };
+    let begun = thread::Builder::new().name("telemetry-flush".to_owned()).spawn(flush).is_ok();
+    if begun && finished.recv_timeout(FLUSH).is_err() {
+        tracing::warn!(
+            seconds = FLUSH.as_secs(),
+            "the collector did not take the last telemetry in time; it is lost"
+        );
+    }
+}
+
+impl Running {
+    /// Each signal on its own, so that one that is stuck does not keep the others.
+    fn flush(&self) {
+        thread::scope(|scope| {
+            scope.spawn(|| self.otlp.as_ref().map(otlp::Export::flush_traces));
+            scope.spawn(|| self.otlp.as_ref().map(otlp::Export::flush_logs));
+            scope.spawn(|| self.meters.as_ref().map(|meters| meters.shutdown_with_timeout(FLUSH)));
+        });
+    }
+}

@@ -32,6 +32,7 @@ mod behaviour {
     mod hostile;
     mod limits;
     mod logs;
+    mod metrics;
     mod operator;
     mod outages;
     mod pooler;
@@ -43,5 +44,6 @@ mod behaviour {
     mod setup_sql;
     mod shared_resources;
     mod sidecar;
+    mod telemetry;
     mod validation;
 }

@@ -23,10 +23,11 @@ use prost::Message;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{Failure, block_on, connector, in_one_line, limits, look_ahead, settings_with};
+use super::{Failure, block_on, connector, in_one_line, limits, look_ahead, serve_metrics, settings_with};
 use crate::config::{LogTarget, Settings};
 use crate::proto::connector_wrapper::ServerConfig;
 use crate::server::{Server, connect_parent};
+use crate::telemetry;
 
 /// The name of the command.
 pub(super) const NAME: &str = "_connector-service";
@@ -99,6 +100,7 @@ pub(super) fn run(parsed: Result<ArgMatches, clap::Error>, arguments: &[OsString
         }
         served
     });
+    telemetry::stop();
     if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -128,6 +130,10 @@ async fn serve(settings: Settings, handover: &mut Option<Received>) -> Result<()
         .adopt(listener, &credential, config.rate_limiter_config.as_ref())
         .map_err(|error| Failure::Run(error.into()))?;
     look_ahead(&connector);
+    // An agent needs the child more than anybody needs its metrics.
+    if let Err(error) = serve_metrics(&settings).await {
+        tracing::warn!(error = in_one_line(&error), "there are no metrics for Prometheus");
+    }
     tracing::info!(address = listening.address(), "serving the parent process");
     listening.serve_parent().await.map_err(|error| Failure::Run(error.into()))
 }
@@ -190,6 +196,7 @@ impl Handover {
             if watched {
                 let mut ignored = [0; 64];
                 while !matches!(stdin.read(&mut ignored), Ok(0) | Err(_)) {}
+                telemetry::stop();
                 process::exit(0);
             }
         });

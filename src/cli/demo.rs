@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{Failure, asked_to_stop, cannot_listen, connector, endpoint};
+use super::{Failure, asked_to_stop, cannot_listen, connector, endpoint, serve_metrics};
 use crate::agent::walk::{Counts, Visitor, Walk, walk};
 use crate::config::{ListenAddress, Settings};
 use crate::server::{Security, Server};
@@ -21,6 +21,7 @@ pub(super) async fn run(settings: Settings, json: bool) -> Result<(), Failure> {
         .listen(&endpoint(&settings), Security { insecure: settings.server.insecure, ..Security::default() })
         .await
         .map_err(cannot_listen)?;
+    serve_metrics(&settings).await.map_err(Failure::Run)?;
     let address = listening.address().to_owned();
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(listening.serve(

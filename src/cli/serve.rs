@@ -4,7 +4,7 @@ use anyhow::Context;
 
 use super::{
     Failure, asked_to_stop, asked_twice_to_stop, cannot_listen, connector, endpoint, limits, look_ahead,
-    security,
+    security, serve_metrics,
 };
 use crate::config::Settings;
 use crate::server::{HealthServer, Server};
@@ -18,6 +18,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
         .with_reflection(settings.server.reflection);
     let readiness = server.readiness();
     let listening = server.listen(&endpoint(&settings), security(&settings)).await.map_err(cannot_listen)?;
+    serve_metrics(&settings).await.map_err(Failure::Run)?;
     if let Some(health) = &settings.health {
         let health = HealthServer::listen(&health.host, health.port, connector, readiness)
             .await

@@ -78,6 +78,16 @@ pub enum Error {
         /// The variable of the missing one.
         variable: String,
     },
+    /// Two settings that say the same in different ways were both given.
+    #[error("{given} ({origin}) and {other} are mutually exclusive: give one of them")]
+    Exclusive {
+        /// One of them.
+        given: &'static str,
+        /// The source that gave it.
+        origin: Origin,
+        /// The other.
+        other: &'static str,
+    },
     /// `BATON_CONFIG_PATH` names a file of no known format.
     #[error(
         "variable BATON_CONFIG_PATH: cannot tell the format of {}; \

@@ -27,6 +27,7 @@ pub(super) fn row(setting: &Setting) -> Option<String> {
         Kind::Text
         | Kind::Switch
         | Kind::SocketAddress
+        | Kind::HostAndPort
         | Kind::Host
         | Kind::Path
         | Kind::LogTargets

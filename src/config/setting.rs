@@ -43,6 +43,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// `host:port` or `unix:/path` to listen on.
     SocketAddress,
+    /// `host:port`, to listen on or to be reached.
+    HostAndPort,
     /// A name or an IP address, without a port.
     Host,
     /// The path of a file.
@@ -83,6 +85,8 @@ pub enum Group {
     Health,
     /// What is logged, in which shape, and where to.
     Logs,
+    /// Traces, metrics and logs for those who collect them.
+    Telemetry,
 }
 
 impl Setting {
@@ -103,6 +107,7 @@ impl Kind {
             Self::SocketAddress => "host:port, such as 127.0.0.1:8080 or [::1]:8080, \
                  or unix:/path, such as unix:/run/retool.sock"
                 .into(),
+            Self::HostAndPort => "host:port, such as 127.0.0.1:4317 or [::1]:4317".into(),
             Self::Host => "a host name or an IP address, such as localhost, 127.0.0.1 or ::1".into(),
             Self::Path => "the path of a file (in a config file, in quotes)".into(),
             Self::LogTargets => "stderr, stdout and paths of files, separated by commas \
@@ -132,6 +137,7 @@ impl Group {
             Self::Database => "Database options",
             Self::Health => "Health options",
             Self::Logs => "Log options",
+            Self::Telemetry => "Telemetry options",
         }
     }
 }

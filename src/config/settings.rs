@@ -3,6 +3,7 @@
 mod health;
 mod logs;
 mod server;
+mod telemetry;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use super::values::BaseUrl;
 pub use health::HealthSettings;
 pub use logs::LogSettings;
 pub use server::{LimitSettings, ServerSettings, TlsSettings};
+pub use telemetry::{CollectorTls, TelemetrySettings};
 
 /// Every setting. `Debug` shows no secret.
 #[derive(Clone, Debug)]
@@ -44,6 +46,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// What is logged, in which shape, and where to.
     pub logs: LogSettings,
+    /// What others collect.
+    pub telemetry: TelemetrySettings,
 }
 
 /// What the connector leaves out of its listings.
@@ -106,6 +110,7 @@ impl Settings {
             health: health(layers)?,
             timeouts: Timeouts::read(layers)?,
             logs: LogSettings::read(layers, stdout_is_terminal, warnings)?,
+            telemetry: TelemetrySettings::read(layers)?,
         })
     }
 }

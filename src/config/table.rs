@@ -262,6 +262,44 @@ settings! {
             "File that log lines are appended to, or stderr or stdout; repeat it or use commas for more",
         )
     };
+    METRICS_LISTEN = Setting {
+        kind: Kind::HostAndPort,
+        value_name: "ADDRESS",
+        ..text(
+            "metrics-listen",
+            Group::Telemetry,
+            "Where Prometheus finds the metrics over plain HTTP, at /metrics",
+        )
+    };
+    OTEL_COLLECTOR_ENDPOINT = Setting {
+        kind: Kind::HostAndPort,
+        value_name: "ADDRESS",
+        ..text(
+            "otel-collector-endpoint",
+            Group::Telemetry,
+            "OpenTelemetry collector that takes traces, metrics and logs over OTLP/gRPC",
+        )
+    };
+    OTEL_COLLECTOR_ENDPOINT_TLS_INSECURE = switch(
+        "otel-collector-endpoint-tls-insecure",
+        Group::Telemetry,
+        "Reach the collector without encryption",
+    );
+    OTEL_COLLECTOR_ENDPOINT_TLS_CERT_PATH = path(
+        "otel-collector-endpoint-tls-cert-path",
+        Group::Telemetry,
+        "PEM file with the CAs one of which must have signed the collector's certificate, in place of the system's",
+    );
+    OTEL_COLLECTOR_ENDPOINT_TLS_CERT = Setting {
+        value_name: "BASE64",
+        ..text(
+            "otel-collector-endpoint-tls-cert",
+            Group::Telemetry,
+            "The same as text: the PEM file in URL-safe base64",
+        )
+    };
+    OTEL_TRACING_DISABLED = switch("otel-tracing-disabled", Group::Telemetry, "Send the collector no traces");
+    OTEL_LOGGING_DISABLED = switch("otel-logging-disabled", Group::Telemetry, "Send the collector no logs");
 }
 
 const MIB: u32 = 1024 * 1024;

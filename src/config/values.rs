@@ -18,6 +18,15 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
+/// A host and a port, printed as `host:port` or `[v6]:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostAndPort {
+    /// A name or an address; an IPv6 address without its brackets. `(host, port)` can be bound as is.
+    pub host: String,
+    /// The port; 0 lets the system choose one to listen on.
+    pub port: u16,
+}
+
 /// Where Retool's REST API answers: scheme, host, and a path prefix if there is one. It never ends
 /// in a slash and has no query and no credentials, so a path can be appended as it is (spec 4.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +102,25 @@ impl fmt::Display for ListenAddress {
             Self::Tcp { host, port } => write_host_and_port(f, host, *port),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+impl HostAndPort {
+    /// Reads `host:port`, with brackets around an IPv6 address.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the end of a sentence that begins with the setting.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        match ListenAddress::parse(text)? {
+            ListenAddress::Tcp { host, port } => Ok(Self { host, port }),
+            ListenAddress::Unix(_) => Err(format!("{text:?} is a socket in the file system")),
+        }
+    }
+}
+
+impl fmt::Display for HostAndPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_host_and_port(f, &self.host, self.port)
     }
 }
 

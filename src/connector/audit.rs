@@ -9,6 +9,7 @@ use prost_types::Any;
 use super::error::Error;
 use crate::proto::{boolean, string, structure};
 use crate::telemetry::logs::AUDIT;
+use crate::telemetry::metrics::{self, Provisioning};
 
 /// Who asks for a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +45,18 @@ impl Outcome {
             Self::DryRun => "dry_run",
             Self::Refused => "refused",
             Self::Failed => "failed",
+        }
+    }
+}
+
+impl From<Outcome> for Provisioning {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Changed => Self::Changed,
+            Outcome::Unchanged => Self::Unchanged,
+            Outcome::DryRun => Self::DryRun,
+            Outcome::Refused => Self::Refused,
+            Outcome::Failed => Self::Failed,
         }
     }
 }
@@ -95,23 +108,24 @@ impl Record {
 
     /// Writes the record of a change that came to an end.
     pub(super) fn done(mut self, done: &Done) {
-        self.write(done.outcome.as_str(), done.before, done.after, None);
+        self.write(done.outcome, done.before, done.after, None);
     }
 
     /// Writes the record of a change that did not.
     pub(super) fn failed(mut self, error: &Error) {
         let outcome = if error.is_refusal() { Outcome::Refused } else { Outcome::Failed };
-        self.write(outcome.as_str(), "", "", Some(error.reason()));
+        self.write(outcome, "", "", Some(error.reason()));
     }
 
-    fn write(&mut self, outcome: &'static str, before: &str, after: &str, reason: Option<&str>) {
+    fn write(&mut self, outcome: Outcome, before: &str, after: &str, reason: Option<&str>) {
         self.ended = true;
+        metrics::provisioning_ended(self.operation, outcome.into());
         tracing::info!(
             target: AUDIT,
             operation = self.operation,
             target_id = self.target,
             principal_id = self.principal,
-            outcome,
+            outcome = outcome.as_str(),
             before,
             after,
             reason,
@@ -126,7 +140,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         if !self.ended {
-            self.write(Outcome::Failed.as_str(), "", "", Some("broken_off"));
+            self.write(Outcome::Failed, "", "", Some("broken_off"));
         }
     }
 }

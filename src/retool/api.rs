@@ -9,20 +9,21 @@ pub mod rate_limit;
 mod tls;
 pub mod user;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect, retry};
+use reqwest::{Client, RequestBuilder, Response, Url, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tracing::Instrument;
-use tracing::field::Empty;
 
 use error::{ApiError, Problem, SetupError};
 use message::Hidden;
 use rate_limit::RateLimit;
 use user::{ApiUser, NewUser, Sid};
+
+use crate::telemetry::watch;
 
 /// How to reach the API.
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +112,7 @@ impl Api {
     pub async fn probe(&self) -> Result<RateLimit, ApiError> {
         let mut url = self.users.clone();
         url.query_pairs_mut().append_pair("limit", "1");
-        match self.call("probe", self.client.get(url), MANY, &Hidden::default()).await {
+        match self.call(("users.probe", "GET"), self.client.get(url), MANY, &Hidden::default()).await {
             Ok(answer) => Ok(answer.rate_limit),
             // An old Retool sends everybody; that it does is answer enough.
             Err(ApiError { problem: Problem::TooLarge { .. }, rate_limit }) => Ok(rate_limit),
@@ -126,7 +127,7 @@ impl Api {
     /// ([`ApiError::may_have_happened`]).
     pub async fn create_user(&self, user: &NewUser) -> Result<Answer<ApiUser>, ApiError> {
         let request = with_body(self.client.post(self.users.clone()), &user.body());
-        let answer = self.call("create_user", request, ONE, &user.hidden()).await?;
+        let answer = self.call(("users.create", "POST"), request, ONE, &user.hidden()).await?;
         one_user(answer)
     }
 
@@ -136,7 +137,7 @@ impl Api {
     /// See [`ApiError`].
     pub async fn user(&self, sid: &Sid) -> Result<Answer<ApiUser>, ApiError> {
         let request = self.client.get(self.user_url(sid));
-        one_user(self.call("get_user", request, ONE, &Hidden::default()).await?)
+        one_user(self.call(("users.get", "GET"), request, ONE, &Hidden::default()).await?)
     }
 
     /// Users whom the API finds by an e-mail address. Whether it compares exactly, without regard to case
@@ -156,7 +157,7 @@ impl Api {
         }
         let hidden = Hidden::words([email]);
         let Answer { value, rate_limit } =
-            self.call("find_user", self.client.get(url), MANY, &hidden).await?;
+            self.call(("users.find", "GET"), self.client.get(url), MANY, &hidden).await?;
         let Some(list) = value["data"].as_array() else {
             return Err(ApiError { problem: Problem::Incomplete { missing: "list of users" }, rate_limit });
         };
@@ -174,7 +175,7 @@ impl Api {
     pub async fn set_active(&self, sid: &Sid, active: bool) -> Result<Answer<ApiUser>, ApiError> {
         let body = json!({"operations": [{"op": "replace", "path": "/active", "value": active}]});
         let request = with_body(self.client.patch(self.user_url(sid)), &body);
-        one_user(self.call("set_active", request, ONE, &Hidden::default()).await?)
+        one_user(self.call(("users.set_active", "PATCH"), request, ONE, &Hidden::default()).await?)
     }
 
     fn user_url(&self, sid: &Sid) -> Url {
@@ -185,16 +186,15 @@ impl Api {
         url
     }
 
-    /// One request, one answer.
+    /// One request, one answer. The operation is what metrics and traces call it, the method HTTP's.
     async fn call(
         &self,
-        operation: &'static str,
+        (operation, method): (&'static str, &'static str),
         request: RequestBuilder,
         largest: usize,
         hidden: &Hidden,
     ) -> Result<Answer<Value>, ApiError> {
-        let span = tracing::debug_span!("rest", operation, http.response.status_code = Empty);
-        let started = Instant::now();
+        let watched = watch::rest_call(operation, method);
         let mut status = None;
         let answer = async {
             let response =
@@ -202,12 +202,9 @@ impl Api {
             status = Some(response.status());
             self.read(response, largest, hidden).await
         }
-        .instrument(span.clone())
+        .instrument(watched.span())
         .await;
-        if let Some(status) = status {
-            span.record("http.response.status_code", status.as_u16());
-        }
-        span.in_scope(|| called(operation, status, started.elapsed()));
+        watched.ended(status.map(|status| status.as_u16()));
         answer
     }
 
@@ -271,12 +268,6 @@ impl std::fmt::Debug for Api {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Api").field("base", &self.base).finish_non_exhaustive()
     }
-}
-
-/// The one place that every call passes when it is over.
-fn called(operation: &'static str, status: Option<StatusCode>, took: Duration) {
-    let status = status.as_ref().map_or("error", StatusCode::as_str);
-    tracing::debug!(operation, status, duration_ms = took.as_secs_f64() * 1000.0, "called Retool's REST API");
 }
 
 fn with_body(request: RequestBuilder, body: &Value) -> RequestBuilder {

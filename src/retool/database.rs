@@ -28,6 +28,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql, Type};
+use tracing::Instrument;
 
 use connection_string::ConnectionSettings;
 use error::Error;
@@ -37,6 +38,7 @@ use session::{Opener, Session};
 use transaction::ChangeError;
 
 use crate::retool::id::OutOfRange;
+use crate::telemetry::watch;
 
 /// How long the database may take.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +57,9 @@ pub struct Database {
     scope: Scope,
     privileges: RwLock<Option<Arc<Privileges>>>,
 }
+
+/// What traces and metrics call the statement that asks what the role may do.
+const PROBE: &str = "privileges.probe";
 
 /// A bound parameter with the type that the server shall take it for.
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -135,11 +140,12 @@ impl Database {
     async fn probe(&self) -> Result<Arc<Privileges>, Error> {
         let mut lease = self.pool.get().await?;
         let reused = lease.begin_use();
-        let probed = match guarded(&lease, Privileges::probe(lease.session()?, self.scope, &[])).await {
+        let probed = match guarded(&lease, PROBE, Privileges::probe(lease.session()?, self.scope, &[])).await
+        {
             Err(error) if error.is_lost_session() && reused == Some(true) => {
                 drop(lease);
                 let lease = self.pool.get_fresh().await?;
-                guarded(&lease, Privileges::probe(lease.session()?, self.scope, &[])).await
+                guarded(&lease, PROBE, Privileges::probe(lease.session()?, self.scope, &[])).await
             }
             other => other,
         };
@@ -154,7 +160,8 @@ impl Database {
         Ok(privileges)
     }
 
-    /// Runs one reading statement and turns its rows into `T`.
+    /// Runs one reading statement and turns its rows into `T`. `name` is what traces and metrics call the
+    /// statement: table and purpose, such as `groups.list`.
     ///
     /// A session that turns out to have died is replaced once by a fresh one. Dropped before it has
     /// ended, the statement is cancelled on the server.
@@ -163,12 +170,13 @@ impl Database {
     /// See [`Error`]; a refused column is answered with the GRANT that is missing.
     async fn read<T>(
         &self,
+        name: &'static str,
         statement: &str,
         parameters: &[Parameter<'_>],
         from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
     ) -> Result<Vec<T>, Error> {
         let rendered = sql::render(statement, &*self.privileges().await?);
-        match self.read_once(&rendered, parameters, from_row).await {
+        match self.read_once(name, &rendered, parameters, from_row).await {
             Err(error) if error.is_refusal() => {
                 let privileges = self.probe().await?;
                 privileges.require(self.scope)?;
@@ -177,7 +185,7 @@ impl Database {
                 if without == rendered {
                     return Err(error);
                 }
-                self.read_once(&without, parameters, from_row).await
+                self.read_once(name, &without, parameters, from_row).await
             }
             result => result,
         }
@@ -185,18 +193,19 @@ impl Database {
 
     async fn read_once<T>(
         &self,
+        name: &'static str,
         statement: &str,
         parameters: &[Parameter<'_>],
         from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
     ) -> Result<Vec<T>, Error> {
         let mut lease = self.pool.get().await?;
         let reused = lease.begin_use();
-        match guarded(&lease, run(lease.session()?, statement, parameters, from_row)).await {
+        match guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await {
             Err(error) if error.is_lost_session() && reused == Some(true) => {
                 tracing::info!(%error, "a pooled database connection was dead; trying once on a fresh one");
                 drop(lease);
                 let lease = self.pool.get_fresh().await?;
-                guarded(&lease, run(lease.session()?, statement, parameters, from_row)).await
+                guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await
             }
             result => result,
         }
@@ -213,14 +222,18 @@ impl std::fmt::Debug for Database {
 /// does not even say that the statement took too long.
 async fn guarded<T>(
     lease: &Lease<'_>,
+    name: &'static str,
     statement: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     let session = lease.session()?;
     let running = session.running();
     let waited = session.patience();
-    let Ok(result) = tokio::time::timeout(waited, statement).await else {
+    let watched = watch::statement(name);
+    let Ok(result) = tokio::time::timeout(waited, statement.instrument(watched.span())).await else {
+        watched.ended(false);
         return Err(Error::Silent { waited });
     };
+    watched.ended(result.is_ok());
     running.finished();
     if result.as_ref().is_err_and(Error::is_lost_session) {
         lease.session()?.retire();

@@ -4,7 +4,7 @@
 //! is left out: by mistake or by malice it can be anything, a person's e-mail address or a token too.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -16,10 +16,12 @@ use http_body_util::BodyExt;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
+use tracing::Instrument;
 
 use super::incoming::Peer;
 use super::limits::asked_deadline;
 use crate::proto::descriptor_pool;
+use crate::telemetry::watch;
 
 /// Wraps a service so that its calls are logged.
 #[derive(Debug, Clone, Copy)]
@@ -60,13 +62,15 @@ impl Notes {
 
 /// One call. It is logged when dropped, so that a call that the client broke off is logged too.
 struct Call {
-    path: String,
+    /// Service and method.
+    name: (&'static str, &'static str),
     peer: String,
     started: Instant,
     deadline: Duration,
     /// Nothing until the call has been answered.
     status: Option<Status>,
     notes: Notes,
+    watched: watch::Call,
 }
 
 impl<S> Layer<S> for AccessLogLayer {
@@ -96,16 +100,18 @@ where
         let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
         let notes = Notes::default();
         request.extensions_mut().insert(notes.clone());
+        let name = known(request.uri().path());
         let mut call = Call {
-            path: known(request.uri().path()).to_owned(),
+            name,
             peer: peer.map(|address| address.to_string()).unwrap_or_default(),
             started: Instant::now(),
             deadline: asked_deadline(request.headers())
                 .map_or(self.deadline, |asked| asked.min(self.deadline)),
             status: None,
             notes,
+            watched: watch::call(name, request.headers()),
         };
-        let response = self.inner.call(request);
+        let response = self.inner.call(request).instrument(call.watched.span().clone());
         Box::pin(async move {
             let (parts, body) = response.await?.into_parts();
             // An answer without a body carries its status in the headers.
@@ -149,8 +155,7 @@ impl http_body::Body for Logged {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let (service, method) =
-            self.path.trim_start_matches('/').rsplit_once('/').unwrap_or((self.path.as_str(), ""));
+        let (service, method) = self.name;
         let took = self.started.elapsed();
         let milliseconds = took.as_secs_f64() * 1000.0;
         // A call that is dropped unanswered has run out of time, or its client has gone.
@@ -164,7 +169,9 @@ impl Drop for Call {
         let code = status.code();
         // A field that is absent on success, where there is nothing to say.
         let error = (code != Code::Ok).then(|| without_quotations(code, status.message()));
+        let _within = self.watched.span().enter();
         let noted = self.notes.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.watched.ended(code, took, noted.rows);
         let sync_id = is_sync_id(&noted.sync_id).then_some(noted.sync_id.as_str());
         macro_rules! log {
             ($level:expr) => {
@@ -203,24 +210,28 @@ impl Drop for Call {
     }
 }
 
-/// The path of a call that there is; nothing for any other.
-fn known(path: &str) -> &str {
-    const BESIDES: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
-    static PATHS: LazyLock<HashSet<String>> = LazyLock::new(|| {
-        let services = descriptor_pool().services();
-        services
-            .flat_map(|service| {
-                let paths = service.methods().map(|rpc| format!("/{}/{}", service.full_name(), rpc.name()));
-                paths.collect::<Vec<_>>()
-            })
-            .collect()
+/// Service and method of a call that there is; nothing for any other. There are only so many, whatever
+/// callers make up, as logs, traces and metrics need it.
+fn known(path: &str) -> (&'static str, &'static str) {
+    const BESIDES: [(&str, &[&str]); 3] = [
+        ("grpc.health.v1.Health", &["Check", "List", "Watch"]),
+        ("grpc.reflection.v1.ServerReflection", &["ServerReflectionInfo"]),
+        ("grpc.reflection.v1alpha.ServerReflection", &["ServerReflectionInfo"]),
+    ];
+    static CALLS: LazyLock<HashMap<String, (String, String)>> = LazyLock::new(|| {
+        let mut calls = HashMap::new();
+        let mut add = |service: &str, method: &str| {
+            calls.insert(format!("/{service}/{method}"), (service.to_owned(), method.to_owned()));
+        };
+        for service in descriptor_pool().services() {
+            service.methods().for_each(|rpc| add(service.full_name(), rpc.name()));
+        }
+        for (service, methods) in BESIDES {
+            methods.iter().for_each(|method| add(service, method));
+        }
+        calls
     });
-    let besides = || {
-        let method = BESIDES.iter().find_map(|prefix| path.strip_prefix(prefix))?;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"./".contains(&byte);
-        (method.len() <= 64 && method.bytes().all(plain)).then_some(path)
-    };
-    if PATHS.contains(path) { path } else { besides().unwrap_or_default() }
+    CALLS.get(path).map(|(service, method)| (service.as_str(), method.as_str())).unwrap_or_default()
 }
 
 /// The message with nothing between its quotation marks where those hold the caller's own words.
@@ -278,11 +289,16 @@ mod tests {
     #[test]
     fn only_calls_that_there_are_are_named() {
         for path in ["/c1.connector.v2.GrantsService/ListGrants", "/grpc.health.v1.Health/Check"] {
-            assert_eq!(known(path), path);
+            let (service, method) = known(path);
+            assert_eq!(format!("/{service}/{method}"), path);
         }
-        for path in ["/ann@example.com/x", "/c1.connector.v2.GrantsService/Ann", "/grpc.health.v1.Health/a@b"]
-        {
-            assert_eq!(known(path), "");
+        for path in [
+            "/ann@example.com/x",
+            "/c1.connector.v2.GrantsService/Ann",
+            "/grpc.health.v1.Health/a@b",
+            "/grpc.health.v1.Health/Made.Up",
+        ] {
+            assert_eq!(known(path), ("", ""));
         }
     }
 }

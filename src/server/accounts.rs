@@ -5,6 +5,7 @@ use tonic::{Request, Response, Status};
 
 use super::Service;
 use super::caller::caller;
+use crate::connector::error::Error;
 use crate::proto::connector::account_manager_service_server::AccountManagerService;
 use crate::proto::connector::credential_manager_service_server::CredentialManagerService;
 use crate::proto::connector::resource_deleter_service_server::ResourceDeleterService;
@@ -65,8 +66,12 @@ impl CredentialManagerService for Service {
 
     async fn issue_credential(
         &self,
-        _: Request<IssueCredentialRequest>,
+        request: Request<IssueCredentialRequest>,
     ) -> Result<Response<IssueCredentialResponse>, Status> {
+        self.connector.gate()?;
+        if request.get_ref().identity_id.is_none() {
+            return Err(Error::Missing { field: "identity_id" }.into());
+        }
         Err(self.connector.refuse("Retool has no credentials that could be issued").into())
     }
 }

@@ -6,50 +6,59 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use opentelemetry::trace::SpanContext;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::SubscriberInitExt;
 
+use super::watch;
 use crate::config::{LogFormat, LogLevel, LogSettings, LogTarget};
 
 /// The target of the events that record changes in Retool. They are logged whatever the level is.
 pub const AUDIT: &str = "audit";
 
-/// Sends events from `settings.level` up to the targets of `settings` from now on. Libraries below us
-/// speak from warnings up only. Does nothing when logging is on already.
+/// Writes the events that [`filter`] lets through to the targets of `settings`; nothing where there are
+/// none.
 ///
 /// # Errors
 /// When a file cannot be opened to be written to.
-pub fn start(settings: &LogSettings) -> Result<(), Unwritable> {
-    let level = match settings.level {
+pub(super) fn lines<S>(settings: &LogSettings) -> Result<Option<impl Layer<S> + use<S>>, Unwritable>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let writers = settings.paths.iter().map(writer).collect::<Result<Vec<_>, _>>()?;
+    let writer = writers.into_iter().reduce(|all, next| BoxMakeWriter::new(all.and(next)));
+    Ok(writer.map(|writer| {
+        tracing_subscriber::fmt::layer()
+            .with_writer(writer)
+            .event_format(Lines { format: settings.format })
+            .with_filter(filter(settings.level))
+    }))
+}
+
+/// Which events are logged, and sent as logs: ours from this level up, and those of the libraries below us
+/// from warnings up. The telemetry library speaks of every batch that it cannot send; we do it once.
+pub(super) fn filter(level: LogLevel) -> Targets {
+    let level = match level {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
     };
-    let targets = Targets::new()
+    Targets::new()
         .with_default(level.min(LevelFilter::WARN))
+        .with_target("opentelemetry", LevelFilter::OFF)
         .with_target(env!("CARGO_CRATE_NAME"), level)
         // What was changed is a record, not a message of some severity.
-        .with_target(AUDIT, LevelFilter::INFO);
-    let writers = settings.paths.iter().map(writer).collect::<Result<Vec<_>, _>>()?;
-    let Some(writer) = writers.into_iter().reduce(|all, next| BoxMakeWriter::new(all.and(next))) else {
-        return Ok(());
-    };
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(writer).event_format(Lines { format: settings.format });
-    // Another call has been there first; its choice stands.
-    let _ = tracing_subscriber::registry().with(targets).with(lines).try_init();
-    Ok(())
+        .with_target(AUDIT, LevelFilter::INFO)
 }
 
 /// A log file that cannot be written to.
@@ -90,6 +99,9 @@ where
     ) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
+        if let Some(context) = watch::current() {
+            fields.put_trace(&context);
+        }
         let line = Line {
             time: OffsetDateTime::now_utc(),
             level: *event.metadata().level(),
@@ -167,6 +179,18 @@ impl Fields {
                 self.others.insert(name.to_owned(), value);
             }
         }
+    }
+}
+
+impl Fields {
+    /// The former program's fields, which find a line's trace: the low half of its id and the id of the
+    /// span, in decimal (spec, service mode 22).
+    fn put_trace(&mut self, context: &SpanContext) {
+        let trace = context.trace_id().to_bytes();
+        let low = trace[8..].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        let span = u64::from_be_bytes(context.span_id().to_bytes());
+        self.others.insert("dd.trace_id".into(), low.to_string().into());
+        self.others.insert("dd.span_id".into(), span.to_string().into());
     }
 }
 

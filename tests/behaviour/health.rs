@@ -1,48 +1,19 @@
 //! Probes: over HTTP, with the program's own `health-check`, and over gRPC.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Output, Stdio};
 
 use baton_retool::proto::connector::ConnectorServiceValidateRequest;
 use baton_retool::proto::connector::connector_service_client::ConnectorServiceClient;
-use serde_json::Value;
 use tonic::Code;
 
+use crate::support::http::ask;
 use crate::support::postgres::Database;
 use crate::support::server::{Server, program};
 use crate::support::wire::{Wire, assert_refused, eventually};
 
 const NOWHERE: &str = "postgres://baton:hunter2@127.0.0.1:1/retool";
 const FLAGS: [&str; 2] = ["--health-check", "--health-check-port=0"];
-
-/// An HTTP answer: code, headers and body.
-#[derive(Debug)]
-struct Answer {
-    code: u16,
-    headers: String,
-    body: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-}
-
-fn ask(address: SocketAddr, method: &str, path: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nhost: probe\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-    )
-    .unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let (headers, body) = text.split_once("\r\n\r\n").unwrap();
-    let code = headers.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { code, headers: headers.to_lowercase(), body: body.to_owned() }
-}
 
 /// Where the probes of a server are answered, once it is ready.
 async fn probes_of(server: &Server) -> SocketAddr {

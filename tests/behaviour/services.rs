@@ -309,6 +309,10 @@ async fn with_provisioning_on_there_is_still_nothing_to_make_or_remove_or_unlock
             assert_eq!(status.code(), Code::Unimplemented, "{method}: {status:?}");
         }
     }
+    let nobody = IssueCredentialRequest { request_id: "request-1".to_owned(), ..Default::default() };
+    let issue = "CredentialManagerService/IssueCredential";
+    let answer = Wire::to(&server).await.call::<IssueCredentialResponse>(issue, &nobody).await;
+    assert_refused(answer, Code::InvalidArgument, &["identity_id"]);
 }
 
 #[tokio::test]

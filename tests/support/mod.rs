@@ -10,7 +10,11 @@ pub(crate) mod changes;
 pub(crate) mod client;
 pub(crate) mod cluster;
 #[cfg(test)]
+pub(crate) mod collector;
+#[cfg(test)]
 pub(crate) mod handshake;
+#[cfg(test)]
+pub(crate) mod http;
 #[cfg(test)]
 pub(crate) mod messages;
 #[cfg(test)]

@@ -200,7 +200,7 @@ impl Drop for Server {
 pub(crate) fn program() -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_baton-retool"));
     for (name, _) in std::env::vars_os() {
-        let ours = |name: &str| name.starts_with("BATON_") || name.starts_with("PG");
+        let ours = |name: &str| ["BATON_", "OTEL_", "PG"].iter().any(|prefix| name.starts_with(prefix));
         // A proxy would stand between the program and a test's own servers.
         let proxy = |name: &str| name.to_ascii_lowercase().ends_with("_proxy");
         if name.to_str().is_some_and(|name| ours(name) || proxy(name)) {

@@ -80,6 +80,14 @@ fn every_setting_is_read_from_every_source() {
         ("log-level", "debug"),
         ("log-format", "console"),
         ("log-path", "a.log,stdout"),
+        ("metrics-listen", "m:22"),
+        ("otel-collector-endpoint", "c:23"),
+        // The certificates mean nothing besides it; they have a test of their own.
+        ("otel-collector-endpoint-tls-insecure", "true"),
+        ("otel-collector-endpoint-tls-cert-path", "ca.pem"),
+        ("otel-collector-endpoint-tls-cert", "QUJD"),
+        ("otel-tracing-disabled", "true"),
+        ("otel-logging-disabled", "true"),
     ];
     assert_eq!(values.map(|(name, _)| name).to_vec(), ALL.iter().map(|s| s.name).collect::<Vec<_>>());
 
@@ -133,5 +141,13 @@ fn every_setting_is_read_from_every_source() {
         let paths = vec![LogTarget::File("a.log".into()), LogTarget::Stdout];
         let logs = LogSettings { level: LogLevel::Debug, format: LogFormat::Console, paths };
         assert_eq!(settings.logs, logs);
+        let telemetry = TelemetrySettings {
+            collector: Some(HostAndPort { host: "c".into(), port: 23 }),
+            collector_tls: CollectorTls::Off,
+            tracing_disabled: true,
+            logging_disabled: true,
+            metrics_listen: Some(HostAndPort { host: "m".into(), port: 22 }),
+        };
+        assert_eq!(settings.telemetry, telemetry);
     }
 }

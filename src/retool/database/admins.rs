@@ -43,7 +43,7 @@ fn admin_group(row: &Row) -> Result<AdminGroup, tokio_postgres::Error> {
 /// See [`Error`].
 pub async fn groups_of(database: &Database, user: UserId) -> Result<Vec<AdminGroup>, Error> {
     let parameters: [super::Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&ADMIN, Type::TEXT)];
-    database.read(GROUPS_OF_USER, &parameters, admin_group).await
+    database.read("admins.groups_of_user", GROUPS_OF_USER, &parameters, admin_group).await
 }
 
 #[cfg(test)]

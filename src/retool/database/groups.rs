@@ -69,11 +69,11 @@ pub async fn list(
         Some(organization) => {
             let parameters: [super::Parameter<'_>; 3] =
                 [(&organization.get(), Type::INT4), (&from, Type::INT8), (&limit, Type::INT8)];
-            database.read(LIST_OF_ORGANIZATION, &parameters, group).await
+            database.read("groups.list", LIST_OF_ORGANIZATION, &parameters, group).await
         }
         None => {
             let parameters: [super::Parameter<'_>; 2] = [(&from, Type::INT8), (&limit, Type::INT8)];
-            database.read(LIST_WITHOUT_ORGANIZATION, &parameters, group).await
+            database.read("groups.list", LIST_WITHOUT_ORGANIZATION, &parameters, group).await
         }
     }
 }
@@ -83,7 +83,7 @@ pub async fn list(
 /// # Errors
 /// See [`Error`].
 pub async fn get(database: &Database, id: GroupId) -> Result<Option<Group>, Error> {
-    Ok(database.read(GET, &[(&id.get(), Type::INT4)], group).await?.pop())
+    Ok(database.read("groups.get", GET, &[(&id.get(), Type::INT4)], group).await?.pop())
 }
 
 /// A row of `user_groups` whose user exists. Retool has one row per user and group.
@@ -131,7 +131,9 @@ pub async fn members(
     let parameters: [super::Parameter<'_>; 4] =
         [(&group.get(), Type::INT4), (&from, Type::INT8), (&enabled_only, Type::BOOL), (&limit, Type::INT8)];
     database
-        .read(MEMBERS, &parameters, |row| Ok(Member { user: key(row, 0)?, is_admin: row.try_get(1)? }))
+        .read("groups.members", MEMBERS, &parameters, |row| {
+            Ok(Member { user: key(row, 0)?, is_admin: row.try_get(1)? })
+        })
         .await
 }
 

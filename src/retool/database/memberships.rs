@@ -178,7 +178,7 @@ async fn join(
     if !transaction.is_dry_run() {
         let parameters: [Parameter<'_>; 3] =
             [(&user.get(), Type::INT4), (&group.get(), Type::INT4), (&admin, Type::BOOL)];
-        if transaction.write(JOIN, &parameters).await? == 0 {
+        if transaction.write("memberships.join", JOIN, &parameters).await? == 0 {
             // Retool has put the user in since we looked.
             return Ok(Changed { before: wished, after: wished });
         }
@@ -195,7 +195,7 @@ async fn leave(
     transaction.lock(&[Lock::Group(group)]).await?;
     if !transaction.is_dry_run() && !admin {
         let parameters: [Parameter<'_>; 2] = [(&group.get(), Type::INT4), (&ADMIN, Type::TEXT)];
-        transaction.read(HOLD_ADMINS, &parameters, |_| Ok(())).await?;
+        transaction.read("memberships.hold_admins", HOLD_ADMINS, &parameters, |_| Ok(())).await?;
     }
     let state = state(transaction, group, user).await?;
     let before = state.membership;
@@ -219,7 +219,7 @@ async fn leave(
     }
     if !transaction.is_dry_run() {
         let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&group.get(), Type::INT4)];
-        if transaction.write(statement, &parameters).await? == 0 {
+        if transaction.write("memberships.leave", statement, &parameters).await? == 0 {
             // Retool has taken the role away since we looked.
             return Ok(Changed { before: after, after });
         }
@@ -230,7 +230,7 @@ async fn leave(
 async fn state(transaction: &Transaction<'_>, group: GroupId, user: UserId) -> Result<State, Error> {
     let parameters: [Parameter<'_>; 2] =
         [(&i64::from(group.get()), Type::INT8), (&i64::from(user.get()), Type::INT8)];
-    let rows = transaction.read(STATE, &parameters, |row| {
+    let rows = transaction.read("memberships.state", STATE, &parameters, |row| {
         let group = GroupFacts {
             name: row.try_get("group_name")?,
             organization: optional_key(row, 2)?,

@@ -39,7 +39,9 @@ fn organization(row: &Row) -> Result<Organization, tokio_postgres::Error> {
 /// # Errors
 /// See [`Error`].
 pub async fn list(database: &Database, from: i64, limit: i64) -> Result<Vec<Organization>, Error> {
-    database.read(LIST, &[(&from, Type::INT8), (&limit, Type::INT8)], organization).await
+    database
+        .read("organizations.list", LIST, &[(&from, Type::INT8), (&limit, Type::INT8)], organization)
+        .await
 }
 
 /// The organization, or `None` when there is no such row.
@@ -47,7 +49,7 @@ pub async fn list(database: &Database, from: i64, limit: i64) -> Result<Vec<Orga
 /// # Errors
 /// See [`Error`].
 pub async fn get(database: &Database, id: OrganizationId) -> Result<Option<Organization>, Error> {
-    Ok(database.read(GET, &[(&id.get(), Type::INT4)], organization).await?.pop())
+    Ok(database.read("organizations.get", GET, &[(&id.get(), Type::INT4)], organization).await?.pop())
 }
 
 /// What somebody holds on an organization as a whole: whether it is theirs, and what their groups give
@@ -167,7 +169,7 @@ pub async fn holders(
         (&limit, Type::INT8),
     ];
     database
-        .read(HOLDERS, &parameters, |row| {
+        .read("organizations.holders", HOLDERS, &parameters, |row| {
             let bits: i32 = row.try_get(1)?;
             Ok(Holder { user: key(row, 0)?, rights: Rights(u16::try_from(bits).unwrap_or_default()) })
         })

@@ -171,14 +171,14 @@ async fn lower(
         let row: [Parameter<'_>; 3] =
             [(&group.get(), Type::INT4), (&page.get(), Type::INT4), (&held, Type::TEXT)];
         let changed = match change {
-            RowChange::Remove => transaction.write(REMOVE, &row).await?,
+            RowChange::Remove => transaction.write("page_access.remove", REMOVE, &row).await?,
             RowChange::Set(lower) => {
                 let lower = lower.as_str();
                 let sets_time = transaction.privileges().sets_pages_updated_at();
                 let statement = if sets_time { LOWER } else { LOWER_WITHOUT_TIME };
                 let parameters: Vec<Parameter<'_>> =
                     row.into_iter().chain([(&lower as _, Type::TEXT)]).collect();
-                transaction.write(statement, &parameters).await?
+                transaction.write("page_access.lower", statement, &parameters).await?
             }
         };
         if changed == 0 {
@@ -200,7 +200,7 @@ async fn set_level(
         [(&group.get(), Type::INT4), (&page.get(), Type::INT4), (&level, Type::TEXT)];
     let sets_time = transaction.privileges().sets_pages_updated_at();
     let statement = if sets_time { RAISE } else { RAISE_WITHOUT_TIME };
-    Ok(transaction.write(statement, &parameters).await? > 0)
+    Ok(transaction.write("page_access.raise", statement, &parameters).await? > 0)
 }
 
 /// Retool has written between our reading and our writing, under no lock of ours. Another try sees what
@@ -214,7 +214,7 @@ fn changed_meanwhile() -> Error {
 async fn state(transaction: &Transaction<'_>, page: PageId, group: GroupId) -> Result<State, Error> {
     let parameters: [Parameter<'_>; 2] =
         [(&i64::from(page.get()), Type::INT8), (&i64::from(group.get()), Type::INT8)];
-    let rows = transaction.read(STATE, &parameters, |row| {
+    let rows = transaction.read("page_access.state", STATE, &parameters, |row| {
         let group = GroupFacts {
             name: row.try_get("group_name")?,
             organization: optional_key(row, 3)?,

@@ -61,7 +61,7 @@ pub async fn list(
 ) -> Result<Vec<Page>, Error> {
     let parameters: [super::Parameter<'_>; 3] =
         [(&organization.get(), Type::INT4), (&from, Type::INT8), (&limit, Type::INT8)];
-    database.read(LIST, &parameters, page).await
+    database.read("pages.list", LIST, &parameters, page).await
 }
 
 /// The page, or `None` when there is no such row, it is deleted, or it belongs to no organization.
@@ -69,7 +69,7 @@ pub async fn list(
 /// # Errors
 /// See [`Error`].
 pub async fn get(database: &Database, id: PageId) -> Result<Option<Page>, Error> {
-    Ok(database.read(GET, &[(&id.get(), Type::INT4)], page).await?.pop())
+    Ok(database.read("pages.get", GET, &[(&id.get(), Type::INT4)], page).await?.pop())
 }
 
 /// Somebody who may do something with a page.
@@ -173,7 +173,7 @@ pub async fn holders(
 ) -> Result<Vec<Holder>, Error> {
     let parameters: [super::Parameter<'_>; 4] =
         [(&page.get(), Type::INT4), (&from, Type::INT8), (&limit, Type::INT8), (&enabled_only, Type::BOOL)];
-    database.read(HOLDERS, &parameters, holder).await
+    database.read("pages.holders", HOLDERS, &parameters, holder).await
 }
 
 fn holder(row: &Row) -> Result<Holder, tokio_postgres::Error> {

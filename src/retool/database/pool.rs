@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use bb8::{ManageConnection, PooledConnection, RunError};
+use tracing::Instrument;
 
 use super::error::Error;
 use super::session::{Opener, Session};
+use crate::telemetry::metrics::{self, PoolState};
+use crate::telemetry::watch;
 
 /// A bounded set of sessions.
 pub(super) struct Pool {
@@ -62,6 +65,12 @@ impl Pool {
             .connection_timeout(wait)
             .test_on_check_out(false)
             .build_unchecked(Manager(opener));
+        let watched = inner.clone();
+        metrics::watch_pool(move || {
+            let state = watched.state();
+            let in_use = state.connections.saturating_sub(state.idle_connections);
+            PoolState { idle: state.idle_connections, in_use, most }
+        });
         Self { inner, wait, most, target }
     }
 
@@ -70,6 +79,11 @@ impl Pool {
     /// # Errors
     /// [`Error::Connect`] when none can be opened, [`Error::PoolExhausted`] when all stay busy.
     pub(super) async fn get(&self) -> Result<Lease<'_>, Error> {
+        let watched = watch::pool_wait();
+        self.wait_for_one().instrument(watched.span()).await
+    }
+
+    async fn wait_for_one(&self) -> Result<Lease<'_>, Error> {
         let asked = Instant::now();
         loop {
             let slot = self.inner.get().await.map_err(|error| match error {

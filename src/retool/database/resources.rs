@@ -70,7 +70,7 @@ pub async fn list(
 ) -> Result<Vec<Resource>, Error> {
     let parameters: [super::Parameter<'_>; 3] =
         [(&organization.get(), Type::INT4), (&from, Type::INT8), (&limit, Type::INT8)];
-    database.read(LIST, &parameters, resource).await
+    database.read("resources.list", LIST, &parameters, resource).await
 }
 
 /// The resource, or `None` when there is no such row.
@@ -78,7 +78,7 @@ pub async fn list(
 /// # Errors
 /// See [`Error`].
 pub async fn get(database: &Database, id: ResourceId) -> Result<Option<Resource>, Error> {
-    Ok(database.read(GET, &[(&id.get(), Type::INT4)], resource).await?.pop())
+    Ok(database.read("resources.get", GET, &[(&id.get(), Type::INT4)], resource).await?.pop())
 }
 
 /// A user who may do something with a resource.
@@ -204,7 +204,9 @@ pub async fn user_access(
         (&limit, Type::INT8),
     ];
     let rows = database
-        .read(USER_ACCESS, &parameters, |row| Ok((key(row, 0)?, AccessLevel::from_rank(row.try_get(1)?))))
+        .read("resources.user_access", USER_ACCESS, &parameters, |row| {
+            Ok((key(row, 0)?, AccessLevel::from_rank(row.try_get(1)?)))
+        })
         .await?;
     Ok(rows.into_iter().filter_map(|(user, level)| Some(UserAccess { user, level: level? })).collect())
 }

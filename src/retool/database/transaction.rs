@@ -112,7 +112,7 @@ pub(super) async fn start(lease: &Lease<'_>, mode: Mode) -> Result<(), Error> {
             other => other,
         })
     };
-    let begun = guarded(lease, begun).await;
+    let begun = guarded(lease, "transaction.begin", begun).await;
     if begun.is_err() {
         // The first of the statements may have been carried out.
         session.retire();
@@ -139,17 +139,19 @@ impl Transaction<'_> {
         locks.sort_unstable();
         for lock in locks {
             let (kind, id) = lock.key();
-            self.read(LOCK, &[(&kind, Type::INT4), (&id, Type::INT4)], |_| Ok(())).await?;
+            self.read("transaction.lock", LOCK, &[(&kind, Type::INT4), (&id, Type::INT4)], |_| Ok(()))
+                .await?;
         }
         Ok(())
     }
 
-    /// Runs a statement and turns its rows into `T`.
+    /// Runs a statement and turns its rows into `T`. `name` is what metrics and traces call it.
     ///
     /// # Errors
     /// See [`Error::of_write`].
     pub(super) async fn read<T>(
         &self,
+        name: &'static str,
         statement: &str,
         parameters: &[Parameter<'_>],
         from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
@@ -161,15 +163,20 @@ impl Transaction<'_> {
             let rows = rows.and_then(|rows| rows.iter().map(from_row).collect());
             rows.map_err(|error| Error::of_write(&error))
         };
-        guarded(&self.lease, run).await
+        guarded(&self.lease, name, run).await
     }
 
     /// Runs a statement that changes rows; how many it has changed.
     ///
     /// # Errors
     /// See [`Error::of_write`].
-    pub(super) async fn write(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<usize, Error> {
-        self.read(statement, parameters, |_| Ok(())).await.map(|rows| rows.len())
+    pub(super) async fn write(
+        &self,
+        name: &'static str,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<usize, Error> {
+        self.read(name, statement, parameters, |_| Ok(())).await.map(|rows| rows.len())
     }
 
     /// Ends the transaction: for good when the change has been made, else as if it had never begun.
@@ -182,7 +189,7 @@ impl Transaction<'_> {
         let session = self.lease.session()?;
         let ended =
             async { session.client().batch_execute(end).await.map_err(|error| Error::of_write(&error)) };
-        let ended = guarded(&self.lease, ended).await;
+        let ended = guarded(&self.lease, "transaction.end", ended).await;
         self.open = ended.is_err();
         match (outcome, ended) {
             (Ok(_), Err(error)) => Err(error.into()),

@@ -145,12 +145,12 @@ pub async fn list(
                 (&enabled_only, Type::BOOL),
                 (&limit, Type::INT8),
             ];
-            database.read(LIST_OF_ORGANIZATION, &parameters, user).await
+            database.read("users.list", LIST_OF_ORGANIZATION, &parameters, user).await
         }
         None => {
             let parameters: [super::Parameter<'_>; 3] =
                 [(&from, Type::INT8), (&enabled_only, Type::BOOL), (&limit, Type::INT8)];
-            database.read(LIST_WITHOUT_ORGANIZATION, &parameters, user).await
+            database.read("users.list", LIST_WITHOUT_ORGANIZATION, &parameters, user).await
         }
     }
 }
@@ -161,7 +161,7 @@ pub async fn list(
 /// See [`Error`].
 pub async fn get(database: &Database, id: UserId, enabled_only: bool) -> Result<Option<User>, Error> {
     let parameters: [super::Parameter<'_>; 2] = [(&id.get(), Type::INT4), (&enabled_only, Type::BOOL)];
-    Ok(database.read(GET, &parameters, user).await?.pop())
+    Ok(database.read("users.get", GET, &parameters, user).await?.pop())
 }
 
 /// The user that the REST API knows by this sid, or `None` when there is no such row. Ask
@@ -170,7 +170,7 @@ pub async fn get(database: &Database, id: UserId, enabled_only: bool) -> Result<
 /// # Errors
 /// See [`Error`].
 pub async fn get_by_sid(database: &Database, sid: &str) -> Result<Option<User>, Error> {
-    Ok(database.read(GET_BY_SID, &[(&sid, Type::TEXT)], user).await?.pop())
+    Ok(database.read("users.get_by_sid", GET_BY_SID, &[(&sid, Type::TEXT)], user).await?.pop())
 }
 
 /// The user with this e-mail address, compared without regard to case; `None` too when there are several,
@@ -179,7 +179,7 @@ pub async fn get_by_sid(database: &Database, sid: &str) -> Result<Option<User>, 
 /// # Errors
 /// See [`Error`].
 pub async fn get_by_email(database: &Database, email: &str) -> Result<Option<User>, Error> {
-    let mut found = database.read(GET_BY_EMAIL, &[(&email, Type::TEXT)], user).await?;
+    let mut found = database.read("users.get_by_email", GET_BY_EMAIL, &[(&email, Type::TEXT)], user).await?;
     Ok(if found.len() == 1 { found.pop() } else { None })
 }
 
@@ -195,7 +195,7 @@ pub async fn account(database: &Database, id: UserId) -> Result<Option<Account>,
             enabled: row.try_get(1)?,
         })
     };
-    Ok(database.read(ACCOUNT, &[(&id.get(), Type::INT4)], account).await?.pop())
+    Ok(database.read("users.account", ACCOUNT, &[(&id.get(), Type::INT4)], account).await?.pop())
 }
 
 /// Makes sure that the role may read what names accounts to the REST API, which reading alone does not need.

@@ -28,10 +28,10 @@ pub async fn try_change(database: &Database, feature: Feature) -> Result<(), Err
         }
         Ok(())
     };
-    let tried = guarded(&lease, tried).await;
+    let tried = guarded(&lease, "diagnosis.change", tried).await;
     let undone =
         async { session.client().batch_execute("ROLLBACK").await.map_err(|error| Error::of_write(&error)) };
-    if guarded(&lease, undone).await.is_err() {
+    if guarded(&lease, "diagnosis.undo", undone).await.is_err() {
         session.retire();
     }
     tried

@@ -47,7 +47,7 @@ SELECT (SELECT count(*) FROM new) AS listed,
 pub async fn drift(database: &Database) -> Result<Drift, Error> {
     only(
         database
-            .read_once(DRIFT, &[], |row| {
+            .read_once("diagnosis.drift", DRIFT, &[], |row| {
                 Ok(Drift {
                     listed: row.try_get("listed")?,
                     only_in_group_pages: row.try_get("only_in_group_pages")?,

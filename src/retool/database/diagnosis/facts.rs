@@ -136,7 +136,7 @@ ORDER BY wanted.ordinal
 /// Those of the statements and of the session; what is missing is no error but a fact.
 pub async fn facts(database: &Database) -> Result<Facts, Error> {
     let scope = database.scope;
-    let mut server = only(database.read_once(SERVER, &[], server).await?)?;
+    let mut server = only(database.read_once("diagnosis.server", SERVER, &[], server).await?)?;
     let also: Vec<Column> = [MIGRATIONS]
         .into_iter()
         .chain(ACCESS_LISTS.iter().copied())
@@ -148,7 +148,7 @@ pub async fn facts(database: &Database) -> Result<Facts, Error> {
         let lease = database.pool.get().await?;
         let session = lease.session()?;
         server.pooled = matches!(session.scope(), SessionScope::Transaction { .. });
-        guarded(&lease, Privileges::probe(session, scope, &also)).await?
+        guarded(&lease, super::super::PROBE, Privileges::probe(session, scope, &also)).await?
     };
     let standing = |columns: &mut dyn Iterator<Item = Column>| standing(&privileges, columns);
     let required: Vec<Column> = reads_of(scope).flat_map(Reads::columns).map(|(column, _)| column).collect();
@@ -239,9 +239,12 @@ async fn odd_types(database: &Database, scope: Scope) -> Result<Vec<String>, Err
     let tables: Vec<&str> = wanted.iter().map(|(column, _)| column.table).collect();
     let names: Vec<&str> = wanted.iter().map(|(column, _)| column.name).collect();
     let found = database
-        .read_once(TYPES, &[(&tables, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)], |row| {
-            Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, String>(1)?))
-        })
+        .read_once(
+            "diagnosis.types",
+            TYPES,
+            &[(&tables, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)],
+            |row| Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, String>(1)?)),
+        )
         .await?;
     let wanted_at = |ordinal: i64| usize::try_from(ordinal - 1).ok().and_then(|at| wanted.get(at));
     Ok(found

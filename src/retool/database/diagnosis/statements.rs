@@ -63,7 +63,10 @@ pub async fn measure(database: &Database) -> Result<Measured, Error> {
     let mut rows = Vec::new();
     for reads in reads_of(scope) {
         let count = format!("SELECT count(*) FROM {}", reads.table);
-        rows.push((reads.table, only(database.read_once(&count, &[], |row| row.try_get(0)).await?)?));
+        rows.push((
+            reads.table,
+            only(database.read_once("diagnosis.count", &count, &[], |row| row.try_get(0)).await?)?,
+        ));
     }
     let mut timed = Vec::new();
     if let Some(organization) =
@@ -118,7 +121,7 @@ async fn largest<T>(
     statement: &str,
     from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
 ) -> Result<Option<T>, Error> {
-    Ok(database.read_once(statement, &[], from_row).await?.pop())
+    Ok(database.read_once("diagnosis.listing", statement, &[], from_row).await?.pop())
 }
 
 fn organization(row: &Row) -> Result<OrganizationId, tokio_postgres::Error> {
@@ -144,7 +147,11 @@ const MIGRATIONS: &str = r#"SELECT count(*), max(m.name)::text FROM "SequelizeMe
 /// # Errors
 /// Those of the statement.
 pub async fn migrations(database: &Database) -> Result<(i64, Option<String>), Error> {
-    only(database.read_once(MIGRATIONS, &[], |row| Ok((row.try_get(0)?, row.try_get(1)?))).await?)
+    only(
+        database
+            .read_once("diagnosis.migrations", MIGRATIONS, &[], |row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .await?,
+    )
 }
 
 /// Apps and resources in a folder that lies in another one which gives a group access: not to them.
@@ -166,7 +173,7 @@ SELECT (SELECT count(*)
 /// Those of the statement.
 pub async fn folders_inside_others(database: &Database) -> Result<(i64, i64), Error> {
     let read = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
-    only(database.read_once(FOLDERS_INSIDE_OTHERS, &[], read).await?)
+    only(database.read_once("diagnosis.folders", FOLDERS_INSIDE_OTHERS, &[], read).await?)
 }
 
 const LAST_EVENT: &str = r#"
@@ -181,5 +188,5 @@ LIMIT 1
 /// # Errors
 /// Those of the statement.
 pub async fn last_event(database: &Database) -> Result<Option<i64>, Error> {
-    Ok(database.read_once(LAST_EVENT, &[], |row| row.try_get(0)).await?.pop())
+    Ok(database.read_once("diagnosis.last_event", LAST_EVENT, &[], |row| row.try_get(0)).await?.pop())
 }

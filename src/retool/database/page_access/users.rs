@@ -187,7 +187,7 @@ async fn raise(
         // The row may have its level already, from a user before this one.
         set_level(transaction, page, group, level).await?;
         let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&group.get(), Type::INT4)];
-        transaction.write(JOIN, &parameters).await?;
+        transaction.write("managed_groups.join", JOIN, &parameters).await?;
     }
     Ok(Changed { before, after: UserAccess { effective: Some(level), direct: true } })
 }
@@ -221,7 +221,7 @@ async fn lower(
         transaction.lock(&locks).await?;
         let groups: Vec<i32> = taken.iter().map(|through| through.group.get()).collect();
         let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&groups, Type::INT4_ARRAY)];
-        if transaction.write(LEAVE, &parameters).await? < groups.len() {
+        if transaction.write("managed_groups.leave", LEAVE, &parameters).await? < groups.len() {
             return Err(changed_meanwhile().into());
         }
     }
@@ -237,7 +237,7 @@ async fn make(
     page: PageId,
     level: AccessLevel,
 ) -> Result<GroupId, ChangeError> {
-    let rights = transaction.read(RIGHTS_BY_DEFAULT, &[], |row| {
+    let rights = transaction.read("managed_groups.rights_by_default", RIGHTS_BY_DEFAULT, &[], |row| {
         let (name, is_switch): (String, bool) = (row.try_get("name")?, row.try_get("is_switch")?);
         Ok((name, is_switch, row.try_get::<_, bool>("settable")?))
     });
@@ -254,7 +254,9 @@ async fn make(
         rights.iter().map(|(_, is_switch, _)| if *is_switch { ", false" } else { ", 'none'" }).collect();
     let statement = MAKE.replace("[rights]", &columns).replace("[off]", &off);
     let parameters: [Parameter<'_>; 2] = [(&name, Type::TEXT), (&organization.get(), Type::INT4)];
-    if let Some(made) = transaction.read(&statement, &parameters, |row| key(row, 0)).await?.pop() {
+    if let Some(made) =
+        transaction.read("managed_groups.make", &statement, &parameters, |row| key(row, 0)).await?.pop()
+    {
         return Ok(made);
     }
     let theirs = named(transaction, name, organization, page).await?.ok_or_else(changed_meanwhile)?;
@@ -265,7 +267,7 @@ async fn make(
 async fn state(transaction: &Transaction<'_>, page: PageId, user: UserId) -> Result<State, Error> {
     let parameters: [Parameter<'_>; 2] =
         [(&i64::from(page.get()), Type::INT8), (&i64::from(user.get()), Type::INT8)];
-    let rows = transaction.read(STATE, &parameters, |row| {
+    let rows = transaction.read("managed_groups.state", STATE, &parameters, |row| {
         let user = UserFacts { organization: optional_key(row, 2)?, enabled: row.try_get("enabled")? };
         Ok(State { page: optional_key(row, 0)?, user: row.try_get::<_, bool>("has_user")?.then_some(user) })
     });
@@ -274,7 +276,7 @@ async fn state(transaction: &Transaction<'_>, page: PageId, user: UserId) -> Res
 
 async fn through(transaction: &Transaction<'_>, page: PageId, user: UserId) -> Result<Vec<Through>, Error> {
     let parameters: [Parameter<'_>; 2] = [(&page.get(), Type::INT4), (&user.get(), Type::INT4)];
-    let rows = transaction.read(THROUGH, &parameters, |row| {
+    let rows = transaction.read("managed_groups.through", THROUGH, &parameters, |row| {
         Ok(Through {
             group: key(row, 0)?,
             name: row.try_get("group_name")?,
@@ -293,7 +295,7 @@ async fn named(
 ) -> Result<Option<Named>, Error> {
     let parameters: [Parameter<'_>; 3] =
         [(&name, Type::TEXT), (&organization.get(), Type::INT4), (&page.get(), Type::INT4)];
-    let rows = transaction.read(NAMED, &parameters, |row| {
+    let rows = transaction.read("managed_groups.named", NAMED, &parameters, |row| {
         Ok(Named {
             group: key(row, 0)?,
             archived: row.try_get("archived")?,

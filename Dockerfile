@@ -1,0 +1,58 @@
+# syntax=docker/dockerfile:1
+#
+# make image    builds it for this machine
+# make check-image    runs what it says without a container engine
+#
+# The result is one static file in an otherwise empty image: no shell, no package manager, nothing to write to.
+
+ARG RUST=1.95.0
+ARG DEBIAN=bookworm
+
+# On the builder's own processor whatever the image is for: scripts/build-static compiles for either kind.
+FROM --platform=$BUILDPLATFORM rust:${RUST}-slim-${DEBIAN} AS build
+ARG TARGETARCH
+# Seconds since 1970. The same value, source and base image give the same bytes.
+ARG SOURCE_DATE_EPOCH=0
+WORKDIR /source
+# Versions are Debian's, fixed by the release of the base image. The other kind of processor needs a compiler of its own.
+# hadolint ignore=DL3008,SC2086
+RUN export DEBIAN_FRONTEND=noninteractive && case "$(dpkg --print-architecture)-$TARGETARCH" in \
+        amd64-arm64) foreign="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; \
+        arm64-amd64) foreign="gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;; \
+        *) foreign= ;; \
+    esac && \
+    apt-get update && \
+    apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev $foreign && \
+    rm -rf /var/lib/apt/lists/*
+COPY . .
+RUN --mount=type=cache,target=/source/target \
+    scripts/build-static "$TARGETARCH" /image
+# The authorities that TLS to Retool's REST API is checked against, and a name for the user.
+RUN mkdir -p /image/etc/ssl/certs && \
+    cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ && \
+    echo 'nonroot:x:65532:65532::/:/none' >/image/etc/passwd && \
+    echo 'nonroot:x:65532:' >/image/etc/group && \
+    find /image -depth -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
+
+FROM scratch
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+ARG SOURCE=https://github.com/conductorone/baton-retool
+LABEL org.opencontainers.image.title="baton-retool" \
+      org.opencontainers.image.description="Baton connector for self-hosted Retool" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.created="$CREATED" \
+      org.opencontainers.image.source="$SOURCE"
+COPY --from=build /image/ /
+# By number, so that Kubernetes can tell that it is not root.
+USER 65532:65532
+# Probes are answered inside the container only, until something else is set.
+ENV BATON_HEALTH_CHECK=true
+EXPOSE 8080 8081
+HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --start-interval=1s --retries=3 \
+    CMD ["/baton-retool", "health-check", "--endpoint", "live"]
+ENTRYPOINT ["/baton-retool"]
+CMD ["serve"]

@@ -1,0 +1,151 @@
+{{/* Names and labels. */}}
+
+{{- define "baton-retool.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The release's name, with the chart's where it is not part of it already. Nine letters are left for suffixes. */}}
+{{- define "baton-retool.fullname" -}}
+{{- $name := include "baton-retool.name" . -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- default $full .Values.fullnameOverride | trunc 54 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "baton-retool.selectorLabels" -}}
+{{- if .Values.selectorLabels -}}
+{{- toYaml .Values.selectorLabels -}}
+{{- else -}}
+app.kubernetes.io/name: {{ include "baton-retool.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels of every object. What the values say wins. */}}
+{{- define "baton-retool.labels" -}}
+{{- $labels := dict
+  "app.kubernetes.io/name" (include "baton-retool.name" .)
+  "app.kubernetes.io/instance" .Release.Name
+  "app.kubernetes.io/version" (.Chart.AppVersion | replace "+" "_")
+  "app.kubernetes.io/component" "connector"
+  "app.kubernetes.io/managed-by" .Release.Service
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
+{{- toYaml (mergeOverwrite $labels .Values.labels) -}}
+{{- end -}}
+
+{{/* The metadata that all objects have: (list CONTEXT NAME-SUFFIX LABELS ANNOTATIONS) */}}
+{{- define "baton-retool.metadata" -}}
+{{- $root := index . 0 -}}
+name: {{ include "baton-retool.fullname" $root }}{{ index . 1 }}
+namespace: {{ $root.Release.Namespace }}
+labels:
+  {{- toYaml (mergeOverwrite (include "baton-retool.labels" $root | fromYaml) (index . 2)) | nindent 2 }}
+{{- with mergeOverwrite (deepCopy $root.Values.annotations) (index . 3) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "baton-retool.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ default $.Chart.AppVersion .tag }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "baton-retool.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "baton-retool.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret that the variables come from; empty without one. */}}
+{{- define "baton-retool.secretName" -}}
+{{- if .Values.secret.create -}}
+{{- include "baton-retool.fullname" . -}}
+{{- else -}}
+{{- .Values.secret.existingName -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the server's certificate; empty without TLS. */}}
+{{- define "baton-retool.tlsSecretName" -}}
+{{- with .Values.server.tls -}}
+{{- if .certManager.enabled -}}
+{{- default (printf "%s-tls" (include "baton-retool.fullname" $)) .secretName -}}
+{{- else -}}
+{{- .secretName -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the port can be reached from outside the pod: "true" or empty. */}}
+{{- define "baton-retool.exposed" -}}
+{{- if and (eq .Values.mode "standalone") .Values.server.expose -}}true{{- end -}}
+{{- end -}}
+
+{{/* ADDRESS:PORT of {bindAddress, port}; IPv6 in brackets. */}}
+{{- define "baton-retool.address" -}}
+{{ ternary (printf "[%s]" .bindAddress) .bindAddress (contains ":" .bindAddress) }}:{{ .port }}
+{{- end -}}
+
+{{/* Where the program listens. */}}
+{{- define "baton-retool.listen" -}}
+{{- if include "baton-retool.exposed" . -}}
+{{ include "baton-retool.address" .Values.server }}
+{{- else if and (eq .Values.mode "sidecar") (eq .Values.sidecar.transport "socket") -}}
+unix:{{ .Values.sidecar.socketDirectory }}/baton-retool.sock
+{{- else -}}
+127.0.0.1:{{ .Values.server.port }}
+{{- end -}}
+{{- end -}}
+
+{{/* Changes with what the chart's own Secret holds, so that the pods are made anew. */}}
+{{- define "baton-retool.podAnnotations" -}}
+{{- $annotations := deepCopy .Values.podAnnotations -}}
+{{- if .Values.secret.create -}}
+{{- $_ := set $annotations "checksum/secret" (toJson .Values.secret.data | sha256sum) -}}
+{{- end -}}
+{{- with $annotations }}{{ toYaml . }}{{ end -}}
+{{- end -}}
+
+{{/* Ends the rendering where values contradict each other in a way that the schema cannot tell. */}}
+{{- define "baton-retool.check" -}}
+{{- $tls := include "baton-retool.tlsSecretName" . -}}
+{{- with .Values -}}
+{{- if not (or .secret.create .secret.existingName) -}}
+{{- fail "secret: name an existing Secret with BATON_CONNECTION_STRING in secret.existingName, or have one made with secret.create" -}}
+{{- end -}}
+{{- if and (include "baton-retool.exposed" $) (not $tls) (not .server.insecure) -}}
+{{- fail "server.expose: needs server.tls.secretName, server.tls.certManager.enabled, or server.insecure for plaintext" -}}
+{{- end -}}
+{{- if and .server.tls.clientCa.secretName (not $tls) -}}
+{{- fail "server.tls.clientCa: needs server.tls.secretName or server.tls.certManager.enabled" -}}
+{{- end -}}
+{{- if and (eq .probes.kind "grpc") (not (and (include "baton-retool.exposed" $) (not $tls))) -}}
+{{- fail "probes.kind grpc: kubelet calls from outside the pod and without TLS, so it needs server.expose and server.insecure; use http or exec" -}}
+{{- end -}}
+{{- if and (eq .probes.kind "http") (has .health.bindAddress (list "127.0.0.1" "::1" "localhost")) -}}
+{{- fail "probes.kind http: kubelet calls from outside the pod, so health.bindAddress cannot be a loopback address; use exec" -}}
+{{- end -}}
+{{- if and (or .serviceMonitor.enabled .prometheusRule.enabled .dashboard.enabled) (not .metrics.enabled) -}}
+{{- fail "serviceMonitor, prometheusRule and dashboard need metrics.enabled" -}}
+{{- end -}}
+{{- if and .serviceMonitor.enabled (eq .mode "sidecar") (not .selectorLabels) -}}
+{{- fail "serviceMonitor in sidecar mode: selectorLabels must be labels of the other chart's pods" -}}
+{{- end -}}
+{{- if and .server.expose (eq .mode "sidecar") -}}
+{{- fail "server.expose: a sidecar serves its own pod only" -}}
+{{- end -}}
+{{- $ports := list .health.port -}}
+{{- if ne (include "baton-retool.listen" $ | trunc 5) "unix:" }}{{ $ports = append $ports .server.port }}{{ end -}}
+{{- if .metrics.enabled }}{{ $ports = append $ports .metrics.port }}{{ end -}}
+{{- if ne (len $ports) (len (uniq $ports)) -}}
+{{- fail "server.port, health.port and metrics.port must differ" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,89 @@
+// Command check-manifests reads manifests on stdin and says what Kubernetes would refuse and what would not work.
+//
+// Every object is decoded strictly into the type that Kubernetes itself (or the operator that owns it) has for it, so
+// that a misspelt or misplaced field is an error. Pods must meet the restricted pod security standard, judged by
+// the evaluator of Kubernetes' admission controller. What refers to something else in the manifests has to find it.
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	certmanager "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes/scheme"
+)
+
+func main() {
+	objects, err := read(os.Stdin)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "check-manifests:", err)
+		os.Exit(1)
+	}
+	problems := check(objects)
+	for _, problem := range problems {
+		fmt.Fprintln(os.Stderr, "check-manifests:", problem)
+	}
+	if len(problems) > 0 {
+		os.Exit(1)
+	}
+	fmt.Printf("%d objects are well\n", len(objects))
+}
+
+// read decodes every document, or says what is wrong with the first that cannot be.
+func read(input io.Reader) ([]runtime.Object, error) {
+	known := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		scheme.AddToScheme, monitoring.AddToScheme, certmanager.AddToScheme,
+	} {
+		if err := add(known); err != nil {
+			return nil, err
+		}
+	}
+	decoder := serializer.NewCodecFactory(known, serializer.EnableStrict).UniversalDeserializer()
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(input))
+	var objects []runtime.Object
+	for {
+		document, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if blank(document) {
+			continue
+		}
+		object, _, err := decoder.Decode(document, nil, nil)
+		if err != nil {
+			return nil, fmt.Errorf("document %d: %w", len(objects)+1, err)
+		}
+		objects = append(objects, object)
+	}
+	if len(objects) == 0 {
+		return nil, errors.New("there is nothing to check")
+	}
+	return objects, nil
+}
+
+// blank tells documents that templates leave where they render nothing.
+func blank(document []byte) bool {
+	comment := false
+	for _, c := range document {
+		switch {
+		case c == '#':
+			comment = true
+		case c == '\n':
+			comment = false
+		case !comment && c != ' ' && c != '\r' && c != '-':
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,239 @@
+// Command check-metrics compares the PromQL of the alert rules and the dashboard with the list of metrics:
+//
+//	check-metrics METRICS.tsv README.md ALERTS.yaml DASHBOARD.json
+//
+// Every expression must parse, use metrics of the list only, and match and group by labels that these have. Every metric
+// of the list must be used somewhere. The list must be the table of metrics in the README, which a test of the program holds
+// to what is served.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/prometheus/prometheus/promql/parser"
+	"sigs.k8s.io/yaml"
+)
+
+// Labels that Prometheus gives to what it reads, which belong to every series.
+var everywhere = []string{"__name__", "job", "instance", "namespace", "pod"}
+
+var variable = regexp.MustCompile(`\[\$__rate_interval\]`)
+
+func main() {
+	if len(os.Args) != 5 {
+		fmt.Fprintln(os.Stderr, "usage: check-metrics METRICS.tsv README.md ALERTS.yaml DASHBOARD.json")
+		os.Exit(2)
+	}
+	problems, checked := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4])
+	for _, problem := range problems {
+		fmt.Fprintln(os.Stderr, "check-metrics:", problem)
+	}
+	if len(problems) > 0 {
+		os.Exit(1)
+	}
+	fmt.Printf("%d expressions use the metrics that there are\n", checked)
+}
+
+func run(list, readme, alerts, dashboard string) (problems []string, checked int) {
+	metrics, err := readMetrics(list)
+	if err != nil {
+		return []string{err.Error()}, 0
+	}
+	documented, err := os.ReadFile(readme)
+	if err != nil {
+		return []string{err.Error()}, 0
+	}
+	problems = compare(metrics, string(documented))
+	rules, err := readAlerts(alerts)
+	if err != nil {
+		return []string{err.Error()}, 0
+	}
+	panels, err := readDashboard(dashboard)
+	if err != nil {
+		return []string{err.Error()}, 0
+	}
+	used := map[string]bool{}
+	for where, expression := range merge(rules, panels) {
+		checked++
+		for _, problem := range check(expression, metrics, used) {
+			problems = append(problems, where+": "+problem)
+		}
+	}
+	for name := range metrics {
+		if !used[name] {
+			problems = append(problems, name+" is neither in a rule nor on the dashboard")
+		}
+	}
+	sort.Strings(problems)
+	return problems, checked
+}
+
+// readMetrics reads lines of a name, a type and the labels with commas between them.
+func readMetrics(file string) (map[string]metric, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	metrics := map[string]metric{}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Split(strings.TrimRight(line, "\n"), "\t")
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		if len(fields) != 3 {
+			return nil, fmt.Errorf("%s: %q has not three fields", file, line)
+		}
+		metrics[fields[0]] = metric{kind: fields[1], labels: strings.Split(fields[2], ",")}
+	}
+	return metrics, nil
+}
+
+// compare holds the list against the README's table. A README without one says nothing about metrics.
+func compare(metrics map[string]metric, readme string) (problems []string) {
+	_, table, there := strings.Cut(readme, "| Metric | Labels | What it is |\n|---|---|---|\n")
+	if !there {
+		return nil
+	}
+	documented := map[string]bool{}
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, " | ")
+		if !strings.HasPrefix(line, "|") || len(cells) < 3 {
+			break
+		}
+		name := strings.Trim(cells[0], "|` ")
+		labels := strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(cells[1], "`", ""), " ", ""), "none", "")
+		documented[name] = true
+		if m, listed := metrics[name]; !listed {
+			problems = append(problems, name+" is in the README and not in the list")
+		} else if strings.Join(m.labels, ",") != labels {
+			problems = append(problems, fmt.Sprintf("%s has other labels in the README: %q", name, labels))
+		}
+	}
+	for name := range metrics {
+		if !documented[name] {
+			problems = append(problems, name+" is in the list and not in the README")
+		}
+	}
+	return problems
+}
+
+type metric struct {
+	kind   string
+	labels []string
+}
+
+func readAlerts(file string) (map[string]string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var rules struct {
+		Groups []struct {
+			Rules []struct{ Alert, Expr string }
+		}
+	}
+	if err := yaml.Unmarshal(text, &rules); err != nil {
+		return nil, err
+	}
+	expressions := map[string]string{}
+	for _, group := range rules.Groups {
+		for _, rule := range group.Rules {
+			expressions["alert "+rule.Alert] = rule.Expr
+		}
+	}
+	return expressions, nil
+}
+
+func readDashboard(file string) (map[string]string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ RefID, Expr string }
+		}
+	}
+	if err := json.Unmarshal(text, &dashboard); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	expressions := map[string]string{}
+	for _, panel := range dashboard.Panels {
+		for _, target := range panel.Targets {
+			expressions[fmt.Sprintf("panel %q %s", panel.Title, target.RefID)] = target.Expr
+		}
+	}
+	return expressions, nil
+}
+
+func merge(maps ...map[string]string) map[string]string {
+	all := map[string]string{}
+	for _, one := range maps {
+		for key, value := range one {
+			all[key] = value
+		}
+	}
+	return all
+}
+
+func check(expression string, metrics map[string]metric, used map[string]bool) (problems []string) {
+	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(variable.ReplaceAllString(expression, "[5m]"))
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var known []string
+	var asked []string
+	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
+		switch n := node.(type) {
+		case *parser.VectorSelector:
+			name, labels, problem := find(n.Name, metrics)
+			if problem != "" {
+				problems = append(problems, problem)
+				return nil
+			}
+			used[name] = true
+			known = append(known, labels...)
+			for _, matcher := range n.LabelMatchers {
+				if !slices.Contains(labels, matcher.Name) && !slices.Contains(everywhere, matcher.Name) {
+					problems = append(problems, fmt.Sprintf("%s has no label %s", n.Name, matcher.Name))
+				}
+			}
+		case *parser.AggregateExpr:
+			if !n.Without {
+				asked = append(asked, n.Grouping...)
+			}
+		}
+		return nil
+	})
+	for _, label := range asked {
+		if !slices.Contains(known, label) && !slices.Contains(everywhere, label) {
+			problems = append(problems, "grouped by "+label+", which none of its metrics has")
+		}
+	}
+	return problems
+}
+
+// find knows the parts of a histogram by the name of the whole.
+func find(name string, metrics map[string]metric) (string, []string, string) {
+	if m, there := metrics[name]; there && m.kind != "histogram" {
+		return name, m.labels, ""
+	}
+	for _, part := range []string{"_bucket", "_sum", "_count"} {
+		whole, cut := strings.CutSuffix(name, part)
+		if m, there := metrics[whole]; cut && there && m.kind == "histogram" {
+			labels := m.labels
+			if part == "_bucket" {
+				labels = append(slices.Clone(labels), "le")
+			}
+			return whole, labels, ""
+		}
+	}
+	return "", nil, "there is no metric " + name
+}

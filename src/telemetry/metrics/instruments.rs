@@ -1,0 +1,167 @@
+//! Every metric: its name, what it counts, and what tells one series from another.
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
+use tonic::Code;
+
+use super::{Outcome, Provisioning, RestOutcome, UNKNOWN, code_name, pool_state};
+
+/// From what a statement on a small table takes to what a caller waits for at most, in seconds.
+const SECONDS: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// What is recorded as it happens. The rest is asked for when the metrics are read, see [`observe`].
+pub(super) struct Instruments {
+    calls: Counter<u64>,
+    call_seconds: Histogram<f64>,
+    calls_under_way: UpDownCounter<i64>,
+    rows: Counter<u64>,
+    pool_wait: Histogram<f64>,
+    statements: Histogram<f64>,
+    rest: Counter<u64>,
+    rest_seconds: Histogram<f64>,
+    provisioning: Counter<u64>,
+}
+
+impl Instruments {
+    pub(super) fn new(meter: &Meter) -> Self {
+        let counter = |name, help| meter.u64_counter(name).with_description(help).build();
+        let seconds = |name, help| {
+            let histogram = meter.f64_histogram(name).with_description(help).with_unit("s");
+            histogram.with_boundaries(SECONDS.to_vec()).build()
+        };
+        observe(meter);
+        let calls_under_way = meter
+            .i64_up_down_counter("baton_retool_grpc_requests_in_flight")
+            .with_description("Calls under way.")
+            .build();
+        // There from the start, for whoever waits for it to be 0.
+        calls_under_way.add(0, &[]);
+        Self {
+            calls: counter("baton_retool_grpc_requests_total", "Calls that have ended."),
+            call_seconds: seconds("baton_retool_grpc_request_duration_seconds", "How long calls took."),
+            calls_under_way,
+            rows: counter("baton_retool_rows_total", "Rows in the answers of calls that list."),
+            pool_wait: seconds(
+                "baton_retool_pool_wait_seconds",
+                "How long calls waited for a connection to the database.",
+            ),
+            statements: seconds(
+                "baton_retool_database_statement_duration_seconds",
+                "How long statements took in the database and on the way.",
+            ),
+            rest: counter(
+                "baton_retool_rest_requests_total",
+                "Requests to Retool's REST API that have ended.",
+            ),
+            rest_seconds: seconds(
+                "baton_retool_rest_request_duration_seconds",
+                "How long requests to Retool's REST API took.",
+            ),
+            provisioning: counter(
+                "baton_retool_provisioning_total",
+                "Requests to change something in Retool.",
+            ),
+        }
+    }
+
+    pub(super) fn call_under_way(&self, change: i64) {
+        self.calls_under_way.add(change, &[]);
+    }
+
+    pub(super) fn call_ended(
+        &self,
+        (service, method): (&'static str, &'static str),
+        code: Code,
+        took: Duration,
+        rows: Option<usize>,
+    ) {
+        let known = |text: &'static str| if text.is_empty() { UNKNOWN } else { text };
+        let labels = [
+            KeyValue::new("service", known(service)),
+            KeyValue::new("method", known(method)),
+            KeyValue::new("code", code_name(code)),
+        ];
+        self.calls.add(1, &labels);
+        self.call_seconds.record(took.as_secs_f64(), &labels);
+        if let Some(rows) = rows {
+            self.rows.add(rows as u64, &labels[1..2]);
+        }
+    }
+
+    pub(super) fn pool_waited(&self, waited: Duration) {
+        self.pool_wait.record(waited.as_secs_f64(), &[]);
+    }
+
+    pub(super) fn statement_ended(&self, statement: &'static str, outcome: Outcome, took: Duration) {
+        let labels = [KeyValue::new("statement", statement), KeyValue::new("outcome", outcome.as_str())];
+        self.statements.record(took.as_secs_f64(), &labels);
+    }
+
+    pub(super) fn rest_ended(&self, operation: &'static str, outcome: RestOutcome, took: Duration) {
+        let operation = KeyValue::new("operation", operation);
+        self.rest_seconds.record(took.as_secs_f64(), std::slice::from_ref(&operation));
+        let code: Cow<'static, str> = match outcome {
+            RestOutcome::Answered(status @ 100..=599) => status.to_string().into(),
+            RestOutcome::Answered(_) => UNKNOWN.into(),
+            RestOutcome::Failed => "failed".into(),
+            RestOutcome::Cancelled => "cancelled".into(),
+        };
+        self.rest.add(1, &[operation, KeyValue::new("code", code)]);
+    }
+
+    pub(super) fn provisioning_ended(&self, operation: &'static str, outcome: Provisioning) {
+        let labels = [KeyValue::new("operation", operation), KeyValue::new("outcome", outcome.as_str())];
+        self.provisioning.add(1, &labels);
+    }
+}
+
+/// What is asked for whenever the metrics are read.
+fn observe(meter: &Meter) {
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    meter
+        .u64_observable_gauge("baton_retool_build_info")
+        .with_description("Always 1; tells which version runs.")
+        .with_callback(|observer| {
+            observer.observe(1, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))]);
+        })
+        .build();
+    meter
+        .u64_observable_gauge("baton_retool_pool_connections")
+        .with_description("Open connections to the database.")
+        .with_callback(|observer| {
+            if let Some(pool) = pool_state() {
+                observer.observe(pool.idle.into(), &[KeyValue::new("state", "idle")]);
+                observer.observe(pool.in_use.into(), &[KeyValue::new("state", "in_use")]);
+            }
+        })
+        .build();
+    meter
+        .u64_observable_gauge("baton_retool_pool_max_connections")
+        .with_description("As many connections to the database as there may be.")
+        .with_callback(|observer| {
+            if let Some(pool) = pool_state() {
+                observer.observe(pool.most.into(), &[]);
+            }
+        })
+        .build();
+    meter
+        .f64_observable_gauge("process_start_time_seconds")
+        .with_description("When the process began, in seconds since 1970.")
+        .with_unit("s")
+        .with_callback(move |observer| observer.observe(began, &[]))
+        .build();
+    meter
+        .u64_observable_gauge("process_resident_memory_bytes")
+        .with_description("Memory that the process has resident.")
+        .with_unit("By")
+        .with_callback(|observer| {
+            if let Some(memory) = memory_stats::memory_stats() {
+                observer.observe(memory.physical_mem as u64, &[]);
+            }
+        })
+        .build();
+}

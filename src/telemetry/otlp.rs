@@ -1,0 +1,148 @@
+//! Traces, metrics and logs over OTLP/gRPC.
+//!
+//! Everything here runs on threads of its own: the library's, which gather and send batches, and one of a
+//! small runtime, which has the connections. The server's threads only put what they have to say into
+//! bounded queues, and drop it when those are full.
+
+mod plan;
+
+use std::io;
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_otlp::{
+    ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithExportConfig, WithTonicConfig,
+};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::metrics::PeriodicReader;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tokio::runtime::{Builder, Runtime};
+use tracing::Subscriber;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::export::Told;
+use super::{FLUSH, watch};
+
+pub(super) use plan::Plan;
+use plan::Target;
+
+/// Sends the metrics every minute, or as often as `OTEL_METRIC_EXPORT_INTERVAL` says.
+pub(super) type MetricReader = PeriodicReader<Told<MetricExporter>>;
+
+/// Why nothing can be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file with the CAs.
+    #[error("cannot read the certificates in {path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// What should be certificates is something else.
+    #[error("no PEM certificate in {0}")]
+    NoCertificate(String),
+    /// A variable names a collector in a way that is no URL. The text is without credentials.
+    #[error("{0:?} is no address of a collector, such as https://collector.example.com:4317")]
+    Endpoint(String),
+    /// The library cannot use the certificates.
+    #[error(transparent)]
+    Exporter(#[from] ExporterBuildError),
+    /// The operating system gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// What is being sent.
+pub(super) struct Export {
+    traces: Option<SdkTracerProvider>,
+    logs: Option<SdkLoggerProvider>,
+    metrics: Option<MetricReader>,
+    /// Has the connections; ends with the process.
+    _runtime: Runtime,
+}
+
+impl Export {
+    /// Begins to send what `plan` says. No connection is made before there is something to send.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub(super) fn start(plan: Plan, resource: &Resource) -> Result<Self, Error> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("telemetry")
+            .enable_all()
+            .build()
+            .map_err(Error::Thread)?;
+        let _inside = runtime.enter();
+        let traces = plan.traces.map(|target| {
+            let exporter = configured(SpanExporter::builder().with_tonic(), target).build()?;
+            let builder = SdkTracerProvider::builder().with_resource(resource.clone());
+            Ok::<_, Error>(builder.with_batch_exporter(Told::new("traces", exporter)).build())
+        });
+        let logs = plan.logs.map(|target| {
+            let exporter = configured(LogExporter::builder().with_tonic(), target).build()?;
+            let builder = SdkLoggerProvider::builder().with_resource(resource.clone());
+            Ok::<_, Error>(builder.with_batch_exporter(Told::new("logs", exporter)).build())
+        });
+        let metrics = plan.metrics.map(|target| {
+            let exporter = configured(MetricExporter::builder().with_tonic(), target).build()?;
+            Ok::<_, Error>(PeriodicReader::builder(Told::new("metrics", exporter)).build())
+        });
+        let (traces, logs, metrics) = (traces.transpose()?, logs.transpose()?, metrics.transpose()?);
+        drop(_inside);
+        Ok(Self { traces, logs, metrics, _runtime: runtime })
+    }
+
+    /// The reader for a meter provider, once.
+    pub(super) fn metric_reader(&mut self) -> Option<MetricReader> {
+        self.metrics.take()
+    }
+
+    /// Makes traces of the spans of [`watch`], and of no others: what a library below us puts into its
+    /// spans is not known here.
+    pub(super) fn trace_layer<S>(&self) -> Option<impl Layer<S> + use<S>>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let tracer = self.traces.as_ref()?.tracer(env!("CARGO_PKG_NAME"));
+        let layer = tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_target(false);
+        Some(layer.with_filter(Targets::new().with_target(watch::SPANS, LevelFilter::TRACE)))
+    }
+
+    /// Sends the events that `filter` lets through, which is the log's.
+    pub(super) fn log_layer<S>(&self, filter: Targets) -> Option<impl Layer<S> + use<S>>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        Some(OpenTelemetryTracingBridge::new(self.logs.as_ref()?).with_filter(filter))
+    }
+
+    /// Sends the spans that are left and none afterwards.
+    pub(super) fn flush_traces(&self) {
+        // A collector that does not take them has been told of.
+        let _ = self.traces.as_ref().map(|traces| traces.shutdown_with_timeout(FLUSH));
+    }
+
+    /// Sends the log records that are left and none afterwards.
+    pub(super) fn flush_logs(&self) {
+        let _ = self.logs.as_ref().map(|logs| logs.shutdown_with_timeout(FLUSH));
+    }
+}
+
+fn configured<B: WithExportConfig + WithTonicConfig>(builder: B, target: Target) -> B {
+    let builder = builder.with_endpoint(target.endpoint);
+    match target.tls {
+        Some(tls) => builder.with_tls_config(tls),
+        None => builder,
+    }
+}

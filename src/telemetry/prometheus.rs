@@ -1,0 +1,48 @@
+//! The metrics over plain HTTP, for Prometheus.
+
+use std::io;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use super::metrics;
+use crate::config::HostAndPort;
+
+/// Prometheus' text format.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Answers `/metrics`.
+#[derive(Debug)]
+pub struct MetricsServer {
+    listener: TcpListener,
+}
+
+impl MetricsServer {
+    /// Takes the address.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub async fn listen(address: &HostAndPort) -> io::Result<Self> {
+        let listener = TcpListener::bind((address.host.as_str(), address.port)).await?;
+        tracing::info!(address = %listener.local_addr()?, "metrics listening");
+        Ok(Self { listener })
+    }
+
+    /// Answers until dropped.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub async fn serve(self) -> io::Result<()> {
+        let router = Router::new()
+            .route("/metrics", get(scrape))
+            .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") });
+        axum::serve(self.listener, router).await
+    }
+}
+
+async fn scrape() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, TEXT)], metrics::render())
+}

@@ -1,0 +1,243 @@
+//! Watching what the program does for its callers: each call, statement, wait and request becomes a span
+//! of a trace and a value of a metric.
+//!
+//! A span has the names and numbers that are set here and nothing else: no SQL, no value of a parameter,
+//! no text of a caller's, no message of an error.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tonic::Code;
+use tracing::Span;
+use tracing::field::Empty;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use super::metrics::{self, Outcome, RestOutcome};
+
+/// The target of the spans that become traces. No other span does, and no event has it.
+pub const SPANS: &str = "spans";
+
+/// A call of ours by somebody. Ends when [`Call::ended`] or dropped.
+#[derive(Debug)]
+pub struct Call {
+    span: Span,
+    name: (&'static str, &'static str),
+}
+
+/// A call of the method `name.1` of the service `name.0`, both empty for one that there is not. It
+/// belongs to the trace that the caller's `traceparent` and `tracestate` name.
+pub fn call(name: (&'static str, &'static str), headers: &HeaderMap) -> Call {
+    metrics::call_under_way(1);
+    let (service, method) = name;
+    let shown = if method.is_empty() { metrics::UNKNOWN } else { "" };
+    let span = tracing::info_span!(
+        target: SPANS,
+        "call",
+        otel.name = %format_args!("{shown}{service}{}{method}", if method.is_empty() { "" } else { "/" }),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        rpc.system = "grpc",
+        rpc.service = service,
+        rpc.method = method,
+        rpc.grpc.status_code = Empty,
+        baton.rows = Empty,
+    );
+    if !span.is_disabled() {
+        let caller = TraceContextPropagator::new().extract(&Headers(headers));
+        if caller.span().span_context().is_valid() {
+            // Fails only where spans do not become traces.
+            let _ = span.set_parent(caller);
+        }
+    }
+    Call { span, name }
+}
+
+impl Call {
+    /// What everything that is done for the call belongs to.
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// The call has ended with this code and, if it lists, so many rows.
+    pub fn ended(&self, code: Code, took: Duration, rows: Option<usize>) {
+        metrics::call_ended(self.name, code, took, rows);
+        self.span.record("rpc.grpc.status_code", code as i32);
+        if let Some(rows) = rows {
+            self.span.record("baton.rows", rows as i64);
+        }
+        if is_our_fault(code) {
+            self.span.record("otel.status_code", "ERROR");
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        metrics::call_under_way(-1);
+    }
+}
+
+/// The codes that OpenTelemetry takes for errors of the server.
+fn is_our_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
+}
+
+/// A statement under way. Dropped before it has ended, it counts as cancelled.
+#[derive(Debug)]
+pub struct Statement {
+    span: Span,
+    name: &'static str,
+    started: Instant,
+    outcome: Outcome,
+}
+
+/// A statement that begins. `name` is a short name such as `groups.list`, and never SQL.
+pub fn statement(name: &'static str) -> Statement {
+    let span = tracing::info_span!(
+        target: SPANS,
+        "statement",
+        otel.name = name,
+        otel.kind = "client",
+        otel.status_code = Empty,
+        db.system = "postgresql",
+        db.operation.name = name,
+    );
+    Statement { span, name, started: Instant::now(), outcome: Outcome::Cancelled }
+}
+
+impl Statement {
+    /// To run the statement in.
+    pub fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// The statement has ended, well or not.
+    pub fn ended(mut self, well: bool) {
+        self.outcome = if well { Outcome::Ok } else { Outcome::Failed };
+    }
+}
+
+impl Drop for Statement {
+    fn drop(&mut self) {
+        metrics::statement_ended(self.name, self.outcome, self.started.elapsed());
+        if self.outcome != Outcome::Ok {
+            self.span.record("otel.status_code", "ERROR");
+        }
+    }
+}
+
+/// A wait for a connection to the database, which ends when this is dropped.
+#[derive(Debug)]
+pub struct PoolWait {
+    span: Span,
+    started: Instant,
+}
+
+/// A wait that begins.
+pub fn pool_wait() -> PoolWait {
+    PoolWait {
+        span: tracing::info_span!(target: SPANS, "pool wait", otel.kind = "internal"),
+        started: Instant::now(),
+    }
+}
+
+impl PoolWait {
+    /// To wait in.
+    pub fn span(&self) -> Span {
+        self.span.clone()
+    }
+}
+
+impl Drop for PoolWait {
+    fn drop(&mut self) {
+        metrics::pool_waited(self.started.elapsed());
+    }
+}
+
+/// A request to Retool's REST API. Dropped before it has ended, it counts as cancelled.
+#[derive(Debug)]
+pub struct RestCall {
+    span: Span,
+    operation: &'static str,
+    started: Instant,
+    outcome: RestOutcome,
+}
+
+/// A request that begins. `operation` is a short name such as `users.create`, and never a path with an id;
+/// `method` is HTTP's.
+pub fn rest_call(operation: &'static str, method: &'static str) -> RestCall {
+    let span = tracing::info_span!(
+        target: SPANS,
+        "request",
+        otel.name = operation,
+        otel.kind = "client",
+        otel.status_code = Empty,
+        http.request.method = method,
+        http.response.status_code = Empty,
+    );
+    RestCall { span, operation, started: Instant::now(), outcome: RestOutcome::Cancelled }
+}
+
+impl RestCall {
+    /// To make the request in.
+    pub fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// The request has ended: with this status, or without an answer.
+    pub fn ended(mut self, status: Option<u16>) {
+        self.outcome = status.map_or(RestOutcome::Failed, RestOutcome::Answered);
+    }
+}
+
+impl Drop for RestCall {
+    fn drop(&mut self) {
+        metrics::rest_ended(self.operation, self.outcome, self.started.elapsed());
+        match self.outcome {
+            RestOutcome::Answered(status) => {
+                self.span.record("http.response.status_code", i64::from(status));
+                if status >= 400 {
+                    self.span.record("otel.status_code", "ERROR");
+                }
+            }
+            RestOutcome::Failed | RestOutcome::Cancelled => {
+                self.span.record("otel.status_code", "ERROR");
+            }
+        }
+    }
+}
+
+/// The trace and the span that this thread works for; nothing where there are no traces.
+pub(super) fn current() -> Option<SpanContext> {
+    opentelemetry::Context::map_current(|context| {
+        let context = context.span().span_context().clone();
+        context.is_valid().then_some(context)
+    })
+}
+
+/// Headers of a request, to take the caller's trace out of.
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}

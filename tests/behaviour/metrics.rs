@@ -1,0 +1,243 @@
+//! The endpoint that Prometheus reads.
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpListener};
+use std::process::Stdio;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use baton_retool::proto::connector::{ConnectorServiceValidateRequest, ConnectorServiceValidateResponse};
+
+use crate::support::changes::Changes;
+use crate::support::http::ask;
+use crate::support::observe::see;
+use crate::support::parent::Parent;
+use crate::support::postgres::Database;
+use crate::support::server::{Server, program};
+use crate::support::wire::{Wire, eventually, id};
+
+const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
+const FLAG: &str = "--metrics-listen=127.0.0.1:0";
+
+fn endpoint(server: &Server) -> SocketAddr {
+    let line = server.wait_for_log(|line| line["msg"] == "metrics listening");
+    line["address"].as_str().unwrap().parse().unwrap()
+}
+
+fn scrape(address: SocketAddr) -> String {
+    let answer = ask(address, "GET", "/metrics");
+    assert_eq!(answer.code, 200);
+    assert!(answer.headers.contains("content-type: text/plain; version=0.0.4"), "{}", answer.headers);
+    answer.body
+}
+
+/// The value of a series, written as Prometheus writes it, with labels in the order of their names.
+#[track_caller]
+fn value(text: &str, series: &str) -> f64 {
+    let found = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    found.unwrap_or_else(|| panic!("no {series} in:\n{text}")).parse().unwrap()
+}
+
+/// Names of metrics in the README's table.
+fn documented() -> BTreeSet<String> {
+    let readme = include_str!("../../README.md");
+    let (_, table) = readme.split_once("| Metric | Labels |").unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.split('`').nth(1).unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn what_the_readme_lists_is_there_after_a_few_calls() {
+    let database = Database::small().await;
+    // Nobody answers there, which is a request all the same.
+    let rest = ["--retool-api-base-url", "http://127.0.0.1:1", "--retool-api-token", "x"];
+    let flags: Vec<&str> = [FLAG, "--dry-run"].into_iter().chain(rest).collect();
+    let (changes, server) = Changes::serving(&database, &flags).await;
+    see(server.channel().await).await.unwrap();
+    changes.grant("group:g6:member", "user/u10").await.unwrap();
+    let text = scrape(endpoint(&server));
+    let served: BTreeSet<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .map(str::to_owned)
+        .collect();
+    let expected = documented();
+    assert_eq!(served, expected, "left: /metrics; right: the README's table");
+    for name in &served {
+        assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn calls_rows_and_statements_are_counted() {
+    let database = Database::small().await;
+    let server = Server::start(&database, &[FLAG]);
+    let wire = Wire::to(&server).await;
+    let mut rows = 0;
+    for _ in 0..3 {
+        rows += wire.resources("group", Some(id("org", "o1")), 0, "").await.unwrap().list.len();
+    }
+    wire.resources("group", Some(id("group", "g1")), 0, "").await.unwrap_err();
+    let metrics = endpoint(&server);
+    // A call is counted when its client has taken the answer, which may be a moment ago.
+    let text = eventually("four calls", async || {
+        let text = scrape(metrics);
+        text.contains("code=\"InvalidArgument\"").then_some(text)
+    })
+    .await;
+    let labels = |code| {
+        format!("{{code=\"{code}\",method=\"ListResources\",service=\"c1.connector.v2.ResourcesService\"")
+    };
+    assert_eq!(value(&text, &format!("baton_retool_grpc_requests_total{}}}", labels("OK"))), 3.0);
+    assert_eq!(
+        value(&text, &format!("baton_retool_grpc_requests_total{}}}", labels("InvalidArgument"))),
+        1.0
+    );
+    let buckets = format!("baton_retool_grpc_request_duration_seconds_bucket{}", labels("OK"));
+    assert_eq!(value(&text, &format!("{buckets},le=\"60\"}}")), 3.0);
+    assert_eq!(text.lines().filter(|line| line.starts_with(&buckets)).count(), 16);
+    assert_eq!(value(&text, r#"baton_retool_rows_total{method="ListResources"}"#), rows as f64);
+    let statement =
+        r#"baton_retool_database_statement_duration_seconds_count{outcome="ok",statement="groups.list"}"#;
+    assert_eq!(value(&text, statement), 3.0);
+    assert!(value(&text, "baton_retool_pool_wait_seconds_count") >= 3.0);
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(value(&text, &format!("baton_retool_build_info{{version=\"{version}\"}}")), 1.0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let age = now - value(&text, "process_start_time_seconds");
+    assert!((0.0..60.0).contains(&age), "{age}");
+    let memory = value(&text, "process_resident_memory_bytes");
+    if let Some(resident) = server.memory() {
+        let resident = resident as f64;
+        assert!((memory - resident).abs() < resident / 2.0, "{memory} where the kernel says {resident}");
+    }
+}
+
+#[tokio::test]
+async fn changes_are_counted_by_what_became_of_them_and_rest_requests_by_their_status() {
+    let database = Database::small().await;
+    let rest = ["--retool-api-base-url", "http://127.0.0.1:1", "--retool-api-token", "x"];
+    let flags: Vec<&str> = [FLAG].into_iter().chain(rest).collect();
+    let (changes, server) = Changes::serving(&database, &flags).await;
+    changes.grant("group:g6:member", "user/u10").await.unwrap();
+    changes.grant("group:g6:member", "user/u10").await.unwrap();
+    changes.revoke("group:g1:member", "user/u10").await.unwrap_err();
+    Wire::to(&server)
+        .await
+        .call::<ConnectorServiceValidateResponse>(
+            "ConnectorService/Validate",
+            &ConnectorServiceValidateRequest::default(),
+        )
+        .await
+        .unwrap();
+    let text = scrape(endpoint(&server));
+    for (operation, outcome) in [("grant", "changed"), ("grant", "unchanged"), ("revoke", "refused")] {
+        let series =
+            format!("baton_retool_provisioning_total{{operation=\"{operation}\",outcome=\"{outcome}\"}}");
+        assert_eq!(value(&text, &series), 1.0);
+    }
+    let series = r#"baton_retool_rest_requests_total{code="failed",operation="users.probe"}"#;
+    assert_eq!(value(&text, series), 1.0);
+    let series = r#"baton_retool_rest_request_duration_seconds_count{operation="users.probe"}"#;
+    assert_eq!(value(&text, series), 1.0);
+}
+
+#[tokio::test]
+async fn what_is_under_way_can_be_seen() {
+    let database = Database::small().await;
+    let connection_string = format!("{}?pool_max_conns=3", database.url());
+    let server = Server::start_at(&connection_string, &[FLAG]);
+    let wire = Wire::to(&server).await;
+    wire.organizations().await.unwrap();
+    let metrics = endpoint(&server);
+    let in_use = |text: &str| value(text, r#"baton_retool_pool_connections{state="in_use"}"#);
+    let under_way = |text: &str| value(text, "baton_retool_grpc_requests_in_flight");
+    eventually("rest", async || {
+        let text = scrape(metrics);
+        (in_use(&text) == 0.0 && under_way(&text) == 0.0).then_some(())
+    })
+    .await;
+    let mut client = database.client().await;
+    let transaction = client.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE organizations").await.unwrap();
+    let calls: Vec<_> = (0..2)
+        .map(|_| {
+            let wire = wire.clone();
+            tokio::spawn(async move { wire.organizations().await })
+        })
+        .collect();
+    database.wait_until_blocked(2).await;
+    let text = scrape(metrics);
+    assert_eq!((under_way(&text), in_use(&text)), (2.0, 2.0));
+    assert_eq!(value(&text, "baton_retool_pool_max_connections"), 3.0);
+    // A caller that has gone leaves a cancelled statement and no call under way.
+    calls.iter().for_each(tokio::task::JoinHandle::abort);
+    let cancelled = r#"baton_retool_database_statement_duration_seconds_count{outcome="cancelled",statement="organizations.list"}"#;
+    eventually("the end of both", async || {
+        let text = scrape(metrics);
+        (text.contains(cancelled) && value(&text, cancelled) == 2.0 && under_way(&text) == 0.0).then_some(())
+    })
+    .await;
+    transaction.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn callers_cannot_make_more_series() {
+    let server = Server::start_at(NOWHERE, &[FLAG]);
+    let wire = Wire::to(&server).await;
+    for number in 0..50 {
+        for path in
+            ["c1.connector.v2.GrantsService/Made", "grpc.health.v1.Health/Made", "made.up.Service/Made"]
+        {
+            wire.raw(&format!("{path}{number}"), Vec::new()).await.unwrap_err();
+        }
+    }
+    let unknown =
+        r#"baton_retool_grpc_requests_total{code="Unimplemented",method="unknown",service="unknown"}"#;
+    let metrics = endpoint(&server);
+    let text = eventually("all calls", async || {
+        let text = scrape(metrics);
+        (text.contains(unknown) && value(&text, unknown) == 150.0).then_some(text)
+    })
+    .await;
+    let series = text.lines().filter(|line| line.starts_with("baton_retool_grpc_requests_total{")).count();
+    assert_eq!(series, 1, "{text}");
+    assert!(!text.contains("Made"), "{text}");
+}
+
+#[tokio::test]
+async fn there_is_nothing_but_metrics() {
+    let server = Server::start_at(NOWHERE, &[FLAG]);
+    let address = endpoint(&server);
+    assert_eq!(ask(address, "GET", "/").code, 404);
+    assert_eq!(ask(address, "POST", "/metrics").code, 405);
+
+    let without = Server::start_at(NOWHERE, &[]);
+    assert!(!without.logs().iter().any(|line| line["msg"] == "metrics listening"));
+}
+
+#[test]
+fn an_address_that_is_taken_ends_the_program() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = program()
+        .args(["serve", "--listen=127.0.0.1:0", "--connection-string", NOWHERE, "--metrics-listen", &address])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&address) && said.contains("--metrics-listen"), "{said}");
+}
+
+#[tokio::test]
+async fn the_child_of_an_agent_serves_without_metrics_when_their_address_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let parent = Parent::new(NOWHERE).with(&["--metrics-listen", &address]);
+    let mut child = parent.start_and_tell();
+    Wire::over(parent.channel().await).metadata().await.unwrap();
+    child.close_stdin();
+    let (status, _, _, stderr) = child.ended();
+    assert_eq!(status.code(), Some(0));
+    assert!(stderr.contains("there are no metrics for Prometheus") && stderr.contains(&address), "{stderr}");
+}
