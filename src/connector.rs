@@ -74,8 +74,9 @@ pub(crate) struct Context {
     database: Arc<Database>,
     /// Retool's REST API, where it is set up.
     api: Option<Arc<Api>>,
-    /// Held by whoever is about to disable one of several administrators.
-    disabling_admin: tokio::sync::Mutex<()>,
+    /// Held alone by whoever is about to disable one of several administrators, and together by whoever takes
+    /// users out of groups: each looks at who is left.
+    disabling_admin: tokio::sync::RwLock<()>,
     kinds: Vec<ResourceKind>,
     skip_disabled_users: bool,
     dry_run: bool,
@@ -204,7 +205,7 @@ impl Connector {
         let context = Context {
             database,
             api,
-            disabling_admin: tokio::sync::Mutex::default(),
+            disabling_admin: tokio::sync::RwLock::default(),
             kinds,
             skip_disabled_users: options.skip_disabled_users,
             dry_run: options.dry_run,

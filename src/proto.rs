@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use prost::{DecodeError, Name};
+use prost::{DecodeError, Message as _, Name};
 use prost_reflect::DescriptorPool;
 use prost_types::value::Kind;
 use prost_types::{Any, Struct, Timestamp, Value};
@@ -108,6 +108,11 @@ pub fn find_annotation<M: Name + Default>(annotations: &[Any]) -> Option<Result<
 /// ```
 pub fn structure<K: Into<String>>(fields: impl IntoIterator<Item = (K, Value)>) -> Struct {
     Struct { fields: fields.into_iter().map(|(key, value)| (key.into(), value)).collect::<BTreeMap<_, _>>() }
+}
+
+/// Packs a `Struct`, whose message is Google's, so that [`any`] does not know its name.
+pub fn packed(said: &Struct) -> Any {
+    Any { type_url: "type.googleapis.com/google.protobuf.Struct".to_owned(), value: said.encode_to_vec() }
 }
 
 /// A text in a `Struct`.

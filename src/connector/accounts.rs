@@ -9,6 +9,7 @@ mod form;
 use std::time::Duration;
 
 use prost_types::Any;
+use tokio::time::timeout;
 
 use super::audit::{Caller, Done, Outcome, Record, dry_run};
 use super::error::Error;
@@ -37,6 +38,8 @@ const READ_BACK: [Duration; 7] = [
     Duration::from_millis(1500),
     Duration::from_millis(1600),
 ];
+/// How long that may take, the database's own time included.
+const LONGEST_READ_BACK: Duration = Duration::from_secs(6);
 /// How many pages of a look-up are read: a Retool that ignores the filter lists everybody.
 const MOST_PAGES: usize = 20;
 /// What is added to an error after which there may be an account.
@@ -91,7 +94,9 @@ async fn create(
     }
     match api.create_user(&new).await {
         Ok(answer) => {
-            let made = read_back(context, &answer.value, &new).await;
+            // A database that is slow to answer counts as one that does not show the account.
+            let made = timeout(LONGEST_READ_BACK, read_back(context, &answer.value, &new)).await;
+            let made = made.ok().flatten();
             Ok(created(context, made, &answer.value, answer.rate_limit, record).await)
         }
         Err(error) if may_be_a_duplicate(&error) => {
@@ -106,7 +111,7 @@ async fn create(
             let taken = matches!(error.problem, Problem::Refused { status: 409, .. });
             match existing(context, found, &new, taken).await? {
                 Some(found) => Ok(already_exists(found, Some(rate_limit), record)),
-                None => Err(error.into()),
+                None => Err(ApiError { rate_limit, ..error }.into()),
             }
         }
         Err(error) => {

@@ -3,11 +3,10 @@
 
 use std::time::Instant;
 
-use prost::Message;
 use prost_types::Any;
 
 use super::error::Error;
-use crate::proto::{boolean, string, structure};
+use crate::proto::{boolean, packed, string, structure};
 use crate::telemetry::logs::AUDIT;
 use crate::telemetry::metrics::{self, Provisioning};
 
@@ -74,8 +73,7 @@ pub(super) struct Done {
 /// What the answer to a change carries that was not made: `{"dry_run": true, "would": "..."}`.
 pub(super) fn dry_run(would: &str) -> Any {
     let said = structure([("dry_run", boolean(true)), ("would", string(would))]);
-    // The message is Google's, which the helper for ours does not know by name.
-    Any { type_url: "type.googleapis.com/google.protobuf.Struct".to_owned(), value: said.encode_to_vec() }
+    packed(&said)
 }
 
 /// A change under way. Dropped before its end, it is recorded as broken off.

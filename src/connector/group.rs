@@ -159,6 +159,7 @@ impl ResourceSyncer for GroupSyncer {
     ) -> Result<Revoked, Error> {
         let (group, role, user) = about(asked, record)?;
         let admin = role == GroupRole::Admin;
+        let _together = context.disabling_admin.read().await;
         let changed = memberships::revoke(&context.database, context.mode(), group, user, admin).await?;
         Ok(context.revoked(&changed, words(&changed)))
     }

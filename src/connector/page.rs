@@ -16,11 +16,11 @@ use super::paging::{GrantPage, Page, PageBounds, last_key, page};
 use super::provisioning::{Asked, Granted, Revoked};
 use super::text::named;
 use super::{Context, Identified, ResourceSyncer, group, user, word};
-use crate::proto::any;
 use crate::proto::connector::{
     Capability, Entitlement, GrantExpandable, GrantImmutable, Resource, ResourceId, ResourceType,
 };
 use crate::proto::grants::{GrantList, GrantParts, encode_grant_annotations};
+use crate::proto::{any, packed, string, structure};
 use crate::retool::access::AccessLevel;
 use crate::retool::change::Refusal;
 use crate::retool::database::memberships::Changed;
@@ -256,7 +256,14 @@ impl ResourceSyncer for PageSyncer {
             }
             Principal::User(user) => {
                 let changed = page_access::revoke_user(database, mode, page, user, level).await?;
-                Ok(context.revoked(&changed, words(&changed, |access| access.effective)))
+                let mut revoked = context.revoked(&changed, words(&changed, |access| access.effective));
+                if let Some(left) =
+                    changed.after.effective.filter(|left| changed.is_change() && *left >= level)
+                {
+                    let said = structure([("access_remains", string(left.as_str()))]);
+                    revoked.annotations.push(packed(&said));
+                }
+                Ok(revoked)
             }
         }
     }

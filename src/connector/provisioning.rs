@@ -54,16 +54,26 @@ const RETRIES: [Duration; 5] = [
 ];
 
 /// Runs a change until it ends in something that another try cannot mend, 15 seconds of waiting in all.
+/// What an attempt has made whose end nobody saw, the next one finds made already; so the record of it
+/// says that it was changed.
 macro_rules! persistently {
     ($attempt:expr) => {{
         let mut waits = RETRIES.iter();
+        let mut uncertain = false;
         loop {
             match ($attempt, waits.next()) {
                 (Err(Error::Database(error)), Some(wait)) if is_passing(&error) => {
+                    uncertain |= matches!(error, DatabaseError::Uncertain { .. });
                     tracing::warn!(%error, wait_ms = wait.as_millis(), "a change was not made; trying again");
                     tokio::time::sleep(*wait).await;
                 }
-                (result, _) => break result,
+                (Ok(mut made), _) => {
+                    if uncertain && made.done.outcome == Outcome::Unchanged {
+                        made.done = Done { outcome: Outcome::Changed, before: "unknown", ..made.done };
+                    }
+                    break Ok(made);
+                }
+                (Err(error), _) => break Err(error),
             }
         }
     }};
@@ -83,9 +93,9 @@ impl Connector {
         entitlement: Option<&Entitlement>,
         principal: Option<&Resource>,
     ) -> Result<(Vec<Grant>, Vec<Any>), Error> {
-        self.gate()?;
         let mut record = Record::begin("grant", caller, String::new(), String::new());
         let granted = async {
+            self.gate()?;
             let (syncer, asked) = self.asked(entitlement, principal)?;
             persistently!(syncer.grant(&self.context, &asked, &mut record).await)
         };
@@ -106,9 +116,9 @@ impl Connector {
     /// # Errors
     /// As [`Connector::grant`].
     pub async fn revoke(&self, caller: &Caller, grant: Option<&Grant>) -> Result<Vec<Any>, Error> {
-        self.gate()?;
         let mut record = Record::begin("revoke", caller, String::new(), String::new());
         let revoked = async {
+            self.gate()?;
             let grant = grant.ok_or(Error::Missing { field: "grant" })?;
             let (syncer, asked) = self.asked(grant.entitlement.as_ref(), grant.principal.as_ref())?;
             persistently!(syncer.revoke(&self.context, &asked, &mut record).await)
@@ -143,7 +153,10 @@ impl Connector {
 }
 
 fn is_passing(error: &DatabaseError) -> bool {
-    matches!(error, DatabaseError::Connect { .. } | DatabaseError::Interrupted { .. })
+    matches!(
+        error,
+        DatabaseError::Connect { .. } | DatabaseError::Interrupted { .. } | DatabaseError::Uncertain { .. }
+    )
 }
 
 // ===== impl Asked =====

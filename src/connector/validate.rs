@@ -60,6 +60,7 @@ fn is_outage(error: &DatabaseError) -> bool {
         DatabaseError::Connect { .. }
         | DatabaseError::PoolExhausted { .. }
         | DatabaseError::Interrupted { .. }
+        | DatabaseError::Uncertain { .. }
         | DatabaseError::Timeout { .. }
         | DatabaseError::Silent { .. } => true,
         DatabaseError::MissingPrivileges(_)

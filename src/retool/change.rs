@@ -17,6 +17,9 @@ pub enum Refusal {
     /// No such row in `users`.
     #[error("there is no user {0} in Retool, or no longer")]
     NoUser(UserId),
+    /// The account cannot be named to the REST API.
+    #[error("user {0} has no sid in Retool's database that its REST API could be asked by")]
+    NoSid(UserId),
     /// No such row in `groups`.
     #[error("there is no group {0} in Retool, or no longer")]
     NoGroup(GroupId),
@@ -87,6 +90,7 @@ impl Refusal {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NoUser(_) => "no_user",
+            Self::NoSid(_) => "no_sid",
             Self::NoGroup(_) => "no_group",
             Self::NoPage(_) => "no_page",
             Self::DisabledUser(_) => "disabled_user",

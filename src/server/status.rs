@@ -72,7 +72,8 @@ fn database_code(error: &DatabaseError) -> Code {
     match error {
         DatabaseError::Connect { .. }
         | DatabaseError::PoolExhausted { .. }
-        | DatabaseError::Interrupted { .. } => Code::Unavailable,
+        | DatabaseError::Interrupted { .. }
+        | DatabaseError::Uncertain { .. } => Code::Unavailable,
         DatabaseError::Timeout { .. } | DatabaseError::Silent { .. } => Code::DeadlineExceeded,
         DatabaseError::MissingPrivileges(_)
         | DatabaseError::Forbidden { .. }

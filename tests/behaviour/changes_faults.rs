@@ -98,6 +98,29 @@ async fn a_connection_killed_each_time_leaves_everything_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_connection_killed_at_the_very_end_is_made_up_for_too() {
+    for (entitlement, principal, table) in CALLS {
+        let database = world().await;
+        database
+            .execute(&format!(
+                "CREATE SEQUENCE attempts;
+                 CREATE FUNCTION disturb() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+                 BEGIN IF nextval('attempts') <= 1 THEN {KILL}; END IF; RETURN NULL; END $$;
+                 CREATE CONSTRAINT TRIGGER a_disturb AFTER INSERT ON {table} DEFERRABLE INITIALLY DEFERRED
+                 FOR EACH ROW EXECUTE FUNCTION disturb()"
+            ))
+            .await;
+        let (changes, server) = Changes::serving(&database, &[]).await;
+        let answer = changes.grant(entitlement, principal).await.unwrap();
+        assert_eq!(answer.did(), Did::Changed, "{entitlement}");
+        let warned = server.wait_for_log(|line| line["msg"] == "a change was not made; trying again");
+        assert!(warned["error"].as_str().unwrap().contains("being made final"), "{warned}");
+        let record = server.wait_for_log(|line| line["logger"] == "audit");
+        assert_eq!(record["outcome"], "changed", "{record}");
+    }
+}
+
+#[tokio::test]
 async fn a_serialization_failure_or_deadlock_is_tried_again() {
     for state in ["40001", "40P01"] {
         for (entitlement, principal, table) in CALLS {

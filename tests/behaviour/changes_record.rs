@@ -27,9 +27,13 @@ async fn world() -> Database {
     database
 }
 
-/// The records so far, without what differs from run to run.
-fn records(server: &Server) -> Vec<Json> {
-    server.logs().into_iter().filter(|line| line["logger"] == "audit").collect()
+/// The records so far, once there are so many: the log comes on its own way.
+async fn records(server: &Server, count: usize) -> Vec<Json> {
+    eventually("a record of each change", async || {
+        let records: Vec<Json> = server.logs().into_iter().filter(|line| line["logger"] == "audit").collect();
+        (records.len() >= count).then_some(records)
+    })
+    .await
 }
 
 fn fields<'a>(record: &'a Json, names: &[&str]) -> Vec<&'a str> {
@@ -65,6 +69,11 @@ async fn without_provisioning_nothing_is_changed_and_bad_requests_are_bad_first(
             (Code::FailedPrecondition, "provisioning is not enabled")
         );
     }
+    let records = records(&server, 4).await;
+    let seen: Vec<_> =
+        records.iter().map(|record| fields(record, &["operation", "outcome", "reason"]).join(" ")).collect();
+    let [grant, revoke] = ["grant", "revoke"].map(|call| format!("{call} refused provisioning_disabled"));
+    assert_eq!(seen, [grant.clone(), revoke.clone(), grant, revoke]);
     let status = refused(&database, changes.send_grant(Default::default())).await;
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
 }
@@ -108,7 +117,7 @@ async fn each_change_is_recorded_once_by_ids_with_what_was_there_before_and_afte
     changes.revoke("page:p100:user:read", "user/u100").await.unwrap_err();
     changes.grant("group:g1:member", "user/u100").await.unwrap_err();
     changes.grant("group:g100:member", "user/nobody@acme.example").await.unwrap_err();
-    let records = records(&server);
+    let records = records(&server, 8).await;
     let names = ["operation", "target_id", "principal_id", "outcome", "before", "after", "reason"];
     let seen: Vec<_> = records.iter().map(|record| fields(record, &names)).collect();
     assert_eq!(
@@ -176,14 +185,16 @@ async fn the_record_has_the_callers_own_name_for_the_request() {
     use baton_retool::proto::connector::{GrantManagerServiceGrantRequest, RequestId};
     let database = world().await;
     let (changes, server) = Changes::serving(&database, &[]).await;
-    for (name, recorded) in [("2ABCdefGHI", "2ABCdefGHI"), ("ann@example.com", "")] {
+    for (index, (name, recorded)) in
+        [("2ABCdefGHI", "2ABCdefGHI"), ("ann@example.com", "")].into_iter().enumerate()
+    {
         let request = GrantManagerServiceGrantRequest {
             entitlement: Some(crate::support::changes::entitlement_of("group:g100:member")),
             principal: Some(crate::support::changes::principal_of("user/u100")),
             annotations: vec![any(&RequestId { request_id: name.to_owned() })],
         };
         changes.send_grant(request).await.unwrap();
-        assert_eq!(records(&server).last().unwrap()["request_id"], recorded);
+        assert_eq!(records(&server, index + 1).await.last().unwrap()["request_id"], recorded);
     }
 }
 
@@ -196,6 +207,7 @@ async fn a_dry_run_answers_as_a_real_one_and_changes_nothing() {
     let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
     let (dry, server) = Changes::serving_at(&database.url_as(&role), &["--dry-run"]).await;
     let before = Tables::of(&database).await;
+    let mut asked = 0;
     for (call, entitlement, principal, says) in [
         ("grant", "group:g100:member", "user/u100", "from none to member"),
         ("grant", "page:p100:group:write", "group/g100", "from none to write"),
@@ -212,7 +224,8 @@ async fn a_dry_run_answers_as_a_real_one_and_changes_nothing() {
         assert!(would.contains(says), "{call} {entitlement}: {would}");
         assert_eq!(answer.did() == Did::Nothing, says == "nothing");
         let expected = if says == "nothing" { "unchanged" } else { "dry_run" };
-        assert_eq!(records(&server).last().unwrap()["outcome"], expected);
+        asked += 1;
+        assert_eq!(records(&server, asked).await.last().unwrap()["outcome"], expected);
     }
     for entitlement in ["group:g1:member", "group:g13:member"] {
         let status = dry.grant(entitlement, "user/u100").await.unwrap_err();

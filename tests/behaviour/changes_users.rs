@@ -172,6 +172,8 @@ async fn groups_that_do_more_than_give_a_page_are_left_alone() {
         r#"UPDATE groups SET "userListAccess" = true WHERE id = 100"#,
         r#"INSERT INTO group_pages ("groupId", "pageId", "accessLevel", "createdAt", "updatedAt") VALUES (100, 2, 'read', now(), now())"#,
         r#"INSERT INTO group_folder_defaults ("groupId", "folderId", "accessLevel", "createdAt") VALUES (100, 3, 'read', now())"#,
+        r#"INSERT INTO group_resources ("groupId", "resourceId", "accessLevel", "createdAt", "updatedAt") VALUES (100, 1, 'read', now(), now())"#,
+        r#"INSERT INTO group_resource_folder_defaults ("groupId", "resourceFolderId", "accessLevel", "createdAt", "updatedAt") VALUES (100, 1, 'read', now(), now())"#,
         r#"UPDATE group_pages SET "accessLevel" = 'write' WHERE "groupId" = 100"#,
         r#"UPDATE groups SET name = '477920462329682-group-app 1-read' WHERE id = 100"#,
     ] {
@@ -197,12 +199,46 @@ async fn d13_a_revoke_names_the_groups_that_still_give_the_user_access() {
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
     let says = r#"user 100 would still have read access to page 100: group 100 "sales team" has write on the page itself"#;
     assert!(status.message().contains(says), "{}", status.message());
-    // The managed group is left too while it would not help.
+    // A managed group of another level is such a group too.
     assert_eq!(changes.grant("page:p100:user:own", "user/u100").await.unwrap().did(), Did::Changed);
     let status = refused(&database, changes.revoke("page:p100:user:write", "user/u100")).await;
     assert!(status.message().contains("baton:page:100:own"), "{}", status.message());
     assert_eq!(changes.revoke("page:p100:user:own", "user/u100").await.unwrap().did(), Did::Changed);
     assert_eq!(changes.grant("page:p100:user:write", "user/u100").await.unwrap().did(), Did::Nothing);
+}
+
+#[tokio::test]
+async fn d13_a_revoke_that_leaves_access_through_other_groups_says_so() {
+    let database = world().await;
+    let (changes, server) = Changes::serving(&database, &[]).await;
+    changes.grant("page:p100:user:read", "user/u100").await.unwrap();
+    group_with_user(&database, 100, "sales team", 100, "write").await;
+    let answer = changes.revoke("page:p100:user:read", "user/u100").await.unwrap();
+    assert_eq!(answer.did(), Did::Changed);
+    let [said] = &answer.annotations[..] else { panic!("{answer:?}") };
+    let said: prost_types::Struct = prost::Message::decode(said.value.as_slice()).unwrap();
+    let left = said.fields["access_remains"].kind.clone();
+    assert_eq!(left, Some(prost_types::value::Kind::StringValue("write".to_owned())));
+    let record = server.wait_for_log(|line| line["operation"] == "revoke");
+    assert_eq!((&record["outcome"], &record["after"]), (&"changed".into(), &"write".into()), "{record}");
+    assert!(!changes.lists("page:p100:user:read", "user/u100").await, "not as a grant of the user's own");
+    let status = refused(&database, changes.revoke("page:p100:user:read", "user/u100")).await;
+    assert!(status.message().contains("sales team"), "{}", status.message());
+}
+
+#[tokio::test]
+async fn managed_groups_are_known_where_resources_are_not_read() {
+    let database = world().await;
+    let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
+    let revoke = format!(
+        "REVOKE ALL ON group_resources, group_resource_folder_defaults, resources FROM {}",
+        role.name
+    );
+    database.execute(&revoke).await;
+    let (changes, _server) = Changes::serving_at(&database.url_as(&role), &["--skip-resources"]).await;
+    assert_eq!(changes.grant("page:p100:user:read", "user/u100").await.unwrap().did(), Did::Changed);
+    assert!(changes.lists("page:p100:user:read", "user/u100").await);
+    assert_eq!(changes.revoke("page:p100:user:read", "user/u100").await.unwrap().did(), Did::Changed);
 }
 
 #[tokio::test]
@@ -240,6 +276,11 @@ async fn a_spoilt_managed_group_takes_nobody_in() {
         ),
         (
             r#"INSERT INTO group_pages ("groupId", "pageId", "accessLevel", "createdAt", "updatedAt")
+               SELECT id, 1, 'read', now(), now() FROM groups WHERE name = 'baton:page:100:read'"#,
+            "more than access",
+        ),
+        (
+            r#"INSERT INTO group_resources ("groupId", "resourceId", "accessLevel", "createdAt", "updatedAt")
                SELECT id, 1, 'read', now(), now() FROM groups WHERE name = 'baton:page:100:read'"#,
             "more than access",
         ),

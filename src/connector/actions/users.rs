@@ -39,11 +39,9 @@ pub(super) async fn run(
     let api = context.api()?;
     users::require_sids(&context.database).await?;
     let account = users::account(&context.database, user).await?.ok_or(Refusal::NoUser(user))?;
-    let sid = Sid::parse(&account.sid).ok_or_else(|| Error::Argument {
-        field: USER_ID,
-        problem: "the user's sid in Retool's database is none that the REST API could be asked by".to_owned(),
-    })?;
-    // Held while it matters: of two runs that disable the last two administrators, one has to see the other.
+    let sid = Sid::parse(&account.sid).ok_or(Refusal::NoSid(user))?;
+    // Held while it matters: of two that take the last two administrators away, one has to see the other. That
+    // holds within this process; another replica is not waited for.
     let _alone = match action {
         Action::DisableUser => keep_an_admin(context, user).await?,
         Action::EnableUser => None,
@@ -107,11 +105,11 @@ fn is_empty(value: &Value) -> bool {
 async fn keep_an_admin(
     context: &Context,
     user: UserId,
-) -> Result<Option<tokio::sync::MutexGuard<'_, ()>>, Error> {
+) -> Result<Option<tokio::sync::RwLockWriteGuard<'_, ()>>, Error> {
     if admins::groups_of(&context.database, user).await?.is_empty() {
         return Ok(None);
     }
-    let alone = context.disabling_admin.lock().await;
+    let alone = context.disabling_admin.write().await;
     let groups = admins::groups_of(&context.database, user).await?;
     match groups.iter().find(|group| group.others == 0) {
         Some(last) => Err(Refusal::LastAdmin { group: last.group, user }.into()),

@@ -24,11 +24,11 @@ SELECT g.id::int8,
         FROM user_groups other
         JOIN users o ON o.id = other."userId"
         WHERE other."groupId" = g.id AND o.id <> u.id AND o.enabled
-          AND o."organizationId" = g."organizationId")
+          AND o."organizationId" IS NOT DISTINCT FROM u."organizationId")
 FROM users u
 JOIN user_groups own ON own."userId" = u.id
 JOIN groups g ON g.id = own."groupId"
-WHERE u.id = $1 AND u.enabled AND g.name = $2 AND g."organizationId" = u."organizationId"
+WHERE u.id = $1 AND u.enabled AND g.name = $2 AND (g."organizationId" IS NULL OR g."organizationId" = u."organizationId")
   AND {g:groups.archivedAt} IS NULL
 ORDER BY g.id
 "#;

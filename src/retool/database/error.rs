@@ -35,6 +35,14 @@ pub enum Error {
         /// The server's or the socket's own words.
         reason: String,
     },
+    /// The session was lost while a change was being made final: it may have been, or not.
+    #[error(
+        "the Retool database broke off while a change was being made final: {reason}; asking again is safe and tells whether it was made"
+    )]
+    Uncertain {
+        /// The server's or the socket's own words.
+        reason: String,
+    },
     /// The statement ran longer than it may.
     #[error(
         "the Retool database stopped a statement: {reason}; a statement may run for --statement-timeout-seconds or the role's own statement_timeout, whichever is lower, and wait for a lock for its lock_timeout"
@@ -121,6 +129,7 @@ impl Error {
             Self::Connect { .. } => "database_unreachable",
             Self::PoolExhausted { .. } => "pool_exhausted",
             Self::Interrupted { .. } => "database_interrupted",
+            Self::Uncertain { .. } => "commit_uncertain",
             Self::Timeout { .. } => "statement_timeout",
             Self::Silent { .. } => "database_silent",
             Self::MissingPrivileges(_) => "missing_privileges",

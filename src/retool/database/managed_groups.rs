@@ -22,6 +22,9 @@ macro_rules! nothing_but_a_page {
             $page,
             r#")
    AND NOT EXISTS (SELECT FROM group_folder_defaults more WHERE more."groupId" = g.id)
+   {?more:group_resources.groupId AND NOT EXISTS (SELECT FROM group_resources more WHERE more."groupId" = g.id)}
+   {?more:group_resource_folder_defaults.groupId AND NOT EXISTS
+       (SELECT FROM group_resource_folder_defaults more WHERE more."groupId" = g.id)}
 "#
         )
     };

@@ -179,8 +179,7 @@ async fn join(
         let parameters: [Parameter<'_>; 3] =
             [(&user.get(), Type::INT4), (&group.get(), Type::INT4), (&admin, Type::BOOL)];
         if transaction.write("memberships.join", JOIN, &parameters).await? == 0 {
-            // Retool has put the user in since we looked.
-            return Ok(Changed { before: wished, after: wished });
+            return Err(changed_meanwhile().into());
         }
     }
     Ok(Changed { before, after: wished })
@@ -220,8 +219,7 @@ async fn leave(
     if !transaction.is_dry_run() {
         let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&group.get(), Type::INT4)];
         if transaction.write("memberships.leave", statement, &parameters).await? == 0 {
-            // Retool has taken the role away since we looked.
-            return Ok(Changed { before: after, after });
+            return Err(changed_meanwhile().into());
         }
     }
     Ok(Changed { before, after })
@@ -250,6 +248,12 @@ async fn state(transaction: &Transaction<'_>, group: GroupId, user: UserId) -> R
         })
     });
     only(rows.await?)
+}
+
+/// Retool has written between our reading and our writing, under no lock of ours. Another try sees what
+/// is there now.
+fn changed_meanwhile() -> Error {
+    Error::Interrupted { reason: "somebody else changed the membership in the same moment".to_owned() }
 }
 
 impl Membership {

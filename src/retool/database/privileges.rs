@@ -349,5 +349,12 @@ pub(super) fn optional(table: &str, name: &str) -> Option<Column> {
         .find(|column| column.table == table && column.name == name)
 }
 
+/// The column of that name, be it needed or optional.
+pub(super) fn column_named(table: &str, name: &str) -> Option<Column> {
+    let needed = required(Scope::default());
+    let optional = OPTIONAL.iter().map(|optional| optional.column);
+    needed.into_iter().chain(optional).find(|column| column.table == table && column.name == name)
+}
+
 #[cfg(test)]
 mod tests;

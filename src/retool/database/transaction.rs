@@ -5,9 +5,10 @@
 //! end takes its session along, and the server undoes it.
 
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
-use super::error::Error;
+use super::error::{Error, reason};
 use super::pool::Lease;
 use super::privileges::Feature;
 use super::session::Scope;
@@ -66,7 +67,11 @@ const LOCK: &str = "SELECT pg_advisory_xact_lock($1, $2)";
 
 /// How long a server waits for our next statement before it undoes the transaction: we may have been
 /// frozen or cut off, and others wait for the locks.
-const IDLE: &str = "SET LOCAL idle_in_transaction_session_timeout = '30s'";
+/// A stricter limit of the role's own stands.
+const IDLE: &str = r#"
+SELECT set_config('idle_in_transaction_session_timeout', '30s', true)
+WHERE extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval) NOT BETWEEN 0.001 AND 30
+"#;
 
 impl Database {
     /// Begins a transaction for these kinds of changes. A session that turns out to have died meanwhile is
@@ -106,10 +111,10 @@ pub(super) async fn start(lease: &Lease<'_>, mode: Mode) -> Result<(), Error> {
         begin.push_str(&format!("; SET LOCAL statement_timeout = {limit}"));
     }
     let begun = async {
-        session.client().batch_execute(&begin).await.map_err(|error| match Error::of_write(&error) {
-            // A standby refuses the very beginning of a transaction that writes.
-            Error::Statement { reason } => Error::ReadOnly { reason },
-            other => other,
+        session.client().batch_execute(&begin).await.map_err(|error| match error.code() {
+            // How a standby refuses the very beginning of a transaction that writes.
+            Some(&SqlState::FEATURE_NOT_SUPPORTED) => Error::ReadOnly { reason: reason(&error) },
+            _ => Error::of_write(&error),
         })
     };
     let begun = guarded(lease, "transaction.begin", begun).await;
@@ -192,6 +197,12 @@ impl Transaction<'_> {
         let ended = guarded(&self.lease, "transaction.end", ended).await;
         self.open = ended.is_err();
         match (outcome, ended) {
+            (Ok(_), Err(Error::Interrupted { reason })) if self.mode == Mode::Real => {
+                Err(Error::Uncertain { reason }.into())
+            }
+            (Ok(_), Err(error @ Error::Silent { .. })) if self.mode == Mode::Real => {
+                Err(Error::Uncertain { reason: error.to_string() }.into())
+            }
             (Ok(_), Err(error)) => Err(error.into()),
             // How undoing failed says less than why it was undone.
             (outcome, _) => outcome,

@@ -225,7 +225,8 @@ impl Model {
         Ok(Did::Changed)
     }
 
-    /// 7.5: the user leaves every managed group of page and level, unless others would give it all the same.
+    /// 7.5: the user leaves every managed group of page and level; somebody who is in none, and has the level
+    /// through others, cannot lose it here.
     fn lower_user(&mut self, page: i32, user: i32, level: usize) -> Outcome {
         let (Some((_, organization)), Some(facts)) = (self.live(page), self.users.get(&user)) else {
             return Ok(Did::Nothing);
@@ -237,7 +238,7 @@ impl Model {
             .givers(page, user, level)
             .into_iter()
             .partition(|group| self.managed_level(*group, page) == Some(level));
-        if !remain.is_empty() {
+        if left.is_empty() && !remain.is_empty() {
             return Err(vec![Reason::Remains(remain)]);
         }
         if left.is_empty() {

@@ -132,11 +132,12 @@ pub async fn grant_user(
 }
 
 /// Takes the user out of every managed group of page and level, those of the former program included. A
-/// level that the user does not have needs nothing. No group is ever removed.
+/// level that the user does not have needs nothing. No group is ever removed. Other groups may give the
+/// level all the same, as the access afterwards says.
 ///
 /// # Errors
-/// [`Refusal::AccessRemains`] when the user would keep the level through other groups: nothing is changed
-/// then. See [`Error`].
+/// [`Refusal::AccessRemains`] when the user is in no such group and has the level through others. See
+/// [`Error`].
 pub async fn revoke_user(
     database: &Database,
     mode: Mode,
@@ -184,8 +185,14 @@ async fn raise(
             None => make(transaction, &name, organization, page, level).await?,
         };
         transaction.lock(&[Lock::Group(group)]).await?;
-        // The row may have its level already, from a user before this one.
+        // The row may have its level already, from a user before this one. Either way it stays as it is now
+        // until we are done, and nobody gets more than was asked for.
         set_level(transaction, page, group, level).await?;
+        let now = named(transaction, &name, organization, page).await?.ok_or_else(changed_meanwhile)?;
+        now.check(&name, level)?;
+        if now.level != Some(level) {
+            return Err(changed_meanwhile().into());
+        }
         let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&group.get(), Type::INT4)];
         transaction.write("managed_groups.join", JOIN, &parameters).await?;
     }
@@ -211,8 +218,8 @@ async fn lower(
     }
     let (taken, left): (Vec<Through>, Vec<Through>) =
         through.into_iter().partition(|through| through.is_direct(level));
-    let sources: Vec<Source> = left.iter().flat_map(|through| through.sources(level)).collect();
-    if !sources.is_empty() {
+    if taken.is_empty() {
+        let sources: Vec<Source> = left.iter().flat_map(|through| through.sources(level)).collect();
         return Err(Refusal::AccessRemains { holder: Item::User(user), page, level, sources }.into());
     }
     let after = user_access(&left, level);
