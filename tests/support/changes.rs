@@ -111,6 +111,13 @@ impl Changes {
 }
 
 impl Answered {
+    /// Whether one of its free-form annotations has this key.
+    pub(crate) fn says(&self, key: &str) -> bool {
+        let said = self.annotations.iter().filter(|one| one.type_url.ends_with("/google.protobuf.Struct"));
+        said.map(|one| <prost_types::Struct as prost::Message>::decode(one.value.as_slice()).unwrap())
+            .any(|said| said.fields.contains_key(key))
+    }
+
     /// What it did, by its annotations.
     pub(crate) fn did(&self) -> Did {
         let exists = annotations::<GrantAlreadyExists>(&self.annotations).len();

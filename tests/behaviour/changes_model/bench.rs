@@ -126,9 +126,7 @@ impl Bench {
                 if (&now, &told) != (did, grants) {
                     return Err(format!("wanted {did:?} and {grants:?}, got {now:?} and {told:?}"));
                 }
-                let says =
-                    answered.annotations.iter().filter(|one| one.type_url.ends_with("protobuf.Struct"));
-                if says.count() != usize::from(self.dry_run) {
+                if answered.says("dry_run") != self.dry_run {
                     return Err(format!("does not say whether it was a dry run: {answered:?}"));
                 }
                 Ok(())

@@ -17,7 +17,7 @@ const READ: &str = "
         'group_folder_defaults', (SELECT json_agg(t) FROM group_folder_defaults t))::text";
 
 const EMPTY: &str = r#"
-    DELETE FROM group_folder_defaults; DELETE FROM group_pages; DELETE FROM user_groups; DELETE FROM pages;
+    DELETE FROM group_resources; DELETE FROM group_resource_folder_defaults; DELETE FROM group_folder_defaults; DELETE FROM group_pages; DELETE FROM user_groups; DELETE FROM pages;
     DELETE FROM groups; DELETE FROM users; DELETE FROM folders; DELETE FROM organizations;
     INSERT INTO organizations (id, name, "createdAt", "updatedAt")
         VALUES (1, 'Acme', now(), now()), (2, 'Globex', now(), now());
