@@ -312,13 +312,23 @@ async fn d23_connections_that_died_meanwhile_cost_nothing_but_a_new_one() {
     let database = world().await;
     let role = documented(&database).await;
     let (changes, server) = Changes::serving_at(&database.url_as(&role), &[]).await;
+    // A session that was told to end may serve one more statement until it does.
+    let kill = async || {
+        let client = database.client().await;
+        let sessions = "FROM pg_stat_activity WHERE usename = $1";
+        let all = format!("SELECT pg_terminate_backend(pid) {sessions}");
+        client.query(&all, &[&role.name]).await.unwrap();
+        eventually("the end of all sessions", async || {
+            let left = format!("SELECT count(*) {sessions}");
+            (client.query_one(&left, &[&role.name]).await.unwrap().get::<_, i64>(0) == 0).then_some(())
+        })
+        .await;
+    };
     for _ in 0..3 {
-        changes.grant("group:g100:member", "user/u100").await.unwrap();
-        let kill =
-            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'", role.name);
-        database.execute(&kill).await;
+        assert_eq!(changes.grant("group:g100:member", "user/u100").await.unwrap().did(), Did::Changed);
+        kill().await;
         assert_eq!(changes.revoke("group:g100:member", "user/u100").await.unwrap().did(), Did::Changed);
-        database.execute(&kill).await;
+        kill().await;
     }
     let retried = server
         .logs()
@@ -359,18 +369,10 @@ async fn changes_go_through_a_transaction_pooler_and_leave_nothing_behind() {
         let Some(pooler) = Pooler::start(&database, &role, ignored) else { return };
         let (changes, _server) = Changes::serving_at(&pooler.url(&database, &role), &[]).await;
         for (entitlement, principal, _) in CALLS {
-            assert_eq!(
-                changes.grant(entitlement, principal).await.unwrap().did(),
-                Did::Changed,
-                "{entitlement}"
-            );
-        }
-        for (entitlement, principal, _) in CALLS {
-            assert_eq!(
-                changes.revoke(entitlement, principal).await.unwrap().did(),
-                Did::Changed,
-                "{entitlement}"
-            );
+            let granted = changes.grant(entitlement, principal).await.unwrap();
+            assert_eq!(granted.did(), Did::Changed, "{entitlement}");
+            let revoked = changes.revoke(entitlement, principal).await.unwrap();
+            assert_eq!(revoked.did(), Did::Changed, "{entitlement}");
         }
         let other = connect(&pooler.url(&database, &role)).await.unwrap();
         let sql = "SELECT current_setting('idle_in_transaction_session_timeout') || ' ' || current_setting('statement_timeout')";
