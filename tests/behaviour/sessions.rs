@@ -52,7 +52,9 @@ async fn statements(database: &Database, role: &Role) -> i64 {
 async fn every_answer_takes_one_statement() {
     let database = Database::small().await;
     let role = database.documented_role(&[]).await;
-    let server = Server::start_at(&database.url_as(&role), &[]);
+    // A second connection would introduce itself at a time of its own.
+    let connection_string = format!("{}?pool_max_conns=1", database.url_as(&role));
+    let server = Server::start_at(&connection_string, &[]);
     let wire = Wire::to(&server).await;
     let request = ConnectorServiceValidateRequest::default();
     wire.call::<ConnectorServiceValidateResponse>("ConnectorService/Validate", &request).await.unwrap();
