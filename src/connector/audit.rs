@@ -30,8 +30,8 @@ pub enum Outcome {
     DryRun,
     /// It may not be made, and nothing was changed.
     Refused,
-    /// It could not be made. Nothing was changed in the database; what Retool's REST API did not answer
-    /// may have been done all the same.
+    /// It could not be made. Nothing was changed in the database unless the reason is `commit_uncertain` or
+    /// `broken_off`; what Retool's REST API did not answer may have been done all the same.
     Failed,
 }
 

@@ -44,7 +44,7 @@ LEFT JOIN group_pages gp ON gp."groupId" = asked.group_id AND gp."pageId" = aske
 LEFT JOIN group_folder_defaults gf ON gf."groupId" = asked.group_id AND gf."folderId" = p."folderId"
 "#;
 
-/// The groups's row, made or raised, never lowered: somebody else may have raised it meanwhile. A row
+/// The group's row, made or raised, never lowered: somebody else may have raised it meanwhile. A row
 /// with another word than a level gives nothing.
 macro_rules! raise {
     ($also:literal) => {
