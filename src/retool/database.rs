@@ -138,11 +138,10 @@ impl Database {
     }
 
     async fn probe(&self) -> Result<Arc<Privileges>, Error> {
-        let mut lease = self.pool.get().await?;
-        let reused = lease.begin_use();
+        let lease = self.pool.get().await?;
         let probed = match guarded(&lease, PROBE, Privileges::probe(lease.session()?, self.scope, &[])).await
         {
-            Err(error) if error.is_lost_session() && reused == Some(true) => {
+            Err(error) if error.is_lost_session() && lease.is_from_stock() => {
                 drop(lease);
                 let lease = self.pool.get_fresh().await?;
                 guarded(&lease, PROBE, Privileges::probe(lease.session()?, self.scope, &[])).await
@@ -198,10 +197,9 @@ impl Database {
         parameters: &[Parameter<'_>],
         from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
     ) -> Result<Vec<T>, Error> {
-        let mut lease = self.pool.get().await?;
-        let reused = lease.begin_use();
+        let lease = self.pool.get().await?;
         match guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await {
-            Err(error) if error.is_lost_session() && reused == Some(true) => {
+            Err(error) if error.is_lost_session() && lease.is_from_stock() => {
                 tracing::info!(%error, "a pooled database connection was dead; trying once on a fresh one");
                 drop(lease);
                 let lease = self.pool.get_fresh().await?;

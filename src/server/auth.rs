@@ -69,9 +69,10 @@ impl Tokens {
                 }
                 match read(&path) {
                     Ok(tokens) => {
-                        tracing::info!(count = tokens.len(), "took up changed tokens");
+                        let count = tokens.len();
                         accepted.store(Arc::new(tokens));
                         stamp = now;
+                        tracing::info!(count, "took up changed tokens");
                     }
                     // The file may be half written: one line says so until it changes again.
                     Err(error) if warned != now => {

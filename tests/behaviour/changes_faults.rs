@@ -315,12 +315,9 @@ async fn d23_connections_that_died_meanwhile_cost_nothing_but_a_new_one() {
     // A session that was told to end may serve one more statement until it does.
     let kill = async || {
         let client = database.client().await;
-        let sessions = "FROM pg_stat_activity WHERE usename = $1";
-        let all = format!("SELECT pg_terminate_backend(pid) {sessions}");
-        client.query(&all, &[&role.name]).await.unwrap();
+        let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1";
         eventually("the end of all sessions", async || {
-            let left = format!("SELECT count(*) {sessions}");
-            (client.query_one(&left, &[&role.name]).await.unwrap().get::<_, i64>(0) == 0).then_some(())
+            client.query(all, &[&role.name]).await.unwrap().is_empty().then_some(())
         })
         .await;
     };

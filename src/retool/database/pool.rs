@@ -27,10 +27,6 @@ pub(super) struct Slot {
     made: Instant,
 }
 
-/// How long a failed attempt speaks for the server: callers that waited for it share it, a later
-/// caller makes its own.
-const FAILURE_LIFE: Duration = Duration::from_millis(250);
-
 pub(super) struct Manager(Opener);
 
 impl ManageConnection for Manager {
@@ -79,23 +75,29 @@ impl Pool {
     /// # Errors
     /// [`Error::Connect`] when none can be opened, [`Error::PoolExhausted`] when all stay busy.
     pub(super) async fn get(&self) -> Result<Lease<'_>, Error> {
-        let watched = watch::pool_wait();
-        self.wait_for_one().instrument(watched.span()).await
+        self.get_asked_at(Instant::now()).await
     }
 
-    async fn wait_for_one(&self) -> Result<Lease<'_>, Error> {
-        let asked = Instant::now();
+    async fn get_asked_at(&self, asked: Instant) -> Result<Lease<'_>, Error> {
+        let watched = watch::pool_wait();
+        self.wait_for_one(asked).instrument(watched.span()).await
+    }
+
+    async fn wait_for_one(&self, asked: Instant) -> Result<Lease<'_>, Error> {
         loop {
-            let slot = self.inner.get().await.map_err(|error| match error {
+            let mut slot = self.inner.get().await.map_err(|error| match error {
                 RunError::TimedOut => self.too_long(),
                 RunError::User(never) => match never {},
             })?;
-            match &slot.session {
+            let fresh = slot.made >= asked;
+            match &mut slot.session {
                 Ok(session) if session.is_spent() && asked.elapsed() < self.wait => {}
-                Ok(_) => return Ok(Lease(slot)),
-                Err(error) if slot.made >= asked || slot.made.elapsed() < FAILURE_LIFE => {
-                    return Err(error.clone());
+                Ok(session) => {
+                    session.begin_use();
+                    return Ok(Lease { slot, fresh });
                 }
+                Err(error) if fresh => return Err(error.clone()),
+                // Of an earlier outage, for all one knows.
                 Err(_) => {}
             }
         }
@@ -109,24 +111,28 @@ impl Pool {
         Error::Connect { target: self.target.clone(), reason }
     }
 
-    /// A session that has served nobody yet: sessions that may have died with an old server are
-    /// thrown away on the way to it.
+    /// A session opened from now on: those that may have died with an old server are thrown away on the way
+    /// to it.
     ///
     /// # Errors
     /// As [`Pool::get`].
     pub(super) async fn get_fresh(&self) -> Result<Lease<'_>, Error> {
+        let asked = Instant::now();
         loop {
-            let mut lease = self.get().await?;
-            match lease.begin_use() {
-                Some(false) => return Ok(lease),
-                Some(true) | None => lease.retire(),
+            let lease = self.get_asked_at(asked).await?;
+            if lease.fresh {
+                return Ok(lease);
             }
+            lease.session()?.retire();
         }
     }
 }
 
 /// A session on loan from the pool.
-pub(super) struct Lease<'a>(PooledConnection<'a, Manager>);
+pub(super) struct Lease<'a> {
+    slot: PooledConnection<'a, Manager>,
+    fresh: bool,
+}
 
 impl Lease<'_> {
     /// The session.
@@ -134,17 +140,11 @@ impl Lease<'_> {
     /// # Errors
     /// Never for a lease that [`Pool::get`] gave out.
     pub(super) fn session(&self) -> Result<&Session, Error> {
-        self.0.session.as_ref().map_err(Clone::clone)
+        self.slot.session.as_ref().map_err(Clone::clone)
     }
 
-    /// Marks the session as used; whether it had been before, `None` when there is no session.
-    pub(super) fn begin_use(&mut self) -> Option<bool> {
-        self.0.session.as_mut().ok().map(Session::begin_use)
-    }
-
-    fn retire(&self) {
-        if let Ok(session) = &self.0.session {
-            session.retire();
-        }
+    /// Whether the session has lain in the pool, where it may have died unseen.
+    pub(super) fn is_from_stock(&self) -> bool {
+        !self.fresh
     }
 }

@@ -242,9 +242,9 @@ impl Session {
         self.broken.load(Ordering::Relaxed) || self.client.is_closed() || too_old
     }
 
-    /// Marks the session as used and tells whether it had been before.
-    pub(super) fn begin_use(&mut self) -> bool {
-        std::mem::replace(&mut self.used, true)
+    /// Marks the session as used.
+    pub(super) fn begin_use(&mut self) {
+        self.used = true;
     }
 
     /// Keeps the session from serving anybody else.

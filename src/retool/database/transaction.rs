@@ -82,9 +82,8 @@ impl Database {
     pub(super) async fn begin(&self, features: &[Feature], mode: Mode) -> Result<Transaction<'_>, Error> {
         let privileges = self.require_changes(features).await?;
         let mut lease = self.pool.get().await?;
-        let reused = lease.begin_use();
         match start(&lease, mode).await {
-            Err(error) if error.is_lost_session() && reused == Some(true) => {
+            Err(error) if error.is_lost_session() && lease.is_from_stock() => {
                 drop(lease);
                 lease = self.pool.get_fresh().await?;
                 start(&lease, mode).await?;
