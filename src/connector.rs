@@ -17,6 +17,7 @@ pub mod paging;
 mod provisioning;
 mod resource;
 pub(crate) mod rest;
+mod syncer;
 mod text;
 mod user;
 mod validate;
@@ -24,16 +25,13 @@ mod validate;
 use std::sync::Arc;
 
 use actions::runs::Runs;
-use audit::Record;
 use error::Error;
 use ids::ResourceKind;
 use page_token::{Listing, Position};
-use paging::{Page, PageBounds, PageRequest};
-use provisioning::{Asked, Granted, Revoked};
+use paging::{Page, PageRequest};
+use syncer::{Identified, ResourceSyncer};
 
-use crate::proto::connector::{
-    Capability, ConnectorMetadata, Entitlement, Resource, ResourceId, ResourceType,
-};
+use crate::proto::connector::{ConnectorMetadata, Entitlement, Resource, ResourceId, ResourceType};
 use crate::proto::grants::GrantList;
 use crate::retool::access::AccessLevel;
 use crate::retool::api::Api;
@@ -112,77 +110,6 @@ impl Context {
             Some(id) => ids::parse(id).map(Some),
             None => Ok(None),
         }
-    }
-}
-
-/// A resource as a caller embeds it in a request, with its id.
-pub(crate) struct Identified<'a> {
-    resource: &'a Resource,
-    id: &'a ResourceId,
-}
-
-impl<'a> Identified<'a> {
-    fn of(resource: Option<&'a Resource>) -> Result<Self, Error> {
-        let resource = resource.ok_or(Error::Missing { field: "resource" })?;
-        let id = resource.id.as_ref().ok_or(Error::Missing { field: "resource.id" })?;
-        Ok(Self { resource, id })
-    }
-}
-
-/// One resource type. All answer the same questions.
-#[tonic::async_trait]
-pub(crate) trait ResourceSyncer: Send + Sync {
-    /// Which type.
-    fn kind(&self) -> ResourceKind;
-
-    /// The type itself.
-    fn describe(&self) -> ResourceType;
-
-    /// What can be done with it (spec 2.5). Targeted sync is GetResource, which the former program lacked
-    /// (D59).
-    fn capabilities(&self) -> &'static [Capability];
-
-    /// Resources below `parent`.
-    async fn list(
-        &self,
-        context: &Context,
-        parent: Option<&ResourceId>,
-        bounds: &PageBounds<'_>,
-    ) -> Result<Page<Vec<Resource>>, Error>;
-
-    /// One resource, the same as the listing has it; `None` when there is none.
-    async fn get(&self, context: &Context, id: &ResourceId) -> Result<Option<Resource>, Error>;
-
-    /// What can be granted on the resource; known without asking the database.
-    fn entitlements(&self, on: &Identified<'_>) -> Result<Vec<Entitlement>, Error>;
-
-    /// Who has what on the resource; nothing for a resource that is gone.
-    async fn grants(
-        &self,
-        context: &Context,
-        on: &Identified<'_>,
-        bounds: &PageBounds<'_>,
-    ) -> Result<Page<GrantList>, Error>;
-
-    /// Gives an entitlement on such a resource to a principal, and tells `record` what it is about.
-    /// Nothing can be granted on types that do not say otherwise (spec 2.3).
-    async fn grant(
-        &self,
-        _context: &Context,
-        _asked: &Asked<'_>,
-        _record: &mut Record,
-    ) -> Result<Granted, Error> {
-        Err(Error::NotImplemented { what: provisioning::NOTHING_TO_GRANT })
-    }
-
-    /// Takes it away again.
-    async fn revoke(
-        &self,
-        _context: &Context,
-        _asked: &Asked<'_>,
-        _record: &mut Record,
-    ) -> Result<Revoked, Error> {
-        Err(Error::NotImplemented { what: provisioning::NOTHING_TO_GRANT })
     }
 }
 

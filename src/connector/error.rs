@@ -6,7 +6,7 @@ use super::ids::ResourceKind;
 use super::page_token::InvalidPageToken;
 use crate::retool::api::error::ApiError;
 use crate::retool::change::Refusal;
-use crate::retool::database::error::Error as DatabaseError;
+use crate::retool::database::error::{Error as DatabaseError, Nature};
 use crate::retool::database::transaction::ChangeError;
 
 /// Why a request has no answer. The server room turns each into a gRPC status.
@@ -176,15 +176,7 @@ impl Error {
     /// Whether the answer would be the same until the request or Retool is another: nothing broke.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
-            Self::Database(error) => matches!(
-                error,
-                DatabaseError::MissingPrivileges(_)
-                    | DatabaseError::Forbidden { .. }
-                    | DatabaseError::ReadOnly { .. }
-                    | DatabaseError::Refused { .. }
-                    | DatabaseError::Gone { .. }
-                    | DatabaseError::BadValue { .. }
-            ),
+            Self::Database(error) => error.nature() == Nature::Refusal,
             Self::Rest { error, .. } => error.is_refusal(),
             Self::Unverified { .. }
             | Self::TooManyRuns { .. }

@@ -6,7 +6,7 @@ use super::Connector;
 use super::error::Error;
 use crate::retool::api::error::Problem;
 use crate::retool::api::rate_limit::RateLimit;
-use crate::retool::database::error::Error as DatabaseError;
+use crate::retool::database::error::Nature;
 
 /// Waits between the attempts of [`Connector::validate`]: an agent asks once and gives up (spec 2.3).
 const VALIDATE_RETRIES: [Duration; 5] = [
@@ -45,31 +45,12 @@ impl Connector {
         loop {
             match (self.context.database.check().await, waits.next()) {
                 (Ok(_), _) => return Ok(()),
-                (Err(error), Some(wait)) if is_outage(&error) => {
+                (Err(error), Some(wait)) if error.nature() == Nature::Outage => {
                     tracing::warn!(%error, wait_seconds = wait.as_secs(), "the database does not answer; trying again");
                     tokio::time::sleep(*wait).await;
                 }
                 (Err(error), _) => return Err(error.into()),
             }
         }
-    }
-}
-
-fn is_outage(error: &DatabaseError) -> bool {
-    match error {
-        DatabaseError::Connect { .. }
-        | DatabaseError::PoolExhausted { .. }
-        | DatabaseError::Interrupted { .. }
-        | DatabaseError::Uncertain { .. }
-        | DatabaseError::Timeout { .. }
-        | DatabaseError::Silent { .. } => true,
-        DatabaseError::MissingPrivileges(_)
-        | DatabaseError::Forbidden { .. }
-        | DatabaseError::ReadOnly { .. }
-        | DatabaseError::Refused { .. }
-        | DatabaseError::Gone { .. }
-        | DatabaseError::BadValue { .. }
-        | DatabaseError::UnknownSchema { .. }
-        | DatabaseError::Statement { .. } => false,
     }
 }

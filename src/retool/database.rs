@@ -35,7 +35,6 @@ use error::Error;
 use pool::{Lease, Pool};
 use privileges::{Feature, Privileges, Scope};
 use session::{Opener, Session};
-use transaction::ChangeError;
 
 use crate::retool::id::OutOfRange;
 use crate::telemetry::watch;
@@ -118,23 +117,6 @@ impl Database {
         let privileges = self.probe().await?;
         privileges.require_changes(features)?;
         Ok(privileges)
-    }
-
-    /// What became of a change, a refusal of the server explained with the GRANTs that are missing by now.
-    async fn explained<T>(
-        &self,
-        features: &[Feature],
-        outcome: Result<T, ChangeError>,
-    ) -> Result<T, ChangeError> {
-        match outcome {
-            Err(ChangeError::Database(error)) if error.is_refusal() => {
-                let privileges = self.probe().await?;
-                privileges.require(self.scope)?;
-                privileges.require_changes(features)?;
-                Err(error.into())
-            }
-            outcome => outcome,
-        }
     }
 
     async fn probe(&self) -> Result<Arc<Privileges>, Error> {

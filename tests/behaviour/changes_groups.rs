@@ -233,6 +233,13 @@ async fn d21_all_users_and_the_last_enabled_admin_are_protected() {
     assert_eq!(changes.revoke("group:g2:member", "user/u21").await.unwrap().did(), Did::Changed);
     assert_eq!(changes.grant("group:g2:member", "user/u8").await.unwrap().did(), Did::Changed);
     assert_eq!(changes.revoke("group:g2:member", "user/u1").await.unwrap().did(), Did::Changed);
+
+    // Nothing is lost with a group that gives nothing.
+    assert!(
+        refused(&database, changes.revoke("group:g2:member", "user/u8")).await.message().contains("last")
+    );
+    database.execute(r#"UPDATE groups SET "archivedAt" = now() WHERE id = 2"#).await;
+    assert_eq!(changes.revoke("group:g2:member", "user/u8").await.unwrap().did(), Did::Changed);
 }
 
 #[tokio::test]

@@ -111,7 +111,37 @@ pub enum Error {
     },
 }
 
+/// What a failure says about another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    /// The database was away or busy: later it may answer.
+    Outage,
+    /// It answers, and no: the same until somebody changes the role's privileges or what is in Retool.
+    Refusal,
+    /// Something is not as we know it.
+    Fault,
+}
+
 impl Error {
+    /// What it says about another try.
+    pub fn nature(&self) -> Nature {
+        match self {
+            Self::Connect { .. }
+            | Self::PoolExhausted { .. }
+            | Self::Interrupted { .. }
+            | Self::Uncertain { .. }
+            | Self::Timeout { .. }
+            | Self::Silent { .. } => Nature::Outage,
+            Self::MissingPrivileges(_)
+            | Self::Forbidden { .. }
+            | Self::ReadOnly { .. }
+            | Self::Refused { .. }
+            | Self::Gone { .. }
+            | Self::BadValue { .. } => Nature::Refusal,
+            Self::UnknownSchema { .. } | Self::Statement { .. } => Nature::Fault,
+        }
+    }
+
     /// Whether a fresh connection may do better: the session was lost, not the statement refused.
     pub(super) fn is_lost_session(&self) -> bool {
         matches!(self, Self::Interrupted { .. })

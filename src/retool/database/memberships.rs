@@ -3,11 +3,12 @@
 //! A change takes the group's lock, reads what is there, decides, and writes one statement that looks once
 //! more: Retool itself takes no lock of ours.
 
+use futures_util::FutureExt;
 use tokio_postgres::types::Type;
 
 use super::error::Error;
 use super::privileges::Feature;
-use super::transaction::{ChangeError, Lock, Mode, Transaction, only};
+use super::transaction::{ChangeError, Lock, Mode, Transaction, only, overtaken};
 use super::{Database, Parameter, optional_key};
 use crate::retool::change::{ADMIN, ALL_USERS, Item, Refusal};
 use crate::retool::id::{GroupId, OrganizationId, UserId};
@@ -123,9 +124,9 @@ pub async fn grant(
     admin: bool,
     enabled_only: bool,
 ) -> Result<Changed<Membership>, ChangeError> {
-    let transaction = database.begin(FEATURES, mode).await?;
-    let outcome = join(&transaction, group, user, admin, enabled_only).await;
-    database.explained(FEATURES, transaction.end(outcome).await).await
+    database
+        .change(FEATURES, mode, |transaction| join(transaction, group, user, admin, enabled_only).boxed())
+        .await
 }
 
 /// Takes the role from the user: an admin becomes a member, a member leaves the group. A role that the
@@ -140,9 +141,7 @@ pub async fn revoke(
     user: UserId,
     admin: bool,
 ) -> Result<Changed<Membership>, ChangeError> {
-    let transaction = database.begin(FEATURES, mode).await?;
-    let outcome = leave(&transaction, group, user, admin).await;
-    database.explained(FEATURES, transaction.end(outcome).await).await
+    database.change(FEATURES, mode, |transaction| leave(transaction, group, user, admin).boxed()).await
 }
 
 async fn join(
@@ -175,14 +174,22 @@ async fn join(
     if group_facts.name == ALL_USERS {
         return Err(Refusal::AllUsers(group).into());
     }
-    if !transaction.is_dry_run() {
-        let parameters: [Parameter<'_>; 3] =
-            [(&user.get(), Type::INT4), (&group.get(), Type::INT4), (&admin, Type::BOOL)];
-        if transaction.write("memberships.join", JOIN, &parameters).await? == 0 {
-            return Err(changed_meanwhile().into());
-        }
+    if !transaction.is_dry_run() && !insert(transaction, group, user, admin).await? {
+        return Err(overtaken("the membership").into());
     }
     Ok(Changed { before, after: wished })
+}
+
+/// Writes the row; false when somebody else has made the user as much meanwhile.
+pub(super) async fn insert(
+    transaction: &Transaction<'_>,
+    group: GroupId,
+    user: UserId,
+    admin: bool,
+) -> Result<bool, Error> {
+    let parameters: [Parameter<'_>; 3] =
+        [(&user.get(), Type::INT4), (&group.get(), Type::INT4), (&admin, Type::BOOL)];
+    Ok(transaction.write("memberships.join", JOIN, &parameters).await? > 0)
 }
 
 async fn leave(
@@ -212,14 +219,15 @@ async fn leave(
         return Err(Refusal::AllUsers(group).into());
     }
     let of_group = group_facts.organization.or(user_facts.organization);
-    let administers = group_facts.name == ADMIN && user_facts.enabled && user_facts.organization == of_group;
+    let is_admin_group = group_facts.name == ADMIN && !group_facts.archived;
+    let administers = is_admin_group && user_facts.enabled && user_facts.organization == of_group;
     if after == Membership::None && administers && !state.other_admins {
         return Err(Refusal::LastAdmin { group, user }.into());
     }
     if !transaction.is_dry_run() {
         let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&group.get(), Type::INT4)];
         if transaction.write("memberships.leave", statement, &parameters).await? == 0 {
-            return Err(changed_meanwhile().into());
+            return Err(overtaken("the membership").into());
         }
     }
     Ok(Changed { before, after })
@@ -248,12 +256,6 @@ async fn state(transaction: &Transaction<'_>, group: GroupId, user: UserId) -> R
         })
     });
     only(rows.await?)
-}
-
-/// Retool has written between our reading and our writing, under no lock of ours. Another try sees what
-/// is there now.
-fn changed_meanwhile() -> Error {
-    Error::Interrupted { reason: "somebody else changed the membership in the same moment".to_owned() }
 }
 
 impl Membership {

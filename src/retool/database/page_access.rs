@@ -3,13 +3,14 @@
 
 mod users;
 
+use futures_util::FutureExt;
 use tokio_postgres::types::Type;
 
 use super::error::Error;
 use super::memberships::Changed;
 use super::pages::access;
 use super::privileges::Feature;
-use super::transaction::{ChangeError, Lock, Mode, Transaction, only};
+use super::transaction::{ChangeError, Lock, Mode, Transaction, only, overtaken};
 use super::{Database, Parameter, optional_key};
 use crate::retool::access::{Access, AccessLevel};
 use crate::retool::change::{Item, Refusal, RowChange, Source};
@@ -96,9 +97,7 @@ pub async fn grant_group(
     group: GroupId,
     level: AccessLevel,
 ) -> Result<Changed<Access>, ChangeError> {
-    let transaction = database.begin(FEATURES, mode).await?;
-    let outcome = raise(&transaction, page, group, level).await;
-    database.explained(FEATURES, transaction.end(outcome).await).await
+    database.change(FEATURES, mode, |transaction| raise(transaction, page, group, level).boxed()).await
 }
 
 /// Lowers the group to just below this level on the page. A level that the group does not have, or that
@@ -113,9 +112,7 @@ pub async fn revoke_group(
     group: GroupId,
     level: AccessLevel,
 ) -> Result<Changed<Access>, ChangeError> {
-    let transaction = database.begin(FEATURES, mode).await?;
-    let outcome = lower(&transaction, page, group, level).await;
-    database.explained(FEATURES, transaction.end(outcome).await).await
+    database.change(FEATURES, mode, |transaction| lower(transaction, page, group, level).boxed()).await
 }
 
 async fn raise(
@@ -141,7 +138,7 @@ async fn raise(
     let before = state.access;
     let Some(change) = before.to_grant(level) else { return Ok(Changed { before, after: before }) };
     if !transaction.is_dry_run() && !set_level(transaction, page, group, level).await? {
-        return Err(changed_meanwhile().into());
+        return Err(overtaken("the access to the page").into());
     }
     Ok(Changed { before, after: before.with(change) })
 }
@@ -182,7 +179,7 @@ async fn lower(
             }
         };
         if changed == 0 {
-            return Err(changed_meanwhile().into());
+            return Err(overtaken("the access to the page").into());
         }
     }
     Ok(Changed { before, after: before.with(change) })
@@ -201,14 +198,6 @@ async fn set_level(
     let sets_time = transaction.privileges().sets_pages_updated_at();
     let statement = if sets_time { RAISE } else { RAISE_WITHOUT_TIME };
     Ok(transaction.write("page_access.raise", statement, &parameters).await? > 0)
-}
-
-/// Retool has written between our reading and our writing, under no lock of ours. Another try sees what
-/// is there now.
-fn changed_meanwhile() -> Error {
-    Error::Interrupted {
-        reason: "somebody else changed the access to the page in the same moment".to_owned(),
-    }
 }
 
 async fn state(transaction: &Transaction<'_>, page: PageId, group: GroupId) -> Result<State, Error> {

@@ -4,6 +4,7 @@
 //! that each statement behind them sees what the holder before it has left. One that is dropped before its
 //! end takes its session along, and the server undoes it.
 
+use futures_util::future::BoxFuture;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
@@ -74,12 +75,36 @@ WHERE extract(epoch FROM current_setting('idle_in_transaction_session_timeout'):
 "#;
 
 impl Database {
+    /// Makes a change in a transaction of its own: what `change` says is so, or nothing.
+    ///
+    /// # Errors
+    /// Those of `change`, of beginning and of [ending](Transaction::end) the transaction. What the server
+    /// refuses for want of privileges is answered with the GRANTs that are missing by now.
+    pub(super) async fn change<T>(
+        &self,
+        features: &[Feature],
+        mode: Mode,
+        change: impl for<'a> FnOnce(&'a Transaction<'_>) -> BoxFuture<'a, Result<T, ChangeError>>,
+    ) -> Result<T, ChangeError> {
+        let transaction = self.begin(features, mode).await?;
+        let outcome = change(&transaction).await;
+        match transaction.end(outcome).await {
+            Err(ChangeError::Database(error)) if error.is_refusal() => {
+                let privileges = self.probe().await?;
+                privileges.require(self.scope)?;
+                privileges.require_changes(features)?;
+                Err(error.into())
+            }
+            outcome => outcome,
+        }
+    }
+
     /// Begins a transaction for these kinds of changes. A session that turns out to have died meanwhile is
     /// replaced by a fresh one.
     ///
     /// # Errors
     /// [`Error::MissingPrivileges`], [`Error::ReadOnly`], and whatever keeps the database from being asked.
-    pub(super) async fn begin(&self, features: &[Feature], mode: Mode) -> Result<Transaction<'_>, Error> {
+    async fn begin(&self, features: &[Feature], mode: Mode) -> Result<Transaction<'_>, Error> {
         let privileges = self.require_changes(features).await?;
         let mut lease = self.pool.get().await?;
         match start(&lease, mode).await {
@@ -188,7 +213,7 @@ impl Transaction<'_> {
     /// # Errors
     /// What `outcome` says, or what keeps the transaction from being committed. When the session is lost in
     /// that very moment nobody can tell whether it was; repeating the change is safe.
-    pub(super) async fn end<T>(mut self, outcome: Result<T, ChangeError>) -> Result<T, ChangeError> {
+    async fn end<T>(mut self, outcome: Result<T, ChangeError>) -> Result<T, ChangeError> {
         let end = if outcome.is_ok() && self.mode == Mode::Real { "COMMIT" } else { "ROLLBACK" };
         let session = self.lease.session()?;
         let ended =
@@ -217,6 +242,12 @@ impl Drop for Transaction<'_> {
             session.retire();
         }
     }
+}
+
+/// Retool has written between our reading and our writing, under no lock of ours. Another try sees what
+/// is there now.
+pub(super) fn overtaken(what: &str) -> Error {
+    Error::Interrupted { reason: format!("somebody else changed {what} in the same moment") }
 }
 
 /// The only row of a statement that always has one.

@@ -101,8 +101,9 @@ impl Model {
         if admin {
             let joined = together(facts.organization, self.users[&user].organization);
             reasons.extend((!joined).then_some(Reason::Trigger));
-        } else if facts.name == "admin" {
-            // Who counts belongs where the group does, or, in a group of no organization, where the user does.
+        } else if facts.name == "admin" && !facts.archived {
+            // An archived group gives nothing, so nothing is lost with it. Who counts belongs where the group
+            // does, or, in a group of no organization, where the user does.
             let organization = facts.organization.or(self.users[&user].organization);
             let administers = |user: &i32| {
                 let user = &self.users[user];

@@ -1,16 +1,17 @@
 //! A single user's access to a page, through a managed group (decision 7.5).
 
+use futures_util::FutureExt;
 use tokio_postgres::types::Type;
 
-use super::{changed_meanwhile, set_level};
+use super::set_level;
 use crate::retool::access::{Access, AccessLevel};
 use crate::retool::change::{Item, ManagedProblem, Refusal, Source};
 use crate::retool::database::error::Error;
 use crate::retool::database::managed_groups::{self, is_managed, nothing_but_a_page};
-use crate::retool::database::memberships::Changed;
+use crate::retool::database::memberships::{self, Changed};
 use crate::retool::database::pages::access;
 use crate::retool::database::privileges::{Feature, MissingPrivileges, RIGHTS_BY_DEFAULT};
-use crate::retool::database::transaction::{ChangeError, Lock, Mode, Transaction, only};
+use crate::retool::database::transaction::{ChangeError, Lock, Mode, Transaction, only, overtaken};
 use crate::retool::database::{Database, Parameter, key, optional_key};
 use crate::retool::id::{GroupId, OrganizationId, PageId, UserId};
 
@@ -99,13 +100,6 @@ ON CONFLICT (name, "organizationId") DO NOTHING
 RETURNING id::int8
 "#;
 
-const JOIN: &str = r#"
-INSERT INTO user_groups ("userId", "groupId", "isAdmin", "createdAt", "updatedAt")
-VALUES ($1, $2, false, now(), now())
-ON CONFLICT ("userId", "groupId") DO NOTHING
-RETURNING "userId"
-"#;
-
 const LEAVE: &str = r#"
 DELETE FROM user_groups WHERE "userId" = $1 AND "groupId" = ANY ($2) RETURNING "userId"
 "#;
@@ -126,9 +120,9 @@ pub async fn grant_user(
     level: AccessLevel,
     enabled_only: bool,
 ) -> Result<Changed<UserAccess>, ChangeError> {
-    let transaction = database.begin(TO_GRANT, mode).await?;
-    let outcome = raise(&transaction, page, user, level, enabled_only).await;
-    database.explained(TO_GRANT, transaction.end(outcome).await).await
+    database
+        .change(TO_GRANT, mode, |transaction| raise(transaction, page, user, level, enabled_only).boxed())
+        .await
 }
 
 /// Takes the user out of every managed group of page and level, those of the former program included. A
@@ -145,9 +139,7 @@ pub async fn revoke_user(
     user: UserId,
     level: AccessLevel,
 ) -> Result<Changed<UserAccess>, ChangeError> {
-    let transaction = database.begin(TO_REVOKE, mode).await?;
-    let outcome = lower(&transaction, page, user, level).await;
-    database.explained(TO_REVOKE, transaction.end(outcome).await).await
+    database.change(TO_REVOKE, mode, |transaction| lower(transaction, page, user, level).boxed()).await
 }
 
 async fn raise(
@@ -188,13 +180,14 @@ async fn raise(
         // The row may have its level already, from a user before this one. Either way it stays as it is now
         // until we are done, and nobody gets more than was asked for.
         set_level(transaction, page, group, level).await?;
-        let now = named(transaction, &name, organization, page).await?.ok_or_else(changed_meanwhile)?;
+        let now = named(transaction, &name, organization, page)
+            .await?
+            .ok_or_else(|| overtaken("the access to the page"))?;
         now.check(&name, level)?;
         if now.level != Some(level) {
-            return Err(changed_meanwhile().into());
+            return Err(overtaken("the access to the page").into());
         }
-        let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&group.get(), Type::INT4)];
-        transaction.write("managed_groups.join", JOIN, &parameters).await?;
+        memberships::insert(transaction, group, user, false).await?;
     }
     Ok(Changed { before, after: UserAccess { effective: Some(level), direct: true } })
 }
@@ -229,7 +222,7 @@ async fn lower(
         let groups: Vec<i32> = taken.iter().map(|through| through.group.get()).collect();
         let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&groups, Type::INT4_ARRAY)];
         if transaction.write("managed_groups.leave", LEAVE, &parameters).await? < groups.len() {
-            return Err(changed_meanwhile().into());
+            return Err(overtaken("the access to the page").into());
         }
     }
     Ok(Changed { before, after })
@@ -266,7 +259,9 @@ async fn make(
     {
         return Ok(made);
     }
-    let theirs = named(transaction, name, organization, page).await?.ok_or_else(changed_meanwhile)?;
+    let theirs = named(transaction, name, organization, page)
+        .await?
+        .ok_or_else(|| overtaken("the access to the page"))?;
     theirs.check(name, level)?;
     Ok(theirs.group)
 }
@@ -358,7 +353,7 @@ mod tests {
 
     #[test]
     fn statements_mention_known_columns() {
-        for statement in [STATE, THROUGH, NAMED, RIGHTS_BY_DEFAULT, MAKE, JOIN, LEAVE] {
+        for statement in [STATE, THROUGH, NAMED, RIGHTS_BY_DEFAULT, MAKE, LEAVE] {
             assert!(mentions_only_optional_columns(statement), "{statement}");
         }
     }
