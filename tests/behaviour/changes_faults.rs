@@ -251,6 +251,18 @@ async fn d18_a_membership_that_somebody_else_makes_in_the_same_moment_is_there_a
         writing.commit().await.unwrap();
         assert_eq!(call.await.unwrap().unwrap().did(), Did::Nothing, "{sql}");
     }
+
+    // One that is less than what was asked for is seen, and replaced.
+    let mut retool = database.client().await;
+    let writing = retool.transaction().await.unwrap();
+    let sql = r#"INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt") VALUES (7, 100, now(), now())"#;
+    writing.batch_execute(sql).await.unwrap();
+    let call = on_its_way(&changes, "group:g100:admin", "user/u7");
+    until_blocked(&database).await;
+    writing.commit().await.unwrap();
+    let member = Did::Replaced("group:g100:member:user:u7".to_owned());
+    assert_eq!(call.await.unwrap().unwrap().did(), member);
+
     let level = database.client().await;
     let level = level.query_one(r#"SELECT "accessLevel" FROM group_pages WHERE "groupId" = 100"#, &[]).await;
     assert_eq!(level.unwrap().get::<_, String>(0), "own", "theirs is not lowered");

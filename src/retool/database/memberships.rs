@@ -88,12 +88,16 @@ WHERE m."groupId" = $1 AND g.name = $2
 FOR UPDATE OF m
 "#;
 
-/// Puts the user in, or makes a member that is there the group's admin; an admin stays one.
 const JOIN: &str = r#"
-INSERT INTO user_groups AS m ("userId", "groupId", "isAdmin", "createdAt", "updatedAt")
+INSERT INTO user_groups ("userId", "groupId", "isAdmin", "createdAt", "updatedAt")
 VALUES ($1, $2, $3, now(), now())
-ON CONFLICT ("userId", "groupId") DO UPDATE SET "isAdmin" = true, "updatedAt" = now()
-    WHERE EXCLUDED."isAdmin" AND NOT coalesce(m."isAdmin", false)
+ON CONFLICT ("userId", "groupId") DO NOTHING
+RETURNING "userId"
+"#;
+
+const STEP_UP: &str = r#"
+UPDATE user_groups SET "isAdmin" = true, "updatedAt" = now()
+WHERE "userId" = $1 AND "groupId" = $2 AND NOT coalesce("isAdmin", false)
 RETURNING "userId"
 "#;
 
@@ -174,13 +178,19 @@ async fn join(
     if group_facts.name == ALL_USERS {
         return Err(Refusal::AllUsers(group).into());
     }
-    if !transaction.is_dry_run() && !insert(transaction, group, user, admin).await? {
-        return Err(overtaken("the membership").into());
+    if !transaction.is_dry_run() {
+        let made = match before {
+            Membership::None => insert(transaction, group, user, admin).await?,
+            Membership::Member | Membership::Admin => update(transaction, STEP_UP, group, user).await?,
+        };
+        if !made {
+            return Err(overtaken("the membership").into());
+        }
     }
     Ok(Changed { before, after: wished })
 }
 
-/// Writes the row; false when somebody else has made the user as much meanwhile.
+/// Puts the user in; false when somebody else has done so meanwhile.
 pub(super) async fn insert(
     transaction: &Transaction<'_>,
     group: GroupId,
@@ -190,6 +200,17 @@ pub(super) async fn insert(
     let parameters: [Parameter<'_>; 3] =
         [(&user.get(), Type::INT4), (&group.get(), Type::INT4), (&admin, Type::BOOL)];
     Ok(transaction.write("memberships.join", JOIN, &parameters).await? > 0)
+}
+
+/// Changes or removes the row as one of the statements says; false when it is not there any more as it was.
+async fn update(
+    transaction: &Transaction<'_>,
+    statement: &str,
+    group: GroupId,
+    user: UserId,
+) -> Result<bool, Error> {
+    let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&group.get(), Type::INT4)];
+    Ok(transaction.write("memberships.change", statement, &parameters).await? > 0)
 }
 
 async fn leave(
@@ -224,11 +245,8 @@ async fn leave(
     if after == Membership::None && administers && !state.other_admins {
         return Err(Refusal::LastAdmin { group, user }.into());
     }
-    if !transaction.is_dry_run() {
-        let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&group.get(), Type::INT4)];
-        if transaction.write("memberships.leave", statement, &parameters).await? == 0 {
-            return Err(overtaken("the membership").into());
-        }
+    if !transaction.is_dry_run() && !update(transaction, statement, group, user).await? {
+        return Err(overtaken("the membership").into());
     }
     Ok(Changed { before, after })
 }
@@ -276,7 +294,7 @@ mod tests {
 
     #[test]
     fn statements_mention_known_columns() {
-        for statement in [STATE, HOLD_ADMINS, JOIN, LEAVE, STEP_DOWN] {
+        for statement in [STATE, HOLD_ADMINS, JOIN, STEP_UP, LEAVE, STEP_DOWN] {
             assert!(mentions_only_optional_columns(statement), "{statement}");
         }
     }
