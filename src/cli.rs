@@ -29,6 +29,9 @@ use crate::telemetry::{self, MetricsServer};
 /// Exit code of a command line or setting that cannot be right (decision 7.14).
 const USAGE: u8 = 2;
 
+/// The variable by which the former program knew that it should ask ConductorOne for work.
+const CLIENT_ID: &str = "BATON_CLIENT_ID";
+
 /// Why a command failed.
 #[derive(Debug)]
 enum Failure {

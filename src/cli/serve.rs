@@ -3,14 +3,21 @@
 use anyhow::Context;
 
 use super::{
-    Failure, asked_to_stop, asked_twice_to_stop, cannot_listen, connector, endpoint, limits, look_ahead,
-    security, serve_metrics,
+    CLIENT_ID, Failure, asked_to_stop, asked_twice_to_stop, cannot_listen, connector, endpoint, limits,
+    look_ahead, security, serve_metrics,
 };
-use crate::config::Settings;
+use crate::config::{Settings, Sources};
 use crate::server::{HealthServer, Server};
 
 pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
     let (stop, at_once) = (asked_to_stop(), asked_twice_to_stop());
+    // Where the program before this one ran by itself, this is the only sign that something is missing. In
+    // the child of an agent it is the agent's own.
+    if Sources::of_process().variable(CLIENT_ID).is_some() {
+        tracing::warn!(
+            "{CLIENT_ID} is set, and this release does not connect to ConductorOne by itself: it answers the agent that calls it, and nothing is synced until one does"
+        );
+    }
     let connector = connector(&settings)?;
     look_ahead(&connector);
     let server = Server::new(connector.clone())

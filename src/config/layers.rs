@@ -4,7 +4,7 @@
 //! origin with it, since every message about it names both.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -72,6 +72,11 @@ impl Sources {
             working_directory: PathBuf::new(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
         }
+    }
+
+    /// What a variable is set to, also one that is no setting.
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.environment.get(name).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
 }
 

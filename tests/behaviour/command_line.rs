@@ -193,3 +193,14 @@ fn the_readme_has_the_table_of_settings_as_declared() {
     let (table, _) = rest.split_once("<!-- /settings -->").expect("a mark behind the table");
     assert_eq!(table.trim(), markdown_table().trim(), "copy the right-hand side into the README");
 }
+
+#[test]
+fn who_moves_over_from_service_mode_is_told_that_an_agent_is_missing() {
+    let told = |environment: &[(&str, &str)]| {
+        let server = Server::start_with(environment, NOWHERE, &[]);
+        let mut lines = server.logs().into_iter();
+        lines.any(|line| line["level"] == "warn" && line["msg"].as_str().unwrap().contains("BATON_CLIENT_ID"))
+    };
+    assert!(told(&[("BATON_CLIENT_ID", "name@acme.example/pcc"), ("BATON_CLIENT_SECRET", "hunter2")]));
+    assert!(!told(&[("BATON_CLIENT_ID", "")]));
+}

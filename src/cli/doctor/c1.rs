@@ -4,16 +4,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::report::{Check, Line};
+use crate::cli::CLIENT_ID as ID;
 use crate::config::Sources;
 
-const ID: &str = "BATON_CLIENT_ID";
 const SECRET: &str = "BATON_CLIENT_SECRET";
 
 pub(super) fn check(sources: &Sources) -> Line {
-    let get = |name: &str| {
-        let value = sources.environment.get(name).filter(|value| !value.is_empty());
-        value.map(|value| value.to_string_lossy().into_owned())
-    };
+    let get = |name: &str| sources.variable(name).map(|value| value.to_string_lossy().into_owned());
     match (get(ID), get(SECRET)) {
         (None, None) => Line::skipped(Check::C1, format!("{ID} and {SECRET} are not set")),
         (Some(_), None) => alone(ID, SECRET),
@@ -21,8 +18,12 @@ pub(super) fn check(sources: &Sources) -> Line {
         (Some(id), Some(secret)) => match (host(&id), problem(&secret)) {
             (None, _) => wrong(format!("{ID} is not of the form name@host/path")),
             (_, Some(problem)) => wrong(format!("{SECRET} {problem}")),
-            (Some(host), None) => Line::ok(Check::C1, format!("a well-formed client for {host}"))
-                .means("Only the form was looked at; this release does not use them."),
+            (Some(host), None) => Line::warning(
+                Check::C1,
+                format!("a well-formed client for {host}, which nobody uses"),
+            )
+            .means("This release does not connect to ConductorOne by itself. Only the form was looked at.")
+            .fix("let an agent with this client call the connector, and unset both here"),
         },
     }
 }
