@@ -96,6 +96,30 @@ pub struct Security {
     pub insecure: bool,
 }
 
+impl Security {
+    /// Whether [`Server::listen`] would take these settings. No port is taken.
+    ///
+    /// # Errors
+    /// [`Error::Plaintext`], [`Error::Listen`], [`Error::Tls`], [`Error::Tokens`]
+    pub async fn check(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        if let Endpoint::Tcp { host, port } = endpoint {
+            let failed = |source| Error::Listen { address: endpoint.to_string(), source };
+            let mut addresses = tokio::net::lookup_host((host.as_str(), *port)).await.map_err(failed)?;
+            self.check_exposure(endpoint, addresses.next().is_some_and(listener::is_wide))?;
+        }
+        self.tls.as_ref().map(tls::check).transpose()?;
+        self.token_file.as_deref().map(auth::check).transpose()?;
+        Ok(())
+    }
+
+    fn check_exposure(&self, endpoint: &Endpoint, wide: bool) -> Result<(), Error> {
+        if wide && self.tls.is_none() && !self.insecure {
+            return Err(Error::Plaintext { address: endpoint.to_string() });
+        }
+        Ok(())
+    }
+}
+
 /// A server, not yet listening.
 #[derive(Debug)]
 pub struct Server {
@@ -166,10 +190,8 @@ impl Server {
         .map_err(failed)?;
         // A name may stand for any address, so that the one it has led to counts.
         let wide = listener.is_wide().map_err(failed)?;
+        security.check_exposure(endpoint, wide)?;
         if wide && security.tls.is_none() {
-            if !security.insecure {
-                return Err(Error::Plaintext { address: endpoint.to_string() });
-            }
             tracing::warn!(address = %endpoint, "plaintext on an address that other machines can reach");
         }
         let without_proof = security.token_file.is_none()

@@ -51,6 +51,21 @@ pub enum Error {
     Metrics(String),
 }
 
+/// Whether [`start`] would take these settings. Nothing is written and nobody is reached.
+///
+/// # Errors
+/// [`Error::Logs`], [`Error::Otlp`]
+pub fn check(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Error> {
+    logs::check(logs)?;
+    otlp::Plan::new(telemetry, &variable)?;
+    Ok(())
+}
+
+/// A variable that is set to something.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
 /// Sends logs where `logs` says, and traces, metrics and logs where `telemetry` and the `OTEL_` variables
 /// say, from now on and until [`stop`]. Starts no thread when nobody collects. Does nothing when telemetry
 /// is on already.
@@ -62,7 +77,6 @@ pub fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Er
         return Ok(());
     }
     let lines = logs::lines(logs)?;
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let plan = otlp::Plan::new(telemetry, &variable)?;
     let described = plan.as_ref().map(otlp::Plan::describe);
     let unspoken = otlp::Plan::unspoken(&variable);

@@ -76,6 +76,7 @@ async fn examine(matches: &ArgMatches, sources: &Sources, report: &mut Report) {
             return;
         }
     };
+    settings::serving(&settings, report).await;
     match settings::connection(&settings, &warnings, report) {
         Some(connection) => {
             let connection = Arc::new(connection);

@@ -43,6 +43,8 @@ pub struct Api {
     base: String,
     /// `{base}/api/v2/users`
     users: Url,
+    /// What an answer may quote and nobody must read.
+    token: SecretString,
     timeout: Duration,
 }
 
@@ -102,7 +104,7 @@ impl Api {
             .timeout(settings.timeout)
             .build()
             .map_err(|error| SetupError::Client(error::reason(error)))?;
-        Ok(Self { client, base, users, timeout: settings.timeout })
+        Ok(Self { client, base, users, token: settings.token.clone(), timeout: settings.timeout })
     }
 
     /// Whether the API takes the token: asks for one user.
@@ -224,7 +226,7 @@ impl Api {
         if !status.is_success() {
             return Err(failed(Problem::Refused {
                 status: status.as_u16(),
-                message: said(response, hidden).await,
+                message: self.said(response, hidden).await,
             }));
         }
         let not_json = || failed(Problem::NotJson { base: self.base.clone(), status: status.as_u16() });
@@ -241,12 +243,27 @@ impl Api {
         match serde_json::from_slice::<Value>(&body) {
             Ok(value) if value["success"] == Value::Bool(true) => Ok(Answer { value, rate_limit }),
             Ok(value) if value["success"] == Value::Bool(false) => {
-                Err(failed(Problem::Declined { message: hidden.shown(value["message"].as_str()) }))
+                Err(failed(Problem::Declined { message: self.shown(&value, hidden) }))
             }
             Ok(_) => Err(failed(Problem::Incomplete { missing: "word on its success" })),
             Err(_) if typed => Err(failed(Problem::Incomplete { missing: "whole JSON" })),
             Err(_) => Err(not_json()),
         }
+    }
+
+    /// What Retool says of a refusal, if it says anything that can be shown.
+    async fn said(&self, response: Response, hidden: &Hidden) -> Option<String> {
+        if !content_type(&response).is_some_and(is_json) {
+            return None;
+        }
+        let body = body(response, ONE).await.ok()?;
+        self.shown(&serde_json::from_slice(&body).ok()?, hidden)
+    }
+
+    /// The message of an answer as it may be shown: whoever stands between may quote the token in it.
+    fn shown(&self, answer: &Value, hidden: &Hidden) -> Option<String> {
+        let message = answer["message"].as_str()?.replace(self.token.expose_secret(), message::LEFT_OUT);
+        hidden.shown(Some(&message))
     }
 
     fn unanswered(&self, error: reqwest::Error, rate_limit: RateLimit) -> ApiError {
@@ -291,15 +308,6 @@ fn content_type(response: &Response) -> Option<&str> {
 fn is_json(content_type: &str) -> bool {
     let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
-}
-
-/// What Retool says of a refusal, if it says anything that can be shown.
-async fn said(response: Response, hidden: &Hidden) -> Option<String> {
-    if !content_type(&response).is_some_and(is_json) {
-        return None;
-    }
-    let body = body(response, ONE).await.ok()?;
-    hidden.shown(serde_json::from_slice::<Value>(&body).ok()?["message"].as_str())
 }
 
 /// Scheme and host that a redirect leads to; the rest of the address may hold anything.

@@ -101,6 +101,14 @@ impl std::fmt::Debug for Tokens {
     }
 }
 
+/// Whether the file is of use.
+///
+/// # Errors
+/// As [`Tokens::watch`].
+pub(super) fn check(path: &Path) -> Result<(), TokenError> {
+    read(path).map(drop)
+}
+
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     let data = fs::metadata(path).ok()?;
     Some((data.modified().ok()?, data.len()))

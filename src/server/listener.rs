@@ -74,7 +74,7 @@ impl Listener {
     /// Whether other machines can reach it.
     pub(super) fn is_wide(&self) -> io::Result<bool> {
         match self {
-            Self::Tcp(listener) => Ok(!listener.local_addr()?.ip().to_canonical().is_loopback()),
+            Self::Tcp(listener) => Ok(is_wide(listener.local_addr()?)),
             Self::Unix(..) => Ok(false),
         }
     }
@@ -91,6 +91,11 @@ impl Listener {
             Self::Unix(listener, _) => Ok((Stream::Unix(listener.accept().await?.0), None)),
         }
     }
+}
+
+/// Whether other machines can reach what listens there.
+pub(super) fn is_wide(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
 }
 
 /// How many connections may wait to be taken.

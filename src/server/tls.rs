@@ -173,6 +173,14 @@ pub(super) fn of_files(files: TlsFiles) -> Result<CurrentTls, TlsError> {
     Ok(Arc::new(move || current.load_full()))
 }
 
+/// Whether the files are of use.
+///
+/// # Errors
+/// As [`of_files`].
+pub(super) fn check(files: &TlsFiles) -> Result<(), TlsError> {
+    read(files).map(drop)
+}
+
 /// Changes whenever a file is replaced or written, also through the links that Kubernetes swaps.
 fn stamp(files: &TlsFiles) -> Vec<Option<(SystemTime, u64)>> {
     [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()]

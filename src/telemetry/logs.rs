@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::fs::OpenOptions;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use opentelemetry::trace::SpanContext;
@@ -59,6 +59,25 @@ pub(super) fn filter(level: LogLevel) -> Targets {
         .with_target(env!("CARGO_CRATE_NAME"), level)
         // What was changed is a record, not a message of some severity.
         .with_target(AUDIT, LevelFilter::INFO)
+}
+
+/// Whether the files of `settings` can be written to, as far as that shows without making them.
+///
+/// # Errors
+/// The first that cannot.
+pub fn check(settings: &LogSettings) -> Result<(), Unwritable> {
+    for target in &settings.paths {
+        let LogTarget::File(path) = target else { continue };
+        let looked = match OpenOptions::new().append(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                std::fs::read_dir(directory.unwrap_or(Path::new("."))).map(drop)
+            }
+            opened => opened.map(drop),
+        };
+        looked.map_err(|source| Unwritable { path: path.clone(), source })?;
+    }
+    Ok(())
 }
 
 /// A log file that cannot be written to.

@@ -179,9 +179,13 @@ async fn databases_that_are_not_as_expected() {
     let url = database.url_as(&role);
     let postgres = url.replace(&format!("/{}", database.name()), "/postgres");
     assert_shown!("another_database", visit(&postgres, &[]), Some(&database), Some(&role));
+    let changing = visit(&postgres, &["--provisioning"]);
+    assert_eq!(changing.status_of("database"), ["failed"], "{}", changing.text);
 
     database.execute(&format!("REVOKE ALL ON SCHEMA public FROM PUBLIC, {}", role.name)).await;
     assert_shown!("closed_schema", visit(&url, &[]), Some(&database), Some(&role));
+    let changing = visit(&url, &["--provisioning"]);
+    assert_shown!("closed_schema_with_changes", changing, Some(&database), Some(&role));
     database.execute(&format!("GRANT USAGE ON SCHEMA public TO {}", role.name)).await;
 
     database.execute(r#"ALTER TABLE users ALTER COLUMN "lastLoggedIn" TYPE text"#).await;
@@ -348,7 +352,7 @@ async fn a_rest_api_that_does_not_do_as_it_should() {
     let good = visit(&url, &changing);
     assert_eq!((good.code, good.status_of("rest")), (0, vec!["ok"]), "{}", good.text);
 
-    api.always("GET", Reply::refusal(401, "no such token"));
+    api.always("GET", Reply::refusal(401, &format!("no such token: Bearer {TOKEN}")));
     let refused = visit(&url, &changing);
     assert!(!refused.text.contains(TOKEN), "{}", refused.text);
     assert_shown!("rest_token_refused", refused, Some(&database), Some(&role));
@@ -493,4 +497,64 @@ async fn machines_get_the_same_as_json_and_terminals_get_colours() {
     assert!(!run(&[], &arguments).stdout.contains(&0x1b));
     assert!(run(&[("CLICOLOR_FORCE", "1")], &arguments).stdout.contains(&0x1b));
     assert!(!run(&[("NO_COLOR", "1")], &arguments).stdout.contains(&0x1b));
+}
+
+#[tokio::test]
+async fn changes_that_were_not_set_up_or_cannot_be_tried() {
+    let database = Database::seeded(FEW).await;
+    let role = database.documented_role(&[Provisioning::Groups]).await;
+    let url = database.url_as(&role);
+    let groups_only = visit(&url, &["--provisioning"]);
+    assert_shown!("groups_only", groups_only, Some(&database), Some(&role));
+
+    // Half of what apps need: that is no choice, and no change of theirs can be made.
+    database.execute(&format!("GRANT DELETE ON group_pages TO {}", role.name)).await;
+    let half = visit(&url, &["--provisioning"]);
+    assert_eq!((half.code, half.status_of("change")), (2, vec!["ok", "failed", "warning"]), "{}", half.text);
+    database.execute(&format!("REVOKE DELETE ON group_pages FROM {}", role.name)).await;
+
+    database
+        .execute(
+            "ALTER TABLE user_groups ENABLE ROW LEVEL SECURITY;
+             CREATE POLICY everybody_reads ON user_groups FOR SELECT USING (true)",
+        )
+        .await;
+    let policed = visit(&url, &["--provisioning"]);
+    let statuses = policed.status_of("change");
+    assert_eq!((policed.code, statuses), (0, vec!["warning"; 3]), "{}", policed.text);
+    assert!(policed.text.contains("row-level security on user_groups may refuse rows"), "{}", policed.text);
+}
+
+#[tokio::test]
+async fn what_the_server_would_not_start_with() {
+    let (database, role) = healthy().await;
+    let url = database.url_as(&role);
+    let directory = tempfile::tempdir().unwrap();
+    let tokens = directory.path().join("tokens");
+    std::fs::write(&tokens, "hunter2").unwrap();
+    let tokens = format!("--auth-token-file={}", tokens.display());
+    for (flags, word) in [
+        (&["--tls-cert=/nowhere.crt", "--tls-key=/nowhere.key"][..], "/nowhere.key cannot be read"),
+        (&["--auth-token-file=/nowhere"], "/nowhere cannot be read"),
+        (&[tokens.as_str()], "at least 16"),
+        (&["--listen=0.0.0.0:0"], "can be reached from other machines"),
+        (&["--log-path=/nowhere/of/all.log"], "/nowhere/of/all.log cannot be written to"),
+        (
+            &[
+                "--otel-collector-endpoint=collector:4317",
+                "--otel-collector-endpoint-tls-cert-path=/nowhere.pem",
+            ],
+            "/nowhere.pem",
+        ),
+    ] {
+        let seen = visit(&url, flags);
+        let settings = seen.text.lines().find(|line| line.starts_with("failed") && line.contains(word));
+        assert!(seen.code == 2 && settings.is_some(), "{flags:?}: {}", seen.text);
+        assert!(!seen.text.contains("hunter2"), "{}", seen.text);
+        assert_eq!(seen.status_of("database"), ["ok"], "the rest is looked at all the same: {}", seen.text);
+    }
+    let log = directory.path().join("new.log");
+    let seen = visit(&url, &[&format!("--log-path={}", log.display()), "--listen=127.0.0.1:0", "--strict"]);
+    assert_eq!(seen.code, 0, "{}", seen.text);
+    assert!(!log.exists(), "doctor has made a file");
 }

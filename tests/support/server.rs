@@ -126,9 +126,19 @@ impl Server {
         self.process.id()
     }
 
-    /// Every line of its log so far; what is no JSON (a panic, say) as a JSON string.
+    /// Every line of its log so far; what is no JSON (a panic, say) as a JSON string. What was written before
+    /// an answer may still be on its way when the answer is there, so lines are waited for until none comes.
     pub(crate) fn logs(&self) -> Vec<Value> {
-        self.logs.lines().into_iter().map(parsed).collect()
+        const SILENCE: Duration = Duration::from_millis(50);
+        let mut lines = self.logs.lines();
+        loop {
+            std::thread::sleep(SILENCE);
+            let later = self.logs.lines();
+            if later.len() == lines.len() {
+                return later.into_iter().map(parsed).collect();
+            }
+            lines = later;
+        }
     }
 
     /// The first line of its log, past or to come, that the test is after; panics with the whole log

@@ -1,35 +1,60 @@
 //! Whether what the settings allow to change can be changed.
 
+use super::database::failed;
 use super::report::{Check, Line, Report};
 use crate::config::Settings;
 use crate::retool::database::Database;
-use crate::retool::database::diagnosis::{Facts, try_change};
+use crate::retool::database::connection_string::ConnectionSettings;
+use crate::retool::database::diagnosis::{Change, Facts, try_change};
 use crate::retool::database::error::Error;
+use crate::retool::database::identifier::quoted;
 
-pub(super) async fn check(database: &Database, settings: &Settings, facts: &Facts, report: &mut Report) {
+pub(super) async fn check(
+    database: &Database,
+    settings: &Settings,
+    connection: &ConnectionSettings,
+    facts: &Facts,
+    report: &mut Report,
+) {
     if !settings.provisioning.enabled {
         report.push(Line::skipped(Check::Change, "changes are off (--provisioning)"));
         return;
     }
-    for (feature, grants) in &facts.changes {
-        let line = if grants.is_empty() {
-            tried(try_change(database, *feature).await)
+    let any_complete = facts.changes.iter().any(|change| change.grants.is_empty());
+    for change in &facts.changes {
+        let line = if change.grants.is_empty() {
+            possible(try_change(database, change.feature).await, change, facts, connection)
+        } else if change.is_unknown && any_complete {
+            // A role that is for other changes only is a set-up of its own, and calls for no alarm.
+            Line::warning(Check::Change, format!("not granted: {}", change.feature.loss()))
+                .means("Other changes are. To allow this one too run as the owner of Retool's tables:")
+                .fixes(change.grants.iter().cloned())
         } else {
             Line::failed(Check::Change, "privileges are missing")
                 .means("Run as the owner of Retool's tables:")
-                .fixes(grants.iter().cloned())
+                .fixes(change.grants.iter().cloned())
         };
-        report.push(line.about(feature.as_str()));
+        report.push(line.about(change.feature.as_str()));
     }
 }
 
-fn tried(outcome: Result<(), Error>) -> Line {
-    match outcome {
-        Ok(()) => Line::ok(Check::Change, "possible; tried on no row and undone"),
-        Err(Error::ReadOnly { reason }) => Line::failed(Check::Change, reason)
+fn possible(
+    tried: Result<(), Error>,
+    change: &Change,
+    facts: &Facts,
+    connection: &ConnectionSettings,
+) -> Line {
+    match (tried, change.policed) {
+        (Ok(()), None) => Line::ok(Check::Change, "possible; tried on no row and undone"),
+        (Ok(()), Some(table)) => {
+            let found = format!("granted, but row-level security on {table} may refuse rows");
+            Line::warning(Check::Change, found)
+                .means("Whether its policies let the role write cannot be tried without writing. To be sure run as a superuser:")
+                .fix(format!("ALTER ROLE {} BYPASSRLS;", quoted(&facts.server.role)))
+        }
+        (Err(Error::ReadOnly { reason }), _) => Line::failed(Check::Change, reason)
             .means("The server is a standby or takes no changes for another reason.")
             .fix("name the host of the primary, or all hosts with target_session_attrs=read-write"),
-        Err(error) => Line::failed(Check::Change, error.to_string())
-            .means("The server refuses it for another reason than a privilege."),
+        (Err(error), _) => failed(Check::Change, &error, connection),
     }
 }

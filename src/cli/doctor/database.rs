@@ -52,7 +52,7 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
         audit(&database, &facts.audit).await,
         former(&facts.former),
     ]);
-    changes::check(&database, settings, &facts, report).await;
+    changes::check(&database, settings, connection, &facts, report).await;
     if complete {
         report.push(statements(&database, &facts, connection).await);
     } else {
@@ -61,7 +61,7 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
     report.push(lists(&database, &facts, complete, features.skip_pages).await);
 }
 
-fn failed(check: Check, error: &Error, connection: &ConnectionSettings) -> Line {
+pub(super) fn failed(check: Check, error: &Error, connection: &ConnectionSettings) -> Line {
     let line = Line::failed(check, error.to_string());
     match error {
         Error::Timeout { .. } => line

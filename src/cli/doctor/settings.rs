@@ -1,14 +1,27 @@
 //! The settings, before anything is reached.
 
 use super::report::{Check, Line, Report};
+use crate::cli::{endpoint, security};
 use crate::config::{Settings, Warning};
 use crate::retool::database::connection_string::{ConnectionSettings, Environment};
+use crate::telemetry;
 
 /// A setting that cannot be right.
 pub(super) fn refused(error: &str) -> Line {
     Line::failed(Check::Settings, error)
         .means("The program does not start like this; it would end with exit code 2.")
         .fix("correct the flag, the variable or the line of the file that is named")
+}
+
+/// What `serve` would not start with: its port, its certificates and tokens, its logs and telemetry.
+pub(super) async fn serving(settings: &Settings, report: &mut Report) {
+    let server = security(settings).check(&endpoint(settings)).await;
+    let telemetry = telemetry::check(&settings.logs, &settings.telemetry);
+    let problems =
+        [server.err().map(|error| error.to_string()), telemetry.err().map(|error| error.to_string())];
+    for problem in problems.into_iter().flatten() {
+        report.push(refused(&problem));
+    }
 }
 
 /// The connection string, completed; nothing when it cannot be used.

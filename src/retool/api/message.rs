@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 /// Longest text that is passed on, in characters.
 const LONGEST: usize = 200;
-/// What stands for a word that is left out.
-const LEFT_OUT: &str = "(...)";
+/// What stands for what is left out.
+pub(super) const LEFT_OUT: &str = "(...)";
 
 /// The words of a request that an answer must not repeat to whoever reads it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use writes::Writes;
 pub use missing::MissingPrivileges;
 pub use reads::Sort;
 pub use writes::Feature;
-pub(super) use writes::{Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT};
+pub(super) use writes::{Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, numbering};
 
 /// A column of one of Retool's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -299,6 +299,16 @@ impl Privileges {
     /// The GRANTs without which this kind of change cannot be made; none while no changes are made.
     pub(super) fn lacking_changes(&self, feature: Feature) -> Vec<String> {
         self.writes.as_ref().map(|writes| writes.missing(feature, &self.role)).unwrap_or_default()
+    }
+
+    /// Whether nothing at all was granted for this kind of change.
+    pub(super) fn is_unknown(&self, feature: Feature) -> bool {
+        self.writes.as_ref().is_some_and(|writes| writes.is_unknown(feature))
+    }
+
+    /// Whether policies decide which rows of the table the role may write.
+    pub(super) fn is_policed(&self, table: &str) -> bool {
+        self.row_security.contains_key(table)
     }
 
     /// One sentence for each optional column whose absence changes the answers, with the GRANT where

@@ -7,8 +7,10 @@
 use std::fmt::Write as _;
 
 use super::identifier::{RoleName, quoted};
-use super::privileges::reads::{AUDIT, FOLDERS, FORMER, OPTIONAL, Optional, Reads};
-use super::privileges::{Column, Feature, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, Scope, reads_of};
+use super::privileges::reads::{AUDIT, FOLDERS, OPTIONAL, Optional, Reads, former};
+use super::privileges::{
+    Column, Feature, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, Scope, numbering, reads_of,
+};
 
 /// What a script grants besides what every sync reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,7 +43,8 @@ pub fn script(role: &RoleName, wanted: Wanted) -> String {
     for reads in reads_of(Scope::default()) {
         grant_reads(&mut script, reads, role);
     }
-    grant_former(&mut script, role);
+    let note = "What the Go connector reads and this one does not, so that one can go back.";
+    grant_if_there(&mut script, note, former().map(|column| (column, String::new())));
     let base = OPTIONAL.iter().filter(|optional| !optional.extra);
     let note = "Optional. A Retool that does not have the column is passed over.";
     grant_if_there(&mut script, note, base.map(|optional| (optional.column, without(optional))));
@@ -90,7 +93,8 @@ fn head(role: &RoleName, wanted: Wanted) -> String {
     let literal = role.literal();
     format!(
         "\
--- What the role of baton-retool may do in Retool's database, and nothing besides.
+-- What the role of baton-retool may do in Retool's database: what this release and the Go connector before it
+-- need, and nothing besides.
 -- {changes}{extras}
 --
 -- Run it in Retool's own database as the owner of its tables, with any client, as often as you like. It takes
@@ -105,6 +109,8 @@ BEGIN;
 SET LOCAL baton_retool.role = {literal};
 
 DO $block$
+DECLARE
+    schema_name text;
 BEGIN
     IF to_regclass('organizations') IS NULL THEN
         RAISE EXCEPTION 'this is not the database of a Retool: there is no table organizations in the search_path';
@@ -112,11 +118,25 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {ROLE}) THEN
         EXECUTE format('CREATE ROLE %I LOGIN', {ROLE});
     END IF;
-    -- Reach the tables at all, also where the rights that everybody has by default were withdrawn.
-    EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), {ROLE});
-    EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I',
-                   (SELECT relnamespace::regnamespace FROM pg_class WHERE oid = to_regclass('organizations')),
-                   {ROLE});
+    -- Reach the tables at all, also where the rights that everybody has by default were withdrawn. Who owns the
+    -- tables need not own the database or the schema.
+    IF has_database_privilege(current_database(), 'CONNECT WITH GRANT OPTION') THEN
+        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), {ROLE});
+    ELSIF NOT has_database_privilege({ROLE}, current_database(), 'CONNECT') THEN
+        RAISE EXCEPTION '% may not connect, and % may not allow it: let the owner of the database run '
+            'GRANT CONNECT ON DATABASE % TO %; and run this script again', quote_ident({ROLE}),
+            quote_ident(current_user), quote_ident(current_database()), quote_ident({ROLE});
+    END IF;
+    SELECT nspname INTO schema_name
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE pg_class.oid = to_regclass('organizations');
+    IF has_schema_privilege(schema_name, 'USAGE WITH GRANT OPTION') THEN
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', schema_name, {ROLE});
+    ELSIF NOT has_schema_privilege({ROLE}, schema_name, 'USAGE') THEN
+        RAISE EXCEPTION '% may not use the schema of the tables, and % may not allow it: let the owner of the schema '
+            'run GRANT USAGE ON SCHEMA % TO %; and run this script again', quote_ident({ROLE}),
+            quote_ident(current_user), quote_ident(schema_name), quote_ident({ROLE});
+    END IF;
 END $block$;
 "
     )
@@ -128,14 +148,6 @@ fn grant_reads(script: &mut String, reads: &Reads, role: &RoleName) {
     let purpose = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters);
     comment(script, &format!("{}.", purpose.collect::<String>()));
     grant(script, "SELECT", &columns, reads.table, role);
-}
-
-fn grant_former(script: &mut String, role: &RoleName) {
-    comment(script, "What the Go connector reads and this one does not, so that one can go back.");
-    for (table, names) in FORMER {
-        let columns = names.iter().map(|name| quoted(name)).collect::<Vec<_>>();
-        grant(script, "SELECT", &columns, table, role);
-    }
 }
 
 /// Grants the columns that are there, in a block.
@@ -203,16 +215,20 @@ fn grant_changes(script: &mut String, feature: Feature, role: &RoleName) {
     }
     for need in &needs {
         if let Need::Sequence(table) = need {
+            let numbering = numbering!("'[table]'").replace("[table]", table).replace('\n', "\n    ");
             put(
                 script,
                 format_args!(
                     "\
 DO $block$
+DECLARE
+    numbering record;
 BEGIN
     -- The sequence that numbers the rows.
-    IF pg_get_serial_sequence('{table}', 'id') IS NOT NULL THEN
-        EXECUTE format('GRANT USAGE ON SEQUENCE %s TO %I', pg_get_serial_sequence('{table}', 'id'), {ROLE});
-    END IF;
+    FOR numbering IN{numbering}
+    LOOP
+        EXECUTE format('GRANT USAGE ON SEQUENCE %s TO %I', numbering.name, {ROLE});
+    END LOOP;
 END $block$;
 "
                 ),

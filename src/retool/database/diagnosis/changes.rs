@@ -1,9 +1,9 @@
 //! Whether changes can be made, by trying them on no row at all.
 //!
 //! Each statement that a change needs is run in a transaction that may write, with a condition that no row
-//! meets, and the transaction is undone. The server checks everything that it checks of a real change but the
-//! rows themselves; nothing is written, no row is locked and no sequence moves. The use of sequences is asked
-//! for instead, which [`facts`](super::facts) does.
+//! meets, and the transaction is undone. The server checks the privileges on tables and columns and whether it
+//! takes changes at all; nothing is written, no row is locked and no sequence moves. What it would ask of a row
+//! remains: the use of sequences and the policies of row-level security, of which [`facts`](super::facts) tells.
 
 use std::collections::BTreeMap;
 

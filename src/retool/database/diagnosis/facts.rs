@@ -56,8 +56,8 @@ pub struct Facts {
     pub migrations: Standing,
     /// Retool's access control lists.
     pub access_lists: Standing,
-    /// The changes that the settings allow, and the GRANTs that each lacks.
-    pub changes: Vec<(Feature, Vec<String>)>,
+    /// The changes that the settings allow.
+    pub changes: Vec<Change>,
 }
 
 /// What kind of server it is.
@@ -99,6 +99,19 @@ pub struct OptionalColumn {
     pub matters: bool,
     /// Whether it can be read.
     pub standing: Standing,
+}
+
+/// A kind of change, and what is in its way.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Which kind.
+    pub feature: Feature,
+    /// The GRANTs that it lacks.
+    pub grants: Vec<String>,
+    /// Whether nothing at all was granted for it.
+    pub is_unknown: bool,
+    /// The table that it writes, when policies decide which rows of it the role may write.
+    pub policed: Option<&'static str>,
 }
 
 /// Whether columns can be read.
@@ -190,7 +203,12 @@ pub async fn facts(database: &Database) -> Result<Facts, Error> {
         changes: scope
             .features()
             .into_iter()
-            .map(|feature| (feature, privileges.lacking_changes(feature)))
+            .map(|feature| Change {
+                feature,
+                grants: privileges.lacking_changes(feature),
+                is_unknown: privileges.is_unknown(feature),
+                policed: Some(feature.table()).filter(|table| privileges.is_policed(table)),
+            })
             .collect(),
     })
 }

@@ -64,6 +64,15 @@ impl Feature {
         }
     }
 
+    /// The table whose rows it writes.
+    pub(in crate::retool::database) fn table(self) -> &'static str {
+        match self {
+            Self::Groups => "user_groups",
+            Self::Pages => "group_pages",
+            Self::ManagedGroups => "groups",
+        }
+    }
+
     /// What it changes, for people.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -74,7 +83,7 @@ impl Feature {
     }
 
     /// What does not work without it.
-    fn loss(self) -> &'static str {
+    pub fn loss(self) -> &'static str {
         match self {
             Self::Groups => "users cannot be put into groups or taken out",
             Self::Pages => "the access of groups to pages cannot be changed",
@@ -112,27 +121,49 @@ pub(super) struct Writes {
     sequences: BTreeMap<&'static str, String>,
 }
 
-/// Asks about one privilege a row. A sequence that the table does not own, as that of an identity
-/// column, needs none, and no GRANT mends a column that is not there.
-const PROBE: &str = r#"
+/// The sequence that numbers the rows of a table, as the default of its `id` says. An identity column has
+/// none that anybody needs a privilege for, and no GRANT mends a table or a column that is not there.
+macro_rules! numbering {
+    ($table:literal) => {
+        concat!(
+            r#"
+    SELECT sequence.oid, format('%I.%I', schema.nspname, sequence.relname) AS name
+    FROM pg_attribute AS numbered
+    JOIN pg_attrdef AS given ON given.adrelid = numbered.attrelid AND given.adnum = numbered.attnum
+    JOIN pg_depend AS draws ON draws.classid = 'pg_attrdef'::regclass AND draws.objid = given.oid
+    JOIN pg_class AS sequence ON draws.refclassid = 'pg_class'::regclass AND sequence.oid = draws.refobjid
+    JOIN pg_namespace AS schema ON schema.oid = sequence.relnamespace
+    WHERE numbered.attrelid = to_regclass("#,
+            $table,
+            r#") AND numbered.attname = 'id' AND sequence.relkind = 'S'"#
+        )
+    };
+}
+pub(in crate::retool::database) use numbering;
+
+/// Asks about one privilege a row. A row that is numbered takes either privilege on the sequence.
+const PROBE: &str = concat!(
+    r#"
 SELECT wanted.ordinal::int8,
        CASE wanted.privilege
-           WHEN 'USAGE' THEN coalesce(has_sequence_privilege(serial.sequence, 'USAGE'), true)
+           WHEN 'USAGE' THEN coalesce(has_sequence_privilege(numbering.oid, 'USAGE, UPDATE'), true)
            WHEN 'DELETE' THEN coalesce(has_table_privilege(to_regclass(quote_ident(wanted.table_name)), 'DELETE'), false)
            ELSE coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, wanted.privilege), true)
        END AS allowed,
-       serial.sequence
+       numbering.name
 FROM unnest($1, $2, $3) WITH ORDINALITY AS wanted (privilege, table_name, column_name, ordinal)
 LEFT JOIN pg_attribute AS attribute
        ON attribute.attrelid = to_regclass(quote_ident(wanted.table_name))
       AND attribute.attname = wanted.column_name
       AND attribute.attnum > 0
       AND NOT attribute.attisdropped
-LEFT JOIN LATERAL (
-    SELECT pg_get_serial_sequence(quote_ident(wanted.table_name), 'id') AS sequence
-    WHERE wanted.privilege = 'USAGE' AND to_regclass(quote_ident(wanted.table_name)) IS NOT NULL
-) AS serial ON true
-"#;
+LEFT JOIN LATERAL ("#,
+    numbering!("quote_ident(wanted.table_name)"),
+    r#"
+    LIMIT 1
+) AS numbering ON wanted.privilege = 'USAGE'
+"#
+);
 
 impl Writes {
     /// Asks the server about every privilege that any feature needs or can use.
@@ -213,6 +244,12 @@ impl Writes {
             Need::Insert(_) | Need::Update(_) => None,
         }));
         grants
+    }
+
+    /// Whether nothing was granted for it, as for one that nobody set up.
+    pub(super) fn is_unknown(&self, feature: Feature) -> bool {
+        let mut needs = feature.needs().into_iter().filter(|need| !matches!(need, Need::Sequence(_)));
+        needs.all(|need| self.denied.contains(&need))
     }
 
     /// Makes sure that everything these features need may be done.
