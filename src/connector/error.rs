@@ -173,7 +173,8 @@ impl From<ChangeError> for Error {
 }
 
 impl Error {
-    /// Whether the answer would be the same until the request or Retool is another: nothing broke.
+    /// Whether the answer would be the same until the request or Retool is another: nothing broke, and nothing
+    /// is set up in the wrong way.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
             Self::Database(error) => error.nature() == Nature::Refusal,

@@ -136,11 +136,11 @@ impl ApiError {
         }
     }
 
-    /// Whether it would be the same with the next attempt.
+    /// Whether Retool has something against what was asked for, and not against who asks or how.
     pub fn is_refusal(&self) -> bool {
         match &self.problem {
-            Problem::Refused { status, .. } => *status < 500 && !matches!(status, 408 | 429),
-            Problem::Redirect { .. } | Problem::NotJson { .. } | Problem::Declined { .. } => true,
+            Problem::Refused { status, .. } => *status < 500 && !matches!(status, 401 | 403 | 408 | 429),
+            Problem::Declined { .. } => true,
             _ => false,
         }
     }

@@ -116,7 +116,9 @@ pub enum Error {
 pub enum Nature {
     /// The database was away or busy: later it may answer.
     Outage,
-    /// It answers, and no: the same until somebody changes the role's privileges or what is in Retool.
+    /// The role or the server is not set up for it: the same until an operator has changed that.
+    SetUp,
+    /// Retool's own rules or rows stand against it: the same until the request or Retool is another.
     Refusal,
     /// Something is not as we know it.
     Fault,
@@ -132,12 +134,8 @@ impl Error {
             | Self::Uncertain { .. }
             | Self::Timeout { .. }
             | Self::Silent { .. } => Nature::Outage,
-            Self::MissingPrivileges(_)
-            | Self::Forbidden { .. }
-            | Self::ReadOnly { .. }
-            | Self::Refused { .. }
-            | Self::Gone { .. }
-            | Self::BadValue { .. } => Nature::Refusal,
+            Self::MissingPrivileges(_) | Self::Forbidden { .. } | Self::ReadOnly { .. } => Nature::SetUp,
+            Self::Refused { .. } | Self::Gone { .. } | Self::BadValue { .. } => Nature::Refusal,
             Self::UnknownSchema { .. } | Self::Statement { .. } => Nature::Fault,
         }
     }

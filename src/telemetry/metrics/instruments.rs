@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 use tonic::Code;
 
 use super::{Outcome, Provisioning, RestOutcome, UNKNOWN, code_name, pool_state};
@@ -17,6 +17,7 @@ const SECONDS: [f64; 15] =
 pub(super) struct Instruments {
     calls: Counter<u64>,
     call_seconds: Histogram<f64>,
+    last_success: Gauge<f64>,
     calls_under_way: UpDownCounter<i64>,
     rows: Counter<u64>,
     pool_wait: Histogram<f64>,
@@ -43,6 +44,13 @@ impl Instruments {
         Self {
             calls: counter("baton_retool_grpc_requests_total", "Calls that have ended."),
             call_seconds: seconds("baton_retool_grpc_request_duration_seconds", "How long calls took."),
+            last_success: meter
+                .f64_gauge("baton_retool_grpc_last_success_timestamp_seconds")
+                .with_description(
+                    "When a call of the connector protocol last ended in OK, in seconds since 1970.",
+                )
+                .with_unit("s")
+                .build(),
             calls_under_way,
             rows: counter("baton_retool_rows_total", "Rows in the answers of calls that list."),
             pool_wait: seconds(
@@ -87,6 +95,10 @@ impl Instruments {
         ];
         self.calls.add(1, &labels);
         self.call_seconds.record(took.as_secs_f64(), &labels);
+        // A counter cannot tell of one call: its first value is no increase.
+        if code == Code::Ok && service.starts_with("c1.") {
+            self.last_success.record(seconds_since_1970(), &labels[1..2]);
+        }
         if let Some(rows) = rows {
             self.rows.add(rows as u64, &labels[1..2]);
         }
@@ -121,7 +133,7 @@ impl Instruments {
 
 /// What is asked for whenever the metrics are read.
 fn observe(meter: &Meter) {
-    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let began = seconds_since_1970();
     meter
         .u64_observable_gauge("baton_retool_build_info")
         .with_description("Always 1; tells which version runs.")
@@ -164,4 +176,8 @@ fn observe(meter: &Meter) {
             }
         })
         .build();
+}
+
+fn seconds_since_1970() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
