@@ -36,8 +36,10 @@ from
 {{- define "baton-retool.check.variables" -}}
 {{- $extra := include "baton-retool.extraVariables" . | fromYaml -}}
 {{- with .Values -}}
-{{- if ne (len $extra) (len .extraEnv) -}}
-{{- fail "extraEnv: names a variable twice" -}}
+{{- $seen := dict -}}
+{{- range .extraEnv -}}
+{{- if hasKey $seen .name }}{{ fail (printf "extraEnv: has %s twice; take one of them away" .name) }}{{ end -}}
+{{- $_ := set $seen .name true -}}
 {{- end -}}
 {{- if not (or .secret.create .secret.existingName) -}}
 {{- fail "secret: name an existing Secret with BATON_CONNECTION_STRING in secret.existingName, or have one made with secret.create" -}}
@@ -45,7 +47,7 @@ from
 {{- /* What lies in a Secret of somebody else's, or comes in whole, cannot be seen from here. */}}
 {{- $elsewhere := or .extraEnvFrom (get $extra "BATON_CONNECTION_STRING") (get $extra "BATON_CONFIG_PATH") -}}
 {{- if not (or $elsewhere (not .secret.create) (get .secret.data "BATON_CONNECTION_STRING") (get .secret.data "BATON_CONFIG_PATH")) -}}
-{{- fail "secret.data: lacks BATON_CONNECTION_STRING, without which the program does not start" -}}
+{{- fail "secret.data: lacks BATON_CONNECTION_STRING, without which the program does not start; add it, or take it from a Secret of yours by extraEnv" -}}
 {{- end -}}
 {{- if not (or $elsewhere (not .secret.keys) (get .secret.keys "BATON_CONNECTION_STRING") (get .secret.keys "BATON_CONFIG_PATH")) -}}
 {{- fail "secret.keys: lacks BATON_CONNECTION_STRING, without which the program does not start; add it with the key of the Secret that has it" -}}
