@@ -76,7 +76,7 @@ check-image: ## carry out the Dockerfile without a container engine, and try the
 	scripts/check-image $(KIND)
 
 sbom: ## list what the program is made of into target/sbom, in CycloneDX (installs cargo-cyclonedx when missing)
-	@cargo cyclonedx --version >/dev/null 2>&1 || cargo install --locked cargo-cyclonedx
+	@cargo cyclonedx --version >/dev/null 2>&1 || cargo install --locked --version 0.5.9 cargo-cyclonedx
 	mkdir -p target/sbom
 	cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename baton-retool.cdx
 	@# It names the directory that it was made in.

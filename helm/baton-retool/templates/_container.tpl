@@ -91,12 +91,16 @@ httpGet:
 {{- with .Values.hostId -}}
 {{- $_ := set $env "BATON_HOST_ID" . -}}
 {{- end -}}
+{{- /* Server-side apply refuses a name that is there twice: extraEnv wins over secret.keys, and those over the rest. */}}
+{{- $extra := include "baton-retool.extraVariables" . | fromYaml -}}
 {{- range $name, $value := $env }}
+{{- if or (hasKey $extra $name) (hasKey $.Values.secret.keys $name) }}{{ continue }}{{ end }}
 - name: {{ $name }}
   value: {{ $value | quote }}
 {{- end }}
 {{- $secret := include "baton-retool.secretName" . }}
 {{- range $name, $key := .Values.secret.keys }}
+{{- if hasKey $extra $name }}{{ continue }}{{ end }}
 - name: {{ $name }}
   valueFrom:
     secretKeyRef:
@@ -152,6 +156,7 @@ envFrom:
 {{- end -}}
 
 {{- define "baton-retool.volumes" -}}
+{{- /* 0440 lets the pod's fsGroup read, and nobody besides. Certificates of an authority are no secret. */}}
 {{- with include "baton-retool.tlsSecretName" . }}
 - name: baton-retool-tls
   secret:
@@ -162,7 +167,6 @@ envFrom:
 - name: baton-retool-client-ca
   secret:
     secretName: {{ . }}
-    defaultMode: 0440
 {{- end }}
 {{- with .Values.server.authTokens.secretName }}
 - name: baton-retool-tokens
@@ -175,7 +179,6 @@ envFrom:
 - name: baton-retool-postgres-ca
   secret:
     secretName: {{ .secretName }}
-    defaultMode: 0440
 {{- else if .configMapName }}
 - name: baton-retool-postgres-ca
   configMap:

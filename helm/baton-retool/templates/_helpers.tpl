@@ -93,6 +93,16 @@ annotations:
 {{ ternary (printf "[%s]" .bindAddress) .bindAddress (contains ":" .bindAddress) }}:{{ .port }}
 {{- end -}}
 
+{{/* Whether {bindAddress} is reached inside the pod only: "true" or empty. */}}
+{{- define "baton-retool.loopback" -}}
+{{- if regexMatch "^(127[.]|(0*:)+0*1$|(?i:(0*:)+ffff:(127[.]|7f)))" .bindAddress -}}true{{- end -}}
+{{- end -}}
+
+{{/* Whether there is a Service for the metrics: "true" or empty. */}}
+{{- define "baton-retool.metricsService" -}}
+{{- if and .Values.metrics.enabled (not (include "baton-retool.loopback" .Values.metrics)) -}}true{{- end -}}
+{{- end -}}
+
 {{/* Where the program listens. */}}
 {{- define "baton-retool.listen" -}}
 {{- if include "baton-retool.exposed" . -}}
@@ -111,41 +121,4 @@ unix:{{ .Values.sidecar.socketDirectory }}/baton-retool.sock
 {{- $_ := set $annotations "checksum/secret" (toJson .Values.secret.data | sha256sum) -}}
 {{- end -}}
 {{- with $annotations }}{{ toYaml . }}{{ end -}}
-{{- end -}}
-
-{{/* Ends the rendering where values contradict each other in a way that the schema cannot tell. */}}
-{{- define "baton-retool.check" -}}
-{{- $tls := include "baton-retool.tlsSecretName" . -}}
-{{- with .Values -}}
-{{- if not (or .secret.create .secret.existingName) -}}
-{{- fail "secret: name an existing Secret with BATON_CONNECTION_STRING in secret.existingName, or have one made with secret.create" -}}
-{{- end -}}
-{{- if and (include "baton-retool.exposed" $) (not $tls) (not .server.insecure) -}}
-{{- fail "server.expose: needs server.tls.secretName, server.tls.certManager.enabled, or server.insecure for plaintext" -}}
-{{- end -}}
-{{- if and .server.tls.clientCa.secretName (not $tls) -}}
-{{- fail "server.tls.clientCa: needs server.tls.secretName or server.tls.certManager.enabled" -}}
-{{- end -}}
-{{- if and (eq .probes.kind "grpc") (not (and (include "baton-retool.exposed" $) (not $tls))) -}}
-{{- fail "probes.kind grpc: kubelet calls from outside the pod and without TLS, so it needs server.expose and server.insecure; use http or exec" -}}
-{{- end -}}
-{{- if and (eq .probes.kind "http") (has .health.bindAddress (list "127.0.0.1" "::1" "localhost")) -}}
-{{- fail "probes.kind http: kubelet calls from outside the pod, so health.bindAddress cannot be a loopback address; use exec" -}}
-{{- end -}}
-{{- if and (or .serviceMonitor.enabled .prometheusRule.enabled .dashboard.enabled) (not .metrics.enabled) -}}
-{{- fail "serviceMonitor, prometheusRule and dashboard need metrics.enabled" -}}
-{{- end -}}
-{{- if and .serviceMonitor.enabled (eq .mode "sidecar") (not .selectorLabels) -}}
-{{- fail "serviceMonitor in sidecar mode: selectorLabels must be labels of the other chart's pods" -}}
-{{- end -}}
-{{- if and .server.expose (eq .mode "sidecar") -}}
-{{- fail "server.expose: a sidecar serves its own pod only" -}}
-{{- end -}}
-{{- $ports := list .health.port -}}
-{{- if ne (include "baton-retool.listen" $ | trunc 5) "unix:" }}{{ $ports = append $ports .server.port }}{{ end -}}
-{{- if .metrics.enabled }}{{ $ports = append $ports .metrics.port }}{{ end -}}
-{{- if ne (len $ports) (len (uniq $ports)) -}}
-{{- fail "server.port, health.port and metrics.port must differ" -}}
-{{- end -}}
-{{- end -}}
 {{- end -}}

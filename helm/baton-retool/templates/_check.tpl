@@ -1,0 +1,162 @@
+{{/* Ends the rendering where values contradict each other in a way that the schema cannot tell. */}}
+
+{{- define "baton-retool.check" -}}
+{{- include "baton-retool.check.variables" . -}}
+{{- include "baton-retool.check.server" . -}}
+{{- include "baton-retool.check.probes" . -}}
+{{- include "baton-retool.check.metrics" . -}}
+{{- include "baton-retool.check.mode" . -}}
+{{- include "baton-retool.check.objects" . -}}
+{{- end -}}
+
+{{/* The variables of extraEnv: a map of name to value, or to "from" where it has a valueFrom. */}}
+{{- define "baton-retool.extraVariables" -}}
+{{- $variables := dict -}}
+{{- range .Values.extraEnv }}{{ $_ := set $variables .name (hasKey . "value" | ternary .value "from") }}{{ end -}}
+{{- toYaml $variables -}}
+{{- end -}}
+
+{{/* What sets a variable, as far as the values show: (list CONTEXT VARIABLE VALUE-IN-SETTINGS). Empty where nothing does. */}}
+{{- define "baton-retool.variable" -}}
+{{- $values := (index . 0).Values -}}
+{{- $variable := index . 1 -}}
+{{- $setting := index . 2 -}}
+{{- $extra := include "baton-retool.extraVariables" (index . 0) | fromYaml -}}
+{{- if hasKey $extra $variable -}}
+{{- get $extra $variable -}}
+{{- else if hasKey $values.secret.keys $variable -}}
+from
+{{- else if not (kindIs "invalid" $setting) -}}
+{{- $setting -}}
+{{- else -}}
+{{- get $values.secret.data $variable -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "baton-retool.check.variables" -}}
+{{- $extra := include "baton-retool.extraVariables" . | fromYaml -}}
+{{- with .Values -}}
+{{- $seen := dict -}}
+{{- range .extraEnv -}}
+{{- if hasKey $seen .name }}{{ fail (printf "extraEnv: has %s twice; take one of them away" .name) }}{{ end -}}
+{{- $_ := set $seen .name true -}}
+{{- end -}}
+{{- if not (or .secret.create .secret.existingName) -}}
+{{- fail "secret: name an existing Secret with BATON_CONNECTION_STRING in secret.existingName, or have one made with secret.create" -}}
+{{- end -}}
+{{- /* What lies in a Secret of somebody else's, or comes in whole, cannot be seen from here. */}}
+{{- $elsewhere := or .extraEnvFrom (get $extra "BATON_CONNECTION_STRING") (get $extra "BATON_CONFIG_PATH") -}}
+{{- if not (or $elsewhere (not .secret.create) (get .secret.data "BATON_CONNECTION_STRING") (get .secret.data "BATON_CONFIG_PATH")) -}}
+{{- fail "secret.data: lacks BATON_CONNECTION_STRING, without which the program does not start; add it, or take it from a Secret of yours by extraEnv" -}}
+{{- end -}}
+{{- if not (or $elsewhere (not .secret.keys) (get .secret.keys "BATON_CONNECTION_STRING") (get .secret.keys "BATON_CONFIG_PATH")) -}}
+{{- fail "secret.keys: lacks BATON_CONNECTION_STRING, without which the program does not start; add it with the key of the Secret that has it" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "baton-retool.check.server" -}}
+{{- $tls := include "baton-retool.tlsSecretName" . -}}
+{{- $exposed := include "baton-retool.exposed" . -}}
+{{- with .Values -}}
+{{- if and $exposed (not $tls) (not .server.insecure) -}}
+{{- fail "server.expose: needs server.tls.secretName, server.tls.certManager.enabled, or server.insecure for plaintext" -}}
+{{- end -}}
+{{- if and $exposed (include "baton-retool.loopback" .server) -}}
+{{- fail "server.expose: other pods do not reach a loopback address; set server.bindAddress to 0.0.0.0 or ::" -}}
+{{- end -}}
+{{- if and .server.tls.clientCa.secretName (not $tls) -}}
+{{- fail "server.tls.clientCa: needs server.tls.secretName or server.tls.certManager.enabled" -}}
+{{- end -}}
+{{- $ports := list .health.port -}}
+{{- if ne (include "baton-retool.listen" $ | trunc 5) "unix:" }}{{ $ports = append $ports .server.port }}{{ end -}}
+{{- if .metrics.enabled }}{{ $ports = append $ports .metrics.port }}{{ end -}}
+{{- if ne (len $ports) (len (uniq $ports)) -}}
+{{- fail "server.port, health.port and metrics.port must differ" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "baton-retool.check.probes" -}}
+{{- $reached := and (include "baton-retool.exposed" .) (not (include "baton-retool.tlsSecretName" .)) -}}
+{{- $setting := index .Values.settings "health-without-token" -}}
+{{- $closed := has (include "baton-retool.variable" (list . "BATON_HEALTH_WITHOUT_TOKEN" $setting) | lower) (list "false" "f" "0") -}}
+{{- with .Values -}}
+{{- if and (eq .probes.kind "grpc") (not $reached) -}}
+{{- fail "probes.kind grpc: kubelet calls from outside the pod and without TLS, so it needs server.expose and server.insecure; use http or exec" -}}
+{{- end -}}
+{{- if and (eq .probes.kind "grpc") .server.authTokens.secretName $closed -}}
+{{- fail "probes.kind grpc: kubelet has no token, and settings.health-without-token is false; leave that true, or use http or exec" -}}
+{{- end -}}
+{{- if and (eq .probes.kind "http") (include "baton-retool.loopback" .health) -}}
+{{- fail "probes.kind http: kubelet calls from outside the pod, so health.bindAddress cannot be a loopback address; use exec" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "baton-retool.check.metrics" -}}
+{{- with .Values -}}
+{{- if and (or .serviceMonitor.enabled .prometheusRule.enabled .dashboard.enabled) (not .metrics.enabled) -}}
+{{- fail "serviceMonitor, prometheusRule and dashboard need metrics.enabled" -}}
+{{- end -}}
+{{- if and .serviceMonitor.enabled (include "baton-retool.loopback" .metrics) -}}
+{{- fail "serviceMonitor: Prometheus does not reach a loopback address; set metrics.bindAddress to 0.0.0.0 or ::" -}}
+{{- end -}}
+{{- if and .serviceMonitor.enabled (or (hasKey .labels "app.kubernetes.io/name") (hasKey .labels "app.kubernetes.io/instance")) -}}
+{{- fail "labels: the ServiceMonitor finds the Service by app.kubernetes.io/name and app.kubernetes.io/instance; set nameOverride in place of the first, and leave the second as it is" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A sidecar's pod, its network policy and the name that others find it by belong to another chart. */}}
+{{- define "baton-retool.check.mode" -}}
+{{- if eq .Values.mode "sidecar" -}}
+{{- with .Values -}}
+{{- if .server.expose -}}
+{{- fail "server.expose: a sidecar serves its own pod only" -}}
+{{- end -}}
+{{- if .server.tls.certManager.enabled -}}
+{{- fail "server.tls.certManager: a sidecar has no Service that a certificate could name; leave it off, or name a Secret in server.tls.secretName" -}}
+{{- end -}}
+{{- if .networkPolicy.enabled -}}
+{{- fail "networkPolicy: a policy would hold for the agent too, so it belongs into the chart that has the pod; leave networkPolicy.enabled off" -}}
+{{- end -}}
+{{- if and (include "baton-retool.metricsService" $) (not .selectorLabels) -}}
+{{- fail "metrics in sidecar mode: selectorLabels must be labels of the other chart's pods, for the Service; or set metrics.bindAddress to 127.0.0.1 for a reader inside the pod" -}}
+{{- end -}}
+{{- if and .sidecar.native (semverCompare "<1.29.0-0" $.Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "sidecar.native: needs Kubernetes 1.29, and this is %s; leave it off, and include the container under containers" $.Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "baton-retool.check.objects" -}}
+{{- $name := include "baton-retool.fullname" . -}}
+{{- $standalone := eq .Values.mode "standalone" -}}
+{{- $api := include "baton-retool.variable" (list . "BATON_RETOOL_API_BASE_URL" (index .Values.settings "retool-api-base-url")) -}}
+{{- $collector := include "baton-retool.variable" (list . "BATON_OTEL_COLLECTOR_ENDPOINT" (index .Values.settings "otel-collector-endpoint")) -}}
+{{- range $variable, $value := include "baton-retool.extraVariables" . | fromYaml -}}
+{{- if regexMatch "^OTEL_EXPORTER_OTLP_([A-Z]+_)?ENDPOINT$" $variable }}{{ $collector = default $collector $value }}{{ end -}}
+{{- end -}}
+{{- with .Values -}}
+{{- $service := or (include "baton-retool.exposed" $) (include "baton-retool.metricsService" $) -}}
+{{- if and $service (not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name)) -}}
+{{- fail (printf "a Service cannot be called %s, as this release would have it: its name begins with a letter and has small letters, digits and dashes only; set fullnameOverride" $name) -}}
+{{- end -}}
+{{- if and $standalone .podDisruptionBudget.enabled (kindIs "invalid" .podDisruptionBudget.minAvailable) (kindIs "invalid" .podDisruptionBudget.maxUnavailable) -}}
+{{- fail "podDisruptionBudget: needs maxUnavailable or minAvailable; or set podDisruptionBudget.enabled to false" -}}
+{{- end -}}
+{{- if .networkPolicy.enabled -}}
+{{- if and $api (not .networkPolicy.retoolApi.ports) -}}
+{{- fail "networkPolicy: retool-api-base-url is set, and the policy does not let the program get there; put its port into networkPolicy.retoolApi.ports, such as [443]" -}}
+{{- end -}}
+{{- if and $collector (not .networkPolicy.telemetry.ports) -}}
+{{- fail "networkPolicy: a collector for OpenTelemetry is named, and the policy does not let the program get there; put its port into networkPolicy.telemetry.ports, such as [4317]" -}}
+{{- end -}}
+{{- if and .serviceMonitor.enabled (not .networkPolicy.scrapers) -}}
+{{- fail "networkPolicy: serviceMonitor is enabled, and the policy lets nobody read the metrics; name Prometheus in networkPolicy.scrapers, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
