@@ -27,6 +27,7 @@ mod behaviour {
     mod data_paging;
     mod data_profiles;
     mod doctor;
+    mod doctor_entry;
     mod encryption;
     mod health;
     mod hostile;

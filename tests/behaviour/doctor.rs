@@ -17,15 +17,15 @@ use crate::support::retool_api::{Reply, RetoolApi, TOKEN};
 use crate::support::server::program;
 use crate::support::tls::Certificates;
 
-const FEW: Sizes = Sizes { users: 9, groups: 5, pages: 4, resources: 3 };
+pub(super) const FEW: Sizes = Sizes { users: 9, groups: 5, pages: 4, resources: 3 };
 
 /// What `doctor` printed, and how it ended.
-struct Visit {
-    code: i32,
-    text: String,
+pub(super) struct Visit {
+    pub(super) code: i32,
+    pub(super) text: String,
 }
 
-fn run(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+pub(super) fn run(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     program()
         .arg("doctor")
@@ -37,7 +37,7 @@ fn run(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
 }
 
 /// Sees a connection string with these arguments; nothing may appear on stderr.
-fn visit(connection: &str, arguments: &[&str]) -> Visit {
+pub(super) fn visit(connection: &str, arguments: &[&str]) -> Visit {
     let output = run(&[], &[&["--connection-string", connection], arguments].concat());
     assert!(output.stderr.is_empty(), "{output:?}");
     Visit { code: output.status.code().unwrap(), text: String::from_utf8(output.stdout).unwrap() }
@@ -45,7 +45,7 @@ fn visit(connection: &str, arguments: &[&str]) -> Visit {
 
 impl Visit {
     /// The text without what differs from run to run.
-    fn shown(&self, database: Option<&Database>, role: Option<&Role>) -> String {
+    pub(super) fn shown(&self, database: Option<&Database>, role: Option<&Role>) -> String {
         let mut text = self.text.clone();
         if let Some(role) = role {
             text = text.replace(&role.name, "[role]");
@@ -68,7 +68,7 @@ impl Visit {
     }
 
     /// The status of each line that begins with this check.
-    fn status_of(&self, check: &str) -> Vec<&str> {
+    pub(super) fn status_of(&self, check: &str) -> Vec<&str> {
         let lines = self.text.lines().filter(|line| !line.starts_with(' '));
         let words = lines.filter_map(|line| line.split_once(' '));
         let of_check = words.filter(|(_, rest)| rest.trim_start().starts_with(check));
@@ -87,7 +87,7 @@ fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-async fn healthy() -> (Database, Role) {
+pub(super) async fn healthy() -> (Database, Role) {
     let database = Database::seeded(FEW).await;
     let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
     (database, role)

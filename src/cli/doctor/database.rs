@@ -12,6 +12,7 @@ use crate::retool::database::diagnosis::{
     migrations,
 };
 use crate::retool::database::error::Error;
+use crate::retool::database::identifier::quoted;
 
 const RUN: &str = "Run as the owner of Retool's tables:";
 
@@ -69,8 +70,8 @@ fn failed(check: Check, error: &Error, connection: &ConnectionSettings) -> Line 
             .fix("look for the lock: SELECT pid, wait_event_type, state, query FROM pg_stat_activity;")
             .fix("raise --statement-timeout-seconds")
             .fix(format!(
-                "if the role has a limit of its own: ALTER ROLE \"{}\" RESET statement_timeout;",
-                connection.user.replace('"', "\"\"")
+                "if the role has a limit of its own: ALTER ROLE {} RESET statement_timeout;",
+                quoted(&connection.user)
             )),
         Error::MissingPrivileges(missing) => line.fixes(missing.grants().iter().cloned()),
         _ => line,
@@ -168,7 +169,7 @@ fn parts(facts: &Facts) -> impl Iterator<Item = Line> {
 }
 
 fn row_security(facts: &Facts) -> Vec<Line> {
-    let bypass = format!("ALTER ROLE \"{}\" BYPASSRLS;", facts.server.role.replace('"', "\"\""));
+    let bypass = format!("ALTER ROLE {} BYPASSRLS;", quoted(&facts.server.role));
     let mut lines = Vec::new();
     if !facts.hidden.is_empty() {
         lines.push(

@@ -22,7 +22,7 @@ const KEYWORDS: &str = "all analyse analyze and any array as asc asymmetric auth
      xmltable";
 
 /// Quotes an identifier where Postgres needs it.
-pub(super) fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && !KEYWORDS.split_ascii_whitespace().any(|keyword| keyword == name);

@@ -9,6 +9,7 @@ use crate::retool::database::privileges::reads::{
 };
 use crate::retool::database::privileges::{Column, Feature, Privileges, Scope, reads_of};
 use crate::retool::database::session::Scope as SessionScope;
+use crate::retool::database::transaction::only;
 use crate::retool::database::{Database, guarded};
 
 /// The list of changes that Retool has made to its own tables.
@@ -257,8 +258,4 @@ async fn odd_types(database: &Database, scope: Scope) -> Result<Vec<String>, Err
             })
         })
         .collect())
-}
-
-fn only<T>(rows: Vec<T>) -> Result<T, Error> {
-    crate::retool::database::transaction::only(rows)
 }
