@@ -28,6 +28,8 @@ mod behaviour {
     mod data_profiles;
     mod doctor;
     mod doctor_entry;
+    mod doctor_rest;
+    mod doctor_tables;
     mod encryption;
     mod health;
     mod hostile;

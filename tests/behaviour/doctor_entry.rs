@@ -115,7 +115,9 @@ async fn logins_that_the_method_of_pg_hba_decides() {
 }
 
 fn in_directory(seen: &Visit, directory: &Path, database: &Database, role: &Role) -> String {
-    seen.shown(Some(database), Some(role)).replace(&directory.display().to_string(), "[directory]")
+    let directory = directory.display().to_string();
+    let shown = seen.shown(Some(database), Some(role)).replace(&directory, "[directory]");
+    shown.replace(&directory.replace('/', "%2F"), "[directory]")
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use crate::config::Settings;
 use crate::retool::database::Database;
 use crate::retool::database::connection_string::ConnectionSettings;
 use crate::retool::database::diagnosis::{
-    Facts, Measured, OptionalColumn, Standing, drift, facts, folders_inside_others, last_event, measure,
-    migrations,
+    Access, Facts, Measured, OptionalColumn, Standing, drift, facts, folders_inside_others, last_event,
+    measure, migrations,
 };
 use crate::retool::database::error::Error;
 use crate::retool::database::identifier::quoted;
@@ -74,6 +74,9 @@ fn failed(check: Check, error: &Error, connection: &ConnectionSettings) -> Line 
                 quoted(&connection.user)
             )),
         Error::MissingPrivileges(missing) => line.fixes(missing.grants().iter().cloned()),
+        Error::Statement { .. } | Error::BadValue { .. } | Error::UnknownSchema { .. } => line
+            .means("This Retool is of a version that baton-retool does not know.")
+            .fix("ask for an update of baton-retool, and say which Retool it is"),
         _ => line,
     }
 }
@@ -198,7 +201,13 @@ fn row_security(facts: &Facts) -> Vec<Line> {
 fn optional(optional: &OptionalColumn, accounts: bool) -> Line {
     let matters = optional.matters || (accounts && optional.name == "users.sid");
     let line = match (&optional.standing, matters) {
-        (Standing::Readable, _) => Line::ok(Check::Optional, "readable"),
+        (Standing::Readable, _) => Line::ok(
+            Check::Optional,
+            match optional.access {
+                Access::Read => "readable",
+                Access::Set => "may be set",
+            },
+        ),
         (Standing::Absent, _) => Line::skipped(Check::Optional, "this Retool does not have it"),
         (Standing::NotGranted(grants), matters) => {
             let line = if matters { Line::warning } else { Line::skipped };
@@ -210,12 +219,12 @@ fn optional(optional: &OptionalColumn, accounts: bool) -> Line {
 
 async fn folders(database: &Database, standing: &Standing, whole: bool) -> Line {
     let line = match standing {
-        Standing::Readable if !whole => Line::skipped(Check::Extras, "not all apps and resources are read"),
+        _ if !whole => Line::skipped(Check::Extras, "not all apps and resources are read"),
         Standing::Readable => match folders_inside_others(database).await {
             Ok((0, 0)) => Line::ok(Check::Extras, "no app or resource lies below a folder whose rule does not reach it"),
             Ok((apps, resources)) => Line::ok(
                 Check::Extras,
-                format!("{apps} apps and {resources} resources lie in a folder inside another that gives groups access"),
+                format!("{apps} apps and {resources} resources lie in folders below others that give groups access"),
             )
             .means("A folder's rule counts for what lies in it directly. Compare one of them with what Retool shows."),
             Err(error) => Line::warning(Check::Extras, error.to_string()),
