@@ -45,6 +45,7 @@ mod behaviour {
     mod services;
     mod sessions;
     mod setup_sql;
+    mod setup_sql_scope;
     mod shared_resources;
     mod sidecar;
     mod telemetry;
