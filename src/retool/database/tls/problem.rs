@@ -85,21 +85,18 @@ impl CertificateProblem {
     /// What the library says of this certificate, told apart by what the certificate says of itself.
     pub(super) fn of_chain(error: &rustls::Error, certificate: &CertificateDer<'_>) -> Option<Self> {
         let rustls::Error::InvalidCertificate(problem) = error else { return None };
-        let of_an_authority = match problem {
-            CertificateError::UnknownIssuer => false,
+        let otherwise = match problem {
+            // A bad signature: its authority has the name of one that is trusted, and another key.
+            CertificateError::BadSignature | CertificateError::UnknownIssuer => Self::UnknownIssuer,
             CertificateError::Other(other)
                 if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
             {
-                true
+                Self::OfAnAuthority
             }
             _ => return None,
         };
         let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
-        match (parsed.issuer() == parsed.subject(), of_an_authority) {
-            (true, _) => Some(Self::SelfSigned),
-            (false, true) => Some(Self::OfAnAuthority),
-            (false, false) => None,
-        }
+        Some(if parsed.issuer() == parsed.subject() { Self::SelfSigned } else { otherwise })
     }
 }
 
