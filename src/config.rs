@@ -26,7 +26,7 @@ pub use layers::Sources;
 pub use reference::markdown_table;
 pub use setting::{Fallback, Group, Kind, Setting};
 pub use settings::{
-    CollectorTls, Features, HealthSettings, LimitSettings, LogSettings, Provisioning, RestSettings,
+    CollectorTls, Features, HealthSettings, LeftOut, LimitSettings, LogSettings, Provisioning, RestSettings,
     ServerSettings, Settings, TelemetrySettings, Timeouts, TlsSettings,
 };
 pub use table::ALL;
@@ -69,6 +69,21 @@ pub fn load_logs(
     sources: &Sources,
 ) -> Result<(LogSettings, Vec<Warning>), Error> {
     read(matches, sources, |layers, warnings| LogSettings::read(layers, sources.stdout_is_terminal, warnings))
+}
+
+/// Reads what is left out from the command line, and nothing from the other sources: for a command that prints
+/// the same wherever it runs.
+///
+/// # Errors
+/// As [`load`], though only these flags have to be right.
+pub fn load_left_out(matches: &clap::ArgMatches) -> Result<LeftOut, Error> {
+    LeftOut::read(&Layers::typed(matches))
+}
+
+/// The settings that were typed.
+pub fn typed(matches: &clap::ArgMatches) -> impl Iterator<Item = &'static Setting> {
+    let source = |setting: &Setting| matches.value_source(setting.name);
+    ALL.iter().filter(move |setting| source(setting) == Some(clap::parser::ValueSource::CommandLine))
 }
 
 fn read<T>(

@@ -27,6 +27,11 @@ mod behaviour {
     mod data_paging;
     mod data_profiles;
     mod doctor;
+    mod doctor_changes;
+    mod doctor_entry;
+    mod doctor_rest;
+    mod doctor_settings;
+    mod doctor_tables;
     mod encryption;
     mod health;
     mod hostile;
@@ -42,6 +47,7 @@ mod behaviour {
     mod services;
     mod sessions;
     mod setup_sql;
+    mod setup_sql_scope;
     mod shared_resources;
     mod sidecar;
     mod telemetry;

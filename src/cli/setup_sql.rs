@@ -6,19 +6,32 @@ use anyhow::{Context, anyhow};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::Failure;
+use crate::config::{self, LeftOut};
 use crate::retool::database::identifier::RoleName;
+use crate::retool::database::privileges::Scope;
 use crate::retool::database::setup::{Wanted, script};
 
 /// The name of the command.
 pub(super) const NAME: &str = "setup-sql";
 
+/// The settings that say what the role need not reach, with what they mean here.
+const HEEDED: [(&str, &str); 3] = [
+    ("skip-pages", "Grant nothing on apps, for a connector that runs with --skip-pages"),
+    ("skip-resources", "Grant nothing on resources, for a connector that runs with --skip-resources"),
+    (
+        "managed-groups",
+        "Whether groups may be made that give single users access to apps, which groups,pages lets it do [default: true]",
+    ),
+];
+
+const PROVISIONING: &str = "provisioning";
 const GROUPS: &str = "groups";
 const PAGES: &str = "pages";
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Print the SQL that creates the database role and grants it what it needs, and nothing more")
-        .long_about("Prints the SQL that creates the database role, if it is not there, and grants it what it needs and nothing more. Run it in Retool's database as the owner of its tables, with any client and as often as you like. Needs no other setting and no database.")
+        .long_about("Prints the SQL that creates the database role, if it is not there, and grants it what it needs and nothing more. Run it in Retool's database as the owner of its tables, with any client and as often as you like. Reads no variable, no configuration file and no database.")
         .arg(
             Arg::new("role")
                 .long("role")
@@ -27,9 +40,9 @@ pub(super) fn command() -> Command {
                 .help("The role that the connector logs in as, spelt exactly, without quotes"),
         )
         .arg(
-            // Takes the place of the setting of that name, which has no meaning here.
-            Arg::new("provisioning")
-                .long("provisioning")
+            // Takes the place of the setting of that name, which is a mere switch.
+            Arg::new(PROVISIONING)
+                .long(PROVISIONING)
                 .value_name("FEATURES")
                 .action(ArgAction::Append)
                 .value_delimiter(',')
@@ -41,12 +54,36 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Also archived groups, creation time, last activity and kind of users, folders, and the audit log without its metadata"),
         )
+        .args(settings())
+}
+
+/// The settings: those that say what the role need not reach, and the others out of sight. They are global, so a
+/// command line can have them, and it is told then that they mean nothing here.
+fn settings() -> impl Iterator<Item = Arg> {
+    let others = config::arguments().into_iter().filter(|argument| argument.get_id() != PROVISIONING);
+    others.map(|argument| match HEEDED.iter().find(|(name, _)| argument.get_id() == name) {
+        Some((_, help)) => argument.help(*help).help_heading(None),
+        None => argument.hide(true),
+    })
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let known = |name: &str| name == PROVISIONING || HEEDED.iter().any(|(heeded, _)| *heeded == name);
+    if let Some(other) = config::typed(matches).find(|setting| !known(setting.name)) {
+        let problem = anyhow!("--{} means nothing to {NAME}: leave it out", other.name);
+        return Err(Failure::Usage(problem));
+    }
     let role = matches.get_one::<String>("role").map_or("", String::as_str);
     let role = RoleName::new(role).map_err(|error| Failure::Usage(anyhow!("--role: {error}")))?;
-    let script = script(&role, wanted(matches)?);
+    let left_out = config::load_left_out(matches).map_err(|error| Failure::Usage(error.into()))?;
+    let wanted = wanted(matches, left_out)?;
+    let scope = Scope {
+        skip_pages: left_out.pages,
+        skip_resources: left_out.resources,
+        provisioning: wanted.groups || wanted.pages,
+        managed_groups: !left_out.managed_groups,
+    };
+    let script = script(&role, wanted, scope);
     let mut stdout = io::stdout();
     stdout
         .write_all(script.as_bytes())
@@ -55,14 +92,20 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         .map_err(Failure::Run)
 }
 
-fn wanted(matches: &ArgMatches) -> Result<Wanted, Failure> {
+fn wanted(matches: &ArgMatches, left_out: LeftOut) -> Result<Wanted, Failure> {
     let mut wanted = Wanted { extras: matches.get_flag("extras"), ..Wanted::default() };
-    for feature in matches.try_get_many::<String>("provisioning").ok().flatten().into_iter().flatten() {
+    for feature in matches.get_many::<String>(PROVISIONING).into_iter().flatten() {
         match feature.trim() {
             GROUPS => wanted.groups = true,
+            PAGES if left_out.pages => {
+                let problem = anyhow!(
+                    "--{PROVISIONING}={PAGES} changes what --skip-pages leaves out: give one of the two"
+                );
+                return Err(Failure::Usage(problem));
+            }
             PAGES => wanted.pages = true,
             other => {
-                let problem = anyhow!("--provisioning: {other:?} is none of {GROUPS}, {PAGES}");
+                let problem = anyhow!("--{PROVISIONING}: {other:?} is none of {GROUPS}, {PAGES}");
                 return Err(Failure::Usage(problem));
             }
         }

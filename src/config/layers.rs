@@ -104,6 +104,11 @@ impl Layers {
         Ok(Self([flags, environment, file]))
     }
 
+    /// What was typed, and no other source.
+    pub(super) fn typed(matches: &clap::ArgMatches) -> Self {
+        Self([flags(matches), Layer::new(), Layer::new()])
+    }
+
     /// The text of a setting, or its default. `None` when there is neither; a blank text is the same
     /// as none, so that a stronger source can take a weaker one's value away.
     pub(super) fn text(&self, setting: &Setting) -> Result<Option<Text>, Error> {

@@ -61,6 +61,17 @@ pub struct Features {
     pub skip_disabled_users: bool,
 }
 
+/// What a role for the connector need not reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Retool's apps.
+    pub pages: bool,
+    /// Retool's resources.
+    pub resources: bool,
+    /// Groups that give single users access to pages.
+    pub managed_groups: bool,
+}
+
 /// Whether anything in Retool may be changed, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Provisioning {
@@ -111,6 +122,16 @@ impl Settings {
             timeouts: Timeouts::read(layers)?,
             logs: LogSettings::read(layers, stdout_is_terminal, warnings)?,
             telemetry: TelemetrySettings::read(layers)?,
+        })
+    }
+}
+
+impl LeftOut {
+    pub(super) fn read(layers: &Layers) -> Result<Self, Error> {
+        Ok(Self {
+            pages: layers.switch(&SKIP_PAGES)?,
+            resources: layers.switch(&SKIP_RESOURCES)?,
+            managed_groups: !layers.switch(&MANAGED_GROUPS)?,
         })
     }
 }

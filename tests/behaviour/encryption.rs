@@ -73,8 +73,16 @@ async fn every_sslmode_does_what_it_says() {
     for (host, more, word) in [
         ("127.0.0.1", format!("sslmode=require {bad}"), "certificate"),
         ("127.0.0.1", format!("sslmode=verify-ca {bad}"), "certificate"),
-        ("localhost", format!("sslmode=verify-full {bad}"), "certificate"),
-        ("127.0.0.1", format!("sslmode=verify-full {good}"), "certificate"),
+        (
+            "localhost",
+            format!("sslmode=verify-full {bad}"),
+            "has issued the server's certificate; name the file",
+        ),
+        (
+            "127.0.0.1",
+            format!("sslmode=verify-full {good}"),
+            "the server's certificate is for \"localhost\", not for \"127.0.0.1\"; use a name",
+        ),
     ] {
         let string = encrypted.string(host, &more);
         let refused = assert_refused(asked(&string).await, Code::Unavailable, &["cannot connect", word]);

@@ -17,7 +17,7 @@ use crate::support::postgres::{Database, Role, Sizes};
 use crate::support::server::{Server, program};
 use crate::support::wire::{Wire, eventually};
 
-const FEW: Sizes = Sizes { users: 9, groups: 5, pages: 4, resources: 3 };
+pub(super) const FEW: Sizes = Sizes { users: 9, groups: 5, pages: 4, resources: 3 };
 
 const ALL: &[&str] = &["--provisioning=groups,pages", "--extras"];
 
@@ -51,27 +51,27 @@ const ONLY_DOCTOR_MISSES: &[&str] = &[
     "UPDATE (\"updatedAt\") ON group_pages",
 ];
 
-fn run(arguments: &[&str]) -> Output {
+pub(super) fn run(arguments: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     program().args(arguments).current_dir(directory.path()).output().unwrap()
 }
 
 /// What the command prints.
-fn script(role: &str, arguments: &[&str]) -> String {
+pub(super) fn script(role: &str, arguments: &[&str]) -> String {
     let output = run(&[&["setup-sql", "--role", role][..], arguments].concat());
     assert!(output.status.success(), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn set_up(database: &Database, arguments: &[&str]) -> Role {
+pub(super) async fn set_up(database: &Database, arguments: &[&str]) -> Role {
     let role = database.create_role(&[]).await;
     database.execute(&script(&role.name, arguments)).await;
     role
 }
 
 /// Every privilege that the role has by name, as the words between GRANT and TO.
-async fn granted(database: &Database, role: &Role) -> BTreeSet<String> {
+pub(super) async fn granted(database: &Database, role: &Role) -> BTreeSet<String> {
     const GRANTED: &str = "
         SELECT format('%s (%I) ON %I', acl.privilege_type, a.attname, c.relname)
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid, aclexplode(a.attacl) acl
@@ -439,7 +439,7 @@ fn the_script_as_a_whole() {
 #[test]
 fn what_cannot_be_a_role_or_a_feature_ends_with_2() {
     let long = "x".repeat(64);
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 13] = [
         (&[], "--role"),
         (&["--role", ""], "empty"),
         (&["--role", &long], "63 bytes"),
@@ -449,6 +449,10 @@ fn what_cannot_be_a_role_or_a_feature_ends_with_2() {
         (&["--role", "baton", "--provisioning"], "--provisioning"),
         (&["--role", "baton", "--provisioning="], "--provisioning"),
         (&["--role", "baton", "--output", "json"], "--output"),
+        (&["--role", "baton", "--listen", "127.0.0.1:0"], "--listen means nothing"),
+        (&["--role", "baton", "--connection-string", "host=h dbname=d"], "--connection-string means nothing"),
+        (&["--role", "baton", "--skip-pages=maybe"], "neither true nor false"),
+        (&["--role", "baton", "--skip-pages", "--provisioning=groups,pages"], "--skip-pages"),
     ];
     for (arguments, word) in cases {
         let output = run(&[&["setup-sql"][..], arguments].concat());

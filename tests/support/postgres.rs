@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use baton_retool::retool::database::identifier::RoleName;
+use baton_retool::retool::database::privileges::Scope;
 use baton_retool::retool::database::setup::{Wanted, script};
 use tokio_postgres::{Client, Row};
 
@@ -137,7 +138,8 @@ impl Database {
             pages: provisioning.contains(&Provisioning::Pages),
             extras: true,
         };
-        self.execute(&script(&RoleName::new(&role.name).unwrap(), wanted)).await;
+        let scope = Scope { provisioning: true, managed_groups: true, ..Scope::default() };
+        self.execute(&script(&RoleName::new(&role.name).unwrap(), wanted, scope)).await;
         role
     }
 

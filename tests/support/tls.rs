@@ -59,8 +59,24 @@ impl Certificates {
     /// From now on the server shows a certificate that is no longer good.
     pub(crate) async fn expire(&self, database: &Database) {
         let (certificate, key) = self.issue_until("localhost", Some(2020));
-        self.write("server.crt", &certificate);
-        self.write("server.key", &key);
+        self.show(database, &certificate, &key).await;
+    }
+
+    /// From now on the server shows what `openssl req -x509 -subj /CN=localhost` makes: an authority of its
+    /// own, with a name only where nobody looks for one.
+    pub(crate) async fn show_self_signed(&self, database: &Database) {
+        let certificate = authority("localhost");
+        self.show(database, &certificate.pem(), &certificate.key().serialize_pem()).await;
+    }
+
+    /// The file of the certificate that the server shows.
+    pub(crate) fn of_server(&self) -> PathBuf {
+        self.directory.join("server.crt")
+    }
+
+    async fn show(&self, database: &Database, certificate: &str, key: &str) {
+        self.write("server.crt", certificate);
+        self.write("server.key", key);
         database.execute("SELECT pg_reload_conf()").await;
         let loaded = "SELECT pg_conf_load_time() > now() - interval '1 minute'";
         database.client().await.query_one(loaded, &[]).await.unwrap();

@@ -8,10 +8,11 @@ use crate::config::Settings;
 use crate::retool::database::Database;
 use crate::retool::database::connection_string::ConnectionSettings;
 use crate::retool::database::diagnosis::{
-    Facts, Measured, OptionalColumn, Standing, drift, facts, folders_inside_others, last_event, measure,
-    migrations,
+    Access, Facts, Measured, OptionalColumn, Standing, drift, facts, folders_inside_others, last_event,
+    measure, migrations,
 };
 use crate::retool::database::error::Error;
+use crate::retool::database::identifier::quoted;
 
 const RUN: &str = "Run as the owner of Retool's tables:";
 
@@ -69,10 +70,13 @@ pub(super) fn failed(check: Check, error: &Error, connection: &ConnectionSetting
             .fix("look for the lock: SELECT pid, wait_event_type, state, query FROM pg_stat_activity;")
             .fix("raise --statement-timeout-seconds")
             .fix(format!(
-                "if the role has a limit of its own: ALTER ROLE \"{}\" RESET statement_timeout;",
-                connection.user.replace('"', "\"\"")
+                "if the role has a limit of its own: ALTER ROLE {} RESET statement_timeout;",
+                quoted(&connection.user)
             )),
         Error::MissingPrivileges(missing) => line.fixes(missing.grants().iter().cloned()),
+        Error::Statement { .. } | Error::BadValue { .. } | Error::UnknownSchema { .. } => line
+            .means("This Retool is of a version that baton-retool does not know.")
+            .fix("ask for an update of baton-retool, and say which Retool it is"),
         _ => line,
     }
 }
@@ -105,7 +109,7 @@ fn tables(facts: &Facts, report: &mut Report) -> bool {
     if let Some(grant) = &facts.grant_on_schema {
         report.push(
             Line::failed(Check::Database, format!("{name}: the role may not use the schema of the tables"))
-                .means(RUN)
+                .means("Run as the owner of the schema, who need not be the owner of the tables:")
                 .fix(grant),
         );
         return false;
@@ -168,7 +172,7 @@ fn parts(facts: &Facts) -> impl Iterator<Item = Line> {
 }
 
 fn row_security(facts: &Facts) -> Vec<Line> {
-    let bypass = format!("ALTER ROLE \"{}\" BYPASSRLS;", facts.server.role.replace('"', "\"\""));
+    let bypass = format!("ALTER ROLE {} BYPASSRLS;", quoted(&facts.server.role));
     let mut lines = Vec::new();
     if !facts.hidden.is_empty() {
         lines.push(
@@ -197,7 +201,13 @@ fn row_security(facts: &Facts) -> Vec<Line> {
 fn optional(optional: &OptionalColumn, accounts: bool) -> Line {
     let matters = optional.matters || (accounts && optional.name == "users.sid");
     let line = match (&optional.standing, matters) {
-        (Standing::Readable, _) => Line::ok(Check::Optional, "readable"),
+        (Standing::Readable, _) => Line::ok(
+            Check::Optional,
+            match optional.access {
+                Access::Read => "readable",
+                Access::Set => "may be set",
+            },
+        ),
         (Standing::Absent, _) => Line::skipped(Check::Optional, "this Retool does not have it"),
         (Standing::NotGranted(grants), matters) => {
             let line = if matters { Line::warning } else { Line::skipped };
@@ -209,12 +219,12 @@ fn optional(optional: &OptionalColumn, accounts: bool) -> Line {
 
 async fn folders(database: &Database, standing: &Standing, whole: bool) -> Line {
     let line = match standing {
-        Standing::Readable if !whole => Line::skipped(Check::Extras, "not all apps and resources are read"),
+        _ if !whole => Line::skipped(Check::Extras, "not all apps and resources are read"),
         Standing::Readable => match folders_inside_others(database).await {
             Ok((0, 0)) => Line::ok(Check::Extras, "no app or resource lies below a folder whose rule does not reach it"),
             Ok((apps, resources)) => Line::ok(
                 Check::Extras,
-                format!("{apps} apps and {resources} resources lie in a folder inside another that gives groups access"),
+                format!("{apps} apps and {resources} resources lie in folders below others that give groups access"),
             )
             .means("A folder's rule counts for what lies in it directly. Compare one of them with what Retool shows."),
             Err(error) => Line::warning(Check::Extras, error.to_string()),

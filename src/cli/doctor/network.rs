@@ -10,7 +10,8 @@ use crate::retool::database::connection_string::{Address, ConnectionSettings, Ho
 use crate::retool::database::diagnosis::{
     LoginProblem, NetworkProblem, Refused, TlsProblem, Transport, addresses, connect, log_in, secure,
 };
-use crate::retool::database::tls::SslMode;
+use crate::retool::database::identifier::quoted;
+use crate::retool::database::tls::{CertificateProblem, SslMode};
 
 /// A host, and the address by which it was reached.
 type Reached<'a> = (&'a Host, Option<SocketAddr>);
@@ -166,17 +167,15 @@ fn unprotected(problem: &TlsProblem, mode: SslMode) -> Line {
         TlsProblem::NotOffered => Line::failed(Check::Tls, found)
             .means(format!("sslmode={mode} insists on encryption, and the server has it off."))
             .fix("turn ssl on in Postgres (ssl, ssl_cert_file, ssl_key_file)"),
-        TlsProblem::UnknownIssuer => Line::failed(Check::Tls, found)
-            .means("The certificate comes from an authority of your own, or from somebody who is in the way.")
-            .fix("name the file of the right authority as sslrootcert in the connection string"),
-        TlsProblem::Expired => Line::failed(Check::Tls, found)
-            .fix("give Postgres a new certificate, and look at this machine's clock"),
-        TlsProblem::NotYetValid => Line::failed(Check::Tls, found).fix("set the clock"),
-        TlsProblem::WrongName { .. } => Line::failed(Check::Tls, found)
-            .means("sslmode=verify-full wants the certificate to name the host of the connection string.")
-            .fix("use a name of the certificate as host, with hostaddr for the address if need be"),
+        TlsProblem::NotPostgres => Line::failed(Check::Tls, found)
+            .means("Another program listens at that port.")
+            .fix("correct host and port in the connection string"),
+        TlsProblem::Certificate(problem) => {
+            Line::failed(Check::Tls, found).means(meaning(problem)).fix(problem.fix())
+        }
         TlsProblem::Handshake(_) => Line::failed(Check::Tls, found)
-            .means("The server and this program find no common ground; its log may say more."),
+            .means("The server and this program find no common ground.")
+            .fix("look at the server's log, which may say more"),
         TlsProblem::Network(NetworkProblem::Silent(_)) => Line::failed(Check::Tls, found)
             .means("Something accepts connections there and does not speak as Postgres does, or is frozen.")
             .fix("correct host and port, or look at the server"),
@@ -186,10 +185,32 @@ fn unprotected(problem: &TlsProblem, mode: SslMode) -> Line {
     };
     match (mode, problem) {
         // The second attempt goes without TLS.
-        (SslMode::Prefer, TlsProblem::Handshake(_) | TlsProblem::Network(NetworkProblem::Refused(_))) => {
-            Line { status: Status::Warning, ..line }
-        }
+        (
+            SslMode::Prefer,
+            TlsProblem::Certificate(_)
+            | TlsProblem::Handshake(_)
+            | TlsProblem::Network(NetworkProblem::Refused(_)),
+        ) => Line { status: Status::Warning, ..line },
         _ => line,
+    }
+}
+
+fn meaning(problem: &CertificateProblem) -> &'static str {
+    match problem {
+        CertificateProblem::Unreadable => "Old recipes for Postgres make such certificates.",
+        CertificateProblem::SelfSigned => "The server made it itself, as many do, or somebody is in the way.",
+        CertificateProblem::OfAnAuthority => "It may sign others, and is trusted only where it is named.",
+        CertificateProblem::UnknownIssuer => {
+            "The certificate comes from an authority of your own, or from somebody who is in the way."
+        }
+        CertificateProblem::WrongName { .. } => {
+            "sslmode=verify-full wants the certificate to name the host of the connection string."
+        }
+        CertificateProblem::NoName => {
+            "sslmode=verify-full wants it to name the host of the connection string; a common name (CN) does not count."
+        }
+        // Nothing that the problem itself does not say.
+        CertificateProblem::Expired | CertificateProblem::NotYetValid | CertificateProblem::Other(_) => "",
     }
 }
 
@@ -222,17 +243,26 @@ async fn enter(connection: &Arc<ConnectionSettings>, timeouts: Timeouts, report:
 
 fn explained(refused: &Refused, connection: &ConnectionSettings) -> Line {
     let line = Line::failed(Check::Login, &refused.reason).about(&refused.attempt);
+    let role = quoted(&connection.user);
     match &refused.problem {
         LoginProblem::Password => line
-            .means("The password is wrong, or there is no such role: Postgres says the same of both.")
-            .fix(format!("make the role: baton-retool setup-sql --role {:?}", connection.user))
-            .fix("set its password with psql: \\password, and put the same one into the connection string"),
+            .means("The password is wrong or has expired, the role has none, or there is no such role: Postgres says the same of all four.")
+            .fix(format!("set it anew with psql: \\password {role}, and put the same one into the connection string"))
+            .fix(format!("if it has expired (VALID UNTIL): ALTER ROLE {role} VALID UNTIL 'infinity';"))
+            .fix(format!("if there is no such role: {}", setup_sql(&connection.user))),
         LoginProblem::NoPassword => line
             .means("The server wants a password, and neither the connection string nor a password file has one.")
             .fix("password in the connection string, PGPASSWORD or ~/.pgpass"),
+        LoginProblem::NoRole => line
+            .means("This server has no role of that name.")
+            .fix(format!("make the role: {}", setup_sql(&connection.user)))
+            .fix("or correct user in the connection string"),
         LoginProblem::NoLogin => line
             .means("The role is there, but was made without LOGIN.")
-            .fix(format!("ALTER ROLE \"{}\" LOGIN;", connection.user.replace('"', "\"\""))),
+            .fix(format!("ALTER ROLE {role} LOGIN;")),
+        LoginProblem::OtherMethod => line
+            .means("The first line of the server's pg_hba.conf that fits this login asks for another proof than a password, such as the name of the system user (peer, ident) or a certificate.")
+            .fix("give that line the method scram-sha-256, or put one for this role, database and address before it"),
         LoginProblem::NoRule => line
             .means("The server's pg_hba.conf lets nobody in like this; it may want TLS, or know this address not.")
             .fix("add a line for this role, database and address to pg_hba.conf, or try sslmode=require"),
@@ -243,7 +273,28 @@ fn explained(refused: &Refused, connection: &ConnectionSettings) -> Line {
         LoginProblem::Full => line
             .means("The role, the database or the whole server has no connection left.")
             .fix("close some, raise CONNECTION LIMIT or max_connections, or lower pool_max_conns in the connection string"),
+        LoginProblem::Closed { statement } => {
+            line.means("The database is there and takes no sessions.").fix(statement)
+        }
+        LoginProblem::Starting => line
+            .means("The server starts, stops or recovers from a crash.")
+            .fix("wait, then try again; if it stays so, look at the server's log"),
         LoginProblem::OtherKind => line.fix("another target_session_attrs, or another host"),
-        LoginProblem::Other => line,
+        LoginProblem::Silent => line
+            .means("Something accepts connections there and does not speak as Postgres does, or is frozen.")
+            .fix("correct host and port, or look at the server"),
+        LoginProblem::NotPostgres => line
+            .means("Another program listens at that port.")
+            .fix("correct host and port in the connection string"),
+        LoginProblem::Other => line
+            .means("The server, or something on the way to it, ends the login for a reason of its own.")
+            .fix("look at the server's log, which may say more"),
     }
+}
+
+/// The command that makes the role, as a shell reads it.
+fn setup_sql(role: &str) -> String {
+    // Only a NUL cannot be quoted, and no connection string has one.
+    let role = shlex::try_quote(role).unwrap_or_else(|_| "NAME".into());
+    format!("baton-retool setup-sql --role {role}")
 }

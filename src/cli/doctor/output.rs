@@ -32,14 +32,14 @@ fn as_table(report: &Report) -> String {
         text.push_str(&format!(
             "{style}{:<STATUS$}{style:#}{title:<width$}  {}\n",
             line.status.as_str(),
-            line.found
+            in_one_line(&line.found)
         ));
         let indent = " ".repeat(STATUS);
         if !line.meaning.is_empty() {
-            text.push_str(&format!("{indent}{}\n", line.meaning));
+            text.push_str(&format!("{indent}{}\n", in_one_line(&line.meaning)));
         }
         for fix in &line.fix {
-            text.push_str(&format!("{indent}  > {fix}\n"));
+            text.push_str(&format!("{indent}  > {}\n", in_one_line(fix)));
         }
     }
     text.push_str(&format!("\n{}\n", sum(report)));
@@ -49,8 +49,13 @@ fn as_table(report: &Report) -> String {
 fn title(line: &Line) -> String {
     match line.about.as_str() {
         "" => line.check.as_str().to_owned(),
-        about => format!("{}: {about}", line.check.as_str()),
+        about => format!("{}: {}", line.check.as_str(), in_one_line(about)),
     }
+}
+
+/// Some of the text is out of the database, which must not make lines or colours of its own.
+fn in_one_line(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 fn sum(report: &Report) -> String {

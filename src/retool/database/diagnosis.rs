@@ -10,7 +10,7 @@ mod statements;
 
 pub use changes::try_change;
 pub use drift::{Drift, drift};
-pub use facts::{Change, Facts, OptionalColumn, Part, Server, Standing, facts};
+pub use facts::{Access, Change, Facts, OptionalColumn, Part, Server, Standing, facts};
 pub use login::{LoginProblem, Refused, log_in};
 pub use network::{NetworkProblem, TlsProblem, Transport, addresses, connect, secure};
 pub use statements::{Measured, Timed, folders_inside_others, last_event, measure, migrations};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
 use super::privileges::MissingPrivileges;
+use super::tls::CertificateProblem;
 
 /// Why the database did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -243,7 +244,10 @@ pub(super) fn reason(error: &tokio_postgres::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let inner_text = inner.to_string();
+        let inner_text = match CertificateProblem::of(inner) {
+            Some(problem) => format!("{problem}; {}", problem.fix()),
+            None => inner.to_string(),
+        };
         if !text.ends_with(&inner_text) {
             text.push_str(": ");
             text.push_str(&inner_text);

@@ -57,6 +57,11 @@ impl Scope {
             })
             .collect()
     }
+
+    /// Whether the table is read at all.
+    pub(super) fn reads(self, table: &str) -> bool {
+        reads_of(self).any(|reads| reads.table == table)
+    }
 }
 
 /// What one column of the database is to us.

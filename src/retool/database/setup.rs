@@ -24,8 +24,8 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    fn features(self) -> impl Iterator<Item = Feature> {
-        Feature::ALL.into_iter().filter(move |feature| match feature {
+    fn features(self, scope: Scope) -> impl Iterator<Item = Feature> {
+        scope.features().into_iter().filter(move |feature| match feature {
             Feature::Groups => self.groups,
             Feature::Pages => self.pages,
             // Nobody is given access to an app without being put into the group made for it.
@@ -37,25 +37,30 @@ impl Wanted {
 /// Makes the blocks read the role's name.
 const ROLE: &str = "current_setting('baton_retool.role')";
 
-/// The script: it may be run again at any time, takes nothing away, and does all or nothing.
-pub fn script(role: &RoleName, wanted: Wanted) -> String {
-    let mut script = head(role, wanted);
-    for reads in reads_of(Scope::default()) {
+/// The script for a connector of this scope: it may be run again at any time, takes nothing away, and does all
+/// or nothing. Of what is wanted it has what the scope lets be changed.
+pub fn script(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
+    let mut script = head(role, wanted, scope);
+    for reads in reads_of(scope) {
         grant_reads(&mut script, reads, role);
     }
+    let former = former().filter(|column| scope.reads(column.table));
     let note = "What the Go connector reads and this one does not, so that one can go back.";
-    grant_if_there(&mut script, note, former().map(|column| (column, String::new())));
-    let base = OPTIONAL.iter().filter(|optional| !optional.extra);
+    grant_if_there(&mut script, note, former.map(|column| (column, String::new())));
+    let optional = || OPTIONAL.iter().filter(|optional| scope.reads(optional.column.table));
+    let base = optional().filter(|optional| !optional.extra);
     let note = "Optional. A Retool that does not have the column is passed over.";
     grant_if_there(&mut script, note, base.map(|optional| (optional.column, without(optional))));
     if wanted.extras {
-        let extras = OPTIONAL.iter().filter(|optional| optional.extra);
+        let extras = optional().filter(|optional| optional.extra);
         let note = "Extras: archived groups, and the last activity and the kind of users.";
         grant_if_there(&mut script, note, extras.map(|optional| (optional.column, without(optional))));
+        // Doctor compares folders where it sees everything that lies in them.
+        let folders = if scope.skip_pages || scope.skip_resources { &[] } else { FOLDERS };
         for (note, tables) in [
-            ("Extras: folders. Doctor looks at them, and no sync reads them.", FOLDERS),
+            ("Extras: folders. Doctor looks at them, and no sync reads them.", folders),
             (
-                "Extras: the audit log. Doctor looks at it, and no sync reads it. Not its metadata, in which \
+                "Extras: the audit log. Doctor looks when its last entry was made, and no sync reads it. Not its metadata, in which \
                  Retool puts whole objects, nor the address and the browser of people.",
                 AUDIT,
             ),
@@ -68,7 +73,7 @@ pub fn script(role: &RoleName, wanted: Wanted) -> String {
             grant_if_there(&mut script, note, columns);
         }
     }
-    for feature in wanted.features() {
+    for feature in wanted.features(scope) {
         grant_changes(&mut script, feature, role);
     }
     script.push_str("\nCOMMIT;\n");
@@ -79,7 +84,7 @@ fn without(optional: &Optional) -> String {
     format!("without it {}", optional.loss)
 }
 
-fn head(role: &RoleName, wanted: Wanted) -> String {
+fn head(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
     let features: Vec<&str> = [(wanted.groups, "groups"), (wanted.pages, "pages")]
         .into_iter()
         .filter_map(|(wanted, name)| wanted.then_some(name))
@@ -89,13 +94,19 @@ fn head(role: &RoleName, wanted: Wanted) -> String {
         features => format!("It may change: {}.", features.join(", ")),
     };
     let extras = if wanted.extras { " With extras." } else { "" };
+    let without = match (scope.skip_pages, scope.skip_resources) {
+        (false, false) => "",
+        (true, false) => " Without apps.",
+        (false, true) => " Without resources.",
+        (true, true) => " Without apps and resources.",
+    };
     let name = if role.is_one_line() { role.to_string() } else { "\"name\"".to_owned() };
     let literal = role.literal();
     format!(
         "\
 -- What the role of baton-retool may do in Retool's database: what this release and the Go connector before it
 -- need, and nothing besides.
--- {changes}{extras}
+-- {changes}{extras}{without}
 --
 -- Run it in Retool's own database as the owner of its tables, with any client, as often as you like. It takes
 -- nothing away that was granted before. If the owner may not create roles, let somebody else create the role first.
@@ -153,6 +164,9 @@ fn grant_reads(script: &mut String, reads: &Reads, role: &RoleName) {
 /// Grants the columns that are there, in a block.
 fn grant_if_there(script: &mut String, note: &str, columns: impl Iterator<Item = (Column, String)>) {
     let columns: Vec<_> = columns.collect();
+    if columns.is_empty() {
+        return;
+    }
     comment(script, note);
     script.push_str(
         "\

@@ -4,6 +4,7 @@
 //! default can change or break this connection.
 
 mod identity;
+mod problem;
 #[cfg(test)]
 mod tests;
 mod verifier;
@@ -22,6 +23,7 @@ use rustls::{
 use secrecy::SecretString;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+pub use self::problem::CertificateProblem;
 use self::verifier::ServerVerifier;
 
 /// What a connection string wants of TLS.

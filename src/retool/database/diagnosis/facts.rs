@@ -9,6 +9,7 @@ use crate::retool::database::privileges::reads::{
 };
 use crate::retool::database::privileges::{Column, Feature, Privileges, Scope, reads_of};
 use crate::retool::database::session::Scope as SessionScope;
+use crate::retool::database::transaction::only;
 use crate::retool::database::{Database, guarded};
 
 /// The list of changes that Retool has made to its own tables.
@@ -97,7 +98,9 @@ pub struct OptionalColumn {
     pub loss: &'static str,
     /// Whether answers say something else without it, and not merely less.
     pub matters: bool,
-    /// Whether it can be read.
+    /// What is done with it.
+    pub access: Access,
+    /// Whether that may be done.
     pub standing: Standing,
 }
 
@@ -112,6 +115,15 @@ pub struct Change {
     pub is_unknown: bool,
     /// The table that it writes, when policies decide which rows of it the role may write.
     pub policed: Option<&'static str>,
+}
+
+/// What is done with a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It is read.
+    Read,
+    /// It is given a value.
+    Set,
 }
 
 /// Whether columns can be read.
@@ -133,7 +145,8 @@ SELECT current_setting('server_version') AS version, current_database()::text AS
 "#;
 
 const TYPES: &str = r#"
-SELECT wanted.ordinal::int8, coalesce(base.typname, type.typname)::text AS type_name
+SELECT wanted.ordinal::int8, coalesce(base.typname, type.typname)::text AS type_name,
+       coalesce(base.typtype, type.typtype) = 'e' AS is_enum
 FROM unnest($1, $2) WITH ORDINALITY AS wanted (table_name, column_name, ordinal)
 JOIN pg_attribute AS attribute
   ON attribute.attrelid = to_regclass(quote_ident(wanted.table_name))
@@ -186,18 +199,19 @@ pub async fn facts(database: &Database) -> Result<Facts, Error> {
         filtered: privileges.filtered().filter(|table| required.iter().any(|c| c.table == *table)).collect(),
         optional: OPTIONAL
             .iter()
-            .filter(|optional| !(scope.skip_resources && optional.column.table == "group_resources"))
+            .filter(|optional| scope.reads(optional.column.table))
             .map(|optional| OptionalColumn {
                 name: format!("{}.{}", optional.column.table, optional.column.name),
                 loss: optional.loss,
                 matters: optional.matters,
+                access: Access::Read,
                 standing: standing(&mut [optional.column].into_iter()),
             })
             .chain(time_of_changes(&privileges, scope))
             .collect(),
         folders: standing(&mut columns(FOLDERS)),
         audit: standing(&mut columns(AUDIT)),
-        former: standing(&mut former()),
+        former: standing(&mut former().filter(|column| scope.reads(column.table))),
         migrations: standing(&mut [MIGRATIONS].into_iter()),
         access_lists: standing(&mut ACCESS_LISTS.iter().copied()),
         changes: scope
@@ -219,6 +233,7 @@ fn time_of_changes(privileges: &Privileges, scope: Scope) -> Option<OptionalColu
         name: "group_pages.updatedAt".to_owned(),
         loss: "a group's changed access to an app keeps the time of its row",
         matters: false,
+        access: Access::Set,
         standing: match privileges.grant_on_pages_updated_at() {
             None => Standing::Readable,
             Some(grant) => Standing::NotGranted(vec![grant]),
@@ -261,22 +276,18 @@ async fn odd_types(database: &Database, scope: Scope) -> Result<Vec<String>, Err
             "diagnosis.types",
             TYPES,
             &[(&tables, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)],
-            |row| Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, String>(1)?)),
+            |row| Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, String>(1)?, row.try_get::<_, bool>(2)?)),
         )
         .await?;
     let wanted_at = |ordinal: i64| usize::try_from(ordinal - 1).ok().and_then(|at| wanted.get(at));
     Ok(found
         .into_iter()
-        .filter_map(|(ordinal, type_name)| {
+        .filter_map(|(ordinal, type_name, is_enum)| {
             let (column, sort) = wanted_at(ordinal)?;
-            (!sort.reads(&type_name)).then(|| {
+            (!sort.reads(&type_name, is_enum)).then(|| {
                 let Column { table, name } = column;
                 format!("{table}.\"{name}\" is of type {type_name} and should be {}", sort.as_str())
             })
         })
         .collect())
-}
-
-fn only<T>(rows: Vec<T>) -> Result<T, Error> {
-    crate::retool::database::transaction::only(rows)
 }

@@ -13,12 +13,16 @@ use crate::retool::database::tls::{TlsError, connector};
 /// Why the server does not let the role in, as far as it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoginProblem {
-    /// Wrong password or no such role: the server says the same of both.
+    /// Wrong or expired password, none set, or no such role: the server says the same of all.
     Password,
     /// The settings have no password, and the server wants one.
     NoPassword,
+    /// There is no such role. The server says so only where it asks for no password.
+    NoRole,
     /// The role may not log in.
     NoLogin,
+    /// The method that `pg_hba.conf` has for this login wants something else than a password.
+    OtherMethod,
     /// The rules of the server (`pg_hba.conf`) have no place for this role, database, address and encryption.
     NoRule,
     /// There is no such database.
@@ -30,8 +34,19 @@ pub enum LoginProblem {
     },
     /// The role, the database or the server has no connection left.
     Full,
+    /// The database takes no sessions.
+    Closed {
+        /// What to run.
+        statement: String,
+    },
+    /// The server starts, stops or recovers.
+    Starting,
     /// The server is of another kind than `target_session_attrs` wants.
     OtherKind,
+    /// Nothing came back in time.
+    Silent,
+    /// What answers is not Postgres.
+    NotPostgres,
     /// Something else.
     Other,
 }
@@ -46,6 +61,10 @@ pub struct Refused {
     /// What that means.
     pub problem: LoginProblem,
 }
+
+/// What the driver says of bytes that are no message of Postgres.
+const NOT_UNDERSTOOD: [&str; 3] =
+    ["error parsing response from server", "unexpected message from server", "unknown message tag"];
 
 /// Logs in as the program does: the ways to connect in their order, until one succeeds. That way, and those
 /// that were tried before it.
@@ -86,28 +105,32 @@ pub async fn log_in(
 }
 
 fn problem_of(failed: &Failed, settings: &ConnectionSettings) -> LoginProblem {
+    let says = |words: &str| failed.reason.contains(words);
     let Some(state) = &failed.state else {
-        return if failed.reason.contains("password missing") {
-            LoginProblem::NoPassword
-        } else {
-            LoginProblem::Other
+        return match () {
+            () if says("password missing") => LoginProblem::NoPassword,
+            () if says("no answer within") => LoginProblem::Silent,
+            () if NOT_UNDERSTOOD.iter().any(|words| says(words)) => LoginProblem::NotPostgres,
+            () => LoginProblem::Other,
         };
     };
+    let database = quoted(&settings.database);
     match *state {
         SqlState::INVALID_PASSWORD => LoginProblem::Password,
-        SqlState::INVALID_AUTHORIZATION_SPECIFICATION if failed.reason.contains("pg_hba.conf") => {
-            LoginProblem::NoRule
-        }
-        // Only this code, of those that mean the login, says it of a known role.
-        SqlState::INVALID_AUTHORIZATION_SPECIFICATION => LoginProblem::NoLogin,
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION => match () {
+            () if says("pg_hba.conf") => LoginProblem::NoRule,
+            () if says("is not permitted to log in") => LoginProblem::NoLogin,
+            () if says("does not exist") => LoginProblem::NoRole,
+            () => LoginProblem::OtherMethod,
+        },
         SqlState::INVALID_CATALOG_NAME => LoginProblem::NoDatabase,
         SqlState::INSUFFICIENT_PRIVILEGE => LoginProblem::NoConnect {
-            grant: format!(
-                "GRANT CONNECT ON DATABASE {} TO {};",
-                quoted(&settings.database),
-                quoted(&settings.user)
-            ),
+            grant: format!("GRANT CONNECT ON DATABASE {database} TO {};", quoted(&settings.user)),
         },
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => {
+            LoginProblem::Closed { statement: format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true;") }
+        }
+        SqlState::CANNOT_CONNECT_NOW => LoginProblem::Starting,
         SqlState::TOO_MANY_CONNECTIONS => LoginProblem::Full,
         _ => LoginProblem::Other,
     }

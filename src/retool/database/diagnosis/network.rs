@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::retool::database::connection_string::{Address, Host};
-use crate::retool::database::tls::{SslMode, TlsError, TlsSettings, client_config};
+use crate::retool::database::tls::{CertificateProblem, SslMode, TlsError, TlsSettings, client_config};
 
 /// Why a host cannot be reached.
 #[derive(Debug, thiserror::Error)]
@@ -65,23 +65,12 @@ pub enum TlsProblem {
     /// The server has it off, and `sslmode` insists.
     #[error("the server does not offer TLS")]
     NotOffered,
-    /// No authority that is believed has signed the certificate.
-    #[error("no authority that is trusted here has issued the server's certificate")]
-    UnknownIssuer,
-    /// The certificate, or one above it, is no longer good.
-    #[error("the server's certificate has expired")]
-    Expired,
-    /// The certificate, or one above it, is not good yet.
-    #[error("the server's certificate is not valid yet: is a clock wrong?")]
-    NotYetValid,
-    /// The certificate names other hosts.
-    #[error("the server's certificate is for {presented}, not for {asked:?}")]
-    WrongName {
-        /// The host of the connection string.
-        asked: String,
-        /// The names in the certificate.
-        presented: String,
-    },
+    /// What answers is not Postgres.
+    #[error("what answers there does not speak as Postgres does")]
+    NotPostgres,
+    /// The server's certificate proves nothing.
+    #[error(transparent)]
+    Certificate(CertificateProblem),
     /// Anything else that the handshake met.
     #[error("the TLS handshake failed: {0}")]
     Handshake(String),
@@ -169,16 +158,17 @@ async fn shake_hands(
     stream.write_all(&SSL_REQUEST).await.map_err(broken)?;
     let mut answer = [0];
     stream.read_exact(&mut answer).await.map_err(broken)?;
-    if answer != *b"S" {
-        return match settings.mode {
-            SslMode::Prefer => Ok(Transport::NotOffered),
-            _ => Err(TlsProblem::NotOffered),
-        };
+    match (answer, settings.mode) {
+        ([b'S'], _) => {}
+        ([b'N'], SslMode::Prefer) => return Ok(Transport::NotOffered),
+        ([b'N'], _) => return Err(TlsProblem::NotOffered),
+        // The beginning of an error: it may be Postgres that cannot even start a process.
+        ([b'E'], _) => return Err(TlsProblem::Handshake("the server answers with an error".to_owned())),
+        _ => return Err(TlsProblem::NotPostgres),
     }
     let server = ServerName::try_from(name.to_owned())
         .map_err(|error| TlsProblem::Handshake(format!("{name:?} is no name for a server: {error}")))?;
-    let stream =
-        TlsConnector::from(config).connect(server, stream).await.map_err(|error| problem_of(&error, name))?;
+    let stream = TlsConnector::from(config).connect(server, stream).await.map_err(problem_of)?;
     let version = match stream.get_ref().1.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
         Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
@@ -187,25 +177,9 @@ async fn shake_hands(
     Ok(Transport::Tls { version, checked: settings.checks_the_server() })
 }
 
-fn problem_of(error: &io::Error, asked: &str) -> TlsProblem {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::InvalidCertificate(certificate)) = inner else {
-        return TlsProblem::Handshake(error.to_string());
-    };
-    match certificate {
-        CertificateError::UnknownIssuer => TlsProblem::UnknownIssuer,
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsProblem::Expired,
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            TlsProblem::NotYetValid
-        }
-        CertificateError::NotValidForNameContext { presented, .. } => TlsProblem::WrongName {
-            asked: asked.to_owned(),
-            presented: match presented.join(", ") {
-                none if none.is_empty() => "no host at all".to_owned(),
-                // As the library's debug form has them.
-                names => names.replace("DnsName(", "").replace("IpAddress(", "").replace(')', ""),
-            },
-        },
-        other => TlsProblem::Handshake(other.to_string()),
+fn problem_of(error: io::Error) -> TlsProblem {
+    match CertificateProblem::of(&error) {
+        Some(problem) => TlsProblem::Certificate(problem),
+        None => TlsProblem::Handshake(error.to_string()),
     }
 }

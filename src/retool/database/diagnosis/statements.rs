@@ -154,20 +154,26 @@ pub async fn migrations(database: &Database) -> Result<(i64, Option<String>), Er
     )
 }
 
-/// Apps and resources in a folder that lies in another one which gives a group access: not to them.
+/// Apps and resources in a folder that lies, at any depth, in another one which gives a group access: not to
+/// them. UNION keeps each folder once, so folders that lie in each other end the search.
 const FOLDERS_INSIDE_OTHERS: &str = r#"
-SELECT (SELECT count(*)
-        FROM pages p
-        JOIN folders f ON f.id = p."folderId"
-        WHERE p."deletedAt" IS NULL
-          AND EXISTS (SELECT FROM group_folder_defaults d WHERE d."folderId" = f."parentFolderId")),
-       (SELECT count(*)
-        FROM resources r
-        JOIN resource_folders f ON f.id = r."resourceFolderId"
-        WHERE EXISTS (SELECT FROM group_resource_folder_defaults d WHERE d."resourceFolderId" = f."parentFolderId"))
+WITH RECURSIVE folders_below (id) AS (
+    SELECT f.id FROM folders f
+    WHERE EXISTS (SELECT FROM group_folder_defaults d WHERE d."folderId" = f."parentFolderId")
+    UNION
+    SELECT f.id FROM folders_below above JOIN folders f ON f."parentFolderId" = above.id
+),
+resource_folders_below (id) AS (
+    SELECT f.id FROM resource_folders f
+    WHERE EXISTS (SELECT FROM group_resource_folder_defaults d WHERE d."resourceFolderId" = f."parentFolderId")
+    UNION
+    SELECT f.id FROM resource_folders_below above JOIN resource_folders f ON f."parentFolderId" = above.id
+)
+SELECT (SELECT count(*) FROM pages p JOIN folders_below f ON f.id = p."folderId" WHERE p."deletedAt" IS NULL),
+       (SELECT count(*) FROM resources r JOIN resource_folders_below f ON f.id = r."resourceFolderId")
 "#;
 
-/// How many apps and how many resources lie in a folder inside another that gives a group access (D44).
+/// How many apps and how many resources lie in a folder below another that gives a group access (D44).
 ///
 /// # Errors
 /// Those of the statement.

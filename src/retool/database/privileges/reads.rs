@@ -11,6 +11,8 @@ pub(in crate::retool::database) struct Reads {
     /// Columns that are whole numbers.
     pub(in crate::retool::database) keys: &'static [&'static str],
     pub(in crate::retool::database) texts: &'static [&'static str],
+    /// Columns that are text and say how much access somebody has.
+    pub(in crate::retool::database) levels: &'static [&'static str],
     /// Columns that are true or false.
     pub(in crate::retool::database) switches: &'static [&'static str],
     pub(in crate::retool::database) times: &'static [&'static str],
@@ -23,6 +25,8 @@ pub enum Sort {
     Key,
     /// Text.
     Text,
+    /// Text that is compared with levels out of other tables.
+    Level,
     /// True or false.
     Switch,
     /// A point in time.
@@ -49,6 +53,7 @@ pub(in crate::retool::database) const ALWAYS: &[Reads] = &[
         purpose: "organizations",
         keys: &["id"],
         texts: &["name"],
+        levels: NONE,
         switches: NONE,
         times: NONE,
     },
@@ -57,6 +62,7 @@ pub(in crate::retool::database) const ALWAYS: &[Reads] = &[
         purpose: "users, and which organization each is in; no passwords and no tokens",
         keys: &["id", "organizationId"],
         texts: &["email", "firstName", "lastName", "userName"],
+        levels: NONE,
         switches: &["enabled"],
         times: &["lastLoggedIn"],
     },
@@ -64,7 +70,8 @@ pub(in crate::retool::database) const ALWAYS: &[Reads] = &[
         table: "groups",
         purpose: "groups, and their rights over everything",
         keys: &["id", "organizationId"],
-        texts: &["name", "universalAccess", "universalResourceAccess", "universalQueryLibraryAccess"],
+        texts: &["name"],
+        levels: &["universalAccess", "universalResourceAccess", "universalQueryLibraryAccess"],
         switches: &["userListAccess", "auditLogAccess", "unpublishedReleaseAccess"],
         times: NONE,
     },
@@ -73,6 +80,7 @@ pub(in crate::retool::database) const ALWAYS: &[Reads] = &[
         purpose: "who is in which group, and who manages it",
         keys: &["userId", "groupId"],
         texts: NONE,
+        levels: NONE,
         switches: &["isAdmin"],
         times: NONE,
     },
@@ -84,6 +92,7 @@ pub(in crate::retool::database) const FOR_PAGES: &[Reads] = &[
         purpose: "apps, and the folder each lies in",
         keys: &["id", "organizationId", "folderId"],
         texts: &["name"],
+        levels: NONE,
         switches: NONE,
         times: &["deletedAt"],
     },
@@ -91,7 +100,8 @@ pub(in crate::retool::database) const FOR_PAGES: &[Reads] = &[
         table: "group_pages",
         purpose: "which group has which level on an app",
         keys: &["groupId", "pageId"],
-        texts: &["accessLevel"],
+        texts: NONE,
+        levels: &["accessLevel"],
         switches: NONE,
         times: NONE,
     },
@@ -99,7 +109,8 @@ pub(in crate::retool::database) const FOR_PAGES: &[Reads] = &[
         table: "group_folder_defaults",
         purpose: "which group has which level on the apps of a folder",
         keys: &["groupId", "folderId"],
-        texts: &["accessLevel"],
+        texts: NONE,
+        levels: &["accessLevel"],
         switches: NONE,
         times: NONE,
     },
@@ -111,6 +122,7 @@ pub(in crate::retool::database) const FOR_RESOURCES: &[Reads] = &[
         purpose: "resources, and the folder each lies in; not their options, which hold credentials",
         keys: &["id", "organizationId", "resourceFolderId"],
         texts: &["name", "type", "displayName"],
+        levels: NONE,
         switches: NONE,
         times: NONE,
     },
@@ -118,7 +130,8 @@ pub(in crate::retool::database) const FOR_RESOURCES: &[Reads] = &[
         table: "group_resources",
         purpose: "which group has which level on a resource",
         keys: &["groupId", "resourceId"],
-        texts: &["accessLevel"],
+        texts: NONE,
+        levels: &["accessLevel"],
         switches: NONE,
         times: NONE,
     },
@@ -126,7 +139,8 @@ pub(in crate::retool::database) const FOR_RESOURCES: &[Reads] = &[
         table: "group_resource_folder_defaults",
         purpose: "which group has which level on the resources of a folder",
         keys: &["groupId", "resourceFolderId"],
-        texts: &["accessLevel"],
+        texts: NONE,
+        levels: &["accessLevel"],
         switches: NONE,
         times: NONE,
     },
@@ -198,6 +212,7 @@ pub(in crate::retool::database) const FOLDERS: &[Reads] = &[
         purpose: "whether apps lie in folders inside others",
         keys: &["id", "parentFolderId"],
         texts: NONE,
+        levels: NONE,
         switches: NONE,
         times: NONE,
     },
@@ -206,19 +221,21 @@ pub(in crate::retool::database) const FOLDERS: &[Reads] = &[
         purpose: "whether resources do",
         keys: &["id", "parentFolderId"],
         texts: NONE,
+        levels: NONE,
         switches: NONE,
         times: NONE,
     },
 ];
 
-/// What only `doctor` reads. Without the metadata, in which Retool puts whole objects, and without where
-/// somebody was: no address, no browser, no place.
+/// The audit log, of which nothing but the time of the last entry is read yet, by `doctor`. Without the metadata,
+/// in which Retool puts whole objects, and without where somebody was: no address, no browser, no place.
 pub(in crate::retool::database) const AUDIT: &[Reads] = &[Reads {
     table: "audit_trail_events",
     purpose: "when Retool wrote its last entry, and about what",
     keys: &["id", "organizationId", "userId"],
     texts: &["actionType", "pageName", "resourceName"],
     switches: NONE,
+    levels: NONE,
     times: &["createdAt"],
 }];
 
@@ -230,6 +247,7 @@ impl Reads {
         };
         of(self.keys, Sort::Key)
             .chain(of(self.texts, Sort::Text))
+            .chain(of(self.levels, Sort::Level))
             .chain(of(self.switches, Sort::Switch))
             .chain(of(self.times, Sort::Time))
     }
@@ -240,21 +258,22 @@ impl Sort {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Key => "a whole number",
-            Self::Text => "text",
+            Self::Text | Self::Level => "text",
             Self::Switch => "true or false",
             Self::Time => "a time",
         }
     }
 
     /// Whether the statements can read a column of this type, as Postgres names it, so.
-    pub(in crate::retool::database) fn reads(self, type_name: &str) -> bool {
+    pub(in crate::retool::database) fn reads(self, type_name: &str, is_enum: bool) -> bool {
         let known: &[&str] = match self {
             Self::Key => &["int2", "int4", "int8"],
-            Self::Text => return !matches!(type_name, "bytea" | "bool"),
+            Self::Text => &["text", "varchar", "bpchar", "citext", "name", "uuid"],
+            Self::Level => &["text", "varchar", "bpchar", "citext", "name"],
             Self::Switch => &["bool"],
             Self::Time => &["timestamptz", "timestamp", "date"],
         };
-        known.contains(&type_name)
+        known.contains(&type_name) || (self == Self::Text && is_enum)
     }
 }
 

@@ -11,10 +11,7 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use super::Verification;
-
-const UNREADABLE: &str = "the server's certificate is malformed or of X.509 version 1, which sslmode=verify-ca and \
-                          verify-full cannot check; issue it anew as version 3, with a subjectAltName";
+use super::{CertificateProblem, Verification};
 
 /// Checks as much of the certificate as the mode asks for, and that the server has its key.
 #[derive(Debug)]
@@ -46,7 +43,9 @@ impl ServerVerifier {
             {
                 Ok(())
             }
-            result => result,
+            result => result.map_err(|error| {
+                CertificateProblem::of_chain(&error, shown).map_or(error, CertificateProblem::into)
+            }),
         }
     }
 
@@ -69,8 +68,8 @@ impl ServerCertVerifier for ServerVerifier {
     ) -> Result<ServerCertVerified, Error> {
         if self.verification != Verification::Possession {
             // The error itself would reach the operator as the debug form of some inner type.
-            let parsed = ParsedCertificate::try_from(end_entity)
-                .map_err(|_| Error::General(String::from(UNREADABLE)))?;
+            let parsed =
+                ParsedCertificate::try_from(end_entity).map_err(|_| CertificateProblem::Unreadable)?;
             self.verify_chain(end_entity, &parsed, intermediates, now)?;
             if self.verification == Verification::ChainAndName {
                 verify_server_name(&parsed, server_name)?;
