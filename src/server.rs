@@ -10,6 +10,7 @@ mod assets;
 mod auth;
 mod caller;
 mod connector_service;
+mod ending;
 mod entitlements;
 mod error;
 mod events;

@@ -3,7 +3,6 @@
 //! Field names and levels are those of the former program (spec, child process 9). What a caller made up
 //! is left out: by mistake or by malice it can be anything, a person's e-mail address or a token too.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -11,13 +10,14 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use http_body_util::BodyExt;
+use tonic::Code;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
+use super::ending::Ending;
 use super::incoming::Peer;
 use super::limits::asked_deadline;
 use crate::proto::descriptor_pool;
@@ -68,7 +68,7 @@ struct Call {
     started: Instant,
     deadline: Duration,
     /// Nothing until the call has been answered.
-    status: Option<Status>,
+    ending: Option<Ending>,
     notes: Notes,
     watched: watch::Call,
 }
@@ -107,7 +107,7 @@ where
             started: Instant::now(),
             deadline: asked_deadline(request.headers())
                 .map_or(self.deadline, |asked| asked.min(self.deadline)),
-            status: None,
+            ending: None,
             notes,
             watched: watch::call(name, request.headers()),
         };
@@ -115,7 +115,7 @@ where
         Box::pin(async move {
             let (parts, body) = response.await?.into_parts();
             // An answer without a body carries its status in the headers.
-            call.status = Status::from_header_map(&parts.headers);
+            call.ending = Ending::of(&parts.headers, &parts.extensions);
             let body = Logged { body: body.map_err(Into::into).boxed_unsync(), call };
             Ok(Response::from_parts(parts, Body::new(body)))
         })
@@ -138,8 +138,8 @@ impl http_body::Body for Logged {
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, tower::BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
-        if let Some(status) = trailers.and_then(Status::from_header_map) {
-            self.call.status = Some(status);
+        if let Some(ending) = trailers.and_then(|trailers| Ending::of(trailers, &Extensions::new())) {
+            self.call.ending = Some(ending);
         }
         Poll::Ready(frame)
     }
@@ -159,16 +159,14 @@ impl Drop for Call {
         let took = self.started.elapsed();
         let milliseconds = took.as_secs_f64() * 1000.0;
         // A call that is dropped unanswered has run out of time, or its client has gone.
-        let status = self.status.take().unwrap_or_else(|| {
+        let ending = self.ending.take().unwrap_or_else(|| {
             if took >= self.deadline {
-                Status::deadline_exceeded("the call took too long")
+                Ending::without_answer(Code::DeadlineExceeded)
             } else {
-                Status::cancelled("the caller broke the call off")
+                Ending::without_answer(Code::Cancelled)
             }
         });
-        let code = status.code();
-        // A field that is absent on success, where there is nothing to say.
-        let error = (code != Code::Ok).then(|| without_quotations(code, status.message()));
+        let Ending { code, error } = ending;
         let _within = self.watched.span().enter();
         let noted = self.notes.0.lock().unwrap_or_else(PoisonError::into_inner);
         self.watched.ended(code, took, noted.rows);
@@ -234,33 +232,6 @@ fn known(path: &str) -> (&'static str, &'static str) {
     CALLS.get(path).map(|(service, method)| (service.as_str(), method.as_str())).unwrap_or_default()
 }
 
-/// The message with nothing between its quotation marks where those hold the caller's own words.
-fn without_quotations(code: Code, message: &str) -> Cow<'_, str> {
-    if !matches!(code, Code::InvalidArgument | Code::NotFound | Code::Unimplemented) {
-        return message.into();
-    }
-    let mut kept = String::with_capacity(message.len());
-    let mut open = None;
-    let mut characters = message.chars();
-    while let Some(character) = characters.next() {
-        match (open, character) {
-            (None, '"' | '`' | '\'') => {
-                open = Some(character);
-                kept.push(character);
-            }
-            (None, other) => kept.push(other),
-            (Some(_), '\\') => drop(characters.next()),
-            (Some(mark), other) if mark == other => {
-                open = None;
-                kept.push_str("...");
-                kept.push(mark);
-            }
-            (Some(_), _) => {}
-        }
-    }
-    kept.into()
-}
-
 /// Agents number their syncs with 27 letters and digits.
 fn is_sync_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -269,22 +240,6 @@ fn is_sync_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_callers_own_words_are_left_out() {
-        for (message, logged) in [
-            (r#"there is no action "ann@example.com"; see"#, r#"there is no action "..."; see"#),
-            (r#""a\"b@c" is no id of type page"#, r#""..." is no id of type page"#),
-            ("`x` is not supported", "`...` is not supported"),
-            ("symbol 'ann' not found", "symbol '...' not found"),
-            (r#"cut off: "ann"#, r#"cut off: ""#),
-            ("page_size must be at most 250, is 251", "page_size must be at most 250, is 251"),
-        ] {
-            assert_eq!(without_quotations(Code::InvalidArgument, message), logged);
-        }
-        let database = r#"role "baton" may not"#;
-        assert_eq!(without_quotations(Code::Unavailable, database), database);
-    }
 
     #[test]
     fn only_calls_that_there_are_are_named() {

@@ -16,6 +16,7 @@ use tower::{Layer, Service};
 
 use super::HEALTH;
 use super::incoming::{HangUp, Peer};
+use crate::proto::log_text::logged_in_full;
 
 /// The server's limits. [`Limits::default`] has what `--help` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,10 +114,10 @@ where
             return self.inner.call(request).boxed();
         }
         let Ok(place) = Arc::clone(&self.rules.places).try_acquire_owned() else {
-            let refusal = Status::unavailable(format!(
+            let refusal = logged_in_full(Status::unavailable(format!(
                 "{} calls are under way already (--max-requests); try again later",
                 self.rules.most
-            ));
+            )));
             return async { Ok(refusal.into_http()) }.boxed();
         };
         let line = request.extensions().get::<Peer>().map(|peer| peer.line.clone());
@@ -203,11 +204,11 @@ impl http_body::Body for Outgoing {
 }
 
 fn too_late(deadline: Duration) -> Status {
-    Status::deadline_exceeded(format!(
+    logged_in_full(Status::deadline_exceeded(format!(
         "the call took longer than {:.3} s: its own deadline or --request-timeout-seconds, \
          whichever is shorter",
         deadline.as_secs_f64()
-    ))
+    )))
 }
 
 /// A message over the limit is ResourceExhausted in gRPC; the library below says OutOfRange, which

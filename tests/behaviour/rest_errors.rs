@@ -55,6 +55,16 @@ async fn d27_a_status_becomes_its_code_with_the_rate_limit_as_a_detail() {
 }
 
 #[tokio::test]
+async fn the_log_has_the_whole_reason() {
+    let stage = Stage::new().await;
+    let status = refused(&stage, Reply::refusal(400, "it isn't so")).await;
+    assert!(status.message().contains("it isn't so"), "{status:?}");
+    let line = stage.server.wait_for_log(|line| line["grpc.method"] == "CreateAccount");
+    assert_eq!(line["error"], status.message());
+    assert_eq!(line["error"], r#"Retool's REST API answers HTTP 400: "it isn't so""#);
+}
+
+#[tokio::test]
 async fn d27_too_many_requests_say_how_long_to_wait() {
     let stage = Stage::new().await;
     let hint = async |headers: &[(&str, &str)]| {
