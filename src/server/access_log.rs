@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -44,19 +44,27 @@ pub(super) struct Notes(Arc<Mutex<Noted>>);
 #[derive(Debug, Default)]
 struct Noted {
     rows: Option<usize>,
-    sync_id: String,
+    /// Nothing for what is none.
+    sync_id: Option<String>,
 }
 
 impl Notes {
-    /// The notes of the call that this request makes.
-    pub(super) fn of<T>(request: &tonic::Request<T>) -> Self {
-        request.extensions().get::<Self>().cloned().unwrap_or_default()
+    /// The notes of the call that this request makes, and which sync asks: to be taken before anything
+    /// can fail.
+    pub(super) fn of<T>(request: &tonic::Request<T>, sync_id: impl FnOnce(&T) -> &str) -> Self {
+        let notes = request.extensions().get::<Self>().cloned().unwrap_or_default();
+        notes.lock().sync_id =
+            Some(sync_id(request.get_ref())).filter(|id| is_sync_id(id)).map(str::to_owned);
+        notes
     }
 
-    /// How many rows the answer has, and which sync asked.
-    pub(super) fn listed(&self, rows: usize, sync_id: String) {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *noted = Noted { rows: Some(rows), sync_id };
+    /// How many rows the answer has.
+    pub(super) fn listed(&self, rows: usize) {
+        self.lock().rows = Some(rows);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -168,9 +176,8 @@ impl Drop for Call {
         });
         let Ending { code, error } = ending;
         let _within = self.watched.span().enter();
-        let noted = self.notes.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = self.notes.lock();
         self.watched.ended(code, took, noted.rows);
-        let sync_id = is_sync_id(&noted.sync_id).then_some(noted.sync_id.as_str());
         macro_rules! log {
             ($level:expr) => {
                 tracing::event!(
@@ -182,7 +189,7 @@ impl Drop for Call {
                     peer.address = self.peer,
                     error = error.as_deref(),
                     rows = noted.rows,
-                    sync_id,
+                    sync_id = noted.sync_id,
                     "finished call"
                 )
             };

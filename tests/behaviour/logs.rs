@@ -4,7 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use baton_retool::proto::connector::ConnectorServiceGetMetadataRequest;
+use baton_retool::proto::connector::{
+    ConnectorServiceGetMetadataRequest, EntitlementsServiceListEntitlementsRequest,
+    EntitlementsServiceListStaticEntitlementsRequest, GrantsServiceListGrantsRequest,
+    ResourceTypesServiceListResourceTypesRequest, ResourcesServiceListResourcesRequest,
+};
 use prost::Message;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -114,7 +118,7 @@ async fn a_call_is_logged_with_all_that_matters_about_it() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
-    let request = baton_retool::proto::connector::ResourcesServiceListResourcesRequest {
+    let request = ResourcesServiceListResourcesRequest {
         resource_type_id: "org".to_owned(),
         active_sync_id: SYNC.to_owned(),
         ..Default::default()
@@ -134,6 +138,50 @@ async fn a_call_is_logged_with_all_that_matters_about_it() {
     let line = server.wait_for_log(|line| line["grpc.code"] == "InvalidArgument");
     assert_eq!(line["level"], "info");
     assert!(line["error"].as_str().unwrap().contains("lie in an org"), "{line}");
+}
+
+#[tokio::test]
+async fn a_call_that_fails_is_logged_with_its_sync_too() {
+    const SYNC: &str = "2vHCMCTjNpEPKjFJqWpFTLpBpFQ";
+    let server = Server::start_at(NOWHERE, &[]);
+    let wire = Wire::to(&server).await;
+    let (page_token, active_sync_id) = ("stale".to_owned(), SYNC.to_owned());
+    let resource = Some(crate::support::wire::resource("user", "u1"));
+    let types = ResourceTypesServiceListResourceTypesRequest {
+        page_token: page_token.clone(),
+        active_sync_id: active_sync_id.clone(),
+        ..Default::default()
+    };
+    let resources = ResourcesServiceListResourcesRequest {
+        resource_type_id: "org".to_owned(),
+        active_sync_id: active_sync_id.clone(),
+        ..Default::default()
+    };
+    let entitlements = EntitlementsServiceListEntitlementsRequest {
+        resource: resource.clone(),
+        page_token: page_token.clone(),
+        active_sync_id: active_sync_id.clone(),
+        ..Default::default()
+    };
+    let of_type = EntitlementsServiceListStaticEntitlementsRequest {
+        resource_type_id: "user".to_owned(),
+        page_token: page_token.clone(),
+        active_sync_id: active_sync_id.clone(),
+        ..Default::default()
+    };
+    let grants =
+        GrantsServiceListGrantsRequest { resource, page_token, active_sync_id, ..Default::default() };
+    for (service, method, request) in [
+        ("ResourceTypesService", "ListResourceTypes", types.encode_to_vec()),
+        ("ResourcesService", "ListResources", resources.encode_to_vec()),
+        ("EntitlementsService", "ListEntitlements", entitlements.encode_to_vec()),
+        ("EntitlementsService", "ListStaticEntitlements", of_type.encode_to_vec()),
+        ("GrantsService", "ListGrants", grants.encode_to_vec()),
+    ] {
+        wire.raw(&format!("c1.connector.v2.{service}/{method}"), request).await.unwrap_err();
+        let line = server.wait_for_log(|line| line["grpc.method"] == method);
+        assert_eq!((&line["sync_id"], &line["rows"]), (&SYNC.into(), &Value::Null), "{line}");
+    }
 }
 
 #[tokio::test]
