@@ -31,7 +31,8 @@ pub struct Call {
 }
 
 /// A call of the method `name.1` of the service `name.0`, both empty for one that there is not. It
-/// belongs to the trace that the caller's `traceparent` and `tracestate` name.
+/// belongs to the trace that the caller's `traceparent` names, which is numbers. The `tracestate` beside it
+/// may hold any text, and is left out.
 pub fn call(name: (&'static str, &'static str), headers: &HeaderMap) -> Call {
     metrics::call_under_way(1);
     let (service, method) = name;
@@ -49,7 +50,7 @@ pub fn call(name: (&'static str, &'static str), headers: &HeaderMap) -> Call {
         baton.rows = Empty,
     );
     if !span.is_disabled() {
-        let caller = TraceContextPropagator::new().extract(&Headers(headers));
+        let caller = TraceContextPropagator::new().extract(&Traceparent(headers));
         if caller.span().span_context().is_valid() {
             // Fails only where spans do not become traces.
             let _ = span.set_parent(caller);
@@ -229,15 +230,19 @@ pub(super) fn current() -> Option<SpanContext> {
     })
 }
 
-/// Headers of a request, to take the caller's trace out of.
-struct Headers<'a>(&'a HeaderMap);
+/// The one header of a request that the caller's trace is taken out of.
+struct Traceparent<'a>(&'a HeaderMap);
 
-impl Extractor for Headers<'_> {
+impl Traceparent<'_> {
+    const NAME: &'static str = "traceparent";
+}
+
+impl Extractor for Traceparent<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
+        (key == Self::NAME).then(|| self.0.get(key)?.to_str().ok()).flatten()
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
+        vec![Self::NAME]
     }
 }
