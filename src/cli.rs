@@ -267,11 +267,7 @@ async fn serve_metrics(settings: &Settings) -> anyhow::Result<()> {
     let metrics = MetricsServer::listen(address)
         .await
         .with_context(|| format!("cannot listen on {address} (--metrics-listen)"))?;
-    tokio::spawn(async move {
-        if let Err(error) = metrics.serve().await {
-            tracing::error!(%error, "the metrics endpoint has failed");
-        }
-    });
+    tokio::spawn(metrics.serve());
     Ok(())
 }
 

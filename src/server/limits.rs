@@ -16,6 +16,7 @@ use tower::{Layer, Service};
 
 use super::HEALTH;
 use super::incoming::{HangUp, Peer};
+use crate::http_server;
 use crate::proto::log_text::logged_in_full;
 
 /// The server's limits. [`Limits::default`] has what `--help` says.
@@ -235,8 +236,9 @@ pub(super) fn allow_open_files(connections: usize) {
     }
 }
 
-/// About as many as the database's pool, the logs and the rest may need.
-const OTHER_FILES: usize = 64;
+/// About as many as the database's pool, the logs and the rest may need, and as many as the ports for probes
+/// and for Prometheus take.
+const OTHER_FILES: usize = 64 + 2 * http_server::CONNECTIONS;
 
 /// The client's deadline in gRPC's spelling: up to eight digits and a unit.
 pub(super) fn asked_deadline(headers: &HeaderMap) -> Option<Duration> {
