@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 /// Connections at a time; one more is closed at once.
-pub const CONNECTIONS: usize = 32;
+pub(crate) const CONNECTIONS: usize = 32;
 /// How long a request may take to come in.
 const REQUEST: Duration = Duration::from_secs(5);
 /// How long a connection may last: a request, the answer that takes longest, which is that of `/health`
@@ -24,7 +24,7 @@ const CONNECTION: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers one request on each connection, until dropped.
-pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
+pub(crate) async fn serve(listener: TcpListener, router: Router) -> Infallible {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let service = TowerToHyperService::new(router);
     let mut http = http1::Builder::new();

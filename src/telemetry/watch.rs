@@ -175,6 +175,7 @@ pub struct RestCall {
     span: Span,
     operation: &'static str,
     started: Instant,
+    status: Option<u16>,
     outcome: RestOutcome,
 }
 
@@ -189,8 +190,10 @@ pub fn rest_call(operation: &'static str, method: &'static str) -> RestCall {
         otel.status_code = Empty,
         http.request.method = method,
         http.response.status_code = Empty,
+        error.type = Empty,
     );
-    RestCall { span, operation, started: Instant::now(), outcome: RestOutcome::Cancelled }
+    let started = Instant::now();
+    RestCall { span, operation, started, status: None, outcome: RestOutcome::Cancelled }
 }
 
 impl RestCall {
@@ -199,25 +202,21 @@ impl RestCall {
         self.span.clone()
     }
 
-    /// The request has ended: with this status, or without an answer.
-    pub fn ended(mut self, status: Option<u16>) {
-        self.outcome = status.map_or(RestOutcome::Failed, RestOutcome::Answered);
+    /// The request has ended so, and with that status if it was answered.
+    pub fn ended(mut self, status: Option<u16>, outcome: RestOutcome) {
+        (self.status, self.outcome) = (status, outcome);
     }
 }
 
 impl Drop for RestCall {
     fn drop(&mut self) {
-        metrics::rest_ended(self.operation, self.outcome, self.started.elapsed());
-        match self.outcome {
-            RestOutcome::Answered(status) => {
-                self.span.record("http.response.status_code", i64::from(status));
-                if status >= 400 {
-                    self.span.record("otel.status_code", "ERROR");
-                }
-            }
-            RestOutcome::Failed | RestOutcome::Cancelled => {
-                self.span.record("otel.status_code", "ERROR");
-            }
+        metrics::rest_ended(self.operation, self.outcome, self.status, self.started.elapsed());
+        if let Some(status) = self.status {
+            self.span.record("http.response.status_code", i64::from(status));
+        }
+        if self.outcome != RestOutcome::Ok {
+            self.span.record("otel.status_code", "ERROR");
+            self.span.record("error.type", self.outcome.as_str());
         }
     }
 }

@@ -115,7 +115,11 @@ async fn an_answer_that_is_no_answer_of_the_api_names_the_setting_and_no_more() 
         (Reply::refusal(200, "not today"), Code::FailedPrecondition, &["did not succeed", "not today"]),
         (Reply::json(200, json!({"success": true})), Code::Internal, &["no user", "may have been made"]),
         (Reply::json(200, json!({"success": "true", "data": {}})), Code::Internal, &["may have been made"]),
-        (Reply::Truncated, Code::Unavailable, &["broke the answer off", "may have been made"]),
+        (
+            Reply::Truncated(Duration::ZERO),
+            Code::Unavailable,
+            &["broke the answer off", "may have been made"],
+        ),
         (Reply::Closed, Code::Unavailable, &["broke the answer off", "may have been made"]),
     ] {
         let status = refused(&stage, reply.clone()).await;
