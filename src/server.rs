@@ -20,6 +20,7 @@ mod health;
 mod incoming;
 mod limits;
 mod listener;
+mod outgoing;
 mod ratelimit;
 mod resources;
 mod status;
