@@ -14,11 +14,11 @@ mod resource;
 pub mod watch;
 
 use std::sync::OnceLock;
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use opentelemetry_sdk::metrics::SdkMeterProvider;
+use tokio::sync::oneshot;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -101,22 +101,25 @@ pub fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Er
     Ok(())
 }
 
-/// Sends what is left, if the collector takes it within [`FLUSH`], and nothing more from then on. To be
-/// called when the last call has ended and before the process does.
-pub fn stop() {
+/// Sends what is left, if the collector takes it within [`FLUSH`] and before `hurry` is done, and nothing
+/// more from then on. To be called when the last call has ended and before the process does.
+pub async fn stop(hurry: impl Future<Output = ()>) {
     let Some(running) = RUNNING.get().filter(|running| running.otlp.is_some()) else { return };
-    let (done, finished) = mpsc::channel();
+    let (done, finished) = oneshot::channel();
     let flush = move || {
         running.flush();
         // Nobody listens any more when it has taken too long.
         let _ = done.send(());
     };
-    let begun = thread::Builder::new().name("telemetry-flush".to_owned()).spawn(flush).is_ok();
-    if begun && finished.recv_timeout(FLUSH).is_err() {
-        tracing::warn!(
+    // A thread that the end of the program does not wait for. Without one there is nothing to wait for.
+    let _ = thread::Builder::new().name("telemetry-flush".to_owned()).spawn(flush);
+    tokio::select! {
+        _ = finished => {}
+        () = hurry => tracing::warn!("not waited for the collector to take the last telemetry"),
+        () = tokio::time::sleep(FLUSH) => tracing::warn!(
             seconds = FLUSH.as_secs(),
             "the collector did not take the last telemetry in time; it is lost"
-        );
+        ),
     }
 }
 

@@ -45,5 +45,6 @@ mod behaviour {
     mod shared_resources;
     mod sidecar;
     mod telemetry;
+    mod telemetry_end;
     mod validation;
 }
