@@ -5,6 +5,7 @@
 //! The rooms above do not know where their words go. They log with `tracing`, and have calls, statements
 //! and requests watched by [`watch`]; both cost next to nothing while nobody collects.
 
+mod drops;
 mod export;
 pub mod logs;
 pub mod metrics;
@@ -87,6 +88,7 @@ pub fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Er
         .map_err(|error| Error::Metrics(error.to_string()))?;
     let subscriber = tracing_subscriber::registry()
         .with(lines)
+        .with(otlp.as_ref().map(|_| drops::layer()))
         .with(otlp.as_ref().and_then(otlp::Export::trace_layer))
         .with(otlp.as_ref().and_then(|otlp| otlp.log_layer(logs::filter(logs.level))));
     // Another call has been there first; its choice stands.

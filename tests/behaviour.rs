@@ -46,5 +46,6 @@ mod behaviour {
     mod sidecar;
     mod telemetry;
     mod telemetry_end;
+    mod telemetry_faults;
     mod validation;
 }

@@ -1,0 +1,129 @@
+//! Collectors that fail harm nobody, and are told of.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::collector::Collector;
+use crate::support::server::Server;
+use crate::support::wire::{Wire, eventually};
+
+const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
+const ENDPOINT: &str = "--otel-collector-endpoint";
+const INSECURE: &str = "--otel-collector-endpoint-tls-insecure";
+/// Small queues, sent often, so that they overflow.
+const HASTY: [(&str, &str); 7] = [
+    ("OTEL_BSP_MAX_QUEUE_SIZE", "16"),
+    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8"),
+    ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+    ("OTEL_BLRP_MAX_QUEUE_SIZE", "16"),
+    ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "8"),
+    ("OTEL_BLRP_SCHEDULE_DELAY", "50"),
+    ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
+];
+
+/// Asks a server so much that its queues overflow, and returns how long the slowest answer took.
+async fn ask_much(server: &Server) -> Duration {
+    let wire = Wire::to(server).await;
+    let mut slowest = Duration::ZERO;
+    for _ in 0..100 {
+        let asked = Instant::now();
+        let answers = futures_util::future::join_all((0..20).map(|_| wire.metadata())).await;
+        assert!(answers.into_iter().all(|answer| answer.is_ok()));
+        slowest = slowest.max(asked.elapsed());
+    }
+    slowest
+}
+
+/// Takes connections and never says a word.
+fn black_hole() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+#[tokio::test]
+async fn a_collector_that_is_silent_or_gone_delays_no_answer_and_not_the_end() {
+    let (_silent, silent) = black_hole();
+    let (gone, closed) = black_hole();
+    drop(gone);
+    for address in [silent, closed] {
+        let server = Server::start_with(&HASTY, NOWHERE, &[ENDPOINT, &address, INSECURE]);
+        let slowest = ask_much(&server).await;
+        // Twenty answers at a time, against the ten seconds that one try to send takes.
+        assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+        let asked = Instant::now();
+        let (status, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
+        let took = asked.elapsed();
+        assert_eq!(status.code(), Some(0));
+        assert!(took < Duration::from_secs(7), "took {took:?}");
+        let calls = logs.iter().filter(|line| line["msg"] == "finished call").count();
+        assert_eq!(calls, 2_000);
+        let told = logs.iter().filter(|line| line["msg"].as_str().unwrap().contains("telemetry")).count();
+        assert!(told <= 7, "{told} lines about telemetry");
+    }
+}
+
+/// Of the lines with these words, the signals that they are about, in order.
+fn told(logs: &[Value], words: &str) -> Vec<String> {
+    let lines = logs.iter().filter(|line| line["msg"].as_str().unwrap().contains(words));
+    let mut signals: Vec<_> = lines.map(|line| line["signal"].as_str().unwrap().to_owned()).collect();
+    signals.sort();
+    signals
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn telemetry_that_is_lost_because_the_collector_is_slow_is_told_of_once() {
+    let collector = Collector::start_slow(Duration::from_secs(1)).await;
+    let server = Server::start_with(&HASTY, NOWHERE, &[ENDPOINT, &collector.address(), INSECURE]);
+    ask_much(&server).await;
+    for signal in ["traces", "logs"] {
+        let line = server.wait_for_log(|line| {
+            line["msg"].as_str().unwrap().contains("faster than the collector") && line["signal"] == signal
+        });
+        assert_eq!(line["level"], "warn");
+        assert!(line["msg"].as_str().unwrap().contains("_MAX_QUEUE_SIZE"), "{line}");
+    }
+    ask_much(&server).await;
+    let (_, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
+    assert_eq!(told(&logs, "faster than the collector"), ["logs", "traces"]);
+    assert_eq!(told(&logs, "does not take telemetry"), [""; 0], "it takes it, if slowly");
+    let words = "BatchSpanProcessor";
+    assert!(!logs.iter().any(|line| line.to_string().contains(words)), "the library's own words");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_answers_errors_is_told_of_once_for_each_signal() {
+    let collector = Collector::start_broken().await;
+    let server = Server::start_with(&HASTY, NOWHERE, &[ENDPOINT, &collector.address(), INSECURE]);
+    for signal in ["traces", "metrics", "logs"] {
+        Wire::to(&server).await.metadata().await.unwrap();
+        let line = server.wait_for_log(|line| {
+            line["msg"].as_str().unwrap().contains("does not take telemetry") && line["signal"] == signal
+        });
+        assert!(line["error"].as_str().unwrap().contains("Internal"), "{line}");
+    }
+    ask_much(&server).await;
+    let (_, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
+    assert_eq!(told(&logs, "does not take telemetry"), ["logs", "metrics", "traces"]);
+}
+
+#[tokio::test]
+async fn a_collector_that_comes_back_is_sent_telemetry_again() {
+    let (listener, address) = black_hole();
+    drop(listener);
+    let environment = [("OTEL_BLRP_SCHEDULE_DELAY", "50"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "500")];
+    let server = Server::start_with(&environment, NOWHERE, &[ENDPOINT, &address, INSECURE]);
+    let wire = Wire::to(&server).await;
+    wire.metadata().await.unwrap();
+    let lost = server.wait_for_log(|line| line["msg"].as_str().unwrap().contains("does not take telemetry"));
+    assert_eq!((&lost["level"], &lost["signal"]), (&"warn".into(), &"logs".into()));
+    let collector = Collector::start_at(&address).await;
+    eventually("logs", async || {
+        wire.metadata().await.unwrap();
+        collector.received().signals()[2].then_some(())
+    })
+    .await;
+    server.wait_for_log(|line| line["msg"] == "the collector takes telemetry again");
+}
