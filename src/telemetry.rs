@@ -45,7 +45,7 @@ pub enum Error {
     #[error("log-path: {0}")]
     Logs(#[from] logs::Unwritable),
     /// The collector cannot be reached as the settings say.
-    #[error("otel-collector-endpoint: {0}")]
+    #[error(transparent)]
     Otlp(#[from] otlp::Error),
     /// The metrics cannot be gathered.
     #[error("metrics-listen: {0}")]
@@ -80,7 +80,8 @@ pub fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Er
     let lines = logs::lines(logs)?;
     let plan = otlp::Plan::new(telemetry, &variable)?;
     let described = plan.as_ref().map(otlp::Plan::describe);
-    let unspoken = otlp::Plan::unspoken(&variable);
+    let wanted = plan.is_some() || otlp::Plan::is_wanted(telemetry, &variable);
+    let warnings = if wanted { otlp::warnings(&variable) } else { Vec::new() };
     let resource = resource::detect();
     let mut otlp = plan.map(|plan| otlp::Export::start(plan, &resource)).transpose()?;
     let reader = otlp.as_mut().and_then(otlp::Export::metric_reader);
@@ -96,9 +97,9 @@ pub fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Er
     let _ = RUNNING.set(Running { otlp, meters });
     if let Some(described) = described {
         tracing::info!("{described}");
-        if let Some(protocol) = unspoken {
-            tracing::warn!(protocol, "OTEL_EXPORTER_OTLP_PROTOCOL: only grpc is spoken, and used");
-        }
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
     Ok(())
 }

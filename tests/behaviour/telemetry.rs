@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -20,7 +20,7 @@ use crate::support::http::ask;
 use crate::support::observe::see;
 use crate::support::parent::{Parent, Pki};
 use crate::support::postgres::Database;
-use crate::support::server::{Server, program};
+use crate::support::server::Server;
 use crate::support::wire::{Wire, id};
 
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
@@ -273,36 +273,6 @@ async fn a_collector_proves_who_it_is_to_a_file_or_a_text_with_its_ca() {
     let told = logs.iter().filter(|line| line["msg"].as_str().unwrap().contains("does not take telemetry"));
     assert!((1..=3).contains(&told.count()), "{logs:?}");
 }
-
-#[test]
-fn settings_of_the_collector_that_cannot_be_right_are_usage_errors() {
-    for (flags, words) in [
-        (
-            &["--otel-collector-endpoint-tls-cert-path=a", "--otel-collector-endpoint-tls-cert=QUJD"][..],
-            &["mutually exclusive"][..],
-        ),
-        (
-            &[ENDPOINT, "h:1", "--otel-collector-endpoint-tls-cert-path=/no/such"],
-            &["/no/such", ENDPOINT_NAME],
-        ),
-        (&[ENDPOINT, "h:1", "--otel-collector-endpoint-tls-cert=QUJD"], &["no PEM certificate"]),
-        (&[ENDPOINT, "h"], &["has no port"]),
-    ] {
-        let output = program()
-            .args(["serve", "--listen=127.0.0.1:0", "--connection-string", NOWHERE])
-            .args(flags)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        for word in words {
-            assert!(said.contains(word), "no {word:?} in {said}");
-        }
-    }
-}
-
-const ENDPOINT_NAME: &str = "otel-collector-endpoint";
 
 #[tokio::test]
 async fn the_child_of_an_agent_sends_what_is_left_when_its_stdin_ends() {

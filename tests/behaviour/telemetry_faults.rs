@@ -1,12 +1,13 @@
-//! Collectors that fail harm nobody, and are told of.
+//! Collectors that fail, and settings that lead to none: the first harm nobody, and both are told.
 
 use std::net::TcpListener;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::support::collector::Collector;
-use crate::support::server::Server;
+use crate::support::server::{Server, program};
 use crate::support::wire::{Wire, eventually};
 
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
@@ -126,4 +127,108 @@ async fn a_collector_that_comes_back_is_sent_telemetry_again() {
     })
     .await;
     server.wait_for_log(|line| line["msg"] == "the collector takes telemetry again");
+}
+
+#[test]
+fn settings_of_the_collector_that_cannot_be_right_are_usage_errors() {
+    for (flags, words) in [
+        (
+            &["--otel-collector-endpoint-tls-cert-path=a", "--otel-collector-endpoint-tls-cert=QUJD"][..],
+            &["mutually exclusive"][..],
+        ),
+        (
+            &[ENDPOINT, "h:1", "--otel-collector-endpoint-tls-cert-path=/no/such"],
+            &["otel-collector-endpoint-tls-cert-path: cannot read", "/no/such"],
+        ),
+        (
+            &[ENDPOINT, "h:1", "--otel-collector-endpoint-tls-cert=QUJD"],
+            &["otel-collector-endpoint-tls-cert: no PEM certificate"],
+        ),
+        (&[ENDPOINT, "h"], &["has no port"]),
+    ] {
+        let output = program()
+            .args(["serve", "--listen=127.0.0.1:0", "--connection-string", NOWHERE])
+            .args(flags)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        for word in words {
+            assert!(said.contains(word), "no {word:?} in {said}");
+        }
+    }
+}
+
+#[test]
+fn variables_that_lead_to_no_collector_are_usage_errors_by_their_own_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ca.pem");
+    std::fs::write(&file, "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n").unwrap();
+    let broken = file.to_str().unwrap();
+    let somewhere = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1");
+    for (variables, words) in [
+        (
+            vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "not a url")],
+            "OTEL_EXPORTER_OTLP_ENDPOINT: \"https://not a url\"",
+        ),
+        (
+            vec![("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "grpc://c:1")],
+            "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT: \"grpc://c:1\"",
+        ),
+        (
+            vec![somewhere, ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such")],
+            "OTEL_EXPORTER_OTLP_CERTIFICATE: cannot read the certificates in /no/such",
+        ),
+        (
+            vec![somewhere, ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/no/such")],
+            "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE: cannot read",
+        ),
+        (
+            vec![somewhere, ("OTEL_EXPORTER_OTLP_CERTIFICATE", broken)],
+            "OTEL_EXPORTER_OTLP_CERTIFICATE: no PEM certificate in",
+        ),
+    ] {
+        let output = program()
+            .envs(variables.clone())
+            .args(["serve", "--listen=127.0.0.1:0", "--connection-string", NOWHERE])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{variables:?}: {said}");
+        assert!(said.contains(words), "no {words:?} in {said}");
+        assert!(!said.contains("otel-collector-endpoint"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn variables_that_the_library_passes_over_are_warned_of() {
+    const SECRET: &str = "s3cret-of-the-collector";
+    let collector = Collector::start().await;
+    let headers = format!("good=1,bad key={SECRET}");
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_HEADERS", headers.as_str()),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "abc"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "brotli"),
+        ("OTEL_TRACES_SAMPLER", "nonsense"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+        ("OTEL_METRICS_EXPORTER", "prometheus"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"),
+    ];
+    let server = Server::start_with(&variables, NOWHERE, &[ENDPOINT, &collector.address(), INSECURE]);
+    Wire::to(&server).await.metadata().await.unwrap();
+    let (_, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
+    for (name, _) in variables {
+        let about = |line: &&Value| line["msg"].as_str().unwrap().starts_with(&format!("{name}: "));
+        let lines: Vec<_> = logs.iter().filter(about).collect();
+        assert_eq!(lines.len(), 1, "{name} in {logs:?}");
+        assert_eq!(lines[0]["level"], "warn", "{name}");
+    }
+    let received = collector.received();
+    assert!(!format!("{logs:?} {:?}", received.logs).contains(SECRET));
+    assert_eq!(received.signals()[1..], [false, true], "another exporter, and none of that");
+
+    let quiet = Server::start_with(&variables, NOWHERE, &[]);
+    assert!(!quiet.logs().iter().any(|line| line.to_string().contains("OTEL_")), "nobody is sent anything");
 }
