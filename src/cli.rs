@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use clap::{Arg, ArgAction, Command};
@@ -80,20 +81,33 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    // Every call has ended, and nothing more is logged.
-    telemetry::stop();
+    if let Err(Failure::Usage(error) | Failure::Run(error)) = &result {
+        // Before the wait for a collector. Nobody is left to tell when stderr is gone.
+        let _ = writeln!(std::io::stderr(), "baton-retool: {}", in_one_line(error));
+    }
+    stop_telemetry(&result);
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let (code, error) = match failure {
-                Failure::Usage(error) => (ExitCode::from(USAGE), error),
-                Failure::Run(error) => (ExitCode::FAILURE, error),
-            };
-            // Nobody is left to tell when stderr is gone.
-            let _ = writeln!(std::io::stderr(), "baton-retool: {}", in_one_line(&error));
-            code
-        }
+        Err(Failure::Usage(_)) => ExitCode::from(USAGE),
+        Err(Failure::Run(_)) => ExitCode::FAILURE,
     }
+}
+
+/// Sends what telemetry there still is, once every call has ended. Nobody is made to wait for that who has
+/// a setting to mend, or who asks the program again to end.
+fn stop_telemetry(result: &Result<(), Failure>) {
+    if matches!(result, Err(Failure::Usage(_))) || HURRY.load(Ordering::Relaxed) {
+        return;
+    }
+    // Without a runtime there is nothing to wait with.
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    runtime.block_on(async {
+        let mut signals = StopSignals::watch();
+        let hurry = async {
+            signals.next().await;
+        };
+        telemetry::stop(hurry).await;
+    });
 }
 
 /// The command line. Settings are accepted before and after the name of a command.
@@ -267,11 +281,7 @@ async fn serve_metrics(settings: &Settings) -> anyhow::Result<()> {
     let metrics = MetricsServer::listen(address)
         .await
         .with_context(|| format!("cannot listen on {address} (--metrics-listen)"))?;
-    tokio::spawn(async move {
-        if let Err(error) = metrics.serve().await {
-            tracing::error!(%error, "the metrics endpoint has failed");
-        }
-    });
+    tokio::spawn(metrics.serve());
     Ok(())
 }
 
@@ -302,13 +312,23 @@ fn asked_to_stop() -> impl Future<Output = ()> {
     }
 }
 
+/// Whether the program has been asked twice to end.
+static HURRY: AtomicBool = AtomicBool::new(false);
+
 /// Ends when the program is asked to a second time: whoever asks again will not wait.
 fn asked_twice_to_stop() -> impl Future<Output = ()> {
     let mut signals = StopSignals::watch();
-    async move {
+    // A task of its own: two signals that nobody has looked at in between would count as one.
+    let asked_twice = tokio::spawn(async move {
         signals.next().await;
         let name = signals.next().await;
+        HURRY.store(true, Ordering::Relaxed);
         tracing::info!("received {name} again");
+    });
+    async move {
+        if asked_twice.await.is_err() {
+            std::future::pending().await
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod organization;
 mod page;
 pub mod page_token;
 pub mod paging;
+mod problem;
 mod provisioning;
 mod resource;
 pub(crate) mod rest;

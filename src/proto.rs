@@ -22,6 +22,7 @@ pub use c1::utls::v1 as utls;
 
 pub mod codec;
 pub mod grants;
+pub mod log_text;
 mod secret;
 pub mod validate;
 

@@ -5,6 +5,7 @@
 //! The rooms above do not know where their words go. They log with `tracing`, and have calls, statements
 //! and requests watched by [`watch`]; both cost next to nothing while nobody collects.
 
+mod drops;
 mod export;
 pub mod logs;
 pub mod metrics;
@@ -14,11 +15,11 @@ mod resource;
 pub mod watch;
 
 use std::sync::OnceLock;
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use opentelemetry_sdk::metrics::SdkMeterProvider;
+use tokio::sync::oneshot;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -44,7 +45,7 @@ pub enum Error {
     #[error("log-path: {0}")]
     Logs(#[from] logs::Unwritable),
     /// The collector cannot be reached as the settings say.
-    #[error("otel-collector-endpoint: {0}")]
+    #[error(transparent)]
     Otlp(#[from] otlp::Error),
     /// The metrics cannot be gathered.
     #[error("metrics-listen: {0}")]
@@ -79,7 +80,8 @@ pub fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Er
     let lines = logs::lines(logs)?;
     let plan = otlp::Plan::new(telemetry, &variable)?;
     let described = plan.as_ref().map(otlp::Plan::describe);
-    let unspoken = otlp::Plan::unspoken(&variable);
+    let wanted = plan.is_some() || otlp::Plan::is_wanted(telemetry, &variable);
+    let warnings = if wanted { otlp::warnings(&variable) } else { Vec::new() };
     let resource = resource::detect();
     let mut otlp = plan.map(|plan| otlp::Export::start(plan, &resource)).transpose()?;
     let reader = otlp.as_mut().and_then(otlp::Export::metric_reader);
@@ -87,6 +89,7 @@ pub fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Er
         .map_err(|error| Error::Metrics(error.to_string()))?;
     let subscriber = tracing_subscriber::registry()
         .with(lines)
+        .with(otlp.as_ref().map(|_| drops::layer()))
         .with(otlp.as_ref().and_then(otlp::Export::trace_layer))
         .with(otlp.as_ref().and_then(|otlp| otlp.log_layer(logs::filter(logs.level))));
     // Another call has been there first; its choice stands.
@@ -94,29 +97,32 @@ pub fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Er
     let _ = RUNNING.set(Running { otlp, meters });
     if let Some(described) = described {
         tracing::info!("{described}");
-        if let Some(protocol) = unspoken {
-            tracing::warn!(protocol, "OTEL_EXPORTER_OTLP_PROTOCOL: only grpc is spoken, and used");
-        }
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
     Ok(())
 }
 
-/// Sends what is left, if the collector takes it within [`FLUSH`], and nothing more from then on. To be
-/// called when the last call has ended and before the process does.
-pub fn stop() {
+/// Sends what is left, if the collector takes it within [`FLUSH`] and before `hurry` is done, and nothing
+/// more from then on. To be called when the last call has ended and before the process does.
+pub async fn stop(hurry: impl Future<Output = ()>) {
     let Some(running) = RUNNING.get().filter(|running| running.otlp.is_some()) else { return };
-    let (done, finished) = mpsc::channel();
+    let (done, finished) = oneshot::channel();
     let flush = move || {
         running.flush();
         // Nobody listens any more when it has taken too long.
         let _ = done.send(());
     };
-    let begun = thread::Builder::new().name("telemetry-flush".to_owned()).spawn(flush).is_ok();
-    if begun && finished.recv_timeout(FLUSH).is_err() {
-        tracing::warn!(
+    // A thread that the end of the program does not wait for. Without one there is nothing to wait for.
+    let _ = thread::Builder::new().name("telemetry-flush".to_owned()).spawn(flush);
+    tokio::select! {
+        _ = finished => {}
+        () = hurry => tracing::warn!("not waited for the collector to take the last telemetry"),
+        () = tokio::time::sleep(FLUSH) => tracing::warn!(
             seconds = FLUSH.as_secs(),
             "the collector did not take the last telemetry in time; it is lost"
-        );
+        ),
     }
 }
 

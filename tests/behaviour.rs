@@ -51,5 +51,7 @@ mod behaviour {
     mod shared_resources;
     mod sidecar;
     mod telemetry;
+    mod telemetry_end;
+    mod telemetry_faults;
     mod validation;
 }

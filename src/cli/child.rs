@@ -23,11 +23,13 @@ use prost::Message;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{Failure, block_on, connector, in_one_line, limits, look_ahead, serve_metrics, settings_with};
+use super::{
+    Failure, block_on, connector, in_one_line, limits, look_ahead, serve_metrics, settings_with,
+    stop_telemetry,
+};
 use crate::config::{LogTarget, Settings};
 use crate::proto::connector_wrapper::ServerConfig;
 use crate::server::{Server, connect_parent};
-use crate::telemetry;
 
 /// The name of the command.
 pub(super) const NAME: &str = "_connector-service";
@@ -100,7 +102,7 @@ pub(super) fn run(parsed: Result<ArgMatches, clap::Error>, arguments: &[OsString
         }
         served
     });
-    telemetry::stop();
+    stop_telemetry(&served);
     if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -196,7 +198,7 @@ impl Handover {
             if watched {
                 let mut ignored = [0; 64];
                 while !matches!(stdin.read(&mut ignored), Ok(0) | Err(_)) {}
-                telemetry::stop();
+                stop_telemetry(&Ok(()));
                 process::exit(0);
             }
         });

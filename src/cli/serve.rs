@@ -31,11 +31,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
             .await
             .with_context(|| format!("cannot listen on {health} (--health-check-port)"))
             .map_err(Failure::Run)?;
-        tokio::spawn(async move {
-            if let Err(error) = health.serve().await {
-                tracing::error!(%error, "the health endpoints have failed");
-            }
-        });
+        tokio::spawn(health.serve());
     }
     tracing::info!(address = listening.address(), version = env!("CARGO_PKG_VERSION"), "listening");
     listening.serve(stop, at_once).await.map_err(|error| Failure::Run(error.into()))

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::ids::ResourceKind;
 use super::page_token::InvalidPageToken;
+use super::problem::{LEFT_OUT, Problem};
 use crate::retool::api::error::ApiError;
 use crate::retool::change::Refusal;
 use crate::retool::database::error::{Error as DatabaseError, Nature};
@@ -97,7 +98,7 @@ pub enum Error {
         /// The argument, as the protocol or the schema spells it.
         field: &'static str,
         /// What is wrong with it, and what would be right.
-        problem: String,
+        problem: Problem,
     },
     /// The change may not be made as Retool is now.
     #[error(transparent)]
@@ -185,6 +186,42 @@ impl Error {
             | Self::RunBroken => false,
             _ => true,
         }
+    }
+
+    /// The error as the log may have it: with `...` in place of what the caller sent.
+    pub fn for_log(&self) -> String {
+        let left_out = || LEFT_OUT.to_owned();
+        let error = match self.clone() {
+            Self::UnknownResourceType { known, .. } => {
+                Self::UnknownResourceType { given: shortened(LEFT_OUT), known }
+            }
+            Self::MalformedId { kind, .. } => Self::MalformedId { kind, given: left_out() },
+            Self::WrongParent { kind, .. } => Self::WrongParent { kind, given: left_out() },
+            Self::NotFound { kind, .. } => Self::NotFound { kind, given: left_out() },
+            Self::UnknownAction { .. } => Self::UnknownAction { given: left_out() },
+            Self::UnknownEventFeed { .. } => Self::UnknownEventFeed { given: left_out() },
+            Self::UnknownRun { kept, .. } => Self::UnknownRun { given: left_out(), kept },
+            Self::Argument { field, problem } => Self::Argument { field, problem: problem.for_log() },
+            // Named one by one, so that an error that is added is looked at here. What Retool and the
+            // database say of anybody has been taken out of their errors where they were made.
+            error @ (Self::Missing { .. }
+            | Self::PageToken(_)
+            | Self::PageSize { .. }
+            | Self::ResourceTooLarge { .. }
+            | Self::ProvisioningDisabled
+            | Self::NotImplemented { .. }
+            | Self::Refused(_)
+            | Self::NoRest
+            | Self::Rest { .. }
+            | Self::Unverified { .. }
+            | Self::TooManyRuns { .. }
+            | Self::RunTooLong { .. }
+            | Self::RunBroken
+            | Self::TicketingDisabled
+            | Self::NoTickets
+            | Self::Database(_)) => error,
+        };
+        error.to_string()
     }
 
     /// What happened, in one word for logs.

@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Display};
 
-use super::error::{Error, shortened};
+use super::error::Error;
+use super::problem::Problem;
 use crate::proto::connector::ResourceId as ProtoResourceId;
 use crate::retool::access::AccessLevel;
 use crate::retool::database::organizations::Right;
@@ -150,7 +151,9 @@ pub fn parse_page_entitlement(id: &str) -> Result<(PageId, PageFamily, AccessLev
 }
 
 fn unknown_entitlement(given: &str, known: &str) -> Error {
-    let problem = format!("{} is no entitlement of such a resource; these are {known}", shortened(given));
+    let problem = Problem::quoting([given], |[given]| {
+        format!("{given} is no entitlement of such a resource; these are {known}")
+    });
     Error::Argument { field: "entitlement.id", problem }
 }
 

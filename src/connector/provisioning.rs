@@ -5,8 +5,9 @@ use std::time::Duration;
 use prost_types::Any;
 
 use super::audit::{Caller, Done, Outcome, Record, dry_run};
-use super::error::{Error, shortened};
+use super::error::Error;
 use super::ids::{self, Identity, ResourceKind};
+use super::problem::Problem;
 use super::{Connector, Context, Identified, ResourceSyncer};
 use crate::proto::any;
 use crate::proto::connector::{
@@ -166,16 +167,17 @@ impl Asked<'_> {
     /// with it is its own (D9).
     pub(super) fn cross_check<T: Identity + PartialEq>(&self, key: T, slug: &str) -> Result<(), Error> {
         if ids::parse::<T>(self.on.id)? != key {
-            let problem = format!(
-                "{} is an entitlement on another resource than {}",
-                shortened(&self.entitlement.id),
-                shortened(&self.on.id.resource)
-            );
+            let given = [self.entitlement.id.as_str(), &self.on.id.resource];
+            let problem = Problem::quoting(given, |[entitlement, resource]| {
+                format!("{entitlement} is an entitlement on another resource than {resource}")
+            });
             return Err(Error::Argument { field: "entitlement.id", problem });
         }
         if !self.entitlement.slug.is_empty() && self.entitlement.slug != slug {
-            let given = shortened(&self.entitlement.slug);
-            let problem = format!("{given} is not the slug of {}, {slug:?} is", self.entitlement.id);
+            let given = [self.entitlement.slug.as_str(), &self.entitlement.id];
+            let problem = Problem::quoting(given, |[given, entitlement]| {
+                format!("{given} is not the slug of {entitlement}, {slug:?} is")
+            });
             return Err(Error::Argument { field: "entitlement.slug", problem });
         }
         Ok(())
@@ -189,12 +191,10 @@ impl Asked<'_> {
     /// The principal, which has to be of type `T` (D7).
     pub(super) fn principal<T: Identity>(&self) -> Result<T, Error> {
         if !self.is_for(T::KIND) {
-            let problem = format!(
-                "{} goes to a {}, not to a {}",
-                self.entitlement.id,
-                T::KIND.type_id(),
-                shortened(&self.principal.resource_type)
-            );
+            let given = [self.entitlement.id.as_str(), &self.principal.resource_type];
+            let problem = Problem::quoting(given, |[entitlement, given]| {
+                format!("{entitlement} goes to a {}, not to a {given}", T::KIND.type_id())
+            });
             return Err(Error::Argument { field: "principal.id", problem });
         }
         ids::parse(self.principal)

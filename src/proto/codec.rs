@@ -15,6 +15,7 @@ use tonic::codec::{DecodeBuf, EncodeBuf};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::log_text::logged_in_full;
 use super::validate::{self, Violation};
 
 /// Encodes `T` and decodes `U`: on a server the response and the request, on a client the other way
@@ -88,7 +89,7 @@ impl<U: Name + Default> tonic::codec::Decoder for Decoder<U> {
         }
         // The typed message comes first, for its error says where the bytes went wrong.
         let request = U::decode(encoded.clone())
-            .map_err(|error| Status::invalid_argument(undecodable(&name, &error)))?;
+            .map_err(|error| logged_in_full(Status::invalid_argument(undecodable(&name, &error))))?;
         validate::check(&name, &encoded).map_err(refusal)?;
         Ok(Some(request))
     }
@@ -121,7 +122,7 @@ fn undecodable(full_name: &str, error: &prost::DecodeError) -> String {
 fn refusal(violation: Violation) -> Status {
     let message = violation.to_string();
     let details = ErrorDetails::with_bad_request_violation(violation.field, violation.rule);
-    Status::with_error_details(Code::InvalidArgument, message, details)
+    logged_in_full(Status::with_error_details(Code::InvalidArgument, message, details))
 }
 
 #[cfg(test)]

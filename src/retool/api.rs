@@ -23,6 +23,7 @@ use message::Hidden;
 use rate_limit::RateLimit;
 use user::{ApiUser, NewUser, Sid};
 
+use crate::telemetry::metrics::RestOutcome;
 use crate::telemetry::watch;
 
 /// How to reach the API.
@@ -114,12 +115,13 @@ impl Api {
     pub async fn probe(&self) -> Result<RateLimit, ApiError> {
         let mut url = self.users.clone();
         url.query_pairs_mut().append_pair("limit", "1");
-        match self.call(("users.probe", "GET"), self.client.get(url), MANY, &Hidden::default()).await {
-            Ok(answer) => Ok(answer.rate_limit),
+        let enough = |answer| match answer {
+            Ok(Answer { rate_limit, .. }) => Ok(rate_limit),
             // An old Retool sends everybody; that it does is answer enough.
             Err(ApiError { problem: Problem::TooLarge { .. }, rate_limit }) => Ok(rate_limit),
             Err(error) => Err(error),
-        }
+        };
+        self.call(("users.probe", "GET"), self.client.get(url), MANY, &Hidden::default(), enough).await
     }
 
     /// Makes an account. Retool sends its invitation as it always does.
@@ -129,8 +131,7 @@ impl Api {
     /// ([`ApiError::may_have_happened`]).
     pub async fn create_user(&self, user: &NewUser) -> Result<Answer<ApiUser>, ApiError> {
         let request = with_body(self.client.post(self.users.clone()), &user.body());
-        let answer = self.call(("users.create", "POST"), request, ONE, &user.hidden()).await?;
-        one_user(answer)
+        self.call(("users.create", "POST"), request, ONE, &user.hidden(), one_user).await
     }
 
     /// One account as it is now.
@@ -139,7 +140,7 @@ impl Api {
     /// See [`ApiError`].
     pub async fn user(&self, sid: &Sid) -> Result<Answer<ApiUser>, ApiError> {
         let request = self.client.get(self.user_url(sid));
-        one_user(self.call(("users.get", "GET"), request, ONE, &Hidden::default()).await?)
+        self.call(("users.get", "GET"), request, ONE, &Hidden::default(), one_user).await
     }
 
     /// Users whom the API finds by an e-mail address. Whether it compares exactly, without regard to case
@@ -158,15 +159,7 @@ impl Api {
             url.query_pairs_mut().append_pair("limit", PAGE).append_pair("next_token", next);
         }
         let hidden = Hidden::words([email]);
-        let Answer { value, rate_limit } =
-            self.call(("users.find", "GET"), self.client.get(url), MANY, &hidden).await?;
-        let Some(list) = value["data"].as_array() else {
-            return Err(ApiError { problem: Problem::Incomplete { missing: "list of users" }, rate_limit });
-        };
-        let users = list.iter().filter_map(ApiUser::read).collect();
-        let more = value["has_more"] != Value::Bool(false);
-        let next = value["next_token"].as_str().filter(|next| more && !next.is_empty());
-        Ok(Answer { value: UserPage { users, next: next.map(str::to_owned) }, rate_limit })
+        self.call(("users.find", "GET"), self.client.get(url), MANY, &hidden, page_of_users).await
     }
 
     /// Lets a user sign in, or no longer. The answer is the user as Retool has it afterwards: look at its
@@ -177,7 +170,7 @@ impl Api {
     pub async fn set_active(&self, sid: &Sid, active: bool) -> Result<Answer<ApiUser>, ApiError> {
         let body = json!({"operations": [{"op": "replace", "path": "/active", "value": active}]});
         let request = with_body(self.client.patch(self.user_url(sid)), &body);
-        one_user(self.call(("users.set_active", "PATCH"), request, ONE, &Hidden::default()).await?)
+        self.call(("users.set_active", "PATCH"), request, ONE, &Hidden::default(), one_user).await
     }
 
     fn user_url(&self, sid: &Sid) -> Url {
@@ -188,14 +181,16 @@ impl Api {
         url
     }
 
-    /// One request, one answer. The operation is what metrics and traces call it, the method HTTP's.
-    async fn call(
+    /// One request, one answer, and what `judge` makes of it. The operation is what metrics and traces
+    /// call it, the method HTTP's.
+    async fn call<T>(
         &self,
         (operation, method): (&'static str, &'static str),
         request: RequestBuilder,
         largest: usize,
         hidden: &Hidden,
-    ) -> Result<Answer<Value>, ApiError> {
+        judge: impl FnOnce(Result<Answer<Value>, ApiError>) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
         let watched = watch::rest_call(operation, method);
         let mut status = None;
         let answer = async {
@@ -206,8 +201,10 @@ impl Api {
         }
         .instrument(watched.span())
         .await;
-        watched.ended(status.map(|status| status.as_u16()));
-        answer
+        let judged = judge(answer);
+        let outcome = judged.as_ref().map_or_else(|error| outcome(&error.problem), |_| RestOutcome::Ok);
+        watched.ended(status.map(|status| status.as_u16()), outcome);
+        judged
     }
 
     async fn read(
@@ -291,8 +288,34 @@ fn with_body(request: RequestBuilder, body: &Value) -> RequestBuilder {
     request.header(header::CONTENT_TYPE, "application/json").body(body.to_string())
 }
 
-fn one_user(answer: Answer<Value>) -> Result<Answer<ApiUser>, ApiError> {
-    let Answer { value, rate_limit } = answer;
+/// What happened, as metrics have it.
+fn outcome(problem: &Problem) -> RestOutcome {
+    match problem {
+        Problem::Redirect { .. } => RestOutcome::Redirected,
+        Problem::NotJson { .. } => RestOutcome::NotJson,
+        Problem::Refused { .. } => RestOutcome::Refused,
+        Problem::Declined { .. } => RestOutcome::Declined,
+        Problem::Incomplete { .. } | Problem::TooLarge { .. } => RestOutcome::Incomplete,
+        Problem::Timeout { .. } => RestOutcome::Timeout,
+        Problem::Unreachable { .. } => RestOutcome::Unreachable,
+        Problem::Untrusted { .. } => RestOutcome::Untrusted,
+        Problem::Closed { .. } => RestOutcome::Closed,
+    }
+}
+
+fn page_of_users(answer: Result<Answer<Value>, ApiError>) -> Result<Answer<UserPage>, ApiError> {
+    let Answer { value, rate_limit } = answer?;
+    let Some(list) = value["data"].as_array() else {
+        return Err(ApiError { problem: Problem::Incomplete { missing: "list of users" }, rate_limit });
+    };
+    let users = list.iter().filter_map(ApiUser::read).collect();
+    let more = value["has_more"] != Value::Bool(false);
+    let next = value["next_token"].as_str().filter(|next| more && !next.is_empty());
+    Ok(Answer { value: UserPage { users, next: next.map(str::to_owned) }, rate_limit })
+}
+
+fn one_user(answer: Result<Answer<Value>, ApiError>) -> Result<Answer<ApiUser>, ApiError> {
+    let Answer { value, rate_limit } = answer?;
     let user = ApiUser::read(&value["data"]);
     match user {
         Some(value) => Ok(Answer { value, rate_limit }),

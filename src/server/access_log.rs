@@ -3,21 +3,21 @@
 //! Field names and levels are those of the former program (spec, child process 9). What a caller made up
 //! is left out: by mistake or by malice it can be anything, a person's e-mail address or a token too.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use http_body_util::BodyExt;
+use tonic::Code;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
+use super::ending::Ending;
 use super::incoming::Peer;
 use super::limits::asked_deadline;
 use crate::proto::descriptor_pool;
@@ -44,19 +44,27 @@ pub(super) struct Notes(Arc<Mutex<Noted>>);
 #[derive(Debug, Default)]
 struct Noted {
     rows: Option<usize>,
-    sync_id: String,
+    /// Nothing for what is none.
+    sync_id: Option<String>,
 }
 
 impl Notes {
-    /// The notes of the call that this request makes.
-    pub(super) fn of<T>(request: &tonic::Request<T>) -> Self {
-        request.extensions().get::<Self>().cloned().unwrap_or_default()
+    /// The notes of the call that this request makes, and which sync asks: to be taken before anything
+    /// can fail.
+    pub(super) fn of<T>(request: &tonic::Request<T>, sync_id: impl FnOnce(&T) -> &str) -> Self {
+        let notes = request.extensions().get::<Self>().cloned().unwrap_or_default();
+        notes.lock().sync_id =
+            Some(sync_id(request.get_ref())).filter(|id| is_sync_id(id)).map(str::to_owned);
+        notes
     }
 
-    /// How many rows the answer has, and which sync asked.
-    pub(super) fn listed(&self, rows: usize, sync_id: String) {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *noted = Noted { rows: Some(rows), sync_id };
+    /// How many rows the answer has.
+    pub(super) fn listed(&self, rows: usize) {
+        self.lock().rows = Some(rows);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,7 +76,7 @@ struct Call {
     started: Instant,
     deadline: Duration,
     /// Nothing until the call has been answered.
-    status: Option<Status>,
+    ending: Option<Ending>,
     notes: Notes,
     watched: watch::Call,
 }
@@ -107,7 +115,7 @@ where
             started: Instant::now(),
             deadline: asked_deadline(request.headers())
                 .map_or(self.deadline, |asked| asked.min(self.deadline)),
-            status: None,
+            ending: None,
             notes,
             watched: watch::call(name, request.headers()),
         };
@@ -115,7 +123,7 @@ where
         Box::pin(async move {
             let (parts, body) = response.await?.into_parts();
             // An answer without a body carries its status in the headers.
-            call.status = Status::from_header_map(&parts.headers);
+            call.ending = Ending::of(&parts.headers, &parts.extensions);
             let body = Logged { body: body.map_err(Into::into).boxed_unsync(), call };
             Ok(Response::from_parts(parts, Body::new(body)))
         })
@@ -138,8 +146,8 @@ impl http_body::Body for Logged {
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, tower::BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
-        if let Some(status) = trailers.and_then(Status::from_header_map) {
-            self.call.status = Some(status);
+        if let Some(ending) = trailers.and_then(|trailers| Ending::of(trailers, &Extensions::new())) {
+            self.call.ending = Some(ending);
         }
         Poll::Ready(frame)
     }
@@ -159,20 +167,17 @@ impl Drop for Call {
         let took = self.started.elapsed();
         let milliseconds = took.as_secs_f64() * 1000.0;
         // A call that is dropped unanswered has run out of time, or its client has gone.
-        let status = self.status.take().unwrap_or_else(|| {
+        let ending = self.ending.take().unwrap_or_else(|| {
             if took >= self.deadline {
-                Status::deadline_exceeded("the call took too long")
+                Ending::without_answer(Code::DeadlineExceeded)
             } else {
-                Status::cancelled("the caller broke the call off")
+                Ending::without_answer(Code::Cancelled)
             }
         });
-        let code = status.code();
-        // A field that is absent on success, where there is nothing to say.
-        let error = (code != Code::Ok).then(|| without_quotations(code, status.message()));
+        let Ending { code, error } = ending;
         let _within = self.watched.span().enter();
-        let noted = self.notes.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = self.notes.lock();
         self.watched.ended(code, took, noted.rows);
-        let sync_id = is_sync_id(&noted.sync_id).then_some(noted.sync_id.as_str());
         macro_rules! log {
             ($level:expr) => {
                 tracing::event!(
@@ -184,7 +189,7 @@ impl Drop for Call {
                     peer.address = self.peer,
                     error = error.as_deref(),
                     rows = noted.rows,
-                    sync_id,
+                    sync_id = noted.sync_id,
                     "finished call"
                 )
             };
@@ -234,33 +239,6 @@ fn known(path: &str) -> (&'static str, &'static str) {
     CALLS.get(path).map(|(service, method)| (service.as_str(), method.as_str())).unwrap_or_default()
 }
 
-/// The message with nothing between its quotation marks where those hold the caller's own words.
-fn without_quotations(code: Code, message: &str) -> Cow<'_, str> {
-    if !matches!(code, Code::InvalidArgument | Code::NotFound | Code::Unimplemented) {
-        return message.into();
-    }
-    let mut kept = String::with_capacity(message.len());
-    let mut open = None;
-    let mut characters = message.chars();
-    while let Some(character) = characters.next() {
-        match (open, character) {
-            (None, '"' | '`' | '\'') => {
-                open = Some(character);
-                kept.push(character);
-            }
-            (None, other) => kept.push(other),
-            (Some(_), '\\') => drop(characters.next()),
-            (Some(mark), other) if mark == other => {
-                open = None;
-                kept.push_str("...");
-                kept.push(mark);
-            }
-            (Some(_), _) => {}
-        }
-    }
-    kept.into()
-}
-
 /// Agents number their syncs with 27 letters and digits.
 fn is_sync_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -269,22 +247,6 @@ fn is_sync_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_callers_own_words_are_left_out() {
-        for (message, logged) in [
-            (r#"there is no action "ann@example.com"; see"#, r#"there is no action "..."; see"#),
-            (r#""a\"b@c" is no id of type page"#, r#""..." is no id of type page"#),
-            ("`x` is not supported", "`...` is not supported"),
-            ("symbol 'ann' not found", "symbol '...' not found"),
-            (r#"cut off: "ann"#, r#"cut off: ""#),
-            ("page_size must be at most 250, is 251", "page_size must be at most 250, is 251"),
-        ] {
-            assert_eq!(without_quotations(Code::InvalidArgument, message), logged);
-        }
-        let database = r#"role "baton" may not"#;
-        assert_eq!(without_quotations(Code::Unavailable, database), database);
-    }
 
     #[test]
     fn only_calls_that_there_are_are_named() {

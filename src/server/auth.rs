@@ -15,6 +15,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::HEALTH;
+use crate::proto::log_text::logged_in_full;
 
 /// The accepted tokens; any of them opens, so that one can be replaced while the other still works.
 #[derive(Clone)]
@@ -184,7 +185,7 @@ where
         if self.rules.admits(&request) {
             Either::Right(self.inner.call(request))
         } else {
-            let refusal = Status::unauthenticated("a bearer token is required");
+            let refusal = logged_in_full(Status::unauthenticated("a bearer token is required"));
             Either::Left(std::future::ready(Ok(refusal.into_http())))
         }
     }

@@ -16,12 +16,12 @@ impl EntitlementsService for Service {
         &self,
         request: Request<EntitlementsServiceListEntitlementsRequest>,
     ) -> Result<Response<EntitlementsServiceListEntitlementsResponse>, Status> {
-        let notes = Notes::of(&request);
+        let notes = Notes::of(&request, |asked| &asked.active_sync_id);
         let request = request.into_inner();
         let page = self
             .connector
             .entitlements(request.resource.as_ref(), page_request(request.page_size, &request.page_token)?)?;
-        notes.listed(page.items.len(), request.active_sync_id);
+        notes.listed(page.items.len());
         Ok(Response::new(EntitlementsServiceListEntitlementsResponse {
             list: page.items,
             next_page_token: page.next_page_token,
@@ -33,13 +33,13 @@ impl EntitlementsService for Service {
         &self,
         request: Request<EntitlementsServiceListStaticEntitlementsRequest>,
     ) -> Result<Response<EntitlementsServiceListStaticEntitlementsResponse>, Status> {
-        let notes = Notes::of(&request);
+        let notes = Notes::of(&request, |asked| &asked.active_sync_id);
         let request = request.into_inner();
         let page = self.connector.static_entitlements(
             &request.resource_type_id,
             page_request(request.page_size, &request.page_token)?,
         )?;
-        notes.listed(page.items.len(), request.active_sync_id);
+        notes.listed(page.items.len());
         Ok(Response::new(EntitlementsServiceListStaticEntitlementsResponse {
             list: page.items,
             next_page_token: page.next_page_token,

@@ -18,13 +18,13 @@ impl GrantsService for Service {
         &self,
         request: Request<GrantsServiceListGrantsRequest>,
     ) -> Result<Response<GrantsServiceListGrantsResponse>, Status> {
-        let notes = Notes::of(&request);
+        let notes = Notes::of(&request, |asked| &asked.active_sync_id);
         let request = request.into_inner();
         let page = self
             .connector
             .grants(request.resource.as_ref(), page_request(request.page_size, &request.page_token)?)
             .await?;
-        notes.listed(page.items.len(), request.active_sync_id);
+        notes.listed(page.items.len());
         Ok(Response::new(GrantsServiceListGrantsResponse {
             list: page.items,
             next_page_token: page.next_page_token,

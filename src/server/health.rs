@@ -1,5 +1,6 @@
 //! The former program's HTTP health endpoints (spec, service mode 20), for probes that cannot speak gRPC.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
 
 use crate::connector::Connector;
+use crate::http_server;
 
 /// Whether the server takes calls.
 #[derive(Debug, Clone, Default)]
@@ -65,17 +67,14 @@ impl HealthServer {
     }
 
     /// Answers until dropped.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub async fn serve(self) -> io::Result<()> {
+    pub async fn serve(self) -> Infallible {
         let router = Router::new()
             .route("/health", any(health))
             .route("/ready", any(ready))
             .route("/live", any(|| async { answer(StatusCode::OK, "alive", None) }))
             .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") })
             .with_state(self.state);
-        axum::serve(self.listener, router).await
+        http_server::serve(self.listener, router).await
     }
 }
 

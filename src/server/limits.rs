@@ -2,20 +2,22 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body::{Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::HEALTH;
-use super::incoming::{HangUp, Peer};
+use super::incoming::Peer;
+use super::outgoing::{End, Outgoing};
+use crate::http_server;
+use crate::proto::log_text::logged_in_full;
 
 /// The server's limits. [`Limits::default`] has what `--help` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,21 +115,25 @@ where
             return self.inner.call(request).boxed();
         }
         let Ok(place) = Arc::clone(&self.rules.places).try_acquire_owned() else {
-            let refusal = Status::unavailable(format!(
+            let refusal = logged_in_full(Status::unavailable(format!(
                 "{} calls are under way already (--max-requests); try again later",
                 self.rules.most
-            ));
+            )));
             return async { Ok(refusal.into_http()) }.boxed();
         };
         let line = request.extensions().get::<Peer>().map(|peer| peer.line.clone());
         let patience = self.rules.deadline;
         let deadline = asked_deadline(request.headers()).map_or(patience, |asked| asked.min(patience));
-        let answer = tokio::time::timeout(deadline, self.inner.call(request));
+        let due = Instant::now() + deadline;
+        let answer = timeout_at(due, self.inner.call(request));
         async move {
             match answer.await {
                 Ok(answer) => answer.map(|mut answer| {
                     oversized_as_exhausted(answer.headers_mut());
-                    answer.map(|body| Body::new(Outgoing::new(body, place, patience, line)))
+                    answer.map(|body| {
+                        let end = End { due: Box::pin(sleep_until(due)), deadline };
+                        Body::new(Outgoing::new(body, end, place, line.map(|line| (line, patience))))
+                    })
                 }),
                 Err(_) => Ok(too_late(deadline).into_http()),
             }
@@ -136,83 +142,17 @@ where
     }
 }
 
-/// An answer on its way. It counts as a call under way until it has been taken, for a client that does
-/// not read its answers makes the server keep them. It goes out in pieces, so that the connection takes
-/// no more of it than the client is ready for.
-struct Outgoing {
-    body: Body,
-    /// What is left of the last piece of the body.
-    rest: Bytes,
-    _place: OwnedSemaphorePermit,
-    _taken: oneshot::Sender<()>,
-}
-
-/// Longest piece of an answer in bytes.
-const PIECE: usize = 128 * 1024;
-
-impl Outgoing {
-    /// The connection is hung up on when the answer has not been taken in this time: nothing else ends
-    /// a stream that waits for its client.
-    fn new(body: Body, place: OwnedSemaphorePermit, patience: Duration, line: Option<HangUp>) -> Self {
-        let (taken, gone) = oneshot::channel();
-        if let Some(line) = line {
-            tokio::spawn(async move {
-                if tokio::time::timeout(patience, gone).await.is_err() {
-                    tracing::info!("hung up on a client that does not take its answers");
-                    line.hang_up();
-                }
-            });
-        }
-        Self { body, rest: Bytes::new(), _place: place, _taken: taken }
-    }
-}
-
-impl http_body::Body for Outgoing {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.rest.is_empty() {
-            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => self.rest = data,
-                    Err(mut last) => {
-                        if let Some(trailers) = last.trailers_mut() {
-                            oversized_as_exhausted(trailers);
-                        }
-                        return Poll::Ready(Some(Ok(last)));
-                    }
-                },
-                other => return Poll::Ready(other),
-            }
-        }
-        let length = self.rest.len().min(PIECE);
-        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
-}
-
-fn too_late(deadline: Duration) -> Status {
-    Status::deadline_exceeded(format!(
+pub(super) fn too_late(deadline: Duration) -> Status {
+    logged_in_full(Status::deadline_exceeded(format!(
         "the call took longer than {:.3} s: its own deadline or --request-timeout-seconds, \
          whichever is shorter",
         deadline.as_secs_f64()
-    ))
+    )))
 }
 
 /// A message over the limit is ResourceExhausted in gRPC; the library below says OutOfRange, which
 /// nothing here says otherwise.
-fn oversized_as_exhausted(headers: &mut HeaderMap) {
+pub(super) fn oversized_as_exhausted(headers: &mut HeaderMap) {
     const STATUS: &str = "grpc-status";
     if headers.get(STATUS) == Some(&HeaderValue::from(Code::OutOfRange as i32)) {
         headers.insert(STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
@@ -234,8 +174,9 @@ pub(super) fn allow_open_files(connections: usize) {
     }
 }
 
-/// About as many as the database's pool, the logs and the rest may need.
-const OTHER_FILES: usize = 64;
+/// About as many as the database's pool, the logs and the rest may need, and as many as the ports for probes
+/// and for Prometheus take.
+const OTHER_FILES: usize = 64 + 2 * http_server::CONNECTIONS;
 
 /// The client's deadline in gRPC's spelling: up to eight digits and a unit.
 pub(super) fn asked_deadline(headers: &HeaderMap) -> Option<Duration> {

@@ -19,10 +19,10 @@ impl ResourceTypesService for Service {
         &self,
         request: Request<ResourceTypesServiceListResourceTypesRequest>,
     ) -> Result<Response<ResourceTypesServiceListResourceTypesResponse>, Status> {
-        let notes = Notes::of(&request);
+        let notes = Notes::of(&request, |asked| &asked.active_sync_id);
         let request = request.into_inner();
         let page = self.connector.resource_types(page_request(request.page_size, &request.page_token)?)?;
-        notes.listed(page.items.len(), request.active_sync_id);
+        notes.listed(page.items.len());
         Ok(Response::new(ResourceTypesServiceListResourceTypesResponse {
             list: page.items,
             next_page_token: page.next_page_token,
@@ -37,7 +37,7 @@ impl ResourcesService for Service {
         &self,
         request: Request<ResourcesServiceListResourcesRequest>,
     ) -> Result<Response<ResourcesServiceListResourcesResponse>, Status> {
-        let notes = Notes::of(&request);
+        let notes = Notes::of(&request, |asked| &asked.active_sync_id);
         let request = request.into_inner();
         let page = self
             .connector
@@ -47,7 +47,7 @@ impl ResourcesService for Service {
                 page_request(request.page_size, &request.page_token)?,
             )
             .await?;
-        notes.listed(page.items.len(), request.active_sync_id);
+        notes.listed(page.items.len());
         Ok(Response::new(ResourcesServiceListResourcesResponse {
             list: page.items,
             next_page_token: page.next_page_token,

@@ -10,21 +10,22 @@ use tonic_types::pb;
 
 use crate::connector::error::Error;
 use crate::connector::rest;
+use crate::proto::log_text::logged_as;
 use crate::retool::api::error::Problem;
 use crate::retool::change::Refusal;
 use crate::retool::database::error::Error as DatabaseError;
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let (code, message) = (code(&error), error.to_string());
-        let Error::Rest { error, .. } = &error else { return Self::new(code, message) };
+        let (code, message, for_log) = (code(&error), error.to_string(), error.for_log());
+        let Error::Rest { error, .. } = &error else { return logged_as(Self::new(code, message), for_log) };
         // Agents wait as long as this says, and by their own rule otherwise (D27).
         let details = pb::Status {
             code: code.into(),
             message: message.clone(),
             details: vec![rest::annotation(&error.rate_limit)],
         };
-        Self::with_details(code, message, details.encode_to_vec().into())
+        logged_as(Self::with_details(code, message, details.encode_to_vec().into()), for_log)
     }
 }
 

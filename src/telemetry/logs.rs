@@ -45,7 +45,8 @@ where
 }
 
 /// Which events are logged, and sent as logs: ours from this level up, and those of the libraries below us
-/// from warnings up. The telemetry library speaks of every batch that it cannot send; we do it once.
+/// from warnings up. The telemetry library speaks of every batch that it cannot send; we do it once, see
+/// [`export`](super::export) and [`drops`](super::drops).
 pub(super) fn filter(level: LogLevel) -> Targets {
     let level = match level {
         LogLevel::Debug => LevelFilter::DEBUG,

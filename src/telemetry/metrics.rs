@@ -70,10 +70,26 @@ pub enum Provisioning {
 /// What has become of a request to Retool's REST API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestOutcome {
-    /// It was answered with this status.
-    Answered(u16),
-    /// There was no answer.
-    Failed,
+    /// It was answered as it should be.
+    Ok,
+    /// The answer has a status that says no: 4xx or 5xx.
+    Refused,
+    /// The answer sends elsewhere.
+    Redirected,
+    /// The status says yes and the answer says no.
+    Declined,
+    /// The answer is something else than JSON, such as a web page.
+    NotJson,
+    /// The answer lacks what was asked for, or is too large to be read.
+    Incomplete,
+    /// The answer, or its end, did not come in time.
+    Timeout,
+    /// No connection came about.
+    Unreachable,
+    /// The server could not prove who it is.
+    Untrusted,
+    /// The connection ended before the answer did.
+    Closed,
     /// Nobody waited for it any more.
     Cancelled,
 }
@@ -170,10 +186,11 @@ pub fn statement_ended(statement: &'static str, outcome: Outcome, took: Duration
     }
 }
 
-/// A request to Retool's REST API has ended. `operation` is a short name, such as `users.create`.
-pub fn rest_ended(operation: &'static str, outcome: RestOutcome, took: Duration) {
+/// A request to Retool's REST API has ended: so, and with that status if it was answered. `operation` is a
+/// short name, such as `users.create`.
+pub fn rest_ended(operation: &'static str, outcome: RestOutcome, status: Option<u16>, took: Duration) {
     if let Some(instruments) = INSTRUMENTS.get() {
-        instruments.rest_ended(operation, outcome, took);
+        instruments.rest_ended(operation, outcome, status, took);
     }
 }
 
@@ -213,6 +230,25 @@ impl Outcome {
         match self {
             Self::Ok => "ok",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl RestOutcome {
+    /// As metrics and traces have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Refused => "refused",
+            Self::Redirected => "redirected",
+            Self::Declined => "declined",
+            Self::NotJson => "not_json",
+            Self::Incomplete => "incomplete",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Untrusted => "untrusted",
+            Self::Closed => "closed",
             Self::Cancelled => "cancelled",
         }
     }

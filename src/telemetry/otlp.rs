@@ -5,8 +5,10 @@
 //! bounded queues, and drop it when those are full.
 
 mod plan;
+mod variables;
 
 use std::io;
+use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
@@ -28,32 +30,55 @@ use super::{FLUSH, watch};
 
 pub(super) use plan::Plan;
 use plan::Target;
+pub(super) use variables::warnings;
 
 /// Sends the metrics every minute, or as often as `OTEL_METRIC_EXPORT_INTERVAL` says.
 pub(super) type MetricReader = PeriodicReader<Told<MetricExporter>>;
+
+/// How often metrics are sent when nobody says otherwise.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Why nothing can be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file with the CAs.
-    #[error("cannot read the certificates in {path}: {source}")]
+    #[error("{setting}: cannot read the certificates in {path}: {source}")]
     File {
+        /// The setting or variable that names it.
+        setting: String,
         /// The file.
         path: String,
         /// What is wrong with it.
         source: io::Error,
     },
     /// What should be certificates is something else.
-    #[error("no PEM certificate in {0}")]
-    NoCertificate(String),
-    /// A variable names a collector in a way that is no URL. The text is without credentials.
-    #[error("{0:?} is no address of a collector, such as https://collector.example.com:4317")]
-    Endpoint(String),
+    #[error("{setting}: no PEM certificate in {place}")]
+    NoCertificate {
+        /// The setting or variable that has or names them.
+        setting: String,
+        /// Where they should be.
+        place: String,
+    },
+    /// A collector is named in a way that is no URL, or by a scheme that is not spoken.
+    #[error(
+        "{setting}: {given:?} is no address of a collector: it begins with http:// or https://, as in https://collector.example.com:4317"
+    )]
+    Endpoint {
+        /// The setting or variable that names it.
+        setting: String,
+        /// The address, without credentials.
+        given: String,
+    },
     /// The library cannot use the certificates.
-    #[error(transparent)]
-    Exporter(#[from] ExporterBuildError),
+    #[error("{setting}: {source}")]
+    Exporter {
+        /// The setting or variable that has or names them or, without those, the collector.
+        setting: String,
+        /// What the library says.
+        source: ExporterBuildError,
+    },
     /// The operating system gives no thread.
-    #[error("cannot start a thread: {0}")]
+    #[error("otel-collector-endpoint: cannot start a thread: {0}")]
     Thread(io::Error),
 }
 
@@ -80,18 +105,27 @@ impl Export {
             .map_err(Error::Thread)?;
         let _inside = runtime.enter();
         let traces = plan.traces.map(|target| {
-            let exporter = configured(SpanExporter::builder().with_tonic(), target).build()?;
+            let failed = target.failed();
+            let exporter =
+                configured(SpanExporter::builder().with_tonic(), target).build().map_err(failed)?;
             let builder = SdkTracerProvider::builder().with_resource(resource.clone());
             Ok::<_, Error>(builder.with_batch_exporter(Told::new("traces", exporter)).build())
         });
         let logs = plan.logs.map(|target| {
-            let exporter = configured(LogExporter::builder().with_tonic(), target).build()?;
+            let failed = target.failed();
+            let exporter = configured(LogExporter::builder().with_tonic(), target).build().map_err(failed)?;
             let builder = SdkLoggerProvider::builder().with_resource(resource.clone());
             Ok::<_, Error>(builder.with_batch_exporter(Told::new("logs", exporter)).build())
         });
         let metrics = plan.metrics.map(|target| {
-            let exporter = configured(MetricExporter::builder().with_tonic(), target).build()?;
-            Ok::<_, Error>(PeriodicReader::builder(Told::new("metrics", exporter)).build())
+            let failed = target.failed();
+            let exporter =
+                configured(MetricExporter::builder().with_tonic(), target).build().map_err(failed)?;
+            let mut builder = PeriodicReader::builder(Told::new("metrics", exporter));
+            if plan.no_interval {
+                builder = builder.with_interval(MINUTE);
+            }
+            Ok::<_, Error>(builder.build())
         });
         let (traces, logs, metrics) = (traces.transpose()?, logs.transpose()?, metrics.transpose()?);
         drop(_inside);

@@ -1,5 +1,6 @@
 //! The metrics over plain HTTP, for Prometheus.
 
+use std::convert::Infallible;
 use std::io;
 
 use axum::Router;
@@ -10,6 +11,7 @@ use tokio::net::TcpListener;
 
 use super::metrics;
 use crate::config::HostAndPort;
+use crate::http_server;
 
 /// Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -32,14 +34,11 @@ impl MetricsServer {
     }
 
     /// Answers until dropped.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub async fn serve(self) -> io::Result<()> {
+    pub async fn serve(self) -> Infallible {
         let router = Router::new()
             .route("/metrics", get(scrape))
             .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") });
-        axum::serve(self.listener, router).await
+        http_server::serve(self.listener, router).await
     }
 }
 

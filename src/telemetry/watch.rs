@@ -31,7 +31,8 @@ pub struct Call {
 }
 
 /// A call of the method `name.1` of the service `name.0`, both empty for one that there is not. It
-/// belongs to the trace that the caller's `traceparent` and `tracestate` name.
+/// belongs to the trace that the caller's `traceparent` names, which is numbers. The `tracestate` beside it
+/// may hold any text, and is left out.
 pub fn call(name: (&'static str, &'static str), headers: &HeaderMap) -> Call {
     metrics::call_under_way(1);
     let (service, method) = name;
@@ -49,7 +50,7 @@ pub fn call(name: (&'static str, &'static str), headers: &HeaderMap) -> Call {
         baton.rows = Empty,
     );
     if !span.is_disabled() {
-        let caller = TraceContextPropagator::new().extract(&Headers(headers));
+        let caller = TraceContextPropagator::new().extract(&Traceparent(headers));
         if caller.span().span_context().is_valid() {
             // Fails only where spans do not become traces.
             let _ = span.set_parent(caller);
@@ -174,6 +175,7 @@ pub struct RestCall {
     span: Span,
     operation: &'static str,
     started: Instant,
+    status: Option<u16>,
     outcome: RestOutcome,
 }
 
@@ -188,8 +190,10 @@ pub fn rest_call(operation: &'static str, method: &'static str) -> RestCall {
         otel.status_code = Empty,
         http.request.method = method,
         http.response.status_code = Empty,
+        error.type = Empty,
     );
-    RestCall { span, operation, started: Instant::now(), outcome: RestOutcome::Cancelled }
+    let started = Instant::now();
+    RestCall { span, operation, started, status: None, outcome: RestOutcome::Cancelled }
 }
 
 impl RestCall {
@@ -198,25 +202,21 @@ impl RestCall {
         self.span.clone()
     }
 
-    /// The request has ended: with this status, or without an answer.
-    pub fn ended(mut self, status: Option<u16>) {
-        self.outcome = status.map_or(RestOutcome::Failed, RestOutcome::Answered);
+    /// The request has ended so, and with that status if it was answered.
+    pub fn ended(mut self, status: Option<u16>, outcome: RestOutcome) {
+        (self.status, self.outcome) = (status, outcome);
     }
 }
 
 impl Drop for RestCall {
     fn drop(&mut self) {
-        metrics::rest_ended(self.operation, self.outcome, self.started.elapsed());
-        match self.outcome {
-            RestOutcome::Answered(status) => {
-                self.span.record("http.response.status_code", i64::from(status));
-                if status >= 400 {
-                    self.span.record("otel.status_code", "ERROR");
-                }
-            }
-            RestOutcome::Failed | RestOutcome::Cancelled => {
-                self.span.record("otel.status_code", "ERROR");
-            }
+        metrics::rest_ended(self.operation, self.outcome, self.status, self.started.elapsed());
+        if let Some(status) = self.status {
+            self.span.record("http.response.status_code", i64::from(status));
+        }
+        if self.outcome != RestOutcome::Ok {
+            self.span.record("otel.status_code", "ERROR");
+            self.span.record("error.type", self.outcome.as_str());
         }
     }
 }
@@ -229,15 +229,19 @@ pub(super) fn current() -> Option<SpanContext> {
     })
 }
 
-/// Headers of a request, to take the caller's trace out of.
-struct Headers<'a>(&'a HeaderMap);
+/// The one header of a request that the caller's trace is taken out of.
+struct Traceparent<'a>(&'a HeaderMap);
 
-impl Extractor for Headers<'_> {
+impl Traceparent<'_> {
+    const NAME: &'static str = "traceparent";
+}
+
+impl Extractor for Traceparent<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
+        (key == Self::NAME).then(|| self.0.get(key)?.to_str().ok()).flatten()
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
+        vec![Self::NAME]
     }
 }

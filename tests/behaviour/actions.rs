@@ -61,7 +61,7 @@ fn unproven() -> Vec<(Reply, &'static str)> {
         (Reply::refusal(400, "no"), "InvalidArgument: "),
         (Reply::refusal(500, "no"), "Unavailable: "),
         (Reply::html(502), "Unavailable: "),
-        (Reply::Truncated, "Unavailable: "),
+        (Reply::Truncated(Duration::ZERO), "Unavailable: "),
         (Reply::Closed, "Unavailable: "),
     ]
 }

@@ -1,11 +1,11 @@
 //! Callers who mean harm or know no better: the server goes on serving the others, in bounded memory.
 //! `make fuzz-smoke` runs the same with more cases.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -13,8 +13,10 @@ use prost::Message;
 use prost::bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use serde_json::Value;
 use tonic::Code;
 
+use crate::support::http::ask;
 use crate::support::messages::{methods, random};
 use crate::support::postgres::Database;
 use crate::support::raw::{GREETING, Raw};
@@ -236,6 +238,45 @@ async fn thousands_of_idle_connections_disturb_nobody() {
         stream.read_exact(&mut [0; 9]).unwrap();
     }
     besieged.assert_unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ports_for_probes_and_prometheus_take_few_connections_and_none_for_long() {
+    const PLACES: usize = 32;
+    let flags = ["--metrics-listen=127.0.0.1:0", "--health-check", "--health-check-port=0"];
+    let besieged = Besieged::start(&flags).await;
+    for (said, path) in [("metrics listening", "/metrics"), ("health endpoints listening", "/live")] {
+        let line = besieged.server.wait_for_log(|line| line["msg"] == said);
+        let address: SocketAddr = line["address"].as_str().unwrap().parse().unwrap();
+        assert_eq!(ask(address, "GET", path).code, 200);
+        let begun = Instant::now();
+        let mut idle: Vec<TcpStream> = (0..200).map(|_| connect(address)).collect();
+        // Some begin to say something.
+        for stream in &mut idle[..PLACES / 2] {
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: ").unwrap();
+        }
+        for stream in &mut idle[PLACES..] {
+            assert_closed(stream, Duration::from_secs(3));
+        }
+        assert!(begun.elapsed() < Duration::from_secs(4), "only when their time was up");
+        for stream in &mut idle[..PLACES] {
+            assert_closed(stream, Duration::from_secs(10));
+        }
+        assert_eq!(ask(address, "GET", path).code, 200);
+        let told = |line: &Value| line["msg"].as_str().unwrap_or_default().contains("over HTTP: too many");
+        let line = besieged.server.wait_for_log(told);
+        assert_eq!(line["most"], PLACES, "{line}");
+    }
+    besieged.assert_unharmed().await;
+}
+
+/// Panics unless the other side closes the connection within that time, whatever it says before.
+fn assert_closed(stream: &mut TcpStream, patience: Duration) {
+    stream.set_read_timeout(Some(patience)).unwrap();
+    match stream.read_to_end(&mut Vec::new()) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "still open"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

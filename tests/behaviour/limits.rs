@@ -1,5 +1,6 @@
 //! What callers may take, and what the server does when they want more: each limit by its flag.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -11,10 +12,14 @@ use baton_retool::proto::connector::{
 use baton_retool::proto::ratelimit::DoRequest;
 use prost::Message;
 use tokio_postgres::{Client, Transaction};
+use tokio_stream::StreamExt;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
 use crate::support::postgres::Database;
 use crate::support::raw::{GREETING, Raw};
@@ -146,6 +151,34 @@ async fn a_client_that_takes_no_answers_keeps_its_places_no_longer_than_its_dead
     };
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     eventually("room for a call", async || metadata(&other).await.ok()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_what_there_is_keeps_its_connection_for_as_long_as_it_likes() {
+    let server = Server::start_at(NOWHERE, &["--request-timeout-seconds", "1", "--max-requests", "1"]);
+    let wire = Wire::to(&server).await;
+    let mut health = HealthClient::new(wire.channel());
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    // As grpcurl does it: one question, and the stream stays open.
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    let question = ServerReflectionRequest { message_request, ..Default::default() };
+    let questions = tokio_stream::once(question).chain(tokio_stream::pending());
+    let mut reflection = ServerReflectionClient::new(wire.channel());
+    let mut answers = reflection.server_reflection_info(questions).await.unwrap().into_inner();
+    answers.message().await.unwrap().unwrap();
+    // It counts as a call until its time is up.
+    assert_refused(metadata(&wire).await, Code::Unavailable, &["--max-requests"]);
+    assert_refused(answers.message().await, Code::DeadlineExceeded, &["1.000 s"]);
+    eventually("room for a call", async || metadata(&wire).await.ok()).await;
+    assert!(tokio::time::timeout(Duration::from_secs(2), watch.message()).await.is_err(), "no watch");
+    metadata(&wire).await.unwrap();
+    let logs = server.logs();
+    assert!(!logs.iter().any(|line| line.to_string().contains("hung up")), "{logs:?}");
+    let peers: BTreeSet<_> = logs.iter().filter_map(|line| line["peer.address"].as_str()).collect();
+    assert_eq!(peers.len(), 1, "the client had to connect again: {logs:?}");
+    let ended = logs.iter().find(|line| line["grpc.method"] == "ServerReflectionInfo").unwrap();
+    assert_eq!(ended["grpc.code"], "DeadlineExceeded", "{ended}");
 }
 
 #[tokio::test]

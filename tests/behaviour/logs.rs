@@ -4,11 +4,18 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use baton_retool::proto::connector::ConnectorServiceGetMetadataRequest;
+use baton_retool::proto::connector::{
+    ConnectorServiceGetMetadataRequest, EntitlementsServiceListEntitlementsRequest,
+    EntitlementsServiceListStaticEntitlementsRequest, GrantsServiceListGrantsRequest,
+    ResourceTypesServiceListResourceTypesRequest, ResourcesServiceListResourcesRequest,
+};
 use prost::Message;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::Value;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
 use crate::support::messages::{methods, random};
 use crate::support::observe::see;
@@ -111,7 +118,7 @@ async fn a_call_is_logged_with_all_that_matters_about_it() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
-    let request = baton_retool::proto::connector::ResourcesServiceListResourcesRequest {
+    let request = ResourcesServiceListResourcesRequest {
         resource_type_id: "org".to_owned(),
         active_sync_id: SYNC.to_owned(),
         ..Default::default()
@@ -131,6 +138,88 @@ async fn a_call_is_logged_with_all_that_matters_about_it() {
     let line = server.wait_for_log(|line| line["grpc.code"] == "InvalidArgument");
     assert_eq!(line["level"], "info");
     assert!(line["error"].as_str().unwrap().contains("lie in an org"), "{line}");
+}
+
+#[tokio::test]
+async fn a_call_that_fails_is_logged_with_its_sync_too() {
+    const SYNC: &str = "2vHCMCTjNpEPKjFJqWpFTLpBpFQ";
+    let server = Server::start_at(NOWHERE, &[]);
+    let wire = Wire::to(&server).await;
+    let (page_token, active_sync_id) = ("stale".to_owned(), SYNC.to_owned());
+    let resource = Some(crate::support::wire::resource("user", "u1"));
+    let types = ResourceTypesServiceListResourceTypesRequest {
+        page_token: page_token.clone(),
+        active_sync_id: active_sync_id.clone(),
+        ..Default::default()
+    };
+    let resources = ResourcesServiceListResourcesRequest {
+        resource_type_id: "org".to_owned(),
+        active_sync_id: active_sync_id.clone(),
+        ..Default::default()
+    };
+    let entitlements = EntitlementsServiceListEntitlementsRequest {
+        resource: resource.clone(),
+        page_token: page_token.clone(),
+        active_sync_id: active_sync_id.clone(),
+        ..Default::default()
+    };
+    let of_type = EntitlementsServiceListStaticEntitlementsRequest {
+        resource_type_id: "user".to_owned(),
+        page_token: page_token.clone(),
+        active_sync_id: active_sync_id.clone(),
+        ..Default::default()
+    };
+    let grants =
+        GrantsServiceListGrantsRequest { resource, page_token, active_sync_id, ..Default::default() };
+    for (service, method, request) in [
+        ("ResourceTypesService", "ListResourceTypes", types.encode_to_vec()),
+        ("ResourcesService", "ListResources", resources.encode_to_vec()),
+        ("EntitlementsService", "ListEntitlements", entitlements.encode_to_vec()),
+        ("EntitlementsService", "ListStaticEntitlements", of_type.encode_to_vec()),
+        ("GrantsService", "ListGrants", grants.encode_to_vec()),
+    ] {
+        wire.raw(&format!("c1.connector.v2.{service}/{method}"), request).await.unwrap_err();
+        let line = server.wait_for_log(|line| line["grpc.method"] == method);
+        assert_eq!((&line["sync_id"], &line["rows"]), (&SYNC.into(), &Value::Null), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn why_a_call_failed_is_logged_whole_and_without_what_the_caller_made_up() {
+    const HOSTILE: [&str; 4] =
+        ["x'ann@example.com", "'ann@example.com'", "\"ann@example.com", "a' 'ann@example.com' 'b\\"];
+    let server = Server::start_at(NOWHERE, &[]);
+    let wire = Wire::to(&server).await;
+    for given in HOSTILE {
+        let mut reflection = ServerReflectionClient::new(wire.channel());
+        for wanted in [
+            MessageRequest::FileContainingSymbol(given.to_owned()),
+            MessageRequest::FileByFilename(given.to_owned()),
+        ] {
+            let request = ServerReflectionRequest { message_request: Some(wanted), ..Default::default() };
+            let answers = reflection.server_reflection_info(tokio_stream::once(request)).await.unwrap();
+            let status = answers.into_inner().message().await.unwrap_err();
+            assert!(status.message().contains(given), "{status:?}");
+        }
+        let status = wire.resources(given, None, 0, "").await.unwrap_err();
+        assert!(status.message().contains("there is no resource type"), "{status:?}");
+        let wrong = crate::support::wire::resource("user", given);
+        wire.grants(wrong, 0, "").await.unwrap_err();
+    }
+    wire.resources("org", None, 0, "stale").await.unwrap_err();
+    let (_, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
+    let errors: Vec<_> = logs.iter().filter_map(|line| line["error"].as_str()).collect();
+    assert!(!errors.iter().any(|error| error.contains("ann@")), "{errors:?}");
+    for (text, times) in [
+        ("reflection knows no such name", 8),
+        ("there is no resource type \"...\" here; there are: org, user", 4),
+        ("\"...\" is no id of type user: such an id is the letter u", 4),
+        ("request's listing has given out (it belongs to another", 1),
+        ("start the listing again without a page_token", 1),
+    ] {
+        let found = errors.iter().filter(|error| error.contains(text)).count();
+        assert_eq!(found, times, "{text:?} in {errors:?}");
+    }
 }
 
 /// E-mail addresses and names of all users, as the seed made them.

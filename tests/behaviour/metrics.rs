@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use baton_retool::proto::connector::{ConnectorServiceValidateRequest, ConnectorServiceValidateResponse};
+use serde_json::json;
 
 use crate::support::changes::Changes;
 use crate::support::http::ask;
 use crate::support::observe::see;
 use crate::support::parent::Parent;
 use crate::support::postgres::Database;
+use crate::support::retool_api::Reply;
 use crate::support::server::{Server, program};
+use crate::support::stage::{Stage, ada};
 use crate::support::wire::{Wire, eventually, id};
 
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
@@ -135,10 +138,37 @@ async fn changes_are_counted_by_what_became_of_them_and_rest_requests_by_their_s
             format!("baton_retool_provisioning_total{{operation=\"{operation}\",outcome=\"{outcome}\"}}");
         assert_eq!(value(&text, &series), 1.0);
     }
-    let series = r#"baton_retool_rest_requests_total{code="failed",operation="users.probe"}"#;
+    let series =
+        r#"baton_retool_rest_requests_total{code="none",operation="users.probe",outcome="unreachable"}"#;
     assert_eq!(value(&text, series), 1.0);
     let series = r#"baton_retool_rest_request_duration_seconds_count{operation="users.probe"}"#;
     assert_eq!(value(&text, series), 1.0);
+}
+
+#[tokio::test]
+async fn a_rest_request_that_fails_with_a_good_status_is_no_success() {
+    let stage = Stage::with(&["--provisioning", "--http-timeout-seconds", "1", FLAG]).await;
+    for (reply, code, outcome) in [
+        (Reply::html(200), "200", "not_json"),
+        (Reply::refusal(200, "not today"), "200", "declined"),
+        (Reply::json(200, json!({"success": true})), "200", "incomplete"),
+        (Reply::Truncated(Duration::ZERO), "200", "closed"),
+        (Reply::Truncated(Duration::from_secs(5)), "200", "timeout"),
+        (Reply::redirect(302, "/auth/login"), "302", "redirected"),
+        (Reply::refusal(403, "no"), "403", "refused"),
+        (Reply::Closed, "none", "closed"),
+        (Reply::Usual.late(Duration::from_secs(4)), "none", "timeout"),
+    ] {
+        stage.api.next("POST", reply);
+        stage.create(&ada()).await.unwrap_err();
+        let labels = format!("code=\"{code}\",operation=\"users.create\",outcome=\"{outcome}\"");
+        let series = format!("baton_retool_rest_requests_total{{{labels}}}");
+        assert_eq!(value(&scrape(endpoint(&stage.server)), &series), 1.0);
+    }
+    let text = scrape(endpoint(&stage.server));
+    let of_creation = |line: &&str| line.contains("requests_total") && line.contains("users.create");
+    let good = text.lines().filter(of_creation).any(|line| line.contains(r#"outcome="ok""#));
+    assert!(!good, "{text}");
 }
 
 #[tokio::test]

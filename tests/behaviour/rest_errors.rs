@@ -55,6 +55,16 @@ async fn d27_a_status_becomes_its_code_with_the_rate_limit_as_a_detail() {
 }
 
 #[tokio::test]
+async fn the_log_has_the_whole_reason() {
+    let stage = Stage::new().await;
+    let status = refused(&stage, Reply::refusal(400, "it isn't so")).await;
+    assert!(status.message().contains("it isn't so"), "{status:?}");
+    let line = stage.server.wait_for_log(|line| line["grpc.method"] == "CreateAccount");
+    assert_eq!(line["error"], status.message());
+    assert_eq!(line["error"], r#"Retool's REST API answers HTTP 400: "it isn't so""#);
+}
+
+#[tokio::test]
 async fn d27_too_many_requests_say_how_long_to_wait() {
     let stage = Stage::new().await;
     let hint = async |headers: &[(&str, &str)]| {
@@ -105,7 +115,11 @@ async fn an_answer_that_is_no_answer_of_the_api_names_the_setting_and_no_more() 
         (Reply::refusal(200, "not today"), Code::FailedPrecondition, &["did not succeed", "not today"]),
         (Reply::json(200, json!({"success": true})), Code::Internal, &["no user", "may have been made"]),
         (Reply::json(200, json!({"success": "true", "data": {}})), Code::Internal, &["may have been made"]),
-        (Reply::Truncated, Code::Unavailable, &["broke the answer off", "may have been made"]),
+        (
+            Reply::Truncated(Duration::ZERO),
+            Code::Unavailable,
+            &["broke the answer off", "may have been made"],
+        ),
         (Reply::Closed, Code::Unavailable, &["broke the answer off", "may have been made"]),
     ] {
         let status = refused(&stage, reply.clone()).await;

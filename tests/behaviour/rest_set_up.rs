@@ -68,7 +68,7 @@ async fn d35_what_a_sync_does_not_need_does_not_stop_it() {
         Reply::refusal(200, "no"),
         Reply::html(200),
         Reply::redirect(301, "https://elsewhere.example.com"),
-        Reply::Truncated,
+        Reply::Truncated(Duration::ZERO),
         Reply::Closed,
         Reply::Usual.late(Duration::from_secs(3)),
     ];

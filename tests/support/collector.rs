@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
@@ -43,7 +44,21 @@ pub(crate) struct Received {
 }
 
 #[derive(Clone)]
-struct Keeper(Arc<Mutex<Received>>);
+struct Keeper {
+    received: Arc<Mutex<Received>>,
+    manners: Manners,
+}
+
+/// How it answers.
+#[derive(Clone, Copy)]
+enum Manners {
+    /// As it should.
+    Good,
+    /// As it should, after that time.
+    Slow(Duration),
+    /// With an error, and keeps nothing.
+    Bad,
+}
 
 impl Collector {
     /// One without encryption.
@@ -58,18 +73,28 @@ impl Collector {
 
     /// One at this address, which is `host:port`.
     pub(crate) async fn start_at(address: &str) -> Self {
-        Self::listen(Server::builder(), address).await
+        Self::listen(Server::builder(), address, Manners::Good).await
+    }
+
+    /// One that takes so long for each answer.
+    pub(crate) async fn start_slow(time: Duration) -> Self {
+        Self::listen(Server::builder(), "127.0.0.1:0", Manners::Slow(time)).await
+    }
+
+    /// One that answers errors.
+    pub(crate) async fn start_broken() -> Self {
+        Self::listen(Server::builder(), "127.0.0.1:0", Manners::Bad).await
     }
 
     async fn start_with(server: Server) -> Self {
-        Self::listen(server, "127.0.0.1:0").await
+        Self::listen(server, "127.0.0.1:0", Manners::Good).await
     }
 
-    async fn listen(mut server: Server, address: &str) -> Self {
+    async fn listen(mut server: Server, address: &str, manners: Manners) -> Self {
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let received = Arc::default();
-        let keeper = Keeper(Arc::clone(&received));
+        let keeper = Keeper { received: Arc::clone(&received), manners };
         let router = server
             .add_service(TraceServiceServer::new(keeper.clone()))
             .add_service(MetricsServiceServer::new(keeper.clone()))
@@ -134,10 +159,20 @@ pub(crate) fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
 }
 
 impl Keeper {
-    fn keep(&self, headers: &MetadataMap, keep: impl FnOnce(&mut Received)) {
-        let mut received = self.0.lock().unwrap();
+    async fn keep<T: Default>(
+        &self,
+        headers: &MetadataMap,
+        keep: impl FnOnce(&mut Received),
+    ) -> Result<Response<T>, Status> {
+        match self.manners {
+            Manners::Good => {}
+            Manners::Slow(time) => tokio::time::sleep(time).await,
+            Manners::Bad => return Err(Status::internal("the collector is broken")),
+        }
+        let mut received = self.received.lock().unwrap();
         received.headers.push(headers.clone());
         keep(&mut received);
+        Ok(Response::new(T::default()))
     }
 }
 
@@ -148,8 +183,7 @@ impl TraceService for Keeper {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let (headers, _, request) = request.into_parts();
-        self.keep(&headers, |received| received.traces.push(request));
-        Ok(Response::new(Default::default()))
+        self.keep(&headers, |received| received.traces.push(request)).await
     }
 }
 
@@ -160,8 +194,7 @@ impl MetricsService for Keeper {
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         let (headers, _, request) = request.into_parts();
-        self.keep(&headers, |received| received.metrics.push(request));
-        Ok(Response::new(Default::default()))
+        self.keep(&headers, |received| received.metrics.push(request)).await
     }
 }
 
@@ -172,7 +205,6 @@ impl LogsService for Keeper {
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
         let (headers, _, request) = request.into_parts();
-        self.keep(&headers, |received| received.logs.push(request));
-        Ok(Response::new(Default::default()))
+        self.keep(&headers, |received| received.logs.push(request)).await
     }
 }

@@ -54,8 +54,8 @@ pub(crate) enum Reply {
     Done(Box<Reply>),
     /// The same, later.
     Late(Duration, Box<Reply>),
-    /// The beginning of the answer; then the connection ends.
-    Truncated,
+    /// The beginning of the answer; then the connection ends, after that time.
+    Truncated(Duration),
     /// No word; the connection ends.
     Closed,
 }
@@ -329,11 +329,12 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State
                     }
                     break;
                 }
-                Reply::Truncated => {
+                Reply::Truncated(after) => {
                     let Reply::Answer(answer) = Reply::json(200, json!({"success": true, "data": {}})) else {
                         return;
                     };
                     let _ = write_answer(&mut stream, &answer, answer.body.len() + 100).await;
+                    tokio::time::sleep(after).await;
                     return;
                 }
                 Reply::Closed => return,

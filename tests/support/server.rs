@@ -127,14 +127,17 @@ impl Server {
     }
 
     /// Every line of its log so far; what is no JSON (a panic, say) as a JSON string. What was written before
-    /// an answer may still be on its way when the answer is there, so lines are waited for until none comes.
+    /// an answer may still be on its way when the answer is there, so lines are waited for until none comes,
+    /// or for two seconds while others go on calling.
     pub(crate) fn logs(&self) -> Vec<Value> {
         const SILENCE: Duration = Duration::from_millis(50);
+        const ENOUGH: Duration = Duration::from_secs(2);
+        let begun = Instant::now();
         let mut lines = self.logs.lines();
         loop {
             std::thread::sleep(SILENCE);
             let later = self.logs.lines();
-            if later.len() == lines.len() {
+            if later.len() == lines.len() || begun.elapsed() > ENOUGH {
                 return later.into_iter().map(parsed).collect();
             }
             lines = later;

@@ -66,5 +66,5 @@ fn text<'a>(request: &'a CreateAccountRequest, field: &'static str) -> Result<Op
 }
 
 fn wrong(field: &'static str, problem: &str) -> Error {
-    Error::Argument { field, problem: problem.to_owned() }
+    Error::Argument { field, problem: problem.into() }
 }

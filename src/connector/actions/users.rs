@@ -68,7 +68,7 @@ fn word(enabled: bool) -> &'static str {
 
 /// The user that the arguments name: a resource id in either of its spellings (spec 4.8).
 fn user_id(args: Option<&Struct>) -> Result<UserId, Error> {
-    let wrong = |problem: &str| Error::Argument { field: USER_ID, problem: problem.to_owned() };
+    let wrong = |problem: &str| Error::Argument { field: USER_ID, problem: problem.into() };
     let given = args.and_then(|args| args.fields.get("user_id")).and_then(|value| value.kind.as_ref());
     let fields = match given {
         Some(Kind::StructValue(id)) => &id.fields,

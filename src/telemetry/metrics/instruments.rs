@@ -113,16 +113,22 @@ impl Instruments {
         self.statements.record(took.as_secs_f64(), &labels);
     }
 
-    pub(super) fn rest_ended(&self, operation: &'static str, outcome: RestOutcome, took: Duration) {
+    pub(super) fn rest_ended(
+        &self,
+        operation: &'static str,
+        outcome: RestOutcome,
+        status: Option<u16>,
+        took: Duration,
+    ) {
         let operation = KeyValue::new("operation", operation);
         self.rest_seconds.record(took.as_secs_f64(), std::slice::from_ref(&operation));
-        let code: Cow<'static, str> = match outcome {
-            RestOutcome::Answered(status @ 100..=599) => status.to_string().into(),
-            RestOutcome::Answered(_) => UNKNOWN.into(),
-            RestOutcome::Failed => "failed".into(),
-            RestOutcome::Cancelled => "cancelled".into(),
+        let code: Cow<'static, str> = match status {
+            Some(status @ 100..=599) => status.to_string().into(),
+            Some(_) => UNKNOWN.into(),
+            None => "none".into(),
         };
-        self.rest.add(1, &[operation, KeyValue::new("code", code)]);
+        let labels = [operation, KeyValue::new("code", code), KeyValue::new("outcome", outcome.as_str())];
+        self.rest.add(1, &labels);
     }
 
     pub(super) fn provisioning_ended(&self, operation: &'static str, outcome: Provisioning) {

@@ -43,21 +43,23 @@ fn calls_are_counted_and_measured_by_method_and_code() {
 }
 
 #[test]
-fn requests_to_the_rest_api_are_counted_by_operation_and_status() {
+fn requests_to_the_rest_api_are_counted_by_operation_status_and_outcome() {
     let (instruments, _provider, registry) = instruments();
-    for outcome in [
-        RestOutcome::Answered(200),
-        RestOutcome::Answered(200),
-        RestOutcome::Answered(60_000),
-        RestOutcome::Failed,
-        RestOutcome::Cancelled,
+    for (outcome, status) in [
+        (RestOutcome::Ok, Some(200)),
+        (RestOutcome::Ok, Some(200)),
+        (RestOutcome::NotJson, Some(200)),
+        (RestOutcome::Refused, Some(60_000)),
+        (RestOutcome::Cancelled, None),
     ] {
-        instruments.rest_ended("users.create", outcome, HALF);
+        instruments.rest_ended("users.create", outcome, status, HALF);
     }
     let text = text(&registry);
-    for (code, count) in [("200", 2), ("unknown", 1), ("failed", 1), ("cancelled", 1)] {
-        let line =
-            format!("baton_retool_rest_requests_total{{code=\"{code}\",operation=\"users.create\"}} {count}");
+    for (code, outcome, count) in
+        [("200", "ok", 2), ("200", "not_json", 1), ("unknown", "refused", 1), ("none", "cancelled", 1)]
+    {
+        let labels = format!("code=\"{code}\",operation=\"users.create\",outcome=\"{outcome}\"");
+        let line = format!("baton_retool_rest_requests_total{{{labels}}} {count}");
         assert!(text.lines().any(|found| found == line), "no {line} in:\n{text}");
     }
     let line = r#"baton_retool_rest_request_duration_seconds_count{operation="users.create"} 5"#;
@@ -120,7 +122,7 @@ fn the_readme_lists_every_metric_with_its_labels() {
     instruments.call_ended(("c1.a", "b"), Code::Ok, HALF, Some(1));
     instruments.pool_waited(HALF);
     instruments.statement_ended("groups.list", Outcome::Ok, HALF);
-    instruments.rest_ended("users.create", RestOutcome::Failed, HALF);
+    instruments.rest_ended("users.create", RestOutcome::Closed, None, HALF);
     instruments.provisioning_ended("group.grant", Provisioning::Changed);
     let text = text(&registry);
     assert_eq!(served(&text), documented(), "left: what is served; right: the README\n{text}");

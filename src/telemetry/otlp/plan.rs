@@ -2,18 +2,28 @@
 
 use std::fs;
 
+use opentelemetry_otlp::ExporterBuildError;
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use super::Error;
+use super::variables::{INTERVAL, is_sent};
 use crate::config::{CollectorTls, TelemetrySettings};
+
+/// Our settings, as errors name them.
+const COLLECTOR: &str = "otel-collector-endpoint";
+const CA_FILE: &str = "otel-collector-endpoint-tls-cert-path";
+const CA_TEXT: &str = "otel-collector-endpoint-tls-cert";
 
 /// Which signals go to a collector, and to which.
 pub(in crate::telemetry) struct Plan {
     pub(super) traces: Option<Target>,
     pub(super) metrics: Option<Target>,
     pub(super) logs: Option<Target>,
+    /// There is to be no time between two times that the metrics are sent, which cannot be.
+    pub(super) no_interval: bool,
 }
 
 /// A collector.
@@ -22,17 +32,19 @@ pub(super) struct Target {
     pub(super) endpoint: String,
     /// Nothing for one that is reached without encryption.
     pub(super) tls: Option<ClientTlsConfig>,
+    /// The setting or variable to look at when it cannot be used.
+    setting: String,
 }
 
 /// The value of a variable that is set and not empty.
-type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Plan {
     /// Nothing when there is nothing to send or nobody to send it to. Both switches together turn
     /// everything off, metrics too, as in the former program.
     ///
     /// # Errors
-    /// [`Error::File`] and [`Error::NoCertificate`].
+    /// [`Error::File`], [`Error::NoCertificate`] and [`Error::Endpoint`].
     pub(in crate::telemetry) fn new(
         settings: &TelemetrySettings,
         variable: Variable<'_>,
@@ -42,29 +54,29 @@ impl Plan {
             return Ok(None);
         }
         let target = |disabled: bool, signal: &str| {
-            let exporter = variable(&format!("OTEL_{signal}_EXPORTER"));
-            if disabled || exporter.is_some_and(|name| name.trim().eq_ignore_ascii_case("none")) {
+            if disabled || !is_sent(signal, variable) {
                 return Ok(None);
             }
-            endpoint(settings, signal, variable)
-                .map(|endpoint| Target::new(endpoint, settings, variable))
+            Given::find(settings, signal, variable)
+                .map(|given| Target::new(given, settings, signal, variable))
                 .transpose()
         };
         let plan = Self {
             traces: target(settings.tracing_disabled, "TRACES")?,
             metrics: target(false, "METRICS")?,
             logs: target(settings.logging_disabled, "LOGS")?,
+            no_interval: variable(INTERVAL).is_some_and(|text| text.parse() == Ok(0)),
         };
         Ok(plan.targets().iter().any(|(_, target)| target.is_some()).then_some(plan))
     }
 
-    fn targets(&self) -> [(&'static str, Option<&Target>); 3] {
-        [("traces", self.traces.as_ref()), ("metrics", self.metrics.as_ref()), ("logs", self.logs.as_ref())]
+    /// Whether anybody names a collector.
+    pub(in crate::telemetry) fn is_wanted(settings: &TelemetrySettings, variable: Variable<'_>) -> bool {
+        ["TRACES", "METRICS", "LOGS"].iter().any(|signal| Given::find(settings, signal, variable).is_some())
     }
 
-    /// The protocol that a variable asks for in vain.
-    pub(in crate::telemetry) fn unspoken(variable: Variable<'_>) -> Option<String> {
-        variable("OTEL_EXPORTER_OTLP_PROTOCOL").filter(|protocol| protocol.trim() != "grpc")
+    fn targets(&self) -> [(&'static str, Option<&Target>); 3] {
+        [("traces", self.traces.as_ref()), ("metrics", self.metrics.as_ref()), ("logs", self.logs.as_ref())]
     }
 
     /// For the log.
@@ -79,59 +91,101 @@ impl Plan {
 }
 
 impl Target {
-    fn new(endpoint: String, settings: &TelemetrySettings, variable: Variable<'_>) -> Result<Self, Error> {
-        // The library would quote all of it.
-        if Endpoint::from_shared(endpoint.clone()).is_err() {
-            return Err(Error::Endpoint(shown(&endpoint)));
-        }
-        if endpoint.starts_with("http://") {
-            return Ok(Self { endpoint, tls: None });
+    fn new(
+        given: Given,
+        settings: &TelemetrySettings,
+        signal: &str,
+        variable: Variable<'_>,
+    ) -> Result<Self, Error> {
+        let Given { setting, endpoint } = given;
+        // The library would quote all of it, and take other schemes too.
+        let is_url = Endpoint::from_shared(endpoint.clone()).is_ok();
+        let encrypted = match endpoint.split_once("://") {
+            Some(("http", _)) if is_url => false,
+            Some(("https", _)) if is_url => true,
+            _ => return Err(Error::Endpoint { setting, given: shown(&endpoint) }),
+        };
+        if !encrypted {
+            return Ok(Self { endpoint, tls: None, setting });
         }
         let tls = ClientTlsConfig::new();
-        let authorities = |pem| tls.clone().ca_certificate(Certificate::from_pem(pem));
-        let tls = match (&settings.collector_tls, variable("OTEL_EXPORTER_OTLP_CERTIFICATE")) {
-            (CollectorTls::File(path), _) => authorities(pem_file(&path.display().to_string())?),
-            (CollectorTls::Text(text), _) => {
-                let name = "the value of otel-collector-endpoint-tls-cert";
-                authorities(pem(text.clone(), name)?)
+        let trusting = |pem| tls.clone().ca_certificate(Certificate::from_pem(pem));
+        let named = || of_signal("CERTIFICATE", signal, variable);
+        let (tls, setting) = match &settings.collector_tls {
+            CollectorTls::File(path) => {
+                (trusting(pem_file(CA_FILE, &path.display().to_string())?), CA_FILE.to_owned())
             }
-            (_, Some(path)) => authorities(pem_file(&path)?),
-            (CollectorTls::SystemRoots | CollectorTls::Off, None) => tls.with_native_roots(),
+            CollectorTls::Text(text) => {
+                (trusting(pem(text.clone(), CA_TEXT, "its value")?), CA_TEXT.to_owned())
+            }
+            CollectorTls::SystemRoots | CollectorTls::Off => match named() {
+                Some((name, path)) => (trusting(pem_file(&name, &path)?), name),
+                None => (tls.with_native_roots(), setting),
+            },
         };
-        Ok(Self { endpoint, tls: Some(tls) })
+        Ok(Self { endpoint, tls: Some(tls), setting })
+    }
+
+    /// What it means when the library cannot use it.
+    pub(super) fn failed(&self) -> impl FnOnce(ExporterBuildError) -> Error + use<> {
+        let setting = self.setting.clone();
+        |source| Error::Exporter { setting, source }
     }
 }
 
-/// Where a signal goes, with a scheme.
-fn endpoint(settings: &TelemetrySettings, signal: &str, variable: Variable<'_>) -> Option<String> {
-    let insecure = settings.collector_tls == CollectorTls::Off;
-    let with_scheme = |insecure: bool, address: &str| {
-        if insecure { format!("http://{address}") } else { format!("https://{address}") }
-    };
-    if let Some(collector) = &settings.collector {
-        return Some(with_scheme(insecure, &collector.to_string()));
+/// Where a signal goes, and who says so.
+struct Given {
+    setting: String,
+    /// With a scheme.
+    endpoint: String,
+}
+
+impl Given {
+    fn find(settings: &TelemetrySettings, signal: &str, variable: Variable<'_>) -> Option<Self> {
+        let insecure = settings.collector_tls == CollectorTls::Off;
+        let with_scheme = |insecure: bool, address: &str| {
+            if insecure { format!("http://{address}") } else { format!("https://{address}") }
+        };
+        if let Some(collector) = &settings.collector {
+            let endpoint = with_scheme(insecure, &collector.to_string());
+            return Some(Self { setting: COLLECTOR.to_owned(), endpoint });
+        }
+        let (setting, given) = of_signal("ENDPOINT", signal, variable)?;
+        let given = given.trim();
+        let insecure =
+            insecure || of_signal("INSECURE", signal, variable).is_some_and(|(_, text)| is_on(&text));
+        let endpoint = if given.contains("://") { given.to_owned() } else { with_scheme(insecure, given) };
+        Some(Self { setting, endpoint })
     }
-    let given = variable(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
-        .or_else(|| variable("OTEL_EXPORTER_OTLP_ENDPOINT"))?;
-    let given = given.trim();
-    let insecure = insecure || on(variable, "OTEL_EXPORTER_OTLP_INSECURE");
-    Some(if given.contains("://") { given.to_owned() } else { with_scheme(insecure, given) })
+}
+
+/// The name and the value of the variable that is for this signal alone or, without that, of the one for
+/// all.
+fn of_signal(end: &str, signal: &str, variable: Variable<'_>) -> Option<(String, String)> {
+    [format!("OTEL_EXPORTER_OTLP_{signal}_{end}"), format!("OTEL_EXPORTER_OTLP_{end}")]
+        .into_iter()
+        .find_map(|name| variable(&name).map(|value| (name, value)))
 }
 
 fn on(variable: Variable<'_>, name: &str) -> bool {
-    variable(name).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+    variable(name).is_some_and(|value| is_on(&value))
 }
 
-fn pem_file(path: &str) -> Result<Vec<u8>, Error> {
-    let text = fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
-    pem(text, path)
+fn is_on(value: &str) -> bool {
+    value.trim().eq_ignore_ascii_case("true")
 }
 
-/// The text, if there is a certificate in it.
-fn pem(text: Vec<u8>, name: &str) -> Result<Vec<u8>, Error> {
-    match CertificateDer::pem_slice_iter(&text).next() {
-        Some(Ok(_)) => Ok(text),
-        _ => Err(Error::NoCertificate(name.to_owned())),
+fn pem_file(setting: &str, path: &str) -> Result<Vec<u8>, Error> {
+    let failed = |source| Error::File { setting: setting.to_owned(), path: path.to_owned(), source };
+    pem(fs::read(path).map_err(failed)?, setting, path)
+}
+
+/// The text, if there is a certificate in it that can vouch for a collector.
+fn pem(text: Vec<u8>, setting: &str, place: &str) -> Result<Vec<u8>, Error> {
+    let certificates = CertificateDer::pem_slice_iter(&text).map_while(Result::ok);
+    match RootCertStore::empty().add_parsable_certificates(certificates) {
+        (1.., _) => Ok(text),
+        _ => Err(Error::NoCertificate { setting: setting.to_owned(), place: place.to_owned() }),
     }
 }
 
@@ -234,16 +288,40 @@ mod tests {
         let only_endpoint = |name: &str| variable(name).filter(|_| name == "OTEL_EXPORTER_OTLP_ENDPOINT");
         let error = Plan::new(&settings, &only_endpoint).err().unwrap().to_string();
         assert!(error.contains("a collector:4317") && !error.contains("s3cret"), "{error}");
+        assert!(error.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT: "), "{error}");
+    }
+
+    #[test]
+    fn other_schemes_are_refused_by_the_name_of_who_gives_them() {
+        let name = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT";
+        for given in ["grpc://c:4317", "unix:///c", "ftp://c"] {
+            let only = |asked: &str| (asked == name).then(|| given.to_owned());
+            let error = Plan::new(&TelemetrySettings::default(), &only).err().unwrap().to_string();
+            assert!(error.starts_with(&format!("{name}: ")) && error.contains("https://"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_signal_may_have_a_certificate_of_its_own() {
+        let variables = |asked: &str| match asked {
+            "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("https://c:4317".to_owned()),
+            "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE" => Some("/no/such".to_owned()),
+            _ => None,
+        };
+        let error = Plan::new(&TelemetrySettings::default(), &variables).err().unwrap().to_string();
+        let start = "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE: cannot read the certificates in /no/such: ";
+        assert!(error.starts_with(start), "{error}");
     }
 
     #[test]
     fn a_file_without_a_certificate_is_refused() {
         let text = TelemetrySettings { collector_tls: CollectorTls::Text(b"ABC".to_vec()), ..settings(true) };
         let error = Plan::new(&text, &|_| None).err().unwrap().to_string();
-        assert_eq!(error, "no PEM certificate in the value of otel-collector-endpoint-tls-cert");
+        assert_eq!(error, "otel-collector-endpoint-tls-cert: no PEM certificate in its value");
         let missing = CollectorTls::File("/no/such/file".into());
         let missing = TelemetrySettings { collector_tls: missing, ..settings(true) };
         let error = Plan::new(&missing, &|_| None).err().unwrap().to_string();
-        assert!(error.starts_with("cannot read the certificates in /no/such/file: "), "{error}");
+        let start = "otel-collector-endpoint-tls-cert-path: cannot read the certificates in /no/such/file: ";
+        assert!(error.starts_with(start), "{error}");
     }
 }

@@ -40,17 +40,20 @@ fn attributes(span: &SpanData) -> Vec<String> {
 
 #[test]
 fn a_request_to_the_rest_api_is_a_span_with_its_name_method_and_status() {
-    let answered = span_of(|| rest_call("users.create", "POST").ended(Some(201)));
+    let answered = span_of(|| rest_call("users.create", "POST").ended(Some(201), RestOutcome::Ok));
     assert_eq!((answered.name.as_ref(), &answered.span_kind), ("users.create", &SpanKind::Client));
     let expected = ["http.request.method=POST", "http.response.status_code=201"];
     assert_eq!(attributes(&answered), expected);
     assert_eq!(answered.status, Status::Unset);
 
-    let refused = span_of(|| rest_call("users.create", "POST").ended(Some(422)));
+    let refused = span_of(|| rest_call("users.create", "POST").ended(Some(422), RestOutcome::Refused));
     assert!(matches!(refused.status, Status::Error { .. }), "{refused:?}");
-    let failed = span_of(|| rest_call("users.create", "POST").ended(None));
+    let declined = span_of(|| rest_call("users.create", "POST").ended(Some(201), RestOutcome::Declined));
+    assert!(matches!(declined.status, Status::Error { .. }), "{declined:?}");
+    assert_eq!(attributes(&declined), [&expected[..], &["error.type=declined"]].concat());
+    let failed = span_of(|| rest_call("users.create", "POST").ended(None, RestOutcome::Unreachable));
     assert!(matches!(failed.status, Status::Error { .. }), "{failed:?}");
-    assert_eq!(attributes(&failed), expected[..1]);
+    assert_eq!(attributes(&failed), [expected[0], "error.type=unreachable"]);
     let dropped = span_of(|| drop(rest_call("users.create", "POST")));
     assert!(matches!(dropped.status, Status::Error { .. }), "{dropped:?}");
 }

@@ -1,0 +1,246 @@
+//! The standard `OTEL_` variables that the library reads by itself. It passes over what it cannot use, and
+//! its own words on that are not logged; so it is said here.
+
+use std::fmt::Display;
+
+use http::{HeaderName, HeaderValue};
+
+use super::plan::Variable;
+
+/// The signals, as variables have them.
+const SIGNALS: [&str; 3] = ["TRACES", "METRICS", "LOGS"];
+/// What of an exporter can be set for one signal alone.
+const OTLP: &str = "OTEL_EXPORTER_OTLP";
+/// The samplers that the library has.
+const SAMPLERS: [&str; 6] = [
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+];
+/// Numbers: the end of the variable's name and the smallest that is of use.
+const OF_QUEUES: [(&str, u64); 4] =
+    [("MAX_QUEUE_SIZE", 1), ("MAX_EXPORT_BATCH_SIZE", 1), ("SCHEDULE_DELAY", 1), ("EXPORT_TIMEOUT", 1)];
+/// How often the metrics are sent, in milliseconds.
+pub(super) const INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
+
+/// What is wrong with the variables, in sentences that begin with the name of one, and what becomes of it.
+pub(in crate::telemetry) fn warnings(variable: Variable<'_>) -> Vec<String> {
+    let mut found = Found { variable, warnings: Vec::new() };
+    for name in ["OTEL_SDK_DISABLED".to_owned()].into_iter().chain(of_otlp("INSECURE")) {
+        found.check(&name, "is neither true nor false, and counts as false", |text| {
+            ["true", "false"].iter().any(|word| text.trim().eq_ignore_ascii_case(word))
+        });
+    }
+    for signal in SIGNALS {
+        found.exporter(signal);
+    }
+    for name in of_otlp("PROTOCOL") {
+        found.check(&name, "is not spoken; grpc is used", |text| text.trim() == "grpc");
+    }
+    for name in of_otlp("COMPRESSION") {
+        found.check(&name, "is neither gzip nor none, and left out", |text| {
+            ["gzip", "none"].iter().any(|word| text.eq_ignore_ascii_case(word))
+        });
+    }
+    for name in of_otlp("CLIENT_KEY").chain(of_otlp("CLIENT_CERTIFICATE")) {
+        if variable(&name).is_some() {
+            found.warn(&name, "collectors are shown no certificate; it is left out");
+        }
+    }
+    for name in of_otlp("HEADERS") {
+        found.headers(&name);
+    }
+    for name in of_otlp("TIMEOUT") {
+        found.number(&name, 1);
+    }
+    found.number(INTERVAL, 1);
+    for prefix in ["OTEL_BSP", "OTEL_BLRP"] {
+        for (end, least) in OF_QUEUES {
+            found.number(&format!("{prefix}_{end}"), least);
+        }
+    }
+    found.sampler();
+    found.warnings
+}
+
+/// Whether a signal is to be sent, as far as its variable says.
+pub(super) fn is_sent(signal: &str, variable: Variable<'_>) -> bool {
+    variable(&exporter_of(signal)).is_none_or(|names| exporters(&names).any(|name| name == "otlp"))
+}
+
+fn exporter_of(signal: &str) -> String {
+    format!("OTEL_{signal}_EXPORTER")
+}
+
+fn exporters(names: &str) -> impl Iterator<Item = String> {
+    names.split(',').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty())
+}
+
+/// The variable for all signals and those for one.
+fn of_otlp(end: &str) -> impl Iterator<Item = String> {
+    let single = SIGNALS.map(|signal| format!("{OTLP}_{signal}_{end}"));
+    std::iter::once(format!("{OTLP}_{end}")).chain(single)
+}
+
+struct Found<'a> {
+    variable: Variable<'a>,
+    warnings: Vec<String>,
+}
+
+impl Found<'_> {
+    fn warn(&mut self, name: &str, problem: impl Display) {
+        self.warnings.push(format!("{name}: {problem}"));
+    }
+
+    /// Warns of a value that is not good, and repeats it.
+    fn check(&mut self, name: &str, problem: impl Display, is_good: impl FnOnce(&str) -> bool) {
+        if let Some(text) = (self.variable)(name).filter(|text| !is_good(text)) {
+            self.warn(name, format!("{text:?} {problem}"));
+        }
+    }
+
+    fn number(&mut self, name: &str, least: u64) {
+        let Some(text) = (self.variable)(name) else { return };
+        match text.parse::<u64>() {
+            Ok(number) if number >= least => {}
+            Ok(number) if name == INTERVAL => {
+                self.warn(name, format!("{number} is no time between two; a minute is used"));
+            }
+            Ok(number) => {
+                self.warn(
+                    name,
+                    format!("with {number} nothing can be sent; give {least} or more, or leave it out"),
+                );
+            }
+            Err(_) => self.warn(name, format!("{text:?} is not a whole number, and left out")),
+        }
+    }
+
+    fn exporter(&mut self, signal: &str) {
+        let name = exporter_of(signal);
+        let Some(names) = (self.variable)(&name) else { return };
+        let what = signal.to_ascii_lowercase();
+        for other in exporters(&names).filter(|name| !["otlp", "none"].contains(&name.as_str())) {
+            let instead = match (other.as_str(), signal) {
+                ("prometheus", "METRICS") => "; for Prometheus set --metrics-listen",
+                _ => "",
+            };
+            self.warn(&name, format!("{other:?} is neither otlp nor none; {what} are not sent so{instead}"));
+        }
+    }
+
+    /// Nothing of a value is repeated: it may be a secret.
+    fn headers(&mut self, name: &str) {
+        let Some(text) = (self.variable)(name) else { return };
+        for (index, entry) in text.split_terminator(',').enumerate() {
+            let good = entry.trim().split_once('=').is_some_and(|(key, value)| {
+                key.trim().parse::<HeaderName>().is_ok() && value.trim().parse::<HeaderValue>().is_ok()
+            });
+            if !good {
+                let number = index + 1;
+                self.warn(
+                    name,
+                    format!("entry {number} is no name=value that a header can be, and left out"),
+                );
+            }
+        }
+    }
+
+    fn sampler(&mut self) {
+        const NAME: &str = "OTEL_TRACES_SAMPLER";
+        const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
+        let known = SAMPLERS.join(", ");
+        let problem = format!("is none of {known}; parentbased_always_on is used");
+        self.check(NAME, problem, |text| SAMPLERS.contains(&text));
+        let by_ratio = (self.variable)(NAME).is_some_and(|sampler| sampler.ends_with("traceidratio"));
+        let ratio = (self.variable)(ARGUMENT);
+        if by_ratio && ratio.is_none() {
+            self.warn(ARGUMENT, "is not set; every trace is sampled");
+        } else if by_ratio {
+            self.check(ARGUMENT, "is no number from 0 to 1; give one", |text| {
+                text.parse().is_ok_and(|ratio: f64| (0.0..=1.0).contains(&ratio))
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn warned(name: &str, value: &str) -> Vec<String> {
+        warnings(&|asked| (asked == name).then(|| value.to_owned()))
+    }
+
+    #[test]
+    fn what_the_library_would_pass_over_is_warned_of_by_name() {
+        for (name, value, words) in [
+            ("OTEL_SDK_DISABLED", "1", "neither true nor false"),
+            ("OTEL_EXPORTER_OTLP_INSECURE", "yes", "neither true nor false"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "\"http/protobuf\" is not spoken; grpc is used"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf", "is not spoken"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "brotli", "neither gzip nor none"),
+            ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "zstd", "neither gzip nor none"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,bad key=s3cret", "entry 2 is no name=value"),
+            ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "s3cret", "entry 1 is no name=value"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "abc", "\"abc\" is not a whole number"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "0", "with 0 nothing can be sent"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/k", "shown no certificate"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "0", "a minute is used"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "with 0 nothing can be sent; give 1 or more"),
+            ("OTEL_BLRP_SCHEDULE_DELAY", "-1", "is not a whole number"),
+            ("OTEL_TRACES_SAMPLER", "nonsense", "is none of always_on, always_off"),
+            ("OTEL_TRACES_SAMPLER", "traceidratio", "every trace is sampled"),
+            ("OTEL_METRICS_EXPORTER", "prometheus", "metrics are not sent so; for Prometheus set"),
+            ("OTEL_TRACES_EXPORTER", "console", "traces are not sent so"),
+        ] {
+            let warned = warned(name, value);
+            assert_eq!(warned.len(), 1, "{name}={value}: {warned:?}");
+            assert!(warned[0].starts_with("OTEL_") && warned[0].contains(words), "{name}: {warned:?}");
+            assert!(!warned[0].contains("s3cret"), "{warned:?}");
+        }
+        let ratio = |name: &str| match name {
+            "OTEL_TRACES_SAMPLER" => Some("parentbased_traceidratio".to_owned()),
+            "OTEL_TRACES_SAMPLER_ARG" => Some("2".to_owned()),
+            _ => None,
+        };
+        assert_eq!(warnings(&ratio), ["OTEL_TRACES_SAMPLER_ARG: \"2\" is no number from 0 to 1; give one"]);
+    }
+
+    #[test]
+    fn what_is_right_is_not_warned_of() {
+        for (name, value) in [
+            ("OTEL_SDK_DISABLED", "False"),
+            ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "GZIP"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret, b=c%20d,"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "500"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "16"),
+            ("OTEL_TRACES_SAMPLER", "always_off"),
+            ("OTEL_TRACES_EXPORTER", "otlp"),
+            ("OTEL_TRACES_EXPORTER", "none"),
+            ("OTEL_SOMETHING_ELSE", "x"),
+        ] {
+            assert_eq!(warned(name, value), [""; 0], "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_signal_is_sent_unless_its_variable_names_other_exporters_alone() {
+        for (value, sent) in [
+            (None, true),
+            (Some("otlp"), true),
+            (Some("console, OTLP"), true),
+            (Some("none"), false),
+            (Some("None"), false),
+            (Some("console"), false),
+        ] {
+            assert_eq!(is_sent("TRACES", &|_| value.map(str::to_owned)), sent, "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The end of the program, which a collector that hangs may hold up for a little while and not for long.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::postgres::Database;
+use crate::support::server::{Server, program};
+use crate::support::wire::Wire;
+
+const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
+/// Much less than the five seconds that the program waits for a collector.
+const SOON: Duration = Duration::from_secs(3);
+
+/// A collector that takes connections and never says a word, and the flags that name it.
+fn silent() -> (TcpListener, [String; 2]) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("--otel-collector-endpoint={}", listener.local_addr().unwrap());
+    (listener, [endpoint, "--otel-collector-endpoint-tls-insecure".to_owned()])
+}
+
+#[test]
+fn a_wrong_setting_ends_the_program_at_once() {
+    let (_listener, flags) = silent();
+    let begun = Instant::now();
+    let output = program()
+        .args(["serve", "--listen=127.0.0.1:0", "--connection-string", "postgres://["])
+        .args(flags)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let took = begun.elapsed();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("connection-string"), "{said}");
+    assert!(took < SOON, "took {took:?}");
+}
+
+#[test]
+fn another_failure_is_told_before_the_collector_is_waited_for() {
+    let (_listener, flags) = silent();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let metrics = format!("--metrics-listen={}", taken.local_addr().unwrap());
+    let begun = Instant::now();
+    let mut child = program()
+        .args(["serve", "--listen=127.0.0.1:0", "--connection-string", NOWHERE, &metrics])
+        .args(flags)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let told = lines.skip_while(|line| !line.starts_with("baton-retool: ")).map(|_| begun.elapsed()).next();
+    assert!(told.unwrap() < SOON, "told after {told:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_wait_for_the_collector() {
+    let (_listener, flags) = silent();
+    let server = Server::start_at(NOWHERE, &flags.each_ref().map(String::as_str));
+    Wire::to(&server).await.metadata().await.unwrap();
+    let begun = Instant::now();
+    server.terminate();
+    server.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.starts_with("stopping;")));
+    // The drain is over and the wait has begun.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (status, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
+    let took = begun.elapsed();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < SOON, "took {took:?}");
+    assert!(logs.iter().any(|line| line.to_string().contains("not waited for the collector")), "{logs:?}");
+}
+
+#[tokio::test]
+async fn a_second_signal_during_the_drain_leaves_no_wait() {
+    let (_listener, flags) = silent();
+    let database = Database::small().await;
+    let server = Server::start(&database, &flags.each_ref().map(String::as_str));
+    let wire = Wire::to(&server).await;
+    let mut client = database.client().await;
+    let transaction = client.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE organizations").await.unwrap();
+    let call = tokio::spawn(async move { wire.organizations().await });
+    database.wait_until_blocked(1).await;
+    server.terminate();
+    server.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.starts_with("stopping;")));
+    let begun = Instant::now();
+    let (status, _) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
+    let took = begun.elapsed();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < SOON, "took {took:?}");
+    assert!(call.await.unwrap().is_err());
+}
