@@ -44,6 +44,9 @@ const LONGEST_READ_BACK: Duration = Duration::from_secs(6);
 const MOST_PAGES: usize = 20;
 /// What is added to an error after which there may be an account.
 const UNCERTAIN: &str = "; the account may have been made all the same, and asking again is safe";
+/// What is added to a refusal of an address that is taken.
+const UNKNOWN_WHICH: &str =
+    "; some account has the address, and which one could not be asked: look for it in Retool, or ask again";
 
 impl Connector {
     /// Makes an account in Retool, or tells of the one that has the address already.
@@ -101,17 +104,21 @@ async fn create(
         }
         Err(error) if may_be_a_duplicate(&error) => {
             let mut rate_limit = error.rate_limit;
-            let found = match find(api, &new, &mut rate_limit).await {
-                Ok(found) => found,
-                Err(look_up) => {
-                    tracing::warn!(error = %look_up, "whether Retool has the account could not be asked");
-                    None
-                }
+            let (found, undecided) = match find(api, &new, &mut rate_limit).await {
+                Ok(found) => (found, None),
+                Err(look_up) => (None, Some(look_up)),
             };
             let taken = matches!(error.problem, Problem::Refused { status: 409, .. });
-            match existing(context, found, &new, taken).await? {
-                Some(found) => Ok(already_exists(found, Some(rate_limit), record)),
-                None => Err(ApiError { rate_limit, ..error }.into()),
+            match (existing(context, found, &new, taken).await?, undecided) {
+                (Some(found), _) => Ok(already_exists(found, Some(rate_limit), record)),
+                (None, None) => Err(ApiError { rate_limit, ..error }.into()),
+                (None, Some(look_up)) if taken => {
+                    tracing::warn!(error = %look_up, "which account has the address could not be asked");
+                    let error = ApiError { rate_limit, ..error };
+                    Err(Error::Rest { error, uncertain: UNKNOWN_WHICH })
+                }
+                // Whether Retool has the account is open; nothing was made, so asking again is safe.
+                (None, Some(look_up)) => Err(look_up.into()),
             }
         }
         Err(error) => {
@@ -171,7 +178,9 @@ async fn row_of(
     let database = &context.database;
     Ok(match known.map(|known| (&known.sid, known.legacy_id)) {
         Some((Some(sid), _)) => users::get_by_sid(database, sid.as_str()).await?,
-        Some((None, Some(id))) => users::get(database, id, false).await?,
+        Some((None, Some(id))) => {
+            users::get(database, id, false).await?.filter(|row| has_address(row, &new.email))
+        }
         // The API sees one organization only. Somebody with that address in another one is somebody else,
         // unless Retool has said that the address is taken and there is just one who has it.
         Some((None, None)) | None if taken || only_organization(context).await?.is_some() => {
@@ -179,6 +188,10 @@ async fn row_of(
         }
         Some((None, None)) | None => None,
     })
+}
+
+fn has_address(row: &User, email: &str) -> bool {
+    row.email.as_ref().is_some_and(|own| own.to_lowercase() == email.to_lowercase())
 }
 
 /// The organization, where there is just one.
@@ -199,7 +212,8 @@ async fn created(
     let in_database = row.is_some();
     let row = match row {
         Some(row) => Some(row),
-        None => provisional(context, made).await,
+        // Without it the answer has no id; the account was made all the same.
+        None => provisional(context, made).await.inspect_err(|error| tracing::warn!(%error)).ok().flatten(),
     };
     let after = row.as_ref().map_or("created", |row| state(row.enabled));
     let resource = row.as_ref().map(|row| known(row, record));
@@ -214,11 +228,22 @@ async fn created(
 
 /// The account as Retool's answer tells of it, while the database does not show it. `None` when its number
 /// is not known, for then it would have no id.
-async fn provisional(context: &Context, made: &ApiUser) -> Option<User> {
-    let id = made.legacy_id?;
+///
+/// # Errors
+/// [`Error::DifferentRetools`] when somebody else has that number here; [`Error::Database`].
+async fn provisional(context: &Context, made: &ApiUser) -> Result<Option<User>, Error> {
+    let Some(id) = made.legacy_id else { return Ok(None) };
+    match users::get(&context.database, id, false).await? {
+        // The database shows it by now.
+        Some(row) if made.email.as_deref().is_some_and(|email| has_address(&row, email)) => {
+            return Ok(Some(row));
+        }
+        Some(_) => return Err(Error::DifferentRetools),
+        None => {}
+    }
     // Where there is one organization, the account is in it; of several the API does not say which.
     let organization = only_organization(context).await.ok().flatten();
-    Some(User {
+    Ok(Some(User {
         id,
         organization,
         email: made.email.clone(),
@@ -230,7 +255,7 @@ async fn provisional(context: &Context, made: &ApiUser) -> Option<User> {
         created_at: made.created_at,
         last_active: made.last_active,
         user_type: made.user_type.clone(),
-    })
+    }))
 }
 
 /// The account with this address, if the API finds one. However the API compares, only an address that is
@@ -267,7 +292,7 @@ async fn existing(
 ) -> Result<Option<User>, Error> {
     match (row_of(context, found.as_ref(), new, taken).await?, found) {
         (Some(row), _) => Ok(Some(row)),
-        (None, Some(found)) => Ok(provisional(context, &found).await),
+        (None, Some(found)) => provisional(context, &found).await,
         (None, None) => Ok(None),
     }
 }

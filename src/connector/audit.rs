@@ -94,11 +94,6 @@ impl Record {
         Self { operation, caller, target, principal, started, ended: false }
     }
 
-    /// Says what the change is about, once that is known.
-    pub(super) fn about(&mut self, target: String, principal: String) {
-        (self.target, self.principal) = (target, principal);
-    }
-
     /// Names the principal once it is known.
     pub(super) fn principal(&mut self, principal: String) {
         self.principal = principal;

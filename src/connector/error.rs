@@ -153,6 +153,11 @@ pub enum Error {
     /// An action ended without a result.
     #[error("the action broke off; it may have been done all the same: ask again")]
     RunBroken,
+    /// The REST API knows somebody by a number that somebody else has in the database.
+    #[error(
+        "Retool's REST API knows the account by a number that somebody else has in the database: --retool-api-base-url and the connection string lead to different Retools"
+    )]
+    DifferentRetools,
     /// A ticket was asked for, and tickets are off.
     #[error("ticketing is not enabled")]
     TicketingDisabled,
@@ -180,7 +185,8 @@ impl Error {
         match self {
             Self::Database(error) => error.nature() == Nature::Refusal,
             Self::Rest { error, .. } => error.is_refusal(),
-            Self::Unverified { .. }
+            Self::DifferentRetools
+            | Self::Unverified { .. }
             | Self::TooManyRuns { .. }
             | Self::RunTooLong { .. }
             | Self::RunBroken => false,
@@ -212,6 +218,7 @@ impl Error {
             | Self::NotImplemented { .. }
             | Self::Refused(_)
             | Self::NoRest
+            | Self::DifferentRetools
             | Self::Rest { .. }
             | Self::Unverified { .. }
             | Self::TooManyRuns { .. }
@@ -242,6 +249,7 @@ impl Error {
             Self::Argument { .. } => "argument",
             Self::Refused(refusal) => refusal.reason(),
             Self::NoRest => "no_rest",
+            Self::DifferentRetools => "different_retools",
             Self::Rest { error, .. } => error.reason(),
             Self::Unverified { .. } => "unverified",
             Self::UnknownRun { .. } => "unknown_run",

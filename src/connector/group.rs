@@ -1,6 +1,5 @@
 //! The resource type `group`: a row of `groups`, and its members.
 
-use super::audit::Record;
 use super::entitlements::{Purpose, Template, entitlement};
 use super::error::Error;
 use super::ids::{self, GroupRole, ResourceKind, Spelled, group_entitlement, resource_id, typed_grant};
@@ -14,6 +13,7 @@ use crate::proto::connector::{
 };
 use crate::proto::grants::{GrantList, GrantParts};
 use crate::proto::{any, number, structure};
+use crate::retool::database::admins;
 use crate::retool::database::groups::{self, Group};
 use crate::retool::database::memberships::{self, Changed, Membership};
 use crate::retool::id::{GroupId, UserId};
@@ -129,13 +129,8 @@ impl ResourceSyncer for GroupSyncer {
     }
 
     /// Decision 7.4: an admin is a member already, and a member that becomes an admin is none any more.
-    async fn grant(
-        &self,
-        context: &Context,
-        asked: &Asked<'_>,
-        record: &mut Record,
-    ) -> Result<Granted, Error> {
-        let (group, role, user) = about(asked, record)?;
+    async fn grant(&self, context: &Context, asked: &Asked<'_>) -> Result<Granted, Error> {
+        let (group, role, user) = about(asked)?;
         let (mode, enabled_only) = (context.mode(), context.skip_disabled_users);
         let admin = role == GroupRole::Admin;
         let changed = memberships::grant(&context.database, mode, group, user, admin, enabled_only).await?;
@@ -151,26 +146,22 @@ impl ResourceSyncer for GroupSyncer {
     }
 
     /// Decision 7.4: an admin becomes a member, a member leaves. Taking an admin out takes two revokes.
-    async fn revoke(
-        &self,
-        context: &Context,
-        asked: &Asked<'_>,
-        record: &mut Record,
-    ) -> Result<Revoked, Error> {
-        let (group, role, user) = about(asked, record)?;
+    async fn revoke(&self, context: &Context, asked: &Asked<'_>) -> Result<Revoked, Error> {
+        let (group, role, user) = about(asked)?;
         let admin = role == GroupRole::Admin;
-        let _together = context.disabling_admin.read().await;
+        // Whoever disables an administrator waits for Retool's REST API, which is nobody else's business.
+        let administers =
+            admins::groups_of(&context.database, user).await?.iter().any(|own| own.group == group);
+        let _together = if administers { Some(context.disabling_admin.read().await) } else { None };
         let changed = memberships::revoke(&context.database, context.mode(), group, user, admin).await?;
         Ok(context.revoked(&changed, words(&changed)))
     }
 }
 
-fn about(asked: &Asked<'_>, record: &mut Record) -> Result<(GroupId, GroupRole, UserId), Error> {
+fn about(asked: &Asked<'_>) -> Result<(GroupId, GroupRole, UserId), Error> {
     let (group, role) = ids::parse_group_entitlement(&asked.entitlement.id)?;
     asked.cross_check(group, role.as_str())?;
-    let user = asked.principal()?;
-    record.about(group_entitlement(group, role), Spelled(user).to_string());
-    Ok((group, role, user))
+    Ok((group, role, asked.principal()?))
 }
 
 fn membership(role: GroupRole) -> Membership {

@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 
 use prost_types::Any;
 
-use super::audit::Record;
 use super::entitlements::{Purpose, Template, entitlement};
 use super::error::Error;
 use super::ids::{
@@ -211,13 +210,8 @@ impl ResourceSyncer for PageSyncer {
 
     /// Decision 7.6: the principal is raised to at least the level. A group by its own row, a user through
     /// the managed group of page and level (7.5).
-    async fn grant(
-        &self,
-        context: &Context,
-        asked: &Asked<'_>,
-        record: &mut Record,
-    ) -> Result<Granted, Error> {
-        let About { page, level, holder } = about(asked, record)?;
+    async fn grant(&self, context: &Context, asked: &Asked<'_>) -> Result<Granted, Error> {
+        let About { page, level, holder } = about(asked)?;
         let (database, mode) = (&context.database, context.mode());
         match holder {
             Principal::Group(group) => {
@@ -241,13 +235,8 @@ impl ResourceSyncer for PageSyncer {
 
     /// Decision 7.6: the principal is lowered to just below the level, or nothing is done and what still
     /// gives the level is named.
-    async fn revoke(
-        &self,
-        context: &Context,
-        asked: &Asked<'_>,
-        record: &mut Record,
-    ) -> Result<Revoked, Error> {
-        let About { page, level, holder } = about(asked, record)?;
+    async fn revoke(&self, context: &Context, asked: &Asked<'_>) -> Result<Revoked, Error> {
+        let About { page, level, holder } = about(asked)?;
         let (database, mode) = (&context.database, context.mode());
         match holder {
             Principal::Group(group) => {
@@ -283,17 +272,14 @@ enum Principal {
     User(UserId),
 }
 
-fn about(asked: &Asked<'_>, record: &mut Record) -> Result<About, Error> {
+fn about(asked: &Asked<'_>) -> Result<About, Error> {
     let (page, family, level) = ids::parse_page_entitlement(&asked.entitlement.id)?;
     asked.cross_check(page, &slug(family, level))?;
-    let (holder, spelled) = if family == PageFamily::Group || asked.is_for(ResourceKind::Group) {
-        let group = asked.principal()?;
-        (Principal::Group(group), Spelled(group).to_string())
+    let holder = if family == PageFamily::Group || asked.is_for(ResourceKind::Group) {
+        Principal::Group(asked.principal()?)
     } else {
-        let user = asked.principal()?;
-        (Principal::User(user), Spelled(user).to_string())
+        Principal::User(asked.principal()?)
     };
-    record.about(page_entitlement(page, family, level), spelled);
     Ok(About { page, level, holder })
 }
 

@@ -1,12 +1,13 @@
 //! Granting and revoking: what every resource type has in common.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use prost::Name;
 use prost_types::Any;
 
 use super::audit::{Caller, Done, Outcome, Record, dry_run};
 use super::error::Error;
-use super::ids::{self, Identity, ResourceKind};
+use super::ids::{self, Identity, ResourceKind, Spelled, group_entitlement, page_entitlement};
 use super::problem::Problem;
 use super::{Connector, Context, Identified, ResourceSyncer};
 use crate::proto::any;
@@ -15,6 +16,7 @@ use crate::proto::connector::{
 };
 use crate::retool::database::error::Error as DatabaseError;
 use crate::retool::database::memberships::Changed;
+use crate::retool::id::{GroupId, UserId};
 
 /// Why there is nothing to grant on some resource types, as the end of a sentence.
 pub(super) const NOTHING_TO_GRANT: &str = "what can be granted here are entitlements on groups and pages; access to other resources follows from groups";
@@ -54,30 +56,46 @@ const RETRIES: [Duration; 5] = [
     Duration::from_secs(8),
 ];
 
-/// Runs a change until it ends in something that another try cannot mend, 15 seconds of waiting in all.
-/// What an attempt has made whose end nobody saw, the next one finds made already; so the record of it
-/// says that it was changed.
+/// No attempt begins later than this.
+const LONGEST: Duration = Duration::from_secs(16);
+
+/// Runs a change until it ends in something that another try cannot mend, or some 15 seconds have passed.
+/// What an attempt has made whose end nobody saw, the next one finds made already; so it counts as changed. When
+/// something else stands in its way by then, the answer is still that the change may have been made.
 macro_rules! persistently {
     ($attempt:expr) => {{
         let mut waits = RETRIES.iter();
-        let mut uncertain = false;
+        let mut uncertain = None;
+        let last = Instant::now() + LONGEST;
         loop {
             match ($attempt, waits.next()) {
-                (Err(Error::Database(error)), Some(wait)) if is_passing(&error) => {
-                    uncertain |= matches!(error, DatabaseError::Uncertain { .. });
+                (Err(Error::Database(error)), Some(wait))
+                    if is_passing(&error) && Instant::now() + *wait < last =>
+                {
                     tracing::warn!(%error, wait_ms = wait.as_millis(), "a change was not made; trying again");
+                    if matches!(error, DatabaseError::Uncertain { .. }) {
+                        uncertain.get_or_insert(error);
+                    }
                     tokio::time::sleep(*wait).await;
                 }
                 (Ok(mut made), _) => {
-                    if uncertain && made.done.outcome == Outcome::Unchanged {
+                    if uncertain.is_some() && made.done.outcome == Outcome::Unchanged {
                         made.done = Done { outcome: Outcome::Changed, before: "unknown", ..made.done };
+                        made.annotations.retain(|said| !is_already(said));
                     }
                     break Ok(made);
                 }
-                (Err(error), _) => break Err(error),
+                (Err(error), _) => break Err(uncertain.map_or(error, Error::Database)),
             }
         }
     }};
+}
+
+/// Whether the annotation says that nothing had to be done.
+fn is_already(annotation: &Any) -> bool {
+    [GrantAlreadyExists::full_name(), GrantAlreadyRevoked::full_name()]
+        .iter()
+        .any(|name| annotation.type_url.ends_with(name.as_str()))
 }
 
 impl Connector {
@@ -94,11 +112,11 @@ impl Connector {
         entitlement: Option<&Entitlement>,
         principal: Option<&Resource>,
     ) -> Result<(Vec<Grant>, Vec<Any>), Error> {
-        let mut record = Record::begin("grant", caller, String::new(), String::new());
+        let record = Record::begin("grant", caller, target(entitlement), holder(principal));
         let granted = async {
             self.gate()?;
             let (syncer, asked) = self.asked(entitlement, principal)?;
-            persistently!(syncer.grant(&self.context, &asked, &mut record).await)
+            persistently!(syncer.grant(&self.context, &asked).await)
         };
         match granted.await {
             Ok(Granted { done, grants, annotations }) => {
@@ -117,12 +135,14 @@ impl Connector {
     /// # Errors
     /// As [`Connector::grant`].
     pub async fn revoke(&self, caller: &Caller, grant: Option<&Grant>) -> Result<Vec<Any>, Error> {
-        let mut record = Record::begin("revoke", caller, String::new(), String::new());
+        let (entitlement, principal) =
+            grant.map(|grant| (grant.entitlement.as_ref(), grant.principal.as_ref())).unwrap_or_default();
+        let record = Record::begin("revoke", caller, target(entitlement), holder(principal));
         let revoked = async {
             self.gate()?;
             let grant = grant.ok_or(Error::Missing { field: "grant" })?;
             let (syncer, asked) = self.asked(grant.entitlement.as_ref(), grant.principal.as_ref())?;
-            persistently!(syncer.revoke(&self.context, &asked, &mut record).await)
+            persistently!(syncer.revoke(&self.context, &asked).await)
         };
         match revoked.await {
             Ok(Revoked { done, annotations }) => {
@@ -151,6 +171,26 @@ impl Connector {
         let syncer = self.syncer(&on.id.resource_type)?;
         Ok((syncer, Asked { on, entitlement, principal }))
     }
+}
+
+/// The entitlement as the record names it, also of a change that is refused; empty when it is none of ours.
+fn target(entitlement: Option<&Entitlement>) -> String {
+    let Some(Entitlement { id, .. }) = entitlement else { return String::new() };
+    let of_group = ids::parse_group_entitlement(id).map(|(group, role)| group_entitlement(group, role));
+    let of_page =
+        || ids::parse_page_entitlement(id).map(|(page, family, level)| page_entitlement(page, family, level));
+    of_group.or_else(|_| of_page()).unwrap_or_default()
+}
+
+/// The principal as the record names it.
+fn holder(principal: Option<&Resource>) -> String {
+    let Some(id) = principal.and_then(|principal| principal.id.as_ref()) else { return String::new() };
+    match ResourceKind::from_type_id(&id.resource_type) {
+        Some(ResourceKind::User) => ids::parse::<UserId>(id).map(|user| Spelled(user).to_string()),
+        Some(ResourceKind::Group) => ids::parse::<GroupId>(id).map(|group| Spelled(group).to_string()),
+        _ => return String::new(),
+    }
+    .unwrap_or_default()
 }
 
 fn is_passing(error: &DatabaseError) -> bool {
@@ -262,10 +302,12 @@ impl Context {
         annotations: &mut Vec<Any>,
     ) -> Done {
         if self.dry_run {
-            let would = if changed.is_change() {
-                format!("change the principal's access from {before} to {after}")
-            } else {
-                "change nothing".to_owned()
+            let would = match (changed.is_change(), before == after) {
+                (false, _) => "change nothing".to_owned(),
+                (true, false) => format!("change the principal's access from {before} to {after}"),
+                (true, true) => {
+                    format!("take one way away; the principal's {after} access remains by others")
+                }
             };
             annotations.push(dry_run(&would));
         }

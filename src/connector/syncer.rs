@@ -1,7 +1,6 @@
 //! What each resource type answers.
 
 use super::Context;
-use super::audit::Record;
 use super::error::Error;
 use super::ids::ResourceKind;
 use super::paging::{Page, PageBounds};
@@ -62,24 +61,14 @@ pub(super) trait ResourceSyncer: Send + Sync {
         bounds: &PageBounds<'_>,
     ) -> Result<Page<GrantList>, Error>;
 
-    /// Gives an entitlement on such a resource to a principal, and tells `record` what it is about.
+    /// Gives an entitlement on such a resource to a principal.
     /// Nothing can be granted on types that do not say otherwise (spec 2.3).
-    async fn grant(
-        &self,
-        _context: &Context,
-        _asked: &Asked<'_>,
-        _record: &mut Record,
-    ) -> Result<Granted, Error> {
+    async fn grant(&self, _context: &Context, _asked: &Asked<'_>) -> Result<Granted, Error> {
         Err(Error::NotImplemented { what: provisioning::NOTHING_TO_GRANT })
     }
 
     /// Takes it away again.
-    async fn revoke(
-        &self,
-        _context: &Context,
-        _asked: &Asked<'_>,
-        _record: &mut Record,
-    ) -> Result<Revoked, Error> {
+    async fn revoke(&self, _context: &Context, _asked: &Asked<'_>) -> Result<Revoked, Error> {
         Err(Error::NotImplemented { what: provisioning::NOTHING_TO_GRANT })
     }
 }

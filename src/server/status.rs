@@ -46,7 +46,7 @@ fn code(error: &Error) -> Code {
         | Error::PageToken(_)
         | Error::PageSize { .. }
         | Error::ResourceTooLarge { .. } => Code::InvalidArgument,
-        Error::ProvisioningDisabled | Error::NoRest => Code::FailedPrecondition,
+        Error::ProvisioningDisabled | Error::NoRest | Error::DifferentRetools => Code::FailedPrecondition,
         Error::Rest { error, .. } => rest_code(&error.problem),
         Error::Unverified { .. } | Error::RunBroken => Code::Internal,
         Error::UnknownRun { .. } => Code::NotFound,

@@ -197,6 +197,37 @@ async fn d30_an_address_that_retool_does_not_find_is_looked_for_in_the_database(
 }
 
 #[tokio::test]
+async fn a_look_up_that_fails_decides_nothing() {
+    let stage = Stage::new().await;
+    let before = stage.tables().await;
+    for (refusal, code, words) in [
+        (400, Code::Unavailable, "HTTP 500"),
+        (422, Code::Unavailable, "HTTP 500"),
+        (409, Code::AlreadyExists, "which one could not be asked"),
+    ] {
+        stage.api.next("POST", Reply::refusal(refusal, "no"));
+        stage.api.next("GET", Reply::refusal(500, "later"));
+        assert_refused(stage.create(&ada()).await, code, &[words]);
+    }
+    assert_eq!(stage.tables().await, before);
+}
+
+#[tokio::test]
+async fn a_number_of_somebody_else_is_never_taken_for_the_new_user() {
+    let stage = Stage::new().await;
+    // An API that belongs to another Retool than the database.
+    let stranger = json!({"id": "user_other", "legacy_id": 7, "email": "ada@example.com", "active": true});
+    stage.api.next("POST", Reply::json(200, json!({"success": true, "data": stranger})));
+    let (kind, resource, _) = result(&stage.create(&ada()).await.unwrap());
+    assert_eq!((kind, resource), ("in progress", None));
+    stage.api.next("POST", Reply::refusal(409, "exists"));
+    let list = json!({"success": true, "data": [stranger], "has_more": false});
+    stage.api.next("GET", Reply::json(200, list));
+    assert_refused(stage.create(&ada()).await, Code::FailedPrecondition, &["different Retools"]);
+    assert!(stage.records().iter().all(|record| record["principal_id"] == ""), "{:?}", stage.records());
+}
+
+#[tokio::test]
 async fn somebody_of_another_organization_is_not_taken_for_the_new_user() {
     // The API sees the first organization only, and has refused for another reason.
     for code in [400, 422, 200] {

@@ -111,6 +111,11 @@ async fn d24_a_state_that_cannot_be_read_again_is_not_taken_for_granted() {
         stage.api.next("GET", again);
         assert_failed(&stage.act("disable_user", "u5").await, &["Internal: ", "look at the account"]);
     }
+    // What is said of somebody else says nothing of the account.
+    let other = Reply::json(200, json!({"success": true, "data": {"id": "user_other", "active": false}}));
+    stage.api.next("PATCH", other.clone());
+    stage.api.next("GET", other);
+    assert_failed(&stage.act("disable_user", "u5").await, &["Internal: ", "look at the account"]);
     // Retool says that it is done and that it is not.
     stage.api.next("PATCH", Reply::json(200, json!({"success": true, "data": {"active": true}})));
     assert_failed(&stage.act("disable_user", "u5").await, &["Internal: ", "still enabled"]);

@@ -230,6 +230,45 @@ async fn privileges_taken_away_in_the_middle_are_named_too() {
 }
 
 #[tokio::test]
+async fn d17_a_sequence_behind_its_rows_is_named_with_what_mends_it() {
+    let database = world().await;
+    database.execute("SELECT setval('user_groups_id_seq', 1, false)").await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    let before = Tables::of(&database).await;
+    let status = changes.grant("group:g100:member", "user/u100").await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal, "{status:?}");
+    let setval =
+        "SELECT setval(pg_get_serial_sequence('user_groups', 'id'), (SELECT max(id) FROM user_groups));";
+    assert!(status.message().contains(setval), "{}", status.message());
+    before.assert_same(&Tables::of(&database).await);
+    database.execute(setval).await;
+    assert_eq!(changes.grant("group:g100:member", "user/u100").await.unwrap().did(), Did::Changed);
+}
+
+#[tokio::test]
+async fn changes_that_wait_leave_a_connection_to_those_who_read() {
+    let database = world().await;
+    let url = format!("{}?pool_max_conns=2", database.url());
+    let (changes, _server) = Changes::serving_at(&url, &[]).await;
+    let mut retool = database.client().await;
+    let holding = retool.transaction().await.unwrap();
+    holding.batch_execute("LOCK TABLE group_pages IN EXCLUSIVE MODE").await.unwrap();
+    let calls: Vec<_> = (0..4).map(|_| on_its_way(&changes, "page:p100:group:write", "group/g100")).collect();
+    until_blocked(&database).await;
+    // Within the time that a change waits for a lock, and others for a connection.
+    assert_eq!(changes.listed("group:g100:member").await, []);
+    holding.rollback().await.unwrap();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let holding = retool.transaction().await.unwrap();
+    holding.batch_execute("LOCK TABLE user_groups IN EXCLUSIVE MODE").await.unwrap();
+    let status = changes.grant("group:g100:member", "user/u100").await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    assert!(status.message().contains("lock_timeout"), "{}", status.message());
+}
+
+#[tokio::test]
 async fn d18_a_membership_that_somebody_else_makes_in_the_same_moment_is_there_already() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;

@@ -74,6 +74,11 @@ async fn without_provisioning_nothing_is_changed_and_bad_requests_are_bad_first(
         records.iter().map(|record| fields(record, &["operation", "outcome", "reason"]).join(" ")).collect();
     let [grant, revoke] = ["grant", "revoke"].map(|call| format!("{call} refused provisioning_disabled"));
     assert_eq!(seen, [grant.clone(), revoke.clone(), grant, revoke]);
+    // What was asked is said of refused changes too, as far as it has a name.
+    let about: Vec<_> =
+        records.iter().map(|record| fields(record, &["target_id", "principal_id"]).join(" ")).collect();
+    assert_eq!(about[..2], ["group:g100:member u100"; 2]);
+    assert_eq!(about[2..], ["page:p100:user:read "; 2]);
     let status = refused(&database, changes.send_grant(Default::default())).await;
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
 }
@@ -130,7 +135,7 @@ async fn each_change_is_recorded_once_by_ids_with_what_was_there_before_and_afte
             ["revoke", "page:p100:user:write", "g100", "changed", "write", "read", "-"],
             ["revoke", "page:p100:user:read", "u100", "refused", "", "", "access_remains"],
             ["grant", "group:g1:member", "u100", "refused", "", "", "all_users"],
-            ["grant", "", "", "refused", "", "", "malformed_id"],
+            ["grant", "group:g100:member", "", "refused", "", "", "malformed_id"],
         ]
     );
     for record in &records {

@@ -249,18 +249,17 @@ async fn the_ports_for_probes_and_prometheus_take_few_connections_and_none_for_l
         let line = besieged.server.wait_for_log(|line| line["msg"] == said);
         let address: SocketAddr = line["address"].as_str().unwrap().parse().unwrap();
         assert_eq!(ask(address, "GET", path).code, 200);
-        let begun = Instant::now();
         let mut idle: Vec<TcpStream> = (0..200).map(|_| connect(address)).collect();
         // Some begin to say something.
         for stream in &mut idle[..PLACES / 2] {
             stream.write_all(b"GET / HTTP/1.1\r\nhost: ").unwrap();
         }
-        for stream in &mut idle[PLACES..] {
-            assert_closed(stream, Duration::from_secs(3));
-        }
-        assert!(begun.elapsed() < Duration::from_secs(4), "only when their time was up");
-        for stream in &mut idle[..PLACES] {
-            assert_closed(stream, Duration::from_secs(10));
+        // Those for whom there is no place are sent away before the time of the others is up.
+        std::thread::sleep(Duration::from_secs(2));
+        idle.retain_mut(|stream| is_open(stream, Duration::from_millis(20)));
+        assert!(idle.len() <= PLACES, "{} are open", idle.len());
+        for stream in &mut idle {
+            assert!(!is_open(stream, Duration::from_secs(20)), "open for ever");
         }
         assert_eq!(ask(address, "GET", path).code, 200);
         let told = |line: &Value| line["msg"].as_str().unwrap_or_default().contains("over HTTP: too many");
@@ -270,13 +269,11 @@ async fn the_ports_for_probes_and_prometheus_take_few_connections_and_none_for_l
     besieged.assert_unharmed().await;
 }
 
-/// Panics unless the other side closes the connection within that time, whatever it says before.
-fn assert_closed(stream: &mut TcpStream, patience: Duration) {
+/// Whether the other side leaves the connection open for that time, whatever it says.
+fn is_open(stream: &mut TcpStream, patience: Duration) -> bool {
     stream.set_read_timeout(Some(patience)).unwrap();
-    match stream.read_to_end(&mut Vec::new()) {
-        Ok(_) => {}
-        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "still open"),
-    }
+    let read = stream.read_to_end(&mut Vec::new());
+    read.is_err_and(|error| error.kind() != ErrorKind::ConnectionReset)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -104,7 +104,12 @@ async fn an_answer_that_is_no_answer_of_the_api_names_the_setting_and_no_more() 
     let before = stage.tables().await;
     for (reply, code, words) in [
         (Reply::html(200), Code::FailedPrecondition, &["--retool-api-base-url", "plan"][..]),
-        (Reply::json(200, json!(null)).with("Content-Type", "text/plain"), Code::Internal, &["success"]),
+        (
+            Reply::json(200, json!({"success": true})).with("Content-Type", "text/plain"),
+            Code::FailedPrecondition,
+            &["not JSON", "may have been made"],
+        ),
+        (Reply::json(200, json!(null)), Code::Internal, &["success", "may have been made"]),
         (
             Reply::redirect(301, "https://elsewhere.example.com/api/v2/users?email=ada@example.com"),
             Code::FailedPrecondition,

@@ -258,9 +258,10 @@ impl Reply {
         Self::html(status).with("Location", to)
     }
 
-    /// One more header.
+    /// One more header, or another value for one that there is.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         if let Self::Answer(answer) = &mut self {
+            answer.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
             answer.headers.push((name.to_owned(), value.to_owned()));
         }
         self

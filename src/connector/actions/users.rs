@@ -13,7 +13,7 @@ use crate::proto::connector::ResourceId;
 use crate::retool::api::Api;
 use crate::retool::api::error::{ApiError, Problem};
 use crate::retool::api::rate_limit::RateLimit;
-use crate::retool::api::user::Sid;
+use crate::retool::api::user::{ApiUser, Sid};
 use crate::retool::change::Refusal;
 use crate::retool::database::{admins, users};
 use crate::retool::id::UserId;
@@ -122,8 +122,8 @@ async fn keep_an_admin(
 async fn set(api: &Api, sid: &Sid, wish: bool, rate_limit: &mut Option<RateLimit>) -> Result<(), Error> {
     let answer = note(rate_limit, api.set_active(sid, wish).await);
     let unproven = match answer {
-        Ok(user) if user.active == Some(wish) => return Ok(()),
-        Ok(user) => Error::Unverified { found: user.active },
+        Ok(user) if is_about(&user, sid) && user.active == Some(wish) => return Ok(()),
+        Ok(user) => Error::Unverified { found: user.active.filter(|_| is_about(&user, sid)) },
         Err(error) if is_final(&error) => return Err(error.into()),
         Err(error) => {
             let uncertain = if error.may_have_happened() { UNCERTAIN } else { "" };
@@ -134,12 +134,14 @@ async fn set(api: &Api, sid: &Sid, wish: bool, rate_limit: &mut Option<RateLimit
     let mut later = None;
     let found = note(&mut later, api.user(sid).await);
     match found {
-        Ok(user) if user.active == Some(wish) => {
+        Ok(user) if is_about(&user, sid) && user.active == Some(wish) => {
             *rate_limit = later;
             Ok(())
         }
         Ok(user) => Err(match unproven {
-            Error::Unverified { .. } => Error::Unverified { found: user.active },
+            Error::Unverified { .. } => {
+                Error::Unverified { found: user.active.filter(|_| is_about(&user, sid)) }
+            }
             other => other,
         }),
         Err(error) => {
@@ -147,6 +149,11 @@ async fn set(api: &Api, sid: &Sid, wish: bool, rate_limit: &mut Option<RateLimit
             Err(unproven)
         }
     }
+}
+
+/// An answer about somebody else proves nothing; one that names nobody is taken for what was asked.
+fn is_about(user: &ApiUser, sid: &Sid) -> bool {
+    user.sid.as_ref().is_none_or(|own| own == sid)
 }
 
 /// Whether the answer leaves no doubt that nothing was done.

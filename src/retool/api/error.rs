@@ -124,12 +124,13 @@ impl ApiError {
     pub fn may_have_happened(&self) -> bool {
         match &self.problem {
             Problem::Refused { status, .. } => *status == 408 || *status >= 500,
-            Problem::Incomplete { .. }
+            // An answer of 2xx counts as one, whatever stands between has made of it.
+            Problem::NotJson { .. }
+            | Problem::Incomplete { .. }
             | Problem::TooLarge { .. }
             | Problem::Timeout { .. }
             | Problem::Closed { .. } => true,
             Problem::Redirect { .. }
-            | Problem::NotJson { .. }
             | Problem::Declined { .. }
             | Problem::Unreachable { .. }
             | Problem::Untrusted { .. } => false,

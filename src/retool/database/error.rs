@@ -185,6 +185,16 @@ impl Error {
             SqlState::READ_ONLY_SQL_TRANSACTION => Self::ReadOnly { reason: reason(error) },
             SqlState::RAISE_EXCEPTION => Self::Refused { reason: reason(error) },
             SqlState::FOREIGN_KEY_VIOLATION => Self::Gone { reason: named() },
+            // Numbers come from a sequence, which gives none twice unless somebody has set it back.
+            SqlState::UNIQUE_VIOLATION if server.constraint().is_some_and(|name| name.ends_with("_pkey")) => {
+                let table = server.table().unwrap_or("the table");
+                Self::Statement {
+                    reason: format!(
+                        "the sequence that numbers the rows of {table} is behind them ({}); set it as the owner of Retool's tables: SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}));",
+                        named()
+                    ),
+                }
+            }
             // Somebody else was there in the same moment; another try sees what is there now.
             SqlState::UNIQUE_VIOLATION => Self::Interrupted { reason: named() },
             ref other if other.code().starts_with("23") => Self::Refused { reason: named() },

@@ -153,9 +153,11 @@ async fn lower(
     let state = state(transaction, page, group).await?;
     let before = state.access;
     let unchanged = Ok(Changed { before, after: before });
-    let (Some(of_page), Some(facts)) = (state.page, state.group) else { return unchanged };
+    // A page that is deleted and a group that is archived give nothing, whatever row there is.
+    let nothing = Ok(Changed { before: Access::default(), after: Access::default() });
+    let (Some(of_page), Some(facts)) = (state.page, state.group) else { return nothing };
     if facts.archived || facts.organization != Some(of_page) {
-        return unchanged;
+        return nothing;
     }
     let change = before.to_revoke(level).map_err(|after| {
         let sources =

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bb8::{ManageConnection, PooledConnection, RunError};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument;
 
 use super::error::Error;
@@ -13,6 +14,9 @@ use crate::telemetry::watch;
 /// A bounded set of sessions.
 pub(super) struct Pool {
     inner: bb8::Pool<Manager>,
+    /// Changes wait for one another while they hold a connection; so that they do not keep everybody else
+    /// waiting too, one connection is never theirs, where there is more than one.
+    changes: Semaphore,
     wait: Duration,
     most: u32,
     target: String,
@@ -67,7 +71,20 @@ impl Pool {
             let in_use = state.connections.saturating_sub(state.idle_connections);
             PoolState { idle: state.idle_connections, in_use, most }
         });
-        Self { inner, wait, most, target }
+        let changes = Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(1).max(1));
+        Self { inner, changes, wait, most, target }
+    }
+
+    /// A change has to have a place before it asks for a session, and to keep it until it ends.
+    ///
+    /// # Errors
+    /// [`Error::PoolExhausted`] when other changes keep all of them.
+    pub(super) async fn place_for_change(&self) -> Result<SemaphorePermit<'_>, Error> {
+        match tokio::time::timeout(self.wait, self.changes.acquire()).await {
+            Ok(Ok(place)) => Ok(place),
+            // It is never closed, so that only time can have run out.
+            Ok(Err(_)) | Err(_) => Err(Error::PoolExhausted { limit: self.most, waited: self.wait }),
+        }
     }
 
     /// A session nobody else uses; it goes back to the pool when dropped.

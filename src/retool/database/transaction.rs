@@ -5,6 +5,7 @@
 //! end takes its session along, and the server undoes it.
 
 use futures_util::future::BoxFuture;
+use tokio::sync::SemaphorePermit;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
@@ -62,16 +63,18 @@ pub(super) struct Transaction<'a> {
     privileges: std::sync::Arc<Privileges>,
     mode: Mode,
     open: bool,
+    _place: SemaphorePermit<'a>,
 }
 
 const LOCK: &str = "SELECT pg_advisory_xact_lock($1, $2)";
 
 /// How long a server waits for our next statement before it undoes the transaction: we may have been
-/// frozen or cut off, and others wait for the locks.
-/// A stricter limit of the role's own stands.
-const IDLE: &str = r#"
-SELECT set_config('idle_in_transaction_session_timeout', '30s', true)
-WHERE extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval) NOT BETWEEN 0.001 AND 30
+/// frozen or cut off, and others wait for the locks. And how long we wait for a lock of somebody else's: a change
+/// that waits holds a connection. Stricter limits of the role's own stand.
+const LIMITS: &str = r#"
+SELECT set_config(name, most || 's', true)
+FROM (VALUES ('idle_in_transaction_session_timeout', 30), ('lock_timeout', 5)) AS limits (name, most)
+WHERE extract(epoch FROM current_setting(name)::interval) NOT BETWEEN 0.001 AND most
 "#;
 
 impl Database {
@@ -106,6 +109,7 @@ impl Database {
     /// [`Error::MissingPrivileges`], [`Error::ReadOnly`], and whatever keeps the database from being asked.
     async fn begin(&self, features: &[Feature], mode: Mode) -> Result<Transaction<'_>, Error> {
         let privileges = self.require_changes(features).await?;
+        let place = self.pool.place_for_change().await?;
         let mut lease = self.pool.get().await?;
         match start(&lease, mode).await {
             Err(error) if error.is_lost_session() && lease.is_from_stock() => {
@@ -115,7 +119,7 @@ impl Database {
             }
             started => started?,
         }
-        Ok(Transaction { lease, privileges, mode, open: true })
+        Ok(Transaction { lease, privileges, mode, open: true, _place: place })
     }
 }
 
@@ -129,7 +133,7 @@ pub(super) async fn start(lease: &Lease<'_>, mode: Mode) -> Result<(), Error> {
         Mode::Real => "READ WRITE",
         Mode::DryRun => "READ ONLY",
     };
-    let mut begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED {access}; {IDLE}");
+    let mut begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED {access}; {LIMITS}");
     if let Scope::Transaction { statement_timeout } = session.scope() {
         let limit = statement_timeout.as_millis().max(1);
         begin.push_str(&format!("; SET LOCAL statement_timeout = {limit}"));

@@ -206,7 +206,8 @@ async fn lower(
         (Some(of_page), Some(facts)) => facts.organization.is_none_or(|of_user| of_user == of_page),
         _ => false,
     };
-    if !listed || before.effective < Some(level) {
+    let before = if listed { before } else { UserAccess { effective: None, direct: false } };
+    if before.effective < Some(level) {
         return Ok(Changed { before, after: before });
     }
     let (taken, left): (Vec<Through>, Vec<Through>) =
