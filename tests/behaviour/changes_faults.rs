@@ -10,6 +10,8 @@ use crate::support::changes::{Answered, Changes, Did, Tables, refused};
 use crate::support::cluster::connect;
 use crate::support::pooler::Pooler;
 use crate::support::postgres::{Database, Provisioning, Role};
+use crate::support::server::Server;
+use crate::support::way::Way;
 use crate::support::wire::eventually;
 
 /// User 100 without any group, page 100, and group 100 without any right.
@@ -451,4 +453,49 @@ async fn a_role_whose_transactions_are_read_only_or_serializable_by_default_can_
             "{setting}"
         );
     }
+}
+
+/// The record of the last change.
+fn last_record(server: &Server) -> [String; 3] {
+    let mut records = server.logs().into_iter().filter(|line| line["msg"] == "change");
+    let record = records.next_back().unwrap();
+    ["outcome", "before", "reason"].map(|name| record[name].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_whose_answer_was_lost_is_never_said_to_have_been_none() {
+    let database = world().await;
+    let way = Way::to(&database).await;
+    let (changes, server) = Changes::serving_at(&way.url(&database), &[]).await;
+    let (entitlement, user) = ("group:g100:member", "user/u100");
+
+    way.breaks_at_commit(false);
+    assert_eq!(changes.grant(entitlement, user).await.unwrap().did(), Did::Changed);
+    assert_eq!(last_record(&server), ["changed", "unknown", ""]);
+    way.breaks_at_commit(false);
+    assert_eq!(changes.revoke(entitlement, user).await.unwrap().did(), Did::Changed);
+    assert_eq!(last_record(&server), ["changed", "unknown", ""]);
+
+    // The next attempt finds another way to the page, which would be a refusal had it been the first.
+    let page = "page:p100:user:read";
+    assert_eq!(changes.grant(page, user).await.unwrap().did(), Did::Changed);
+    assert_eq!(changes.grant(entitlement, user).await.unwrap().did(), Did::Changed);
+    assert_eq!(changes.grant("page:p100:group:read", "group/g100").await.unwrap().did(), Did::Changed);
+    way.breaks_at_commit(false);
+    let status = changes.revoke(page, user).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert!(status.message().contains("asking again is safe"), "{}", status.message());
+    assert_eq!(last_record(&server), ["failed", "", "commit_uncertain"]);
+    let status = changes.revoke(page, user).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+
+    assert_eq!(changes.revoke(entitlement, user).await.unwrap().did(), Did::Changed);
+    way.breaks_at_commit(true);
+    let status = changes.grant(entitlement, user).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert!(status.message().contains("asking again is safe"), "{}", status.message());
+    assert_eq!(last_record(&server), ["failed", "", "commit_uncertain"]);
+    let client = database.client().await;
+    let row = client.query(r#"SELECT FROM user_groups WHERE "userId" = 100 AND "groupId" = 100"#, &[]).await;
+    assert_eq!(row.unwrap().len(), 1, "it was made");
 }

@@ -40,6 +40,8 @@ pub(crate) mod stage;
 #[cfg(test)]
 pub(crate) mod tls;
 #[cfg(test)]
+pub(crate) mod way;
+#[cfg(test)]
 pub(crate) mod wire;
 
 // A benchmark counts as a test to the compiler, but one without test functions.

@@ -117,6 +117,7 @@ struct State {
     seen: Mutex<Vec<Seen>>,
     faults: Mutex<Vec<String>>,
     connections: AtomicUsize,
+    changes: AtomicUsize,
 }
 
 // === impl RetoolApi ===
@@ -155,6 +156,7 @@ impl RetoolApi {
             seen: Mutex::default(),
             faults: Mutex::default(),
             connections: AtomicUsize::new(0),
+            changes: AtomicUsize::new(0),
         });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -218,6 +220,11 @@ impl RetoolApi {
     /// How many connections there were.
     pub(crate) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// How often it has changed the database, or is about to.
+    pub(crate) fn changes(&self) -> usize {
+        self.state.changes.load(Ordering::Relaxed)
     }
 
     /// What was wrong with what it was sent.

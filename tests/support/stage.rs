@@ -1,8 +1,8 @@
 //! The real program between a Postgres and the double of Retool's REST API, and what is true of every
 //! test of accounts and actions, checked when it ends: nothing was sent that Retool does not know, and no
-//! line of the log has the token or anything about a person.
+//! line of the log has the token or anything about a person. And of every call that was refused or failed
+//! while Retool did nothing: no row has changed.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use baton_retool::proto::connector::create_account_response::Result as Created;
@@ -18,6 +18,7 @@ use prost_types::value::Kind;
 use prost_types::{Any, Struct, Value};
 use tonic::Status;
 
+use super::changes::Tables;
 use super::postgres::Database;
 use super::retool_api::{RetoolApi, TOKEN};
 use super::server::Server;
@@ -30,9 +31,6 @@ pub(crate) struct Stage {
     pub(crate) api: RetoolApi,
     pub(crate) database: Database,
 }
-
-/// Every row of every table, as text.
-pub(crate) type Tables = BTreeMap<String, Vec<String>>;
 
 impl Stage {
     /// The small organization, with changes allowed.
@@ -72,7 +70,7 @@ impl Stage {
         &self,
         request: &CreateAccountRequest,
     ) -> Result<CreateAccountResponse, Status> {
-        self.wire.call("AccountManagerService/CreateAccount", request).await
+        self.watched(self.wire.call("AccountManagerService/CreateAccount", request), Result::is_err).await
     }
 
     /// Runs an action on a user to its end.
@@ -87,7 +85,21 @@ impl Stage {
     }
 
     pub(crate) async fn invoke(&self, request: &InvokeActionRequest) -> Result<InvokeActionResponse, Status> {
-        self.wire.call("ActionService/InvokeAction", request).await
+        let call = self.wire.call("ActionService/InvokeAction", request);
+        let failed = |answer: &Result<InvokeActionResponse, Status>| {
+            answer.as_ref().map_or(true, |answer| answer.status() == BatonActionStatus::Failed)
+        };
+        self.watched(call, failed).await
+    }
+
+    /// Makes the call; where it has failed and Retool has done nothing, no row may have changed.
+    async fn watched<T>(&self, call: impl Future<Output = T>, failed: impl Fn(&T) -> bool) -> T {
+        let (before, changes) = (self.tables().await, self.api.changes());
+        let answer = call.await;
+        if failed(&answer) && self.api.changes() == changes {
+            before.assert_same(&self.tables().await);
+        }
+        answer
     }
 
     pub(crate) async fn status(&self, id: &str) -> Result<GetActionStatusResponse, Status> {
@@ -118,17 +130,7 @@ impl Stage {
     }
 
     pub(crate) async fn tables(&self) -> Tables {
-        const TABLES: &str = "SELECT relname::text FROM pg_class
-            WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'";
-        let client = self.database.client().await;
-        let mut tables = Tables::new();
-        for table in client.query(TABLES, &[]).await.unwrap() {
-            let table: String = table.get(0);
-            let rows = format!(r#"SELECT to_jsonb(t)::text FROM "{table}" t ORDER BY 1"#);
-            let rows = client.query(&rows, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
-            tables.insert(table, rows);
-        }
-        tables
+        Tables::of(&self.database).await
     }
 }
 

@@ -151,3 +151,14 @@ fn every_setting_is_read_from_every_source() {
         assert_eq!(settings.telemetry, telemetry);
     }
 }
+
+#[test]
+fn d36_no_request_takes_longer_than_half_a_minute_whatever_the_setting_says() {
+    for (given, taken) in [("29", 29), ("30", 30), ("31", 30), ("1800", 30)] {
+        let setup = Setup::new()
+            .variable("BATON_RETOOL_API_BASE_URL", "https://retool.example.com")
+            .variable("BATON_RETOOL_API_TOKEN", "retool_01abc")
+            .variable("BATON_HTTP_TIMEOUT_SECONDS", given);
+        assert_eq!(setup.settings().rest.unwrap().timeout, Duration::from_secs(taken), "{given}");
+    }
+}

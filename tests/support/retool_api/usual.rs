@@ -1,5 +1,7 @@
 //! What a Retool does when nobody says otherwise, as far as it is known.
 
+use std::sync::atomic::Ordering;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -27,6 +29,7 @@ pub(super) async fn usual(client: &Client, state: &State, seen: &Seen) -> Answer
         (_, Some(sid)) => {
             let active = seen.body["operations"][0]["value"].as_bool().unwrap();
             let change = r#"UPDATE users SET enabled = $1, "updatedAt" = now() WHERE sid = $2"#;
+            state.changes.fetch_add(1, Ordering::Relaxed);
             client.execute(change, &[&active, &sid]).await.unwrap();
             one(client, &manners, sid).await
         }
@@ -53,6 +56,7 @@ async fn create(client: &Client, state: &State, manners: &Manners, body: &Value)
     let values: Vec<Option<String>> =
         ["email", "first_name", "last_name", "user_type"].map(|key| text(key).map(str::to_owned)).into();
     let row = (id, sid.clone(), values);
+    state.changes.fetch_add(1, Ordering::Relaxed);
     match manners.shows_after {
         Some(Duration::ZERO) => {
             let (id, sid, values) = &row;
