@@ -11,6 +11,7 @@ mod auth;
 mod caller;
 mod connector_service;
 mod ending;
+mod endpoint;
 mod entitlements;
 mod error;
 mod events;
@@ -27,7 +28,6 @@ mod status;
 mod tickets;
 mod tls;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +39,7 @@ use tonic_health::server::HealthReporter;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use auth::TokenError;
+pub use endpoint::{Endpoint, Security};
 pub use error::Error;
 pub use farewell::connect_parent;
 pub use health::{HealthServer, Readiness};
@@ -70,57 +71,6 @@ use incoming::{ConnectionLimits, CurrentTls};
 use limits::RoomLayer;
 use listener::Listener;
 use ratelimit::RateLimiter;
-
-/// Where a server listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoint {
-    /// A TCP port; port 0 is any free one.
-    Tcp {
-        /// A name or an address, IPv6 without brackets.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// A unix socket.
-    Unix(PathBuf),
-}
-
-/// Who may call.
-#[derive(Debug, Clone, Default)]
-pub struct Security {
-    /// Encrypts connections.
-    pub tls: Option<TlsFiles>,
-    /// The file with the tokens of which a caller must show one.
-    pub token_file: Option<PathBuf>,
-    /// Health checks need no token.
-    pub open_health: bool,
-    /// Plaintext on any address.
-    pub insecure: bool,
-}
-
-impl Security {
-    /// Whether [`Server::listen`] would take these settings. No port is taken.
-    ///
-    /// # Errors
-    /// [`Error::Plaintext`], [`Error::Listen`], [`Error::Tls`], [`Error::Tokens`]
-    pub async fn check(&self, endpoint: &Endpoint) -> Result<(), Error> {
-        if let Endpoint::Tcp { host, port } = endpoint {
-            let failed = |source| Error::Listen { address: endpoint.to_string(), source };
-            let mut addresses = tokio::net::lookup_host((host.as_str(), *port)).await.map_err(failed)?;
-            self.check_exposure(endpoint, addresses.next().is_some_and(listener::is_wide))?;
-        }
-        self.tls.as_ref().map(tls::check).transpose()?;
-        self.token_file.as_deref().map(auth::check).transpose()?;
-        Ok(())
-    }
-
-    fn check_exposure(&self, endpoint: &Endpoint, wide: bool) -> Result<(), Error> {
-        if wide && self.tls.is_none() && !self.insecure {
-            return Err(Error::Plaintext { address: endpoint.to_string() });
-        }
-        Ok(())
-    }
-}
 
 /// A server, not yet listening.
 #[derive(Debug)]
@@ -344,16 +294,6 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// How long a connection may take before its first call.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(formatter, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(formatter, "{host}:{port}"),
-            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
-        }
-    }
-}
 
 /// What a listing request says about paging.
 fn page_request(size: u32, token: &str) -> Result<PageRequest<'_>, connector::error::Error> {

@@ -15,6 +15,7 @@ mod behaviour {
     mod changes_groups;
     mod changes_model;
     mod changes_pages;
+    mod changes_races;
     mod changes_record;
     mod changes_users;
     mod child;
@@ -47,6 +48,7 @@ mod behaviour {
     mod services;
     mod sessions;
     mod setup_sql;
+    mod setup_sql_retools;
     mod setup_sql_scope;
     mod shared_resources;
     mod sidecar;
