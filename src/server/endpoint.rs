@@ -34,7 +34,7 @@ pub struct Security {
 }
 
 impl Security {
-    /// Whether [`Server::listen`] would take these settings. No port is taken.
+    /// Whether [`super::Server::listen`] would take these settings. No port is taken.
     ///
     /// # Errors
     /// [`Error::Plaintext`], [`Error::Listen`], [`Error::Tls`], [`Error::Tokens`]
