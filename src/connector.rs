@@ -74,7 +74,7 @@ pub(crate) struct Context {
     /// Retool's REST API, where it is set up.
     api: Option<Arc<Api>>,
     /// Held alone by whoever is about to disable one of several administrators, and together by whoever takes
-    /// users out of groups: each looks at who is left.
+    /// administrators out of their group: each looks at who is left.
     disabling_admin: tokio::sync::RwLock<()>,
     kinds: Vec<ResourceKind>,
     skip_disabled_users: bool,

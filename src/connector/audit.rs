@@ -30,8 +30,9 @@ pub enum Outcome {
     DryRun,
     /// It may not be made, and nothing was changed: the request or Retool would have to be another.
     Refused,
-    /// It could not be made, for want of a privilege or of a database, say. Nothing was changed in the database unless the reason is `commit_uncertain` or
-    /// `broken_off`; what Retool's REST API did not answer may have been done all the same.
+    /// It could not be made, for want of a privilege or of a database, say. Nothing was changed in the database
+    /// unless the reason is `commit_uncertain` or `broken_off`; what Retool's REST API did not answer may have
+    /// been done all the same.
     Failed,
 }
 
