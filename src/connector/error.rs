@@ -1,14 +1,21 @@
 //! Everything that can go wrong in answering a request, in the words of the domain.
 
+mod kind;
+
 use std::time::Duration;
 
-use super::ids::ResourceKind;
-use super::page_token::InvalidPageToken;
-use super::problem::{LEFT_OUT, Problem};
+use prost_types::Any;
+
+use crate::connector::ids::ResourceKind;
+use crate::connector::page_token::InvalidPageToken;
+use crate::connector::problem::{LEFT_OUT, Problem};
+use crate::connector::rest;
 use crate::retool::api::error::ApiError;
 use crate::retool::change::Refusal;
 use crate::retool::database::error::{Error as DatabaseError, Nature};
 use crate::retool::database::transaction::ChangeError;
+
+pub use kind::ErrorKind;
 
 /// Why a request has no answer. The server room turns each into a gRPC status.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -191,6 +198,20 @@ impl Error {
             | Self::RunTooLong { .. }
             | Self::RunBroken => false,
             _ => true,
+        }
+    }
+
+    /// The error in the answer of an action that failed: its kind, then its message.
+    pub fn in_words(&self) -> String {
+        format!("{}: {self}", self.kind().name())
+    }
+
+    /// What a gRPC status carries beside code and message: the rate limit of the REST API, by which agents pace
+    /// their retries. `None` when the error does not come from that API.
+    pub fn detail(&self) -> Option<Any> {
+        match self {
+            Self::Rest { error, .. } => Some(rest::annotation(&error.rate_limit)),
+            _ => None,
         }
     }
 
