@@ -14,7 +14,6 @@ mod organization;
 mod page;
 pub mod page_token;
 pub mod paging;
-mod problem;
 mod provisioning;
 mod resource;
 pub(crate) mod rest;
@@ -106,7 +105,7 @@ impl Context {
     ) -> Result<Option<OrganizationId>, Error> {
         match parent {
             Some(id) if id.resource_type != ResourceKind::Organization.type_id() => {
-                Err(Error::WrongParent { kind, given: id.resource_type.clone() })
+                Err(Error::WrongParent { kind, given: id.resource_type.as_str().into() })
             }
             Some(id) => ids::parse(id).map(Some),
             None => Ok(None),
@@ -211,7 +210,7 @@ impl Connector {
             None => true,
         };
         let found = syncer.get(&self.context, id).await?.filter(below_parent);
-        found.ok_or_else(|| Error::NotFound { kind, given: id.resource.clone() })
+        found.ok_or_else(|| Error::NotFound { kind, given: id.resource.as_str().into() })
     }
 
     /// What can be granted on a resource, which need not exist.
@@ -287,7 +286,7 @@ impl Connector {
             .and_then(|kind| self.syncers.iter().find(|syncer| syncer.kind() == kind));
         known.map(Box::as_ref).ok_or_else(|| {
             let known: Vec<_> = self.context.kinds().map(ResourceKind::type_id).collect();
-            Error::UnknownResourceType { given: error::shortened(type_id), known: known.join(", ") }
+            Error::UnknownResourceType { given: type_id.into(), known: known.join(", ") }
         })
     }
 

@@ -138,7 +138,8 @@ fn accept_type(type_id: &str) -> Result<(), Error> {
 /// Retool invites people, who then choose how to sign in; so every option comes to that, but for a password
 /// that somebody relies on.
 fn accept_credential(options: Option<&CredentialOptions>) -> Result<(), Error> {
-    let wrong = |problem: &str| Err(Error::Argument { field: "credential_options", problem: problem.into() });
+    let wrong =
+        |problem: &'static str| Err(Error::Argument { field: "credential_options", problem: problem.into() });
     match options.map(|options| options.options.as_ref()) {
         None | Some(Some(Options::NoPassword(_) | Options::RandomPassword(_) | Options::Sso(_))) => Ok(()),
         Some(None) => {

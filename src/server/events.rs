@@ -26,7 +26,7 @@ impl EventService for Service {
         request: Request<ListEventsRequest>,
     ) -> Result<Response<ListEventsResponse>, Status> {
         let asked = &request.get_ref().event_feed_id;
-        let given = if asked.is_empty() { DEFAULT_FEED } else { asked }.to_owned();
+        let given = if asked.is_empty() { DEFAULT_FEED } else { asked }.into();
         Err(Error::UnknownEventFeed { given }.into())
     }
 }

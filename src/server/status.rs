@@ -17,7 +17,7 @@ use crate::retool::database::error::Error as DatabaseError;
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let (code, message, for_log) = (code(&error), error.to_string(), error.for_log());
+        let (code, message, for_log) = (code(&error), error.for_caller(), error.to_string());
         let Error::Rest { error, .. } = &error else { return logged_as(Self::new(code, message), for_log) };
         // Agents wait as long as this says, and by their own rule otherwise (D27).
         let details = pb::Status {
@@ -31,7 +31,7 @@ impl From<Error> for Status {
 
 /// The error as the answer of an action that failed has it: the code's name first (spec 4.8).
 pub(super) fn in_words(error: &Error) -> String {
-    format!("{:?}: {error}", code(error))
+    format!("{:?}: {}", code(error), error.for_caller())
 }
 
 fn code(error: &Error) -> Code {

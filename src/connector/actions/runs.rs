@@ -98,7 +98,7 @@ impl Runs {
     /// [`Error::UnknownRun`]
     pub(crate) fn find(&self, id: &str) -> Result<Arc<Run>, Error> {
         let found = self.table().by_id.get(id).cloned();
-        found.ok_or_else(|| Error::UnknownRun { given: id.to_owned(), kept: MOST_ENDED })
+        found.ok_or_else(|| Error::UnknownRun { given: id.into(), kept: MOST_ENDED })
     }
 
     /// How many runs are under way.
