@@ -19,6 +19,7 @@ mod resource;
 pub(crate) mod rest;
 mod syncer;
 mod text;
+mod unsupported;
 mod user;
 mod validate;
 
@@ -267,18 +268,8 @@ impl Connector {
     ///
     /// # Errors
     /// [`Error::ProvisioningDisabled`]
-    pub fn gate(&self) -> Result<(), Error> {
+    fn gate(&self) -> Result<(), Error> {
         if self.provisioning { Ok(()) } else { Err(Error::ProvisioningDisabled) }
-    }
-
-    /// Why a call of the provisioning half that Retool has nothing for cannot be answered.
-    pub fn refuse(&self, what: &'static str) -> Error {
-        self.gate().err().unwrap_or(Error::NotImplemented { what })
-    }
-
-    /// Why there are no tickets here.
-    pub fn refuse_tickets(&self) -> Error {
-        if self.ticketing { Error::NoTickets } else { Error::TicketingDisabled }
     }
 
     fn syncer(&self, type_id: &str) -> Result<&dyn ResourceSyncer, Error> {
