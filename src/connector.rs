@@ -7,20 +7,16 @@ pub(crate) mod actions;
 pub mod audit;
 mod entitlements;
 pub mod error;
-mod group;
 pub mod ids;
 mod metadata;
-mod organization;
-mod page;
 pub mod page_token;
 pub mod paging;
 mod provisioning;
-mod resource;
-pub(crate) mod rest;
-mod syncer;
+mod rate_limit;
+mod resource_type;
 mod text;
+mod types;
 mod unsupported;
-mod user;
 mod validate;
 
 use std::sync::Arc;
@@ -30,7 +26,7 @@ use error::Error;
 use ids::ResourceKind;
 use page_token::{Listing, Position};
 use paging::{Page, PageRequest};
-use syncer::{Identified, ResourceSyncer};
+use resource_type::{Identified, ResourceSyncer};
 
 use crate::proto::connector::{ConnectorMetadata, Entitlement, Resource, ResourceId, ResourceType};
 use crate::proto::grants::GrantList;
@@ -118,11 +114,11 @@ impl Connector {
     /// A connector to this database and, where it is set up, Retool's REST API.
     pub fn new(database: Arc<Database>, api: Option<Arc<Api>>, options: Options) -> Self {
         let mut syncers: Vec<Box<dyn ResourceSyncer>> = vec![
-            Box::new(organization::OrganizationSyncer),
-            Box::new(user::UserSyncer),
-            Box::new(group::GroupSyncer),
-            Box::new(page::PageSyncer),
-            Box::new(resource::ResourceTypeSyncer),
+            Box::new(types::organization::OrganizationSyncer),
+            Box::new(types::user::UserSyncer),
+            Box::new(types::group::GroupSyncer),
+            Box::new(types::page::PageSyncer),
+            Box::new(types::resource::ResourceTypeSyncer),
         ];
         syncers.retain(|syncer| match syncer.kind() {
             ResourceKind::Page => !options.skip_pages,

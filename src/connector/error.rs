@@ -12,7 +12,7 @@ use prost_types::Any;
 
 use crate::connector::ids::ResourceKind;
 use crate::connector::page_token::InvalidPageToken;
-use crate::connector::rest;
+use crate::connector::rate_limit;
 use crate::retool::api::error::ApiError;
 use crate::retool::change::Refusal;
 use crate::retool::database::error::{Error as DatabaseError, Nature};
@@ -214,7 +214,7 @@ impl Error {
     /// their retries. `None` when the error does not come from that API.
     pub fn detail(&self) -> Option<Any> {
         match self {
-            Self::Rest { error, .. } => Some(rest::annotation(&error.rate_limit)),
+            Self::Rest { error, .. } => Some(rate_limit::annotation(&error.rate_limit)),
             _ => None,
         }
     }

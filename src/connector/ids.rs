@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use super::error::{ArgumentProblem, Error};
+use crate::connector::error::{ArgumentProblem, Error};
 use crate::proto::connector::ResourceId as ProtoResourceId;
 use crate::retool::access::AccessLevel;
 use crate::retool::database::organizations::Right;

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use prost::Name;
 use prost_types::Any;
 
-use super::audit::{Caller, Done, Outcome, Record, dry_run};
-use super::error::{ArgumentProblem, Error};
-use super::ids::{self, Identity, ResourceKind, Spelled, group_entitlement, page_entitlement};
-use super::{Connector, Context, Identified, ResourceSyncer};
+use crate::connector::audit::{Caller, Done, Outcome, Record, dry_run};
+use crate::connector::error::{ArgumentProblem, Error};
+use crate::connector::ids::{self, Identity, ResourceKind, Spelled, group_entitlement, page_entitlement};
+use crate::connector::{Connector, Context, Identified, ResourceSyncer};
 use crate::proto::any;
 use crate::proto::connector::{
     Entitlement, Grant, GrantAlreadyExists, GrantAlreadyRevoked, Resource, ResourceId,

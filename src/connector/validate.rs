@@ -5,7 +5,7 @@ use std::time::Duration;
 use prost_types::Any;
 
 use crate::connector::error::Error;
-use crate::connector::{Connector, rest};
+use crate::connector::{Connector, rate_limit};
 use crate::retool::api::error::Problem;
 use crate::retool::database::error::Nature;
 
@@ -29,7 +29,7 @@ impl Connector {
         self.validate_database().await?;
         let Some(api) = &self.context.api else { return Ok(Vec::new()) };
         match api.probe().await {
-            Ok(rate_limit) => Ok(vec![rest::annotation(&rate_limit)]),
+            Ok(rate_limit) => Ok(vec![rate_limit::annotation(&rate_limit)]),
             Err(error) => {
                 let refused = matches!(error.problem, Problem::Refused { status: 401 | 403, .. });
                 if self.provisioning && refused {

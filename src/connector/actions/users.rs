@@ -3,9 +3,9 @@
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 
-use super::runs::RunResult;
-use super::{Action, note};
 use crate::connector::Context;
+use crate::connector::actions::runs::RunResult;
+use crate::connector::actions::{Action, note};
 use crate::connector::audit::{Done, Outcome, Record};
 use crate::connector::error::Error;
 use crate::connector::ids::{self, Spelled};
