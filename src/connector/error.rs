@@ -5,10 +5,12 @@ use std::time::Duration;
 use super::ids::ResourceKind;
 use super::page_token::InvalidPageToken;
 use super::problem::{LEFT_OUT, Problem};
+use crate::connector::database_message::database_message;
+use crate::postgres::error::Nature;
 use crate::retool::api::error::ApiError;
 use crate::retool::change::Refusal;
-use crate::retool::database::error::{Error as DatabaseError, Nature};
-use crate::retool::database::transaction::ChangeError;
+use crate::retool::error::DatabaseError;
+use crate::retool::transaction::ChangeError;
 
 /// Why a request has no answer. The server room turns each into a gRPC status.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -165,7 +167,7 @@ pub enum Error {
     #[error("ticket manager not implemented: Retool has no tickets")]
     NoTickets,
     /// The database.
-    #[error(transparent)]
+    #[error("{}", database_message(.0))]
     Database(#[from] DatabaseError),
 }
 

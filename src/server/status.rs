@@ -10,10 +10,11 @@ use tonic_types::pb;
 
 use crate::connector::error::Error;
 use crate::connector::rest;
+use crate::postgres::error::PostgresError;
 use crate::proto::log_text::logged_as;
 use crate::retool::api::error::Problem;
 use crate::retool::change::Refusal;
-use crate::retool::database::error::Error as DatabaseError;
+use crate::retool::error::DatabaseError;
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
@@ -70,20 +71,22 @@ fn refusal_code(refusal: &Refusal) -> Code {
 
 /// Agents try again on Unavailable and DeadlineExceeded, and on nothing else (sync 13).
 fn database_code(error: &DatabaseError) -> Code {
+    let Some(error) = error.postgres() else { return Code::FailedPrecondition };
     match error {
-        DatabaseError::Connect { .. }
-        | DatabaseError::PoolExhausted { .. }
-        | DatabaseError::Interrupted { .. }
-        | DatabaseError::Uncertain { .. } => Code::Unavailable,
-        DatabaseError::Timeout { .. } | DatabaseError::Silent { .. } => Code::DeadlineExceeded,
-        DatabaseError::MissingPrivileges(_)
-        | DatabaseError::Forbidden { .. }
-        | DatabaseError::ReadOnly { .. }
-        | DatabaseError::Refused { .. }
-        | DatabaseError::UnknownSchema { .. } => Code::FailedPrecondition,
-        DatabaseError::Gone { .. } => Code::NotFound,
-        DatabaseError::BadValue { .. } => Code::InvalidArgument,
-        DatabaseError::Statement { .. } => Code::Internal,
+        PostgresError::Connect { .. }
+        | PostgresError::StillConnecting { .. }
+        | PostgresError::PoolExhausted { .. }
+        | PostgresError::Interrupted { .. }
+        | PostgresError::Uncertain { .. } => Code::Unavailable,
+        PostgresError::Timeout { .. } | PostgresError::Silent { .. } => Code::DeadlineExceeded,
+        PostgresError::ConnectForbidden { .. }
+        | PostgresError::Forbidden { .. }
+        | PostgresError::ReadOnly { .. }
+        | PostgresError::Refused { .. }
+        | PostgresError::UnknownSchema { .. } => Code::FailedPrecondition,
+        PostgresError::Gone { .. } => Code::NotFound,
+        PostgresError::BadValue { .. } => Code::InvalidArgument,
+        PostgresError::Statement { .. } => Code::Internal,
     }
 }
 
