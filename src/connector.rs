@@ -5,6 +5,7 @@
 mod accounts;
 pub(crate) mod actions;
 pub mod audit;
+pub mod database_message;
 mod entitlements;
 pub mod error;
 pub mod ids;
@@ -33,8 +34,8 @@ use crate::proto::grants::GrantList;
 use crate::retool::access::AccessLevel;
 use crate::retool::api::Api;
 use crate::retool::database::Database;
-use crate::retool::database::transaction::Mode;
 use crate::retool::id::OrganizationId;
+use crate::retool::transaction::Mode;
 
 /// What a configuration leaves out or turns on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

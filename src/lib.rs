@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod connector;
 mod http_server;
+pub mod postgres;
 pub mod proto;
 pub mod retool;
 pub mod server;

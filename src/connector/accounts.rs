@@ -25,9 +25,9 @@ use crate::retool::api::Api;
 use crate::retool::api::error::{ApiError, Problem};
 use crate::retool::api::rate_limit::RateLimit;
 use crate::retool::api::user::{ApiUser, NewUser, UserType};
-use crate::retool::database::users::User;
-use crate::retool::database::{organizations, users};
 use crate::retool::id::OrganizationId;
+use crate::retool::tables::users::User;
+use crate::retool::tables::{organizations, users};
 
 /// Waits between looking for a new account in the database: about five seconds in all.
 const READ_BACK: [Duration; 7] = [

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::process::Output;
 use std::time::Duration;
 
+use baton_retool::postgres::identifier::RoleName;
 use baton_retool::proto::connector::{ConnectorServiceValidateRequest, ConnectorServiceValidateResponse};
-use baton_retool::retool::database::identifier::RoleName;
 use serde_json::Value;
 use tonic::{Code, Status};
 

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use super::changes;
 use super::report::{Check, Line, Report};
 use crate::config::Settings;
+use crate::connector::database_message::database_message;
+use crate::postgres::connection_string::ConnectionSettings;
+use crate::postgres::error::PostgresError;
+use crate::postgres::identifier::quoted;
 use crate::retool::database::Database;
-use crate::retool::database::connection_string::ConnectionSettings;
-use crate::retool::database::diagnosis::{
+use crate::retool::diagnosis::{
     Access, Facts, Measured, OptionalColumn, Standing, drift, facts, folders_inside_others, last_event,
     measure, migrations,
 };
-use crate::retool::database::error::Error;
-use crate::retool::database::identifier::quoted;
+use crate::retool::error::DatabaseError;
 
 const RUN: &str = "Run as the owner of Retool's tables:";
 
@@ -62,10 +64,10 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
     report.push(lists(&database, &facts, complete, features.skip_pages).await);
 }
 
-pub(super) fn failed(check: Check, error: &Error, connection: &ConnectionSettings) -> Line {
-    let line = Line::failed(check, error.to_string());
+pub(super) fn failed(check: Check, error: &DatabaseError, connection: &ConnectionSettings) -> Line {
+    let line = Line::failed(check, database_message(error));
     match error {
-        Error::Timeout { .. } => line
+        DatabaseError::Postgres(PostgresError::Timeout { .. }) => line
             .means("Somebody holds a lock on a table, the server is overloaded, or the limit is too low for this organization.")
             .fix("look for the lock: SELECT pid, wait_event_type, state, query FROM pg_stat_activity;")
             .fix("raise --statement-timeout-seconds")
@@ -73,8 +75,12 @@ pub(super) fn failed(check: Check, error: &Error, connection: &ConnectionSetting
                 "if the role has a limit of its own: ALTER ROLE {} RESET statement_timeout;",
                 quoted(&connection.user)
             )),
-        Error::MissingPrivileges(missing) => line.fixes(missing.grants().iter().cloned()),
-        Error::Statement { .. } | Error::BadValue { .. } | Error::UnknownSchema { .. } => line
+        DatabaseError::MissingPrivileges(missing) => line.fixes(missing.grants().iter().cloned()),
+        DatabaseError::Postgres(
+            PostgresError::Statement { .. }
+            | PostgresError::BadValue { .. }
+            | PostgresError::UnknownSchema { .. },
+        ) => line
             .means("This Retool is of a version that baton-retool does not know.")
             .fix("ask for an update of baton-retool, and say which Retool it is"),
         _ => line,

@@ -15,8 +15,8 @@ use crate::retool::api::error::{ApiError, Problem};
 use crate::retool::api::rate_limit::RateLimit;
 use crate::retool::api::user::{ApiUser, Sid};
 use crate::retool::change::Refusal;
-use crate::retool::database::{admins, users};
 use crate::retool::id::UserId;
+use crate::retool::tables::{admins, users};
 
 /// The argument of both actions.
 const USER_ID: &str = "args.user_id";

@@ -16,10 +16,12 @@ use crate::proto::connector::{
 };
 use crate::proto::grants::{GrantList, GrantParts};
 use crate::proto::{any, number, structure};
-use crate::retool::database::admins;
-use crate::retool::database::groups::{self, Group};
-use crate::retool::database::memberships::{self, Changed, Membership};
 use crate::retool::id::{GroupId, UserId};
+use crate::retool::tables::admins;
+use crate::retool::tables::groups;
+use crate::retool::tables::groups::Group;
+use crate::retool::tables::memberships;
+use crate::retool::tables::memberships::{Changed, Membership};
 
 /// See the module.
 pub(crate) struct GroupSyncer;

@@ -15,8 +15,9 @@ use crate::proto::connector::{
     Capability, ChildResourceType, Entitlement, Resource, ResourceId, ResourceType,
 };
 use crate::proto::grants::{GrantList, GrantParts};
-use crate::retool::database::organizations::{self, Organization, Right};
 use crate::retool::id::OrganizationId;
+use crate::retool::tables::organizations;
+use crate::retool::tables::organizations::{Organization, Right};
 
 /// See the module.
 pub(crate) struct OrganizationSyncer;

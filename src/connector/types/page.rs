@@ -23,10 +23,11 @@ use crate::proto::grants::{GrantList, GrantParts, encode_grant_annotations};
 use crate::proto::{any, packed, string, structure};
 use crate::retool::access::AccessLevel;
 use crate::retool::change::Refusal;
-use crate::retool::database::memberships::Changed;
-use crate::retool::database::page_access;
-use crate::retool::database::pages::{self, Holder, Page as Row};
 use crate::retool::id::{GroupId, PageId, UserId};
+use crate::retool::tables::memberships::Changed;
+use crate::retool::tables::page_access;
+use crate::retool::tables::pages;
+use crate::retool::tables::pages::{Holder, Page as Row};
 
 /// See the module.
 pub(crate) struct PageSyncer;

@@ -13,8 +13,9 @@ use crate::proto::connector::{
 };
 use crate::proto::grants::{GrantList, GrantParts};
 use crate::retool::access::AccessLevel;
-use crate::retool::database::resources::{self, Resource as Row};
 use crate::retool::id::ResourceId;
+use crate::retool::tables::resources;
+use crate::retool::tables::resources::Resource as Row;
 
 /// See the module.
 pub(crate) struct ResourceTypeSyncer;

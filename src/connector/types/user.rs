@@ -15,7 +15,8 @@ use crate::proto::connector::{
 };
 use crate::proto::grants::GrantList;
 use crate::proto::{any, number, string, structure, timestamp};
-use crate::retool::database::users::{self, User};
+use crate::retool::tables::users;
+use crate::retool::tables::users::User;
 
 /// See the module.
 pub(crate) struct UserSyncer;
