@@ -11,9 +11,11 @@ use std::time::Duration;
 use prost_types::Any;
 
 use crate::connector::database_message::database_message;
-use crate::connector::ids::ResourceKind;
 use crate::connector::page_token::InvalidPageToken;
 use crate::connector::rate_limit;
+use crate::connector::refusal_message::refusal_message;
+use crate::connector::resource_kind::ResourceKind;
+use crate::connector::rest_message::rest_message;
 use crate::postgres::error::Nature;
 use crate::retool::api::error::ApiError;
 use crate::retool::change::Refusal;
@@ -115,20 +117,25 @@ pub enum Error {
         problem: ArgumentProblem,
     },
     /// The change may not be made as Retool is now.
-    #[error(transparent)]
+    #[error("{}", refusal_message(.0))]
     Refused(#[from] Refusal),
-    /// Accounts are changed through Retool's REST API, and nobody has said where that is (D26).
+    /// A single user's access to a page is asked for, and the groups that give it are off.
+    #[error(
+        "single users get no access to pages while --managed-groups=false: put the user into a group with access"
+    )]
+    ManagedGroupsOff,
+    /// Accounts are changed through Retool's REST API, and nobody has said where that is.
     #[error("accounts need Retool's REST API: set --retool-api-base-url and --retool-api-token")]
     NoRest,
     /// Retool's REST API did not do as asked.
-    #[error("{error}{uncertain}")]
+    #[error("{}{uncertain}", rest_message(&error.problem))]
     Rest {
         /// What it did.
         error: ApiError,
         /// What may have happened all the same, as the end of a sentence; or nothing.
         uncertain: &'static str,
     },
-    /// Retool says that it did what was asked for, and the account is not as it should be (D24).
+    /// Retool says that it did what was asked for, and the account is not as it should be.
     #[error(
         "Retool's REST API says that it succeeded, and {}: ask again, and look at the account in Retool",
         match found {
@@ -180,6 +187,12 @@ pub enum Error {
     /// The database.
     #[error("{}", database_message(.0))]
     Database(#[from] DatabaseError),
+}
+
+impl From<ApiError> for Error {
+    fn from(error: ApiError) -> Self {
+        Self::Rest { error, uncertain: "" }
+    }
 }
 
 impl From<ChangeError> for Error {
@@ -243,6 +256,7 @@ impl Error {
             Self::NotImplemented { .. } => "not_implemented",
             Self::Argument { .. } => "argument",
             Self::Refused(refusal) => refusal.reason(),
+            Self::ManagedGroupsOff => "managed_groups_off",
             Self::NoRest => "no_rest",
             Self::DifferentRetools => "different_retools",
             Self::Rest { error, .. } => error.reason(),

@@ -202,6 +202,11 @@ impl Privileges {
         }
     }
 
+    /// Whether the column may be updated, of those that statements may do without updating.
+    pub(crate) fn may_update(&self, column: Column) -> bool {
+        PAGES_UPDATED_AT == Need::Update(column) && self.sets_pages_updated_at()
+    }
+
     /// Whether `group_pages."updatedAt"` may be set; existing roles may not.
     pub(crate) fn sets_pages_updated_at(&self) -> bool {
         self.writes.as_ref().is_some_and(Writes::sets_pages_updated_at)
@@ -370,7 +375,13 @@ pub(crate) fn optional(table: &str, name: &str) -> Option<Column> {
         .find(|column| column.table == table && column.name == name)
 }
 
-/// The column of that name, be it needed or optional.
+/// The column of that name, if statements may do without updating it.
+pub(crate) fn updatable(table: &str, name: &str) -> Option<Column> {
+    let Need::Update(column) = PAGES_UPDATED_AT else { return None };
+    (column.table == table && column.name == name).then_some(column)
+}
+
+/// The column of that name, whether it is needed or optional.
 pub(crate) fn column_named(table: &str, name: &str) -> Option<Column> {
     let needed = required(Scope::default());
     let optional = OPTIONAL.iter().map(|optional| optional.column);

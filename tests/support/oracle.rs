@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use baton_retool::retool::access::{Access, AccessLevel};
+use baton_retool::retool::access::{Access, AccessLevel, ExplicitAccess};
 use tokio_postgres::{Client, Row};
 
 use super::client::Fact;
@@ -194,7 +194,7 @@ impl Oracle {
                             format!("group:g{}:admin", group.id),
                         ],
                         // What the page's own row does not give cannot be taken away there.
-                        immutable: access.explicit.flatten() < Some(level),
+                        immutable: access.explicit.level() < Some(level),
                     });
                 }
             }
@@ -266,7 +266,7 @@ fn access(
     };
     Access {
         universal,
-        explicit: best(item_rules, Some(item.id)),
+        explicit: best(item_rules, Some(item.id)).map_or(ExplicitAccess::NoRow, ExplicitAccess::of_row),
         folder: best(folder_rules, item.folder).flatten(),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::changes;
 use super::report::{Check, Line, Report};
 use crate::config::Settings;
+use crate::connector::MANAGED_GROUPS;
 use crate::connector::database_message::database_message;
 use crate::postgres::connection_string::ConnectionSettings;
 use crate::postgres::error::PostgresError;
@@ -272,7 +273,7 @@ fn extra(standing: &Standing) -> Line {
 }
 
 async fn statements(database: &Database, facts: &Facts, connection: &ConnectionSettings) -> Line {
-    let Measured { rows, timed } = match measure(database).await {
+    let Measured { rows, timed } = match measure(database, MANAGED_GROUPS).await {
         Ok(measured) => measured,
         Err(error) => return failed(Check::Statements, &error, connection),
     };

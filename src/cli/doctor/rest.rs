@@ -2,6 +2,7 @@
 
 use super::report::{Check, Line, Report, Status};
 use crate::config::{RestSettings, Settings};
+use crate::connector::rest_message::rest_message;
 use crate::retool::api::error::{Problem, SetupError};
 use crate::retool::api::{Api, ApiSettings};
 
@@ -19,7 +20,7 @@ pub(super) async fn check(settings: &Settings, report: &mut Report) {
             Ok(_) if needed => Line::ok(Check::Rest, "it answers, and the token may read users")
                 .means("Whether it may change them (scope Users > Write) shows only when an account is made, enabled or disabled."),
             Ok(_) => Line::ok(Check::Rest, "it answers, and the token may read users"),
-            Err(error) => explained(&error.problem, error.to_string()),
+            Err(error) => explained(&error.problem, rest_message(&error.problem)),
         },
     };
     let line = line.about(base_url.to_string());

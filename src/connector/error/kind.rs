@@ -71,7 +71,7 @@ impl Error {
             | Self::PageSize { .. }
             | Self::ResourceTooLarge { .. }
             | Self::Argument { .. } => ErrorKind::InvalidArgument,
-            Self::ProvisioningDisabled | Self::NoRest | Self::DifferentRetools => {
+            Self::ProvisioningDisabled | Self::ManagedGroupsOff | Self::NoRest | Self::DifferentRetools => {
                 ErrorKind::FailedPrecondition
             }
             Self::Rest { error, .. } => rest_kind(&error.problem),

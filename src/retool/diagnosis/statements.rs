@@ -9,10 +9,11 @@ use crate::retool::database::{Database, key};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, OrganizationId, PageId, ResourceId};
 use crate::retool::privileges::reads_of;
-use crate::retool::tables::{groups, organizations, pages, resources, users};
+use crate::retool::tables::managed_groups::ManagedGroupNames;
+use crate::retool::tables::{Page, Users, groups, organizations, pages, resources, users};
 
 /// How many rows a listing asks for at most.
-const PAGE: i64 = 16_000;
+const PAGE: Page = Page { from: 0, limit: 16_000 };
 
 /// What was measured.
 #[derive(Debug, Clone)]
@@ -35,20 +36,20 @@ pub struct Timed {
 }
 
 const LARGEST_ORGANIZATION: &str = r#"
-SELECT u."organizationId"::int8 FROM users u WHERE u."organizationId" > 0 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1
+SELECT u."organizationId"::int8 AS id FROM users u WHERE u."organizationId" > 0 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1
 "#;
 const LARGEST_GROUP: &str = r#"
-SELECT m."groupId"::int8 FROM user_groups m WHERE m."groupId" > 0 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1
+SELECT m."groupId"::int8 AS id FROM user_groups m WHERE m."groupId" > 0 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1
 "#;
 const LARGEST_PAGE: &str = r#"
-SELECT p.id::int8
+SELECT p.id::int8 AS id
 FROM pages p
 LEFT JOIN group_pages gp ON gp."pageId" = p.id
 WHERE p."organizationId" > 0 AND p."deletedAt" IS NULL AND p.id > 0
 GROUP BY 1 ORDER BY count(gp."groupId") DESC, 1 LIMIT 1
 "#;
 const LARGEST_RESOURCE: &str = r#"
-SELECT r.id::int8
+SELECT r.id::int8 AS id
 FROM resources r
 LEFT JOIN group_resources gr ON gr."resourceId" = r.id
 WHERE r."organizationId" > 0 AND r.id > 0
@@ -59,7 +60,7 @@ GROUP BY 1 ORDER BY count(gr."groupId") DESC, 1 LIMIT 1
 ///
 /// # Errors
 /// Those of the first statement that fails; see [`DatabaseError`].
-pub async fn measure(database: &Database) -> Result<Measured, DatabaseError> {
+pub async fn measure(database: &Database, names: ManagedGroupNames) -> Result<Measured, DatabaseError> {
     let scope = database.scope();
     let mut rows = Vec::new();
     for reads in reads_of(scope) {
@@ -74,32 +75,32 @@ pub async fn measure(database: &Database) -> Result<Measured, DatabaseError> {
         largest::<OrganizationId>(database, LARGEST_ORGANIZATION, organization).await?
     {
         let (at, of) = (Some(organization), format!("of organization o{organization}"));
-        time(&mut timed, format!("users {of}"), users::list(database, at, false, 0, PAGE)).await?;
-        time(&mut timed, format!("groups {of}"), groups::list(database, at, 0, PAGE)).await?;
-        let holders = organizations::holders(database, organization, false, 0, PAGE);
+        time(&mut timed, format!("users {of}"), users::list(database, at, Users::All, PAGE)).await?;
+        time(&mut timed, format!("groups {of}"), groups::list(database, at, PAGE)).await?;
+        let holders = organizations::holders(database, organization, Users::All, PAGE);
         time(&mut timed, format!("grants {of}"), holders).await?;
         if !scope.skip_pages {
-            time(&mut timed, format!("apps {of}"), pages::list(database, organization, 0, PAGE)).await?;
+            time(&mut timed, format!("apps {of}"), pages::list(database, organization, PAGE)).await?;
         }
         if !scope.skip_resources {
-            let listed = resources::list(database, organization, 0, PAGE);
+            let listed = resources::list(database, organization, PAGE);
             time(&mut timed, format!("resources {of}"), listed).await?;
         }
     }
     if let Some(group) = largest::<GroupId>(database, LARGEST_GROUP, group).await? {
-        let members = groups::members(database, group, false, 0, PAGE);
+        let members = groups::members(database, group, Users::All, PAGE);
         time(&mut timed, format!("grants of group g{group}"), members).await?;
     }
     if !scope.skip_pages
         && let Some(page) = largest::<PageId>(database, LARGEST_PAGE, page).await?
     {
-        let holders = pages::holders(database, page, false, 0, PAGE);
+        let holders = pages::holders(database, page, names, Users::All, PAGE);
         time(&mut timed, format!("grants of app p{page}"), holders).await?;
     }
     if !scope.skip_resources
         && let Some(resource) = largest::<ResourceId>(database, LARGEST_RESOURCE, resource).await?
     {
-        let access = resources::user_access(database, resource, false, 0, PAGE);
+        let access = resources::user_access(database, resource, Users::All, PAGE);
         time(&mut timed, format!("grants of resource r{resource}"), access).await?;
     }
     timed.sort_by_key(|timed| std::cmp::Reverse(timed.took));
@@ -126,19 +127,19 @@ async fn largest<T>(
 }
 
 fn organization(row: &Row) -> Result<OrganizationId, tokio_postgres::Error> {
-    key(row, 0)
+    key(row, "id")
 }
 
 fn group(row: &Row) -> Result<GroupId, tokio_postgres::Error> {
-    key(row, 0)
+    key(row, "id")
 }
 
 fn page(row: &Row) -> Result<PageId, tokio_postgres::Error> {
-    key(row, 0)
+    key(row, "id")
 }
 
 fn resource(row: &Row) -> Result<ResourceId, tokio_postgres::Error> {
-    key(row, 0)
+    key(row, "id")
 }
 
 const MIGRATIONS: &str = r#"SELECT count(*), max(m.name)::text FROM "SequelizeMeta" m"#;

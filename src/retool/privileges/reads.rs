@@ -146,7 +146,7 @@ pub(crate) const FOR_RESOURCES: &[Reads] = &[
     },
 ];
 
-/// Every column that statements may mention in `{alias:table.column}` (see [`optional_columns`](crate::retool::optional_columns)).
+/// Every column that statements may mention in `{alias:table.column}` (see [`template`](crate::retool::template)).
 pub(crate) const OPTIONAL: &[Optional] = &[
     Optional {
         column: Column { table: "groups", name: "archivedAt" },
