@@ -24,7 +24,7 @@ use secrecy::SecretString;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use self::problem::CertificateProblem;
-use self::verifier::ServerVerifier;
+use self::verifier::{ServerVerifier, Verification};
 
 /// What a connection string wants of TLS.
 #[derive(Debug, Clone)]
@@ -75,17 +75,6 @@ pub struct ClientIdentity {
     pub key: PathBuf,
     /// Opens an encrypted key.
     pub key_password: Option<SecretString>,
-}
-
-/// How much of a server's certificate is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verification {
-    /// Only that the server has the key of the certificate it shows.
-    Possession,
-    /// Also that an authority vouches for it and that it is in date.
-    Chain,
-    /// Also that it names the host.
-    ChainAndName,
 }
 
 /// Why TLS cannot be set up. Names the setting and the file.
