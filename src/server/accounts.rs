@@ -5,7 +5,6 @@ use tonic::{Request, Response, Status};
 
 use super::Service;
 use super::caller::caller;
-use crate::connector::error::Error;
 use crate::proto::connector::account_manager_service_server::AccountManagerService;
 use crate::proto::connector::credential_manager_service_server::CredentialManagerService;
 use crate::proto::connector::resource_deleter_service_server::ResourceDeleterService;
@@ -34,14 +33,14 @@ impl ResourceManagerService for Service {
         &self,
         _: Request<CreateResourceRequest>,
     ) -> Result<Response<CreateResourceResponse>, Status> {
-        Err(self.connector.refuse("Retool resources are not made through this connector").into())
+        Err(self.connector.refuse_create_resource().into())
     }
 
     async fn delete_resource(
         &self,
         _: Request<DeleteResourceRequest>,
     ) -> Result<Response<DeleteResourceResponse>, Status> {
-        Err(self.connector.refuse("Retool resources are not removed through this connector").into())
+        Err(self.connector.refuse_delete_resource().into())
     }
 }
 
@@ -51,7 +50,7 @@ impl ResourceDeleterService for Service {
         &self,
         _: Request<DeleteResourceV2Request>,
     ) -> Result<Response<DeleteResourceV2Response>, Status> {
-        Err(self.connector.refuse("Retool resources are not removed through this connector").into())
+        Err(self.connector.refuse_delete_resource().into())
     }
 }
 
@@ -61,17 +60,13 @@ impl CredentialManagerService for Service {
         &self,
         _: Request<RotateCredentialRequest>,
     ) -> Result<Response<RotateCredentialResponse>, Status> {
-        Err(self.connector.refuse("Retool has no credentials that could be rotated").into())
+        Err(self.connector.refuse_rotate_credential().into())
     }
 
     async fn issue_credential(
         &self,
         request: Request<IssueCredentialRequest>,
     ) -> Result<Response<IssueCredentialResponse>, Status> {
-        self.connector.gate()?;
-        if request.get_ref().identity_id.is_none() {
-            return Err(Error::Missing { field: "identity_id" }.into());
-        }
-        Err(self.connector.refuse("Retool has no credentials that could be issued").into())
+        Err(self.connector.refuse_issue_credential(request.get_ref().identity_id.as_ref()).into())
     }
 }

@@ -3,21 +3,17 @@
 
 use std::time::Duration;
 
-use prost_types::{Any, Struct};
 use tonic::{Request, Response, Status};
 
+use super::Service;
 use super::caller::caller;
 use super::limits::asked_deadline;
-use super::{Service, status};
-use crate::connector::actions::runs::{Ended, Run, RunResult};
-use crate::connector::rest;
+use crate::connector::actions::runs::RunReport;
 use crate::proto::connector::action_service_server::ActionService;
 use crate::proto::connector::{
-    BatonActionStatus, GetActionSchemaRequest, GetActionSchemaResponse, GetActionStatusRequest,
-    GetActionStatusResponse, InvokeActionRequest, InvokeActionResponse, ListActionSchemasRequest,
-    ListActionSchemasResponse,
+    GetActionSchemaRequest, GetActionSchemaResponse, GetActionStatusRequest, GetActionStatusResponse,
+    InvokeActionRequest, InvokeActionResponse, ListActionSchemasRequest, ListActionSchemasResponse,
 };
-use crate::proto::{boolean, string, structure};
 
 #[tonic::async_trait]
 impl ActionService for Service {
@@ -47,7 +43,7 @@ impl ActionService for Service {
         let request = request.into_inner();
         let wait = inline_wait(request.inline_wait.as_ref(), deadline);
         let run = self.connector.invoke_action(request, &caller, wait).await?;
-        let State { status, response, annotations } = State::of(&run);
+        let RunReport { status, response, annotations } = run.report();
         let (id, name) = (run.id.clone(), run.name.to_owned());
         Ok(Response::new(InvokeActionResponse { id, status: status.into(), annotations, response, name }))
     }
@@ -57,7 +53,7 @@ impl ActionService for Service {
         request: Request<GetActionStatusRequest>,
     ) -> Result<Response<GetActionStatusResponse>, Status> {
         let run = self.connector.action_run(&request.get_ref().id)?;
-        let State { status, response, annotations } = State::of(&run);
+        let RunReport { status, response, annotations } = run.report();
         let (id, name) = (run.id.clone(), run.name.to_owned());
         Ok(Response::new(GetActionStatusResponse { name, id, status: status.into(), annotations, response }))
     }
@@ -76,34 +72,6 @@ fn inline_wait(asked: Option<&prost_types::Duration>, deadline: Duration) -> Dur
     let asked = asked.and_then(|asked| Duration::try_from(*asked).ok());
     let wait = asked.filter(|asked| !asked.is_zero()).unwrap_or(USUAL_WAIT);
     wait.min(LONGEST_WAIT).min(deadline.saturating_sub(SPARE.min(deadline / 4)))
-}
-
-/// A run as both answers tell of it.
-struct State {
-    status: BatonActionStatus,
-    response: Option<Struct>,
-    annotations: Vec<Any>,
-}
-
-impl State {
-    fn of(run: &Run) -> Self {
-        let Some(Ended { result, rate_limit }) = run.ended() else {
-            return Self { status: BatonActionStatus::Running, response: None, annotations: Vec::new() };
-        };
-        let failed = |text: String| ("error", string(text));
-        let (status, response) = match result {
-            RunResult::Complete => (BatonActionStatus::Complete, structure([("success", boolean(true))])),
-            RunResult::DryRun { would } => {
-                let text = failed(format!("dry run: would {would}; nothing was done"));
-                (BatonActionStatus::Failed, structure([text, ("dry_run", boolean(true))]))
-            }
-            RunResult::Failed(error) => {
-                (BatonActionStatus::Failed, structure([failed(status::in_words(&error))]))
-            }
-        };
-        let annotations = rate_limit.iter().map(rest::annotation).collect();
-        Self { status, response: Some(response), annotations }
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use tonic::{Request, Response, Status};
 
 use super::Service;
-use crate::connector::rest;
 use crate::proto::connector::connector_service_server::ConnectorService;
 use crate::proto::connector::{
     ConnectorServiceCleanupRequest, ConnectorServiceCleanupResponse, ConnectorServiceGetMetadataRequest,
@@ -27,10 +26,10 @@ impl ConnectorService for Service {
         &self,
         _: Request<ConnectorServiceValidateRequest>,
     ) -> Result<Response<ConnectorServiceValidateResponse>, Status> {
-        let rate_limit = self.connector.validate().await?;
+        let annotations = self.connector.validate().await?;
         Ok(Response::new(ConnectorServiceValidateResponse {
             sdk_version: SDK_VERSION.to_owned(),
-            annotations: rate_limit.iter().map(rest::annotation).collect(),
+            annotations,
         }))
     }
 

@@ -103,17 +103,23 @@ mod tests {
         let group = ResourceKind::Group;
         for given in HOSTILE.map(str::to_owned) {
             for (error, text) in [
-                (Error::UnknownAction { given: given.clone() }, r#"no action "..."; ListActionSchemas"#),
-                (Error::MalformedId { kind: group, given: given.clone() }, r#""..." is no id of type group"#),
-                (Error::WrongParent { kind: group, given: given.clone() }, r#"or absent, not "...""#),
-                (Error::NotFound { kind: group, given: given.clone() }, "no group ... here"),
-                (Error::UnknownEventFeed { given: given.clone() }, r#"feed id "..." not found"#),
                 (
-                    Error::UnknownRun { given: given.clone(), kept: 7 },
+                    Error::UnknownAction { given: given.as_str().into() },
+                    r#"no action "..."; ListActionSchemas"#,
+                ),
+                (
+                    Error::MalformedId { kind: group, given: given.as_str().into() },
+                    r#""..." is no id of type group"#,
+                ),
+                (Error::WrongParent { kind: group, given: given.as_str().into() }, r#"or absent, not "...""#),
+                (Error::NotFound { kind: group, given: given.as_str().into() }, "no group ... here"),
+                (Error::UnknownEventFeed { given: given.as_str().into() }, r#"feed id "..." not found"#),
+                (
+                    Error::UnknownRun { given: given.as_str().into(), kept: 7 },
                     r#"no run "..." of an action: finished"#,
                 ),
                 (
-                    Error::UnknownResourceType { given: format!("{given:?}"), known: "org".to_owned() },
+                    Error::UnknownResourceType { given: given.as_str().into(), known: "org".to_owned() },
                     r#"type "..." here; there are: org"#,
                 ),
                 (
@@ -121,7 +127,7 @@ mod tests {
                     r#"entitlement.id: "..." is no entitlement"#,
                 ),
             ] {
-                assert!(error.to_string().contains("ann@example.com"), "{error}");
+                assert!(error.for_caller().contains("ann@example.com"), "{error}");
                 let logged = logged(error.into());
                 assert!(logged.contains(text) && !logged.contains("ann"), "{logged}");
             }

@@ -3,14 +3,10 @@
 use tonic::{Request, Response, Status};
 
 use super::Service;
-use crate::connector::error::Error;
 use crate::proto::connector::event_service_server::EventService;
 use crate::proto::connector::{
     ListEventFeedsRequest, ListEventFeedsResponse, ListEventsRequest, ListEventsResponse,
 };
-
-/// What an empty feed id means (spec 2.3).
-const DEFAULT_FEED: &str = "baton_feed_event";
 
 #[tonic::async_trait]
 impl EventService for Service {
@@ -25,8 +21,6 @@ impl EventService for Service {
         &self,
         request: Request<ListEventsRequest>,
     ) -> Result<Response<ListEventsResponse>, Status> {
-        let asked = &request.get_ref().event_feed_id;
-        let given = if asked.is_empty() { DEFAULT_FEED } else { asked }.to_owned();
-        Err(Error::UnknownEventFeed { given }.into())
+        Err(self.connector.refuse_events(&request.get_ref().event_feed_id).into())
     }
 }

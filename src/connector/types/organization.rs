@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use super::entitlements::{Purpose, Template, entitlement};
-use super::error::Error;
-use super::ids::{self, ResourceKind, Spelled, bare_grant, organization_entitlement, resource_id};
-use super::page_token::Position;
-use super::paging::{GrantPage, Page, PageBounds, last_key, page};
-use super::text::named;
-use super::{Context, Identified, ResourceSyncer, user};
+use crate::connector::entitlements::{Purpose, Template, entitlement};
+use crate::connector::error::Error;
+use crate::connector::ids::{self, ResourceKind, Spelled, bare_grant, organization_entitlement, resource_id};
+use crate::connector::page_token::Position;
+use crate::connector::paging::{GrantPage, Page, PageBounds, last_key, page};
+use crate::connector::text::named;
+use crate::connector::types::user;
+use crate::connector::{Context, Identified, ResourceSyncer};
 use crate::proto::any;
 use crate::proto::connector::{
     Capability, ChildResourceType, Entitlement, Resource, ResourceId, ResourceType,
@@ -19,7 +20,7 @@ use crate::retool::tables::organizations;
 use crate::retool::tables::organizations::{Organization, Right};
 
 /// See the module.
-pub(super) struct OrganizationSyncer;
+pub(crate) struct OrganizationSyncer;
 
 fn describe() -> ResourceType {
     ResourceType { id: "org".to_owned(), display_name: "Organization".to_owned(), ..Default::default() }

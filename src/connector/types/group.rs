@@ -1,13 +1,16 @@
 //! The resource type `group`: a row of `groups`, and its members.
 
-use super::entitlements::{Purpose, Template, entitlement};
-use super::error::Error;
-use super::ids::{self, GroupRole, ResourceKind, Spelled, group_entitlement, resource_id, typed_grant};
-use super::page_token::Position;
-use super::paging::{GrantPage, Page, PageBounds, last_key, page};
-use super::provisioning::{Asked, Granted, Revoked};
-use super::text::named;
-use super::{Context, Identified, ResourceSyncer, user};
+use crate::connector::entitlements::{Purpose, Template, entitlement};
+use crate::connector::error::Error;
+use crate::connector::ids::{
+    self, GroupRole, ResourceKind, Spelled, group_entitlement, resource_id, typed_grant,
+};
+use crate::connector::page_token::Position;
+use crate::connector::paging::{GrantPage, Page, PageBounds, last_key, page};
+use crate::connector::provisioning::{Asked, Granted, Revoked};
+use crate::connector::text::named;
+use crate::connector::types::user;
+use crate::connector::{Context, Identified, ResourceSyncer};
 use crate::proto::connector::{
     Capability, Entitlement, GrantReplaced, GroupTrait, Resource, ResourceId, ResourceType, resource_type,
 };
@@ -21,10 +24,10 @@ use crate::retool::tables::memberships;
 use crate::retool::tables::memberships::{Changed, Membership};
 
 /// See the module.
-pub(super) struct GroupSyncer;
+pub(crate) struct GroupSyncer;
 
 /// The type, which page entitlements name as the one they can be granted to.
-pub(super) fn describe() -> ResourceType {
+pub(crate) fn describe() -> ResourceType {
     ResourceType {
         id: "group".to_owned(),
         display_name: "Group".to_owned(),

@@ -4,17 +4,18 @@ use std::ops::ControlFlow;
 
 use prost_types::Any;
 
-use super::entitlements::{Purpose, Template, entitlement};
-use super::error::Error;
-use super::ids::{
+use crate::connector::entitlements::{Purpose, Template, entitlement};
+use crate::connector::error::Error;
+use crate::connector::ids::{
     self, GroupRole, PageFamily, ResourceKind, Spelled, group_entitlement, page_entitlement, resource_id,
     typed_grant,
 };
-use super::page_token::Position;
-use super::paging::{GrantPage, Page, PageBounds, last_key, page};
-use super::provisioning::{Asked, Granted, Revoked};
-use super::text::named;
-use super::{Context, Identified, ResourceSyncer, group, user, word};
+use crate::connector::page_token::Position;
+use crate::connector::paging::{GrantPage, Page, PageBounds, last_key, page};
+use crate::connector::provisioning::{Asked, Granted, Revoked};
+use crate::connector::text::named;
+use crate::connector::types::{group, user};
+use crate::connector::{Context, Identified, ResourceSyncer, word};
 use crate::proto::connector::{
     Capability, Entitlement, GrantExpandable, GrantImmutable, Resource, ResourceId, ResourceType,
 };
@@ -29,7 +30,7 @@ use crate::retool::tables::pages;
 use crate::retool::tables::pages::{Holder, Page as Row};
 
 /// See the module.
-pub(super) struct PageSyncer;
+pub(crate) struct PageSyncer;
 
 fn describe() -> ResourceType {
     ResourceType { id: "page".to_owned(), display_name: "Page".to_owned(), ..Default::default() }

@@ -1,10 +1,10 @@
 //! What each resource type answers.
 
-use super::Context;
-use super::error::Error;
-use super::ids::ResourceKind;
-use super::paging::{Page, PageBounds};
-use super::provisioning::{self, Asked, Granted, Revoked};
+use crate::connector::Context;
+use crate::connector::error::Error;
+use crate::connector::ids::ResourceKind;
+use crate::connector::paging::{Page, PageBounds};
+use crate::connector::provisioning::{self, Asked, Granted, Revoked};
 use crate::proto::connector::{Capability, Entitlement, Resource, ResourceId, ResourceType};
 use crate::proto::grants::GrantList;
 

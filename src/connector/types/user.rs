@@ -2,12 +2,12 @@
 
 use time::OffsetDateTime;
 
-use super::error::Error;
-use super::ids::{self, ResourceKind, Spelled, resource_id};
-use super::page_token::Position;
-use super::paging::{Page, PageBounds, page};
-use super::text::{DISPLAY_NAME, first_of, fit, profile_time};
-use super::{Context, Identified, ResourceSyncer};
+use crate::connector::error::Error;
+use crate::connector::ids::{self, ResourceKind, Spelled, resource_id};
+use crate::connector::page_token::Position;
+use crate::connector::paging::{Page, PageBounds, page};
+use crate::connector::text::{DISPLAY_NAME, first_of, fit, profile_time};
+use crate::connector::{Context, Identified, ResourceSyncer};
 use crate::proto::connector::user_trait::{self, AccountType, Email, StructuredName, status};
 use crate::proto::connector::{
     Capability, Entitlement, Resource, ResourceId, ResourceType, SkipEntitlementsAndGrants, UserTrait,
@@ -19,11 +19,11 @@ use crate::retool::tables::users;
 use crate::retool::tables::users::User;
 
 /// See the module.
-pub(super) struct UserSyncer;
+pub(crate) struct UserSyncer;
 
 /// The type, which entitlements of others name as the one they can be granted to. Nothing can be
 /// granted on a user, so agents need not ask (decision, D53).
-pub(super) fn describe() -> ResourceType {
+pub(crate) fn describe() -> ResourceType {
     ResourceType {
         id: "user".to_owned(),
         display_name: "User".to_owned(),
@@ -34,7 +34,7 @@ pub(super) fn describe() -> ResourceType {
 }
 
 /// The user as every listing has it.
-pub(super) fn resource(user: &User) -> Resource {
+pub(crate) fn resource(user: &User) -> Resource {
     let parent = user.organization.map(resource_id);
     Resource {
         id: Some(resource_id(user.id)),

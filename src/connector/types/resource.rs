@@ -1,12 +1,13 @@
 //! The resource type `resource`: a row of `resources`, one environment of a data source.
 
-use super::entitlements::{Purpose, Template, entitlement};
-use super::error::Error;
-use super::ids::{self, ResourceKind, Spelled, bare_grant, resource_entitlement, resource_id};
-use super::page_token::Position;
-use super::paging::{GrantPage, Page, PageBounds, last_key, page};
-use super::text::{DISPLAY_NAME, fit, named};
-use super::{Context, Identified, ResourceSyncer, user, word};
+use crate::connector::entitlements::{Purpose, Template, entitlement};
+use crate::connector::error::Error;
+use crate::connector::ids::{self, ResourceKind, Spelled, bare_grant, resource_entitlement, resource_id};
+use crate::connector::page_token::Position;
+use crate::connector::paging::{GrantPage, Page, PageBounds, last_key, page};
+use crate::connector::text::{DISPLAY_NAME, fit, named};
+use crate::connector::types::user;
+use crate::connector::{Context, Identified, ResourceSyncer, word};
 use crate::proto::connector::{
     Capability, Entitlement, Resource, ResourceId as ProtoResourceId, ResourceType,
 };
@@ -17,7 +18,7 @@ use crate::retool::tables::resources;
 use crate::retool::tables::resources::Resource as Row;
 
 /// See the module.
-pub(super) struct ResourceTypeSyncer;
+pub(crate) struct ResourceTypeSyncer;
 
 fn describe() -> ResourceType {
     ResourceType { id: "resource".to_owned(), display_name: "Resource".to_owned(), ..Default::default() }

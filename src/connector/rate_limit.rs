@@ -1,6 +1,6 @@
 //! What Retool's REST API says of its limits, in baton's words.
 
-use super::error::Error;
+use crate::connector::error::Error;
 use crate::proto::any;
 use crate::proto::ratelimit::RateLimitDescription;
 use crate::proto::ratelimit::rate_limit_description::Status;
