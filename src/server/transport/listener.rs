@@ -15,28 +15,28 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// A socket that takes connections.
 #[derive(Debug)]
-pub(super) enum Listener {
+pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, SocketFile),
 }
 
 /// A connection, not yet encrypted.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 /// Removes the file of a unix socket when dropped, unless another has taken its place.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     /// Device and number of the file.
     identity: (u64, u64),
 }
 
 impl Listener {
-    pub(super) async fn tcp(host: &str, port: u16) -> io::Result<Self> {
+    pub(crate) async fn tcp(host: &str, port: u16) -> io::Result<Self> {
         Ok(Self::Tcp(TcpListener::bind((host, port)).await?))
     }
 
@@ -44,7 +44,7 @@ impl Listener {
     ///
     /// Who may connect is a matter of the file's mode: only the user we run as, and in a directory that
     /// hands its group down, which is what Kubernetes makes of `fsGroup`, that group too.
-    pub(super) async fn unix(path: &Path) -> io::Result<Self> {
+    pub(crate) async fn unix(path: &Path) -> io::Result<Self> {
         remove_stale(path).await?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
@@ -58,13 +58,13 @@ impl Listener {
     }
 
     /// The socket of a parent process.
-    pub(super) fn inherited(listener: std::net::TcpListener) -> io::Result<Self> {
+    pub(crate) fn inherited(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self::Tcp(TcpListener::from_std(listener)?))
     }
 
     /// Where it listens, as people write it.
-    pub(super) fn address(&self) -> io::Result<String> {
+    pub(crate) fn address(&self) -> io::Result<String> {
         match self {
             Self::Tcp(listener) => Ok(listener.local_addr()?.to_string()),
             Self::Unix(_, file) => Ok(format!("unix:{}", file.path.display())),
@@ -72,7 +72,7 @@ impl Listener {
     }
 
     /// Whether other machines can reach it.
-    pub(super) fn is_wide(&self) -> io::Result<bool> {
+    pub(crate) fn is_wide(&self) -> io::Result<bool> {
         match self {
             Self::Tcp(listener) => Ok(is_wide(listener.local_addr()?)),
             Self::Unix(..) => Ok(false),
@@ -80,7 +80,7 @@ impl Listener {
     }
 
     /// The next connection and who made it; a unix socket's peer has no name.
-    pub(super) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
@@ -94,7 +94,7 @@ impl Listener {
 }
 
 /// Whether other machines can reach what listens there.
-pub(super) fn is_wide(address: SocketAddr) -> bool {
+pub(crate) fn is_wide(address: SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
 }
 

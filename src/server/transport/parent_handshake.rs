@@ -11,9 +11,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::listener::Listener;
-use super::{Error, tls};
 use crate::proto::utls::Credential;
+use crate::server::Error;
+use crate::server::transport::listener::Listener;
+use crate::server::transport::tls;
 
 /// An HTTP/2 SETTINGS frame that sets nothing: the words with which a server opens a connection.
 const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];

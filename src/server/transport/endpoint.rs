@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::error::Error;
-use super::tls::TlsFiles;
-use super::{auth, listener, tls};
+use crate::server::Error;
+use crate::server::transport::tls::TlsFiles;
+use crate::server::transport::{auth, listener, tls};
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Security {
 }
 
 impl Security {
-    /// Whether [`super::Server::listen`] would take these settings. No port is taken.
+    /// Whether [`crate::server::Server::listen`] would take these settings. No port is taken.
     ///
     /// # Errors
     /// [`Error::Plaintext`], [`Error::Listen`], [`Error::Tls`], [`Error::Tokens`]
@@ -50,7 +50,7 @@ impl Security {
     }
 
     /// Whether plaintext is fine there.
-    pub(super) fn check_exposure(&self, endpoint: &Endpoint, wide: bool) -> Result<(), Error> {
+    pub(crate) fn check_exposure(&self, endpoint: &Endpoint, wide: bool) -> Result<(), Error> {
         if wide && self.tls.is_none() && !self.insecure {
             return Err(Error::Plaintext { address: endpoint.to_string() });
         }

@@ -13,11 +13,11 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::HEALTH;
-use super::incoming::Peer;
-use super::outgoing::{End, Outgoing};
-use crate::http_server;
+use crate::monitoring_http;
 use crate::proto::log_text::logged_in_full;
+use crate::server::transport::HEALTH;
+use crate::server::transport::connection::Peer;
+use crate::server::transport::response_body::{End, Outgoing};
 
 /// The server's limits. [`Limits::default`] has what `--help` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Default for Limits {
 /// Answers Unavailable instead of taking more calls than there is room for, and DeadlineExceeded when one
 /// takes too long: agents try both again, and would not the Cancelled of the library below.
 #[derive(Debug, Clone)]
-pub(super) struct RoomLayer {
+pub(crate) struct RoomLayer {
     places: Arc<Semaphore>,
     most: usize,
     deadline: Duration,
@@ -73,13 +73,13 @@ pub(super) struct RoomLayer {
 
 /// See [`RoomLayer`].
 #[derive(Debug, Clone)]
-pub(super) struct Room<S> {
+pub(crate) struct Room<S> {
     inner: S,
     rules: RoomLayer,
 }
 
 impl RoomLayer {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             places: Arc::new(Semaphore::new(limits.requests)),
             most: limits.requests,
@@ -142,7 +142,7 @@ where
     }
 }
 
-pub(super) fn too_late(deadline: Duration) -> Status {
+pub(crate) fn too_late(deadline: Duration) -> Status {
     logged_in_full(Status::deadline_exceeded(format!(
         "the call took longer than {:.3} s: its own deadline or --request-timeout-seconds, \
          whichever is shorter",
@@ -152,7 +152,7 @@ pub(super) fn too_late(deadline: Duration) -> Status {
 
 /// A message over the limit is ResourceExhausted in gRPC; the library below says OutOfRange, which
 /// nothing here says otherwise.
-pub(super) fn oversized_as_exhausted(headers: &mut HeaderMap) {
+pub(crate) fn oversized_as_exhausted(headers: &mut HeaderMap) {
     const STATUS: &str = "grpc-status";
     if headers.get(STATUS) == Some(&HeaderValue::from(Code::OutOfRange as i32)) {
         headers.insert(STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
@@ -161,7 +161,7 @@ pub(super) fn oversized_as_exhausted(headers: &mut HeaderMap) {
 
 /// Raises the limit on open files as far as so many connections need, and says so when it cannot be raised
 /// as far: those that are too many would then wait unheard instead of being closed.
-pub(super) fn allow_open_files(connections: usize) {
+pub(crate) fn allow_open_files(connections: usize) {
     let wanted = u64::try_from(connections.saturating_add(OTHER_FILES)).unwrap_or(u64::MAX);
     match rlimit::increase_nofile_limit(wanted) {
         Ok(most) if most >= wanted => {}
@@ -176,10 +176,10 @@ pub(super) fn allow_open_files(connections: usize) {
 
 /// About as many as the database's pool, the logs and the rest may need, and as many as the ports for probes
 /// and for Prometheus take.
-const OTHER_FILES: usize = 64 + 2 * http_server::CONNECTIONS;
+const OTHER_FILES: usize = 64 + 2 * monitoring_http::CONNECTIONS;
 
 /// The client's deadline in gRPC's spelling: up to eight digits and a unit.
-pub(super) fn asked_deadline(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn asked_deadline(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let number: u64 = digits.parse().ok()?;

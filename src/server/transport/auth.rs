@@ -14,12 +14,12 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::HEALTH;
 use crate::proto::log_text::logged_in_full;
+use crate::server::transport::HEALTH;
 
 /// The accepted tokens; any of them opens, so that one can be replaced while the other still works.
 #[derive(Clone)]
-pub(super) struct Tokens {
+pub(crate) struct Tokens {
     accepted: Arc<ArcSwap<Vec<SecretString>>>,
 }
 
@@ -55,7 +55,7 @@ impl Tokens {
     ///
     /// # Errors
     /// [`TokenError`] when the file is of no use to begin with; later the former tokens stay.
-    pub(super) fn watch(path: PathBuf) -> Result<Self, TokenError> {
+    pub(crate) fn watch(path: PathBuf) -> Result<Self, TokenError> {
         let mut stamp = stamp(&path);
         let mut warned = stamp;
         let accepted = Arc::new(ArcSwap::from_pointee(read(&path)?));
@@ -106,7 +106,7 @@ impl std::fmt::Debug for Tokens {
 ///
 /// # Errors
 /// As [`Tokens::watch`].
-pub(super) fn check(path: &Path) -> Result<(), TokenError> {
+pub(crate) fn check(path: &Path) -> Result<(), TokenError> {
     read(path).map(drop)
 }
 
@@ -132,14 +132,14 @@ fn read(path: &Path) -> Result<Vec<SecretString>, TokenError> {
 
 /// Lets calls through that carry one of the tokens, and health checks if those are open.
 #[derive(Debug, Clone)]
-pub(super) struct AuthLayer {
-    pub(super) tokens: Option<Tokens>,
-    pub(super) open_health: bool,
+pub(crate) struct AuthLayer {
+    pub(crate) tokens: Option<Tokens>,
+    pub(crate) open_health: bool,
 }
 
 /// See [`AuthLayer`].
 #[derive(Debug, Clone)]
-pub(super) struct Auth<S> {
+pub(crate) struct Auth<S> {
     inner: S,
     rules: AuthLayer,
 }

@@ -17,29 +17,29 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use super::ending::Ending;
-use super::incoming::Peer;
-use super::limits::asked_deadline;
 use crate::proto::descriptor_pool;
+use crate::server::transport::connection::Peer;
+use crate::server::transport::limits::asked_deadline;
+use crate::server::transport::logged_status::Ending;
 use crate::telemetry::watch;
 
 /// Wraps a service so that its calls are logged.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct AccessLogLayer {
+pub(crate) struct AccessLogLayer {
     /// Longest that a call may take, to tell one that took too long from one that was given up.
-    pub(super) deadline: Duration,
+    pub(crate) deadline: Duration,
 }
 
 /// See [`AccessLogLayer`].
 #[derive(Debug, Clone)]
-pub(super) struct AccessLog<S> {
+pub(crate) struct AccessLog<S> {
     inner: S,
     deadline: Duration,
 }
 
 /// What a handler adds to the log line of its call.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Notes(Arc<Mutex<Noted>>);
+pub(crate) struct Notes(Arc<Mutex<Noted>>);
 
 #[derive(Debug, Default)]
 struct Noted {
@@ -51,7 +51,7 @@ struct Noted {
 impl Notes {
     /// The notes of the call that this request makes, and which sync asks: to be taken before anything
     /// can fail.
-    pub(super) fn of<T>(request: &tonic::Request<T>, sync_id: impl FnOnce(&T) -> &str) -> Self {
+    pub(crate) fn of<T>(request: &tonic::Request<T>, sync_id: impl FnOnce(&T) -> &str) -> Self {
         let notes = request.extensions().get::<Self>().cloned().unwrap_or_default();
         notes.lock().sync_id =
             Some(sync_id(request.get_ref())).filter(|id| is_sync_id(id)).map(str::to_owned);
@@ -59,7 +59,7 @@ impl Notes {
     }
 
     /// How many rows the answer has.
-    pub(super) fn listed(&self, rows: usize) {
+    pub(crate) fn listed(&self, rows: usize) {
         self.lock().rows = Some(rows);
     }
 

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 
-use super::Service;
-use super::caller::caller;
-use super::limits::asked_deadline;
 use crate::connector::actions::runs::RunReport;
 use crate::proto::connector::action_service_server::ActionService;
 use crate::proto::connector::{
     GetActionSchemaRequest, GetActionSchemaResponse, GetActionStatusRequest, GetActionStatusResponse,
     InvokeActionRequest, InvokeActionResponse, ListActionSchemasRequest, ListActionSchemasResponse,
 };
+use crate::server::services::Services;
+use crate::server::services::caller::caller;
+use crate::server::transport::limits::asked_deadline;
 
 #[tonic::async_trait]
-impl ActionService for Service {
+impl ActionService for Services {
     async fn list_action_schemas(
         &self,
         request: Request<ListActionSchemasRequest>,

@@ -20,37 +20,37 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use super::listener::{Listener, Stream};
+use crate::server::transport::listener::{Listener, Stream};
 
 /// How connections are treated before and between calls.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ConnectionLimits {
+pub(crate) struct ConnectionLimits {
     /// How many there may be; another one is closed at once.
-    pub(super) most: usize,
+    pub(crate) most: usize,
     /// How long one may take to encrypt and then to say that it speaks HTTP/2.
-    pub(super) handshake: Duration,
+    pub(crate) handshake: Duration,
     /// How long one may be silent. A live client answers the server's pings more often than that.
-    pub(super) silence: Duration,
+    pub(crate) silence: Duration,
 }
 
 /// The TLS settings for the next connection; they may change while the server runs.
-pub(super) type CurrentTls = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
+pub(crate) type CurrentTls = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     /// `host:port`, or nothing for a unix socket.
-    pub(super) address: Option<SocketAddr>,
+    pub(crate) address: Option<SocketAddr>,
     /// To end the connection.
-    pub(super) line: HangUp,
+    pub(crate) line: HangUp,
 }
 
 /// Ends a connection from outside.
 #[derive(Debug, Clone, Default)]
-pub(super) struct HangUp(Arc<(AtomicBool, AtomicWaker)>);
+pub(crate) struct HangUp(Arc<(AtomicBool, AtomicWaker)>);
 
 impl HangUp {
-    pub(super) fn hang_up(&self) {
+    pub(crate) fn hang_up(&self) {
         let (over, reader) = &*self.0;
         over.store(true, Ordering::Release);
         reader.wake();
@@ -65,7 +65,7 @@ impl HangUp {
 }
 
 /// A connection that calls come in on.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     transport: Transport,
     peer: Peer,
     deadline: Deadline,
@@ -84,7 +84,7 @@ struct Deadline {
 }
 
 /// Takes connections until the receiver is dropped.
-pub(super) fn connections(
+pub(crate) fn connections(
     listener: Listener,
     tls: Option<CurrentTls>,
     limits: ConnectionLimits,

@@ -12,10 +12,10 @@ use crate::proto::log_text::log_text;
 
 /// How a call ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Ending {
-    pub(super) code: Code,
+pub(crate) struct Ending {
+    pub(crate) code: Code,
     /// Why; nothing on success, where there is nothing to say.
-    pub(super) error: Option<Cow<'static, str>>,
+    pub(crate) error: Option<Cow<'static, str>>,
 }
 
 /// What the libraries say with nothing in it but numbers, which are left out here.
@@ -30,7 +30,7 @@ const PLAIN: [&str; 5] = [
 impl Ending {
     /// How an answer's headers or trailers say that the call ended; nothing when they do not. The answer's
     /// extensions hold the status as it was made.
-    pub(super) fn of(headers: &HeaderMap, extensions: &Extensions) -> Option<Self> {
+    pub(crate) fn of(headers: &HeaderMap, extensions: &Extensions) -> Option<Self> {
         // The headers have the last word on the code.
         let sent = Status::from_header_map(headers)?;
         let code = sent.code();
@@ -47,7 +47,7 @@ impl Ending {
     }
 
     /// How a call ended that was dropped before there was an answer.
-    pub(super) fn without_answer(code: Code) -> Self {
+    pub(crate) fn without_answer(code: Code) -> Self {
         Self { code, error: Some(in_our_words(code).into()) }
     }
 }

@@ -15,8 +15,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 
-use super::incoming::CurrentTls;
 use crate::proto::utls::Credential;
+use crate::server::transport::connection::CurrentTls;
 
 /// The files of a server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Material {
 ///
 /// # Errors
 /// [`TlsError`]
-pub(super) fn of_parent(credential: &Credential) -> Result<Arc<ServerConfig>, TlsError> {
+pub(crate) fn of_parent(credential: &Credential) -> Result<Arc<ServerConfig>, TlsError> {
     // The parent sends what Go calls an Ed25519 private key; this is the wrapping that PKCS#8 wants
     // around its seed (RFC 8410).
     const PKCS8: [u8; 16] =
@@ -142,7 +142,7 @@ const LOOK: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// [`TlsError`] when the files are of no use to begin with.
-pub(super) fn of_files(files: TlsFiles) -> Result<CurrentTls, TlsError> {
+pub(crate) fn of_files(files: TlsFiles) -> Result<CurrentTls, TlsError> {
     let mut stamp = stamp(&files);
     let mut warned = stamp.clone();
     let current = Arc::new(ArcSwap::new(read(&files)?));
@@ -177,7 +177,7 @@ pub(super) fn of_files(files: TlsFiles) -> Result<CurrentTls, TlsError> {
 ///
 /// # Errors
 /// As [`of_files`].
-pub(super) fn check(files: &TlsFiles) -> Result<(), TlsError> {
+pub(crate) fn check(files: &TlsFiles) -> Result<(), TlsError> {
     read(files).map(drop)
 }
 

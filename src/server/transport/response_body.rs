@@ -13,13 +13,13 @@ use tokio::time::{Instant, Sleep, timeout};
 use tonic::Status;
 use tonic::body::Body;
 
-use super::incoming::HangUp;
-use super::limits::{oversized_as_exhausted, too_late};
+use crate::server::transport::connection::HangUp;
+use crate::server::transport::limits::{oversized_as_exhausted, too_late};
 
 /// An answer on its way. It counts as a call under way until it has been taken, for a client that does
 /// not read its answers makes the server keep them. It goes out in pieces, so that the connection takes
 /// no more of it than the client is ready for.
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     body: Body,
     /// What is left of the last piece of the body.
     rest: Bytes,
@@ -31,10 +31,10 @@ pub(super) struct Outgoing {
 }
 
 /// When an answer ends that waits for more questions, as that of reflection does.
-pub(super) struct End {
-    pub(super) due: Pin<Box<Sleep>>,
+pub(crate) struct End {
+    pub(crate) due: Pin<Box<Sleep>>,
     /// The time that the call had.
-    pub(super) deadline: Duration,
+    pub(crate) deadline: Duration,
 }
 
 /// How long the client has let the answer lie, all in all. While the answer itself has nothing to send,
@@ -56,7 +56,7 @@ const TICK: Duration = Duration::from_millis(50);
 impl Outgoing {
     /// The connection is hung up on when the client has let the answer lie for its time: nothing else ends
     /// a stream that waits for its client.
-    pub(super) fn new(
+    pub(crate) fn new(
         body: Body,
         end: End,
         place: OwnedSemaphorePermit,
