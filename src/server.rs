@@ -18,20 +18,21 @@ use tonic_health::ServingStatus;
 pub use error::Error;
 pub use http_health::{HealthServer, Readiness};
 pub use rate_limiter::LimiterError;
-pub use transport::auth::TokenError;
 pub use transport::endpoint::{Endpoint, Security};
 pub use transport::limits::Limits;
-pub use transport::parent_handshake::connect_parent;
+pub use transport::parent_handshake::accept_parent_connection;
 pub use transport::tls::{TlsError, TlsFiles};
+pub use transport::tokens::TokenError;
 
 use crate::connector::Connector;
 use crate::proto::ratelimit::RateLimiterConfig;
 use crate::proto::utls::Credential;
 use crate::server::rate_limiter::RateLimiter;
 use crate::server::services::Services;
-use crate::server::transport::auth::{AuthLayer, Tokens};
+use crate::server::transport::auth::TokenCheck;
 use crate::server::transport::connection::CurrentTls;
 use crate::server::transport::listener::Listener;
+use crate::server::transport::tokens::Tokens;
 use crate::server::transport::{Transport, limits, tls};
 
 /// A server, not yet listening.
@@ -106,7 +107,7 @@ impl Server {
         let tokens = security.token_file.map(Tokens::watch).transpose()?;
         limits::allow_open_files(self.limits.connections);
         let address = listener.address().map_err(failed)?;
-        let auth = AuthLayer { tokens, open_health: security.open_health };
+        let auth = TokenCheck { tokens, open_health: security.open_health };
         let transport = Transport { listener, tls, auth, limits: self.limits };
         Ok(Listening { server: self, address, transport })
     }
@@ -128,7 +129,7 @@ impl Server {
         let listener = Listener::inherited(listener).map_err(failed)?;
         let address = listener.address().map_err(failed)?;
         let tls: CurrentTls = Arc::new(move || Arc::clone(&config));
-        let auth = AuthLayer { tokens: None, open_health: false };
+        let auth = TokenCheck { tokens: None, open_health: false };
         let transport = Transport { listener, tls: Some(tls), auth, limits: self.limits };
         Ok(Listening { server: self, address, transport })
     }

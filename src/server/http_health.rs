@@ -1,4 +1,4 @@
-//! The former program's HTTP health endpoints (spec, service mode 20), for probes that cannot speak gRPC.
+//! HTTP health endpoints, as the former program had them, for probes that cannot speak gRPC.
 
 use std::convert::Infallible;
 use std::io;

@@ -12,6 +12,7 @@ mod panic;
 pub(crate) mod parent_handshake;
 mod response_body;
 pub(crate) mod tls;
+pub(crate) mod tokens;
 
 use std::time::Duration;
 
@@ -19,12 +20,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::RoutesBuilder;
 use tonic::transport::Error as TransportError;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::validate_request::ValidateRequestHeaderLayer;
 
 use crate::server::Limits;
 use crate::server::transport::access_log::AccessLogLayer;
-use crate::server::transport::auth::AuthLayer;
+use crate::server::transport::auth::TokenCheck;
 use crate::server::transport::connection::{ConnectionLimits, CurrentTls};
-use crate::server::transport::limits::RoomLayer;
+use crate::server::transport::limits::CallLimitLayer;
 use crate::server::transport::listener::Listener;
 
 /// What the paths of health checks begin with.
@@ -36,7 +38,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 pub(crate) struct Transport {
     pub(crate) listener: Listener,
     pub(crate) tls: Option<CurrentTls>,
-    pub(crate) auth: AuthLayer,
+    pub(crate) auth: TokenCheck,
     pub(crate) limits: Limits,
 }
 
@@ -51,7 +53,7 @@ impl Transport {
         stop: impl Future<Output = ()>,
     ) -> Result<(), TransportError> {
         let Self { listener, tls, auth, limits } = self;
-        let connections = connection::connections(
+        let connections = connection::accept_connections(
             listener,
             tls,
             ConnectionLimits {
@@ -67,8 +69,8 @@ impl Transport {
             .http2_keepalive_timeout(Some(limits.keepalive_timeout))
             .layer(AccessLogLayer { deadline: limits.deadline })
             .layer(CatchPanicLayer::custom(panic::internal_error))
-            .layer(auth)
-            .layer(RoomLayer::new(&limits))
+            .layer(ValidateRequestHeaderLayer::custom(auth))
+            .layer(CallLimitLayer::new(&limits))
             .add_routes(routes.routes())
             .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop)
             .await

@@ -10,7 +10,7 @@ use crate::server::services::Services;
 impl AssetService for Services {
     type GetAssetStream = tokio_stream::Empty<Result<AssetServiceGetAssetResponse, Status>>;
 
-    /// A stream that has nothing in it, as agents have always met it (spec 2.3).
+    /// An empty stream, which is what agents have always got here.
     async fn get_asset(
         &self,
         _: Request<AssetServiceGetAssetRequest>,

@@ -9,7 +9,7 @@ use crate::proto::connector::{
 };
 use crate::server::services::Services;
 
-/// The protocol level, as agents parse it (decision 7.13). A pre-release suffix would keep them from
+/// The protocol level, as agents parse it. A pre-release suffix would keep them from
 /// sending the sync id.
 const SDK_VERSION: &str = "v0.25.0";
 

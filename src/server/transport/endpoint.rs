@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::server::Error;
 use crate::server::transport::tls::TlsFiles;
-use crate::server::transport::{auth, listener, tls};
+use crate::server::transport::{listener, tls, tokens};
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Security {
             self.check_exposure(endpoint, addresses.next().is_some_and(listener::is_wide))?;
         }
         self.tls.as_ref().map(tls::check).transpose()?;
-        self.token_file.as_deref().map(auth::check).transpose()?;
+        self.token_file.as_deref().map(tokens::check).transpose()?;
         Ok(())
     }
 
@@ -59,11 +59,11 @@ impl Security {
 }
 
 impl std::fmt::Display for Endpoint {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(formatter, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(formatter, "{host}:{port}"),
-            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

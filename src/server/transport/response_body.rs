@@ -1,4 +1,4 @@
-//! Answers on their way out.
+//! The body of an answer on its way to the client.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,73 +13,74 @@ use tokio::time::{Instant, Sleep, timeout};
 use tonic::Status;
 use tonic::body::Body;
 
-use crate::server::transport::connection::HangUp;
-use crate::server::transport::limits::{oversized_as_exhausted, too_late};
+use crate::server::transport::connection::Closer;
+use crate::server::transport::limits::{deadline_exceeded, oversized_as_exhausted};
 
-/// An answer on its way. It counts as a call under way until it has been taken, for a client that does
-/// not read its answers makes the server keep them. It goes out in pieces, so that the connection takes
-/// no more of it than the client is ready for.
-pub(crate) struct Outgoing {
+/// The body of an answer. It counts as a call under way until the client has read it, since a client that
+/// does not read its answers makes the server keep them. It is sent in chunks, so that the connection
+/// buffers no more of it than the client is ready for.
+pub(crate) struct ResponseBody {
     body: Body,
-    /// What is left of the last piece of the body.
+    /// The unsent rest of the last piece of the body.
     rest: Bytes,
-    /// Nothing once it has come.
-    end: Option<End>,
-    lying: Lying,
-    _place: OwnedSemaphorePermit,
-    _taken: oneshot::Sender<()>,
+    /// Nothing once it has passed.
+    deadline: Option<CallDeadline>,
+    unread: UnreadTime,
+    _permit: OwnedSemaphorePermit,
+    /// Dropped with the body, which ends the watch over a slow client.
+    _open: oneshot::Sender<()>,
 }
 
-/// When an answer ends that waits for more questions, as that of reflection does.
-pub(crate) struct End {
+/// When an answer ends that waits for further requests of the client, as that of reflection does.
+pub(crate) struct CallDeadline {
     pub(crate) due: Pin<Box<Sleep>>,
     /// The time that the call had.
-    pub(crate) deadline: Duration,
+    pub(crate) timeout: Duration,
 }
 
-/// How long the client has let the answer lie, all in all. While the answer itself has nothing to send,
-/// the client is not to blame.
+/// How long the client has left parts of the answer unread, in total. It does not count while the answer
+/// itself has nothing to send.
 #[derive(Clone)]
-struct Lying(Arc<Mutex<Time>>);
+struct UnreadTime(Arc<Mutex<Stopwatch>>);
 
-struct Time {
+struct Stopwatch {
     before: Duration,
-    /// Since when something has been waiting for the client; nothing while nothing is.
+    /// Since when it has been running; nothing while it is stopped.
     since: Option<Instant>,
 }
 
-/// Longest piece of an answer in bytes.
-const PIECE: usize = 128 * 1024;
-/// How exactly the time is kept that an answer lies.
+/// Longest chunk of an answer in bytes.
+const CHUNK: usize = 128 * 1024;
+/// How exactly the unread time is measured.
 const TICK: Duration = Duration::from_millis(50);
 
-impl Outgoing {
-    /// The connection is hung up on when the client has let the answer lie for its time: nothing else ends
-    /// a stream that waits for its client.
+impl ResponseBody {
+    /// A body with the permit of its call. With a `slow_client`, closes the connection when the client
+    /// has left the answer unread for that time: nothing else ends a stream that waits for its client.
     pub(crate) fn new(
         body: Body,
-        end: End,
-        place: OwnedSemaphorePermit,
-        watched: Option<(HangUp, Duration)>,
+        deadline: CallDeadline,
+        permit: OwnedSemaphorePermit,
+        slow_client: Option<(Closer, Duration)>,
     ) -> Self {
-        let (taken, gone) = oneshot::channel();
-        let lying = Lying::from_now();
-        if let Some((line, patience)) = watched {
-            tokio::spawn(lying.clone().hang_up_after(patience, line, gone));
+        let (open, closed) = oneshot::channel();
+        let unread = UnreadTime::running();
+        if let Some((closer, longest)) = slow_client {
+            tokio::spawn(unread.clone().close_after(longest, closer, closed));
         }
-        Self { body, rest: Bytes::new(), end: Some(end), lying, _place: place, _taken: taken }
+        Self { body, rest: Bytes::new(), deadline: Some(deadline), unread, _permit: permit, _open: open }
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(end) = &mut self.end else { return Poll::Ready(None) };
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Some(deadline) = &mut self.deadline else { return Poll::Ready(None) };
         if self.rest.is_empty() {
             let frame = match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
-                    ready!(end.due.as_mut().poll(context));
+                    ready!(deadline.due.as_mut().poll(context));
                     let mut trailers = HeaderMap::new();
-                    let status = too_late(end.deadline);
-                    self.end = None;
+                    let status = deadline_exceeded(deadline.timeout);
+                    self.deadline = None;
                     return Poll::Ready(Some(
                         status.add_header(&mut trailers).map(|()| Frame::trailers(trailers)),
                     ));
@@ -98,30 +99,30 @@ impl Outgoing {
                 other => return Poll::Ready(other),
             }
         }
-        let length = self.rest.len().min(PIECE);
+        let length = self.rest.len().min(CHUNK);
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
 }
 
-impl http_body::Body for Outgoing {
+impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = Status;
 
-    /// Asked for when the client is ready for more.
+    /// Polled when the client is ready for more.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.lying.taken();
-        let frame = self.poll(context);
+        self.unread.stop();
+        let frame = self.poll_chunk(context);
         if frame.is_ready() {
-            self.lying.put();
+            self.unread.start();
         }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.end.is_none() || self.rest.is_empty() && self.body.is_end_stream()
+        self.deadline.is_none() || self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -129,43 +130,43 @@ impl http_body::Body for Outgoing {
     }
 }
 
-impl Lying {
-    /// The answer's beginning waits for the client.
-    fn from_now() -> Self {
-        Self(Arc::new(Mutex::new(Time { before: Duration::ZERO, since: Some(Instant::now()) })))
+impl UnreadTime {
+    /// Runs from the start, since the headers of the answer wait for the client.
+    fn running() -> Self {
+        Self(Arc::new(Mutex::new(Stopwatch { before: Duration::ZERO, since: Some(Instant::now()) })))
     }
 
-    fn put(&self) {
+    fn start(&self) {
         self.lock().since = Some(Instant::now());
     }
 
-    fn taken(&self) {
-        let mut time = self.lock();
-        time.before = time.so_far();
-        time.since = None;
+    fn stop(&self) {
+        let mut stopwatch = self.lock();
+        stopwatch.before = stopwatch.elapsed();
+        stopwatch.since = None;
     }
 
-    /// Ends the connection when the answer has been lying for so long, unless that has been taken before.
-    async fn hang_up_after(self, patience: Duration, line: HangUp, mut taken: oneshot::Receiver<()>) {
+    /// Closes the connection when the unread time is over `longest`, unless the body is dropped before.
+    async fn close_after(self, longest: Duration, closer: Closer, mut dropped: oneshot::Receiver<()>) {
         loop {
-            let left = patience.saturating_sub(self.lock().so_far());
+            let left = longest.saturating_sub(self.lock().elapsed());
             if left.is_zero() {
                 tracing::info!("hung up on a client that does not take its answers");
-                return line.hang_up();
+                return closer.close();
             }
-            if timeout(left.max(TICK), &mut taken).await.is_ok() {
+            if timeout(left.max(TICK), &mut dropped).await.is_ok() {
                 return;
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Time> {
+    fn lock(&self) -> MutexGuard<'_, Stopwatch> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Time {
-    fn so_far(&self) -> Duration {
+impl Stopwatch {
+    fn elapsed(&self) -> Duration {
         self.before + self.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 }
