@@ -3,17 +3,17 @@
 use prost_types::Any;
 use tonic::Request;
 
-use super::incoming::Peer;
 use crate::connector::audit::Caller;
 use crate::proto::connector::RequestId;
 use crate::proto::find_annotation;
+use crate::server::transport::connection::Peer;
 
 /// The header in which callers of HTTP services name their requests.
 const HEADER: &str = "x-request-id";
 
 /// Who makes this request: the connection's peer, and the request's name out of its annotations or else
 /// out of its headers.
-pub(super) fn caller<T>(request: &Request<T>, annotations: &[Any]) -> Caller {
+pub(crate) fn caller<T>(request: &Request<T>, annotations: &[Any]) -> Caller {
     let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
     let annotated = find_annotation::<RequestId>(annotations).and_then(Result::ok).map(|id| id.request_id);
     let in_header = || Some(request.metadata().get(HEADER)?.to_str().ok()?.to_owned());

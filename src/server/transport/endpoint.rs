@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::error::Error;
-use super::tls::TlsFiles;
-use super::{auth, listener, tls};
+use crate::server::Error;
+use crate::server::transport::tls::TlsFiles;
+use crate::server::transport::{listener, tls, tokens};
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Security {
 }
 
 impl Security {
-    /// Whether [`super::Server::listen`] would take these settings. No port is taken.
+    /// Whether [`crate::server::Server::listen`] would take these settings. No port is taken.
     ///
     /// # Errors
     /// [`Error::Plaintext`], [`Error::Listen`], [`Error::Tls`], [`Error::Tokens`]
@@ -45,12 +45,12 @@ impl Security {
             self.check_exposure(endpoint, addresses.next().is_some_and(listener::is_wide))?;
         }
         self.tls.as_ref().map(tls::check).transpose()?;
-        self.token_file.as_deref().map(auth::check).transpose()?;
+        self.token_file.as_deref().map(tokens::check).transpose()?;
         Ok(())
     }
 
     /// Whether plaintext is fine there.
-    pub(super) fn check_exposure(&self, endpoint: &Endpoint, wide: bool) -> Result<(), Error> {
+    pub(crate) fn check_exposure(&self, endpoint: &Endpoint, wide: bool) -> Result<(), Error> {
         if wide && self.tls.is_none() && !self.insecure {
             return Err(Error::Plaintext { address: endpoint.to_string() });
         }
@@ -59,11 +59,11 @@ impl Security {
 }
 
 impl std::fmt::Display for Endpoint {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(formatter, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(formatter, "{host}:{port}"),
-            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

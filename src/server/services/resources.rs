@@ -2,8 +2,6 @@
 
 use tonic::{Request, Response, Status};
 
-use super::access_log::Notes;
-use super::{Service, page_request};
 use crate::proto::connector::resource_getter_service_server::ResourceGetterService;
 use crate::proto::connector::resource_types_service_server::ResourceTypesService;
 use crate::proto::connector::resources_service_server::ResourcesService;
@@ -12,9 +10,11 @@ use crate::proto::connector::{
     ResourceTypesServiceListResourceTypesRequest, ResourceTypesServiceListResourceTypesResponse,
     ResourcesServiceListResourcesRequest, ResourcesServiceListResourcesResponse,
 };
+use crate::server::services::{Services, page_request};
+use crate::server::transport::access_log::Notes;
 
 #[tonic::async_trait]
-impl ResourceTypesService for Service {
+impl ResourceTypesService for Services {
     async fn list_resource_types(
         &self,
         request: Request<ResourceTypesServiceListResourceTypesRequest>,
@@ -32,7 +32,7 @@ impl ResourceTypesService for Service {
 }
 
 #[tonic::async_trait]
-impl ResourcesService for Service {
+impl ResourcesService for Services {
     async fn list_resources(
         &self,
         request: Request<ResourcesServiceListResourcesRequest>,
@@ -57,7 +57,7 @@ impl ResourcesService for Service {
 }
 
 #[tonic::async_trait]
-impl ResourceGetterService for Service {
+impl ResourceGetterService for Services {
     async fn get_resource(
         &self,
         request: Request<ResourceGetterServiceGetResourceRequest>,

@@ -1,6 +1,6 @@
 //! One log line per call, when it has ended: what was called, by whom, how it ended and why, how long it
 //! took, how many rows it gave and for which sync.
-//! Field names and levels are those of the former program (spec, child process 9). What a caller made up
+//! Field names and levels are those of the former program. What a caller made up
 //! is left out: by mistake or by malice it can be anything, a person's e-mail address or a token too.
 
 use std::collections::HashMap;
@@ -17,41 +17,41 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use super::ending::Ending;
-use super::incoming::Peer;
-use super::limits::asked_deadline;
 use crate::proto::descriptor_pool;
+use crate::server::transport::connection::Peer;
+use crate::server::transport::limits::requested_timeout;
+use crate::server::transport::logged_status::LoggedStatus;
 use crate::telemetry::watch;
 
 /// Wraps a service so that its calls are logged.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct AccessLogLayer {
+pub(crate) struct AccessLogLayer {
     /// Longest that a call may take, to tell one that took too long from one that was given up.
-    pub(super) deadline: Duration,
+    pub(crate) deadline: Duration,
 }
 
 /// See [`AccessLogLayer`].
 #[derive(Debug, Clone)]
-pub(super) struct AccessLog<S> {
+pub(crate) struct AccessLog<S> {
     inner: S,
     deadline: Duration,
 }
 
 /// What a handler adds to the log line of its call.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Notes(Arc<Mutex<Noted>>);
+pub(crate) struct Notes(Arc<Mutex<Noted>>);
 
 #[derive(Debug, Default)]
 struct Noted {
     rows: Option<usize>,
-    /// Nothing for what is none.
+    /// Nothing where the caller sent none that looks like one.
     sync_id: Option<String>,
 }
 
 impl Notes {
     /// The notes of the call that this request makes, and which sync asks: to be taken before anything
     /// can fail.
-    pub(super) fn of<T>(request: &tonic::Request<T>, sync_id: impl FnOnce(&T) -> &str) -> Self {
+    pub(crate) fn of<T>(request: &tonic::Request<T>, sync_id: impl FnOnce(&T) -> &str) -> Self {
         let notes = request.extensions().get::<Self>().cloned().unwrap_or_default();
         notes.lock().sync_id =
             Some(sync_id(request.get_ref())).filter(|id| is_sync_id(id)).map(str::to_owned);
@@ -59,7 +59,7 @@ impl Notes {
     }
 
     /// How many rows the answer has.
-    pub(super) fn listed(&self, rows: usize) {
+    pub(crate) fn listed(&self, rows: usize) {
         self.lock().rows = Some(rows);
     }
 
@@ -76,7 +76,7 @@ struct Call {
     started: Instant,
     deadline: Duration,
     /// Nothing until the call has been answered.
-    ending: Option<Ending>,
+    status: Option<LoggedStatus>,
     notes: Notes,
     watched: watch::Call,
 }
@@ -113,9 +113,9 @@ where
             name,
             peer: peer.map(|address| address.to_string()).unwrap_or_default(),
             started: Instant::now(),
-            deadline: asked_deadline(request.headers())
-                .map_or(self.deadline, |asked| asked.min(self.deadline)),
-            ending: None,
+            deadline: requested_timeout(request.headers())
+                .map_or(self.deadline, |requested| requested.min(self.deadline)),
+            status: None,
             notes,
             watched: watch::call(name, request.headers()),
         };
@@ -123,7 +123,7 @@ where
         Box::pin(async move {
             let (parts, body) = response.await?.into_parts();
             // An answer without a body carries its status in the headers.
-            call.ending = Ending::of(&parts.headers, &parts.extensions);
+            call.status = LoggedStatus::of(&parts.headers, &parts.extensions);
             let body = Logged { body: body.map_err(Into::into).boxed_unsync(), call };
             Ok(Response::from_parts(parts, Body::new(body)))
         })
@@ -146,8 +146,8 @@ impl http_body::Body for Logged {
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, tower::BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
-        if let Some(ending) = trailers.and_then(|trailers| Ending::of(trailers, &Extensions::new())) {
-            self.call.ending = Some(ending);
+        if let Some(status) = trailers.and_then(|trailers| LoggedStatus::of(trailers, &Extensions::new())) {
+            self.call.status = Some(status);
         }
         Poll::Ready(frame)
     }
@@ -167,14 +167,14 @@ impl Drop for Call {
         let took = self.started.elapsed();
         let milliseconds = took.as_secs_f64() * 1000.0;
         // A call that is dropped unanswered has run out of time, or its client has gone.
-        let ending = self.ending.take().unwrap_or_else(|| {
+        let status = self.status.take().unwrap_or_else(|| {
             if took >= self.deadline {
-                Ending::without_answer(Code::DeadlineExceeded)
+                LoggedStatus::without_answer(Code::DeadlineExceeded)
             } else {
-                Ending::without_answer(Code::Cancelled)
+                LoggedStatus::without_answer(Code::Cancelled)
             }
         });
-        let Ending { code, error } = ending;
+        let LoggedStatus { code, error } = status;
         let _within = self.watched.span().enter();
         let noted = self.notes.lock();
         self.watched.ended(code, took, noted.rows);

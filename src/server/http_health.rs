@@ -1,4 +1,4 @@
-//! The former program's HTTP health endpoints (spec, service mode 20), for probes that cannot speak gRPC.
+//! HTTP health endpoints, as the former program had them, for probes that cannot speak gRPC.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,7 +17,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
 
 use crate::connector::Connector;
-use crate::http_server;
+use crate::monitoring_http;
 
 /// Whether the server takes calls.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +29,7 @@ impl Readiness {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set(&self, ready: bool) {
+    pub(crate) fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Relaxed);
     }
 }
@@ -74,7 +74,7 @@ impl HealthServer {
             .route("/live", any(|| async { answer(StatusCode::OK, "alive", None) }))
             .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") })
             .with_state(self.state);
-        http_server::serve(self.listener, router).await
+        monitoring_http::serve(self.listener, router).await
     }
 }
 

@@ -2,16 +2,16 @@
 
 use tonic::{Request, Response, Status};
 
-use super::access_log::Notes;
-use super::{Service, page_request};
 use crate::proto::connector::entitlements_service_server::EntitlementsService;
 use crate::proto::connector::{
     EntitlementsServiceListEntitlementsRequest, EntitlementsServiceListEntitlementsResponse,
     EntitlementsServiceListStaticEntitlementsRequest, EntitlementsServiceListStaticEntitlementsResponse,
 };
+use crate::server::services::{Services, page_request};
+use crate::server::transport::access_log::Notes;
 
 #[tonic::async_trait]
-impl EntitlementsService for Service {
+impl EntitlementsService for Services {
     async fn list_entitlements(
         &self,
         request: Request<EntitlementsServiceListEntitlementsRequest>,

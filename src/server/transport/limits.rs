@@ -1,4 +1,4 @@
-//! What one caller may take from the server, so that there is always some left for the others.
+//! The limits of what callers may use, so that one caller leaves enough for the others.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::HEALTH;
-use super::incoming::Peer;
-use super::outgoing::{End, Outgoing};
-use crate::http_server;
+use crate::monitoring_http;
 use crate::proto::log_text::logged_in_full;
+use crate::server::transport::HEALTH;
+use crate::server::transport::connection::Peer;
+use crate::server::transport::response_body::{CallDeadline, ResponseBody};
 
 /// The server's limits. [`Limits::default`] has what `--help` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,41 +62,41 @@ impl Default for Limits {
     }
 }
 
-/// Answers Unavailable instead of taking more calls than there is room for, and DeadlineExceeded when one
-/// takes too long: agents try both again, and would not the Cancelled of the library below.
+/// Answers Unavailable to calls over the limit, and DeadlineExceeded to a call that takes too long: agents
+/// retry both, and would not retry the Cancelled that tonic answers.
 #[derive(Debug, Clone)]
-pub(super) struct RoomLayer {
-    places: Arc<Semaphore>,
+pub(crate) struct CallLimitLayer {
+    permits: Arc<Semaphore>,
     most: usize,
     deadline: Duration,
 }
 
-/// See [`RoomLayer`].
+/// See [`CallLimitLayer`].
 #[derive(Debug, Clone)]
-pub(super) struct Room<S> {
+pub(crate) struct CallLimit<S> {
     inner: S,
-    rules: RoomLayer,
+    rules: CallLimitLayer,
 }
 
-impl RoomLayer {
-    pub(super) fn new(limits: &Limits) -> Self {
+impl CallLimitLayer {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(limits.requests)),
+            permits: Arc::new(Semaphore::new(limits.requests)),
             most: limits.requests,
             deadline: limits.deadline,
         }
     }
 }
 
-impl<S> Layer<S> for RoomLayer {
-    type Service = Room<S>;
+impl<S> Layer<S> for CallLimitLayer {
+    type Service = CallLimit<S>;
 
-    fn layer(&self, inner: S) -> Room<S> {
-        Room { inner, rules: self.clone() }
+    fn layer(&self, inner: S) -> CallLimit<S> {
+        CallLimit { inner, rules: self.clone() }
     }
 }
 
-impl<S> Service<Request<Body>> for Room<S>
+impl<S> Service<Request<Body>> for CallLimit<S>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
     S::Future: Send + 'static,
@@ -110,58 +110,65 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // A probe must hear how the server is also when it is full, and may watch that for ever.
+        // Probes get an answer also when the server is full, and may watch the health without end.
         if request.uri().path().starts_with(HEALTH) {
             return self.inner.call(request).boxed();
         }
-        let Ok(place) = Arc::clone(&self.rules.places).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.rules.permits).try_acquire_owned() else {
             let refusal = logged_in_full(Status::unavailable(format!(
                 "{} calls are under way already (--max-requests); try again later",
                 self.rules.most
             )));
             return async { Ok(refusal.into_http()) }.boxed();
         };
-        let line = request.extensions().get::<Peer>().map(|peer| peer.line.clone());
-        let patience = self.rules.deadline;
-        let deadline = asked_deadline(request.headers()).map_or(patience, |asked| asked.min(patience));
-        let due = Instant::now() + deadline;
+        let closer = request.extensions().get::<Peer>().map(|peer| peer.closer.clone());
+        let longest = self.rules.deadline;
+        let timeout =
+            requested_timeout(request.headers()).map_or(longest, |requested| requested.min(longest));
+        let due = Instant::now() + timeout;
         let answer = timeout_at(due, self.inner.call(request));
         async move {
             match answer.await {
                 Ok(answer) => answer.map(|mut answer| {
                     oversized_as_exhausted(answer.headers_mut());
                     answer.map(|body| {
-                        let end = End { due: Box::pin(sleep_until(due)), deadline };
-                        Body::new(Outgoing::new(body, end, place, line.map(|line| (line, patience))))
+                        let deadline = CallDeadline { due: Box::pin(sleep_until(due)), timeout };
+                        Body::new(ResponseBody::new(
+                            body,
+                            deadline,
+                            permit,
+                            closer.map(|closer| (closer, longest)),
+                        ))
                     })
                 }),
-                Err(_) => Ok(too_late(deadline).into_http()),
+                Err(_) => Ok(deadline_exceeded(timeout).into_http()),
             }
         }
         .boxed()
     }
 }
 
-pub(super) fn too_late(deadline: Duration) -> Status {
+/// The status of a call that took longer than its time.
+pub(crate) fn deadline_exceeded(timeout: Duration) -> Status {
     logged_in_full(Status::deadline_exceeded(format!(
         "the call took longer than {:.3} s: its own deadline or --request-timeout-seconds, \
          whichever is shorter",
-        deadline.as_secs_f64()
+        timeout.as_secs_f64()
     )))
 }
 
-/// A message over the limit is ResourceExhausted in gRPC; the library below says OutOfRange, which
-/// nothing here says otherwise.
-pub(super) fn oversized_as_exhausted(headers: &mut HeaderMap) {
+/// A message over the limit is ResourceExhausted in gRPC. tonic answers OutOfRange, which nothing here
+/// uses for anything else.
+pub(crate) fn oversized_as_exhausted(headers: &mut HeaderMap) {
     const STATUS: &str = "grpc-status";
     if headers.get(STATUS) == Some(&HeaderValue::from(Code::OutOfRange as i32)) {
         headers.insert(STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
     }
 }
 
-/// Raises the limit on open files as far as so many connections need, and says so when it cannot be raised
-/// as far: those that are too many would then wait unheard instead of being closed.
-pub(super) fn allow_open_files(connections: usize) {
+/// Raises the limit on open files to what so many connections need, and warns when that is not possible:
+/// connections over the limit would then wait without an answer instead of being closed.
+pub(crate) fn allow_open_files(connections: usize) {
     let wanted = u64::try_from(connections.saturating_add(OTHER_FILES)).unwrap_or(u64::MAX);
     match rlimit::increase_nofile_limit(wanted) {
         Ok(most) if most >= wanted => {}
@@ -176,10 +183,10 @@ pub(super) fn allow_open_files(connections: usize) {
 
 /// About as many as the database's pool, the logs and the rest may need, and as many as the ports for probes
 /// and for Prometheus take.
-const OTHER_FILES: usize = 64 + 2 * http_server::CONNECTIONS;
+const OTHER_FILES: usize = 64 + 2 * monitoring_http::CONNECTIONS;
 
-/// The client's deadline in gRPC's spelling: up to eight digits and a unit.
-pub(super) fn asked_deadline(headers: &HeaderMap) -> Option<Duration> {
+/// The timeout that the client requests, in gRPC's spelling: up to eight digits and a unit.
+pub(crate) fn requested_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let number: u64 = digits.parse().ok()?;

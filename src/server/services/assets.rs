@@ -2,15 +2,15 @@
 
 use tonic::{Request, Response, Status};
 
-use super::Service;
 use crate::proto::connector::asset_service_server::AssetService;
 use crate::proto::connector::{AssetServiceGetAssetRequest, AssetServiceGetAssetResponse};
+use crate::server::services::Services;
 
 #[tonic::async_trait]
-impl AssetService for Service {
+impl AssetService for Services {
     type GetAssetStream = tokio_stream::Empty<Result<AssetServiceGetAssetResponse, Status>>;
 
-    /// A stream that has nothing in it, as agents have always met it (spec 2.3).
+    /// An empty stream, which is what agents have always got here.
     async fn get_asset(
         &self,
         _: Request<AssetServiceGetAssetRequest>,

@@ -1,22 +1,22 @@
-//! TLS for whoever calls us: certificates from files, which may change while we run, or from a parent
-//! process. TLS 1.2 and newer, and `h2` only (spec, child process 6).
+//! TLS for callers: certificates from files, which may change while we run, or from a parent
+//! process. TLS 1.2 and newer, and `h2` only.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
+use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig};
 
-use super::incoming::CurrentTls;
+use crate::file_watch::{self, FileSource};
 use crate::proto::utls::Credential;
+use crate::server::transport::connection::CurrentTls;
+use crate::tls_roots;
 
 /// The files of a server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +84,7 @@ struct Material {
 }
 
 impl Material {
-    fn into_config(self) -> Result<Arc<ServerConfig>, TlsError> {
+    fn into_config(self) -> Result<ServerConfig, TlsError> {
         let Self { what, chain, key, client_roots } = self;
         let provider = Arc::new(ring::default_provider());
         let unusable = |source| TlsError::Unusable { what: what.clone(), source };
@@ -94,10 +94,7 @@ impl Material {
         let builder = if client_roots.is_empty() {
             builder.with_no_client_auth()
         } else {
-            let mut roots = RootCertStore::empty();
-            for root in client_roots {
-                roots.add(root).map_err(unusable)?;
-            }
+            let roots = tls_roots::anchors(client_roots).map_err(unusable)?;
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
                 .map_err(|source| TlsError::UnusableClientCa { what: what.clone(), source })?;
@@ -105,7 +102,7 @@ impl Material {
         };
         let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Arc::new(config))
+        Ok(config)
     }
 }
 
@@ -113,7 +110,7 @@ impl Material {
 ///
 /// # Errors
 /// [`TlsError`]
-pub(super) fn of_parent(credential: &Credential) -> Result<Arc<ServerConfig>, TlsError> {
+pub(crate) fn of_parent(credential: &Credential) -> Result<Arc<ServerConfig>, TlsError> {
     // The parent sends what Go calls an Ed25519 private key; this is the wrapping that PKCS#8 wants
     // around its seed (RFC 8410).
     const PKCS8: [u8; 16] =
@@ -132,74 +129,53 @@ pub(super) fn of_parent(credential: &Credential) -> Result<Arc<ServerConfig>, Tl
         client_roots: vec![CertificateDer::from(credential.ca_cert.clone())],
     }
     .into_config()
+    .map(Arc::new)
 }
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(2);
-
 /// The settings that the files give, read again when one of them changes: a rotated certificate serves
-/// the next connection. Files that are of no use leave the settings as they were, with a log line.
+/// the next connection. Files that cannot be used leave the settings as they were, with a log line.
 ///
 /// # Errors
-/// [`TlsError`] when the files are of no use to begin with.
-pub(super) fn of_files(files: TlsFiles) -> Result<CurrentTls, TlsError> {
-    let mut stamp = stamp(&files);
-    let mut warned = stamp.clone();
-    let current = Arc::new(ArcSwap::new(read(&files)?));
-    let watched = Arc::downgrade(&current);
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(LOOK).await;
-            let Some(current) = watched.upgrade() else { return };
-            let now = self::stamp(&files);
-            if now == stamp {
-                continue;
-            }
-            match read(&files) {
-                Ok(config) => {
-                    current.store(config);
-                    stamp = now;
-                    tracing::info!(certificate = %files.certificate.display(), "took up a changed certificate");
-                }
-                // A rotation may be half way through: the next look tells. One line says so until then.
-                Err(error) if warned != now => {
-                    tracing::warn!(%error, "kept the former certificate");
-                    warned = now;
-                }
-                Err(_) => {}
-            }
-        }
-    });
+/// [`TlsError`] when the files cannot be used at the start.
+pub(crate) fn of_files(files: TlsFiles) -> Result<CurrentTls, TlsError> {
+    let current = file_watch::watch(files)?;
     Ok(Arc::new(move || current.load_full()))
 }
 
-/// Whether the files are of use.
+/// Whether the files can be used.
 ///
 /// # Errors
 /// As [`of_files`].
-pub(super) fn check(files: &TlsFiles) -> Result<(), TlsError> {
+pub(crate) fn check(files: &TlsFiles) -> Result<(), TlsError> {
     read(files).map(drop)
 }
 
-/// Changes whenever a file is replaced or written, also through the links that Kubernetes swaps.
-fn stamp(files: &TlsFiles) -> Vec<Option<(SystemTime, u64)>> {
-    [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(|path| fs::metadata(path).ok().and_then(|data| Some((data.modified().ok()?, data.len()))))
-        .collect()
+impl FileSource for TlsFiles {
+    type Value = ServerConfig;
+    type Error = TlsError;
+
+    fn files(&self) -> Vec<&Path> {
+        [&self.certificate, &self.key].into_iter().chain(&self.client_ca).map(PathBuf::as_path).collect()
+    }
+
+    fn read(&self) -> Result<ServerConfig, TlsError> {
+        read(self)
+    }
+
+    fn log_replaced(&self, _: &ServerConfig) {
+        tracing::info!(certificate = %self.certificate.display(), "took up a changed certificate");
+    }
+
+    fn log_kept(&self, error: &TlsError) {
+        tracing::warn!(%error, "kept the former certificate");
+    }
 }
 
-fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     let certificates = |flag, path: &Path| -> Result<Vec<CertificateDer<'static>>, TlsError> {
         let not_pem =
             |source| TlsError::NotPem { flag, path: path.to_owned(), wanted: "certificate", source };
-        let text = text(flag, path)?;
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-        match found.map_err(not_pem)? {
-            none if none.is_empty() => Err(not_pem(pem::Error::NoItemsFound)),
-            some => Ok(some),
-        }
+        tls_roots::from_pem(&text(flag, path)?).map_err(not_pem)
     };
     let key =
         PrivateKeyDer::from_pem_slice(&text("tls-key", &files.key)?).map_err(|source| TlsError::NotPem {

@@ -1,24 +1,18 @@
-//! `RateLimiterService`: agents ask it before every call, go ahead on an empty status, and report how the
-//! call went (spec, child process 10).
+//! The pace at which a parent process lets its agent call: a fixed one, or one that follows what the agent
+//! reports.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
-use tonic::{Request, Response, Status};
 
-use super::Service;
-use crate::proto::ratelimit::rate_limit_description::Status as LimitStatus;
 use crate::proto::ratelimit::rate_limiter_config::Type as LimiterType;
-use crate::proto::ratelimit::rate_limiter_service_server::RateLimiterService;
-use crate::proto::ratelimit::{
-    DoRequest, DoResponse, RateLimitDescription, RateLimiterConfig, ReportRequest, ReportResponse,
-};
+use crate::proto::ratelimit::{RateLimitDescription, RateLimiterConfig};
 
 /// Holds calls back so that so many go ahead in a time.
 #[derive(Debug, Clone, Default)]
-pub(super) struct RateLimiter {
+pub(crate) struct RateLimiter {
     pace: Option<Arc<Mutex<Pace>>>,
     /// With a sliding limiter, the share of what is reported as remaining that may be used up.
     share: Option<f64>,
@@ -52,7 +46,7 @@ impl RateLimiter {
     ///
     /// # Errors
     /// [`LimiterError`]
-    pub(super) fn new(config: Option<&RateLimiterConfig>) -> Result<Self, LimiterError> {
+    pub(crate) fn new(config: Option<&RateLimiterConfig>) -> Result<Self, LimiterError> {
         let Some(config) = config else { return Ok(Self::default()) };
         match config.r#type.as_ref().ok_or(LimiterError::Invalid)? {
             LimiterType::Disabled(_) => Ok(Self::default()),
@@ -76,7 +70,7 @@ impl RateLimiter {
     }
 
     /// Waits for a turn.
-    async fn turn(&self) {
+    pub(crate) async fn turn(&self) {
         let Some(pace) = &self.pace else { return };
         let turn = {
             let mut pace = pace.lock().await;
@@ -88,7 +82,7 @@ impl RateLimiter {
     }
 
     /// Spreads the share of what remains over the time until more is to be had.
-    async fn reported(&self, description: &RateLimitDescription) {
+    pub(crate) async fn reported(&self, description: &RateLimitDescription) {
         let (Some(pace), Some(share), Some(reset)) = (&self.pace, self.share, &description.reset_at) else {
             return;
         };
@@ -99,27 +93,6 @@ impl RateLimiter {
         }
         let calls = (share * description.remaining as f64).max(1.0);
         pace.lock().await.interval = window.div_f64(calls);
-    }
-}
-
-#[tonic::async_trait]
-impl RateLimiterService for Service {
-    async fn r#do(&self, request: Request<DoRequest>) -> Result<Response<DoResponse>, Status> {
-        self.limiter.turn().await;
-        Ok(Response::new(DoResponse {
-            request_token: request.into_inner().request_token,
-            description: Some(RateLimitDescription {
-                status: LimitStatus::Empty.into(),
-                ..Default::default()
-            }),
-        }))
-    }
-
-    async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
-        if let Some(description) = &request.get_ref().description {
-            self.limiter.reported(description).await;
-        }
-        Ok(Response::new(ReportResponse::default()))
     }
 }
 

@@ -2,14 +2,14 @@
 
 use tonic::{Request, Response, Status};
 
-use super::Service;
 use crate::proto::connector::event_service_server::EventService;
 use crate::proto::connector::{
     ListEventFeedsRequest, ListEventFeedsResponse, ListEventsRequest, ListEventsResponse,
 };
+use crate::server::services::Services;
 
 #[tonic::async_trait]
-impl EventService for Service {
+impl EventService for Services {
     async fn list_event_feeds(
         &self,
         _: Request<ListEventFeedsRequest>,

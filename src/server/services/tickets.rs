@@ -2,7 +2,6 @@
 
 use tonic::{Request, Response, Status};
 
-use super::Service;
 use crate::proto::connector::tickets_service_server::TicketsService;
 use crate::proto::connector::{
     TicketsServiceBulkCreateTicketsRequest, TicketsServiceBulkCreateTicketsResponse,
@@ -12,9 +11,10 @@ use crate::proto::connector::{
     TicketsServiceGetTicketSchemaResponse, TicketsServiceListTicketSchemasRequest,
     TicketsServiceListTicketSchemasResponse,
 };
+use crate::server::services::Services;
 
 #[tonic::async_trait]
-impl TicketsService for Service {
+impl TicketsService for Services {
     async fn create_ticket(
         &self,
         _: Request<TicketsServiceCreateTicketRequest>,

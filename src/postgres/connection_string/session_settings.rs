@@ -87,18 +87,18 @@ pub struct Keepalive {
 }
 
 /// Everything of this page, read.
-pub(super) struct Session {
-    pub(super) target_session_attrs: TargetSessionAttrs,
-    pub(super) channel_binding: ChannelBinding,
-    pub(super) shuffle_hosts: bool,
-    pub(super) connect_timeout: Option<Duration>,
-    pub(super) tcp_user_timeout: Option<Duration>,
-    pub(super) keepalive: Option<Keepalive>,
+pub(crate) struct Session {
+    pub(crate) target_session_attrs: TargetSessionAttrs,
+    pub(crate) channel_binding: ChannelBinding,
+    pub(crate) shuffle_hosts: bool,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) tcp_user_timeout: Option<Duration>,
+    pub(crate) keepalive: Option<Keepalive>,
 }
 
 const SECONDS: &str = "a whole number of seconds, 0 for the default";
 
-pub(super) fn read(layers: &Layers) -> Result<Session, ConnectionStringError> {
+pub(crate) fn read(layers: &Layers) -> Result<Session, ConnectionStringError> {
     let seconds = |key| {
         let seconds = layers.parsed(key, SECONDS, number)?.filter(|seconds| *seconds != 0);
         Ok::<_, ConnectionStringError>(seconds.map(|seconds| Duration::from_secs(u64::from(seconds))))
@@ -145,7 +145,7 @@ fn number(text: &str) -> Option<u32> {
 }
 
 /// How libpq writes no and yes.
-pub(super) fn zero_or_one(text: &str) -> Option<bool> {
+pub(crate) fn zero_or_one(text: &str) -> Option<bool> {
     match text {
         "0" => Some(false),
         "1" => Some(true),

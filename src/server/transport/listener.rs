@@ -6,37 +6,31 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_util::either::Either;
 
 /// A socket that takes connections.
 #[derive(Debug)]
-pub(super) enum Listener {
+pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, SocketFile),
 }
 
 /// A connection, not yet encrypted.
-#[derive(Debug)]
-pub(super) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
+pub(crate) type Stream = Either<TcpStream, UnixStream>;
 
 /// Removes the file of a unix socket when dropped, unless another has taken its place.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     /// Device and number of the file.
     identity: (u64, u64),
 }
 
 impl Listener {
-    pub(super) async fn tcp(host: &str, port: u16) -> io::Result<Self> {
+    pub(crate) async fn tcp(host: &str, port: u16) -> io::Result<Self> {
         Ok(Self::Tcp(TcpListener::bind((host, port)).await?))
     }
 
@@ -44,7 +38,7 @@ impl Listener {
     ///
     /// Who may connect is a matter of the file's mode: only the user we run as, and in a directory that
     /// hands its group down, which is what Kubernetes makes of `fsGroup`, that group too.
-    pub(super) async fn unix(path: &Path) -> io::Result<Self> {
+    pub(crate) async fn unix(path: &Path) -> io::Result<Self> {
         remove_stale(path).await?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
@@ -58,13 +52,13 @@ impl Listener {
     }
 
     /// The socket of a parent process.
-    pub(super) fn inherited(listener: std::net::TcpListener) -> io::Result<Self> {
+    pub(crate) fn inherited(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self::Tcp(TcpListener::from_std(listener)?))
     }
 
     /// Where it listens, as people write it.
-    pub(super) fn address(&self) -> io::Result<String> {
+    pub(crate) fn address(&self) -> io::Result<String> {
         match self {
             Self::Tcp(listener) => Ok(listener.local_addr()?.to_string()),
             Self::Unix(_, file) => Ok(format!("unix:{}", file.path.display())),
@@ -72,7 +66,7 @@ impl Listener {
     }
 
     /// Whether other machines can reach it.
-    pub(super) fn is_wide(&self) -> io::Result<bool> {
+    pub(crate) fn is_wide(&self) -> io::Result<bool> {
         match self {
             Self::Tcp(listener) => Ok(is_wide(listener.local_addr()?)),
             Self::Unix(..) => Ok(false),
@@ -80,21 +74,21 @@ impl Listener {
     }
 
     /// The next connection and who made it; a unix socket's peer has no name.
-    pub(super) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // With Nagle's algorithm each call waits some 40 ms for a delayed acknowledgement.
                 stream.set_nodelay(true)?;
-                Ok((Stream::Tcp(stream), Some(peer)))
+                Ok((Either::Left(stream), Some(peer)))
             }
-            Self::Unix(listener, _) => Ok((Stream::Unix(listener.accept().await?.0), None)),
+            Self::Unix(listener, _) => Ok((Either::Right(listener.accept().await?.0), None)),
         }
     }
 }
 
 /// Whether other machines can reach what listens there.
-pub(super) fn is_wide(address: SocketAddr) -> bool {
+pub(crate) fn is_wide(address: SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
 }
 
@@ -139,58 +133,4 @@ impl Drop for SocketFile {
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let metadata = fs::symlink_metadata(path)?;
     Ok((metadata.dev(), metadata.ino()))
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(context, data),
-            Self::Unix(stream) => Pin::new(stream).poll_write(context, data),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, data),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, data),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => stream.is_write_vectored(),
-            Self::Unix(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
-        }
-    }
 }

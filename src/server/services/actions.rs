@@ -1,22 +1,22 @@
 //! `ActionService`: what can be done to an account. The schemas can always be read; running an action is
-//! a change and needs provisioning (decision D33).
+//! a change and needs provisioning.
 
 use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 
-use super::Service;
-use super::caller::caller;
-use super::limits::asked_deadline;
 use crate::connector::actions::runs::RunReport;
 use crate::proto::connector::action_service_server::ActionService;
 use crate::proto::connector::{
     GetActionSchemaRequest, GetActionSchemaResponse, GetActionStatusRequest, GetActionStatusResponse,
     InvokeActionRequest, InvokeActionResponse, ListActionSchemasRequest, ListActionSchemasResponse,
 };
+use crate::server::services::Services;
+use crate::server::services::caller::caller;
+use crate::server::transport::limits::requested_timeout;
 
 #[tonic::async_trait]
-impl ActionService for Service {
+impl ActionService for Services {
     async fn list_action_schemas(
         &self,
         request: Request<ListActionSchemasRequest>,
@@ -38,8 +38,8 @@ impl ActionService for Service {
         request: Request<InvokeActionRequest>,
     ) -> Result<Response<InvokeActionResponse>, Status> {
         let caller = caller(&request, &request.get_ref().annotations);
-        let deadline = asked_deadline(request.metadata().as_ref())
-            .map_or(self.deadline, |asked| asked.min(self.deadline));
+        let deadline = requested_timeout(request.metadata().as_ref())
+            .map_or(self.deadline, |requested| requested.min(self.deadline));
         let request = request.into_inner();
         let wait = inline_wait(request.inline_wait.as_ref(), deadline);
         let run = self.connector.invoke_action(request, &caller, wait).await?;

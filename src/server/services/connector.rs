@@ -2,19 +2,19 @@
 
 use tonic::{Request, Response, Status};
 
-use super::Service;
 use crate::proto::connector::connector_service_server::ConnectorService;
 use crate::proto::connector::{
     ConnectorServiceCleanupRequest, ConnectorServiceCleanupResponse, ConnectorServiceGetMetadataRequest,
     ConnectorServiceGetMetadataResponse, ConnectorServiceValidateRequest, ConnectorServiceValidateResponse,
 };
+use crate::server::services::Services;
 
-/// The protocol level, as agents parse it (decision 7.13). A pre-release suffix would keep them from
+/// The protocol level, as agents parse it. A pre-release suffix would keep them from
 /// sending the sync id.
 const SDK_VERSION: &str = "v0.25.0";
 
 #[tonic::async_trait]
-impl ConnectorService for Service {
+impl ConnectorService for Services {
     async fn get_metadata(
         &self,
         _: Request<ConnectorServiceGetMetadataRequest>,

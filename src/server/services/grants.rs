@@ -2,18 +2,18 @@
 
 use tonic::{Request, Response, Status};
 
-use super::access_log::Notes;
-use super::caller::caller;
-use super::{Service, page_request};
 use crate::proto::connector::grant_manager_service_server::GrantManagerService;
 use crate::proto::connector::grants_service_server::GrantsService;
 use crate::proto::connector::{
     GrantManagerServiceGrantRequest, GrantManagerServiceGrantResponse, GrantManagerServiceRevokeRequest,
     GrantManagerServiceRevokeResponse, GrantsServiceListGrantsRequest, GrantsServiceListGrantsResponse,
 };
+use crate::server::services::caller::caller;
+use crate::server::services::{Services, page_request};
+use crate::server::transport::access_log::Notes;
 
 #[tonic::async_trait]
-impl GrantsService for Service {
+impl GrantsService for Services {
     async fn list_grants(
         &self,
         request: Request<GrantsServiceListGrantsRequest>,
@@ -34,7 +34,7 @@ impl GrantsService for Service {
 }
 
 #[tonic::async_trait]
-impl GrantManagerService for Service {
+impl GrantManagerService for Services {
     async fn grant(
         &self,
         request: Request<GrantManagerServiceGrantRequest>,

@@ -3,8 +3,6 @@
 
 use tonic::{Request, Response, Status};
 
-use super::Service;
-use super::caller::caller;
 use crate::proto::connector::account_manager_service_server::AccountManagerService;
 use crate::proto::connector::credential_manager_service_server::CredentialManagerService;
 use crate::proto::connector::resource_deleter_service_server::ResourceDeleterService;
@@ -14,9 +12,11 @@ use crate::proto::connector::{
     DeleteResourceRequest, DeleteResourceResponse, DeleteResourceV2Request, DeleteResourceV2Response,
     IssueCredentialRequest, IssueCredentialResponse, RotateCredentialRequest, RotateCredentialResponse,
 };
+use crate::server::services::Services;
+use crate::server::services::caller::caller;
 
 #[tonic::async_trait]
-impl AccountManagerService for Service {
+impl AccountManagerService for Services {
     /// The request has no annotations, so that its name can be in its headers only.
     async fn create_account(
         &self,
@@ -28,7 +28,7 @@ impl AccountManagerService for Service {
 }
 
 #[tonic::async_trait]
-impl ResourceManagerService for Service {
+impl ResourceManagerService for Services {
     async fn create_resource(
         &self,
         _: Request<CreateResourceRequest>,
@@ -45,7 +45,7 @@ impl ResourceManagerService for Service {
 }
 
 #[tonic::async_trait]
-impl ResourceDeleterService for Service {
+impl ResourceDeleterService for Services {
     async fn delete_resource_v2(
         &self,
         _: Request<DeleteResourceV2Request>,
@@ -55,7 +55,7 @@ impl ResourceDeleterService for Service {
 }
 
 #[tonic::async_trait]
-impl CredentialManagerService for Service {
+impl CredentialManagerService for Services {
     async fn rotate_credential(
         &self,
         _: Request<RotateCredentialRequest>,

@@ -1,6 +1,6 @@
-//! Connections on their way in: counted, encrypted where asked for, and dropped when they lead nowhere.
+//! Connections: counted, encrypted where TLS is on, and closed when they are silent for too long.
 //!
-//! Each connection makes its way in a task of its own, so that a slow or silent one holds up nobody.
+//! Each handshake runs in a task of its own, so that a slow or silent client delays no other.
 
 use std::future::Future;
 use std::io;
@@ -18,87 +18,86 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tonic::transport::server::Connected;
 
-use super::listener::{Listener, Stream};
+use crate::server::transport::listener::{Listener, Stream};
 
 /// How connections are treated before and between calls.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ConnectionLimits {
+pub(crate) struct ConnectionLimits {
     /// How many there may be; another one is closed at once.
-    pub(super) most: usize,
+    pub(crate) most: usize,
     /// How long one may take to encrypt and then to say that it speaks HTTP/2.
-    pub(super) handshake: Duration,
+    pub(crate) handshake: Duration,
     /// How long one may be silent. A live client answers the server's pings more often than that.
-    pub(super) silence: Duration,
+    pub(crate) silence: Duration,
 }
 
 /// The TLS settings for the next connection; they may change while the server runs.
-pub(super) type CurrentTls = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
+pub(crate) type CurrentTls = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     /// `host:port`, or nothing for a unix socket.
-    pub(super) address: Option<SocketAddr>,
-    /// To end the connection.
-    pub(super) line: HangUp,
+    pub(crate) address: Option<SocketAddr>,
+    /// Closes the connection.
+    pub(crate) closer: Closer,
 }
 
-/// Ends a connection from outside.
+/// Closes a connection from outside.
 #[derive(Debug, Clone, Default)]
-pub(super) struct HangUp(Arc<(AtomicBool, AtomicWaker)>);
+pub(crate) struct Closer(Arc<(AtomicBool, AtomicWaker)>);
 
-impl HangUp {
-    pub(super) fn hang_up(&self) {
-        let (over, reader) = &*self.0;
-        over.store(true, Ordering::Release);
+impl Closer {
+    pub(crate) fn close(&self) {
+        let (closed, reader) = &*self.0;
+        closed.store(true, Ordering::Release);
         reader.wake();
     }
 
-    /// Whether the connection is over; wakes the reader when it is.
-    fn poll_over(&self, context: &Context<'_>) -> bool {
-        let (over, reader) = &*self.0;
+    /// Whether the connection is closed; wakes the reader when it is.
+    fn poll_closed(&self, context: &Context<'_>) -> bool {
+        let (closed, reader) = &*self.0;
         reader.register(context.waker());
-        over.load(Ordering::Acquire)
+        closed.load(Ordering::Acquire)
     }
 }
 
-/// A connection that calls come in on.
-pub(super) struct Connection {
-    transport: Transport,
+/// A connection that calls arrive on.
+pub(crate) struct Connection {
+    transport: ByteStream,
     peer: Peer,
-    deadline: Deadline,
-    _place: OwnedSemaphorePermit,
+    silence: SilenceLimit,
+    _permit: OwnedSemaphorePermit,
 }
 
-enum Transport {
-    Plain(Stream),
-    Tls(Box<TlsStream<Stream>>),
-}
+/// The bytes of a connection, plain or encrypted.
+type ByteStream = Either<Stream, Box<TlsStream<Stream>>>;
 
 /// Ends a connection that has been silent for too long.
-struct Deadline {
+struct SilenceLimit {
     sleep: Pin<Box<Sleep>>,
     silence: Duration,
 }
 
 /// Takes connections until the receiver is dropped.
-pub(super) fn connections(
+pub(crate) fn accept_connections(
     listener: Listener,
     tls: Option<CurrentTls>,
     limits: ConnectionLimits,
 ) -> mpsc::Receiver<io::Result<Connection>> {
-    let (arrived, arrivals) = mpsc::channel(16);
+    let (accepted, connections) = mpsc::channel(16);
     tokio::spawn(async move {
-        let places = Arc::new(Semaphore::new(limits.most));
+        let permits = Arc::new(Semaphore::new(limits.most));
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = arrived.closed() => return,
+            let next = tokio::select! {
+                next = listener.accept() => next,
+                () = accepted.closed() => return,
             };
-            let (stream, address) = match accepted {
-                Ok(accepted) => accepted,
+            let (stream, address) = match next {
+                Ok(next) => next,
                 Err(error) => {
                     // Out of file descriptors, or the client is gone already: neither ends the server.
                     tracing::warn!(%error, "could not take a connection");
@@ -106,23 +105,23 @@ pub(super) fn connections(
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
                 tracing::warn!(most = limits.most, "closed a new connection: too many are open");
                 continue;
             };
             let tls = tls.as_ref().map(|current| current());
-            let arrived = arrived.clone();
+            let accepted = accepted.clone();
             tokio::spawn(async move {
                 match timeout(limits.handshake, encrypt(stream, tls)).await {
                     Ok(Ok(transport)) => {
                         let connection = Connection {
                             transport,
-                            peer: Peer { address, line: HangUp::default() },
-                            deadline: Deadline::new(limits),
-                            _place: place,
+                            peer: Peer { address, closer: Closer::default() },
+                            silence: SilenceLimit::new(limits),
+                            _permit: permit,
                         };
                         // The server may have stopped meanwhile.
-                        let _ = arrived.send(Ok(connection)).await;
+                        let _ = accepted.send(Ok(connection)).await;
                     }
                     Ok(Err(error)) => {
                         tracing::info!(%error, peer.address = ?address, "a TLS handshake failed");
@@ -132,10 +131,10 @@ pub(super) fn connections(
             });
         }
     });
-    arrivals
+    connections
 }
 
-async fn encrypt(stream: Stream, tls: Option<Arc<ServerConfig>>) -> io::Result<Transport> {
+async fn encrypt(stream: Stream, tls: Option<Arc<ServerConfig>>) -> io::Result<ByteStream> {
     Ok(match tls {
         Some(config) => {
             let stream = TlsAcceptor::from(config).accept(stream).await?;
@@ -146,19 +145,19 @@ async fn encrypt(stream: Stream, tls: Option<Arc<ServerConfig>>) -> io::Result<T
                     "the client does not ask for h2 by ALPN",
                 ));
             }
-            Transport::Tls(Box::new(stream))
+            Either::Right(Box::new(stream))
         }
-        None => Transport::Plain(stream),
+        None => Either::Left(stream),
     })
 }
 
-impl Deadline {
-    /// The first words are due sooner than later ones.
+impl SilenceLimit {
+    /// The first bytes are due sooner than later ones.
     fn new(limits: ConnectionLimits) -> Self {
         Self { sleep: Box::pin(sleep_until(Instant::now() + limits.handshake)), silence: limits.silence }
     }
 
-    fn heard(&mut self) {
+    fn reset(&mut self) {
         self.sleep.as_mut().reset(Instant::now() + self.silence);
     }
 
@@ -181,20 +180,17 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.peer.line.poll_over(context) {
+        if self.peer.closer.poll_closed(context) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let before = buffer.filled().len();
-        let read = match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        };
+        let read = Pin::new(&mut self.transport).poll_read(context, buffer);
         if read.is_pending() {
-            ready!(self.deadline.poll_passed(context));
+            ready!(self.silence.poll_passed(context));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if buffer.filled().len() > before {
-            self.deadline.heard();
+            self.silence.reset();
         }
         read
     }
@@ -206,10 +202,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_write(context, data),
-            Transport::Tls(stream) => Pin::new(stream).poll_write(context, data),
-        }
+        Pin::new(&mut self.transport).poll_write(context, data)
     }
 
     fn poll_write_vectored(
@@ -217,30 +210,18 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(context, data),
-            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(context, data),
-        }
+        Pin::new(&mut self.transport).poll_write_vectored(context, data)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.transport {
-            Transport::Plain(stream) => stream.is_write_vectored(),
-            Transport::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.transport.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Transport::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
+        Pin::new(&mut self.transport).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        Pin::new(&mut self.transport).poll_shutdown(context)
     }
 }

@@ -28,7 +28,7 @@ const DURATION: &str = "a duration like 1h30m, 90s or 250ms";
 const LONGER: &str = "a duration longer than zero, like 1h30m, 90s or 250ms";
 
 /// Reads the pool's settings; without any they are those of spec 5.2. Checks those without effect on the way.
-pub(super) fn read(layers: &Layers, processors: u32) -> Result<PoolSettings, ConnectionStringError> {
+pub(crate) fn read(layers: &Layers, processors: u32) -> Result<PoolSettings, ConnectionStringError> {
     let number = |text: &str| text.parse().ok().filter(|number| i32::try_from(*number).is_ok());
     let longer = |key, otherwise| {
         let read = |text: &str| duration::parse(text).filter(|duration| !duration.is_zero());
@@ -54,7 +54,7 @@ pub(super) fn read(layers: &Layers, processors: u32) -> Result<PoolSettings, Con
     Ok(settings)
 }
 
-/// Checks the settings of [`keys::NO_EFFECT`](super::keys::NO_EFFECT).
+/// Checks the settings of [`keys::NO_EFFECT`](crate::postgres::connection_string::keys::NO_EFFECT).
 fn check_without_effect(layers: &Layers) -> Result<(), ConnectionStringError> {
     let whole = |text: &str| text.parse::<u32>().ok();
     layers.parsed("min_read_buffer_size", WHOLE, whole)?;

@@ -1,7 +1,7 @@
-//! How a call ended, as the log may have it.
+//! The status of a call as it may be logged.
 //!
-//! A message may repeat what the caller sent. So the log has the text that those who made the status mean
-//! for it ([`crate::proto::log_text`]), and a text of ours for what the libraries below say by themselves.
+//! The message of a status may repeat what the caller sent. So the log gets the text that comes with the
+//! status for it ([`crate::proto::log_text`]), and a fixed text per code for statuses of the libraries.
 
 use std::borrow::Cow;
 
@@ -10,16 +10,16 @@ use tonic::{Code, Status};
 
 use crate::proto::log_text::log_text;
 
-/// How a call ended.
+/// How a call ended, without anything that the caller sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Ending {
-    pub(super) code: Code,
+pub(crate) struct LoggedStatus {
+    pub(crate) code: Code,
     /// Why; nothing on success, where there is nothing to say.
-    pub(super) error: Option<Cow<'static, str>>,
+    pub(crate) error: Option<Cow<'static, str>>,
 }
 
-/// What the libraries say with nothing in it but numbers, which are left out here.
-const PLAIN: [&str; 5] = [
+/// Messages of the libraries that repeat nothing but numbers, which are left out here.
+const HARMLESS: [&str; 5] = [
     "Error, decoded message length too large: found  bytes, the limit is:  bytes",
     "Error, encoded message length too large: found  bytes, the limit is:  bytes",
     "Error decompressing: size limit, of  bytes, exceeded while decompressing message",
@@ -27,38 +27,38 @@ const PLAIN: [&str; 5] = [
     "service not registered",
 ];
 
-impl Ending {
-    /// How an answer's headers or trailers say that the call ended; nothing when they do not. The answer's
-    /// extensions hold the status as it was made.
-    pub(super) fn of(headers: &HeaderMap, extensions: &Extensions) -> Option<Self> {
-        // The headers have the last word on the code.
+impl LoggedStatus {
+    /// The status in an answer's headers or trailers; nothing when there is none. The answer's extensions
+    /// hold the status as it was created.
+    pub(crate) fn of(headers: &HeaderMap, extensions: &Extensions) -> Option<Self> {
+        // A layer may have changed the code since: the headers are right.
         let sent = Status::from_header_map(headers)?;
         let code = sent.code();
         if code == Code::Ok {
             return Some(Self { code, error: None });
         }
-        let meant = extensions.get::<Status>().and_then(log_text);
-        let error = match meant {
+        let text = extensions.get::<Status>().and_then(log_text);
+        let error = match text {
             Some(text) => text.to_owned().into(),
-            None if is_plain(sent.message()) => sent.message().to_owned().into(),
-            None => in_our_words(code).into(),
+            None if is_harmless(sent.message()) => sent.message().to_owned().into(),
+            None => fixed_text(code).into(),
         };
         Some(Self { code, error: Some(error) })
     }
 
-    /// How a call ended that was dropped before there was an answer.
-    pub(super) fn without_answer(code: Code) -> Self {
-        Self { code, error: Some(in_our_words(code).into()) }
+    /// The status of a call that was dropped before there was an answer.
+    pub(crate) fn without_answer(code: Code) -> Self {
+        Self { code, error: Some(fixed_text(code).into()) }
     }
 }
 
-fn is_plain(message: &str) -> bool {
+fn is_harmless(message: &str) -> bool {
     let without_numbers = message.replace(|character: char| character.is_ascii_digit(), "");
-    PLAIN.contains(&without_numbers.as_str())
+    HARMLESS.contains(&without_numbers.as_str())
 }
 
-/// What a code of the libraries' own means here.
-fn in_our_words(code: Code) -> &'static str {
+/// What a code means that a library has chosen.
+fn fixed_text(code: Code) -> &'static str {
     match code {
         Code::Cancelled => "the caller broke the call off",
         Code::DeadlineExceeded => "the call took too long",
@@ -82,8 +82,8 @@ mod tests {
     /// What the log says of an answer with this status.
     fn logged(status: Status) -> String {
         let answer = status.into_http::<tonic::body::Body>();
-        let ending = Ending::of(answer.headers(), answer.extensions()).unwrap();
-        ending.error.unwrap().into_owned()
+        let status = LoggedStatus::of(answer.headers(), answer.extensions()).unwrap();
+        status.error.unwrap().into_owned()
     }
 
     /// What a caller may send to be found in the log.
@@ -146,7 +146,7 @@ mod tests {
                 Status::unknown(given.clone()),
             ] {
                 let code = library.code();
-                assert_eq!(logged(library), in_our_words(code));
+                assert_eq!(logged(library), fixed_text(code));
             }
         }
     }
@@ -177,11 +177,11 @@ mod tests {
     fn the_headers_have_the_code() {
         let mut answer = Status::out_of_range("").into_http::<tonic::body::Body>();
         answer.headers_mut().insert("grpc-status", "8".parse().unwrap());
-        let ending = Ending::of(answer.headers(), answer.extensions()).unwrap();
-        assert_eq!(ending.code, Code::ResourceExhausted);
+        let status = LoggedStatus::of(answer.headers(), answer.extensions()).unwrap();
+        assert_eq!(status.code, Code::ResourceExhausted);
         answer.headers_mut().insert("grpc-status", "0".parse().unwrap());
-        let ending = Ending::of(answer.headers(), answer.extensions());
-        assert_eq!(ending, Some(Ending { code: Code::Ok, error: None }));
-        assert_eq!(Ending::of(&HeaderMap::new(), answer.extensions()), None);
+        let status = LoggedStatus::of(answer.headers(), answer.extensions());
+        assert_eq!(status, Some(LoggedStatus { code: Code::Ok, error: None }));
+        assert_eq!(LoggedStatus::of(&HeaderMap::new(), answer.extensions()), None);
     }
 }
