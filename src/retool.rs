@@ -6,6 +6,7 @@ pub mod change;
 pub mod database;
 pub mod diagnosis;
 pub mod error;
+mod fragment;
 pub mod id;
 pub mod privileges;
 pub mod setup;

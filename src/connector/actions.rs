@@ -1,6 +1,6 @@
 //! What can be done to an account beside granting: enabling and disabling it.
 //!
-//! An action runs by itself, whoever waits for it; what became of it can be asked for later. One that
+//! An action runs by itself, whether or not a caller waits for it; what became of it can be asked for later. One that
 //! fails is a run with that result, not a failed call.
 
 mod action;

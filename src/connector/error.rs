@@ -11,6 +11,7 @@ use std::time::Duration;
 use prost_types::Any;
 
 use crate::connector::database_message::database_message;
+use crate::connector::error::kind::{database_kind, refusal_kind, rest_kind};
 use crate::connector::page_token::InvalidPageToken;
 use crate::connector::rate_limit;
 use crate::connector::refusal_message::refusal_message;
@@ -158,7 +159,7 @@ pub enum Error {
         /// How many finished runs are kept.
         kept: usize,
     },
-    /// So many actions are under way that there is no room for another one.
+    /// So many actions are under way that no other one begins.
     #[error("{most} actions are under way already: try again when some of them have ended")]
     TooManyRuns {
         /// How many there may be.
@@ -205,6 +206,36 @@ impl From<ChangeError> for Error {
 }
 
 impl Error {
+    /// The kind of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownResourceType { .. }
+            | Self::NotFound { .. }
+            | Self::UnknownAction { .. }
+            | Self::UnknownRun { .. }
+            | Self::UnknownEventFeed { .. } => ErrorKind::NotFound,
+            Self::Missing { .. }
+            | Self::MalformedId { .. }
+            | Self::WrongParent { .. }
+            | Self::PageToken(_)
+            | Self::PageSize { .. }
+            | Self::ResourceTooLarge { .. }
+            | Self::Argument { .. } => ErrorKind::InvalidArgument,
+            Self::ProvisioningDisabled | Self::ManagedGroupsOff | Self::NoRest | Self::DifferentRetools => {
+                ErrorKind::FailedPrecondition
+            }
+            Self::Rest { error, .. } => rest_kind(&error.problem),
+            Self::Unverified { .. } | Self::RunBroken => ErrorKind::Internal,
+            Self::TooManyRuns { .. } => ErrorKind::ResourceExhausted,
+            Self::RunTooLong { .. } => ErrorKind::DeadlineExceeded,
+            Self::Refused(refusal) => refusal_kind(refusal),
+            // Agents recognize this error by its text; the code has always been this one.
+            Self::TicketingDisabled => ErrorKind::Unknown,
+            Self::NoTickets | Self::NotImplemented { .. } => ErrorKind::Unimplemented,
+            Self::Database(error) => database_kind(error),
+        }
+    }
+
     /// Whether the answer would be the same until the request or Retool is another: nothing broke, and nothing
     /// is set up in the wrong way.
     pub(super) fn is_refusal(&self) -> bool {

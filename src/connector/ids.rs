@@ -24,22 +24,11 @@ pub fn resource_id<T: Identity>(key: T) -> ProtoResourceId {
 /// number from 1 to 2147483647 without padding.
 pub fn parse<T: Identity>(id: &ProtoResourceId) -> Result<T, Error> {
     let of_type = id.resource_type == T::KIND.type_id();
-    let key = if of_type { parse_spelled(&id.resource) } else { None };
+    let key = if of_type { Spelled::parse(&id.resource) } else { None };
     key.ok_or_else(|| Error::MalformedId {
         kind: T::KIND,
         given: format!("{}/{}", id.resource_type, id.resource).into(),
     })
-}
-
-/// Reads a key as [`Spelled`] writes it, and nothing else.
-fn parse_spelled<T: Identity>(text: &str) -> Option<T> {
-    let digits = text.strip_prefix(T::KIND.letter())?;
-    let plain = digits.starts_with(|first: char| matches!(first, '1'..='9'))
-        && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if !plain {
-        return None;
-    }
-    digits.parse::<i64>().ok().and_then(|number| T::try_from(number).ok())
 }
 
 #[cfg(test)]

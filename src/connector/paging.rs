@@ -100,7 +100,7 @@ impl PageBounds<'_> {
     }
 }
 
-/// Bytes of rows in one answer. Under 2 MiB with room for the token and the framing; clients refuse
+/// Bytes of rows in one answer. Under 2 MiB with space for the token and the framing; clients refuse
 /// more than 4 MiB.
 const BUDGET: usize = 2_000_000;
 /// Rows asked of the database at once.
@@ -146,7 +146,7 @@ pub(crate) struct GrantPage<'a> {
     builder: GrantListBuilder,
 }
 
-/// The answer is full; whoever adds grants stops.
+/// The answer is full; the grant at this position begins the next one.
 pub(crate) struct Full(Position);
 
 impl<'a> GrantPage<'a> {

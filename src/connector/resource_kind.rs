@@ -66,6 +66,19 @@ impl ResourceKind {
 #[derive(Debug, Clone, Copy)]
 pub struct Spelled<T>(pub T);
 
+impl<T: Identity> Spelled<T> {
+    /// Reads a key that is spelled like this; `None` for anything else.
+    pub fn parse(text: &str) -> Option<T> {
+        let digits = text.strip_prefix(T::KIND.letter())?;
+        let plain = digits.starts_with(|first: char| matches!(first, '1'..='9'))
+            && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if !plain {
+            return None;
+        }
+        digits.parse::<i64>().ok().and_then(|number| T::try_from(number).ok())
+    }
+}
+
 impl<T: Identity> Display for Spelled<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", T::KIND.letter(), self.0)

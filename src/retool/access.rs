@@ -57,7 +57,7 @@ impl AccessLevel {
         }
     }
 
-    /// This level and every weaker one, weakest first: whoever may write may read.
+    /// This level and every weaker one, weakest first: who may write may read.
     pub fn and_below(self) -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(move |level| *level <= self)
     }

@@ -1,4 +1,4 @@
-//! Retool's REST API, version 2: accounts and nothing else (spec 4.4 and 4.5).
+//! Retool's REST API, version 2: accounts and nothing else.
 //!
 //! Every request is sent once. Nothing is kept of an answer, no redirect is followed, and an answer counts
 //! only when it is JSON that says `success`.
@@ -257,7 +257,7 @@ impl Api {
         self.shown(&serde_json::from_slice(&body).ok()?, hidden)
     }
 
-    /// The message of an answer as it may be shown: whoever stands between may quote the token in it.
+    /// The message of an answer as it may be shown: a proxy may quote the token in it.
     fn shown(&self, answer: &Value, hidden: &Hidden) -> Option<String> {
         let message = answer["message"].as_str()?.replace(self.token.expose_secret(), message::LEFT_OUT);
         hidden.shown(Some(&message))

@@ -1,4 +1,4 @@
-//! What the role may read and change, probed rather than assumed (spec 6.5).
+//! What the role may read and change, probed rather than assumed.
 //!
 //! A required column that cannot be read is an error that prints the GRANT to run. An optional one is
 //! left out of the statements and mentioned once.
@@ -24,7 +24,7 @@ pub use column::Column;
 pub use missing::MissingPrivileges;
 pub use reads::Sort;
 pub use writes::Feature;
-pub(crate) use writes::{Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, numbering};
+pub(crate) use writes::{NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT};
 
 /// The kinds of Retool objects that a configuration can leave out, and the changes that it allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,7 +94,7 @@ enum RowSecurity {
 /// Looks every column up by name; `to_regclass` follows the session's search_path,
 /// and passes over schemas that the role may not use; those of them that have the table are named.
 const PROBE: &str = r#"
-SELECT wanted.ordinal::int8,
+SELECT wanted.ordinal::int8 AS ordinal,
        to_regclass(quote_ident(wanted.table_name)) IS NOT NULL AS table_exists,
        attribute.attnum IS NOT NULL AS column_exists,
        coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, 'SELECT'), false) AS readable,
@@ -148,7 +148,13 @@ impl Privileges {
         };
         for row in rows {
             let read = || -> Result<(i64, bool, bool, bool, String), tokio_postgres::Error> {
-                Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))
+                Ok((
+                    row.try_get("ordinal")?,
+                    row.try_get("table_exists")?,
+                    row.try_get("column_exists")?,
+                    row.try_get("readable")?,
+                    row.try_get("role")?,
+                ))
             };
             let (ordinal, table_exists, column_exists, readable, role) =
                 read().map_err(|error| PostgresError::of_statement(&error))?;
@@ -163,13 +169,17 @@ impl Privileges {
                 privileges.standings.insert(*column, standing);
             }
             privileges.role = role;
-            let guarded: bool = row.try_get(6).map_err(|error| PostgresError::of_statement(&error))?;
-            let policy: bool = row.try_get(7).map_err(|error| PostgresError::of_statement(&error))?;
+            let guarded: bool =
+                row.try_get("row_security").map_err(|error| PostgresError::of_statement(&error))?;
+            let policy: bool =
+                row.try_get("policy_for_role").map_err(|error| PostgresError::of_statement(&error))?;
             if let (true, Some(column)) = (guarded, column) {
                 let effect = if policy { RowSecurity::Filters } else { RowSecurity::HidesAll };
                 privileges.row_security.insert(column.table, effect);
             }
-            if let Some(schema) = row.try_get(5).map_err(|error| PostgresError::of_statement(&error))? {
+            if let Some(schema) =
+                row.try_get("closed_schema").map_err(|error| PostgresError::of_statement(&error))?
+            {
                 privileges.closed_schema = Some(schema);
             }
         }

@@ -7,14 +7,9 @@
 //! | `{g:groups.archivedAt}` | the column of the table aliased `g` where it is readable, else NULL |
 //! | `{?select group_resources.groupId: AND ...}` | what follows the colon where the column is readable, else nothing |
 //! | `{?update group_pages.updatedAt: , ...}` | the same where the column may be updated |
-//! | `{@managed_group}` | a text that several statements share or that is read from the database, see [`fill`] |
+//! | `{@managed_group}` | a text that several statements share or that is read from the database, see [`fill`](crate::retool::fragment::fill) |
 
 use crate::retool::privileges::{Column, Privileges, column_named, optional, updatable};
-
-/// The statement with this text in place of `{@name}`.
-pub(crate) fn fill(statement: &str, name: &str, text: &str) -> String {
-    statement.replace(&format!("{{@{name}}}"), text)
-}
 
 /// The statement for a role with these privileges.
 pub(crate) fn render(statement: &str, privileges: &Privileges) -> String {

@@ -25,7 +25,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::export::Told;
+use super::export::LoggedExporter;
 use super::{FLUSH, watch};
 
 pub(super) use plan::Plan;
@@ -33,7 +33,7 @@ use plan::Target;
 pub(super) use variables::warnings;
 
 /// Sends the metrics every minute, or as often as `OTEL_METRIC_EXPORT_INTERVAL` says.
-pub(super) type MetricReader = PeriodicReader<Told<MetricExporter>>;
+pub(super) type MetricReader = PeriodicReader<LoggedExporter<MetricExporter>>;
 
 /// How often metrics are sent when nobody says otherwise.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -109,19 +109,19 @@ impl Export {
             let exporter =
                 configured(SpanExporter::builder().with_tonic(), target).build().map_err(failed)?;
             let builder = SdkTracerProvider::builder().with_resource(resource.clone());
-            Ok::<_, Error>(builder.with_batch_exporter(Told::new("traces", exporter)).build())
+            Ok::<_, Error>(builder.with_batch_exporter(LoggedExporter::new("traces", exporter)).build())
         });
         let logs = plan.logs.map(|target| {
             let failed = target.failed();
             let exporter = configured(LogExporter::builder().with_tonic(), target).build().map_err(failed)?;
             let builder = SdkLoggerProvider::builder().with_resource(resource.clone());
-            Ok::<_, Error>(builder.with_batch_exporter(Told::new("logs", exporter)).build())
+            Ok::<_, Error>(builder.with_batch_exporter(LoggedExporter::new("logs", exporter)).build())
         });
         let metrics = plan.metrics.map(|target| {
             let failed = target.failed();
             let exporter =
                 configured(MetricExporter::builder().with_tonic(), target).build().map_err(failed)?;
-            let mut builder = PeriodicReader::builder(Told::new("metrics", exporter));
+            let mut builder = PeriodicReader::builder(LoggedExporter::new("metrics", exporter));
             if plan.no_interval {
                 builder = builder.with_interval(MINUTE);
             }

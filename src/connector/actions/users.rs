@@ -104,7 +104,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Refuses to take the last administrator of an organization away. Whoever is one of several waits for
+/// Refuses to take the last administrator of an organization away. One of several waits for
 /// the run that disables another one, and is looked at again then.
 async fn keep_an_admin(
     context: &Context,

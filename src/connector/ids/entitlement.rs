@@ -2,7 +2,6 @@
 
 use std::fmt::{self, Display};
 
-use crate::connector::ids::parse_spelled;
 use crate::connector::resource_kind::Spelled;
 use crate::proto::connector::ResourceId as ProtoResourceId;
 use crate::retool::access::AccessLevel;
@@ -31,12 +30,12 @@ impl EntitlementId {
         match resource_type {
             "group" => {
                 let membership = Membership::ALL.into_iter().find(|known| known.as_str() == rest)?;
-                Some(Self::Group(parse_spelled(resource)?, membership))
+                Some(Self::Group(Spelled::parse(resource)?, membership))
             }
             "page" => {
                 let (family, level) = rest.split_once(':')?;
                 let family = PageFamily::ALL.into_iter().find(|known| known.as_str() == family)?;
-                Some(Self::Page(parse_spelled(resource)?, family, AccessLevel::from_database(level)?))
+                Some(Self::Page(Spelled::parse(resource)?, family, AccessLevel::from_database(level)?))
             }
             _ => None,
         }

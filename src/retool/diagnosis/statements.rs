@@ -85,10 +85,10 @@ pub async fn measure(database: &Database, names: ManagedGroupNames) -> Result<Me
     let scope = database.scope();
     let mut rows = Vec::new();
     for reads in reads_of(scope) {
-        let count = format!("SELECT count(*) FROM {}", reads.table);
+        let count = format!("SELECT count(*) AS rows FROM {}", reads.table);
         rows.push((
             reads.table,
-            only(database.read_once("diagnosis.count", &count, &[], |row| row.try_get(0)).await?)?,
+            only(database.read_once("diagnosis.count", &count, &[], |row| row.try_get("rows")).await?)?,
         ));
     }
     let mut timed = Vec::new();
@@ -164,7 +164,7 @@ fn resource(row: &Row) -> Result<ResourceId, tokio_postgres::Error> {
     key(row, "id")
 }
 
-const MIGRATIONS: &str = r#"SELECT count(*), max(m.name)::text FROM "SequelizeMeta" m"#;
+const MIGRATIONS: &str = r#"SELECT count(*) AS made, max(m.name)::text AS last FROM "SequelizeMeta" m"#;
 
 /// How many migrations Retool has made, and the last by name.
 ///
@@ -173,7 +173,9 @@ const MIGRATIONS: &str = r#"SELECT count(*), max(m.name)::text FROM "SequelizeMe
 pub async fn migrations(database: &Database) -> Result<(i64, Option<String>), DatabaseError> {
     Ok(only(
         database
-            .read_once("diagnosis.migrations", MIGRATIONS, &[], |row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .read_once("diagnosis.migrations", MIGRATIONS, &[], |row| {
+                Ok((row.try_get("made")?, row.try_get("last")?))
+            })
             .await?,
     )?)
 }
@@ -193,21 +195,21 @@ resource_folders_below (id) AS (
     UNION
     SELECT f.id FROM resource_folders_below above JOIN resource_folders f ON f."parentFolderId" = above.id
 )
-SELECT (SELECT count(*) FROM pages p JOIN folders_below f ON f.id = p."folderId" WHERE p."deletedAt" IS NULL),
-       (SELECT count(*) FROM resources r JOIN resource_folders_below f ON f.id = r."resourceFolderId")
+SELECT (SELECT count(*) FROM pages p JOIN folders_below f ON f.id = p."folderId" WHERE p."deletedAt" IS NULL) AS apps,
+       (SELECT count(*) FROM resources r JOIN resource_folders_below f ON f.id = r."resourceFolderId") AS resources
 "#;
 
-/// How many apps and how many resources lie in a folder below another that gives a group access (D44).
+/// How many apps and how many resources lie in a folder below another that gives a group access.
 ///
 /// # Errors
 /// Those of the statement.
 pub async fn folders_inside_others(database: &Database) -> Result<(i64, i64), DatabaseError> {
-    let read = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+    let read = |row: &Row| Ok((row.try_get("apps")?, row.try_get("resources")?));
     Ok(only(database.read_once("diagnosis.folders", FOLDERS_INSIDE_OTHERS, &[], read).await?)?)
 }
 
 const LAST_EVENT: &str = r#"
-SELECT (extract(epoch FROM now() - e."createdAt") / 3600)::int8
+SELECT (extract(epoch FROM now() - e."createdAt") / 3600)::int8 AS hours
 FROM audit_trail_events e
 ORDER BY e.id DESC
 LIMIT 1
@@ -218,5 +220,5 @@ LIMIT 1
 /// # Errors
 /// Those of the statement.
 pub async fn last_event(database: &Database) -> Result<Option<i64>, DatabaseError> {
-    Ok(database.read_once("diagnosis.last_event", LAST_EVENT, &[], |row| row.try_get(0)).await?.pop())
+    Ok(database.read_once("diagnosis.last_event", LAST_EVENT, &[], |row| row.try_get("hours")).await?.pop())
 }

@@ -9,9 +9,9 @@ use crate::retool::access::AccessLevel;
 use crate::retool::change::{ManagedProblem, Refusal};
 use crate::retool::database::key;
 use crate::retool::error::DatabaseError;
+use crate::retool::fragment::fill;
 use crate::retool::id::{GroupId, OrganizationId, PageId};
 use crate::retool::privileges::{MissingPrivileges, RIGHTS_BY_DEFAULT};
-use crate::retool::template::fill;
 use crate::retool::transaction::{ChangeError, Transaction, changed_meanwhile};
 
 /// How managed groups are named.
