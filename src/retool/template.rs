@@ -66,6 +66,6 @@ impl<'a> Part<'a> {
 /// Whether every part in braces names a column that the privileges know.
 #[cfg(test)]
 pub(crate) fn mentions_only_optional_columns(statement: &str) -> bool {
-    let parts = statement.split('{').skip(1).filter_map(|part| part.split_once('}'));
-    parts.into_iter().all(|(part, _)| Part::parse(part).is_some())
+    let mut parts = statement.split('{').skip(1).filter_map(|part| part.split_once('}'));
+    parts.all(|(part, _)| Part::parse(part).is_some())
 }

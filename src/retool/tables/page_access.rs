@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 
 use crate::postgres::statement::{Parameter, only};
 use crate::retool::access::{Access, AccessLevel};
-use crate::retool::change::{Changed, Item, Mode, Refusal, RowChange, Source};
+use crate::retool::change::{Changed, Item, Mode, Refusal, Source};
 use crate::retool::database::{Database, optional_key};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, OrganizationId, PageId};
