@@ -4,13 +4,16 @@
 //! [`connector`] is baton's view of it; [`server`] answers the protocol, and [`agent`] drives any server
 //! of it; [`cli`] is what a person types. [`proto`] holds the wire. [`telemetry`] is below all of them: any
 //! room may have what it does watched. `http_server` is what its port for Prometheus and the server's port
-//! for probes have in common.
+//! for probes have in common. [`config`] fills the settings types that the others own, and only [`cli`] is
+//! above it. [`address`] and `nearest` are helpers that any of them may use.
 
+pub mod address;
 pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod connector;
 mod http_server;
+mod nearest;
 pub mod postgres;
 pub mod proto;
 pub mod retool;

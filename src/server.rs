@@ -24,6 +24,7 @@ mod listener;
 mod outgoing;
 mod ratelimit;
 mod resources;
+mod settings;
 mod status;
 mod tickets;
 mod tls;
@@ -45,6 +46,7 @@ pub use farewell::connect_parent;
 pub use health::{HealthServer, Readiness};
 pub use limits::Limits;
 pub use ratelimit::LimiterError;
+pub use settings::{HealthSettings, ServerSettings};
 pub use tls::{TlsError, TlsFiles};
 
 use crate::connector::paging::{PageRequest, PageSize};
@@ -107,7 +109,7 @@ impl Server {
             connector,
             limiter: RateLimiter::default(),
             limits: Limits::default(),
-            reflection: true,
+            reflection: ServerSettings::REFLECTION,
             readiness: Readiness::default(),
         }
     }

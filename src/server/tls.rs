@@ -14,18 +14,22 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
+use serde::Deserialize;
 
 use super::incoming::CurrentTls;
 use crate::proto::utls::Credential;
 
 /// The files of a server's certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct TlsFiles {
-    /// PEM: the certificate, then the ones that lead to its authority (`--tls-cert`).
+    /// PEM: the certificate, then the ones that lead to its authority.
+    #[serde(rename = "tls-cert")]
     pub certificate: PathBuf,
-    /// PEM: its key (`--tls-key`).
+    /// PEM: its key.
+    #[serde(rename = "tls-key")]
     pub key: PathBuf,
-    /// PEM: the authorities whose clients are let in; nothing lets everybody in (`--tls-client-ca`).
+    /// PEM: the authorities whose clients are let in; nothing lets everybody in.
+    #[serde(rename = "tls-client-ca")]
     pub client_ca: Option<PathBuf>,
 }
 
