@@ -8,20 +8,16 @@ pub mod audit;
 pub mod database_message;
 mod entitlements;
 pub mod error;
-mod group;
 pub mod ids;
 mod metadata;
-mod organization;
-mod page;
 pub mod page_token;
 pub mod paging;
-mod problem;
 mod provisioning;
-mod resource;
-pub(crate) mod rest;
-mod syncer;
+mod rate_limit;
+mod resource_type;
 mod text;
-mod user;
+mod types;
+mod unsupported;
 mod validate;
 
 use std::sync::Arc;
@@ -33,7 +29,7 @@ use error::Error;
 use ids::ResourceKind;
 use page_token::{Listing, Position};
 use paging::{Page, PageRequest};
-use syncer::{Identified, ResourceSyncer};
+use resource_type::{Identified, ResourceSyncer};
 
 use crate::proto::connector::{ConnectorMetadata, Entitlement, Resource, ResourceId, ResourceType};
 use crate::proto::grants::GrantList;
@@ -108,7 +104,7 @@ impl Context {
     ) -> Result<Option<OrganizationId>, Error> {
         match parent {
             Some(id) if id.resource_type != ResourceKind::Organization.type_id() => {
-                Err(Error::WrongParent { kind, given: id.resource_type.clone() })
+                Err(Error::WrongParent { kind, given: id.resource_type.as_str().into() })
             }
             Some(id) => ids::parse(id).map(Some),
             None => Ok(None),
@@ -121,11 +117,11 @@ impl Connector {
     pub fn new(database: Arc<Database>, api: Option<Arc<Api>>, options: Options) -> Self {
         let scope = database.scope();
         let mut syncers: Vec<Box<dyn ResourceSyncer>> = vec![
-            Box::new(organization::OrganizationSyncer),
-            Box::new(user::UserSyncer),
-            Box::new(group::GroupSyncer),
-            Box::new(page::PageSyncer),
-            Box::new(resource::ResourceTypeSyncer),
+            Box::new(types::organization::OrganizationSyncer),
+            Box::new(types::user::UserSyncer),
+            Box::new(types::group::GroupSyncer),
+            Box::new(types::page::PageSyncer),
+            Box::new(types::resource::ResourceTypeSyncer),
         ];
         syncers.retain(|syncer| match syncer.kind() {
             ResourceKind::Page => !scope.skip_pages,
@@ -214,7 +210,7 @@ impl Connector {
             None => true,
         };
         let found = syncer.get(&self.context, id).await?.filter(below_parent);
-        found.ok_or_else(|| Error::NotFound { kind, given: id.resource.clone() })
+        found.ok_or_else(|| Error::NotFound { kind, given: id.resource.as_str().into() })
     }
 
     /// What can be granted on a resource, which need not exist.
@@ -271,18 +267,8 @@ impl Connector {
     ///
     /// # Errors
     /// [`Error::ProvisioningDisabled`]
-    pub fn gate(&self) -> Result<(), Error> {
+    fn gate(&self) -> Result<(), Error> {
         if self.provisioning { Ok(()) } else { Err(Error::ProvisioningDisabled) }
-    }
-
-    /// Why a call of the provisioning half that Retool has nothing for cannot be answered.
-    pub fn refuse(&self, what: &'static str) -> Error {
-        self.gate().err().unwrap_or(Error::NotImplemented { what })
-    }
-
-    /// Why there are no tickets here.
-    pub fn refuse_tickets(&self) -> Error {
-        if self.ticketing { Error::NoTickets } else { Error::TicketingDisabled }
     }
 
     fn syncer(&self, type_id: &str) -> Result<&dyn ResourceSyncer, Error> {
@@ -290,7 +276,7 @@ impl Connector {
             .and_then(|kind| self.syncers.iter().find(|syncer| syncer.kind() == kind));
         known.map(Box::as_ref).ok_or_else(|| {
             let known: Vec<_> = self.context.kinds().map(ResourceKind::type_id).collect();
-            Error::UnknownResourceType { given: error::shortened(type_id), known: known.join(", ") }
+            Error::UnknownResourceType { given: type_id.into(), known: known.join(", ") }
         })
     }
 

@@ -26,7 +26,7 @@ use crate::cli::failure::{Failure, in_one_line};
 use crate::cli::wiring::{block_on, connector, look_ahead, serve_metrics, settings_with, stop_telemetry};
 use crate::config::Settings;
 use crate::proto::connector_wrapper::ServerConfig;
-use crate::server::{Server, connect_parent};
+use crate::server::{Server, accept_parent_connection};
 use crate::telemetry::settings::LogTarget;
 
 /// The name of the command.
@@ -141,13 +141,13 @@ async fn serve(settings: Settings, handover: &mut Option<Received>) -> Result<()
     listening.serve_parent().await.map_err(Failure::run)
 }
 
-/// Lets the parent connect, so that it sees this process end (see [`connect_parent`]).
+/// Lets the parent connect, so that it sees this process end (see [`accept_parent_connection`]).
 async fn let_parent_connect(handover: Option<Received>) -> anyhow::Result<()> {
     let Handover { config, listener } = match handover {
         Some(received) => received?,
         None => Handover::receive().await?,
     };
-    Ok(connect_parent(listener, &config.credential.unwrap_or_default()).await?)
+    Ok(accept_parent_connection(listener, &config.credential.unwrap_or_default()).await?)
 }
 
 /// Starts the program over so that the inherited socket can be adopted, and does not return if that

@@ -14,17 +14,15 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
-    pki_types::{
-        CertificateDer,
-        pem::{self, PemObject},
-    },
+    pki_types::{CertificateDer, pem},
     version::{TLS12, TLS13},
 };
 use secrecy::SecretString;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use self::problem::CertificateProblem;
-use self::verifier::ServerVerifier;
+use self::verifier::{ServerVerifier, Verification};
+use crate::tls_roots;
 
 /// What a connection string wants of TLS.
 #[derive(Debug, Clone)]
@@ -75,17 +73,6 @@ pub struct ClientIdentity {
     pub key: PathBuf,
     /// Opens an encrypted key.
     pub key_password: Option<SecretString>,
-}
-
-/// How much of a server's certificate is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verification {
-    /// Only that the server has the key of the certificate it shows.
-    Possession,
-    /// Also that an authority vouches for it and that it is in date.
-    Chain,
-    /// Also that it names the host.
-    ChainAndName,
 }
 
 /// Why TLS cannot be set up. Names the setting and the file.
@@ -277,11 +264,11 @@ impl Roots {
         match self {
             Self::File(path) => certificates("sslrootcert", path),
             Self::Platform => {
-                let found = rustls_native_certs::load_native_certs();
-                if found.certs.is_empty() {
-                    return Err(TlsError::NoPlatformRoots { problem: found.errors.into_iter().next() });
+                let platform = tls_roots::platform();
+                if platform.certificates.is_empty() {
+                    return Err(TlsError::NoPlatformRoots { problem: platform.problem });
                 }
-                Ok(found.certs)
+                Ok(platform.certificates)
             }
         }
     }
@@ -290,32 +277,23 @@ impl Roots {
 /// The certificates as trust anchors. One bad certificate in a file is an error; platforms have odd ones, which
 /// are passed over.
 fn anchors(origin: &Roots, certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsError> {
-    let mut store = RootCertStore::empty();
+    let certificates = certificates.iter().cloned();
     match origin {
-        Roots::Platform => {
-            store.add_parsable_certificates(certificates.iter().cloned());
-        }
-        Roots::File(path) => {
-            for certificate in certificates {
-                store
-                    .add(certificate.clone())
-                    .map_err(|source| TlsError::BadRoot { path: path.clone(), source })?;
-            }
-        }
+        Roots::Platform => Ok(tls_roots::usable_anchors(certificates)),
+        Roots::File(path) => tls_roots::anchors(certificates)
+            .map_err(|source| TlsError::BadRoot { path: path.clone(), source }),
     }
-    Ok(store)
 }
 
 /// All certificates in a PEM file; at least one.
 fn certificates(setting: &'static str, path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let contents = read(setting, path)?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&contents)
-        .collect::<Result<_, _>>()
-        .map_err(|source| TlsError::NotPem { setting, path: path.clone(), source })?;
-    if certificates.is_empty() {
-        return Err(TlsError::Empty { setting, path: path.clone(), wanted: "certificate in PEM form" });
-    }
-    Ok(certificates)
+    tls_roots::from_pem(&contents).map_err(|error| match error {
+        pem::Error::NoItemsFound => {
+            TlsError::Empty { setting, path: path.clone(), wanted: "certificate in PEM form" }
+        }
+        source => TlsError::NotPem { setting, path: path.clone(), source },
+    })
 }
 
 fn read(setting: &'static str, path: &PathBuf) -> Result<Vec<u8>, TlsError> {

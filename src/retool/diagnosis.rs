@@ -9,4 +9,4 @@ mod statements;
 pub use changes::try_change;
 pub use drift::{Drift, drift};
 pub use facts::{Access, Change, Facts, OptionalColumn, Part, Server, Standing, facts};
-pub use statements::{Measured, Timed, folders_inside_others, last_event, measure, migrations};
+pub use statements::{Listing, Measured, Timed, folders_inside_others, last_event, measure, migrations};

@@ -1,7 +1,7 @@
 //! What can go wrong between us and Retool's database.
 
 use crate::postgres::error::{Nature, PostgresError};
-use crate::retool::privileges::MissingPrivileges;
+use crate::retool::privileges::missing::MissingPrivileges;
 
 /// Why Retool's database did not answer.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -3,7 +3,8 @@
 //! A required column that cannot be read is an error that prints the GRANT to run. An optional one is
 //! left out of the statements and mentioned once.
 
-mod missing;
+mod column;
+pub(crate) mod missing;
 pub(crate) mod reads;
 mod writes;
 
@@ -20,19 +21,11 @@ use missing::Lacking;
 use reads::{ALWAYS, FOR_PAGES, FOR_RESOURCES, OPTIONAL, Optional, Reads};
 use writes::Writes;
 
+pub use column::Column;
 pub use missing::MissingPrivileges;
 pub use reads::Sort;
 pub use writes::Feature;
 pub(crate) use writes::{Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, numbering};
-
-/// A column of one of Retool's tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Column {
-    /// The table, as Postgres spells it.
-    pub table: &'static str,
-    /// The column, as Postgres spells it, without quotes.
-    pub name: &'static str,
-}
 
 /// The kinds of Retool objects that a configuration can leave out, and the changes that it allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

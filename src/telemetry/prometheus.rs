@@ -10,7 +10,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use crate::address::HostAndPort;
-use crate::http_server;
+use crate::monitoring_http;
 use crate::telemetry::metrics;
 
 /// Prometheus' text format.
@@ -38,7 +38,7 @@ impl MetricsServer {
         let router = Router::new()
             .route("/metrics", get(scrape))
             .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") });
-        http_server::serve(self.listener, router).await
+        monitoring_http::serve(self.listener, router).await
     }
 }
 

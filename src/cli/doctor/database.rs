@@ -11,8 +11,8 @@ use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::quoted;
 use crate::retool::database::Database;
 use crate::retool::diagnosis::{
-    Access, Facts, Measured, OptionalColumn, Standing, drift, facts, folders_inside_others, last_event,
-    measure, migrations,
+    Access, Facts, Listing, Measured, OptionalColumn, Standing, drift, facts, folders_inside_others,
+    last_event, measure, migrations,
 };
 use crate::retool::error::DatabaseError;
 
@@ -284,7 +284,7 @@ async fn statements(database: &Database, facts: &Facts, connection: &ConnectionS
     let found = format!(
         "the slowest of {} listings took {took} ms ({}, {} rows); a statement may take {limit} ms",
         timed.len(),
-        slowest.what,
+        listing(slowest.what),
         slowest.rows
     );
     if took.saturating_mul(4) > limit {
@@ -326,5 +326,19 @@ async fn lists(database: &Database, facts: &Facts, complete: bool, skip_pages: b
         )
         .means("The connector goes by group_pages. If this Retool goes by the lists, what is reported of apps is not what holds."),
         Err(error) => Line::warning(Check::Drift, error.to_string()),
+    }
+}
+
+/// A listing by the ids that agents see.
+fn listing(listing: Listing) -> String {
+    match listing {
+        Listing::Users(organization) => format!("users of organization o{organization}"),
+        Listing::Groups(organization) => format!("groups of organization o{organization}"),
+        Listing::Holders(organization) => format!("grants of organization o{organization}"),
+        Listing::Pages(organization) => format!("apps of organization o{organization}"),
+        Listing::Resources(organization) => format!("resources of organization o{organization}"),
+        Listing::Members(group) => format!("grants of group g{group}"),
+        Listing::PageAccess(page) => format!("grants of app p{page}"),
+        Listing::ResourceAccess(resource) => format!("grants of resource r{resource}"),
     }
 }

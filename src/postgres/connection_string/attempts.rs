@@ -6,9 +6,9 @@ use rand::{Rng, seq::SliceRandom};
 use secrecy::ExposeSecret;
 use tokio_postgres::config::{self, LoadBalanceHosts};
 
-use crate::postgres::connection_string::ConnectionSettings;
 use crate::postgres::connection_string::hosts::{Address, Host};
-use crate::postgres::connection_string::session::ChannelBinding;
+use crate::postgres::connection_string::session_settings::ChannelBinding;
+use crate::postgres::connection_string::settings::ConnectionSettings;
 use crate::postgres::tls::SslMode;
 
 /// One way to connect: one server, with or without TLS.
@@ -145,7 +145,7 @@ mod tests {
     use tokio_postgres::config::Host as DriverHost;
 
     use super::*;
-    use crate::postgres::connection_string::Environment;
+    use crate::postgres::connection_string::environment::Environment;
 
     fn settings(text: &str) -> ConnectionSettings {
         let text = format!("user=me dbname=retool {text}");

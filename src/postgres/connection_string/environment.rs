@@ -14,7 +14,7 @@ use crate::postgres::connection_string::layers::Layer;
 /// Where Postgres packages put their sockets, the likeliest first.
 const SOCKET_DIRECTORIES: [&str; 3] = ["/var/run/postgresql", "/private/tmp", "/tmp"];
 
-/// Everything outside the string that [`ConnectionSettings::parse`](super::ConnectionSettings::parse) looks at.
+/// Everything outside the string that [`ConnectionSettings::parse`](crate::postgres::connection_string::ConnectionSettings::parse) looks at.
 ///
 /// The default is an empty world: no variables, no home, no user, no sockets.
 #[derive(Clone, Default)]
@@ -49,7 +49,7 @@ impl Environment {
     }
 
     /// The settings that the variables make; an empty variable counts as absent.
-    pub(super) fn layer(&self) -> Result<Layer, ConnectionStringError> {
+    pub(crate) fn layer(&self) -> Result<Layer, ConnectionStringError> {
         Layer::new(VARIABLES.iter().filter_map(|(variable, key)| {
             let value = self.variables.get(*variable).filter(|value| !value.is_empty())?;
             Some(((*key).to_owned(), value.clone(), Origin::Environment(variable)))
@@ -57,12 +57,12 @@ impl Environment {
     }
 
     /// A file under the home directory.
-    pub(super) fn at_home(&self, file: &str) -> Option<PathBuf> {
+    pub(crate) fn at_home(&self, file: &str) -> Option<PathBuf> {
         self.home.as_ref().map(|home| home.join(file))
     }
 
     /// The first directory that holds the socket of a server on `port`.
-    pub(super) fn socket_directory(&self, port: u16) -> Option<&Path> {
+    pub(crate) fn socket_directory(&self, port: u16) -> Option<&Path> {
         let socket = format!(".s.PGSQL.{port}");
         self.socket_directories
             .iter()

@@ -4,7 +4,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-/// Why no [`ConnectionSettings`](super::ConnectionSettings) could be made.
+/// Why no [`ConnectionSettings`](crate::postgres::connection_string::ConnectionSettings) could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionStringError {
     /// The keyword form has something that is not `keyword=value`.

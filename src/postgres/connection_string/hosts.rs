@@ -42,7 +42,7 @@ pub enum Address {
 
 impl Host {
     /// The names under which a password file may know the server. A socket also goes by `localhost`.
-    pub(super) fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         match &self.address {
             Address::Tcp { name, .. } => vec![name],
             Address::Unix(directory) => directory.to_str().into_iter().chain(["localhost"]).collect(),
@@ -67,7 +67,7 @@ impl fmt::Display for Host {
 ///
 /// # Errors
 /// An address or port that is none, or lists whose lengths do not go together.
-pub(super) fn read(layers: &Layers, environment: &Environment) -> Result<Vec<Host>, ConnectionStringError> {
+pub(crate) fn read(layers: &Layers, environment: &Environment) -> Result<Vec<Host>, ConnectionStringError> {
     let names = list(layers, "host");
     let addresses = list(layers, "hostaddr");
     let ports = list(layers, "port");

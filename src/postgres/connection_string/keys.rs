@@ -43,7 +43,7 @@ const SUPPORTED: &[&str] = &[
 /// Settings of the Go driver that strings written for it carry. They are checked like the others and change
 /// nothing here: no statement is ever prepared under a name, so there is no statement cache, which is also
 /// what `statement_cache_mode=describe` and `prefer_simple_protocol` were used for.
-pub(super) const NO_EFFECT: &[&str] =
+pub(crate) const NO_EFFECT: &[&str] =
     &["min_read_buffer_size", "prefer_simple_protocol", "statement_cache_capacity", "statement_cache_mode"];
 
 /// Other spellings, each with the key it stands for.
@@ -86,7 +86,7 @@ const FIXED: &[(&str, &[&str])] = &[
 /// The environment variables that are read, each with the key it sets.
 ///
 /// Those of [`FIXED`] keys are here because they too ask for something.
-pub(super) const VARIABLES: &[(&str, &str)] = &[
+pub(crate) const VARIABLES: &[(&str, &str)] = &[
     ("PGAPPNAME", "application_name"),
     ("PGCHANNELBINDING", "channel_binding"),
     ("PGCONNECT_TIMEOUT", "connect_timeout"),
@@ -126,7 +126,7 @@ const SLIP: usize = 2;
 
 /// What a key turned out to be.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Key {
+pub(crate) enum Key {
     /// A setting of the connection, under its one spelling.
     Setting(&'static str),
     /// A setting of libpq whose value says what happens anyway.
@@ -139,7 +139,7 @@ pub(super) enum Key {
 ///
 /// # Errors
 /// The key cannot be honoured with this value, is a slip of the pen, or is no name at all.
-pub(super) fn recognise(key: &str, value: &str, origin: Origin) -> Result<Key, ConnectionStringError> {
+pub(crate) fn recognise(key: &str, value: &str, origin: Origin) -> Result<Key, ConnectionStringError> {
     let canonical = ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, canonical)| canonical);
     if let Some(setting) = SUPPORTED.iter().chain(NO_EFFECT).find(|setting| **setting == canonical) {
         return Ok(Key::Setting(setting));

@@ -1,13 +1,13 @@
 //! The `keyword=value` form, by libpq's rules of quoting.
 
-use crate::postgres::connection_string::Pairs;
 use crate::postgres::connection_string::error::ConnectionStringError;
+use crate::postgres::connection_string::layers::Pairs;
 
 /// Reads `text` into its settings, in the order given and as spelled.
 ///
 /// Values may stand in single quotes; a backslash makes the next character ordinary, in quotes and outside.
 /// Spaces around the equals sign do not count. An empty text has no settings.
-pub(super) fn parse(text: &str) -> Result<Pairs, ConnectionStringError> {
+pub(crate) fn parse(text: &str) -> Result<Pairs, ConnectionStringError> {
     let mut pairs = Pairs::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::postgres::connection_string::error::{ConnectionStringError, Origin};
+use crate::postgres::connection_string::keys;
 use crate::postgres::connection_string::keys::Key;
-use crate::postgres::connection_string::{Pairs, keys};
+
+/// Settings as given: key and value.
+pub(crate) type Pairs = Vec<(String, String)>;
 
 /// All that one source says.
-pub(super) struct Layer {
+pub(crate) struct Layer {
     settings: BTreeMap<&'static str, (String, Origin)>,
     run_time: Pairs,
 }
@@ -17,7 +20,7 @@ impl Layer {
     ///
     /// # Errors
     /// A key that is not accepted, or a value with a NUL.
-    pub(super) fn new(
+    pub(crate) fn new(
         pairs: impl IntoIterator<Item = (String, String, Origin)>,
     ) -> Result<Self, ConnectionStringError> {
         let mut layer = Self { settings: BTreeMap::new(), run_time: Pairs::new() };
@@ -39,16 +42,16 @@ impl Layer {
 }
 
 /// Every source, the most important first.
-pub(super) struct Layers(pub(super) Vec<Layer>);
+pub(crate) struct Layers(pub(crate) Vec<Layer>);
 
 impl Layers {
     /// The value of a setting whose empty value is as good as none, so that a source further down may fill it.
-    pub(super) fn text(&self, key: &'static str) -> Option<&str> {
+    pub(crate) fn text(&self, key: &'static str) -> Option<&str> {
         self.text_from(key).map(|(value, _)| value)
     }
 
     /// The same, with where it was given.
-    pub(super) fn text_from(&self, key: &'static str) -> Option<(&str, Origin)> {
+    pub(crate) fn text_from(&self, key: &'static str) -> Option<(&str, Origin)> {
         self.all(key).find(|(value, _)| !value.is_empty())
     }
 
@@ -57,7 +60,7 @@ impl Layers {
     ///
     /// # Errors
     /// `read` gives nothing: the value is not `expected`.
-    pub(super) fn parsed<T>(
+    pub(crate) fn parsed<T>(
         &self,
         key: &'static str,
         expected: &'static str,
@@ -71,13 +74,13 @@ impl Layers {
     }
 
     /// The error for a value of `key` that only its user can tell to be wrong.
-    pub(super) fn invalid(&self, key: &'static str, expected: &'static str) -> ConnectionStringError {
+    pub(crate) fn invalid(&self, key: &'static str, expected: &'static str) -> ConnectionStringError {
         let origin = self.text_from(key).map_or(Origin::ConnectionString, |(_, origin)| origin);
         ConnectionStringError::Invalid { key, origin, expected }
     }
 
     /// The run-time parameters, each once, by name and the most important value.
-    pub(super) fn run_time_parameters(&self) -> Pairs {
+    pub(crate) fn run_time_parameters(&self) -> Pairs {
         let mut merged = BTreeMap::new();
         for (name, value) in self.0.iter().rev().flat_map(|layer| &layer.run_time) {
             // The server does not tell TimeZone from timezone.

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 /// The entries of a password file, in order; the first that fits a connection counts.
 #[derive(Default)]
-pub(super) struct PasswordFile(Vec<Entry>);
+pub(crate) struct PasswordFile(Vec<Entry>);
 
 struct Entry {
     /// Host, port, database and user.
@@ -24,7 +24,7 @@ impl PasswordFile {
     ///
     /// As with libpq a file that cannot be used is no error, since the server may ask for no password; what
     /// is worth knowing goes to `warnings`. A missing file is worth that only if someone `named` it.
-    pub(super) fn read(path: &Path, named: bool, warnings: &mut Vec<String>) -> Self {
+    pub(crate) fn read(path: &Path, named: bool, warnings: &mut Vec<String>) -> Self {
         let contents = fs::metadata(path).and_then(|metadata| {
             let problem = if !metadata.is_file() {
                 Some("is not a plain file")
@@ -53,7 +53,7 @@ impl PasswordFile {
     }
 
     /// The password for a connection. A host may be known by several names.
-    pub(super) fn password(
+    pub(crate) fn password(
         &self,
         hosts: &[&str],
         port: u16,

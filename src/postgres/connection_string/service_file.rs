@@ -2,15 +2,15 @@
 
 use std::{fs, path::Path};
 
-use crate::postgres::connection_string::Pairs;
 use crate::postgres::connection_string::error::{ConnectionStringError, Origin};
+use crate::postgres::connection_string::layers::Pairs;
 
 /// The settings of `service`, which was named at `origin`.
 ///
 /// # Errors
 /// The file cannot be read, has no such section, or the section has a line that is not understood or points at
 /// another service.
-pub(super) fn read(path: &Path, service: &str, origin: Origin) -> Result<Pairs, ConnectionStringError> {
+pub(crate) fn read(path: &Path, service: &str, origin: Origin) -> Result<Pairs, ConnectionStringError> {
     let contents = fs::read_to_string(path)
         .map_err(|source| ConnectionStringError::ServiceFile { path: path.to_owned(), source })?;
     let mut found = None;

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use crate::postgres::connection_string::environment::Environment;
 use crate::postgres::connection_string::error::ConnectionStringError;
 use crate::postgres::connection_string::layers::Layers;
-use crate::postgres::connection_string::session::zero_or_one;
+use crate::postgres::connection_string::session_settings::zero_or_one;
 use crate::postgres::tls::{ClientIdentity, Roots, SslMode, TlsSettings};
 
 /// Reads what is wanted of TLS. As for libpq, what is not set comes from `.postgresql` in the home directory if
 /// its files are there.
-pub(super) fn read(
+pub(crate) fn read(
     layers: &Layers,
     environment: &Environment,
     warnings: &mut Vec<String>,

@@ -5,6 +5,10 @@ mod output;
 mod sources;
 
 use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
 
 use super::*;
 use crate::postgres::tls::{Roots, SslMode};

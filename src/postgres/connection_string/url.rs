@@ -5,19 +5,19 @@
 
 use std::fmt::Write as _;
 
-use crate::postgres::connection_string::Pairs;
 use crate::postgres::connection_string::error::ConnectionStringError;
+use crate::postgres::connection_string::layers::Pairs;
 
 const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 
 /// Whether `text` claims to be a URL of Postgres.
-pub(super) fn is_url(text: &str) -> bool {
+pub(crate) fn is_url(text: &str) -> bool {
     SCHEMES.iter().any(|scheme| text.starts_with(scheme))
 }
 
 /// Reads a URL into the settings it stands for; several hosts become the comma-separated lists of the keyword
 /// form. What stands in the query comes last.
-pub(super) fn parse(text: &str) -> Result<Pairs, ConnectionStringError> {
+pub(crate) fn parse(text: &str) -> Result<Pairs, ConnectionStringError> {
     let rest = SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -118,7 +118,7 @@ fn decode(part: &'static str, text: &str) -> Result<String, ConnectionStringErro
 }
 
 /// `text` with every byte percent-encoded that is not a letter, a digit or one of `-._~`.
-pub(super) fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -11,17 +11,28 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use crate::postgres::tls::{CertificateProblem, Verification};
+use crate::postgres::tls::problem::CertificateProblem;
+
+/// How much of a server's certificate is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verification {
+    /// Only that the server has the key of the certificate it shows.
+    Possession,
+    /// Also that an authority vouches for it and that it is in date.
+    Chain,
+    /// Also that it names the host.
+    ChainAndName,
+}
 
 /// Checks as much of the certificate as the mode asks for, and that the server has its key.
 #[derive(Debug)]
-pub(super) struct ServerVerifier {
-    pub(super) verification: Verification,
+pub(crate) struct ServerVerifier {
+    pub(crate) verification: Verification,
     /// The roots as certificates, to know one again that the server itself shows.
-    pub(super) roots: Vec<CertificateDer<'static>>,
+    pub(crate) roots: Vec<CertificateDer<'static>>,
     /// The same roots as issuers.
-    pub(super) anchors: RootCertStore,
-    pub(super) algorithms: WebPkiSupportedAlgorithms,
+    pub(crate) anchors: RootCertStore,
+    pub(crate) algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerVerifier {

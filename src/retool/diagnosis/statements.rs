@@ -27,11 +27,32 @@ pub struct Measured {
 #[derive(Debug, Clone)]
 pub struct Timed {
     /// What it lists.
-    pub what: String,
+    pub what: Listing,
     /// How many rows it gave.
     pub rows: usize,
     /// How long it took, with the way there and back.
     pub took: Duration,
+}
+
+/// A listing, on the largest of its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// The users of an organization.
+    Users(OrganizationId),
+    /// Its groups.
+    Groups(OrganizationId),
+    /// Who is in it, and who holds its rights.
+    Holders(OrganizationId),
+    /// Its pages.
+    Pages(OrganizationId),
+    /// Its resources.
+    Resources(OrganizationId),
+    /// The members of a group.
+    Members(GroupId),
+    /// Who may do what with a page.
+    PageAccess(PageId),
+    /// Who may do what with a resource.
+    ResourceAccess(ResourceId),
 }
 
 const LARGEST_ORGANIZATION: &str = r#"
@@ -73,34 +94,35 @@ pub async fn measure(database: &Database) -> Result<Measured, DatabaseError> {
     if let Some(organization) =
         largest::<OrganizationId>(database, LARGEST_ORGANIZATION, organization).await?
     {
-        let (at, of) = (Some(organization), format!("of organization o{organization}"));
-        time(&mut timed, format!("users {of}"), users::list(database, at, false, 0, PAGE)).await?;
-        time(&mut timed, format!("groups {of}"), groups::list(database, at, 0, PAGE)).await?;
+        let of = Some(organization);
+        time(&mut timed, Listing::Users(organization), users::list(database, of, false, 0, PAGE)).await?;
+        time(&mut timed, Listing::Groups(organization), groups::list(database, of, 0, PAGE)).await?;
         let holders = organizations::holders(database, organization, false, 0, PAGE);
-        time(&mut timed, format!("grants {of}"), holders).await?;
+        time(&mut timed, Listing::Holders(organization), holders).await?;
         if !scope.skip_pages {
-            time(&mut timed, format!("apps {of}"), pages::list(database, organization, 0, PAGE)).await?;
+            let listed = pages::list(database, organization, 0, PAGE);
+            time(&mut timed, Listing::Pages(organization), listed).await?;
         }
         if !scope.skip_resources {
             let listed = resources::list(database, organization, 0, PAGE);
-            time(&mut timed, format!("resources {of}"), listed).await?;
+            time(&mut timed, Listing::Resources(organization), listed).await?;
         }
     }
     if let Some(group) = largest::<GroupId>(database, LARGEST_GROUP, group).await? {
         let members = groups::members(database, group, false, 0, PAGE);
-        time(&mut timed, format!("grants of group g{group}"), members).await?;
+        time(&mut timed, Listing::Members(group), members).await?;
     }
     if !scope.skip_pages
         && let Some(page) = largest::<PageId>(database, LARGEST_PAGE, page).await?
     {
         let holders = pages::holders(database, page, false, 0, PAGE);
-        time(&mut timed, format!("grants of app p{page}"), holders).await?;
+        time(&mut timed, Listing::PageAccess(page), holders).await?;
     }
     if !scope.skip_resources
         && let Some(resource) = largest::<ResourceId>(database, LARGEST_RESOURCE, resource).await?
     {
         let access = resources::user_access(database, resource, false, 0, PAGE);
-        time(&mut timed, format!("grants of resource r{resource}"), access).await?;
+        time(&mut timed, Listing::ResourceAccess(resource), access).await?;
     }
     timed.sort_by_key(|timed| std::cmp::Reverse(timed.took));
     Ok(Measured { rows, timed })
@@ -108,7 +130,7 @@ pub async fn measure(database: &Database) -> Result<Measured, DatabaseError> {
 
 async fn time<T>(
     timed: &mut Vec<Timed>,
-    what: String,
+    what: Listing,
     listing: impl Future<Output = Result<Vec<T>, DatabaseError>>,
 ) -> Result<(), DatabaseError> {
     let began = Instant::now();

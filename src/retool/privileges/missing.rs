@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::postgres::identifier::quoted;
-use crate::retool::privileges::Column;
+use crate::retool::privileges::column::Column;
 
 /// What a role lacks of what it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

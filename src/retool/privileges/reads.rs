@@ -1,7 +1,7 @@
 //! What is read of Retool's tables, and for what: the one declaration that the probe, the script of
 //! `setup-sql` and `doctor` go by (spec 6.5, D72).
 
-use crate::retool::privileges::Column;
+use crate::retool::privileges::column::Column;
 
 /// What is read of one table.
 pub(crate) struct Reads {

@@ -8,7 +8,8 @@ use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::quoted;
 use crate::postgres::session::Session;
 use crate::postgres::statement::Parameter;
-use crate::retool::privileges::{Column, MissingPrivileges};
+use crate::retool::privileges::column::Column;
+use crate::retool::privileges::missing::MissingPrivileges;
 
 /// A kind of change that needs privileges of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

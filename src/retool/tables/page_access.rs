@@ -1,6 +1,7 @@
 //! Changes of who may do what with a page: the table `group_pages`, and the groups that are made for
 //! single users (decisions 7.5 and 7.6).
 
+mod level;
 mod users;
 
 use futures_util::FutureExt;
@@ -15,6 +16,7 @@ use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, OrganizationId, PageId};
 use crate::retool::privileges::Feature;
 use crate::retool::tables::memberships::Changed;
+use crate::retool::tables::page_access::level::set_level;
 use crate::retool::tables::pages::access;
 use crate::retool::transaction::{ChangeError, Lock, Mode, Transaction, changed_meanwhile};
 
@@ -46,28 +48,6 @@ LEFT JOIN groups g ON g.id = asked.group_id
 LEFT JOIN group_pages gp ON gp."groupId" = asked.group_id AND gp."pageId" = asked.page_id
 LEFT JOIN group_folder_defaults gf ON gf."groupId" = asked.group_id AND gf."folderId" = p."folderId"
 "#;
-
-/// The group's row, made or raised, never lowered: somebody else may have raised it meanwhile. A row
-/// with another word than a level gives nothing.
-macro_rules! raise {
-    ($also:literal) => {
-        concat!(
-            r#"
-INSERT INTO group_pages AS gp ("groupId", "pageId", "accessLevel", "createdAt", "updatedAt")
-VALUES ($1, $2, $3, now(), now())
-ON CONFLICT ("groupId", "pageId") DO UPDATE SET "accessLevel" = EXCLUDED."accessLevel""#,
-            $also,
-            r#"
-    WHERE coalesce(array_position(ARRAY['read', 'write', 'own'], gp."accessLevel"::text), 0)
-        < array_position(ARRAY['read', 'write', 'own'], EXCLUDED."accessLevel"::text)
-RETURNING "groupId"
-"#
-        )
-    };
-}
-const RAISE: &str = raise!(r#", "updatedAt" = now()"#);
-/// For roles that may not set `updatedAt` (spec 6.5).
-const RAISE_WITHOUT_TIME: &str = raise!("");
 
 macro_rules! lower {
     ($also:literal) => {
@@ -189,21 +169,6 @@ async fn lower(
     Ok(Changed { before, after: before.with(change) })
 }
 
-/// Makes the group's row or raises it; false when somebody else has raised it as high meanwhile.
-async fn set_level(
-    transaction: &Transaction<'_>,
-    page: PageId,
-    group: GroupId,
-    level: AccessLevel,
-) -> Result<bool, DatabaseError> {
-    let level = level.as_str();
-    let parameters: [Parameter<'_>; 3] =
-        [(&group.get(), Type::INT4), (&page.get(), Type::INT4), (&level, Type::TEXT)];
-    let sets_time = transaction.privileges().sets_pages_updated_at();
-    let statement = if sets_time { RAISE } else { RAISE_WITHOUT_TIME };
-    Ok(transaction.write("page_access.raise", statement, &parameters).await? > 0)
-}
-
 async fn state(transaction: &Transaction<'_>, page: PageId, group: GroupId) -> Result<State, DatabaseError> {
     let parameters: [Parameter<'_>; 2] =
         [(&i64::from(page.get()), Type::INT8), (&i64::from(group.get()), Type::INT8)];
@@ -229,7 +194,7 @@ mod tests {
 
     #[test]
     fn statements_mention_known_columns() {
-        for statement in [STATE, RAISE, RAISE_WITHOUT_TIME, LOWER, LOWER_WITHOUT_TIME, REMOVE] {
+        for statement in [STATE, LOWER, LOWER_WITHOUT_TIME, REMOVE] {
             assert!(mentions_only_optional_columns(statement), "{statement}");
         }
     }

@@ -15,7 +15,7 @@ use crate::retool::tables::managed_groups;
 use crate::retool::tables::managed_groups::{is_managed, nothing_but_a_page};
 use crate::retool::tables::memberships;
 use crate::retool::tables::memberships::Changed;
-use crate::retool::tables::page_access::set_level;
+use crate::retool::tables::page_access::level::set_level;
 use crate::retool::tables::pages::access;
 use crate::retool::transaction::{ChangeError, Lock, Mode, Transaction, changed_meanwhile};
 

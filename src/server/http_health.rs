@@ -1,0 +1,127 @@
+//! HTTP health endpoints, as the former program had them, for probes that cannot speak gRPC.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::net::TcpListener;
+
+use crate::connector::Connector;
+use crate::monitoring_http;
+use crate::server::HealthSettings;
+
+/// Whether the server takes calls.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Whether it does now.
+    pub fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Relaxed);
+    }
+}
+
+/// Answers `/health`, `/ready` and `/live`.
+#[derive(Debug)]
+pub struct HealthServer {
+    listener: TcpListener,
+    state: Health,
+}
+
+#[derive(Debug, Clone)]
+struct Health {
+    connector: Arc<Connector>,
+    readiness: Readiness,
+}
+
+/// How long `/health` waits for the connector.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl HealthServer {
+    /// Takes the address.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub async fn listen(
+        settings: &HealthSettings,
+        connector: Arc<Connector>,
+        readiness: Readiness,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await?;
+        tracing::info!(address = %listener.local_addr()?, "health endpoints listening");
+        Ok(Self { listener, state: Health { connector, readiness } })
+    }
+
+    /// Answers until dropped.
+    pub async fn serve(self) -> Infallible {
+        let router = Router::new()
+            .route("/health", any(health))
+            .route("/ready", any(ready))
+            .route("/live", any(|| async { answer(StatusCode::OK, "alive", None) }))
+            .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") })
+            .with_state(self.state);
+        monitoring_http::serve(self.listener, router).await
+    }
+}
+
+/// The body of every answer.
+#[derive(Debug, Serialize)]
+struct Body {
+    status: &'static str,
+    /// RFC 3339, in whole seconds.
+    timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+}
+
+/// Why the answer is not 200.
+#[derive(Debug, Serialize)]
+struct Details {
+    error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation_error: Option<String>,
+}
+
+/// Asks the connector, as agents do before they sync.
+async fn health(State(health): State<Health>) -> Response {
+    let unhealthy = |error: String| {
+        let details = Details { error: "connector validation failed", validation_error: Some(error) };
+        answer(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", Some(details))
+    };
+    match tokio::time::timeout(PATIENCE, health.connector.validate_once()).await {
+        Ok(Ok(())) => answer(StatusCode::OK, "healthy", None),
+        Ok(Err(error)) => unhealthy(error.to_string()),
+        Err(_) => unhealthy(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+async fn ready(State(health): State<Health>) -> Response {
+    if health.readiness.is_ready() {
+        answer(StatusCode::OK, "ready", None)
+    } else {
+        let details = Details { error: "the server is starting or stopping", validation_error: None };
+        answer(StatusCode::SERVICE_UNAVAILABLE, "not_ready", Some(details))
+    }
+}
+
+fn answer(code: StatusCode, status: &'static str, details: Option<Details>) -> Response {
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let body = Body { status, timestamp: now.format(&Rfc3339).unwrap_or_default(), details };
+    // Text and nothing else can always be written as JSON.
+    let text = serde_json::to_string(&body).unwrap_or_default() + "\n";
+    (code, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
