@@ -25,11 +25,11 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::export::LoggedExporter;
-use super::{FLUSH, watch};
+use crate::telemetry::export::LoggedExporter;
+use crate::telemetry::otlp::plan::Target;
+use crate::telemetry::{FLUSH, watch};
 
 pub(super) use plan::Plan;
-use plan::Target;
 pub(super) use variables::warnings;
 
 /// Sends the metrics every minute, or as often as `OTEL_METRIC_EXPORT_INTERVAL` says.
@@ -103,7 +103,7 @@ impl Export {
             .enable_all()
             .build()
             .map_err(Error::Thread)?;
-        let _inside = runtime.enter();
+        let inside = runtime.enter();
         let traces = plan.traces.map(|target| {
             let failed = target.failed();
             let exporter =
@@ -128,7 +128,7 @@ impl Export {
             Ok::<_, Error>(builder.build())
         });
         let (traces, logs, metrics) = (traces.transpose()?, logs.transpose()?, metrics.transpose()?);
-        drop(_inside);
+        drop(inside);
         Ok(Self { traces, logs, metrics, _runtime: runtime })
     }
 
@@ -163,7 +163,7 @@ impl Export {
 
     /// Sends the spans that are left and none afterwards.
     pub(super) fn flush_traces(&self) {
-        // A collector that does not take them has been told of.
+        // The log says already when a collector does not take them.
         let _ = self.traces.as_ref().map(|traces| traces.shutdown_with_timeout(FLUSH));
     }
 
