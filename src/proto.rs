@@ -78,7 +78,6 @@ fn decode_pool() -> DescriptorPool {
 /// otherwise.
 pub fn warm_up() {
     validate::warm_up();
-    codec::warm_up();
 }
 
 /// Packs a message the way annotations want it: the type URL is `type.googleapis.com/` and the name as
