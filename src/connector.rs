@@ -5,22 +5,19 @@
 mod accounts;
 pub(crate) mod actions;
 pub mod audit;
+pub mod database_message;
 mod entitlements;
 pub mod error;
-mod group;
 pub mod ids;
 mod metadata;
-mod organization;
-mod page;
 pub mod page_token;
 pub mod paging;
 mod provisioning;
-mod resource;
-pub(crate) mod rest;
-mod syncer;
+mod rate_limit;
+mod resource_type;
 mod text;
+mod types;
 mod unsupported;
-mod user;
 mod validate;
 
 use std::sync::Arc;
@@ -30,15 +27,15 @@ use error::Error;
 use ids::ResourceKind;
 use page_token::{Listing, Position};
 use paging::{Page, PageRequest};
-use syncer::{Identified, ResourceSyncer};
+use resource_type::{Identified, ResourceSyncer};
 
 use crate::proto::connector::{ConnectorMetadata, Entitlement, Resource, ResourceId, ResourceType};
 use crate::proto::grants::GrantList;
 use crate::retool::access::AccessLevel;
 use crate::retool::api::Api;
 use crate::retool::database::Database;
-use crate::retool::database::transaction::Mode;
 use crate::retool::id::OrganizationId;
+use crate::retool::transaction::Mode;
 
 /// What a configuration leaves out or turns on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,11 +115,11 @@ impl Connector {
     /// A connector to this database and, where it is set up, Retool's REST API.
     pub fn new(database: Arc<Database>, api: Option<Arc<Api>>, options: Options) -> Self {
         let mut syncers: Vec<Box<dyn ResourceSyncer>> = vec![
-            Box::new(organization::OrganizationSyncer),
-            Box::new(user::UserSyncer),
-            Box::new(group::GroupSyncer),
-            Box::new(page::PageSyncer),
-            Box::new(resource::ResourceTypeSyncer),
+            Box::new(types::organization::OrganizationSyncer),
+            Box::new(types::user::UserSyncer),
+            Box::new(types::group::GroupSyncer),
+            Box::new(types::page::PageSyncer),
+            Box::new(types::resource::ResourceTypeSyncer),
         ];
         syncers.retain(|syncer| match syncer.kind() {
             ResourceKind::Page => !options.skip_pages,

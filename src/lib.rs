@@ -12,6 +12,7 @@ pub mod config;
 pub mod connector;
 mod file_watch;
 mod monitoring_http;
+pub mod postgres;
 pub mod proto;
 pub mod retool;
 pub mod server;

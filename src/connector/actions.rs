@@ -14,9 +14,9 @@ use prost_types::Struct;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::audit::{Caller, Record};
-use super::error::Error;
-use super::{Connector, Context};
+use crate::connector::audit::{Caller, Record};
+use crate::connector::error::Error;
+use crate::connector::{Connector, Context};
 use crate::proto::connector::{BatonActionSchema, InvokeActionRequest};
 use crate::retool::api::Answer;
 use crate::retool::api::error::ApiError;

@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use prost_types::Any;
 
+use crate::connector::database_message::database_message;
 use crate::connector::ids::ResourceKind;
 use crate::connector::page_token::InvalidPageToken;
-use crate::connector::rest;
+use crate::connector::rate_limit;
+use crate::postgres::error::Nature;
 use crate::retool::api::error::ApiError;
 use crate::retool::change::Refusal;
-use crate::retool::database::error::{Error as DatabaseError, Nature};
-use crate::retool::database::transaction::ChangeError;
+use crate::retool::error::DatabaseError;
+use crate::retool::transaction::ChangeError;
 
 pub use argument::ArgumentProblem;
 pub use caller_text::CallerText;
@@ -176,7 +178,7 @@ pub enum Error {
     #[error("ticket manager not implemented: Retool has no tickets")]
     NoTickets,
     /// The database.
-    #[error(transparent)]
+    #[error("{}", database_message(.0))]
     Database(#[from] DatabaseError),
 }
 
@@ -214,7 +216,7 @@ impl Error {
     /// their retries. `None` when the error does not come from that API.
     pub fn detail(&self) -> Option<Any> {
         match self {
-            Self::Rest { error, .. } => Some(rest::annotation(&error.rate_limit)),
+            Self::Rest { error, .. } => Some(rate_limit::annotation(&error.rate_limit)),
             _ => None,
         }
     }

@@ -2,11 +2,11 @@
 
 use std::fmt::{self, Display};
 
-use super::error::{ArgumentProblem, Error};
+use crate::connector::error::{ArgumentProblem, Error};
 use crate::proto::connector::ResourceId as ProtoResourceId;
 use crate::retool::access::AccessLevel;
-use crate::retool::database::organizations::Right;
 use crate::retool::id::{GroupId, OrganizationId, OutOfRange, PageId, ResourceId, UserId};
+use crate::retool::tables::organizations::Right;
 
 /// The resource types of this connector (spec 1.1), in the order in which they are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,17 +5,19 @@ use std::time::{Duration, Instant};
 use prost::Name;
 use prost_types::Any;
 
-use super::audit::{Caller, Done, Outcome, Record, dry_run};
-use super::error::{ArgumentProblem, Error};
-use super::ids::{self, Identity, ResourceKind, Spelled, group_entitlement, page_entitlement};
-use super::{Connector, Context, Identified, ResourceSyncer};
+use crate::connector::audit::{Caller, Done, Outcome, Record, dry_run};
+use crate::connector::database_message::database_message;
+use crate::connector::error::{ArgumentProblem, Error};
+use crate::connector::ids::{self, Identity, ResourceKind, Spelled, group_entitlement, page_entitlement};
+use crate::connector::{Connector, Context, Identified, ResourceSyncer};
+use crate::postgres::error::PostgresError;
 use crate::proto::any;
 use crate::proto::connector::{
     Entitlement, Grant, GrantAlreadyExists, GrantAlreadyRevoked, Resource, ResourceId,
 };
-use crate::retool::database::error::Error as DatabaseError;
-use crate::retool::database::memberships::Changed;
+use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, UserId};
+use crate::retool::tables::memberships::Changed;
 
 /// Why there is nothing to grant on some resource types, as the end of a sentence.
 pub(super) const NOTHING_TO_GRANT: &str = "what can be granted here are entitlements on groups and pages; access to other resources follows from groups";
@@ -71,8 +73,12 @@ macro_rules! persistently {
                 (Err(Error::Database(error)), Some(wait))
                     if is_passing(&error) && Instant::now() + *wait < last =>
                 {
-                    tracing::warn!(%error, wait_ms = wait.as_millis(), "a change was not made; trying again");
-                    if matches!(error, DatabaseError::Uncertain { .. }) {
+                    tracing::warn!(
+                        error = database_message(&error),
+                        wait_ms = wait.as_millis(),
+                        "a change was not made; trying again"
+                    );
+                    if matches!(error, DatabaseError::Postgres(PostgresError::Uncertain { .. })) {
                         uncertain.get_or_insert(error);
                     }
                     tokio::time::sleep(*wait).await;
@@ -195,7 +201,12 @@ fn holder(principal: Option<&Resource>) -> String {
 fn is_passing(error: &DatabaseError) -> bool {
     matches!(
         error,
-        DatabaseError::Connect { .. } | DatabaseError::Interrupted { .. } | DatabaseError::Uncertain { .. }
+        DatabaseError::Postgres(
+            PostgresError::Connect { .. }
+                | PostgresError::StillConnecting { .. }
+                | PostgresError::Interrupted { .. }
+                | PostgresError::Uncertain { .. }
+        )
     )
 }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use prost_types::Any;
 
+use crate::connector::database_message::database_message;
 use crate::connector::error::Error;
-use crate::connector::{Connector, rest};
+use crate::connector::{Connector, rate_limit};
+use crate::postgres::error::Nature;
 use crate::retool::api::error::Problem;
-use crate::retool::database::error::Nature;
 
 /// Waits between the attempts of [`Connector::validate`]: an agent asks once and gives up (spec 2.3).
 const VALIDATE_RETRIES: [Duration; 5] = [
@@ -29,7 +30,7 @@ impl Connector {
         self.validate_database().await?;
         let Some(api) = &self.context.api else { return Ok(Vec::new()) };
         match api.probe().await {
-            Ok(rate_limit) => Ok(vec![rest::annotation(&rate_limit)]),
+            Ok(rate_limit) => Ok(vec![rate_limit::annotation(&rate_limit)]),
             Err(error) => {
                 let refused = matches!(error.problem, Problem::Refused { status: 401 | 403, .. });
                 if self.provisioning && refused {
@@ -47,7 +48,12 @@ impl Connector {
             match (self.context.database.check().await, waits.next()) {
                 (Ok(_), _) => return Ok(()),
                 (Err(error), Some(wait)) if error.nature() == Nature::Outage => {
-                    tracing::warn!(%error, wait_seconds = wait.as_secs(), "the database does not answer; trying again");
+                    let error = database_message(&error);
+                    tracing::warn!(
+                        error,
+                        wait_seconds = wait.as_secs(),
+                        "the database does not answer; trying again"
+                    );
                     tokio::time::sleep(*wait).await;
                 }
                 (Err(error), _) => return Err(error.into()),

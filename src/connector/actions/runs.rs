@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::connector::error::Error;
-use crate::connector::rest;
+use crate::connector::rate_limit;
 use crate::proto::connector::BatonActionStatus;
 use crate::proto::{boolean, string, structure};
 use crate::retool::api::rate_limit::RateLimit;
@@ -164,7 +164,7 @@ impl Run {
             }
             RunResult::Failed(error) => (BatonActionStatus::Failed, structure([failed(error.in_words())])),
         };
-        let annotations = rate_limit.iter().map(rest::annotation).collect();
+        let annotations = rate_limit.iter().map(rate_limit::annotation).collect();
         RunReport { status, response: Some(response), annotations }
     }
 

@@ -3,9 +3,9 @@
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 
-use super::runs::RunResult;
-use super::{Action, note};
 use crate::connector::Context;
+use crate::connector::actions::runs::RunResult;
+use crate::connector::actions::{Action, note};
 use crate::connector::audit::{Done, Outcome, Record};
 use crate::connector::error::Error;
 use crate::connector::ids::{self, Spelled};
@@ -15,8 +15,8 @@ use crate::retool::api::error::{ApiError, Problem};
 use crate::retool::api::rate_limit::RateLimit;
 use crate::retool::api::user::{ApiUser, Sid};
 use crate::retool::change::Refusal;
-use crate::retool::database::{admins, users};
 use crate::retool::id::UserId;
+use crate::retool::tables::{admins, users};
 
 /// The argument of both actions.
 const USER_ID: &str = "args.user_id";

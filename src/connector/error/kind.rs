@@ -1,9 +1,10 @@
 //! The kind of an error: what decides the gRPC code of its answer.
 
 use crate::connector::error::Error;
+use crate::postgres::error::PostgresError;
 use crate::retool::api::error::Problem;
 use crate::retool::change::Refusal;
-use crate::retool::database::error::Error as DatabaseError;
+use crate::retool::error::DatabaseError;
 
 /// What kind of failure an [`Error`] is. Each kind has the name of the gRPC code it is answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,20 +96,22 @@ fn refusal_kind(refusal: &Refusal) -> ErrorKind {
 
 /// Agents retry `Unavailable` and `DeadlineExceeded` and nothing else.
 fn database_kind(error: &DatabaseError) -> ErrorKind {
+    let Some(error) = error.postgres() else { return ErrorKind::FailedPrecondition };
     match error {
-        DatabaseError::Connect { .. }
-        | DatabaseError::PoolExhausted { .. }
-        | DatabaseError::Interrupted { .. }
-        | DatabaseError::Uncertain { .. } => ErrorKind::Unavailable,
-        DatabaseError::Timeout { .. } | DatabaseError::Silent { .. } => ErrorKind::DeadlineExceeded,
-        DatabaseError::MissingPrivileges(_)
-        | DatabaseError::Forbidden { .. }
-        | DatabaseError::ReadOnly { .. }
-        | DatabaseError::Refused { .. }
-        | DatabaseError::UnknownSchema { .. } => ErrorKind::FailedPrecondition,
-        DatabaseError::Gone { .. } => ErrorKind::NotFound,
-        DatabaseError::BadValue { .. } => ErrorKind::InvalidArgument,
-        DatabaseError::Statement { .. } => ErrorKind::Internal,
+        PostgresError::Connect { .. }
+        | PostgresError::StillConnecting { .. }
+        | PostgresError::PoolExhausted { .. }
+        | PostgresError::Interrupted { .. }
+        | PostgresError::Uncertain { .. } => ErrorKind::Unavailable,
+        PostgresError::Timeout { .. } | PostgresError::Silent { .. } => ErrorKind::DeadlineExceeded,
+        PostgresError::ConnectForbidden { .. }
+        | PostgresError::Forbidden { .. }
+        | PostgresError::ReadOnly { .. }
+        | PostgresError::Refused { .. }
+        | PostgresError::UnknownSchema { .. } => ErrorKind::FailedPrecondition,
+        PostgresError::Gone { .. } => ErrorKind::NotFound,
+        PostgresError::BadValue { .. } => ErrorKind::InvalidArgument,
+        PostgresError::Statement { .. } => ErrorKind::Internal,
     }
 }
 

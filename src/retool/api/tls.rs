@@ -6,7 +6,7 @@ use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls::version::{TLS12, TLS13};
 
-use super::error::SetupError;
+use crate::retool::api::error::SetupError;
 use crate::tls_roots;
 
 /// TLS 1.2 and 1.3 with the cryptography that the rest of the program uses.
