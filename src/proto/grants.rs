@@ -15,7 +15,7 @@ use prost::encoding::{
 use prost::{DecodeError, Message, Name};
 use prost_types::Any;
 
-use super::connector::{Grant, Resource};
+use crate::proto::connector::{Grant, Resource};
 
 /// One page of grants: `c1.connector.v2.GrantsServiceListGrantsResponse`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -52,9 +52,9 @@ pub struct GrantParts<'a> {
     pub id: &'a str,
     /// The entitlement on the builder's resource.
     pub entitlement_id: &'a str,
-    /// The resource type of whoever holds it.
+    /// The resource type of the principal.
     pub principal_type: &'a str,
-    /// The resource id of whoever holds it.
+    /// The resource id of the principal.
     pub principal_id: &'a str,
     /// The grant's annotations as [`encode_grant_annotations`] writes them; empty for none.
     pub annotations: &'a [u8],

@@ -10,6 +10,7 @@
 //! `optional`) is checked for `required` only; what is packed inside an `Any` is not looked at.
 
 mod formats;
+mod rules;
 mod table;
 mod value;
 mod wire;
@@ -22,13 +23,7 @@ pub use rules::StringRules;
 
 use crate::proto;
 use crate::proto::validate::table::{MessagePlan, Table};
-use crate::proto::validate::wire::Malformed;
-
-/// The rules as generated from `proto/validate/validate.proto`.
-#[allow(missing_docs, unreachable_pub, clippy::all, rustdoc::all)]
-mod rules {
-    tonic::include_proto!("validate");
-}
+use crate::proto::validate::wire::fault::Malformed;
 
 /// The first rule that a message breaks. Of what the message holds, it repeats numbers and lengths only.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,8 +55,8 @@ pub(crate) struct RequestRules {
     plan: &'static MessagePlan,
 }
 
-/// Compiles the rules now instead of with the first request.
-pub(super) fn warm_up() {
+/// Decodes the descriptor set and compiles the rules, which the first request would wait for otherwise.
+pub fn warm_up() {
     Table::of_the_protocol();
 }
 

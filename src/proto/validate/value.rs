@@ -289,7 +289,7 @@ impl TextRule {
     }
 
     fn broken_by_characters(&self, text: &str) -> Option<String> {
-        // Counting is worth it only where somebody asks.
+        // Counting takes time, so only where a rule limits characters.
         if self.characters.is_limited() { self.characters.broken_by(text.chars().count()) } else { None }
     }
 
@@ -407,7 +407,7 @@ fn is_one_of(text: &str, texts: &[String]) -> bool {
     texts.iter().any(|other| other == text)
 }
 
-/// Whether values of this kind can be told apart, so that they can be asked to differ.
+/// Whether values of this kind can be compared, so that a rule can require them to be unique.
 pub(super) fn is_comparable(kind: &Kind) -> bool {
     !matches!(kind, Kind::Message(_) | Kind::Float | Kind::Double)
 }

@@ -4,27 +4,19 @@
 //! follows protobuf where a field is there more than once: the last value counts, several encodings of one
 //! message merge, of a oneof the last member stays, and of a map key the last entry.
 
+pub(super) mod fault;
 mod record;
 mod slot;
 
-use prost::DecodeError;
 use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
 
 use crate::proto::validate::table::{FieldPlan, Form, ListRule, MapRule, MessagePlan, Shape, Table};
 use crate::proto::validate::value::ValueRule;
-use crate::proto::validate::wire::record::{delimited, has_duplicate, key_of, scalar, skim, skim_value};
+use crate::proto::validate::wire::fault::{Broken, Malformed};
+use crate::proto::validate::wire::record::{
+    MAX_DEPTH, delimited, has_duplicate, key_of, scalar, skim, skim_value,
+};
 use crate::proto::validate::wire::slot::Slot;
-
-/// A broken rule on its way up to the message that was asked about; each level puts itself in front.
-#[derive(Debug)]
-pub(super) struct Broken {
-    pub(super) path: String,
-    pub(super) rule: String,
-}
-
-/// The bytes are not an encoding of the message.
-#[derive(Debug)]
-pub(super) struct Malformed;
 
 /// One walk over a message.
 struct Walk<'t, 'a> {
@@ -32,9 +24,6 @@ struct Walk<'t, 'a> {
     /// The fields of the messages that the walk is in, the outermost first.
     slots: Vec<Slot<'a>>,
 }
-
-/// How deep messages may be nested, which is as deep as prost decodes them.
-const MAX_DEPTH: u32 = 100;
 
 /// The first broken rule of a message in the order of the field numbers, a required oneof after them.
 ///
@@ -305,27 +294,5 @@ impl<'t, 'a> Walk<'t, 'a> {
         if let Some(place) = self.slots.get_mut(slot) {
             *place = change(former);
         }
-    }
-}
-
-impl Broken {
-    fn here(rule: String) -> Self {
-        Self { path: String::new(), rule }
-    }
-
-    fn in_field(mut self, name: &str) -> Self {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
-        self.path = format!("{name}{dot}{}", self.path);
-        self
-    }
-
-    fn in_element(self, index: impl std::fmt::Display) -> Self {
-        self.in_field(&format!("[{index}]"))
-    }
-}
-
-impl From<DecodeError> for Malformed {
-    fn from(_: DecodeError) -> Self {
-        Self
     }
 }

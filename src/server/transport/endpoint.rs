@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::server::Error;
+use crate::server::error::Error;
 use crate::server::transport::tls::TlsFiles;
 use crate::server::transport::{listener, tls, tokens};
 

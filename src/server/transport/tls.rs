@@ -25,7 +25,7 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// PEM: its key (`--tls-key`).
     pub key: PathBuf,
-    /// PEM: the authorities whose clients are let in; nothing lets everybody in (`--tls-client-ca`).
+    /// PEM: the authorities whose clients may connect; without it every client may (`--tls-client-ca`).
     pub client_ca: Option<PathBuf>,
 }
 
@@ -54,7 +54,7 @@ pub enum TlsError {
         /// Why.
         source: pem::Error,
     },
-    /// Certificate and key are of no use together, or one of them not at all.
+    /// Certificate and key do not fit together, or one of them cannot be used.
     #[error("{what} cannot be used: {source}")]
     Unusable {
         /// Whose certificate and key.
@@ -62,7 +62,7 @@ pub enum TlsError {
         /// Why.
         source: rustls::Error,
     },
-    /// The authorities of the clients are of no use.
+    /// The authorities of the clients cannot be used.
     #[error("{what} cannot be used: {source}")]
     UnusableClientCa {
         /// Whose.

@@ -6,8 +6,11 @@ use std::str;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use crate::proto::validate::table::{FieldPlan, Form, MessagePlan, Shape, Table};
+use crate::proto::validate::wire::fault::Malformed;
 use crate::proto::validate::wire::slot::Slot;
-use crate::proto::validate::wire::{MAX_DEPTH, Malformed};
+
+/// How deep messages may be nested, which is as deep as prost decodes them.
+pub(super) const MAX_DEPTH: u32 = 100;
 
 /// The content of a record that says its length.
 ///

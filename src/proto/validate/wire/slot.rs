@@ -3,7 +3,7 @@
 use std::slice;
 
 use crate::proto::validate::value::WireValue;
-use crate::proto::validate::wire::Broken;
+use crate::proto::validate::wire::fault::Broken;
 
 /// What has been read of a field so far.
 pub(super) enum Slot<'a> {
