@@ -2,7 +2,7 @@
 
 pub(crate) mod wire;
 
-use prost::{Message as _, Name as _};
+use prost::Name as _;
 use prost_types::{Any, Timestamp};
 use time::macros::datetime;
 
