@@ -16,7 +16,7 @@ fn waiting(seconds: i64) -> InvokeActionRequest {
 }
 
 #[tokio::test]
-async fn d34_the_answer_waits_as_long_as_asked() {
+async fn an_answer_waits_for_the_inline_wait_or_one_second() {
     let stage = Stage::new().await;
     stage.api.next("PATCH", Reply::Usual.late(Duration::from_millis(1500)));
     assert_complete(&stage.invoke(&waiting(30)).await.unwrap());
@@ -46,7 +46,7 @@ async fn d34_the_answer_waits_as_long_as_asked() {
 }
 
 #[tokio::test]
-async fn d34_an_answer_comes_before_the_call_has_run_out_of_time() {
+async fn an_answer_comes_before_the_deadline_of_the_call() {
     let stage = Stage::new().await;
     stage.api.next("PATCH", Reply::Usual.late(Duration::from_secs(7)));
     let mut request = Request::new(waiting(60));
@@ -60,7 +60,7 @@ async fn d34_an_answer_comes_before_the_call_has_run_out_of_time() {
 }
 
 #[tokio::test]
-async fn an_action_goes_on_when_its_caller_is_gone() {
+async fn an_action_continues_after_its_caller_cancels() {
     let stage = Stage::new().await;
     stage.api.next("PATCH", Reply::Usual.late(SHORT));
     let request = waiting(60);
@@ -72,7 +72,7 @@ async fn an_action_goes_on_when_its_caller_is_gone() {
 }
 
 #[tokio::test]
-async fn a_run_that_there_is_not_is_not_found() {
+async fn an_unknown_run_is_not_found() {
     let stage = Stage::new().await;
     for id in ["", "x", "2ABCdefGHIjklMNOpqrSTUvwxYZ"] {
         assert_refused(stage.status(id).await, Code::NotFound, &["no run", "1000"]);
@@ -80,7 +80,7 @@ async fn a_run_that_there_is_not_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_told_to_stop_finishes_what_it_has_begun() {
+async fn shutdown_waits_for_running_actions() {
     let stage = Stage::new().await;
     stage.api.next("PATCH", Reply::Usual.late(Duration::from_secs(2)));
     let answer = stage.act_without_waiting("disable_user", "u5").await;
@@ -92,7 +92,7 @@ async fn a_program_that_is_told_to_stop_finishes_what_it_has_begun() {
 }
 
 #[tokio::test]
-async fn a_grace_period_ends_for_actions_too() {
+async fn actions_are_aborted_when_the_grace_period_ends() {
     let stage = Stage::with(&["--provisioning", "--shutdown-grace-seconds", "1"]).await;
     stage.api.next("PATCH", Reply::Usual.late(Duration::from_secs(8)));
     let answer = stage.act_without_waiting("disable_user", "u5").await;

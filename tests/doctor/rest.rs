@@ -27,7 +27,7 @@ fn fixes(connection: &str, flags: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_answer_that_is_none_has_a_remedy_of_its_own() {
+async fn each_wrong_rest_answer_is_reported_with_its_fix() {
     let database = Database::empty_schema().await;
     let api = RetoolApi::start(&database);
     let flags = api.flags();

@@ -49,7 +49,7 @@ fn documented() -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn what_the_readme_lists_is_there_after_a_few_calls() {
+async fn the_metrics_listed_in_the_readme_are_served() {
     let database = Database::small().await;
     // Nobody answers there, which is a request all the same.
     let rest = ["--retool-api-base-url", "http://127.0.0.1:1", "--retool-api-token", "x"];
@@ -116,7 +116,7 @@ async fn calls_rows_and_statements_are_counted() {
 }
 
 #[tokio::test]
-async fn changes_are_counted_by_what_became_of_them_and_rest_requests_by_their_status() {
+async fn changes_are_counted_by_outcome_and_rest_requests_by_status() {
     let database = Database::small().await;
     let rest = ["--retool-api-base-url", "http://127.0.0.1:1", "--retool-api-token", "x"];
     let flags: Vec<&str> = [FLAG].into_iter().chain(rest).collect();
@@ -146,7 +146,7 @@ async fn changes_are_counted_by_what_became_of_them_and_rest_requests_by_their_s
 }
 
 #[tokio::test]
-async fn a_rest_request_that_fails_with_a_good_status_is_no_success() {
+async fn a_rest_request_that_fails_after_a_200_is_not_counted_as_success() {
     let stage = Stage::with(&["--provisioning", "--http-timeout-seconds", "1", FLAG]).await;
     for (reply, code, outcome) in [
         (Reply::html(200), "200", "not_json"),
@@ -172,7 +172,7 @@ async fn a_rest_request_that_fails_with_a_good_status_is_no_success() {
 }
 
 #[tokio::test]
-async fn what_is_under_way_can_be_seen() {
+async fn calls_and_connections_in_progress_are_counted() {
     let database = Database::small().await;
     let connection_string = format!("{}?pool_max_conns=3", database.url());
     let server = Server::start_at(&connection_string, &[FLAG]);
@@ -211,7 +211,7 @@ async fn what_is_under_way_can_be_seen() {
 }
 
 #[tokio::test]
-async fn callers_cannot_make_more_series() {
+async fn callers_cannot_add_series() {
     let server = Server::start_at(NOWHERE, &[FLAG]);
     let wire = Wire::to(&server).await;
     for number in 0..50 {
@@ -235,7 +235,7 @@ async fn callers_cannot_make_more_series() {
 }
 
 #[tokio::test]
-async fn there_is_nothing_but_metrics() {
+async fn the_metrics_port_serves_only_metrics() {
     let server = Server::start_at(NOWHERE, &[FLAG]);
     let address = endpoint(&server);
     assert_eq!(ask(address, "GET", "/").code, 404);
@@ -246,7 +246,7 @@ async fn there_is_nothing_but_metrics() {
 }
 
 #[test]
-fn an_address_that_is_taken_ends_the_program() {
+fn a_metrics_address_in_use_ends_the_program() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = program()
@@ -260,7 +260,7 @@ fn an_address_that_is_taken_ends_the_program() {
 }
 
 #[tokio::test]
-async fn the_child_of_an_agent_serves_without_metrics_when_their_address_is_taken() {
+async fn the_child_of_an_agent_serves_without_metrics_if_the_address_is_in_use() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let parent = Parent::new(NOWHERE).with(&["--metrics-listen", &address]);

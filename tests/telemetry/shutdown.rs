@@ -21,7 +21,7 @@ fn silent() -> (TcpListener, [String; 2]) {
 }
 
 #[test]
-fn a_wrong_setting_ends_the_program_at_once() {
+fn an_invalid_setting_ends_the_program_without_waiting_for_the_collector() {
     let (_listener, flags) = silent();
     let begun = Instant::now();
     let output = program()
@@ -38,7 +38,7 @@ fn a_wrong_setting_ends_the_program_at_once() {
 }
 
 #[test]
-fn another_failure_is_told_before_the_collector_is_waited_for() {
+fn a_startup_failure_is_reported_before_waiting_for_the_collector() {
     let (_listener, flags) = silent();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let metrics = format!("--metrics-listen={}", taken.local_addr().unwrap());
@@ -74,7 +74,7 @@ async fn a_second_signal_ends_the_wait_for_the_collector() {
 }
 
 #[tokio::test]
-async fn a_second_signal_during_the_drain_leaves_no_wait() {
+async fn a_second_signal_during_the_drain_skips_the_wait_for_the_collector() {
     let (_listener, flags) = silent();
     let database = Database::small().await;
     let server = Server::start(&database, &flags.each_ref().map(String::as_str));

@@ -53,7 +53,7 @@ async fn a_parent_reads_everything_through_its_child() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_down_is_told_in_answers_and_not_by_dying() {
+async fn a_child_without_its_database_keeps_serving_and_reports_it() {
     let parent = Parent::new(NOWHERE);
     let _child = parent.start_and_tell();
     let mut client = ConnectorServiceClient::new(parent.channel().await);
@@ -65,7 +65,7 @@ async fn a_database_that_is_down_is_told_in_answers_and_not_by_dying() {
 }
 
 #[tokio::test]
-async fn the_end_of_stdin_ends_the_child_at_once_with_exit_code_0() {
+async fn closing_stdin_ends_the_child_immediately_with_exit_code_0() {
     let parent = Parent::new(NOWHERE);
     let mut child = parent.start_and_tell();
     let _channel = parent.channel().await;
@@ -77,7 +77,7 @@ async fn the_end_of_stdin_ends_the_child_at_once_with_exit_code_0() {
 }
 
 #[tokio::test]
-async fn stray_bytes_on_stdin_do_not_hide_its_end() {
+async fn extra_bytes_on_stdin_do_not_keep_the_child_running() {
     let parent = Parent::new(NOWHERE);
     let mut child = parent.start_and_tell();
     let _channel = parent.channel().await;
@@ -87,7 +87,7 @@ async fn stray_bytes_on_stdin_do_not_hide_its_end() {
 }
 
 #[test]
-fn bad_input_is_named_as_parents_know_it() {
+fn invalid_stdin_is_reported_with_the_messages_of_the_sdk() {
     let parent = Parent::new(NOWHERE);
     let good = parent.line();
     for (input, words) in [
@@ -107,7 +107,7 @@ fn bad_input_is_named_as_parents_know_it() {
 }
 
 #[test]
-fn a_listener_that_is_not_there_is_named_as_parents_know_it() {
+fn a_missing_listener_is_reported_with_the_messages_of_the_sdk() {
     for (descriptor, words) in [
         (None, "missing required listener fd"),
         (Some(""), "missing required listener fd"),
@@ -125,7 +125,7 @@ fn a_listener_that_is_not_there_is_named_as_parents_know_it() {
 }
 
 #[test]
-fn another_port_than_the_listeners_is_refused() {
+fn a_port_other_than_the_listeners_is_refused() {
     let mut parent = Parent::new(NOWHERE);
     let actual = parent.config.listen_port;
     for expected in [0, 1, actual + 1, actual + 65_536] {
@@ -136,7 +136,7 @@ fn another_port_than_the_listeners_is_refused() {
 }
 
 #[test]
-fn rate_limiters_that_there_are_not_are_refused() {
+fn unsupported_rate_limiters_are_refused() {
     for (limiter, words) in [
         (
             Some(Limiter::External(ExternalLimiter::default())),
@@ -151,7 +151,7 @@ fn rate_limiters_that_there_are_not_are_refused() {
 }
 
 #[test]
-fn credentials_that_are_none_end_the_child() {
+fn invalid_credentials_end_the_child() {
     let mut parent = Parent::new(NOWHERE);
     parent.config.credential = None;
     assert_eq!(last_words(&parent, Some(&format!("{}\n", parent.line()))).0, Some(1));
@@ -165,7 +165,7 @@ fn credentials_that_are_none_end_the_child() {
 }
 
 #[tokio::test]
-async fn only_the_parents_own_certificates_open_the_door() {
+async fn only_certificates_of_the_parent_can_connect() {
     let parent = Parent::new(NOWHERE);
     let _child = parent.start_and_tell();
     let ours = || Certificate::from_pem(&parent.pki.ca_pem);
@@ -206,7 +206,7 @@ async fn only_the_parents_own_certificates_open_the_door() {
 // === a child that cannot serve ===
 
 #[test]
-fn settings_that_cannot_be_right_end_the_child_with_their_reason() {
+fn invalid_settings_end_the_child_with_the_reason() {
     for (arguments, words) in [
         (&["--connection-string="][..], "connection-string is required"),
         (&["--connection-string", "host=h sslmod=require"], "sslmod in the connection string is not"),
@@ -245,7 +245,7 @@ async fn a_child_that_cannot_serve_lets_its_parent_connect_and_then_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_child_that_cannot_serve_takes_nobody_else_for_its_parent() {
+async fn a_child_that_cannot_serve_waits_for_its_real_parent() {
     let parent = Parent::new(NOWHERE).with(&["--skip-pages=maybe"]);
     let child = parent.start_and_tell();
     let stranger = Pki::new();
@@ -263,7 +263,7 @@ async fn a_child_that_cannot_serve_takes_nobody_else_for_its_parent() {
 // === the connection ===
 
 #[tokio::test]
-async fn tls_1_2_and_1_3_are_spoken_with_parents_that_ask_for_h2() {
+async fn tls_1_2_and_1_3_with_alpn_h2_are_accepted_from_parents() {
     let parent = Parent::new(NOWHERE);
     let _child = parent.start_and_tell();
     let client = parent.pki.sign("c1-connector-client");
@@ -277,7 +277,7 @@ async fn tls_1_2_and_1_3_are_spoken_with_parents_that_ask_for_h2() {
 }
 
 #[tokio::test]
-async fn a_parent_may_connect_anew_as_often_as_it_likes() {
+async fn a_parent_can_reconnect_repeatedly() {
     let parent = Parent::new(NOWHERE);
     let _child = parent.start_and_tell();
     for _ in 0..20 {
@@ -286,7 +286,7 @@ async fn a_parent_may_connect_anew_as_often_as_it_likes() {
 }
 
 #[tokio::test]
-async fn a_listener_on_ipv6_is_as_good() {
+async fn a_listener_on_ipv6_works() {
     let mut parent = Parent::new(NOWHERE);
     parent.listen("[::1]:0");
     let _child = parent.start_and_tell();
@@ -294,7 +294,7 @@ async fn a_listener_on_ipv6_is_as_good() {
 }
 
 #[tokio::test]
-async fn a_parent_that_is_killed_takes_its_child_along() {
+async fn the_child_ends_when_its_parent_is_killed() {
     let parent = Parent::new(NOWHERE);
     let (child, mut holder) = parent.start_held();
     assert!(Wire::over(parent.channel().await).metadata().await.is_ok());
@@ -304,7 +304,7 @@ async fn a_parent_that_is_killed_takes_its_child_along() {
 }
 
 #[tokio::test]
-async fn requests_may_be_compressed_and_may_not_be_larger_than_4_mib() {
+async fn requests_can_be_compressed_and_are_limited_to_4_mib() {
     let parent = Parent::new(NOWHERE);
     let _child = parent.start_and_tell();
     let channel = parent.channel().await;
@@ -331,7 +331,7 @@ async fn requests_may_be_compressed_and_may_not_be_larger_than_4_mib() {
 // === what it answers ===
 
 #[tokio::test]
-async fn there_is_neither_reflection_nor_health_whatever_the_settings_say() {
+async fn the_child_serves_neither_reflection_nor_health() {
     let parent = Parent::new(NOWHERE).with(&["--reflection=true", "--health-check", "--health-check-port=0"]);
     let mut child = parent.start_and_tell();
     let wire = Wire::over(parent.channel().await);
@@ -348,7 +348,7 @@ async fn there_is_neither_reflection_nor_health_whatever_the_settings_say() {
 }
 
 #[tokio::test]
-async fn what_is_switched_off_is_refused_in_the_known_words() {
+async fn disabled_features_are_refused_with_the_messages_of_the_sdk() {
     let parent = Parent::new(NOWHERE);
     let _child = parent.start_and_tell();
     let wire = Wire::over(parent.channel().await);
@@ -369,7 +369,7 @@ async fn what_is_switched_off_is_refused_in_the_known_words() {
 }
 
 #[tokio::test]
-async fn every_limiter_that_there_is_lets_calls_go_ahead() {
+async fn every_supported_rate_limiter_lets_calls_through() {
     for limiter in [
         None,
         Some(Limiter::Disabled(DisabledLimiter {})),
@@ -457,7 +457,7 @@ async fn the_short_form_of_provisioning_reaches_the_child() {
 }
 
 #[tokio::test]
-async fn the_log_is_json_on_stderr_whatever_the_parent_does_with_its_own() {
+async fn the_log_of_the_child_is_json_on_stderr() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("log");
     for arguments in [&[][..], &["--log-path", file.to_str().unwrap()], &["--log-path=stdout"]] {

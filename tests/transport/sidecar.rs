@@ -125,7 +125,7 @@ impl Traffic {
 // === TLS ===
 
 #[tokio::test]
-async fn only_certificates_of_the_given_authority_open_a_port_with_mutual_tls() {
+async fn mutual_tls_accepts_only_certificates_of_the_configured_authority() {
     let (files, pki, stranger) = (Files::new(), Pki::new(), Pki::new());
     let [certificate, key] = files.certificate(&pki.sign("server"));
     let authority = format!("--tls-client-ca={}", files.put("ca.crt", &pki.ca_pem));
@@ -159,7 +159,7 @@ async fn only_certificates_of_the_given_authority_open_a_port_with_mutual_tls() 
 }
 
 #[tokio::test]
-async fn a_port_with_tls_takes_clients_without_a_certificate_and_none_without_tls() {
+async fn a_tls_port_accepts_clients_without_a_certificate_and_refuses_plaintext() {
     let (files, pki) = (Files::new(), Pki::new());
     let server = start(&files.certificate(&pki.sign("server")));
     assert!(Wire::over(server.secure_channel(trusting(&pki)).await.unwrap()).metadata().await.is_ok());
@@ -172,7 +172,7 @@ async fn a_port_with_tls_takes_clients_without_a_certificate_and_none_without_tl
 }
 
 #[tokio::test]
-async fn tls_1_2_and_1_3_are_spoken_with_clients_that_ask_for_h2() {
+async fn tls_1_2_and_1_3_with_alpn_h2_are_accepted_from_clients() {
     let (files, pki) = (Files::new(), Pki::new());
     let server = start(&files.certificate(&pki.sign("server")));
     let to = server.address();
@@ -186,7 +186,7 @@ async fn tls_1_2_and_1_3_are_spoken_with_clients_that_ask_for_h2() {
 }
 
 #[tokio::test]
-async fn a_rotated_certificate_is_taken_up_while_calls_go_on() {
+async fn a_rotated_certificate_is_loaded_while_calls_continue() {
     let (files, pki) = (Files::new(), Pki::new());
     let (first, second) = (pki.sign("first"), pki.sign("second"));
     let server = start(&files.certificate(&first));
@@ -221,7 +221,7 @@ async fn a_rotated_certificate_is_taken_up_while_calls_go_on() {
 }
 
 #[tokio::test]
-async fn a_rotated_authority_lets_its_clients_in_and_the_former_ones_no_more() {
+async fn after_a_rotated_authority_only_its_clients_are_accepted() {
     let (files, pki, next) = (Files::new(), Pki::new(), Pki::new());
     let [certificate, key] = files.certificate(&pki.sign("server"));
     let authority = format!("--tls-client-ca={}", files.put("ca.crt", &pki.ca_pem));
@@ -236,7 +236,7 @@ async fn a_rotated_authority_lets_its_clients_in_and_the_former_ones_no_more() {
 }
 
 #[test]
-fn tls_files_that_are_of_no_use_end_the_program_and_are_not_shown() {
+fn unusable_tls_files_end_the_program_and_are_not_printed() {
     let (files, pki) = (Files::new(), Pki::new());
     let signed = pki.sign("server");
     let [certificate, key] = files.certificate(&signed);
@@ -287,7 +287,7 @@ fn tls_files_that_are_of_no_use_end_the_program_and_are_not_shown() {
 // === tokens ===
 
 #[tokio::test]
-async fn whoever_shows_no_good_token_learns_nothing_but_that() {
+async fn a_caller_without_a_valid_token_learns_nothing_else() {
     let files = Files::new();
     let server = start(&[files.tokens(&TOKENS[..2]), "--health-without-token=false".to_owned()]);
     let wire = Wire::to(&server).await;
@@ -318,7 +318,7 @@ async fn whoever_shows_no_good_token_learns_nothing_but_that() {
 }
 
 #[tokio::test]
-async fn health_is_open_without_a_token_and_nothing_else_is() {
+async fn only_health_is_open_without_a_token() {
     let files = Files::new();
     let server = start(&[files.tokens(&TOKENS[..1])]);
     let wire = Wire::to(&server).await;
@@ -329,7 +329,7 @@ async fn health_is_open_without_a_token_and_nothing_else_is() {
 
 // The client hears that the server goes while this thread waits for it.
 #[tokio::test(flavor = "multi_thread")]
-async fn rotated_tokens_are_taken_up_while_calls_go_on() {
+async fn rotated_tokens_are_loaded_while_calls_continue() {
     let files = Files::new();
     let server = start(&[files.tokens(&TOKENS[..2])]);
     let wire = Wire::to(&server).await;
@@ -350,7 +350,7 @@ async fn rotated_tokens_are_taken_up_while_calls_go_on() {
 }
 
 #[test]
-fn token_files_that_are_of_no_use_end_the_program_and_are_not_shown() {
+fn unusable_token_files_end_the_program_and_are_not_printed() {
     let files = Files::new();
     let nowhere = files.path("nowhere");
     for (path, word) in [
@@ -366,7 +366,7 @@ fn token_files_that_are_of_no_use_end_the_program_and_are_not_shown() {
 }
 
 #[tokio::test]
-async fn tokens_and_tls_go_together() {
+async fn tokens_work_with_tls() {
     let (files, pki) = (Files::new(), Pki::new());
     let [certificate, key] = files.certificate(&pki.sign("server"));
     let server = start(&[certificate, key, files.tokens(&TOKENS)]);
@@ -378,7 +378,7 @@ async fn tokens_and_tls_go_together() {
 // === who can reach it ===
 
 #[test]
-fn plaintext_where_other_machines_reach_it_is_refused_with_the_ways_out() {
+fn plaintext_on_a_public_address_is_refused_with_the_alternatives() {
     let files = Files::new();
     for address in ["0.0.0.0:0", "[::]:0"] {
         for flags in [vec![], vec![files.tokens(&TOKENS)]] {
@@ -389,7 +389,7 @@ fn plaintext_where_other_machines_reach_it_is_refused_with_the_ways_out() {
 }
 
 #[tokio::test]
-async fn plaintext_where_other_machines_reach_it_is_warned_about_when_it_is_wanted() {
+async fn allowed_plaintext_on_a_public_address_is_warned_about() {
     let server = start(&["--listen=0.0.0.0:0", "--insecure"]);
     let warnings: Vec<_> = server.logs().into_iter().filter(|line| line["level"] == "warn").collect();
     let said = |word: &str| warnings.iter().any(|line| line["msg"].as_str().unwrap().contains(word));
@@ -400,7 +400,7 @@ async fn plaintext_where_other_machines_reach_it_is_warned_about_when_it_is_want
 }
 
 #[tokio::test]
-async fn tls_where_other_machines_reach_it_is_warned_about_while_it_asks_nobody_for_proof() {
+async fn tls_on_a_public_address_without_client_authentication_is_warned_about() {
     let (files, pki) = (Files::new(), Pki::new());
     let [certificate, key] = files.certificate(&pki.sign("server"));
     let flags = [certificate, key, "--listen=0.0.0.0:0".to_owned()];
@@ -454,7 +454,7 @@ async fn a_unix_socket_serves_its_own_user_and_is_removed_at_the_end() {
 }
 
 #[tokio::test]
-async fn a_directory_that_hands_its_group_down_lets_that_group_connect() {
+async fn a_setgid_directory_lets_its_group_connect_to_the_socket() {
     let files = Files::new();
     fs::set_permissions(files.directory.path(), fs::Permissions::from_mode(0o2770)).unwrap();
     let path = files.path("baton.sock");
@@ -464,7 +464,7 @@ async fn a_directory_that_hands_its_group_down_lets_that_group_connect() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_asks_for_tokens_too() {
+async fn a_unix_socket_requires_tokens() {
     let files = Files::new();
     let path = files.path("baton.sock");
     let _server = start(&[socket_at(&path), files.tokens(&TOKENS)]);
@@ -475,7 +475,7 @@ async fn a_unix_socket_asks_for_tokens_too() {
 }
 
 #[tokio::test]
-async fn a_socket_that_a_killed_server_left_behind_is_taken_over() {
+async fn a_stale_socket_of_a_killed_server_is_replaced() {
     let files = Files::new();
     let path = files.path("baton.sock");
     drop(start(&[socket_at(&path)]));
@@ -485,7 +485,7 @@ async fn a_socket_that_a_killed_server_left_behind_is_taken_over() {
 }
 
 #[tokio::test]
-async fn a_socket_that_somebody_listens_at_is_left_alone() {
+async fn a_socket_in_use_is_not_replaced() {
     let files = Files::new();
     let path = files.path("baton.sock");
     let first = start(&[socket_at(&path)]);
@@ -495,7 +495,7 @@ async fn a_socket_that_somebody_listens_at_is_left_alone() {
 }
 
 #[test]
-fn a_file_that_is_no_socket_is_never_removed() {
+fn a_file_that_is_not_a_socket_is_never_removed() {
     let files = Files::new();
     let path = files.path("precious");
     fs::write(&path, "data").unwrap();
@@ -510,7 +510,7 @@ fn a_file_that_is_no_socket_is_never_removed() {
 }
 
 #[tokio::test]
-async fn a_socket_that_has_taken_the_place_of_ours_is_not_removed() {
+async fn a_socket_that_replaced_ours_is_not_removed() {
     let files = Files::new();
     let path = files.path("baton.sock");
     let server = start(&[socket_at(&path)]);

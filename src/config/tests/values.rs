@@ -153,7 +153,7 @@ fn every_setting_is_read_from_every_source() {
 }
 
 #[test]
-fn d36_no_request_takes_longer_than_half_a_minute_whatever_the_setting_says() {
+fn the_http_timeout_is_at_most_30_seconds() {
     for (given, taken) in [("29", 29), ("30", 30), ("31", 30), ("1800", 30)] {
         let setup = Setup::new()
             .variable("BATON_RETOOL_API_BASE_URL", "https://retool.example.com")

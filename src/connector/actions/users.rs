@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn d08_anything_else_is_an_invalid_argument() {
+    fn anything_else_is_an_invalid_argument() {
         let user = ("resource_type_id", string("user"));
         for (id, words) in [
             (string("g42"), "no id of type user"),

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn d28_junk_is_as_good_as_absent() {
+    fn malformed_headers_count_as_absent() {
         let junk = [
             ("X-Ratelimit-Limit", "lots"),
             ("X-Ratelimit-Remaining", ""),
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn d29_a_reset_is_a_number_or_a_date() {
+    fn a_reset_is_a_number_or_a_date() {
         let at = datetime!(2026-03-01 12:02 UTC);
         for text in [
             "120",

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn d31_a_legacy_id_is_a_number_or_a_text_and_never_zero() {
+    fn a_legacy_id_is_a_number_or_a_text_and_never_zero() {
         for (given, id) in [
             (json!(57), Some(57)),
             (json!("57"), Some(57)),
