@@ -164,6 +164,3 @@ fn is_absent(message: &DynamicMessage, field: &FieldDescriptor) -> bool {
 fn refuse(reason: Option<String>) -> Result<(), Broken> {
     reason.map_or(Ok(()), |rule| Err(Broken::here(rule)))
 }
-
-#[cfg(test)]
-mod tests;
