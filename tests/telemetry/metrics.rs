@@ -1,6 +1,6 @@
-//! The endpoint that Prometheus reads.
+//! The endpoint for Prometheus.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use crate::support::http::ask;
 use crate::support::observe::see;
 use crate::support::parent::Parent;
 use crate::support::postgres::Database;
-use crate::support::retool_api::Reply;
+use crate::support::retool_api::{Gate, Reply};
 use crate::support::server::{Server, program};
 use crate::support::stage::{Stage, ada};
 use crate::support::wire::{Wire, eventually, id};
@@ -40,16 +40,49 @@ fn value(text: &str, series: &str) -> f64 {
     found.unwrap_or_else(|| panic!("no {series} in:\n{text}")).parse().unwrap()
 }
 
-/// Names of metrics in the README's table.
-fn documented() -> BTreeSet<String> {
+/// Labels of a metric.
+type Labels = BTreeSet<String>;
+
+/// Types and labels of the metrics that the chart's alerts and dashboard are checked against.
+fn listed() -> BTreeMap<String, (String, Labels)> {
+    let lines = include_str!("../../helm/metrics.tsv").lines().filter(|line| !line.starts_with('#'));
+    let metric = |line: &str| {
+        let fields: Vec<_> = line.split('\t').collect();
+        let labels = fields[2].split(',').filter(|label| !label.is_empty()).map(str::to_owned);
+        (fields[0].to_owned(), (fields[1].to_owned(), labels.collect()))
+    };
+    lines.map(metric).collect()
+}
+
+/// Labels of the metrics in the README's table.
+fn documented() -> BTreeMap<String, Labels> {
     let readme = include_str!("../../README.md");
     let (_, table) = readme.split_once("| Metric | Labels |").unwrap();
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
-    rows.map(|row| row.split('`').nth(1).unwrap().to_owned()).collect()
+    let metric = |row: &str| {
+        let cells: Vec<_> = row.split('|').collect();
+        let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        (quoted(cells[1]).remove(0), quoted(cells[2]).into_iter().collect())
+    };
+    rows.map(metric).collect()
+}
+
+/// Types and labels of what is served. The bounds of a histogram's buckets do not count as a label.
+fn served(text: &str) -> BTreeMap<String, (String, Labels)> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let labels = |name: &str| {
+        let series = text.lines().filter_map(|line| line.strip_prefix(name)?.split_once('}'));
+        let series = series.filter_map(|(series, _)| series.split_once('{'));
+        let parts = ["", "_bucket", "_sum", "_count"];
+        let pairs = series.filter(|(part, _)| parts.contains(part)).flat_map(|(_, pairs)| pairs.split("\","));
+        let names = pairs.filter_map(|pair| Some(pair.split_once('=')?.0.to_owned()));
+        names.filter(|label| label != "le").collect()
+    };
+    types.map(|(name, kind)| (name.to_owned(), (kind.to_owned(), labels(name)))).collect()
 }
 
 #[tokio::test]
-async fn the_metrics_listed_in_the_readme_are_served() {
+async fn the_served_metrics_are_those_of_the_readme_and_the_chart() {
     let database = Database::small().await;
     // Nobody answers there, which is a request all the same.
     let rest = ["--retool-api-base-url", "http://127.0.0.1:1", "--retool-api-token", "x"];
@@ -58,14 +91,11 @@ async fn the_metrics_listed_in_the_readme_are_served() {
     see(server.channel().await).await.unwrap();
     changes.grant("group:g6:member", "user/u10").await.unwrap();
     let text = scrape(endpoint(&server));
-    let served: BTreeSet<_> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
-        .map(str::to_owned)
-        .collect();
-    let expected = documented();
-    assert_eq!(served, expected, "left: /metrics; right: the README's table");
-    for name in &served {
+    let served = served(&text);
+    assert_eq!(served, listed(), "left: /metrics; right: helm/metrics.tsv");
+    let labels: BTreeMap<_, _> = served.into_iter().map(|(name, (_, labels))| (name, labels)).collect();
+    assert_eq!(labels, documented(), "left: /metrics; right: the README's table");
+    for name in labels.keys() {
         assert!(text.contains(&format!("# HELP {name} ")), "{name}");
     }
 }
@@ -157,7 +187,7 @@ async fn a_rest_request_that_fails_after_a_200_is_not_counted_as_success() {
         (Reply::redirect(302, "/auth/login"), "302", "redirected"),
         (Reply::refusal(403, "no"), "403", "refused"),
         (Reply::Closed, "none", "closed"),
-        (Reply::Usual.late(Duration::from_secs(4)), "none", "timeout"),
+        (Reply::Usual.behind(&Gate::closed()), "none", "timeout"),
     ] {
         stage.api.next("POST", reply);
         stage.create(&ada()).await.unwrap_err();
