@@ -1,4 +1,4 @@
-//! CreateAccount: what is sent to Retool, and what the agent hears of the account (spec 4.6).
+//! CreateAccount: what is sent to Retool, and what the agent gets back.
 
 // Agents of every age read the fields of a user that are deprecated.
 #![allow(deprecated)]

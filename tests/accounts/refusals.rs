@@ -1,4 +1,4 @@
-//! CreateAccount where no account is made: nothing has changed afterwards, and mostly nothing was sent.
+//! CreateAccount without an account: nothing changes, and mostly nothing is sent.
 
 use baton_retool::proto::connector::credential_options::{EncryptedPassword, Options};
 use baton_retool::proto::connector::{

@@ -1,15 +1,16 @@
-//! The REST API as an operator sets it up: Validate, encryption, warnings (decision 7.9, spec 4.4).
+//! The REST API as an operator sets it up: Validate, TLS, proxies, warnings.
 
 use std::time::{Duration, Instant};
 
 use baton_retool::proto::ratelimit::rate_limit_description::Status as LimitStatus;
 use tonic::Code;
 
+use crate::support::http::ask;
 use crate::support::parent::Pki;
 use crate::support::postgres::Database;
-use crate::support::retool_api::{Reply, RetoolApi, TOKEN};
+use crate::support::retool_api::{Gate, Reply, RetoolApi, TOKEN};
 use crate::support::server::Server;
-use crate::support::stage::{SHORT, Stage, ada, limits, limits_of, result};
+use crate::support::stage::{Stage, ada, limits, limits_of, result};
 use crate::support::wire::{Wire, assert_refused};
 
 #[tokio::test]
@@ -70,7 +71,7 @@ async fn without_provisioning_validate_succeeds_although_the_rest_api_fails() {
         Reply::redirect(301, "https://elsewhere.example.com"),
         Reply::Truncated(Duration::ZERO),
         Reply::Closed,
-        Reply::Usual.late(Duration::from_secs(3)),
+        Reply::Usual.behind(&Gate::closed()),
     ];
     for stage in [&provisioning, &reading] {
         let before = warned(stage);
@@ -78,7 +79,7 @@ async fn without_provisioning_validate_succeeds_although_the_rest_api_fails() {
             stage.api.next("GET", outage.clone());
             let begun = Instant::now();
             assert_eq!(stage.validate().await.unwrap().annotations, [], "{outage:?}");
-            assert!(begun.elapsed() < Duration::from_millis(2500), "{outage:?}: {:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(10), "{outage:?}: {:?}", begun.elapsed());
         }
         assert_eq!(warned(stage) - before, outages.len());
     }
@@ -95,11 +96,13 @@ async fn an_old_retool_that_ignores_the_limit_is_accepted() {
 #[tokio::test]
 async fn health_probes_send_no_request_to_retool() {
     let stage = Stage::with(&["--health-check", "--health-check-port", "0"]).await;
-    let line = stage.server.wait_for_log(|line| line["msg"] == "listening");
-    assert!(line["address"].is_string());
-    // The look at the database when the program starts is none at Retool either.
+    let line = stage.server.wait_for_log(|line| line["msg"] == "health endpoints listening");
+    let probes = line["address"].as_str().unwrap().parse().unwrap();
+    // Nor does the check of the database when the program starts.
     stage.server.wait_for_log(|line| line["msg"] == "the database can be read");
-    tokio::time::sleep(SHORT).await;
+    for path in ["/health", "/ready", "/live"] {
+        assert_eq!(ask(probes, "GET", path).code, 200, "{path}");
+    }
     assert_eq!(stage.api.methods(), Vec::<String>::new());
 }
 
