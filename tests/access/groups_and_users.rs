@@ -1,5 +1,4 @@
-//! Who is in what, rule by rule (spec 3, decisions "Data"): organizations, groups and users made for the
-//! rule.
+//! Organizations, groups and users: who is a member or admin of what, rule by rule.
 
 use tonic::Code;
 

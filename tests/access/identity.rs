@@ -1,5 +1,5 @@
-//! Ids, slugs, names and order of everything that tenants have stored (spec 1.1 to 1.6). None of the
-//! texts here, and none in `tests/data/identity.json`, may ever change.
+//! Ids, slugs, names and order of everything that tenants have stored. None of the texts here, and none in
+//! `tests/data/identity.json`, may ever change.
 
 use baton_retool::proto::connector::entitlement::PurposeValue;
 use baton_retool::proto::connector::resource_type::Trait;

@@ -1,4 +1,4 @@
-//! Two organizations in one database never see one another.
+//! Two organizations in one database see nothing of each other.
 
 use crate::support::client::{Client, facts, id_of, parent_of};
 use crate::support::organization::{UNCHECKED, with_rows};

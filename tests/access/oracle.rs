@@ -1,5 +1,4 @@
-//! The statements say what the rules say: everything that the server lists, held against rows read one
-//! table at a time.
+//! Complete listings, compared with an independent evaluation of the tables one row at a time.
 
 use std::collections::BTreeSet;
 

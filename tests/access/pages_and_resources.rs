@@ -1,4 +1,4 @@
-//! Who may use what, rule by rule (spec 3, decisions "Data"): pages and resources made for the rule.
+//! Pages and resources: who has which level, rule by rule.
 
 use tonic::Code;
 

@@ -1,4 +1,4 @@
-//! Listings in pages of any size, while rows come and go, across restarts and replicas.
+//! Listings in pages of any size: during concurrent writes, across restarts and replicas.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Users and groups as agents map them: display names, traits and profiles (spec 1.3, 1.4).
+//! Users and groups as agents map them: display names, traits and profiles.
 
 // Agents of every age read the older places of these facts, so those are what is promised.
 #![allow(deprecated)]

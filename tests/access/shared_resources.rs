@@ -1,4 +1,4 @@
-//! Resources that a good part of an organization can reach: their users are read in another way.
+//! Resources that most users of an organization can reach, whose users are read by another statement.
 
 // The lints on panics are for code that ships.
 #![allow(clippy::unwrap_used)]

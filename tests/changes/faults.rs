@@ -1,5 +1,5 @@
-//! Changes in the middle of which something breaks, or somebody else is at work: they are made whole or
-//! not at all, and what can be mended by another try is mended by one (D17, D18, D23).
+//! Changes during faults of the database: each takes effect completely or not at all, and is retried where a
+//! retry can help.
 
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};

@@ -1,4 +1,4 @@
-//! Who is in a group, and who manages it: decision 7.4, and the defects of the former program.
+//! Grants and revokes of group membership and group administration.
 
 use baton_retool::proto::connector::{Grant, GrantManagerServiceGrantRequest};
 use tonic::Code;

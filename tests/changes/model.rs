@@ -1,5 +1,5 @@
-//! Random sequences of grants, revokes, listings and changes that others make in Retool, held against a model
-//! of the rules ([`crate::support::model`]): every answer, every listing, and the tables.
+//! Random sequences of grants, revokes, listings and changes made in Retool, compared with a model of the
+//! rules ([`crate::support::model`]): every answer, every listing, and the tables.
 //!
 //! A failure shows the shortest sequence that still fails. `PROPTEST_CASES=500` tries more of them.
 

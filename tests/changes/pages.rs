@@ -1,4 +1,4 @@
-//! What groups may do with pages: decision 7.6, and the defects of the former program.
+//! Grants and revokes of page access for groups.
 
 use std::collections::BTreeMap;
 
@@ -256,7 +256,7 @@ async fn a_changed_row_gets_its_update_time_where_the_role_may_write_it() {
     changes.revoke("page:p100:group:own", "group/g100").await.unwrap();
     assert!(client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0), "a revoke");
 
-    // Roles that were set up for the former program may not set it (spec 6.5).
+    // Roles that were set up for the former program may not set it.
     let role = database.documented_role(&[]).await;
     let grants = format!(
         r#"GRANT INSERT, DELETE ON group_pages TO {0}; GRANT UPDATE ("accessLevel") ON group_pages TO {0};

@@ -1,4 +1,4 @@
-//! Changes while somebody else is at work on the same rows (D18), and while callers give up.
+//! Changes while others change the same rows, and changes whose caller cancels.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The gate before changes, the record of them, and changes that are only described.
+//! The provisioning switch, the log of changes, and dry runs.
 
 use std::process::Stdio;
 

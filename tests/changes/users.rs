@@ -1,5 +1,4 @@
-//! What single users may do with pages: managed groups (decision 7.5), and the defects of the former
-//! program.
+//! Grants and revokes of page access for single users, through managed groups.
 
 use tonic::Code;
 

@@ -1,4 +1,4 @@
-//! The program as a person or a container runtime meets it: arguments, exit codes, signals.
+//! Arguments, exit codes and signals.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};

@@ -1,4 +1,4 @@
-//! What the program tells the person who runs it: its log, its errors, its exit codes.
+//! What the program reports to its operator: log, errors, exit codes.
 
 use std::net::TcpListener;
 use std::process::Output;

@@ -1,4 +1,4 @@
-//! `sslmode` and the certificates of a connection string, before a Postgres that speaks TLS.
+//! `sslmode` and the certificates of a connection string, with a Postgres that has TLS.
 
 use std::sync::Arc;
 

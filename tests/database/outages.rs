@@ -1,4 +1,4 @@
-//! A database that is down, slow or unwilling: agents are told to try again, and that works.
+//! A database that is down, slow or full: callers get Unavailable, and a retry works.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Behind PgBouncer in transaction mode, where a session belongs to nobody.
+//! PgBouncer in transaction mode between the program and Postgres.
 
 use tonic::Code;
 

@@ -1,5 +1,5 @@
-//! What the database role may do: the documented privileges are enough, each missing one is either not
-//! needed or named with the GRANT that mends it.
+//! Privileges of the database role: the documented ones are enough, and each missing one is optional or named
+//! with its GRANT.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::support::postgres::{Database, Role, Sizes};
 use crate::support::server::Server;
 use crate::support::wire::{Wire, assert_refused, id, resource};
 
-/// What a tenant of the former program has that repaired the script it was given (spec 6.5).
+/// What a tenant of the former program has that repaired the script it was given.
 const EXISTING_TENANT: &[&str] = &[
     "SELECT (id, name) ON organizations",
     r#"SELECT (id, sid, email, "firstName", "lastName", "profilePhotoUrl", "userName", enabled, "lastLoggedIn", "organizationId") ON users"#,

@@ -1,5 +1,4 @@
-//! How the server behaves towards the database: what its sessions may do, how many statements it sends,
-//! and what becomes of a statement that nobody waits for any more.
+//! Sessions and statements: settings of a session, number of statements, cancellation.
 
 use baton_retool::proto::connector::{ConnectorServiceValidateRequest, ConnectorServiceValidateResponse};
 

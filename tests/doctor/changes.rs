@@ -1,4 +1,4 @@
-//! What `doctor` says of changes: what is missing, what was never set up, what cannot be tried.
+//! Checks of what changes need.
 
 use super::database::{FEW, assert_shown, healthy, visit};
 use crate::support::postgres::{Database, Provisioning};

@@ -1,5 +1,4 @@
-//! `doctor` before set-ups that are broken in every way that an operator meets: what it says of each is a
-//! snapshot beside this file.
+//! Checks of the connection, the login, the privileges and TLS. The output of each is a snapshot.
 
 use std::net::TcpListener;
 use std::process::Output;

@@ -1,5 +1,4 @@
-//! `doctor` before what keeps it out: other programs, certificates that prove nothing, logins that the server
-//! refuses for other reasons than the password.
+//! Servers that are not Postgres, refused logins other than by a wrong password, and self-signed certificates.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! What `doctor` says of a REST API that does not do as it should: each answer has a remedy of its own.
+//! Checks of the REST API: each wrong answer has its own fix.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What `doctor` says of settings, also of those that it does not need itself.
+//! Checks of settings, including those that `doctor` does not need itself.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

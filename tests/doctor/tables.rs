@@ -1,4 +1,4 @@
-//! What `doctor` says of tables that are there and hold what is not expected.
+//! Checks of tables with unexpected contents.
 
 use super::database::{assert_shown, healthy, visit};
 

@@ -1,4 +1,4 @@
-//! Callers who mean harm or know no better: the server goes on serving the others, in bounded memory.
+//! Hostile callers: the server keeps serving the others, in bounded memory.
 //! `make fuzz-smoke` runs the same with more cases.
 
 use std::io::{ErrorKind, Read, Write};

@@ -1,4 +1,4 @@
-//! What callers may take, and what the server does when they want more: each limit by its flag.
+//! Each limit by its flag: connections, streams, calls, bytes and time.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! The script of `setup-sql` before Retools and databases that are not as usual.
+//! The script on Retools and databases with other columns, sequences or privileges.
 
 use super::script::{ALL, FEW, NOBODY, change_everything, prescribed, script, set_up, told_to_run, validate};
 use crate::support::changes::{Changes, Did};

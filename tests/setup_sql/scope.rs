@@ -1,4 +1,4 @@
-//! `setup-sql` for a connector that leaves something out: it grants nothing on that.
+//! The script for a connector that skips resource types: it grants nothing on them.
 
 use std::collections::BTreeSet;
 

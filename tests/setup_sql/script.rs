@@ -1,5 +1,5 @@
-//! The script of `setup-sql`: it is enough for every operation, each of its grants is missed when it is gone,
-//! and it survives any name, any client and any Retool.
+//! The script as a whole: it is enough for every operation, each of its grants is needed, and it works with
+//! any name and any client.
 
 use std::collections::BTreeSet;
 use std::process::Output;

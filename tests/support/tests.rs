@@ -1,4 +1,4 @@
-//! The support is part of what the tests rest on, so it is tested as well.
+//! Tests of the support itself.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};

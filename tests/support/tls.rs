@@ -1,4 +1,4 @@
-//! A Postgres that speaks TLS, with certificates made for the occasion.
+//! A Postgres with TLS, and the certificates for it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

@@ -1,4 +1,4 @@
-//! Collectors that fail, and settings that lead to none: the first harm nobody, and both are told.
+//! Collectors that fail, and invalid settings of the collector.
 
 use std::net::TcpListener;
 use std::process::Stdio;

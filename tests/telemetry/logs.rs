@@ -1,4 +1,4 @@
-//! What the program writes down: its form, where it goes, and what it never says.
+//! The log: its format, its destination, and what it must never contain.
 
 use std::fs;
 use std::path::Path;

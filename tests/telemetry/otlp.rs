@@ -1,4 +1,4 @@
-//! What a collector is sent over OTLP, and that collectors which fail harm nobody.
+//! Traces, logs and metrics as a collector receives them over OTLP.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! The end of the program, which a collector that hangs may hold up for a little while and not for long.
+//! The end of the program: a collector that hangs delays it only a little.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;

@@ -1,5 +1,4 @@
-//! Requests that are wrong in some way: each is answered with what was expected instead, and the server
-//! goes on serving.
+//! Invalid requests: each is answered with what was expected, and the server keeps serving.
 
 use std::collections::BTreeSet;
 

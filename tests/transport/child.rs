@@ -1,4 +1,4 @@
-//! The connector as the child of an agent (spec, child process).
+//! The connector as the child process of an agent.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! Probes: over HTTP, with the program's own `health-check`, and over gRPC.
+//! Probes: over HTTP, by the `health-check` command, and over gRPC.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Output, Stdio};

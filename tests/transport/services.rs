@@ -1,5 +1,4 @@
-//! Every method of the sixteen services that an agent expects, as it answers without being allowed to
-//! change anything.
+//! Every method of the sixteen services that an agent expects, with provisioning off.
 
 use baton_retool::proto::config::field as config_field;
 use baton_retool::proto::connector::asset_service_client::AssetServiceClient;

@@ -1,4 +1,4 @@
-//! The port as an agent in another container reaches it: TLS, tokens, unix sockets, and what is refused.
+//! The port as an agent in another container uses it: TLS, tokens, unix sockets, and what is refused.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
