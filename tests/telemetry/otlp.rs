@@ -296,21 +296,12 @@ async fn the_child_of_an_agent_flushes_telemetry_when_stdin_closes() {
     );
 }
 
-/// The names of the server's threads.
-#[cfg(target_os = "linux")]
-fn threads(server: &Server) -> BTreeSet<String> {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.process_id())).unwrap();
-    let name =
-        |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-    tasks.map(|task| name(task.unwrap()).trim().to_owned()).collect()
-}
-
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn without_a_collector_no_telemetry_thread_runs() {
     let of_telemetry = |server: &Server| {
         let wanted = |name: &String| name.starts_with("telemetry") || name.starts_with("OpenTelemetry");
-        threads(server).into_iter().filter(wanted).collect::<Vec<_>>()
+        server.threads().into_iter().filter(wanted).collect::<Vec<_>>()
     };
     let server = Server::start_at(NOWHERE, &[]);
     assert_eq!(of_telemetry(&server), [""; 0]);
@@ -319,5 +310,5 @@ async fn without_a_collector_no_telemetry_thread_runs() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let sending = Server::start_at(NOWHERE, &[ENDPOINT, &address, INSECURE]);
-    assert!(of_telemetry(&sending).len() >= 2, "{:?}", threads(&sending));
+    assert!(of_telemetry(&sending).len() >= 2, "{:?}", sending.threads());
 }
