@@ -1,8 +1,9 @@
-//! Page tokens: where a listing goes on (decisions "Protocol").
+//! Page tokens: where a listing goes on.
 //!
 //! A token holds its position and nothing else that matters, so that it works after a restart and on
-//! another replica. It is sealed together with the request that it continues: a token of another
-//! listing, another version or with a changed byte does not open.
+//! another replica. It ends in a checksum over the position and the request that it continues: a token of another
+//! listing, another version or with a changed byte is refused. The checksum has no key, so it keeps mistakes
+//! out and nobody who wants to make a token; a token gives no access that its caller does not have.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -28,17 +29,12 @@ impl Position {
     pub fn after_key(key: u32) -> Self {
         Self { key: key.saturating_add(1), ordinal: 0 }
     }
-
-    /// The key as statements bind it.
-    pub fn from(self) -> i64 {
-        i64::from(self.key)
-    }
 }
 
 /// The request that a token belongs to: whatever it names, a token of one cannot be used in another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
-    seal: [u8; SEAL],
+    checksum: [u8; CHECKSUM],
 }
 
 impl Listing {
@@ -49,13 +45,13 @@ impl Listing {
             digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             digest.update(part.as_bytes());
         }
-        Self { seal: truncated(digest) }
+        Self { checksum: truncated(digest) }
     }
 
-    fn seal(&self, body: &[u8]) -> [u8; SEAL] {
+    fn checksum(&self, body: &[u8]) -> [u8; CHECKSUM] {
         let mut digest = Sha256::new();
         digest.update(b"baton-retool page token");
-        digest.update(self.seal);
+        digest.update(self.checksum);
         digest.update(body);
         truncated(digest)
     }
@@ -67,8 +63,8 @@ impl Listing {
         *version = VERSION;
         key.copy_from_slice(&position.key.to_be_bytes());
         *ordinal = position.ordinal;
-        let seal = self.seal(&bytes[..BODY]);
-        bytes[BODY..].copy_from_slice(&seal);
+        let checksum = self.checksum(&bytes[..BODY]);
+        bytes[BODY..].copy_from_slice(&checksum);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
@@ -81,8 +77,8 @@ impl Listing {
             return Ok(Position::START);
         }
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidPageToken)?;
-        let (body, seal) = bytes.split_at_checked(BODY).ok_or(InvalidPageToken)?;
-        if seal != self.seal(body) {
+        let (body, checksum) = bytes.split_at_checked(BODY).ok_or(InvalidPageToken)?;
+        if checksum != self.checksum(body) {
             return Err(InvalidPageToken);
         }
         match *body {
@@ -102,13 +98,13 @@ pub struct InvalidPageToken;
 const VERSION: u8 = 1;
 /// Version, key, ordinal.
 const BODY: usize = 6;
-const SEAL: usize = 12;
-const LENGTH: usize = BODY + SEAL;
+const CHECKSUM: usize = 12;
+const LENGTH: usize = BODY + CHECKSUM;
 
-fn truncated(digest: Sha256) -> [u8; SEAL] {
-    let mut seal = [0; SEAL];
-    seal.copy_from_slice(&digest.finalize()[..SEAL]);
-    seal
+fn truncated(digest: Sha256) -> [u8; CHECKSUM] {
+    let mut checksum = [0; CHECKSUM];
+    checksum.copy_from_slice(&digest.finalize()[..CHECKSUM]);
+    checksum
 }
 
 #[cfg(test)]

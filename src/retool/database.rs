@@ -13,8 +13,8 @@ use crate::postgres::statement::{self, FromRow, Parameter, guarded};
 use crate::postgres::tls::{self, TlsError};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::OutOfRange;
-use crate::retool::optional_columns;
 use crate::retool::privileges::{Feature, Privileges, Scope};
+use crate::retool::template;
 
 /// A Retool database. Opening one makes no connection: the first call does.
 pub struct Database {
@@ -120,13 +120,13 @@ impl Database {
         parameters: &[Parameter<'_>],
         from_row: FromRow<T>,
     ) -> Result<Vec<T>, DatabaseError> {
-        let rendered = optional_columns::render(statement, &*self.privileges().await?);
+        let rendered = template::render(statement, &*self.privileges().await?);
         match self.read_once(name, &rendered, parameters, from_row).await {
             Err(error) if error.is_refusal() => {
                 let privileges = self.probe().await?;
                 privileges.require(self.scope)?;
                 // A privilege that the statement can do without may have gone meanwhile.
-                let without = optional_columns::render(statement, &privileges);
+                let without = template::render(statement, &privileges);
                 if without == rendered {
                     return Err(error);
                 }
@@ -168,19 +168,19 @@ impl std::fmt::Debug for Database {
 }
 
 /// The key in a column of type `int8`.
-pub(crate) fn key<T>(row: &Row, index: usize) -> Result<T, tokio_postgres::Error>
+pub(crate) fn key<T>(row: &Row, column: &str) -> Result<T, tokio_postgres::Error>
 where
     T: TryFrom<i64, Error = OutOfRange>,
 {
-    Ok(row.try_get::<_, Key<T>>(index)?.0)
+    Ok(row.try_get::<_, Key<T>>(column)?.0)
 }
 
 /// The key in a column of type `int8` that may be NULL.
-pub(crate) fn optional_key<T>(row: &Row, index: usize) -> Result<Option<T>, tokio_postgres::Error>
+pub(crate) fn optional_key<T>(row: &Row, column: &str) -> Result<Option<T>, tokio_postgres::Error>
 where
     T: TryFrom<i64, Error = OutOfRange>,
 {
-    Ok(row.try_get::<_, Option<Key<T>>>(index)?.map(|Key(key)| key))
+    Ok(row.try_get::<_, Option<Key<T>>>(column)?.map(|Key(key)| key))
 }
 
 /// Reads a key as the driver reads a number.

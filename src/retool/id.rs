@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-/// A number that is no primary key of Retool: keys are `int4` and start at 1 (spec 1.2).
+/// A number that is no primary key of Retool: keys are `int4` and start at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not between 1 and 2147483647")]
 pub struct OutOfRange(pub i64);

@@ -1,4 +1,4 @@
-//! What the role may read and change, probed rather than assumed (spec 6.5).
+//! What the role may read and change, probed rather than assumed.
 //!
 //! A required column that cannot be read is an error that prints the GRANT to run. An optional one is
 //! left out of the statements and mentioned once.
@@ -10,6 +10,7 @@ mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
 use tokio_postgres::types::Type;
 
 use crate::postgres::error::PostgresError;
@@ -24,10 +25,11 @@ pub use column::Column;
 pub use missing::MissingPrivileges;
 pub use reads::Sort;
 pub use writes::Feature;
-pub(crate) use writes::{Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, numbering};
+pub(crate) use writes::{NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT};
 
 /// The kinds of Retool objects that a configuration can leave out, and the changes that it allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Scope {
     /// Pages are not read at all.
     pub skip_pages: bool,
@@ -40,6 +42,10 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// What `--help` says: everything is read, and nothing is changed.
+    pub const DEFAULT: Self =
+        Self { skip_pages: false, skip_resources: false, provisioning: false, managed_groups: true };
+
     /// The kinds of changes that are made.
     pub(crate) fn features(self) -> Vec<Feature> {
         Feature::ALL
@@ -55,6 +61,12 @@ impl Scope {
     /// Whether the table is read at all.
     pub(crate) fn reads(self, table: &str) -> bool {
         reads_of(self).any(|reads| reads.table == table)
+    }
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self::DEFAULT
     }
 }
 
@@ -94,7 +106,7 @@ enum RowSecurity {
 /// Looks every column up by name; `to_regclass` follows the session's search_path,
 /// and passes over schemas that the role may not use; those of them that have the table are named.
 const PROBE: &str = r#"
-SELECT wanted.ordinal::int8,
+SELECT wanted.ordinal::int8 AS ordinal,
        to_regclass(quote_ident(wanted.table_name)) IS NOT NULL AS table_exists,
        attribute.attnum IS NOT NULL AS column_exists,
        coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, 'SELECT'), false) AS readable,
@@ -148,7 +160,13 @@ impl Privileges {
         };
         for row in rows {
             let read = || -> Result<(i64, bool, bool, bool, String), tokio_postgres::Error> {
-                Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))
+                Ok((
+                    row.try_get("ordinal")?,
+                    row.try_get("table_exists")?,
+                    row.try_get("column_exists")?,
+                    row.try_get("readable")?,
+                    row.try_get("role")?,
+                ))
             };
             let (ordinal, table_exists, column_exists, readable, role) =
                 read().map_err(|error| PostgresError::of_statement(&error))?;
@@ -163,13 +181,17 @@ impl Privileges {
                 privileges.standings.insert(*column, standing);
             }
             privileges.role = role;
-            let guarded: bool = row.try_get(6).map_err(|error| PostgresError::of_statement(&error))?;
-            let policy: bool = row.try_get(7).map_err(|error| PostgresError::of_statement(&error))?;
+            let guarded: bool =
+                row.try_get("row_security").map_err(|error| PostgresError::of_statement(&error))?;
+            let policy: bool =
+                row.try_get("policy_for_role").map_err(|error| PostgresError::of_statement(&error))?;
             if let (true, Some(column)) = (guarded, column) {
                 let effect = if policy { RowSecurity::Filters } else { RowSecurity::HidesAll };
                 privileges.row_security.insert(column.table, effect);
             }
-            if let Some(schema) = row.try_get(5).map_err(|error| PostgresError::of_statement(&error))? {
+            if let Some(schema) =
+                row.try_get("closed_schema").map_err(|error| PostgresError::of_statement(&error))?
+            {
                 privileges.closed_schema = Some(schema);
             }
         }
@@ -193,6 +215,11 @@ impl Privileges {
             Some(writes) => Ok(writes.require(features, &self.role)?),
             None => Ok(()),
         }
+    }
+
+    /// Whether the column may be updated, of those that statements may do without updating.
+    pub(crate) fn may_update(&self, column: Column) -> bool {
+        PAGES_UPDATED_AT == Need::Update(column) && self.sets_pages_updated_at()
     }
 
     /// Whether `group_pages."updatedAt"` may be set; existing roles may not.
@@ -363,7 +390,13 @@ pub(crate) fn optional(table: &str, name: &str) -> Option<Column> {
         .find(|column| column.table == table && column.name == name)
 }
 
-/// The column of that name, be it needed or optional.
+/// The column of that name, if statements may do without updating it.
+pub(crate) fn updatable(table: &str, name: &str) -> Option<Column> {
+    let Need::Update(column) = PAGES_UPDATED_AT else { return None };
+    (column.table == table && column.name == name).then_some(column)
+}
+
+/// The column of that name, whether it is needed or optional.
 pub(crate) fn column_named(table: &str, name: &str) -> Option<Column> {
     let needed = required(Scope::default());
     let optional = OPTIONAL.iter().map(|optional| optional.column);

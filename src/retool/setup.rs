@@ -1,5 +1,5 @@
 //! The script that prepares Retool's database for a role, made of the same declarations that the probe
-//! of privileges goes by (spec 6.5, D70 to D73).
+//! of privileges goes by.
 //!
 //! It is plain SQL for any client. The role's name stands in it as an identifier in the GRANTs and once as
 //! a literal, in a setting that the blocks read; a block's own quotes can so not be ended by a name.
@@ -7,9 +7,10 @@
 use std::fmt::Write as _;
 
 use crate::postgres::identifier::{RoleName, quoted};
+use crate::retool::fragment::fill;
 use crate::retool::privileges::reads::{AUDIT, FOLDERS, OPTIONAL, Optional, Reads, former};
 use crate::retool::privileges::{
-    Column, Feature, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, Scope, numbering, reads_of,
+    Column, Feature, NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, Scope, reads_of,
 };
 
 /// What a script grants besides what every sync reads.
@@ -229,7 +230,7 @@ fn grant_changes(script: &mut String, feature: Feature, role: &RoleName) {
     }
     for need in &needs {
         if let Need::Sequence(table) = need {
-            let numbering = numbering!("'[table]'").replace("[table]", table).replace('\n', "\n    ");
+            let numbering = fill(NUMBERING, "table", &format!("'{table}'")).replace('\n', "\n    ");
             put(
                 script,
                 format_args!(

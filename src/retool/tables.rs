@@ -2,10 +2,13 @@
 
 pub mod admins;
 pub mod groups;
-mod managed_groups;
+mod listing;
+pub mod managed_groups;
 pub mod memberships;
 pub mod organizations;
 pub mod page_access;
 pub mod pages;
 pub mod resources;
 pub mod users;
+
+pub use listing::{Page, Users};

@@ -1,7 +1,7 @@
 //! The program's metrics, declared once and read by two: the Prometheus endpoint and, over OTLP, a
 //! collector.
 //!
-//! Every room may record by the free functions here; nothing happens while nobody reads. The texts that
+//! Every module may record by the free functions here; nothing happens while nobody reads. The texts that
 //! tell one series from another are `&'static str` or enums, so that no caller can make more of them.
 
 mod instruments;
@@ -17,8 +17,8 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 use tonic::Code;
 
-use super::otlp::MetricReader;
-use instruments::Instruments;
+use crate::telemetry::metrics::instruments::Instruments;
+use crate::telemetry::otlp::MetricReader;
 
 /// What stands for a service or method that there is not.
 pub const UNKNOWN: &str = "unknown";

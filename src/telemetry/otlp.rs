@@ -25,15 +25,15 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::export::Told;
-use super::{FLUSH, watch};
+use crate::telemetry::export::LoggedExporter;
+use crate::telemetry::otlp::plan::Target;
+use crate::telemetry::{FLUSH, watch};
 
 pub(super) use plan::Plan;
-use plan::Target;
 pub(super) use variables::warnings;
 
 /// Sends the metrics every minute, or as often as `OTEL_METRIC_EXPORT_INTERVAL` says.
-pub(super) type MetricReader = PeriodicReader<Told<MetricExporter>>;
+pub(super) type MetricReader = PeriodicReader<LoggedExporter<MetricExporter>>;
 
 /// How often metrics are sent when nobody says otherwise.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -103,32 +103,32 @@ impl Export {
             .enable_all()
             .build()
             .map_err(Error::Thread)?;
-        let _inside = runtime.enter();
+        let inside = runtime.enter();
         let traces = plan.traces.map(|target| {
             let failed = target.failed();
             let exporter =
                 configured(SpanExporter::builder().with_tonic(), target).build().map_err(failed)?;
             let builder = SdkTracerProvider::builder().with_resource(resource.clone());
-            Ok::<_, Error>(builder.with_batch_exporter(Told::new("traces", exporter)).build())
+            Ok::<_, Error>(builder.with_batch_exporter(LoggedExporter::new("traces", exporter)).build())
         });
         let logs = plan.logs.map(|target| {
             let failed = target.failed();
             let exporter = configured(LogExporter::builder().with_tonic(), target).build().map_err(failed)?;
             let builder = SdkLoggerProvider::builder().with_resource(resource.clone());
-            Ok::<_, Error>(builder.with_batch_exporter(Told::new("logs", exporter)).build())
+            Ok::<_, Error>(builder.with_batch_exporter(LoggedExporter::new("logs", exporter)).build())
         });
         let metrics = plan.metrics.map(|target| {
             let failed = target.failed();
             let exporter =
                 configured(MetricExporter::builder().with_tonic(), target).build().map_err(failed)?;
-            let mut builder = PeriodicReader::builder(Told::new("metrics", exporter));
+            let mut builder = PeriodicReader::builder(LoggedExporter::new("metrics", exporter));
             if plan.no_interval {
                 builder = builder.with_interval(MINUTE);
             }
             Ok::<_, Error>(builder.build())
         });
         let (traces, logs, metrics) = (traces.transpose()?, logs.transpose()?, metrics.transpose()?);
-        drop(_inside);
+        drop(inside);
         Ok(Self { traces, logs, metrics, _runtime: runtime })
     }
 
@@ -163,7 +163,7 @@ impl Export {
 
     /// Sends the spans that are left and none afterwards.
     pub(super) fn flush_traces(&self) {
-        // A collector that does not take them has been told of.
+        // The log says already when a collector does not take them.
         let _ = self.traces.as_ref().map(|traces| traces.shutdown_with_timeout(FLUSH));
     }
 

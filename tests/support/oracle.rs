@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use baton_retool::retool::access::{Access, AccessLevel};
+use baton_retool::retool::access::{Access, AccessLevel, ExplicitAccess};
 use tokio_postgres::{Client, Row};
 
 use super::client::Fact;
@@ -193,7 +193,7 @@ impl Oracle {
                             format!("group:g{}:admin", group.id),
                         ],
                         // What the page's own row does not give cannot be taken away there.
-                        immutable: access.explicit.flatten() < Some(level),
+                        immutable: access.explicit.level() < Some(level),
                     });
                 }
             }
@@ -265,7 +265,7 @@ fn access(
     };
     Access {
         universal,
-        explicit: best(item_rules, Some(item.id)),
+        explicit: best(item_rules, Some(item.id)).map_or(ExplicitAccess::NoRow, ExplicitAccess::of_row),
         folder: best(folder_rules, item.folder).flatten(),
     }
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::changes;
-use super::report::{Check, Line, Report};
+use crate::cli::doctor::changes;
+use crate::cli::doctor::report::{Check, Line, Report};
 use crate::config::Settings;
+use crate::connector::MANAGED_GROUPS;
 use crate::connector::database_message::database_message;
 use crate::postgres::connection_string::ConnectionSettings;
 use crate::postgres::error::PostgresError;
@@ -19,8 +20,8 @@ use crate::retool::error::DatabaseError;
 const RUN: &str = "Run as the owner of Retool's tables:";
 
 pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Settings, report: &mut Report) {
-    let (timeouts, scope) = (super::super::timeouts(settings), super::super::scope(settings));
-    let database = match Database::new(ConnectionSettings::clone(connection), timeouts, scope) {
+    let scope = settings.scope;
+    let database = match Database::new(ConnectionSettings::clone(connection), settings.timeouts, scope) {
         Ok(database) => database,
         Err(error) => {
             report.push(Line::failed(Check::Server, error.to_string()));
@@ -45,11 +46,10 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
     report.push(level(&database, &facts).await);
     report.extend(parts(&facts));
     report.extend(row_security(&facts));
-    let accounts = settings.provisioning.enabled && settings.rest.is_some();
+    let accounts = scope.provisioning && settings.rest.is_some();
     report.extend(facts.optional.iter().map(|column| optional(column, accounts)));
     let complete = facts.absent.is_empty() && facts.parts.iter().all(|part| part.grants.is_empty());
-    let features = settings.features;
-    let whole = complete && !features.skip_pages && !features.skip_resources;
+    let whole = complete && !scope.skip_pages && !scope.skip_resources;
     report.extend([
         folders(&database, &facts.folders, whole).await,
         audit(&database, &facts.audit).await,
@@ -61,7 +61,7 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
     } else {
         report.skip(Check::Statements..=Check::Statements, "not everything can be read");
     }
-    report.push(lists(&database, &facts, complete, features.skip_pages).await);
+    report.push(lists(&database, &facts, complete, scope.skip_pages).await);
 }
 
 pub(super) fn failed(check: Check, error: &DatabaseError, connection: &ConnectionSettings) -> Line {
@@ -272,7 +272,7 @@ fn extra(standing: &Standing) -> Line {
 }
 
 async fn statements(database: &Database, facts: &Facts, connection: &ConnectionSettings) -> Line {
-    let Measured { rows, timed } = match measure(database).await {
+    let Measured { rows, timed } = match measure(database, MANAGED_GROUPS).await {
         Ok(measured) => measured,
         Err(error) => return failed(Check::Statements, &error, connection),
     };

@@ -1,4 +1,4 @@
-//! Runs of actions, under way and past. They live in memory only (D34).
+//! Runs of actions, under way and past. They live in memory only.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

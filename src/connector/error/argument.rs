@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::connector::error::CallerText;
+use crate::connector::error::caller_text::CallerText;
 
 /// What is wrong with an argument and what would be right, as the end of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

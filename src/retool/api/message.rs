@@ -7,7 +7,7 @@ const LONGEST: usize = 200;
 /// What stands for what is left out.
 pub(super) const LEFT_OUT: &str = "(...)";
 
-/// The words of a request that an answer must not repeat to whoever reads it.
+/// The words of a request that an answer must not repeat to its readers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Hidden(BTreeSet<String>);
 

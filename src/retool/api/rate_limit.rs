@@ -1,4 +1,4 @@
-//! What an answer says of the API's limits (spec 4.5).
+//! What an answer says of the API's limits.
 
 use http::{HeaderMap, StatusCode};
 use time::format_description::well_known::Rfc3339;
@@ -44,7 +44,7 @@ impl RateLimit {
     /// Of a request without an answer.
     pub const UNKNOWN: Self = Self { limit: 0, remaining: 0, reset_at: None, standing: Standing::Unknown };
 
-    /// Reads the headers of an answer that came at `now`. What cannot be read is as good as absent (D28).
+    /// Reads the headers of an answer that came at `now`. What cannot be read is as good as absent.
     pub fn read(status: StatusCode, headers: &HeaderMap, now: OffsetDateTime) -> Self {
         let texts = |names: Vec<String>| {
             names.into_iter().filter_map(|name| headers.get(name)?.to_str().ok().map(str::trim))
@@ -153,8 +153,8 @@ mod tests {
             ("Retry-After", "1.5"),
         ];
         assert_eq!(read(200, &junk), read(200, &[]));
-        let mended = [("X-Ratelimit-Limit", "lots"), ("Ratelimit-Limit", "5")];
-        assert_eq!(read(200, &mended).limit, 5);
+        let fixed = [("X-Ratelimit-Limit", "lots"), ("Ratelimit-Limit", "5")];
+        assert_eq!(read(200, &fixed).limit, 5);
     }
 
     #[test]

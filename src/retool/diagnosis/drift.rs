@@ -1,7 +1,7 @@
 //! Whether Retool's two records of groups' access to apps say the same.
 //!
 //! Retool has begun to keep access in access control lists besides `group_pages`; which of the two a given
-//! version goes by is not known (spec/retool 3).
+//! version goes by is not known.
 
 use crate::postgres::statement::only;
 use crate::retool::database::Database;

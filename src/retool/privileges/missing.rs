@@ -1,4 +1,4 @@
-//! What a role lacks, and the GRANTs that mend it.
+//! What a role lacks, and the GRANTs that fix it.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub(crate) struct Lacking {
     pub(crate) tables: Vec<&'static str>,
     /// Columns that their tables have not.
     pub(crate) columns: Vec<Column>,
-    /// What would mend the rest.
+    /// What would fix the rest.
     pub(crate) grants: Vec<String>,
 }
 

@@ -1,5 +1,5 @@
 //! What is read of Retool's tables, and for what: the one declaration that the probe, the script of
-//! `setup-sql` and `doctor` go by (spec 6.5, D72).
+//! `setup-sql` and `doctor` go by.
 
 use crate::retool::privileges::column::Column;
 
@@ -146,7 +146,7 @@ pub(crate) const FOR_RESOURCES: &[Reads] = &[
     },
 ];
 
-/// Every column that statements may mention in `{alias:table.column}` (see [`optional_columns`](crate::retool::optional_columns)).
+/// Every column that statements may mention in `{alias:table.column}` (see [`template`](crate::retool::template)).
 pub(crate) const OPTIONAL: &[Optional] = &[
     Optional {
         column: Column { table: "groups", name: "archivedAt" },
@@ -183,7 +183,7 @@ pub(crate) const OPTIONAL: &[Optional] = &[
         matters: false,
         extra: true,
     },
-    // Whoever asks for an account hears of it then. The former program reads it too.
+    // A call that needs it says so then. The former program reads it too.
     Optional {
         column: Column { table: "users", name: "sid" },
         sort: Sort::Text,
@@ -193,7 +193,7 @@ pub(crate) const OPTIONAL: &[Optional] = &[
     },
 ];
 
-/// Columns that the former program reads and this one does not, kept so that one can go back (spec 6.5).
+/// Columns that the former program reads and this one does not, kept so that one can go back.
 pub(crate) const FORMER: &[(&str, &[&str])] = &[
     ("users", &["profilePhotoUrl"]),
     ("user_groups", &["id"]),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response};
+use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::body::Body;
@@ -19,46 +20,63 @@ use crate::server::transport::HEALTH;
 use crate::server::transport::connection::Peer;
 use crate::server::transport::response_body::{CallDeadline, ResponseBody};
 
-/// The server's limits. [`Limits::default`] has what `--help` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The server's limits. [`Limits::DEFAULT`] has what `--help` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Limits {
-    /// Connections at a time; one more is closed at once.
+    /// Connections at a time, at least 1; one more is closed at once.
+    #[serde(rename = "max-connections")]
     pub connections: usize,
-    /// Calls at a time on one connection; more wait in the client.
+    /// Calls at a time on one connection, at least 1; more wait in the client.
+    #[serde(rename = "max-streams")]
     pub streams: u32,
-    /// Calls at a time on all connections; one more is answered Unavailable, which agents try again.
+    /// Calls at a time on all connections, at least 1; one more is answered Unavailable, which agents try
+    /// again.
+    #[serde(rename = "max-requests")]
     pub requests: usize,
     /// Largest request in bytes.
+    #[serde(rename = "max-request-bytes")]
     pub request_bytes: usize,
-    /// Largest answer in bytes. Listings stay under 2 MiB by themselves.
+    /// Largest answer in bytes, at least 2 MiB: listings stay under that by themselves.
+    #[serde(rename = "max-response-bytes")]
     pub response_bytes: usize,
     /// Largest set of request headers in bytes.
+    #[serde(rename = "max-header-bytes")]
     pub header_bytes: u32,
-    /// Longest that a call may take; a shorter `grpc-timeout` of the client's wins.
+    /// Longest that a call may take; a shorter `grpc-timeout` of the client's wins. Not zero.
+    #[serde(rename = "request-timeout-seconds")]
     pub deadline: Duration,
-    /// How often a silent connection is pinged.
+    /// How often a silent connection is pinged. Not zero.
+    #[serde(rename = "keepalive-interval-seconds")]
     pub keepalive_interval: Duration,
-    /// How long the answer to a ping may take.
+    /// How long the answer to a ping may take. Not zero.
+    #[serde(rename = "keepalive-timeout-seconds")]
     pub keepalive_timeout: Duration,
-    /// How long calls may still take once the server has been told to stop.
+    /// How long calls may still take once the server has been told to stop; zero ends them at once.
+    #[serde(rename = "shutdown-grace-seconds")]
     pub grace: Duration,
+}
+
+const MIB: usize = 1024 * 1024;
+
+impl Limits {
+    /// The limits where no setting says otherwise.
+    pub const DEFAULT: Self = Self {
+        connections: 4096,
+        streams: 256,
+        requests: 512,
+        request_bytes: 4 * MIB,
+        response_bytes: 4 * MIB,
+        header_bytes: 16 * 1024,
+        deadline: Duration::from_secs(300),
+        keepalive_interval: Duration::from_secs(30),
+        keepalive_timeout: Duration::from_secs(20),
+        grace: Duration::from_secs(30),
+    };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        const MIB: usize = 1024 * 1024;
-        Self {
-            connections: 4096,
-            streams: 256,
-            requests: 512,
-            request_bytes: 4 * MIB,
-            response_bytes: 4 * MIB,
-            header_bytes: 16 * 1024,
-            deadline: Duration::from_secs(300),
-            keepalive_interval: Duration::from_secs(30),
-            keepalive_timeout: Duration::from_secs(20),
-            grace: Duration::from_secs(30),
-        }
+        Self::DEFAULT
     }
 }
 

@@ -12,6 +12,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
+use serde::Deserialize;
 
 use crate::file_watch::{self, FileSource};
 use crate::proto::utls::Credential;
@@ -19,13 +20,16 @@ use crate::server::transport::connection::CurrentTls;
 use crate::tls_roots;
 
 /// The files of a server's certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct TlsFiles {
-    /// PEM: the certificate, then the ones that lead to its authority (`--tls-cert`).
+    /// PEM: the certificate, then the ones that lead to its authority.
+    #[serde(rename = "tls-cert")]
     pub certificate: PathBuf,
-    /// PEM: its key (`--tls-key`).
+    /// PEM: its key.
+    #[serde(rename = "tls-key")]
     pub key: PathBuf,
-    /// PEM: the authorities whose clients are let in; nothing lets everybody in (`--tls-client-ca`).
+    /// PEM: the authorities whose clients are let in; nothing lets everybody in.
+    #[serde(rename = "tls-client-ca")]
     pub client_ca: Option<PathBuf>,
 }
 
