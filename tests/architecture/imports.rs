@@ -93,11 +93,6 @@ impl Tree {
         })
     }
 
-    /// The path of a file's module below the crate.
-    pub(crate) fn module_of(&self, file: &str) -> Vec<String> {
-        module(file)
-    }
-
     fn resolved(&self) -> Vec<Resolved> {
         let mut first = BTreeMap::new();
         for (from, file) in self.files.iter().enumerate() {
@@ -366,8 +361,8 @@ fn flatten(tree: &syn::UseTree, prefix: &[String], flat: &mut Vec<Used>) {
     }
 }
 
-/// `src/server/transport.rs` is the module `server::transport`.
-fn module(file: &str) -> Vec<String> {
+/// The path of a file's module in the crate: `server::transport` for `src/server/transport.rs`.
+pub(crate) fn module(file: &str) -> Vec<String> {
     let path = file.strip_prefix("src/").unwrap_or(file);
     let path = path.strip_suffix(".rs").unwrap_or(path);
     let mut module: Vec<String> = path.split('/').map(str::to_owned).collect();

@@ -11,6 +11,7 @@ mod rules;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use imports::Tree;
 use rules::{Layers, import_cycles, misplaced_imports, stale_exceptions};
@@ -31,28 +32,48 @@ const LAYERS: Layers<'static> = Layers(&[
 
 /// Imports that close a cycle and are not removed yet: the importing file and the imported one. An entry
 /// that is no longer needed fails the test as well.
-const KNOWN_CYCLES: &[(&str, &str)] = &[];
+const KNOWN_CYCLES: &[(&str, &str)] = &[
+    ("src/cli/demo.rs", "src/cli/command_line.rs"),
+    ("src/cli/doctor.rs", "src/cli/command_line.rs"),
+    ("src/cli/doctor/changes.rs", "src/cli/doctor/database.rs"),
+    ("src/config/file.rs", "src/config/sources.rs"),
+    ("src/config/setting.rs", "src/config/sources.rs"),
+    ("src/config/setting.rs", "src/config/table.rs"),
+    ("src/proto/codec.rs", "src/proto.rs"),
+    ("src/proto/grants.rs", "src/proto.rs"),
+    ("src/proto/validate.rs", "src/proto.rs"),
+    ("src/proto/validate/table.rs", "src/proto/validate.rs"),
+    ("src/proto/validate/value.rs", "src/proto/validate.rs"),
+    ("src/server/transport/auth.rs", "src/server/transport.rs"),
+    ("src/server/transport/limits.rs", "src/server/transport.rs"),
+    ("src/server/transport/response_body.rs", "src/server/transport/limits.rs"),
+    ("src/telemetry/metrics.rs", "src/telemetry/otlp.rs"),
+    ("src/telemetry/metrics/instruments.rs", "src/telemetry/metrics.rs"),
+    ("src/telemetry/otlp.rs", "src/telemetry.rs"),
+    ("src/telemetry/otlp/plan.rs", "src/telemetry/otlp.rs"),
+    ("src/telemetry/otlp/variables.rs", "src/telemetry/otlp/plan.rs"),
+];
 
 #[test]
 fn modules_import_downwards_only() {
-    let wrong = misplaced_imports(&sources(), LAYERS);
+    let wrong = misplaced_imports(&SOURCES, LAYERS);
     assert!(wrong.is_empty(), "these imports go upwards or sideways:\n{}", wrong.join("\n"));
 }
 
 #[test]
 fn files_do_not_import_each_other_in_cycles() {
-    let cycles = import_cycles(&sources(), KNOWN_CYCLES);
+    let cycles = import_cycles(&SOURCES, KNOWN_CYCLES);
     assert!(cycles.is_empty(), "these files import each other:\n{}", cycles.join("\n"));
 }
 
 #[test]
 fn each_known_cycle_still_exists() {
-    let stale = stale_exceptions(&sources(), KNOWN_CYCLES);
+    let stale = stale_exceptions(&SOURCES, KNOWN_CYCLES);
     assert!(stale.is_empty(), "remove from KNOWN_CYCLES, since no cycle needs it:\n{}", stale.join("\n"));
 }
 
 /// Every file of the library.
-fn sources() -> Tree {
+static SOURCES: LazyLock<Tree> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = Vec::new();
     collect(&root.join("src"), &mut paths);
@@ -63,7 +84,7 @@ fn sources() -> Tree {
     });
     // The program is a crate of its own, which imports the library.
     Tree::parse(files.filter(|(name, _)| name != "src/main.rs"))
-}
+});
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

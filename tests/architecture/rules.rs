@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::imports::{Edge, Tree};
+use crate::imports::{Edge, Tree, module};
 
 /// Top-level modules, and those that each may import.
 #[derive(Clone, Copy)]
@@ -10,7 +10,7 @@ pub(crate) struct Layers<'a>(pub(crate) &'a [(&'a str, &'a [&'a str])]);
 
 /// One line for each import that the layers do not allow.
 pub(crate) fn misplaced_imports(tree: &Tree, layers: Layers<'_>) -> Vec<String> {
-    let top = |file: &str| tree.module_of(file).first().cloned();
+    let top = |file: &str| module(file).first().cloned();
     let mut wrong = Vec::new();
     for edge in tree.edges() {
         // The root of the crate only declares the modules.
@@ -26,12 +26,14 @@ pub(crate) fn misplaced_imports(tree: &Tree, layers: Layers<'_>) -> Vec<String> 
 pub(crate) fn import_cycles(tree: &Tree, known: &[(&str, &str)]) -> Vec<String> {
     let mut graph = Graph::new(tree.edges().filter(|edge| !known.contains(&(edge.from, edge.to))));
     let mut cycles = Vec::new();
+    graph.prune();
     while let Some(cycle) = graph.shortest_cycle() {
         let lines: Vec<String> = cycle.iter().map(ToString::to_string).collect();
         cycles.push(format!("- {}", lines.join("\n  ")));
         for edge in cycle {
             graph.remove(edge);
         }
+        graph.prune();
     }
     cycles
 }
@@ -72,6 +74,20 @@ impl<'a> Graph<'a> {
     fn remove(&mut self, edge: Edge<'a>) {
         if let Some(targets) = self.0.get_mut(edge.from) {
             targets.remove(edge.to);
+        }
+    }
+
+    /// Removes imports that are part of no cycle, since no import leads to or on from their files.
+    fn prune(&mut self) {
+        loop {
+            let before: usize = self.0.values().map(BTreeMap::len).sum();
+            let imported: BTreeSet<&str> = self.0.values().flat_map(BTreeMap::keys).copied().collect();
+            self.0.retain(|file, targets| !targets.is_empty() && imported.contains(file));
+            let importing: BTreeSet<&str> = self.0.keys().copied().collect();
+            self.0.values_mut().for_each(|targets| targets.retain(|file, _| importing.contains(file)));
+            if self.0.values().map(BTreeMap::len).sum::<usize>() == before {
+                return;
+            }
         }
     }
 
