@@ -28,6 +28,7 @@ mod validate;
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use tokio::sync::RwLock;
 
 use crate::connector::actions::runs::Runs;
@@ -48,23 +49,22 @@ use crate::retool::tables::Users;
 
 pub use context::MANAGED_GROUPS;
 
-/// What a configuration leaves out or turns on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a configuration leaves out or turns on, beyond the [`Scope`](crate::retool::privileges::Scope) of its
+/// database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Options {
-    /// No pages, and no grants on them.
-    pub skip_pages: bool,
-    /// No resources, and no grants on them.
-    pub skip_resources: bool,
     /// No disabled users, neither as resources nor as principals.
     pub skip_disabled_users: bool,
-    /// Changes are allowed.
-    pub provisioning: bool,
     /// Changes are described and not made.
     pub dry_run: bool,
-    /// Single users are given access to pages, through groups that are made for it.
-    pub managed_groups: bool,
     /// Tickets are asked for.
     pub ticketing: bool,
+}
+
+impl Options {
+    /// What `--help` says.
+    pub const DEFAULT: Self = Self { skip_disabled_users: false, dry_run: false, ticketing: false };
 }
 
 /// The connector: everything that the server answers comes from here.
@@ -77,13 +77,14 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// A connector to this database and, where it is set up, Retool's REST API.
+    /// A connector to this database, within its scope, and, where it is set up, Retool's REST API.
     pub fn new(database: Arc<Database>, api: Option<Arc<Api>>, options: Options) -> Self {
+        let scope = database.scope();
         let mut syncers = types::all();
         syncers.retain(|syncer| match syncer.kind() {
-            ResourceKind::Page => !options.skip_pages,
-            ResourceKind::Resource => !options.skip_resources,
-            _ => true,
+            ResourceKind::Page => !scope.skip_pages,
+            ResourceKind::Resource => !scope.skip_resources,
+            ResourceKind::Organization | ResourceKind::User | ResourceKind::Group => true,
         });
         let context = Context {
             database,
@@ -92,13 +93,13 @@ impl Connector {
             kinds: syncers.iter().map(|syncer| syncer.kind()).collect(),
             users: if options.skip_disabled_users { Users::EnabledOnly } else { Users::All },
             mode: if options.dry_run { Mode::DryRun } else { Mode::Real },
-            managed_groups: options.managed_groups,
+            managed_groups: scope.managed_groups,
         };
         Self {
             context: Arc::new(context),
             runs: Arc::default(),
             syncers,
-            provisioning: options.provisioning,
+            provisioning: scope.provisioning,
             ticketing: options.ticketing,
         }
     }

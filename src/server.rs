@@ -8,6 +8,7 @@ mod grpc_health;
 mod http_health;
 mod rate_limiter;
 mod services;
+mod settings;
 mod transport;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tonic_health::ServingStatus;
 pub use error::Error;
 pub use http_health::{HealthServer, Readiness};
 pub use rate_limiter::LimiterError;
+pub use settings::{HealthSettings, ServerSettings};
 pub use transport::endpoint::{Endpoint, Security};
 pub use transport::limits::Limits;
 pub use transport::parent_handshake::accept_parent_connection;
@@ -59,7 +61,7 @@ impl Server {
             connector,
             limiter: RateLimiter::default(),
             limits: Limits::default(),
-            reflection: true,
+            reflection: ServerSettings::REFLECTION,
             readiness: Readiness::default(),
         }
     }

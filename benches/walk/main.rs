@@ -6,7 +6,7 @@
 mod measure;
 mod process;
 mod report;
-#[path = "../../tests/support/mod.rs"]
+#[path = "../../tests/support/fixture/mod.rs"]
 mod support;
 
 use clap::builder::PossibleValuesParser;

@@ -1,7 +1,7 @@
 //! The table as documentation.
 
-use super::setting::{Fallback, Kind, Setting};
-use super::table::ALL;
+use crate::config::setting::{Fallback, Kind, Setting};
+use crate::config::table::ALL;
 
 /// The settings as a Markdown table for the README: flag, variable, default, what it does. Hidden
 /// settings are left out. Ends with a newline.
@@ -20,7 +20,7 @@ pub(super) fn row(setting: &Setting) -> Option<String> {
         Fallback::Required => "required".into(),
         Fallback::Unset => "none".into(),
         Fallback::Value(value) => format!("`{value}`"),
-        Fallback::Depends(text) => text.into(),
+        Fallback::Depends { text, .. } => text.into(),
     };
     let accepted = match setting.kind {
         Kind::Whole { .. } | Kind::Choice(_) => format!(" Accepts {}.", setting.kind.accepted()),

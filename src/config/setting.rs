@@ -1,6 +1,9 @@
 //! What a declaration of a setting consists of.
 
+use std::fmt;
 use std::ops::RangeInclusive;
+
+use crate::config::sources::Sources;
 
 /// One setting, as people meet it in every source.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +26,21 @@ pub struct Setting {
     pub hidden: bool,
     /// The heading it stands under.
     pub group: Group,
+    /// What it has to do with another setting.
+    pub relation: Option<Relation>,
+    /// The switch that leaves this setting without effect while it is on.
+    pub overruled_by: Option<&'static str>,
+}
+
+/// What a setting has to do with another one, which is given by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// Both are given or neither.
+    GoesWith(&'static str),
+    /// It means nothing without the other.
+    Needs(&'static str),
+    /// Only one of them can be given.
+    Excludes(&'static str),
 }
 
 /// What a value must look like. The same rule holds for flag, variable and file.
@@ -39,7 +57,8 @@ pub enum Kind {
         /// The most that is accepted.
         max: u32,
     },
-    /// One of these words, in any case.
+    /// One of these words, in any case. Another word counts as the default or, where that depends on the
+    /// circumstances, as the first of these.
     Choice(&'static [&'static str]),
     /// `host:port` or `unix:/path` to listen on.
     SocketAddress,
@@ -56,16 +75,32 @@ pub enum Kind {
 }
 
 /// What holds when no source gives a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Fallback {
     /// Nothing does: the program cannot run without a value.
     Required,
     /// The setting is optional and stays unset.
     Unset,
-    /// This value, written as a person would write it.
-    Value(&'static str),
-    /// It depends on the circumstances, which this text names.
-    Depends(&'static str),
+    /// This value.
+    Value(DefaultValue),
+    /// It depends on the circumstances.
+    Depends {
+        /// The circumstances in words.
+        text: &'static str,
+        /// The value in these circumstances.
+        value: fn(&Sources) -> &'static str,
+    },
+}
+
+/// A default, taken from the settings type that has the setting. Printed as a person would write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultValue {
+    /// On or off.
+    Switch(bool),
+    /// A number.
+    Whole(u32),
+    /// Anything else.
+    Text(&'static str),
 }
 
 /// The heading a setting stands under.
@@ -90,9 +125,19 @@ pub enum Group {
 }
 
 impl Setting {
-    /// The environment variable: `BATON_`, then the name in capitals with `_` for `-` (spec 5.1).
+    /// The environment variable: `BATON_`, then the name in capitals with `_` for `-`.
     pub fn variable(&self) -> String {
         format!("BATON_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+}
+
+impl fmt::Display for DefaultValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Switch(value) => value.fmt(f),
+            Self::Whole(number) => number.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod error;
 mod message;
 pub mod rate_limit;
+pub mod settings;
 mod tls;
 pub mod user;
 
@@ -21,21 +22,11 @@ use tracing::Instrument;
 use error::{ApiError, Problem, SetupError};
 use message::Hidden;
 use rate_limit::RateLimit;
+use settings::ApiSettings;
 use user::{ApiUser, NewUser, Sid};
 
 use crate::telemetry::metrics::RestOutcome;
 use crate::telemetry::watch;
-
-/// How to reach the API.
-#[derive(Debug, Clone, Copy)]
-pub struct ApiSettings<'a> {
-    /// Scheme, host and a path prefix if there is one; without a slash at its end.
-    pub base_url: &'a str,
-    /// What the API wants to see; visible ASCII only.
-    pub token: &'a SecretString,
-    /// Longest time for one request, its answer included.
-    pub timeout: Duration,
-}
 
 /// Retool's REST API. Making one connects to nothing.
 pub struct Api {
@@ -83,8 +74,8 @@ impl Api {
     ///
     /// # Errors
     /// The URL or the token cannot be used, or the platform has no certificates to check https against.
-    pub fn new(settings: &ApiSettings<'_>) -> Result<Self, SetupError> {
-        let base = settings.base_url.trim_end_matches('/').to_owned();
+    pub fn new(settings: &ApiSettings) -> Result<Self, SetupError> {
+        let base = settings.base_url.to_string();
         let users = Url::parse(&format!("{base}/api/v2/users")).map_err(|_| SetupError::Url)?;
         let bearer = format!("Bearer {}", settings.token.expose_secret());
         let mut token = HeaderValue::try_from(bearer).map_err(|_| SetupError::Token)?;
@@ -361,10 +352,11 @@ async fn body(mut response: Response, largest: usize) -> Result<Vec<u8>, BodyErr
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::retool::api::settings::BaseUrl;
 
     fn api(base_url: &str) -> Api {
-        let token = SecretString::from("retool_secret".to_owned());
-        Api::new(&ApiSettings { base_url, token: &token, timeout: Duration::from_secs(1) }).unwrap()
+        let (base_url, token) = (BaseUrl::parse(base_url).unwrap(), "retool_secret".into());
+        Api::new(&ApiSettings { base_url, token, timeout: Duration::from_secs(1) }).unwrap()
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
 use tokio_postgres::types::Type;
 
 use crate::postgres::error::PostgresError;
@@ -27,7 +28,8 @@ pub use writes::Feature;
 pub(crate) use writes::{NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT};
 
 /// The kinds of Retool objects that a configuration can leave out, and the changes that it allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Scope {
     /// Pages are not read at all.
     pub skip_pages: bool,
@@ -40,6 +42,10 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// What `--help` says: everything is read, and nothing is changed.
+    pub const DEFAULT: Self =
+        Self { skip_pages: false, skip_resources: false, provisioning: false, managed_groups: true };
+
     /// The kinds of changes that are made.
     pub(crate) fn features(self) -> Vec<Feature> {
         Feature::ALL
@@ -55,6 +61,12 @@ impl Scope {
     /// Whether the table is read at all.
     pub(crate) fn reads(self, table: &str) -> bool {
         reads_of(self).any(|reads| reads.table == table)
+    }
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self::DEFAULT
     }
 }
 

@@ -1,5 +1,5 @@
-//! Logs once when a collector stops taking telemetry and once when it takes it again, where the
-//! library would repeat itself with every batch.
+//! Logs once when a collector stops taking telemetry and once when it takes it again, where the library would
+//! repeat itself with every batch.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
-/// An exporter that logs when its collector stops and when it takes telemetry again.
+/// An exporter whose failures are logged.
 pub(super) struct LoggedExporter<E> {
     exporter: E,
     signal: &'static str,
@@ -26,7 +26,7 @@ impl<E> LoggedExporter<E> {
         Self { exporter, signal, failing: AtomicBool::new(false) }
     }
 
-    fn log_change(&self, result: OTelSdkResult) -> OTelSdkResult {
+    fn log(&self, result: OTelSdkResult) -> OTelSdkResult {
         let failed = result.is_err();
         let failed_before = self.failing.swap(failed, Ordering::Relaxed);
         match &result {
@@ -44,14 +44,14 @@ impl<E> LoggedExporter<E> {
 
 impl<E> fmt::Debug for LoggedExporter<E> {
     /// The exporter inside holds headers, which may be secret.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("LoggedExporter").field("signal", &self.signal).finish_non_exhaustive()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoggedExporter").field("signal", &self.signal).finish_non_exhaustive()
     }
 }
 
 impl<E: SpanExporter> SpanExporter for LoggedExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.log_change(self.exporter.export(batch).await)
+        self.log(self.exporter.export(batch).await)
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
@@ -69,7 +69,7 @@ impl<E: SpanExporter> SpanExporter for LoggedExporter<E> {
 
 impl<E: LogExporter> LogExporter for LoggedExporter<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
-        self.log_change(self.exporter.export(batch).await)
+        self.log(self.exporter.export(batch).await)
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
@@ -83,7 +83,7 @@ impl<E: LogExporter> LogExporter for LoggedExporter<E> {
 
 impl<E: PushMetricExporter> PushMetricExporter for LoggedExporter<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        self.log_change(self.exporter.export(metrics).await)
+        self.log(self.exporter.export(metrics).await)
     }
 
     fn force_flush(&self) -> OTelSdkResult {

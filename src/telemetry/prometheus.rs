@@ -9,9 +9,9 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use super::metrics;
-use crate::config::HostAndPort;
+use crate::address::HostAndPort;
 use crate::monitoring_http;
+use crate::telemetry::metrics;
 
 /// Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -18,7 +18,7 @@ use tracing::Span;
 use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::metrics::{self, Outcome, RestOutcome};
+use crate::telemetry::metrics::{self, Outcome, RestOutcome};
 
 /// The target of the spans that become traces. No other span does, and no event has it.
 pub const SPANS: &str = "spans";

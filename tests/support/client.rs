@@ -1,4 +1,4 @@
-//! The protocol as the tests of the data speak it: whole listings, and grants as plain facts.
+//! The protocol as the access tests use it: complete listings, and grants as plain facts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,5 +1,4 @@
-//! What the server has to list, worked out slowly from the tables: nested loops over every row, each
-//! rule where it is said (spec 3, decisions "Data").
+//! What the server has to list, computed slowly from the tables by nested loops over every row.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! An agent as the parent of `_connector-service`, with the handshake of the protocol (spec, child
-//! process): a listener handed over, certificates made for this one child, one line on stdin.
+//! An agent as the parent of `_connector-service`, with the handshake of the protocol: an inherited listener,
+//! certificates made for this one child, one line on stdin.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};

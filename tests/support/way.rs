@@ -1,5 +1,4 @@
-//! A way to Postgres that breaks in the worst moment: when a COMMIT has been carried out and its answer is on
-//! the way back.
+//! A proxy in front of Postgres that drops the connection after a COMMIT, before its answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

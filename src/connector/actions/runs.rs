@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_run_that_has_ended_is_forgotten_and_none_under_way() {
+    fn the_oldest_ended_run_is_forgotten_and_no_running_one() {
         let runs = Arc::new(Runs::default());
         let under_way = runs.start("enable_user").unwrap();
         let ids: Vec<_> = (0..=MOST_ENDED)

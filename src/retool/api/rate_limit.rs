@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn junk_is_as_good_as_absent() {
+    fn malformed_headers_count_as_absent() {
         let junk = [
             ("X-Ratelimit-Limit", "lots"),
             ("X-Ratelimit-Remaining", ""),

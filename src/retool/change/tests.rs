@@ -64,7 +64,7 @@ proptest! {
 }
 
 #[test]
-fn a_row_that_hides_a_folders_higher_default_stays() {
+fn a_row_that_overrides_a_higher_folder_default_stays() {
     let hiding = Access { explicit: ExplicitAccess::Level(Read), folder: Some(Write), universal: None };
     assert_eq!(hiding.to_revoke(Read).map_err(Access::effective), Err(Some(Write)));
 }
