@@ -84,7 +84,7 @@ impl Connector {
         syncers.retain(|syncer| match syncer.kind() {
             ResourceKind::Page => !scope.skip_pages,
             ResourceKind::Resource => !scope.skip_resources,
-            ResourceKind::Organization | ResourceKind::User | ResourceKind::Group => true,
+            _ => true,
         });
         let context = Context {
             database,
