@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod failure;
 mod health_check;
+mod output;
 mod serve;
 mod setup_sql;
 mod signals;

@@ -11,6 +11,8 @@ mod arguments;
 mod deserializer;
 mod error;
 mod file;
+mod layer;
+mod merge;
 mod names;
 mod reference;
 mod setting;
@@ -86,7 +88,7 @@ pub fn load_logs(matches: &ArgMatches, sources: &Sources) -> Result<(LogSettings
 /// # Errors
 /// As [`load`], though only these flags have to be right.
 pub fn load_typed_scope(matches: &ArgMatches, except: &str) -> Result<Scope, Error> {
-    let merged = sources::typed(matches, except)?;
+    let merged = merge::typed(matches, except)?;
     Values::new(merged, &Sources::default(), &mut Vec::new()).read()
 }
 
@@ -106,7 +108,7 @@ fn load_part<T: DeserializeOwned>(
 
 fn collect(matches: &ArgMatches, sources: &Sources) -> Result<(Values, Vec<Warning>), Error> {
     let mut warnings = Vec::new();
-    let merged = sources::collect(matches, sources, &mut warnings)?;
+    let merged = merge::collect(matches, sources, &mut warnings)?;
     let values = Values::new(merged, sources, &mut warnings);
     Ok((values, warnings))
 }

@@ -17,7 +17,6 @@ pub mod watch;
 
 use std::sync::OnceLock;
 use std::thread;
-use std::time::Duration;
 
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use tokio::sync::oneshot;
@@ -26,10 +25,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::telemetry::settings::{LogSettings, TelemetrySettings};
 
+pub use otlp::FLUSH;
 pub use prometheus::MetricsServer;
-
-/// How long the program waits at its end for a collector to take what is left.
-pub const FLUSH: Duration = Duration::from_secs(5);
 
 /// What has been started, for [`stop`].
 static RUNNING: OnceLock<Running> = OnceLock::new();

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use tonic::transport::{self, Channel};
 
 use crate::agent::walk::{Counts, Visitor, Walk, walk};
-use crate::cli::command_line::{output, wants_json};
 use crate::cli::failure::Failure;
+use crate::cli::output::{output, wants_json};
 use crate::cli::signals::stop_requested;
 use crate::cli::wiring::{self, block_on, connector, serve_metrics};
 use crate::config::Settings;

@@ -6,6 +6,7 @@
 mod c1;
 mod changes;
 mod database;
+mod failure;
 mod network;
 mod output;
 mod report;
@@ -17,9 +18,9 @@ use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::cli::command_line::{output, wants_json};
 use crate::cli::doctor::report::{Check, Line, Report};
 use crate::cli::failure::USAGE;
+use crate::cli::output::{output, wants_json};
 use crate::cli::wiring::block_on;
 use crate::config::{self, Sources};
 

@@ -16,7 +16,8 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use crate::config::error::Error;
-use crate::config::setting::{Kind, Setting};
+use crate::config::setting::Kind;
+use crate::config::table;
 use crate::config::values::{Entry, Values, missing};
 
 impl Values {
@@ -62,7 +63,7 @@ impl de::Error for Problem {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        match Setting::named(field) {
+        match table::named(field) {
             Some(setting) => missing(setting).into(),
             None => Self::Text(format!("{field} is missing")),
         }
@@ -109,7 +110,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         for field in self.fields.by_ref() {
             self.current = self.values.get(field);
             // What has no value is left out, which serde takes for the `None` of an optional field.
-            if self.current.is_some() || Setting::named(field).is_none() {
+            if self.current.is_some() || table::named(field).is_none() {
                 let key: de::value::StrDeserializer<'_, Problem> = (*field).into_deserializer();
                 return seed.deserialize(key).map(Some);
             }

@@ -6,8 +6,9 @@ use std::{fs, io};
 use config::{ConfigError, File, FileFormat, Source, Value, ValueKind};
 
 use crate::config::error::{Error, Origin, Warning};
+use crate::config::layer::Layer;
 use crate::config::names;
-use crate::config::sources::{Layer, Sources};
+use crate::config::sources::Sources;
 use crate::config::table::ALL;
 
 /// The file that is read when none is named, and may be absent.

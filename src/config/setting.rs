@@ -4,7 +4,6 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use crate::config::sources::Sources;
-use crate::config::table::ALL;
 
 /// One setting, as people meet it in every source.
 #[derive(Clone, Copy, Debug)]
@@ -126,11 +125,6 @@ pub enum Group {
 }
 
 impl Setting {
-    /// The setting of this name.
-    pub fn named(name: &str) -> Option<&'static Self> {
-        ALL.iter().find(|setting| setting.name == name)
-    }
-
     /// The environment variable: `BATON_`, then the name in capitals with `_` for `-`.
     pub fn variable(&self) -> String {
         format!("BATON_{}", self.name.to_ascii_uppercase().replace('-', "_"))

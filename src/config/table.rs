@@ -403,3 +403,8 @@ const fn seconds(
 ) -> Setting {
     whole(name, group, bounds, default.as_secs() as usize, "SECONDS", help)
 }
+
+/// The setting of this name.
+pub(super) fn named(name: &str) -> Option<&'static Setting> {
+    ALL.iter().find(|setting| setting.name == name)
+}

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use config::ValueKind;
 
 use crate::config::error::{Error, Origin, Warning};
+use crate::config::merge::Merged;
 use crate::config::setting::{Fallback, Kind, Relation, Setting};
-use crate::config::sources::{Merged, Sources};
+use crate::config::sources::Sources;
+use crate::config::table;
 use crate::config::table::ALL;
 
 /// The settings that have a value, by name: what the strongest source gives, else the default.
@@ -67,7 +69,7 @@ impl Values {
             return Ok(());
         };
         let (given, origin) = (setting.name, entry.origin.clone());
-        let other = |name| Setting::named(name).map(|other| (other.name, other.variable()));
+        let other = |name| table::named(name).map(|other| (other.name, other.variable()));
         match relation {
             Relation::GoesWith(name) if self.get(name).is_none() => match other(name) {
                 Some((missing, variable)) => Err(Error::Alone { given, origin, missing, variable }),

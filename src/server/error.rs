@@ -1,6 +1,8 @@
 //! Why a server cannot run.
 
-use crate::server::{LimiterError, TlsError, TokenError};
+use crate::server::rate_limiter::LimiterError;
+use crate::server::transport::tls::TlsError;
+use crate::server::transport::tokens::TokenError;
 
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -21,10 +23,10 @@ pub enum Error {
         /// As configured.
         address: String,
     },
-    /// The certificates are of no use.
+    /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The tokens are of no use.
+    /// The tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokenError),
     /// The parent wants a rate limiter that there is not.

@@ -4,17 +4,15 @@
 //! small runtime, which has the connections. The server's threads only put what they have to say into
 //! bounded queues, and drop it when those are full.
 
+mod error;
 mod plan;
 mod variables;
 
-use std::io;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
-use opentelemetry_otlp::{
-    ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithExportConfig, WithTonicConfig,
-};
+use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::PeriodicReader;
@@ -27,60 +25,20 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::telemetry::export::LoggedExporter;
 use crate::telemetry::otlp::plan::Target;
-use crate::telemetry::{FLUSH, watch};
+use crate::telemetry::watch;
 
+pub(super) use error::Error;
 pub(super) use plan::Plan;
 pub(super) use variables::warnings;
 
 /// Sends the metrics every minute, or as often as `OTEL_METRIC_EXPORT_INTERVAL` says.
 pub(super) type MetricReader = PeriodicReader<LoggedExporter<MetricExporter>>;
 
+/// How long the program waits at its end for a collector to take what is left.
+pub const FLUSH: Duration = Duration::from_secs(5);
+
 /// How often metrics are sent when nobody says otherwise.
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// Why nothing can be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file with the CAs.
-    #[error("{setting}: cannot read the certificates in {path}: {source}")]
-    File {
-        /// The setting or variable that names it.
-        setting: String,
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        source: io::Error,
-    },
-    /// What should be certificates is something else.
-    #[error("{setting}: no PEM certificate in {place}")]
-    NoCertificate {
-        /// The setting or variable that has or names them.
-        setting: String,
-        /// Where they should be.
-        place: String,
-    },
-    /// A collector is named in a way that is no URL, or by a scheme that is not spoken.
-    #[error(
-        "{setting}: {given:?} is no address of a collector: it begins with http:// or https://, as in https://collector.example.com:4317"
-    )]
-    Endpoint {
-        /// The setting or variable that names it.
-        setting: String,
-        /// The address, without credentials.
-        given: String,
-    },
-    /// The library cannot use the certificates.
-    #[error("{setting}: {source}")]
-    Exporter {
-        /// The setting or variable that has or names them or, without those, the collector.
-        setting: String,
-        /// What the library says.
-        source: ExporterBuildError,
-    },
-    /// The operating system gives no thread.
-    #[error("otel-collector-endpoint: cannot start a thread: {0}")]
-    Thread(io::Error),
-}
 
 /// What is being sent.
 pub(super) struct Export {

@@ -1,6 +1,6 @@
 //! Whether what the settings allow to change can be changed.
 
-use crate::cli::doctor::database::failed;
+use crate::cli::doctor::failure::failed;
 use crate::cli::doctor::report::{Check, Line, Report};
 use crate::config::Settings;
 use crate::postgres::connection_string::ConnectionSettings;

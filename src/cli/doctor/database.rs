@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use crate::cli::doctor::changes;
+use crate::cli::doctor::failure::failed;
 use crate::cli::doctor::report::{Check, Line, Report};
 use crate::config::Settings;
 use crate::connector::MANAGED_GROUPS;
-use crate::connector::database_message::database_message;
 use crate::postgres::connection_string::ConnectionSettings;
-use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::quoted;
 use crate::retool::database::Database;
 use crate::retool::diagnosis::{
     Access, Facts, Listing, Measured, OptionalColumn, Standing, drift, facts, folders_inside_others,
     last_event, measure, migrations,
 };
-use crate::retool::error::DatabaseError;
 
 const RUN: &str = "Run as the owner of Retool's tables:";
 
@@ -62,29 +60,6 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
         report.skip(Check::Statements..=Check::Statements, "not everything can be read");
     }
     report.push(lists(&database, &facts, complete, scope.skip_pages).await);
-}
-
-pub(super) fn failed(check: Check, error: &DatabaseError, connection: &ConnectionSettings) -> Line {
-    let line = Line::failed(check, database_message(error));
-    match error {
-        DatabaseError::Postgres(PostgresError::Timeout { .. }) => line
-            .means("Somebody holds a lock on a table, the server is overloaded, or the limit is too low for this organization.")
-            .fix("look for the lock: SELECT pid, wait_event_type, state, query FROM pg_stat_activity;")
-            .fix("raise --statement-timeout-seconds")
-            .fix(format!(
-                "if the role has a limit of its own: ALTER ROLE {} RESET statement_timeout;",
-                quoted(&connection.user)
-            )),
-        DatabaseError::MissingPrivileges(missing) => line.fixes(missing.grants().iter().cloned()),
-        DatabaseError::Postgres(
-            PostgresError::Statement { .. }
-            | PostgresError::BadValue { .. }
-            | PostgresError::UnknownSchema { .. },
-        ) => line
-            .means("This Retool is of a version that baton-retool does not know.")
-            .fix("ask for an update of baton-retool, and say which Retool it is"),
-        _ => line,
-    }
 }
 
 fn server(facts: &Facts) -> Line {

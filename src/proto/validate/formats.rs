@@ -1,4 +1,7 @@
 //! Well-known forms of text.
+//!
+//! These are our own since requests must be refused exactly where the protocol's servers refuse them: the
+//! crates `email_address` and `url` accept other texts, such as an address in brackets or a URL with spaces.
 
 /// Longest address and longest part before the `@`, in bytes, that the protocol's servers accept.
 const MAX_EMAIL: usize = 254;

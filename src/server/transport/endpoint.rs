@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use crate::address::{AddressError, HostAndPort, UNIX, socket_path, write_host_and_port};
-use crate::server::Error;
+use crate::server::error::Error;
 use crate::server::transport::tls::TlsFiles;
 use crate::server::transport::{listener, tls, tokens};
 

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::proto::utls::Credential;
-use crate::server::Error;
+use crate::server::error::Error;
 use crate::server::transport::listener::Listener;
 use crate::server::transport::tls;
 

@@ -28,7 +28,7 @@ pub struct TlsFiles {
     /// PEM: its key.
     #[serde(rename = "tls-key")]
     pub key: PathBuf,
-    /// PEM: the authorities whose clients are let in; nothing lets everybody in.
+    /// PEM: the authorities whose clients may connect; without it every client may.
     #[serde(rename = "tls-client-ca")]
     pub client_ca: Option<PathBuf>,
 }
@@ -58,7 +58,7 @@ pub enum TlsError {
         /// Why.
         source: pem::Error,
     },
-    /// Certificate and key are of no use together, or one of them not at all.
+    /// Certificate and key do not fit together, or one of them cannot be used.
     #[error("{what} cannot be used: {source}")]
     Unusable {
         /// Whose certificate and key.
@@ -66,7 +66,7 @@ pub enum TlsError {
         /// Why.
         source: rustls::Error,
     },
-    /// The authorities of the clients are of no use.
+    /// The authorities of the clients cannot be used.
     #[error("{what} cannot be used: {source}")]
     UnusableClientCa {
         /// Whose.

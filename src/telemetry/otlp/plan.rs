@@ -7,8 +7,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
-use crate::telemetry::otlp::Error;
-use crate::telemetry::otlp::variables::{INTERVAL, is_sent};
+use crate::telemetry::otlp::error::Error;
+use crate::telemetry::otlp::variables::{INTERVAL, Variable, is_sent};
 use crate::telemetry::settings::{CollectorTls, TelemetrySettings};
 use crate::tls_roots;
 
@@ -35,9 +35,6 @@ pub(super) struct Target {
     /// The setting or variable to look at when it cannot be used.
     setting: String,
 }
-
-/// The value of a variable that is set and not empty.
-pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Plan {
     /// Nothing when there is nothing to send or nobody to send it to. Both switches together turn

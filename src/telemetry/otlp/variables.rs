@@ -5,7 +5,8 @@ use std::fmt::Display;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::telemetry::otlp::plan::Variable;
+/// The value of a variable that is set and not empty.
+pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The signals, as variables have them.
 const SIGNALS: [&str; 3] = ["TRACES", "METRICS", "LOGS"];
