@@ -1,8 +1,8 @@
 //! The defaults, and one value of everything.
 
 use super::*;
-use crate::config::table::named;
 use crate::address::HostAndPort;
+use crate::config::table;
 
 #[test]
 fn every_setting_has_its_default() {
@@ -204,7 +204,7 @@ fn settings_name_each_other_rightly() {
     for setting in ALL {
         let named = match setting.relation {
             Some(Relation::GoesWith(name)) => {
-                let other = named(name).unwrap().relation;
+                let other = table::named(name).unwrap().relation;
                 assert_eq!(other, Some(Relation::GoesWith(setting.name)));
                 Some(name)
             }
@@ -212,7 +212,7 @@ fn settings_name_each_other_rightly() {
             None => None,
         };
         for name in named.into_iter().chain(setting.overruled_by) {
-            assert!(named(name).is_some(), "{}: {name}", setting.name);
+            assert!(table::named(name).is_some(), "{}: {name}", setting.name);
         }
     }
 }
