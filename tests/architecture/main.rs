@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use imports::Tree;
-use rules::{Layers, import_cycles, misplaced_imports, stale_exceptions};
+use rules::{Layers, import_cycles, misplaced_imports};
 
 /// Which top-level modules each may import. Every other top-level module is a leaf: each may import it, and
 /// it imports none of ours.
@@ -30,30 +30,6 @@ const LAYERS: Layers<'static> = Layers(&[
     ("telemetry", &[]),
 ]);
 
-/// Imports that close a cycle and are not removed yet: the importing file and the imported one. An entry
-/// that is no longer needed fails the test as well.
-const KNOWN_CYCLES: &[(&str, &str)] = &[
-    ("src/cli/demo.rs", "src/cli/command_line.rs"),
-    ("src/cli/doctor.rs", "src/cli/command_line.rs"),
-    ("src/cli/doctor/changes.rs", "src/cli/doctor/database.rs"),
-    ("src/config/file.rs", "src/config/sources.rs"),
-    ("src/config/setting.rs", "src/config/sources.rs"),
-    ("src/config/setting.rs", "src/config/table.rs"),
-    ("src/proto/codec.rs", "src/proto.rs"),
-    ("src/proto/grants.rs", "src/proto.rs"),
-    ("src/proto/validate.rs", "src/proto.rs"),
-    ("src/proto/validate/table.rs", "src/proto/validate.rs"),
-    ("src/proto/validate/value.rs", "src/proto/validate.rs"),
-    ("src/server/transport/auth.rs", "src/server/transport.rs"),
-    ("src/server/transport/limits.rs", "src/server/transport.rs"),
-    ("src/server/transport/response_body.rs", "src/server/transport/limits.rs"),
-    ("src/telemetry/metrics.rs", "src/telemetry/otlp.rs"),
-    ("src/telemetry/metrics/instruments.rs", "src/telemetry/metrics.rs"),
-    ("src/telemetry/otlp.rs", "src/telemetry.rs"),
-    ("src/telemetry/otlp/plan.rs", "src/telemetry/otlp.rs"),
-    ("src/telemetry/otlp/variables.rs", "src/telemetry/otlp/plan.rs"),
-];
-
 #[test]
 fn modules_import_downwards_only() {
     let wrong = misplaced_imports(&SOURCES, LAYERS);
@@ -62,14 +38,8 @@ fn modules_import_downwards_only() {
 
 #[test]
 fn files_do_not_import_each_other_in_cycles() {
-    let cycles = import_cycles(&SOURCES, KNOWN_CYCLES);
+    let cycles = import_cycles(&SOURCES);
     assert!(cycles.is_empty(), "these files import each other:\n{}", cycles.join("\n"));
-}
-
-#[test]
-fn each_known_cycle_still_exists() {
-    let stale = stale_exceptions(&SOURCES, KNOWN_CYCLES);
-    assert!(stale.is_empty(), "remove from KNOWN_CYCLES, since no cycle needs it:\n{}", stale.join("\n"));
 }
 
 /// Every file of the library.
@@ -177,13 +147,8 @@ mod self_test {
         ]);
         let whole = "src/retool/a.rs:1: crate::retool::b::B\n  src/retool/b.rs:1: super::c::C\n  \
                      src/retool/c.rs:1: crate::retool::a::A";
-        assert_eq!(import_cycles(&tree, &[]), [format!("- {whole}")]);
+        assert_eq!(import_cycles(&tree), [format!("- {whole}")]);
         assert_eq!(misplaced_imports(&tree, LAYERS), [""; 0]);
-
-        let known = ("src/retool/c.rs", "src/retool/a.rs");
-        assert_eq!(import_cycles(&tree, &[known]), [""; 0]);
-        let unneeded = ("src/retool/d.rs", "src/retool/a.rs");
-        assert_eq!(stale_exceptions(&tree, &[known, unneeded]), ["src/retool/d.rs -> src/retool/a.rs"]);
     }
 
     #[test]
@@ -192,12 +157,12 @@ mod self_test {
         let error = ("src/retool/error.rs", "pub enum Error {}");
         let facade = "pub mod id;\nmod error;\npub use error::Error;\npub use id::Id;";
         let good = tree(&[("src/lib.rs", "mod retool;"), ("src/retool.rs", facade), child, error]);
-        assert_eq!(import_cycles(&good, &[]), [""; 0]);
+        assert_eq!(import_cycles(&good), [""; 0]);
 
         let parent = "mod id;\nuse crate::retool::id::Id;\npub enum Error { Wrong(Id) }";
         let bad = tree(&[("src/lib.rs", "mod retool;"), ("src/retool.rs", parent), child]);
         assert_eq!(
-            import_cycles(&bad, &[]),
+            import_cycles(&bad),
             ["- src/retool.rs:2: crate::retool::id::Id\n  src/retool/id.rs:1: crate::retool::Error"]
         );
     }

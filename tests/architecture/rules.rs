@@ -22,9 +22,9 @@ pub(crate) fn misplaced_imports(tree: &Tree, layers: Layers<'_>) -> Vec<String> 
     wrong
 }
 
-/// Cycles of imports, each with all its imports; no two share an import. Those of `known` count as removed.
-pub(crate) fn import_cycles(tree: &Tree, known: &[(&str, &str)]) -> Vec<String> {
-    let mut graph = Graph::new(tree.edges().filter(|edge| !known.contains(&(edge.from, edge.to))));
+/// Cycles of imports, each with all its imports; no two share an import.
+pub(crate) fn import_cycles(tree: &Tree) -> Vec<String> {
+    let mut graph = Graph::new(tree.edges());
     let mut cycles = Vec::new();
     graph.prune();
     while let Some(cycle) = graph.shortest_cycle() {
@@ -36,16 +36,6 @@ pub(crate) fn import_cycles(tree: &Tree, known: &[(&str, &str)]) -> Vec<String> 
         graph.prune();
     }
     cycles
-}
-
-/// Those of the known imports that are no part of any cycle.
-pub(crate) fn stale_exceptions(tree: &Tree, known: &[(&str, &str)]) -> Vec<String> {
-    let graph = Graph::new(tree.edges());
-    let needed = |from: &str, to: &str| {
-        tree.edges().any(|edge| (edge.from, edge.to) == (from, to)) && graph.way(to, from).is_some()
-    };
-    let stale = known.iter().filter(|(from, to)| !needed(from, to));
-    stale.map(|(from, to)| format!("{from} -> {to}")).collect()
 }
 
 impl Layers<'_> {

@@ -6,10 +6,10 @@ use tonic::{Code, Status};
 
 use crate::support::changes::{Answered, Changes, Did, Tables, refused};
 use crate::support::cluster::connect;
+use crate::support::faulty_proxy::FaultyProxy;
 use crate::support::pooler::Pooler;
 use crate::support::postgres::{Database, Provisioning, Role};
 use crate::support::server::Server;
-use crate::support::way::Way;
 use crate::support::wire::eventually;
 
 /// User 100 without any group, page 100, and group 100 without any right.
@@ -326,14 +326,14 @@ fn last_record(server: &Server) -> [String; 3] {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_with_a_lost_commit_answer_is_never_reported_as_no_change() {
     let database = world().await;
-    let way = Way::to(&database).await;
-    let (changes, server) = Changes::serving_at(&way.url(&database), &[]).await;
+    let proxy = FaultyProxy::to(&database).await;
+    let (changes, server) = Changes::serving_at(&proxy.url(&database), &[]).await;
     let (entitlement, user) = ("group:g100:member", "user/u100");
 
-    way.breaks_at_commit(false);
+    proxy.breaks_at_commit(false);
     assert_eq!(changes.grant(entitlement, user).await.unwrap().did(), Did::Changed);
     assert_eq!(last_record(&server), ["changed", "unknown", ""]);
-    way.breaks_at_commit(false);
+    proxy.breaks_at_commit(false);
     assert_eq!(changes.revoke(entitlement, user).await.unwrap().did(), Did::Changed);
     assert_eq!(last_record(&server), ["changed", "unknown", ""]);
 
@@ -342,7 +342,7 @@ async fn a_change_with_a_lost_commit_answer_is_never_reported_as_no_change() {
     assert_eq!(changes.grant(page, user).await.unwrap().did(), Did::Changed);
     assert_eq!(changes.grant(entitlement, user).await.unwrap().did(), Did::Changed);
     assert_eq!(changes.grant("page:p100:group:read", "group/g100").await.unwrap().did(), Did::Changed);
-    way.breaks_at_commit(false);
+    proxy.breaks_at_commit(false);
     let status = changes.revoke(page, user).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert!(status.message().contains("asking again is safe"), "{}", status.message());
@@ -351,7 +351,7 @@ async fn a_change_with_a_lost_commit_answer_is_never_reported_as_no_change() {
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
 
     assert_eq!(changes.revoke(entitlement, user).await.unwrap().did(), Did::Changed);
-    way.breaks_at_commit(true);
+    proxy.breaks_at_commit(true);
     let status = changes.grant(entitlement, user).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert!(status.message().contains("asking again is safe"), "{}", status.message());

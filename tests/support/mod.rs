@@ -5,6 +5,7 @@
 pub(crate) mod changes;
 pub(crate) mod client;
 pub(crate) mod collector;
+pub(crate) mod faulty_proxy;
 pub(crate) mod fixture;
 pub(crate) mod handshake;
 pub(crate) mod http;
@@ -19,7 +20,6 @@ pub(crate) mod raw;
 pub(crate) mod retool_api;
 pub(crate) mod stage;
 pub(crate) mod tls;
-pub(crate) mod way;
 pub(crate) mod wire;
 
 mod tests;

@@ -197,22 +197,29 @@ async fn only_certificates_of_the_parent_can_connect() {
 
 #[test]
 fn invalid_settings_end_the_child_with_the_reason() {
-    for (arguments, words) in [
+    let cases = [
         (&["--connection-string="][..], "connection-string is required"),
         (&["--connection-string", "host=h sslmod=require"], "sslmod in the connection string is not"),
         (&["--connection-string", NOWHERE, "--skip-pages=maybe"], "skip-pages (flag --skip-pages): "),
         (&["--connection-string", NOWHERE, "--tls-cert", "x"], "tls-key"),
         (&["--connection-string", NOWHERE, "--no-such-flag"], "unexpected argument '--no-such-flag' found"),
-    ] {
-        let mut parent = Parent::new(NOWHERE);
-        parent.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        // Neither a parent that says nothing, nor one that says it all and does not connect, is waited for.
-        for input in [String::new(), format!("{}\n", parent.line())] {
-            let (code, last) = last_words(&parent, Some(&input));
-            assert_eq!(code, Some(1), "{last}");
-            assert!(last.contains(words), "{words}: {last}");
+    ];
+    // Side by side, since each child waits a little for its parent.
+    std::thread::scope(|scope| {
+        for (arguments, words) in cases {
+            // Not for long for a parent that says nothing, or one that says it all and does not connect.
+            for is_told in [false, true] {
+                scope.spawn(move || {
+                    let mut parent = Parent::new(NOWHERE);
+                    parent.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+                    let input = if is_told { format!("{}\n", parent.line()) } else { String::new() };
+                    let (code, last) = last_words(&parent, Some(&input));
+                    assert_eq!(code, Some(1), "{last}");
+                    assert!(last.contains(words), "{words}: {last}");
+                });
+            }
         }
-    }
+    });
 }
 
 /// A parent of the former program looks at its child only once it is connected.

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::postgres::Database;
 
 /// Passes everything on until it is told to break.
-pub(crate) struct Way {
+pub(crate) struct FaultyProxy {
     address: SocketAddr,
     state: Arc<State>,
 }
@@ -24,7 +24,7 @@ struct State {
     closed: AtomicBool,
 }
 
-impl Way {
+impl FaultyProxy {
     pub(crate) async fn to(database: &Database) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -42,7 +42,7 @@ impl Way {
         Self { address, state }
     }
 
-    /// The connection string that leads along it.
+    /// The connection string that leads through it.
     pub(crate) fn url(&self, database: &Database) -> String {
         database.url().replace(database.cluster().address(), &self.address.to_string())
     }
