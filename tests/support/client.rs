@@ -26,6 +26,8 @@ use super::server::Server;
 /// Calls of one server, which runs as long as any copy of this does where this started it.
 #[derive(Clone)]
 pub(crate) struct Client {
+    /// Ends with the last copy.
+    #[expect(dead_code)]
     server: Option<Arc<Server>>,
     types: ResourceTypesServiceClient<Channel>,
     resources: ResourcesServiceClient<Channel>,

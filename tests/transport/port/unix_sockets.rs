@@ -8,7 +8,6 @@ use std::path::Path;
 use tonic::Code;
 
 use super::{Files, TOKENS, assert_ends, refused, start};
-use crate::support::server::program;
 use crate::support::wire::{Wire, assert_refused};
 
 fn socket_at(path: &Path) -> String {
