@@ -230,6 +230,7 @@ impl Running {
     pub(crate) fn close_stdin(&mut self) {
         self.stdin = None;
     }
+
     /// How the child ended, how long that took, and what it wrote: stdout and stderr.
     pub(crate) fn ended(mut self) -> (ExitStatus, Duration, String, String) {
         let asked = Instant::now();
