@@ -10,7 +10,7 @@ use serde::Deserialize;
 /// A host and a port, printed as `host:port` or `[v6]:port`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct HostAndPort {
+pub(crate) struct HostAndPort {
     /// A name or an address; an IPv6 address without its brackets. `(host, port)` can be bound as is.
     pub host: String,
     /// The port; 0 lets the system choose one to listen on.
@@ -19,7 +19,7 @@ pub struct HostAndPort {
 
 /// Why a text is not an address. Each message is the end of a sentence that begins with the setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
+pub(crate) enum AddressError {
     /// There is no colon.
     #[error("{text:?} has no port")]
     NoPort {

@@ -16,10 +16,16 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-pub use command_line::command;
+use crate::cli::command_line::command;
 
 use crate::cli::failure::USAGE;
 use crate::cli::wiring::stop_telemetry;
+use crate::config;
+
+/// The settings as a Markdown table: what the README has, so that a test can compare the two.
+pub fn settings_table() -> String {
+    config::markdown_table()
+}
 
 /// Runs the program with these arguments, the first being its name.
 ///

@@ -29,16 +29,16 @@ use serde::de::DeserializeOwned;
 
 use crate::retool::privileges::Scope;
 use crate::server::HealthSettings;
-use crate::telemetry::settings::LogSettings;
+
 use values::Values;
 
-pub use arguments::arguments;
-pub use error::{Error, Origin, Warning};
-pub use reference::markdown_table;
-pub use setting::{DefaultValue, Fallback, Group, Kind, Relation, Setting};
-pub use settings::{InForce, Provenance, Settings, Shown};
-pub use sources::Sources;
-pub use table::ALL;
+pub(crate) use arguments::arguments;
+pub(crate) use error::{Error, Warning};
+pub(crate) use reference::markdown_table;
+pub(crate) use setting::Setting;
+pub(crate) use settings::{InForce, Provenance, Settings};
+pub(crate) use sources::Sources;
+pub(crate) use table::ALL;
 
 /// Reads every setting: a flag wins over a variable, a variable over the config file, the file over the default.
 ///
@@ -48,7 +48,7 @@ pub use table::ALL;
 /// # Errors
 /// The first setting or file that cannot be right, as [`Error`] describes. The process is expected to end with
 /// exit code 2.
-pub fn load(matches: &ArgMatches, sources: &Sources) -> Result<(Settings, Vec<Warning>), Error> {
+pub(crate) fn load(matches: &ArgMatches, sources: &Sources) -> Result<(Settings, Vec<Warning>), Error> {
     let (values, mut warnings) = collect(matches, sources)?;
     values.check()?;
     let mut settings: Settings = values.read()?;
@@ -66,19 +66,10 @@ pub fn load(matches: &ArgMatches, sources: &Sources) -> Result<(Settings, Vec<Wa
 ///
 /// # Errors
 /// As [`load`], though only these settings have to be right.
-pub fn load_health_check(
+pub(crate) fn load_health_check(
     matches: &ArgMatches,
     sources: &Sources,
 ) -> Result<(HealthSettings, Vec<Warning>), Error> {
-    load_part(matches, sources)
-}
-
-/// Reads how to log, and nothing else: for a command without a database, and to report the error of [`load`] in
-/// the way the operator asked for. Sources and warnings are those of [`load`].
-///
-/// # Errors
-/// As [`load`], though only these settings have to be right.
-pub fn load_logs(matches: &ArgMatches, sources: &Sources) -> Result<(LogSettings, Vec<Warning>), Error> {
     load_part(matches, sources)
 }
 
@@ -87,13 +78,13 @@ pub fn load_logs(matches: &ArgMatches, sources: &Sources) -> Result<(LogSettings
 ///
 /// # Errors
 /// As [`load`], though only these flags have to be right.
-pub fn load_typed_scope(matches: &ArgMatches, except: &str) -> Result<Scope, Error> {
+pub(crate) fn load_typed_scope(matches: &ArgMatches, except: &str) -> Result<Scope, Error> {
     let merged = merge::typed(matches, except)?;
     Values::new(merged, &Sources::default(), &mut Vec::new()).read()
 }
 
 /// The settings that were typed.
-pub fn typed(matches: &ArgMatches) -> impl Iterator<Item = &'static Setting> {
+pub(crate) fn typed(matches: &ArgMatches) -> impl Iterator<Item = &'static Setting> {
     let source = |setting: &Setting| matches.value_source(setting.name);
     ALL.iter().filter(move |setting| source(setting) == Some(ValueSource::CommandLine))
 }

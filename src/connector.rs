@@ -5,22 +5,22 @@
 
 mod accounts;
 pub(crate) mod actions;
-pub mod audit;
+pub(crate) mod audit;
 mod change;
 mod context;
-pub mod database_message;
+pub(crate) mod database_message;
 mod entitlement_words;
-pub mod error;
+pub(crate) mod error;
 mod identified;
-pub mod ids;
+pub(crate) mod ids;
 mod metadata;
-pub mod page_token;
-pub mod paging;
+pub(crate) mod page_token;
+pub(crate) mod paging;
 mod rate_limit;
 mod refusal_message;
-pub mod resource_kind;
+pub(crate) mod resource_kind;
 mod resource_type;
-pub mod rest_message;
+pub(crate) mod rest_message;
 mod text;
 mod types;
 mod unsupported;
@@ -47,13 +47,13 @@ use crate::retool::change::Mode;
 use crate::retool::database::Database;
 use crate::retool::tables::Users;
 
-pub use context::MANAGED_GROUPS;
+pub(crate) use context::MANAGED_GROUPS;
 
 /// What a configuration leaves out or turns on, beyond the [`Scope`](crate::retool::privileges::Scope) of its
 /// database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Options {
+pub(crate) struct Options {
     /// No disabled users, neither as resources nor as principals.
     pub skip_disabled_users: bool,
     /// Changes are described and not made.
@@ -64,11 +64,11 @@ pub struct Options {
 
 impl Options {
     /// What `--help` says.
-    pub const DEFAULT: Self = Self { skip_disabled_users: false, dry_run: false, ticketing: false };
+    pub(crate) const DEFAULT: Self = Self { skip_disabled_users: false, dry_run: false, ticketing: false };
 }
 
 /// The connector: everything that the server answers comes from here.
-pub struct Connector {
+pub(crate) struct Connector {
     context: Arc<Context>,
     runs: Arc<Runs>,
     syncers: Vec<Box<dyn ResourceSyncer>>,
@@ -78,7 +78,7 @@ pub struct Connector {
 
 impl Connector {
     /// A connector to this database, within its scope, and, where it is set up, Retool's REST API.
-    pub fn new(database: Arc<Database>, api: Option<Arc<Api>>, options: Options) -> Self {
+    pub(crate) fn new(database: Arc<Database>, api: Option<Arc<Api>>, options: Options) -> Self {
         let scope = database.scope();
         let mut syncers = types::all();
         syncers.retain(|syncer| match syncer.kind() {
@@ -105,7 +105,7 @@ impl Connector {
     }
 
     /// Name, capabilities and account schema; known without asking the database.
-    pub fn metadata(&self) -> ConnectorMetadata {
+    pub(crate) fn metadata(&self) -> ConnectorMetadata {
         metadata::metadata(&self.syncers)
     }
 
@@ -113,7 +113,7 @@ impl Connector {
     ///
     /// # Errors
     /// [`Error::Database`]
-    pub async fn validate_once(&self) -> Result<(), Error> {
+    pub(crate) async fn validate_once(&self) -> Result<(), Error> {
         self.context.database.check().await?;
         Ok(())
     }
@@ -122,7 +122,10 @@ impl Connector {
     ///
     /// # Errors
     /// [`Error::PageToken`]
-    pub fn resource_types(&self, request: PageRequest<'_>) -> Result<AnswerPage<Vec<ResourceType>>, Error> {
+    pub(crate) fn resource_types(
+        &self,
+        request: PageRequest<'_>,
+    ) -> Result<AnswerPage<Vec<ResourceType>>, Error> {
         let listing = Listing::new("ListResourceTypes", &[]);
         let types = self.syncers.iter().map(|syncer| syncer.describe()).collect();
         listed(&listing, request, types)
@@ -133,7 +136,7 @@ impl Connector {
     /// # Errors
     /// [`Error::UnknownResourceType`], [`Error::WrongParent`], [`Error::MalformedId`],
     /// [`Error::PageToken`], [`Error::Database`]
-    pub async fn resources(
+    pub(crate) async fn resources(
         &self,
         type_id: &str,
         parent: Option<&ResourceId>,
@@ -150,7 +153,7 @@ impl Connector {
     /// [`Error::NotFound`] when there is none, also below the parent that the caller names;
     /// [`Error::Missing`], [`Error::UnknownResourceType`], [`Error::WrongParent`],
     /// [`Error::MalformedId`], [`Error::Database`]
-    pub async fn resource(
+    pub(crate) async fn resource(
         &self,
         id: Option<&ResourceId>,
         parent: Option<&ResourceId>,
@@ -172,7 +175,7 @@ impl Connector {
     /// # Errors
     /// [`Error::Missing`], [`Error::UnknownResourceType`], [`Error::MalformedId`],
     /// [`Error::ResourceTooLarge`], [`Error::PageToken`]
-    pub fn entitlements(
+    pub(crate) fn entitlements(
         &self,
         resource: Option<&Resource>,
         request: PageRequest<'_>,
@@ -189,7 +192,7 @@ impl Connector {
     ///
     /// # Errors
     /// [`Error::UnknownResourceType`], [`Error::PageToken`]
-    pub fn static_entitlements(
+    pub(crate) fn static_entitlements(
         &self,
         type_id: &str,
         request: PageRequest<'_>,
@@ -203,7 +206,7 @@ impl Connector {
     /// # Errors
     /// [`Error::Missing`], [`Error::UnknownResourceType`], [`Error::MalformedId`],
     /// [`Error::WrongParent`], [`Error::ResourceTooLarge`], [`Error::PageToken`], [`Error::Database`]
-    pub async fn grants(
+    pub(crate) async fn grants(
         &self,
         resource: Option<&Resource>,
         request: PageRequest<'_>,

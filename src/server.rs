@@ -9,22 +9,19 @@ mod http_health;
 mod rate_limiter;
 mod services;
 mod settings;
-mod transport;
+pub(crate) mod transport;
 
 use std::sync::Arc;
 
 use tonic::service::RoutesBuilder;
 use tonic_health::ServingStatus;
 
-pub use error::Error;
-pub use http_health::{HealthServer, Readiness};
-pub use rate_limiter::LimiterError;
-pub use settings::{HealthSettings, ServerSettings};
-pub use transport::endpoint::{Endpoint, Security};
-pub use transport::limits::Limits;
-pub use transport::parent_handshake::accept_parent_connection;
-pub use transport::tls::{TlsError, TlsFiles};
-pub use transport::tokens::TokenError;
+pub(crate) use error::Error;
+pub(crate) use http_health::{HealthServer, Readiness};
+pub(crate) use settings::{HealthSettings, ServerSettings};
+pub(crate) use transport::endpoint::{Endpoint, Security};
+pub(crate) use transport::limits::Limits;
+pub(crate) use transport::parent_handshake::accept_parent_connection;
 
 use crate::connector::Connector;
 use crate::proto::ratelimit::RateLimiterConfig;
@@ -39,7 +36,7 @@ use crate::server::transport::{Transport, limits, tls};
 
 /// A server, not yet listening.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     connector: Arc<Connector>,
     limiter: RateLimiter,
     limits: Limits,
@@ -48,7 +45,7 @@ pub struct Server {
 }
 
 /// A server that listens and does not answer yet.
-pub struct Listening {
+pub(crate) struct Listening {
     server: Server,
     address: String,
     transport: Transport,
@@ -56,7 +53,7 @@ pub struct Listening {
 
 impl Server {
     /// A server of this connector with the usual limits, reflection, and no rate limiter.
-    pub fn new(connector: Arc<Connector>) -> Self {
+    pub(crate) fn new(connector: Arc<Connector>) -> Self {
         Self {
             connector,
             limiter: RateLimiter::default(),
@@ -68,18 +65,18 @@ impl Server {
 
     /// Other limits.
     #[must_use]
-    pub fn with_limits(self, limits: Limits) -> Self {
+    pub(crate) fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
     /// With or without reflection.
     #[must_use]
-    pub fn with_reflection(self, reflection: bool) -> Self {
+    pub(crate) fn with_reflection(self, reflection: bool) -> Self {
         Self { reflection, ..self }
     }
 
     /// Tells whether the server takes calls, also after it has begun to stop.
-    pub fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> Readiness {
         self.readiness.clone()
     }
 
@@ -87,7 +84,7 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Plaintext`], [`Error::Listen`], [`Error::Tls`], [`Error::Tokens`]
-    pub async fn listen(self, endpoint: &Endpoint, security: Security) -> Result<Listening, Error> {
+    pub(crate) async fn listen(self, endpoint: &Endpoint, security: Security) -> Result<Listening, Error> {
         let failed = |source| Error::Listen { address: endpoint.to_string(), source };
         let listener = match endpoint {
             Endpoint::Tcp { host, port } => Listener::tcp(host, *port).await,
@@ -119,7 +116,7 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Tls`], [`Error::Limiter`], [`Error::Listen`]
-    pub fn adopt(
+    pub(crate) fn adopt(
         mut self,
         listener: std::net::TcpListener,
         credential: &Credential,
@@ -147,7 +144,7 @@ impl Server {
 
 impl Listening {
     /// Where it listens, as people write it.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
@@ -156,7 +153,7 @@ impl Listening {
     ///
     /// # Errors
     /// [`Error::Serve`], [`Error::Reflection`]
-    pub async fn serve(
+    pub(crate) async fn serve(
         self,
         stop: impl Future<Output = ()>,
         at_once: impl Future<Output = ()>,
@@ -211,7 +208,7 @@ impl Listening {
     ///
     /// # Errors
     /// [`Error::Serve`]
-    pub async fn serve_parent(self) -> Result<(), Error> {
+    pub(crate) async fn serve_parent(self) -> Result<(), Error> {
         let mut routes = RoutesBuilder::default();
         self.server.services().register(&mut routes, self.server.limits);
         Ok(self.transport.serve(routes, std::future::pending()).await?)

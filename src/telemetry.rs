@@ -7,13 +7,13 @@
 
 mod drops;
 mod export;
-pub mod logs;
-pub mod metrics;
+pub(crate) mod logs;
+pub(crate) mod metrics;
 mod otlp;
 mod prometheus;
 mod resource;
-pub mod settings;
-pub mod watch;
+pub(crate) mod settings;
+pub(crate) mod watch;
 
 use std::sync::OnceLock;
 use std::thread;
@@ -25,8 +25,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::telemetry::settings::{LogSettings, TelemetrySettings};
 
-pub use otlp::FLUSH;
-pub use prometheus::MetricsServer;
+pub(crate) use otlp::FLUSH;
+pub(crate) use prometheus::MetricsServer;
 
 /// What has been started, for [`stop`].
 static RUNNING: OnceLock<Running> = OnceLock::new();
@@ -38,7 +38,7 @@ struct Running {
 
 /// Why telemetry cannot be started. Each of these is a setting.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// See [`logs::Unwritable`].
     #[error("log-path: {0}")]
     Logs(#[from] logs::Unwritable),
@@ -54,7 +54,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error::Logs`], [`Error::Otlp`]
-pub fn check(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Error> {
+pub(crate) fn check(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Error> {
     logs::check(logs)?;
     otlp::Plan::new(telemetry, &variable)?;
     Ok(())
@@ -71,7 +71,7 @@ fn variable(name: &str) -> Option<String> {
 ///
 /// # Errors
 /// See [`Error`].
-pub fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Error> {
+pub(crate) fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Error> {
     if RUNNING.get().is_some() {
         return Ok(());
     }
@@ -104,7 +104,7 @@ pub fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Er
 
 /// Sends what is left, if the collector takes it within [`FLUSH`] and before `at_once` is done, and nothing
 /// more from then on. To be called when the last call has ended and before the process does.
-pub async fn stop(at_once: impl Future<Output = ()>) {
+pub(crate) async fn stop(at_once: impl Future<Output = ()>) {
     let Some(running) = RUNNING.get().filter(|running| running.otlp.is_some()) else { return };
     let (done, finished) = oneshot::channel();
     let flush = move || {

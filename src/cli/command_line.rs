@@ -6,7 +6,7 @@ use crate::cli::{child, demo, doctor, health_check, serve, setup_sql};
 use crate::config;
 
 /// The command line. Settings are accepted before and after the name of a command.
-pub fn command() -> Command {
+pub(crate) fn command() -> Command {
     Command::new("baton-retool")
         .version(concat!("version ", env!("CARGO_PKG_VERSION")))
         .about("Baton connector for self-hosted Retool: tells a baton agent who has access to what, straight from Retool's Postgres database.")

@@ -8,7 +8,7 @@ use tokio::runtime::Builder;
 
 use crate::cli::failure::Failure;
 use crate::cli::signals::{self, StopSignals};
-use crate::config::{self, Settings, Sources};
+use crate::config::{self, InForce, Settings, Sources};
 use crate::connector::Connector;
 use crate::postgres::connection_string::{ConnectionSettings, Environment};
 use crate::proto;
@@ -33,6 +33,9 @@ pub(super) fn settings_with(
     telemetry::start(&settings.logs, &settings.telemetry).map_err(Failure::usage)?;
     for warning in warnings {
         tracing::warn!("{warning}");
+    }
+    for InForce { name, value, origin } in settings.provenance.iter() {
+        tracing::debug!(setting = name, %value, %origin, "setting in force");
     }
     Ok(settings)
 }

@@ -10,7 +10,7 @@ use crate::config::table::ALL;
 /// They are global, so a sub-command accepts them before and after its name: the parent of a child
 /// process repeats its own flags and puts the sub-command last. clap checks no value and fills in no default;
 /// [`load`](crate::config::load) does both alike for every source.
-pub fn arguments() -> Vec<Arg> {
+pub(crate) fn arguments() -> Vec<Arg> {
     ALL.iter().map(argument).collect()
 }
 

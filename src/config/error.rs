@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The command line.
     Flag(&'static str),
     /// The environment, under this name.
@@ -24,7 +24,7 @@ pub enum Origin {
 /// Why the settings cannot be used. The operator can fix each of these but [`Error::Internal`], and each ends the
 /// process with exit code 2. No message quotes a secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// No source gives a setting that the program cannot do without.
     #[error(
         "{name} is required: give the flag --{name}, set the variable {variable}, \
@@ -122,7 +122,7 @@ pub enum Error {
 
 /// Something an operator probably did not mean, though the program can run with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Warning {
+pub(crate) enum Warning {
     /// The config file has a key that means nothing here.
     UnknownKey {
         /// The key, if it is fit to be shown.

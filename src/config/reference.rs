@@ -5,7 +5,7 @@ use crate::config::table::ALL;
 
 /// The settings as a Markdown table for the README: flag, variable, default, what it does. Hidden
 /// settings are left out. Ends with a newline.
-pub fn markdown_table() -> String {
+pub(crate) fn markdown_table() -> String {
     let head = "| Flag | Variable | Default | What it does |\n|---|---|---|---|\n";
     ALL.iter().filter_map(row).fold(head.to_owned(), |table, row| table + &row)
 }

@@ -7,7 +7,7 @@ use crate::config::sources::Sources;
 
 /// One setting, as people meet it in every source.
 #[derive(Clone, Copy, Debug)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// The flag without its dashes; also the key in the config file.
     pub name: &'static str,
     /// The one-letter flag, where there is one.
@@ -34,7 +34,7 @@ pub struct Setting {
 
 /// What a setting has to do with another one, which is given by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
+pub(crate) enum Relation {
     /// Both are given or neither.
     GoesWith(&'static str),
     /// It means nothing without the other.
@@ -45,7 +45,7 @@ pub enum Relation {
 
 /// What a value must look like. The same rule holds for flag, variable and file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Any text.
     Text,
     /// On or off.
@@ -76,7 +76,7 @@ pub enum Kind {
 
 /// What holds when no source gives a value.
 #[derive(Clone, Copy, Debug)]
-pub enum Fallback {
+pub(crate) enum Fallback {
     /// Nothing does: the program cannot run without a value.
     Required,
     /// The setting is optional and stays unset.
@@ -94,7 +94,7 @@ pub enum Fallback {
 
 /// A default, taken from the settings type that has the setting. Printed as a person would write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DefaultValue {
+pub(crate) enum DefaultValue {
     /// On or off.
     Switch(bool),
     /// A number.
@@ -105,7 +105,7 @@ pub enum DefaultValue {
 
 /// The heading a setting stands under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
+pub(crate) enum Group {
     /// What is read from Retool, and how to reach it.
     Connector,
     /// What this run may do.
@@ -126,7 +126,7 @@ pub enum Group {
 
 impl Setting {
     /// The environment variable: `BATON_`, then the name in capitals with `_` for `-`.
-    pub fn variable(&self) -> String {
+    pub(crate) fn variable(&self) -> String {
         format!("BATON_{}", self.name.to_ascii_uppercase().replace('-', "_"))
     }
 }
@@ -143,7 +143,7 @@ impl fmt::Display for DefaultValue {
 
 impl Kind {
     /// What a person may write, for messages and the README.
-    pub fn accepted(self) -> String {
+    pub(crate) fn accepted(self) -> String {
         match self {
             Self::Text => "text (in a config file, in quotes)".into(),
             Self::Switch => "true, True, TRUE, t, T, 1 or false, False, FALSE, f, F, 0".into(),
@@ -173,7 +173,7 @@ impl Kind {
 
 impl Group {
     /// The heading in `--help` and in the README.
-    pub fn heading(self) -> &'static str {
+    pub(crate) fn heading(self) -> &'static str {
         match self {
             Self::Connector => "Connector options",
             Self::Run => "Run options",

@@ -1,5 +1,7 @@
 //! Every setting as the rest of the program sees it: checked, typed, safe to print.
 
+use std::fmt;
+
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -16,7 +18,7 @@ use crate::telemetry::settings::{LogSettings, TelemetrySettings};
 
 /// Every setting, in the types of the modules that use them. `Debug` shows no secret.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// How to reach Retool's database. Holds the password; not blank, otherwise unchecked.
     #[serde(rename = "connection-string")]
     pub connection_string: SecretString,
@@ -45,11 +47,11 @@ pub struct Settings {
 
 /// Where the value of each setting came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Provenance(Vec<InForce>);
+pub(crate) struct Provenance(Vec<InForce>);
 
 /// A setting, its value and where that came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InForce {
+pub(crate) struct InForce {
     /// The name of the setting.
     pub name: &'static str,
     /// Its value.
@@ -60,13 +62,23 @@ pub struct InForce {
 
 /// The value of a setting as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
+pub(crate) enum Shown {
     /// There is none.
     Unset,
     /// There is one, and it is secret.
     Secret,
     /// As a person would write it on a command line.
     Text(String),
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unset => f.write_str("(unset)"),
+            Self::Secret => f.write_str("(secret)"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
 }
 
 impl Provenance {
@@ -82,12 +94,13 @@ impl Provenance {
     }
 
     /// Every setting, in the order of `--help`.
-    pub fn iter(&self) -> impl Iterator<Item = &InForce> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &InForce> {
         self.0.iter()
     }
 
     /// What is in force for the setting of this name; `None` when there is no such setting.
-    pub fn get(&self, name: &str) -> Option<&InForce> {
+    #[cfg(test)]
+    pub(crate) fn get(&self, name: &str) -> Option<&InForce> {
         self.0.iter().find(|in_force| in_force.name == name)
     }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// What the settings are read from besides the command line, passed in so that a test can choose it. The default
 /// has nothing.
 #[derive(Default)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// The environment. A variable that is set but empty counts as not set.
     pub environment: BTreeMap<String, OsString>,
     /// Where `.baton.yaml` is looked for, and what a relative `BATON_CONFIG_PATH` starts from. Empty means the
@@ -21,7 +21,7 @@ pub struct Sources {
 
 impl Sources {
     /// The real ones.
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         Self {
             environment: std::env::vars_os()
                 .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
@@ -32,7 +32,7 @@ impl Sources {
     }
 
     /// What a variable is set to, also one that is no setting.
-    pub fn variable(&self, name: &str) -> Option<&OsStr> {
+    pub(crate) fn variable(&self, name: &str) -> Option<&OsStr> {
         self.environment.get(name).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
 }

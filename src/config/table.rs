@@ -11,7 +11,7 @@ use crate::server::{Endpoint, HealthSettings, Limits, Security, ServerSettings};
 use crate::telemetry::settings::{LogFormat, LogLevel, LogTarget};
 
 /// Every setting of this release, by heading. A settings type reads one by having a field of its name.
-pub const ALL: &[Setting] = &[
+pub(crate) const ALL: &[Setting] = &[
     Setting {
         fallback: Fallback::Required,
         value_name: "CONNECTION_STRING",

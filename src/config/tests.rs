@@ -18,10 +18,15 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::setting::{Fallback, Kind, Relation};
+use crate::config::settings::Shown;
 use crate::connector::Options;
 use crate::postgres::pool::Timeouts;
-use crate::server::{Endpoint, Limits, Security, ServerSettings, TlsFiles};
-use crate::telemetry::settings::{CollectorTls, LogFormat, LogLevel, LogTarget, TelemetrySettings};
+use crate::server::transport::tls::TlsFiles;
+use crate::server::{Endpoint, Limits, Security, ServerSettings};
+use crate::telemetry::settings::{
+    CollectorTls, LogFormat, LogLevel, LogSettings, LogTarget, TelemetrySettings,
+};
 
 const DSN: &str = "postgres://retool:hunter2@db/hammerhead";
 

@@ -59,7 +59,7 @@ impl Connector {
     /// # Errors
     /// [`Error::ProvisioningDisabled`], [`Error::NotImplemented`], [`Error::Argument`], [`Error::NoRest`],
     /// [`Error::Rest`], [`Error::Database`]
-    pub async fn create_account(
+    pub(crate) async fn create_account(
         &self,
         request: &CreateAccountRequest,
         caller: &Caller,

@@ -29,7 +29,7 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 impl Connector {
     /// The actions that can be invoked, those of a resource type only when one is named: there are none.
-    pub fn action_schemas(&self, resource_type_id: &str) -> Vec<BatonActionSchema> {
+    pub(crate) fn action_schemas(&self, resource_type_id: &str) -> Vec<BatonActionSchema> {
         if resource_type_id.is_empty() { schemas() } else { Vec::new() }
     }
 
@@ -37,7 +37,7 @@ impl Connector {
     ///
     /// # Errors
     /// [`Error::UnknownAction`]
-    pub fn action_schema(&self, name: &str) -> Result<BatonActionSchema, Error> {
+    pub(crate) fn action_schema(&self, name: &str) -> Result<BatonActionSchema, Error> {
         schemas()
             .into_iter()
             .find(|schema| schema.name == name)

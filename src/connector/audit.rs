@@ -11,7 +11,7 @@ use crate::telemetry::metrics::{self, Provisioning};
 
 /// Who asks for a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// `host:port` of the connection; empty on a unix socket.
     pub peer: String,
     /// What the caller calls the request; empty when it has no name, or one that is no id.

@@ -26,7 +26,7 @@ impl Connector {
     /// [`Error::ProvisioningDisabled`], [`Error::NotImplemented`], [`Error::Missing`],
     /// [`Error::MalformedId`], [`Error::Argument`], [`Error::UnknownResourceType`],
     /// [`Error::ManagedGroupsOff`], [`Error::Refused`], [`Error::Database`]
-    pub async fn grant(
+    pub(crate) async fn grant(
         &self,
         caller: &Caller,
         entitlement: Option<&Entitlement>,
@@ -50,7 +50,7 @@ impl Connector {
     ///
     /// # Errors
     /// As [`Connector::grant`].
-    pub async fn revoke(&self, caller: &Caller, grant: Option<&Grant>) -> Result<Vec<Any>, Error> {
+    pub(crate) async fn revoke(&self, caller: &Caller, grant: Option<&Grant>) -> Result<Vec<Any>, Error> {
         let (entitlement, principal) =
             grant.map(|grant| (grant.entitlement.as_ref(), grant.principal.as_ref())).unwrap_or_default();
         let entitlement_id =

@@ -13,7 +13,7 @@ use crate::retool::tables::Users;
 use crate::retool::tables::managed_groups::ManagedGroupNames;
 
 /// How the groups are named that are made to give single users access to pages.
-pub const MANAGED_GROUPS: ManagedGroupNames = ManagedGroupNames { prefix: "baton:page:" };
+pub(crate) const MANAGED_GROUPS: ManagedGroupNames = ManagedGroupNames { prefix: "baton:page:" };
 
 /// The connections and the choices of a configuration.
 pub(crate) struct Context {

@@ -23,13 +23,13 @@ use crate::retool::change::Refusal;
 use crate::retool::error::DatabaseError;
 use crate::retool::transaction::ChangeError;
 
-pub use argument::ArgumentProblem;
-pub use caller_text::CallerText;
-pub use kind::ErrorKind;
+pub(crate) use argument::ArgumentProblem;
+pub(crate) use caller_text::CallerText;
+pub(crate) use kind::ErrorKind;
 
 /// Why a request has no answer. The server turns each into a gRPC status.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// No such resource type, or one that the configuration leaves out.
     #[error("there is no resource type {given} here; there are: {known}")]
     UnknownResourceType {
@@ -207,7 +207,7 @@ impl From<ChangeError> for Error {
 
 impl Error {
     /// The kind of the error.
-    pub fn kind(&self) -> ErrorKind {
+    pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownResourceType { .. }
             | Self::NotFound { .. }
@@ -252,13 +252,13 @@ impl Error {
     }
 
     /// The error in the answer of an action that failed: its kind, then its message.
-    pub fn in_words(&self) -> String {
+    pub(crate) fn in_words(&self) -> String {
         format!("{}: {}", self.kind().name(), self.for_caller())
     }
 
     /// What a gRPC status carries beside code and message: the rate limit of the REST API, by which agents pace
     /// their retries. `None` when the error does not come from that API.
-    pub fn detail(&self) -> Option<Any> {
+    pub(crate) fn detail(&self) -> Option<Any> {
         match self {
             Self::Rest { error, .. } => Some(rate_limit::annotation(&error.rate_limit)),
             _ => None,
@@ -266,7 +266,7 @@ impl Error {
     }
 
     /// The message for the caller whose request it is: the only text that repeats what the caller sent.
-    pub fn for_caller(&self) -> String {
+    pub(crate) fn for_caller(&self) -> String {
         caller_text::reveal(self)
     }
 

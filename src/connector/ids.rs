@@ -6,10 +6,10 @@ use crate::connector::error::Error;
 use crate::connector::resource_kind::{Identity, Spelled};
 use crate::proto::connector::ResourceId as ProtoResourceId;
 
-pub use entitlement::{EntitlementId, PageFamily};
+pub(crate) use entitlement::{EntitlementId, PageFamily};
 
 /// The id of the resource with this key.
-pub fn resource_id<T: Identity>(key: T) -> ProtoResourceId {
+pub(crate) fn resource_id<T: Identity>(key: T) -> ProtoResourceId {
     ProtoResourceId {
         resource_type: T::KIND.type_id().to_owned(),
         resource: Spelled(key).to_string(),
@@ -22,7 +22,7 @@ pub fn resource_id<T: Identity>(key: T) -> ProtoResourceId {
 /// # Errors
 /// [`Error::MalformedId`] unless the id is of that type, and its text exactly the type's letter and a
 /// number from 1 to 2147483647 without padding.
-pub fn parse<T: Identity>(id: &ProtoResourceId) -> Result<T, Error> {
+pub(crate) fn parse<T: Identity>(id: &ProtoResourceId) -> Result<T, Error> {
     let of_type = id.resource_type == T::KIND.type_id();
     let key = if of_type { Spelled::parse(&id.resource) } else { None };
     key.ok_or_else(|| Error::MalformedId {

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 /// Rows are ordered by a key, and where one key stands for several rows, by their ordinal. So a place
 /// stays right when rows come and go around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
+pub(crate) struct Position {
     /// Primary key, one more than the largest one when the last row has been seen.
     pub key: u32,
     /// Which of the rows with that key.
@@ -23,23 +23,23 @@ pub struct Position {
 
 impl Position {
     /// Before every row.
-    pub const START: Self = Self { key: 0, ordinal: 0 };
+    pub(crate) const START: Self = Self { key: 0, ordinal: 0 };
 
     /// The first row of the next key.
-    pub fn after_key(key: u32) -> Self {
+    pub(crate) fn after_key(key: u32) -> Self {
         Self { key: key.saturating_add(1), ordinal: 0 }
     }
 }
 
 /// The request that a token belongs to: whatever it names, a token of one cannot be used in another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listing {
+pub(crate) struct Listing {
     checksum: [u8; CHECKSUM],
 }
 
 impl Listing {
     /// The listing that `method` makes of these parts, e.g. types, ids and filters, in a fixed order.
-    pub fn new(method: &str, parts: &[&str]) -> Self {
+    pub(crate) fn new(method: &str, parts: &[&str]) -> Self {
         let mut digest = Sha256::new();
         for part in std::iter::once(&method).chain(parts) {
             digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -57,7 +57,7 @@ impl Listing {
     }
 
     /// The token that makes this listing go on at `position`.
-    pub fn token(&self, position: Position) -> String {
+    pub(crate) fn token(&self, position: Position) -> String {
         let mut bytes = [0; LENGTH];
         let [version, key @ .., ordinal] = &mut bytes[..BODY] else { return String::new() };
         *version = VERSION;
@@ -72,7 +72,7 @@ impl Listing {
     ///
     /// # Errors
     /// When the token is not one that this listing has given out.
-    pub fn position(&self, token: &str) -> Result<Position, InvalidPageToken> {
+    pub(crate) fn position(&self, token: &str) -> Result<Position, InvalidPageToken> {
         if token.is_empty() {
             return Ok(Position::START);
         }
@@ -93,7 +93,7 @@ impl Listing {
 #[error(
     "page_token is not one that this request's listing has given out (it belongs to another request or version, or has been altered); start the listing again without a page_token"
 )]
-pub struct InvalidPageToken;
+pub(crate) struct InvalidPageToken;
 
 const VERSION: u8 = 1;
 /// Version, key, ordinal.

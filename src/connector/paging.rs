@@ -12,7 +12,7 @@ use crate::retool::tables::Page;
 
 /// How many rows the caller wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PageSize {
+pub(crate) enum PageSize {
     /// As many as keep the answer under 2 MiB.
     Any,
     /// So many exactly, while there are so many; 1 to 250.
@@ -43,7 +43,7 @@ impl PageSize {
 
 /// What a listing request says about paging.
 #[derive(Debug, Clone, Copy)]
-pub struct PageRequest<'a> {
+pub(crate) struct PageRequest<'a> {
     /// How many rows are wanted.
     pub size: PageSize,
     /// Where to go on; empty to start.
@@ -62,7 +62,7 @@ impl PageRequest<'_> {
 
 /// One answer of a listing.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AnswerPage<T> {
+pub(crate) struct AnswerPage<T> {
     /// The rows.
     pub items: T,
     /// The token for the rest; empty when this was all.

@@ -5,7 +5,9 @@ use std::fmt::{self, Display};
 use crate::retool::id::{GroupId, OrganizationId, OutOfRange, PageId, ResourceId, UserId};
 
 /// A primary key that is a resource for baton.
-pub trait Identity: TryFrom<i64, Error = OutOfRange> + Display + Copy + PartialEq + Send {
+pub(crate) trait Identity:
+    TryFrom<i64, Error = OutOfRange> + Display + Copy + PartialEq + Send
+{
     /// The type of the resource.
     const KIND: ResourceKind;
 
@@ -17,7 +19,7 @@ macro_rules! resource_kinds {
     ($($(#[$meta:meta])* $name:ident($key:ty) = $type_id:literal, $letter:literal;)+) => {
         /// The resource types of this connector, in the order in which they are listed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum ResourceKind {$(
+        pub(crate) enum ResourceKind {$(
             $(#[$meta])*
             #[doc = concat!("`", $type_id, "`")]
             $name,
@@ -27,12 +29,12 @@ macro_rules! resource_kinds {
             const ALL: &[Self] = &[$(Self::$name),+];
 
             /// The id of the resource type.
-            pub fn type_id(self) -> &'static str {
+            pub(crate) fn type_id(self) -> &'static str {
                 match self {$(Self::$name => $type_id,)+}
             }
 
             /// What the ids of such resources begin with.
-            pub fn letter(self) -> char {
+            pub(crate) fn letter(self) -> char {
                 match self {$(Self::$name => $letter,)+}
             }
         }
@@ -57,18 +59,18 @@ resource_kinds! {
 
 impl ResourceKind {
     /// The type with this id; `None` when this connector has no such type.
-    pub fn from_type_id(id: &str) -> Option<Self> {
+    pub(crate) fn from_type_id(id: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.type_id() == id)
     }
 }
 
 /// A key as baton spells it: the letter of its type, then the number, e.g. `u42`.
 #[derive(Debug, Clone, Copy)]
-pub struct Spelled<T>(pub T);
+pub(crate) struct Spelled<T>(pub T);
 
 impl<T: Identity> Spelled<T> {
     /// Reads a key that is spelled like this; `None` for anything else.
-    pub fn parse(text: &str) -> Option<T> {
+    pub(crate) fn parse(text: &str) -> Option<T> {
         let digits = text.strip_prefix(T::KIND.letter())?;
         let plain = digits.starts_with(|first: char| matches!(first, '1'..='9'))
             && digits.bytes().all(|byte| byte.is_ascii_digit());

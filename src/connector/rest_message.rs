@@ -5,7 +5,7 @@
 use crate::retool::api::error::Problem;
 
 /// The failure in one line, with the way to fix it where there is one.
-pub fn rest_message(problem: &Problem) -> String {
+pub(crate) fn rest_message(problem: &Problem) -> String {
     format!("{problem}{}", advice(problem))
 }
 

@@ -27,7 +27,7 @@ impl Connector {
     ///
     /// # Errors
     /// [`Error::Database`], and [`Error::Rest`] when changes are on and the API refuses the token.
-    pub async fn validate(&self) -> Result<Vec<Any>, Error> {
+    pub(crate) async fn validate(&self) -> Result<Vec<Any>, Error> {
         self.validate_database().await?;
         let Some(api) = &self.context.api else { return Ok(Vec::new()) };
         match api.probe().await {

@@ -14,7 +14,7 @@ use crate::telemetry::watch;
 
 /// How long the database may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct Timeouts {
+pub(crate) struct Timeouts {
     /// To open a session, unless the connection string has a `connect_timeout`.
     #[serde(rename = "connect-timeout-seconds")]
     pub connect: Duration,
@@ -28,7 +28,7 @@ pub struct Timeouts {
 
 impl Timeouts {
     /// What `--help` says.
-    pub const DEFAULT: Self = Self {
+    pub(crate) const DEFAULT: Self = Self {
         connect: Duration::from_secs(10),
         statement: Duration::from_secs(60),
         pool: Duration::from_secs(10),

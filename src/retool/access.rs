@@ -7,7 +7,7 @@
 ///
 /// The database says `read`, `write`, `own`; Retool's screens say Use, Edit, Own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum AccessLevel {
+pub(crate) enum AccessLevel {
     /// Use
     Read,
     /// Edit
@@ -18,20 +18,20 @@ pub enum AccessLevel {
 
 impl AccessLevel {
     /// Every level, weakest first.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Own];
+    pub(crate) const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Own];
 
     /// The word of the database. Anything else, `none` included, is no access: `None`.
-    pub fn from_database(word: &str) -> Option<Self> {
+    pub(crate) fn from_database(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.as_str() == word)
     }
 
     /// 1, 2 or 3: how the statements say a level in a number. Anything else is no access: `None`.
-    pub fn from_rank(rank: i32) -> Option<Self> {
+    pub(crate) fn from_rank(rank: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.rank() == rank)
     }
 
     /// See [`AccessLevel::from_rank`].
-    pub fn rank(self) -> i32 {
+    pub(crate) fn rank(self) -> i32 {
         match self {
             Self::Read => 1,
             Self::Write => 2,
@@ -40,7 +40,7 @@ impl AccessLevel {
     }
 
     /// The word of the database: `read`, `write` or `own`.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Write => "write",
@@ -49,23 +49,18 @@ impl AccessLevel {
     }
 
     /// The next weaker level; `None` below the weakest.
-    pub fn below(self) -> Option<Self> {
+    pub(crate) fn below(self) -> Option<Self> {
         match self {
             Self::Read => None,
             Self::Write => Some(Self::Read),
             Self::Own => Some(Self::Write),
         }
     }
-
-    /// This level and every weaker one, weakest first: who may write may read.
-    pub fn and_below(self) -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(move |level| *level <= self)
-    }
 }
 
 /// A set of levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct AccessLevels {
+pub(crate) struct AccessLevels {
     /// Whether [`AccessLevel::Read`] is in it.
     pub read: bool,
     /// Whether [`AccessLevel::Write`] is in it.
@@ -76,7 +71,7 @@ pub struct AccessLevels {
 
 impl AccessLevels {
     /// Whether the level is in the set.
-    pub fn contains(self, level: AccessLevel) -> bool {
+    pub(crate) fn contains(self, level: AccessLevel) -> bool {
         match level {
             AccessLevel::Read => self.read,
             AccessLevel::Write => self.write,
@@ -87,7 +82,7 @@ impl AccessLevels {
 
 /// What the row that names an item says of a group's access to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ExplicitAccess {
+pub(crate) enum ExplicitAccess {
     /// There is no such row, so the folder's default counts.
     #[default]
     NoRow,
@@ -99,12 +94,12 @@ pub enum ExplicitAccess {
 
 impl ExplicitAccess {
     /// What a row with this level says.
-    pub fn of_row(level: Option<AccessLevel>) -> Self {
+    pub(crate) fn of_row(level: Option<AccessLevel>) -> Self {
         level.map_or(Self::Nothing, Self::Level)
     }
 
     /// The level that the row gives, if it gives any.
-    pub fn level(self) -> Option<AccessLevel> {
+    pub(crate) fn level(self) -> Option<AccessLevel> {
         match self {
             Self::NoRow | Self::Nothing => None,
             Self::Level(level) => Some(level),
@@ -114,7 +109,7 @@ impl ExplicitAccess {
 
 /// Everything that gives one group access to one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Access {
+pub(crate) struct Access {
     /// The group's universal access to all items of the kind.
     pub universal: Option<AccessLevel>,
     /// The row that names the item.
@@ -126,7 +121,7 @@ pub struct Access {
 impl Access {
     /// The level that the group has: the item's own row beats its folder, in either direction, and
     /// universal access can only raise.
-    pub fn effective(self) -> Option<AccessLevel> {
+    pub(crate) fn effective(self) -> Option<AccessLevel> {
         let of_item = match self.explicit {
             ExplicitAccess::NoRow => self.folder,
             explicit => explicit.level(),
@@ -136,7 +131,7 @@ impl Access {
 
     /// Whether `level` would be there without a row that names the item, so that nothing done to the
     /// item's own rows takes it away.
-    pub fn is_inherited(self, level: AccessLevel) -> bool {
+    pub(crate) fn is_inherited(self, level: AccessLevel) -> bool {
         self.explicit.level() < Some(level) && self.effective() >= Some(level)
     }
 }
@@ -156,12 +151,6 @@ mod tests {
             assert_eq!(AccessLevel::from_database(none), None);
         }
         assert_eq!(AccessLevel::from_rank(0), None);
-    }
-
-    #[test]
-    fn a_level_includes_the_weaker_ones() {
-        assert_eq!(Own.and_below().collect::<Vec<_>>(), [Read, Write, Own]);
-        assert_eq!(Read.and_below().collect::<Vec<_>>(), [Read]);
     }
 
     #[test]

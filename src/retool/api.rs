@@ -3,12 +3,12 @@
 //! Every request is sent once. Nothing is kept of an answer, no redirect is followed, and an answer counts
 //! only when it is JSON that says `success`.
 
-pub mod error;
+pub(crate) mod error;
 mod message;
-pub mod rate_limit;
-pub mod settings;
+pub(crate) mod rate_limit;
+pub(crate) mod settings;
 mod tls;
-pub mod user;
+pub(crate) mod user;
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use crate::telemetry::metrics::RestOutcome;
 use crate::telemetry::watch;
 
 /// Retool's REST API. Making one connects to nothing.
-pub struct Api {
+pub(crate) struct Api {
     client: Client,
     /// As errors name it.
     base: String,
@@ -42,7 +42,7 @@ pub struct Api {
 
 /// What the API answered, and what it said of its limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer<T> {
+pub(crate) struct Answer<T> {
     /// What was asked for.
     pub value: T,
     /// What the answer's headers say.
@@ -51,7 +51,7 @@ pub struct Answer<T> {
 
 /// Users of one listing, and where it goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserPage {
+pub(crate) struct UserPage {
     /// In the API's order. Entries that are no users are left out.
     pub users: Vec<ApiUser>,
     /// What asks for the rest; `None` at the end.
@@ -74,7 +74,7 @@ impl Api {
     ///
     /// # Errors
     /// The URL or the token cannot be used, or the platform has no certificates to check https against.
-    pub fn new(settings: &ApiSettings) -> Result<Self, SetupError> {
+    pub(crate) fn new(settings: &ApiSettings) -> Result<Self, SetupError> {
         let base = settings.base_url.to_string();
         let users = Url::parse(&format!("{base}/api/v2/users")).map_err(|_| SetupError::Url)?;
         let bearer = format!("Bearer {}", settings.token.expose_secret());
@@ -103,7 +103,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn probe(&self) -> Result<RateLimit, ApiError> {
+    pub(crate) async fn probe(&self) -> Result<RateLimit, ApiError> {
         let mut url = self.users.clone();
         url.query_pairs_mut().append_pair("limit", "1");
         let enough = |answer| match answer {
@@ -120,7 +120,7 @@ impl Api {
     /// # Errors
     /// See [`ApiError`]; of some the account may have been made all the same
     /// ([`ApiError::may_have_happened`]).
-    pub async fn create_user(&self, user: &NewUser) -> Result<Answer<ApiUser>, ApiError> {
+    pub(crate) async fn create_user(&self, user: &NewUser) -> Result<Answer<ApiUser>, ApiError> {
         let request = with_body(self.client.post(self.users.clone()), &user.body());
         self.call(("users.create", "POST"), request, ONE, &user.hidden(), one_user).await
     }
@@ -129,7 +129,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn user(&self, sid: &Sid) -> Result<Answer<ApiUser>, ApiError> {
+    pub(crate) async fn user(&self, sid: &Sid) -> Result<Answer<ApiUser>, ApiError> {
         let request = self.client.get(self.user_url(sid));
         self.call(("users.get", "GET"), request, ONE, &Hidden::default(), one_user).await
     }
@@ -139,7 +139,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn users_with_email(
+    pub(crate) async fn users_with_email(
         &self,
         email: &str,
         next: Option<&str>,
@@ -158,7 +158,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`ApiError`]; of some the change may have been made all the same.
-    pub async fn set_active(&self, sid: &Sid, active: bool) -> Result<Answer<ApiUser>, ApiError> {
+    pub(crate) async fn set_active(&self, sid: &Sid, active: bool) -> Result<Answer<ApiUser>, ApiError> {
         let body = json!({"operations": [{"op": "replace", "path": "/active", "value": active}]});
         let request = with_body(self.client.patch(self.user_url(sid)), &body);
         self.call(("users.set_active", "PATCH"), request, ONE, &Hidden::default(), one_user).await

@@ -9,13 +9,13 @@ use crate::retool::access::{Access, AccessLevel, ExplicitAccess};
 use crate::retool::id::{GroupId, PageId, UserId};
 
 /// Retool's group of everybody. Who is in it is Retool's own business.
-pub const ALL_USERS: &str = "All Users";
+pub(crate) const ALL_USERS: &str = "All Users";
 /// Retool's group of those who may administer it.
-pub const ADMIN: &str = "admin";
+pub(crate) const ADMIN: &str = "admin";
 
 /// Whether a change is made or only described.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// It is made.
     Real,
     /// Everything is read and decided as for a real change, in a transaction that cannot write.
@@ -24,7 +24,7 @@ pub enum Mode {
 
 /// What was there before a change and is there now; the same when nothing had to be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Changed<T> {
+pub(crate) struct Changed<T> {
     /// Before.
     pub before: T,
     /// Now, or, in a dry run, what it would be.
@@ -33,17 +33,17 @@ pub struct Changed<T> {
 
 impl<T: Copy + PartialEq> Changed<T> {
     /// The result of a change that was not needed.
-    pub fn nothing(state: T) -> Self {
+    pub(crate) fn nothing(state: T) -> Self {
         Self { before: state, after: state }
     }
 
     /// Whether there was anything to change.
-    pub fn is_change(&self) -> bool {
+    pub(crate) fn is_change(&self) -> bool {
         self.before != self.after
     }
 
     /// What became of the change.
-    pub fn outcome(&self, mode: Mode) -> Outcome {
+    pub(crate) fn outcome(&self, mode: Mode) -> Outcome {
         match (self.is_change(), mode) {
             (false, _) => Outcome::Unchanged,
             (true, Mode::Real) => Outcome::Changed,
@@ -54,7 +54,7 @@ impl<T: Copy + PartialEq> Changed<T> {
 
 /// What became of a change that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It was made.
     Changed,
     /// Retool was as asked already.
@@ -71,7 +71,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// The word in logs and metrics.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Changed => "changed",
             Self::Unchanged => "unchanged",
@@ -84,7 +84,7 @@ impl Outcome {
 
 /// Why a change may not be made as Retool is now. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// No such row in `users`.
     #[error("there is no user {0} in Retool, or no longer")]
     NoUser(UserId),
@@ -148,7 +148,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// The refusal in one word, for logs.
-    pub fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::NoUser(_) => "no_user",
             Self::NoSid(_) => "no_sid",
@@ -168,7 +168,7 @@ impl Refusal {
 
 /// Something of Retool's that a sentence is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Item {
+pub(crate) enum Item {
     /// A user.
     User(UserId),
     /// A group.
@@ -189,7 +189,7 @@ impl fmt::Display for Item {
 
 /// What is wrong with a group that has a managed group's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ManagedProblem {
+pub(crate) enum ManagedProblem {
     /// It is archived.
     Archived,
     /// It has rights over more than its page.
@@ -210,7 +210,7 @@ impl fmt::Display for ManagedProblem {
 
 /// Where access comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub(crate) struct Source {
     /// The group.
     pub group: GroupId,
     /// Its name.
@@ -223,7 +223,7 @@ pub struct Source {
 
 /// How a group comes by its access to a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// A row that names the page.
     Explicit,
     /// The default of the page's folder.
@@ -255,7 +255,7 @@ fn listed(sources: &[Source]) -> String {
 
 /// What is to happen to the row that gives a group access to a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowChange {
+pub(crate) enum RowChange {
     /// It is made, or raised, to this level.
     Set(AccessLevel),
     /// It goes.
@@ -264,7 +264,7 @@ pub enum RowChange {
 
 impl Access {
     /// What gives `level` or more, each way by itself.
-    pub fn ways(self, level: AccessLevel) -> impl Iterator<Item = (Way, AccessLevel)> {
+    pub(crate) fn ways(self, level: AccessLevel) -> impl Iterator<Item = (Way, AccessLevel)> {
         let folder = self.folder.filter(|_| self.explicit == ExplicitAccess::NoRow);
         [(Way::Explicit, self.explicit.level()), (Way::Folder, folder), (Way::Universal, self.universal)]
             .into_iter()
@@ -273,7 +273,7 @@ impl Access {
     }
 
     /// The access once its row has been changed.
-    pub fn with(self, change: RowChange) -> Self {
+    pub(crate) fn with(self, change: RowChange) -> Self {
         let explicit = match change {
             RowChange::Set(level) => ExplicitAccess::Level(level),
             RowChange::Remove => ExplicitAccess::NoRow,
@@ -283,7 +283,7 @@ impl Access {
 
     /// What raises the group to `level`: nothing when it is there already. The level
     /// asked for is above the effective one, so that it is above the row's and the folder's too.
-    pub fn to_grant(self, level: AccessLevel) -> Option<RowChange> {
+    pub(crate) fn to_grant(self, level: AccessLevel) -> Option<RowChange> {
         (self.effective() < Some(level)).then_some(RowChange::Set(level))
     }
 
@@ -292,7 +292,7 @@ impl Access {
     /// # Errors
     /// What would still give `level` afterwards: universal access, the folder's default, or that default
     /// coming to light when the row that hides it goes.
-    pub fn to_revoke(self, level: AccessLevel) -> Result<Option<RowChange>, Access> {
+    pub(crate) fn to_revoke(self, level: AccessLevel) -> Result<Option<RowChange>, Access> {
         if self.effective() < Some(level) {
             return Ok(None);
         }

@@ -17,7 +17,7 @@ use crate::retool::privileges::{Feature, Privileges, Scope};
 use crate::retool::template;
 
 /// A Retool database. Opening one makes no connection: the first call does.
-pub struct Database {
+pub(crate) struct Database {
     pool: Pool,
     scope: Scope,
     privileges: RwLock<Option<Arc<Privileges>>>,
@@ -31,7 +31,11 @@ impl Database {
     ///
     /// # Errors
     /// When the certificates that the connection string names cannot be used.
-    pub fn new(settings: ConnectionSettings, timeouts: Timeouts, scope: Scope) -> Result<Self, TlsError> {
+    pub(crate) fn new(
+        settings: ConnectionSettings,
+        timeouts: Timeouts,
+        scope: Scope,
+    ) -> Result<Self, TlsError> {
         let tls = tls::connector(&settings.ssl)?;
         let connect_timeout = settings.connect_timeout.unwrap_or(timeouts.connect);
         let opener = Opener {
@@ -47,7 +51,7 @@ impl Database {
     ///
     /// # Errors
     /// Whatever keeps the database from being read; see [`DatabaseError`].
-    pub async fn check(&self) -> Result<Arc<Privileges>, DatabaseError> {
+    pub(crate) async fn check(&self) -> Result<Arc<Privileges>, DatabaseError> {
         let privileges = self.probe().await?;
         privileges.require(self.scope)?;
         Ok(privileges)

@@ -21,16 +21,15 @@ use missing::Lacking;
 use reads::{ALWAYS, FOR_PAGES, FOR_RESOURCES, OPTIONAL, Optional, Reads};
 use writes::Writes;
 
-pub use column::Column;
-pub use missing::MissingPrivileges;
-pub use reads::Sort;
-pub use writes::Feature;
+pub(crate) use column::Column;
+pub(crate) use missing::MissingPrivileges;
+pub(crate) use writes::Feature;
 pub(crate) use writes::{NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT};
 
 /// The kinds of Retool objects that a configuration can leave out, and the changes that it allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Scope {
+pub(crate) struct Scope {
     /// Pages are not read at all.
     pub skip_pages: bool,
     /// Resources are not read at all.
@@ -43,7 +42,7 @@ pub struct Scope {
 
 impl Scope {
     /// What `--help` says: everything is read, and nothing is changed.
-    pub const DEFAULT: Self =
+    pub(crate) const DEFAULT: Self =
         Self { skip_pages: false, skip_resources: false, provisioning: false, managed_groups: true };
 
     /// The kinds of changes that are made.
@@ -81,7 +80,7 @@ enum Standing {
 
 /// What the role may read, as found by one statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Privileges {
+pub(crate) struct Privileges {
     standings: BTreeMap<Column, Standing>,
     role: String,
     /// The schema that has the tables and that the role may not use, as Postgres spells it.
@@ -202,7 +201,7 @@ impl Privileges {
     }
 
     /// Whether the column is there and may be read.
-    pub fn readable(&self, column: Column) -> bool {
+    pub(crate) fn readable(&self, column: Column) -> bool {
         self.standings.get(&column) == Some(&Standing::Readable)
     }
 
@@ -246,7 +245,7 @@ impl Privileges {
     /// row-level security hides a whole table, which would read as nobody having anything, else
     /// [`DatabaseError::MissingPrivileges`] with every GRANT that is missing; only that on the schema while the
     /// role cannot see into it.
-    pub fn require(&self, scope: Scope) -> Result<(), DatabaseError> {
+    pub(crate) fn require(&self, scope: Scope) -> Result<(), DatabaseError> {
         let lacking = self.lacking(required(scope));
         if let (true, Some(grant)) = (lacking.is_absent(), self.grant_on_schema()) {
             return Err(MissingPrivileges { role: self.role.clone(), grants: vec![grant] }.into());
@@ -345,7 +344,7 @@ impl Privileges {
     /// One sentence for each optional column whose absence changes the answers, with the GRANT where
     /// there is one, for each table that shows some of its rows only, and for each kind of change that is
     /// allowed and cannot be made.
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let filtered = self.filtered().map(|table| {
             let role = quoted(&self.role);
             format!("row-level security shows the role {role} only the rows of {table} that its policies let through; to read all run as a superuser: ALTER ROLE {role} BYPASSRLS;")

@@ -15,7 +15,7 @@ use crate::retool::privileges::{
 
 /// What a script grants besides what every sync reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Changes of who is in which group.
     pub groups: bool,
     /// Changes of which group has access to which app; with `groups` also of single users' access.
@@ -40,7 +40,7 @@ const ROLE: &str = "current_setting('baton_retool.role')";
 
 /// The script for a connector of this scope: it may be run again at any time, takes nothing away, and does all
 /// or nothing. Of what is wanted it has what the scope lets be changed.
-pub fn script(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
+pub(crate) fn script(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
     let mut script = head(role, wanted, scope);
     for reads in reads_of(scope) {
         grant_reads(&mut script, reads, role);

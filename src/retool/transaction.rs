@@ -15,7 +15,7 @@ use crate::retool::template;
 
 /// Why a change was not made.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum ChangeError {
+pub(crate) enum ChangeError {
     /// It may not be made.
     #[error(transparent)]
     Refused(#[from] Refusal),

@@ -6,7 +6,7 @@ use crate::server::transport::tokens::TokenError;
 
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}; choose another one with --listen")]
     Listen {
@@ -42,7 +42,7 @@ pub enum Error {
 
 impl Error {
     /// Whether a setting is to blame, so that another start would end the same way.
-    pub fn is_a_setting(&self) -> bool {
+    pub(crate) fn is_a_setting(&self) -> bool {
         matches!(self, Self::Plaintext { .. } | Self::Tls(_) | Self::Tokens(_))
     }
 }

@@ -22,11 +22,11 @@ use crate::server::HealthSettings;
 
 /// Whether the server takes calls.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub(crate) struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
     /// Whether it does now.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
@@ -37,7 +37,7 @@ impl Readiness {
 
 /// Answers `/health`, `/ready` and `/live`.
 #[derive(Debug)]
-pub struct HealthServer {
+pub(crate) struct HealthServer {
     listener: TcpListener,
     state: Health,
 }
@@ -56,7 +56,7 @@ impl HealthServer {
     ///
     /// # Errors
     /// The operating system's.
-    pub async fn listen(
+    pub(crate) async fn listen(
         settings: &HealthSettings,
         connector: Arc<Connector>,
         readiness: Readiness,
@@ -67,7 +67,7 @@ impl HealthServer {
     }
 
     /// Answers until dropped.
-    pub async fn serve(self) -> Infallible {
+    pub(crate) async fn serve(self) -> Infallible {
         let router = Router::new()
             .route("/health", any(health))
             .route("/ready", any(ready))

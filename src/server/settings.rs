@@ -9,7 +9,7 @@ use crate::server::{Endpoint, Limits, Security};
 
 /// How callers reach the gRPC server, and what they may take from it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct ServerSettings {
+pub(crate) struct ServerSettings {
     /// Where it listens.
     pub listen: Endpoint,
     /// Who may call.
@@ -22,12 +22,12 @@ pub struct ServerSettings {
 
 impl ServerSettings {
     /// The default of `--reflection`.
-    pub const REFLECTION: bool = true;
+    pub(crate) const REFLECTION: bool = true;
 }
 
 /// Where probes are answered over HTTP. Printed as `host:port` or `[v6]:port`, which a URL can take as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct HealthSettings {
+pub(crate) struct HealthSettings {
     /// A name or an address; an IPv6 address without its brackets. `(host, port)` can be bound as is.
     #[serde(rename = "health-check-bind-address", deserialize_with = "host")]
     pub host: String,
@@ -38,9 +38,9 @@ pub struct HealthSettings {
 
 impl HealthSettings {
     /// The default of `--health-check-bind-address`.
-    pub const HOST: &str = "127.0.0.1";
+    pub(crate) const HOST: &str = "127.0.0.1";
     /// The default of `--health-check-port`.
-    pub const PORT: u16 = 8081;
+    pub(crate) const PORT: u16 = 8081;
 }
 
 impl fmt::Display for HealthSettings {

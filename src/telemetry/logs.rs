@@ -23,7 +23,7 @@ use crate::telemetry::settings::{LogFormat, LogLevel, LogSettings, LogTarget};
 use crate::telemetry::watch;
 
 /// The target of the events that record changes in Retool. They are logged whatever the level is.
-pub const AUDIT: &str = "audit";
+pub(crate) const AUDIT: &str = "audit";
 
 /// Writes the events that [`filter`] lets through to the targets of `settings`; nothing where there are
 /// none.
@@ -66,7 +66,7 @@ pub(super) fn filter(level: LogLevel) -> Targets {
 ///
 /// # Errors
 /// The first that cannot.
-pub fn check(settings: &LogSettings) -> Result<(), Unwritable> {
+pub(crate) fn check(settings: &LogSettings) -> Result<(), Unwritable> {
     for target in &settings.paths {
         let LogTarget::File(path) = target else { continue };
         let looked = match OpenOptions::new().append(true).open(path) {
@@ -84,7 +84,7 @@ pub fn check(settings: &LogSettings) -> Result<(), Unwritable> {
 /// A log file that cannot be written to.
 #[derive(Debug, thiserror::Error)]
 #[error("{} cannot be written to: {source}", path.display())]
-pub struct Unwritable {
+pub(crate) struct Unwritable {
     path: PathBuf,
     source: io::Error,
 }

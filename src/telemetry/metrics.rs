@@ -22,8 +22,8 @@ use tonic::Code;
 
 use crate::telemetry::metrics::instruments::Instruments;
 
-pub use outcome::{Outcome, Provisioning, RestOutcome, UNKNOWN};
-pub use pool::{PoolState, watch_pool};
+pub(crate) use outcome::{Outcome, Provisioning, RestOutcome, UNKNOWN};
+pub(crate) use pool::{PoolState, watch_pool};
 
 static INSTRUMENTS: OnceLock<Instruments> = OnceLock::new();
 static REGISTRY: OnceLock<Registry> = OnceLock::new();
@@ -96,14 +96,14 @@ pub(super) fn call_ended(
 }
 
 /// A call has waited so long for a connection to the database, be it in vain.
-pub fn pool_waited(waited: Duration) {
+pub(crate) fn pool_waited(waited: Duration) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.pool_waited(waited);
     }
 }
 
 /// A statement has ended. `statement` is a short name, such as `groups.list`.
-pub fn statement_ended(statement: &'static str, outcome: Outcome, took: Duration) {
+pub(crate) fn statement_ended(statement: &'static str, outcome: Outcome, took: Duration) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.statement_ended(statement, outcome, took);
     }
@@ -111,14 +111,14 @@ pub fn statement_ended(statement: &'static str, outcome: Outcome, took: Duration
 
 /// A request to Retool's REST API has ended: so, and with that status if it was answered. `operation` is a
 /// short name, such as `users.create`.
-pub fn rest_ended(operation: &'static str, outcome: RestOutcome, status: Option<u16>, took: Duration) {
+pub(crate) fn rest_ended(operation: &'static str, outcome: RestOutcome, status: Option<u16>, took: Duration) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.rest_ended(operation, outcome, status, took);
     }
 }
 
 /// A request to change something in Retool has ended. `operation` is a short name, such as `group.grant`.
-pub fn provisioning_ended(operation: &'static str, outcome: Provisioning) {
+pub(crate) fn provisioning_ended(operation: &'static str, outcome: Provisioning) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.provisioning_ended(operation, outcome);
     }

@@ -35,7 +35,7 @@ pub(super) use variables::warnings;
 pub(super) type MetricReader = PeriodicReader<LoggedExporter<MetricExporter>>;
 
 /// How long the program waits at its end for a collector to take what is left.
-pub const FLUSH: Duration = Duration::from_secs(5);
+pub(crate) const FLUSH: Duration = Duration::from_secs(5);
 
 /// How often metrics are sent when nobody says otherwise.
 const MINUTE: Duration = Duration::from_secs(60);

@@ -12,7 +12,7 @@ use crate::address::HostAndPort;
 
 /// What is logged, in which shape, and where to.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct LogSettings {
+pub(crate) struct LogSettings {
     /// The least severity.
     #[serde(rename = "log-level")]
     pub level: LogLevel,
@@ -28,7 +28,7 @@ pub struct LogSettings {
 /// The least severity that is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum LogLevel {
+pub(crate) enum LogLevel {
     /// Everything.
     Debug,
     /// The normal course of things, and worse.
@@ -43,7 +43,7 @@ pub enum LogLevel {
 /// The shape of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// One JSON object.
     Json,
     /// For a person at a terminal.
@@ -53,7 +53,7 @@ pub enum LogFormat {
 /// Where log lines go.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
-pub enum LogTarget {
+pub(crate) enum LogTarget {
     /// Standard error.
     Stderr,
     /// Standard output.
@@ -64,7 +64,7 @@ pub enum LogTarget {
 
 /// What others collect. The standard `OTEL_` variables, which are no settings of ours, add to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-pub struct TelemetrySettings {
+pub(crate) struct TelemetrySettings {
     /// The collector; its port is not 0.
     #[serde(rename = "otel-collector-endpoint", default, deserialize_with = "reachable")]
     pub collector: Option<HostAndPort>,
@@ -84,7 +84,7 @@ pub struct TelemetrySettings {
 /// How the way to the collector is encrypted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "CollectorTlsFields")]
-pub enum CollectorTls {
+pub(crate) enum CollectorTls {
     /// Not at all.
     Off,
     /// One of the system's CAs has to vouch for the collector.
@@ -114,19 +114,19 @@ struct Base64(Vec<u8>);
 
 impl LogLevel {
     /// The default of `--log-level`.
-    pub const DEFAULT: &str = "info";
+    pub(crate) const DEFAULT: &str = "info";
 }
 
 impl LogFormat {
     /// The default of `--log-format`: for a person where one looks on, else for machines.
-    pub fn default_on(stdout_is_terminal: bool) -> &'static str {
+    pub(crate) fn default_on(stdout_is_terminal: bool) -> &'static str {
         if stdout_is_terminal { "console" } else { "json" }
     }
 }
 
 impl LogTarget {
     /// The default of `--log-path`.
-    pub const DEFAULT: &str = "stderr";
+    pub(crate) const DEFAULT: &str = "stderr";
 }
 
 impl From<String> for LogTarget {

@@ -63,7 +63,8 @@ async fn an_answer_comes_before_the_deadline_of_the_call() {
     assert_eq!(stage.invoke(&waiting(60)).await.unwrap().status(), BatonActionStatus::Running);
 }
 
-#[tokio::test]
+// The connection has to say that the call is cancelled while this thread waits for the log.
+#[tokio::test(flavor = "multi_thread")]
 async fn an_action_continues_after_its_caller_cancels() {
     let stage = Stage::new().await;
     let gate = Gate::closed();

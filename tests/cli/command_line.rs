@@ -4,7 +4,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use baton_retool::config::markdown_table;
+use baton_retool::cli::settings_table;
 
 use crate::support::cluster::project_file;
 use crate::support::postgres::Database;
@@ -191,7 +191,7 @@ fn the_readme_lists_the_settings_as_declared() {
     let readme = std::fs::read_to_string(project_file("README.md")).unwrap();
     let (_, rest) = readme.split_once("<!-- settings -->").expect("a mark before the table");
     let (table, _) = rest.split_once("<!-- /settings -->").expect("a mark behind the table");
-    assert_eq!(table.trim(), markdown_table().trim(), "copy the right-hand side into the README");
+    assert_eq!(table.trim(), settings_table().trim(), "copy the right-hand side into the README");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::cli::doctor::failure::failed;
 use crate::cli::doctor::report::{Check, Line, Report};
 use crate::config::Settings;
 use crate::connector::MANAGED_GROUPS;
+use crate::connector::database_message::database_message;
 use crate::postgres::connection_string::ConnectionSettings;
 use crate::postgres::identifier::quoted;
 use crate::retool::database::Database;
@@ -135,7 +136,7 @@ async fn level(database: &Database, facts: &Facts) -> Line {
                 let last = last.unwrap_or_else(|| "none".to_owned());
                 Line::ok(Check::Migrations, format!("{count} so far, the last is {last}"))
             }
-            Err(error) => Line::warning(Check::Migrations, error.to_string()),
+            Err(error) => Line::warning(Check::Migrations, database_message(&error)),
         },
     }
 }
@@ -208,7 +209,7 @@ async fn folders(database: &Database, standing: &Standing, whole: bool) -> Line 
                 format!("{apps} apps and {resources} resources lie in folders below others that give groups access"),
             )
             .means("A folder's rule counts for what lies in it directly. Compare one of them with what Retool shows."),
-            Err(error) => Line::warning(Check::Extras, error.to_string()),
+            Err(error) => Line::warning(Check::Extras, database_message(&error)),
         },
         other => extra(other),
     };
@@ -220,7 +221,7 @@ async fn audit(database: &Database, standing: &Standing) -> Line {
         Standing::Readable => match last_event(database).await {
             Ok(Some(hours)) => Line::ok(Check::Extras, format!("the last entry is {hours} hours old")),
             Ok(None) => Line::ok(Check::Extras, "Retool has written nothing"),
-            Err(error) => Line::warning(Check::Extras, error.to_string()),
+            Err(error) => Line::warning(Check::Extras, database_message(&error)),
         },
         other => extra(other),
     };
@@ -301,7 +302,7 @@ async fn lists(database: &Database, facts: &Facts, complete: bool, skip_pages: b
             ),
         )
         .means("The connector goes by group_pages. If this Retool goes by the lists, what is reported of apps is not what holds."),
-        Err(error) => Line::warning(Check::Drift, error.to_string()),
+        Err(error) => Line::warning(Check::Drift, database_message(&error)),
     }
 }
 

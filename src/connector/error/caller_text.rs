@@ -8,7 +8,7 @@ use std::fmt;
 /// It can be anything, a person's e-mail address or a token too. So it formats as `"..."`, and an error that
 /// contains it is safe to log. Only [`reveal`] shows it, for the answer to the caller who sent it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct CallerText(String);
+pub(crate) struct CallerText(String);
 
 /// Longest text that is repeated, in characters.
 const LONGEST: usize = 80;

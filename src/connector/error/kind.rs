@@ -7,7 +7,7 @@ use crate::retool::error::DatabaseError;
 
 /// What kind of failure an [`Error`](crate::connector::error::Error) is. Each kind has the name of the gRPC code it is answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ErrorKind {
+pub(crate) enum ErrorKind {
     /// The request is wrong, whatever state Retool is in.
     InvalidArgument,
     /// Something that the request names does not exist.
@@ -36,7 +36,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// The name, spelled like the gRPC code's: `NotFound`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::InvalidArgument => "InvalidArgument",
             Self::NotFound => "NotFound",

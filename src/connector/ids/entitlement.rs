@@ -11,7 +11,7 @@ use crate::retool::tables::organizations::Right;
 
 /// An entitlement of this connector. It displays as its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntitlementId {
+pub(crate) enum EntitlementId {
     /// `entitlement:oX:<right>`
     Organization(OrganizationId, Right),
     /// `group:gX:<membership>`
@@ -24,7 +24,7 @@ pub enum EntitlementId {
 
 impl EntitlementId {
     /// Reads the id of an entitlement that can be granted: one on a group or a page. `None` for anything else.
-    pub fn parse_grantable(id: &str) -> Option<Self> {
+    pub(crate) fn parse_grantable(id: &str) -> Option<Self> {
         let (resource_type, rest) = id.split_once(':')?;
         let (resource, rest) = rest.split_once(':')?;
         match resource_type {
@@ -46,7 +46,7 @@ impl EntitlementId {
     ///
     /// A grant on a group or page has the type of the principal in it; one on an organization or resource begins
     /// with a word of its own instead.
-    pub fn grant_id(&self, id: &str, principal: &ProtoResourceId) -> String {
+    pub(crate) fn grant_id(&self, id: &str, principal: &ProtoResourceId) -> String {
         let ProtoResourceId { resource_type, resource, .. } = principal;
         match self {
             Self::Group(..) | Self::Page(..) => format!("{id}:{resource_type}:{resource}"),
@@ -95,7 +95,7 @@ fn right_suffix(right: Right) -> &'static str {
 
 /// The two families of page entitlements: what a group is given, and what its members have by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PageFamily {
+pub(crate) enum PageFamily {
     /// Grantable to groups.
     Group,
     /// Grantable to users.
@@ -104,10 +104,10 @@ pub enum PageFamily {
 
 impl PageFamily {
     /// Both, in the order of the entitlements.
-    pub const ALL: [Self; 2] = [Self::Group, Self::User];
+    pub(crate) const ALL: [Self; 2] = [Self::Group, Self::User];
 
     /// The word in entitlement ids and slugs.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Group => "group",
             Self::User => "user",

@@ -136,6 +136,16 @@ proptest! {
 }
 
 #[test]
+fn an_entry_of_a_map_is_read_whatever_kind_of_record_it_comes_in() {
+    // A schema with an entry of its map in a record that says it is a number.
+    let encoded = [18, 9, 40, 7, 10, 5, 103, 114, 111, 117, 112];
+    let name = "c1.connector.v2.TicketsServiceCreateTicketRequest";
+    let request = descriptor_pool().get_message_by_name(name).unwrap();
+    assert_eq!(walked(request_rules(name).unwrap(), &encoded), decoded(&request, &encoded));
+    assert_eq!(decoded(&request, &encoded), Ok(None));
+}
+
+#[test]
 fn every_request_without_fields_is_checked_alike() {
     for request in requests() {
         let rules = request_rules(request.full_name()).unwrap();

@@ -100,7 +100,7 @@ impl<'t, 'a> Walk<'t, 'a> {
             (Shape::Map(_), _) if field.checked => {
                 let mut encoded = *rest;
                 skim_value(self.table, field, wire_type, rest, depth)?;
-                let entry = delimited(wire_type, &mut encoded)?;
+                let entry = delimited(WireType::LengthDelimited, &mut encoded)?;
                 self.update(slot, |former| former.with_entry(entry));
             }
             _ => {

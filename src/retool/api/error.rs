@@ -8,7 +8,7 @@ use crate::retool::api::rate_limit::RateLimit;
 
 /// Why the client cannot be made.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum SetupError {
+pub(crate) enum SetupError {
     /// The base URL with the API's path behind it is no URL.
     #[error("not a URL that a request can be sent to")]
     Url,
@@ -29,7 +29,7 @@ pub enum SetupError {
 /// Why the API did not do as asked.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{problem}")]
-pub struct ApiError {
+pub(crate) struct ApiError {
     /// What happened.
     pub problem: Problem,
     /// What the answer said of the API's limits; without an answer, nothing.
@@ -38,7 +38,7 @@ pub struct ApiError {
 
 /// What happened instead. No text has anything of a person or of the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub(crate) enum Problem {
     /// 3xx. It was not followed: a change that is sent on can become a mere question.
     #[error(
         "Retool's REST API at {base} redirects{} (HTTP {status}), which is not followed",
@@ -118,7 +118,7 @@ pub enum Problem {
 
 impl ApiError {
     /// Whether what was asked for may have been done all the same.
-    pub fn may_have_happened(&self) -> bool {
+    pub(crate) fn may_have_happened(&self) -> bool {
         match &self.problem {
             Problem::Refused { status, .. } => *status == 408 || *status >= 500,
             // An answer of 2xx counts as one, whatever stands between has made of it.
@@ -135,7 +135,7 @@ impl ApiError {
     }
 
     /// Whether Retool has something against what was asked for, and not against who asks or how.
-    pub fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         match &self.problem {
             Problem::Refused { status, .. } => *status < 500 && !matches!(status, 401 | 403 | 408 | 429),
             Problem::Declined { .. } => true,
@@ -144,7 +144,7 @@ impl ApiError {
     }
 
     /// What happened, in one word for logs.
-    pub fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match &self.problem {
             Problem::Redirect { .. } => "rest_redirect",
             Problem::NotJson { .. } => "rest_not_json",

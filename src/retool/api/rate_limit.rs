@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 /// How many requests are left, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimit {
+pub(crate) struct RateLimit {
     /// Requests in a period; 0 when the answer does not say.
     pub limit: i64,
     /// Requests that are left of them; 0 when the answer does not say.
@@ -20,7 +20,7 @@ pub struct RateLimit {
 
 /// Whether another request may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// The answer does not say.
     Unknown,
     /// Yes.
@@ -42,10 +42,11 @@ const NO_TIME: OffsetDateTime = time::macros::datetime!(0001-01-01 00:00 UTC);
 
 impl RateLimit {
     /// Of a request without an answer.
-    pub const UNKNOWN: Self = Self { limit: 0, remaining: 0, reset_at: None, standing: Standing::Unknown };
+    pub(crate) const UNKNOWN: Self =
+        Self { limit: 0, remaining: 0, reset_at: None, standing: Standing::Unknown };
 
     /// Reads the headers of an answer that came at `now`. What cannot be read is as good as absent.
-    pub fn read(status: StatusCode, headers: &HeaderMap, now: OffsetDateTime) -> Self {
+    pub(crate) fn read(status: StatusCode, headers: &HeaderMap, now: OffsetDateTime) -> Self {
         let texts = |names: Vec<String>| {
             names.into_iter().filter_map(|name| headers.get(name)?.to_str().ok().map(str::trim))
         };

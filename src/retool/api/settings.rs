@@ -9,7 +9,7 @@ use url::{Host, ParseError, Url};
 
 /// How to reach the API.
 #[derive(Debug, Clone, Deserialize)]
-pub struct ApiSettings {
+pub(crate) struct ApiSettings {
     /// Where it answers.
     #[serde(rename = "retool-api-base-url")]
     pub base_url: BaseUrl,
@@ -23,22 +23,22 @@ pub struct ApiSettings {
 }
 
 /// Longest time that one request may take, whatever the setting says.
-pub const LONGEST_REQUEST: Duration = Duration::from_secs(30);
+pub(crate) const LONGEST_REQUEST: Duration = Duration::from_secs(30);
 
 impl ApiSettings {
     /// The default of `--http-timeout-seconds`.
-    pub const TIMEOUT: Duration = Duration::from_secs(30);
+    pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 }
 
 /// Scheme, host, and a path prefix if there is one. It never ends in a slash and has no query and no credentials,
 /// so a path can be appended as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct BaseUrl(Url);
+pub(crate) struct BaseUrl(Url);
 
 /// Why a text is no base URL. No message has the URL: people put credentials there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BaseUrlError {
+pub(crate) enum BaseUrlError {
     /// It does not begin with a scheme and `://`.
     #[error("the scheme is missing")]
     NoScheme,
@@ -64,7 +64,7 @@ impl BaseUrl {
     ///
     /// # Errors
     /// See [`BaseUrlError`].
-    pub fn parse(text: &str) -> Result<Self, BaseUrlError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, BaseUrlError> {
         let text = text.trim();
         if !text.contains("://") {
             return Err(BaseUrlError::NoScheme);
@@ -87,12 +87,12 @@ impl BaseUrl {
     }
 
     /// The URL, without a slash at its end.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         self.0.as_str().trim_end_matches('/')
     }
 
     /// The host if what is sent to it can be read on the way: plain http to another machine.
-    pub fn exposed_host(&self) -> Option<&str> {
+    pub(crate) fn exposed_host(&self) -> Option<&str> {
         let is_this_machine = match self.0.host() {
             Some(Host::Ipv4(address)) => address.is_loopback(),
             Some(Host::Ipv6(address)) => address.is_loopback(),

@@ -13,12 +13,12 @@ use crate::retool::id::UserId;
 /// What names an account to the API: `users.sid`, such as `user_` and 32 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Sid(String);
+pub(crate) struct Sid(String);
 
 /// A text that would not be one part of a URL's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the sid of an account")]
-pub struct InvalidSid;
+pub(crate) struct InvalidSid;
 
 impl TryFrom<String> for Sid {
     type Error = InvalidSid;
@@ -33,7 +33,7 @@ impl Sid {
     const LONGEST: usize = 255;
 
     /// Reads a sid. `None` for anything that would not be one part of a URL's path, whatever it is made of.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let odd = |byte: u8| !(b' '..=b'~').contains(&byte) || b"/\\?#%;".contains(&byte);
         let fits = !text.is_empty()
             && text.len() <= Self::LONGEST
@@ -44,7 +44,7 @@ impl Sid {
     }
 
     /// As the database and the API spell it.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -52,7 +52,7 @@ impl Sid {
 /// Which kind of user an account is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum UserType {
+pub(crate) enum UserType {
     /// Uses and builds apps; billed.
     Default,
     /// Uses mobile apps only.
@@ -63,10 +63,10 @@ pub enum UserType {
 
 impl UserType {
     /// Every type, the usual one first.
-    pub const ALL: [Self; 3] = [Self::Default, Self::Mobile, Self::Embed];
+    pub(crate) const ALL: [Self; 3] = [Self::Default, Self::Mobile, Self::Embed];
 
     /// The API's word for it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Default => "default",
             Self::Mobile => "mobile",
@@ -75,7 +75,7 @@ impl UserType {
     }
 
     /// The type with this word.
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|user_type| user_type.as_str() == word)
     }
 }
@@ -83,7 +83,7 @@ impl UserType {
 /// An account to be made, as the API takes it: unknown keys are refused, so there are no others. Its `Debug` says
 /// nothing about the person.
 #[derive(Clone, PartialEq, Eq, Serialize)]
-pub struct NewUser {
+pub(crate) struct NewUser {
     /// An e-mail address.
     pub email: String,
     /// Given name.
@@ -115,7 +115,7 @@ impl fmt::Debug for NewUser {
 /// `Debug` says nothing about the person.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
-pub struct ApiUser {
+pub(crate) struct ApiUser {
     /// `users.sid`
     #[serde(rename = "id", deserialize_with = "lenient")]
     pub sid: Option<Sid>,
@@ -181,7 +181,7 @@ impl ApiUser {
     }
 
     /// Whether this is the user with that address, without regard to case.
-    pub fn has_email(&self, email: &str) -> bool {
+    pub(crate) fn has_email(&self, email: &str) -> bool {
         self.email.as_deref().is_some_and(|own| own.to_lowercase() == email.to_lowercase())
     }
 }

@@ -28,7 +28,7 @@ const ACCESS_LISTS: &[Column] = &[
 
 /// Everything that is known of a database after one look.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The server itself.
     pub server: Server,
     /// Tables and columns that are not there and have to be, each in a few words.
@@ -63,7 +63,7 @@ pub struct Facts {
 
 /// What kind of server it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
+pub(crate) struct Server {
     /// Its version, such as `15.18`.
     pub version: String,
     /// The database that the session is in.
@@ -82,7 +82,7 @@ pub struct Server {
 
 /// Tables that are read for the same purpose.
 #[derive(Debug, Clone)]
-pub struct Part {
+pub(crate) struct Part {
     /// What for.
     pub what: &'static str,
     /// The GRANTs that it lacks.
@@ -91,7 +91,7 @@ pub struct Part {
 
 /// A column that the program can do without.
 #[derive(Debug, Clone)]
-pub struct OptionalColumn {
+pub(crate) struct OptionalColumn {
     /// `table.column`.
     pub name: String,
     /// What is so without it.
@@ -106,7 +106,7 @@ pub struct OptionalColumn {
 
 /// A kind of change, and what is in its way.
 #[derive(Debug, Clone)]
-pub struct Change {
+pub(crate) struct Change {
     /// Which kind.
     pub feature: Feature,
     /// The GRANTs that it lacks.
@@ -119,7 +119,7 @@ pub struct Change {
 
 /// What is done with a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// It is read.
     Read,
     /// It is given a value.
@@ -128,7 +128,7 @@ pub enum Access {
 
 /// Whether columns can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// All of them.
     Readable,
     /// Not without these GRANTs.
@@ -160,7 +160,7 @@ ORDER BY wanted.ordinal
 ///
 /// # Errors
 /// Those of the statements and of the session; what is missing is no error but a fact.
-pub async fn facts(database: &Database) -> Result<Facts, DatabaseError> {
+pub(crate) async fn facts(database: &Database) -> Result<Facts, DatabaseError> {
     let scope = database.scope();
     let mut server = only(database.read_once("diagnosis.server", SERVER, &[], server).await?)?;
     let also: Vec<Column> = [MIGRATIONS]

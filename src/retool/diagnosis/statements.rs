@@ -17,7 +17,7 @@ const PAGE: Page = Page { from: 0, limit: 16_000 };
 
 /// What was measured.
 #[derive(Debug, Clone)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// Each table that is read, with its number of rows.
     pub rows: Vec<(&'static str, i64)>,
     /// The statements, the slowest first.
@@ -26,7 +26,7 @@ pub struct Measured {
 
 /// A statement of a sync, run on what is heaviest for it.
 #[derive(Debug, Clone)]
-pub struct Timed {
+pub(crate) struct Timed {
     /// What it lists.
     pub what: Listing,
     /// How many rows it gave.
@@ -37,7 +37,7 @@ pub struct Timed {
 
 /// A listing, on the largest of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listing {
+pub(crate) enum Listing {
     /// The users of an organization.
     Users(OrganizationId),
     /// Its groups.
@@ -81,7 +81,10 @@ GROUP BY 1 ORDER BY count(gr."groupId") DESC, 1 LIMIT 1
 ///
 /// # Errors
 /// Those of the first statement that fails; see [`DatabaseError`].
-pub async fn measure(database: &Database, names: ManagedGroupNames) -> Result<Measured, DatabaseError> {
+pub(crate) async fn measure(
+    database: &Database,
+    names: ManagedGroupNames,
+) -> Result<Measured, DatabaseError> {
     let scope = database.scope();
     let mut rows = Vec::new();
     for reads in reads_of(scope) {
@@ -170,7 +173,7 @@ const MIGRATIONS: &str = r#"SELECT count(*) AS made, max(m.name)::text AS last F
 ///
 /// # Errors
 /// Those of the statement.
-pub async fn migrations(database: &Database) -> Result<(i64, Option<String>), DatabaseError> {
+pub(crate) async fn migrations(database: &Database) -> Result<(i64, Option<String>), DatabaseError> {
     Ok(only(
         database
             .read_once("diagnosis.migrations", MIGRATIONS, &[], |row| {
@@ -203,7 +206,7 @@ SELECT (SELECT count(*) FROM pages p JOIN folders_below f ON f.id = p."folderId"
 ///
 /// # Errors
 /// Those of the statement.
-pub async fn folders_inside_others(database: &Database) -> Result<(i64, i64), DatabaseError> {
+pub(crate) async fn folders_inside_others(database: &Database) -> Result<(i64, i64), DatabaseError> {
     let read = |row: &Row| Ok((row.try_get("apps")?, row.try_get("resources")?));
     Ok(only(database.read_once("diagnosis.folders", FOLDERS_INSIDE_OTHERS, &[], read).await?)?)
 }
@@ -219,6 +222,6 @@ LIMIT 1
 ///
 /// # Errors
 /// Those of the statement.
-pub async fn last_event(database: &Database) -> Result<Option<i64>, DatabaseError> {
+pub(crate) async fn last_event(database: &Database) -> Result<Option<i64>, DatabaseError> {
     Ok(database.read_once("diagnosis.last_event", LAST_EVENT, &[], |row| row.try_get("hours")).await?.pop())
 }

@@ -35,14 +35,14 @@ impl Lacking {
 
 /// The role lacks privileges that the configuration needs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct MissingPrivileges {
+pub(crate) struct MissingPrivileges {
     pub(crate) role: String,
     pub(crate) grants: Vec<String>,
 }
 
 impl MissingPrivileges {
     /// What to run.
-    pub fn grants(&self) -> &[String] {
+    pub(crate) fn grants(&self) -> &[String] {
         &self.grants
     }
 

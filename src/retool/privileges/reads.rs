@@ -20,7 +20,7 @@ pub(crate) struct Reads {
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
+pub(crate) enum Sort {
     /// A whole number.
     Key,
     /// Text.
@@ -255,7 +255,7 @@ impl Reads {
 
 impl Sort {
     /// The name of the sort, as the end of a sentence.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Key => "a whole number",
             Self::Text | Self::Level => "text",

@@ -14,7 +14,7 @@ use crate::retool::privileges::missing::MissingPrivileges;
 
 /// A kind of change that needs privileges of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Feature {
+pub(crate) enum Feature {
     /// Users in groups, and which of them manage one.
     Groups,
     /// The access of groups to pages.
@@ -35,7 +35,7 @@ pub(crate) enum Need {
 
 impl Feature {
     /// Every feature, in the order in which an operator grants them.
-    pub const ALL: [Self; 3] = [Self::Groups, Self::Pages, Self::ManagedGroups];
+    pub(crate) const ALL: [Self; 3] = [Self::Groups, Self::Pages, Self::ManagedGroups];
 
     /// What has to be granted for it, besides [`RIGHTS_BY_DEFAULT`] for managed groups.
     pub(crate) fn needs(self) -> Vec<Need> {
@@ -76,7 +76,7 @@ impl Feature {
     }
 
     /// What it changes, for people.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Groups => "members of groups",
             Self::Pages => "groups' access to apps",
@@ -85,7 +85,7 @@ impl Feature {
     }
 
     /// What does not work without it.
-    pub fn loss(self) -> &'static str {
+    pub(crate) fn loss(self) -> &'static str {
         match self {
             Self::Groups => "users cannot be put into groups or taken out",
             Self::Pages => "the access of groups to pages cannot be changed",

@@ -11,7 +11,7 @@ use crate::retool::id::{GroupId, UserId};
 
 /// A group `admin` that a user belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AdminGroup {
+pub(crate) struct AdminGroup {
     /// The group.
     pub group: GroupId,
     /// How many others of the organization are in it and may sign in.
@@ -42,7 +42,7 @@ fn admin_group(row: &Row) -> Result<AdminGroup, tokio_postgres::Error> {
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn groups_of(database: &Database, user: UserId) -> Result<Vec<AdminGroup>, DatabaseError> {
+pub(crate) async fn groups_of(database: &Database, user: UserId) -> Result<Vec<AdminGroup>, DatabaseError> {
     let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&ADMIN, Type::TEXT)];
     database.read("admins.groups_of_user", GROUPS_OF_USER, &parameters, admin_group).await
 }

@@ -13,7 +13,7 @@ use crate::retool::tables::{Page, Users};
 
 /// A row of `groups`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
+pub(crate) struct Group {
     /// Primary key.
     pub id: GroupId,
     /// The organization; Retool has built-in groups without one.
@@ -57,7 +57,7 @@ fn group(row: &Row) -> Result<Group, tokio_postgres::Error> {
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn list(
+pub(crate) async fn list(
     database: &Database,
     organization: Option<OrganizationId>,
     page: Page,
@@ -79,13 +79,13 @@ pub async fn list(
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn get(database: &Database, id: GroupId) -> Result<Option<Group>, DatabaseError> {
+pub(crate) async fn get(database: &Database, id: GroupId) -> Result<Option<Group>, DatabaseError> {
     Ok(database.read("groups.get", GET, &[(&id.get(), Type::INT4)], group).await?.pop())
 }
 
 /// A row of `user_groups` whose user exists. Retool has one row per user and group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Member {
+pub(crate) struct Member {
     /// Who.
     pub user: UserId,
     /// As what.
@@ -117,7 +117,7 @@ LIMIT $4
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn members(
+pub(crate) async fn members(
     database: &Database,
     group: GroupId,
     users: Users,

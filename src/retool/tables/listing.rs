@@ -2,7 +2,7 @@
 
 /// A part of a listing that is ordered by a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
+pub(crate) struct Page {
     /// The smallest key that belongs to it.
     pub from: i64,
     /// How many rows it has at most.
@@ -11,7 +11,7 @@ pub struct Page {
 
 /// Which users count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Users {
+pub(crate) enum Users {
     /// All of them.
     All,
     /// Those who may sign in.

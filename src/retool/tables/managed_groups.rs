@@ -16,7 +16,7 @@ use crate::retool::transaction::{ChangeError, Transaction, changed_meanwhile};
 
 /// How managed groups are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ManagedGroupNames {
+pub(crate) struct ManagedGroupNames {
     /// What every name begins with; the page's key, a colon and the level follow.
     pub prefix: &'static str,
 }

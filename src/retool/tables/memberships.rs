@@ -18,7 +18,7 @@ use crate::retool::transaction::{ChangeError, Lock, Transaction, changed_meanwhi
 
 /// What a member of a group is there. Who is not in it has none, which is less than either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Membership {
+pub(crate) enum Membership {
     /// In it.
     Member,
     /// In it, and manages it.
@@ -27,10 +27,10 @@ pub enum Membership {
 
 impl Membership {
     /// Both, the lesser first.
-    pub const ALL: [Self; 2] = [Self::Member, Self::Admin];
+    pub(crate) const ALL: [Self; 2] = [Self::Member, Self::Admin];
 
     /// The word for ids and logs.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Member => "member",
             Self::Admin => "admin",
@@ -118,7 +118,7 @@ const FEATURES: &[Feature] = &[Feature::Groups];
 /// # Errors
 /// [`Refusal::NoGroup`], [`Refusal::NoUser`], [`Refusal::DisabledUser`] when only enabled users count,
 /// [`Refusal::ArchivedGroup`], [`Refusal::DifferentOrganizations`], [`Refusal::AllUsers`]; see [`DatabaseError`].
-pub async fn grant(
+pub(crate) async fn grant(
     database: &Database,
     mode: Mode,
     group: GroupId,
@@ -136,7 +136,7 @@ pub async fn grant(
 ///
 /// # Errors
 /// [`Refusal::AllUsers`], [`Refusal::LastAdmin`]; see [`DatabaseError`].
-pub async fn revoke(
+pub(crate) async fn revoke(
     database: &Database,
     mode: Mode,
     group: GroupId,

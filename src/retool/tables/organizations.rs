@@ -11,7 +11,7 @@ use crate::retool::tables::{Page, Users};
 
 /// A row of `organizations`, disabled ones included.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Organization {
+pub(crate) struct Organization {
     /// Primary key.
     pub id: OrganizationId,
     /// Shown name.
@@ -40,7 +40,7 @@ fn organization(row: &Row) -> Result<Organization, tokio_postgres::Error> {
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn list(database: &Database, page: Page) -> Result<Vec<Organization>, DatabaseError> {
+pub(crate) async fn list(database: &Database, page: Page) -> Result<Vec<Organization>, DatabaseError> {
     let parameters: [Parameter<'_>; 2] = [(&page.from, Type::INT8), (&page.limit, Type::INT8)];
     database.read("organizations.list", LIST, &parameters, organization).await
 }
@@ -49,14 +49,17 @@ pub async fn list(database: &Database, page: Page) -> Result<Vec<Organization>, 
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn get(database: &Database, id: OrganizationId) -> Result<Option<Organization>, DatabaseError> {
+pub(crate) async fn get(
+    database: &Database,
+    id: OrganizationId,
+) -> Result<Option<Organization>, DatabaseError> {
     Ok(database.read("organizations.get", GET, &[(&id.get(), Type::INT4)], organization).await?.pop())
 }
 
 /// What somebody holds on an organization as a whole: whether it is theirs, and what their groups give
 /// them on everything in it. Levels do not cascade here: a universal `own` is not also a `write`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Holder {
+pub(crate) struct Holder {
     /// Who.
     pub user: UserId,
     /// What.
@@ -65,13 +68,13 @@ pub struct Holder {
 
 /// A set of [`Right`]s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Rights(u16);
+pub(crate) struct Rights(u16);
 
 /// One thing that can be held on an organization, in a fixed order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[allow(missing_docs)]
-pub enum Right {
+pub(crate) enum Right {
     Member = 0,
     UniversalRead = 1,
     UniversalWrite = 2,
@@ -89,7 +92,7 @@ pub enum Right {
 
 impl Right {
     /// Every right, in their order.
-    pub const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Member,
         Self::UniversalRead,
         Self::UniversalWrite,
@@ -108,7 +111,7 @@ impl Right {
 
 impl Rights {
     /// Whether the right is in the set.
-    pub fn contains(self, right: Right) -> bool {
+    pub(crate) fn contains(self, right: Right) -> bool {
         self.0 & (1 << right as u8) != 0
     }
 }
@@ -155,7 +158,7 @@ ORDER BY c.id
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn holders(
+pub(crate) async fn holders(
     database: &Database,
     organization: OrganizationId,
     users: Users,

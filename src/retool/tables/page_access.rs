@@ -18,7 +18,7 @@ use crate::retool::tables::page_access::row::{lower_row, set_level};
 use crate::retool::tables::pages::access;
 use crate::retool::transaction::{ChangeError, Lock, Transaction, changed_meanwhile};
 
-pub use users::{UserAccess, UserPageChange};
+pub(crate) use users::UserPageChange;
 
 /// A page and a group as a change finds them.
 struct GroupAccessState {
@@ -54,7 +54,7 @@ const FEATURES: &[Feature] = &[Feature::Pages];
 /// # Errors
 /// [`Refusal::NoPage`], [`Refusal::NoGroup`], [`Refusal::ArchivedGroup`],
 /// [`Refusal::DifferentOrganizations`], [`Refusal::NoOrganization`]; see [`DatabaseError`].
-pub async fn grant_group(
+pub(crate) async fn grant_group(
     database: &Database,
     mode: Mode,
     page: PageId,
@@ -69,7 +69,7 @@ pub async fn grant_group(
 ///
 /// # Errors
 /// [`Refusal::AccessRemains`]; see [`DatabaseError`].
-pub async fn revoke_group(
+pub(crate) async fn revoke_group(
     database: &Database,
     mode: Mode,
     page: PageId,

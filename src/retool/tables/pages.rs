@@ -14,7 +14,7 @@ use crate::retool::tables::{self, Users};
 
 /// A row of `pages` that is not deleted and belongs to an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub(crate) struct Page {
     /// Primary key.
     pub id: PageId,
     /// The organization.
@@ -45,7 +45,7 @@ fn page(row: &Row) -> Result<Page, tokio_postgres::Error> {
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn list(
+pub(crate) async fn list(
     database: &Database,
     organization: OrganizationId,
     part: tables::Page,
@@ -59,13 +59,13 @@ pub async fn list(
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn get(database: &Database, id: PageId) -> Result<Option<Page>, DatabaseError> {
+pub(crate) async fn get(database: &Database, id: PageId) -> Result<Option<Page>, DatabaseError> {
     Ok(database.read("pages.get", GET, &[(&id.get(), Type::INT4)], page).await?.pop())
 }
 
 /// Somebody who may do something with a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holder {
+pub(crate) enum Holder {
     /// A group.
     Group {
         /// Which group.
@@ -84,7 +84,7 @@ pub enum Holder {
 
 impl Holder {
     /// Where the holder stands in the listing: groups come first, by key, then users.
-    pub fn order(&self) -> u32 {
+    pub(crate) fn order(&self) -> u32 {
         match self {
             Self::Group { group, .. } => group.get().unsigned_abs(),
             Self::User { user, .. } => user.get().unsigned_abs() + FIRST_USER,
@@ -150,7 +150,7 @@ LIMIT $4
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn holders(
+pub(crate) async fn holders(
     database: &Database,
     page: PageId,
     names: ManagedGroupNames,

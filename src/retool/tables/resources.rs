@@ -13,7 +13,7 @@ use crate::retool::tables::{Page, Users};
 
 /// A row of `resources`: one environment of a data source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resource {
+pub(crate) struct Resource {
     /// Primary key.
     pub id: ResourceId,
     /// The organization.
@@ -56,7 +56,7 @@ fn resource(row: &Row) -> Result<Resource, tokio_postgres::Error> {
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn list(
+pub(crate) async fn list(
     database: &Database,
     organization: OrganizationId,
     page: Page,
@@ -70,13 +70,13 @@ pub async fn list(
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn get(database: &Database, id: ResourceId) -> Result<Option<Resource>, DatabaseError> {
+pub(crate) async fn get(database: &Database, id: ResourceId) -> Result<Option<Resource>, DatabaseError> {
     Ok(database.read("resources.get", GET, &[(&id.get(), Type::INT4)], resource).await?.pop())
 }
 
 /// A user who may do something with a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UserAccess {
+pub(crate) struct UserAccess {
     /// Who.
     pub user: UserId,
     /// The highest level that any of the user's groups gives.
@@ -183,7 +183,7 @@ ORDER BY 1
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn user_access(
+pub(crate) async fn user_access(
     database: &Database,
     resource: ResourceId,
     users: Users,

@@ -14,7 +14,7 @@ use crate::retool::tables::{Page, Users};
 
 /// A row of `users`. Empty texts are as good as NULL in Retool and read as `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
+pub(crate) struct User {
     /// Primary key.
     pub id: UserId,
     /// The organization; Retool has users without one.
@@ -107,7 +107,7 @@ const SID: Column = Column { table: "users", name: "sid" };
 
 /// What the REST API needs to know of a row of `users`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
+pub(crate) struct Account {
     /// The API's name for it.
     pub sid: String,
     /// Whether the user may sign in.
@@ -141,7 +141,7 @@ fn user(row: &Row) -> Result<User, tokio_postgres::Error> {
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn list(
+pub(crate) async fn list(
     database: &Database,
     organization: Option<OrganizationId>,
     users: Users,
@@ -170,7 +170,11 @@ pub async fn list(
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn get(database: &Database, id: UserId, users: Users) -> Result<Option<User>, DatabaseError> {
+pub(crate) async fn get(
+    database: &Database,
+    id: UserId,
+    users: Users,
+) -> Result<Option<User>, DatabaseError> {
     let enabled_only = users.enabled_only();
     let parameters: [Parameter<'_>; 2] = [(&id.get(), Type::INT4), (&enabled_only, Type::BOOL)];
     Ok(database.read("users.get", GET, &parameters, user).await?.pop())
@@ -181,7 +185,7 @@ pub async fn get(database: &Database, id: UserId, users: Users) -> Result<Option
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn get_by_sid(database: &Database, sid: &str) -> Result<Option<User>, DatabaseError> {
+pub(crate) async fn get_by_sid(database: &Database, sid: &str) -> Result<Option<User>, DatabaseError> {
     Ok(database.read("users.get_by_sid", GET_BY_SID, &[(&sid, Type::TEXT)], user).await?.pop())
 }
 
@@ -190,7 +194,7 @@ pub async fn get_by_sid(database: &Database, sid: &str) -> Result<Option<User>, 
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn get_by_email(database: &Database, email: &str) -> Result<Option<User>, DatabaseError> {
+pub(crate) async fn get_by_email(database: &Database, email: &str) -> Result<Option<User>, DatabaseError> {
     let mut found = database.read("users.get_by_email", GET_BY_EMAIL, &[(&email, Type::TEXT)], user).await?;
     Ok(if found.len() == 1 { found.pop() } else { None })
 }
@@ -200,7 +204,7 @@ pub async fn get_by_email(database: &Database, email: &str) -> Result<Option<Use
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn account(database: &Database, id: UserId) -> Result<Option<Account>, DatabaseError> {
+pub(crate) async fn account(database: &Database, id: UserId) -> Result<Option<Account>, DatabaseError> {
     let account = |row: &Row| -> Result<Account, tokio_postgres::Error> {
         Ok(Account {
             sid: row.try_get::<_, Option<String>>("sid")?.unwrap_or_default(),
@@ -214,7 +218,7 @@ pub async fn account(database: &Database, id: UserId) -> Result<Option<Account>,
 ///
 /// # Errors
 /// [`DatabaseError::MissingPrivileges`] with the GRANT to run; others see [`DatabaseError`].
-pub async fn require_sids(database: &Database) -> Result<(), DatabaseError> {
+pub(crate) async fn require_sids(database: &Database) -> Result<(), DatabaseError> {
     if database.privileges().await?.readable(SID) {
         return Ok(());
     }

@@ -14,7 +14,7 @@ use crate::server::transport::{listener, tls, tokens};
 /// Where a server listens. Printed as it is written: `host:port`, `[v6]:port` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub enum Endpoint {
+pub(crate) enum Endpoint {
     /// A TCP port; port 0 is any free one.
     Tcp {
         /// A name or an address, IPv6 without brackets.
@@ -28,7 +28,7 @@ pub enum Endpoint {
 
 /// Who may call.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Security {
+pub(crate) struct Security {
     /// Encrypts connections.
     #[serde(rename = "tls-cert")]
     pub tls: Option<TlsFiles>,
@@ -44,7 +44,7 @@ pub struct Security {
 
 impl Endpoint {
     /// The default of `--listen`.
-    pub const DEFAULT: &str = "127.0.0.1:8080";
+    pub(crate) const DEFAULT: &str = "127.0.0.1:8080";
 }
 
 impl FromStr for Endpoint {
@@ -79,13 +79,13 @@ impl fmt::Display for Endpoint {
 
 impl Security {
     /// What `--help` says: nothing is encrypted, nobody shows a token, and only this machine may connect.
-    pub const DEFAULT: Self = Self { tls: None, token_file: None, open_health: true, insecure: false };
+    pub(crate) const DEFAULT: Self = Self { tls: None, token_file: None, open_health: true, insecure: false };
 
     /// Whether [`Server::listen`](crate::server::Server::listen) would take these settings. No port is taken.
     ///
     /// # Errors
     /// [`Error::Plaintext`], [`Error::Listen`], [`Error::Tls`], [`Error::Tokens`]
-    pub async fn check(&self, endpoint: &Endpoint) -> Result<(), Error> {
+    pub(crate) async fn check(&self, endpoint: &Endpoint) -> Result<(), Error> {
         if let Endpoint::Tcp { host, port } = endpoint {
             let failed = |source| Error::Listen { address: endpoint.to_string(), source };
             let mut addresses = tokio::net::lookup_host((host.as_str(), *port)).await.map_err(failed)?;

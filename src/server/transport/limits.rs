@@ -23,7 +23,7 @@ use crate::server::transport::response_body::{CallDeadline, ResponseBody, oversi
 
 /// The server's limits. [`Limits::DEFAULT`] has what `--help` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Connections at a time, at least 1; one more is closed at once.
     #[serde(rename = "max-connections")]
     pub connections: usize,
@@ -61,7 +61,7 @@ const MIB: usize = 1024 * 1024;
 
 impl Limits {
     /// The limits where no setting says otherwise.
-    pub const DEFAULT: Self = Self {
+    pub(crate) const DEFAULT: Self = Self {
         connections: 4096,
         streams: 256,
         requests: 512,

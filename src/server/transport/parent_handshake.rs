@@ -25,7 +25,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// [`Error::Tls`] when the credential cannot be used, and [`Error::Listen`] when the socket cannot.
-pub async fn accept_parent_connection(listener: TcpListener, credential: &Credential) -> Result<(), Error> {
+pub(crate) async fn accept_parent_connection(
+    listener: TcpListener,
+    credential: &Credential,
+) -> Result<(), Error> {
     let failed = |source| Error::Listen { address: "the parent's socket".to_owned(), source };
     let acceptor = TlsAcceptor::from(tls::of_parent(credential)?);
     let listener = Listener::inherited(listener).map_err(failed)?;

@@ -21,7 +21,7 @@ use crate::tls_roots;
 
 /// The files of a server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct TlsFiles {
+pub(crate) struct TlsFiles {
     /// PEM: the certificate, then the ones that lead to its authority.
     #[serde(rename = "tls-cert")]
     pub certificate: PathBuf,
@@ -35,7 +35,7 @@ pub struct TlsFiles {
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
+pub(crate) enum TlsError {
     /// A file cannot be read.
     #[error("{flag}: {} cannot be read: {source}", path.display())]
     Unreadable {

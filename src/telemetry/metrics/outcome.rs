@@ -3,11 +3,11 @@
 use tonic::Code;
 
 /// Stands for a service or method that does not exist.
-pub const UNKNOWN: &str = "unknown";
+pub(crate) const UNKNOWN: &str = "unknown";
 
 /// How something ended that was begun for a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// As it should.
     Ok,
     /// In an error.
@@ -18,7 +18,7 @@ pub enum Outcome {
 
 /// What has become of a request to change something in Retool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Provisioning {
+pub(crate) enum Provisioning {
     /// It was changed.
     Changed,
     /// It was so already.
@@ -33,7 +33,7 @@ pub enum Provisioning {
 
 /// What has become of a request to Retool's REST API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RestOutcome {
+pub(crate) enum RestOutcome {
     /// It was answered as it should be.
     Ok,
     /// The answer has a status that says no: 4xx or 5xx.
@@ -83,7 +83,7 @@ pub(crate) fn code_name(code: Code) -> &'static str {
 
 impl Outcome {
     /// As metrics have it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Failed => "failed",
@@ -94,7 +94,7 @@ impl Outcome {
 
 impl RestOutcome {
     /// As metrics and traces have it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Refused => "refused",
@@ -113,7 +113,7 @@ impl RestOutcome {
 
 impl Provisioning {
     /// As metrics have it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Changed => "changed",
             Self::Unchanged => "unchanged",

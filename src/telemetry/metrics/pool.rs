@@ -9,7 +9,7 @@ type PoolWatch = Box<dyn Fn() -> PoolState + Send + Sync>;
 
 /// How many connections a pool has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolState {
+pub(crate) struct PoolState {
     /// Open, and free to be used.
     pub idle: u32,
     /// Open, and lent to a call.
@@ -20,7 +20,7 @@ pub struct PoolState {
 
 /// Has the pool asked for its state whenever somebody reads the metrics. A later pool takes the place of
 /// an earlier one.
-pub fn watch_pool(state: impl Fn() -> PoolState + Send + Sync + 'static) {
+pub(crate) fn watch_pool(state: impl Fn() -> PoolState + Send + Sync + 'static) {
     *POOL.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(state));
 }
 

@@ -6,7 +6,7 @@ use opentelemetry_otlp::ExporterBuildError;
 
 /// Why nothing can be sent.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The file with the CAs.
     #[error("{setting}: cannot read the certificates in {path}: {source}")]
     File {

@@ -76,6 +76,11 @@ pub(super) fn skim_value(
     rest: &mut &[u8],
     depth: u32,
 ) -> Result<(), Malformed> {
+    // prost reads an entry of a map whatever kind of record it comes in.
+    let wire_type = match field.shape {
+        Shape::Map(_) => WireType::LengthDelimited,
+        _ => wire_type,
+    };
     if let Form::Message(nested) = &field.form {
         let encoded = delimited(wire_type, rest)?;
         let Some(plan) = table.messages.get(*nested) else { return Ok(()) };

@@ -19,7 +19,7 @@ use crate::retool::transaction::{ChangeError, Lock, Transaction, changed_meanwhi
 
 /// What a user may do with a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UserAccess {
+pub(crate) struct UserAccess {
     /// The highest level, through whichever group.
     pub effective: Option<AccessLevel>,
     /// Whether a managed group of the level that the change is about has the user.
@@ -77,7 +77,7 @@ const TO_REVOKE: &[Feature] = &[Feature::Groups];
 
 /// A change of what a user may do with a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UserPageChange {
+pub(crate) struct UserPageChange {
     /// How managed groups are named.
     pub names: ManagedGroupNames,
     /// The page.
@@ -95,7 +95,7 @@ impl UserPageChange {
     /// [`Refusal::NoPage`], [`Refusal::NoUser`], [`Refusal::DisabledUser`] when only enabled users count,
     /// [`Refusal::DifferentOrganizations`], [`Refusal::NoOrganization`], [`Refusal::NotManaged`]; see
     /// [`DatabaseError`].
-    pub async fn grant(
+    pub(crate) async fn grant(
         self,
         database: &Database,
         mode: Mode,
@@ -111,7 +111,11 @@ impl UserPageChange {
     /// # Errors
     /// [`Refusal::AccessRemains`] when the user is in no such group and has the level through others. See
     /// [`DatabaseError`].
-    pub async fn revoke(self, database: &Database, mode: Mode) -> Result<Changed<UserAccess>, ChangeError> {
+    pub(crate) async fn revoke(
+        self,
+        database: &Database,
+        mode: Mode,
+    ) -> Result<Changed<UserAccess>, ChangeError> {
         database.change(TO_REVOKE, mode, move |transaction| self.lower(transaction).boxed()).await
     }
 
