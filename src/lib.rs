@@ -1,11 +1,9 @@
 //! `baton-retool`: a baton connector for self-hosted Retool.
 //!
-//! Modules, stacked, each importing downwards only: [`retool`] knows Retool and nothing of baton;
-//! [`connector`] is baton's view of it; [`server`] answers the protocol, and [`agent`] drives any server
-//! of it; [`cli`] is what a person types. [`proto`] holds the wire. [`telemetry`] is below all of them: any
-//! module may have what it does watched. `monitoring_http` is what its port for Prometheus and the server's
-//! port for probes have in common. [`config`] fills the settings types that the others own, and only [`cli`] is
-//! above it. [`address`] and `nearest` are helpers that any of them may use.
+//! The modules are layers, and each imports only from those below it: [`cli`], [`config`], [`server`] beside
+//! [`agent`], [`connector`], [`retool`], [`postgres`]; [`proto`] and [`telemetry`] are at the bottom. `address`,
+//! `file_watch`, `monitoring_http`, `nearest` and `tls_roots` are helpers that any of them may use.
+//! `docs/architecture.md` says what each owns, and `tests/architecture` checks the imports.
 
 pub mod address;
 pub mod agent;
