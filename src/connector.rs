@@ -1,7 +1,7 @@
 //! Baton's view of Retool: resource types, resources, entitlements and grants.
 //!
 //! A resource type is one file that implements [`ResourceType`](resource_type::ResourceType), listed once in
-//! [`types::all`].
+//! [`types::of_scope`].
 
 mod accounts;
 pub(crate) mod actions;
@@ -80,12 +80,7 @@ impl Connector {
     /// A connector to this database, within its scope, and, where it is set up, Retool's REST API.
     pub(crate) fn new(database: Arc<Database>, api: Option<Arc<Api>>, options: Options) -> Self {
         let scope = database.scope();
-        let mut syncers = types::all();
-        syncers.retain(|syncer| match syncer.kind() {
-            ResourceKind::Page => !scope.skip_pages,
-            ResourceKind::Resource => !scope.skip_resources,
-            _ => true,
-        });
+        let syncers = types::of_scope(scope);
         let context = Context {
             database,
             api,

@@ -11,7 +11,7 @@
 //! - `address`, `file_watch`, `monitoring_http`, `nearest` and `tls_roots` are small helpers that import none of the
 //!   others.
 //!
-//! Only what the program, its tests and its benchmarks call is public.
+//! `docs/architecture.md` says what each owns. Only what the program, its tests and its benchmarks call is public.
 
 pub(crate) mod address;
 pub mod agent;

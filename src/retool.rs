@@ -1,4 +1,4 @@
-//! Retool itself: what its database and its REST API say, in Retool's own words. Nothing here knows of baton.
+//! Retool: its database and its REST API, in Retool's own terms. Nothing here depends on the baton protocol.
 
 pub(crate) mod access;
 pub(crate) mod api;

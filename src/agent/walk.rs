@@ -1,4 +1,4 @@
-//! Reads everything that a connector has, in the order of a full sync (sync 2), and counts it.
+//! Reads everything that a connector has, in the order of a full sync, and counts it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::proto::connector::{
 };
 use crate::proto::{find_annotation, unpack};
 
-/// Largest answer that is accepted, as agents do (sync 1).
+/// Largest answer that is accepted, as agents do.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 
 /// What a walk met.

@@ -1,4 +1,4 @@
-//! Telling a misspelt name from one that simply belongs to someone else.
+//! Tells a misspelt name of a setting from a name that belongs to another program.
 
 use crate::config::setting::Setting;
 use crate::config::table::ALL;

@@ -2,8 +2,8 @@
 //!
 //! A token holds its position and nothing else that matters, so that it works after a restart and on
 //! another replica. It ends in a checksum over the position and the request that it continues: a token of another
-//! listing, another version or with a changed byte is refused. The checksum has no key, so it keeps mistakes
-//! out and nobody who wants to make a token; a token gives no access that its caller does not have.
+//! listing, another version or with a changed byte is refused. The checksum has no key: it detects
+//! mistakes, not forgery. A forged token gives no access that its caller does not have.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

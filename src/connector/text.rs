@@ -1,4 +1,4 @@
-//! Texts that agents send back to us and that must fit the protocol's limits then (sync 1).
+//! Cuts texts to the limits that the protocol sets for requests: agents send the texts of our answers back.
 
 use time::OffsetDateTime;
 

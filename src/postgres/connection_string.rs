@@ -1,4 +1,4 @@
-//! Connection strings: how to reach and enter Retool's database.
+//! Connection strings: which servers to reach, as whom, and how safely.
 //!
 //! Two forms are read, libpq's `keyword=value` and URLs. What the string leaves open is filled from a service
 //! file, from the `PG...` environment variables, from defaults, in this order; a missing password from a

@@ -1,4 +1,4 @@
-//! Names of Postgres, written so that it reads them as they are meant.
+//! Quoting of identifiers and literals in SQL text.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! TLS to Postgres: which certificates are believed and which one is shown.
+//! TLS to Postgres: which server certificates are trusted, and which client certificate is presented.
 //!
 //! The cryptography is ring's, named here and not taken from the process, so that nobody else's choice of a
 //! default can change or break this connection.

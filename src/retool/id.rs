@@ -1,4 +1,4 @@
-//! Primary keys of Retool's tables, one type per table, so that a user never passes for a group.
+//! Primary keys of Retool's tables, one type per table, so that one table's key cannot be used for another's.
 
 use std::fmt;
 use std::num::NonZeroU32;

@@ -6,11 +6,11 @@
 mod column;
 pub(crate) mod missing;
 pub(crate) mod reads;
+mod scope;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
 use tokio_postgres::types::Type;
 
 use crate::postgres::error::PostgresError;
@@ -18,56 +18,14 @@ use crate::postgres::identifier::quoted;
 use crate::postgres::session::Session;
 use crate::retool::error::DatabaseError;
 use missing::Lacking;
-use reads::{ALWAYS, FOR_PAGES, FOR_RESOURCES, OPTIONAL, Optional, Reads};
+use reads::{OPTIONAL, Optional, Reads, reads_of};
 use writes::Writes;
 
 pub(crate) use column::Column;
 pub(crate) use missing::MissingPrivileges;
+pub(crate) use scope::Scope;
 pub(crate) use writes::Feature;
 pub(crate) use writes::{NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT};
-
-/// The kinds of Retool objects that a configuration can leave out, and the changes that it allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct Scope {
-    /// Pages are not read at all.
-    pub skip_pages: bool,
-    /// Resources are not read at all.
-    pub skip_resources: bool,
-    /// Changes are made.
-    pub provisioning: bool,
-    /// Groups are made to give single users access to a page.
-    pub managed_groups: bool,
-}
-
-impl Scope {
-    /// What `--help` says: everything is read, and nothing is changed.
-    pub(crate) const DEFAULT: Self =
-        Self { skip_pages: false, skip_resources: false, provisioning: false, managed_groups: true };
-
-    /// The kinds of changes that are made.
-    pub(crate) fn features(self) -> Vec<Feature> {
-        Feature::ALL
-            .into_iter()
-            .filter(|feature| match feature {
-                Feature::Groups => self.provisioning,
-                Feature::Pages => self.provisioning && !self.skip_pages,
-                Feature::ManagedGroups => self.provisioning && !self.skip_pages && self.managed_groups,
-            })
-            .collect()
-    }
-
-    /// Whether the table is read at all.
-    pub(crate) fn reads(self, table: &str) -> bool {
-        reads_of(self).any(|reads| reads.table == table)
-    }
-}
-
-impl Default for Scope {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
 
 /// What one column of the database is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -363,13 +321,6 @@ impl Privileges {
             .chain(self.writes.iter().flat_map(|writes| writes.warnings(&self.features, &self.role)))
             .collect()
     }
-}
-
-/// What is read of each table for `scope`.
-pub(crate) fn reads_of(scope: Scope) -> impl Iterator<Item = &'static Reads> {
-    let pages = if scope.skip_pages { &[] } else { FOR_PAGES };
-    let resources = if scope.skip_resources { &[] } else { FOR_RESOURCES };
-    ALWAYS.iter().chain(pages).chain(resources)
 }
 
 fn required(scope: Scope) -> impl Iterator<Item = Column> {

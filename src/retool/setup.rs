@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 
 use crate::postgres::identifier::{RoleName, quoted};
 use crate::retool::fragment::fill;
-use crate::retool::privileges::reads::{AUDIT, FOLDERS, OPTIONAL, Optional, Reads, former};
+use crate::retool::privileges::reads::{AUDIT, FOLDERS, OPTIONAL, Optional, Reads, former, reads_of};
 use crate::retool::privileges::{
-    Column, Feature, NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, Scope, reads_of,
+    Column, Feature, NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, Scope,
 };
 
 /// What a script grants besides what every sync reads.

@@ -11,7 +11,7 @@ use crate::support::postgres::Database;
 use crate::support::retool_api::{Gate, Reply, RetoolApi, TOKEN};
 use crate::support::server::Server;
 use crate::support::stage::{Stage, ada, limits, limits_of, result};
-use crate::support::wire::{Wire, assert_refused};
+use crate::support::wire::{Wire, assert_refused, eventually};
 
 #[tokio::test]
 async fn validate_requests_one_user_and_reports_the_remaining_rate_limit() {

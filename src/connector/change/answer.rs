@@ -1,4 +1,4 @@
-//! The answer to a change that came to a good end.
+//! The answer to a change that was made, was not needed, or was only described.
 
 use prost::Name;
 use prost_types::Any;

@@ -1,4 +1,4 @@
-//! What Retool says, made fit to be shown: short, in one line, and without what it may quote of a person.
+//! Messages of Retool's REST API, made safe to show: short, in one line, and without personal data that they may quote.
 
 use std::collections::BTreeSet;
 

@@ -7,10 +7,8 @@ use crate::postgres::session::Limits;
 use crate::postgres::statement::{guarded, only};
 use crate::retool::database::{Database, PROBE};
 use crate::retool::error::DatabaseError;
-use crate::retool::privileges::reads::{
-    ALWAYS, AUDIT, FOLDERS, FOR_PAGES, FOR_RESOURCES, OPTIONAL, Reads, Sort, former,
-};
-use crate::retool::privileges::{Column, Feature, Privileges, Scope, reads_of};
+use crate::retool::privileges::reads::{AUDIT, FOLDERS, OPTIONAL, Reads, Sort, former, parts_of, reads_of};
+use crate::retool::privileges::{Column, Feature, Privileges, Scope};
 
 /// The list of changes that Retool has made to its own tables.
 const MIGRATIONS: Column = Column { table: "SequelizeMeta", name: "name" };
@@ -179,21 +177,14 @@ pub(crate) async fn facts(database: &Database) -> Result<Facts, DatabaseError> {
     let standing = |columns: &mut dyn Iterator<Item = Column>| standing(&privileges, columns);
     let required: Vec<Column> = reads_of(scope).flat_map(Reads::columns).map(|(column, _)| column).collect();
     let lacking = privileges.lacking(required.iter().copied());
-    let parts = [
-        (true, "organizations, users and groups", ALWAYS),
-        (!scope.skip_pages, "apps", FOR_PAGES),
-        (!scope.skip_resources, "resources", FOR_RESOURCES),
-    ];
     Ok(Facts {
         server,
         is_another_database: lacking.tables.contains(&"organizations"),
         absent: lacking.absent(),
         grant_on_schema: privileges.grant_on_schema().filter(|_| lacking.is_absent()),
         odd_types: odd_types(database, scope).await?,
-        parts: parts
-            .into_iter()
-            .filter(|(wanted, ..)| *wanted)
-            .map(|(_, what, reads)| Part { what, grants: privileges.lacking(columns(reads)).grants })
+        parts: parts_of(scope)
+            .map(|part| Part { what: part.what, grants: privileges.lacking(columns(part.tables)).grants })
             .collect(),
         hidden: privileges.hidden(required.iter().copied()),
         filtered: privileges.filtered().filter(|table| required.iter().any(|c| c.table == *table)).collect(),

@@ -8,7 +8,7 @@ use crate::postgres::statement::only;
 use crate::retool::database::{Database, key};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, OrganizationId, PageId, ResourceId};
-use crate::retool::privileges::reads_of;
+use crate::retool::privileges::reads::reads_of;
 use crate::retool::tables::managed_groups::ManagedGroupNames;
 use crate::retool::tables::{Page, Users, groups, organizations, pages, resources, users};
 

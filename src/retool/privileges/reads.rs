@@ -2,6 +2,16 @@
 //! `setup-sql` and `doctor` go by.
 
 use crate::retool::privileges::column::Column;
+use crate::retool::privileges::scope::Scope;
+
+/// Tables that are read together or not at all.
+pub(crate) struct Part {
+    /// What is in them, in `doctor`'s words.
+    pub(crate) what: &'static str,
+    /// Whether a configuration reads them.
+    pub(crate) wanted: fn(Scope) -> bool,
+    pub(crate) tables: &'static [Reads],
+}
 
 /// What is read of one table.
 pub(crate) struct Reads {
@@ -47,7 +57,14 @@ pub(crate) struct Optional {
 
 const NONE: &[&str] = &[];
 
-pub(crate) const ALWAYS: &[Reads] = &[
+/// Everything that is read, in the order in which it is granted and checked.
+const PARTS: &[Part] = &[
+    Part { what: "organizations, users and groups", wanted: |_| true, tables: ALWAYS },
+    Part { what: "apps", wanted: |scope| !scope.skip_pages, tables: FOR_PAGES },
+    Part { what: "resources", wanted: |scope| !scope.skip_resources, tables: FOR_RESOURCES },
+];
+
+const ALWAYS: &[Reads] = &[
     Reads {
         table: "organizations",
         purpose: "organizations",
@@ -86,7 +103,7 @@ pub(crate) const ALWAYS: &[Reads] = &[
     },
 ];
 
-pub(crate) const FOR_PAGES: &[Reads] = &[
+const FOR_PAGES: &[Reads] = &[
     Reads {
         table: "pages",
         purpose: "apps, and the folder each lies in",
@@ -116,7 +133,7 @@ pub(crate) const FOR_PAGES: &[Reads] = &[
     },
 ];
 
-pub(crate) const FOR_RESOURCES: &[Reads] = &[
+const FOR_RESOURCES: &[Reads] = &[
     Reads {
         table: "resources",
         purpose: "resources, and the folder each lies in; not their options, which hold credentials",
@@ -253,6 +270,13 @@ impl Reads {
     }
 }
 
+impl Scope {
+    /// Whether the table is read at all.
+    pub(crate) fn reads(self, table: &str) -> bool {
+        reads_of(self).any(|reads| reads.table == table)
+    }
+}
+
 impl Sort {
     /// The name of the sort, as the end of a sentence.
     pub(crate) fn as_str(self) -> &'static str {
@@ -275,6 +299,16 @@ impl Sort {
         };
         known.contains(&type_name) || (self == Self::Text && is_enum)
     }
+}
+
+/// The parts that `scope` wants.
+pub(crate) fn parts_of(scope: Scope) -> impl Iterator<Item = &'static Part> {
+    PARTS.iter().filter(move |part| (part.wanted)(scope))
+}
+
+/// What is read of each table for `scope`.
+pub(crate) fn reads_of(scope: Scope) -> impl Iterator<Item = &'static Reads> {
+    parts_of(scope).flat_map(|part| part.tables)
 }
 
 /// What the Go connector reads and this program does not.

@@ -174,7 +174,7 @@ impl Model {
         Ok(Did::Changed)
     }
 
-    /// 7.5: the user joins the managed group of page and level, which is made where there is none. Nobody
+    /// The user joins the managed group of page and level, which is made where there is none. Nobody
     /// gets more than what was asked for by that.
     fn raise_user(&mut self, page: i32, user: i32, level: usize, rules: Rules) -> Outcome {
         let mut reasons = Vec::new();
@@ -227,7 +227,7 @@ impl Model {
         Ok(Did::Changed)
     }
 
-    /// 7.5: the user leaves every managed group of page and level; somebody who is in none, and has the level
+    /// The user leaves every managed group of page and level; somebody who is in none, and has the level
     /// through others, cannot lose it here.
     fn lower_user(&mut self, page: i32, user: i32, level: usize) -> Outcome {
         let (Some((_, organization)), Some(facts)) = (self.live(page), self.users.get(&user)) else {
