@@ -88,8 +88,8 @@ impl RoleName {
 
 /// As an identifier of SQL.
 impl fmt::Display for RoleName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&quoted(&self.0))
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&quoted(&self.0))
     }
 }
 

@@ -170,7 +170,7 @@ impl Opener {
         let mut config = attempt.config(&self.settings);
         config.connect_timeout(self.connect_timeout);
         if self.settings.application_name.is_none() {
-            config.application_name("baton-retool");
+            config.application_name(env!("CARGO_PKG_NAME"));
         }
         if let Some(options) = options {
             config.options(options);

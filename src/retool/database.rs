@@ -166,8 +166,8 @@ impl Database {
 }
 
 impl std::fmt::Debug for Database {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Database").field("scope", &self.scope).finish_non_exhaustive()
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("scope", &self.scope).finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,9 @@
 //! Lenient where libpq and pgx are, so that strings which worked go on working: several hosts, a raw `@` in
 //! the password, socket directories as percent-encoded hosts. As in pgx, a plus sign in the query is a space.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::postgres::connection_string::error::ConnectionStringError;
 use crate::postgres::connection_string::layers::Pairs;
@@ -100,35 +102,22 @@ fn query_text(text: &str) -> Result<String, ConnectionStringError> {
 
 fn decode(part: &'static str, text: &str) -> Result<String, ConnectionStringError> {
     let wrong = |expected| ConnectionStringError::Url { part, expected };
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes().iter();
-    while let Some(&byte) = rest.next() {
-        if byte == b'%' {
-            let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-            let (high, low) = (digit(rest.next()), digit(rest.next()));
-            match (high, low) {
-                (Some(high), Some(low)) => bytes.extend(u8::try_from(high * 16 + low)),
-                _ => return Err(wrong("% needs two hexadecimal digits; % itself is written %25")),
-            }
-        } else {
-            bytes.push(byte);
-        }
+    let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    // The library leaves a % that stands alone as it is; here it is a mistake.
+    let whole = |after: &str| is_hex(after.as_bytes().first()) && is_hex(after.as_bytes().get(1));
+    if !text.split('%').skip(1).all(whole) {
+        return Err(wrong("% needs two hexadecimal digits; % itself is written %25"));
     }
-    String::from_utf8(bytes).map_err(|_| wrong("percent-encoded bytes are UTF-8"))
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(Cow::into_owned).map_err(|_| wrong("percent-encoded bytes are UTF-8"))
 }
 
-/// `text` with every byte percent-encoded that is not a letter, a digit or one of `-._~`.
+/// Every byte that is not a letter, a digit or one of `-._~`.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// `text` with every [reserved](RESERVED) byte percent-encoded.
 pub(crate) fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 #[cfg(test)]

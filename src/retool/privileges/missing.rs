@@ -61,9 +61,9 @@ impl MissingPrivileges {
 }
 
 impl fmt::Display for MissingPrivileges {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
-            formatter,
+            f,
             "the database role {} lacks privileges; run as the owner of Retool's tables: {}",
             self.role,
             self.grants.join(" ")
