@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 
 use crate::postgres::identifier::{RoleName, quoted};
 use crate::retool::fragment::fill;
-use crate::retool::privileges::reads::{AUDIT, FOLDERS, OPTIONAL, Optional, Reads, former, reads_of};
+use crate::retool::privileges::reads::{
+    AUDIT, FOLDERS, OPTIONAL, Optional, Reads, former, parts_left_out, reads_of,
+};
 use crate::retool::privileges::{
     Column, Feature, NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, Scope,
 };
@@ -95,11 +97,10 @@ fn head(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
         features => format!("It may change: {}.", features.join(", ")),
     };
     let extras = if wanted.extras { " With extras." } else { "" };
-    let without = match (scope.skip_pages, scope.skip_resources) {
-        (false, false) => "",
-        (true, false) => " Without apps.",
-        (false, true) => " Without resources.",
-        (true, true) => " Without apps and resources.",
+    let left_out: Vec<&str> = parts_left_out(scope).map(|part| part.what).collect();
+    let without = match &left_out[..] {
+        [] => String::new(),
+        parts => format!(" Without {}.", parts.join(" and ")),
     };
     let name = if role.is_one_line() { role.to_string() } else { "\"name\"".to_owned() };
     let literal = role.literal();

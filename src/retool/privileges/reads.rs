@@ -6,7 +6,7 @@ use crate::retool::privileges::scope::Scope;
 
 /// Tables that are read together or not at all.
 pub(crate) struct Part {
-    /// What is in them, in `doctor`'s words.
+    /// What is in them, in the words of `doctor` and `setup-sql`.
     pub(crate) what: &'static str,
     /// Whether a configuration reads them.
     pub(crate) wanted: fn(Scope) -> bool,
@@ -304,6 +304,11 @@ impl Sort {
 /// The parts that `scope` wants.
 pub(crate) fn parts_of(scope: Scope) -> impl Iterator<Item = &'static Part> {
     PARTS.iter().filter(move |part| (part.wanted)(scope))
+}
+
+/// The parts that `scope` leaves out.
+pub(crate) fn parts_left_out(scope: Scope) -> impl Iterator<Item = &'static Part> {
+    PARTS.iter().filter(move |part| !(part.wanted)(scope))
 }
 
 /// What is read of each table for `scope`.
