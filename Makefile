@@ -10,7 +10,7 @@ RESOURCES = 12
 ORGANIZATIONS = small large
 
 # Most tests wait for a timeout or another program, so that more of them than there are processors can run at once.
-TEST_THREADS = $$(($$(getconf _NPROCESSORS_ONLN) + 6))
+TEST_THREADS = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 
 # How long each half of the soak lasts.
 SECONDS = 60
