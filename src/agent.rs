@@ -1,3 +1,3 @@
 //! Drives a connector the way an agent does. Speaks the protocol only, to any connector.
 
-pub mod walk;
+pub mod sync;

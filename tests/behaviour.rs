@@ -52,6 +52,12 @@ mod behaviour {
     mod setup_sql_scope;
     mod shared_resources;
     mod sidecar;
+    mod sync_annotations;
+    mod sync_answers;
+    mod sync_calls;
+    mod sync_errors;
+    mod sync_resume;
+    mod sync_targets;
     mod telemetry;
     mod telemetry_end;
     mod telemetry_faults;

@@ -16,6 +16,8 @@ pub(crate) mod handshake;
 #[cfg(test)]
 pub(crate) mod http;
 #[cfg(test)]
+pub(crate) mod memory;
+#[cfg(test)]
 pub(crate) mod messages;
 #[cfg(test)]
 pub(crate) mod model;
@@ -35,6 +37,8 @@ pub(crate) mod raw;
 #[cfg(test)]
 pub(crate) mod retool_api;
 pub(crate) mod server;
+#[cfg(test)]
+pub(crate) mod scripted;
 #[cfg(test)]
 pub(crate) mod stage;
 #[cfg(test)]
