@@ -13,6 +13,8 @@ mod count;
 mod entitlements;
 mod error;
 mod exclusion;
+mod external;
+mod file;
 mod grants;
 mod meter;
 mod options;
@@ -36,6 +38,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
+use crate::agent::c1z::Expanded;
 use crate::agent::sync::connector::Connector;
 use crate::agent::sync::run::Run;
 use crate::agent::sync::thread::StorageThread;
@@ -45,7 +48,7 @@ pub use error::Error;
 pub use meter::{Meter, Reading};
 pub use options::{External, Options, Target, TargetError, Workers};
 pub use state::Operation;
-pub use storage::{Expanded, Kind, Page, Started, Storage, StorageError};
+pub use storage::{Kind, Page, Started, Storage, StorageError};
 
 /// A sync to run.
 #[derive(Debug)]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use baton_retool::agent::sync::{Expanded, Kind, Page, Started, Storage, StorageError};
+use baton_retool::agent::c1z::Expanded;
+use baton_retool::agent::sync::{Kind, Page, Started, Storage, StorageError};
 use baton_retool::proto::connector::{Entitlement, Grant, Resource, ResourceId, ResourceType};
 
 use super::scripted::name;
@@ -170,8 +171,9 @@ impl Storage for Memory {
         Ok(())
     }
 
-    fn expand(&mut self, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<Expanded, StorageError> {
-        self.expanded = progress(1, 1);
+    fn expand(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<Expanded, StorageError> {
+        progress(1, 1);
+        self.expanded = true;
         Ok(Expanded::default())
     }
 

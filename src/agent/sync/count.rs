@@ -7,7 +7,8 @@ use std::time::Duration;
 use svix_ksuid::{Ksuid, KsuidLike};
 use tonic::transport::Channel;
 
-use crate::agent::sync::storage::{Expanded, Kind, Page, Started, Storage, StorageError};
+use crate::agent::c1z::Expanded;
+use crate::agent::sync::storage::{Kind, Page, Started, Storage, StorageError};
 use crate::agent::sync::{Counts, Error, Options, Outcome, Syncer};
 use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, ResourceType};
 
@@ -186,7 +187,7 @@ impl<V: Visitor> Storage for Tally<V> {
         Ok(())
     }
 
-    fn expand(&mut self, _: &mut dyn FnMut(u64, u64) -> bool) -> Result<Expanded, StorageError> {
+    fn expand(&mut self, _: &mut dyn FnMut(u64, u64)) -> Result<Expanded, StorageError> {
         Ok(Expanded::default())
     }
 

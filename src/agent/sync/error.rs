@@ -70,6 +70,9 @@ pub enum Error {
     /// The storage cannot be written or read.
     #[error("{0}")]
     Storage(#[source] StorageError),
+    /// The other file, whose users and groups hold grants of this connector, cannot be read.
+    #[error("the external file cannot be used: {0}")]
+    External(#[source] crate::agent::c1z::Error),
     /// The storage's thread broke off.
     #[error("storing what was read broke off; see the lines before")]
     StorageLost,

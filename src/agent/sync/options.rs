@@ -54,6 +54,8 @@ pub struct Target {
 pub struct External {
     /// Where the file is.
     pub file: PathBuf,
+    /// Where it is unpacked; nothing for the system's folder for temporary files.
+    pub temp_dir: Option<PathBuf>,
     /// Only those who hold this entitlement of that file; nothing for all.
     pub entitlement_id: Option<String>,
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::c1z::{Expanded, Reader};
 use crate::agent::sync::connector::Connector;
 use crate::agent::sync::error::Error;
 use crate::agent::sync::exclusion::Groups;
@@ -17,11 +18,11 @@ use crate::agent::sync::meter::Meter;
 use crate::agent::sync::options::Options;
 use crate::agent::sync::retry::Attempts;
 use crate::agent::sync::state::{Action, ActionId, Operation, State};
-use crate::agent::sync::storage::{Expanded, Kind, Started, Storage};
+use crate::agent::sync::storage::{Kind, Started, Storage};
 use crate::agent::sync::thread::Storing;
 use crate::agent::sync::tokens::{Chain, Met};
 use crate::agent::sync::types::Types;
-use crate::agent::sync::{Counts, Outcome, version};
+use crate::agent::sync::{Counts, Outcome, external, version};
 
 /// How often what is still to do is kept, at most.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
@@ -43,6 +44,7 @@ pub(crate) struct Run<S> {
     pub(crate) spawned_cursors: Mutex<Met>,
     /// Types that come from another file once everything is collected.
     pub(crate) external_types: BTreeSet<String>,
+    external: Mutex<Option<Reader>>,
     /// Ids of types that the connector has, for a hint.
     pub(crate) listed_types: Mutex<Vec<String>>,
     /// Entitlements that exclude each other may be stored.
@@ -90,6 +92,17 @@ impl<S: Storage> Run<S> {
         sdk_version: &str,
     ) -> Result<Self, Error> {
         let kind = options.kind();
+        let external = match options.external.clone() {
+            Some(external) => {
+                let opened = tokio::task::spawn_blocking(move || external::open(&external)).await;
+                Some(opened.map_err(|error| Error::Broken(error.to_string()))?.map_err(Error::External)?)
+            }
+            None => None,
+        };
+        let external_types = match &external {
+            Some(reader) => external::matching_types(reader).map_err(Error::External)?,
+            None => BTreeSet::new(),
+        };
         let started = store.read(move |storage| storage.start(kind)).await?;
         let state = State::parse(&started.token);
         if started.resumed {
@@ -115,7 +128,8 @@ impl<S: Storage> Run<S> {
             stop,
             scheduled_children: Mutex::default(),
             spawned_cursors: Mutex::new(spawned_cursors),
-            external_types: BTreeSet::new(),
+            external_types,
+            external: Mutex::new(external),
             listed_types: Mutex::default(),
             excludes: AtomicBool::new(started.resumed),
             started,
@@ -407,14 +421,12 @@ impl<S: Storage> Run<S> {
         self.store.read(Storage::collected).await?;
         let wanted = self.state().needs_expansion && !self.options.skip_expansion;
         if wanted {
-            let (meter, stop) = (Arc::clone(&self.meter), self.stop.clone());
-            let mut progress = move |done, expected| {
-                meter.did(done, expected);
-                !stop.is_cancelled()
-            };
+            let meter = Arc::clone(&self.meter);
+            let mut progress = move |done, expected| meter.did(done, expected);
             let expanded = self.store.read(move |storage| storage.expand(&mut progress)).await?;
-            if self.stop.is_cancelled() {
-                return Err(Error::Stopped);
+            if expanded.unknown_entitlements > 0 {
+                let count = expanded.unknown_entitlements;
+                tracing::warn!(count, "grants expand entitlements that the connector does not list; they are passed over");
             }
             *locked(&self.expanded) = expanded;
         }
@@ -423,7 +435,27 @@ impl<S: Storage> Run<S> {
     }
 
     async fn external(&self, id: ActionId) -> Result<(), Error> {
-        self.state().finish(id);
+        let Some(reader) = locked(&self.external).take() else {
+            // A sync that an earlier run began with another file, or none.
+            tracing::warn!("the unfinished sync asks for an external file, and none is given; it goes on without one");
+            self.state().finish(id);
+            return Ok(());
+        };
+        let options = self.options.external.clone();
+        let matches = self.state().has_external_resource_grants;
+        let copied = self
+            .store
+            .read(move |storage| {
+                let entitlement = options.as_ref().and_then(|external| external.entitlement_id.as_deref());
+                external::copy(storage, &reader, entitlement, matches)
+            })
+            .await?;
+        self.add_types(&copied.types);
+        self.meter.resources(copied.resources);
+        self.meter.entitlements(copied.entitlements);
+        let mut state = self.state();
+        state.needs_expansion |= copied.expands && !self.options.skip_expansion;
+        state.finish(id);
         Ok(())
     }
 

@@ -226,8 +226,13 @@ impl State {
             }
             last = Some(number);
             let mut action = text.actions_map.get(id)?.clone();
-            if action.operation == Operation::GrantExpansion {
-                // It pages through a graph that is not in the text.
+            let pages_through_rows = match action.operation {
+                Operation::ListResources | Operation::ListEntitlements | Operation::ListGrants => action.plans(),
+                Operation::GrantExpansion => true,
+                _ => false,
+            };
+            if pages_through_rows {
+                // The rows of a file have other numbers once it is opened again.
                 action.page_token.clear();
             }
             actions.insert(number, action);

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::agent::c1z::Expanded;
 use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, ResourceType};
 
 /// Where a sync puts what it reads, and reads it again for the next phase.
@@ -101,11 +102,11 @@ pub trait Storage: Send + 'static {
     fn collected(&mut self) -> Result<(), StorageError>;
 
     /// Adds the grants that follow from others. Calls `progress` with how many entitlements are done and how many
-    /// there are; it stops when that answers false, which leaves the collected grants as they were.
+    /// there are.
     ///
     /// # Errors
     /// The storage cannot be written, or the grants contradict each other.
-    fn expand(&mut self, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<Expanded, StorageError>;
+    fn expand(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<Expanded, StorageError>;
 
     /// Ends the sync: it is complete.
     ///
@@ -147,15 +148,6 @@ pub struct Page<T> {
     pub rows: Vec<T>,
     /// The cursor of the next rows; empty when there are none.
     pub next: String,
-}
-
-/// What expansion did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Expanded {
-    /// Grants that are there only because they follow from others.
-    pub derived: u64,
-    /// Entitlements whose grants follow from others.
-    pub entitlements: u64,
 }
 
 impl StorageError {

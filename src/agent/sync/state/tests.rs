@@ -91,9 +91,19 @@ fn a_text_that_cannot_be_read_starts_over() {
 }
 
 #[test]
-fn an_expansion_starts_from_its_first_page() {
-    let text = r#"{"actions_map":{"0000000001":{"id":"0000000001","operation":"grant-expansion","page_token":"501"}},"action_order":["0000000001"],"current_action_id":2,"version":1}"#;
-    assert_eq!(State::parse(text).top().unwrap().1.page_token, "");
+fn actions_that_page_through_rows_start_from_the_first_row() {
+    for (operation, of, kept) in [
+        ("grant-expansion", "", ""),
+        ("list-grants", "", ""),
+        ("list-resources", "", ""),
+        ("list-grants", r#""resource_type_id":"group","resource_id":"g1","#, "501"),
+        ("list-resource-types", "", "501"),
+    ] {
+        let text = format!(
+            r#"{{"actions_map":{{"0000000001":{{"id":"0000000001","operation":"{operation}",{of}"page_token":"501"}}}},"action_order":["0000000001"],"current_action_id":2,"version":1}}"#
+        );
+        assert_eq!(State::parse(&text).top().unwrap().1.page_token, kept, "{operation}");
+    }
 }
 
 #[test]

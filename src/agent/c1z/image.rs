@@ -1,0 +1,134 @@
+//! Writing the grants of a new file.
+//!
+//! A large organization has millions of grants, and seven indexes over them: more than nine tenths of the
+//! file. Inserting them row by row and letting the database sort each index takes most of a sync's time, and
+//! none of it is needed, because the new file is written once, in order, and everything about it is known.
+//! So the database makes the file with everything else in it and the grants' table and indexes empty; then
+//! their trees are written from the bottom up ([`tree`]) into the pages after it, as the published format of
+//! SQLite 3 files has them ([`record`]), with only their roots where the database has put them. Tests let
+//! the database check the result.
+
+mod keys;
+mod pages;
+mod record;
+mod sorted;
+mod table;
+mod tree;
+
+use std::collections::VecDeque;
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::Connection;
+
+use self::keys::Keys;
+use self::pages::Pages;
+use self::sorted::IndexKind;
+use super::expand::Expansion;
+use super::seal::GrantCounts;
+use super::store::failed;
+use super::workspace::Workspace;
+use super::{Error, schema};
+
+/// Where the rows come from, besides what was derived.
+pub(super) struct Sources<'a> {
+    /// The database with the syncs that are kept, and their ids.
+    pub(super) old: &'a Path,
+    pub(super) kept: &'a [String],
+    /// The database with this sync, its id, and the time to write into derived rows.
+    pub(super) current: &'a Path,
+    pub(super) sync_id: &'a str,
+    pub(super) now: &'a str,
+    /// What was derived.
+    pub(super) expansion: Option<Expansion>,
+}
+
+/// Fills the empty grants table of a database that nobody has open. Answers how many grants of this sync
+/// there are, by the types of the resources that they are on.
+pub(super) fn write_grants(
+    database: &Path,
+    workspace: &Workspace,
+    sources: Sources<'_>,
+) -> Result<GrantCounts, Error> {
+    let layout = Layout::read(database).map_err(failed("read", workspace))?;
+    let file =
+        OpenOptions::new().read(true).write(true).open(database).map_err(Error::io("write", database))?;
+    let pages = Pages::new(&file, layout.pages);
+    let failed_write = |error: WriteError| match error {
+        WriteError::Io(source) => Error::io("write", database)(source),
+        WriteError::Read(source) => failed("read", workspace)(source),
+        WriteError::TooManyPages => Error::TooManyPages,
+        WriteError::SameId(id) => Error::GrantIds { id },
+        WriteError::Row(row, source) => Error::Row { table: "v1_grants", row, source },
+    };
+    let keys = table::write(&pages, layout.table, sources).map_err(failed_write)?;
+    write_indexes(&pages, &layout.indexes, &keys).map_err(failed_write)?;
+    pages.finish().map_err(Error::io("write", database))?;
+    Ok(keys.counts())
+}
+
+/// Why the trees were not written.
+#[derive(Debug)]
+enum WriteError {
+    Io(std::io::Error),
+    Read(rusqlite::Error),
+    /// A row's data is no grant.
+    Row(i64, prost::DecodeError),
+    TooManyPages,
+    /// Two grants of one sync have this id.
+    SameId(String),
+}
+
+impl From<std::io::Error> for WriteError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<rusqlite::Error> for WriteError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// Where the database has put the roots, and its number of pages.
+struct Layout {
+    pages: u32,
+    table: u32,
+    indexes: Vec<(IndexKind, u32)>,
+}
+
+impl Layout {
+    fn read(path: &Path) -> rusqlite::Result<Self> {
+        let database = Connection::open(path)?;
+        let root = |name: &str| {
+            database.query_row("SELECT rootpage FROM sqlite_schema WHERE name = ?1", [name], |row| row.get(0))
+        };
+        let pages = database.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+        let indexes = IndexKind::ALL
+            .iter()
+            .map(|kind| Ok((*kind, root(kind.name())?)))
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Self { pages, table: root(schema::GRANTS)?, indexes })
+    }
+}
+
+/// Writes the indexes, two at a time where there are two processors.
+fn write_indexes(pages: &Pages<'_>, indexes: &[(IndexKind, u32)], keys: &Keys) -> Result<(), WriteError> {
+    let ranks = keys.ranks();
+    let pending: Mutex<VecDeque<_>> = Mutex::new(indexes.iter().copied().collect());
+    let work = || loop {
+        let next = pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some((kind, root)) = next else { return Ok(()) };
+        sorted::write(pages, kind, root, keys, &ranks)?;
+    };
+    std::thread::scope(|scope| {
+        let second = scope.spawn(work);
+        let first = work();
+        match second.join() {
+            Ok(second) => first.and(second),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
