@@ -57,7 +57,7 @@ soak: ## list grants with 200 clients for a minute, and for another while Postgr
 	cargo bench --bench soak -- --seconds $(SECONDS)
 
 fuzz-smoke: ## throw random bytes, frames and messages at the server (CASES=)
-	PROPTEST_CASES=$(CASES) cargo test --test behaviour -- hostile::
+	PROPTEST_CASES=$(CASES) cargo test --test behaviour -- limits::hostile::
 
 check-chart: ## check the chart, its alerts, the workflows, the Dockerfile (needs Go and Python; the first time takes minutes)
 	scripts/check-chart

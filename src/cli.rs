@@ -19,11 +19,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, ListenAddress, LogSettings, RestSettings, Settings, Sources};
 use crate::connector::{Connector, Options};
+use crate::postgres::connection_string::{ConnectionSettings, Environment};
+use crate::postgres::pool::Timeouts;
 use crate::proto;
 use crate::retool::api::{Api, ApiSettings};
-use crate::retool::database::connection_string::{ConnectionSettings, Environment};
-use crate::retool::database::privileges::Scope;
-use crate::retool::database::{Database, Timeouts};
+use crate::retool::database::Database;
+use crate::retool::privileges::Scope;
 use crate::server::{self, Endpoint, Limits, Security, TlsFiles};
 use crate::telemetry::{self, MetricsServer};
 

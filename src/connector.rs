@@ -5,22 +5,19 @@
 mod accounts;
 pub(crate) mod actions;
 pub mod audit;
+pub mod database_message;
 mod entitlements;
 pub mod error;
-mod group;
 pub mod ids;
 mod metadata;
-mod organization;
-mod page;
 pub mod page_token;
 pub mod paging;
-mod problem;
 mod provisioning;
-mod resource;
-pub(crate) mod rest;
-mod syncer;
+mod rate_limit;
+mod resource_type;
 mod text;
-mod user;
+mod types;
+mod unsupported;
 mod validate;
 
 use std::sync::Arc;
@@ -30,15 +27,15 @@ use error::Error;
 use ids::ResourceKind;
 use page_token::{Listing, Position};
 use paging::{Page, PageRequest};
-use syncer::{Identified, ResourceSyncer};
+use resource_type::{Identified, ResourceSyncer};
 
 use crate::proto::connector::{ConnectorMetadata, Entitlement, Resource, ResourceId, ResourceType};
 use crate::proto::grants::GrantList;
 use crate::retool::access::AccessLevel;
 use crate::retool::api::Api;
 use crate::retool::database::Database;
-use crate::retool::database::transaction::Mode;
 use crate::retool::id::OrganizationId;
+use crate::retool::transaction::Mode;
 
 /// What a configuration leaves out or turns on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -106,7 +103,7 @@ impl Context {
     ) -> Result<Option<OrganizationId>, Error> {
         match parent {
             Some(id) if id.resource_type != ResourceKind::Organization.type_id() => {
-                Err(Error::WrongParent { kind, given: id.resource_type.clone() })
+                Err(Error::WrongParent { kind, given: id.resource_type.as_str().into() })
             }
             Some(id) => ids::parse(id).map(Some),
             None => Ok(None),
@@ -118,11 +115,11 @@ impl Connector {
     /// A connector to this database and, where it is set up, Retool's REST API.
     pub fn new(database: Arc<Database>, api: Option<Arc<Api>>, options: Options) -> Self {
         let mut syncers: Vec<Box<dyn ResourceSyncer>> = vec![
-            Box::new(organization::OrganizationSyncer),
-            Box::new(user::UserSyncer),
-            Box::new(group::GroupSyncer),
-            Box::new(page::PageSyncer),
-            Box::new(resource::ResourceTypeSyncer),
+            Box::new(types::organization::OrganizationSyncer),
+            Box::new(types::user::UserSyncer),
+            Box::new(types::group::GroupSyncer),
+            Box::new(types::page::PageSyncer),
+            Box::new(types::resource::ResourceTypeSyncer),
         ];
         syncers.retain(|syncer| match syncer.kind() {
             ResourceKind::Page => !options.skip_pages,
@@ -211,7 +208,7 @@ impl Connector {
             None => true,
         };
         let found = syncer.get(&self.context, id).await?.filter(below_parent);
-        found.ok_or_else(|| Error::NotFound { kind, given: id.resource.clone() })
+        found.ok_or_else(|| Error::NotFound { kind, given: id.resource.as_str().into() })
     }
 
     /// What can be granted on a resource, which need not exist.
@@ -268,18 +265,8 @@ impl Connector {
     ///
     /// # Errors
     /// [`Error::ProvisioningDisabled`]
-    pub fn gate(&self) -> Result<(), Error> {
+    fn gate(&self) -> Result<(), Error> {
         if self.provisioning { Ok(()) } else { Err(Error::ProvisioningDisabled) }
-    }
-
-    /// Why a call of the provisioning half that Retool has nothing for cannot be answered.
-    pub fn refuse(&self, what: &'static str) -> Error {
-        self.gate().err().unwrap_or(Error::NotImplemented { what })
-    }
-
-    /// Why there are no tickets here.
-    pub fn refuse_tickets(&self) -> Error {
-        if self.ticketing { Error::NoTickets } else { Error::TicketingDisabled }
     }
 
     fn syncer(&self, type_id: &str) -> Result<&dyn ResourceSyncer, Error> {
@@ -287,7 +274,7 @@ impl Connector {
             .and_then(|kind| self.syncers.iter().find(|syncer| syncer.kind() == kind));
         known.map(Box::as_ref).ok_or_else(|| {
             let known: Vec<_> = self.context.kinds().map(ResourceKind::type_id).collect();
-            Error::UnknownResourceType { given: error::shortened(type_id), known: known.join(", ") }
+            Error::UnknownResourceType { given: type_id.into(), known: known.join(", ") }
         })
     }
 

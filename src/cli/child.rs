@@ -29,7 +29,7 @@ use super::{
 };
 use crate::config::{LogTarget, Settings};
 use crate::proto::connector_wrapper::ServerConfig;
-use crate::server::{Server, connect_parent};
+use crate::server::{Server, accept_parent_connection};
 
 /// The name of the command.
 pub(super) const NAME: &str = "_connector-service";
@@ -140,13 +140,13 @@ async fn serve(settings: Settings, handover: &mut Option<Received>) -> Result<()
     listening.serve_parent().await.map_err(|error| Failure::Run(error.into()))
 }
 
-/// Lets the parent connect, so that it sees this process end (see [`connect_parent`]).
+/// Lets the parent connect, so that it sees this process end (see [`accept_parent_connection`]).
 async fn take_leave(handover: Option<Received>) -> anyhow::Result<()> {
     let Handover { config, listener } = match handover {
         Some(received) => received?,
         None => Handover::receive().await?,
     };
-    Ok(connect_parent(listener, &config.credential.unwrap_or_default()).await?)
+    Ok(accept_parent_connection(listener, &config.credential.unwrap_or_default()).await?)
 }
 
 /// Starts the program over so that the inherited socket can be adopted, and does not return if that

@@ -7,9 +7,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::Failure;
 use crate::config::{self, LeftOut};
-use crate::retool::database::identifier::RoleName;
-use crate::retool::database::privileges::Scope;
-use crate::retool::database::setup::{Wanted, script};
+use crate::postgres::identifier::RoleName;
+use crate::retool::privileges::Scope;
+use crate::retool::setup::{Wanted, script};
 
 /// The name of the command.
 pub(super) const NAME: &str = "setup-sql";

@@ -11,10 +11,11 @@ use std::time::Duration;
 use prost_types::Any;
 use tokio::time::timeout;
 
-use super::audit::{Caller, Done, Outcome, Record, dry_run};
-use super::error::Error;
-use super::ids::{ResourceKind, Spelled};
-use super::{Connector, Context, rest, user};
+use crate::connector::audit::{Caller, Done, Outcome, Record, dry_run};
+use crate::connector::error::Error;
+use crate::connector::ids::{ResourceKind, Spelled};
+use crate::connector::types::user;
+use crate::connector::{Connector, Context, rate_limit};
 use crate::proto::connector::create_account_response::{
     ActionRequiredResult, AlreadyExistsResult, InProgressResult, Result as Answered, SuccessResult,
 };
@@ -24,9 +25,9 @@ use crate::retool::api::Api;
 use crate::retool::api::error::{ApiError, Problem};
 use crate::retool::api::rate_limit::RateLimit;
 use crate::retool::api::user::{ApiUser, NewUser, UserType};
-use crate::retool::database::users::User;
-use crate::retool::database::{organizations, users};
 use crate::retool::id::OrganizationId;
+use crate::retool::tables::users::User;
+use crate::retool::tables::{organizations, users};
 
 /// Waits between looking for a new account in the database: about five seconds in all.
 const READ_BACK: [Duration; 7] = [
@@ -138,7 +139,8 @@ fn accept_type(type_id: &str) -> Result<(), Error> {
 /// Retool invites people, who then choose how to sign in; so every option comes to that, but for a password
 /// that somebody relies on.
 fn accept_credential(options: Option<&CredentialOptions>) -> Result<(), Error> {
-    let wrong = |problem: &str| Err(Error::Argument { field: "credential_options", problem: problem.into() });
+    let wrong =
+        |problem: &'static str| Err(Error::Argument { field: "credential_options", problem: problem.into() });
     match options.map(|options| options.options.as_ref()) {
         None | Some(Some(Options::NoPassword(_) | Options::RandomPassword(_) | Options::Sso(_))) => Ok(()),
         Some(None) => {
@@ -223,7 +225,7 @@ async fn created(
         Answered::InProgress(InProgressResult { resource, is_create_account_result: true })
     };
     let done = Done { outcome: Outcome::Changed, before: "absent", after };
-    (response(answered, vec![rest::annotation(&rate_limit)]), done)
+    (response(answered, vec![rate_limit::annotation(&rate_limit)]), done)
 }
 
 /// The account as Retool's answer tells of it, while the database does not show it. `None` when its number
@@ -305,7 +307,7 @@ fn already_exists(
     let state = state(row.enabled);
     let resource = Some(known(&row, record));
     let answered = Answered::AlreadyExists(AlreadyExistsResult { resource, is_create_account_result: true });
-    let annotations = rate_limit.iter().map(rest::annotation).collect();
+    let annotations = rate_limit.iter().map(rate_limit::annotation).collect();
     (response(answered, annotations), Done { outcome: Outcome::Unchanged, before: state, after: state })
 }
 
@@ -329,7 +331,7 @@ async fn rehearse(
         ..Default::default()
     });
     let done = Done { outcome: Outcome::DryRun, before: "absent", after: "created" };
-    Ok((response(answered, vec![dry_run(&would), rest::annotation(&rate_limit)]), done))
+    Ok((response(answered, vec![dry_run(&would), rate_limit::annotation(&rate_limit)]), done))
 }
 
 /// The user as the next listing has it, named in the record of the change.

@@ -14,9 +14,9 @@ use prost_types::Struct;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::audit::{Caller, Record};
-use super::error::Error;
-use super::{Connector, Context};
+use crate::connector::audit::{Caller, Record};
+use crate::connector::error::Error;
+use crate::connector::{Connector, Context};
 use crate::proto::connector::{BatonActionSchema, InvokeActionRequest};
 use crate::retool::api::Answer;
 use crate::retool::api::error::ApiError;
@@ -68,7 +68,7 @@ impl Connector {
         schemas()
             .into_iter()
             .find(|schema| schema.name == name)
-            .ok_or_else(|| Error::UnknownAction { given: name.to_owned() })
+            .ok_or_else(|| Error::UnknownAction { given: name.into() })
     }
 
     /// Begins an action and waits for its end, but no longer than `wait`. An action that fails is a run with
@@ -144,8 +144,8 @@ fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) -> Res
     }
     // All of them are of the whole Retool, none is of a resource type.
     let unknown = || match resource_type_id {
-        "" => Error::UnknownAction { given: name.to_owned() },
-        type_id => Error::UnknownAction { given: format!("{type_id}/{name}") },
+        "" => Error::UnknownAction { given: name.into() },
+        type_id => Error::UnknownAction { given: format!("{type_id}/{name}").into() },
     };
     let action = known.filter(|_| resource_type_id.is_empty()).ok_or_else(unknown)?;
     let mut record = record(action);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use prost_types::Any;
 
-use super::error::Error;
+use crate::connector::error::Error;
 use crate::proto::{boolean, packed, string, structure};
 use crate::telemetry::logs::AUDIT;
 use crate::telemetry::metrics::{self, Provisioning};

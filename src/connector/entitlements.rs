@@ -1,6 +1,6 @@
 //! What the entitlements of all resource types have in common (spec 1.5).
 
-use super::text::{DESCRIPTION, DISPLAY_NAME, fit};
+use crate::connector::text::{DESCRIPTION, DISPLAY_NAME, fit};
 use crate::proto::connector::{Entitlement, Resource, ResourceType, entitlement::PurposeValue};
 
 /// The words of one entitlement around the name of the resource it is on.

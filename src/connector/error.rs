@@ -1,23 +1,37 @@
 //! Everything that can go wrong in answering a request, in the words of the domain.
+//!
+//! An error displays without what the caller sent, so that it is safe to log; [`Error::for_caller`] has it.
+
+mod argument;
+mod caller_text;
+mod kind;
 
 use std::time::Duration;
 
-use super::ids::ResourceKind;
-use super::page_token::InvalidPageToken;
-use super::problem::{LEFT_OUT, Problem};
+use prost_types::Any;
+
+use crate::connector::database_message::database_message;
+use crate::connector::ids::ResourceKind;
+use crate::connector::page_token::InvalidPageToken;
+use crate::connector::rate_limit;
+use crate::postgres::error::Nature;
 use crate::retool::api::error::ApiError;
 use crate::retool::change::Refusal;
-use crate::retool::database::error::{Error as DatabaseError, Nature};
-use crate::retool::database::transaction::ChangeError;
+use crate::retool::error::DatabaseError;
+use crate::retool::transaction::ChangeError;
 
-/// Why a request has no answer. The server room turns each into a gRPC status.
+pub use argument::ArgumentProblem;
+pub use caller_text::CallerText;
+pub use kind::ErrorKind;
+
+/// Why a request has no answer. The server turns each into a gRPC status.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// No such resource type, or one that the configuration leaves out.
     #[error("there is no resource type {given} here; there are: {known}")]
     UnknownResourceType {
         /// As the caller spelled it.
-        given: String,
+        given: CallerText,
         /// The types that there are.
         known: String,
     },
@@ -30,21 +44,21 @@ pub enum Error {
     /// Not the id of a resource of the type it should have.
     #[error(
         "{} is no id of type {}: such an id is the letter {} and a number from 1 to 2147483647, e.g. {}/{}42",
-        shortened(given), kind.type_id(), kind.letter(), kind.type_id(), kind.letter()
+        given, kind.type_id(), kind.letter(), kind.type_id(), kind.letter()
     )]
     MalformedId {
         /// The type that was expected.
         kind: ResourceKind,
         /// Type and id as the caller spelled them.
-        given: String,
+        given: CallerText,
     },
     /// A parent that resources of the type do not have.
-    #[error("resources of type {} lie in an org, so their parent_resource_id is an org or absent, not {}", kind.type_id(), shortened(given))]
+    #[error("resources of type {} lie in an org, so their parent_resource_id is an org or absent, not {given}", kind.type_id())]
     WrongParent {
         /// The type of the resources.
         kind: ResourceKind,
         /// The parent's type as the caller spelled it.
-        given: String,
+        given: CallerText,
     },
     /// A page token that does not belong to the listing.
     #[error(transparent)]
@@ -64,24 +78,24 @@ pub enum Error {
         limit: usize,
     },
     /// The resource does not exist, or no longer, or the configuration hides it.
-    #[error("there is no {} {given} here, or no longer", kind.type_id())]
+    #[error("there is no {} {} here, or no longer", kind.type_id(), given.unquoted())]
     NotFound {
         /// Its type.
         kind: ResourceKind,
         /// Its id.
-        given: String,
+        given: CallerText,
     },
     /// No action of that name.
-    #[error("there is no action {}; ListActionSchemas tells which there are", shortened(given))]
+    #[error("there is no action {given}; ListActionSchemas tells which there are")]
     UnknownAction {
         /// As the caller spelled it.
-        given: String,
+        given: CallerText,
     },
     /// No event feed of that name: this connector has none.
-    #[error("event feed id {} not found", shortened(given))]
+    #[error("event feed id {given} not found")]
     UnknownEventFeed {
         /// As the caller spelled it.
-        given: String,
+        given: CallerText,
     },
     /// A change was asked for, and changes are off.
     #[error("provisioning is not enabled")]
@@ -98,7 +112,7 @@ pub enum Error {
         /// The argument, as the protocol or the schema spells it.
         field: &'static str,
         /// What is wrong with it, and what would be right.
-        problem: Problem,
+        problem: ArgumentProblem,
     },
     /// The change may not be made as Retool is now.
     #[error(transparent)]
@@ -129,12 +143,11 @@ pub enum Error {
     },
     /// No run of an action has this id, or no longer.
     #[error(
-        "there is no run {} of an action: finished runs are kept until {kept} others have finished, and not beyond a restart",
-        shortened(given)
+        "there is no run {given} of an action: finished runs are kept until {kept} others have finished, and not beyond a restart"
     )]
     UnknownRun {
         /// As the caller spelled it.
-        given: String,
+        given: CallerText,
         /// How many finished runs are kept.
         kept: usize,
     },
@@ -165,7 +178,7 @@ pub enum Error {
     #[error("ticket manager not implemented: Retool has no tickets")]
     NoTickets,
     /// The database.
-    #[error(transparent)]
+    #[error("{}", database_message(.0))]
     Database(#[from] DatabaseError),
 }
 
@@ -194,41 +207,23 @@ impl Error {
         }
     }
 
-    /// The error as the log may have it: with `...` in place of what the caller sent.
-    pub fn for_log(&self) -> String {
-        let left_out = || LEFT_OUT.to_owned();
-        let error = match self.clone() {
-            Self::UnknownResourceType { known, .. } => {
-                Self::UnknownResourceType { given: shortened(LEFT_OUT), known }
-            }
-            Self::MalformedId { kind, .. } => Self::MalformedId { kind, given: left_out() },
-            Self::WrongParent { kind, .. } => Self::WrongParent { kind, given: left_out() },
-            Self::NotFound { kind, .. } => Self::NotFound { kind, given: left_out() },
-            Self::UnknownAction { .. } => Self::UnknownAction { given: left_out() },
-            Self::UnknownEventFeed { .. } => Self::UnknownEventFeed { given: left_out() },
-            Self::UnknownRun { kept, .. } => Self::UnknownRun { given: left_out(), kept },
-            Self::Argument { field, problem } => Self::Argument { field, problem: problem.for_log() },
-            // Named one by one, so that an error that is added is looked at here. What Retool and the
-            // database say of anybody has been taken out of their errors where they were made.
-            error @ (Self::Missing { .. }
-            | Self::PageToken(_)
-            | Self::PageSize { .. }
-            | Self::ResourceTooLarge { .. }
-            | Self::ProvisioningDisabled
-            | Self::NotImplemented { .. }
-            | Self::Refused(_)
-            | Self::NoRest
-            | Self::DifferentRetools
-            | Self::Rest { .. }
-            | Self::Unverified { .. }
-            | Self::TooManyRuns { .. }
-            | Self::RunTooLong { .. }
-            | Self::RunBroken
-            | Self::TicketingDisabled
-            | Self::NoTickets
-            | Self::Database(_)) => error,
-        };
-        error.to_string()
+    /// The error in the answer of an action that failed: its kind, then its message.
+    pub fn in_words(&self) -> String {
+        format!("{}: {}", self.kind().name(), self.for_caller())
+    }
+
+    /// What a gRPC status carries beside code and message: the rate limit of the REST API, by which agents pace
+    /// their retries. `None` when the error does not come from that API.
+    pub fn detail(&self) -> Option<Any> {
+        match self {
+            Self::Rest { error, .. } => Some(rate_limit::annotation(&error.rate_limit)),
+            _ => None,
+        }
+    }
+
+    /// The message for the caller whose request it is: the only text that repeats what the caller sent.
+    pub fn for_caller(&self) -> String {
+        caller_text::reveal(self)
     }
 
     /// What happened, in one word for logs.
@@ -260,14 +255,5 @@ impl Error {
             Self::NoTickets => "no_tickets",
             Self::Database(error) => error.reason(),
         }
-    }
-}
-
-/// What a caller sent, quoted and short enough for one line.
-pub(super) fn shortened(given: &str) -> String {
-    const LONGEST: usize = 80;
-    match given.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{:?}...", &given[..end]),
-        None => format!("{given:?}"),
     }
 }

@@ -2,12 +2,11 @@
 
 use std::fmt::{self, Display};
 
-use super::error::Error;
-use super::problem::Problem;
+use crate::connector::error::{ArgumentProblem, Error};
 use crate::proto::connector::ResourceId as ProtoResourceId;
 use crate::retool::access::AccessLevel;
-use crate::retool::database::organizations::Right;
 use crate::retool::id::{GroupId, OrganizationId, OutOfRange, PageId, ResourceId, UserId};
+use crate::retool::tables::organizations::Right;
 
 /// The resource types of this connector (spec 1.1), in the order in which they are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,7 +105,7 @@ pub fn parse<T: Identity>(id: &ProtoResourceId) -> Result<T, Error> {
     let key = if of_type { parse_spelled(&id.resource) } else { None };
     key.ok_or_else(|| Error::MalformedId {
         kind: T::KIND,
-        given: format!("{}/{}", id.resource_type, id.resource),
+        given: format!("{}/{}", id.resource_type, id.resource).into(),
     })
 }
 
@@ -150,10 +149,8 @@ pub fn parse_page_entitlement(id: &str) -> Result<(PageId, PageFamily, AccessLev
     })
 }
 
-fn unknown_entitlement(given: &str, known: &str) -> Error {
-    let problem = Problem::quoting([given], |[given]| {
-        format!("{given} is no entitlement of such a resource; these are {known}")
-    });
+fn unknown_entitlement(given: &str, known: &'static str) -> Error {
+    let problem = ArgumentProblem::UnknownEntitlement { given: given.into(), known };
     Error::Argument { field: "entitlement.id", problem }
 }
 

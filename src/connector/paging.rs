@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use prost::Message;
 
-use super::error::Error;
-use super::page_token::{Listing, Position};
+use crate::connector::error::Error;
+use crate::connector::page_token::{Listing, Position};
 use crate::proto::connector::Resource;
 use crate::proto::grants::{GrantList, GrantListBuilder, GrantParts};
 

@@ -5,18 +5,19 @@ use std::time::{Duration, Instant};
 use prost::Name;
 use prost_types::Any;
 
-use super::audit::{Caller, Done, Outcome, Record, dry_run};
-use super::error::Error;
-use super::ids::{self, Identity, ResourceKind, Spelled, group_entitlement, page_entitlement};
-use super::problem::Problem;
-use super::{Connector, Context, Identified, ResourceSyncer};
+use crate::connector::audit::{Caller, Done, Outcome, Record, dry_run};
+use crate::connector::database_message::database_message;
+use crate::connector::error::{ArgumentProblem, Error};
+use crate::connector::ids::{self, Identity, ResourceKind, Spelled, group_entitlement, page_entitlement};
+use crate::connector::{Connector, Context, Identified, ResourceSyncer};
+use crate::postgres::error::PostgresError;
 use crate::proto::any;
 use crate::proto::connector::{
     Entitlement, Grant, GrantAlreadyExists, GrantAlreadyRevoked, Resource, ResourceId,
 };
-use crate::retool::database::error::Error as DatabaseError;
-use crate::retool::database::memberships::Changed;
+use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, UserId};
+use crate::retool::tables::memberships::Changed;
 
 /// Why there is nothing to grant on some resource types, as the end of a sentence.
 pub(super) const NOTHING_TO_GRANT: &str = "what can be granted here are entitlements on groups and pages; access to other resources follows from groups";
@@ -72,8 +73,12 @@ macro_rules! persistently {
                 (Err(Error::Database(error)), Some(wait))
                     if is_passing(&error) && Instant::now() + *wait < last =>
                 {
-                    tracing::warn!(%error, wait_ms = wait.as_millis(), "a change was not made; trying again");
-                    if matches!(error, DatabaseError::Uncertain { .. }) {
+                    tracing::warn!(
+                        error = database_message(&error),
+                        wait_ms = wait.as_millis(),
+                        "a change was not made; trying again"
+                    );
+                    if matches!(error, DatabaseError::Postgres(PostgresError::Uncertain { .. })) {
                         uncertain.get_or_insert(error);
                     }
                     tokio::time::sleep(*wait).await;
@@ -196,7 +201,12 @@ fn holder(principal: Option<&Resource>) -> String {
 fn is_passing(error: &DatabaseError) -> bool {
     matches!(
         error,
-        DatabaseError::Connect { .. } | DatabaseError::Interrupted { .. } | DatabaseError::Uncertain { .. }
+        DatabaseError::Postgres(
+            PostgresError::Connect { .. }
+                | PostgresError::StillConnecting { .. }
+                | PostgresError::Interrupted { .. }
+                | PostgresError::Uncertain { .. }
+        )
     )
 }
 
@@ -207,17 +217,18 @@ impl Asked<'_> {
     /// with it is its own (D9).
     pub(super) fn cross_check<T: Identity + PartialEq>(&self, key: T, slug: &str) -> Result<(), Error> {
         if ids::parse::<T>(self.on.id)? != key {
-            let given = [self.entitlement.id.as_str(), &self.on.id.resource];
-            let problem = Problem::quoting(given, |[entitlement, resource]| {
-                format!("{entitlement} is an entitlement on another resource than {resource}")
-            });
+            let problem = ArgumentProblem::OtherResource {
+                entitlement: self.entitlement.id.as_str().into(),
+                resource: self.on.id.resource.as_str().into(),
+            };
             return Err(Error::Argument { field: "entitlement.id", problem });
         }
         if !self.entitlement.slug.is_empty() && self.entitlement.slug != slug {
-            let given = [self.entitlement.slug.as_str(), &self.entitlement.id];
-            let problem = Problem::quoting(given, |[given, entitlement]| {
-                format!("{given} is not the slug of {entitlement}, {slug:?} is")
-            });
+            let problem = ArgumentProblem::WrongSlug {
+                given: self.entitlement.slug.as_str().into(),
+                entitlement: self.entitlement.id.as_str().into(),
+                slug: slug.to_owned(),
+            };
             return Err(Error::Argument { field: "entitlement.slug", problem });
         }
         Ok(())
@@ -231,10 +242,11 @@ impl Asked<'_> {
     /// The principal, which has to be of type `T` (D7).
     pub(super) fn principal<T: Identity>(&self) -> Result<T, Error> {
         if !self.is_for(T::KIND) {
-            let given = [self.entitlement.id.as_str(), &self.principal.resource_type];
-            let problem = Problem::quoting(given, |[entitlement, given]| {
-                format!("{entitlement} goes to a {}, not to a {given}", T::KIND.type_id())
-            });
+            let problem = ArgumentProblem::WrongPrincipal {
+                entitlement: self.entitlement.id.as_str().into(),
+                given: self.principal.resource_type.as_str().into(),
+                expected: T::KIND.type_id(),
+            };
             return Err(Error::Argument { field: "principal.id", problem });
         }
         ids::parse(self.principal)

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::Connector;
-use super::error::Error;
+use prost_types::Any;
+
+use crate::connector::database_message::database_message;
+use crate::connector::error::Error;
+use crate::connector::{Connector, rate_limit};
+use crate::postgres::error::Nature;
 use crate::retool::api::error::Problem;
-use crate::retool::api::rate_limit::RateLimit;
-use crate::retool::database::error::Nature;
 
 /// Waits between the attempts of [`Connector::validate`]: an agent asks once and gives up (spec 2.3).
 const VALIDATE_RETRIES: [Duration; 5] = [
@@ -19,23 +21,23 @@ const VALIDATE_RETRIES: [Duration; 5] = [
 
 impl Connector {
     /// The same for an agent, which asks once and gives up: an outage is waited for, 15 seconds in all. Then
-    /// the REST API is asked once, where it is set up; the answer is what it says of its limits. A sync does
+    /// the REST API is asked once, where it is set up; the annotation is what it says of its limits. A sync does
     /// not need that API, so most of what goes wrong there is only warned of (decision 7.9).
     ///
     /// # Errors
     /// [`Error::Database`], and [`Error::Rest`] when changes are on and the API refuses the token.
-    pub async fn validate(&self) -> Result<Option<RateLimit>, Error> {
+    pub async fn validate(&self) -> Result<Vec<Any>, Error> {
         self.validate_database().await?;
-        let Some(api) = &self.context.api else { return Ok(None) };
+        let Some(api) = &self.context.api else { return Ok(Vec::new()) };
         match api.probe().await {
-            Ok(rate_limit) => Ok(Some(rate_limit)),
+            Ok(rate_limit) => Ok(vec![rate_limit::annotation(&rate_limit)]),
             Err(error) => {
                 let refused = matches!(error.problem, Problem::Refused { status: 401 | 403, .. });
                 if self.provisioning && refused {
                     return Err(error.into());
                 }
                 tracing::warn!(%error, "Retool's REST API, which accounts need, cannot be used; the token needs the scope users:read");
-                Ok(None)
+                Ok(Vec::new())
             }
         }
     }
@@ -46,7 +48,12 @@ impl Connector {
             match (self.context.database.check().await, waits.next()) {
                 (Ok(_), _) => return Ok(()),
                 (Err(error), Some(wait)) if error.nature() == Nature::Outage => {
-                    tracing::warn!(%error, wait_seconds = wait.as_secs(), "the database does not answer; trying again");
+                    let error = database_message(&error);
+                    tracing::warn!(
+                        error,
+                        wait_seconds = wait.as_secs(),
+                        "the database does not answer; trying again"
+                    );
                     tokio::time::sleep(*wait).await;
                 }
                 (Err(error), _) => return Err(error.into()),

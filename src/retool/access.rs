@@ -91,8 +91,8 @@ impl Access {
 
 #[cfg(test)]
 mod tests {
-    use super::AccessLevel::{Own, Read, Write};
     use super::*;
+    use crate::retool::access::AccessLevel::{Own, Read, Write};
 
     #[test]
     fn words_and_ranks_round_trip() {

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use super::access::{Access, AccessLevel};
-use super::id::{GroupId, PageId, UserId};
+use crate::retool::access::{Access, AccessLevel};
+use crate::retool::id::{GroupId, PageId, UserId};
 
 /// Retool's group of everybody. Who is in it is Retool's own business (D21).
 pub const ALL_USERS: &str = "All Users";

@@ -1,54 +1,20 @@
-//! Retool's Postgres database: sessions, what the role may read, and one module per table family.
-
-pub mod admins;
-pub mod connection_string;
-pub mod diagnosis;
-pub mod error;
-pub mod groups;
-pub mod identifier;
-mod managed_groups;
-pub mod memberships;
-pub mod organizations;
-pub mod page_access;
-pub mod pages;
-mod pool;
-pub mod privileges;
-pub mod resources;
-mod session;
-pub mod setup;
-mod sql;
-mod time;
-pub mod tls;
-pub mod transaction;
-pub mod users;
+//! Retool's Postgres database: a pool of sessions, and what the role may do there.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
-use futures_util::TryStreamExt;
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, ToSql, Type};
-use tracing::Instrument;
+use tokio_postgres::types::{FromSql, Type};
 
-use connection_string::ConnectionSettings;
-use error::Error;
-use pool::{Lease, Pool};
-use privileges::{Feature, Privileges, Scope};
-use session::{Opener, Session};
-
+use crate::postgres::connection_string::ConnectionSettings;
+use crate::postgres::error::PostgresError;
+use crate::postgres::pool::{Lease, Pool, Timeouts};
+use crate::postgres::session::Opener;
+use crate::postgres::statement::{self, FromRow, Parameter, guarded};
+use crate::postgres::tls::{self, TlsError};
+use crate::retool::error::DatabaseError;
 use crate::retool::id::OutOfRange;
-use crate::telemetry::watch;
-
-/// How long the database may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// To open a session, unless the connection string has a `connect_timeout`.
-    pub connect: Duration,
-    /// To run one statement.
-    pub statement: Duration,
-    /// To wait for a connection that others use.
-    pub pool: Duration,
-}
+use crate::retool::optional_columns;
+use crate::retool::privileges::{Feature, Privileges, Scope};
 
 /// A Retool database. Opening one makes no connection: the first call does.
 pub struct Database {
@@ -58,21 +24,14 @@ pub struct Database {
 }
 
 /// What traces and metrics call the statement that asks what the role may do.
-const PROBE: &str = "privileges.probe";
-
-/// A bound parameter with the type that the server shall take it for.
-type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+pub(crate) const PROBE: &str = "privileges.probe";
 
 impl Database {
     /// A database to be reached as `settings` say.
     ///
     /// # Errors
     /// When the certificates that the connection string names cannot be used.
-    pub fn new(
-        settings: ConnectionSettings,
-        timeouts: Timeouts,
-        scope: Scope,
-    ) -> Result<Self, tls::TlsError> {
+    pub fn new(settings: ConnectionSettings, timeouts: Timeouts, scope: Scope) -> Result<Self, TlsError> {
         let tls = tls::connector(&settings.ssl)?;
         let connect_timeout = settings.connect_timeout.unwrap_or(timeouts.connect);
         let opener = Opener {
@@ -87,15 +46,15 @@ impl Database {
     /// Reaches the database, probes the role's privileges anew, and makes sure that they suffice.
     ///
     /// # Errors
-    /// Whatever keeps the database from being read; see [`Error`].
-    pub async fn check(&self) -> Result<Arc<Privileges>, Error> {
+    /// Whatever keeps the database from being read; see [`DatabaseError`].
+    pub async fn check(&self) -> Result<Arc<Privileges>, DatabaseError> {
         let privileges = self.probe().await?;
         privileges.require(self.scope)?;
         Ok(privileges)
     }
 
     /// What the role may read, probed by the first caller.
-    async fn privileges(&self) -> Result<Arc<Privileges>, Error> {
+    pub(crate) async fn privileges(&self) -> Result<Arc<Privileges>, DatabaseError> {
         let known = self.privileges.read().unwrap_or_else(PoisonError::into_inner).clone();
         match known {
             Some(privileges) => Ok(privileges),
@@ -106,9 +65,12 @@ impl Database {
     /// Probes the role's privileges anew unless those that are known suffice for these changes.
     ///
     /// # Errors
-    /// [`Error::MissingPrivileges`] with the GRANTs that are missing, and whatever keeps the database from
+    /// [`DatabaseError::MissingPrivileges`] with the GRANTs that are missing, and whatever keeps the database from
     /// being asked.
-    async fn require_changes(&self, features: &[Feature]) -> Result<Arc<Privileges>, Error> {
+    pub(crate) async fn require_changes(
+        &self,
+        features: &[Feature],
+    ) -> Result<Arc<Privileges>, DatabaseError> {
         let known = self.privileges().await?;
         if known.require_changes(features).is_ok() {
             return Ok(known);
@@ -119,14 +81,12 @@ impl Database {
         Ok(privileges)
     }
 
-    async fn probe(&self) -> Result<Arc<Privileges>, Error> {
+    pub(crate) async fn probe(&self) -> Result<Arc<Privileges>, DatabaseError> {
         let lease = self.pool.get().await?;
-        let probed = match guarded(&lease, PROBE, Privileges::probe(lease.session()?, self.scope, &[])).await
-        {
+        let probed = match self.probe_on(&lease).await {
             Err(error) if error.is_lost_session() && lease.is_from_stock() => {
                 drop(lease);
-                let lease = self.pool.get_fresh().await?;
-                guarded(&lease, PROBE, Privileges::probe(lease.session()?, self.scope, &[])).await
+                self.probe_on(&self.pool.get_fresh().await?).await
             }
             other => other,
         };
@@ -141,6 +101,10 @@ impl Database {
         Ok(privileges)
     }
 
+    async fn probe_on(&self, lease: &Lease<'_>) -> Result<Privileges, PostgresError> {
+        guarded(lease, PROBE, Privileges::probe(lease.session()?, self.scope, &[])).await
+    }
+
     /// Runs one reading statement and turns its rows into `T`. `name` is what traces and metrics call the
     /// statement: table and purpose, such as `groups.list`.
     ///
@@ -148,21 +112,21 @@ impl Database {
     /// ended, the statement is cancelled on the server.
     ///
     /// # Errors
-    /// See [`Error`]; a refused column is answered with the GRANT that is missing.
-    async fn read<T>(
+    /// See [`DatabaseError`]; a refused column is answered with the GRANT that is missing.
+    pub(crate) async fn read<T>(
         &self,
         name: &'static str,
         statement: &str,
         parameters: &[Parameter<'_>],
-        from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
-    ) -> Result<Vec<T>, Error> {
-        let rendered = sql::render(statement, &*self.privileges().await?);
+        from_row: FromRow<T>,
+    ) -> Result<Vec<T>, DatabaseError> {
+        let rendered = optional_columns::render(statement, &*self.privileges().await?);
         match self.read_once(name, &rendered, parameters, from_row).await {
             Err(error) if error.is_refusal() => {
                 let privileges = self.probe().await?;
                 privileges.require(self.scope)?;
                 // A privilege that the statement can do without may have gone meanwhile.
-                let without = sql::render(statement, &privileges);
+                let without = optional_columns::render(statement, &privileges);
                 if without == rendered {
                     return Err(error);
                 }
@@ -172,23 +136,28 @@ impl Database {
         }
     }
 
-    async fn read_once<T>(
+    /// As [`Database::read`], for a statement that mentions no optional columns and whose refusal needs no explanation.
+    ///
+    /// # Errors
+    /// See [`DatabaseError`].
+    pub(crate) async fn read_once<T>(
         &self,
         name: &'static str,
         statement: &str,
         parameters: &[Parameter<'_>],
-        from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
-    ) -> Result<Vec<T>, Error> {
-        let lease = self.pool.get().await?;
-        match guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await {
-            Err(error) if error.is_lost_session() && lease.is_from_stock() => {
-                tracing::info!(%error, "a pooled database connection was dead; trying once on a fresh one");
-                drop(lease);
-                let lease = self.pool.get_fresh().await?;
-                guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await
-            }
-            result => result,
-        }
+        from_row: FromRow<T>,
+    ) -> Result<Vec<T>, DatabaseError> {
+        Ok(statement::read(&self.pool, name, statement, parameters, from_row).await?)
+    }
+
+    /// The sessions that all calls share.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// What of Retool is read and changed.
+    pub(crate) fn scope(&self) -> Scope {
+        self.scope
     }
 }
 
@@ -198,64 +167,8 @@ impl std::fmt::Debug for Database {
     }
 }
 
-/// Runs a statement so that dropping it half-way cancels it on the server, and gives up on a server that
-/// does not even say that the statement took too long.
-async fn guarded<T>(
-    lease: &Lease<'_>,
-    name: &'static str,
-    statement: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let session = lease.session()?;
-    let running = session.running();
-    let waited = session.patience();
-    let watched = watch::statement(name);
-    let Ok(result) = tokio::time::timeout(waited, statement.instrument(watched.span())).await else {
-        watched.ended(false);
-        return Err(Error::Silent { waited });
-    };
-    watched.ended(result.is_ok());
-    running.finished();
-    if result.as_ref().is_err_and(Error::is_lost_session) {
-        lease.session()?.retire();
-    }
-    result
-}
-
-/// One round trip: alone on a session of our own, else in a read-only transaction that carries the
-/// statement timeout, its three messages sent without waiting for one another.
-async fn run<T>(
-    session: &Session,
-    statement: &str,
-    parameters: &[Parameter<'_>],
-    from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
-) -> Result<Vec<T>, Error> {
-    let client = session.client();
-    let rows = async {
-        let parameters = parameters.iter().map(|(value, ty)| (*value, ty.clone()));
-        let mut stream = std::pin::pin!(client.query_typed_raw(statement, parameters).await?);
-        let mut rows = Vec::new();
-        while let Some(row) = stream.try_next().await? {
-            rows.push(from_row(&row)?);
-        }
-        Ok(rows)
-    };
-    match session.scope() {
-        session::Scope::Session => rows.await,
-        session::Scope::Transaction { statement_timeout } => {
-            let begin = format!(
-                "BEGIN READ ONLY; SET LOCAL statement_timeout = {}",
-                statement_timeout.as_millis().max(1)
-            );
-            let (begun, rows, ended) =
-                tokio::join!(client.batch_execute(&begin), rows, client.batch_execute("COMMIT"));
-            begun.and(rows).and_then(|rows| ended.map(|()| rows))
-        }
-    }
-    .map_err(|error| Error::of_statement(&error))
-}
-
 /// The key in a column of type `int8`.
-fn key<T>(row: &Row, index: usize) -> Result<T, tokio_postgres::Error>
+pub(crate) fn key<T>(row: &Row, index: usize) -> Result<T, tokio_postgres::Error>
 where
     T: TryFrom<i64, Error = OutOfRange>,
 {
@@ -263,7 +176,7 @@ where
 }
 
 /// The key in a column of type `int8` that may be NULL.
-fn optional_key<T>(row: &Row, index: usize) -> Result<Option<T>, tokio_postgres::Error>
+pub(crate) fn optional_key<T>(row: &Row, index: usize) -> Result<Option<T>, tokio_postgres::Error>
 where
     T: TryFrom<i64, Error = OutOfRange>,
 {

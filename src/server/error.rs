@@ -1,6 +1,6 @@
 //! Why a server cannot run.
 
-use super::{LimiterError, TlsError, TokenError};
+use crate::server::{LimiterError, TlsError, TokenError};
 
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::metrics;
 use crate::config::HostAndPort;
-use crate::http_server;
+use crate::monitoring_http;
 
 /// Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -38,7 +38,7 @@ impl MetricsServer {
         let router = Router::new()
             .route("/metrics", get(scrape))
             .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") });
-        http_server::serve(self.listener, router).await
+        monitoring_http::serve(self.listener, router).await
     }
 }
 

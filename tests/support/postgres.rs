@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use baton_retool::retool::database::identifier::RoleName;
-use baton_retool::retool::database::privileges::Scope;
-use baton_retool::retool::database::setup::{Wanted, script};
+use baton_retool::postgres::identifier::RoleName;
+use baton_retool::retool::privileges::Scope;
+use baton_retool::retool::setup::{Wanted, script};
 use tokio_postgres::{Client, Row};
 
 use super::cluster::{Cluster, block_on, connect, project_file};

@@ -3,11 +3,12 @@
 use super::database::failed;
 use super::report::{Check, Line, Report};
 use crate::config::Settings;
+use crate::postgres::connection_string::ConnectionSettings;
+use crate::postgres::error::PostgresError;
+use crate::postgres::identifier::quoted;
 use crate::retool::database::Database;
-use crate::retool::database::connection_string::ConnectionSettings;
-use crate::retool::database::diagnosis::{Change, Facts, try_change};
-use crate::retool::database::error::Error;
-use crate::retool::database::identifier::quoted;
+use crate::retool::diagnosis::{Change, Facts, try_change};
+use crate::retool::error::DatabaseError;
 
 pub(super) async fn check(
     database: &Database,
@@ -39,7 +40,7 @@ pub(super) async fn check(
 }
 
 fn possible(
-    tried: Result<(), Error>,
+    tried: Result<(), DatabaseError>,
     change: &Change,
     facts: &Facts,
     connection: &ConnectionSettings,
@@ -52,9 +53,11 @@ fn possible(
                 .means("Whether its policies let the role write cannot be tried without writing. To be sure run as a superuser:")
                 .fix(format!("ALTER ROLE {} BYPASSRLS;", quoted(&facts.server.role)))
         }
-        (Err(Error::ReadOnly { reason }), _) => Line::failed(Check::Change, reason)
-            .means("The server is a standby or takes no changes for another reason.")
-            .fix("name the host of the primary, or all hosts with target_session_attrs=read-write"),
+        (Err(DatabaseError::Postgres(PostgresError::ReadOnly { reason })), _) => {
+            Line::failed(Check::Change, reason)
+                .means("The server is a standby or takes no changes for another reason.")
+                .fix("name the host of the primary, or all hosts with target_session_attrs=read-write")
+        }
         (Err(error), _) => failed(Check::Change, &error, connection),
     }
 }

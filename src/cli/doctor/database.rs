@@ -5,14 +5,16 @@ use std::sync::Arc;
 use super::changes;
 use super::report::{Check, Line, Report};
 use crate::config::Settings;
+use crate::connector::database_message::database_message;
+use crate::postgres::connection_string::ConnectionSettings;
+use crate::postgres::error::PostgresError;
+use crate::postgres::identifier::quoted;
 use crate::retool::database::Database;
-use crate::retool::database::connection_string::ConnectionSettings;
-use crate::retool::database::diagnosis::{
-    Access, Facts, Measured, OptionalColumn, Standing, drift, facts, folders_inside_others, last_event,
-    measure, migrations,
+use crate::retool::diagnosis::{
+    Access, Facts, Listing, Measured, OptionalColumn, Standing, drift, facts, folders_inside_others,
+    last_event, measure, migrations,
 };
-use crate::retool::database::error::Error;
-use crate::retool::database::identifier::quoted;
+use crate::retool::error::DatabaseError;
 
 const RUN: &str = "Run as the owner of Retool's tables:";
 
@@ -62,10 +64,10 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
     report.push(lists(&database, &facts, complete, features.skip_pages).await);
 }
 
-pub(super) fn failed(check: Check, error: &Error, connection: &ConnectionSettings) -> Line {
-    let line = Line::failed(check, error.to_string());
+pub(super) fn failed(check: Check, error: &DatabaseError, connection: &ConnectionSettings) -> Line {
+    let line = Line::failed(check, database_message(error));
     match error {
-        Error::Timeout { .. } => line
+        DatabaseError::Postgres(PostgresError::Timeout { .. }) => line
             .means("Somebody holds a lock on a table, the server is overloaded, or the limit is too low for this organization.")
             .fix("look for the lock: SELECT pid, wait_event_type, state, query FROM pg_stat_activity;")
             .fix("raise --statement-timeout-seconds")
@@ -73,8 +75,12 @@ pub(super) fn failed(check: Check, error: &Error, connection: &ConnectionSetting
                 "if the role has a limit of its own: ALTER ROLE {} RESET statement_timeout;",
                 quoted(&connection.user)
             )),
-        Error::MissingPrivileges(missing) => line.fixes(missing.grants().iter().cloned()),
-        Error::Statement { .. } | Error::BadValue { .. } | Error::UnknownSchema { .. } => line
+        DatabaseError::MissingPrivileges(missing) => line.fixes(missing.grants().iter().cloned()),
+        DatabaseError::Postgres(
+            PostgresError::Statement { .. }
+            | PostgresError::BadValue { .. }
+            | PostgresError::UnknownSchema { .. },
+        ) => line
             .means("This Retool is of a version that baton-retool does not know.")
             .fix("ask for an update of baton-retool, and say which Retool it is"),
         _ => line,
@@ -279,7 +285,7 @@ async fn statements(database: &Database, facts: &Facts, connection: &ConnectionS
     let found = format!(
         "the slowest of {} listings took {took} ms ({}, {} rows); a statement may take {limit} ms",
         timed.len(),
-        slowest.what,
+        listing(slowest.what),
         slowest.rows
     );
     if took.saturating_mul(4) > limit {
@@ -321,5 +327,19 @@ async fn lists(database: &Database, facts: &Facts, complete: bool, skip_pages: b
         )
         .means("The connector goes by group_pages. If this Retool goes by the lists, what is reported of apps is not what holds."),
         Err(error) => Line::warning(Check::Drift, error.to_string()),
+    }
+}
+
+/// A listing by the ids that agents see.
+fn listing(listing: Listing) -> String {
+    match listing {
+        Listing::Users(organization) => format!("users of organization o{organization}"),
+        Listing::Groups(organization) => format!("groups of organization o{organization}"),
+        Listing::Holders(organization) => format!("grants of organization o{organization}"),
+        Listing::Pages(organization) => format!("apps of organization o{organization}"),
+        Listing::Resources(organization) => format!("resources of organization o{organization}"),
+        Listing::Members(group) => format!("grants of group g{group}"),
+        Listing::PageAccess(page) => format!("grants of app p{page}"),
+        Listing::ResourceAccess(resource) => format!("grants of resource r{resource}"),
     }
 }

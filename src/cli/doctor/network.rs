@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::report::{Check, Line, Report, Status};
-use crate::retool::database::Timeouts;
-use crate::retool::database::connection_string::{Address, ConnectionSettings, Host};
-use crate::retool::database::diagnosis::{
-    LoginProblem, NetworkProblem, Refused, TlsProblem, Transport, addresses, connect, log_in, secure,
+use crate::postgres::connection_string::{Address, ConnectionSettings, Host};
+use crate::postgres::diagnosis::login::{LoginProblem, Refused, log_in};
+use crate::postgres::diagnosis::network::{
+    NetworkProblem, TlsProblem, Transport, addresses, connect, secure,
 };
-use crate::retool::database::identifier::quoted;
-use crate::retool::database::tls::{CertificateProblem, SslMode};
+use crate::postgres::identifier::quoted;
+use crate::postgres::pool::Timeouts;
+use crate::postgres::tls::{CertificateProblem, SslMode};
 
 /// A host, and the address by which it was reached.
 type Reached<'a> = (&'a Host, Option<SocketAddr>);

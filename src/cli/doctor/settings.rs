@@ -3,7 +3,7 @@
 use super::report::{Check, Line, Report};
 use crate::cli::{endpoint, security};
 use crate::config::{Settings, Warning};
-use crate::retool::database::connection_string::{ConnectionSettings, Environment};
+use crate::postgres::connection_string::{ConnectionSettings, Environment};
 use crate::telemetry;
 
 /// A setting that cannot be right.

@@ -65,6 +65,6 @@ fn text<'a>(request: &'a CreateAccountRequest, field: &'static str) -> Result<Op
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-fn wrong(field: &'static str, problem: &str) -> Error {
+fn wrong(field: &'static str, problem: &'static str) -> Error {
     Error::Argument { field, problem: problem.into() }
 }

@@ -4,11 +4,15 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prost_types::{Any, Struct};
 use svix_ksuid::{Ksuid, KsuidLike};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::connector::error::Error;
+use crate::connector::rate_limit;
+use crate::proto::connector::BatonActionStatus;
+use crate::proto::{boolean, string, structure};
 use crate::retool::api::rate_limit::RateLimit;
 
 /// How many runs there may be at a time.
@@ -62,6 +66,15 @@ pub(crate) enum RunResult {
     Failed(Error),
 }
 
+/// A run as answers have it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RunReport {
+    pub(crate) status: BatonActionStatus,
+    /// `success`, or `error` in words; `None` while the run is under way.
+    pub(crate) response: Option<Struct>,
+    pub(crate) annotations: Vec<Any>,
+}
+
 /// A run that has not ended. Dropped, it ends as broken off.
 #[derive(Debug)]
 pub(super) struct UnderWay {
@@ -98,7 +111,7 @@ impl Runs {
     /// [`Error::UnknownRun`]
     pub(crate) fn find(&self, id: &str) -> Result<Arc<Run>, Error> {
         let found = self.table().by_id.get(id).cloned();
-        found.ok_or_else(|| Error::UnknownRun { given: id.to_owned(), kept: MOST_ENDED })
+        found.ok_or_else(|| Error::UnknownRun { given: id.into(), kept: MOST_ENDED })
     }
 
     /// How many runs are under way.
@@ -137,6 +150,24 @@ impl Runs {
 }
 
 impl Run {
+    /// The run as answers have it.
+    pub(crate) fn report(&self) -> RunReport {
+        let Some(Ended { result, rate_limit }) = self.ended() else {
+            return RunReport { status: BatonActionStatus::Running, response: None, annotations: Vec::new() };
+        };
+        let failed = |text: String| ("error", string(text));
+        let (status, response) = match result {
+            RunResult::Complete => (BatonActionStatus::Complete, structure([("success", boolean(true))])),
+            RunResult::DryRun { would } => {
+                let text = failed(format!("dry run: would {would}; nothing was done"));
+                (BatonActionStatus::Failed, structure([text, ("dry_run", boolean(true))]))
+            }
+            RunResult::Failed(error) => (BatonActionStatus::Failed, structure([failed(error.in_words())])),
+        };
+        let annotations = rate_limit.iter().map(rate_limit::annotation).collect();
+        RunReport { status, response: Some(response), annotations }
+    }
+
     /// How it ended; `None` while it is under way.
     pub(crate) fn ended(&self) -> Option<Ended> {
         self.ended.borrow().clone()

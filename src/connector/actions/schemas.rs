@@ -1,6 +1,6 @@
 //! What the actions are called, take and return (spec 4.7).
 
-use super::Action;
+use crate::connector::actions::Action;
 use crate::connector::ids::ResourceKind;
 use crate::proto::config::{BoolField, Field, ResourceIdField, ResourceIdRules, field};
 use crate::proto::connector::{ActionType, BatonActionSchema};

@@ -3,9 +3,9 @@
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 
-use super::runs::RunResult;
-use super::{Action, note};
 use crate::connector::Context;
+use crate::connector::actions::runs::RunResult;
+use crate::connector::actions::{Action, note};
 use crate::connector::audit::{Done, Outcome, Record};
 use crate::connector::error::Error;
 use crate::connector::ids::{self, Spelled};
@@ -15,8 +15,8 @@ use crate::retool::api::error::{ApiError, Problem};
 use crate::retool::api::rate_limit::RateLimit;
 use crate::retool::api::user::{ApiUser, Sid};
 use crate::retool::change::Refusal;
-use crate::retool::database::{admins, users};
 use crate::retool::id::UserId;
+use crate::retool::tables::{admins, users};
 
 /// The argument of both actions.
 const USER_ID: &str = "args.user_id";
@@ -68,7 +68,7 @@ fn word(enabled: bool) -> &'static str {
 
 /// The user that the arguments name: a resource id in either of its spellings (spec 4.8).
 fn user_id(args: Option<&Struct>) -> Result<UserId, Error> {
-    let wrong = |problem: &str| Error::Argument { field: USER_ID, problem: problem.into() };
+    let wrong = |problem: &'static str| Error::Argument { field: USER_ID, problem: problem.into() };
     let given = args.and_then(|args| args.fields.get("user_id")).and_then(|value| value.kind.as_ref());
     let fields = match given {
         Some(Kind::StructValue(id)) => &id.fields,
@@ -83,8 +83,10 @@ fn user_id(args: Option<&Struct>) -> Result<UserId, Error> {
         let there = |key: &str| fields.get(key).filter(|value| !is_empty(value));
         match there(first).or_else(|| there(second)).and_then(|value| value.kind.as_ref()) {
             Some(Kind::StringValue(text)) => Ok(text.clone()),
-            Some(_) => Err(wrong(&format!("{first} must be a text"))),
-            None => Err(wrong(&format!("{first} is required"))),
+            Some(_) => {
+                Err(Error::Argument { field: USER_ID, problem: format!("{first} must be a text").into() })
+            }
+            None => Err(Error::Argument { field: USER_ID, problem: format!("{first} is required").into() }),
         }
     };
     let resource_type = text(["resource_type_id", "resource_type"])?;

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use super::rate_limit::RateLimit;
+use crate::retool::api::rate_limit::RateLimit;
 
 /// Why the client cannot be made.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::message::Hidden;
+use crate::retool::api::message::Hidden;
 use crate::retool::id::UserId;
 
 /// What names an account to the API: `users.sid`, such as `user_` and 32 hexadecimal digits.

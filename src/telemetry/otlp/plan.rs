@@ -3,7 +3,6 @@
 use std::fs;
 
 use opentelemetry_otlp::ExporterBuildError;
-use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
@@ -11,6 +10,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use super::Error;
 use super::variables::{INTERVAL, is_sent};
 use crate::config::{CollectorTls, TelemetrySettings};
+use crate::tls_roots;
 
 /// Our settings, as errors name them.
 const COLLECTOR: &str = "otel-collector-endpoint";
@@ -183,10 +183,10 @@ fn pem_file(setting: &str, path: &str) -> Result<Vec<u8>, Error> {
 /// The text, if there is a certificate in it that can vouch for a collector.
 fn pem(text: Vec<u8>, setting: &str, place: &str) -> Result<Vec<u8>, Error> {
     let certificates = CertificateDer::pem_slice_iter(&text).map_while(Result::ok);
-    match RootCertStore::empty().add_parsable_certificates(certificates) {
-        (1.., _) => Ok(text),
-        _ => Err(Error::NoCertificate { setting: setting.to_owned(), place: place.to_owned() }),
+    if tls_roots::usable_anchors(certificates).is_empty() {
+        return Err(Error::NoCertificate { setting: setting.to_owned(), place: place.to_owned() });
     }
+    Ok(text)
 }
 
 /// An endpoint without the credentials that people put into URLs, though they have no place there.

@@ -1,0 +1,61 @@
+//! What is wrong with an argument of a request.
+
+use std::borrow::Cow;
+
+use crate::connector::error::CallerText;
+
+/// What is wrong with an argument and what would be right, as the end of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ArgumentProblem {
+    /// The id is not one of an entitlement on a resource of the type.
+    #[error("{given} is no entitlement of such a resource; these are {known}")]
+    UnknownEntitlement {
+        /// The id.
+        given: CallerText,
+        /// The ids that there are.
+        known: &'static str,
+    },
+    /// The entitlement and the resource it comes with do not belong together.
+    #[error("{entitlement} is an entitlement on another resource than {resource}")]
+    OtherResource {
+        /// The entitlement's id.
+        entitlement: CallerText,
+        /// The resource's id.
+        resource: CallerText,
+    },
+    /// The entitlement and the slug it comes with do not belong together.
+    #[error("{given} is not the slug of {entitlement}, {slug:?} is")]
+    WrongSlug {
+        /// The slug.
+        given: CallerText,
+        /// The entitlement's id.
+        entitlement: CallerText,
+        /// Its slug.
+        slug: String,
+    },
+    /// The entitlement is not granted to principals of this type.
+    #[error("{entitlement} goes to a {expected}, not to a {given}")]
+    WrongPrincipal {
+        /// The entitlement's id.
+        entitlement: CallerText,
+        /// The id of the principal's type.
+        given: CallerText,
+        /// The id of the type it is granted to.
+        expected: &'static str,
+    },
+    /// Anything else, in words that repeat nothing from the request.
+    #[error("{0}")]
+    Other(Cow<'static, str>),
+}
+
+impl From<&'static str> for ArgumentProblem {
+    fn from(text: &'static str) -> Self {
+        Self::Other(text.into())
+    }
+}
+
+impl From<String> for ArgumentProblem {
+    fn from(text: String) -> Self {
+        Self::Other(text.into())
+    }
+}

@@ -1,0 +1,141 @@
+//! The kind of an error: what decides the gRPC code of its answer.
+
+use crate::connector::error::Error;
+use crate::postgres::error::PostgresError;
+use crate::retool::api::error::Problem;
+use crate::retool::change::Refusal;
+use crate::retool::error::DatabaseError;
+
+/// What kind of failure an [`Error`] is. Each kind has the name of the gRPC code it is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The request is wrong, whatever state Retool is in.
+    InvalidArgument,
+    /// Something that the request names does not exist.
+    NotFound,
+    /// Something with the same name exists.
+    AlreadyExists,
+    /// The request is refused until Retool or the configuration changes.
+    FailedPrecondition,
+    /// The credential of the REST API lacks a scope.
+    PermissionDenied,
+    /// The REST API does not accept the credential.
+    Unauthenticated,
+    /// A limit of this process is reached.
+    ResourceExhausted,
+    /// Retool is down or busy; a later attempt can succeed. Agents retry it.
+    Unavailable,
+    /// Retool takes too long. Agents retry it.
+    DeadlineExceeded,
+    /// The connector does not support the request.
+    Unimplemented,
+    /// Retool or this program does not behave as expected.
+    Internal,
+    /// None of the other kinds.
+    Unknown,
+}
+
+impl ErrorKind {
+    /// The name, spelled like the gRPC code's: `NotFound`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "InvalidArgument",
+            Self::NotFound => "NotFound",
+            Self::AlreadyExists => "AlreadyExists",
+            Self::FailedPrecondition => "FailedPrecondition",
+            Self::PermissionDenied => "PermissionDenied",
+            Self::Unauthenticated => "Unauthenticated",
+            Self::ResourceExhausted => "ResourceExhausted",
+            Self::Unavailable => "Unavailable",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::Unimplemented => "Unimplemented",
+            Self::Internal => "Internal",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl Error {
+    /// The kind of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownResourceType { .. }
+            | Self::NotFound { .. }
+            | Self::UnknownAction { .. }
+            | Self::UnknownRun { .. }
+            | Self::UnknownEventFeed { .. } => ErrorKind::NotFound,
+            Self::Missing { .. }
+            | Self::MalformedId { .. }
+            | Self::WrongParent { .. }
+            | Self::PageToken(_)
+            | Self::PageSize { .. }
+            | Self::ResourceTooLarge { .. }
+            | Self::Argument { .. } => ErrorKind::InvalidArgument,
+            Self::ProvisioningDisabled | Self::NoRest | Self::DifferentRetools => {
+                ErrorKind::FailedPrecondition
+            }
+            Self::Rest { error, .. } => rest_kind(&error.problem),
+            Self::Unverified { .. } | Self::RunBroken => ErrorKind::Internal,
+            Self::TooManyRuns { .. } => ErrorKind::ResourceExhausted,
+            Self::RunTooLong { .. } => ErrorKind::DeadlineExceeded,
+            Self::Refused(refusal) => refusal_kind(refusal),
+            // Agents recognize this error by its text; the code has always been this one.
+            Self::TicketingDisabled => ErrorKind::Unknown,
+            Self::NoTickets | Self::NotImplemented { .. } => ErrorKind::Unimplemented,
+            Self::Database(error) => database_kind(error),
+        }
+    }
+}
+
+fn refusal_kind(refusal: &Refusal) -> ErrorKind {
+    match refusal {
+        Refusal::NoUser(_) | Refusal::NoGroup(_) | Refusal::NoPage(_) => ErrorKind::NotFound,
+        _ => ErrorKind::FailedPrecondition,
+    }
+}
+
+/// Agents retry `Unavailable` and `DeadlineExceeded` and nothing else.
+fn database_kind(error: &DatabaseError) -> ErrorKind {
+    let Some(error) = error.postgres() else { return ErrorKind::FailedPrecondition };
+    match error {
+        PostgresError::Connect { .. }
+        | PostgresError::StillConnecting { .. }
+        | PostgresError::PoolExhausted { .. }
+        | PostgresError::Interrupted { .. }
+        | PostgresError::Uncertain { .. } => ErrorKind::Unavailable,
+        PostgresError::Timeout { .. } | PostgresError::Silent { .. } => ErrorKind::DeadlineExceeded,
+        PostgresError::ConnectForbidden { .. }
+        | PostgresError::Forbidden { .. }
+        | PostgresError::ReadOnly { .. }
+        | PostgresError::Refused { .. }
+        | PostgresError::UnknownSchema { .. } => ErrorKind::FailedPrecondition,
+        PostgresError::Gone { .. } => ErrorKind::NotFound,
+        PostgresError::BadValue { .. } => ErrorKind::InvalidArgument,
+        PostgresError::Statement { .. } => ErrorKind::Internal,
+    }
+}
+
+fn rest_kind(problem: &Problem) -> ErrorKind {
+    match problem {
+        Problem::Refused { status, .. } => match status {
+            401 => ErrorKind::Unauthenticated,
+            403 => ErrorKind::PermissionDenied,
+            404 => ErrorKind::NotFound,
+            408 => ErrorKind::DeadlineExceeded,
+            409 => ErrorKind::AlreadyExists,
+            429 => ErrorKind::Unavailable,
+            400..=499 => ErrorKind::InvalidArgument,
+            501 => ErrorKind::Unimplemented,
+            500..=599 => ErrorKind::Unavailable,
+            _ => ErrorKind::Unknown,
+        },
+        // A retry meets the same until an operator changes a setting, the plan or the certificates.
+        Problem::Redirect { .. }
+        | Problem::NotJson { .. }
+        | Problem::Declined { .. }
+        | Problem::Untrusted { .. } => ErrorKind::FailedPrecondition,
+        Problem::Timeout { .. } => ErrorKind::DeadlineExceeded,
+        Problem::Unreachable { .. } | Problem::Closed { .. } => ErrorKind::Unavailable,
+        Problem::Incomplete { .. } | Problem::TooLarge { .. } => ErrorKind::Internal,
+    }
+}

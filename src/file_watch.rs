@@ -1,0 +1,83 @@
+//! Files that are read again when they change, such as tokens and certificates.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+
+/// A value that comes from files.
+pub(crate) trait FileSource: Send + Sync + 'static {
+    /// What the files give.
+    type Value: Send + Sync + 'static;
+    /// Why they cannot be used.
+    type Error: Send;
+
+    /// The files to watch.
+    fn files(&self) -> Vec<&Path>;
+
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// They cannot be used.
+    fn read(&self) -> Result<Self::Value, Self::Error>;
+
+    /// Logs that this new value is in use.
+    fn log_replaced(&self, value: &Self::Value);
+
+    /// Logs that the files have changed and cannot be used, so that the former value stays.
+    fn log_kept(&self, error: &Self::Error);
+}
+
+/// How often the files are checked. Polling works on every file system, and it sees the links that
+/// Kubernetes swaps.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// The value of the files, replaced when one of them changes. Files that cannot be used leave the value as
+/// it is, with one log line until they change again. Watching ends when the result is dropped.
+///
+/// # Errors
+/// The files cannot be used at the start.
+pub(crate) fn watch<S: FileSource>(source: S) -> Result<Arc<ArcSwap<S::Value>>, S::Error> {
+    let mut used = stamps(&source);
+    let mut failed = used.clone();
+    let current = Arc::new(ArcSwap::from_pointee(source.read()?));
+    let watched = Arc::downgrade(&current);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            let Some(current) = watched.upgrade() else { return };
+            let now = stamps(&source);
+            if now == used {
+                continue;
+            }
+            match source.read() {
+                Ok(value) => {
+                    let value = Arc::new(value);
+                    current.store(Arc::clone(&value));
+                    used = now;
+                    source.log_replaced(&value);
+                }
+                // The files may be half written: the next check reads them again.
+                Err(error) if failed != now => {
+                    source.log_kept(&error);
+                    failed = now;
+                }
+                Err(_) => {}
+            }
+        }
+    });
+    Ok(current)
+}
+
+/// Time and length of a file; nothing for one that cannot be looked at.
+type Stamp = Option<(SystemTime, u64)>;
+
+fn stamps(source: &impl FileSource) -> Vec<Stamp> {
+    let stamp = |path: &Path| {
+        let metadata = fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    };
+    source.files().into_iter().map(stamp).collect()
+}

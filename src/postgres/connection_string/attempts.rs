@@ -1,0 +1,238 @@
+//! The ways to connect that a connection string allows, in order.
+
+use std::fmt;
+
+use rand::{Rng, seq::SliceRandom};
+use secrecy::ExposeSecret;
+use tokio_postgres::config::{self, LoadBalanceHosts};
+
+use crate::postgres::connection_string::hosts::{Address, Host};
+use crate::postgres::connection_string::session_settings::ChannelBinding;
+use crate::postgres::connection_string::settings::ConnectionSettings;
+use crate::postgres::tls::SslMode;
+
+/// One way to connect: one server, with or without TLS.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The server.
+    pub host: Host,
+    /// Whether the connection is encrypted. There is no way back from [`Tls`](Encryption::Tls) within an
+    /// attempt.
+    pub encryption: Encryption,
+}
+
+/// Whether TLS is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encryption {
+    /// No TLS.
+    Plain,
+    /// TLS, or no connection.
+    Tls,
+}
+
+impl ConnectionSettings {
+    /// Every way to connect, the one to try first at the front; never empty. With `load_balance_hosts=random`
+    /// each call puts the hosts in another order.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.attempts_with(&mut rand::rng())
+    }
+
+    fn attempts_with(&self, random: &mut impl Rng) -> Vec<Attempt> {
+        let mut hosts: Vec<&Host> = self.hosts.iter().collect();
+        if self.shuffle_hosts {
+            hosts.shuffle(random);
+        }
+        hosts
+            .into_iter()
+            .flat_map(|host| {
+                let encryptions = self.encryptions(&host.address);
+                encryptions.iter().map(|encryption| Attempt { host: host.clone(), encryption: *encryption })
+            })
+            .collect()
+    }
+
+    fn encryptions(&self, address: &Address) -> &'static [Encryption] {
+        // The server does not offer TLS on a socket, whatever the mode.
+        if matches!(address, Address::Unix(_)) {
+            return &[Encryption::Plain];
+        }
+        match self.ssl.mode {
+            SslMode::Disable => &[Encryption::Plain],
+            SslMode::Allow => &[Encryption::Plain, Encryption::Tls],
+            SslMode::Prefer => &[Encryption::Tls, Encryption::Plain],
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => &[Encryption::Tls],
+        }
+    }
+}
+
+impl Attempt {
+    /// What to tell the driver: everything but [`startup_options`](ConnectionSettings::startup_options) and
+    /// [`target_session_attrs`](ConnectionSettings::target_session_attrs), which are the caller's.
+    ///
+    /// The driver applies `connect_timeout` to the socket only; a server that accepts and says nothing is the
+    /// caller's to bound.
+    pub fn config(&self, settings: &ConnectionSettings) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        config.user(&settings.user).dbname(&settings.database).port(self.host.port);
+        match &self.host.address {
+            Address::Tcp { name, address } => {
+                config.host(name);
+                if let Some(address) = address {
+                    config.hostaddr(*address);
+                }
+            }
+            Address::Unix(directory) => {
+                config.host_path(directory);
+            }
+        }
+        if let Some(password) = &self.host.password {
+            config.password(password.expose_secret());
+        }
+        if let Some(name) = &settings.application_name {
+            config.application_name(name);
+        }
+        config.ssl_mode(match self.encryption {
+            Encryption::Plain => config::SslMode::Disable,
+            Encryption::Tls => config::SslMode::Require,
+        });
+        config.channel_binding(match settings.channel_binding {
+            ChannelBinding::Disable => config::ChannelBinding::Disable,
+            ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+            ChannelBinding::Require => config::ChannelBinding::Require,
+        });
+        if settings.shuffle_hosts {
+            // Here for the addresses of the one host.
+            config.load_balance_hosts(LoadBalanceHosts::Random);
+        }
+        if let Some(timeout) = settings.connect_timeout {
+            config.connect_timeout(timeout);
+        }
+        if let Some(timeout) = settings.tcp_user_timeout {
+            config.tcp_user_timeout(timeout);
+        }
+        config.keepalives(settings.keepalive.is_some());
+        let keepalive = settings.keepalive.unwrap_or_default();
+        if let Some(idle) = keepalive.idle {
+            config.keepalives_idle(idle);
+        }
+        if let Some(interval) = keepalive.interval {
+            config.keepalives_interval(interval);
+        }
+        if let Some(count) = keepalive.count {
+            config.keepalives_retries(count);
+        }
+        config
+    }
+}
+
+/// The server and whether TLS is used, for logs and errors.
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.encryption {
+            Encryption::Plain => "without TLS",
+            Encryption::Tls => "with TLS",
+        };
+        write!(f, "{} {how}", self.host)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use std::time::Duration;
+
+    use rand::{SeedableRng, rngs::StdRng};
+    use tokio_postgres::config::Host as DriverHost;
+
+    use super::*;
+    use crate::postgres::connection_string::environment::Environment;
+
+    fn settings(text: &str) -> ConnectionSettings {
+        let text = format!("user=me dbname=retool {text}");
+        ConnectionSettings::parse(&text.into(), &Environment::default()).unwrap()
+    }
+
+    fn attempts(text: &str) -> Vec<String> {
+        settings(text).attempts().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn each_mode_has_its_ways() {
+        let (plain, tls) = ("db:5432 without TLS", "db:5432 with TLS");
+        for (mode, expected) in [
+            ("disable", vec![plain]),
+            ("allow", vec![plain, tls]),
+            ("prefer", vec![tls, plain]),
+            ("require", vec![tls]),
+            ("verify-ca", vec![tls]),
+            ("verify-full", vec![tls]),
+        ] {
+            assert_eq!(attempts(&format!("host=db sslmode={mode}")), expected, "{mode}");
+        }
+    }
+
+    #[test]
+    fn hosts_come_one_after_the_other_and_sockets_are_plain() {
+        let expected = ["a:1 with TLS", "a:1 without TLS", "/s/.s.PGSQL.1 without TLS", "[::1]:1 with TLS"];
+        assert_eq!(attempts("host=a,/s,::1 port=1")[..4], expected);
+        assert_eq!(attempts("host=/s sslmode=verify-full"), ["/s/.s.PGSQL.5432 without TLS"]);
+    }
+
+    #[test]
+    fn the_driver_is_told_everything() {
+        let settings = settings(
+            "host=db hostaddr=10.0.0.1 port=6432 password=secret application_name=baton connect_timeout=3 \
+             tcp_user_timeout=1500 keepalives_idle=30 keepalives_interval=5 keepalives_count=2 \
+             channel_binding=require load_balance_hosts=random options='-c jit=off' work_mem=1 \
+             target_session_attrs=read-write sslmode=require",
+        );
+        let config = settings.attempts()[0].config(&settings);
+        assert_eq!(config.get_user(), Some("me"));
+        assert_eq!(config.get_dbname(), Some("retool"));
+        assert_eq!(config.get_password(), Some("secret".as_bytes()));
+        assert_eq!(config.get_hosts(), [DriverHost::Tcp("db".to_owned())]);
+        assert_eq!(config.get_hostaddrs(), ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]);
+        assert_eq!(config.get_ports(), [6432]);
+        assert_eq!(config.get_application_name(), Some("baton"));
+        assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(3)));
+        assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_millis(1500)));
+        assert!(config.get_keepalives());
+        assert_eq!(config.get_keepalives_idle(), Duration::from_secs(30));
+        assert_eq!(config.get_keepalives_interval(), Some(Duration::from_secs(5)));
+        assert_eq!(config.get_keepalives_retries(), Some(2));
+        assert_eq!(config.get_channel_binding(), config::ChannelBinding::Require);
+        assert_eq!(config.get_load_balance_hosts(), LoadBalanceHosts::Random);
+        assert_eq!(config.get_ssl_mode(), config::SslMode::Require);
+        // These are left to the caller.
+        assert_eq!(config.get_options(), None);
+        assert_eq!(config.get_target_session_attrs(), config::TargetSessionAttrs::Any);
+    }
+
+    #[test]
+    fn a_plain_socket_is_told_as_such() {
+        let settings = settings("host=/s keepalives=0");
+        let config = settings.attempts()[0].config(&settings);
+        assert_eq!(config.get_hosts(), [DriverHost::Unix("/s".into())]);
+        assert_eq!(config.get_ssl_mode(), config::SslMode::Disable);
+        assert_eq!(config.get_password(), None);
+        assert!(!config.get_keepalives());
+    }
+
+    #[test]
+    fn hosts_are_shuffled_only_on_request() {
+        let order = |text: &str, seed| {
+            let attempts = settings(text).attempts_with(&mut StdRng::seed_from_u64(seed));
+            attempts.iter().map(|attempt| attempt.host.to_string()).collect::<Vec<_>>()
+        };
+        let hosts = "host=a,b,c,d sslmode=disable";
+        let random = format!("{hosts} load_balance_hosts=random");
+        let fixed = order(hosts, 1);
+        assert_eq!(fixed, ["a:5432", "b:5432", "c:5432", "d:5432"]);
+        assert!((0..20).any(|seed| order(&random, seed) != fixed));
+        for seed in 0..20 {
+            let mut shuffled = order(&random, seed);
+            shuffled.sort();
+            assert_eq!(shuffled, fixed);
+        }
+    }
+}

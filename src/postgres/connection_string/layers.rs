@@ -1,0 +1,147 @@
+//! The sources of settings, in order of precedence, and how a single setting is read out of them.
+
+use std::collections::BTreeMap;
+
+use crate::postgres::connection_string::error::{ConnectionStringError, Origin};
+use crate::postgres::connection_string::keys;
+use crate::postgres::connection_string::keys::Key;
+
+/// Settings as given: key and value.
+pub(crate) type Pairs = Vec<(String, String)>;
+
+/// All that one source says.
+pub(crate) struct Layer {
+    settings: BTreeMap<&'static str, (String, Origin)>,
+    run_time: Pairs,
+}
+
+impl Layer {
+    /// Sorts what a source says into settings and run-time parameters; the last of several equal keys counts.
+    ///
+    /// # Errors
+    /// A key that is not accepted, or a value with a NUL.
+    pub(crate) fn new(
+        pairs: impl IntoIterator<Item = (String, String, Origin)>,
+    ) -> Result<Self, ConnectionStringError> {
+        let mut layer = Self { settings: BTreeMap::new(), run_time: Pairs::new() };
+        for (key, value, origin) in pairs {
+            let recognised = keys::recognise(&key, &value, origin)?;
+            if value.contains('\0') {
+                return Err(ConnectionStringError::Nul { key, origin });
+            }
+            match recognised {
+                Key::Setting(setting) => {
+                    layer.settings.insert(setting, (value, origin));
+                }
+                Key::RunTime => layer.run_time.push((key, value)),
+                Key::AsIs => {}
+            }
+        }
+        Ok(layer)
+    }
+}
+
+/// Every source, the most important first.
+pub(crate) struct Layers(pub(crate) Vec<Layer>);
+
+impl Layers {
+    /// The value of a setting whose empty value is as good as none, so that a source further down may fill it.
+    pub(crate) fn text(&self, key: &'static str) -> Option<&str> {
+        self.text_from(key).map(|(value, _)| value)
+    }
+
+    /// The same, with where it was given.
+    pub(crate) fn text_from(&self, key: &'static str) -> Option<(&str, Origin)> {
+        self.all(key).find(|(value, _)| !value.is_empty())
+    }
+
+    /// The value of a setting that is not free text, or nothing if no source has it. An empty value is a value
+    /// here: `sslmode=` is a mistake, not a wish for the default.
+    ///
+    /// # Errors
+    /// `read` gives nothing: the value is not `expected`.
+    pub(crate) fn parsed<T>(
+        &self,
+        key: &'static str,
+        expected: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, ConnectionStringError> {
+        let Some((value, origin)) = self.all(key).next() else { return Ok(None) };
+        match read(value) {
+            Some(value) => Ok(Some(value)),
+            None => Err(ConnectionStringError::Invalid { key, origin, expected }),
+        }
+    }
+
+    /// The error for a value of `key` that only its user can tell to be wrong.
+    pub(crate) fn invalid(&self, key: &'static str, expected: &'static str) -> ConnectionStringError {
+        let origin = self.text_from(key).map_or(Origin::ConnectionString, |(_, origin)| origin);
+        ConnectionStringError::Invalid { key, origin, expected }
+    }
+
+    /// The run-time parameters, each once, by name and the most important value.
+    pub(crate) fn run_time_parameters(&self) -> Pairs {
+        let mut merged = BTreeMap::new();
+        for (name, value) in self.0.iter().rev().flat_map(|layer| &layer.run_time) {
+            // The server does not tell TimeZone from timezone.
+            merged.insert(name.to_ascii_lowercase(), (name.clone(), value.clone()));
+        }
+        merged.into_values().collect()
+    }
+
+    fn all(&self, key: &'static str) -> impl Iterator<Item = (&str, Origin)> {
+        self.0
+            .iter()
+            .filter_map(move |layer| layer.settings.get(key))
+            .map(|(value, origin)| (value.as_str(), *origin))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn layer(origin: Origin, pairs: &[(&str, &str)]) -> Layer {
+        Layer::new(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned(), origin))).unwrap()
+    }
+
+    fn two() -> Layers {
+        Layers(vec![
+            layer(
+                Origin::ConnectionString,
+                &[("user", ""), ("host", "a"), ("host", "b"), ("timezone", "UTC"), ("sslsni", "")],
+            ),
+            layer(
+                Origin::Environment("X"),
+                &[("user", "env"), ("host", "env"), ("TimeZone", "CET"), ("jit", "off"), ("sslsni", "1")],
+            ),
+        ])
+    }
+
+    #[test]
+    fn the_first_source_and_its_last_word_count() {
+        assert_eq!(two().text("host"), Some("b"));
+        assert_eq!(two().text_from("user"), Some(("env", Origin::Environment("X"))));
+        assert_eq!(two().text("password"), None);
+    }
+
+    #[test]
+    fn an_empty_value_that_is_not_free_text_is_a_mistake() {
+        let error = two().parsed("sslsni", "0 or 1", |value| value.parse::<u8>().ok()).unwrap_err();
+        assert_eq!(error.to_string(), "sslsni in the connection string must be 0 or 1");
+        assert_eq!(two().parsed("port", "a port", |value| value.parse::<u16>().ok()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_parameter_goes_to_the_server_once() {
+        let expected = [("jit".to_owned(), "off".to_owned()), ("timezone".to_owned(), "UTC".to_owned())];
+        assert_eq!(two().run_time_parameters(), expected);
+    }
+
+    #[test]
+    fn a_nul_is_refused() {
+        let pairs = [("user".to_owned(), "a\0b".to_owned(), Origin::ConnectionString)];
+        assert!(matches!(Layer::new(pairs), Err(ConnectionStringError::Nul { .. })));
+    }
+}

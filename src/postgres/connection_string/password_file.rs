@@ -1,0 +1,177 @@
+//! The password file, `~/.pgpass`: lines of `host:port:database:user:password`.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use secrecy::SecretString;
+
+/// The entries of a password file, in order; the first that fits a connection counts.
+#[derive(Default)]
+pub(crate) struct PasswordFile(Vec<Entry>);
+
+struct Entry {
+    /// Host, port, database and user.
+    patterns: [Pattern; 4],
+    password: SecretString,
+}
+
+enum Pattern {
+    Any,
+    Exactly(String),
+}
+
+impl PasswordFile {
+    /// Reads the file.
+    ///
+    /// As with libpq a file that cannot be used is no error, since the server may ask for no password; what
+    /// is worth knowing goes to `warnings`. A missing file is worth that only if someone `named` it.
+    pub(crate) fn read(path: &Path, named: bool, warnings: &mut Vec<String>) -> Self {
+        let contents = fs::metadata(path).and_then(|metadata| {
+            let problem = if !metadata.is_file() {
+                Some("is not a plain file")
+            } else if metadata.permissions().mode() & 0o077 != 0 {
+                Some("can be read or written by others than its owner; chmod 600 makes it usable")
+            } else {
+                None
+            };
+            match problem {
+                Some(problem) => {
+                    warnings.push(format!("the password file {} is ignored: it {problem}", path.display()));
+                    Ok(String::new())
+                }
+                None => fs::read_to_string(path),
+            }
+        });
+        match contents {
+            Ok(contents) => Self::parse(&contents),
+            Err(error) => {
+                if named || error.kind() != std::io::ErrorKind::NotFound {
+                    warnings.push(format!("the password file {} is ignored: {error}", path.display()));
+                }
+                Self::default()
+            }
+        }
+    }
+
+    /// The password for a connection. A host may be known by several names.
+    pub(crate) fn password(
+        &self,
+        hosts: &[&str],
+        port: u16,
+        database: &str,
+        user: &str,
+    ) -> Option<SecretString> {
+        let port = port.to_string();
+        let fits = |entry: &&Entry| {
+            let [host_pattern, port_pattern, database_pattern, user_pattern] = &entry.patterns;
+            hosts.iter().any(|host| host_pattern.fits(host))
+                && port_pattern.fits(&port)
+                && database_pattern.fits(database)
+                && user_pattern.fits(user)
+        };
+        self.0.iter().find(fits).map(|entry| entry.password.clone())
+    }
+
+    /// Lines that are comments or do not have five fields are passed over.
+    fn parse(contents: &str) -> Self {
+        Self(contents.lines().filter(|line| !line.starts_with('#')).filter_map(Entry::parse).collect())
+    }
+}
+
+impl Entry {
+    fn parse(line: &str) -> Option<Self> {
+        let mut rest = line;
+        let mut field = || {
+            let (field, after) = rest.split_at(field_end(rest)?);
+            rest = after.strip_prefix(':')?;
+            Some(if field == "*" { Pattern::Any } else { Pattern::Exactly(unescape(field)) })
+        };
+        let patterns = [field()?, field()?, field()?, field()?];
+        let password = unescape(rest);
+        (!password.is_empty()).then(|| Self { patterns, password: password.into() })
+    }
+}
+
+impl Pattern {
+    fn fits(&self, value: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exactly(wanted) => wanted == value,
+        }
+    }
+}
+
+/// Where the first colon stands that no backslash precedes.
+fn field_end(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    text.char_indices().find_map(|(at, character)| {
+        let ends = character == ':' && !escaped;
+        escaped = character == '\\' && !escaped;
+        ends.then_some(at)
+    })
+}
+
+/// `text` with every backslash dropped that makes the next character ordinary.
+fn unescape(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        // A backslash at the very end escapes nothing and stands for itself.
+        plain.push(if character == '\\' { characters.next().unwrap_or('\\') } else { character });
+    }
+    plain
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn found(contents: &str, host: &str, port: u16, database: &str, user: &str) -> Option<String> {
+        PasswordFile::parse(contents)
+            .password(&[host], port, database, user)
+            .map(|password| password.expose_secret().to_owned())
+    }
+
+    #[test]
+    fn the_first_fitting_line_counts() {
+        let file = "# db:5432:retool:me:comment\n\nshort:line\ndb:5432:retool:you:no\ndb:*:retool:me:yes\n*:*:*:*:last";
+        assert_eq!(found(file, "db", 5432, "retool", "me").as_deref(), Some("yes"));
+        assert_eq!(found(file, "db", 5432, "other", "me").as_deref(), Some("last"));
+        assert_eq!(found("db:5432:retool:me:yes", "db", 5433, "retool", "me"), None);
+    }
+
+    #[test]
+    fn backslashes_make_colons_stars_and_backslashes_ordinary() {
+        let file = r"::1:1:x:y:no
+\:\:1:5432:a\\b:\*:pass\:wo:rd\\";
+        assert_eq!(found(file, "::1", 5432, r"a\b", "*").as_deref(), Some(r"pass:wo:rd\"));
+        assert_eq!(found(file, "::1", 5432, r"a\b", "anyone"), None);
+    }
+
+    #[test]
+    fn a_file_open_to_others_is_ignored_with_a_warning() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pgpass");
+        fs::write(&path, "*:*:*:*:secret").unwrap();
+        for (mode, usable) in [(0o644, false), (0o620, false), (0o600, true), (0o400, true)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let mut warnings = Vec::new();
+            let file = PasswordFile::read(&path, true, &mut warnings);
+            assert_eq!(file.password(&["h"], 1, "d", "u").is_some(), usable, "{mode:o}");
+            assert_eq!(warnings.is_empty(), usable, "{warnings:?}");
+            assert!(!warnings.concat().contains("secret"));
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_worth_a_warning_only_if_named() {
+        let directory = tempfile::tempdir().unwrap();
+        for (path, named, warned) in [("none", true, 1), ("none", false, 0), (".", false, 1)] {
+            let mut warnings = Vec::new();
+            PasswordFile::read(&directory.path().join(path), named, &mut warnings);
+            assert_eq!(warnings.len(), warned, "{path} {named}: {warnings:?}");
+        }
+    }
+}

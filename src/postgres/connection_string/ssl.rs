@@ -1,0 +1,56 @@
+//! The `ssl...` settings.
+
+use std::path::PathBuf;
+
+use crate::postgres::connection_string::environment::Environment;
+use crate::postgres::connection_string::error::ConnectionStringError;
+use crate::postgres::connection_string::layers::Layers;
+use crate::postgres::connection_string::session_settings::zero_or_one;
+use crate::postgres::tls::{ClientIdentity, Roots, SslMode, TlsSettings};
+
+/// Reads what is wanted of TLS. As for libpq, what is not set comes from `.postgresql` in the home directory if
+/// its files are there.
+pub(crate) fn read(
+    layers: &Layers,
+    environment: &Environment,
+    warnings: &mut Vec<String>,
+) -> Result<TlsSettings, ConnectionStringError> {
+    let at_home = |file| environment.at_home(file).filter(|path| path.exists());
+    let named_roots = layers.text("sslrootcert");
+    let system = named_roots == Some("system");
+    let mode = layers
+        .parsed("sslmode", "disable, allow, prefer, require, verify-ca or verify-full", SslMode::from_name)?
+        .unwrap_or(if system { SslMode::VerifyFull } else { SslMode::Prefer });
+    if system && mode != SslMode::VerifyFull {
+        return Err(ConnectionStringError::WeakSystemRoots);
+    }
+    if named_roots.is_some() && matches!(mode, SslMode::Allow | SslMode::Prefer) {
+        warnings.push(format!(
+            "sslrootcert has no effect with sslmode={mode}, which accepts any certificate; \
+             sslmode=verify-full checks it"
+        ));
+    }
+    let roots = match named_roots {
+        Some("system") => Roots::Platform,
+        Some(path) => Roots::File(PathBuf::from(path)),
+        None => at_home(".postgresql/root.crt").map_or(Roots::Platform, Roots::File),
+    };
+
+    let files = match (layers.text("sslcert"), layers.text("sslkey")) {
+        (Some(certificate), Some(key)) => Some((PathBuf::from(certificate), PathBuf::from(key))),
+        (Some(_), None) => {
+            return Err(ConnectionStringError::HalfIdentity { given: "sslcert", missing: "sslkey" });
+        }
+        (None, Some(_)) => {
+            return Err(ConnectionStringError::HalfIdentity { given: "sslkey", missing: "sslcert" });
+        }
+        (None, None) => at_home(".postgresql/postgresql.crt").zip(at_home(".postgresql/postgresql.key")),
+    };
+    let identity = files.map(|(certificate, key)| ClientIdentity {
+        certificate,
+        key,
+        key_password: layers.text("sslpassword").map(Into::into),
+    });
+    let sni = layers.parsed("sslsni", "0 or 1", zero_or_one)?.unwrap_or(true);
+    Ok(TlsSettings { mode, roots, identity, sni })
+}

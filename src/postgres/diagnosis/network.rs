@@ -1,0 +1,185 @@
+//! Names, ports and TLS, without a word of the Postgres protocol but the one that asks for TLS.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ProtocolVersion;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::postgres::connection_string::{Address, Host};
+use crate::postgres::tls::{CertificateProblem, SslMode, TlsError, TlsSettings, client_config};
+
+/// Why a host cannot be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkProblem {
+    /// The name means nothing.
+    #[error("{0}")]
+    Unknown(io::Error),
+    /// Nothing came back in time.
+    #[error("no answer within {} s", .0.as_secs())]
+    Silent(Duration),
+    /// The connection was refused, or there is no way there.
+    #[error("{0}")]
+    Refused(io::Error),
+    /// There is no such socket, or it may not be used.
+    #[error("{}: {source}", path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// How the connection to a host is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// By the machine itself: a socket file.
+    Socket,
+    /// Not at all, because `sslmode` does not ask for it.
+    NotAsked,
+    /// Not at all, because the server does not offer it; `sslmode` lets that pass.
+    NotOffered,
+    /// By TLS.
+    Tls {
+        /// The version, as people say it.
+        version: &'static str,
+        /// Whether the server has proved who it is.
+        checked: bool,
+    },
+}
+
+/// Why there is no TLS where there has to be.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsProblem {
+    /// The client's own files cannot be used.
+    #[error(transparent)]
+    Files(#[from] TlsError),
+    /// The server has it off, and `sslmode` insists.
+    #[error("the server does not offer TLS")]
+    NotOffered,
+    /// What answers is not Postgres.
+    #[error("what answers there does not speak as Postgres does")]
+    NotPostgres,
+    /// The server's certificate proves nothing.
+    #[error(transparent)]
+    Certificate(CertificateProblem),
+    /// Anything else that the handshake met.
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(String),
+    /// The connection broke, or nothing came back.
+    #[error("the TLS handshake broke off: {0}")]
+    Network(NetworkProblem),
+}
+
+/// The addresses of the host; none for a socket file.
+///
+/// # Errors
+/// [`NetworkProblem::Unknown`], [`NetworkProblem::Silent`]
+pub async fn addresses(host: &Host, limit: Duration) -> Result<Vec<SocketAddr>, NetworkProblem> {
+    match &host.address {
+        Address::Unix(_) => Ok(Vec::new()),
+        Address::Tcp { address: Some(address), .. } => Ok(vec![SocketAddr::new(*address, host.port)]),
+        Address::Tcp { name, address: None } => {
+            let found = timeout(limit, tokio::net::lookup_host((name.as_str(), host.port))).await;
+            let found = found.map_err(|_| NetworkProblem::Silent(limit))?.map_err(NetworkProblem::Unknown)?;
+            Ok(found.collect())
+        }
+    }
+}
+
+/// Opens a connection to the host and closes it; which of the addresses took it.
+///
+/// # Errors
+/// What the last of the addresses met.
+pub async fn connect(
+    host: &Host,
+    addresses: &[SocketAddr],
+    limit: Duration,
+) -> Result<Option<SocketAddr>, NetworkProblem> {
+    if let Address::Unix(directory) = &host.address {
+        let path = directory.join(format!(".s.PGSQL.{}", host.port));
+        return match timeout(limit, UnixStream::connect(&path)).await {
+            Ok(Ok(_)) => Ok(None),
+            Ok(Err(source)) => Err(NetworkProblem::Socket { path, source }),
+            Err(_) => Err(NetworkProblem::Silent(limit)),
+        };
+    }
+    let mut problem = NetworkProblem::Unknown(io::Error::other("the name has no address"));
+    for address in addresses {
+        match timeout(limit, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return Ok(Some(*address)),
+            Ok(Err(error)) => problem = NetworkProblem::Refused(error),
+            Err(_) => problem = NetworkProblem::Silent(limit),
+        }
+    }
+    Err(problem)
+}
+
+/// Asks the host for TLS as the first attempt to connect would, and shakes hands.
+///
+/// # Errors
+/// [`TlsProblem`], for what keeps the settings from being met.
+pub async fn secure(
+    host: &Host,
+    settings: &TlsSettings,
+    address: Option<SocketAddr>,
+    limit: Duration,
+) -> Result<Transport, TlsProblem> {
+    let (Address::Tcp { name, .. }, Some(address)) = (&host.address, address) else {
+        return Ok(Transport::Socket);
+    };
+    if matches!(settings.mode, SslMode::Disable | SslMode::Allow) {
+        return Ok(Transport::NotAsked);
+    }
+    let config = Arc::new(client_config(settings)?);
+    let handshake = shake_hands(name, address, settings, config);
+    timeout(limit, handshake).await.unwrap_or(Err(TlsProblem::Network(NetworkProblem::Silent(limit))))
+}
+
+/// The message that asks for TLS: its length and the number that stands for the wish.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+async fn shake_hands(
+    name: &str,
+    address: SocketAddr,
+    settings: &TlsSettings,
+    config: Arc<rustls::ClientConfig>,
+) -> Result<Transport, TlsProblem> {
+    let broken = |error| TlsProblem::Network(NetworkProblem::Refused(error));
+    let mut stream = TcpStream::connect(address).await.map_err(broken)?;
+    stream.write_all(&SSL_REQUEST).await.map_err(broken)?;
+    let mut answer = [0];
+    stream.read_exact(&mut answer).await.map_err(broken)?;
+    match (answer, settings.mode) {
+        ([b'S'], _) => {}
+        ([b'N'], SslMode::Prefer) => return Ok(Transport::NotOffered),
+        ([b'N'], _) => return Err(TlsProblem::NotOffered),
+        // The beginning of an error: it may be Postgres that cannot even start a process.
+        ([b'E'], _) => return Err(TlsProblem::Handshake("the server answers with an error".to_owned())),
+        _ => return Err(TlsProblem::NotPostgres),
+    }
+    let server = ServerName::try_from(name.to_owned())
+        .map_err(|error| TlsProblem::Handshake(format!("{name:?} is no name for a server: {error}")))?;
+    let stream = TlsConnector::from(config).connect(server, stream).await.map_err(problem_of)?;
+    let version = match stream.get_ref().1.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+        _ => "TLS",
+    };
+    Ok(Transport::Tls { version, checked: settings.checks_the_server() })
+}
+
+fn problem_of(error: io::Error) -> TlsProblem {
+    match CertificateProblem::of(&error) {
+        Some(problem) => TlsProblem::Certificate(problem),
+        None => TlsProblem::Handshake(error.to_string()),
+    }
+}

@@ -1,0 +1,271 @@
+//! What can go wrong between a client and its Postgres server. The messages state what happened; what to do about it
+//! depends on the program and its settings, so that its own modules add that.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+
+use crate::postgres::tls::CertificateProblem;
+
+/// Why the database did not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PostgresError {
+    /// No session could be had: the server is down, unreachable, full or refuses the login.
+    #[error("cannot connect to the database at {target}: {reason}")]
+    Connect {
+        /// Where to, without the password.
+        target: String,
+        /// What the last attempt met.
+        reason: String,
+    },
+    /// The login was accepted, and the role may not connect to this database.
+    #[error("the role {role} may not connect to the database {database}")]
+    ConnectForbidden {
+        /// The role.
+        role: String,
+        /// The database.
+        database: String,
+    },
+    /// Opening a session took longer than a caller waits.
+    #[error("cannot connect to the database at {target}: still connecting after {} s", waited.as_secs())]
+    StillConnecting {
+        /// Where to, without the password.
+        target: String,
+        /// How long the call waited.
+        waited: Duration,
+    },
+    /// Every connection of the pool stayed busy.
+    #[error(
+        "no database connection came free within {} s: all {limit} are busy",
+        waited.as_secs()
+    )]
+    PoolExhausted {
+        /// How many connections the pool may hold.
+        limit: u32,
+        /// How long the call waited.
+        waited: Duration,
+    },
+    /// The session ended or the server gave up on the statement in a way that another try can mend.
+    #[error("the database broke off the statement: {reason}")]
+    Interrupted {
+        /// The server's or the socket's own words.
+        reason: String,
+    },
+    /// The session was lost while a change was being made final: it may have been, or not.
+    #[error("the database broke off during a commit: {reason}")]
+    Uncertain {
+        /// The server's or the socket's own words.
+        reason: String,
+    },
+    /// The statement ran longer than it may.
+    #[error("the database stopped a statement: {reason}")]
+    Timeout {
+        /// The server's own words.
+        reason: String,
+    },
+    /// The server said nothing at all, not even that the statement ran too long.
+    #[error("the database did not answer a statement within {} s", waited.as_secs())]
+    Silent {
+        /// How long the call waited.
+        waited: Duration,
+    },
+    /// The server refuses the role something for which we know no GRANT.
+    #[error("the database refuses: {reason}")]
+    Forbidden {
+        /// The server's own words.
+        reason: String,
+    },
+    /// The server does not take writes.
+    #[error("the database takes no changes: {reason}")]
+    ReadOnly {
+        /// The server's own words.
+        reason: String,
+    },
+    /// A trigger or a constraint refuses the change.
+    #[error("the database refuses the change: {reason}")]
+    Refused {
+        /// The words of the trigger, or the name of the constraint.
+        reason: String,
+    },
+    /// Something that the change is about was deleted in the same moment.
+    #[error("a row that the change refers to does not exist ({reason})")]
+    Gone {
+        /// The constraint that noticed.
+        reason: String,
+    },
+    /// A value does not fit its column.
+    #[error("a value does not fit its column: {reason}")]
+    BadValue {
+        /// The kind of misfit; never the value.
+        reason: String,
+    },
+    /// Tables or columns are not there.
+    #[error("a table or column does not exist: {reason}")]
+    UnknownSchema {
+        /// What is missing.
+        reason: String,
+    },
+    /// Anything else that the server or the driver says of a statement.
+    #[error("a statement failed: {reason}")]
+    Statement {
+        /// The words of the server or the driver.
+        reason: String,
+    },
+}
+
+/// What a failure says about another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    /// The database was away or busy: later it may answer.
+    Outage,
+    /// The role or the server is not set up for it: the same until an operator has changed that.
+    SetUp,
+    /// The database's own rules or rows stand against it: the same until the request or the rows change.
+    Refusal,
+    /// Something is not as we know it.
+    Fault,
+}
+
+impl PostgresError {
+    /// What it says about another try.
+    pub fn nature(&self) -> Nature {
+        match self {
+            Self::Connect { .. }
+            | Self::StillConnecting { .. }
+            | Self::PoolExhausted { .. }
+            | Self::Interrupted { .. }
+            | Self::Uncertain { .. }
+            | Self::Timeout { .. }
+            | Self::Silent { .. } => Nature::Outage,
+            Self::ConnectForbidden { .. } | Self::Forbidden { .. } | Self::ReadOnly { .. } => Nature::SetUp,
+            Self::Refused { .. } | Self::Gone { .. } | Self::BadValue { .. } => Nature::Refusal,
+            Self::UnknownSchema { .. } | Self::Statement { .. } => Nature::Fault,
+        }
+    }
+
+    /// Whether a fresh connection may do better: the session was lost, not the statement refused.
+    pub(crate) fn is_lost_session(&self) -> bool {
+        matches!(self, Self::Interrupted { .. })
+    }
+
+    /// Whether the role was refused something or could not see it, so that probing its privileges can
+    /// name the GRANT.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Forbidden { .. } | Self::UnknownSchema { .. })
+    }
+
+    /// What happened, in one word for logs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } | Self::StillConnecting { .. } => "database_unreachable",
+            Self::PoolExhausted { .. } => "pool_exhausted",
+            Self::Interrupted { .. } => "database_interrupted",
+            Self::Uncertain { .. } => "commit_uncertain",
+            Self::Timeout { .. } => "statement_timeout",
+            Self::Silent { .. } => "database_silent",
+            Self::ConnectForbidden { .. } => "missing_privileges",
+            Self::Forbidden { .. } => "database_forbids",
+            Self::ReadOnly { .. } => "database_read_only",
+            Self::Refused { .. } => "database_refuses",
+            Self::Gone { .. } => "gone",
+            Self::BadValue { .. } => "bad_value",
+            Self::UnknownSchema { .. } => "unknown_schema",
+            Self::Statement { .. } => "statement_failed",
+        }
+    }
+
+    /// Reads what the driver says of a statement that changes something.
+    pub(crate) fn of_write(error: &tokio_postgres::Error) -> Self {
+        let Some(server) = error.as_db_error() else { return Self::of_statement(error) };
+        let state = server.code();
+        // Which constraint it was says more than the words, which quote the row.
+        let named = || {
+            let constraint = server.constraint().map(|name| format!("{name}, ")).unwrap_or_default();
+            format!("{constraint}SQLSTATE {}", state.code())
+        };
+        match *state {
+            SqlState::READ_ONLY_SQL_TRANSACTION => Self::ReadOnly { reason: reason(error) },
+            SqlState::RAISE_EXCEPTION => Self::Refused { reason: reason(error) },
+            SqlState::FOREIGN_KEY_VIOLATION => Self::Gone { reason: named() },
+            // Numbers come from a sequence, which gives none twice unless somebody has set it back.
+            SqlState::UNIQUE_VIOLATION if server.constraint().is_some_and(|name| name.ends_with("_pkey")) => {
+                let table = server.table().unwrap_or("the table");
+                Self::Statement {
+                    reason: format!(
+                        "the sequence that numbers the rows of {table} is behind them ({}); set it as the owner of the table: SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}));",
+                        named()
+                    ),
+                }
+            }
+            // Somebody else was there in the same moment; another try sees what is there now.
+            SqlState::UNIQUE_VIOLATION => Self::Interrupted { reason: named() },
+            ref other if other.code().starts_with("23") => Self::Refused { reason: named() },
+            ref other if other.code().starts_with("22") => Self::BadValue { reason: reason(error) },
+            _ => Self::of_statement(error),
+        }
+    }
+
+    /// Reads what the driver says of a statement.
+    pub(crate) fn of_statement(error: &tokio_postgres::Error) -> Self {
+        let reason = reason(error);
+        let Some(state) = error.code() else {
+            return match error.source() {
+                _ if error.is_closed() => Self::Interrupted { reason },
+                Some(source) if source.is::<std::io::Error>() => Self::Interrupted { reason },
+                _ => Self::Statement { reason },
+            };
+        };
+        match *state {
+            SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => Self::Timeout { reason },
+            SqlState::INSUFFICIENT_PRIVILEGE => Self::Forbidden { reason },
+            SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN | SqlState::INVALID_SCHEMA_NAME => {
+                Self::UnknownSchema { reason }
+            }
+            SqlState::T_R_SERIALIZATION_FAILURE
+            | SqlState::T_R_DEADLOCK_DETECTED
+            | SqlState::ADMIN_SHUTDOWN
+            | SqlState::CRASH_SHUTDOWN
+            | SqlState::CANNOT_CONNECT_NOW
+            | SqlState::DATABASE_DROPPED
+            | SqlState::IDLE_SESSION_TIMEOUT
+            | SqlState::TOO_MANY_CONNECTIONS => Self::Interrupted { reason },
+            // Connection, resources, sessions that sat idle for too long, the machine below.
+            ref other
+                if ["08", "53", "25P03", "25P04", "58"]
+                    .iter()
+                    .any(|class| other.code().starts_with(class)) =>
+            {
+                Self::Interrupted { reason }
+            }
+            _ => Self::Statement { reason },
+        }
+    }
+}
+
+/// The driver's error in one line: the server's message with its code, or the chain of causes. The
+/// driver never puts a password into either. Messages about values (classes 22 and 23) quote them, so of
+/// these there is the code only; a row's contents stand otherwise in the detail, which is left out.
+pub(crate) fn reason(error: &tokio_postgres::Error) -> String {
+    if let Some(server) = error.as_db_error() {
+        let state = server.code().code();
+        if ["22", "23"].iter().any(|class| state.starts_with(class)) {
+            return format!("a value is not as the statement needs it (SQLSTATE {state})");
+        }
+        return format!("{} (SQLSTATE {})", server.message(), server.code().code());
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = match CertificateProblem::of(inner) {
+            Some(problem) => format!("{problem}; {}", problem.fix()),
+            None => inner.to_string(),
+        };
+        if !text.ends_with(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,113 @@
+//! Running one statement: bounded in time, cancelled when dropped, repeated once when a pooled session was dead.
+
+use futures_util::TryStreamExt;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+use tracing::Instrument;
+
+use crate::postgres::error::PostgresError;
+use crate::postgres::pool::{Lease, Pool};
+use crate::postgres::session::{Limits, Session};
+use crate::telemetry::watch;
+
+/// A bound parameter with the type that the server takes it for.
+pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// Turns a row into what the caller wants.
+pub(crate) type FromRow<T> = fn(&Row) -> Result<T, tokio_postgres::Error>;
+
+/// Runs one reading statement on a session of the pool and turns its rows into `T`. `name` is what traces and
+/// metrics call the statement.
+///
+/// A pooled session that turns out to be dead is replaced once by a fresh one. When the future is dropped before it
+/// ends, the statement is cancelled on the server.
+///
+/// # Errors
+/// See [`PostgresError`].
+pub(crate) async fn read<T>(
+    pool: &Pool,
+    name: &'static str,
+    statement: &str,
+    parameters: &[Parameter<'_>],
+    from_row: FromRow<T>,
+) -> Result<Vec<T>, PostgresError> {
+    let lease = pool.get().await?;
+    match guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await {
+        Err(error) if error.is_lost_session() && lease.is_from_stock() => {
+            tracing::info!(%error, "a pooled database connection was dead; trying once on a fresh one");
+            drop(lease);
+            let lease = pool.get_fresh().await?;
+            guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await
+        }
+        result => result,
+    }
+}
+
+/// Runs a statement so that dropping it half-way cancels it on the server, and gives up on a server that does not
+/// even report that the statement took too long.
+///
+/// # Errors
+/// Those of the statement, and [`PostgresError::Silent`].
+pub(crate) async fn guarded<T>(
+    lease: &Lease<'_>,
+    name: &'static str,
+    statement: impl Future<Output = Result<T, PostgresError>>,
+) -> Result<T, PostgresError> {
+    let session = lease.session()?;
+    let running = session.running();
+    let waited = session.patience();
+    let watched = watch::statement(name);
+    let Ok(result) = tokio::time::timeout(waited, statement.instrument(watched.span())).await else {
+        watched.ended(false);
+        return Err(PostgresError::Silent { waited });
+    };
+    watched.ended(result.is_ok());
+    running.finished();
+    if result.as_ref().is_err_and(PostgresError::is_lost_session) {
+        lease.session()?.retire();
+    }
+    result
+}
+
+/// One round trip: alone on a session of our own, else in a read-only transaction that carries the statement timeout,
+/// its three messages sent without waiting for one another.
+async fn run<T>(
+    session: &Session,
+    statement: &str,
+    parameters: &[Parameter<'_>],
+    from_row: FromRow<T>,
+) -> Result<Vec<T>, PostgresError> {
+    let client = session.client();
+    let rows = async {
+        let parameters = parameters.iter().map(|(value, ty)| (*value, ty.clone()));
+        let mut stream = std::pin::pin!(client.query_typed_raw(statement, parameters).await?);
+        let mut rows = Vec::new();
+        while let Some(row) = stream.try_next().await? {
+            rows.push(from_row(&row)?);
+        }
+        Ok(rows)
+    };
+    match session.limits() {
+        Limits::OfSession => rows.await,
+        Limits::OfTransaction { statement_timeout } => {
+            let begin = format!(
+                "BEGIN READ ONLY; SET LOCAL statement_timeout = {}",
+                statement_timeout.as_millis().max(1)
+            );
+            let (begun, rows, ended) =
+                tokio::join!(client.batch_execute(&begin), rows, client.batch_execute("COMMIT"));
+            begun.and(rows).and_then(|rows| ended.map(|()| rows))
+        }
+    }
+    .map_err(|error| PostgresError::of_statement(&error))
+}
+
+/// The only row of a statement that always has one.
+///
+/// # Errors
+/// [`PostgresError::Statement`] when it has none.
+pub(crate) fn only<T>(rows: Vec<T>) -> Result<T, PostgresError> {
+    let nothing =
+        || PostgresError::Statement { reason: "a statement that always has a row gave none".to_owned() };
+    rows.into_iter().next().ok_or_else(nothing)
+}

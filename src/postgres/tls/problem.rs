@@ -1,0 +1,135 @@
+//! What is wrong with the certificate that a server shows, in words for whoever runs the connector.
+
+use std::error::Error;
+use std::io;
+
+use rustls::CertificateError;
+use rustls::pki_types::CertificateDer;
+
+/// Why a server's certificate proves nothing. Each has a remedy, see [`fix`](Self::fix).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateProblem {
+    /// It cannot even be read.
+    #[error(
+        "the server's certificate is malformed or of X.509 version 1, which sslmode=verify-ca and verify-full cannot check"
+    )]
+    Unreadable,
+    /// It vouches for itself, and nobody here vouches for it.
+    #[error("the server's certificate is self-signed, and not one of sslrootcert")]
+    SelfSigned,
+    /// It is the certificate of an authority, and not one that is trusted as such.
+    #[error("the server's certificate is marked as an authority's, which does not prove a server")]
+    OfAnAuthority,
+    /// No authority that is believed has signed it.
+    #[error("no authority that is trusted here has issued the server's certificate")]
+    UnknownIssuer,
+    /// It, or one above it, is no longer good.
+    #[error("the server's certificate has expired")]
+    Expired,
+    /// It, or one above it, is not good yet.
+    #[error("the server's certificate is not valid yet: is a clock wrong?")]
+    NotYetValid,
+    /// It names other hosts.
+    #[error("the server's certificate is for {presented}, not for {asked:?}")]
+    WrongName {
+        /// The host of the connection string.
+        asked: String,
+        /// The names in the certificate.
+        presented: String,
+    },
+    /// It names no host in the place where names are looked for.
+    #[error("the server's certificate names no host: it has no subjectAltName")]
+    NoName,
+    /// Something else.
+    #[error("the server's certificate cannot be used: {0}")]
+    Other(String),
+}
+
+impl CertificateProblem {
+    /// What to do about it.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Unreadable => {
+                "give Postgres a new certificate of version 3, with the host as subjectAltName"
+            }
+            Self::SelfSigned => "name the file of that certificate as sslrootcert in the connection string",
+            Self::OfAnAuthority => {
+                "name the file of that certificate as sslrootcert in the connection string, or give Postgres one that was issued to a server"
+            }
+            Self::UnknownIssuer => {
+                "name the file of the right authority as sslrootcert in the connection string"
+            }
+            Self::Expired => "give Postgres a new certificate, and look at this machine's clock",
+            Self::NotYetValid => "set the clock",
+            Self::WrongName { .. } => {
+                "use a name of the certificate as host, with hostaddr for the address if need be"
+            }
+            Self::NoName => {
+                "give Postgres a new certificate with the host as subjectAltName, or use sslmode=verify-ca, which looks at no name"
+            }
+            Self::Other(_) => "give Postgres a new certificate",
+        }
+    }
+
+    /// The problem behind an error of the handshake; nothing when it is not about the certificate.
+    pub(crate) fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+        // What an input error wraps is not its source.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let error: &(dyn Error + 'static) = wrapped.map_or(error, |wrapped| wrapped);
+        match error.downcast_ref()? {
+            rustls::Error::InvalidCertificate(problem) => Some(Self::from(problem)),
+            _ => None,
+        }
+    }
+
+    /// What the library says of this certificate, told apart by what the certificate says of itself.
+    pub(super) fn of_chain(error: &rustls::Error, certificate: &CertificateDer<'_>) -> Option<Self> {
+        let rustls::Error::InvalidCertificate(problem) = error else { return None };
+        let otherwise = match problem {
+            // A bad signature: its authority has the name of one that is trusted, and another key.
+            CertificateError::BadSignature | CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            CertificateError::Other(other)
+                if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
+            {
+                Self::OfAnAuthority
+            }
+            _ => return None,
+        };
+        let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
+        Some(if parsed.issuer() == parsed.subject() { Self::SelfSigned } else { otherwise })
+    }
+}
+
+impl From<&CertificateError> for CertificateProblem {
+    fn from(error: &CertificateError) -> Self {
+        match error {
+            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+            CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+                Self::NoName
+            }
+            CertificateError::NotValidForNameContext { expected, presented } => Self::WrongName {
+                asked: expected.to_str().into_owned(),
+                // As the library's debug form has them.
+                presented: presented
+                    .join(", ")
+                    .replace("DnsName(", "")
+                    .replace("IpAddress(", "")
+                    .replace(')', ""),
+            },
+            CertificateError::Other(other) => match other.0.downcast_ref::<Self>() {
+                Some(ours) => ours.clone(),
+                None => Self::Other(other.0.to_string()),
+            },
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<CertificateProblem> for rustls::Error {
+    fn from(problem: CertificateProblem) -> Self {
+        let other = rustls::OtherError(std::sync::Arc::new(problem));
+        Self::InvalidCertificate(CertificateError::Other(other))
+    }
+}

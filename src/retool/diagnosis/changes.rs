@@ -1,0 +1,82 @@
+//! Whether changes can be made, by trying them on no row at all.
+//!
+//! Each statement that a change needs is run in a transaction that may write, with a condition that no row
+//! meets, and the transaction is undone. The server checks the privileges on tables and columns and whether it
+//! takes changes at all; nothing is written, no row is locked and no sequence moves. What it would ask of a row
+//! remains: the use of sequences and the policies of row-level security, which [`facts`](crate::retool::diagnosis::facts) reports.
+
+use std::collections::BTreeMap;
+
+use crate::postgres::error::PostgresError;
+use crate::postgres::identifier::quoted;
+use crate::postgres::statement::guarded;
+use crate::postgres::transaction::{AccessMode, start};
+use crate::retool::database::Database;
+use crate::retool::error::DatabaseError;
+use crate::retool::privileges::{Feature, Need};
+
+/// Tries every statement that the feature needs, and undoes them.
+///
+/// # Errors
+/// [`PostgresError::ReadOnly`] on a server that follows another, and what the server has against the first of the
+/// statements that it refuses.
+pub async fn try_change(database: &Database, feature: Feature) -> Result<(), DatabaseError> {
+    let lease = database.pool().get().await?;
+    start(&lease, AccessMode::ReadWrite).await?;
+    let session = lease.session()?;
+    let tried = async {
+        for statement in statements(feature) {
+            session
+                .client()
+                .batch_execute(&statement)
+                .await
+                .map_err(|error| PostgresError::of_write(&error))?;
+        }
+        Ok(())
+    };
+    let tried = guarded(&lease, "diagnosis.change", tried).await;
+    let undone = async {
+        session.client().batch_execute("ROLLBACK").await.map_err(|error| PostgresError::of_write(&error))
+    };
+    if guarded(&lease, "diagnosis.undo", undone).await.is_err() {
+        session.retire();
+    }
+    Ok(tried?)
+}
+
+fn statements(feature: Feature) -> Vec<String> {
+    let mut statements = Vec::new();
+    let mut by_table: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    for need in feature.needs() {
+        match need {
+            Need::Insert(_) | Need::Update(_) => {
+                let columns = by_table.entry((need.table(), need.privilege())).or_default();
+                columns.push(quoted(need.column()));
+            }
+            Need::Delete(table) => statements.push(format!("DELETE FROM {table} WHERE false")),
+            Need::Sequence(_) => {}
+        }
+    }
+    for ((table, privilege), columns) in by_table {
+        statements.push(if privilege == "INSERT" {
+            let nothing = vec!["NULL"; columns.len()].join(", ");
+            format!("INSERT INTO {table} ({}) SELECT {nothing} WHERE false", columns.join(", "))
+        } else {
+            let unset: Vec<String> = columns.iter().map(|column| format!("{column} = DEFAULT")).collect();
+            format!("UPDATE {table} SET {} WHERE false", unset.join(", "))
+        });
+    }
+    statements
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_statement_can_meet_a_row() {
+        let all: Vec<String> = Feature::ALL.into_iter().flat_map(statements).collect();
+        assert_eq!(all.len(), 7);
+        assert!(all.iter().all(|statement| statement.ends_with(" WHERE false")), "{all:?}");
+    }
+}

@@ -1,0 +1,293 @@
+//! What kind of server it is, which tables it has, and what the role may do with them.
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use crate::postgres::session::Limits;
+use crate::postgres::statement::{guarded, only};
+use crate::retool::database::{Database, PROBE};
+use crate::retool::error::DatabaseError;
+use crate::retool::privileges::reads::{
+    ALWAYS, AUDIT, FOLDERS, FOR_PAGES, FOR_RESOURCES, OPTIONAL, Reads, Sort, former,
+};
+use crate::retool::privileges::{Column, Feature, Privileges, Scope, reads_of};
+
+/// The list of changes that Retool has made to its own tables.
+const MIGRATIONS: Column = Column { table: "SequelizeMeta", name: "name" };
+
+/// Retool's newer list of who may do what, for a comparison.
+const ACCESS_LISTS: &[Column] = &[
+    Column { table: "access_control_lists", name: "id" },
+    Column { table: "access_control_lists", name: "entityType" },
+    Column { table: "access_control_lists", name: "entityId" },
+    Column { table: "access_control_lists", name: "accessLevel" },
+    Column { table: "access_control_list_members", name: "aclId" },
+    Column { table: "access_control_list_members", name: "memberType" },
+    Column { table: "access_control_list_members", name: "memberId" },
+];
+
+/// Everything that is known of a database after one look.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The server itself.
+    pub server: Server,
+    /// Tables and columns that are not there and have to be, each in a few words.
+    pub absent: Vec<String>,
+    /// Whether not even the table of organizations is there.
+    pub is_another_database: bool,
+    /// The GRANT on the schema of the tables, when the role may not use it.
+    pub grant_on_schema: Option<String>,
+    /// Columns of a type that the statements cannot read, each in a few words.
+    pub odd_types: Vec<String>,
+    /// What has to be readable.
+    pub parts: Vec<Part>,
+    /// Tables of which row-level security shows the role no row.
+    pub hidden: Vec<&'static str>,
+    /// Tables of which it shows the role some rows.
+    pub filtered: Vec<&'static str>,
+    /// What makes the answers better.
+    pub optional: Vec<OptionalColumn>,
+    /// Folders, for `doctor` alone.
+    pub folders: Standing,
+    /// The audit log, for `doctor` alone.
+    pub audit: Standing,
+    /// What the Go connector reads besides.
+    pub former: Standing,
+    /// Retool's list of its own migrations.
+    pub migrations: Standing,
+    /// Retool's access control lists.
+    pub access_lists: Standing,
+    /// The changes that the settings allow.
+    pub changes: Vec<Change>,
+}
+
+/// What kind of server it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its version, such as `15.18`.
+    pub version: String,
+    /// The database that the session is in.
+    pub database: String,
+    /// The role that the session has.
+    pub role: String,
+    /// Whether it follows another server and so cannot be changed.
+    pub standby: bool,
+    /// Whether the role is a superuser.
+    pub superuser: bool,
+    /// Whether a pooler that shares sessions stands between (PgBouncer, RDS Proxy).
+    pub pooled: bool,
+    /// The longest that the server lets a statement of ours run, in milliseconds.
+    pub statement_timeout_ms: i64,
+}
+
+/// Tables that are read for the same purpose.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// What for.
+    pub what: &'static str,
+    /// The GRANTs that it lacks.
+    pub grants: Vec<String>,
+}
+
+/// A column that the program can do without.
+#[derive(Debug, Clone)]
+pub struct OptionalColumn {
+    /// `table.column`.
+    pub name: String,
+    /// What is so without it.
+    pub loss: &'static str,
+    /// Whether answers say something else without it, and not merely less.
+    pub matters: bool,
+    /// What is done with it.
+    pub access: Access,
+    /// Whether that may be done.
+    pub standing: Standing,
+}
+
+/// A kind of change, and what is in its way.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Which kind.
+    pub feature: Feature,
+    /// The GRANTs that it lacks.
+    pub grants: Vec<String>,
+    /// Whether nothing at all was granted for it.
+    pub is_unknown: bool,
+    /// The table that it writes, when policies decide which rows of it the role may write.
+    pub policed: Option<&'static str>,
+}
+
+/// What is done with a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It is read.
+    Read,
+    /// It is given a value.
+    Set,
+}
+
+/// Whether columns can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// All of them.
+    Readable,
+    /// Not without these GRANTs.
+    NotGranted(Vec<String>),
+    /// This Retool does not have them.
+    Absent,
+}
+
+const SERVER: &str = r#"
+SELECT current_setting('server_version') AS version, current_database()::text AS database,
+       current_user::text AS role, pg_is_in_recovery() AS standby,
+       coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false) AS superuser,
+       (1000 * extract(epoch FROM current_setting('statement_timeout')::interval))::int8 AS statement_timeout_ms
+"#;
+
+const TYPES: &str = r#"
+SELECT wanted.ordinal::int8, coalesce(base.typname, type.typname)::text AS type_name,
+       coalesce(base.typtype, type.typtype) = 'e' AS is_enum
+FROM unnest($1, $2) WITH ORDINALITY AS wanted (table_name, column_name, ordinal)
+JOIN pg_attribute AS attribute
+  ON attribute.attrelid = to_regclass(quote_ident(wanted.table_name))
+ AND attribute.attname = wanted.column_name AND attribute.attnum > 0
+JOIN pg_type AS type ON type.oid = attribute.atttypid
+LEFT JOIN pg_type AS base ON base.oid = type.typbasetype
+ORDER BY wanted.ordinal
+"#;
+
+/// Looks at the server, its tables and what the role may do with them.
+///
+/// # Errors
+/// Those of the statements and of the session; what is missing is no error but a fact.
+pub async fn facts(database: &Database) -> Result<Facts, DatabaseError> {
+    let scope = database.scope();
+    let mut server = only(database.read_once("diagnosis.server", SERVER, &[], server).await?)?;
+    let also: Vec<Column> = [MIGRATIONS]
+        .into_iter()
+        .chain(ACCESS_LISTS.iter().copied())
+        .chain(former())
+        .chain(columns(FOLDERS))
+        .chain(columns(AUDIT))
+        .collect();
+    let privileges = {
+        let lease = database.pool().get().await?;
+        let session = lease.session()?;
+        server.pooled = matches!(session.limits(), Limits::OfTransaction { .. });
+        guarded(&lease, PROBE, Privileges::probe(session, scope, &also)).await?
+    };
+    let standing = |columns: &mut dyn Iterator<Item = Column>| standing(&privileges, columns);
+    let required: Vec<Column> = reads_of(scope).flat_map(Reads::columns).map(|(column, _)| column).collect();
+    let lacking = privileges.lacking(required.iter().copied());
+    let parts = [
+        (true, "organizations, users and groups", ALWAYS),
+        (!scope.skip_pages, "apps", FOR_PAGES),
+        (!scope.skip_resources, "resources", FOR_RESOURCES),
+    ];
+    Ok(Facts {
+        server,
+        is_another_database: lacking.tables.contains(&"organizations"),
+        absent: lacking.absent(),
+        grant_on_schema: privileges.grant_on_schema().filter(|_| lacking.is_absent()),
+        odd_types: odd_types(database, scope).await?,
+        parts: parts
+            .into_iter()
+            .filter(|(wanted, ..)| *wanted)
+            .map(|(_, what, reads)| Part { what, grants: privileges.lacking(columns(reads)).grants })
+            .collect(),
+        hidden: privileges.hidden(required.iter().copied()),
+        filtered: privileges.filtered().filter(|table| required.iter().any(|c| c.table == *table)).collect(),
+        optional: OPTIONAL
+            .iter()
+            .filter(|optional| scope.reads(optional.column.table))
+            .map(|optional| OptionalColumn {
+                name: format!("{}.{}", optional.column.table, optional.column.name),
+                loss: optional.loss,
+                matters: optional.matters,
+                access: Access::Read,
+                standing: standing(&mut [optional.column].into_iter()),
+            })
+            .chain(time_of_changes(&privileges, scope))
+            .collect(),
+        folders: standing(&mut columns(FOLDERS)),
+        audit: standing(&mut columns(AUDIT)),
+        former: standing(&mut former().filter(|column| scope.reads(column.table))),
+        migrations: standing(&mut [MIGRATIONS].into_iter()),
+        access_lists: standing(&mut ACCESS_LISTS.iter().copied()),
+        changes: scope
+            .features()
+            .into_iter()
+            .map(|feature| Change {
+                feature,
+                grants: privileges.lacking_changes(feature),
+                is_unknown: privileges.is_unknown(feature),
+                policed: Some(feature.table()).filter(|table| privileges.is_policed(table)),
+            })
+            .collect(),
+    })
+}
+
+/// The one privilege to change something that changes can do without.
+fn time_of_changes(privileges: &Privileges, scope: Scope) -> Option<OptionalColumn> {
+    scope.features().contains(&Feature::Pages).then(|| OptionalColumn {
+        name: "group_pages.updatedAt".to_owned(),
+        loss: "a group's changed access to an app keeps the time of its row",
+        matters: false,
+        access: Access::Set,
+        standing: match privileges.grant_on_pages_updated_at() {
+            None => Standing::Readable,
+            Some(grant) => Standing::NotGranted(vec![grant]),
+        },
+    })
+}
+
+fn columns(reads: &'static [Reads]) -> impl Iterator<Item = Column> {
+    reads.iter().flat_map(Reads::columns).map(|(column, _)| column)
+}
+
+fn standing(privileges: &Privileges, columns: &mut dyn Iterator<Item = Column>) -> Standing {
+    let lacking = privileges.lacking(columns);
+    match (lacking.is_absent(), lacking.grants) {
+        (false, grants) if grants.is_empty() => Standing::Readable,
+        (_, grants) if !grants.is_empty() => Standing::NotGranted(grants),
+        _ => Standing::Absent,
+    }
+}
+
+fn server(row: &Row) -> Result<Server, tokio_postgres::Error> {
+    Ok(Server {
+        version: row.try_get("version")?,
+        database: row.try_get("database")?,
+        role: row.try_get("role")?,
+        standby: row.try_get("standby")?,
+        superuser: row.try_get("superuser")?,
+        pooled: false,
+        statement_timeout_ms: row.try_get("statement_timeout_ms")?,
+    })
+}
+
+async fn odd_types(database: &Database, scope: Scope) -> Result<Vec<String>, DatabaseError> {
+    let optional = OPTIONAL.iter().map(|optional| (optional.column, optional.sort));
+    let wanted: Vec<(Column, Sort)> = reads_of(scope).flat_map(Reads::columns).chain(optional).collect();
+    let tables: Vec<&str> = wanted.iter().map(|(column, _)| column.table).collect();
+    let names: Vec<&str> = wanted.iter().map(|(column, _)| column.name).collect();
+    let found = database
+        .read_once(
+            "diagnosis.types",
+            TYPES,
+            &[(&tables, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)],
+            |row| Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, String>(1)?, row.try_get::<_, bool>(2)?)),
+        )
+        .await?;
+    let wanted_at = |ordinal: i64| usize::try_from(ordinal - 1).ok().and_then(|at| wanted.get(at));
+    Ok(found
+        .into_iter()
+        .filter_map(|(ordinal, type_name, is_enum)| {
+            let (column, sort) = wanted_at(ordinal)?;
+            (!sort.reads(&type_name, is_enum)).then(|| {
+                let Column { table, name } = column;
+                format!("{table}.\"{name}\" is of type {type_name} and should be {}", sort.as_str())
+            })
+        })
+        .collect())
+}

@@ -1,0 +1,221 @@
+//! How much there is, and how long the heaviest statements of a sync take on it.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Row;
+
+use crate::postgres::statement::only;
+use crate::retool::database::{Database, key};
+use crate::retool::error::DatabaseError;
+use crate::retool::id::{GroupId, OrganizationId, PageId, ResourceId};
+use crate::retool::privileges::reads_of;
+use crate::retool::tables::{groups, organizations, pages, resources, users};
+
+/// How many rows a listing asks for at most.
+const PAGE: i64 = 16_000;
+
+/// What was measured.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// Each table that is read, with its number of rows.
+    pub rows: Vec<(&'static str, i64)>,
+    /// The statements, the slowest first.
+    pub timed: Vec<Timed>,
+}
+
+/// A statement of a sync, run on what is heaviest for it.
+#[derive(Debug, Clone)]
+pub struct Timed {
+    /// What it lists.
+    pub what: Listing,
+    /// How many rows it gave.
+    pub rows: usize,
+    /// How long it took, with the way there and back.
+    pub took: Duration,
+}
+
+/// A listing, on the largest of its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// The users of an organization.
+    Users(OrganizationId),
+    /// Its groups.
+    Groups(OrganizationId),
+    /// Who is in it, and who holds its rights.
+    Holders(OrganizationId),
+    /// Its pages.
+    Pages(OrganizationId),
+    /// Its resources.
+    Resources(OrganizationId),
+    /// The members of a group.
+    Members(GroupId),
+    /// Who may do what with a page.
+    PageAccess(PageId),
+    /// Who may do what with a resource.
+    ResourceAccess(ResourceId),
+}
+
+const LARGEST_ORGANIZATION: &str = r#"
+SELECT u."organizationId"::int8 FROM users u WHERE u."organizationId" > 0 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1
+"#;
+const LARGEST_GROUP: &str = r#"
+SELECT m."groupId"::int8 FROM user_groups m WHERE m."groupId" > 0 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1
+"#;
+const LARGEST_PAGE: &str = r#"
+SELECT p.id::int8
+FROM pages p
+LEFT JOIN group_pages gp ON gp."pageId" = p.id
+WHERE p."organizationId" > 0 AND p."deletedAt" IS NULL AND p.id > 0
+GROUP BY 1 ORDER BY count(gp."groupId") DESC, 1 LIMIT 1
+"#;
+const LARGEST_RESOURCE: &str = r#"
+SELECT r.id::int8
+FROM resources r
+LEFT JOIN group_resources gr ON gr."resourceId" = r.id
+WHERE r."organizationId" > 0 AND r.id > 0
+GROUP BY 1 ORDER BY count(gr."groupId") DESC, 1 LIMIT 1
+"#;
+
+/// Counts the rows of every table that is read, and runs one listing of each kind on the largest of its kind.
+///
+/// # Errors
+/// Those of the first statement that fails; see [`DatabaseError`].
+pub async fn measure(database: &Database) -> Result<Measured, DatabaseError> {
+    let scope = database.scope();
+    let mut rows = Vec::new();
+    for reads in reads_of(scope) {
+        let count = format!("SELECT count(*) FROM {}", reads.table);
+        rows.push((
+            reads.table,
+            only(database.read_once("diagnosis.count", &count, &[], |row| row.try_get(0)).await?)?,
+        ));
+    }
+    let mut timed = Vec::new();
+    if let Some(organization) =
+        largest::<OrganizationId>(database, LARGEST_ORGANIZATION, organization).await?
+    {
+        let of = Some(organization);
+        time(&mut timed, Listing::Users(organization), users::list(database, of, false, 0, PAGE)).await?;
+        time(&mut timed, Listing::Groups(organization), groups::list(database, of, 0, PAGE)).await?;
+        let holders = organizations::holders(database, organization, false, 0, PAGE);
+        time(&mut timed, Listing::Holders(organization), holders).await?;
+        if !scope.skip_pages {
+            let listed = pages::list(database, organization, 0, PAGE);
+            time(&mut timed, Listing::Pages(organization), listed).await?;
+        }
+        if !scope.skip_resources {
+            let listed = resources::list(database, organization, 0, PAGE);
+            time(&mut timed, Listing::Resources(organization), listed).await?;
+        }
+    }
+    if let Some(group) = largest::<GroupId>(database, LARGEST_GROUP, group).await? {
+        let members = groups::members(database, group, false, 0, PAGE);
+        time(&mut timed, Listing::Members(group), members).await?;
+    }
+    if !scope.skip_pages
+        && let Some(page) = largest::<PageId>(database, LARGEST_PAGE, page).await?
+    {
+        let holders = pages::holders(database, page, false, 0, PAGE);
+        time(&mut timed, Listing::PageAccess(page), holders).await?;
+    }
+    if !scope.skip_resources
+        && let Some(resource) = largest::<ResourceId>(database, LARGEST_RESOURCE, resource).await?
+    {
+        let access = resources::user_access(database, resource, false, 0, PAGE);
+        time(&mut timed, Listing::ResourceAccess(resource), access).await?;
+    }
+    timed.sort_by_key(|timed| std::cmp::Reverse(timed.took));
+    Ok(Measured { rows, timed })
+}
+
+async fn time<T>(
+    timed: &mut Vec<Timed>,
+    what: Listing,
+    listing: impl Future<Output = Result<Vec<T>, DatabaseError>>,
+) -> Result<(), DatabaseError> {
+    let began = Instant::now();
+    let rows = listing.await?.len();
+    timed.push(Timed { what, rows, took: began.elapsed() });
+    Ok(())
+}
+
+async fn largest<T>(
+    database: &Database,
+    statement: &str,
+    from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
+) -> Result<Option<T>, DatabaseError> {
+    Ok(database.read_once("diagnosis.listing", statement, &[], from_row).await?.pop())
+}
+
+fn organization(row: &Row) -> Result<OrganizationId, tokio_postgres::Error> {
+    key(row, 0)
+}
+
+fn group(row: &Row) -> Result<GroupId, tokio_postgres::Error> {
+    key(row, 0)
+}
+
+fn page(row: &Row) -> Result<PageId, tokio_postgres::Error> {
+    key(row, 0)
+}
+
+fn resource(row: &Row) -> Result<ResourceId, tokio_postgres::Error> {
+    key(row, 0)
+}
+
+const MIGRATIONS: &str = r#"SELECT count(*), max(m.name)::text FROM "SequelizeMeta" m"#;
+
+/// How many migrations Retool has made, and the last by name.
+///
+/// # Errors
+/// Those of the statement.
+pub async fn migrations(database: &Database) -> Result<(i64, Option<String>), DatabaseError> {
+    Ok(only(
+        database
+            .read_once("diagnosis.migrations", MIGRATIONS, &[], |row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .await?,
+    )?)
+}
+
+/// Apps and resources in a folder that lies, at any depth, in another one which gives a group access: not to
+/// them. UNION keeps each folder once, so folders that lie in each other end the search.
+const FOLDERS_INSIDE_OTHERS: &str = r#"
+WITH RECURSIVE folders_below (id) AS (
+    SELECT f.id FROM folders f
+    WHERE EXISTS (SELECT FROM group_folder_defaults d WHERE d."folderId" = f."parentFolderId")
+    UNION
+    SELECT f.id FROM folders_below above JOIN folders f ON f."parentFolderId" = above.id
+),
+resource_folders_below (id) AS (
+    SELECT f.id FROM resource_folders f
+    WHERE EXISTS (SELECT FROM group_resource_folder_defaults d WHERE d."resourceFolderId" = f."parentFolderId")
+    UNION
+    SELECT f.id FROM resource_folders_below above JOIN resource_folders f ON f."parentFolderId" = above.id
+)
+SELECT (SELECT count(*) FROM pages p JOIN folders_below f ON f.id = p."folderId" WHERE p."deletedAt" IS NULL),
+       (SELECT count(*) FROM resources r JOIN resource_folders_below f ON f.id = r."resourceFolderId")
+"#;
+
+/// How many apps and how many resources lie in a folder below another that gives a group access (D44).
+///
+/// # Errors
+/// Those of the statement.
+pub async fn folders_inside_others(database: &Database) -> Result<(i64, i64), DatabaseError> {
+    let read = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+    Ok(only(database.read_once("diagnosis.folders", FOLDERS_INSIDE_OTHERS, &[], read).await?)?)
+}
+
+const LAST_EVENT: &str = r#"
+SELECT (extract(epoch FROM now() - e."createdAt") / 3600)::int8
+FROM audit_trail_events e
+ORDER BY e.id DESC
+LIMIT 1
+"#;
+
+/// How many hours ago Retool wrote its last entry in the audit log; nothing when it has none.
+///
+/// # Errors
+/// Those of the statement.
+pub async fn last_event(database: &Database) -> Result<Option<i64>, DatabaseError> {
+    Ok(database.read_once("diagnosis.last_event", LAST_EVENT, &[], |row| row.try_get(0)).await?.pop())
+}

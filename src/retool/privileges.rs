@@ -1,0 +1,374 @@
+//! What the role may read and change, probed rather than assumed (spec 6.5).
+//!
+//! A required column that cannot be read is an error that prints the GRANT to run. An optional one is
+//! left out of the statements and mentioned once.
+
+mod column;
+pub(crate) mod missing;
+pub(crate) mod reads;
+mod writes;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio_postgres::types::Type;
+
+use crate::postgres::error::PostgresError;
+use crate::postgres::identifier::quoted;
+use crate::postgres::session::Session;
+use crate::retool::error::DatabaseError;
+use missing::Lacking;
+use reads::{ALWAYS, FOR_PAGES, FOR_RESOURCES, OPTIONAL, Optional, Reads};
+use writes::Writes;
+
+pub use column::Column;
+pub use missing::MissingPrivileges;
+pub use reads::Sort;
+pub use writes::Feature;
+pub(crate) use writes::{Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, numbering};
+
+/// The kinds of Retool objects that a configuration can leave out, and the changes that it allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Scope {
+    /// Pages are not read at all.
+    pub skip_pages: bool,
+    /// Resources are not read at all.
+    pub skip_resources: bool,
+    /// Changes are made.
+    pub provisioning: bool,
+    /// Groups are made to give single users access to a page.
+    pub managed_groups: bool,
+}
+
+impl Scope {
+    /// The kinds of changes that are made.
+    pub(crate) fn features(self) -> Vec<Feature> {
+        Feature::ALL
+            .into_iter()
+            .filter(|feature| match feature {
+                Feature::Groups => self.provisioning,
+                Feature::Pages => self.provisioning && !self.skip_pages,
+                Feature::ManagedGroups => self.provisioning && !self.skip_pages && self.managed_groups,
+            })
+            .collect()
+    }
+
+    /// Whether the table is read at all.
+    pub(crate) fn reads(self, table: &str) -> bool {
+        reads_of(self).any(|reads| reads.table == table)
+    }
+}
+
+/// What one column of the database is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Readable,
+    NotGranted,
+    NoSuchColumn,
+    NoSuchTable,
+}
+
+/// What the role may read, as found by one statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Privileges {
+    standings: BTreeMap<Column, Standing>,
+    role: String,
+    /// The schema that has the tables and that the role may not use, as Postgres spells it.
+    closed_schema: Option<String>,
+    /// Nothing while no changes are made.
+    writes: Option<Writes>,
+    /// The changes that the configuration allows.
+    features: Vec<Feature>,
+    /// Tables of which row-level security shows the role some rows only, or none.
+    row_security: BTreeMap<&'static str, RowSecurity>,
+}
+
+/// What row-level security does to a table for the role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RowSecurity {
+    /// There is no policy for the role: it sees no row, and no error says so.
+    HidesAll,
+    /// Policies decide which rows the role sees.
+    Filters,
+}
+
+/// Looks every column up by name; `to_regclass` follows the session's search_path,
+/// and passes over schemas that the role may not use; those of them that have the table are named.
+const PROBE: &str = r#"
+SELECT wanted.ordinal::int8,
+       to_regclass(quote_ident(wanted.table_name)) IS NOT NULL AS table_exists,
+       attribute.attnum IS NOT NULL AS column_exists,
+       coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, 'SELECT'), false) AS readable,
+       current_user::text AS role,
+       (SELECT schema.nspname::text
+        FROM pg_class AS closed
+        JOIN pg_namespace AS schema ON schema.oid = closed.relnamespace
+        WHERE closed.relname = wanted.table_name
+          AND schema.nspname = ANY (string_to_array(replace(current_setting('search_path'), '"', ''), ', '))
+          AND NOT has_schema_privilege(schema.oid, 'USAGE')
+        LIMIT 1) AS closed_schema,
+       coalesce(row_security_active(to_regclass(quote_ident(wanted.table_name))), false) AS row_security,
+       EXISTS (SELECT FROM pg_policy AS policy, unnest(policy.polroles) AS of_role (id)
+               WHERE policy.polrelid = to_regclass(quote_ident(wanted.table_name))
+                 AND policy.polcmd IN ('r', '*') AND policy.polpermissive
+                 AND (of_role.id = 0 OR pg_has_role(of_role.id, 'USAGE'))) AS policy_for_role
+FROM unnest($1, $2) WITH ORDINALITY AS wanted (table_name, column_name, ordinal)
+LEFT JOIN pg_attribute AS attribute
+       ON attribute.attrelid = to_regclass(quote_ident(wanted.table_name))
+      AND attribute.attname = wanted.column_name
+      AND attribute.attnum > 0
+      AND NOT attribute.attisdropped
+"#;
+
+impl Privileges {
+    /// Asks the server about every column that `scope` needs or can use, and about these.
+    ///
+    /// # Errors
+    /// Only those of the statement itself; missing privileges are data, see [`Privileges::require`].
+    pub(crate) async fn probe(
+        session: &Session,
+        scope: Scope,
+        also: &[Column],
+    ) -> Result<Self, PostgresError> {
+        let optional = OPTIONAL.iter().map(|optional| optional.column);
+        let columns: Vec<Column> = required(scope).chain(optional).chain(also.iter().copied()).collect();
+        let tables: Vec<&str> = columns.iter().map(|column| column.table).collect();
+        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        let rows = session
+            .client()
+            .query_typed(PROBE, &[(&tables, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)])
+            .await
+            .map_err(|error| PostgresError::of_statement(&error))?;
+        let mut privileges = Self {
+            standings: BTreeMap::new(),
+            role: String::new(),
+            closed_schema: None,
+            writes: None,
+            features: scope.features(),
+            row_security: BTreeMap::new(),
+        };
+        for row in rows {
+            let read = || -> Result<(i64, bool, bool, bool, String), tokio_postgres::Error> {
+                Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))
+            };
+            let (ordinal, table_exists, column_exists, readable, role) =
+                read().map_err(|error| PostgresError::of_statement(&error))?;
+            let standing = match (table_exists, column_exists, readable) {
+                (_, true, true) => Standing::Readable,
+                (_, true, false) => Standing::NotGranted,
+                (true, false, _) => Standing::NoSuchColumn,
+                (false, false, _) => Standing::NoSuchTable,
+            };
+            let column = usize::try_from(ordinal - 1).ok().and_then(|index| columns.get(index));
+            if let Some(column) = column {
+                privileges.standings.insert(*column, standing);
+            }
+            privileges.role = role;
+            let guarded: bool = row.try_get(6).map_err(|error| PostgresError::of_statement(&error))?;
+            let policy: bool = row.try_get(7).map_err(|error| PostgresError::of_statement(&error))?;
+            if let (true, Some(column)) = (guarded, column) {
+                let effect = if policy { RowSecurity::Filters } else { RowSecurity::HidesAll };
+                privileges.row_security.insert(column.table, effect);
+            }
+            if let Some(schema) = row.try_get(5).map_err(|error| PostgresError::of_statement(&error))? {
+                privileges.closed_schema = Some(schema);
+            }
+        }
+        if scope.provisioning {
+            privileges.writes = Some(Writes::probe(session).await?);
+        }
+        Ok(privileges)
+    }
+
+    /// Whether the column is there and may be read.
+    pub fn readable(&self, column: Column) -> bool {
+        self.standings.get(&column) == Some(&Standing::Readable)
+    }
+
+    /// Makes sure that everything these kinds of changes need may be done.
+    ///
+    /// # Errors
+    /// [`DatabaseError::MissingPrivileges`] with every GRANT that is missing.
+    pub(crate) fn require_changes(&self, features: &[Feature]) -> Result<(), DatabaseError> {
+        match &self.writes {
+            Some(writes) => Ok(writes.require(features, &self.role)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether `group_pages."updatedAt"` may be set; existing roles may not.
+    pub(crate) fn sets_pages_updated_at(&self) -> bool {
+        self.writes.as_ref().is_some_and(Writes::sets_pages_updated_at)
+    }
+
+    /// The GRANT for that, where it is missing.
+    pub(crate) fn grant_on_pages_updated_at(&self) -> Option<String> {
+        let (table, name) = (PAGES_UPDATED_AT.table(), PAGES_UPDATED_AT.column());
+        let grant = || format!("GRANT UPDATE ({}) ON {table} TO {};", quoted(name), quoted(&self.role));
+        (!self.sets_pages_updated_at()).then(grant)
+    }
+
+    /// The role, as the server names it.
+    pub(crate) fn role(&self) -> &str {
+        &self.role
+    }
+
+    /// Makes sure that everything `scope` needs can be read.
+    ///
+    /// # Errors
+    /// [`PostgresError::UnknownSchema`] when tables or columns are not there at all, [`PostgresError::Forbidden`] when
+    /// row-level security hides a whole table, which would read as nobody having anything, else
+    /// [`DatabaseError::MissingPrivileges`] with every GRANT that is missing; only that on the schema while the
+    /// role cannot see into it.
+    pub fn require(&self, scope: Scope) -> Result<(), DatabaseError> {
+        let lacking = self.lacking(required(scope));
+        if let (true, Some(grant)) = (lacking.is_absent(), self.grant_on_schema()) {
+            return Err(MissingPrivileges { role: self.role.clone(), grants: vec![grant] }.into());
+        }
+        if lacking.is_absent() {
+            return Err(PostgresError::UnknownSchema { reason: lacking.absent().join(", ") }.into());
+        }
+        if !lacking.grants.is_empty() {
+            return Err(MissingPrivileges { role: self.role.clone(), grants: lacking.grants }.into());
+        }
+        let hidden = self.hidden(required(scope));
+        if !hidden.is_empty() {
+            let role = quoted(&self.role);
+            return Err(PostgresError::Forbidden {
+                reason: format!(
+                    "row-level security hides every row of {} from the role {role}; run as a superuser: ALTER ROLE {role} BYPASSRLS;",
+                    hidden.join(", ")
+                ),
+            }
+            .into());
+        }
+        Ok(())
+    }
+
+    /// Makes sure that one optional column can be read, for what cannot do without it.
+    ///
+    /// # Errors
+    /// [`DatabaseError::MissingPrivileges`] with the GRANT, or [`PostgresError::UnknownSchema`] when there is no such column.
+    pub(crate) fn require_column(&self, column: Column) -> Result<(), DatabaseError> {
+        let lacking = self.lacking([column]);
+        if lacking.is_absent() {
+            return Err(PostgresError::UnknownSchema { reason: lacking.absent().join(", ") }.into());
+        }
+        if lacking.grants.is_empty() {
+            return Ok(());
+        }
+        Err(MissingPrivileges { role: self.role.clone(), grants: lacking.grants }.into())
+    }
+
+    /// What the role lacks of these columns.
+    pub(crate) fn lacking(&self, columns: impl IntoIterator<Item = Column>) -> Lacking {
+        let mut lacking = Lacking::default();
+        let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for column in columns {
+            match self.standings.get(&column) {
+                Some(Standing::Readable) => {}
+                Some(Standing::NotGranted) => {
+                    missing.entry(column.table).or_default().insert(column.name);
+                }
+                Some(Standing::NoSuchColumn) => lacking.columns.push(column),
+                Some(Standing::NoSuchTable) | None if lacking.tables.contains(&column.table) => {}
+                Some(Standing::NoSuchTable) | None => lacking.tables.push(column.table),
+            }
+        }
+        let grants = missing.into_iter().map(|(table, columns)| grant(table, columns, &self.role));
+        lacking.grants.extend(grants);
+        lacking
+    }
+
+    /// The GRANT on the schema that has the tables, while the role cannot see into it.
+    pub(crate) fn grant_on_schema(&self) -> Option<String> {
+        let schema = self.closed_schema.as_deref()?;
+        Some(format!("GRANT USAGE ON SCHEMA {} TO {};", quoted(schema), quoted(&self.role)))
+    }
+
+    /// The tables among those of these columns of which row-level security shows the role no row.
+    pub(crate) fn hidden(&self, columns: impl IntoIterator<Item = Column>) -> Vec<&'static str> {
+        let mut tables: Vec<_> = columns.into_iter().map(|column| column.table).collect();
+        tables.retain(|table| self.row_security.get(table) == Some(&RowSecurity::HidesAll));
+        tables.sort_unstable();
+        tables.dedup();
+        tables
+    }
+
+    /// The tables of which policies show the role some rows only.
+    pub(crate) fn filtered(&self) -> impl Iterator<Item = &'static str> {
+        let effects = self.row_security.iter();
+        effects.filter(|(_, effect)| **effect == RowSecurity::Filters).map(|(table, _)| *table)
+    }
+
+    /// The GRANTs without which this kind of change cannot be made; none while no changes are made.
+    pub(crate) fn lacking_changes(&self, feature: Feature) -> Vec<String> {
+        self.writes.as_ref().map(|writes| writes.missing(feature, &self.role)).unwrap_or_default()
+    }
+
+    /// Whether nothing at all was granted for this kind of change.
+    pub(crate) fn is_unknown(&self, feature: Feature) -> bool {
+        self.writes.as_ref().is_some_and(|writes| writes.is_unknown(feature))
+    }
+
+    /// Whether policies decide which rows of the table the role may write.
+    pub(crate) fn is_policed(&self, table: &str) -> bool {
+        self.row_security.contains_key(table)
+    }
+
+    /// One sentence for each optional column whose absence changes the answers, with the GRANT where
+    /// there is one, for each table that shows some of its rows only, and for each kind of change that is
+    /// allowed and cannot be made.
+    pub fn warnings(&self) -> Vec<String> {
+        let filtered = self.filtered().map(|table| {
+            let role = quoted(&self.role);
+            format!("row-level security shows the role {role} only the rows of {table} that its policies let through; to read all run as a superuser: ALTER ROLE {role} BYPASSRLS;")
+        });
+        OPTIONAL
+            .iter()
+            .filter(|optional| optional.matters)
+            .filter_map(|Optional { column, loss, .. }| match self.standings.get(column)? {
+                Standing::NotGranted => Some(format!(
+                    "{loss}; to change that run: {}",
+                    grant(column.table, [column.name], &self.role)
+                )),
+                Standing::Readable | Standing::NoSuchColumn | Standing::NoSuchTable => None,
+            })
+            .chain(filtered)
+            .chain(self.writes.iter().flat_map(|writes| writes.warnings(&self.features, &self.role)))
+            .collect()
+    }
+}
+
+/// What is read of each table for `scope`.
+pub(crate) fn reads_of(scope: Scope) -> impl Iterator<Item = &'static Reads> {
+    let pages = if scope.skip_pages { &[] } else { FOR_PAGES };
+    let resources = if scope.skip_resources { &[] } else { FOR_RESOURCES };
+    ALWAYS.iter().chain(pages).chain(resources)
+}
+
+fn required(scope: Scope) -> impl Iterator<Item = Column> {
+    reads_of(scope).flat_map(Reads::columns).map(|(column, _)| column)
+}
+
+fn grant<'a>(table: &str, columns: impl IntoIterator<Item = &'a str>, role: &str) -> String {
+    let columns: Vec<String> = columns.into_iter().map(quoted).collect();
+    format!("GRANT SELECT ({}) ON {} TO {};", columns.join(", "), quoted(table), quoted(role))
+}
+
+/// The optional column of that name, if statements may mention it.
+pub(crate) fn optional(table: &str, name: &str) -> Option<Column> {
+    OPTIONAL
+        .iter()
+        .map(|optional| optional.column)
+        .find(|column| column.table == table && column.name == name)
+}
+
+/// The column of that name, be it needed or optional.
+pub(crate) fn column_named(table: &str, name: &str) -> Option<Column> {
+    let needed = required(Scope::default());
+    let optional = OPTIONAL.iter().map(|optional| optional.column);
+    needed.into_iter().chain(optional).find(|column| column.table == table && column.name == name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! What is read of Retool's tables, and for what: the one declaration that the probe, the script of
+//! `setup-sql` and `doctor` go by (spec 6.5, D72).
+
+use crate::retool::privileges::column::Column;
+
+/// What is read of one table.
+pub(crate) struct Reads {
+    pub(crate) table: &'static str,
+    /// What it is, for a comment.
+    pub(crate) purpose: &'static str,
+    /// Columns that are whole numbers.
+    pub(crate) keys: &'static [&'static str],
+    pub(crate) texts: &'static [&'static str],
+    /// Columns that are text and say how much access somebody has.
+    pub(crate) levels: &'static [&'static str],
+    /// Columns that are true or false.
+    pub(crate) switches: &'static [&'static str],
+    pub(crate) times: &'static [&'static str],
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// A whole number.
+    Key,
+    /// Text.
+    Text,
+    /// Text that is compared with levels out of other tables.
+    Level,
+    /// True or false.
+    Switch,
+    /// A point in time.
+    Time,
+}
+
+/// An optional column: where it is readable the answers are better, and `loss` says how.
+pub(crate) struct Optional {
+    pub(crate) column: Column,
+    pub(crate) sort: Sort,
+    pub(crate) loss: &'static str,
+    /// Whether an operator should hear of it: the answers say something else without the column, and
+    /// do not merely say less.
+    pub(crate) matters: bool,
+    /// Whether it is granted only where extras are asked for.
+    pub(crate) extra: bool,
+}
+
+const NONE: &[&str] = &[];
+
+pub(crate) const ALWAYS: &[Reads] = &[
+    Reads {
+        table: "organizations",
+        purpose: "organizations",
+        keys: &["id"],
+        texts: &["name"],
+        levels: NONE,
+        switches: NONE,
+        times: NONE,
+    },
+    Reads {
+        table: "users",
+        purpose: "users, and which organization each is in; no passwords and no tokens",
+        keys: &["id", "organizationId"],
+        texts: &["email", "firstName", "lastName", "userName"],
+        levels: NONE,
+        switches: &["enabled"],
+        times: &["lastLoggedIn"],
+    },
+    Reads {
+        table: "groups",
+        purpose: "groups, and their rights over everything",
+        keys: &["id", "organizationId"],
+        texts: &["name"],
+        levels: &["universalAccess", "universalResourceAccess", "universalQueryLibraryAccess"],
+        switches: &["userListAccess", "auditLogAccess", "unpublishedReleaseAccess"],
+        times: NONE,
+    },
+    Reads {
+        table: "user_groups",
+        purpose: "who is in which group, and who manages it",
+        keys: &["userId", "groupId"],
+        texts: NONE,
+        levels: NONE,
+        switches: &["isAdmin"],
+        times: NONE,
+    },
+];
+
+pub(crate) const FOR_PAGES: &[Reads] = &[
+    Reads {
+        table: "pages",
+        purpose: "apps, and the folder each lies in",
+        keys: &["id", "organizationId", "folderId"],
+        texts: &["name"],
+        levels: NONE,
+        switches: NONE,
+        times: &["deletedAt"],
+    },
+    Reads {
+        table: "group_pages",
+        purpose: "which group has which level on an app",
+        keys: &["groupId", "pageId"],
+        texts: NONE,
+        levels: &["accessLevel"],
+        switches: NONE,
+        times: NONE,
+    },
+    Reads {
+        table: "group_folder_defaults",
+        purpose: "which group has which level on the apps of a folder",
+        keys: &["groupId", "folderId"],
+        texts: NONE,
+        levels: &["accessLevel"],
+        switches: NONE,
+        times: NONE,
+    },
+];
+
+pub(crate) const FOR_RESOURCES: &[Reads] = &[
+    Reads {
+        table: "resources",
+        purpose: "resources, and the folder each lies in; not their options, which hold credentials",
+        keys: &["id", "organizationId", "resourceFolderId"],
+        texts: &["name", "type", "displayName"],
+        levels: NONE,
+        switches: NONE,
+        times: NONE,
+    },
+    Reads {
+        table: "group_resources",
+        purpose: "which group has which level on a resource",
+        keys: &["groupId", "resourceId"],
+        texts: NONE,
+        levels: &["accessLevel"],
+        switches: NONE,
+        times: NONE,
+    },
+    Reads {
+        table: "group_resource_folder_defaults",
+        purpose: "which group has which level on the resources of a folder",
+        keys: &["groupId", "resourceFolderId"],
+        texts: NONE,
+        levels: &["accessLevel"],
+        switches: NONE,
+        times: NONE,
+    },
+];
+
+/// Every column that statements may mention in `{alias:table.column}` (see [`optional_columns`](crate::retool::optional_columns)).
+pub(crate) const OPTIONAL: &[Optional] = &[
+    Optional {
+        column: Column { table: "groups", name: "archivedAt" },
+        sort: Sort::Time,
+        loss: "archived groups are listed and still grant what they granted",
+        matters: true,
+        extra: true,
+    },
+    Optional {
+        column: Column { table: "group_resources", name: "resourceIdForEnv" },
+        sort: Sort::Key,
+        loss: "access given to one environment of a resource is not seen",
+        matters: true,
+        extra: false,
+    },
+    Optional {
+        column: Column { table: "users", name: "createdAt" },
+        sort: Sort::Time,
+        loss: "users have no creation time",
+        matters: false,
+        extra: true,
+    },
+    Optional {
+        column: Column { table: "users", name: "userType" },
+        sort: Sort::Text,
+        loss: "users have no user_type",
+        matters: false,
+        extra: true,
+    },
+    Optional {
+        column: Column { table: "users", name: "lastActive" },
+        sort: Sort::Time,
+        loss: "users have no last_active",
+        matters: false,
+        extra: true,
+    },
+    // Whoever asks for an account hears of it then. The former program reads it too.
+    Optional {
+        column: Column { table: "users", name: "sid" },
+        sort: Sort::Text,
+        loss: "accounts cannot be made, enabled or disabled",
+        matters: false,
+        extra: false,
+    },
+];
+
+/// Columns that the former program reads and this one does not, kept so that one can go back (spec 6.5).
+pub(crate) const FORMER: &[(&str, &[&str])] = &[
+    ("users", &["profilePhotoUrl"]),
+    ("user_groups", &["id"]),
+    ("pages", &["description", "photoUrl"]),
+    ("group_pages", &["id"]),
+    ("group_folder_defaults", &["id"]),
+    ("resources", &["environmentId"]),
+    ("group_resources", &["id"]),
+    ("group_resource_folder_defaults", &["id"]),
+];
+
+/// What only `doctor` reads.
+pub(crate) const FOLDERS: &[Reads] = &[
+    Reads {
+        table: "folders",
+        purpose: "whether apps lie in folders inside others",
+        keys: &["id", "parentFolderId"],
+        texts: NONE,
+        levels: NONE,
+        switches: NONE,
+        times: NONE,
+    },
+    Reads {
+        table: "resource_folders",
+        purpose: "whether resources do",
+        keys: &["id", "parentFolderId"],
+        texts: NONE,
+        levels: NONE,
+        switches: NONE,
+        times: NONE,
+    },
+];
+
+/// The audit log, of which nothing but the time of the last entry is read yet, by `doctor`. Without the metadata,
+/// in which Retool puts whole objects, and without where somebody was: no address, no browser, no place.
+pub(crate) const AUDIT: &[Reads] = &[Reads {
+    table: "audit_trail_events",
+    purpose: "when Retool wrote its last entry, and about what",
+    keys: &["id", "organizationId", "userId"],
+    texts: &["actionType", "pageName", "resourceName"],
+    switches: NONE,
+    levels: NONE,
+    times: &["createdAt"],
+}];
+
+impl Reads {
+    /// The columns with what each holds, keys first.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = (Column, Sort)> {
+        let of = |names: &'static [&'static str], sort| {
+            names.iter().map(move |name| (Column { table: self.table, name }, sort))
+        };
+        of(self.keys, Sort::Key)
+            .chain(of(self.texts, Sort::Text))
+            .chain(of(self.levels, Sort::Level))
+            .chain(of(self.switches, Sort::Switch))
+            .chain(of(self.times, Sort::Time))
+    }
+}
+
+impl Sort {
+    /// The name of the sort, as the end of a sentence.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "a whole number",
+            Self::Text | Self::Level => "text",
+            Self::Switch => "true or false",
+            Self::Time => "a time",
+        }
+    }
+
+    /// Whether the statements can read a column of this type, as Postgres names it, so.
+    pub(crate) fn reads(self, type_name: &str, is_enum: bool) -> bool {
+        let known: &[&str] = match self {
+            Self::Key => &["int2", "int4", "int8"],
+            Self::Text => &["text", "varchar", "bpchar", "citext", "name", "uuid"],
+            Self::Level => &["text", "varchar", "bpchar", "citext", "name"],
+            Self::Switch => &["bool"],
+            Self::Time => &["timestamptz", "timestamp", "date"],
+        };
+        known.contains(&type_name) || (self == Self::Text && is_enum)
+    }
+}
+
+/// What the Go connector reads and this program does not.
+pub(crate) fn former() -> impl Iterator<Item = Column> {
+    FORMER.iter().flat_map(|(table, names)| names.iter().map(|name| Column { table, name }))
+}

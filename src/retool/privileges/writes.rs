@@ -1,0 +1,301 @@
+//! What the role may change, probed like what it may read (spec 6.5, D71).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio_postgres::types::Type;
+
+use crate::postgres::error::PostgresError;
+use crate::postgres::identifier::quoted;
+use crate::postgres::session::Session;
+use crate::postgres::statement::Parameter;
+use crate::retool::privileges::column::Column;
+use crate::retool::privileges::missing::MissingPrivileges;
+
+/// A kind of change that needs privileges of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// Users in groups, and which of them manage one.
+    Groups,
+    /// The access of groups to pages.
+    Pages,
+    /// Groups that are made to give single users access to a page.
+    ManagedGroups,
+}
+
+/// A privilege on a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Need {
+    Insert(Column),
+    Update(Column),
+    Delete(&'static str),
+    /// The sequence that numbers the rows of the table.
+    Sequence(&'static str),
+}
+
+impl Feature {
+    /// Every feature, in the order in which an operator grants them.
+    pub const ALL: [Self; 3] = [Self::Groups, Self::Pages, Self::ManagedGroups];
+
+    /// What has to be granted for it, besides [`RIGHTS_BY_DEFAULT`] for managed groups.
+    pub(crate) fn needs(self) -> Vec<Need> {
+        let insert = |table, names: &[&'static str]| -> Vec<Need> {
+            names.iter().map(|name| Need::Insert(Column { table, name })).collect()
+        };
+        let update = |table, names: &[&'static str]| -> Vec<Need> {
+            names.iter().map(|name| Need::Update(Column { table, name })).collect()
+        };
+        match self {
+            Self::Groups => [
+                insert("user_groups", &["userId", "groupId", "isAdmin", "createdAt", "updatedAt"]),
+                update("user_groups", &["isAdmin", "updatedAt"]),
+                vec![Need::Delete("user_groups"), Need::Sequence("user_groups")],
+            ]
+            .concat(),
+            Self::Pages => [
+                insert("group_pages", &["groupId", "pageId", "accessLevel", "createdAt", "updatedAt"]),
+                update("group_pages", &["accessLevel"]),
+                vec![Need::Delete("group_pages"), Need::Sequence("group_pages")],
+            ]
+            .concat(),
+            Self::ManagedGroups => [
+                insert("groups", &["name", "organizationId", "createdAt", "updatedAt"]),
+                vec![Need::Sequence("groups")],
+            ]
+            .concat(),
+        }
+    }
+
+    /// The table whose rows it writes.
+    pub(crate) fn table(self) -> &'static str {
+        match self {
+            Self::Groups => "user_groups",
+            Self::Pages => "group_pages",
+            Self::ManagedGroups => "groups",
+        }
+    }
+
+    /// What it changes, for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Groups => "members of groups",
+            Self::Pages => "groups' access to apps",
+            Self::ManagedGroups => "single users' access to apps",
+        }
+    }
+
+    /// What does not work without it.
+    pub fn loss(self) -> &'static str {
+        match self {
+            Self::Groups => "users cannot be put into groups or taken out",
+            Self::Pages => "the access of groups to pages cannot be changed",
+            Self::ManagedGroups => "single users cannot be given access to pages",
+        }
+    }
+}
+
+/// Set where it may be set, and left alone where not: existing roles may not (spec 6.5, D22).
+pub(crate) const PAGES_UPDATED_AT: Need = Need::Update(Column { table: "group_pages", name: "updatedAt" });
+
+/// The rights that Retool gives every new group by itself, and whether the role may say otherwise (D4).
+/// They differ between its versions.
+pub(crate) const RIGHTS_BY_DEFAULT: &str = r#"
+SELECT attribute.attname::text AS name, attribute.atttypid = 'boolean'::regtype AS is_switch,
+       has_column_privilege(attribute.attrelid, attribute.attnum, 'INSERT') AS settable
+FROM pg_attribute attribute
+JOIN pg_attrdef given ON given.adrelid = attribute.attrelid AND given.adnum = attribute.attnum
+WHERE attribute.attrelid = to_regclass('groups') AND attribute.attnum > 0 AND NOT attribute.attisdropped
+  AND attribute.attname LIKE '%Access'
+  AND CASE WHEN attribute.atttypid = 'boolean'::regtype
+           THEN pg_get_expr(given.adbin, given.adrelid) <> 'false'
+           ELSE pg_get_expr(given.adbin, given.adrelid) NOT LIKE '''none''%' END
+ORDER BY attribute.attnum
+"#;
+
+/// What the role may change, as found by one statement, and by one more about the rights of new groups.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Writes {
+    denied: BTreeSet<Need>,
+    /// Rights that a new group has by itself and that the role may not keep from it.
+    rights: Vec<String>,
+    /// Tables to the sequences that number their rows, as Postgres spells them.
+    sequences: BTreeMap<&'static str, String>,
+}
+
+/// The sequence that numbers the rows of a table, as the default of its `id` says. An identity column has
+/// none that anybody needs a privilege for, and no GRANT mends a table or a column that is not there.
+macro_rules! numbering {
+    ($table:literal) => {
+        concat!(
+            r#"
+    SELECT sequence.oid, format('%I.%I', schema.nspname, sequence.relname) AS name
+    FROM pg_attribute AS numbered
+    JOIN pg_attrdef AS given ON given.adrelid = numbered.attrelid AND given.adnum = numbered.attnum
+    JOIN pg_depend AS draws ON draws.classid = 'pg_attrdef'::regclass AND draws.objid = given.oid
+    JOIN pg_class AS sequence ON draws.refclassid = 'pg_class'::regclass AND sequence.oid = draws.refobjid
+    JOIN pg_namespace AS schema ON schema.oid = sequence.relnamespace
+    WHERE numbered.attrelid = to_regclass("#,
+            $table,
+            r#") AND numbered.attname = 'id' AND sequence.relkind = 'S'"#
+        )
+    };
+}
+pub(crate) use numbering;
+
+/// Asks about one privilege a row. A row that is numbered takes either privilege on the sequence.
+const PROBE: &str = concat!(
+    r#"
+SELECT wanted.ordinal::int8,
+       CASE wanted.privilege
+           WHEN 'USAGE' THEN coalesce(has_sequence_privilege(numbering.oid, 'USAGE, UPDATE'), true)
+           WHEN 'DELETE' THEN coalesce(has_table_privilege(to_regclass(quote_ident(wanted.table_name)), 'DELETE'), false)
+           ELSE coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, wanted.privilege), true)
+       END AS allowed,
+       numbering.name
+FROM unnest($1, $2, $3) WITH ORDINALITY AS wanted (privilege, table_name, column_name, ordinal)
+LEFT JOIN pg_attribute AS attribute
+       ON attribute.attrelid = to_regclass(quote_ident(wanted.table_name))
+      AND attribute.attname = wanted.column_name
+      AND attribute.attnum > 0
+      AND NOT attribute.attisdropped
+LEFT JOIN LATERAL ("#,
+    numbering!("quote_ident(wanted.table_name)"),
+    r#"
+    LIMIT 1
+) AS numbering ON wanted.privilege = 'USAGE'
+"#
+);
+
+impl Writes {
+    /// Asks the server about every privilege that any feature needs or can use.
+    ///
+    /// # Errors
+    /// Only those of the statement itself.
+    pub(crate) async fn probe(session: &Session) -> Result<Self, PostgresError> {
+        let needs: Vec<Need> =
+            Feature::ALL.into_iter().flat_map(Feature::needs).chain([PAGES_UPDATED_AT]).collect();
+        let privileges: Vec<&str> = needs.iter().map(|need| need.privilege()).collect();
+        let tables: Vec<&str> = needs.iter().map(|need| need.table()).collect();
+        let columns: Vec<&str> = needs.iter().map(|need| need.column()).collect();
+        let parameters: [Parameter<'_>; 3] =
+            [(&privileges, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY), (&columns, Type::TEXT_ARRAY)];
+        let client = session.client();
+        let (rows, rights) = tokio::try_join!(
+            client.query_typed(PROBE, &parameters),
+            client.query_typed(RIGHTS_BY_DEFAULT, &[])
+        )
+        .map_err(|error| PostgresError::of_statement(&error))?;
+        let mut writes = Self::default();
+        for row in rights {
+            let read = || -> Result<(String, bool), tokio_postgres::Error> {
+                Ok((row.try_get("name")?, row.try_get("settable")?))
+            };
+            let (name, settable) = read().map_err(|error| PostgresError::of_statement(&error))?;
+            if !settable {
+                writes.rights.push(name);
+            }
+        }
+        for row in rows {
+            let read = || -> Result<(i64, bool, Option<String>), tokio_postgres::Error> {
+                Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+            };
+            let (ordinal, allowed, sequence) = read().map_err(|error| PostgresError::of_statement(&error))?;
+            let Some(need) = usize::try_from(ordinal - 1).ok().and_then(|index| needs.get(index)) else {
+                continue;
+            };
+            if !allowed {
+                writes.denied.insert(*need);
+            }
+            if let Some(sequence) = sequence {
+                writes.sequences.insert(need.table(), sequence);
+            }
+        }
+        Ok(writes)
+    }
+
+    /// Whether `group_pages."updatedAt"` may be set.
+    pub(crate) fn sets_pages_updated_at(&self) -> bool {
+        !self.denied.contains(&PAGES_UPDATED_AT)
+    }
+
+    /// The GRANTs that `feature` lacks for `role`.
+    pub(crate) fn missing(&self, feature: Feature, role: &str) -> Vec<String> {
+        let denied: Vec<Need> =
+            feature.needs().into_iter().filter(|need| self.denied.contains(need)).collect();
+        let mut grants: Vec<String> = Vec::new();
+        for privilege in ["INSERT", "UPDATE"] {
+            let of_kind: Vec<&Need> = denied.iter().filter(|need| need.privilege() == privilege).collect();
+            let mut columns: Vec<String> = of_kind.iter().map(|need| quoted(need.column())).collect();
+            let mut table = of_kind.first().map(|need| need.table());
+            if (feature, privilege) == (Feature::ManagedGroups, "INSERT") && !self.rights.is_empty() {
+                columns.extend(self.rights.iter().map(|name| quoted(name)));
+                table = Some("groups");
+            }
+            if let Some(table) = table {
+                let (columns, role) = (columns.join(", "), quoted(role));
+                grants.push(format!("GRANT {privilege} ({columns}) ON {table} TO {role};"));
+            }
+        }
+        grants.extend(denied.iter().filter_map(|need| match need {
+            Need::Delete(table) => Some(format!("GRANT DELETE ON {table} TO {};", quoted(role))),
+            Need::Sequence(table) => {
+                let sequence = self.sequences.get(table).cloned().unwrap_or(format!("{table}_id_seq"));
+                Some(format!("GRANT USAGE ON SEQUENCE {sequence} TO {};", quoted(role)))
+            }
+            Need::Insert(_) | Need::Update(_) => None,
+        }));
+        grants
+    }
+
+    /// Whether nothing was granted for it, as for one that nobody set up.
+    pub(crate) fn is_unknown(&self, feature: Feature) -> bool {
+        let mut needs = feature.needs().into_iter().filter(|need| !matches!(need, Need::Sequence(_)));
+        needs.all(|need| self.denied.contains(&need))
+    }
+
+    /// Makes sure that everything these features need may be done.
+    ///
+    /// # Errors
+    /// Every GRANT that is missing.
+    pub(crate) fn require(&self, features: &[Feature], role: &str) -> Result<(), MissingPrivileges> {
+        let grants: Vec<String> = features.iter().flat_map(|feature| self.missing(*feature, role)).collect();
+        if grants.is_empty() { Ok(()) } else { Err(MissingPrivileges { role: role.to_owned(), grants }) }
+    }
+
+    /// One sentence for each of these features that does not work, with the GRANTs that mend it.
+    pub(crate) fn warnings(&self, features: &[Feature], role: &str) -> Vec<String> {
+        features
+            .iter()
+            .filter_map(|feature| {
+                let grants = self.missing(*feature, role);
+                (!grants.is_empty())
+                    .then(|| format!("{}; to change that run: {}", feature.loss(), grants.join(" ")))
+            })
+            .collect()
+    }
+}
+
+impl Need {
+    pub(crate) fn privilege(self) -> &'static str {
+        match self {
+            Self::Insert(_) => "INSERT",
+            Self::Update(_) => "UPDATE",
+            Self::Delete(_) => "DELETE",
+            Self::Sequence(_) => "USAGE",
+        }
+    }
+
+    pub(crate) fn table(self) -> &'static str {
+        match self {
+            Self::Insert(column) | Self::Update(column) => column.table,
+            Self::Delete(table) | Self::Sequence(table) => table,
+        }
+    }
+
+    /// Nothing for privileges on the whole table.
+    pub(crate) fn column(self) -> &'static str {
+        match self {
+            Self::Insert(column) | Self::Update(column) => column.name,
+            Self::Delete(_) | Self::Sequence(_) => "",
+        }
+    }
+}

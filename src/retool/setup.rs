@@ -1,0 +1,296 @@
+//! The script that prepares Retool's database for a role, made of the same declarations that the probe
+//! of privileges goes by (spec 6.5, D70 to D73).
+//!
+//! It is plain SQL for any client. The role's name stands in it as an identifier in the GRANTs and once as
+//! a literal, in a setting that the blocks read; a block's own quotes can so not be ended by a name.
+
+use std::fmt::Write as _;
+
+use crate::postgres::identifier::{RoleName, quoted};
+use crate::retool::privileges::reads::{AUDIT, FOLDERS, OPTIONAL, Optional, Reads, former};
+use crate::retool::privileges::{
+    Column, Feature, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, Scope, numbering, reads_of,
+};
+
+/// What a script grants besides what every sync reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// Changes of who is in which group.
+    pub groups: bool,
+    /// Changes of which group has access to which app; with `groups` also of single users' access.
+    pub pages: bool,
+    /// Archived groups, last activity, folders and the audit log.
+    pub extras: bool,
+}
+
+impl Wanted {
+    fn features(self, scope: Scope) -> impl Iterator<Item = Feature> {
+        scope.features().into_iter().filter(move |feature| match feature {
+            Feature::Groups => self.groups,
+            Feature::Pages => self.pages,
+            // Nobody is given access to an app without being put into the group made for it.
+            Feature::ManagedGroups => self.groups && self.pages,
+        })
+    }
+}
+
+/// Makes the blocks read the role's name.
+const ROLE: &str = "current_setting('baton_retool.role')";
+
+/// The script for a connector of this scope: it may be run again at any time, takes nothing away, and does all
+/// or nothing. Of what is wanted it has what the scope lets be changed.
+pub fn script(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
+    let mut script = head(role, wanted, scope);
+    for reads in reads_of(scope) {
+        grant_reads(&mut script, reads, role);
+    }
+    let former = former().filter(|column| scope.reads(column.table));
+    let note = "What the Go connector reads and this one does not, so that one can go back.";
+    grant_if_there(&mut script, note, former.map(|column| (column, String::new())));
+    let optional = || OPTIONAL.iter().filter(|optional| scope.reads(optional.column.table));
+    let base = optional().filter(|optional| !optional.extra);
+    let note = "Optional. A Retool that does not have the column is passed over.";
+    grant_if_there(&mut script, note, base.map(|optional| (optional.column, without(optional))));
+    if wanted.extras {
+        let extras = optional().filter(|optional| optional.extra);
+        let note = "Extras: archived groups, and the last activity and the kind of users.";
+        grant_if_there(&mut script, note, extras.map(|optional| (optional.column, without(optional))));
+        // Doctor compares folders where it sees everything that lies in them.
+        let folders = if scope.skip_pages || scope.skip_resources { &[] } else { FOLDERS };
+        for (note, tables) in [
+            ("Extras: folders. Doctor looks at them, and no sync reads them.", folders),
+            (
+                "Extras: the audit log. Doctor looks when its last entry was made, and no sync reads it. Not its metadata, in which \
+                 Retool puts whole objects, nor the address and the browser of people.",
+                AUDIT,
+            ),
+        ] {
+            // The purpose of a table stands at its first column.
+            let columns = tables.iter().flat_map(|reads| {
+                let purposes = std::iter::once(reads.purpose).chain(std::iter::repeat(""));
+                reads.columns().zip(purposes).map(|((column, _), purpose)| (column, purpose.to_owned()))
+            });
+            grant_if_there(&mut script, note, columns);
+        }
+    }
+    for feature in wanted.features(scope) {
+        grant_changes(&mut script, feature, role);
+    }
+    script.push_str("\nCOMMIT;\n");
+    script
+}
+
+fn without(optional: &Optional) -> String {
+    format!("without it {}", optional.loss)
+}
+
+fn head(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
+    let features: Vec<&str> = [(wanted.groups, "groups"), (wanted.pages, "pages")]
+        .into_iter()
+        .filter_map(|(wanted, name)| wanted.then_some(name))
+        .collect();
+    let changes = match &features[..] {
+        [] => "It changes nothing in Retool.".to_owned(),
+        features => format!("It may change: {}.", features.join(", ")),
+    };
+    let extras = if wanted.extras { " With extras." } else { "" };
+    let without = match (scope.skip_pages, scope.skip_resources) {
+        (false, false) => "",
+        (true, false) => " Without apps.",
+        (false, true) => " Without resources.",
+        (true, true) => " Without apps and resources.",
+    };
+    let name = if role.is_one_line() { role.to_string() } else { "\"name\"".to_owned() };
+    let literal = role.literal();
+    format!(
+        "\
+-- What the role of baton-retool may do in Retool's database: what this release and the Go connector before it
+-- need, and nothing besides.
+-- {changes}{extras}{without}
+--
+-- Run it in Retool's own database as the owner of its tables, with any client, as often as you like. It takes
+-- nothing away that was granted before. If the owner may not create roles, let somebody else create the role first.
+--
+-- A new role has no password and cannot log in with one until you give it one, apart from this script:
+--   ALTER ROLE {name} PASSWORD '...';
+-- or, so that it appears in no log, with psql: \\password {name}
+
+BEGIN;
+
+SET LOCAL baton_retool.role = {literal};
+
+DO $block$
+DECLARE
+    schema_name text;
+BEGIN
+    IF to_regclass('organizations') IS NULL THEN
+        RAISE EXCEPTION 'this is not the database of a Retool: there is no table organizations in the search_path';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {ROLE}) THEN
+        EXECUTE format('CREATE ROLE %I LOGIN', {ROLE});
+    END IF;
+    -- Reach the tables at all, also where the rights that everybody has by default were withdrawn. Who owns the
+    -- tables need not own the database or the schema.
+    IF has_database_privilege(current_database(), 'CONNECT WITH GRANT OPTION') THEN
+        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), {ROLE});
+    ELSIF NOT has_database_privilege({ROLE}, current_database(), 'CONNECT') THEN
+        RAISE EXCEPTION '% may not connect, and % may not allow it: let the owner of the database run '
+            'GRANT CONNECT ON DATABASE % TO %; and run this script again', quote_ident({ROLE}),
+            quote_ident(current_user), quote_ident(current_database()), quote_ident({ROLE});
+    END IF;
+    SELECT nspname INTO schema_name
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE pg_class.oid = to_regclass('organizations');
+    IF has_schema_privilege(schema_name, 'USAGE WITH GRANT OPTION') THEN
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', schema_name, {ROLE});
+    ELSIF NOT has_schema_privilege({ROLE}, schema_name, 'USAGE') THEN
+        RAISE EXCEPTION '% may not use the schema of the tables, and % may not allow it: let the owner of the schema '
+            'run GRANT USAGE ON SCHEMA % TO %; and run this script again', quote_ident({ROLE}),
+            quote_ident(current_user), quote_ident(schema_name), quote_ident({ROLE});
+    END IF;
+END $block$;
+"
+    )
+}
+
+fn grant_reads(script: &mut String, reads: &Reads, role: &RoleName) {
+    let columns = reads.columns().map(|(column, _)| quoted(column.name)).collect::<Vec<_>>();
+    let mut letters = reads.purpose.chars();
+    let purpose = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters);
+    comment(script, &format!("{}.", purpose.collect::<String>()));
+    grant(script, "SELECT", &columns, reads.table, role);
+}
+
+/// Grants the columns that are there, in a block.
+fn grant_if_there(script: &mut String, note: &str, columns: impl Iterator<Item = (Column, String)>) {
+    let columns: Vec<_> = columns.collect();
+    if columns.is_empty() {
+        return;
+    }
+    comment(script, note);
+    script.push_str(
+        "\
+DO $block$
+DECLARE
+    wanted record;
+BEGIN
+    FOR wanted IN
+        SELECT attribute.attrelid::regclass AS of_table, attribute.attname AS of_column
+        FROM (VALUES
+",
+    );
+    for (at, (column, reason)) in columns.iter().enumerate() {
+        let comma = if at + 1 < columns.len() { "," } else { "" };
+        let reason = if reason.is_empty() { reason.clone() } else { format!(" -- {reason}") };
+        put(script, format_args!("            ('{}', '{}'){comma}{reason}\n", column.table, column.name));
+    }
+    put(
+        script,
+        format_args!(
+            "        ) AS listed (of_table, of_column)
+        JOIN pg_attribute AS attribute
+          ON attribute.attrelid = to_regclass(listed.of_table) AND attribute.attname = listed.of_column
+    LOOP
+        EXECUTE format('GRANT SELECT (%I) ON %s TO %I', wanted.of_column, wanted.of_table, {ROLE});
+    END LOOP;
+END $block$;
+"
+        ),
+    );
+}
+
+fn grant_changes(script: &mut String, feature: Feature, role: &RoleName) {
+    comment(
+        script,
+        match feature {
+            Feature::Groups => "To put users into groups, make them the group's admin, take them out.",
+            Feature::Pages => "To give groups access to apps, change its level, take it away.",
+            Feature::ManagedGroups => {
+                "To give single users access to apps. Retool gives it to groups only, so a group is made for each \
+                 app and level, with every right off that Retool would give it by itself."
+            }
+        },
+    );
+    let mut needs = feature.needs();
+    if feature == Feature::Pages {
+        needs.push(PAGES_UPDATED_AT);
+    }
+    for privilege in ["INSERT", "UPDATE"] {
+        let of_kind: Vec<&Need> = needs.iter().filter(|need| need.privilege() == privilege).collect();
+        let columns = of_kind.iter().map(|need| quoted(need.column())).collect::<Vec<_>>();
+        if let Some(need) = of_kind.first() {
+            grant(script, privilege, &columns, need.table(), role);
+        }
+    }
+    for need in &needs {
+        if let Need::Delete(table) = need {
+            put(script, format_args!("GRANT DELETE ON {table} TO {role};\n"));
+        }
+    }
+    for need in &needs {
+        if let Need::Sequence(table) = need {
+            let numbering = numbering!("'[table]'").replace("[table]", table).replace('\n', "\n    ");
+            put(
+                script,
+                format_args!(
+                    "\
+DO $block$
+DECLARE
+    numbering record;
+BEGIN
+    -- The sequence that numbers the rows.
+    FOR numbering IN{numbering}
+    LOOP
+        EXECUTE format('GRANT USAGE ON SEQUENCE %s TO %I', numbering.name, {ROLE});
+    END LOOP;
+END $block$;
+"
+                ),
+            );
+        }
+    }
+    if feature == Feature::ManagedGroups {
+        let rights = RIGHTS_BY_DEFAULT.trim().replace('\n', "\n        ");
+        put(
+            script,
+            format_args!(
+                "\
+DO $block$
+DECLARE
+    right_of_group record;
+BEGIN
+    FOR right_of_group IN
+        {rights}
+    LOOP
+        EXECUTE format('GRANT INSERT (%I) ON groups TO %I', right_of_group.name, {ROLE});
+    END LOOP;
+END $block$;
+"
+            ),
+        );
+    }
+}
+
+fn grant(script: &mut String, privilege: &str, columns: &[String], table: &str, role: &RoleName) {
+    put(script, format_args!("GRANT {privilege} ({}) ON {table} TO {role};\n", columns.join(", ")));
+}
+
+/// A comment of its own paragraph, in lines of readable length.
+fn comment(script: &mut String, text: &str) {
+    const WIDTH: usize = 110;
+    let mut line = String::from("\n--");
+    for word in text.split(' ') {
+        if line.len() + 1 + word.len() > WIDTH {
+            put(script, format_args!("{line}\n"));
+            line = String::from("--");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    put(script, format_args!("{line}\n"));
+}
+
+fn put(script: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a string does not fail.
+    let _ = script.write_fmt(text);
+}

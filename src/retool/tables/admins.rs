@@ -1,0 +1,59 @@
+//! Who else may administer Retool: the enabled members of an organization's group `admin`.
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use crate::postgres::statement::Parameter;
+use crate::retool::change::ADMIN;
+use crate::retool::database::{Database, key};
+use crate::retool::error::DatabaseError;
+use crate::retool::id::{GroupId, UserId};
+
+/// A group `admin` that a user belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdminGroup {
+    /// The group.
+    pub group: GroupId,
+    /// How many others of the organization are in it and may sign in.
+    pub others: i64,
+}
+
+/// Only what would be lost counts: a disabled user administers nothing, and an archived group gives nothing.
+const GROUPS_OF_USER: &str = r#"
+SELECT g.id::int8,
+       (SELECT count(*)
+        FROM user_groups other
+        JOIN users o ON o.id = other."userId"
+        WHERE other."groupId" = g.id AND o.id <> u.id AND o.enabled
+          AND o."organizationId" IS NOT DISTINCT FROM u."organizationId")
+FROM users u
+JOIN user_groups own ON own."userId" = u.id
+JOIN groups g ON g.id = own."groupId"
+WHERE u.id = $1 AND u.enabled AND g.name = $2 AND (g."organizationId" IS NULL OR g."organizationId" = u."organizationId")
+  AND {g:groups.archivedAt} IS NULL
+ORDER BY g.id
+"#;
+
+fn admin_group(row: &Row) -> Result<AdminGroup, tokio_postgres::Error> {
+    Ok(AdminGroup { group: key(row, 0)?, others: row.try_get(1)? })
+}
+
+/// The groups `admin` that an enabled user belongs to in their own organization. Empty for everybody else.
+///
+/// # Errors
+/// See [`DatabaseError`].
+pub async fn groups_of(database: &Database, user: UserId) -> Result<Vec<AdminGroup>, DatabaseError> {
+    let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&ADMIN, Type::TEXT)];
+    database.read("admins.groups_of_user", GROUPS_OF_USER, &parameters, admin_group).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retool::optional_columns::mentions_only_optional_columns;
+
+    #[test]
+    fn the_statement_mentions_known_columns() {
+        assert!(mentions_only_optional_columns(GROUPS_OF_USER));
+    }
+}

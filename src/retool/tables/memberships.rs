@@ -1,0 +1,303 @@
+//! Changes of the table `user_groups`: who is in a group, and who manages it (decision 7.4).
+//!
+//! A change takes the group's lock, reads what is there, decides, and writes one statement that looks once
+//! more: Retool itself takes no lock of ours.
+
+use futures_util::FutureExt;
+use tokio_postgres::types::Type;
+
+use crate::postgres::statement::Parameter;
+use crate::postgres::statement::only;
+use crate::retool::change::{ADMIN, ALL_USERS, Item, Refusal};
+use crate::retool::database::{Database, optional_key};
+use crate::retool::error::DatabaseError;
+use crate::retool::id::{GroupId, OrganizationId, UserId};
+use crate::retool::privileges::Feature;
+use crate::retool::transaction::{ChangeError, Lock, Mode, Transaction, changed_meanwhile};
+
+/// What a user is in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Membership {
+    /// Not in it.
+    None,
+    /// In it.
+    Member,
+    /// In it, and manages it.
+    Admin,
+}
+
+/// What was there before a change and is there now; the same when nothing had to be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changed<T> {
+    /// Before.
+    pub before: T,
+    /// Now, or, in a dry run, what it would be.
+    pub after: T,
+}
+
+impl<T: PartialEq> Changed<T> {
+    /// Whether there was anything to change.
+    pub fn is_change(&self) -> bool {
+        self.before != self.after
+    }
+}
+
+/// Everything that decides whether a user may be put into a group or taken out.
+struct State {
+    group: Option<GroupFacts>,
+    user: Option<UserFacts>,
+    membership: Membership,
+    other_admins: bool,
+}
+
+struct GroupFacts {
+    name: String,
+    organization: Option<OrganizationId>,
+    archived: bool,
+}
+
+struct UserFacts {
+    organization: Option<OrganizationId>,
+    enabled: bool,
+}
+
+/// Always one row, whatever of the two exists. The last column: whether somebody else in the group is
+/// enabled and of the organization that the group, or where it has none the user, belongs to.
+const STATE: &str = r#"
+SELECT g.id IS NOT NULL AS has_group, coalesce(g.name::text, '') AS group_name,
+       g."organizationId"::int8 AS group_organization, {g:groups.archivedAt} IS NOT NULL AS archived,
+       u.id IS NOT NULL AS has_user, u."organizationId"::int8 AS user_organization,
+       coalesce(u.enabled, false) AS enabled,
+       m."userId" IS NOT NULL AS is_member, coalesce(m."isAdmin", false) AS is_admin,
+       EXISTS (SELECT
+               FROM user_groups other
+               JOIN users o ON o.id = other."userId"
+               WHERE other."groupId" = g.id AND o.id <> u.id AND o.enabled
+                 AND o."organizationId" IS NOT DISTINCT FROM coalesce(g."organizationId", u."organizationId"))
+           AS other_admins
+FROM (SELECT $1::int8 AS group_id, $2::int8 AS user_id) asked
+LEFT JOIN groups g ON g.id = asked.group_id
+LEFT JOIN users u ON u.id = asked.user_id
+LEFT JOIN user_groups m ON m."groupId" = asked.group_id AND m."userId" = asked.user_id
+"#;
+
+/// Keeps Retool from taking the other administrators out while this one is.
+const HOLD_ADMINS: &str = r#"
+SELECT m."userId"
+FROM user_groups m
+JOIN groups g ON g.id = m."groupId"
+WHERE m."groupId" = $1 AND g.name = $2
+FOR UPDATE OF m
+"#;
+
+const JOIN: &str = r#"
+INSERT INTO user_groups ("userId", "groupId", "isAdmin", "createdAt", "updatedAt")
+VALUES ($1, $2, $3, now(), now())
+ON CONFLICT ("userId", "groupId") DO NOTHING
+RETURNING "userId"
+"#;
+
+const STEP_UP: &str = r#"
+UPDATE user_groups SET "isAdmin" = true, "updatedAt" = now()
+WHERE "userId" = $1 AND "groupId" = $2 AND NOT coalesce("isAdmin", false)
+RETURNING "userId"
+"#;
+
+const LEAVE: &str = r#"
+DELETE FROM user_groups
+WHERE "userId" = $1 AND "groupId" = $2 AND NOT coalesce("isAdmin", false)
+RETURNING "userId"
+"#;
+
+const STEP_DOWN: &str = r#"
+UPDATE user_groups SET "isAdmin" = false, "updatedAt" = now()
+WHERE "userId" = $1 AND "groupId" = $2 AND "isAdmin"
+RETURNING "userId"
+"#;
+
+const FEATURES: &[Feature] = &[Feature::Groups];
+
+/// Makes the user a member of the group, or its admin. An admin is a member already (D10).
+///
+/// # Errors
+/// [`Refusal::NoGroup`], [`Refusal::NoUser`], [`Refusal::DisabledUser`] with `enabled_only`,
+/// [`Refusal::ArchivedGroup`], [`Refusal::DifferentOrganizations`], [`Refusal::AllUsers`]; see [`DatabaseError`].
+pub async fn grant(
+    database: &Database,
+    mode: Mode,
+    group: GroupId,
+    user: UserId,
+    admin: bool,
+    enabled_only: bool,
+) -> Result<Changed<Membership>, ChangeError> {
+    database
+        .change(FEATURES, mode, |transaction| join(transaction, group, user, admin, enabled_only).boxed())
+        .await
+}
+
+/// Takes the role from the user: an admin becomes a member, a member leaves the group. A role that the
+/// user does not hold, or that nobody can hold since group or user is gone, needs nothing.
+///
+/// # Errors
+/// [`Refusal::AllUsers`], [`Refusal::LastAdmin`]; see [`DatabaseError`].
+pub async fn revoke(
+    database: &Database,
+    mode: Mode,
+    group: GroupId,
+    user: UserId,
+    admin: bool,
+) -> Result<Changed<Membership>, ChangeError> {
+    database.change(FEATURES, mode, |transaction| leave(transaction, group, user, admin).boxed()).await
+}
+
+async fn join(
+    transaction: &Transaction<'_>,
+    group: GroupId,
+    user: UserId,
+    admin: bool,
+    enabled_only: bool,
+) -> Result<Changed<Membership>, ChangeError> {
+    transaction.lock(&[Lock::Group(group)]).await?;
+    let state = state(transaction, group, user).await?;
+    let group_facts = state.group.ok_or(Refusal::NoGroup(group))?;
+    let user_facts = state.user.ok_or(Refusal::NoUser(user))?;
+    if group_facts.archived {
+        return Err(Refusal::ArchivedGroup(group).into());
+    }
+    if let (Some(of_group), Some(of_user)) = (group_facts.organization, user_facts.organization)
+        && of_group != of_user
+    {
+        return Err(Refusal::DifferentOrganizations(Item::User(user), Item::Group(group)).into());
+    }
+    if enabled_only && !user_facts.enabled {
+        return Err(Refusal::DisabledUser(user).into());
+    }
+    let before = state.membership;
+    let wished = if admin { Membership::Admin } else { Membership::Member };
+    if before >= wished {
+        return Ok(Changed { before, after: before });
+    }
+    if group_facts.name == ALL_USERS {
+        return Err(Refusal::AllUsers(group).into());
+    }
+    if !transaction.is_dry_run() {
+        let made = match before {
+            Membership::None => insert(transaction, group, user, admin).await?,
+            Membership::Member | Membership::Admin => update(transaction, STEP_UP, group, user).await?,
+        };
+        if !made {
+            return Err(changed_meanwhile("the membership").into());
+        }
+    }
+    Ok(Changed { before, after: wished })
+}
+
+/// Puts the user in; false when somebody else has done so meanwhile.
+pub(crate) async fn insert(
+    transaction: &Transaction<'_>,
+    group: GroupId,
+    user: UserId,
+    admin: bool,
+) -> Result<bool, DatabaseError> {
+    let parameters: [Parameter<'_>; 3] =
+        [(&user.get(), Type::INT4), (&group.get(), Type::INT4), (&admin, Type::BOOL)];
+    Ok(transaction.write("memberships.join", JOIN, &parameters).await? > 0)
+}
+
+/// Changes or removes the row as one of the statements says; false when it is not there any more as it was.
+async fn update(
+    transaction: &Transaction<'_>,
+    statement: &str,
+    group: GroupId,
+    user: UserId,
+) -> Result<bool, DatabaseError> {
+    let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&group.get(), Type::INT4)];
+    Ok(transaction.write("memberships.change", statement, &parameters).await? > 0)
+}
+
+async fn leave(
+    transaction: &Transaction<'_>,
+    group: GroupId,
+    user: UserId,
+    admin: bool,
+) -> Result<Changed<Membership>, ChangeError> {
+    transaction.lock(&[Lock::Group(group)]).await?;
+    if !transaction.is_dry_run() && !admin {
+        let parameters: [Parameter<'_>; 2] = [(&group.get(), Type::INT4), (&ADMIN, Type::TEXT)];
+        transaction.read("memberships.hold_admins", HOLD_ADMINS, &parameters, |_| Ok(())).await?;
+    }
+    let state = state(transaction, group, user).await?;
+    let before = state.membership;
+    let (held, after, statement) = match admin {
+        true => (Membership::Admin, Membership::Member, STEP_DOWN),
+        false => (Membership::Member, Membership::None, LEAVE),
+    };
+    let (Some(group_facts), Some(user_facts)) = (&state.group, &state.user) else {
+        return Ok(Changed { before, after: before });
+    };
+    if before != held {
+        return Ok(Changed { before, after: before });
+    }
+    if group_facts.name == ALL_USERS {
+        return Err(Refusal::AllUsers(group).into());
+    }
+    let of_group = group_facts.organization.or(user_facts.organization);
+    let is_admin_group = group_facts.name == ADMIN && !group_facts.archived;
+    let administers = is_admin_group && user_facts.enabled && user_facts.organization == of_group;
+    if after == Membership::None && administers && !state.other_admins {
+        return Err(Refusal::LastAdmin { group, user }.into());
+    }
+    if !transaction.is_dry_run() && !update(transaction, statement, group, user).await? {
+        return Err(changed_meanwhile("the membership").into());
+    }
+    Ok(Changed { before, after })
+}
+
+async fn state(transaction: &Transaction<'_>, group: GroupId, user: UserId) -> Result<State, DatabaseError> {
+    let parameters: [Parameter<'_>; 2] =
+        [(&i64::from(group.get()), Type::INT8), (&i64::from(user.get()), Type::INT8)];
+    let rows = transaction.read("memberships.state", STATE, &parameters, |row| {
+        let group = GroupFacts {
+            name: row.try_get("group_name")?,
+            organization: optional_key(row, 2)?,
+            archived: row.try_get("archived")?,
+        };
+        let user = UserFacts { organization: optional_key(row, 5)?, enabled: row.try_get("enabled")? };
+        let membership = match (row.try_get("is_member")?, row.try_get("is_admin")?) {
+            (false, _) => Membership::None,
+            (true, false) => Membership::Member,
+            (true, true) => Membership::Admin,
+        };
+        Ok(State {
+            group: row.try_get::<_, bool>("has_group")?.then_some(group),
+            user: row.try_get::<_, bool>("has_user")?.then_some(user),
+            membership,
+            other_admins: row.try_get("other_admins")?,
+        })
+    });
+    Ok(only(rows.await?)?)
+}
+
+impl Membership {
+    /// The word for logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Member => "member",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retool::optional_columns::mentions_only_optional_columns;
+
+    #[test]
+    fn statements_mention_known_columns() {
+        for statement in [STATE, HOLD_ADMINS, JOIN, STEP_UP, LEAVE, STEP_DOWN] {
+            assert!(mentions_only_optional_columns(statement), "{statement}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The table `resources` (data sources) and who may use them: `group_resources`,
+//! `group_resource_folder_defaults` and the universal resource access of `groups`.
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use crate::postgres::statement::Parameter;
+use crate::retool::access::AccessLevel;
+use crate::retool::database::{Database, key};
+use crate::retool::error::DatabaseError;
+use crate::retool::id::{OrganizationId, ResourceId, UserId};
+
+/// A row of `resources`: one environment of a data source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// Primary key.
+    pub id: ResourceId,
+    /// The organization.
+    pub organization: OrganizationId,
+    /// Technical name.
+    pub name: String,
+    /// Shown name, where there is one.
+    pub display_name: Option<String>,
+    /// What it connects to, e.g. `postgresql`.
+    pub kind: String,
+}
+
+macro_rules! columns {
+    () => {
+        r#"
+SELECT r.id::int8, r."organizationId"::int8, coalesce(r.name::text, ''), r."displayName"::text, coalesce(r.type::text, '')
+FROM resources r
+"#
+    };
+}
+
+const LIST: &str = concat!(
+    columns!(),
+    r#"WHERE r."organizationId" = $1 AND r.id >= $2 AND r.id > 0
+ORDER BY r.id
+LIMIT $3
+"#
+);
+
+const GET: &str = concat!(
+    columns!(),
+    r#"WHERE r.id = $1 AND r."organizationId" > 0
+"#
+);
+
+fn resource(row: &Row) -> Result<Resource, tokio_postgres::Error> {
+    Ok(Resource {
+        id: key(row, 0)?,
+        organization: key(row, 1)?,
+        name: row.try_get(2)?,
+        display_name: row.try_get::<_, Option<String>>(3)?.filter(|name| !name.is_empty()),
+        kind: row.try_get(4)?,
+    })
+}
+
+/// Resources of the organization by key from `from` on, `limit` at most. Empty when there are none, or
+/// no such organization.
+///
+/// # Errors
+/// See [`DatabaseError`].
+pub async fn list(
+    database: &Database,
+    organization: OrganizationId,
+    from: i64,
+    limit: i64,
+) -> Result<Vec<Resource>, DatabaseError> {
+    let parameters: [Parameter<'_>; 3] =
+        [(&organization.get(), Type::INT4), (&from, Type::INT8), (&limit, Type::INT8)];
+    database.read("resources.list", LIST, &parameters, resource).await
+}
+
+/// The resource, or `None` when there is no such row.
+///
+/// # Errors
+/// See [`DatabaseError`].
+pub async fn get(database: &Database, id: ResourceId) -> Result<Option<Resource>, DatabaseError> {
+    Ok(database.read("resources.get", GET, &[(&id.get(), Type::INT4)], resource).await?.pop())
+}
+
+/// A user who may do something with a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserAccess {
+    /// Who.
+    pub user: UserId,
+    /// The highest level that any of the user's groups gives.
+    pub level: AccessLevel,
+}
+
+/// Users with access. The groups and their levels come first (1 read, 2 write, 3 own), then the members
+/// of those that give any. A row of `group_resources` names the resource in either of two columns
+/// (spec D43); of two rows the higher counts. Whether the users are listed is asked last, once for each, so
+/// that a membership of somebody who is gone grants nothing; asked as `IS NOT TRUE`, it lets Postgres see
+/// that nearly all of them are.
+///
+/// Of the last two steps one runs and the other gives nothing. Where memberships of the groups that
+/// count are few, they are taken by group. Where they are a good part of the table, memberships are
+/// walked in the order of their users, which stops when the page is full; by group, each page would
+/// read all of them again.
+const USER_ACCESS: &str = r#"
+WITH resource AS MATERIALIZED (
+    SELECT r.id, r."organizationId" AS organization_id, r."resourceFolderId" AS folder_id
+    FROM resources r
+    WHERE r.id = $1 AND r."organizationId" > 0
+),
+candidate AS MATERIALIZED (
+    SELECT g.id,
+           CASE g."universalResourceAccess" WHEN 'own' THEN 3 WHEN 'write' THEN 2 WHEN 'read' THEN 1 ELSE 0 END AS universal
+    FROM resource
+    JOIN groups g ON g."organizationId" = resource.organization_id
+    WHERE g.id > 0 AND {g:groups.archivedAt} IS NULL
+),
+explicit AS MATERIALIZED (
+    SELECT gr."groupId" AS group_id,
+           max(CASE gr."accessLevel" WHEN 'own' THEN 3 WHEN 'write' THEN 2 WHEN 'read' THEN 1 ELSE 0 END) AS level
+    FROM group_resources gr
+    WHERE (gr."resourceId" = (SELECT id FROM resource) OR {gr:group_resources.resourceIdForEnv} = (SELECT id FROM resource))
+      AND gr."groupId" = ANY (ARRAY(SELECT id FROM candidate))
+    GROUP BY gr."groupId"
+),
+folder AS MATERIALIZED (
+    SELECT gf."groupId" AS group_id,
+           CASE gf."accessLevel" WHEN 'own' THEN 3 WHEN 'write' THEN 2 WHEN 'read' THEN 1 ELSE 0 END AS level
+    FROM group_resource_folder_defaults gf
+    WHERE gf."resourceFolderId" = (SELECT folder_id FROM resource)
+      AND gf."groupId" = ANY (ARRAY(SELECT id FROM candidate))
+),
+grantor AS MATERIALIZED (
+    SELECT c.id, greatest(c.universal, coalesce(e.level, f.level, 0)) AS level
+    FROM candidate c
+    LEFT JOIN explicit e ON e.group_id = c.id
+    LEFT JOIN folder f ON f.group_id = c.id
+    WHERE greatest(c.universal, coalesce(e.level, f.level, 0)) > 0
+),
+threshold AS MATERIALIZED (
+    SELECT greatest(4000, c.reltuples / 16)::int8 AS memberships
+    FROM pg_class c
+    WHERE c.oid = 'user_groups'::regclass
+),
+spread AS MATERIALIZED (
+    SELECT count(*) >= (SELECT memberships FROM threshold) AS wide
+    FROM (
+        SELECT
+        FROM grantor
+        JOIN user_groups ug ON ug."groupId" = grantor.id
+        LIMIT (SELECT memberships FROM threshold)
+    ) membership
+),
+holder_by_group AS (
+    SELECT ug."userId" AS id, max(grantor.level) AS level
+    FROM grantor
+    JOIN user_groups ug ON ug."groupId" = grantor.id
+    WHERE NOT (SELECT wide FROM spread) AND ug."userId" >= $2 AND ug."userId" > 0
+    GROUP BY ug."userId"
+),
+holder_in_order AS (
+    SELECT ug."userId" AS id,
+           max(CASE WHEN ug."groupId" IN (SELECT id FROM grantor WHERE level = 3) THEN 3
+                    WHEN ug."groupId" IN (SELECT id FROM grantor WHERE level = 2) THEN 2
+                    ELSE 1 END) AS level
+    FROM user_groups ug
+    WHERE (SELECT wide FROM spread) AND ug."userId" >= $2 AND ug."userId" > 0
+      AND (ug."groupId" IN (SELECT id FROM grantor)) IS TRUE
+    GROUP BY ug."userId"
+)
+(SELECT holder.id::int8, holder.level::int4
+FROM holder_by_group holder
+WHERE EXISTS (
+    SELECT FROM users u
+    WHERE u.id = holder.id
+      AND (u."organizationId" <> (SELECT organization_id FROM resource) OR ($3 AND u.enabled IS NOT TRUE)) IS NOT TRUE
+)
+ORDER BY holder.id
+LIMIT $4)
+UNION ALL
+(SELECT holder.id::int8, holder.level::int4
+FROM holder_in_order holder
+JOIN users u ON u.id = holder.id
+WHERE (u."organizationId" <> (SELECT organization_id FROM resource) OR ($3 AND u.enabled IS NOT TRUE)) IS NOT TRUE
+ORDER BY holder.id
+LIMIT $4)
+ORDER BY 1
+"#;
+
+/// Users who may do something with the resource, by user key from `from` on, `limit` at most. Empty
+/// when there are none, or no such resource.
+///
+/// # Errors
+/// See [`DatabaseError`].
+pub async fn user_access(
+    database: &Database,
+    resource: ResourceId,
+    enabled_only: bool,
+    from: i64,
+    limit: i64,
+) -> Result<Vec<UserAccess>, DatabaseError> {
+    let parameters: [Parameter<'_>; 4] = [
+        (&resource.get(), Type::INT4),
+        (&from, Type::INT8),
+        (&enabled_only, Type::BOOL),
+        (&limit, Type::INT8),
+    ];
+    let rows = database
+        .read("resources.user_access", USER_ACCESS, &parameters, |row| {
+            Ok((key(row, 0)?, AccessLevel::from_rank(row.try_get(1)?)))
+        })
+        .await?;
+    Ok(rows.into_iter().filter_map(|(user, level)| Some(UserAccess { user, level: level? })).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retool::optional_columns::mentions_only_optional_columns;
+
+    #[test]
+    fn statements_mention_known_columns() {
+        for statement in [LIST, GET, USER_ACCESS] {
+            assert!(mentions_only_optional_columns(statement), "{statement}");
+        }
+    }
+}

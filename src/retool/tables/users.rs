@@ -1,0 +1,227 @@
+//! The table `users`.
+
+use time::OffsetDateTime;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use crate::postgres::statement::Parameter;
+use crate::postgres::time::Timestamp;
+use crate::retool::database::{Database, key, optional_key};
+use crate::retool::error::DatabaseError;
+use crate::retool::id::{OrganizationId, UserId};
+use crate::retool::privileges::Column;
+
+/// A row of `users`. Empty texts are as good as NULL in Retool and read as `None`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Primary key.
+    pub id: UserId,
+    /// The organization; Retool has users without one.
+    pub organization: Option<OrganizationId>,
+    /// Unique within the organization.
+    pub email: Option<String>,
+    /// Given name.
+    pub first_name: Option<String>,
+    /// Family name.
+    pub last_name: Option<String>,
+    /// Unique in the whole database.
+    pub user_name: Option<String>,
+    /// Whether the user may sign in.
+    pub enabled: bool,
+    /// `None` too when the database says `infinity`.
+    pub last_logged_in: Option<OffsetDateTime>,
+    /// Where the role may read it.
+    pub created_at: Option<OffsetDateTime>,
+    /// Where the role may read it.
+    pub last_active: Option<OffsetDateTime>,
+    /// `default`, `mobile` or `embed`, where the role may read it.
+    pub user_type: Option<String>,
+}
+
+macro_rules! columns {
+    () => {
+        r#"
+SELECT u.id::int8, u."organizationId"::int8, u.email::text, u."firstName"::text, u."lastName"::text, u."userName"::text,
+       coalesce(u.enabled, false), u."lastLoggedIn"::timestamptz,
+       {u:users.createdAt}::timestamptz, {u:users.lastActive}::timestamptz, {u:users.userType}::text
+FROM users u
+"#
+    };
+}
+
+const LIST_OF_ORGANIZATION: &str = concat!(
+    columns!(),
+    r#"WHERE u."organizationId" = $1 AND u.id >= $2 AND u.id > 0 AND (u.enabled OR NOT $3)
+ORDER BY u.id
+LIMIT $4
+"#
+);
+
+const LIST_WITHOUT_ORGANIZATION: &str = concat!(
+    columns!(),
+    r#"WHERE u."organizationId" IS NULL AND u.id >= $1 AND u.id > 0 AND (u.enabled OR NOT $2)
+ORDER BY u.id
+LIMIT $3
+"#
+);
+
+const GET: &str = concat!(
+    columns!(),
+    r#"WHERE u.id = $1 AND (u."organizationId" IS NULL OR u."organizationId" > 0) AND (u.enabled OR NOT $2)
+"#
+);
+
+const GET_BY_SID: &str = concat!(
+    columns!(),
+    r#"WHERE {u:users.sid}::text = $1 AND u.id > 0 AND (u."organizationId" IS NULL OR u."organizationId" > 0)
+"#
+);
+
+/// Two rows are enough to see that the address is not one user's.
+const GET_BY_EMAIL: &str = concat!(
+    columns!(),
+    r#"WHERE lower(u.email) = lower($1) AND u.id > 0 AND (u."organizationId" IS NULL OR u."organizationId" > 0)
+ORDER BY u.id
+LIMIT 2
+"#
+);
+
+const ACCOUNT: &str = "
+SELECT {u:users.sid}::text, coalesce(u.enabled, false)
+FROM users u
+WHERE u.id = $1
+";
+
+/// What names accounts to Retool's REST API. Not every role may read it.
+const SID: Column = Column { table: "users", name: "sid" };
+
+/// What the REST API needs to know of a row of `users`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The API's name for it.
+    pub sid: String,
+    /// Whether the user may sign in.
+    pub enabled: bool,
+}
+
+fn user(row: &Row) -> Result<User, tokio_postgres::Error> {
+    let text = |index: usize| -> Result<Option<String>, tokio_postgres::Error> {
+        Ok(row.try_get::<_, Option<String>>(index)?.filter(|text| !text.is_empty()))
+    };
+    let time = |index: usize| -> Result<Option<OffsetDateTime>, tokio_postgres::Error> {
+        Ok(row.try_get::<_, Option<Timestamp>>(index)?.and_then(|Timestamp(time)| time))
+    };
+    Ok(User {
+        id: key(row, 0)?,
+        organization: optional_key(row, 1)?,
+        email: text(2)?,
+        first_name: text(3)?,
+        last_name: text(4)?,
+        user_name: text(5)?,
+        enabled: row.try_get(6)?,
+        last_logged_in: time(7)?,
+        created_at: time(8)?,
+        last_active: time(9)?,
+        user_type: text(10)?,
+    })
+}
+
+/// Users of the organization, or those without one, by key from `from` on, `limit` at most. Empty when
+/// there are none, or no such organization.
+///
+/// # Errors
+/// See [`DatabaseError`].
+pub async fn list(
+    database: &Database,
+    organization: Option<OrganizationId>,
+    enabled_only: bool,
+    from: i64,
+    limit: i64,
+) -> Result<Vec<User>, DatabaseError> {
+    match organization {
+        Some(organization) => {
+            let parameters: [Parameter<'_>; 4] = [
+                (&organization.get(), Type::INT4),
+                (&from, Type::INT8),
+                (&enabled_only, Type::BOOL),
+                (&limit, Type::INT8),
+            ];
+            database.read("users.list", LIST_OF_ORGANIZATION, &parameters, user).await
+        }
+        None => {
+            let parameters: [Parameter<'_>; 3] =
+                [(&from, Type::INT8), (&enabled_only, Type::BOOL), (&limit, Type::INT8)];
+            database.read("users.list", LIST_WITHOUT_ORGANIZATION, &parameters, user).await
+        }
+    }
+}
+
+/// The user, or `None` when there is no such row or, with `enabled_only`, when it is disabled.
+///
+/// # Errors
+/// See [`DatabaseError`].
+pub async fn get(database: &Database, id: UserId, enabled_only: bool) -> Result<Option<User>, DatabaseError> {
+    let parameters: [Parameter<'_>; 2] = [(&id.get(), Type::INT4), (&enabled_only, Type::BOOL)];
+    Ok(database.read("users.get", GET, &parameters, user).await?.pop())
+}
+
+/// The user that the REST API knows by this sid, or `None` when there is no such row. Ask
+/// [`require_sids`] first.
+///
+/// # Errors
+/// See [`DatabaseError`].
+pub async fn get_by_sid(database: &Database, sid: &str) -> Result<Option<User>, DatabaseError> {
+    Ok(database.read("users.get_by_sid", GET_BY_SID, &[(&sid, Type::TEXT)], user).await?.pop())
+}
+
+/// The user with this e-mail address, compared without regard to case; `None` too when there are several,
+/// as there can be in a Retool with more than one organization.
+///
+/// # Errors
+/// See [`DatabaseError`].
+pub async fn get_by_email(database: &Database, email: &str) -> Result<Option<User>, DatabaseError> {
+    let mut found = database.read("users.get_by_email", GET_BY_EMAIL, &[(&email, Type::TEXT)], user).await?;
+    Ok(if found.len() == 1 { found.pop() } else { None })
+}
+
+/// What the REST API needs to know of the user, or `None` when there is no such row. Ask [`require_sids`]
+/// first.
+///
+/// # Errors
+/// See [`DatabaseError`].
+pub async fn account(database: &Database, id: UserId) -> Result<Option<Account>, DatabaseError> {
+    let account = |row: &Row| -> Result<Account, tokio_postgres::Error> {
+        Ok(Account {
+            sid: row.try_get::<_, Option<String>>(0)?.unwrap_or_default(),
+            enabled: row.try_get(1)?,
+        })
+    };
+    Ok(database.read("users.account", ACCOUNT, &[(&id.get(), Type::INT4)], account).await?.pop())
+}
+
+/// Makes sure that the role may read what names accounts to the REST API, which reading alone does not need.
+///
+/// # Errors
+/// [`DatabaseError::MissingPrivileges`] with the GRANT to run; others see [`DatabaseError`].
+pub async fn require_sids(database: &Database) -> Result<(), DatabaseError> {
+    if database.privileges().await?.readable(SID) {
+        return Ok(());
+    }
+    // It may have been granted meanwhile.
+    database.probe().await?.require_column(SID)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retool::optional_columns::mentions_only_optional_columns;
+
+    #[test]
+    fn statements_mention_known_columns() {
+        for statement in
+            [LIST_OF_ORGANIZATION, LIST_WITHOUT_ORGANIZATION, GET, GET_BY_SID, GET_BY_EMAIL, ACCOUNT]
+        {
+            assert!(mentions_only_optional_columns(statement), "{statement}");
+        }
+    }
+}

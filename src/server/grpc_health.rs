@@ -1,0 +1,26 @@
+//! The gRPC health service's view of the server: one status for the whole of it and one for each service.
+
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::server::services;
+
+/// Sets the status of the whole server and of each registered service.
+pub(crate) async fn set_status(health: &HealthReporter, status: ServingStatus) {
+    for service in names() {
+        health.set_service_status(service, status).await;
+    }
+}
+
+/// Ends the calls that watch the health.
+pub(crate) async fn end_watches(health: &HealthReporter) {
+    let mut health = health.clone();
+    for service in names() {
+        health.clear_service_status(&service).await;
+    }
+}
+
+/// The empty name stands for the whole server.
+fn names() -> impl Iterator<Item = String> {
+    std::iter::once(String::new()).chain(services::names())
+}

@@ -1,0 +1,111 @@
+//! The gRPC services: one thin file per group. A method reads the request, calls the connector and shapes
+//! the answer. Requests have passed the protocol's rules before they get here (see
+//! [`crate::proto::codec`]).
+
+mod accounts;
+mod actions;
+mod assets;
+mod caller;
+mod connector;
+mod entitlements;
+mod events;
+mod grants;
+mod rate_limiter;
+mod resources;
+mod status;
+mod tickets;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::codec::CompressionEncoding;
+use tonic::service::RoutesBuilder;
+
+use crate::connector::Connector;
+use crate::connector::error::Error as ConnectorError;
+use crate::connector::paging::{PageRequest, PageSize};
+use crate::proto::connector::{
+    account_manager_service_server::AccountManagerServiceServer, action_service_server::ActionServiceServer,
+    asset_service_server::AssetServiceServer, connector_service_server::ConnectorServiceServer,
+    credential_manager_service_server::CredentialManagerServiceServer,
+    entitlements_service_server::EntitlementsServiceServer, event_service_server::EventServiceServer,
+    grant_manager_service_server::GrantManagerServiceServer, grants_service_server::GrantsServiceServer,
+    resource_deleter_service_server::ResourceDeleterServiceServer,
+    resource_getter_service_server::ResourceGetterServiceServer,
+    resource_manager_service_server::ResourceManagerServiceServer,
+    resource_types_service_server::ResourceTypesServiceServer,
+    resources_service_server::ResourcesServiceServer, tickets_service_server::TicketsServiceServer,
+};
+use crate::proto::ratelimit::rate_limiter_service_server::RateLimiterServiceServer;
+use crate::proto::{FILE_DESCRIPTOR_SET, descriptor_pool};
+use crate::server::Limits;
+use crate::server::rate_limiter::RateLimiter;
+
+/// Answers every service from one connector.
+#[derive(Debug, Clone)]
+pub(crate) struct Services {
+    pub(crate) connector: Arc<Connector>,
+    pub(crate) limiter: Arc<RateLimiter>,
+    /// Longest that a call may take.
+    pub(crate) deadline: Duration,
+}
+
+impl Services {
+    /// Registers every service that a connector child registers, whatever the connector supports.
+    pub(crate) fn register(&self, routes: &mut RoutesBuilder, limits: Limits) {
+        macro_rules! add {
+            ($($server:ident),+ $(,)?) => {$(
+                routes.add_service(
+                    $server::new(self.clone())
+                        // Nobody compresses by default, but every version of the child has taken it.
+                        .accept_compressed(CompressionEncoding::Gzip)
+                        .max_decoding_message_size(limits.request_bytes)
+                        .max_encoding_message_size(limits.response_bytes),
+                );
+            )+};
+        }
+        add!(
+            ConnectorServiceServer,
+            ResourceTypesServiceServer,
+            ResourcesServiceServer,
+            ResourceGetterServiceServer,
+            EntitlementsServiceServer,
+            GrantsServiceServer,
+            AssetServiceServer,
+            EventServiceServer,
+            ActionServiceServer,
+            TicketsServiceServer,
+            GrantManagerServiceServer,
+            ResourceManagerServiceServer,
+            ResourceDeleterServiceServer,
+            AccountManagerServiceServer,
+            CredentialManagerServiceServer,
+            RateLimiterServiceServer,
+        );
+    }
+}
+
+/// The names of the services that [`Services::register`] registers: all of the protocol but
+/// `SchemaService`, which it declares and no connector serves.
+pub(crate) fn names() -> impl Iterator<Item = String> {
+    descriptor_pool()
+        .services()
+        .filter(|service| service.name() != "SchemaService")
+        .map(|service| service.full_name().to_owned())
+}
+
+/// Reflection of the registered services. It also describes the health service, which clients could not
+/// call by name otherwise, and error details, which they could not show.
+pub(crate) fn reflection() -> tonic_reflection::server::Builder<'static> {
+    let builder = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name("grpc.health.v1.Health");
+    names().fold(builder, |builder, name| builder.with_service_name(name))
+}
+
+/// What a listing request says about paging.
+fn page_request(size: u32, token: &str) -> Result<PageRequest<'_>, ConnectorError> {
+    Ok(PageRequest { size: PageSize::try_from(size)?, token })
+}

@@ -1,0 +1,52 @@
+//! Who asks for a change, for the record of changes.
+
+use prost_types::Any;
+use tonic::Request;
+
+use crate::connector::audit::Caller;
+use crate::proto::connector::RequestId;
+use crate::proto::find_annotation;
+use crate::server::transport::connection::Peer;
+
+/// The header in which callers of HTTP services name their requests.
+const HEADER: &str = "x-request-id";
+
+/// Who makes this request: the connection's peer, and the request's name out of its annotations or else
+/// out of its headers.
+pub(crate) fn caller<T>(request: &Request<T>, annotations: &[Any]) -> Caller {
+    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
+    let annotated = find_annotation::<RequestId>(annotations).and_then(Result::ok).map(|id| id.request_id);
+    let in_header = || Some(request.metadata().get(HEADER)?.to_str().ok()?.to_owned());
+    let named = annotated.or_else(in_header).filter(|name| is_id(name));
+    Caller {
+        peer: peer.map(|address| address.to_string()).unwrap_or_default(),
+        request_id: named.unwrap_or_default(),
+    }
+}
+
+/// Anything else could be a person's name or a secret, and has no place in a log.
+fn is_id(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::any;
+
+    #[test]
+    fn a_request_is_known_by_its_annotation_then_by_its_header() {
+        let mut request = Request::new(());
+        assert_eq!(caller(&request, &[]), Caller::default());
+        let value = "from-header_1".parse();
+        if let Ok(value) = value {
+            request.metadata_mut().insert(HEADER, value);
+        }
+        assert_eq!(caller(&request, &[]).request_id, "from-header_1");
+        let annotation = any(&RequestId { request_id: "2ABCdef".to_owned() });
+        assert_eq!(caller(&request, &[annotation]).request_id, "2ABCdef");
+        let personal = any(&RequestId { request_id: "ann@example.com".to_owned() });
+        assert_eq!(caller(&request, &[personal]).request_id, "");
+    }
+}

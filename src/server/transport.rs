@@ -1,0 +1,78 @@
+//! Everything between a socket and a service: listening, TLS, authentication, limits, the access log and
+//! the bytes of answers.
+
+pub(crate) mod access_log;
+pub(crate) mod auth;
+pub(crate) mod connection;
+pub(crate) mod endpoint;
+pub(crate) mod limits;
+pub(crate) mod listener;
+mod logged_status;
+mod panic;
+pub(crate) mod parent_handshake;
+mod response_body;
+pub(crate) mod tls;
+pub(crate) mod tokens;
+
+use std::time::Duration;
+
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::RoutesBuilder;
+use tonic::transport::Error as TransportError;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::validate_request::ValidateRequestHeaderLayer;
+
+use crate::server::Limits;
+use crate::server::transport::access_log::AccessLogLayer;
+use crate::server::transport::auth::TokenCheck;
+use crate::server::transport::connection::{ConnectionLimits, CurrentTls};
+use crate::server::transport::limits::CallLimitLayer;
+use crate::server::transport::listener::Listener;
+
+/// What the paths of health checks begin with.
+const HEALTH: &str = "/grpc.health.v1.Health/";
+/// How long a connection may take before its first call.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// A listening socket and how its connections and calls are treated.
+pub(crate) struct Transport {
+    pub(crate) listener: Listener,
+    pub(crate) tls: Option<CurrentTls>,
+    pub(crate) auth: TokenCheck,
+    pub(crate) limits: Limits,
+}
+
+impl Transport {
+    /// Answers calls with these routes until `stop` is done and the calls under way have ended.
+    ///
+    /// # Errors
+    /// Serving broke off.
+    pub(crate) async fn serve(
+        self,
+        routes: RoutesBuilder,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), TransportError> {
+        let Self { listener, tls, auth, limits } = self;
+        let connections = connection::accept_connections(
+            listener,
+            tls,
+            ConnectionLimits {
+                most: limits.connections,
+                handshake: HANDSHAKE,
+                silence: 2 * (limits.keepalive_interval + limits.keepalive_timeout),
+            },
+        );
+        tonic::transport::Server::builder()
+            .max_concurrent_streams(limits.streams)
+            .http2_max_header_list_size(limits.header_bytes)
+            .http2_keepalive_interval(Some(limits.keepalive_interval))
+            .http2_keepalive_timeout(Some(limits.keepalive_timeout))
+            .layer(AccessLogLayer { deadline: limits.deadline })
+            .layer(CatchPanicLayer::custom(panic::internal_error))
+            .layer(ValidateRequestHeaderLayer::custom(auth))
+            .layer(CallLimitLayer::new(&limits))
+            .add_routes(routes.routes())
+            .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop)
+            .await
+    }
+}

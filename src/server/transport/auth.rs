@@ -1,0 +1,74 @@
+//! Authentication by bearer token. A caller without a token learns nothing but that it needs one.
+
+use http::{Request, Response, header};
+use tonic::Status;
+use tonic::body::Body;
+use tower_http::validate_request::ValidateRequest;
+
+use crate::proto::log_text::logged_in_full;
+use crate::server::transport::HEALTH;
+use crate::server::transport::tokens::Tokens;
+
+/// Lets calls through that carry one of the tokens, and health checks if those are open.
+#[derive(Debug, Clone)]
+pub(crate) struct TokenCheck {
+    /// Nothing where no token is needed.
+    pub(crate) tokens: Option<Tokens>,
+    /// Health checks need no token.
+    pub(crate) open_health: bool,
+}
+
+impl TokenCheck {
+    fn admits<B>(&self, request: &Request<B>) -> bool {
+        let Some(tokens) = &self.tokens else { return true };
+        if self.open_health && request.uri().path().starts_with(HEALTH) {
+            return true;
+        }
+        let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = header.and_then(|header| {
+            let (scheme, token) = header.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+        });
+        token.is_some_and(|token| tokens.accept(token))
+    }
+}
+
+impl<B> ValidateRequest<B> for TokenCheck {
+    type ResponseBody = Body;
+
+    fn validate(&mut self, request: &mut Request<B>) -> Result<(), Response<Body>> {
+        if self.admits(request) {
+            Ok(())
+        } else {
+            Err(logged_in_full(Status::unauthenticated("a bearer token is required")).into_http())
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bearer_header_admits() {
+        let check = TokenCheck {
+            tokens: Some(Tokens::of(vec!["0123456789abcdef".to_owned().into()])),
+            open_health: true,
+        };
+        let admits = |path: &str, header: Option<&str>| {
+            let mut request = Request::builder().uri(path);
+            if let Some(header) = header {
+                request = request.header(header::AUTHORIZATION, header);
+            }
+            check.admits(&request.body(()).unwrap())
+        };
+        assert!(admits("/a.B/C", Some("Bearer 0123456789abcdef")));
+        assert!(admits("/a.B/C", Some("bearer  0123456789abcdef")));
+        assert!(!admits("/a.B/C", Some("Basic 0123456789abcdef")));
+        assert!(!admits("/a.B/C", Some("Bearer")));
+        assert!(!admits("/a.B/C", None));
+        assert!(admits("/grpc.health.v1.Health/Check", None));
+        assert!(!admits("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", None));
+    }
+}

@@ -1,0 +1,202 @@
+//! The limits of what callers may use, so that one caller leaves enough for the others.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::FutureExt;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use crate::monitoring_http;
+use crate::proto::log_text::logged_in_full;
+use crate::server::transport::HEALTH;
+use crate::server::transport::connection::Peer;
+use crate::server::transport::response_body::{CallDeadline, ResponseBody};
+
+/// The server's limits. [`Limits::default`] has what `--help` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time; one more is closed at once.
+    pub connections: usize,
+    /// Calls at a time on one connection; more wait in the client.
+    pub streams: u32,
+    /// Calls at a time on all connections; one more is answered Unavailable, which agents try again.
+    pub requests: usize,
+    /// Largest request in bytes.
+    pub request_bytes: usize,
+    /// Largest answer in bytes. Listings stay under 2 MiB by themselves.
+    pub response_bytes: usize,
+    /// Largest set of request headers in bytes.
+    pub header_bytes: u32,
+    /// Longest that a call may take; a shorter `grpc-timeout` of the client's wins.
+    pub deadline: Duration,
+    /// How often a silent connection is pinged.
+    pub keepalive_interval: Duration,
+    /// How long the answer to a ping may take.
+    pub keepalive_timeout: Duration,
+    /// How long calls may still take once the server has been told to stop.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: usize = 1024 * 1024;
+        Self {
+            connections: 4096,
+            streams: 256,
+            requests: 512,
+            request_bytes: 4 * MIB,
+            response_bytes: 4 * MIB,
+            header_bytes: 16 * 1024,
+            deadline: Duration::from_secs(300),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(20),
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Answers Unavailable to calls over the limit, and DeadlineExceeded to a call that takes too long: agents
+/// retry both, and would not retry the Cancelled that tonic answers.
+#[derive(Debug, Clone)]
+pub(crate) struct CallLimitLayer {
+    permits: Arc<Semaphore>,
+    most: usize,
+    deadline: Duration,
+}
+
+/// See [`CallLimitLayer`].
+#[derive(Debug, Clone)]
+pub(crate) struct CallLimit<S> {
+    inner: S,
+    rules: CallLimitLayer,
+}
+
+impl CallLimitLayer {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(limits.requests)),
+            most: limits.requests,
+            deadline: limits.deadline,
+        }
+    }
+}
+
+impl<S> Layer<S> for CallLimitLayer {
+    type Service = CallLimit<S>;
+
+    fn layer(&self, inner: S) -> CallLimit<S> {
+        CallLimit { inner, rules: self.clone() }
+    }
+}
+
+impl<S> Service<Request<Body>> for CallLimit<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // Probes get an answer also when the server is full, and may watch the health without end.
+        if request.uri().path().starts_with(HEALTH) {
+            return self.inner.call(request).boxed();
+        }
+        let Ok(permit) = Arc::clone(&self.rules.permits).try_acquire_owned() else {
+            let refusal = logged_in_full(Status::unavailable(format!(
+                "{} calls are under way already (--max-requests); try again later",
+                self.rules.most
+            )));
+            return async { Ok(refusal.into_http()) }.boxed();
+        };
+        let closer = request.extensions().get::<Peer>().map(|peer| peer.closer.clone());
+        let longest = self.rules.deadline;
+        let timeout =
+            requested_timeout(request.headers()).map_or(longest, |requested| requested.min(longest));
+        let due = Instant::now() + timeout;
+        let answer = timeout_at(due, self.inner.call(request));
+        async move {
+            match answer.await {
+                Ok(answer) => answer.map(|mut answer| {
+                    oversized_as_exhausted(answer.headers_mut());
+                    answer.map(|body| {
+                        let deadline = CallDeadline { due: Box::pin(sleep_until(due)), timeout };
+                        Body::new(ResponseBody::new(
+                            body,
+                            deadline,
+                            permit,
+                            closer.map(|closer| (closer, longest)),
+                        ))
+                    })
+                }),
+                Err(_) => Ok(deadline_exceeded(timeout).into_http()),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The status of a call that took longer than its time.
+pub(crate) fn deadline_exceeded(timeout: Duration) -> Status {
+    logged_in_full(Status::deadline_exceeded(format!(
+        "the call took longer than {:.3} s: its own deadline or --request-timeout-seconds, \
+         whichever is shorter",
+        timeout.as_secs_f64()
+    )))
+}
+
+/// A message over the limit is ResourceExhausted in gRPC. tonic answers OutOfRange, which nothing here
+/// uses for anything else.
+pub(crate) fn oversized_as_exhausted(headers: &mut HeaderMap) {
+    const STATUS: &str = "grpc-status";
+    if headers.get(STATUS) == Some(&HeaderValue::from(Code::OutOfRange as i32)) {
+        headers.insert(STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
+    }
+}
+
+/// Raises the limit on open files to what so many connections need, and warns when that is not possible:
+/// connections over the limit would then wait without an answer instead of being closed.
+pub(crate) fn allow_open_files(connections: usize) {
+    let wanted = u64::try_from(connections.saturating_add(OTHER_FILES)).unwrap_or(u64::MAX);
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(most) if most >= wanted => {}
+        Ok(most) => tracing::warn!(
+            open_files = most,
+            max_connections = connections,
+            "the limit on open files is too low for --max-connections: raise it (ulimit -n) or lower that"
+        ),
+        Err(error) => tracing::warn!(%error, "cannot tell how many files may be open (ulimit -n)"),
+    }
+}
+
+/// About as many as the database's pool, the logs and the rest may need, and as many as the ports for probes
+/// and for Prometheus take.
+const OTHER_FILES: usize = 64 + 2 * monitoring_http::CONNECTIONS;
+
+/// The timeout that the client requests, in gRPC's spelling: up to eight digits and a unit.
+pub(crate) fn requested_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number.checked_mul(3600)?),
+        "M" => Duration::from_secs(number.checked_mul(60)?),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}

@@ -1,0 +1,181 @@
+//! The status of a call as it may be logged.
+//!
+//! The message of a status may repeat what the caller sent. So the log gets the text that comes with the
+//! status for it ([`crate::proto::log_text`]), and a fixed text per code for statuses of the libraries.
+
+use std::borrow::Cow;
+
+use http::{Extensions, HeaderMap};
+use tonic::{Code, Status};
+
+use crate::proto::log_text::log_text;
+
+/// How a call ended, without anything that the caller sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct LoggedStatus {
+    pub(crate) code: Code,
+    /// Why; nothing on success, where there is nothing to say.
+    pub(crate) error: Option<Cow<'static, str>>,
+}
+
+/// Messages of the libraries that repeat nothing but numbers, which are left out here.
+const HARMLESS: [&str; 5] = [
+    "Error, decoded message length too large: found  bytes, the limit is:  bytes",
+    "Error, encoded message length too large: found  bytes, the limit is:  bytes",
+    "Error decompressing: size limit, of  bytes, exceeded while decompressing message",
+    "Internal Server Error",
+    "service not registered",
+];
+
+impl LoggedStatus {
+    /// The status in an answer's headers or trailers; nothing when there is none. The answer's extensions
+    /// hold the status as it was created.
+    pub(crate) fn of(headers: &HeaderMap, extensions: &Extensions) -> Option<Self> {
+        // A layer may have changed the code since: the headers are right.
+        let sent = Status::from_header_map(headers)?;
+        let code = sent.code();
+        if code == Code::Ok {
+            return Some(Self { code, error: None });
+        }
+        let text = extensions.get::<Status>().and_then(log_text);
+        let error = match text {
+            Some(text) => text.to_owned().into(),
+            None if is_harmless(sent.message()) => sent.message().to_owned().into(),
+            None => fixed_text(code).into(),
+        };
+        Some(Self { code, error: Some(error) })
+    }
+
+    /// The status of a call that was dropped before there was an answer.
+    pub(crate) fn without_answer(code: Code) -> Self {
+        Self { code, error: Some(fixed_text(code).into()) }
+    }
+}
+
+fn is_harmless(message: &str) -> bool {
+    let without_numbers = message.replace(|character: char| character.is_ascii_digit(), "");
+    HARMLESS.contains(&without_numbers.as_str())
+}
+
+/// What a code means that a library has chosen.
+fn fixed_text(code: Code) -> &'static str {
+    match code {
+        Code::Cancelled => "the caller broke the call off",
+        Code::DeadlineExceeded => "the call took too long",
+        Code::InvalidArgument => "the request is none that reflection knows",
+        Code::NotFound => "reflection knows no such name",
+        Code::Unimplemented => "there is no such call, or its encoding is not understood",
+        other => other.description(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::connector::error::Error;
+    use crate::connector::ids::ResourceKind;
+    use crate::connector::page_token::Listing;
+    use crate::retool::api::error::{ApiError, Problem};
+    use crate::retool::api::rate_limit::RateLimit;
+
+    /// What the log says of an answer with this status.
+    fn logged(status: Status) -> String {
+        let answer = status.into_http::<tonic::body::Body>();
+        let status = LoggedStatus::of(answer.headers(), answer.extensions()).unwrap();
+        status.error.unwrap().into_owned()
+    }
+
+    /// What a caller may send to be found in the log.
+    const HOSTILE: [&str; 8] = [
+        "ann@example.com",
+        "x'ann@example.com",
+        "'ann@example.com'",
+        "\"ann@example.com",
+        "\\\"ann@example.com\\",
+        "`ann@example.com` is not",
+        "a' 'ann@example.com' 'b",
+        "\u{201c}ann@example.com\u{201d}\n",
+    ];
+
+    #[test]
+    fn what_callers_send_is_left_out() {
+        let group = ResourceKind::Group;
+        for given in HOSTILE.map(str::to_owned) {
+            for (error, text) in [
+                (
+                    Error::UnknownAction { given: given.as_str().into() },
+                    r#"no action "..."; ListActionSchemas"#,
+                ),
+                (
+                    Error::MalformedId { kind: group, given: given.as_str().into() },
+                    r#""..." is no id of type group"#,
+                ),
+                (Error::WrongParent { kind: group, given: given.as_str().into() }, r#"or absent, not "...""#),
+                (Error::NotFound { kind: group, given: given.as_str().into() }, "no group ... here"),
+                (Error::UnknownEventFeed { given: given.as_str().into() }, r#"feed id "..." not found"#),
+                (
+                    Error::UnknownRun { given: given.as_str().into(), kept: 7 },
+                    r#"no run "..." of an action: finished"#,
+                ),
+                (
+                    Error::UnknownResourceType { given: given.as_str().into(), known: "org".to_owned() },
+                    r#"type "..." here; there are: org"#,
+                ),
+                (
+                    crate::connector::ids::parse_group_entitlement(&given).unwrap_err(),
+                    r#"entitlement.id: "..." is no entitlement"#,
+                ),
+            ] {
+                assert!(error.for_caller().contains("ann@example.com"), "{error}");
+                let logged = logged(error.into());
+                assert!(logged.contains(text) && !logged.contains("ann"), "{logged}");
+            }
+            for library in [
+                Status::not_found(format!("symbol '{given}' not found")),
+                Status::not_found(format!("file '{given}' not found")),
+                Status::unimplemented(format!("Content is compressed with `{given}` which isn't supported")),
+                Status::internal(format!("h2 protocol error: {given}")),
+                Status::resource_exhausted(given.clone()),
+                Status::unknown(given.clone()),
+            ] {
+                let code = library.code();
+                assert_eq!(logged(library), fixed_text(code));
+            }
+        }
+    }
+
+    #[test]
+    fn reasons_are_whole() {
+        let token = Listing::new("ListUsers", &[]).position("stale").unwrap_err();
+        let refused = Problem::Refused { status: 400, message: Some("it's not \"so\"".to_owned()) };
+        let refused = ApiError { problem: refused, rate_limit: RateLimit::UNKNOWN };
+        for error in [
+            Error::PageToken(token),
+            Error::Rest { error: refused, uncertain: "" },
+            Error::NoTickets,
+            Error::PageSize { given: 251 },
+        ] {
+            let message = error.to_string();
+            assert_eq!(logged(error.into()), message);
+        }
+        for plain in [
+            "Error, decoded message length too large: found 1025 bytes, the limit is: 1024 bytes",
+            "service not registered",
+        ] {
+            assert_eq!(logged(Status::out_of_range(plain)), plain);
+        }
+    }
+
+    #[test]
+    fn the_headers_have_the_code() {
+        let mut answer = Status::out_of_range("").into_http::<tonic::body::Body>();
+        answer.headers_mut().insert("grpc-status", "8".parse().unwrap());
+        let status = LoggedStatus::of(answer.headers(), answer.extensions()).unwrap();
+        assert_eq!(status.code, Code::ResourceExhausted);
+        answer.headers_mut().insert("grpc-status", "0".parse().unwrap());
+        let status = LoggedStatus::of(answer.headers(), answer.extensions());
+        assert_eq!(status, Some(LoggedStatus { code: Code::Ok, error: None }));
+        assert_eq!(LoggedStatus::of(&HeaderMap::new(), answer.extensions()), None);
+    }
+}

@@ -1,0 +1,172 @@
+//! The body of an answer on its way to the client.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::{Instant, Sleep, timeout};
+use tonic::Status;
+use tonic::body::Body;
+
+use crate::server::transport::connection::Closer;
+use crate::server::transport::limits::{deadline_exceeded, oversized_as_exhausted};
+
+/// The body of an answer. It counts as a call under way until the client has read it, since a client that
+/// does not read its answers makes the server keep them. It is sent in chunks, so that the connection
+/// buffers no more of it than the client is ready for.
+pub(crate) struct ResponseBody {
+    body: Body,
+    /// The unsent rest of the last piece of the body.
+    rest: Bytes,
+    /// Nothing once it has passed.
+    deadline: Option<CallDeadline>,
+    unread: UnreadTime,
+    _permit: OwnedSemaphorePermit,
+    /// Dropped with the body, which ends the watch over a slow client.
+    _open: oneshot::Sender<()>,
+}
+
+/// When an answer ends that waits for further requests of the client, as that of reflection does.
+pub(crate) struct CallDeadline {
+    pub(crate) due: Pin<Box<Sleep>>,
+    /// The time that the call had.
+    pub(crate) timeout: Duration,
+}
+
+/// How long the client has left parts of the answer unread, in total. It does not count while the answer
+/// itself has nothing to send.
+#[derive(Clone)]
+struct UnreadTime(Arc<Mutex<Stopwatch>>);
+
+struct Stopwatch {
+    before: Duration,
+    /// Since when it has been running; nothing while it is stopped.
+    since: Option<Instant>,
+}
+
+/// Longest chunk of an answer in bytes.
+const CHUNK: usize = 128 * 1024;
+/// How exactly the unread time is measured.
+const TICK: Duration = Duration::from_millis(50);
+
+impl ResponseBody {
+    /// A body with the permit of its call. With a `slow_client`, closes the connection when the client
+    /// has left the answer unread for that time: nothing else ends a stream that waits for its client.
+    pub(crate) fn new(
+        body: Body,
+        deadline: CallDeadline,
+        permit: OwnedSemaphorePermit,
+        slow_client: Option<(Closer, Duration)>,
+    ) -> Self {
+        let (open, closed) = oneshot::channel();
+        let unread = UnreadTime::running();
+        if let Some((closer, longest)) = slow_client {
+            tokio::spawn(unread.clone().close_after(longest, closer, closed));
+        }
+        Self { body, rest: Bytes::new(), deadline: Some(deadline), unread, _permit: permit, _open: open }
+    }
+
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Some(deadline) = &mut self.deadline else { return Poll::Ready(None) };
+        if self.rest.is_empty() {
+            let frame = match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    ready!(deadline.due.as_mut().poll(context));
+                    let mut trailers = HeaderMap::new();
+                    let status = deadline_exceeded(deadline.timeout);
+                    self.deadline = None;
+                    return Poll::Ready(Some(
+                        status.add_header(&mut trailers).map(|()| Frame::trailers(trailers)),
+                    ));
+                }
+            };
+            match frame {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(mut last) => {
+                        if let Some(trailers) = last.trailers_mut() {
+                            oversized_as_exhausted(trailers);
+                        }
+                        return Poll::Ready(Some(Ok(last)));
+                    }
+                },
+                other => return Poll::Ready(other),
+            }
+        }
+        let length = self.rest.len().min(CHUNK);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
+    }
+}
+
+impl http_body::Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    /// Polled when the client is ready for more.
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.unread.stop();
+        let frame = self.poll_chunk(context);
+        if frame.is_ready() {
+            self.unread.start();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.deadline.is_none() || self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl UnreadTime {
+    /// Runs from the start, since the headers of the answer wait for the client.
+    fn running() -> Self {
+        Self(Arc::new(Mutex::new(Stopwatch { before: Duration::ZERO, since: Some(Instant::now()) })))
+    }
+
+    fn start(&self) {
+        self.lock().since = Some(Instant::now());
+    }
+
+    fn stop(&self) {
+        let mut stopwatch = self.lock();
+        stopwatch.before = stopwatch.elapsed();
+        stopwatch.since = None;
+    }
+
+    /// Closes the connection when the unread time is over `longest`, unless the body is dropped before.
+    async fn close_after(self, longest: Duration, closer: Closer, mut dropped: oneshot::Receiver<()>) {
+        loop {
+            let left = longest.saturating_sub(self.lock().elapsed());
+            if left.is_zero() {
+                tracing::info!("hung up on a client that does not take its answers");
+                return closer.close();
+            }
+            if timeout(left.max(TICK), &mut dropped).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stopwatch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stopwatch {
+    fn elapsed(&self) -> Duration {
+        self.before + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}

@@ -1,0 +1,201 @@
+//! TLS for callers: certificates from files, which may change while we run, or from a parent
+//! process. TLS 1.2 and newer, and `h2` only.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::version::{TLS12, TLS13};
+
+use crate::file_watch::{self, FileSource};
+use crate::proto::utls::Credential;
+use crate::server::transport::connection::CurrentTls;
+use crate::tls_roots;
+
+/// The files of a server's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM: the certificate, then the ones that lead to its authority (`--tls-cert`).
+    pub certificate: PathBuf,
+    /// PEM: its key (`--tls-key`).
+    pub key: PathBuf,
+    /// PEM: the authorities whose clients are let in; nothing lets everybody in (`--tls-client-ca`).
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("{flag}: {} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The setting that named the file.
+        flag: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file has not what it is for.
+    #[error("{flag}: {} holds no {wanted} in PEM: {source}", path.display())]
+    NotPem {
+        /// The setting that named the file.
+        flag: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        wanted: &'static str,
+        /// Why.
+        source: pem::Error,
+    },
+    /// Certificate and key are of no use together, or one of them not at all.
+    #[error("{what} cannot be used: {source}")]
+    Unusable {
+        /// Whose certificate and key.
+        what: String,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// The authorities of the clients are of no use.
+    #[error("{what} cannot be used: {source}")]
+    UnusableClientCa {
+        /// Whose.
+        what: String,
+        /// Why.
+        source: rustls::server::VerifierBuilderError,
+    },
+    /// A parent process sent a key of a form that it never sends.
+    #[error("the parent's key has {0} bytes; an Ed25519 key has 64, its seed first")]
+    MalformedKey(usize),
+}
+
+/// What a server shows and whom it lets in, as encoded certificates.
+struct Material {
+    what: String,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    client_roots: Vec<CertificateDer<'static>>,
+}
+
+impl Material {
+    fn into_config(self) -> Result<ServerConfig, TlsError> {
+        let Self { what, chain, key, client_roots } = self;
+        let provider = Arc::new(ring::default_provider());
+        let unusable = |source| TlsError::Unusable { what: what.clone(), source };
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(unusable)?;
+        let builder = if client_roots.is_empty() {
+            builder.with_no_client_auth()
+        } else {
+            let roots = tls_roots::anchors(client_roots).map_err(unusable)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .map_err(|source| TlsError::UnusableClientCa { what: what.clone(), source })?;
+            builder.with_client_cert_verifier(verifier)
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+}
+
+/// The settings for what a parent process has sent: clients must have a certificate of its authority.
+///
+/// # Errors
+/// [`TlsError`]
+pub(crate) fn of_parent(credential: &Credential) -> Result<Arc<ServerConfig>, TlsError> {
+    // The parent sends what Go calls an Ed25519 private key; this is the wrapping that PKCS#8 wants
+    // around its seed (RFC 8410).
+    const PKCS8: [u8; 16] =
+        [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+    const KEY: usize = 64;
+    const SEED: usize = 32;
+    let seed = credential
+        .key
+        .get(..SEED)
+        .filter(|_| credential.key.len() == KEY)
+        .ok_or(TlsError::MalformedKey(credential.key.len()))?;
+    Material {
+        what: "the parent's credential".to_owned(),
+        chain: vec![CertificateDer::from(credential.cert.clone())],
+        key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from([PKCS8.as_slice(), seed].concat())),
+        client_roots: vec![CertificateDer::from(credential.ca_cert.clone())],
+    }
+    .into_config()
+    .map(Arc::new)
+}
+
+/// The settings that the files give, read again when one of them changes: a rotated certificate serves
+/// the next connection. Files that cannot be used leave the settings as they were, with a log line.
+///
+/// # Errors
+/// [`TlsError`] when the files cannot be used at the start.
+pub(crate) fn of_files(files: TlsFiles) -> Result<CurrentTls, TlsError> {
+    let current = file_watch::watch(files)?;
+    Ok(Arc::new(move || current.load_full()))
+}
+
+/// Whether the files can be used.
+///
+/// # Errors
+/// As [`of_files`].
+pub(crate) fn check(files: &TlsFiles) -> Result<(), TlsError> {
+    read(files).map(drop)
+}
+
+impl FileSource for TlsFiles {
+    type Value = ServerConfig;
+    type Error = TlsError;
+
+    fn files(&self) -> Vec<&Path> {
+        [&self.certificate, &self.key].into_iter().chain(&self.client_ca).map(PathBuf::as_path).collect()
+    }
+
+    fn read(&self) -> Result<ServerConfig, TlsError> {
+        read(self)
+    }
+
+    fn log_replaced(&self, _: &ServerConfig) {
+        tracing::info!(certificate = %self.certificate.display(), "took up a changed certificate");
+    }
+
+    fn log_kept(&self, error: &TlsError) {
+        tracing::warn!(%error, "kept the former certificate");
+    }
+}
+
+fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
+    let certificates = |flag, path: &Path| -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let not_pem =
+            |source| TlsError::NotPem { flag, path: path.to_owned(), wanted: "certificate", source };
+        tls_roots::from_pem(&text(flag, path)?).map_err(not_pem)
+    };
+    let key =
+        PrivateKeyDer::from_pem_slice(&text("tls-key", &files.key)?).map_err(|source| TlsError::NotPem {
+            flag: "tls-key",
+            path: files.key.clone(),
+            wanted: "unencrypted private key",
+            source,
+        })?;
+    Material {
+        what: format!("tls-cert {} with tls-key {}", files.certificate.display(), files.key.display()),
+        chain: certificates("tls-cert", &files.certificate)?,
+        key,
+        client_roots: match &files.client_ca {
+            Some(path) => certificates("tls-client-ca", path)?,
+            None => Vec::new(),
+        },
+    }
+    .into_config()
+}
+
+fn text(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|source| TlsError::Unreadable { flag, path: path.to_owned(), source })
+}

@@ -1,0 +1,156 @@
+//! The bearer tokens that the server accepts, from a file that may change while the server runs.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::file_watch::{self, FileSource};
+
+/// The accepted tokens. Any of them is enough, so that one can be replaced while the other still works.
+#[derive(Clone)]
+pub(crate) struct Tokens {
+    accepted: Arc<ArcSwap<Vec<SecretString>>>,
+}
+
+/// Why a token file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The file cannot be read.
+    #[error("auth-token-file: {} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file holds no token, or one that is easily guessed.
+    #[error(
+        "auth-token-file: {} must hold one token a line, each of at least {SHORTEST} visible ASCII characters; lines that begin with # are passed over",
+        path.display()
+    )]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Shortest accepted token in characters.
+const SHORTEST: usize = 16;
+
+impl Tokens {
+    /// The tokens in the file, one a line, read again when the file changes.
+    ///
+    /// # Errors
+    /// [`TokenError`] when the file cannot be used at the start; later the former tokens stay.
+    pub(crate) fn watch(path: PathBuf) -> Result<Self, TokenError> {
+        Ok(Self { accepted: file_watch::watch(TokenFile { path })? })
+    }
+
+    /// Whether this is one of the tokens. Compares with every token and every byte, whatever matches first.
+    pub(crate) fn accept(&self, given: &str) -> bool {
+        let matched = self.accepted.load().iter().fold(Choice::from(0), |matched, token| {
+            matched | token.expose_secret().as_bytes().ct_eq(given.as_bytes())
+        });
+        matched.into()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(tokens: Vec<SecretString>) -> Self {
+        Self { accepted: Arc::new(ArcSwap::from_pointee(tokens)) }
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens")
+    }
+}
+
+/// Whether the file can be used.
+///
+/// # Errors
+/// As [`Tokens::watch`].
+pub(crate) fn check(path: &Path) -> Result<(), TokenError> {
+    read(path).map(drop)
+}
+
+struct TokenFile {
+    path: PathBuf,
+}
+
+impl FileSource for TokenFile {
+    type Value = Vec<SecretString>;
+    type Error = TokenError;
+
+    fn files(&self) -> Vec<&Path> {
+        vec![&self.path]
+    }
+
+    fn read(&self) -> Result<Vec<SecretString>, TokenError> {
+        read(&self.path)
+    }
+
+    fn log_replaced(&self, tokens: &Vec<SecretString>) {
+        tracing::info!(count = tokens.len(), "took up changed tokens");
+    }
+
+    fn log_kept(&self, error: &TokenError) {
+        tracing::warn!(%error, "kept the former tokens");
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<SecretString>, TokenError> {
+    let text = fs::read_to_string(path)
+        .map(SecretString::from)
+        .map_err(|source| TokenError::Unreadable { path: path.to_owned(), source })?;
+    let lines = || {
+        let lines = text.expose_secret().lines().map(str::trim);
+        lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
+    };
+    let usable = |token: &str| token.len() >= SHORTEST && token.bytes().all(|byte| byte.is_ascii_graphic());
+    if lines().next().is_none() || !lines().all(usable) {
+        return Err(TokenError::Unusable { path: path.to_owned() });
+    }
+    Ok(lines().map(SecretString::from).collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn tokens(text: &str) -> Result<Vec<SecretString>, TokenError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        fs::write(&path, text).unwrap();
+        read(&path)
+    }
+
+    #[test]
+    fn any_line_is_a_token() {
+        let accepted = Tokens::of(tokens("# current\n0123456789abcdef\n\n  fedcba9876543210  \n").unwrap());
+        assert!(accepted.accept("0123456789abcdef"));
+        assert!(accepted.accept("fedcba9876543210"));
+        assert!(!accepted.accept("0123456789abcde"));
+        assert!(!accepted.accept(""));
+        assert!(!accepted.accept("# current"));
+        assert!(!format!("{accepted:?}").contains("0123"));
+    }
+
+    #[test]
+    fn short_empty_and_binary_tokens_are_refused_without_being_shown() {
+        for text in
+            ["", "\n#only a comment\n", "short-secret", "0123456789abcdef\nshort-secret", "0123456789abcdeé"]
+        {
+            let error = tokens(text).unwrap_err().to_string();
+            assert!(error.contains("one token a line"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

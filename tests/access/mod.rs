@@ -1,0 +1,10 @@
+//! What is reported: resources, entitlements and grants of Retool, by rule, in any page size.
+
+mod groups_and_users;
+mod identity;
+mod isolation;
+mod oracle;
+mod pages_and_resources;
+mod paging;
+mod profiles;
+mod shared_resources;

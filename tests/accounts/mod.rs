@@ -1,0 +1,8 @@
+//! Accounts and actions, which go through Retool's REST API.
+
+mod action_runs;
+mod actions;
+mod create;
+mod refusals;
+mod rest_errors;
+mod rest_setup;

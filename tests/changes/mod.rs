@@ -1,0 +1,9 @@
+//! Grants and revokes of memberships and page access, with their records, races and faults.
+
+mod faults;
+mod groups;
+mod model;
+mod pages;
+mod races;
+mod record;
+mod users;

@@ -1,0 +1,7 @@
+//! Connections to Postgres: TLS, poolers, outages, sessions and what the role may do.
+
+mod encryption;
+mod outages;
+mod pooler;
+mod privileges;
+mod sessions;

@@ -1,0 +1,56 @@
+//! What `doctor` says of changes: what is missing, what was never set up, what cannot be tried.
+
+use super::database::{FEW, assert_shown, healthy, visit};
+use crate::support::postgres::{Database, Provisioning};
+
+#[tokio::test]
+async fn privileges_to_change_that_are_missing() {
+    let database = Database::seeded(FEW).await;
+    let role = database.documented_role(&[]).await;
+    let url = database.url_as(&role);
+    assert_eq!(visit(&url, &[]).code, 0, "nothing is to be changed");
+    let seen = visit(&url, &["--provisioning"]);
+    assert_shown!("missing_write_grants", seen, Some(&database), Some(&role));
+    let told = seen.text.lines().filter_map(|line| line.trim().strip_prefix("> GRANT ")).collect::<Vec<_>>();
+    for grant in told {
+        database.execute(&format!("GRANT {grant}")).await;
+    }
+    assert_eq!(visit(&url, &["--provisioning", "--strict"]).code, 0);
+    database.execute(&format!("REVOKE ALL ON SEQUENCE user_groups_id_seq FROM {}", role.name)).await;
+    let seen = visit(&url, &["--provisioning"]);
+    assert_shown!("missing_sequence", seen, Some(&database), Some(&role));
+}
+
+#[tokio::test]
+async fn a_role_that_is_read_only_by_default_can_change_things_all_the_same() {
+    let (database, role) = healthy().await;
+    database.execute(&format!("ALTER ROLE {} SET default_transaction_read_only = on", role.name)).await;
+    let seen = visit(&database.url_as(&role), &["--provisioning", "--strict"]);
+    assert_eq!((seen.code, seen.status_of("change")), (0, vec!["ok"; 3]), "{}", seen.text);
+}
+
+#[tokio::test]
+async fn changes_that_were_not_set_up_or_cannot_be_tried() {
+    let database = Database::seeded(FEW).await;
+    let role = database.documented_role(&[Provisioning::Groups]).await;
+    let url = database.url_as(&role);
+    let groups_only = visit(&url, &["--provisioning"]);
+    assert_shown!("groups_only", groups_only, Some(&database), Some(&role));
+
+    // Half of what apps need: that is no choice, and no change of theirs can be made.
+    database.execute(&format!("GRANT DELETE ON group_pages TO {}", role.name)).await;
+    let half = visit(&url, &["--provisioning"]);
+    assert_eq!((half.code, half.status_of("change")), (2, vec!["ok", "failed", "warning"]), "{}", half.text);
+    database.execute(&format!("REVOKE DELETE ON group_pages FROM {}", role.name)).await;
+
+    database
+        .execute(
+            "ALTER TABLE user_groups ENABLE ROW LEVEL SECURITY;
+             CREATE POLICY everybody_reads ON user_groups FOR SELECT USING (true)",
+        )
+        .await;
+    let policed = visit(&url, &["--provisioning"]);
+    let statuses = policed.status_of("change");
+    assert_eq!((policed.code, statuses), (0, vec!["warning"; 3]), "{}", policed.text);
+    assert!(policed.text.contains("row-level security on user_groups may refuse rows"), "{}", policed.text);
+}

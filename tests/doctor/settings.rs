@@ -1,0 +1,81 @@
+//! What `doctor` says of settings, also of those that it does not need itself.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::database::{FEW, Visit, assert_shown, healthy, run, visit};
+use crate::support::postgres::Database;
+
+#[tokio::test]
+async fn a_superuser_and_the_variables_of_the_service_mode() {
+    let database = Database::seeded(FEW).await;
+    let arguments = ["--connection-string", &database.url(), "--strict"];
+    let environment = [("BATON_CLIENT_ID", "name@acme.example"), ("BATON_CLIENT_SECRET", "a:b:v1:hunter2")];
+    let output = run(&environment, &arguments);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains("hunter2"), "{text}");
+    let seen = Visit { code: output.status.code().unwrap(), text };
+    assert_shown!("superuser_and_bad_client", seen, Some(&database), None);
+
+    // A whole client, and still nobody uses it.
+    let half = "A".repeat(42) + "E";
+    let key = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{half}","d":"{half}"}}"#);
+    let secret = format!("secret-token:conductorone.com:v1:{}", URL_SAFE_NO_PAD.encode(key));
+    let environment =
+        [("BATON_CLIENT_ID", "name@acme.example/pcc"), ("BATON_CLIENT_SECRET", secret.as_str())];
+    let output = run(&environment, &["--connection-string", &database.url()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("does not connect to ConductorOne by itself") && !text.contains(&secret), "{text}");
+}
+
+#[test]
+fn settings_that_cannot_be_right() {
+    let bad_value =
+        visit("host=127.0.0.1 user=baton dbname=retool", &["--statement-timeout-seconds", "soon"]);
+    assert_shown!("bad_setting", bad_value, None, None);
+    let half = visit(
+        "host=127.0.0.1 user=baton dbname=retool",
+        &["--retool-api-base-url", "https://retool.example.com"],
+    );
+    assert_shown!("half_of_rest", half, None, None);
+    let misspelt = visit("host=127.0.0.1 user=baton password=hunter2 dbname=retool sslmod=require", &[]);
+    assert!(!misspelt.text.contains("hunter2"));
+    assert_shown!("bad_connection_string", misspelt, None, None);
+    let none = run(&[], &[]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(String::from_utf8(none.stdout).unwrap().contains("connection-string is required"));
+}
+
+#[tokio::test]
+async fn what_the_server_would_not_start_with() {
+    let (database, role) = healthy().await;
+    let url = database.url_as(&role);
+    let directory = tempfile::tempdir().unwrap();
+    let tokens = directory.path().join("tokens");
+    std::fs::write(&tokens, "hunter2").unwrap();
+    let tokens = format!("--auth-token-file={}", tokens.display());
+    for (flags, word) in [
+        (&["--tls-cert=/nowhere.crt", "--tls-key=/nowhere.key"][..], "/nowhere.key cannot be read"),
+        (&["--auth-token-file=/nowhere"], "/nowhere cannot be read"),
+        (&[tokens.as_str()], "at least 16"),
+        (&["--listen=0.0.0.0:0"], "can be reached from other machines"),
+        (&["--log-path=/nowhere/of/all.log"], "/nowhere/of/all.log cannot be written to"),
+        (
+            &[
+                "--otel-collector-endpoint=collector:4317",
+                "--otel-collector-endpoint-tls-cert-path=/nowhere.pem",
+            ],
+            "/nowhere.pem",
+        ),
+    ] {
+        let seen = visit(&url, flags);
+        let settings = seen.text.lines().find(|line| line.starts_with("failed") && line.contains(word));
+        assert!(seen.code == 2 && settings.is_some(), "{flags:?}: {}", seen.text);
+        assert!(!seen.text.contains("hunter2"), "{}", seen.text);
+        assert_eq!(seen.status_of("database"), ["ok"], "the rest is looked at all the same: {}", seen.text);
+    }
+    let log = directory.path().join("new.log");
+    let seen = visit(&url, &[&format!("--log-path={}", log.display()), "--listen=127.0.0.1:0", "--strict"]);
+    assert_eq!(seen.code, 0, "{}", seen.text);
+    assert!(!log.exists(), "doctor has made a file");
+}

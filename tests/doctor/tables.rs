@@ -1,0 +1,138 @@
+//! What `doctor` says of tables that are there and hold what is not expected.
+
+use super::database::{assert_shown, healthy, visit};
+
+#[tokio::test]
+async fn a_level_that_is_no_text_is_named_with_its_column() {
+    let (database, role) = healthy().await;
+    let url = database.url_as(&role);
+    database
+        .execute(
+            r#"ALTER TABLE groups DROP CONSTRAINT "check_universalAccess", ALTER "universalAccess" DROP DEFAULT,
+                   ALTER "universalAccess" TYPE integer USING 1"#,
+        )
+        .await;
+    let seen = visit(&url, &[]);
+    assert_eq!((seen.code, seen.status_of("types")), (2, vec!["failed"]), "{}", seen.text);
+    insta::assert_snapshot!("doctor_level_is_a_number", seen.shown(Some(&database), Some(&role)));
+}
+
+#[tokio::test]
+async fn types_of_their_own_are_read_as_text_and_not_as_levels() {
+    let (database, role) = healthy().await;
+    let url = database.url_as(&role);
+    database
+        .execute(
+            r#"CREATE TYPE kind AS ENUM ('default', 'embed');
+               ALTER TABLE users ALTER "userType" DROP DEFAULT, ALTER "userType" TYPE kind USING NULL;
+               CREATE DOMAIN shown AS varchar(255);
+               ALTER TABLE organizations ALTER name TYPE shown;
+               ALTER TABLE users ALTER email TYPE text"#,
+        )
+        .await;
+    let seen = visit(&url, &["--strict"]);
+    assert_eq!((seen.code, seen.status_of("types")), (0, vec!["ok"]), "{}", seen.text);
+    // Statements put the levels of several tables into one column.
+    database
+        .execute(
+            r#"CREATE TYPE level AS ENUM ('none', 'read', 'write', 'own');
+               ALTER TABLE group_pages ALTER "accessLevel" TYPE level USING "accessLevel"::level"#,
+        )
+        .await;
+    let seen = visit(&url, &[]);
+    assert_eq!((seen.code, seen.status_of("types")), (2, vec!["failed"]), "{}", seen.text);
+    let found = r#"group_pages."accessLevel" is of type level and should be text"#;
+    assert!(seen.text.contains(found), "{}", seen.text);
+}
+
+#[tokio::test]
+async fn folders_are_followed_down_and_not_in_circles() {
+    let (database, role) = healthy().await;
+    let url = database.url_as(&role);
+    // A default on 1 only; 2 lies in 1, 3 in 2, 4 in 3 and 3 in 4; one app in each of 1 and 4.
+    database
+        .execute(
+            r#"DELETE FROM group_folder_defaults WHERE "folderId" <> 1;
+               UPDATE folders SET "parentFolderId" = id - 1 WHERE id IN (2, 3, 4);
+               UPDATE pages SET "folderId" = 13;
+               UPDATE pages SET "folderId" = 1 WHERE id = 1;
+               UPDATE pages SET "folderId" = 4 WHERE id = 2;
+               DELETE FROM group_resource_folder_defaults;
+               INSERT INTO group_resource_folder_defaults ("groupId", "resourceFolderId", "accessLevel", "createdAt", "updatedAt")
+               VALUES (5, 1, 'read', now(), now());
+               UPDATE resource_folders SET "parentFolderId" = id - 1 WHERE id IN (2, 3);
+               UPDATE resources SET "resourceFolderId" = 3 WHERE id IN (1, 2)"#,
+        )
+        .await;
+    let found = "1 apps and 2 resources lie in folders below others that give groups access";
+    let seen = visit(&url, &[]);
+    assert!(seen.text.contains(found), "{}", seen.text);
+    database.execute(r#"UPDATE folders SET "parentFolderId" = 4 WHERE id = 2"#).await;
+    let circle = visit(&url, &[]);
+    assert!(circle.text.contains("0 apps and 2 resources"), "{}", circle.text);
+    database.execute(r#"UPDATE group_folder_defaults SET "folderId" = 3"#).await;
+    let inside = visit(&url, &[]);
+    assert!(inside.text.contains(found), "{}", inside.text);
+}
+
+#[tokio::test]
+async fn text_out_of_the_database_makes_no_lines_and_no_colours() {
+    let (database, role) = healthy().await;
+    database
+        .execute(&format!(
+            r#"CREATE TABLE "SequelizeMeta" (name varchar(255) PRIMARY KEY);
+               INSERT INTO "SequelizeMeta" VALUES (E'zz\x1b[31m\nok  login  fine');
+               GRANT SELECT ON "SequelizeMeta" TO {}"#,
+            role.name
+        ))
+        .await;
+    let seen = visit(&database.url_as(&role), &[]);
+    assert_eq!(seen.status_of("login"), ["ok"], "{}", seen.text);
+    assert!(seen.text.contains("zz\u{fffd}[31m\u{fffd}ok  login  fine"), "{}", seen.text);
+}
+
+#[tokio::test]
+async fn what_retool_keeps_beside_its_tables_is_compared_where_it_can_be_read() {
+    let (database, role) = healthy().await;
+    let url = database.url_as(&role);
+    database
+        .execute(
+            r#"CREATE TABLE "SequelizeMeta" (name varchar(255) PRIMARY KEY);
+               INSERT INTO "SequelizeMeta" VALUES ('20230101-a.js'), ('20231116-b.js');
+               CREATE TABLE access_control_lists (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), "entityType" text,
+                   "entityId" text, "accessLevel" text, "organizationId" integer);
+               CREATE TABLE access_control_list_members ("aclId" uuid, "memberType" text, "memberId" text);
+               UPDATE folders SET "parentFolderId" = NULL;"#,
+        )
+        .await;
+    assert_shown!("lists_not_granted", visit(&url, &[]), Some(&database), Some(&role));
+    database
+        .execute(&format!(
+            r#"GRANT SELECT ON "SequelizeMeta", access_control_lists, access_control_list_members TO {}"#,
+            role.name
+        ))
+        .await;
+    assert_eq!(visit(&url, &[]).status_of("drift"), ["skipped"]);
+    database
+        .execute(
+            r#"INSERT INTO access_control_lists ("entityType", "entityId", "accessLevel")
+               SELECT 'page', id::text, level FROM pages, unnest(ARRAY['own', 'write', 'read']) level;
+               INSERT INTO access_control_list_members
+               SELECT a.id, 'group', gp."groupId"::text FROM group_pages gp
+               JOIN access_control_lists a ON a."entityId" = gp."pageId"::text AND a."accessLevel" = gp."accessLevel""#,
+        )
+        .await;
+    let agreeing = visit(&url, &[]);
+    assert_eq!(agreeing.status_of("drift"), ["ok"], "{}", agreeing.text);
+    assert!(agreeing.text.contains("2 so far, the last is 20231116-b.js"), "{}", agreeing.text);
+    database
+        .execute(
+            r#"DELETE FROM access_control_list_members WHERE ctid IN (SELECT ctid FROM access_control_list_members LIMIT 1);
+               INSERT INTO access_control_list_members
+               SELECT id, 'group', '4711' FROM access_control_lists WHERE "entityId" = '1'"#,
+        )
+        .await;
+    let drifting = visit(&url, &[]);
+    assert_shown!("drift", drifting, Some(&database), Some(&role));
+    assert_eq!(drifting.status_of("drift"), ["warning"]);
+}

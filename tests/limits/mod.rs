@@ -1,0 +1,4 @@
+//! What callers may use up, and callers that try to use up more.
+
+mod hostile;
+mod per_client;

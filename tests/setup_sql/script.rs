@@ -1,0 +1,366 @@
+//! The script of `setup-sql`: it is enough for every operation, each of its grants is missed when it is gone,
+//! and it survives any name, any client and any Retool.
+
+use std::collections::BTreeSet;
+use std::process::Output;
+use std::time::Duration;
+
+use baton_retool::postgres::identifier::RoleName;
+use baton_retool::proto::connector::{ConnectorServiceValidateRequest, ConnectorServiceValidateResponse};
+use serde_json::Value;
+use tonic::{Code, Status};
+
+use crate::support::changes::{Changes, Did, Tables};
+use crate::support::observe::see;
+use crate::support::postgres::{Database, Role, Sizes};
+use crate::support::server::{Server, program};
+use crate::support::wire::{Wire, eventually};
+
+pub(super) const FEW: Sizes = Sizes { users: 9, groups: 5, pages: 4, resources: 3 };
+
+pub(super) const ALL: &[&str] = &["--provisioning=groups,pages", "--extras"];
+
+/// What is granted for other ends than answering calls: for `doctor` and for those who go back to the former
+/// program. And one thing that changes do where they may.
+const ONLY_DOCTOR_MISSES: &[&str] = &[
+    "SELECT (\"createdAt\") ON users",
+    "SELECT (\"lastActive\") ON users",
+    "SELECT (\"userType\") ON users",
+    "SELECT (\"profilePhotoUrl\") ON users",
+    "SELECT (sid) ON users",
+    "SELECT (id) ON user_groups",
+    "SELECT (\"photoUrl\") ON pages",
+    "SELECT (description) ON pages",
+    "SELECT (id) ON group_pages",
+    "SELECT (id) ON group_folder_defaults",
+    "SELECT (\"environmentId\") ON resources",
+    "SELECT (id) ON group_resources",
+    "SELECT (id) ON group_resource_folder_defaults",
+    "SELECT (id) ON folders",
+    "SELECT (\"parentFolderId\") ON folders",
+    "SELECT (id) ON resource_folders",
+    "SELECT (\"parentFolderId\") ON resource_folders",
+    "SELECT (\"actionType\") ON audit_trail_events",
+    "SELECT (\"createdAt\") ON audit_trail_events",
+    "SELECT (\"organizationId\") ON audit_trail_events",
+    "SELECT (\"pageName\") ON audit_trail_events",
+    "SELECT (\"resourceName\") ON audit_trail_events",
+    "SELECT (\"userId\") ON audit_trail_events",
+    "SELECT (id) ON audit_trail_events",
+    "UPDATE (\"updatedAt\") ON group_pages",
+];
+
+pub(super) fn run(arguments: &[&str]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    program().args(arguments).current_dir(directory.path()).output().unwrap()
+}
+
+/// What the command prints.
+pub(super) fn script(role: &str, arguments: &[&str]) -> String {
+    let output = run(&[&["setup-sql", "--role", role][..], arguments].concat());
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+pub(super) async fn set_up(database: &Database, arguments: &[&str]) -> Role {
+    let role = database.create_role(&[]).await;
+    database.execute(&script(&role.name, arguments)).await;
+    role
+}
+
+/// Every privilege that the role has by name, as the words between GRANT and TO.
+pub(super) async fn granted(database: &Database, role: &Role) -> BTreeSet<String> {
+    const GRANTED: &str = "
+        SELECT format('%s (%I) ON %I', acl.privilege_type, a.attname, c.relname)
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid, aclexplode(a.attacl) acl
+        WHERE acl.grantee = to_regrole($1)
+        UNION ALL
+        SELECT format('%s ON %s%I', acl.privilege_type, CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' END, c.relname)
+        FROM pg_class c, aclexplode(c.relacl) acl WHERE acl.grantee = to_regrole($1)";
+    let rows = database.client().await.query(GRANTED, &[&role.name]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+pub(super) async fn validate(wire: &Wire) -> Result<(), Status> {
+    let request = ConnectorServiceValidateRequest::default();
+    wire.call::<ConnectorServiceValidateResponse>("ConnectorService/Validate", &request).await.map(drop)
+}
+
+/// The statements in a text that says what to run.
+pub(super) fn told_to_run(text: &str) -> Vec<String> {
+    let Some(start) = text.find("GRANT ") else { return Vec::new() };
+    text[start..].split_inclusive(';').map(|grant| grant.trim().to_owned()).collect()
+}
+
+/// What `doctor` says should be run.
+pub(super) fn prescribed(url: &str) -> Vec<String> {
+    let output = run(&["doctor", "--connection-string", url, "--provisioning", "--output", "json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let lines = report["checks"].as_array().unwrap();
+    let fixes = lines.iter().flat_map(|line| line["fix"].as_array().unwrap());
+    fixes.filter_map(|fix| fix.as_str()).filter(|fix| fix.starts_with("GRANT ")).map(str::to_owned).collect()
+}
+
+/// A warning behind so many lines of the log that says what to run. One that is expected is waited for, one
+/// that is not gets some time to come all the same.
+async fn warning_with_grants(server: &Server, known: usize, expected: bool) -> Option<String> {
+    for _ in 0..if expected { 200 } else { 5 } {
+        let warned = server.logs().into_iter().skip(known).find_map(|line| {
+            let text = line["msg"].as_str().filter(|_| line["level"] == "warn")?;
+            text.contains("GRANT ").then(|| text.to_owned())
+        });
+        if warned.is_some() {
+            return warned;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    None
+}
+
+/// One change of each kind, there and back.
+pub(super) async fn change_everything(changes: &Changes, database: &Database) {
+    database
+        .execute(
+            r#"DELETE FROM user_groups WHERE "groupId" = 5 AND "userId" = 3;
+                    DELETE FROM group_pages WHERE "groupId" = 5 AND "pageId" = 1"#,
+        )
+        .await;
+    for (entitlement, principal) in [
+        ("group:g5:member", "user/u3"),
+        ("group:g5:admin", "user/u3"),
+        ("page:p1:group:read", "group/g5"),
+        ("page:p1:group:write", "group/g5"),
+    ] {
+        let answer = changes.grant(entitlement, principal).await;
+        let answer = answer.unwrap_or_else(|status| panic!("{entitlement} {principal}: {status:?}"));
+        assert_ne!(answer.did(), Did::Nothing, "{entitlement} {principal}");
+    }
+    for (entitlement, principal) in [
+        ("page:p1:group:write", "group/g5"),
+        ("page:p1:group:read", "group/g5"),
+        ("group:g5:admin", "user/u3"),
+        ("group:g5:member", "user/u3"),
+    ] {
+        let answer = changes.revoke(entitlement, principal).await;
+        let answer = answer.unwrap_or_else(|status| panic!("{entitlement} {principal}: {status:?}"));
+        assert_ne!(answer.did(), Did::Nothing, "{entitlement} {principal}");
+    }
+}
+
+/// A user whom no group gives anything, and one app.
+pub(super) const NOBODY: &str = r#"
+    DELETE FROM user_groups WHERE "userId" = 4;
+    UPDATE users SET "organizationId" = 1, enabled = true WHERE id = 4;"#;
+
+#[tokio::test]
+async fn every_operation_works_under_the_role_and_shows_what_the_owner_sees() {
+    let database = Database::seeded(FEW).await;
+    database.execute(NOBODY).await;
+    let role = set_up(&database, ALL).await;
+    let (changes, server) = Changes::serving_at(&database.url_as(&role), &[]).await;
+    let owner = Server::start(&database, &["--provisioning"]);
+    change_everything(&changes, &database).await;
+    let (direct, user) = ("page:p1:user:write", "user/u4");
+    assert_eq!(changes.grant(direct, user).await.unwrap().did(), Did::Changed);
+    assert!(changes.lists(direct, user).await);
+    let (seen, _) = see(server.channel().await).await.unwrap();
+    let (all, _) = see(owner.channel().await).await.unwrap();
+    assert!(all.grants.len() > 100 && seen == all, "another view than the owner's");
+    assert_eq!(changes.revoke(direct, user).await.unwrap().did(), Did::Changed);
+    assert!(!changes.lists(direct, user).await);
+    let warned = server.logs().into_iter().filter(|line| line["level"] == "warn").collect::<Vec<_>>();
+    assert!(warned.is_empty(), "{warned:?}");
+}
+
+#[tokio::test]
+async fn it_may_be_run_again_and_changes_no_row() {
+    let database = Database::seeded(FEW).await;
+    let before = Tables::of(&database).await;
+    let role = set_up(&database, ALL).await;
+    let first = granted(&database, &role).await;
+    assert!(first.len() > 80, "{first:?}");
+    database.execute(&script(&role.name, ALL)).await;
+    assert_eq!(granted(&database, &role).await, first);
+    database.execute(&script(&role.name, &[])).await;
+    assert_eq!(granted(&database, &role).await, first, "less is asked for, and nothing is taken away");
+    before.assert_same(&Tables::of(&database).await);
+}
+
+#[tokio::test]
+async fn each_single_grant_is_missed_when_it_is_gone() {
+    let database = Database::seeded(FEW).await;
+    let role = set_up(&database, ALL).await;
+    let url = database.url_as(&role);
+    let server = Server::start_at(&url, &["--provisioning"]);
+    let wire = Wire::to(&server).await;
+    validate(&wire).await.unwrap();
+    let all = granted(&database, &role).await;
+    let mut only_doctor = BTreeSet::new();
+    for privilege in &all {
+        let known = server.logs().len();
+        database.execute(&format!("REVOKE {privilege} FROM {}", role.name)).await;
+        let validated = validate(&wire).await;
+        let expected = validated.is_ok() && !ONLY_DOCTOR_MISSES.contains(&privilege.as_str());
+        let warned = warning_with_grants(&server, known, expected).await;
+        let grants = match (&validated, warned) {
+            (Err(status), _) => {
+                assert_eq!(status.code(), Code::FailedPrecondition, "{privilege}: {status:?}");
+                told_to_run(status.message())
+            }
+            (Ok(()), Some(warning)) => told_to_run(&warning),
+            (Ok(()), None) => {
+                only_doctor.insert(privilege.as_str());
+                prescribed(&url)
+            }
+        };
+        let grants: Vec<String> = grants.iter().map(|grant| grant.replace("public.", "")).collect();
+        assert_eq!(grants, [format!("GRANT {privilege} TO {};", role.name)]);
+        database.execute(&grants[0]).await;
+        validate(&wire).await.unwrap();
+    }
+    assert_eq!(granted(&database, &role).await, all);
+    assert_eq!(only_doctor, ONLY_DOCTOR_MISSES.iter().copied().collect());
+    assert_eq!(prescribed(&url), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn extras_are_granted_only_where_they_are_asked_for() {
+    let database = Database::seeded(FEW).await;
+    let (plain, with_extras) = (set_up(&database, &[]).await, set_up(&database, &["--extras"]).await);
+    let (plain, more) = (granted(&database, &plain).await, granted(&database, &with_extras).await);
+    let extras: Vec<&str> = more.difference(&plain).map(String::as_str).collect();
+    assert_eq!(extras.len(), 15, "{extras:?}");
+    for extra in &extras {
+        let archived = *extra == "SELECT (\"archivedAt\") ON groups";
+        assert!(archived || ONLY_DOCTOR_MISSES.contains(extra), "{extra}");
+    }
+    let never = ["metadata", "ipAddress", "userAgent", "hashedPassword", "geoLocation"];
+    assert!(!more.iter().any(|privilege| never.iter().any(|column| privilege.contains(column))), "{more:?}");
+    assert!(plain.is_subset(&more));
+}
+
+#[tokio::test]
+async fn a_role_for_groups_cannot_change_access_to_apps_and_is_told_the_grants() {
+    let database = Database::seeded(FEW).await;
+    database.execute(NOBODY).await;
+    let role = set_up(&database, &["--provisioning=groups"]).await;
+    let (changes, _server) = Changes::serving_at(&database.url_as(&role), &[]).await;
+    assert_eq!(changes.grant("group:g5:member", "user/u4").await.unwrap().did(), Did::Changed);
+    let before = Tables::of(&database).await;
+    for (entitlement, principal) in [("page:p1:group:own", "group/g5"), ("page:p1:user:own", "user/u4")] {
+        let refused = changes.grant(entitlement, principal).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+        for grant in ["GRANT INSERT (", "GRANT UPDATE (", "GRANT DELETE ON group_pages TO "] {
+            assert!(refused.message().contains(grant), "{grant}: {}", refused.message());
+        }
+    }
+    before.assert_same(&Tables::of(&database).await);
+}
+
+#[tokio::test]
+async fn a_name_that_fights_back_is_only_a_name() {
+    let database = Database::seeded(FEW).await;
+    let unique = database.create_role(&[]).await;
+    for name in [
+        format!("{} \"; DROP TABLE users; --", unique.name),
+        format!("{} $block$ ' \\ é", unique.name),
+        format!("{}\n'; DROP TABLE users; --", unique.name),
+        format!("UPPER {}", unique.name),
+    ] {
+        let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+        for _ in 0..2 {
+            database.execute(&script(&name, ALL)).await;
+        }
+        let role = Role { name: name.clone(), password: unique.password.clone() };
+        assert!(granted(&database, &Role { name: quoted.clone(), ..role }).await.len() > 80, "{name:?}");
+        database.execute(&format!("ALTER ROLE {quoted} PASSWORD '{}'", unique.password)).await;
+        let (host, port) = database.cluster().address().rsplit_once(':').unwrap();
+        let user = name.replace('\\', "\\\\").replace('\'', "\\'");
+        let url = format!(
+            "host={host} port={port} dbname={} user='{user}' password={}",
+            database.name(),
+            unique.password
+        );
+        let (changes, server) = Changes::serving_at(&url, &[]).await;
+        change_everything(&changes, &database).await;
+        see(server.channel().await).await.unwrap();
+        drop((changes, server));
+        eventually("the end of the role", async || {
+            let drop = format!("DROP OWNED BY {quoted}; DROP ROLE {quoted}");
+            database.client().await.batch_execute(&drop).await.ok()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn words_of_sql_are_quoted() {
+    let database = Database::empty_schema().await;
+    let words = "SELECT word FROM pg_get_keywords() WHERE catcode <> 'U'";
+    let words = database.client().await.query(words, &[]).await.unwrap();
+    assert!(words.len() > 100);
+    for word in words {
+        let word: String = word.get(0);
+        if word != "none" {
+            assert_eq!(RoleName::new(&word).unwrap().to_string(), format!("\"{word}\""));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_role_can_log_in_and_has_no_password() {
+    let database = Database::empty_schema().await;
+    let name = format!("{}_new", database.name());
+    database.execute(&script(&name, &[])).await;
+    let made =
+        "SELECT rolcanlogin, rolpassword IS NULL, rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls
+                FROM pg_authid WHERE rolname = $1";
+    let made = database.client().await.query_one(made, &[&name]).await.unwrap();
+    let made: (bool, bool, bool) = (made.get(0), made.get(1), made.get(2));
+    database.execute(&format!("DROP OWNED BY {name}; DROP ROLE {name}")).await;
+    assert_eq!(made, (true, true, false));
+}
+
+#[tokio::test]
+async fn another_database_is_left_as_it_was() {
+    let database = Database::empty_schema().await;
+    database.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+    let name = format!("{}_new", database.name());
+    let refused = database.client().await.batch_execute(&script(&name, ALL)).await.unwrap_err();
+    assert!(refused.as_db_error().unwrap().message().contains("not the database of a Retool"), "{refused:?}");
+    let made = database.client().await.query("SELECT FROM pg_roles WHERE rolname = $1", &[&name]).await;
+    assert!(made.unwrap().is_empty());
+}
+
+#[test]
+fn the_script_as_a_whole() {
+    insta::assert_snapshot!("setup_sql", script("baton", ALL));
+}
+
+#[test]
+fn what_cannot_be_a_role_or_a_feature_ends_with_2() {
+    let long = "x".repeat(64);
+    let cases: [(&[&str], &str); 13] = [
+        (&[], "--role"),
+        (&["--role", ""], "empty"),
+        (&["--role", &long], "63 bytes"),
+        (&["--role", "public"], "public"),
+        (&["--role", "pg_monitor"], "pg_"),
+        (&["--role", "baton", "--provisioning=groups,apps"], "\"apps\""),
+        (&["--role", "baton", "--provisioning"], "--provisioning"),
+        (&["--role", "baton", "--provisioning="], "--provisioning"),
+        (&["--role", "baton", "--output", "json"], "--output"),
+        (&["--role", "baton", "--listen", "127.0.0.1:0"], "--listen means nothing"),
+        (&["--role", "baton", "--connection-string", "host=h dbname=d"], "--connection-string means nothing"),
+        (&["--role", "baton", "--skip-pages=maybe"], "neither true nor false"),
+        (&["--role", "baton", "--skip-pages", "--provisioning=groups,pages"], "--skip-pages"),
+    ];
+    for (arguments, word) in cases {
+        let output = run(&[&["setup-sql"][..], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(output.stdout.is_empty());
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(errors.contains(word), "{arguments:?}: {errors}");
+    }
+}

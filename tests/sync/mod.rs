@@ -1,0 +1,10 @@
+//! The agent: what it reads from scripted connectors, and the commands that use it.
+
+mod answers;
+mod annotations;
+mod calls;
+mod errors;
+mod one_shot;
+mod resume;
+mod show;
+mod targets;
