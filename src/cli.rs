@@ -6,9 +6,11 @@ mod doctor;
 mod health_check;
 mod serve;
 mod setup_sql;
+mod show;
+mod sync;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,17 +72,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             let json = matches.get_one::<String>("output").is_some_and(|output| output == "json");
             settings(matches).and_then(|settings| block_on(demo::run(settings, json)))
         }
-        _ => {
-            // The same text that --help prints, where errors go: nothing was done.
-            let help = command().render_help();
-            let mut stderr = std::io::stderr();
-            let _ = if stderr.is_terminal() {
-                writeln!(stderr, "{}", help.ansi())
-            } else {
-                writeln!(stderr, "{help}")
-            };
-            return ExitCode::from(USAGE);
-        }
+        Some((sync::NAME, matches)) => return sync::run(matches, false),
+        Some((show::NAME, matches)) => return show::run(matches),
+        _ => return sync::run(&matches, true),
     };
     if let Err(Failure::Usage(error) | Failure::Run(error)) = &result {
         // Before the wait for a collector. Nobody is left to tell when stderr is gone.
@@ -125,6 +119,9 @@ pub fn command() -> Command {
                 .about("Answer the baton connector protocol on a port, with gRPC reflection and health")
                 .long_about("Answers the baton connector protocol on --listen, for an agent or for grpcurl: gRPC reflection and the standard health service are on. Ends on Ctrl-C or SIGTERM, after the calls under way."),
         )
+        .arg(sync::output())
+        .subcommand(sync::command())
+        .subcommand(show::command())
         .subcommand(health_check::command())
         .subcommand(setup_sql::command())
         .subcommand(doctor::command())

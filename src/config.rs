@@ -27,7 +27,7 @@ pub use reference::markdown_table;
 pub use setting::{Fallback, Group, Kind, Setting};
 pub use settings::{
     CollectorTls, Features, HealthSettings, LeftOut, LimitSettings, LogSettings, Provisioning, RestSettings,
-    ServerSettings, Settings, TelemetrySettings, Timeouts, TlsSettings,
+    ServerSettings, Settings, SyncSettings, TelemetrySettings, Timeouts, TlsSettings,
 };
 pub use table::ALL;
 pub use values::{BaseUrl, HostAndPort, ListenAddress, LogFormat, LogLevel, LogTarget};
@@ -69,6 +69,17 @@ pub fn load_logs(
     sources: &Sources,
 ) -> Result<(LogSettings, Vec<Warning>), Error> {
     read(matches, sources, |layers, warnings| LogSettings::read(layers, sources.stdout_is_terminal, warnings))
+}
+
+/// Reads what a one-shot sync reads and where it goes, and nothing else. Sources and warnings are those of [`load`].
+///
+/// # Errors
+/// As [`load`], though only these settings have to be right.
+pub fn load_sync(
+    matches: &clap::ArgMatches,
+    sources: &Sources,
+) -> Result<(SyncSettings, Vec<Warning>), Error> {
+    read(matches, sources, |layers, _| SyncSettings::read(layers, sources))
 }
 
 /// Reads what is left out from the command line, and nothing from the other sources: for a command that prints

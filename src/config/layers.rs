@@ -181,6 +181,25 @@ impl Layers {
         }
     }
 
+    /// A number of workers; -1 stands for as many as the machine suggests.
+    pub(super) fn workers(&self, setting: &Setting) -> Result<i64, Error> {
+        let (number, origin) = match self.find(setting) {
+            Some(Given { raw: Raw::Whole(number), origin }) => (Some(*number), origin.clone()),
+            _ => {
+                let Text { value, origin } = self.required_text(setting)?;
+                (value.trim().parse().ok(), origin)
+            }
+        };
+        number
+            .filter(|number| (-1..=256).contains(number))
+            .ok_or_else(|| invalid(setting, &origin, "it is no number of workers".into()))
+    }
+
+    /// Where the value of a setting comes from.
+    pub(super) fn origin(&self, setting: &Setting) -> Origin {
+        self.find(setting).map_or(Origin::Default, |given| given.origin.clone())
+    }
+
     fn find(&self, setting: &Setting) -> Option<&Given> {
         self.0.iter().find_map(|layer| layer.get(setting.name))
     }

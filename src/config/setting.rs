@@ -30,6 +30,10 @@ pub struct Setting {
 pub enum Kind {
     /// Any text.
     Text,
+    /// Several texts.
+    Texts,
+    /// A number of workers: -1 for as many as the machine suggests.
+    Workers,
     /// On or off.
     Switch,
     /// A whole number within bounds, both included.
@@ -75,6 +79,8 @@ pub enum Group {
     Connector,
     /// What this run may do.
     Run,
+    /// What a sync reads and where it goes.
+    Sync,
     /// How callers reach this program.
     Server,
     /// What callers may take from it.
@@ -101,6 +107,8 @@ impl Kind {
     pub fn accepted(self) -> String {
         match self {
             Self::Text => "text (in a config file, in quotes)".into(),
+            Self::Texts => "texts, separated by commas or, in a config file, as a list".into(),
+            Self::Workers => "-1, or a whole number from 0 to 256".into(),
             Self::Switch => "true, True, TRUE, t, T, 1 or false, False, FALSE, f, F, 0".into(),
             Self::Whole { min, max } => format!("a whole number from {min} to {max}"),
             Self::Choice(words) => words.join(", "),
@@ -132,6 +140,7 @@ impl Group {
         match self {
             Self::Connector => "Connector options",
             Self::Run => "Run options",
+            Self::Sync => "Sync options",
             Self::Server => "Server options",
             Self::Limits => "Limit options",
             Self::Database => "Database options",

@@ -3,6 +3,7 @@
 mod health;
 mod logs;
 mod server;
+mod sync;
 mod telemetry;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use super::values::BaseUrl;
 pub use health::HealthSettings;
 pub use logs::LogSettings;
 pub use server::{LimitSettings, ServerSettings, TlsSettings};
+pub use sync::SyncSettings;
 pub use telemetry::{CollectorTls, TelemetrySettings};
 
 /// Every setting. `Debug` shows no secret.

@@ -85,6 +85,71 @@ settings! {
         "How long one request to Retool's REST API may take; more than 30 counts as 30",
     );
     TICKETING = switch("ticketing", Group::Run, "Turn on the ticketing half of the protocol");
+    FILE = Setting {
+        short: Some('f'),
+        fallback: Fallback::Value("sync.c1z"),
+        ..path("file", Group::Sync, "The c1z file to write or to show")
+    };
+    SYNC_RESOURCE_TYPES = Setting {
+        value_name: "TYPES",
+        ..texts("sync-resource-types", Group::Sync, "Read only these resource types, such as user,group")
+    };
+    SYNC_RESOURCES = Setting {
+        value_name: "IDS",
+        ..texts(
+            "sync-resources",
+            Group::Sync,
+            "Read only these resources and what belongs to them, each written as bid:r:<type>/<id>",
+        )
+    };
+    SKIP_ENTITLEMENTS_AND_GRANTS = switch(
+        "skip-entitlements-and-grants",
+        Group::Sync,
+        "Read resource types and resources only",
+    );
+    SKIP_GRANTS = switch("skip-grants", Group::Sync, "Read no grants; goes with sync-resources");
+    SKIP_FULL_SYNC = switch(
+        "skip-full-sync",
+        Group::Sync,
+        "Accepted for old command lines; a one-shot sync runs all the same, as it always did",
+    );
+    WORKERS = Setting {
+        kind: Kind::Workers,
+        fallback: Fallback::Value("0"),
+        value_name: "COUNT",
+        ..text(
+            "workers",
+            Group::Sync,
+            "How many calls a sync makes at a time; 0 is one after the other, -1 lets the machine decide",
+        )
+    };
+    PARALLEL_SYNC = switch("parallel-sync", Group::Sync, "The same as workers -1");
+    C1Z_TEMP_DIR = Setting {
+        value_name: "FOLDER",
+        fallback: Fallback::Depends("BATON_TMPDIR, else the system's"),
+        ..path("c1z-temp-dir", Group::Sync, "Folder in which a c1z file is unpacked while it is in use")
+    };
+    KEEP_SYNC_COUNT = whole(
+        "keep-sync-count",
+        Group::Sync,
+        (1, 10_000, "2"),
+        "COUNT",
+        "How many full syncs stay in the file, the new one included",
+    );
+    SKIP_CLEANUP = switch("skip-cleanup", Group::Sync, "Keep every sync in the file");
+    EXTERNAL_RESOURCE_C1Z = path(
+        "external-resource-c1z",
+        Group::Sync,
+        "A c1z file of another connector, whose users and groups hold grants of this one",
+    );
+    EXTERNAL_RESOURCE_ENTITLEMENT_ID_FILTER = Setting {
+        value_name: "ID",
+        ..text(
+            "external-resource-entitlement-id-filter",
+            Group::Sync,
+            "Take only holders of this entitlement from the other file; goes with external-resource-c1z",
+        )
+    };
     LISTEN = Setting {
         kind: Kind::SocketAddress,
         fallback: Fallback::Value("127.0.0.1:8080"),
@@ -317,6 +382,11 @@ const fn text(name: &'static str, group: Group, help: &'static str) -> Setting {
         hidden: false,
         group,
     }
+}
+
+/// Several optional texts.
+const fn texts(name: &'static str, group: Group, help: &'static str) -> Setting {
+    Setting { kind: Kind::Texts, ..text(name, group, help) }
 }
 
 /// A switch that is off until someone turns it on.

@@ -55,9 +55,9 @@ fn help_is_printed_when_asked_for() {
 }
 
 #[test]
-fn run_bare_it_prints_its_help_and_fails() {
+fn run_bare_without_a_connection_string_it_says_which_setting_is_missing() {
     let output = run_with(&[]);
-    assert_ends(&output, 2, &["serve", "--connection-string"]);
+    assert_ends(&output, 2, &["--connection-string", "BATON_CONNECTION_STRING"]);
     assert!(output.stdout.is_empty());
 }
 

@@ -4,6 +4,7 @@ mod answers;
 mod annotations;
 mod calls;
 mod errors;
+mod external;
 mod one_shot;
 mod resume;
 mod show;

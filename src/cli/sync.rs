@@ -1,0 +1,235 @@
+//! `baton-retool` and `baton-retool sync`: a one-shot sync into a c1z file.
+
+mod progress;
+mod report;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use clap::{Arg, ArgMatches, Command};
+use hyper_util::rt::TokioIo;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::agent::c1z::{DecodeLimits, Saved, Store, StoreOptions};
+use crate::agent::sync::{Error, Outcome, Syncer};
+use crate::cli::{
+    CLIENT_ID, Failure, StopSignals, USAGE, block_on, connector, in_one_line, limits, serve_metrics,
+    settings_with, stop_telemetry,
+};
+use crate::config::{self, LogLevel, Settings, Sources, SyncSettings};
+use crate::server::Server;
+use progress::Progress;
+
+/// The name of the command.
+pub(super) const NAME: &str = "sync";
+
+/// How much a connection within the process may hold in one direction, in bytes.
+const BUFFER: usize = 1024 * 1024;
+
+/// The largest answer of an agent's connector, in bytes: what is under way at a time.
+const WINDOW: u32 = 4 * 1024 * 1024;
+
+/// How a sync ended.
+enum Ended {
+    /// The file is complete.
+    Complete,
+    /// A signal stopped it; the file holds an unfinished sync.
+    Stopped(StoppedBy),
+}
+
+/// The signal that stopped a sync.
+#[derive(Clone, Copy)]
+enum StoppedBy {
+    Interrupt,
+    Terminate,
+}
+
+pub(super) fn command() -> Command {
+    Command::new(NAME)
+        .about("Read everything from Retool into a c1z file, which baton and `show` read")
+        .long_about("Reads who has access to what from Retool's database into a c1z file. A program that is started without a command does the same. The file is replaced as a whole once it is complete; Ctrl-C or SIGTERM keeps what was read as an unfinished sync, which the next run goes on with.")
+        .after_help("Exit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.")
+        .arg(output())
+}
+
+/// How to print what was read.
+pub(super) fn output() -> Arg {
+    Arg::new("output")
+        .long("output")
+        .help("What to print at the end: a table for people, or one JSON object for machines")
+        .value_parser(["table", "json"])
+        .default_value("table")
+}
+
+pub(super) fn run(matches: &ArgMatches, bare: bool) -> ExitCode {
+    let json = matches.get_one::<String>("output").is_some_and(|output| output == "json");
+    let result = settings(matches, bare)
+        .and_then(|(settings, sync)| block_on_ended(one_shot(settings, sync, json)));
+    if let Err(Failure::Usage(error) | Failure::Run(error)) = &result {
+        // Before the wait for a collector. Nobody is left to read it when stderr is gone.
+        let _ = writeln!(std::io::stderr(), "baton-retool: {}", in_one_line(error));
+    }
+    match result {
+        Ok(Ended::Complete) => {
+            stop_telemetry(&Ok(()));
+            ExitCode::SUCCESS
+        }
+        Ok(Ended::Stopped(by)) => ExitCode::from(by.exit_code()),
+        Err(Failure::Usage(_)) => ExitCode::from(USAGE),
+        Err(failure @ Failure::Run(_)) => {
+            stop_telemetry(&Err(failure));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn block_on_ended(ended: impl Future<Output = Result<Ended, Failure>>) -> Result<Ended, Failure> {
+    let mut result = None;
+    block_on(async {
+        result = Some(ended.await);
+        Ok(())
+    })?;
+    result.unwrap_or_else(|| Err(Failure::Run(anyhow!("the sync did not run"))))
+}
+
+fn settings(matches: &ArgMatches, bare: bool) -> Result<(Settings, SyncSettings), Failure> {
+    let sources = Sources::of_process();
+    let (sync, _) = config::load_sync(matches, &sources).map_err(|error| Failure::Usage(error.into()))?;
+    if bare && !sync.file_is_given && sources.variable(CLIENT_ID).is_some() {
+        return Err(Failure::Usage(anyhow!(
+            "{CLIENT_ID} is set, and this release cannot serve ConductorOne by itself yet: unset it for a one-shot sync, give -f FILE, or use `baton-retool serve`"
+        )));
+    }
+    // Lines of the log would stand between those of the progress.
+    let quiet = std::io::stderr().is_terminal()
+        && matches.value_source("log-level").is_none()
+        && sources.variable("BATON_LOG_LEVEL").is_none();
+    let settings = settings_with(matches, |logs| {
+        if quiet && logs.level == LogLevel::Info {
+            logs.level = LogLevel::Warn;
+        }
+    })?;
+    if sync.skip_full_sync {
+        tracing::warn!("--skip-full-sync has no effect on a one-shot sync: everything is read");
+    }
+    Ok((settings, sync))
+}
+
+async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<Ended, Failure> {
+    // From the start: a signal before the sync begins counts.
+    let mut signals = StopSignals::watch();
+    let connector = connector(&settings)?;
+    let store = open(&sync).await.map_err(Failure::Run)?;
+    serve_metrics(&settings).await.map_err(Failure::Run)?;
+    let channel = connect(Server::new(connector).with_limits(limits(&settings))).await.map_err(Failure::Run)?;
+    let stop = CancellationToken::new();
+    let syncer = Syncer::new(channel, sync.options.clone()).stopped_by(stop.clone());
+    let progress = Progress::of(syncer.meter());
+    let mut stopped = None;
+    let mut running = std::pin::pin!(async {
+        let (outcome, store) = syncer.run(store).await;
+        let saved = match store {
+            // The longest part after the listing: it writes and compresses the whole file.
+            Some(store) => tokio::task::spawn_blocking(move || store.close()).await,
+            None => Ok(Ok(None)),
+        };
+        (outcome, saved)
+    });
+    let (outcome, saved) = loop {
+        tokio::select! {
+            ended = &mut running => break ended,
+            name = signals.next() => {
+                let by = StoppedBy::named(name);
+                if stopped.replace(by).is_some() {
+                    std::process::exit(by.exit_code().into());
+                }
+                stop.cancel();
+            }
+        }
+    };
+    progress.end();
+    let saved = saved.context("writing the file broke off").map_err(Failure::Run)?;
+    ended(outcome, saved, stopped, json)
+}
+
+fn ended(
+    outcome: Result<Outcome, Error>,
+    saved: Result<Option<Saved>, crate::agent::c1z::Error>,
+    stopped: Option<StoppedBy>,
+    json: bool,
+) -> Result<Ended, Failure> {
+    match (outcome, saved) {
+        (Ok(outcome), Ok(Some(saved))) => {
+            let text =
+                if json { report::as_json(&outcome, &saved) } else { report::as_table(&outcome, &saved) };
+            let mut stdout = std::io::stdout();
+            writeln!(stdout, "{text}")
+                .and_then(|()| stdout.flush())
+                .context("cannot write to stdout")
+                .map_err(Failure::Run)?;
+            Ok(Ended::Complete)
+        }
+        (Ok(_), Ok(None)) => Err(Failure::Run(anyhow!("the sync left nothing to write"))),
+        (Ok(_) | Err(Error::Stopped), Err(error)) => Err(Failure::Run(error.into())),
+        (Err(Error::Stopped), Ok(saved)) => {
+            let kept = saved.map(|saved| {
+                format!(": {} holds an unfinished sync, which the next run goes on with", saved.path.display())
+            });
+            // Nobody is left to read it when stderr is gone.
+            let _ = writeln!(std::io::stderr(), "baton-retool: stopped{}", kept.unwrap_or_default());
+            Ok(Ended::Stopped(stopped.unwrap_or(StoppedBy::Terminate)))
+        }
+        (Err(error), Ok(_)) => Err(Failure::Run(error.into())),
+        (Err(error), Err(unsaved)) => {
+            Err(Failure::Run(anyhow!("{error}; what was read until then is lost as well: {unsaved}")))
+        }
+    }
+}
+
+async fn open(sync: &SyncSettings) -> anyhow::Result<Store> {
+    let options = StoreOptions {
+        temp_dir: sync.temp_dir.clone(),
+        keep_syncs: sync.keep_syncs,
+        skip_cleanup: sync.skip_cleanup,
+        limits: DecodeLimits::from_environment(),
+        ..StoreOptions::new(&sync.file)
+    };
+    Ok(tokio::task::spawn_blocking(move || Store::open(&options)).await.context("opening the file broke off")??)
+}
+
+/// Connects to a server within this process: no port, and nobody else can call it.
+async fn connect(server: Server) -> anyhow::Result<Channel> {
+    let (ours, theirs) = tokio::io::duplex(BUFFER);
+    tokio::spawn(async move {
+        if let Err(error) = server.serve_in_memory(theirs).await {
+            tracing::error!(%error, "the connector broke off");
+        }
+    });
+    let mut ours = Some(TokioIo::new(ours));
+    let connect = move |_| {
+        let ours = ours.take().ok_or_else(|| std::io::Error::other("the connector within this process broke off"));
+        async move { ours }
+    };
+    Endpoint::from_static("http://in-memory")
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .connect_with_connector(tower::service_fn(connect))
+        .await
+        .context("cannot connect to the connector within this process")
+}
+
+impl StoppedBy {
+    fn named(name: &str) -> Self {
+        if name == "SIGTERM" { Self::Terminate } else { Self::Interrupt }
+    }
+
+    /// 128 and the number of the signal, as shells have it.
+    fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+}
