@@ -76,8 +76,8 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
 }
 
 fn show(matches: &ArgMatches) -> Result<(), Failure> {
-    let (settings, _) = config::load_sync(matches, &Sources::of_process())
-        .map_err(|error| Failure::Usage(error.into()))?;
+    let (settings, _) =
+        config::load_sync(matches, &Sources::of_process()).map_err(|error| Failure::Usage(error.into()))?;
     let Some((what, matches)) = matches.subcommand() else {
         return Err(Failure::Usage(anyhow!("say what to show: resources, entitlements, grants or access")));
     };
@@ -120,7 +120,9 @@ fn id(matches: &ArgMatches, option: &str) -> Result<Option<ResourceId>, Failure>
             resource: one.to_owned(),
             ..Default::default()
         })),
-        _ => Err(Failure::Usage(anyhow!("--{option} {text:?} names no resource: write TYPE/ID, such as group/g1"))),
+        _ => Err(Failure::Usage(anyhow!(
+            "--{option} {text:?} names no resource: write TYPE/ID, such as group/g1"
+        ))),
     }
 }
 
@@ -143,7 +145,9 @@ impl Table {
     fn as_json(&self) -> String {
         let object = |row: &Vec<String>| {
             let cells = self.columns.iter().zip(row);
-            Value::Object(cells.map(|(&column, cell)| (column.to_owned(), Value::from(cell.as_str()))).collect())
+            Value::Object(
+                cells.map(|(&column, cell)| (column.to_owned(), Value::from(cell.as_str()))).collect(),
+            )
         };
         Value::Array(self.rows.iter().map(object).collect()).to_string()
     }

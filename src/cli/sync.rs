@@ -65,8 +65,8 @@ pub(super) fn output() -> Arg {
 
 pub(super) fn run(matches: &ArgMatches, bare: bool) -> ExitCode {
     let json = matches.get_one::<String>("output").is_some_and(|output| output == "json");
-    let result = settings(matches, bare)
-        .and_then(|(settings, sync)| block_on_ended(one_shot(settings, sync, json)));
+    let result =
+        settings(matches, bare).and_then(|(settings, sync)| block_on_ended(one_shot(settings, sync, json)));
     if let Err(Failure::Usage(error) | Failure::Run(error)) = &result {
         // Before the wait for a collector. Nobody is left to read it when stderr is gone.
         let _ = writeln!(std::io::stderr(), "baton-retool: {}", in_one_line(error));
@@ -123,12 +123,13 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
     let connector = connector(&settings)?;
     let store = open(&sync).await.map_err(Failure::Run)?;
     serve_metrics(&settings).await.map_err(Failure::Run)?;
-    let channel = connect(Server::new(connector).with_limits(limits(&settings))).await.map_err(Failure::Run)?;
+    let channel =
+        connect(Server::new(connector).with_limits(limits(&settings))).await.map_err(Failure::Run)?;
     let stop = CancellationToken::new();
     let syncer = Syncer::new(channel, sync.options.clone()).stopped_by(stop.clone());
     let progress = Progress::of(syncer.meter());
     let mut stopped = None;
-    let mut running = std::pin::pin!(async {
+    let mut running = std::pin::pin!(async move {
         let (outcome, store) = syncer.run(store).await;
         let saved = match store {
             // The longest part after the listing: it writes and compresses the whole file.
@@ -175,7 +176,10 @@ fn ended(
         (Ok(_) | Err(Error::Stopped), Err(error)) => Err(Failure::Run(error.into())),
         (Err(Error::Stopped), Ok(saved)) => {
             let kept = saved.map(|saved| {
-                format!(": {} holds an unfinished sync, which the next run goes on with", saved.path.display())
+                format!(
+                    ": {} holds an unfinished sync, which the next run goes on with",
+                    saved.path.display()
+                )
             });
             // Nobody is left to read it when stderr is gone.
             let _ = writeln!(std::io::stderr(), "baton-retool: stopped{}", kept.unwrap_or_default());
@@ -196,7 +200,9 @@ async fn open(sync: &SyncSettings) -> anyhow::Result<Store> {
         limits: DecodeLimits::from_environment(),
         ..StoreOptions::new(&sync.file)
     };
-    Ok(tokio::task::spawn_blocking(move || Store::open(&options)).await.context("opening the file broke off")??)
+    Ok(tokio::task::spawn_blocking(move || Store::open(&options))
+        .await
+        .context("opening the file broke off")??)
 }
 
 /// Connects to a server within this process: no port, and nobody else can call it.
@@ -209,7 +215,8 @@ async fn connect(server: Server) -> anyhow::Result<Channel> {
     });
     let mut ours = Some(TokioIo::new(ours));
     let connect = move |_| {
-        let ours = ours.take().ok_or_else(|| std::io::Error::other("the connector within this process broke off"));
+        let ours =
+            ours.take().ok_or_else(|| std::io::Error::other("the connector within this process broke off"));
         async move { ours }
     };
     Endpoint::from_static("http://in-memory")

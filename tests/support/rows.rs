@@ -27,7 +27,11 @@ pub(crate) fn marked<M: Name>(id: &str, annotation: &M) -> ResourceType {
 }
 
 pub(crate) fn id(resource_type: &str, resource: &str) -> ResourceId {
-    ResourceId { resource_type: resource_type.to_owned(), resource: resource.to_owned(), ..Default::default() }
+    ResourceId {
+        resource_type: resource_type.to_owned(),
+        resource: resource.to_owned(),
+        ..Default::default()
+    }
 }
 
 /// A resource without annotations, with a name and a description.

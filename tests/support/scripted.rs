@@ -179,15 +179,16 @@ impl Script {
             .add_service(ResourceGetterServiceServer::new(self.clone()))
             .add_service(EntitlementsServiceServer::new(self.clone()))
             .add_service(GrantsServiceServer::new(self.clone()));
-        tokio::spawn(
-            router.serve_with_incoming(tokio_stream::once(Ok::<_, std::io::Error>(theirs))),
-        );
+        tokio::spawn(router.serve_with_incoming(tokio_stream::once(Ok::<_, std::io::Error>(theirs))));
         let mut ours = Some(TokioIo::new(ours));
         let connect = move |_| {
             let ours = ours.take().ok_or_else(|| std::io::Error::other("there is one connection only"));
             async move { ours }
         };
-        Endpoint::from_static("http://scripted").connect_with_connector(tower::service_fn(connect)).await.unwrap()
+        Endpoint::from_static("http://scripted")
+            .connect_with_connector(tower::service_fn(connect))
+            .await
+            .unwrap()
     }
 
     /// Remembers a call, and says how to answer it.
@@ -312,10 +313,12 @@ impl ResourceGetterService for Script {
         let below = request.parent_resource_id.as_ref().map(|parent| format!("<{}", name(Some(parent))));
         let target = format!("{}{}", name(request.resource_id.as_ref()), below.unwrap_or_default());
         match self.called(call("GetResource", target, "", &request.active_sync_id)).await? {
-            Some((Page::Resource(resource), _)) => Ok(Response::new(ResourceGetterServiceGetResourceResponse {
-                resource: Some(*resource),
-                ..Default::default()
-            })),
+            Some((Page::Resource(resource), _)) => {
+                Ok(Response::new(ResourceGetterServiceGetResourceResponse {
+                    resource: Some(*resource),
+                    ..Default::default()
+                }))
+            }
             _ => Err(Status::not_found("it is not in the script")),
         }
     }

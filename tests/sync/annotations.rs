@@ -11,7 +11,8 @@ use prost_types::Any;
 
 use crate::support::memory::Memory;
 use crate::support::rows::{
-    annotated, entitlement, grant, group, id, marked, plain, resource, small, sync, sync_with, user, with_trait,
+    annotated, entitlement, grant, group, id, marked, plain, resource, small, sync, sync_with, user,
+    with_trait,
 };
 use crate::support::scripted::{Page, Script};
 
@@ -66,7 +67,8 @@ async fn a_template_is_an_entitlement_of_every_resource_of_its_type() {
     };
     let bare = Entitlement { slug: "use".to_owned(), ..Default::default() };
     script.page("ListStaticEntitlements", "b", "", Page::Entitlements(vec![template, bare], vec![]), "");
-    let (outcome, memory) = sync_with(&script, Options::default(), Memory { page: 1, ..Default::default() }).await;
+    let (outcome, memory) =
+        sync_with(&script, Options::default(), Memory { page: 1, ..Default::default() }).await;
     outcome.unwrap();
     assert_eq!(memory.entitlements.ids(), ["b:1:own", "b:1:use", "b:2:own", "b:2:use"]);
     let own = memory.entitlements.get("b:2:own").unwrap();
@@ -84,7 +86,8 @@ async fn a_template_is_an_entitlement_of_every_resource_of_its_type() {
 #[tokio::test]
 async fn a_listed_entitlement_replaces_that_of_a_template() {
     let script = small();
-    let template = Entitlement { slug: "member".to_owned(), display_name: "Old".to_owned(), ..Default::default() };
+    let template =
+        Entitlement { slug: "member".to_owned(), display_name: "Old".to_owned(), ..Default::default() };
     script.page("ListStaticEntitlements", "group", "", Page::Entitlements(vec![template], vec![]), "");
     script.entitlements("group/g2", vec![]);
     let (outcome, memory) = sync(&script).await;
@@ -112,7 +115,10 @@ async fn a_type_is_listed_at_once_where_it_asks_for_it() {
     let (outcome, memory) = sync(&script).await;
     outcome.unwrap();
     let of_groups: Vec<_> = script.calls().into_iter().filter(|call| call.target == "group/group").collect();
-    assert_eq!(of_groups.iter().map(|call| call.method).collect::<Vec<_>>(), ["ListEntitlements", "ListGrants"]);
+    assert_eq!(
+        of_groups.iter().map(|call| call.method).collect::<Vec<_>>(),
+        ["ListEntitlements", "ListGrants"]
+    );
     assert_eq!(of_groups[0].annotations, [any(&TypeScopedEntitlements {})]);
     assert_eq!(of_groups[1].annotations, [any(&TypeScopedGrants {})]);
     let stub = of_groups[1].resource.clone().unwrap();
@@ -136,7 +142,8 @@ async fn cursors_are_followed_once_each_beside_the_next_page() {
         let script = scoped();
         let own = entitlement(&group("g1"), "x");
         let held = |name: &str| Page::Grants(vec![grant(&own, &user(name))], vec![]);
-        let page = |name: &str, tokens: &[&str]| Page::Grants(vec![grant(&own, &user(name))], vec![enqueue(tokens)]);
+        let page =
+            |name: &str, tokens: &[&str]| Page::Grants(vec![grant(&own, &user(name))], vec![enqueue(tokens)]);
         script.page("ListGrants", "group/group", "", page("p1", &["a", "b"]), "next");
         script.page("ListGrants", "group/group", "next", held("p2"), "");
         // Cursors that name each other come to an end.
@@ -201,7 +208,8 @@ async fn resources_that_come_with_grants_are_stored_and_their_grants_are_marked(
     let mut found = group("g9");
     found.display_name = "found".to_owned();
     let member = entitlement(&found, "member");
-    let known = Entitlement { resource: Some(resource("group", "g1")), ..entitlement(&group("g1"), "member") };
+    let known =
+        Entitlement { resource: Some(resource("group", "g1")), ..entitlement(&group("g1"), "member") };
     let page = Page::Grants(
         vec![grant(&member, &user("u1")), grant(&known, &user("u1"))],
         vec![any(&InsertResourceGrants {})],
@@ -297,7 +305,8 @@ async fn groups_of_entitlements_that_contradict_themselves_end_the_sync() {
 #[tokio::test]
 async fn unknown_annotations_stay_where_they_are() {
     let script = small();
-    let unknown = Any { type_url: "type.googleapis.com/c1.connector.v2.FromTheFuture".to_owned(), value: vec![1, 2] };
+    let unknown =
+        Any { type_url: "type.googleapis.com/c1.connector.v2.FromTheFuture".to_owned(), value: vec![1, 2] };
     let mut odd = annotated(group("g1"), &SkipGrants {});
     odd.annotations.push(unknown.clone());
     script.resources("group", vec![odd.clone()]);

@@ -72,7 +72,10 @@ async fn rows_without_an_id_are_left_out() {
     let script = small();
     script.types(vec![plain(""), with_trait("user", Trait::User), with_trait("group", Trait::Group)]);
     let nameless = Resource { id: None, ..group("g3") };
-    script.resources("group", vec![group("g1"), annotated(resource("group", ""), &InsertResourceGrants {}), nameless]);
+    script.resources(
+        "group",
+        vec![group("g1"), annotated(resource("group", ""), &InsertResourceGrants {}), nameless],
+    );
     let mut homeless = entitlement(&group("g1"), "homeless");
     homeless.resource = None;
     let mut anonymous = entitlement(&group("g1"), "x");
@@ -100,7 +103,13 @@ async fn a_resource_that_claims_to_be_the_agents_ends_the_sync() {
 
     let script = small();
     let rows = vec![grant(&entitlement(&claimed, "member"), &user("u1"))];
-    script.page("ListGrants", "group/g1", "", Page::Grants(rows.clone(), vec![any(&InsertResourceGrants {})]), "");
+    script.page(
+        "ListGrants",
+        "group/g1",
+        "",
+        Page::Grants(rows.clone(), vec![any(&InsertResourceGrants {})]),
+        "",
+    );
     assert!(ends(&script).await.contains("BatonID"));
 
     // It is not stored, so it may say so.

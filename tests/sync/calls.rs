@@ -84,7 +84,8 @@ async fn every_page_is_a_call_and_the_connector_chooses_its_size() {
     assert_eq!(script.count("ListGrants"), 3 + 1);
     assert_eq!((memory.resources.len(), memory.entitlements.len(), memory.grants.len()), (2, 1, 1));
     assert!(script.calls().iter().all(|call| call.page_size == 0));
-    let pages: Vec<String> = script.said().into_iter().filter(|call| call.starts_with("ListGrants a/1")).collect();
+    let pages: Vec<String> =
+        script.said().into_iter().filter(|call| call.starts_with("ListGrants a/1")).collect();
     assert_eq!(pages, ["ListGrants a/1", "ListGrants a/1 g2", "ListGrants a/1 g3"]);
 }
 

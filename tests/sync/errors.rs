@@ -22,7 +22,12 @@ fn unavailable() -> Status {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_may_succeed_later_is_made_again_with_growing_waits() {
     let script = small();
-    script.fail("ListGrants", "group/g1", "", vec![unavailable(), Status::deadline_exceeded("slow"), unavailable()]);
+    script.fail(
+        "ListGrants",
+        "group/g1",
+        "",
+        vec![unavailable(), Status::deadline_exceeded("slow"), unavailable()],
+    );
     let begun = Instant::now();
     let (outcome, memory) = sync(&script).await;
     outcome.unwrap();

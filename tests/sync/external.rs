@@ -25,7 +25,8 @@ async fn directory(file: &Path) {
     script.types(vec![with_trait("user", Trait::User), with_trait("group", Trait::Group), plain("robot")]);
     let person = |name: &str, address: &str| {
         let email = Email { address: address.to_owned(), ..Default::default() };
-        let mut person = annotated(resource("user", name), &UserTrait { emails: vec![email], ..Default::default() });
+        let mut person =
+            annotated(resource("user", name), &UserTrait { emails: vec![email], ..Default::default() });
         person.profile = Some(structure([("team", string("Sea Blue"))]));
         person
     };
@@ -109,14 +110,7 @@ async fn each_grant_goes_to_those_who_are_meant() {
     .await;
     assert_eq!(
         held(&memory),
-        [
-            "all:user:ada",
-            "all:user:bob",
-            "mail:user:ada",
-            "one:user:bob",
-            "team:user:ada",
-            "team:user:bob"
-        ]
+        ["all:user:ada", "all:user:bob", "mail:user:ada", "one:user:bob", "team:user:ada", "team:user:bob"]
     );
     let mail = memory.grants.get("app:a1:mail:user:ada").unwrap();
     assert_eq!(mail.principal.as_ref().unwrap().display_name, "ada by name");
@@ -126,7 +120,10 @@ async fn each_grant_goes_to_those_who_are_meant() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_hands_on_its_own_entitlements() {
     let expandable = GrantExpandable {
-        entitlement_ids: vec!["bid:e:placeholder/crew:member".to_owned(), "bid:e:placeholder/crew:nothing".to_owned()],
+        entitlement_ids: vec![
+            "bid:e:placeholder/crew:member".to_owned(),
+            "bid:e:placeholder/crew:nothing".to_owned(),
+        ],
         shallow: true,
         ..Default::default()
     };
@@ -155,6 +152,9 @@ async fn a_file_that_cannot_be_read_ends_the_sync_before_it_begins() {
     let options = Options { external: Some(external), ..Default::default() };
     let (outcome, memory) = sync_with(&script, options, Memory::default()).await;
     let error = outcome.unwrap_err().to_string();
-    assert!(error.starts_with("the external file cannot be used") && error.contains("/no/such/file.c1z"), "{error}");
+    assert!(
+        error.starts_with("the external file cannot be used") && error.contains("/no/such/file.c1z"),
+        "{error}"
+    );
     assert!(memory.kind.is_none());
 }

@@ -1,7 +1,7 @@
 //! The agent: what it reads from scripted connectors, and the commands that use it.
 
-mod answers;
 mod annotations;
+mod answers;
 mod calls;
 mod errors;
 mod external;

@@ -85,8 +85,10 @@ async fn run_bare_it_writes_what_an_agent_reads() {
     assert_eq!(report["kind"], "full");
     let bytes = fs::metadata(folder.path().join("other.c1z")).unwrap().len();
     assert_eq!(report["bytes"], bytes);
-    let names: Vec<String> =
-        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let names: Vec<String> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     assert!(names.iter().all(|name| !name.contains("tmp")), "{names:?}");
 }
 
@@ -137,7 +139,12 @@ async fn another_file_can_lend_its_users() {
     let output = run(
         &database,
         &folder,
-        &["--external-resource-c1z", "lender.c1z", "--external-resource-entitlement-id-filter", "no:such:one"],
+        &[
+            "--external-resource-c1z",
+            "lender.c1z",
+            "--external-resource-entitlement-id-filter",
+            "no:such:one",
+        ],
     );
     assert_ends(&output, 1);
     assert!(last_line(&output).contains("no entitlement \"no:such:one\""), "{}", last_line(&output));

@@ -105,7 +105,9 @@ async fn a_stopped_sync_goes_on_with_the_page_that_was_under_way() {
     assert!(after.contains(&"ListGrants group/g2 second".to_owned()));
     let again: Vec<_> = after
         .iter()
-        .filter(|call| before.contains(call) && !["Validate", "ListGrants group/g2 second"].contains(&call.as_str()))
+        .filter(|call| {
+            before.contains(call) && !["Validate", "ListGrants group/g2 second"].contains(&call.as_str())
+        })
         .collect();
     assert!(again.is_empty(), "{again:?}");
     assert_eq!(memory.grants.ids(), ["group:g1:member:user:u1"]);

@@ -34,9 +34,14 @@ fn files_of_go_agents_are_shown() {
         let held = rows(file, &["grants", "--principal", user]);
         let ways = rows(file, &["access", user.split_once('/').unwrap().1]);
         assert!(!held.is_empty() && ways.len() >= held.len());
-        let group = rows(file, &["entitlements", "--type", "group"])[0]["resource"].as_str().unwrap().to_owned();
+        let group =
+            rows(file, &["entitlements", "--type", "group"])[0]["resource"].as_str().unwrap().to_owned();
         let of_group = rows(file, &["grants", "--resource", &group]);
-        assert!(of_group.iter().all(|row| row["entitlement"].as_str().unwrap().contains(&group.replace('/', ":"))));
+        assert!(
+            of_group
+                .iter()
+                .all(|row| row["entitlement"].as_str().unwrap().contains(&group.replace('/', ":")))
+        );
     }
 }
 

@@ -1,9 +1,9 @@
 //! Syncs of single resources.
 
 use baton_retool::agent::sync::{Error, Kind, Options, Outcome, Target};
+use baton_retool::proto::any;
 use baton_retool::proto::connector::resource_type::Trait;
 use baton_retool::proto::connector::{SkipGrants, TypeScopedEntitlements, TypeScopedGrants};
-use baton_retool::proto::any;
 use tonic::Status;
 
 use crate::support::memory::{Memory, SYNC_ID};

@@ -5,9 +5,7 @@ mod principals;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::agent::c1z::{
-    DecodeLimits, EntitlementFilter, Error, GrantFilter, Reader, ResourceFilter, RowId,
-};
+use crate::agent::c1z::{DecodeLimits, EntitlementFilter, Error, GrantFilter, Reader, ResourceFilter, RowId};
 use crate::agent::sync::annotation::{
     GRANT_EXPANDABLE, SKIP_ENTITLEMENTS_AND_GRANTS, SKIP_GRANTS, asks_for_external, carries, is, set,
 };
@@ -37,7 +35,8 @@ pub(crate) struct Copied {
 
 /// Opens the other file.
 pub(crate) fn open(external: &External) -> Result<Reader, Error> {
-    let reader = Reader::open(&external.file, external.temp_dir.as_deref(), DecodeLimits::from_environment())?;
+    let reader =
+        Reader::open(&external.file, external.temp_dir.as_deref(), DecodeLimits::from_environment())?;
     reader.run()?;
     Ok(reader)
 }
@@ -244,7 +243,10 @@ fn matched<S: Storage>(
         // Users are at the end of an expansion; groups hand on what they hold.
         let expands = kind != Trait::User;
         holders.extend(
-            principals.matching(kind, &some.key, &some.value).into_iter().map(|principal| (principal, expands)),
+            principals
+                .matching(kind, &some.key, &some.value)
+                .into_iter()
+                .map(|principal| (principal, expands)),
         );
     }
     let mut grants = Vec::with_capacity(holders.len());

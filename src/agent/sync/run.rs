@@ -426,7 +426,10 @@ impl<S: Storage> Run<S> {
             let expanded = self.store.read(move |storage| storage.expand(&mut progress)).await?;
             if expanded.unknown_entitlements > 0 {
                 let count = expanded.unknown_entitlements;
-                tracing::warn!(count, "grants expand entitlements that the connector does not list; they are passed over");
+                tracing::warn!(
+                    count,
+                    "grants expand entitlements that the connector does not list; they are passed over"
+                );
             }
             *locked(&self.expanded) = expanded;
         }
@@ -437,7 +440,9 @@ impl<S: Storage> Run<S> {
     async fn external(&self, id: ActionId) -> Result<(), Error> {
         let Some(reader) = locked(&self.external).take() else {
             // A sync that an earlier run began with another file, or none.
-            tracing::warn!("the unfinished sync asks for an external file, and none is given; it goes on without one");
+            tracing::warn!(
+                "the unfinished sync asks for an external file, and none is given; it goes on without one"
+            );
             self.state().finish(id);
             return Ok(());
         };

@@ -227,7 +227,9 @@ impl State {
             last = Some(number);
             let mut action = text.actions_map.get(id)?.clone();
             let pages_through_rows = match action.operation {
-                Operation::ListResources | Operation::ListEntitlements | Operation::ListGrants => action.plans(),
+                Operation::ListResources | Operation::ListEntitlements | Operation::ListGrants => {
+                    action.plans()
+                }
                 Operation::GrantExpansion => true,
                 _ => false,
             };

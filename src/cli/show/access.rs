@@ -74,18 +74,23 @@ fn entitlement_of(grant: &Grant) -> &str {
 /// The one user that is meant.
 fn find(reader: &Reader, wanted: &str) -> anyhow::Result<Resource> {
     let mut found = Vec::new();
-    every(|after| reader.resources(&ResourceFilter::default(), after, PAGE), |resource| {
-        if found.len() <= SOME && is_meant(&resource, wanted) {
-            found.push(resource);
-        }
-    })?;
+    every(
+        |after| reader.resources(&ResourceFilter::default(), after, PAGE),
+        |resource| {
+            if found.len() <= SOME && is_meant(&resource, wanted) {
+                found.push(resource);
+            }
+        },
+    )?;
     if found.len() > 1 {
         let ids: Vec<String> = found.iter().take(SOME).map(|user| written(user.id.as_ref())).collect();
         bail!("{wanted:?} means several users: give the id of one, such as {}", ids.join(", "));
     }
     match found.pop() {
         Some(user) => Ok(user),
-        None => bail!("the file has no user {wanted:?}: list them with `baton-retool show resources --type user`"),
+        None => {
+            bail!("the file has no user {wanted:?}: list them with `baton-retool show resources --type user`")
+        }
     }
 }
 

@@ -14,13 +14,16 @@ pub(super) fn resources(
 ) -> anyhow::Result<Table> {
     let filter = ResourceFilter { resource_type, parent };
     let mut rows = Vec::new();
-    every(|after| reader.resources(&filter, after, PAGE), |resource| {
-        rows.push(vec![
-            written(resource.id.as_ref()),
-            written(resource.parent_resource_id.as_ref()),
-            cell(&resource.display_name),
-        ]);
-    })?;
+    every(
+        |after| reader.resources(&filter, after, PAGE),
+        |resource| {
+            rows.push(vec![
+                written(resource.id.as_ref()),
+                written(resource.parent_resource_id.as_ref()),
+                cell(&resource.display_name),
+            ]);
+        },
+    )?;
     Ok(Table { columns: vec!["resource", "parent", "name"], rows })
 }
 
@@ -31,15 +34,18 @@ pub(super) fn entitlements(
 ) -> anyhow::Result<Table> {
     let filter = EntitlementFilter { resource_type, resource };
     let mut rows = Vec::new();
-    every(|after| reader.entitlements(&filter, after, PAGE), |entitlement| {
-        let on = entitlement.resource.as_ref();
-        rows.push(vec![
-            cell(&entitlement.id),
-            written(on.and_then(|on| on.id.as_ref())),
-            cell(&entitlement.slug),
-            cell(&entitlement.display_name),
-        ]);
-    })?;
+    every(
+        |after| reader.entitlements(&filter, after, PAGE),
+        |entitlement| {
+            let on = entitlement.resource.as_ref();
+            rows.push(vec![
+                cell(&entitlement.id),
+                written(on.and_then(|on| on.id.as_ref())),
+                cell(&entitlement.slug),
+                cell(&entitlement.display_name),
+            ]);
+        },
+    )?;
     Ok(Table { columns: vec!["entitlement", "resource", "slug", "name"], rows })
 }
 
@@ -52,17 +58,20 @@ pub(super) fn grants(
     let filter = GrantFilter { resource_type, resource, principal, ..Default::default() };
     let names = names(reader)?;
     let mut rows = Vec::new();
-    every(|after| reader.grants(&filter, after, PAGE), |grant| {
-        let entitlement = grant.entitlement.as_ref();
-        let principal = grant.principal.as_ref().and_then(|principal| principal.id.as_ref());
-        let name = principal.and_then(|id| names.get(&(id.resource_type.clone(), id.resource.clone())));
-        rows.push(vec![
-            entitlement.map(|entitlement| cell(&entitlement.id)).unwrap_or_default(),
-            written(principal),
-            name.cloned().unwrap_or_default(),
-            how(&grant).to_owned(),
-        ]);
-    })?;
+    every(
+        |after| reader.grants(&filter, after, PAGE),
+        |grant| {
+            let entitlement = grant.entitlement.as_ref();
+            let principal = grant.principal.as_ref().and_then(|principal| principal.id.as_ref());
+            let name = principal.and_then(|id| names.get(&(id.resource_type.clone(), id.resource.clone())));
+            rows.push(vec![
+                entitlement.map(|entitlement| cell(&entitlement.id)).unwrap_or_default(),
+                written(principal),
+                name.cloned().unwrap_or_default(),
+                how(&grant).to_owned(),
+            ]);
+        },
+    )?;
     Ok(Table { columns: vec!["entitlement", "principal", "name", "how"], rows })
 }
 
@@ -88,11 +97,14 @@ fn how(grant: &Grant) -> &'static str {
 pub(super) fn names(reader: &Reader) -> anyhow::Result<HashMap<(String, String), String>> {
     let mut names = HashMap::new();
     let filter = ResourceFilter::default();
-    every(|after| reader.resources(&filter, after, PAGE), |resource| {
-        if let Some(id) = resource.id {
-            names.insert((id.resource_type, id.resource), cell(&resource.display_name));
-        }
-    })?;
+    every(
+        |after| reader.resources(&filter, after, PAGE),
+        |resource| {
+            if let Some(id) = resource.id {
+                names.insert((id.resource_type, id.resource), cell(&resource.display_name));
+            }
+        },
+    )?;
     Ok(names)
 }
 

@@ -25,7 +25,9 @@ impl Progress {
             return Self { shown: None };
         }
         let bar = ProgressBar::no_length();
-        if let Ok(style) = ProgressStyle::with_template("{prefix:<22} {bar:30} {pos}/{len} {per_sec} {eta} {msg}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{prefix:<22} {bar:30} {pos}/{len} {per_sec} {eta} {msg}")
+        {
             bar.set_style(style);
         }
         let (watched, line) = (Arc::clone(&meter), bar.clone());

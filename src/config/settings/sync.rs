@@ -48,8 +48,7 @@ impl SyncSettings {
             return Err(without(layers, &SKIP_GRANTS, &SYNC_RESOURCES));
         }
         let resource_types = layers.texts(&SYNC_RESOURCE_TYPES)?;
-        let of_wanted_type =
-            |target: &Target| resource_types.contains(&target.resource.resource_type);
+        let of_wanted_type = |target: &Target| resource_types.contains(&target.resource.resource_type);
         if !targets.is_empty() && !resource_types.is_empty() && !targets.iter().any(of_wanted_type) {
             let problem = "none of the resources is of a type in sync-resource-types".to_owned();
             return Err(invalid(&SYNC_RESOURCES, &layers.origin(&SYNC_RESOURCES), problem));

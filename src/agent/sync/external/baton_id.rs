@@ -51,7 +51,15 @@ mod tests {
             read(r"bid:e:org/o1/group/g\/1\:x:m\\n"),
             Some(("org|o1|group|g/1:x".to_owned(), r"m\n".to_owned()))
         );
-        for wrong in ["group:g1:member", "bid:r:group/g1", "bid:e:group/g1", "bid:e:group/g1:", "bid:e:a/b/c:d", r"bid:e:a/b:c\d", "bid:e:a/b:c:d"] {
+        for wrong in [
+            "group:g1:member",
+            "bid:r:group/g1",
+            "bid:e:group/g1",
+            "bid:e:group/g1:",
+            "bid:e:a/b/c:d",
+            r"bid:e:a/b:c\d",
+            "bid:e:a/b:c:d",
+        ] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }
