@@ -210,11 +210,13 @@ fn a_database_that_cannot_be_reached_leaves_no_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_keeps_what_was_read_and_the_next_run_goes_on_with_it() {
     let database = Database::seeded(Sizes { users: 9, groups: 3, pages: 4, resources: 3 }).await;
+    // The organizations become a view, whose rows wait and whose columns can be looked at.
+    database.reveal("'one'").await;
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let folder = tempfile::tempdir().unwrap();
         let mut client = database.client().await;
         let lock = client.transaction().await.unwrap();
-        lock.batch_execute("LOCK TABLE groups").await.unwrap();
+        lock.batch_execute("LOCK TABLE real_organizations").await.unwrap();
         let running = start(&database, &folder, &[]);
         database.wait_until_blocked(1).await;
         let kill = ["-c", r#"kill -"$0" "$1""#, signal, &running.id().to_string()];
@@ -223,10 +225,6 @@ async fn a_signal_keeps_what_was_read_and_the_next_run_goes_on_with_it() {
         lock.rollback().await.unwrap();
         assert_ends(&output, code);
         let file = folder.path().join("sync.c1z");
-        if !file.exists() {
-            // The lock met Validate, before there was a sync.
-            continue;
-        }
         assert!(last_line(&output).contains("unfinished sync"), "{}", last_line(&output));
         let unfinished = read(&file).runs().unwrap();
         assert_eq!((unfinished.len(), unfinished[0].ended_at.as_ref()), (1, None));
