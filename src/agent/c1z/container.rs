@@ -11,8 +11,9 @@ const MAGIC_V3: &[u8] = b"C1Z3\0";
 
 const MIB: u64 = 1 << 20;
 
-/// Readers accept windows of up to 128 MiB; 8 MiB is what agents write.
-const LARGEST_WINDOW_LOG: u32 = 23;
+/// The largest window is 2 MiB. Readers accept 128 MiB, and agents write 8; rows repeat what is near, and the
+/// memory for packing on several threads is a multiple of it.
+const LARGEST_WINDOW_LOG: u32 = 21;
 
 /// Higher levels save little on rows that repeat each other, and take several times as long.
 const LEVEL: i32 = 1;
@@ -73,13 +74,13 @@ pub(super) enum Found {
 
 /// Looks at a file's first bytes.
 pub(super) fn look(path: &Path) -> Result<Found, Error> {
-    let mut file = match File::open(path) {
+    let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(Error::io("read", path)(error)),
     };
     let mut magic = Vec::with_capacity(MAGIC_V1.len());
-    (&mut file).take(MAGIC_V1.len() as u64).read_to_end(&mut magic).map_err(Error::io("read", path))?;
+    file.take(MAGIC_V1.len() as u64).read_to_end(&mut magic).map_err(Error::io("read", path))?;
     match magic.as_slice() {
         [] => Ok(Found::Nothing),
         MAGIC_V1 => Ok(Found::V1),
@@ -151,16 +152,13 @@ impl Target {
         if real.is_dir() {
             return Err(unusable(io::ErrorKind::IsADirectory));
         }
-        let name = real.file_name().ok_or_else(|| unusable(io::ErrorKind::InvalidFilename))?;
-        let name = name.to_string_lossy().into_owned();
+        let file_name = real.file_name().ok_or_else(|| unusable(io::ErrorKind::InvalidFilename))?;
         let folder = match real.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        if !folder.is_dir() {
-            return Err(Error::io("write files in", &folder)(io::Error::from(io::ErrorKind::NotFound)));
-        }
-        Ok(Self { path: real, folder, name })
+        let folder = fs::canonicalize(&folder).map_err(Error::io("write files in", &folder))?;
+        Ok(Self { path: folder.join(file_name), name: file_name.to_string_lossy().into_owned(), folder })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -237,9 +235,9 @@ fn pack(database: &Path, out: &File, out_path: &Path, workers: u32) -> Result<()
     encoder.include_checksum(true).map_err(failed())?;
     encoder.include_contentsize(true).map_err(failed())?;
     encoder.set_pledged_src_size(Some(size)).map_err(failed())?;
-    // As the content has it, so that a small file needs little memory to unpack.
-    let window = size.max(2).ilog2() + 1;
-    encoder.window_log(window.clamp(17, LARGEST_WINDOW_LOG)).map_err(failed())?;
+    // Less than the content, which would otherwise be one segment: memory of its size to unpack.
+    let window = size.saturating_sub(1).max(1).ilog2();
+    encoder.window_log(window.clamp(10, LARGEST_WINDOW_LOG)).map_err(failed())?;
     if workers > 1 {
         encoder.multithread(workers).map_err(failed())?;
     }
