@@ -19,6 +19,7 @@ use crate::cli::{
     settings_with, stop_telemetry,
 };
 use crate::config::{self, LogLevel, Settings, Sources, SyncSettings};
+use crate::proto;
 use crate::server::Server;
 use progress::Progress;
 
@@ -121,6 +122,8 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
     // From the start: a signal before the sync begins counts.
     let mut signals = StopSignals::watch();
     let connector = connector(&settings)?;
+    // What the first call would wait for otherwise, while the file is opened.
+    tokio::task::spawn_blocking(proto::warm_up);
     let store = open(&sync).await.map_err(Failure::Run)?;
     serve_metrics(&settings).await.map_err(Failure::Run)?;
     let channel =
