@@ -251,7 +251,7 @@ impl ConnectorService for Script {
     ) -> Result<Response<ConnectorServiceCleanupResponse>, Status> {
         let request = request.into_inner();
         self.called(call("Cleanup", String::new(), "", &request.active_sync_id)).await?;
-        Ok(Response::default())
+        Ok(Response::new(ConnectorServiceCleanupResponse::default()))
     }
 }
 
