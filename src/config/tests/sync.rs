@@ -60,5 +60,7 @@ fn settings_that_mean_nothing_alone_are_refused() {
     assert!(sync(&together).unwrap().options.skip_grants);
     assert!(error(["--sync-resources", "group/g1"]).contains("bid:r:<type>/<id>"));
     let other = Setup::bare().flags(["--sync-resources", "bid:r:group/g1", "--sync-resource-types", "user"]);
+    let none = sync(&Setup::bare().flags(["--keep-sync-count", "0"])).unwrap_err().to_string();
+    assert!(none.contains("a whole number from 1 to 10000"), "{none}");
     assert!(sync(&other).unwrap_err().to_string().contains("none of the resources"));
 }
