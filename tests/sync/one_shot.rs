@@ -37,7 +37,6 @@ fn run(database: &Database, folder: &TempDir, arguments: &[&str]) -> Output {
 }
 
 fn end(mut running: Child) -> Output {
-    // Read while it runs, or a long log would stop it.
     let deadline = Instant::now() + PATIENCE;
     while running.try_wait().unwrap().is_none() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
@@ -54,8 +53,10 @@ fn assert_ends(output: &Output, code: i32) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
+/// What the program says at the end, whatever its log says around it.
 fn last_line(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned()
+    let errors = String::from_utf8_lossy(&output.stderr);
+    errors.lines().rfind(|line| line.starts_with("baton-retool: ")).unwrap_or_default().to_owned()
 }
 
 fn read(file: &Path) -> Reader {
