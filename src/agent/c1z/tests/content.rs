@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use prost::Message as _;
 
 use super::support::{
-    Organization, Outcome, TOKEN, database, entitlement, grant, hands_on, integrity, number, open, resource, rows,
+    Organization, Outcome, TOKEN, database, entitlement, grant, hands_on, integrity, number, open, resource,
+    rows,
 };
 use crate::agent::c1z::{Error, Order, SyncKind};
 use crate::proto::connector::{Grant, Resource};
@@ -32,7 +33,9 @@ fn a_finished_sync_says_so() -> Outcome {
         )]
     );
     let form = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*";
-    for (table, column) in [("v1_sync_runs", "started_at"), ("v1_sync_runs", "ended_at"), ("v1_grants", "discovered_at")] {
+    for (table, column) in
+        [("v1_sync_runs", "started_at"), ("v1_sync_runs", "ended_at"), ("v1_grants", "discovered_at")]
+    {
         let odd = format!("SELECT count(*) FROM {table} WHERE {column} NOT GLOB '{form}'");
         assert_eq!(number(&file, &odd)?, 0);
     }
@@ -50,7 +53,9 @@ fn derived_grants_say_where_they_come_from() -> Outcome {
     Organization::nested().sync(&path)?;
     let file = database(&path)?;
     let found: Vec<Grant> = file
-        .prepare("SELECT data FROM v1_grants WHERE external_id LIKE 'page:p1:use:user:%' ORDER BY external_id")?
+        .prepare(
+            "SELECT data FROM v1_grants WHERE external_id LIKE 'page:p1:use:user:%' ORDER BY external_id",
+        )?
         .query_map([], |row| row.get::<_, Vec<u8>>(0))?
         .map(|data| Ok(Grant::decode(data?.as_slice())?))
         .collect::<Result<_, Box<dyn std::error::Error>>>()?;
@@ -86,8 +91,16 @@ fn large_files_are_whole() -> Outcome {
     for length in [900, 1000, 1024, 3000, 4000, 4061, 4062, 9000, 100_000] {
         let owner = Resource { description: "d".repeat(length), ..resource("page", "p1") };
         let kept = made.grants.len();
-        made.grants.push(grant(entitlement(&owner, "use"), resource("user", &format!("u{}", kept)), Vec::new()));
-        let mut odd = grant(entitlement(&resource("page", "p2"), "use"), resource("user", &"x".repeat(length)), Vec::new());
+        made.grants.push(grant(
+            entitlement(&owner, "use"),
+            resource("user", &format!("u{}", kept)),
+            Vec::new(),
+        ));
+        let mut odd = grant(
+            entitlement(&resource("page", "p2"), "use"),
+            resource("user", &"x".repeat(length)),
+            Vec::new(),
+        );
         odd.id = format!("{}{length}", "y".repeat(length));
         made.grants.push(odd);
     }
@@ -96,7 +109,10 @@ fn large_files_are_whole() -> Outcome {
     for _ in 0..2 {
         let file = database(&path)?;
         assert_eq!(integrity(&file)?, ["ok"]);
-        let depth = number(&file, "SELECT count(*) FROM v1_grants INDEXED BY idx_grants_external_sync_v1 WHERE external_id >= ''")?;
+        let depth = number(
+            &file,
+            "SELECT count(*) FROM v1_grants INDEXED BY idx_grants_external_sync_v1 WHERE external_id >= ''",
+        )?;
         assert_eq!(depth, number(&file, "SELECT count(*) FROM v1_grants NOT INDEXED")?);
         assert_eq!(
             number(&file, "SELECT count(*) FROM v1_grants WHERE expansion IS NOT NULL")?,
@@ -125,7 +141,11 @@ fn ids_that_begin_with_each_other_keep_their_order() -> Outcome {
     for slug in ["a", "a:user", "a:user:u1", "a:b", "b", "", ":"] {
         made.entitlements.push(entitlement(&owner, slug));
         for user in 1..=30 {
-            made.grants.push(grant(entitlement(&owner, slug), resource("user", &format!("u{user}")), Vec::new()));
+            made.grants.push(grant(
+                entitlement(&owner, slug),
+                resource("user", &format!("u{user}")),
+                Vec::new(),
+            ));
             let mut odd = grant(entitlement(&owner, slug), resource("user", &format!("u{user}")), Vec::new());
             odd.id = format!("page:p1:{slug}:user:u{user}!");
             made.grants.push(odd);
@@ -154,7 +174,8 @@ fn what_is_stored_again_replaces_the_row() -> Outcome {
     };
     store.put_resources(std::slice::from_ref(&changed))?;
     // Without the annotation the grant is no expandable one any more.
-    let plain = made.grants.iter_mut().find(|one| one.id == "group:g1:member:group:g2").ok_or("no such grant")?;
+    let plain =
+        made.grants.iter_mut().find(|one| one.id == "group:g1:member:group:g2").ok_or("no such grant")?;
     plain.annotations.clear();
     store.put_grants(vec![plain.clone()])?;
     assert_eq!(store.resource(&changed.id.clone().unwrap_or_default())?, Some(changed));
@@ -163,11 +184,17 @@ fn what_is_stored_again_replaces_the_row() -> Outcome {
     store.finish(TOKEN)?;
     store.close()?;
     let file = database(&path)?;
-    assert_eq!(rows(&file, "SELECT parent_resource_id FROM v1_resources WHERE external_id = 'page:p1'")?, ["p2"]);
+    assert_eq!(
+        rows(&file, "SELECT parent_resource_id FROM v1_resources WHERE external_id = 'page:p1'")?,
+        ["p2"]
+    );
     let flags = "SELECT concat(expansion IS NULL, needs_expansion) FROM v1_grants
                  WHERE external_id = 'group:g1:member:group:g2'";
     assert_eq!(rows(&file, flags)?, ["10"]);
-    assert_eq!(number(&file, "SELECT count(*) FROM v1_grants WHERE external_id = 'group:g1:member:user:u3'")?, 0);
+    assert_eq!(
+        number(&file, "SELECT count(*) FROM v1_grants WHERE external_id = 'group:g1:member:user:u3'")?,
+        0
+    );
     Ok(())
 }
 
@@ -178,13 +205,15 @@ fn two_holders_of_one_id_are_both_stored() -> Outcome {
     let mut store = open(&path)?;
     store.start(SyncKind::Full)?;
     let use_page = || entitlement(&resource("page", "p1"), "use");
-    let shared = |user: &str| Grant { id: "same".into(), ..grant(use_page(), resource("user", user), Vec::new()) };
+    let shared =
+        |user: &str| Grant { id: "same".into(), ..grant(use_page(), resource("user", user), Vec::new()) };
     for _ in 0..2 {
         store.put_grants(vec![shared("u1"), shared("u2")])?;
     }
     let ids: BTreeSet<String> = store.grants(None, 10)?.rows.into_iter().map(|one| one.id).collect();
     assert_eq!(ids, BTreeSet::from(["page:p1:use:user:u2".into(), "same".into()]));
-    let taken = Grant { id: "page:p1:use:user:u3".into(), ..grant(use_page(), resource("user", "u9"), Vec::new()) };
+    let taken =
+        Grant { id: "page:p1:use:user:u3".into(), ..grant(use_page(), resource("user", "u9"), Vec::new()) };
     store.put_grants(vec![taken])?;
     let refused = store.put_grants(vec![shared("u4"), shared("u3")]);
     assert!(matches!(refused, Err(Error::GrantIds { .. })), "{refused:?}");
@@ -201,7 +230,9 @@ fn listings_page_in_both_orders() -> Outcome {
     store.start(SyncKind::Full)?;
     let made = Organization::nested();
     made.put(&mut store)?;
-    for (order, mut expected) in [(Order::Ascending, made.resources.clone()), (Order::Descending, made.resources.clone())] {
+    for (order, mut expected) in
+        [(Order::Ascending, made.resources.clone()), (Order::Descending, made.resources.clone())]
+    {
         if order == Order::Descending {
             expected.reverse();
         }
@@ -220,7 +251,10 @@ fn listings_page_in_both_orders() -> Outcome {
     assert_eq!(store.grants(None, 100)?.rows, made.grants);
     assert_eq!(store.entitlements(None, 100)?.rows, made.entitlements);
     assert!(store.has_entitlement("page:p1:use")? && !store.has_entitlement("page:p1:own")?);
-    assert_eq!(store.entitlement("page:p1:use")?, made.entitlements.iter().find(|one| one.id == "page:p1:use").cloned());
+    assert_eq!(
+        store.entitlement("page:p1:use")?,
+        made.entitlements.iter().find(|one| one.id == "page:p1:use").cloned()
+    );
     assert_eq!(store.resource_type("page")?, made.types.last().cloned());
     assert_eq!(store.resource_type("none")?, None);
     store.remove_grants(&["page:p1:use:user:u1".into(), "none".into()])?;
@@ -240,7 +274,9 @@ fn an_entitlement_of_another_resource_is_not_handed_on() -> Outcome {
     made.grant("p2", "g3", vec![hands_on(&["group:g2:member"], false, &[])]);
     made.put(&mut store)?;
     let refused = store.expand(&mut |_, _| {}).map_err(|error| error.to_string());
-    assert!(refused.is_err_and(|text| text.contains("page:p2:use:group:g3") && text.contains("group:g2:member")));
+    assert!(
+        refused.is_err_and(|text| text.contains("page:p2:use:group:g3") && text.contains("group:g2:member"))
+    );
     Ok(())
 }
 

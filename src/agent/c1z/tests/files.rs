@@ -10,8 +10,10 @@ use crate::agent::c1z::{DecodeLimits, Error, Reader, Store, StoreOptions, SyncKi
 
 /// The names in a folder.
 fn names(folder: &Path) -> std::io::Result<Vec<String>> {
-    let mut names: Vec<String> =
-        fs::read_dir(folder)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> = fs::read_dir(folder)?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     Ok(names)
 }
@@ -96,7 +98,10 @@ fn an_interrupted_sync_is_resumed() -> Outcome {
     store.close()?;
     let file = database(&path)?;
     assert_eq!(number(&file, "SELECT count(*) FROM v1_sync_runs WHERE ended_at IS NOT NULL")?, 2);
-    assert_eq!(number(&file, "SELECT count(DISTINCT n) FROM (SELECT count(*) n FROM v1_grants GROUP BY sync_id)")?, 1);
+    assert_eq!(
+        number(&file, "SELECT count(DISTINCT n) FROM (SELECT count(*) n FROM v1_grants GROUP BY sync_id)")?,
+        1
+    );
     Ok(())
 }
 

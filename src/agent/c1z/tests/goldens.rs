@@ -52,11 +52,14 @@ fn a_finished_file_is_read() -> Outcome {
         let grants = |filter: &GrantFilter| all(|after| reader.grants(filter, after, 1000));
         let every = grants(&GrantFilter::default())?;
         assert_eq!(every.len(), 6342);
-        let group = ResourceId { resource_type: "group".into(), resource: "g13".into(), ..Default::default() };
+        let group =
+            ResourceId { resource_type: "group".into(), resource: "g13".into(), ..Default::default() };
         let held = grants(&GrantFilter { principal: Some(group.clone()), ..Default::default() })?;
         let by_hand: Vec<&Grant> = every
             .iter()
-            .filter(|one| one.principal.as_ref().is_some_and(|principal| principal.id.as_ref() == Some(&group)))
+            .filter(|one| {
+                one.principal.as_ref().is_some_and(|principal| principal.id.as_ref() == Some(&group))
+            })
             .collect();
         assert!(!held.is_empty());
         assert_eq!(held.iter().collect::<Vec<_>>(), by_hand);
@@ -99,7 +102,10 @@ fn rows_are_the_bytes_that_a_go_agent_writes() -> Outcome {
         assert_eq!(integrity(&ours)?, ["ok"]);
         for (table, columns) in [
             ("v1_resource_types", "external_id, hex(data)"),
-            ("v1_resources", "resource_type_id, external_id, parent_resource_type_id, parent_resource_id, hex(data)"),
+            (
+                "v1_resources",
+                "resource_type_id, external_id, parent_resource_type_id, parent_resource_id, hex(data)",
+            ),
             ("v1_entitlements", "resource_type_id, resource_id, external_id, hex(data)"),
             (
                 "v1_grants",
@@ -142,8 +148,7 @@ fn a_finished_file_is_extended() -> Outcome {
         let now = database(&path)?;
         assert_eq!(integrity(&now)?, ["ok"]);
         assert_eq!(number(&now, "SELECT count(*) FROM v1_sync_runs")?, 2);
-        let old: Vec<String> =
-            all_grants(&now)?.into_iter().filter(|row| !row.ends_with(&first)).collect();
+        let old: Vec<String> = all_grants(&now)?.into_iter().filter(|row| !row.ends_with(&first)).collect();
         assert_eq!(old, rows_before);
 
         // The third full sync makes the oldest go.

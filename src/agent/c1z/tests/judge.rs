@@ -65,7 +65,9 @@ fn every_command_reads_our_files() -> Outcome {
             ("entitlements", made.entitlements.len() as u64),
             ("grants", saved.grants),
         ]);
-        for command in ["resource-types", "resources", "entitlements", "grants", "principals", "stats", "syncs"] {
+        for command in
+            ["resource-types", "resources", "entitlements", "grants", "principals", "stats", "syncs"]
+        {
             let output = run(&tool, &file, &["-o", "json", command])?;
             let said: serde_json::Value = serde_json::from_slice(&output.stdout)
                 .map_err(|error| format!("{name}: baton {command}: {error}"))?;

@@ -80,7 +80,8 @@ impl Organization {
         for page in 1..=pages {
             for group in (1..=groups).filter(|group| (page + group) % 2 == 0) {
                 let source = format!("group:g{group}:member");
-                let annotation = hands_on(&[&source], page % 3 == 0, if page % 4 == 0 { &["user"] } else { &[] });
+                let annotation =
+                    hands_on(&[&source], page % 3 == 0, if page % 4 == 0 { &["user"] } else { &[] });
                 made.grant(&format!("p{page}"), &format!("g{group}"), vec![annotation]);
             }
         }
