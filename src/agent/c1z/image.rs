@@ -25,6 +25,7 @@ use rusqlite::Connection;
 use self::keys::Keys;
 use self::pages::Pages;
 use self::sorted::IndexKind;
+use self::table::Table;
 use super::expand::Expansion;
 use super::seal::GrantCounts;
 use super::store::failed;
@@ -62,8 +63,8 @@ pub(super) fn write_grants(
         WriteError::SameId(id) => Error::GrantIds { id },
         WriteError::Row(row, source) => Error::Row { table: "v1_grants", row, source },
     };
-    let keys = table::write(&pages, layout.table, sources).map_err(failed_write)?;
-    write_indexes(&pages, &layout.indexes, &keys).map_err(failed_write)?;
+    let (table, keys) = Table::begin(&pages, layout.table, sources).map_err(failed_write)?;
+    write_rest(&pages, table, &layout.indexes, &keys).map_err(failed_write)?;
     pages.finish().map_err(Error::io("write", database))?;
     Ok(keys.counts())
 }
@@ -114,18 +115,24 @@ impl Layout {
     }
 }
 
-/// Writes the indexes, two at a time where there are two processors.
-fn write_indexes(pages: &Pages<'_>, indexes: &[(IndexKind, u32)], keys: &Keys) -> Result<(), WriteError> {
+/// Writes the rest of the table and the indexes, on two threads: one begins with the table, the other with the
+/// indexes, and both go on with the indexes that are left.
+fn write_rest(
+    pages: &Pages<'_>,
+    table: Table<'_>,
+    indexes: &[(IndexKind, u32)],
+    keys: &Keys,
+) -> Result<(), WriteError> {
     let ranks = keys.ranks();
     let pending: Mutex<VecDeque<_>> = Mutex::new(indexes.iter().copied().collect());
-    let work = || loop {
+    let write_indexes = || loop {
         let next = pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some((kind, root)) = next else { return Ok(()) };
         sorted::write(pages, kind, root, keys, &ranks)?;
     };
     std::thread::scope(|scope| {
-        let second = scope.spawn(work);
-        let first = work();
+        let second = scope.spawn(write_indexes);
+        let first = table.finish().and_then(|()| write_indexes());
         match second.join() {
             Ok(second) => first.and(second),
             Err(panic) => std::panic::resume_unwind(panic),

@@ -33,6 +33,13 @@ pub(super) fn put(values: &[Value<'_>], out: &mut Vec<u8>) {
 
 /// Appends a variable-length integer: seven bits a byte, most significant first, all eight in a ninth.
 pub(super) fn put_varint(number: u64, out: &mut Vec<u8>) {
+    // Nearly all are lengths of short texts.
+    if number < 0x80 {
+        return out.push(number as u8);
+    }
+    if number < 0x4000 {
+        return out.extend_from_slice(&[(number >> 7) as u8 | 0x80, number as u8 & 0x7f]);
+    }
     let mut bytes = [0; 9];
     let length = varint_len(number);
     let mut rest = number;
@@ -110,7 +117,7 @@ mod tests {
         assert_eq!(written(0x80), [0x81, 0]);
         assert_eq!(written(0x4000), [0x81, 0x80, 0]);
         assert_eq!(written((1 << 56) - 1), [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
-        assert_eq!(written(1 << 56), [0x80, 0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0]);
+        assert_eq!(written(1 << 56), [0x80, 0xc0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0]);
         assert_eq!(written(u64::MAX), [0xff; 9]);
     }
 

@@ -16,29 +16,97 @@ use crate::agent::c1z::expand::{Expansion, bytes, text};
 use crate::agent::expansion::{Derived, SetId};
 use crate::proto::connector::Grant;
 
-/// Writes all rows and answers what the indexes need.
-pub(super) fn write(pages: &Pages<'_>, root: u32, sources: Sources<'_>) -> Result<Keys, WriteError> {
-    let mut writer =
-        Writer { tree: Tree::new(pages, Kind::Table, root), keys: Keys::default(), record: Vec::new() };
-    writer.keys.counted = writer.keys.syncs.number(sources.sync_id);
-    if !sources.kept.is_empty() {
-        let kept = |sync: &str| sources.kept.iter().any(|one| one == sync);
-        writer.stored(sources.old, kept, &[], None)?;
+/// The table, as far as it is written.
+pub(super) struct Table<'a> {
+    writer: Writer<'a>,
+    sources: Sources<'a>,
+}
+
+impl<'a> Table<'a> {
+    /// Writes the rows that are stored, and answers what the indexes need of all rows, also of the derived
+    /// ones, which [`Table::finish`] writes.
+    pub(super) fn begin(
+        pages: &'a Pages<'a>,
+        root: u32,
+        sources: Sources<'a>,
+    ) -> Result<(Self, Keys), WriteError> {
+        let mut keys = Keys::default();
+        let mut writer = Writer { tree: Tree::new(pages, Kind::Table, root), rows: 0, record: Vec::new() };
+        keys.counted = keys.syncs.number(sources.sync_id);
+        if !sources.kept.is_empty() {
+            let kept = |sync: &str| sources.kept.iter().any(|one| one == sync);
+            writer.stored(&mut keys, sources.old, kept, &[], None)?;
+        }
+        let expansion = sources.expansion.as_ref();
+        let updated = expansion.map_or(&[][..], |expansion| &expansion.updated);
+        let mut encoded = expansion.map(EncodedSources::new);
+        writer.stored(&mut keys, sources.current, |_| true, updated, encoded.as_mut())?;
+        if let Some(expansion) = expansion {
+            derived_keys(&mut keys, &sources, expansion)?;
+        }
+        Ok((Self { writer, sources }, keys))
     }
-    let expansion = sources.expansion.as_ref();
-    let updated = expansion.map_or(&[][..], |expansion| &expansion.updated);
-    let mut encoded = expansion.map(EncodedSources::new);
-    writer.stored(sources.current, |_| true, updated, encoded.as_mut())?;
-    if let (Some(expansion), Some(encoded)) = (expansion, &mut encoded) {
-        writer.derived(&sources, expansion, encoded)?;
+
+    /// Writes the rest.
+    pub(super) fn finish(self) -> Result<(), WriteError> {
+        let Self { mut writer, sources } = self;
+        if let Some(expansion) = &sources.expansion {
+            writer.derived(&sources, expansion)?;
+        }
+        writer.tree.finish()
     }
-    writer.tree.finish()?;
-    Ok(writer.keys)
+}
+
+/// The keys of the derived grants, in the order in which they are written.
+fn derived_keys(keys: &mut Keys, sources: &Sources<'_>, expansion: &Expansion) -> Result<(), WriteError> {
+    let principals: Vec<u32> =
+        expansion.principals.iter().map(|(kind, id)| keys.principals.number(kind, id)).collect();
+    let sync = keys.counted;
+    keys.rows.reserve_exact(expansion.derived.len());
+    each_destination(sources, expansion, |destination, grants| {
+        let entitlement = keys.entitlements.number(destination.name);
+        let owner = keys.owners.number(destination.owner.0, destination.owner.1);
+        keys.rows.extend(grants.iter().map(|grant| Key {
+            entitlement,
+            principal: principals.get(grant.principal.index as usize).copied().unwrap_or(u32::MAX),
+            owner,
+            sync,
+            id: STANDARD_ID,
+        }));
+        Ok(())
+    })
+}
+
+/// An entitlement that was derived for somebody.
+struct Destination<'a> {
+    name: &'a str,
+    owner: (&'a str, &'a str),
+    data: &'a [u8],
+}
+
+/// Calls `each` with every destination and its derived grants.
+fn each_destination(
+    sources: &Sources<'_>,
+    expansion: &Expansion,
+    mut each: impl FnMut(Destination<'_>, &[Derived]) -> Result<(), WriteError>,
+) -> Result<(), WriteError> {
+    let database = Connection::open(sources.current)?;
+    let mut query = database
+        .prepare("SELECT data, resource_type_id, resource_id FROM v1_entitlements WHERE external_id = ?1")?;
+    for grants in expansion.derived.chunk_by(|one, other| one.entitlement == other.entitlement) {
+        let Some(name) = grants.first().and_then(|first| name(expansion, first)) else { continue };
+        let mut found = query.query([name])?;
+        // Destinations are stored entitlements.
+        let Some(row) = found.next()? else { continue };
+        each(Destination { name, owner: (text(row, 1)?, text(row, 2)?), data: bytes(row, 0)? }, grants)?;
+    }
+    Ok(())
 }
 
 struct Writer<'a> {
     tree: Tree<'a>,
-    keys: Keys,
+    /// How many rows there are; the last one's key.
+    rows: u32,
     record: Vec<u8>,
 }
 
@@ -60,6 +128,7 @@ impl Writer<'_> {
     /// Writes the rows of a database, with other sources for those in `updated`.
     fn stored(
         &mut self,
+        keys: &mut Keys,
         path: &Path,
         wanted: impl Fn(&str) -> bool,
         updated: &[(i64, SetId)],
@@ -89,7 +158,7 @@ impl Writer<'_> {
                     .map_err(|source| WriteError::Row(number, source))?;
                 data = &changed;
             }
-            self.row(Columns {
+            let columns = Columns {
                 owner: (text(row, 2)?, text(row, 3)?),
                 entitlement: text(row, 4)?,
                 principal: (text(row, 5)?, text(row, 6)?),
@@ -102,40 +171,16 @@ impl Writer<'_> {
                 data,
                 sync_id,
                 discovered_at: text(row, 11)?,
-            })?;
+            };
+            add_key(keys, &columns);
+            self.add(&columns)?;
         }
         Ok(())
     }
 
-    /// Writes one row that was stored.
-    fn row(&mut self, columns: Columns<'_>) -> Result<(), WriteError> {
-        let keys = &mut self.keys;
-        let id = if is_standard(&columns) {
-            STANDARD_ID
-        } else {
-            keys.ids.push(columns.id.into());
-            u32::try_from(keys.ids.len() - 1).unwrap_or(STANDARD_ID)
-        };
-        let key = Key {
-            entitlement: keys.entitlements.number(columns.entitlement),
-            principal: keys.principals.number(columns.principal.0, columns.principal.1),
-            owner: keys.owners.number(columns.owner.0, columns.owner.1),
-            sync: keys.syncs.number(columns.sync_id),
-            id,
-        };
-        self.add(key, &columns)
-    }
-
-    /// Writes a row, whose key is known.
-    fn add(&mut self, key: Key, columns: &Columns<'_>) -> Result<(), WriteError> {
-        self.keys.rows.push(key);
-        let number = u32::try_from(self.keys.rows.len()).map_err(|_| WriteError::TooManyPages)?;
-        if columns.expansion.is_some() {
-            self.keys.expandable.push(number - 1);
-        }
-        if columns.needs_expansion == 1 {
-            self.keys.needing.push(number - 1);
-        }
+    /// Writes a row.
+    fn add(&mut self, columns: &Columns<'_>) -> Result<(), WriteError> {
+        self.rows = self.rows.checked_add(1).ok_or(WriteError::TooManyPages)?;
         self.record.clear();
         let values = [
             // The key itself is beside the record.
@@ -153,45 +198,23 @@ impl Writer<'_> {
             Value::Text(columns.discovered_at.as_bytes()),
         ];
         record::put(&values, &mut self.record);
-        self.tree.add_row(u64::from(number), &self.record)
+        self.tree.add_row(u64::from(self.rows), &self.record)
     }
 
     /// Writes the derived grants, destination by destination.
-    fn derived(
-        &mut self,
-        sources: &Sources<'_>,
-        expansion: &Expansion,
-        encoded: &mut EncodedSources<'_>,
-    ) -> Result<(), WriteError> {
-        let database = Connection::open(sources.current)?;
-        let mut query = database.prepare(
-            "SELECT data, resource_type_id, resource_id FROM v1_entitlements WHERE external_id = ?1",
-        )?;
-        let sync = self.keys.counted;
-        self.keys.rows.reserve_exact(expansion.derived.len());
-        let principals: Vec<u32> =
-            expansion.principals.iter().map(|(kind, id)| self.keys.principals.number(kind, id)).collect();
+    fn derived(&mut self, sources: &Sources<'_>, expansion: &Expansion) -> Result<(), WriteError> {
+        let mut encoded = EncodedSources::new(expansion);
         let immutable = blob::immutable_annotation();
         let mut id = String::new();
         let mut data = Vec::new();
-        for grants in expansion.derived.chunk_by(|one, other| one.entitlement == other.entitlement) {
-            let Some(name) = grants.first().and_then(|first| name(expansion, first)) else { continue };
-            let mut found = query.query([name])?;
-            let Some(row) = found.next()? else { continue };
+        each_destination(sources, expansion, |destination, grants| {
+            let name = destination.name;
             let mut entitlement = Vec::new();
-            blob::put_record(blob::tag::grant::ENTITLEMENT, bytes(row, 0)?, &mut entitlement);
-            let owner = (text(row, 1)?, text(row, 2)?);
-            let entitlement_number = self.keys.entitlements.number(name);
-            let owner_number = self.keys.owners.number(owner.0, owner.1);
+            blob::put_record(blob::tag::grant::ENTITLEMENT, destination.data, &mut entitlement);
             for grant in grants {
-                let index = grant.principal.index as usize;
-                let (Some((kind, principal)), Some(number), Some(carried)) = (
-                    expansion.principals.get(index),
-                    principals.get(index),
-                    expansion.carried.get(grant.carried as usize),
-                ) else {
-                    continue;
-                };
+                let principal = expansion.principals.get(grant.principal.index as usize);
+                let (kind, principal) = principal.map_or(("", ""), |(kind, id)| (&**kind, &**id));
+                let carried = expansion.carried.get(grant.carried as usize).map_or(&[][..], |one| one);
                 id.clear();
                 for part in [name, ":", kind, ":", principal] {
                     id.push_str(part);
@@ -202,30 +225,46 @@ impl Writer<'_> {
                 blob::put_record(blob::tag::grant::ID, id.as_bytes(), &mut data);
                 data.extend_from_slice(&immutable);
                 data.extend_from_slice(encoded.get(grant.sources));
-                let key = Key {
-                    entitlement: entitlement_number,
-                    principal: *number,
-                    owner: owner_number,
-                    sync,
-                    id: STANDARD_ID,
-                };
-                self.add(
-                    key,
-                    &Columns {
-                        owner,
-                        entitlement: name,
-                        principal: (kind, principal),
-                        id: &id,
-                        expansion: None,
-                        needs_expansion: 0,
-                        data: &data,
-                        sync_id: sources.sync_id,
-                        discovered_at: sources.now,
-                    },
-                )?;
+                self.add(&Columns {
+                    owner: destination.owner,
+                    entitlement: name,
+                    principal: (kind, principal),
+                    id: &id,
+                    expansion: None,
+                    needs_expansion: 0,
+                    data: &data,
+                    sync_id: sources.sync_id,
+                    discovered_at: sources.now,
+                })?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
+    }
+}
+
+/// Remembers what the indexes need of a stored row.
+fn add_key(keys: &mut Keys, columns: &Columns<'_>) {
+    let position = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    let id = if is_standard(columns) {
+        STANDARD_ID
+    } else {
+        keys.ids.push(columns.id.into());
+        position(keys.ids.len() - 1)
+    };
+    let key = Key {
+        entitlement: keys.entitlements.number(columns.entitlement),
+        principal: keys.principals.number(columns.principal.0, columns.principal.1),
+        owner: keys.owners.number(columns.owner.0, columns.owner.1),
+        sync: keys.syncs.number(columns.sync_id),
+        id,
+    };
+    let row = position(keys.rows.len());
+    keys.rows.push(key);
+    if columns.expansion.is_some() {
+        keys.expandable.push(row);
+    }
+    if columns.needs_expansion == 1 {
+        keys.needing.push(row);
     }
 }
 
