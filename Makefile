@@ -9,6 +9,9 @@ RESOURCES = 12
 # What the benchmark walks: small, large, or sizes as in "users=100 groups=5 pages=20 resources=10".
 ORGANIZATIONS = small large
 
+# Most tests wait for a timeout or another program, so that more of them than there are processors can run at once.
+TEST_THREADS = $$(($$(getconf _NPROCESSORS_ONLN) + 6))
+
 # How long each half of the soak lasts.
 SECONDS = 60
 # How many cases each property of the hostile tests is tried with.
@@ -31,7 +34,7 @@ demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTE
 		resources=$(RESOURCES) || [ $$? -eq 130 ]
 
 test: lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
-	cargo test
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test
 	scripts/docs-check
 
 judge: ## let the SDK's own tool read and expand the files that a sync writes (needs Go; the first time takes minutes)

@@ -4,7 +4,7 @@
 // A benchmark is here to print, and nobody could do anything about what goes wrong in it.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/support/fixture/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;

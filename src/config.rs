@@ -1,109 +1,118 @@
-//! Every setting, declared once in a table and read into checked types.
+//! Every setting, declared once in a table and read into the types of the modules that use it.
 //!
-//! [`ALL`] is the declaration. The command line ([`arguments`]), the `BATON_` variables, the keys of
-//! the config file, the help texts, the defaults and the README table ([`markdown_table`]) all come
-//! from it, so that none of them can disagree with another.
+//! [`ALL`] is the declaration. The command line ([`arguments`]), the `BATON_` variables, the keys of the config
+//! file, the help texts and the README table ([`markdown_table`]) all come from it, so that none of them can
+//! disagree with another. Defaults belong to the settings types; the table refers to them.
 //!
-//! To add a setting: declare it in `table.rs`, give it a field in the struct it belongs to, in or below
-//! `settings.rs`, and read it in that struct's `read`.
+//! To add a setting: give it a field in the settings type of the module that uses it, and declare it in `table.rs`.
+//! A new settings type gets a field in [`Settings`].
 
 mod arguments;
+mod deserializer;
 mod error;
 mod file;
-mod layers;
+mod layer;
+mod merge;
 mod names;
 mod reference;
 mod setting;
 mod settings;
+mod sources;
 mod table;
 #[cfg(test)]
 mod tests;
 mod values;
 
-pub use arguments::arguments;
-pub use error::{Error, Origin, Warning};
-pub use layers::Sources;
-pub use reference::markdown_table;
-pub use setting::{Fallback, Group, Kind, Setting};
-pub use settings::{
-    CollectorTls, Features, HealthSettings, LeftOut, LimitSettings, LogSettings, Provisioning, RestSettings,
-    ServerSettings, Settings, SyncSettings, TelemetrySettings, Timeouts, TlsSettings,
-};
-pub use table::ALL;
-pub use values::{BaseUrl, HostAndPort, ListenAddress, LogFormat, LogLevel, LogTarget};
+use clap::ArgMatches;
+use clap::parser::ValueSource;
 
-use layers::Layers;
+use crate::agent::sync::SyncSettings;
+use crate::retool::privileges::Scope;
+use crate::server::HealthSettings;
 
-/// Reads every setting: a flag wins over a variable, a variable over the config file, the file over
-/// the default (spec 5.1).
+use error::Origin;
+use values::Values;
+
+pub(crate) use arguments::arguments;
+pub(crate) use error::{Error, Warning};
+pub(crate) use reference::markdown_table;
+pub(crate) use setting::Setting;
+pub(crate) use settings::{InForce, Provenance, Settings};
+pub(crate) use sources::Sources;
+pub(crate) use table::ALL;
+
+/// Reads every setting: a flag wins over a variable, a variable over the config file, the file over the default.
 ///
-/// `matches` are those of a command that carries [`arguments`], or of any sub-command below it. The
-/// warnings are for the caller to log once logging is up; where logging goes is among the settings.
+/// `matches` are those of a command that carries [`arguments`], or of any sub-command below it. The warnings are
+/// for the caller to log once logging is up; where logging goes is among the settings.
 ///
 /// # Errors
-/// The first setting or file that cannot be right, as [`Error`] describes. The process is expected to
-/// end with exit code 2.
-pub fn load(matches: &clap::ArgMatches, sources: &Sources) -> Result<(Settings, Vec<Warning>), Error> {
-    read(matches, sources, |layers, warnings| Settings::read(layers, sources.stdout_is_terminal, warnings))
+/// The first setting or file that cannot be right, as [`Error`] describes. The process is expected to end with
+/// exit code 2.
+pub(crate) fn load(matches: &ArgMatches, sources: &Sources) -> Result<(Settings, Vec<Warning>), Error> {
+    let (values, mut warnings) = collect(matches, sources)?;
+    values.check()?;
+    let mut settings: Settings = values.read()?;
+    // Port and address of the probes are checked even where the switch leaves them without effect.
+    values.read::<HealthSettings>()?;
+    settings.provenance = Provenance::of(&values);
+    if let Some(host) = settings.rest.as_ref().and_then(|rest| rest.base_url.exposed_host()) {
+        warnings.push(Warning::ClearText { host: host.to_owned() });
+    }
+    Ok((settings, warnings))
 }
 
-/// Reads where probes are answered, whether or not they are, and nothing else: for a command that sends
-/// one to another process and needs no connection string. Sources and warnings are those of [`load`].
+/// Reads where probes are answered, whether or not they are, and nothing else: for a command that sends one to
+/// another process and needs no connection string. Sources and warnings are those of [`load`].
 ///
 /// # Errors
 /// As [`load`], though only these settings have to be right.
-pub fn load_health_check(
-    matches: &clap::ArgMatches,
+pub(crate) fn load_health_check(
+    matches: &ArgMatches,
     sources: &Sources,
 ) -> Result<(HealthSettings, Vec<Warning>), Error> {
-    read(matches, sources, |layers, _| HealthSettings::read(layers))
-}
-
-/// Reads how to log, and nothing else: for a command without a database, and to report the error of
-/// [`load`] in the way the operator asked for. Sources and warnings are those of [`load`].
-///
-/// # Errors
-/// As [`load`], though only these settings have to be right.
-pub fn load_logs(
-    matches: &clap::ArgMatches,
-    sources: &Sources,
-) -> Result<(LogSettings, Vec<Warning>), Error> {
-    read(matches, sources, |layers, warnings| LogSettings::read(layers, sources.stdout_is_terminal, warnings))
+    let (values, warnings) = collect(matches, sources)?;
+    Ok((values.read()?, warnings))
 }
 
 /// Reads what a one-shot sync reads and where it goes, and nothing else. Sources and warnings are those of [`load`].
 ///
 /// # Errors
 /// As [`load`], though only these settings have to be right.
-pub fn load_sync(
-    matches: &clap::ArgMatches,
+pub(crate) fn load_sync(
+    matches: &ArgMatches,
     sources: &Sources,
 ) -> Result<(SyncSettings, Vec<Warning>), Error> {
-    read(matches, sources, |layers, _| SyncSettings::read(layers, sources))
+    let (values, warnings) = collect(matches, sources)?;
+    values.check_sync()?;
+    let mut settings: SyncSettings = values.read()?;
+    settings.file_is_given = values.get("file").is_some_and(|entry| entry.origin != Origin::Default);
+    if let Some(entry) = values.get("sync-resources").filter(|_| settings.options.wants_no_target()) {
+        let problem = "none of the resources is of a type in sync-resource-types".to_owned();
+        return Err(entry.invalid(problem));
+    }
+    Ok((settings, warnings))
 }
 
-/// Reads what is left out from the command line, and nothing from the other sources: for a command that prints
-/// the same wherever it runs.
+/// Reads what is left out from the command line, and nothing from the other sources: for a command that prints the
+/// same wherever it runs. `except` is a setting whose flag means something else to the command; it has its default.
 ///
 /// # Errors
 /// As [`load`], though only these flags have to be right.
-pub fn load_left_out(matches: &clap::ArgMatches) -> Result<LeftOut, Error> {
-    LeftOut::read(&Layers::typed(matches))
+pub(crate) fn load_typed_scope(matches: &ArgMatches, except: &str) -> Result<Scope, Error> {
+    let merged = merge::typed(matches, except)?;
+    Values::new(merged, &Sources::default(), &mut Vec::new()).read()
 }
 
 /// The settings that were typed.
-pub fn typed(matches: &clap::ArgMatches) -> impl Iterator<Item = &'static Setting> {
+pub(crate) fn typed(matches: &ArgMatches) -> impl Iterator<Item = &'static Setting> {
     let source = |setting: &Setting| matches.value_source(setting.name);
-    ALL.iter().filter(move |setting| source(setting) == Some(clap::parser::ValueSource::CommandLine))
+    ALL.iter().filter(move |setting| source(setting) == Some(ValueSource::CommandLine))
 }
 
-fn read<T>(
-    matches: &clap::ArgMatches,
-    sources: &Sources,
-    settings: impl FnOnce(&Layers, &mut Vec<Warning>) -> Result<T, Error>,
-) -> Result<(T, Vec<Warning>), Error> {
+fn collect(matches: &ArgMatches, sources: &Sources) -> Result<(Values, Vec<Warning>), Error> {
     let mut warnings = Vec::new();
-    let layers = Layers::collect(matches, sources, &mut warnings)?;
-    let settings = settings(&layers, &mut warnings)?;
-    Ok((settings, warnings))
+    let merged = merge::collect(matches, sources, &mut warnings)?;
+    let values = Values::new(merged, sources, &mut warnings);
+    Ok((values, warnings))
 }

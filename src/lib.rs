@@ -1,20 +1,29 @@
 //! `baton-retool`: a baton connector for self-hosted Retool.
 //!
-//! Rooms, stacked, each importing downwards only: [`retool`] knows Retool and nothing of baton;
-//! [`connector`] is baton's view of it; [`server`] answers the protocol, and [`agent`] drives any server
-//! of it; [`cli`] is what a person types. [`proto`] holds the wire. [`telemetry`] is below all of them: any
-//! room may have what it does watched. `monitoring_http` is what its port for Prometheus and the server's
-//! port for probes have in common.
+//! The modules are stacked, and each imports downwards only, which `tests/architecture` checks:
+//!
+//! - [`cli`] is what a person types; `config` fills the settings types that the modules below own.
+//! - `server` answers the baton protocol; [`agent`] drives any server of it.
+//! - `connector` is baton's view of Retool; `retool` knows Retool and nothing of baton; `postgres` is a client for
+//!   any Postgres database.
+//! - [`proto`] holds the messages of the protocol and their rules; `telemetry` has logs, traces and metrics, and
+//!   every module may use it.
+//! - `address`, `file_watch`, `monitoring_http`, `nearest` and `tls_roots` are small helpers that import none of the
+//!   others.
+//!
+//! `docs/architecture.md` says what each owns. Only what the program, its tests and its benchmarks call is public.
 
+pub(crate) mod address;
 pub mod agent;
 pub mod cli;
-pub mod config;
-pub mod connector;
-mod file_watch;
-mod monitoring_http;
-pub mod postgres;
+pub(crate) mod config;
+pub(crate) mod connector;
+pub(crate) mod file_watch;
+pub(crate) mod monitoring_http;
+pub(crate) mod nearest;
+pub(crate) mod postgres;
 pub mod proto;
-pub mod retool;
-pub mod server;
-pub mod telemetry;
-mod tls_roots;
+pub(crate) mod retool;
+pub(crate) mod server;
+pub(crate) mod telemetry;
+pub(crate) mod tls_roots;

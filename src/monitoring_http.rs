@@ -1,5 +1,5 @@
-//! Plain HTTP for probes and for Prometheus. Whoever reaches such a port may speak to it, so it takes few
-//! connections and none for long: however many there are, those of the agents' port have their files.
+//! An HTTP server for monitoring: the probes and Prometheus. It has no authentication, so it accepts few
+//! connections, each for a short time: they never take the file descriptors that agents' connections need.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use tokio::time::{sleep, timeout};
 
 /// Connections at a time; one more is closed at once.
 pub(crate) const CONNECTIONS: usize = 32;
-/// How long a request may take to come in.
+/// How long a request may take to arrive.
 const REQUEST: Duration = Duration::from_secs(5);
 /// How long a connection may last: a request, the answer that takes longest, which is that of `/health`
 /// with its 30 seconds, and the way.
 const CONNECTION: Duration = Duration::from_secs(60);
-/// Between attempts to take a connection that did not go well, such as for want of files.
+/// Pause after a connection that could not be accepted, such as without free file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers one request on each connection, until dropped.
@@ -54,7 +54,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router) -> Infallible {
         full = false;
         let connection = http.serve_connection(TokioIo::new(stream), service.clone());
         tokio::spawn(async move {
-            // Whether it took too long or broke off: nobody is left to tell.
+            // The client is gone, or took too long: there is nothing left to answer.
             let _ = timeout(CONNECTION, connection).await;
             drop(place);
         });

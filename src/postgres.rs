@@ -3,13 +3,13 @@
 //!
 //! Nothing here knows which database it talks to.
 
-pub mod connection_string;
-pub mod diagnosis;
-pub mod error;
-pub mod identifier;
-pub mod pool;
+pub(crate) mod connection_string;
+pub(crate) mod diagnosis;
+pub(crate) mod error;
+pub(crate) mod identifier;
+pub(crate) mod pool;
 pub(crate) mod session;
 pub(crate) mod statement;
 pub(crate) mod time;
-pub mod tls;
+pub(crate) mod tls;
 pub(crate) mod transaction;

@@ -1,14 +1,15 @@
-//! Retool itself: what its database and its REST API say, in Retool's own words. Nothing here knows of baton.
+//! Retool: its database and its REST API, in Retool's own terms. Nothing here depends on the baton protocol.
 
-pub mod access;
-pub mod api;
-pub mod change;
-pub mod database;
-pub mod diagnosis;
-pub mod error;
-pub mod id;
-mod optional_columns;
-pub mod privileges;
-pub mod setup;
-pub mod tables;
-pub mod transaction;
+pub(crate) mod access;
+pub(crate) mod api;
+pub(crate) mod change;
+pub(crate) mod database;
+pub(crate) mod diagnosis;
+pub(crate) mod error;
+mod fragment;
+pub(crate) mod id;
+pub(crate) mod privileges;
+pub(crate) mod setup;
+pub(crate) mod tables;
+mod template;
+pub(crate) mod transaction;

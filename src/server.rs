@@ -8,7 +8,8 @@ mod grpc_health;
 mod http_health;
 mod rate_limiter;
 mod services;
-mod transport;
+mod settings;
+pub(crate) mod transport;
 
 use std::sync::Arc;
 
@@ -16,14 +17,12 @@ use tokio::io::DuplexStream;
 use tonic::service::RoutesBuilder;
 use tonic_health::ServingStatus;
 
-pub use error::Error;
-pub use http_health::{HealthServer, Readiness};
-pub use rate_limiter::LimiterError;
-pub use transport::endpoint::{Endpoint, Security};
-pub use transport::limits::Limits;
-pub use transport::parent_handshake::accept_parent_connection;
-pub use transport::tls::{TlsError, TlsFiles};
-pub use transport::tokens::TokenError;
+pub(crate) use error::Error;
+pub(crate) use http_health::{HealthServer, Readiness};
+pub(crate) use settings::{HealthSettings, ServerSettings};
+pub(crate) use transport::endpoint::{Endpoint, Security};
+pub(crate) use transport::limits::Limits;
+pub(crate) use transport::parent_handshake::accept_parent_connection;
 
 use crate::connector::Connector;
 use crate::proto::ratelimit::RateLimiterConfig;
@@ -38,7 +37,7 @@ use crate::server::transport::{Transport, limits, tls};
 
 /// A server, not yet listening.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     connector: Arc<Connector>,
     limiter: RateLimiter,
     limits: Limits,
@@ -47,7 +46,7 @@ pub struct Server {
 }
 
 /// A server that listens and does not answer yet.
-pub struct Listening {
+pub(crate) struct Listening {
     server: Server,
     address: String,
     transport: Transport,
@@ -55,30 +54,30 @@ pub struct Listening {
 
 impl Server {
     /// A server of this connector with the usual limits, reflection, and no rate limiter.
-    pub fn new(connector: Arc<Connector>) -> Self {
+    pub(crate) fn new(connector: Arc<Connector>) -> Self {
         Self {
             connector,
             limiter: RateLimiter::default(),
             limits: Limits::default(),
-            reflection: true,
+            reflection: ServerSettings::REFLECTION,
             readiness: Readiness::default(),
         }
     }
 
     /// Other limits.
     #[must_use]
-    pub fn with_limits(self, limits: Limits) -> Self {
+    pub(crate) fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
     /// With or without reflection.
     #[must_use]
-    pub fn with_reflection(self, reflection: bool) -> Self {
+    pub(crate) fn with_reflection(self, reflection: bool) -> Self {
         Self { reflection, ..self }
     }
 
     /// Tells whether the server takes calls, also after it has begun to stop.
-    pub fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> Readiness {
         self.readiness.clone()
     }
 
@@ -86,7 +85,7 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Plaintext`], [`Error::Listen`], [`Error::Tls`], [`Error::Tokens`]
-    pub async fn listen(self, endpoint: &Endpoint, security: Security) -> Result<Listening, Error> {
+    pub(crate) async fn listen(self, endpoint: &Endpoint, security: Security) -> Result<Listening, Error> {
         let failed = |source| Error::Listen { address: endpoint.to_string(), source };
         let listener = match endpoint {
             Endpoint::Tcp { host, port } => Listener::tcp(host, *port).await,
@@ -118,7 +117,7 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Tls`], [`Error::Limiter`], [`Error::Listen`]
-    pub fn adopt(
+    pub(crate) fn adopt(
         mut self,
         listener: std::net::TcpListener,
         credential: &Credential,
@@ -140,7 +139,7 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Serve`]
-    pub async fn serve_in_memory(self, connection: DuplexStream) -> Result<(), Error> {
+    pub(crate) async fn serve_in_memory(self, connection: DuplexStream) -> Result<(), Error> {
         let mut routes = RoutesBuilder::default();
         self.services().register(&mut routes, self.limits);
         Ok(transport::serve_in_memory(connection, routes).await?)
@@ -157,7 +156,7 @@ impl Server {
 
 impl Listening {
     /// Where it listens, as people write it.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
@@ -166,7 +165,7 @@ impl Listening {
     ///
     /// # Errors
     /// [`Error::Serve`], [`Error::Reflection`]
-    pub async fn serve(
+    pub(crate) async fn serve(
         self,
         stop: impl Future<Output = ()>,
         at_once: impl Future<Output = ()>,
@@ -221,7 +220,7 @@ impl Listening {
     ///
     /// # Errors
     /// [`Error::Serve`]
-    pub async fn serve_parent(self) -> Result<(), Error> {
+    pub(crate) async fn serve_parent(self) -> Result<(), Error> {
         let mut routes = RoutesBuilder::default();
         self.server.services().register(&mut routes, self.server.limits);
         Ok(self.transport.serve(routes, std::future::pending()).await?)

@@ -1,34 +1,32 @@
 //! What the program says about itself while it runs: logs, and traces and metrics for those who collect
-//! them (spec, service mode 22). Nothing of it can slow the program down or stop it: what a collector does
+//! them. Nothing of it can slow the program down or stop it: what a collector does
 //! not take in time is dropped.
 //!
-//! The rooms above do not know where their words go. They log with `tracing`, and have calls, statements
+//! The modules above do not know where their words go. They log with `tracing`, and have calls, statements
 //! and requests watched by [`watch`]; both cost next to nothing while nobody collects.
 
 mod drops;
 mod export;
-pub mod logs;
-pub mod metrics;
+pub(crate) mod logs;
+pub(crate) mod metrics;
 mod otlp;
 mod prometheus;
 mod resource;
-pub mod watch;
+pub(crate) mod settings;
+pub(crate) mod watch;
 
 use std::sync::OnceLock;
 use std::thread;
-use std::time::Duration;
 
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use tokio::sync::oneshot;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{LogSettings, TelemetrySettings};
+use crate::telemetry::settings::{LogSettings, TelemetrySettings};
 
-pub use prometheus::MetricsServer;
-
-/// How long the program waits at its end for a collector to take what is left.
-pub const FLUSH: Duration = Duration::from_secs(5);
+pub(crate) use otlp::FLUSH;
+pub(crate) use prometheus::MetricsServer;
 
 /// What has been started, for [`stop`].
 static RUNNING: OnceLock<Running> = OnceLock::new();
@@ -40,7 +38,7 @@ struct Running {
 
 /// Why telemetry cannot be started. Each of these is a setting.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// See [`logs::Unwritable`].
     #[error("log-path: {0}")]
     Logs(#[from] logs::Unwritable),
@@ -56,7 +54,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error::Logs`], [`Error::Otlp`]
-pub fn check(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Error> {
+pub(crate) fn check(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Error> {
     logs::check(logs)?;
     otlp::Plan::new(telemetry, &variable)?;
     Ok(())
@@ -73,7 +71,7 @@ fn variable(name: &str) -> Option<String> {
 ///
 /// # Errors
 /// See [`Error`].
-pub fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Error> {
+pub(crate) fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Error> {
     if RUNNING.get().is_some() {
         return Ok(());
     }
@@ -104,9 +102,9 @@ pub fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Er
     Ok(())
 }
 
-/// Sends what is left, if the collector takes it within [`FLUSH`] and before `hurry` is done, and nothing
+/// Sends what is left, if the collector takes it within [`FLUSH`] and before `at_once` is done, and nothing
 /// more from then on. To be called when the last call has ended and before the process does.
-pub async fn stop(hurry: impl Future<Output = ()>) {
+pub(crate) async fn stop(at_once: impl Future<Output = ()>) {
     let Some(running) = RUNNING.get().filter(|running| running.otlp.is_some()) else { return };
     let (done, finished) = oneshot::channel();
     let flush = move || {
@@ -118,7 +116,7 @@ pub async fn stop(hurry: impl Future<Output = ()>) {
     let _ = thread::Builder::new().name("telemetry-flush".to_owned()).spawn(flush);
     tokio::select! {
         _ = finished => {}
-        () = hurry => tracing::warn!("not waited for the collector to take the last telemetry"),
+        () = at_once => tracing::warn!("not waited for the collector to take the last telemetry"),
         () = tokio::time::sleep(FLUSH) => tracing::warn!(
             seconds = FLUSH.as_secs(),
             "the collector did not take the last telemetry in time; it is lost"

@@ -1,12 +1,12 @@
 //! Walks an organization as an agent does and prints what that costs: `make bench`, see `README.md`.
 
 // A benchmark is here to print, and nobody could do anything about what goes wrong in it.
-#![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used)]
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod measure;
 mod process;
 mod report;
-#[path = "../../tests/support/mod.rs"]
+#[path = "../../tests/support/fixture/mod.rs"]
 mod support;
 
 use clap::builder::PossibleValuesParser;

@@ -1,5 +1,4 @@
-//! `baton-retool [settings] _connector-service`: the connector as the child of an agent (spec, child
-//! process). The parent hands over a listening socket and, on stdin, the credentials for it; when stdin
+//! `baton-retool [settings] _connector-service`: the connector as the child of an agent. The parent hands over a listening socket and, on stdin, the credentials for it; when stdin
 //! ends, so does the child.
 //!
 //! The texts of the errors are those that parents of every version print; they are part of the protocol.
@@ -9,7 +8,7 @@ use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
-use std::process::{self, Command, ExitCode};
+use std::process::{self, ExitCode};
 use std::thread;
 use std::time::Duration;
 
@@ -17,19 +16,18 @@ use anyhow::anyhow;
 use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, PAD};
-use clap::ArgMatches;
+use clap::{ArgMatches, Command};
 use listenfd::ListenFd;
 use prost::Message;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{
-    Failure, block_on, connector, in_one_line, limits, look_ahead, serve_metrics, settings_with,
-    stop_telemetry,
-};
-use crate::config::{LogTarget, Settings};
+use crate::cli::failure::{Failure, in_one_line};
+use crate::cli::wiring::{block_on, connector, look_ahead, serve_metrics, settings_with, stop_telemetry};
+use crate::config::Settings;
 use crate::proto::connector_wrapper::ServerConfig;
 use crate::server::{Server, accept_parent_connection};
+use crate::telemetry::settings::LogTarget;
 
 /// The name of the command.
 pub(super) const NAME: &str = "_connector-service";
@@ -38,7 +36,7 @@ const LISTENER: &str = "BATON_CONNECTOR_SERVICE_LISTENER_FD";
 /// Longest line that parents of any version can send, in bytes.
 const LONGEST_LINE: u64 = 64 * 1024;
 /// How long a child that cannot serve waits for its parent to connect.
-const FAREWELL: Duration = Duration::from_secs(2);
+const LAST_CONNECTION: Duration = Duration::from_secs(2);
 
 /// What the parent hands over, or why it cannot be had.
 type Received = Result<Handover, Error>;
@@ -74,8 +72,12 @@ enum Error {
     Proto,
 }
 
-/// Whether the command line asks for the child, be it ever so wrong besides.
-pub(super) fn is_meant(parsed: &Result<ArgMatches, clap::Error>, arguments: &[OsString]) -> bool {
+pub(super) fn command() -> Command {
+    Command::new(NAME).hide(true).about("Serve the agent that started this process")
+}
+
+/// Whether the command line asks for the child, also one that is wrong otherwise.
+pub(super) fn is_requested(parsed: &Result<ArgMatches, clap::Error>, arguments: &[OsString]) -> bool {
     match parsed {
         Ok(matches) => matches.subcommand_name() == Some(NAME),
         Err(error) => error.use_stderr() && arguments.iter().any(|argument| argument == NAME),
@@ -93,12 +95,12 @@ pub(super) fn run(parsed: Result<ArgMatches, clap::Error>, arguments: &[OsString
             Ok(settings) => serve(settings, &mut handover).await,
             Err(failure) => Err(failure),
         };
-        if let Err(Failure::Usage(error) | Failure::Run(error)) = &served {
+        if let Err(failure) = &served {
             // Before the wait for the parent, which may end the process. Nobody is left to tell when
             // stderr is gone.
-            let _ = writeln!(io::stderr(), "{}", in_one_line(error));
+            let _ = writeln!(io::stderr(), "{}", failure.message());
             // The time may run out, and a parent that cannot be understood cannot be waited for.
-            let _ = timeout(FAREWELL, take_leave(handover)).await;
+            let _ = timeout(LAST_CONNECTION, let_parent_connect(handover)).await;
         }
         served
     });
@@ -110,7 +112,7 @@ fn settings(parsed: Result<ArgMatches, clap::Error>) -> Result<Settings, Failure
     let matches = parsed.map_err(|error| {
         let text = error.to_string();
         let reason = text.lines().next().unwrap_or_default();
-        Failure::Usage(anyhow!("{}", reason.trim_start_matches("error: ").to_owned()))
+        Failure::usage(anyhow!("{}", reason.trim_start_matches("error: ").to_owned()))
     })?;
     // A parent reads the child's stderr, whatever it does with its own log.
     settings_with(matches.subcommand_matches(NAME).unwrap_or(&matches), |logs| {
@@ -118,30 +120,29 @@ fn settings(parsed: Result<ArgMatches, clap::Error>) -> Result<Settings, Failure
     })
 }
 
-/// Leaves in `handover` what the parent has said, for the leave to be taken after a failure.
+/// Leaves in `handover` what the parent has said, which [`let_parent_connect`] needs after a failure.
 async fn serve(settings: Settings, handover: &mut Option<Received>) -> Result<(), Failure> {
     // What can be said against the settings is said before the parent has said anything.
     let connector = connector(&settings)?;
-    let server = Server::new(connector.clone()).with_limits(limits(&settings));
+    let server = Server::new(connector.clone()).with_limits(settings.server.limits);
     let received = handover.insert(Handover::receive().await);
     let Handover { config, listener } =
-        received.as_ref().map_err(|error| Failure::Run(anyhow!(error.to_string())))?;
+        received.as_ref().map_err(|error| Failure::run(anyhow!(error.to_string())))?;
     let credential = config.credential.clone().unwrap_or_default();
-    let listener = listener.try_clone().map_err(|error| Failure::Run(error.into()))?;
-    let listening = server
-        .adopt(listener, &credential, config.rate_limiter_config.as_ref())
-        .map_err(|error| Failure::Run(error.into()))?;
+    let listener = listener.try_clone().map_err(Failure::run)?;
+    let listening =
+        server.adopt(listener, &credential, config.rate_limiter_config.as_ref()).map_err(Failure::run)?;
     look_ahead(&connector);
     // An agent needs the child more than anybody needs its metrics.
     if let Err(error) = serve_metrics(&settings).await {
         tracing::warn!(error = in_one_line(&error), "there are no metrics for Prometheus");
     }
     tracing::info!(address = listening.address(), "serving the parent process");
-    listening.serve_parent().await.map_err(|error| Failure::Run(error.into()))
+    listening.serve_parent().await.map_err(Failure::run)
 }
 
 /// Lets the parent connect, so that it sees this process end (see [`accept_parent_connection`]).
-async fn take_leave(handover: Option<Received>) -> anyhow::Result<()> {
+async fn let_parent_connect(handover: Option<Received>) -> anyhow::Result<()> {
     let Handover { config, listener } = match handover {
         Some(received) => received?,
         None => Handover::receive().await?,
@@ -160,7 +161,7 @@ pub(super) fn announce_listener(arguments: &[OsString]) {
     let pid = process::id().to_string();
     let announced = env::var("LISTEN_PID").is_ok_and(|announced| announced == pid);
     let (Ok(program), false) = (env::current_exe(), announced) else { return };
-    let mut command = Command::new(program);
+    let mut command = process::Command::new(program);
     if let Some((name, rest)) = arguments.split_first() {
         command.arg0(name).args(rest);
     }

@@ -3,24 +3,41 @@
 use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
+use clap::{ArgMatches, Command};
 use serde_json::json;
 use tokio::sync::oneshot;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{self, Channel};
 
-use super::{Failure, asked_to_stop, cannot_listen, connector, endpoint, serve_metrics};
 use crate::agent::sync::{Counts, Visitor, Walk, walk};
-use crate::config::{ListenAddress, Settings};
-use crate::server::{Security, Server};
+use crate::cli::failure::Failure;
+use crate::cli::output::{output, wants_json};
+use crate::cli::signals::stop_requested;
+use crate::cli::wiring::{self, block_on, connector, serve_metrics};
+use crate::config::Settings;
+use crate::server::{Endpoint, Security, Server};
 
-pub(super) async fn run(settings: Settings, json: bool) -> Result<(), Failure> {
-    if let ListenAddress::Unix(_) = settings.server.listen {
-        return Err(Failure::Usage(anyhow::anyhow!("demo listens on a port: give --listen host:port")));
+/// The name of the command.
+pub(super) const NAME: &str = "demo";
+
+pub(super) fn command() -> Command {
+    Command::new(NAME)
+        .about("Serve, read everything once as an agent would, and show what there is")
+        .long_about("Serves like `serve`, reads everything once over that port as an agent would, prints how much there is of each resource type and commands to look at it with grpcurl, and goes on serving until Ctrl-C. `make demo` runs it on a throwaway database.")
+        .arg(output("What to print: a table for people, or one JSON object for machines and no waiting"))
+}
+
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let json = wants_json(matches);
+    wiring::settings(matches).and_then(|settings| block_on(demo(settings, json)))
+}
+
+async fn demo(settings: Settings, json: bool) -> Result<(), Failure> {
+    if let Endpoint::Unix(_) = settings.server.listen {
+        return Err(Failure::usage(anyhow::anyhow!("demo listens on a port: give --listen host:port")));
     }
     let connector = connector(&settings)?;
-    let listening = Server::new(connector)
-        .listen(&endpoint(&settings), Security { insecure: settings.server.insecure, ..Security::default() })
-        .await
-        .map_err(cannot_listen)?;
+    let security = Security { insecure: settings.server.security.insecure, ..Security::DEFAULT };
+    let listening = Server::new(connector).listen(&settings.server.listen, security).await?;
     serve_metrics(&settings).await.map_err(Failure::Run)?;
     let address = listening.address().to_owned();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -31,7 +48,7 @@ pub(super) async fn run(settings: Settings, json: bool) -> Result<(), Failure> {
         },
         std::future::pending(),
     ));
-    let mut stopped_by_person = std::pin::pin!(asked_to_stop());
+    let mut stopped_by_person = std::pin::pin!(stop_requested());
     let shown = tokio::select! {
         shown = show(&address, json) => {
             if shown.is_ok() && !json {
@@ -47,7 +64,7 @@ pub(super) async fn run(settings: Settings, json: bool) -> Result<(), Failure> {
 }
 
 async fn show(address: &str, json: bool) -> anyhow::Result<()> {
-    let channel: Channel = Endpoint::from_shared(format!("http://{address}"))?
+    let channel: Channel = transport::Endpoint::from_shared(format!("http://{address}"))?
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(4 * 1024 * 1024)
         .connect()

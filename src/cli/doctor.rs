@@ -6,6 +6,7 @@
 mod c1;
 mod changes;
 mod database;
+mod failure;
 mod network;
 mod output;
 mod report;
@@ -17,9 +18,11 @@ use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::{USAGE, block_on};
+use crate::cli::doctor::report::{Check, Line, Report};
+use crate::cli::failure::USAGE;
+use crate::cli::output::{output, wants_json};
+use crate::cli::wiring::block_on;
 use crate::config::{self, Sources};
-use report::{Check, Line, Report};
 
 /// The name of the command.
 pub(super) const NAME: &str = "doctor";
@@ -29,13 +32,7 @@ pub(super) fn command() -> Command {
         .about("Look for what keeps the connector from working, and say how to mend it")
         .long_about("Checks, with the same settings as `serve`: the settings themselves, names and ports, TLS, the login, the database and its tables, every privilege, row-level security, changes (with --provisioning; tried in a transaction that is undone, on no row), how long the heaviest statements take, Retool's REST API where it is set up, and the variables of ConductorOne. Each line says what was found, what it means and how to mend it. Nothing is changed and nothing is logged.")
         .after_help("Exit codes: 0 nothing failed, 1 a warning with --strict, 2 something failed or a setting cannot be right.")
-        .arg(
-            Arg::new("output")
-                .long("output")
-                .help("What to print: a table for people, or one JSON object for machines")
-                .value_parser(["table", "json"])
-                .default_value("table"),
-        )
+        .arg(output("What to print: a table for people, or one JSON object for machines"))
         .arg(
             Arg::new("strict")
                 .long("strict")
@@ -55,8 +52,7 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         report.push(Line::failed(Check::Settings, "the program cannot run here: no threads can be started"));
     }
     report.push(c1::check(&sources));
-    let json = matches.get_one::<String>("output").is_some_and(|output| output == "json");
-    if output::print(&report, json).is_err() {
+    if output::print(&report, wants_json(matches)).is_err() {
         // Nobody is there to read it.
         return ExitCode::FAILURE;
     }
@@ -80,8 +76,7 @@ async fn examine(matches: &ArgMatches, sources: &Sources, report: &mut Report) {
     match settings::connection(&settings, &warnings, report) {
         Some(connection) => {
             let connection = Arc::new(connection);
-            let timeouts = super::timeouts(&settings);
-            if network::check(&connection, timeouts, report).await {
+            if network::check(&connection, settings.timeouts, report).await {
                 database::check(&connection, &settings, report).await;
             }
         }

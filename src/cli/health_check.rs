@@ -10,8 +10,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Failure, block_on};
-use crate::config::{self, HealthSettings, Sources};
+use crate::cli::failure::Failure;
+use crate::cli::wiring::block_on;
+use crate::config::{self, Sources};
+use crate::server::HealthSettings;
 
 /// The name of the command.
 pub(super) const NAME: &str = "health-check";
@@ -40,8 +42,7 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let (settings, _) = config::load_health_check(matches, &Sources::of_process())
-        .map_err(|error| Failure::Usage(error.into()))?;
+    let (settings, _) = config::load_health_check(matches, &Sources::of_process()).map_err(Failure::usage)?;
     let endpoint = matches.get_one::<String>("endpoint").map_or("health", String::as_str);
     let patience = Duration::from_secs(matches.get_one::<u64>("timeout").copied().unwrap_or(5));
     block_on(async {

@@ -1,16 +1,32 @@
 //! `baton-retool serve`
 
 use anyhow::Context;
+use clap::{ArgMatches, Command};
 
-use super::{
-    CLIENT_ID, Failure, asked_to_stop, asked_twice_to_stop, cannot_listen, connector, endpoint, limits,
-    look_ahead, security, serve_metrics,
-};
+use crate::cli::failure::Failure;
+use crate::cli::signals::{stop_requested, stop_requested_twice};
+use crate::cli::wiring::{self, block_on, connector, look_ahead, serve_metrics};
 use crate::config::{Settings, Sources};
 use crate::server::{HealthServer, Server};
 
-pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
-    let (stop, at_once) = (asked_to_stop(), asked_twice_to_stop());
+/// The name of the command.
+pub(super) const NAME: &str = "serve";
+
+/// The variable by which the former program knew that it should ask ConductorOne for work.
+pub(super) const CLIENT_ID: &str = "BATON_CLIENT_ID";
+
+pub(super) fn command() -> Command {
+    Command::new(NAME)
+        .about("Answer the baton connector protocol on a port, with gRPC reflection and health")
+        .long_about("Answers the baton connector protocol on --listen, for an agent or for grpcurl: gRPC reflection and the standard health service are on. Ends on Ctrl-C or SIGTERM, after the calls under way.")
+}
+
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    wiring::settings(matches).and_then(|settings| block_on(serve(settings)))
+}
+
+async fn serve(settings: Settings) -> Result<(), Failure> {
+    let (stop, at_once) = (stop_requested(), stop_requested_twice());
     // Where the program before this one ran by itself, this is the only sign that something is missing. In
     // the child of an agent it is the agent's own.
     if Sources::of_process().variable(CLIENT_ID).is_some() {
@@ -21,18 +37,18 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
     let connector = connector(&settings)?;
     look_ahead(&connector);
     let server = Server::new(connector.clone())
-        .with_limits(limits(&settings))
+        .with_limits(settings.server.limits)
         .with_reflection(settings.server.reflection);
     let readiness = server.readiness();
-    let listening = server.listen(&endpoint(&settings), security(&settings)).await.map_err(cannot_listen)?;
+    let listening = server.listen(&settings.server.listen, settings.server.security.clone()).await?;
     serve_metrics(&settings).await.map_err(Failure::Run)?;
     if let Some(health) = &settings.health {
-        let health = HealthServer::listen(&health.host, health.port, connector, readiness)
+        let health = HealthServer::listen(health, connector, readiness)
             .await
             .with_context(|| format!("cannot listen on {health} (--health-check-port)"))
             .map_err(Failure::Run)?;
         tokio::spawn(health.serve());
     }
     tracing::info!(address = listening.address(), version = env!("CARGO_PKG_VERSION"), "listening");
-    listening.serve(stop, at_once).await.map_err(|error| Failure::Run(error.into()))
+    listening.serve(stop, at_once).await.map_err(Failure::run)
 }

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use anyhow::{Context, anyhow};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::Failure;
-use crate::config::{self, LeftOut};
+use crate::cli::failure::Failure;
+use crate::config;
 use crate::postgres::identifier::RoleName;
 use crate::retool::privileges::Scope;
 use crate::retool::setup::{Wanted, script};
@@ -15,7 +15,7 @@ use crate::retool::setup::{Wanted, script};
 pub(super) const NAME: &str = "setup-sql";
 
 /// The settings that say what the role need not reach, with what they mean here.
-const HEEDED: [(&str, &str); 3] = [
+const USED: [(&str, &str); 3] = [
     ("skip-pages", "Grant nothing on apps, for a connector that runs with --skip-pages"),
     ("skip-resources", "Grant nothing on resources, for a connector that runs with --skip-resources"),
     (
@@ -61,28 +61,23 @@ pub(super) fn command() -> Command {
 /// command line can have them, and it is told then that they mean nothing here.
 fn settings() -> impl Iterator<Item = Arg> {
     let others = config::arguments().into_iter().filter(|argument| argument.get_id() != PROVISIONING);
-    others.map(|argument| match HEEDED.iter().find(|(name, _)| argument.get_id() == name) {
+    others.map(|argument| match USED.iter().find(|(name, _)| argument.get_id() == name) {
         Some((_, help)) => argument.help(*help).help_heading(None),
         None => argument.hide(true),
     })
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let known = |name: &str| name == PROVISIONING || HEEDED.iter().any(|(heeded, _)| *heeded == name);
+    let known = |name: &str| name == PROVISIONING || USED.iter().any(|(used, _)| *used == name);
     if let Some(other) = config::typed(matches).find(|setting| !known(setting.name)) {
         let problem = anyhow!("--{} means nothing to {NAME}: leave it out", other.name);
         return Err(Failure::Usage(problem));
     }
     let role = matches.get_one::<String>("role").map_or("", String::as_str);
     let role = RoleName::new(role).map_err(|error| Failure::Usage(anyhow!("--role: {error}")))?;
-    let left_out = config::load_left_out(matches).map_err(|error| Failure::Usage(error.into()))?;
-    let wanted = wanted(matches, left_out)?;
-    let scope = Scope {
-        skip_pages: left_out.pages,
-        skip_resources: left_out.resources,
-        provisioning: wanted.groups || wanted.pages,
-        managed_groups: !left_out.managed_groups,
-    };
+    let scope = config::load_typed_scope(matches, PROVISIONING).map_err(Failure::usage)?;
+    let wanted = wanted(matches, scope)?;
+    let scope = Scope { provisioning: wanted.groups || wanted.pages, ..scope };
     let script = script(&role, wanted, scope);
     let mut stdout = io::stdout();
     stdout
@@ -92,12 +87,12 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         .map_err(Failure::Run)
 }
 
-fn wanted(matches: &ArgMatches, left_out: LeftOut) -> Result<Wanted, Failure> {
+fn wanted(matches: &ArgMatches, scope: Scope) -> Result<Wanted, Failure> {
     let mut wanted = Wanted { extras: matches.get_flag("extras"), ..Wanted::default() };
     for feature in matches.get_many::<String>(PROVISIONING).into_iter().flatten() {
         match feature.trim() {
             GROUPS => wanted.groups = true,
-            PAGES if left_out.pages => {
+            PAGES if scope.skip_pages => {
                 let problem = anyhow!(
                     "--{PROVISIONING}={PAGES} changes what --skip-pages leaves out: give one of the two"
                 );

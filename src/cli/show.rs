@@ -2,31 +2,22 @@
 
 mod access;
 mod rows;
+mod table;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
-use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use clap::{Arg, ArgMatches, Command};
-use serde_json::Value;
 
 use crate::agent::c1z::{DecodeLimits, Reader};
-use crate::cli::{Failure, USAGE, in_one_line};
+use crate::cli::failure::Failure;
+use crate::cli::output::{output, wants_json};
 use crate::config::{self, Sources};
 use crate::proto::connector::ResourceId;
 
 /// The name of the command.
 pub(super) const NAME: &str = "show";
-
-/// How many rows are read at a time.
-const PAGE: usize = 10_000;
-
-/// What there is to show: a heading for each column, and rows of as many cells.
-struct Table {
-    columns: Vec<&'static str>,
-    rows: Vec<Vec<String>>,
-}
 
 pub(super) fn command() -> Command {
     let listing = |name: &'static str, about: &'static str| {
@@ -34,7 +25,7 @@ pub(super) fn command() -> Command {
             .about(about)
             .arg(filter("type", "TYPE", "Only of resources of this type"))
             .arg(filter("resource", "TYPE/ID", "Only of this resource"))
-            .arg(crate::cli::sync::output())
+            .arg(output_argument())
     };
     Command::new(NAME)
         .about("Show what a c1z file holds, from its latest finished sync")
@@ -55,29 +46,20 @@ pub(super) fn command() -> Command {
                         .value_name("USER")
                         .help("The user's id, e-mail address, login or name"),
                 )
-                .arg(crate::cli::sync::output()),
+                .arg(output_argument()),
         )
+}
+
+fn output_argument() -> Arg {
+    output("What to print: a table for people, or a JSON array for machines")
 }
 
 fn filter(name: &'static str, value_name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value_name).help(help)
 }
 
-pub(super) fn run(matches: &ArgMatches) -> ExitCode {
-    match show(matches) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let (Failure::Usage(error) | Failure::Run(error)) = &failure;
-            // Nobody is left to read it when stderr is gone.
-            let _ = writeln!(std::io::stderr(), "baton-retool: {}", in_one_line(error));
-            if matches!(failure, Failure::Usage(_)) { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
-        }
-    }
-}
-
-fn show(matches: &ArgMatches) -> Result<(), Failure> {
-    let (settings, _) =
-        config::load_sync(matches, &Sources::of_process()).map_err(|error| Failure::Usage(error.into()))?;
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let (settings, _) = config::load_sync(matches, &Sources::of_process()).map_err(Failure::usage)?;
     let Some((what, matches)) = matches.subcommand() else {
         return Err(Failure::Usage(anyhow!("say what to show: resources, entitlements, grants or access")));
     };
@@ -95,12 +77,11 @@ fn show(matches: &ArgMatches) -> Result<(), Failure> {
         }
     };
     let table = table.map_err(Failure::Run)?;
-    let json = matches.get_one::<String>("output").is_some_and(|output| output == "json");
-    let text = if json { table.as_json() } else { table.as_text() };
-    let mut stdout = std::io::stdout();
+    let text = if wants_json(matches) { table.as_json() } else { table.as_text() };
+    let mut stdout = io::stdout();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         // `| head` has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to stdout").map_err(Failure::Run),
     }
 }
@@ -124,41 +105,4 @@ fn id(matches: &ArgMatches, option: &str) -> Result<Option<ResourceId>, Failure>
             "--{option} {text:?} names no resource: write TYPE/ID, such as group/g1"
         ))),
     }
-}
-
-impl Table {
-    fn as_text(&self) -> String {
-        let mut widths: Vec<usize> = self.columns.iter().map(|column| column.len()).collect();
-        for row in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        let heading: Vec<String> = self.columns.iter().map(|&column| column.to_owned()).collect();
-        let line = |cells: &Vec<String>| {
-            let padded = cells.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
-            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-        };
-        std::iter::once(&heading).chain(&self.rows).map(line).collect::<Vec<_>>().join("\n")
-    }
-
-    fn as_json(&self) -> String {
-        let object = |row: &Vec<String>| {
-            let cells = self.columns.iter().zip(row);
-            Value::Object(
-                cells.map(|(&column, cell)| (column.to_owned(), Value::from(cell.as_str()))).collect(),
-            )
-        };
-        Value::Array(self.rows.iter().map(object).collect()).to_string()
-    }
-}
-
-/// Text of a connector on one line: a cell is no place for control characters.
-fn cell(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
-}
-
-/// `type/id`
-fn written(id: Option<&ResourceId>) -> String {
-    id.map(|id| cell(&format!("{}/{}", id.resource_type, id.resource))).unwrap_or_default()
 }

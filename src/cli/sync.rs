@@ -3,8 +3,7 @@
 mod progress;
 mod report;
 
-use std::io::{IsTerminal, Write};
-use std::process::ExitCode;
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, anyhow};
 use clap::{Arg, ArgMatches, Command};
@@ -12,16 +11,18 @@ use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::agent::c1z::{DecodeLimits, Saved, Store, StoreOptions};
-use crate::agent::sync::{Error, Outcome, Syncer};
-use crate::cli::{
-    CLIENT_ID, Failure, StopSignals, USAGE, block_on, connector, in_one_line, limits, serve_metrics,
-    settings_with, stop_telemetry,
-};
-use crate::config::{self, LogLevel, Settings, Sources, SyncSettings};
+use crate::agent::c1z::{self, DecodeLimits, Saved, Store, StoreOptions};
+use crate::agent::sync::{Error, Outcome, SyncSettings, Syncer};
+use crate::cli::failure::Failure;
+use crate::cli::output::{output, wants_json};
+use crate::cli::serve::CLIENT_ID;
+use crate::cli::signals::StopSignals;
+use crate::cli::sync::progress::Progress;
+use crate::cli::wiring::{block_on, connector, serve_metrics, settings_with};
+use crate::config::{self, Settings, Sources};
 use crate::proto;
 use crate::server::Server;
-use progress::Progress;
+use crate::telemetry::settings::LogLevel;
 
 /// The name of the command.
 pub(super) const NAME: &str = "sync";
@@ -31,14 +32,6 @@ const BUFFER: usize = 1024 * 1024;
 
 /// The largest answer of an agent's connector, in bytes: what is under way at a time.
 const WINDOW: u32 = 4 * 1024 * 1024;
-
-/// How a sync ended.
-enum Ended {
-    /// The file is complete.
-    Complete,
-    /// A signal stopped it; the file holds an unfinished sync.
-    Stopped(StoppedBy),
-}
 
 /// The signal that stopped a sync.
 #[derive(Clone, Copy)]
@@ -52,73 +45,56 @@ pub(super) fn command() -> Command {
         .about("Read everything from Retool into a c1z file, which baton and `show` read")
         .long_about("Reads who has access to what from Retool's database into a c1z file. A program that is started without a command does the same. The file is replaced as a whole once it is complete; Ctrl-C or SIGTERM keeps what was read as an unfinished sync, which the next run goes on with.")
         .after_help("Exit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.")
-        .arg(output())
+        .arg(output_argument())
 }
 
 /// How to print what was read.
-pub(super) fn output() -> Arg {
-    Arg::new("output")
-        .long("output")
-        .help("What to print at the end: a table for people, or one JSON object for machines")
-        .value_parser(["table", "json"])
-        .default_value("table")
+pub(super) fn output_argument() -> Arg {
+    output("What to print at the end: a table for people, or one JSON object for machines")
 }
 
-pub(super) fn run(matches: &ArgMatches, bare: bool) -> ExitCode {
-    let json = matches.get_one::<String>("output").is_some_and(|output| output == "json");
-    let result =
-        settings(matches, bare).and_then(|(settings, sync)| block_on_ended(one_shot(settings, sync, json)));
-    if let Err(Failure::Usage(error) | Failure::Run(error)) = &result {
-        // Before the wait for a collector. Nobody is left to read it when stderr is gone.
-        let _ = writeln!(std::io::stderr(), "baton-retool: {}", in_one_line(error));
-    }
-    match result {
-        Ok(Ended::Complete) => {
-            stop_telemetry(&Ok(()));
-            ExitCode::SUCCESS
-        }
-        Ok(Ended::Stopped(by)) => ExitCode::from(by.exit_code()),
-        Err(Failure::Usage(_)) => ExitCode::from(USAGE),
-        Err(failure @ Failure::Run(_)) => {
-            stop_telemetry(&Err(failure));
-            ExitCode::FAILURE
-        }
-    }
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let sync = sync_settings(matches)?;
+    read_and_write(matches, sync)
 }
 
-fn block_on_ended(ended: impl Future<Output = Result<Ended, Failure>>) -> Result<Ended, Failure> {
-    let mut result = None;
-    block_on(async {
-        result = Some(ended.await);
-        Ok(())
-    })?;
-    result.unwrap_or_else(|| Err(Failure::Run(anyhow!("the sync did not run"))))
-}
-
-fn settings(matches: &ArgMatches, bare: bool) -> Result<(Settings, SyncSettings), Failure> {
-    let sources = Sources::of_process();
-    let (sync, _) = config::load_sync(matches, &sources).map_err(|error| Failure::Usage(error.into()))?;
-    if bare && !sync.file_is_given && sources.variable(CLIENT_ID).is_some() {
+/// Runs a program that was started without a command.
+pub(super) fn run_bare(matches: &ArgMatches) -> Result<(), Failure> {
+    let sync = sync_settings(matches)?;
+    if !sync.file_is_given && Sources::of_process().variable(CLIENT_ID).is_some() {
         return Err(Failure::Usage(anyhow!(
             "{CLIENT_ID} is set, and this release cannot serve ConductorOne by itself yet: unset it for a one-shot sync, give -f FILE, or use `baton-retool serve`"
         )));
     }
-    // Lines of the log would stand between those of the progress.
-    let quiet = std::io::stderr().is_terminal()
-        && matches.value_source("log-level").is_none()
-        && sources.variable("BATON_LOG_LEVEL").is_none();
-    let settings = settings_with(matches, |logs| {
-        if quiet && logs.level == LogLevel::Info {
-            logs.level = LogLevel::Warn;
-        }
-    })?;
+    read_and_write(matches, sync)
+}
+
+fn read_and_write(matches: &ArgMatches, sync: SyncSettings) -> Result<(), Failure> {
+    let settings = settings(matches)?;
     if sync.skip_full_sync {
         tracing::warn!("--skip-full-sync has no effect on a one-shot sync: everything is read");
     }
-    Ok((settings, sync))
+    block_on(one_shot(settings, sync, wants_json(matches)))
 }
 
-async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<Ended, Failure> {
+/// The settings of the sync alone. Its warnings are those of all settings, which [`settings`] logs.
+fn sync_settings(matches: &ArgMatches) -> Result<SyncSettings, Failure> {
+    config::load_sync(matches, &Sources::of_process()).map(|(sync, _)| sync).map_err(Failure::usage)
+}
+
+fn settings(matches: &ArgMatches) -> Result<Settings, Failure> {
+    // Lines of the log would stand between those of the progress.
+    let quiet = io::stderr().is_terminal()
+        && matches.value_source("log-level").is_none()
+        && Sources::of_process().variable("BATON_LOG_LEVEL").is_none();
+    settings_with(matches, |logs| {
+        if quiet && logs.level == LogLevel::Info {
+            logs.level = LogLevel::Warn;
+        }
+    })
+}
+
+async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<(), Failure> {
     // From the start: a signal before the sync begins counts.
     let mut signals = StopSignals::watch();
     let connector = connector(&settings)?;
@@ -127,7 +103,7 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
     let store = open(&sync).await.map_err(Failure::Run)?;
     serve_metrics(&settings).await.map_err(Failure::Run)?;
     let channel =
-        connect(Server::new(connector).with_limits(limits(&settings))).await.map_err(Failure::Run)?;
+        connect(Server::new(connector).with_limits(settings.server.limits)).await.map_err(Failure::Run)?;
     let stop = CancellationToken::new();
     let syncer = Syncer::new(channel, sync.options.clone()).stopped_by(stop.clone());
     let progress = Progress::of(syncer.meter());
@@ -160,23 +136,22 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
 
 fn ended(
     outcome: Result<Outcome, Error>,
-    saved: Result<Option<Saved>, crate::agent::c1z::Error>,
+    saved: Result<Option<Saved>, c1z::Error>,
     stopped: Option<StoppedBy>,
     json: bool,
-) -> Result<Ended, Failure> {
+) -> Result<(), Failure> {
     match (outcome, saved) {
         (Ok(outcome), Ok(Some(saved))) => {
             let text =
                 if json { report::as_json(&outcome, &saved) } else { report::as_table(&outcome, &saved) };
-            let mut stdout = std::io::stdout();
+            let mut stdout = io::stdout();
             writeln!(stdout, "{text}")
                 .and_then(|()| stdout.flush())
                 .context("cannot write to stdout")
-                .map_err(Failure::Run)?;
-            Ok(Ended::Complete)
+                .map_err(Failure::Run)
         }
         (Ok(_), Ok(None)) => Err(Failure::Run(anyhow!("the sync left nothing to write"))),
-        (Ok(_) | Err(Error::Stopped), Err(error)) => Err(Failure::Run(error.into())),
+        (Ok(_) | Err(Error::Stopped), Err(error)) => Err(Failure::run(error)),
         (Err(Error::Stopped), Ok(saved)) => {
             let kept = saved.map(|saved| {
                 format!(
@@ -184,11 +159,12 @@ fn ended(
                     saved.path.display()
                 )
             });
-            // Nobody is left to read it when stderr is gone.
-            let _ = writeln!(std::io::stderr(), "baton-retool: stopped{}", kept.unwrap_or_default());
-            Ok(Ended::Stopped(stopped.unwrap_or(StoppedBy::Terminate)))
+            Err(Failure::Stopped {
+                message: anyhow!("stopped{}", kept.unwrap_or_default()),
+                code: stopped.unwrap_or(StoppedBy::Terminate).exit_code(),
+            })
         }
-        (Err(error), Ok(_)) => Err(Failure::Run(error.into())),
+        (Err(error), Ok(_)) => Err(Failure::run(error)),
         (Err(error), Err(unsaved)) => {
             Err(Failure::Run(anyhow!("{error}; what was read until then is lost as well: {unsaved}")))
         }
@@ -218,8 +194,7 @@ async fn connect(server: Server) -> anyhow::Result<Channel> {
     });
     let mut ours = Some(TokioIo::new(ours));
     let connect = move |_| {
-        let ours =
-            ours.take().ok_or_else(|| std::io::Error::other("the connector within this process broke off"));
+        let ours = ours.take().ok_or_else(|| io::Error::other("the connector within this process broke off"));
         async move { ours }
     };
     Endpoint::from_static("http://in-memory")

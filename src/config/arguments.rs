@@ -2,15 +2,15 @@
 
 use clap::{Arg, ArgAction};
 
-use super::setting::{Fallback, Kind, Setting};
-use super::table::ALL;
+use crate::config::setting::{Fallback, Kind, Setting};
+use crate::config::table::ALL;
 
 /// One flag per setting, for the root command.
 ///
 /// They are global, so a sub-command accepts them before and after its name: the parent of a child
-/// process repeats its own flags and puts the sub-command last (child-process.md 2). clap checks no
-/// value and fills in no default; [`load`](super::load) does both alike for every source.
-pub fn arguments() -> Vec<Arg> {
+/// process repeats its own flags and puts the sub-command last. clap checks no value and fills in no default;
+/// [`load`](crate::config::load) does both alike for every source.
+pub(crate) fn arguments() -> Vec<Arg> {
     ALL.iter().map(argument).collect()
 }
 
@@ -46,7 +46,8 @@ fn help(setting: &Setting) -> String {
     let fallback = match setting.fallback {
         Fallback::Required => " [required]".into(),
         Fallback::Unset => String::new(),
-        Fallback::Value(text) | Fallback::Depends(text) => format!(" [default: {text}]"),
+        Fallback::Value(value) => format!(" [default: {value}]"),
+        Fallback::Depends { text, .. } => format!(" [default: {text}]"),
     };
     format!("{} [env: {}]{fallback}", setting.help, setting.variable())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The command line.
     Flag(&'static str),
     /// The environment, under this name.
@@ -21,10 +21,10 @@ pub enum Origin {
     Default,
 }
 
-/// Why the settings cannot be used. Each of these is the operator's to mend and ends the process with
-/// exit code 2 (decisions, exit codes). No message quotes a secret.
+/// Why the settings cannot be used. The operator can fix each of these but [`Error::Internal`], and each ends the
+/// process with exit code 2. No message quotes a secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// No source gives a setting that the program cannot do without.
     #[error(
         "{name} is required: give the flag --{name}, set the variable {variable}, \
@@ -98,7 +98,7 @@ pub enum Error {
         /// The path as given.
         path: PathBuf,
     },
-    /// The config file cannot be read or understood (spec D76).
+    /// The config file cannot be read or understood.
     #[error(
         "config file {}{}: {problem}",
         path.display(),
@@ -112,11 +112,17 @@ pub enum Error {
         /// What is wrong. Never text from the file, which may be a secret.
         problem: String,
     },
+    /// A settings type asks for what is not declared. No source is to blame.
+    #[error("the settings cannot be read: {problem}; this is an error in baton-retool")]
+    Internal {
+        /// What does not fit.
+        problem: String,
+    },
 }
 
 /// Something an operator probably did not mean, though the program can run with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Warning {
+pub(crate) enum Warning {
     /// The config file has a key that means nothing here.
     UnknownKey {
         /// The key, if it is fit to be shown.
@@ -142,11 +148,11 @@ pub enum Warning {
         /// The word.
         word: String,
         /// What is used instead.
-        used: &'static str,
+        used: String,
         /// What a person may write.
         accepted: String,
     },
-    /// The REST API's token would cross a network unencrypted (spec D36).
+    /// The REST API's token would cross a network unencrypted.
     ClearText {
         /// The host it would be sent to.
         host: String,

@@ -5,12 +5,13 @@ use std::{fs, io};
 
 use config::{ConfigError, File, FileFormat, Source, Value, ValueKind};
 
-use super::error::{Error, Origin, Warning};
-use super::layers::{Given, Layer, Raw, Sources};
-use super::names;
-use super::table::ALL;
+use crate::config::error::{Error, Origin, Warning};
+use crate::config::layer::Layer;
+use crate::config::names;
+use crate::config::sources::Sources;
+use crate::config::table::ALL;
 
-/// The file that is read when none is named, and may be absent (spec 5.1).
+/// The file that is read when none is named, and may be absent.
 const USUAL_FILE: &str = ".baton.yaml";
 
 /// Said where the parser's own words would quote the file or say nothing.
@@ -23,7 +24,7 @@ const NOT_SETTINGS: &str =
 /// [`Error::FileFormat`] and [`Error::File`].
 pub(super) fn layer(sources: &Sources, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
     let found = locate(sources)?;
-    let Some(text) = read(&found)? else { return Ok(Layer::new()) };
+    let Some(text) = read(&found)? else { return Ok(Layer::default()) };
     let table = parse(&found, &text)?;
     sort(&found.path, table, warnings)
 }
@@ -92,7 +93,7 @@ fn parse(found: &Found, text: &str) -> Result<Vec<(String, Value)>, Error> {
 
 /// Keeps what is a setting and warns of what is nothing.
 fn sort(path: &Path, table: Vec<(String, Value)>, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
-    let mut layer = Layer::new();
+    let mut layer = Layer::default();
     for (key, value) in table {
         // The former program did not mind the case of a key.
         let known = ALL.iter().find(|setting| setting.name.eq_ignore_ascii_case(&key));
@@ -102,27 +103,16 @@ fn sort(path: &Path, table: Vec<(String, Value)>, warnings: &mut Vec<Warning>) -
             }
             continue;
         };
-        let Some(raw) = raw(value) else { continue };
+        // An empty value sets nothing.
+        if value.kind == ValueKind::Nil {
+            continue;
+        }
         let origin = Origin::Key { key, file: path.to_owned() };
-        if layer.insert(setting.name, Given { raw, origin }).is_some() {
+        if !layer.insert(setting.name, value.kind, origin) {
             return Err(fault(path, None, format!("the key {} is there twice", setting.name)));
         }
     }
     Ok(layer)
-}
-
-/// A value of the file; `None` for an empty one, which sets nothing, in a list as well as alone.
-fn raw(value: Value) -> Option<Raw> {
-    Some(match value.kind {
-        ValueKind::Nil => return None,
-        ValueKind::String(text) => Raw::Text(text),
-        ValueKind::Boolean(value) => Raw::Switch(value),
-        ValueKind::I64(number) => Raw::Whole(number),
-        ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) => Raw::Other("a number this large"),
-        ValueKind::Float(_) => Raw::Other("a decimal number"),
-        ValueKind::Table(_) => Raw::Other("a table of values"),
-        ValueKind::Array(items) => Raw::List(items.into_iter().filter_map(raw).collect()),
-    })
 }
 
 fn unknown(path: &Path, key: &str) -> Warning {

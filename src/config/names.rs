@@ -1,6 +1,8 @@
-//! Telling a misspelt name from one that simply belongs to someone else.
+//! Tells a misspelt name of a setting from a name that belongs to another program.
 
-use super::table::ALL;
+use crate::config::setting::Setting;
+use crate::config::table::ALL;
+use crate::nearest::nearest;
 
 /// The variable that names the config file. Not a setting: it is needed to find them.
 pub(super) const CONFIG_PATH: &str = "BATON_CONFIG_PATH";
@@ -9,7 +11,7 @@ pub(super) const CONFIG_PATH: &str = "BATON_CONFIG_PATH";
 /// programs have `BATON_` variables too.
 const VARIABLE_DISTANCE: usize = 2;
 
-/// Settings of the program this one replaces that mean nothing here (spec 5.3). Existing files and
+/// Settings of the program this one replaces that mean nothing here. Existing files and
 /// deployments carry them, and a warning at every start would teach people to ignore warnings.
 const FORMER: &[&str] = &[
     "applied-sync-id",
@@ -59,8 +61,7 @@ const FORMER: &[&str] = &[
 /// How a whole family of former settings begins.
 const FORMER_PREFIX: &str = "invoke-resource-action";
 
-/// Variables of the former program, and of its parent process, that were never settings
-/// (spec 4.4, child-process.md 3).
+/// Variables of the former program, and of its parent process, that were never settings.
 const FORMER_VARIABLES: &[&str] = &[
     "BATON_CONNECTOR_SERVICE_LISTENER_FD",
     "BATON_DISABLE_HTTP_CACHE",
@@ -81,12 +82,8 @@ pub(super) fn nearest_key(key: &str) -> Option<&'static str> {
     // A third of the letters: enough for `skip_disabled_users` or a forgotten word's ending, not
     // enough to answer every key with some name.
     let limit = (key.chars().count() / 3).max(VARIABLE_DISTANCE);
-    ALL.iter()
-        .filter(|setting| !setting.hidden)
-        .map(|setting| (strsim::levenshtein(&key, setting.name), setting.name))
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+    let known = ALL.iter().filter(|setting| !setting.hidden).map(|setting| setting.name);
+    nearest(&key, known, |_| limit)
 }
 
 /// The variable that an unknown `BATON_` name was probably meant to be; `None` when the name is known
@@ -96,11 +93,7 @@ pub(super) fn nearest_variable(name: &str) -> Option<String> {
     if FORMER_VARIABLES.contains(&name) || is_former_key(&key) {
         return None;
     }
-    ALL.iter()
-        .map(super::Setting::variable)
-        .chain([CONFIG_PATH.to_owned()])
-        .map(|known| (strsim::levenshtein(name, &known), known))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, _)| (1..=VARIABLE_DISTANCE).contains(distance))
-        .map(|(_, known)| known)
+    let known: Vec<_> = ALL.iter().map(Setting::variable).chain([CONFIG_PATH.to_owned()]).collect();
+    let nearest = nearest(name, known.iter().map(String::as_str), |_| VARIABLE_DISTANCE)?;
+    (nearest != name).then(|| nearest.to_owned())
 }

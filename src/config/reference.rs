@@ -1,11 +1,11 @@
 //! The table as documentation.
 
-use super::setting::{Fallback, Kind, Setting};
-use super::table::ALL;
+use crate::config::setting::{Fallback, Kind, Setting};
+use crate::config::table::ALL;
 
 /// The settings as a Markdown table for the README: flag, variable, default, what it does. Hidden
 /// settings are left out. Ends with a newline.
-pub fn markdown_table() -> String {
+pub(crate) fn markdown_table() -> String {
     let head = "| Flag | Variable | Default | What it does |\n|---|---|---|---|\n";
     ALL.iter().filter_map(row).fold(head.to_owned(), |table, row| table + &row)
 }
@@ -20,7 +20,7 @@ pub(super) fn row(setting: &Setting) -> Option<String> {
         Fallback::Required => "required".into(),
         Fallback::Unset => "none".into(),
         Fallback::Value(value) => format!("`{value}`"),
-        Fallback::Depends(text) => text.into(),
+        Fallback::Depends { text, .. } => text.into(),
     };
     let accepted = match setting.kind {
         Kind::Whole { .. } | Kind::Choice(_) | Kind::Workers => {

@@ -1,10 +1,13 @@
 //! What a declaration of a setting consists of.
 
+use std::fmt;
 use std::ops::RangeInclusive;
+
+use crate::config::sources::Sources;
 
 /// One setting, as people meet it in every source.
 #[derive(Clone, Copy, Debug)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// The flag without its dashes; also the key in the config file.
     pub name: &'static str,
     /// The one-letter flag, where there is one.
@@ -23,11 +26,26 @@ pub struct Setting {
     pub hidden: bool,
     /// The heading it stands under.
     pub group: Group,
+    /// What it has to do with another setting.
+    pub relation: Option<Relation>,
+    /// The switch that leaves this setting without effect while it is on.
+    pub overruled_by: Option<&'static str>,
+}
+
+/// What a setting has to do with another one, which is given by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Relation {
+    /// Both are given or neither.
+    GoesWith(&'static str),
+    /// It means nothing without the other.
+    Needs(&'static str),
+    /// Only one of them can be given.
+    Excludes(&'static str),
 }
 
 /// What a value must look like. The same rule holds for flag, variable and file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Any text.
     Text,
     /// Several texts.
@@ -43,7 +61,8 @@ pub enum Kind {
         /// The most that is accepted.
         max: u32,
     },
-    /// One of these words, in any case.
+    /// One of these words, in any case. Another word counts as the default or, where that depends on the
+    /// circumstances, as the first of these.
     Choice(&'static [&'static str]),
     /// `host:port` or `unix:/path` to listen on.
     SocketAddress,
@@ -53,28 +72,47 @@ pub enum Kind {
     Host,
     /// The path of a file.
     Path,
-    /// Places for log lines; the one kind with more than one value.
+    /// Places for log lines, more than one of them if wanted.
     LogTargets,
     /// An `http` or `https` URL.
     Url,
 }
 
+/// The most workers that a sync can have.
+pub(super) const MOST_WORKERS: i64 = 256;
+
 /// What holds when no source gives a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fallback {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fallback {
     /// Nothing does: the program cannot run without a value.
     Required,
     /// The setting is optional and stays unset.
     Unset,
-    /// This value, written as a person would write it.
-    Value(&'static str),
-    /// It depends on the circumstances, which this text names.
-    Depends(&'static str),
+    /// This value.
+    Value(DefaultValue),
+    /// It depends on the circumstances.
+    Depends {
+        /// The circumstances in words.
+        text: &'static str,
+        /// The value in these circumstances; none where the setting stays unset.
+        value: fn(&Sources) -> Option<String>,
+    },
+}
+
+/// A default, taken from the settings type that has the setting. Printed as a person would write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DefaultValue {
+    /// On or off.
+    Switch(bool),
+    /// A number.
+    Whole(u32),
+    /// Anything else.
+    Text(&'static str),
 }
 
 /// The heading a setting stands under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
+pub(crate) enum Group {
     /// What is read from Retool, and how to reach it.
     Connector,
     /// What this run may do.
@@ -96,19 +134,29 @@ pub enum Group {
 }
 
 impl Setting {
-    /// The environment variable: `BATON_`, then the name in capitals with `_` for `-` (spec 5.1).
-    pub fn variable(&self) -> String {
+    /// The environment variable: `BATON_`, then the name in capitals with `_` for `-`.
+    pub(crate) fn variable(&self) -> String {
         format!("BATON_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+}
+
+impl fmt::Display for DefaultValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Switch(value) => value.fmt(f),
+            Self::Whole(number) => number.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
     }
 }
 
 impl Kind {
     /// What a person may write, for messages and the README.
-    pub fn accepted(self) -> String {
+    pub(crate) fn accepted(self) -> String {
         match self {
             Self::Text => "text (in a config file, in quotes)".into(),
             Self::Texts => "texts, separated by commas or, in a config file, as a list".into(),
-            Self::Workers => "-1, or a whole number from 0 to 256".into(),
+            Self::Workers => format!("-1, or a whole number from 0 to {MOST_WORKERS}"),
             Self::Switch => "true, True, TRUE, t, T, 1 or false, False, FALSE, f, F, 0".into(),
             Self::Whole { min, max } => format!("a whole number from {min} to {max}"),
             Self::Choice(words) => words.join(", "),
@@ -136,7 +184,7 @@ impl Kind {
 
 impl Group {
     /// The heading in `--help` and in the README.
-    pub fn heading(self) -> &'static str {
+    pub(crate) fn heading(self) -> &'static str {
         match self {
             Self::Connector => "Connector options",
             Self::Run => "Run options",

@@ -1,20 +1,20 @@
 //! The declaration of every setting.
 
-use super::setting::{Fallback, Group, Kind, Setting};
+use std::time::Duration;
 
-/// Declares the constants and the list of them in one go: a setting left out of the list would have
-/// no flag and no variable, and nothing would say so.
-macro_rules! settings {
-    ($($constant:ident = $setting:expr;)*) => {
-        $(pub(super) const $constant: Setting = $setting;)*
+use crate::agent::sync::SyncSettings;
+use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Relation, Setting};
+use crate::config::sources::Sources;
+use crate::connector::Options;
+use crate::postgres::pool::Timeouts;
+use crate::retool::api::settings::ApiSettings;
+use crate::retool::privileges::Scope;
+use crate::server::{Endpoint, HealthSettings, Limits, Security, ServerSettings};
+use crate::telemetry::settings::{LogFormat, LogLevel, LogTarget};
 
-        /// Every setting of this release, by heading.
-        pub const ALL: &[Setting] = &[$($constant),*];
-    };
-}
-
-settings! {
-    CONNECTION_STRING = Setting {
+/// Every setting of this release, by heading. A settings type reads one by having a field of its name.
+pub(crate) const ALL: &[Setting] = &[
+    Setting {
         fallback: Fallback::Required,
         value_name: "CONNECTION_STRING",
         secret: true,
@@ -23,23 +23,27 @@ settings! {
             Group::Connector,
             "How to reach Retool's Postgres database, as a postgres:// URL or as keyword=value pairs",
         )
-    };
-    SKIP_PAGES = switch(
+    },
+    switch(
         "skip-pages",
         Group::Connector,
+        Scope::DEFAULT.skip_pages,
         "Leave out Retool's apps, which the protocol calls pages",
-    );
-    SKIP_RESOURCES = switch(
+    ),
+    switch(
         "skip-resources",
         Group::Connector,
+        Scope::DEFAULT.skip_resources,
         "Leave out Retool's resources: the data sources its apps use",
-    );
-    SKIP_DISABLED_USERS = switch(
+    ),
+    switch(
         "skip-disabled-users",
         Group::Connector,
+        Options::DEFAULT.skip_disabled_users,
         "Leave out users who are disabled in Retool",
-    );
-    RETOOL_API_BASE_URL = Setting {
+    ),
+    Setting {
+        relation: Some(Relation::GoesWith("retool-api-token")),
         kind: Kind::Url,
         value_name: "URL",
         ..text(
@@ -47,287 +51,319 @@ settings! {
             Group::Connector,
             "Where Retool's REST API answers, for accounts and their state; goes with retool-api-token",
         )
-    };
-    RETOOL_API_TOKEN = Setting {
+    },
+    Setting {
         value_name: "TOKEN",
+        relation: Some(Relation::GoesWith("retool-api-base-url")),
         secret: true,
         ..text(
             "retool-api-token",
             Group::Connector,
             "Token for Retool's REST API; goes with retool-api-base-url",
         )
-    };
-    PROVISIONING = Setting {
+    },
+    Setting {
         short: Some('p'),
         ..switch(
             "provisioning",
             Group::Run,
+            Scope::DEFAULT.provisioning,
             "Allow changes in Retool: grants, revocations, accounts and actions",
         )
-    };
-    DRY_RUN = switch(
+    },
+    switch(
         "dry-run",
         Group::Run,
+        Options::DEFAULT.dry_run,
         "Answer what a change would do, and change nothing in Retool; goes with provisioning",
-    );
-    MANAGED_GROUPS = Setting {
-        fallback: Fallback::Value("true"),
-        ..switch(
-            "managed-groups",
-            Group::Run,
-            "Give single users access to pages, through groups that are made for it in Retool",
-        )
-    };
-    HTTP_TIMEOUT_SECONDS = seconds(
+    ),
+    switch(
+        "managed-groups",
+        Group::Run,
+        Scope::DEFAULT.managed_groups,
+        "Give single users access to pages, through groups that are made for it in Retool",
+    ),
+    seconds(
         "http-timeout-seconds",
         Group::Run,
-        (1, 1800, "30"),
+        (1, 1800),
+        ApiSettings::TIMEOUT,
         "How long one request to Retool's REST API may take; more than 30 counts as 30",
-    );
-    TICKETING = switch("ticketing", Group::Run, "Turn on the ticketing half of the protocol");
-    FILE = Setting {
+    ),
+    switch("ticketing", Group::Run, Options::DEFAULT.ticketing, "Turn on the ticketing half of the protocol"),
+    Setting {
         short: Some('f'),
-        fallback: Fallback::Value("sync.c1z"),
+        fallback: Fallback::Value(DefaultValue::Text(SyncSettings::FILE)),
         ..path("file", Group::Sync, "The c1z file to write or to show")
-    };
-    SYNC_RESOURCE_TYPES = Setting {
+    },
+    Setting {
         value_name: "TYPES",
         ..texts("sync-resource-types", Group::Sync, "Read only these resource types, such as user,group")
-    };
-    SYNC_RESOURCES = Setting {
+    },
+    Setting {
         value_name: "IDS",
         ..texts(
             "sync-resources",
             Group::Sync,
             "Read only these resources and what belongs to them, each written as bid:r:<type>/<id>",
         )
-    };
-    SKIP_ENTITLEMENTS_AND_GRANTS = switch(
-        "skip-entitlements-and-grants",
-        Group::Sync,
-        "Read resource types and resources only",
-    );
-    SKIP_GRANTS = switch("skip-grants", Group::Sync, "Read no grants; goes with sync-resources");
-    SKIP_FULL_SYNC = switch(
+    },
+    switch("skip-entitlements-and-grants", Group::Sync, false, "Read resource types and resources only"),
+    Setting {
+        relation: Some(Relation::Needs("sync-resources")),
+        ..switch("skip-grants", Group::Sync, false, "Read no grants; goes with sync-resources")
+    },
+    switch(
         "skip-full-sync",
         Group::Sync,
+        false,
         "Accepted for old command lines; a one-shot sync runs all the same, as it always did",
-    );
-    WORKERS = Setting {
+    ),
+    Setting {
         kind: Kind::Workers,
-        fallback: Fallback::Value("0"),
+        fallback: Fallback::Value(DefaultValue::Whole(SyncSettings::WORKERS)),
         value_name: "COUNT",
         ..text(
             "workers",
             Group::Sync,
             "How many calls a sync makes at a time; 0 is one after the other, -1 lets the machine decide",
         )
-    };
-    PARALLEL_SYNC = switch("parallel-sync", Group::Sync, "The same as workers -1");
-    C1Z_TEMP_DIR = Setting {
+    },
+    switch("parallel-sync", Group::Sync, false, "The same as workers -1"),
+    Setting {
         value_name: "FOLDER",
-        fallback: Fallback::Depends("BATON_TMPDIR, else the system's"),
+        fallback: Fallback::Depends { text: "BATON_TMPDIR, else the system's", value: folder_of_the_family },
         ..path("c1z-temp-dir", Group::Sync, "Folder in which a c1z file is unpacked while it is in use")
-    };
-    KEEP_SYNC_COUNT = whole(
+    },
+    whole(
         "keep-sync-count",
         Group::Sync,
-        (1, 10_000, "2"),
+        (1, 10_000),
+        SyncSettings::KEEP_SYNCS as usize,
         "COUNT",
         "How many full syncs stay in the file, the new one included",
-    );
-    SKIP_CLEANUP = switch("skip-cleanup", Group::Sync, "Keep every sync in the file");
-    EXTERNAL_RESOURCE_C1Z = path(
+    ),
+    switch("skip-cleanup", Group::Sync, false, "Keep every sync in the file"),
+    path(
         "external-resource-c1z",
         Group::Sync,
         "A c1z file of another connector, whose users and groups hold grants of this one",
-    );
-    EXTERNAL_RESOURCE_ENTITLEMENT_ID_FILTER = Setting {
+    ),
+    Setting {
         value_name: "ID",
+        relation: Some(Relation::Needs("external-resource-c1z")),
         ..text(
             "external-resource-entitlement-id-filter",
             Group::Sync,
             "Take only holders of this entitlement from the other file; goes with external-resource-c1z",
         )
-    };
-    LISTEN = Setting {
+    },
+    Setting {
         kind: Kind::SocketAddress,
-        fallback: Fallback::Value("127.0.0.1:8080"),
+        fallback: Fallback::Value(DefaultValue::Text(Endpoint::DEFAULT)),
         value_name: "ADDRESS",
         ..text(
             "listen",
             Group::Server,
             "Where the gRPC server accepts connections: host:port, or unix:/path for a socket file",
         )
-    };
-    TLS_CERT = path(
-        "tls-cert",
-        Group::Server,
-        "PEM file with the server's certificate and those between it and its CA; goes with tls-key",
-    );
-    TLS_KEY = path(
-        "tls-key",
-        Group::Server,
-        "PEM file with the private key of the server's certificate; goes with tls-cert",
-    );
-    TLS_CLIENT_CA = path(
-        "tls-client-ca",
-        Group::Server,
-        "PEM file with the CAs one of which must have signed a caller's certificate; needs tls-cert",
-    );
-    AUTH_TOKEN_FILE = path(
+    },
+    Setting {
+        relation: Some(Relation::GoesWith("tls-key")),
+        ..path(
+            "tls-cert",
+            Group::Server,
+            "PEM file with the server's certificate and those between it and its CA; goes with tls-key",
+        )
+    },
+    Setting {
+        relation: Some(Relation::GoesWith("tls-cert")),
+        ..path(
+            "tls-key",
+            Group::Server,
+            "PEM file with the private key of the server's certificate; goes with tls-cert",
+        )
+    },
+    Setting {
+        relation: Some(Relation::Needs("tls-cert")),
+        ..path(
+            "tls-client-ca",
+            Group::Server,
+            "PEM file with the CAs one of which must have signed a caller's certificate; needs tls-cert",
+        )
+    },
+    path(
         "auth-token-file",
         Group::Server,
         "File with the bearer tokens that callers may present, one on each line",
-    );
-    INSECURE = switch(
+    ),
+    switch(
         "insecure",
         Group::Server,
+        Security::DEFAULT.insecure,
         "Accept unencrypted connections on an address that other machines reach",
-    );
-    REFLECTION = Setting {
-        fallback: Fallback::Value("true"),
-        ..switch("reflection", Group::Server, "Tell callers by gRPC reflection which calls there are")
-    };
-    HEALTH_WITHOUT_TOKEN = Setting {
-        fallback: Fallback::Value("true"),
-        ..switch(
-            "health-without-token",
-            Group::Server,
-            "Answer gRPC health checks, and nothing else, to callers without a token",
-        )
-    };
-    MAX_CONNECTIONS = whole(
+    ),
+    switch(
+        "reflection",
+        Group::Server,
+        ServerSettings::REFLECTION,
+        "Tell callers by gRPC reflection which calls there are",
+    ),
+    switch(
+        "health-without-token",
+        Group::Server,
+        Security::DEFAULT.open_health,
+        "Answer gRPC health checks, and nothing else, to callers without a token",
+    ),
+    whole(
         "max-connections",
         Group::Limits,
-        (1, 1_000_000, "4096"),
+        (1, 1_000_000),
+        Limits::DEFAULT.connections,
         "COUNT",
         "How many connections may be open at a time; one more is closed at once",
-    );
-    MAX_STREAMS = whole(
+    ),
+    whole(
         "max-streams",
         Group::Limits,
-        (1, 100_000, "256"),
+        (1, 100_000),
+        Limits::DEFAULT.streams as usize,
         "COUNT",
         "How many calls one connection may have under way; more wait in the caller",
-    );
-    MAX_REQUESTS = whole(
+    ),
+    whole(
         "max-requests",
         Group::Limits,
-        (1, 1_000_000, "512"),
+        (1, 1_000_000),
+        Limits::DEFAULT.requests,
         "COUNT",
         "How many calls may be under way on all connections together; one more is refused as Unavailable",
-    );
-    MAX_REQUEST_BYTES = whole(
+    ),
+    whole(
         "max-request-bytes",
         Group::Limits,
-        (1024, 64 * MIB, "4194304"),
+        (1024, 64 * MIB),
+        Limits::DEFAULT.request_bytes,
         "BYTES",
         "Size of the largest request message that is read",
-    );
-    MAX_RESPONSE_BYTES = whole(
+    ),
+    whole(
         "max-response-bytes",
         Group::Limits,
         // A page of a listing is filled up to 2 MiB, whatever this says.
-        (2 * MIB, 64 * MIB, "4194304"),
+        (2 * MIB, 64 * MIB),
+        Limits::DEFAULT.response_bytes,
         "BYTES",
         "Size of the largest answer that is sent; pages of listings need 2 MiB",
-    );
-    MAX_HEADER_BYTES = whole(
+    ),
+    whole(
         "max-header-bytes",
         Group::Limits,
-        (1024, MIB, "16384"),
+        (1024, MIB),
+        Limits::DEFAULT.header_bytes as usize,
         "BYTES",
         "Size of all headers of a call together",
-    );
-    REQUEST_TIMEOUT_SECONDS = seconds(
+    ),
+    seconds(
         "request-timeout-seconds",
         Group::Limits,
-        (1, 3600, "300"),
+        (1, 3600),
+        Limits::DEFAULT.deadline,
         "How long a call may take; a shorter grpc-timeout of the caller wins",
-    );
-    KEEPALIVE_INTERVAL_SECONDS = seconds(
+    ),
+    seconds(
         "keepalive-interval-seconds",
         Group::Limits,
-        (1, 3600, "30"),
+        (1, 3600),
+        Limits::DEFAULT.keepalive_interval,
         "How long a connection may be silent before the server asks whether the caller is still there",
-    );
-    KEEPALIVE_TIMEOUT_SECONDS = seconds(
+    ),
+    seconds(
         "keepalive-timeout-seconds",
         Group::Limits,
-        (1, 3600, "20"),
+        (1, 3600),
+        Limits::DEFAULT.keepalive_timeout,
         "How long the caller has to answer that before the connection is closed",
-    );
-    SHUTDOWN_GRACE_SECONDS = seconds(
+    ),
+    seconds(
         "shutdown-grace-seconds",
         Group::Limits,
-        (0, 3600, "30"),
+        (0, 3600),
+        Limits::DEFAULT.grace,
         "How long calls under way may go on once the program has been told to stop",
-    );
-    STATEMENT_TIMEOUT_SECONDS = seconds(
+    ),
+    seconds(
         "statement-timeout-seconds",
         Group::Database,
-        (1, 3600, "60"),
+        (1, 3600),
+        Timeouts::DEFAULT.statement,
         "How long one SQL statement may run before the database cancels it",
-    );
-    CONNECT_TIMEOUT_SECONDS = seconds(
+    ),
+    seconds(
         "connect-timeout-seconds",
         Group::Database,
-        (1, 300, "10"),
+        (1, 300),
+        Timeouts::DEFAULT.connect,
         "How long to wait for a new database connection; connect_timeout in the connection string wins",
-    );
-    POOL_WAIT_SECONDS = seconds(
+    ),
+    seconds(
         "pool-wait-seconds",
         Group::Database,
-        (1, 300, "10"),
+        (1, 300),
+        Timeouts::DEFAULT.pool,
         "How long a call waits for a database connection that other calls have in use",
-    );
-    HEALTH_CHECK = switch(
+    ),
+    switch(
         "health-check",
         Group::Health,
+        false,
         "Answer probes over plain HTTP, at /health, /ready and /live",
-    );
-    HEALTH_CHECK_PORT = whole(
+    ),
+    whole(
         "health-check-port",
         Group::Health,
-        (0, 65535, "8081"),
+        (0, 65535),
+        HealthSettings::PORT as usize,
         "PORT",
         "Port on which probes are answered",
-    );
-    HEALTH_CHECK_BIND_ADDRESS = Setting {
+    ),
+    Setting {
         kind: Kind::Host,
-        fallback: Fallback::Value("127.0.0.1"),
+        fallback: Fallback::Value(DefaultValue::Text(HealthSettings::HOST)),
         value_name: "HOST",
         hidden: true,
         ..text("health-check-bind-address", Group::Health, "Address on which probes are answered")
-    };
-    LOG_LEVEL = Setting {
+    },
+    Setting {
         kind: Kind::Choice(&["debug", "info", "warn", "error", "dpanic", "panic", "fatal"]),
-        fallback: Fallback::Value("info"),
+        fallback: Fallback::Value(DefaultValue::Text(LogLevel::DEFAULT)),
         value_name: "LEVEL",
         ..text(
             "log-level",
             Group::Logs,
             "The least severity that is logged; dpanic, panic and fatal mean error",
         )
-    };
-    LOG_FORMAT = Setting {
+    },
+    Setting {
         kind: Kind::Choice(&["json", "console"]),
-        fallback: Fallback::Depends("console on a terminal, else json"),
+        fallback: Fallback::Depends {
+            text: "console on a terminal, else json",
+            value: |sources| Some(LogFormat::default_on(sources.stdout_is_terminal).to_owned()),
+        },
         value_name: "FORMAT",
         ..text("log-format", Group::Logs, "Shape of a log line")
-    };
-    LOG_PATH = Setting {
+    },
+    Setting {
         kind: Kind::LogTargets,
-        fallback: Fallback::Value("stderr"),
+        fallback: Fallback::Value(DefaultValue::Text(LogTarget::DEFAULT)),
         value_name: "PATH",
         ..text(
             "log-path",
             Group::Logs,
             "File that log lines are appended to, or stderr or stdout; repeat it or use commas for more",
         )
-    };
-    METRICS_LISTEN = Setting {
+    },
+    Setting {
         kind: Kind::HostAndPort,
         value_name: "ADDRESS",
         ..text(
@@ -335,8 +371,8 @@ settings! {
             Group::Telemetry,
             "Where Prometheus finds the metrics over plain HTTP, at /metrics",
         )
-    };
-    OTEL_COLLECTOR_ENDPOINT = Setting {
+    },
+    Setting {
         kind: Kind::HostAndPort,
         value_name: "ADDRESS",
         ..text(
@@ -344,28 +380,34 @@ settings! {
             Group::Telemetry,
             "OpenTelemetry collector that takes traces, metrics and logs over OTLP/gRPC",
         )
-    };
-    OTEL_COLLECTOR_ENDPOINT_TLS_INSECURE = switch(
+    },
+    switch(
         "otel-collector-endpoint-tls-insecure",
         Group::Telemetry,
+        false,
         "Reach the collector without encryption",
-    );
-    OTEL_COLLECTOR_ENDPOINT_TLS_CERT_PATH = path(
-        "otel-collector-endpoint-tls-cert-path",
-        Group::Telemetry,
-        "PEM file with the CAs one of which must have signed the collector's certificate, in place of the system's",
-    );
-    OTEL_COLLECTOR_ENDPOINT_TLS_CERT = Setting {
+    ),
+    Setting {
+        relation: Some(Relation::Excludes("otel-collector-endpoint-tls-cert")),
+        overruled_by: Some("otel-collector-endpoint-tls-insecure"),
+        ..path(
+            "otel-collector-endpoint-tls-cert-path",
+            Group::Telemetry,
+            "PEM file with the CAs one of which must have signed the collector's certificate, in place of the system's",
+        )
+    },
+    Setting {
         value_name: "BASE64",
+        overruled_by: Some("otel-collector-endpoint-tls-insecure"),
         ..text(
             "otel-collector-endpoint-tls-cert",
             Group::Telemetry,
             "The same as text: the PEM file in URL-safe base64",
         )
-    };
-    OTEL_TRACING_DISABLED = switch("otel-tracing-disabled", Group::Telemetry, "Send the collector no traces");
-    OTEL_LOGGING_DISABLED = switch("otel-logging-disabled", Group::Telemetry, "Send the collector no logs");
-}
+    },
+    switch("otel-tracing-disabled", Group::Telemetry, false, "Send the collector no traces"),
+    switch("otel-logging-disabled", Group::Telemetry, false, "Send the collector no logs"),
+];
 
 const MIB: u32 = 1024 * 1024;
 
@@ -381,6 +423,8 @@ const fn text(name: &'static str, group: Group, help: &'static str) -> Setting {
         secret: false,
         hidden: false,
         group,
+        relation: None,
+        overruled_by: None,
     }
 }
 
@@ -389,11 +433,11 @@ const fn texts(name: &'static str, group: Group, help: &'static str) -> Setting 
     Setting { kind: Kind::Texts, ..text(name, group, help) }
 }
 
-/// A switch that is off until someone turns it on.
-const fn switch(name: &'static str, group: Group, help: &'static str) -> Setting {
+/// A switch, and whether it is on when no source speaks of it.
+const fn switch(name: &'static str, group: Group, default: bool, help: &'static str) -> Setting {
     Setting {
         kind: Kind::Switch,
-        fallback: Fallback::Value("false"),
+        fallback: Fallback::Value(DefaultValue::Switch(default)),
         value_name: "BOOL",
         ..text(name, group, help)
     }
@@ -408,13 +452,16 @@ const fn path(name: &'static str, group: Group, help: &'static str) -> Setting {
 const fn whole(
     name: &'static str,
     group: Group,
-    (min, max, default): (u32, u32, &'static str),
+    (min, max): (u32, u32),
+    default: usize,
     value_name: &'static str,
     help: &'static str,
 ) -> Setting {
+    // A default that does not fit its bounds fails to compile.
+    assert!(min as usize <= default && default <= max as usize);
     Setting {
         kind: Kind::Whole { min, max },
-        fallback: Fallback::Value(default),
+        fallback: Fallback::Value(DefaultValue::Whole(default as u32)),
         value_name,
         ..text(name, group, help)
     }
@@ -424,8 +471,20 @@ const fn whole(
 const fn seconds(
     name: &'static str,
     group: Group,
-    bounds: (u32, u32, &'static str),
+    bounds: (u32, u32),
+    default: Duration,
     help: &'static str,
 ) -> Setting {
-    whole(name, group, bounds, "SECONDS", help)
+    whole(name, group, bounds, default.as_secs() as usize, "SECONDS", help)
+}
+
+/// The folder for temporary files of every program that reads and writes c1z files.
+fn folder_of_the_family(sources: &Sources) -> Option<String> {
+    // A name that is not UTF-8 leads to a folder that is not there, which the command says.
+    sources.variable("BATON_TMPDIR").map(|folder| folder.to_string_lossy().into_owned())
+}
+
+/// The setting of this name.
+pub(super) fn named(name: &str) -> Option<&'static Setting> {
+    ALL.iter().find(|setting| setting.name == name)
 }

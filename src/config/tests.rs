@@ -19,6 +19,15 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::setting::{Fallback, Kind, Relation};
+use crate::config::settings::Shown;
+use crate::connector::Options;
+use crate::postgres::pool::Timeouts;
+use crate::server::transport::tls::TlsFiles;
+use crate::server::{Endpoint, Limits, Security, ServerSettings};
+use crate::telemetry::settings::{
+    CollectorTls, LogFormat, LogLevel, LogSettings, LogTarget, TelemetrySettings,
+};
 
 const DSN: &str = "postgres://retool:hunter2@db/hammerhead";
 
@@ -99,8 +108,8 @@ fn timeouts(statement: u64, connect: u64, pool: u64) -> Timeouts {
 /// The port of the address to listen on.
 fn port(settings: &Settings) -> u16 {
     match &settings.server.listen {
-        ListenAddress::Tcp { port, .. } => *port,
-        ListenAddress::Unix(path) => panic!("{} has no port", path.display()),
+        Endpoint::Tcp { port, .. } => *port,
+        Endpoint::Unix(path) => panic!("{} has no port", path.display()),
     }
 }
 
@@ -124,10 +133,10 @@ fn a_stronger_source_wins() {
 #[test]
 fn a_switch_can_be_turned_off_by_a_stronger_source() {
     let setup = Setup::new().file("provisioning: true\n").variable("BATON_PROVISIONING", "0");
-    assert!(!setup.settings().provisioning.enabled);
-    assert!(setup.flags(["-p"]).settings().provisioning.enabled);
+    assert!(!setup.settings().scope.provisioning);
+    assert!(setup.flags(["-p"]).settings().scope.provisioning);
     let setup = Setup::new().variable("BATON_SKIP_PAGES", "1").flags(["--skip-pages=false"]);
-    assert!(!setup.settings().features.skip_pages);
+    assert!(!setup.settings().scope.skip_pages);
 }
 
 #[test]
@@ -141,7 +150,7 @@ fn flags_are_taken_before_and_after_the_command_in_any_spelling() {
         let mut setup = Setup::new();
         setup.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let settings = setup.settings();
-        assert!(settings.provisioning.enabled, "{flags:?}");
+        assert!(settings.scope.provisioning, "{flags:?}");
         assert_eq!(port(&settings), 1, "{flags:?}");
     }
 }
@@ -153,7 +162,7 @@ fn the_matches_of_the_command_itself_will_do() {
     let setup = Setup::new();
     let (settings, _) = load(matches.subcommand_matches("serve").unwrap(), &setup.sources).unwrap();
     assert_eq!(port(&settings), 1);
-    assert!(settings.features.skip_pages);
+    assert!(settings.scope.skip_pages);
 }
 
 #[test]
@@ -169,7 +178,7 @@ fn a_missing_connection_string_names_every_way_to_give_it() {
 #[test]
 fn an_empty_variable_is_not_set() {
     let setup = Setup::new().file("skip-pages: true\n").variable("BATON_SKIP_PAGES", "");
-    assert!(setup.settings().features.skip_pages);
+    assert!(setup.settings().scope.skip_pages);
 }
 
 #[test]
@@ -194,7 +203,7 @@ fn booleans_are_read_in_every_accepted_spelling() {
             let by_file = Setup::new().file(format!("ticketing: {word}\n"));
             let by_quotes = Setup::new().file(format!("ticketing: \"{word}\"\n"));
             for setup in [by_variable, by_flag, by_file, by_quotes] {
-                assert_eq!(setup.settings().ticketing, expected, "{word}");
+                assert_eq!(setup.settings().options.ticketing, expected, "{word}");
             }
         }
     }

@@ -1,335 +1,319 @@
-//! The values that have rules of their own.
+//! The value that each setting has, where it came from, and what its kind makes of it.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 
-/// Where a server listens. Printed as it is written: `host:port`, `[v6]:port` or `unix:/path`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenAddress {
-    /// A port.
-    Tcp {
-        /// A name or an address; an IPv6 address without its brackets. `(host, port)` can be bound as is.
-        host: String,
-        /// The port; 0 lets the system choose one.
-        port: u16,
-    },
-    /// A socket in the file system; not empty. A relative path starts from the working directory.
-    Unix(PathBuf),
+use config::ValueKind;
+
+use crate::config::error::{Error, Origin, Warning};
+use crate::config::merge::Merged;
+use crate::config::setting::{Fallback, Group, Kind, MOST_WORKERS, Relation, Setting};
+use crate::config::sources::Sources;
+use crate::config::table;
+use crate::config::table::ALL;
+
+/// The settings that have a value, by name: what the strongest source gives, else the default.
+pub(super) struct Values(BTreeMap<&'static str, Entry>);
+
+/// The value of one setting, as its source gave it.
+pub(super) struct Entry {
+    pub(super) setting: &'static Setting,
+    /// Where the value came from.
+    pub(super) origin: Origin,
+    value: ValueKind,
 }
 
-/// A host and a port, printed as `host:port` or `[v6]:port`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostAndPort {
-    /// A name or an address; an IPv6 address without its brackets. `(host, port)` can be bound as is.
-    pub host: String,
-    /// The port; 0 lets the system choose one to listen on.
-    pub port: u16,
-}
+impl Values {
+    /// Fills in defaults. Values are not checked yet, except that an unknown word for a choice is replaced, with
+    /// a warning.
+    pub(super) fn new(mut merged: Merged, sources: &Sources, warnings: &mut Vec<Warning>) -> Self {
+        let mut entries = BTreeMap::new();
+        for setting in ALL {
+            let given = merged.remove(setting.name).map(|(value, origin)| Entry { setting, origin, value });
+            // A blank value is the same as none, so that a stronger source can take a weaker one's value away.
+            let given = given.filter(|entry| !entry.is_blank());
+            let Some(entry) = given.or_else(|| Entry::default_of(setting, sources)) else { continue };
+            entries.insert(setting.name, entry.known_word(warnings));
+        }
+        let overruled: Vec<_> = ALL
+            .iter()
+            .filter(|setting| setting.overruled_by.is_some_and(|switch| is_on(&entries, switch)))
+            .collect();
+        for setting in overruled {
+            entries.remove(setting.name);
+        }
+        Self(entries)
+    }
 
-/// Where Retool's REST API answers: scheme, host, and a path prefix if there is one. It never ends
-/// in a slash and has no query and no credentials, so a path can be appended as it is (spec 4.4).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BaseUrl {
-    text: String,
-    host: String,
-    encrypted: bool,
-}
+    /// The value of the setting of this name; `None` when it has none.
+    pub(super) fn get(&self, name: &str) -> Option<&Entry> {
+        self.0.get(name)
+    }
 
-/// The least severity that is logged (child-process.md 14).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Everything.
-    Debug,
-    /// The normal course of things, and worse.
-    Info,
-    /// What somebody should look at, and worse.
-    Warn,
-    /// Only what failed.
-    Error,
-}
-
-/// The shape of a log line (child-process.md 14).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object.
-    Json,
-    /// For a person at a terminal.
-    Console,
-}
-
-/// Where log lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogTarget {
-    /// Standard error.
-    Stderr,
-    /// Standard output.
-    Stdout,
-    /// A file that is appended to. A relative path starts from the working directory.
-    File(PathBuf),
-}
-
-impl ListenAddress {
-    /// Reads `host:port`, with brackets around an IPv6 address, or `unix:` and a path.
+    /// Whether every setting has what its kind accepts, and what is required is there. Those of a sync are left to
+    /// [`Values::check_sync`]: a server that does not use them starts without them.
     ///
     /// # Errors
-    /// What is wrong with it, as the end of a sentence that begins with the setting.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        // A scheme, as in every gRPC program, and so never a host of that name.
-        if let Some(path) = text.strip_prefix("unix:") {
-            return socket_path(text, path).map(Self::Unix);
-        }
-        let Some((host, port)) = text.rsplit_once(':') else {
-            return Err(format!("{text:?} has no port"));
-        };
-        let number = port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse().ok()).flatten();
-        let Some(port) = number else {
-            return Err(format!("{port:?} in {text:?} is not a port, which is a number from 0 to 65535"));
-        };
-        if host.is_empty() {
-            return Err(format!("{text:?} names no host; 0.0.0.0:{port} or [::]:{port} is every interface"));
-        }
-        if host.parse::<Ipv6Addr>().is_ok() {
-            return Err(format!("the IPv6 address in {text:?} needs brackets: [{host}]:{port}"));
-        }
-        Ok(Self::Tcp { host: parse_host(host)?, port })
+    /// The first that has not.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.check_those(|group| group != Group::Sync)
     }
-}
 
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } => write_host_and_port(f, host, *port),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-impl HostAndPort {
-    /// Reads `host:port`, with brackets around an IPv6 address.
+    /// As [`Values::check`], for the settings of a sync.
     ///
     /// # Errors
-    /// What is wrong with it, as the end of a sentence that begins with the setting.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        match ListenAddress::parse(text)? {
-            ListenAddress::Tcp { host, port } => Ok(Self { host, port }),
-            ListenAddress::Unix(_) => Err(format!("{text:?} is a socket in the file system")),
-        }
+    /// The first that is wrong.
+    pub(super) fn check_sync(&self) -> Result<(), Error> {
+        self.check_those(|group| group == Group::Sync)
     }
-}
 
-impl fmt::Display for HostAndPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_host_and_port(f, &self.host, self.port)
+    fn check_those(&self, of_group: impl Fn(Group) -> bool) -> Result<(), Error> {
+        let those = || ALL.iter().filter(|setting| of_group(setting.group));
+        for setting in those() {
+            match self.get(setting.name) {
+                Some(entry) => entry.check()?,
+                None if matches!(setting.fallback, Fallback::Required) => return Err(missing(setting)),
+                None => {}
+            }
+        }
+        those().try_for_each(|setting| self.check_relation(setting))
     }
-}
 
-fn socket_path(text: &str, path: &str) -> Result<PathBuf, String> {
-    // In the form with slashes, what stands between the second and the third would be a machine.
-    let path = match path.strip_prefix("//") {
-        Some(rest) if !rest.starts_with('/') => {
-            return Err(format!("{text:?} has two slashes where one or three begin a path"));
-        }
-        Some(rest) => rest,
-        None => path,
-    };
-    if path.is_empty() { Err(format!("{text:?} names no path")) } else { Ok(path.into()) }
-}
-
-/// Reads a name or an address. An IPv6 address may stand in brackets and loses them.
-///
-/// # Errors
-/// What is wrong with it, as the end of a sentence that begins with the setting.
-pub(super) fn parse_host(text: &str) -> Result<String, String> {
-    let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    let host = match bracketed {
-        Some(address) if address.parse::<Ipv6Addr>().is_ok() => address,
-        Some(_) => return Err(format!("{text:?} is not an IPv6 address")),
-        None if text.parse::<Ipv6Addr>().is_ok() => text,
-        None if !text.is_empty()
-            && text.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_')) =>
-        {
-            text
-        }
-        None => return Err(format!("{text:?} is not a host")),
-    };
-    Ok(host.to_owned())
-}
-
-/// Writes what can be dialled, and stand in a URL: brackets around an IPv6 address.
-pub(super) fn write_host_and_port(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
-    if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
-}
-
-impl BaseUrl {
-    /// Reads a URL and cuts what is of no use to a base: query, fragment, trailing slashes.
-    ///
-    /// # Errors
-    /// What is wrong with it, as the end of a sentence. Never the URL: people put credentials there.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let uri: http::Uri = text.trim().parse().map_err(|error| format!("not a URL ({error})"))?;
-        let encrypted = match uri.scheme_str().map(str::to_ascii_lowercase).as_deref() {
-            Some("https") => true,
-            Some("http") => false,
-            Some(_) => return Err("the scheme is neither http nor https".into()),
-            None => return Err("the scheme is missing".into()),
+    fn check_relation(&self, setting: &Setting) -> Result<(), Error> {
+        let (Some(entry), Some(relation)) = (self.get(setting.name), setting.relation) else {
+            return Ok(());
         };
-        let authority = match uri.authority() {
-            Some(authority) if !authority.host().is_empty() => authority,
-            _ => return Err("the host is missing".into()),
+        // A switch that is off asks for nothing.
+        if setting.kind == Kind::Switch && !entry.switch()? {
+            return Ok(());
+        }
+        let (given, origin) = (setting.name, entry.origin.clone());
+        let other = |name| table::named(name).map(|other| (other.name, other.variable()));
+        match relation {
+            Relation::GoesWith(name) if self.get(name).is_none() => match other(name) {
+                Some((missing, variable)) => Err(Error::Alone { given, origin, missing, variable }),
+                None => Ok(()),
+            },
+            Relation::Needs(name) if self.get(name).is_none() => match other(name) {
+                Some((missing, variable)) => Err(Error::Without { given, origin, missing, variable }),
+                None => Ok(()),
+            },
+            Relation::Excludes(other) if self.get(other).is_some() => {
+                Err(Error::Exclusive { given, origin, other })
+            }
+            Relation::GoesWith(_) | Relation::Needs(_) | Relation::Excludes(_) => Ok(()),
+        }
+    }
+}
+
+fn is_on(entries: &BTreeMap<&'static str, Entry>, switch: &str) -> bool {
+    entries.get(switch).is_some_and(|entry| entry.switch().unwrap_or(false))
+}
+
+/// The error of a setting that has no value and needs one.
+pub(super) fn missing(setting: &Setting) -> Error {
+    Error::Missing { name: setting.name, variable: setting.variable() }
+}
+
+impl Entry {
+    fn default_of(setting: &'static Setting, sources: &Sources) -> Option<Self> {
+        use crate::config::setting::DefaultValue::{Switch, Text, Whole};
+
+        let value = match setting.fallback {
+            Fallback::Required | Fallback::Unset => return None,
+            Fallback::Value(Switch(value)) => ValueKind::Boolean(value),
+            Fallback::Value(Whole(number)) => ValueKind::I64(number.into()),
+            Fallback::Value(Text(text)) => ValueKind::String(text.to_owned()),
+            Fallback::Depends { value, .. } => ValueKind::String(value(sources)?),
         };
-        if authority.as_str().contains('@') {
-            return Err("credentials do not belong in the URL; the token has a setting of its own".into());
+        Some(Self { setting, origin: Origin::Default, value })
+    }
+
+    fn is_blank(&self) -> bool {
+        match (&self.value, self.setting.kind) {
+            (ValueKind::Nil, _) => true,
+            // It is neither on nor off, which its reader says.
+            (_, Kind::Switch) => false,
+            (ValueKind::String(text), Kind::LogTargets | Kind::Texts) => separated(text).is_empty(),
+            (ValueKind::String(text), _) => text.trim().is_empty(),
+            (ValueKind::Array(items), Kind::LogTargets | Kind::Texts) => {
+                items.iter().all(|item| match &item.kind {
+                    ValueKind::Nil => true,
+                    ValueKind::String(text) => text.trim().is_empty(),
+                    _ => false,
+                })
+            }
+            _ => false,
         }
-        if authority.as_str() != authority.host() && authority.port_u16().is_none() {
-            return Err("the port is not a number from 0 to 65535".into());
+    }
+
+    /// A choice with a word that is accepted, as it is declared.
+    fn known_word(mut self, warnings: &mut Vec<Warning>) -> Self {
+        let (Kind::Choice(words), ValueKind::String(text)) = (self.setting.kind, &self.value) else {
+            return self;
+        };
+        let known = words.iter().find(|word| word.eq_ignore_ascii_case(text.trim()));
+        let word = match (known, self.setting.fallback) {
+            (Some(word), _) => (*word).to_owned(),
+            (None, fallback) => {
+                let used = match fallback {
+                    Fallback::Value(value) => value.to_string(),
+                    _ => words.first().map(|word| (*word).to_owned()).unwrap_or_default(),
+                };
+                warnings.push(Warning::UnknownWord {
+                    name: self.setting.name,
+                    origin: self.origin.clone(),
+                    word: text.clone(),
+                    used: used.clone(),
+                    accepted: self.setting.kind.accepted(),
+                });
+                used
+            }
+        };
+        self.value = ValueKind::String(word);
+        self
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        match self.setting.kind {
+            Kind::Switch => self.switch().map(drop),
+            Kind::Whole { .. } => self.whole().map(drop),
+            Kind::Workers => self.workers().map(drop),
+            Kind::LogTargets | Kind::Texts => self.texts().map(drop),
+            Kind::Text
+            | Kind::Choice(_)
+            | Kind::SocketAddress
+            | Kind::HostAndPort
+            | Kind::Host
+            | Kind::Path
+            | Kind::Url => self.text().map(drop),
         }
-        let scheme = if encrypted { "https" } else { "http" };
-        let text = format!("{scheme}://{authority}{}", uri.path());
-        Ok(Self { text: text.trim_end_matches('/').to_owned(), host: authority.host().to_owned(), encrypted })
     }
 
-    /// The URL, without a slash at its end.
-    pub fn as_str(&self) -> &str {
-        &self.text
+    /// The text, without the blanks around it where they can mean nothing.
+    pub(super) fn text(&self) -> Result<&str, Error> {
+        match (&self.value, self.setting.kind) {
+            (ValueKind::String(text), Kind::Text) => Ok(text),
+            (ValueKind::String(text), _) => Ok(text.trim()),
+            (other, _) => Err(self.invalid(format!("{} is not text", self.describe(other)))),
+        }
     }
 
-    /// The host if what is sent to it can be read on the way: plain http to another machine.
-    pub(super) fn exposed_host(&self) -> Option<&str> {
-        let name = self.host.trim_start_matches('[').trim_end_matches(']');
-        let loopback = name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-            || name.eq_ignore_ascii_case("localhost");
-        (!self.encrypted && !loopback).then_some(self.host.as_str())
-    }
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl LogLevel {
-    /// Reads a level in any case; `None` for an unknown word.
-    pub(super) fn parse(word: &str) -> Option<Self> {
-        match word.trim().to_ascii_lowercase().as_str() {
-            "debug" => Some(Self::Debug),
-            "info" => Some(Self::Info),
-            "warn" => Some(Self::Warn),
-            "error" | "dpanic" | "panic" | "fatal" => Some(Self::Error),
+    /// Whether a switch is on.
+    pub(super) fn switch(&self) -> Result<bool, Error> {
+        let value = match &self.value {
+            ValueKind::Boolean(value) => Some(*value),
+            ValueKind::I64(0) => Some(false),
+            ValueKind::I64(1) => Some(true),
+            ValueKind::String(text) => truth(text),
             _ => None,
+        };
+        value.ok_or_else(|| self.invalid(format!("{} is neither true nor false", self.describe(&self.value))))
+    }
+
+    /// A whole number within the bounds of its setting.
+    pub(super) fn whole(&self) -> Result<u32, Error> {
+        let number = self.number()?;
+        u32::try_from(number)
+            .ok()
+            .filter(|number| self.setting.kind.bounds().contains(number))
+            .ok_or_else(|| self.invalid(format!("{number} is out of range")))
+    }
+
+    /// A number of workers: -1, or a whole number.
+    pub(super) fn workers(&self) -> Result<i64, Error> {
+        let number = self.number()?;
+        i64::try_from(number)
+            .ok()
+            .filter(|number| (-1..=MOST_WORKERS).contains(number))
+            .ok_or_else(|| self.invalid(format!("{number} is out of range")))
+    }
+
+    fn number(&self) -> Result<i128, Error> {
+        match &self.value {
+            ValueKind::I64(number) => Ok(i128::from(*number)),
+            ValueKind::String(text) => text
+                .parse()
+                .map_err(|_| self.invalid(format!("{} is not a whole number", self.describe(&self.value)))),
+            other => Err(self.invalid(format!("{} is not text", self.describe(other)))),
         }
+    }
+
+    /// The texts of a setting that takes several, in the order given. A text is cut at its commas; an item of a
+    /// list in the file is taken whole. None of them is blank or has blanks around it.
+    pub(super) fn texts(&self) -> Result<Vec<String>, Error> {
+        let ValueKind::Array(items) = &self.value else { return Ok(separated(self.text()?)) };
+        let mut texts = Vec::new();
+        for item in items {
+            match &item.kind {
+                ValueKind::Nil => {}
+                ValueKind::String(text) => texts.extend(filled(text)),
+                other => {
+                    return Err(self.invalid(format!("{} in the list is not text", self.describe(other))));
+                }
+            }
+        }
+        Ok(texts)
+    }
+
+    /// What `problem` means to the person who set the value. It must not have the value of a secret.
+    pub(super) fn invalid(&self, problem: String) -> Error {
+        Error::Invalid {
+            name: self.setting.name,
+            origin: self.origin.clone(),
+            problem,
+            accepted: self.setting.kind.accepted(),
+        }
+    }
+
+    /// A value of this setting for a message, or its sort if it is secret.
+    fn describe(&self, value: &ValueKind) -> String {
+        let secret = self.setting.secret;
+        match value {
+            ValueKind::Nil => "nothing".into(),
+            ValueKind::Float(_) => "a decimal number".into(),
+            ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) => "a number this large".into(),
+            ValueKind::Table(_) => "a table of values".into(),
+            ValueKind::Array(_) => "a list of values".into(),
+            ValueKind::String(_) if secret => "the value".into(),
+            ValueKind::Boolean(_) if secret => "a true or false without quotes".into(),
+            ValueKind::I64(_) if secret => "a number without quotes".into(),
+            ValueKind::String(text) => format!("{text:?}"),
+            ValueKind::Boolean(value) => value.to_string(),
+            ValueKind::I64(number) => number.to_string(),
+        }
+    }
+
+    /// The value as a person would write it on a command line; `None` for a secret.
+    pub(super) fn shown(&self) -> Option<String> {
+        if self.setting.secret {
+            return None;
+        }
+        let shown = match self.setting.kind {
+            Kind::Switch => self.switch().map(|value| value.to_string()),
+            Kind::Whole { .. } => self.whole().map(|number| number.to_string()),
+            Kind::Workers => self.workers().map(|number| number.to_string()),
+            Kind::LogTargets | Kind::Texts => self.texts().map(|texts| texts.join(",")),
+            _ => self.text().map(str::to_owned),
+        };
+        Some(shown.unwrap_or_else(|_| self.describe(&self.value)))
     }
 }
 
-impl LogFormat {
-    /// Reads a format in any case; `None` for an unknown word.
-    pub(super) fn parse(word: &str) -> Option<Self> {
-        match word.trim().to_ascii_lowercase().as_str() {
-            "json" => Some(Self::Json),
-            "console" => Some(Self::Console),
-            _ => None,
-        }
+/// The spellings of true and false that the former program understood; it took every other one for false.
+fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true),
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false),
+        _ => None,
     }
 }
 
-impl LogTarget {
-    /// Reads the two special names as they are; everything else is a file.
-    pub(super) fn parse(text: &str) -> Self {
-        match text {
-            "stderr" => Self::Stderr,
-            "stdout" => Self::Stdout,
-            path => Self::File(path.into()),
-        }
-    }
+/// The texts between the commas.
+fn separated(text: &str) -> Vec<String> {
+    text.split(',').filter_map(filled).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::{BaseUrl, ListenAddress, parse_host};
-
-    #[test]
-    fn a_listen_address_is_read_and_printed() {
-        for text in [
-            "127.0.0.1:8080",
-            "localhost:0",
-            "[::1]:65535",
-            "my-host.example.com:1",
-            "unix:/run/retool.sock",
-            "unix:here.sock",
-            "unix:../a b:1",
-        ] {
-            assert_eq!(ListenAddress::parse(text).unwrap().to_string(), text);
-        }
-        let tcp = |host: &str, port| ListenAddress::Tcp { host: host.to_owned(), port };
-        assert_eq!(ListenAddress::parse("[::1]:80").unwrap(), tcp("::1", 80));
-        assert_eq!(ListenAddress::parse("unix.example.com:80").unwrap(), tcp("unix.example.com", 80));
-        let unix = |path: &str| ListenAddress::Unix(path.into());
-        assert_eq!(ListenAddress::parse("unix:/a").unwrap(), unix("/a"));
-        assert_eq!(ListenAddress::parse("unix:///a").unwrap().to_string(), "unix:/a");
-        assert_eq!(ListenAddress::parse("unix:8080").unwrap(), unix("8080"));
-    }
-
-    #[test]
-    fn a_wrong_listen_address_says_what_is_wrong() {
-        for (text, problem) in [
-            ("localhost", "\"localhost\" has no port"),
-            ("h:", "\"\" in \"h:\" is not a port, which is a number from 0 to 65535"),
-            ("h:65536", "\"65536\" in \"h:65536\" is not a port, which is a number from 0 to 65535"),
-            ("h:+1", "\"+1\" in \"h:+1\" is not a port, which is a number from 0 to 65535"),
-            (":80", "\":80\" names no host; 0.0.0.0:80 or [::]:80 is every interface"),
-            ("::1:80", "the IPv6 address in \"::1:80\" needs brackets: [::1]:80"),
-            ("[h]:80", "\"[h]\" is not an IPv6 address"),
-            ("http://h:80", "\"http://h\" is not a host"),
-            ("unix:", "\"unix:\" names no path"),
-            ("unix://", "\"unix://\" has two slashes where one or three begin a path"),
-            ("unix://run/a", "\"unix://run/a\" has two slashes where one or three begin a path"),
-        ] {
-            assert_eq!(ListenAddress::parse(text).unwrap_err(), problem);
-        }
-    }
-
-    #[test]
-    fn a_host_stands_alone() {
-        for (text, host) in
-            [("localhost", "localhost"), ("0.0.0.0", "0.0.0.0"), ("::1", "::1"), ("[::1]", "::1")]
-        {
-            assert_eq!(parse_host(text).unwrap(), host);
-        }
-        for text in ["", "h:80", "127.0.0.1:80", "[::1]:80", "http://h", "a b"] {
-            assert_eq!(parse_host(text).unwrap_err(), format!("{text:?} is not a host"));
-        }
-        assert_eq!(parse_host("[h]").unwrap_err(), "\"[h]\" is not an IPv6 address");
-    }
-
-    #[test]
-    fn a_base_url_is_cut_to_a_base() {
-        for (text, base) in [
-            ("https://retool.example.com", "https://retool.example.com"),
-            ("https://retool.example.com///", "https://retool.example.com"),
-            (" HTTPS://h:3000/prefix/ \n", "https://h:3000/prefix"),
-            ("http://h/a/b?token=1#x", "http://h/a/b"),
-            ("http://[::1]:3000/", "http://[::1]:3000"),
-        ] {
-            let url = BaseUrl::parse(text).unwrap();
-            assert_eq!((url.as_str(), url.to_string().as_str()), (base, base));
-        }
-    }
-
-    #[test]
-    fn a_wrong_base_url_says_what_is_wrong() {
-        for (text, problem) in [
-            ("retool.example.com", "the scheme is missing"),
-            ("/api", "the scheme is missing"),
-            ("ftp://h", "the scheme is neither http nor https"),
-            ("https://:443/", "the host is missing"),
-            ("https://h:99999", "the port is not a number from 0 to 65535"),
-        ] {
-            assert_eq!(BaseUrl::parse(text).unwrap_err(), problem, "{text}");
-        }
-        assert!(BaseUrl::parse("https://a b").unwrap_err().starts_with("not a URL ("));
-        assert!(BaseUrl::parse("https://").unwrap_err().starts_with("not a URL ("));
-    }
+fn filled(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
 }

@@ -1,4 +1,4 @@
-//! Making an account through Retool's REST API (spec 4.6).
+//! Making an account through Retool's REST API.
 //!
 //! Retool may have the account already, may say so in a way that is not established, or may not say what
 //! became of the request. So a refused request leads to a look-up, and an account that was made is read back
@@ -8,14 +8,17 @@ mod form;
 
 use std::time::Duration;
 
+use backon::Retryable;
 use prost_types::Any;
 use tokio::time::timeout;
 
-use crate::connector::audit::{Caller, Done, Outcome, Record, dry_run};
+use crate::connector::audit::{Caller, Record};
+use crate::connector::change::answer::{Completed, dry_run};
+use crate::connector::context::Context;
 use crate::connector::error::Error;
-use crate::connector::ids::{ResourceKind, Spelled};
+use crate::connector::resource_kind::{ResourceKind, Spelled};
 use crate::connector::types::user;
-use crate::connector::{Connector, Context, rate_limit};
+use crate::connector::{Connector, rate_limit};
 use crate::proto::connector::create_account_response::{
     ActionRequiredResult, AlreadyExistsResult, InProgressResult, Result as Answered, SuccessResult,
 };
@@ -25,9 +28,10 @@ use crate::retool::api::Api;
 use crate::retool::api::error::{ApiError, Problem};
 use crate::retool::api::rate_limit::RateLimit;
 use crate::retool::api::user::{ApiUser, NewUser, UserType};
+use crate::retool::change::{Mode, Outcome};
 use crate::retool::id::OrganizationId;
 use crate::retool::tables::users::User;
-use crate::retool::tables::{organizations, users};
+use crate::retool::tables::{Page, Users, organizations, users};
 
 /// Waits between looking for a new account in the database: about five seconds in all.
 const READ_BACK: [Duration; 7] = [
@@ -55,7 +59,7 @@ impl Connector {
     /// # Errors
     /// [`Error::ProvisioningDisabled`], [`Error::NotImplemented`], [`Error::Argument`], [`Error::NoRest`],
     /// [`Error::Rest`], [`Error::Database`]
-    pub async fn create_account(
+    pub(crate) async fn create_account(
         &self,
         request: &CreateAccountRequest,
         caller: &Caller,
@@ -65,16 +69,8 @@ impl Connector {
             Ok(()) => create(&self.context, request, &mut record).await,
             Err(error) => Err(error),
         };
-        match created {
-            Ok((response, done)) => {
-                record.done(&done);
-                Ok(response)
-            }
-            Err(error) => {
-                record.failed(&error);
-                Err(error)
-            }
-        }
+        record.close(created.as_ref().map(|(_, completed)| completed));
+        created.map(|(response, _)| response)
     }
 }
 
@@ -86,14 +82,14 @@ async fn create(
     context: &Context,
     request: &CreateAccountRequest,
     record: &mut Record,
-) -> Result<(CreateAccountResponse, Done), Error> {
+) -> Result<(CreateAccountResponse, Completed), Error> {
     accept_type(&request.resource_type_id)?;
     accept_credential(request.credential_options.as_ref())?;
     let new = form::new_user(request)?;
     let api = context.api()?;
     // Before anything is made: without it the account could not be found again.
     users::require_sids(&context.database).await?;
-    if context.dry_run {
+    if context.mode == Mode::DryRun {
         return rehearse(context, api, &new, record).await;
     }
     match api.create_user(&new).await {
@@ -114,6 +110,7 @@ async fn create(
                 (Some(found), _) => Ok(already_exists(found, Some(rate_limit), record)),
                 (None, None) => Err(ApiError { rate_limit, ..error }.into()),
                 (None, Some(look_up)) if taken => {
+                    let look_up = Error::from(look_up);
                     tracing::warn!(error = %look_up, "which account has the address could not be asked");
                     let error = ApiError { rate_limit, ..error };
                     Err(Error::Rest { error, uncertain: UNKNOWN_WHICH })
@@ -159,15 +156,15 @@ fn may_be_a_duplicate(error: &ApiError) -> bool {
 
 /// The new account as the database has it; `None` when it does not show up in time.
 async fn read_back(context: &Context, made: &ApiUser, new: &NewUser) -> Option<User> {
-    let mut waits = READ_BACK.iter();
-    loop {
-        match row_of(context, Some(made), new, false).await {
-            Ok(Some(row)) => return Some(row),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "the new account could not be looked for"),
+    // `Err(None)`: it is not there yet.
+    let look = || async { row_of(context, Some(made), new, false).await.map_err(Some)?.ok_or(None) };
+    let warn = |missing: &Option<Error>| {
+        if let Some(error) = missing {
+            tracing::warn!(%error, "the new account could not be looked for");
         }
-        tokio::time::sleep(*waits.next()?).await;
-    }
+    };
+    let found = look.retry(READ_BACK.into_iter()).notify(|missing, _| warn(missing)).await;
+    found.inspect_err(warn).ok()
 }
 
 /// The row of an account that the API has told of, or else of the one with that address.
@@ -181,7 +178,7 @@ async fn row_of(
     Ok(match known.map(|known| (&known.sid, known.legacy_id)) {
         Some((Some(sid), _)) => users::get_by_sid(database, sid.as_str()).await?,
         Some((None, Some(id))) => {
-            users::get(database, id, false).await?.filter(|row| has_address(row, &new.email))
+            users::get(database, id, Users::All).await?.filter(|row| has_address(row, &new.email))
         }
         // The API sees one organization only. Somebody with that address in another one is somebody else,
         // unless Retool has said that the address is taken and there is just one who has it.
@@ -198,7 +195,7 @@ fn has_address(row: &User, email: &str) -> bool {
 
 /// The organization, where there is just one.
 async fn only_organization(context: &Context) -> Result<Option<OrganizationId>, Error> {
-    Ok(match organizations::list(&context.database, 0, 2).await?.as_slice() {
+    Ok(match organizations::list(&context.database, Page { from: 0, limit: 2 }).await?.as_slice() {
         [only] => Some(only.id),
         _ => None,
     })
@@ -210,7 +207,7 @@ async fn created(
     made: &ApiUser,
     rate_limit: RateLimit,
     record: &mut Record,
-) -> (CreateAccountResponse, Done) {
+) -> (CreateAccountResponse, Completed) {
     let in_database = row.is_some();
     let row = match row {
         Some(row) => Some(row),
@@ -224,8 +221,8 @@ async fn created(
     } else {
         Answered::InProgress(InProgressResult { resource, is_create_account_result: true })
     };
-    let done = Done { outcome: Outcome::Changed, before: "absent", after };
-    (response(answered, vec![rate_limit::annotation(&rate_limit)]), done)
+    let completed = Completed { outcome: Outcome::Changed, before: "absent", after };
+    (response(answered, vec![rate_limit::annotation(&rate_limit)]), completed)
 }
 
 /// The account as Retool's answer tells of it, while the database does not show it. `None` when its number
@@ -235,7 +232,7 @@ async fn created(
 /// [`Error::DifferentRetools`] when somebody else has that number here; [`Error::Database`].
 async fn provisional(context: &Context, made: &ApiUser) -> Result<Option<User>, Error> {
     let Some(id) = made.legacy_id else { return Ok(None) };
-    match users::get(&context.database, id, false).await? {
+    match users::get(&context.database, id, Users::All).await? {
         // The database shows it by now.
         Some(row) if made.email.as_deref().is_some_and(|email| has_address(&row, email)) => {
             return Ok(Some(row));
@@ -303,12 +300,12 @@ fn already_exists(
     row: User,
     rate_limit: Option<RateLimit>,
     record: &mut Record,
-) -> (CreateAccountResponse, Done) {
+) -> (CreateAccountResponse, Completed) {
     let state = state(row.enabled);
     let resource = Some(known(&row, record));
     let answered = Answered::AlreadyExists(AlreadyExistsResult { resource, is_create_account_result: true });
     let annotations = rate_limit.iter().map(rate_limit::annotation).collect();
-    (response(answered, annotations), Done { outcome: Outcome::Unchanged, before: state, after: state })
+    (response(answered, annotations), Completed { outcome: Outcome::Unchanged, before: state, after: state })
 }
 
 /// What would be done; nothing is.
@@ -317,7 +314,7 @@ async fn rehearse(
     api: &Api,
     new: &NewUser,
     record: &mut Record,
-) -> Result<(CreateAccountResponse, Done), Error> {
+) -> Result<(CreateAccountResponse, Completed), Error> {
     let mut rate_limit = RateLimit::UNKNOWN;
     let found = find(api, new, &mut rate_limit).await?;
     if let Some(row) = existing(context, found, new, false).await? {
@@ -330,8 +327,8 @@ async fn rehearse(
         is_create_account_result: true,
         ..Default::default()
     });
-    let done = Done { outcome: Outcome::DryRun, before: "absent", after: "created" };
-    Ok((response(answered, vec![dry_run(&would), rate_limit::annotation(&rate_limit)]), done))
+    let completed = Completed { outcome: Outcome::DryRun, before: "absent", after: "created" };
+    Ok((response(answered, vec![dry_run(&would), rate_limit::annotation(&rate_limit)]), completed))
 }
 
 /// The user as the next listing has it, named in the record of the change.

@@ -1,8 +1,9 @@
-//! What can be done to an account beside granting: enabling and disabling it (spec 4.7 and 4.8).
+//! What can be done to an account beside granting: enabling and disabling it.
 //!
-//! An action runs by itself, whoever waits for it; what became of it can be asked for later. One that
+//! An action runs by itself, whether or not a caller waits for it; what became of it can be asked for later. One that
 //! fails is a run with that result, not a failed call.
 
+mod action;
 pub(crate) mod runs;
 mod schemas;
 mod users;
@@ -14,49 +15,21 @@ use prost_types::Struct;
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use crate::connector::Connector;
+use crate::connector::actions::action::Action;
+use crate::connector::actions::runs::{Ended, Run, RunResult, Runs};
+use crate::connector::actions::schemas::schemas;
 use crate::connector::audit::{Caller, Record};
+use crate::connector::context::Context;
 use crate::connector::error::Error;
-use crate::connector::{Connector, Context};
 use crate::proto::connector::{BatonActionSchema, InvokeActionRequest};
-use crate::retool::api::Answer;
-use crate::retool::api::error::ApiError;
-use crate::retool::api::rate_limit::RateLimit;
-use runs::{Ended, Run, RunResult, Runs};
-use schemas::schemas;
-
-/// The actions of this connector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
-    EnableUser,
-    DisableUser,
-}
-
-impl Action {
-    const ALL: [Self; 2] = [Self::EnableUser, Self::DisableUser];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::EnableUser => "enable_user",
-            Self::DisableUser => "disable_user",
-        }
-    }
-
-    fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.name() == name)
-    }
-
-    /// Whether the account is enabled afterwards.
-    fn wish(self) -> bool {
-        self == Self::EnableUser
-    }
-}
 
 /// Longest time that an action may run.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 impl Connector {
     /// The actions that can be invoked, those of a resource type only when one is named: there are none.
-    pub fn action_schemas(&self, resource_type_id: &str) -> Vec<BatonActionSchema> {
+    pub(crate) fn action_schemas(&self, resource_type_id: &str) -> Vec<BatonActionSchema> {
         if resource_type_id.is_empty() { schemas() } else { Vec::new() }
     }
 
@@ -64,7 +37,7 @@ impl Connector {
     ///
     /// # Errors
     /// [`Error::UnknownAction`]
-    pub fn action_schema(&self, name: &str) -> Result<BatonActionSchema, Error> {
+    pub(crate) fn action_schema(&self, name: &str) -> Result<BatonActionSchema, Error> {
         schemas()
             .into_iter()
             .find(|schema| schema.name == name)
@@ -130,7 +103,7 @@ struct Invocation<'a> {
 /// Begins an action, which goes on whatever becomes of the caller.
 ///
 /// # Errors
-/// [`Error::ProvisioningDisabled`], also for an action that there is not (D33); [`Error::UnknownAction`];
+/// [`Error::ProvisioningDisabled`], also for an action that there is not; [`Error::UnknownAction`];
 /// [`Error::TooManyRuns`]
 fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) -> Result<Arc<Run>, Error> {
     let Invocation { name, resource_type_id, args, caller, gate } = asked;
@@ -138,7 +111,7 @@ fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) -> Res
     let record = |action: Action| Record::begin(action.name(), caller, String::new(), String::new());
     if let Err(error) = gate {
         if let Some(action) = known {
-            record(action).failed(&error);
+            record(action).close(Err(&error));
         }
         return Err(error);
     }
@@ -152,7 +125,7 @@ fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) -> Res
     let under_way = match runs.start(action.name()) {
         Ok(under_way) => under_way,
         Err(error) => {
-            record.failed(&error);
+            record.close(Err(&error));
             return Err(error);
         }
     };
@@ -162,32 +135,14 @@ fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) -> Res
         let mut rate_limit = None;
         let work = users::run(&context, action, args.as_ref(), &mut record, &mut rate_limit);
         let outcome = timeout(LONGEST, work).await;
-        let result = match outcome.unwrap_or(Err(Error::RunTooLong { limit: LONGEST })) {
-            Ok((result, done)) => {
-                record.done(&done);
-                result
-            }
-            Err(error) => {
-                record.failed(&error);
-                RunResult::Failed(error)
-            }
+        let outcome = outcome.unwrap_or(Err(Error::RunTooLong { limit: LONGEST }));
+        record.close(outcome.as_ref().map(|(_, completed)| completed));
+        let result = match outcome {
+            Ok((result, _)) => result,
+            Err(error) => RunResult::Failed(error),
         };
         under_way.end(Ended { result, rate_limit });
     };
     tokio::spawn(work.in_current_span());
     Ok(run)
-}
-
-/// Remembers what the last answer said, whether it was the one hoped for or not.
-fn note<T>(noted: &mut Option<RateLimit>, answer: Result<Answer<T>, ApiError>) -> Result<T, ApiError> {
-    match answer {
-        Ok(answer) => {
-            *noted = Some(answer.rate_limit);
-            Ok(answer.value)
-        }
-        Err(error) => {
-            *noted = Some(error.rate_limit);
-            Err(error)
-        }
-    }
 }

@@ -6,7 +6,7 @@ use crate::postgres::error::PostgresError;
 use crate::retool::error::DatabaseError;
 
 /// The failure in one line, with the way to fix it where there is one.
-pub fn database_message(error: &DatabaseError) -> String {
+pub(crate) fn database_message(error: &DatabaseError) -> String {
     match error {
         DatabaseError::Postgres(error) => postgres_message(error),
         DatabaseError::MissingPrivileges(missing) => missing.to_string(),

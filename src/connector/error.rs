@@ -11,22 +11,25 @@ use std::time::Duration;
 use prost_types::Any;
 
 use crate::connector::database_message::database_message;
-use crate::connector::ids::ResourceKind;
+use crate::connector::error::kind::{database_kind, refusal_kind, rest_kind};
 use crate::connector::page_token::InvalidPageToken;
 use crate::connector::rate_limit;
+use crate::connector::refusal_message::refusal_message;
+use crate::connector::resource_kind::ResourceKind;
+use crate::connector::rest_message::rest_message;
 use crate::postgres::error::Nature;
 use crate::retool::api::error::ApiError;
 use crate::retool::change::Refusal;
 use crate::retool::error::DatabaseError;
 use crate::retool::transaction::ChangeError;
 
-pub use argument::ArgumentProblem;
-pub use caller_text::CallerText;
-pub use kind::ErrorKind;
+pub(crate) use argument::ArgumentProblem;
+pub(crate) use caller_text::CallerText;
+pub(crate) use kind::ErrorKind;
 
 /// Why a request has no answer. The server turns each into a gRPC status.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// No such resource type, or one that the configuration leaves out.
     #[error("there is no resource type {given} here; there are: {known}")]
     UnknownResourceType {
@@ -115,20 +118,25 @@ pub enum Error {
         problem: ArgumentProblem,
     },
     /// The change may not be made as Retool is now.
-    #[error(transparent)]
+    #[error("{}", refusal_message(.0))]
     Refused(#[from] Refusal),
-    /// Accounts are changed through Retool's REST API, and nobody has said where that is (D26).
+    /// A single user's access to a page is asked for, and the groups that give it are off.
+    #[error(
+        "single users get no access to pages while --managed-groups=false: put the user into a group with access"
+    )]
+    ManagedGroupsOff,
+    /// Accounts are changed through Retool's REST API, and nobody has said where that is.
     #[error("accounts need Retool's REST API: set --retool-api-base-url and --retool-api-token")]
     NoRest,
     /// Retool's REST API did not do as asked.
-    #[error("{error}{uncertain}")]
+    #[error("{}{uncertain}", rest_message(&error.problem))]
     Rest {
         /// What it did.
         error: ApiError,
         /// What may have happened all the same, as the end of a sentence; or nothing.
         uncertain: &'static str,
     },
-    /// Retool says that it did what was asked for, and the account is not as it should be (D24).
+    /// Retool says that it did what was asked for, and the account is not as it should be.
     #[error(
         "Retool's REST API says that it succeeded, and {}: ask again, and look at the account in Retool",
         match found {
@@ -151,7 +159,7 @@ pub enum Error {
         /// How many finished runs are kept.
         kept: usize,
     },
-    /// So many actions are under way that there is no room for another one.
+    /// So many actions are under way that no other one begins.
     #[error("{most} actions are under way already: try again when some of them have ended")]
     TooManyRuns {
         /// How many there may be.
@@ -182,6 +190,12 @@ pub enum Error {
     Database(#[from] DatabaseError),
 }
 
+impl From<ApiError> for Error {
+    fn from(error: ApiError) -> Self {
+        Self::Rest { error, uncertain: "" }
+    }
+}
+
 impl From<ChangeError> for Error {
     fn from(error: ChangeError) -> Self {
         match error {
@@ -192,6 +206,36 @@ impl From<ChangeError> for Error {
 }
 
 impl Error {
+    /// The kind of the error.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownResourceType { .. }
+            | Self::NotFound { .. }
+            | Self::UnknownAction { .. }
+            | Self::UnknownRun { .. }
+            | Self::UnknownEventFeed { .. } => ErrorKind::NotFound,
+            Self::Missing { .. }
+            | Self::MalformedId { .. }
+            | Self::WrongParent { .. }
+            | Self::PageToken(_)
+            | Self::PageSize { .. }
+            | Self::ResourceTooLarge { .. }
+            | Self::Argument { .. } => ErrorKind::InvalidArgument,
+            Self::ProvisioningDisabled | Self::ManagedGroupsOff | Self::NoRest | Self::DifferentRetools => {
+                ErrorKind::FailedPrecondition
+            }
+            Self::Rest { error, .. } => rest_kind(&error.problem),
+            Self::Unverified { .. } | Self::RunBroken => ErrorKind::Internal,
+            Self::TooManyRuns { .. } => ErrorKind::ResourceExhausted,
+            Self::RunTooLong { .. } => ErrorKind::DeadlineExceeded,
+            Self::Refused(refusal) => refusal_kind(refusal),
+            // Agents recognize this error by its text; the code has always been this one.
+            Self::TicketingDisabled => ErrorKind::Unknown,
+            Self::NoTickets | Self::NotImplemented { .. } => ErrorKind::Unimplemented,
+            Self::Database(error) => database_kind(error),
+        }
+    }
+
     /// Whether the answer would be the same until the request or Retool is another: nothing broke, and nothing
     /// is set up in the wrong way.
     pub(super) fn is_refusal(&self) -> bool {
@@ -208,13 +252,13 @@ impl Error {
     }
 
     /// The error in the answer of an action that failed: its kind, then its message.
-    pub fn in_words(&self) -> String {
+    pub(crate) fn in_words(&self) -> String {
         format!("{}: {}", self.kind().name(), self.for_caller())
     }
 
     /// What a gRPC status carries beside code and message: the rate limit of the REST API, by which agents pace
     /// their retries. `None` when the error does not come from that API.
-    pub fn detail(&self) -> Option<Any> {
+    pub(crate) fn detail(&self) -> Option<Any> {
         match self {
             Self::Rest { error, .. } => Some(rate_limit::annotation(&error.rate_limit)),
             _ => None,
@@ -222,7 +266,7 @@ impl Error {
     }
 
     /// The message for the caller whose request it is: the only text that repeats what the caller sent.
-    pub fn for_caller(&self) -> String {
+    pub(crate) fn for_caller(&self) -> String {
         caller_text::reveal(self)
     }
 
@@ -243,6 +287,7 @@ impl Error {
             Self::NotImplemented { .. } => "not_implemented",
             Self::Argument { .. } => "argument",
             Self::Refused(refusal) => refusal.reason(),
+            Self::ManagedGroupsOff => "managed_groups_off",
             Self::NoRest => "no_rest",
             Self::DifferentRetools => "different_retools",
             Self::Rest { error, .. } => error.reason(),

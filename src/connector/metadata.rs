@@ -1,7 +1,7 @@
-//! What the connector says of itself (spec 2.5). None of it depends on the settings but for the resource
+//! What the connector says of itself. None of it depends on the settings but for the resource
 //! types that they leave out.
 
-use crate::connector::ResourceSyncer;
+use crate::connector::resource_type::ResourceSyncer;
 use crate::proto::connector::connector_account_creation_schema::{Field, StringField, field};
 use crate::proto::connector::{
     Capability, CapabilityDetailCredentialOption, CapabilityPermissions, ConnectorAccountCreationSchema,

@@ -1,8 +1,9 @@
-//! Page tokens: where a listing goes on (decisions "Protocol").
+//! Page tokens: where a listing goes on.
 //!
 //! A token holds its position and nothing else that matters, so that it works after a restart and on
-//! another replica. It is sealed together with the request that it continues: a token of another
-//! listing, another version or with a changed byte does not open.
+//! another replica. It ends in a checksum over the position and the request that it continues: a token of another
+//! listing, another version or with a changed byte is refused. The checksum has no key: it detects
+//! mistakes, not forgery. A forged token gives no access that its caller does not have.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,7 +14,7 @@ use sha2::{Digest, Sha256};
 /// Rows are ordered by a key, and where one key stands for several rows, by their ordinal. So a place
 /// stays right when rows come and go around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
+pub(crate) struct Position {
     /// Primary key, one more than the largest one when the last row has been seen.
     pub key: u32,
     /// Which of the rows with that key.
@@ -22,53 +23,48 @@ pub struct Position {
 
 impl Position {
     /// Before every row.
-    pub const START: Self = Self { key: 0, ordinal: 0 };
+    pub(crate) const START: Self = Self { key: 0, ordinal: 0 };
 
     /// The first row of the next key.
-    pub fn after_key(key: u32) -> Self {
+    pub(crate) fn after_key(key: u32) -> Self {
         Self { key: key.saturating_add(1), ordinal: 0 }
-    }
-
-    /// The key as statements bind it.
-    pub fn from(self) -> i64 {
-        i64::from(self.key)
     }
 }
 
 /// The request that a token belongs to: whatever it names, a token of one cannot be used in another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listing {
-    seal: [u8; SEAL],
+pub(crate) struct Listing {
+    checksum: [u8; CHECKSUM],
 }
 
 impl Listing {
     /// The listing that `method` makes of these parts, e.g. types, ids and filters, in a fixed order.
-    pub fn new(method: &str, parts: &[&str]) -> Self {
+    pub(crate) fn new(method: &str, parts: &[&str]) -> Self {
         let mut digest = Sha256::new();
         for part in std::iter::once(&method).chain(parts) {
             digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             digest.update(part.as_bytes());
         }
-        Self { seal: truncated(digest) }
+        Self { checksum: truncated(digest) }
     }
 
-    fn seal(&self, body: &[u8]) -> [u8; SEAL] {
+    fn checksum(&self, body: &[u8]) -> [u8; CHECKSUM] {
         let mut digest = Sha256::new();
         digest.update(b"baton-retool page token");
-        digest.update(self.seal);
+        digest.update(self.checksum);
         digest.update(body);
         truncated(digest)
     }
 
     /// The token that makes this listing go on at `position`.
-    pub fn token(&self, position: Position) -> String {
+    pub(crate) fn token(&self, position: Position) -> String {
         let mut bytes = [0; LENGTH];
         let [version, key @ .., ordinal] = &mut bytes[..BODY] else { return String::new() };
         *version = VERSION;
         key.copy_from_slice(&position.key.to_be_bytes());
         *ordinal = position.ordinal;
-        let seal = self.seal(&bytes[..BODY]);
-        bytes[BODY..].copy_from_slice(&seal);
+        let checksum = self.checksum(&bytes[..BODY]);
+        bytes[BODY..].copy_from_slice(&checksum);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
@@ -76,13 +72,13 @@ impl Listing {
     ///
     /// # Errors
     /// When the token is not one that this listing has given out.
-    pub fn position(&self, token: &str) -> Result<Position, InvalidPageToken> {
+    pub(crate) fn position(&self, token: &str) -> Result<Position, InvalidPageToken> {
         if token.is_empty() {
             return Ok(Position::START);
         }
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidPageToken)?;
-        let (body, seal) = bytes.split_at_checked(BODY).ok_or(InvalidPageToken)?;
-        if seal != self.seal(body) {
+        let (body, checksum) = bytes.split_at_checked(BODY).ok_or(InvalidPageToken)?;
+        if checksum != self.checksum(body) {
             return Err(InvalidPageToken);
         }
         match *body {
@@ -97,18 +93,18 @@ impl Listing {
 #[error(
     "page_token is not one that this request's listing has given out (it belongs to another request or version, or has been altered); start the listing again without a page_token"
 )]
-pub struct InvalidPageToken;
+pub(crate) struct InvalidPageToken;
 
 const VERSION: u8 = 1;
 /// Version, key, ordinal.
 const BODY: usize = 6;
-const SEAL: usize = 12;
-const LENGTH: usize = BODY + SEAL;
+const CHECKSUM: usize = 12;
+const LENGTH: usize = BODY + CHECKSUM;
 
-fn truncated(digest: Sha256) -> [u8; SEAL] {
-    let mut seal = [0; SEAL];
-    seal.copy_from_slice(&digest.finalize()[..SEAL]);
-    seal
+fn truncated(digest: Sha256) -> [u8; CHECKSUM] {
+    let mut checksum = [0; CHECKSUM];
+    checksum.copy_from_slice(&digest.finalize()[..CHECKSUM]);
+    checksum
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@ use crate::connector::error::Error;
 use crate::connector::page_token::{Listing, Position};
 use crate::proto::connector::Resource;
 use crate::proto::grants::{GrantList, GrantListBuilder, GrantParts};
+use crate::retool::tables::Page;
 
 /// How many rows the caller wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PageSize {
+pub(crate) enum PageSize {
     /// As many as keep the answer under 2 MiB.
     Any,
     /// So many exactly, while there are so many; 1 to 250.
@@ -42,7 +43,7 @@ impl PageSize {
 
 /// What a listing request says about paging.
 #[derive(Debug, Clone, Copy)]
-pub struct PageRequest<'a> {
+pub(crate) struct PageRequest<'a> {
     /// How many rows are wanted.
     pub size: PageSize,
     /// Where to go on; empty to start.
@@ -54,23 +55,23 @@ impl PageRequest<'_> {
     ///
     /// # Errors
     /// [`Error::PageToken`]
-    pub(super) fn bounds<'l>(&self, listing: &'l Listing) -> Result<PageBounds<'l>, Error> {
+    pub(crate) fn bounds<'l>(&self, listing: &'l Listing) -> Result<PageBounds<'l>, Error> {
         Ok(PageBounds { listing, size: self.size, start: listing.position(self.token)? })
     }
 }
 
 /// One answer of a listing.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Page<T> {
+pub(crate) struct AnswerPage<T> {
     /// The rows.
     pub items: T,
     /// The token for the rest; empty when this was all.
     pub next_page_token: String,
 }
 
-impl<T: Default> Page<T> {
+impl<T: Default> AnswerPage<T> {
     /// An answer without rows, and no more to come.
-    pub(super) fn nothing() -> Self {
+    pub(crate) fn empty() -> Self {
         Self { items: T::default(), next_page_token: String::new() }
     }
 }
@@ -79,47 +80,43 @@ impl<T: Default> Page<T> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageBounds<'a> {
     /// The listing that its token will belong to.
-    pub(super) listing: &'a Listing,
+    pub(crate) listing: &'a Listing,
     /// How many rows are wanted.
-    pub(super) size: PageSize,
+    pub(crate) size: PageSize,
     /// The first row that belongs into it.
-    pub(super) start: Position,
+    pub(crate) start: Position,
 }
 
 impl PageBounds<'_> {
-    /// How many rows to ask the database for when one takes about `bytes` in the answer. Two more than
-    /// are wanted: one that may turn out to be spent already, one that tells whether there is more.
-    pub(super) fn fetch(&self, bytes: usize) -> i64 {
+    /// The rows to ask the database for when one takes about `bytes` in the answer. Two more than are wanted: one
+    /// that an earlier answer may have had already, one that tells whether there is more.
+    pub(crate) fn page(&self, bytes: usize) -> Page {
         let rows = match self.size {
             PageSize::Any => (BUDGET / bytes.max(1)).clamp(1, MOST_ROWS),
             PageSize::Exactly(size) => usize::from(size),
         };
-        i64::try_from(rows).unwrap_or(i64::MAX).saturating_add(2)
-    }
-
-    /// The key to begin with, as statements bind it.
-    pub(super) fn from(&self) -> i64 {
-        self.start.from()
+        let limit = i64::try_from(rows).unwrap_or(i64::MAX).saturating_add(2);
+        Page { from: i64::from(self.start.key), limit }
     }
 }
 
-/// Bytes of rows in one answer. Under 2 MiB with room for the token and the framing; clients refuse
-/// more than 4 MiB (spec 2.1).
+/// Bytes of rows in one answer. Under 2 MiB with space for the token and the framing; clients refuse
+/// more than 4 MiB.
 const BUDGET: usize = 2_000_000;
 /// Rows asked of the database at once.
 const MOST_ROWS: usize = 16_000;
 /// The largest resource that is repeated in an answer. Ours have a few hundred bytes.
-pub(super) const LARGEST_RESOURCE: usize = 64 * 1024;
+pub(crate) const LARGEST_RESOURCE: usize = 64 * 1024;
 
 /// Takes as many `rows` as an answer may hold. `position` tells where a row stands and `message` what it
 /// says; `fetched` is how many rows were asked for.
-pub(super) fn page<R, M: Message>(
+pub(crate) fn fill<R, M: Message>(
     bounds: &PageBounds<'_>,
     rows: Vec<R>,
     fetched: i64,
     position: impl Fn(&R) -> Position,
     message: impl Fn(R) -> M,
-) -> Page<Vec<M>> {
+) -> AnswerPage<Vec<M>> {
     let more_in_database = i64::try_from(rows.len()).is_ok_and(|count| count >= fetched);
     let mut next = rows
         .last()
@@ -137,33 +134,33 @@ pub(super) fn page<R, M: Message>(
         }
         items.push(made);
     }
-    Page { items, next_page_token: next.map(|next| bounds.listing.token(next)).unwrap_or_default() }
+    AnswerPage { items, next_page_token: next.map(|next| bounds.listing.token(next)).unwrap_or_default() }
 }
 
 /// Tag and length of one row in an answer.
 const FRAMING: usize = 6;
 
 /// Collects the grants of one answer.
-pub(super) struct GrantPage<'a> {
+pub(crate) struct GrantPage<'a> {
     bounds: PageBounds<'a>,
     builder: GrantListBuilder,
 }
 
-/// The answer is full; whoever adds grants stops.
-pub(super) struct Full(Position);
+/// The answer is full; the grant at this position begins the next one.
+pub(crate) struct Full(Position);
 
 impl<'a> GrantPage<'a> {
     /// An answer without grants.
     ///
     /// # Errors
     /// [`Error::ResourceTooLarge`]
-    pub(super) fn new(bounds: &PageBounds<'a>, resource: &Resource) -> Result<Self, Error> {
+    pub(crate) fn new(bounds: &PageBounds<'a>, resource: &Resource) -> Result<Self, Error> {
         check_size(resource)?;
         Ok(Self { bounds: *bounds, builder: GrantListBuilder::new(resource, BUDGET) })
     }
 
     /// About how many bytes one grant on `resource` takes in an answer.
-    pub(super) fn grant_bytes(resource: &Resource) -> usize {
+    pub(crate) fn grant_bytes(resource: &Resource) -> usize {
         const IDS: usize = 110;
         resource.encoded_len() + IDS
     }
@@ -172,7 +169,7 @@ impl<'a> GrantPage<'a> {
     ///
     /// # Errors
     /// [`Full`] when it belongs into the next answer.
-    pub(super) fn push(&mut self, position: Position, grant: GrantParts<'_>) -> ControlFlow<Full> {
+    pub(crate) fn push(&mut self, position: Position, grant: GrantParts<'_>) -> ControlFlow<Full> {
         if position < self.bounds.start {
             return ControlFlow::Continue(());
         }
@@ -183,12 +180,12 @@ impl<'a> GrantPage<'a> {
     }
 
     /// The answer. `last` is the last key that the database returned, if it may have more behind it.
-    pub(super) fn finish(self, outcome: ControlFlow<Full>, last: Option<u32>) -> Page<GrantList> {
+    pub(crate) fn finish(self, outcome: ControlFlow<Full>, last: Option<u32>) -> AnswerPage<GrantList> {
         let next = match outcome {
             ControlFlow::Break(Full(position)) => Some(position),
             ControlFlow::Continue(()) => last.map(Position::after_key),
         };
-        Page {
+        AnswerPage {
             items: self.builder.finish(),
             next_page_token: next.map(|next| self.bounds.listing.token(next)).unwrap_or_default(),
         }
@@ -196,7 +193,7 @@ impl<'a> GrantPage<'a> {
 }
 
 /// The key behind which there may be more rows: that of the last one, if as many came as were asked for.
-pub(super) fn last_key<R>(rows: &[R], fetched: i64, key: impl Fn(&R) -> u32) -> Option<u32> {
+pub(crate) fn last_key<R>(rows: &[R], fetched: i64, key: impl Fn(&R) -> u32) -> Option<u32> {
     if i64::try_from(rows.len()).is_ok_and(|count| count < fetched) {
         return None;
     }
@@ -207,7 +204,7 @@ pub(super) fn last_key<R>(rows: &[R], fetched: i64, key: impl Fn(&R) -> u32) -> 
 ///
 /// # Errors
 /// [`Error::ResourceTooLarge`]
-pub(super) fn check_size(resource: &Resource) -> Result<(), Error> {
+pub(crate) fn check_size(resource: &Resource) -> Result<(), Error> {
     let size = resource.encoded_len();
     if size > LARGEST_RESOURCE {
         return Err(Error::ResourceTooLarge { size, limit: LARGEST_RESOURCE });
@@ -225,9 +222,9 @@ mod tests {
         Listing::new("test", &[])
     }
 
-    fn taken(size: PageSize, rows: Vec<u32>, fetched: i64) -> Page<Vec<ResourceId>> {
+    fn taken(size: PageSize, rows: Vec<u32>, fetched: i64) -> AnswerPage<Vec<ResourceId>> {
         let bounds = PageBounds { listing: &listing(), size, start: Position::START };
-        page(&bounds, rows, fetched, at, message)
+        fill(&bounds, rows, fetched, at, message)
     }
 
     fn message(row: u32) -> ResourceId {

@@ -1,21 +1,13 @@
 //! What Retool's REST API says of its limits, in baton's words.
 
-use crate::connector::error::Error;
 use crate::proto::any;
 use crate::proto::ratelimit::RateLimitDescription;
 use crate::proto::ratelimit::rate_limit_description::Status;
 use crate::proto::timestamp;
-use crate::retool::api::error::ApiError;
 use crate::retool::api::rate_limit::{RateLimit, Standing};
 use prost_types::Any;
 
-impl From<ApiError> for Error {
-    fn from(error: ApiError) -> Self {
-        Self::Rest { error, uncertain: "" }
-    }
-}
-
-/// What agents pace themselves by (spec 4.5).
+/// What agents pace themselves by.
 pub(crate) fn description(limit: &RateLimit) -> RateLimitDescription {
     let status = match limit.standing {
         Standing::Unknown => Status::Unspecified,

@@ -1,4 +1,4 @@
-//! Texts that agents send back to us and that must fit the protocol's limits then (sync 1).
+//! Cuts texts to the limits that the protocol sets for requests: agents send the texts of our answers back.
 
 use time::OffsetDateTime;
 
@@ -29,7 +29,7 @@ pub(super) fn named(name: &str, id: impl std::fmt::Display) -> String {
     }
 }
 
-/// A point in time as user profiles have always spelled it (spec 1.4), always in UTC; NULL is the year 1.
+/// A point in time as user profiles have always spelled it, always in UTC; NULL is the year 1.
 pub(super) fn profile_time(time: Option<OffsetDateTime>) -> String {
     let Some(time) = time else { return "0001-01-01 00:00:00 +0000 UTC".to_owned() };
     let time = time.to_offset(time::UtcOffset::UTC);

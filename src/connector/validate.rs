@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use backon::Retryable;
 use prost_types::Any;
 
 use crate::connector::database_message::database_message;
@@ -10,8 +11,8 @@ use crate::connector::{Connector, rate_limit};
 use crate::postgres::error::Nature;
 use crate::retool::api::error::Problem;
 
-/// Waits between the attempts of [`Connector::validate`]: an agent asks once and gives up (spec 2.3).
-const VALIDATE_RETRIES: [Duration; 5] = [
+/// Waits between the attempts of [`Connector::validate`]: an agent asks once and gives up.
+const VALIDATE_WAITS: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
     Duration::from_secs(3),
@@ -22,11 +23,11 @@ const VALIDATE_RETRIES: [Duration; 5] = [
 impl Connector {
     /// The same for an agent, which asks once and gives up: an outage is waited for, 15 seconds in all. Then
     /// the REST API is asked once, where it is set up; the annotation is what it says of its limits. A sync does
-    /// not need that API, so most of what goes wrong there is only warned of (decision 7.9).
+    /// not need that API, so most of what goes wrong there is only warned of.
     ///
     /// # Errors
     /// [`Error::Database`], and [`Error::Rest`] when changes are on and the API refuses the token.
-    pub async fn validate(&self) -> Result<Vec<Any>, Error> {
+    pub(crate) async fn validate(&self) -> Result<Vec<Any>, Error> {
         self.validate_database().await?;
         let Some(api) = &self.context.api else { return Ok(Vec::new()) };
         match api.probe().await {
@@ -36,6 +37,7 @@ impl Connector {
                 if self.provisioning && refused {
                     return Err(error.into());
                 }
+                let error = Error::from(error);
                 tracing::warn!(%error, "Retool's REST API, which accounts need, cannot be used; the token needs the scope users:read");
                 Ok(Vec::new())
             }
@@ -43,21 +45,16 @@ impl Connector {
     }
 
     async fn validate_database(&self) -> Result<(), Error> {
-        let mut waits = VALIDATE_RETRIES.iter();
-        loop {
-            match (self.context.database.check().await, waits.next()) {
-                (Ok(_), _) => return Ok(()),
-                (Err(error), Some(wait)) if error.nature() == Nature::Outage => {
-                    let error = database_message(&error);
-                    tracing::warn!(
-                        error,
-                        wait_seconds = wait.as_secs(),
-                        "the database does not answer; trying again"
-                    );
-                    tokio::time::sleep(*wait).await;
-                }
-                (Err(error), _) => return Err(error.into()),
-            }
-        }
+        let check = || self.context.database.check();
+        let checked = check
+            .retry(VALIDATE_WAITS.into_iter())
+            .when(|error| error.nature() == Nature::Outage)
+            .notify(|error, wait| {
+                let error = database_message(error);
+                let wait_seconds = wait.as_secs();
+                tracing::warn!(error, wait_seconds, "the database does not answer; trying again");
+            });
+        checked.await?;
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Connection strings: how to reach and enter Retool's database.
+//! Connection strings: which servers to reach, as whom, and how safely.
 //!
 //! Two forms are read, libpq's `keyword=value` and URLs. What the string leaves open is filled from a service
 //! file, from the `PG...` environment variables, from defaults, in this order; a missing password from a
@@ -23,10 +23,8 @@ mod ssl;
 mod tests;
 mod url;
 
-pub use attempts::{Attempt, Encryption};
-pub use environment::Environment;
-pub use error::{ConnectionStringError, Origin};
-pub use hosts::{Address, Host};
-pub use pool_settings::PoolSettings;
-pub use session_settings::{ChannelBinding, Keepalive, TargetSessionAttrs};
-pub use settings::ConnectionSettings;
+pub(crate) use attempts::{Attempt, Encryption};
+pub(crate) use environment::Environment;
+pub(crate) use hosts::{Address, Host};
+pub(crate) use session_settings::TargetSessionAttrs;
+pub(crate) use settings::ConnectionSettings;

@@ -1,4 +1,4 @@
 //! What keeps a server from being reached, found out step by step: name, port, TLS, login.
 
-pub mod login;
-pub mod network;
+pub(crate) mod login;
+pub(crate) mod network;

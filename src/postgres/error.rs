@@ -10,7 +10,7 @@ use crate::postgres::tls::CertificateProblem;
 
 /// Why the database did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum PostgresError {
+pub(crate) enum PostgresError {
     /// No session could be had: the server is down, unreachable, full or refuses the login.
     #[error("cannot connect to the database at {target}: {reason}")]
     Connect {
@@ -116,7 +116,7 @@ pub enum PostgresError {
 
 /// What a failure says about another try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Nature {
+pub(crate) enum Nature {
     /// The database was away or busy: later it may answer.
     Outage,
     /// The role or the server is not set up for it: the same until an operator has changed that.
@@ -129,7 +129,7 @@ pub enum Nature {
 
 impl PostgresError {
     /// What it says about another try.
-    pub fn nature(&self) -> Nature {
+    pub(crate) fn nature(&self) -> Nature {
         match self {
             Self::Connect { .. }
             | Self::StillConnecting { .. }
@@ -156,7 +156,7 @@ impl PostgresError {
     }
 
     /// What happened, in one word for logs.
-    pub fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Connect { .. } | Self::StillConnecting { .. } => "database_unreachable",
             Self::PoolExhausted { .. } => "pool_exhausted",

@@ -1,4 +1,4 @@
-//! Names of Postgres, written so that it reads them as they are meant.
+//! Quoting of identifiers and literals in SQL text.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ const KEYWORDS: &str = "all analyse analyze and any array as asc asymmetric auth
      xmltable";
 
 /// Quotes an identifier where Postgres needs it.
-pub fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && !KEYWORDS.split_ascii_whitespace().any(|keyword| keyword == name);
@@ -31,11 +31,11 @@ pub fn quoted(name: &str) -> String {
 
 /// The name of a role that may be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoleName(String);
+pub(crate) struct RoleName(String);
 
 /// Why a text is no name for a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RoleNameError {
+pub(crate) enum RoleNameError {
     /// It is empty.
     #[error("the name of a role cannot be empty")]
     Empty,
@@ -58,7 +58,7 @@ impl RoleName {
     ///
     /// # Errors
     /// [`RoleNameError`]
-    pub fn new(name: &str) -> Result<Self, RoleNameError> {
+    pub(crate) fn new(name: &str) -> Result<Self, RoleNameError> {
         if name.is_empty() {
             return Err(RoleNameError::Empty);
         }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bb8::{ManageConnection, PooledConnection, RunError};
+use serde::Deserialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument;
 
@@ -12,14 +13,26 @@ use crate::telemetry::metrics::{self, PoolState};
 use crate::telemetry::watch;
 
 /// How long the database may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) struct Timeouts {
     /// To open a session, unless the connection string has a `connect_timeout`.
+    #[serde(rename = "connect-timeout-seconds")]
     pub connect: Duration,
     /// To run one statement.
+    #[serde(rename = "statement-timeout-seconds")]
     pub statement: Duration,
     /// To wait for a connection that others use.
+    #[serde(rename = "pool-wait-seconds")]
     pub pool: Duration,
+}
+
+impl Timeouts {
+    /// What `--help` says.
+    pub(crate) const DEFAULT: Self = Self {
+        connect: Duration::from_secs(10),
+        statement: Duration::from_secs(60),
+        pool: Duration::from_secs(10),
+    };
 }
 
 /// A bounded set of sessions.

@@ -184,10 +184,10 @@ impl Opener {
         };
         let limit = i64::try_from(self.statement_timeout.as_millis()).unwrap_or(i64::MAX);
         let row = client.query_typed_one(INTRODUCE, &[(&limit, Type::INT8)]).await?;
-        let direct: bool = row.try_get(0)?;
-        let effective: i64 = row.try_get(1)?;
+        let direct: bool = row.try_get("direct")?;
+        let effective: i64 = row.try_get("timeout")?;
         let statement_timeout = Duration::from_millis(u64::try_from(effective).unwrap_or_default());
-        let server = Server { standby: row.try_get(2)?, read_only: row.try_get(3)? };
+        let server = Server { standby: row.try_get("standby")?, read_only: row.try_get("read_only")? };
         let pool = &self.settings.pool;
         let session = Session {
             client,

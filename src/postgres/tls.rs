@@ -1,4 +1,4 @@
-//! TLS to Postgres: which certificates are believed and which one is shown.
+//! TLS to Postgres: which server certificates are trusted, and which client certificate is presented.
 //!
 //! The cryptography is ring's, named here and not taken from the process, so that nobody else's choice of a
 //! default can change or break this connection.
@@ -20,13 +20,13 @@ use rustls::{
 use secrecy::SecretString;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-pub use self::problem::CertificateProblem;
+pub(crate) use self::problem::CertificateProblem;
 use self::verifier::{ServerVerifier, Verification};
 use crate::tls_roots;
 
 /// What a connection string wants of TLS.
 #[derive(Debug, Clone)]
-pub struct TlsSettings {
+pub(crate) struct TlsSettings {
     /// Whether TLS is used and how far the server has to prove itself.
     pub mode: SslMode,
     /// Whom to believe about the server.
@@ -39,7 +39,7 @@ pub struct TlsSettings {
 
 /// The modes of `sslmode`, from the weakest to the strongest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum SslMode {
+pub(crate) enum SslMode {
     /// No TLS.
     Disable,
     /// TLS if the server refuses to go without.
@@ -57,7 +57,7 @@ pub enum SslMode {
 
 /// The certificate authorities that are believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Roots {
+pub(crate) enum Roots {
     /// Those the platform believes.
     Platform,
     /// Those in a PEM file.
@@ -66,7 +66,7 @@ pub enum Roots {
 
 /// The client's certificate and its key, as files.
 #[derive(Debug, Clone)]
-pub struct ClientIdentity {
+pub(crate) struct ClientIdentity {
     /// PEM: the certificate first, then the ones that lead to its authority.
     pub certificate: PathBuf,
     /// PEM: PKCS#8 (encrypted or not), PKCS#1 or SEC1.
@@ -77,7 +77,7 @@ pub struct ClientIdentity {
 
 /// Why TLS cannot be set up. Names the setting and the file.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
+pub(crate) enum TlsError {
     /// A file cannot be read.
     #[error("{setting}: {} cannot be read: {source}", .path.display())]
     Unreadable {
@@ -175,7 +175,7 @@ pub enum TlsError {
 ///
 /// # Errors
 /// As [`client_config`].
-pub fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, TlsError> {
+pub(crate) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, TlsError> {
     client_config(settings).map(MakeRustlsConnect::new)
 }
 
@@ -186,7 +186,7 @@ pub fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, TlsError> 
 ///
 /// # Errors
 /// A file cannot be used, or the platform has no roots where they are needed.
-pub fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
+pub(crate) fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let verification = settings.verification();
     let roots = match verification {
@@ -221,7 +221,7 @@ pub fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
 
 impl TlsSettings {
     /// Whether a server has to prove who it is.
-    pub fn checks_the_server(&self) -> bool {
+    pub(crate) fn checks_the_server(&self) -> bool {
         self.verification() != Verification::Possession
     }
 
@@ -247,7 +247,7 @@ impl SslMode {
     ];
 
     /// The mode that libpq gives this name.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(_, known)| *known == name).map(|(mode, _)| *mode)
     }
 }

@@ -1,13 +1,11 @@
-//! The codec of every generated client and server: protobuf as usual, and a gate for requests.
+//! The codec of every generated client and server: protobuf as usual, with validation of requests.
 //!
-//! The gate sits here because this is the one place that every request of every service passes before a
-//! handler can see it. A service that is added later is behind it without anybody's doing; an interceptor
-//! or a call at the top of each handler could be forgotten. The protocol's own servers answer in the same
-//! order: a request that breaks a rule is `InvalidArgument` before anything else is looked at.
+//! Requests are validated here because every request of every service passes through before a handler sees
+//! it. A service that is added later is validated without further code; an interceptor or a call at the
+//! top of each handler could be forgotten. The protocol's own servers answer in the same order: a request
+//! that breaks a rule is `InvalidArgument` before anything else is checked.
 
-use std::collections::HashSet;
 use std::marker::PhantomData;
-use std::sync::LazyLock;
 
 use bytes::Buf;
 use prost::{Message, Name};
@@ -15,8 +13,8 @@ use tonic::codec::{DecodeBuf, EncodeBuf};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::log_text::logged_in_full;
-use super::validate::{self, Violation};
+use crate::proto::log_text::logged_in_full;
+use crate::proto::validate::{self, RequestError, Violation};
 
 /// Encodes `T` and decodes `U`: on a server the response and the request, on a client the other way
 /// around.
@@ -82,39 +80,29 @@ impl<U: Name + Default> tonic::codec::Decoder for Decoder<U> {
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         let encoded = buf.copy_to_bytes(buf.remaining());
         let name = U::full_name();
-        if !is_request(&name) {
+        let Some(rules) = validate::request_rules(&name) else {
             return U::decode(encoded)
                 .map(Some)
                 .map_err(|error| Status::internal(undecodable(&name, &error)));
+        };
+        let checked = rules.check(&encoded);
+        if let Err(RequestError::Invalid(violation)) = checked {
+            return Err(refusal(violation));
         }
-        // The typed message comes first, for its error says where the bytes went wrong.
-        let request = U::decode(encoded.clone())
-            .map_err(|error| logged_in_full(Status::invalid_argument(undecodable(&name, &error))))?;
-        validate::check(&name, &encoded).map_err(refusal)?;
-        Ok(Some(request))
+        // Also for malformed bytes, since the error of this says where they are wrong.
+        match (U::decode(encoded), checked) {
+            (Ok(request), Ok(())) => Ok(Some(request)),
+            (Ok(_), Err(_)) => Err(malformed(undecodable(&name, &"malformed"))),
+            (Err(error), _) => Err(malformed(undecodable(&name, &error))),
+        }
     }
 }
 
-/// The messages that some rpc of the descriptor set takes.
-static REQUESTS: LazyLock<HashSet<String>> = LazyLock::new(|| {
-    let services = super::descriptor_pool().services();
-    services
-        .flat_map(|service| {
-            service.methods().map(|rpc| rpc.input().full_name().to_owned()).collect::<Vec<_>>()
-        })
-        .collect()
-});
-
-/// Lists the requests now instead of with the first one.
-pub(super) fn warm_up() {
-    LazyLock::force(&REQUESTS);
+fn malformed(message: String) -> Status {
+    logged_in_full(Status::invalid_argument(message))
 }
 
-fn is_request(full_name: &str) -> bool {
-    REQUESTS.contains(full_name)
-}
-
-fn undecodable(full_name: &str, error: &prost::DecodeError) -> String {
+fn undecodable(full_name: &str, error: &dyn std::fmt::Display) -> String {
     let name = full_name.rsplit('.').next().unwrap_or(full_name);
     format!("cannot decode {name}: {error}")
 }

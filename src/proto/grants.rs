@@ -15,7 +15,7 @@ use prost::encoding::{
 use prost::{DecodeError, Message, Name};
 use prost_types::Any;
 
-use super::connector::{Grant, Resource};
+use crate::proto::connector::{Grant, Resource};
 
 /// One page of grants: `c1.connector.v2.GrantsServiceListGrantsResponse`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -52,9 +52,9 @@ pub struct GrantParts<'a> {
     pub id: &'a str,
     /// The entitlement on the builder's resource.
     pub entitlement_id: &'a str,
-    /// The resource type of whoever holds it.
+    /// The resource type of the principal.
     pub principal_type: &'a str,
-    /// The resource id of whoever holds it.
+    /// The resource id of the principal.
     pub principal_id: &'a str,
     /// The grant's annotations as [`encode_grant_annotations`] writes them; empty for none.
     pub annotations: &'a [u8],
@@ -324,27 +324,27 @@ impl Name for GrantsServiceListGrantsResponse {
 
 /// Field numbers of the messages that the code above writes by hand.
 mod tag {
-    pub(super) mod response {
-        pub(in super::super) const LIST: u32 = 1;
-        pub(in super::super) const NEXT_PAGE_TOKEN: u32 = 2;
-        pub(in super::super) const ANNOTATIONS: u32 = 3;
+    pub(crate) mod response {
+        pub(crate) const LIST: u32 = 1;
+        pub(crate) const NEXT_PAGE_TOKEN: u32 = 2;
+        pub(crate) const ANNOTATIONS: u32 = 3;
     }
-    pub(super) mod grant {
-        pub(in super::super) const ENTITLEMENT: u32 = 1;
-        pub(in super::super) const PRINCIPAL: u32 = 2;
-        pub(in super::super) const ID: u32 = 3;
-        pub(in super::super) const ANNOTATIONS: u32 = 4;
+    pub(crate) mod grant {
+        pub(crate) const ENTITLEMENT: u32 = 1;
+        pub(crate) const PRINCIPAL: u32 = 2;
+        pub(crate) const ID: u32 = 3;
+        pub(crate) const ANNOTATIONS: u32 = 4;
     }
-    pub(super) mod entitlement {
-        pub(in super::super) const RESOURCE: u32 = 1;
-        pub(in super::super) const ID: u32 = 2;
+    pub(crate) mod entitlement {
+        pub(crate) const RESOURCE: u32 = 1;
+        pub(crate) const ID: u32 = 2;
     }
-    pub(super) mod resource {
-        pub(in super::super) const ID: u32 = 1;
+    pub(crate) mod resource {
+        pub(crate) const ID: u32 = 1;
     }
-    pub(super) mod resource_id {
-        pub(in super::super) const RESOURCE_TYPE: u32 = 1;
-        pub(in super::super) const RESOURCE: u32 = 2;
+    pub(crate) mod resource_id {
+        pub(crate) const RESOURCE_TYPE: u32 = 1;
+        pub(crate) const RESOURCE: u32 = 2;
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use super::connector::PlaintextData;
-use super::connector::local_credential_options::PlaintextPassword;
-use super::utls::Credential;
+use crate::proto::connector::PlaintextData;
+use crate::proto::connector::local_credential_options::PlaintextPassword;
+use crate::proto::utls::Credential;
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,7 +30,7 @@ impl fmt::Debug for PlaintextData {
 
 impl fmt::Debug for PlaintextPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not even the length: it helps whoever guesses.
+        // Not even the length, which would help to guess it.
         f.debug_struct("PlaintextPassword").finish_non_exhaustive()
     }
 }

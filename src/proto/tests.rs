@@ -1,10 +1,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-pub(super) mod wire;
+pub(crate) mod wire;
 
-use super::connector::{BatonId, GrantAlreadyExists, GrantReplaced, UserTrait, user_trait};
-use super::*;
+use prost::Name as _;
+use prost_types::{Any, Timestamp};
 use time::macros::datetime;
+
+use crate::proto::connector::{BatonId, GrantAlreadyExists, GrantReplaced, UserTrait, user_trait};
+use crate::proto::*;
 
 #[test]
 fn type_urls_keep_the_protocols_spelling() {

@@ -1,13 +1,14 @@
-//! Retool's REST API, version 2: accounts and nothing else (spec 4.4 and 4.5).
+//! Retool's REST API, version 2: accounts and nothing else.
 //!
 //! Every request is sent once. Nothing is kept of an answer, no redirect is followed, and an answer counts
 //! only when it is JSON that says `success`.
 
-pub mod error;
+pub(crate) mod error;
 mod message;
-pub mod rate_limit;
+pub(crate) mod rate_limit;
+pub(crate) mod settings;
 mod tls;
-pub mod user;
+pub(crate) mod user;
 
 use std::time::Duration;
 
@@ -21,24 +22,14 @@ use tracing::Instrument;
 use error::{ApiError, Problem, SetupError};
 use message::Hidden;
 use rate_limit::RateLimit;
+use settings::ApiSettings;
 use user::{ApiUser, NewUser, Sid};
 
 use crate::telemetry::metrics::RestOutcome;
 use crate::telemetry::watch;
 
-/// How to reach the API.
-#[derive(Debug, Clone, Copy)]
-pub struct ApiSettings<'a> {
-    /// Scheme, host and a path prefix if there is one; without a slash at its end.
-    pub base_url: &'a str,
-    /// What the API wants to see; visible ASCII only.
-    pub token: &'a SecretString,
-    /// Longest time for one request, its answer included.
-    pub timeout: Duration,
-}
-
 /// Retool's REST API. Making one connects to nothing.
-pub struct Api {
+pub(crate) struct Api {
     client: Client,
     /// As errors name it.
     base: String,
@@ -51,7 +42,7 @@ pub struct Api {
 
 /// What the API answered, and what it said of its limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer<T> {
+pub(crate) struct Answer<T> {
     /// What was asked for.
     pub value: T,
     /// What the answer's headers say.
@@ -60,7 +51,7 @@ pub struct Answer<T> {
 
 /// Users of one listing, and where it goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserPage {
+pub(crate) struct UserPage {
     /// In the API's order. Entries that are no users are left out.
     pub users: Vec<ApiUser>,
     /// What asks for the rest; `None` at the end.
@@ -83,8 +74,8 @@ impl Api {
     ///
     /// # Errors
     /// The URL or the token cannot be used, or the platform has no certificates to check https against.
-    pub fn new(settings: &ApiSettings<'_>) -> Result<Self, SetupError> {
-        let base = settings.base_url.trim_end_matches('/').to_owned();
+    pub(crate) fn new(settings: &ApiSettings) -> Result<Self, SetupError> {
+        let base = settings.base_url.to_string();
         let users = Url::parse(&format!("{base}/api/v2/users")).map_err(|_| SetupError::Url)?;
         let bearer = format!("Bearer {}", settings.token.expose_secret());
         let mut token = HeaderValue::try_from(bearer).map_err(|_| SetupError::Token)?;
@@ -112,7 +103,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn probe(&self) -> Result<RateLimit, ApiError> {
+    pub(crate) async fn probe(&self) -> Result<RateLimit, ApiError> {
         let mut url = self.users.clone();
         url.query_pairs_mut().append_pair("limit", "1");
         let enough = |answer| match answer {
@@ -129,7 +120,7 @@ impl Api {
     /// # Errors
     /// See [`ApiError`]; of some the account may have been made all the same
     /// ([`ApiError::may_have_happened`]).
-    pub async fn create_user(&self, user: &NewUser) -> Result<Answer<ApiUser>, ApiError> {
+    pub(crate) async fn create_user(&self, user: &NewUser) -> Result<Answer<ApiUser>, ApiError> {
         let request = with_body(self.client.post(self.users.clone()), &user.body());
         self.call(("users.create", "POST"), request, ONE, &user.hidden(), one_user).await
     }
@@ -138,7 +129,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn user(&self, sid: &Sid) -> Result<Answer<ApiUser>, ApiError> {
+    pub(crate) async fn user(&self, sid: &Sid) -> Result<Answer<ApiUser>, ApiError> {
         let request = self.client.get(self.user_url(sid));
         self.call(("users.get", "GET"), request, ONE, &Hidden::default(), one_user).await
     }
@@ -148,7 +139,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn users_with_email(
+    pub(crate) async fn users_with_email(
         &self,
         email: &str,
         next: Option<&str>,
@@ -167,7 +158,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`ApiError`]; of some the change may have been made all the same.
-    pub async fn set_active(&self, sid: &Sid, active: bool) -> Result<Answer<ApiUser>, ApiError> {
+    pub(crate) async fn set_active(&self, sid: &Sid, active: bool) -> Result<Answer<ApiUser>, ApiError> {
         let body = json!({"operations": [{"op": "replace", "path": "/active", "value": active}]});
         let request = with_body(self.client.patch(self.user_url(sid)), &body);
         self.call(("users.set_active", "PATCH"), request, ONE, &Hidden::default(), one_user).await
@@ -257,7 +248,7 @@ impl Api {
         self.shown(&serde_json::from_slice(&body).ok()?, hidden)
     }
 
-    /// The message of an answer as it may be shown: whoever stands between may quote the token in it.
+    /// The message of an answer as it may be shown: a proxy may quote the token in it.
     fn shown(&self, answer: &Value, hidden: &Hidden) -> Option<String> {
         let message = answer["message"].as_str()?.replace(self.token.expose_secret(), message::LEFT_OUT);
         hidden.shown(Some(&message))
@@ -361,10 +352,11 @@ async fn body(mut response: Response, largest: usize) -> Result<Vec<u8>, BodyErr
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::retool::api::settings::BaseUrl;
 
     fn api(base_url: &str) -> Api {
-        let token = SecretString::from("retool_secret".to_owned());
-        Api::new(&ApiSettings { base_url, token: &token, timeout: Duration::from_secs(1) }).unwrap()
+        let (base_url, token) = (BaseUrl::parse(base_url).unwrap(), "retool_secret".into());
+        Api::new(&ApiSettings { base_url, token, timeout: Duration::from_secs(1) }).unwrap()
     }
 
     #[test]

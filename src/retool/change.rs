@@ -1,19 +1,90 @@
-//! What may be changed in Retool, and what a change comes down to. All of it is decided here, without the
-//! database, from what the database room has read; the statements do no more than carry it out.
+//! The vocabulary of change: how a change is run, what it comes to, and why it is refused.
+//!
+//! What is decided from rows is decided here, without the database; the statements in `tables` read the rows and
+//! carry the decision out.
 
 use std::fmt;
 
-use crate::retool::access::{Access, AccessLevel};
+use crate::retool::access::{Access, AccessLevel, ExplicitAccess};
 use crate::retool::id::{GroupId, PageId, UserId};
 
-/// Retool's group of everybody. Who is in it is Retool's own business (D21).
-pub const ALL_USERS: &str = "All Users";
+/// Retool's group of everybody. Who is in it is Retool's own business.
+pub(crate) const ALL_USERS: &str = "All Users";
 /// Retool's group of those who may administer it.
-pub const ADMIN: &str = "admin";
+pub(crate) const ADMIN: &str = "admin";
+
+/// Whether a change is made or only described.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It is made.
+    Real,
+    /// Everything is read and decided as for a real change, in a transaction that cannot write.
+    DryRun,
+}
+
+/// What was there before a change and is there now; the same when nothing had to be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Changed<T> {
+    /// Before.
+    pub before: T,
+    /// Now, or, in a dry run, what it would be.
+    pub after: T,
+}
+
+impl<T: Copy + PartialEq> Changed<T> {
+    /// The result of a change that was not needed.
+    pub(crate) fn nothing(state: T) -> Self {
+        Self { before: state, after: state }
+    }
+
+    /// Whether there was anything to change.
+    pub(crate) fn is_change(&self) -> bool {
+        self.before != self.after
+    }
+
+    /// What became of the change.
+    pub(crate) fn outcome(&self, mode: Mode) -> Outcome {
+        match (self.is_change(), mode) {
+            (false, _) => Outcome::Unchanged,
+            (true, Mode::Real) => Outcome::Changed,
+            (true, Mode::DryRun) => Outcome::DryRun,
+        }
+    }
+}
+
+/// What became of a change that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was made.
+    Changed,
+    /// Retool was as asked already.
+    Unchanged,
+    /// It would have been made.
+    DryRun,
+    /// It may not be made, and nothing was changed: the request or Retool would have to be another.
+    Refused,
+    /// It could not be made, for want of a privilege or of a database, say. Nothing was changed in the database
+    /// unless the session was lost during the commit or the caller went away; what Retool's REST API did not
+    /// answer may have been done all the same.
+    Failed,
+}
+
+impl Outcome {
+    /// The word in logs and metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::DryRun => "dry_run",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
 
 /// Why a change may not be made as Retool is now. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// No such row in `users`.
     #[error("there is no user {0} in Retool, or no longer")]
     NoUser(UserId),
@@ -26,10 +97,8 @@ pub enum Refusal {
     /// No such row in `pages`, or a deleted one.
     #[error("there is no page {0} in Retool, or it was deleted")]
     NoPage(PageId),
-    /// The configuration leaves disabled users out, so that the grant would never be listed.
-    #[error(
-        "user {0} is disabled in Retool, and --skip-disabled-users leaves such users out: enable the user first"
-    )]
+    /// Only enabled users count, so that the grant would never be listed.
+    #[error("user {0} is disabled in Retool: enable the user first")]
     DisabledUser(UserId),
     /// An archived group gives nothing.
     #[error("group {0} is archived in Retool and gives nothing: restore it first")]
@@ -66,10 +135,7 @@ pub enum Refusal {
         sources: Vec<Source>,
     },
     /// A group has the name that managed groups have and is more, or less, than one.
-    #[error(
-        "group {group} has the name of a group that baton-retool makes, {name:?}, and is not as it was made: {}; rename or mend it in Retool",
-        .problem.as_str()
-    )]
+    #[error("group {group} has the name of a managed group, {name:?}, and is not as it was made: {problem}")]
     NotManaged {
         /// The group.
         group: GroupId,
@@ -78,16 +144,11 @@ pub enum Refusal {
         /// What is wrong with it.
         problem: ManagedProblem,
     },
-    /// Single users get no access to pages here.
-    #[error(
-        "single users get no access to pages while --managed-groups=false: put the user into a group with access"
-    )]
-    ManagedGroupsOff,
 }
 
 impl Refusal {
     /// The refusal in one word, for logs.
-    pub fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::NoUser(_) => "no_user",
             Self::NoSid(_) => "no_sid",
@@ -101,14 +162,13 @@ impl Refusal {
             Self::LastAdmin { .. } => "last_admin",
             Self::AccessRemains { .. } => "access_remains",
             Self::NotManaged { .. } => "not_managed",
-            Self::ManagedGroupsOff => "managed_groups_off",
         }
     }
 }
 
 /// Something of Retool's that a sentence is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Item {
+pub(crate) enum Item {
     /// A user.
     User(UserId),
     /// A group.
@@ -118,18 +178,18 @@ pub enum Item {
 }
 
 impl fmt::Display for Item {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::User(id) => write!(formatter, "user {id}"),
-            Self::Group(id) => write!(formatter, "group {id}"),
-            Self::Page(id) => write!(formatter, "page {id}"),
+            Self::User(id) => write!(f, "user {id}"),
+            Self::Group(id) => write!(f, "group {id}"),
+            Self::Page(id) => write!(f, "page {id}"),
         }
     }
 }
 
 /// What is wrong with a group that has a managed group's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ManagedProblem {
+pub(crate) enum ManagedProblem {
     /// It is archived.
     Archived,
     /// It has rights over more than its page.
@@ -138,19 +198,19 @@ pub enum ManagedProblem {
     OtherLevel,
 }
 
-impl ManagedProblem {
-    fn as_str(self) -> &'static str {
-        match self {
+impl fmt::Display for ManagedProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Archived => "it is archived",
             Self::MoreRights => "it gives more than access to its page",
             Self::OtherLevel => "it has members and another level on its page than its name says",
-        }
+        })
     }
 }
 
 /// Where access comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub(crate) struct Source {
     /// The group.
     pub group: GroupId,
     /// Its name.
@@ -163,7 +223,7 @@ pub struct Source {
 
 /// How a group comes by its access to a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// A row that names the page.
     Explicit,
     /// The default of the page's folder.
@@ -173,13 +233,13 @@ pub enum Way {
 }
 
 impl fmt::Display for Source {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = match self.way {
             Way::Explicit => "on the page itself",
             Way::Folder => "by the default of the page's folder",
             Way::Universal => "by its universal access",
         };
-        write!(formatter, "group {} {:?} has {} {way}", self.group, self.name, self.level.as_str())
+        write!(f, "group {} {:?} has {} {way}", self.group, self.name, self.level.as_str())
     }
 }
 
@@ -195,7 +255,7 @@ fn listed(sources: &[Source]) -> String {
 
 /// What is to happen to the row that gives a group access to a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowChange {
+pub(crate) enum RowChange {
     /// It is made, or raised, to this level.
     Set(AccessLevel),
     /// It goes.
@@ -204,39 +264,39 @@ pub enum RowChange {
 
 impl Access {
     /// What gives `level` or more, each way by itself.
-    pub fn ways(self, level: AccessLevel) -> impl Iterator<Item = (Way, AccessLevel)> {
-        let folder = if self.explicit.is_some() { None } else { self.folder };
-        [(Way::Explicit, self.explicit.flatten()), (Way::Folder, folder), (Way::Universal, self.universal)]
+    pub(crate) fn ways(self, level: AccessLevel) -> impl Iterator<Item = (Way, AccessLevel)> {
+        let folder = self.folder.filter(|_| self.explicit == ExplicitAccess::NoRow);
+        [(Way::Explicit, self.explicit.level()), (Way::Folder, folder), (Way::Universal, self.universal)]
             .into_iter()
             .filter_map(|(way, given)| Some((way, given?)))
             .filter(move |(_, given)| *given >= level)
     }
 
     /// The access once its row has been changed.
-    pub fn with(self, change: RowChange) -> Self {
+    pub(crate) fn with(self, change: RowChange) -> Self {
         let explicit = match change {
-            RowChange::Set(level) => Some(Some(level)),
-            RowChange::Remove => None,
+            RowChange::Set(level) => ExplicitAccess::Level(level),
+            RowChange::Remove => ExplicitAccess::NoRow,
         };
         Self { explicit, ..self }
     }
 
-    /// What raises the group to `level`: nothing when it is there already (decision 7.6, D15). The level
+    /// What raises the group to `level`: nothing when it is there already. The level
     /// asked for is above the effective one, so that it is above the row's and the folder's too.
-    pub fn to_grant(self, level: AccessLevel) -> Option<RowChange> {
+    pub(crate) fn to_grant(self, level: AccessLevel) -> Option<RowChange> {
         (self.effective() < Some(level)).then_some(RowChange::Set(level))
     }
 
-    /// What lowers the group to just below `level`: nothing when it is there already (decision 7.6).
+    /// What lowers the group to just below `level`: nothing when it is there already.
     ///
     /// # Errors
     /// What would still give `level` afterwards: universal access, the folder's default, or that default
-    /// coming to light when the row that hides it goes (D13, D14).
-    pub fn to_revoke(self, level: AccessLevel) -> Result<Option<RowChange>, Access> {
+    /// coming to light when the row that hides it goes.
+    pub(crate) fn to_revoke(self, level: AccessLevel) -> Result<Option<RowChange>, Access> {
         if self.effective() < Some(level) {
             return Ok(None);
         }
-        if self.explicit.flatten() < Some(level) {
+        if self.explicit.level() < Some(level) {
             return Err(self);
         }
         let change = level.below().map_or(RowChange::Remove, RowChange::Set);

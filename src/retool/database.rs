@@ -13,11 +13,11 @@ use crate::postgres::statement::{self, FromRow, Parameter, guarded};
 use crate::postgres::tls::{self, TlsError};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::OutOfRange;
-use crate::retool::optional_columns;
 use crate::retool::privileges::{Feature, Privileges, Scope};
+use crate::retool::template;
 
 /// A Retool database. Opening one makes no connection: the first call does.
-pub struct Database {
+pub(crate) struct Database {
     pool: Pool,
     scope: Scope,
     privileges: RwLock<Option<Arc<Privileges>>>,
@@ -31,7 +31,11 @@ impl Database {
     ///
     /// # Errors
     /// When the certificates that the connection string names cannot be used.
-    pub fn new(settings: ConnectionSettings, timeouts: Timeouts, scope: Scope) -> Result<Self, TlsError> {
+    pub(crate) fn new(
+        settings: ConnectionSettings,
+        timeouts: Timeouts,
+        scope: Scope,
+    ) -> Result<Self, TlsError> {
         let tls = tls::connector(&settings.ssl)?;
         let connect_timeout = settings.connect_timeout.unwrap_or(timeouts.connect);
         let opener = Opener {
@@ -47,7 +51,7 @@ impl Database {
     ///
     /// # Errors
     /// Whatever keeps the database from being read; see [`DatabaseError`].
-    pub async fn check(&self) -> Result<Arc<Privileges>, DatabaseError> {
+    pub(crate) async fn check(&self) -> Result<Arc<Privileges>, DatabaseError> {
         let privileges = self.probe().await?;
         privileges.require(self.scope)?;
         Ok(privileges)
@@ -120,13 +124,13 @@ impl Database {
         parameters: &[Parameter<'_>],
         from_row: FromRow<T>,
     ) -> Result<Vec<T>, DatabaseError> {
-        let rendered = optional_columns::render(statement, &*self.privileges().await?);
+        let rendered = template::render(statement, &*self.privileges().await?);
         match self.read_once(name, &rendered, parameters, from_row).await {
             Err(error) if error.is_refusal() => {
                 let privileges = self.probe().await?;
                 privileges.require(self.scope)?;
                 // A privilege that the statement can do without may have gone meanwhile.
-                let without = optional_columns::render(statement, &privileges);
+                let without = template::render(statement, &privileges);
                 if without == rendered {
                     return Err(error);
                 }
@@ -168,19 +172,19 @@ impl std::fmt::Debug for Database {
 }
 
 /// The key in a column of type `int8`.
-pub(crate) fn key<T>(row: &Row, index: usize) -> Result<T, tokio_postgres::Error>
+pub(crate) fn key<T>(row: &Row, column: &str) -> Result<T, tokio_postgres::Error>
 where
     T: TryFrom<i64, Error = OutOfRange>,
 {
-    Ok(row.try_get::<_, Key<T>>(index)?.0)
+    Ok(row.try_get::<_, Key<T>>(column)?.0)
 }
 
 /// The key in a column of type `int8` that may be NULL.
-pub(crate) fn optional_key<T>(row: &Row, index: usize) -> Result<Option<T>, tokio_postgres::Error>
+pub(crate) fn optional_key<T>(row: &Row, column: &str) -> Result<Option<T>, tokio_postgres::Error>
 where
     T: TryFrom<i64, Error = OutOfRange>,
 {
-    Ok(row.try_get::<_, Option<Key<T>>>(index)?.map(|Key(key)| key))
+    Ok(row.try_get::<_, Option<Key<T>>>(column)?.map(|Key(key)| key))
 }
 
 /// Reads a key as the driver reads a number.

@@ -6,7 +6,7 @@ mod drift;
 mod facts;
 mod statements;
 
-pub use changes::try_change;
-pub use drift::{Drift, drift};
-pub use facts::{Access, Change, Facts, OptionalColumn, Part, Server, Standing, facts};
-pub use statements::{Listing, Measured, Timed, folders_inside_others, last_event, measure, migrations};
+pub(crate) use changes::try_change;
+pub(crate) use drift::drift;
+pub(crate) use facts::{Access, Change, Facts, OptionalColumn, Standing, facts};
+pub(crate) use statements::{Listing, Measured, folders_inside_others, last_event, measure, migrations};

@@ -5,7 +5,7 @@ use crate::retool::privileges::missing::MissingPrivileges;
 
 /// Why Retool's database did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum DatabaseError {
+pub(crate) enum DatabaseError {
     /// The server, the driver or the pool.
     #[error(transparent)]
     Postgres(PostgresError),
@@ -27,7 +27,7 @@ impl From<PostgresError> for DatabaseError {
 
 impl DatabaseError {
     /// What it says about another try.
-    pub fn nature(&self) -> Nature {
+    pub(crate) fn nature(&self) -> Nature {
         match self {
             Self::Postgres(error) => error.nature(),
             Self::MissingPrivileges(_) => Nature::SetUp,
@@ -35,7 +35,7 @@ impl DatabaseError {
     }
 
     /// What happened, in one word for logs.
-    pub fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Postgres(error) => error.reason(),
             Self::MissingPrivileges(_) => "missing_privileges",
@@ -48,7 +48,7 @@ impl DatabaseError {
     }
 
     /// The error of the server, the driver or the pool; nothing for missing privileges.
-    pub fn postgres(&self) -> Option<&PostgresError> {
+    pub(crate) fn postgres(&self) -> Option<&PostgresError> {
         match self {
             Self::Postgres(error) => Some(error),
             Self::MissingPrivileges(_) => None,

@@ -1,22 +1,22 @@
-//! Primary keys of Retool's tables, one type per table, so that a user never passes for a group.
+//! Primary keys of Retool's tables, one type per table, so that one table's key cannot be used for another's.
 
 use std::fmt;
 use std::num::NonZeroU32;
 
-/// A number that is no primary key of Retool: keys are `int4` and start at 1 (spec 1.2).
+/// A number that is no primary key of Retool: keys are `int4` and start at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not between 1 and 2147483647")]
-pub struct OutOfRange(pub i64);
+pub(crate) struct OutOfRange(pub i64);
 
 macro_rules! keys {
     ($($(#[$meta:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(NonZeroU32);
+        pub(crate) struct $name(NonZeroU32);
 
         impl $name {
             /// The key as Postgres holds it, always positive.
-            pub fn get(self) -> i32 {
+            pub(crate) fn get(self) -> i32 {
                 self.0.get().cast_signed()
             }
         }
@@ -35,8 +35,8 @@ macro_rules! keys {
         }
 
         impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(formatter)
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
             }
         }
     )+};

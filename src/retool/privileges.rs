@@ -1,4 +1,4 @@
-//! What the role may read and change, probed rather than assumed (spec 6.5).
+//! What the role may read and change, probed rather than assumed.
 //!
 //! A required column that cannot be read is an error that prints the GRANT to run. An optional one is
 //! left out of the statements and mentioned once.
@@ -6,6 +6,7 @@
 mod column;
 pub(crate) mod missing;
 pub(crate) mod reads;
+mod scope;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,46 +18,14 @@ use crate::postgres::identifier::quoted;
 use crate::postgres::session::Session;
 use crate::retool::error::DatabaseError;
 use missing::Lacking;
-use reads::{ALWAYS, FOR_PAGES, FOR_RESOURCES, OPTIONAL, Optional, Reads};
+use reads::{OPTIONAL, Optional, Reads, reads_of};
 use writes::Writes;
 
-pub use column::Column;
-pub use missing::MissingPrivileges;
-pub use reads::Sort;
-pub use writes::Feature;
-pub(crate) use writes::{Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, numbering};
-
-/// The kinds of Retool objects that a configuration can leave out, and the changes that it allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Scope {
-    /// Pages are not read at all.
-    pub skip_pages: bool,
-    /// Resources are not read at all.
-    pub skip_resources: bool,
-    /// Changes are made.
-    pub provisioning: bool,
-    /// Groups are made to give single users access to a page.
-    pub managed_groups: bool,
-}
-
-impl Scope {
-    /// The kinds of changes that are made.
-    pub(crate) fn features(self) -> Vec<Feature> {
-        Feature::ALL
-            .into_iter()
-            .filter(|feature| match feature {
-                Feature::Groups => self.provisioning,
-                Feature::Pages => self.provisioning && !self.skip_pages,
-                Feature::ManagedGroups => self.provisioning && !self.skip_pages && self.managed_groups,
-            })
-            .collect()
-    }
-
-    /// Whether the table is read at all.
-    pub(crate) fn reads(self, table: &str) -> bool {
-        reads_of(self).any(|reads| reads.table == table)
-    }
-}
+pub(crate) use column::Column;
+pub(crate) use missing::MissingPrivileges;
+pub(crate) use scope::Scope;
+pub(crate) use writes::Feature;
+pub(crate) use writes::{NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT};
 
 /// What one column of the database is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +38,7 @@ enum Standing {
 
 /// What the role may read, as found by one statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Privileges {
+pub(crate) struct Privileges {
     standings: BTreeMap<Column, Standing>,
     role: String,
     /// The schema that has the tables and that the role may not use, as Postgres spells it.
@@ -94,7 +63,7 @@ enum RowSecurity {
 /// Looks every column up by name; `to_regclass` follows the session's search_path,
 /// and passes over schemas that the role may not use; those of them that have the table are named.
 const PROBE: &str = r#"
-SELECT wanted.ordinal::int8,
+SELECT wanted.ordinal::int8 AS ordinal,
        to_regclass(quote_ident(wanted.table_name)) IS NOT NULL AS table_exists,
        attribute.attnum IS NOT NULL AS column_exists,
        coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, 'SELECT'), false) AS readable,
@@ -148,7 +117,13 @@ impl Privileges {
         };
         for row in rows {
             let read = || -> Result<(i64, bool, bool, bool, String), tokio_postgres::Error> {
-                Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))
+                Ok((
+                    row.try_get("ordinal")?,
+                    row.try_get("table_exists")?,
+                    row.try_get("column_exists")?,
+                    row.try_get("readable")?,
+                    row.try_get("role")?,
+                ))
             };
             let (ordinal, table_exists, column_exists, readable, role) =
                 read().map_err(|error| PostgresError::of_statement(&error))?;
@@ -163,13 +138,17 @@ impl Privileges {
                 privileges.standings.insert(*column, standing);
             }
             privileges.role = role;
-            let guarded: bool = row.try_get(6).map_err(|error| PostgresError::of_statement(&error))?;
-            let policy: bool = row.try_get(7).map_err(|error| PostgresError::of_statement(&error))?;
+            let guarded: bool =
+                row.try_get("row_security").map_err(|error| PostgresError::of_statement(&error))?;
+            let policy: bool =
+                row.try_get("policy_for_role").map_err(|error| PostgresError::of_statement(&error))?;
             if let (true, Some(column)) = (guarded, column) {
                 let effect = if policy { RowSecurity::Filters } else { RowSecurity::HidesAll };
                 privileges.row_security.insert(column.table, effect);
             }
-            if let Some(schema) = row.try_get(5).map_err(|error| PostgresError::of_statement(&error))? {
+            if let Some(schema) =
+                row.try_get("closed_schema").map_err(|error| PostgresError::of_statement(&error))?
+            {
                 privileges.closed_schema = Some(schema);
             }
         }
@@ -180,7 +159,7 @@ impl Privileges {
     }
 
     /// Whether the column is there and may be read.
-    pub fn readable(&self, column: Column) -> bool {
+    pub(crate) fn readable(&self, column: Column) -> bool {
         self.standings.get(&column) == Some(&Standing::Readable)
     }
 
@@ -193,6 +172,11 @@ impl Privileges {
             Some(writes) => Ok(writes.require(features, &self.role)?),
             None => Ok(()),
         }
+    }
+
+    /// Whether the column may be updated, of those that statements may do without updating.
+    pub(crate) fn may_update(&self, column: Column) -> bool {
+        PAGES_UPDATED_AT == Need::Update(column) && self.sets_pages_updated_at()
     }
 
     /// Whether `group_pages."updatedAt"` may be set; existing roles may not.
@@ -219,7 +203,7 @@ impl Privileges {
     /// row-level security hides a whole table, which would read as nobody having anything, else
     /// [`DatabaseError::MissingPrivileges`] with every GRANT that is missing; only that on the schema while the
     /// role cannot see into it.
-    pub fn require(&self, scope: Scope) -> Result<(), DatabaseError> {
+    pub(crate) fn require(&self, scope: Scope) -> Result<(), DatabaseError> {
         let lacking = self.lacking(required(scope));
         if let (true, Some(grant)) = (lacking.is_absent(), self.grant_on_schema()) {
             return Err(MissingPrivileges { role: self.role.clone(), grants: vec![grant] }.into());
@@ -318,7 +302,7 @@ impl Privileges {
     /// One sentence for each optional column whose absence changes the answers, with the GRANT where
     /// there is one, for each table that shows some of its rows only, and for each kind of change that is
     /// allowed and cannot be made.
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let filtered = self.filtered().map(|table| {
             let role = quoted(&self.role);
             format!("row-level security shows the role {role} only the rows of {table} that its policies let through; to read all run as a superuser: ALTER ROLE {role} BYPASSRLS;")
@@ -339,13 +323,6 @@ impl Privileges {
     }
 }
 
-/// What is read of each table for `scope`.
-pub(crate) fn reads_of(scope: Scope) -> impl Iterator<Item = &'static Reads> {
-    let pages = if scope.skip_pages { &[] } else { FOR_PAGES };
-    let resources = if scope.skip_resources { &[] } else { FOR_RESOURCES };
-    ALWAYS.iter().chain(pages).chain(resources)
-}
-
 fn required(scope: Scope) -> impl Iterator<Item = Column> {
     reads_of(scope).flat_map(Reads::columns).map(|(column, _)| column)
 }
@@ -363,7 +340,13 @@ pub(crate) fn optional(table: &str, name: &str) -> Option<Column> {
         .find(|column| column.table == table && column.name == name)
 }
 
-/// The column of that name, be it needed or optional.
+/// The column of that name, if statements may do without updating it.
+pub(crate) fn updatable(table: &str, name: &str) -> Option<Column> {
+    let Need::Update(column) = PAGES_UPDATED_AT else { return None };
+    (column.table == table && column.name == name).then_some(column)
+}
+
+/// The column of that name, whether it is needed or optional.
 pub(crate) fn column_named(table: &str, name: &str) -> Option<Column> {
     let needed = required(Scope::default());
     let optional = OPTIONAL.iter().map(|optional| optional.column);

@@ -1,5 +1,5 @@
 //! The script that prepares Retool's database for a role, made of the same declarations that the probe
-//! of privileges goes by (spec 6.5, D70 to D73).
+//! of privileges goes by.
 //!
 //! It is plain SQL for any client. The role's name stands in it as an identifier in the GRANTs and once as
 //! a literal, in a setting that the blocks read; a block's own quotes can so not be ended by a name.
@@ -7,14 +7,15 @@
 use std::fmt::Write as _;
 
 use crate::postgres::identifier::{RoleName, quoted};
-use crate::retool::privileges::reads::{AUDIT, FOLDERS, OPTIONAL, Optional, Reads, former};
+use crate::retool::fragment::fill;
+use crate::retool::privileges::reads::{AUDIT, FOLDERS, OPTIONAL, Optional, Reads, former, reads_of};
 use crate::retool::privileges::{
-    Column, Feature, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, Scope, numbering, reads_of,
+    Column, Feature, NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, Scope,
 };
 
 /// What a script grants besides what every sync reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Changes of who is in which group.
     pub groups: bool,
     /// Changes of which group has access to which app; with `groups` also of single users' access.
@@ -39,7 +40,7 @@ const ROLE: &str = "current_setting('baton_retool.role')";
 
 /// The script for a connector of this scope: it may be run again at any time, takes nothing away, and does all
 /// or nothing. Of what is wanted it has what the scope lets be changed.
-pub fn script(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
+pub(crate) fn script(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
     let mut script = head(role, wanted, scope);
     for reads in reads_of(scope) {
         grant_reads(&mut script, reads, role);
@@ -229,7 +230,7 @@ fn grant_changes(script: &mut String, feature: Feature, role: &RoleName) {
     }
     for need in &needs {
         if let Need::Sequence(table) = need {
-            let numbering = numbering!("'[table]'").replace("[table]", table).replace('\n', "\n    ");
+            let numbering = fill(NUMBERING, "table", &format!("'{table}'")).replace('\n', "\n    ");
             put(
                 script,
                 format_args!(

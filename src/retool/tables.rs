@@ -1,11 +1,14 @@
 //! Retool's tables: one file for each family, with its statements, its rows and the functions that run them.
 
-pub mod admins;
-pub mod groups;
-mod managed_groups;
-pub mod memberships;
-pub mod organizations;
-pub mod page_access;
-pub mod pages;
-pub mod resources;
-pub mod users;
+pub(crate) mod admins;
+pub(crate) mod groups;
+mod listing;
+pub(crate) mod managed_groups;
+pub(crate) mod memberships;
+pub(crate) mod organizations;
+pub(crate) mod page_access;
+pub(crate) mod pages;
+pub(crate) mod resources;
+pub(crate) mod users;
+
+pub(crate) use listing::{Page, Users};

@@ -6,25 +6,16 @@ use tokio_postgres::Row;
 use crate::postgres::error::PostgresError;
 use crate::postgres::statement::Parameter;
 use crate::postgres::transaction::{self, AccessMode, End};
-use crate::retool::change::Refusal;
+use crate::retool::change::{Mode, Refusal};
 use crate::retool::database::Database;
 use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, PageId};
-use crate::retool::optional_columns;
 use crate::retool::privileges::{Feature, Privileges};
-
-/// Whether a change is made or only described.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// It is made.
-    Real,
-    /// Everything is read and decided as for a real change, in a transaction that cannot write.
-    DryRun,
-}
+use crate::retool::template;
 
 /// Why a change was not made.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum ChangeError {
+pub(crate) enum ChangeError {
     /// It may not be made.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -130,7 +121,7 @@ impl Transaction<'_> {
         parameters: &[Parameter<'_>],
         from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
     ) -> Result<Vec<T>, DatabaseError> {
-        let statement = optional_columns::render(statement, &self.privileges);
+        let statement = template::render(statement, &self.privileges);
         Ok(self.inner.read(name, &statement, parameters, from_row).await?)
     }
 

@@ -1,10 +1,12 @@
 //! Why a server cannot run.
 
-use crate::server::{LimiterError, TlsError, TokenError};
+use crate::server::rate_limiter::LimiterError;
+use crate::server::transport::tls::TlsError;
+use crate::server::transport::tokens::TokenError;
 
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}; choose another one with --listen")]
     Listen {
@@ -21,10 +23,10 @@ pub enum Error {
         /// As configured.
         address: String,
     },
-    /// The certificates are of no use.
+    /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The tokens are of no use.
+    /// The tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokenError),
     /// The parent wants a rate limiter that there is not.
@@ -40,7 +42,7 @@ pub enum Error {
 
 impl Error {
     /// Whether a setting is to blame, so that another start would end the same way.
-    pub fn is_a_setting(&self) -> bool {
+    pub(crate) fn is_a_setting(&self) -> bool {
         matches!(self, Self::Plaintext { .. } | Self::Tls(_) | Self::Tokens(_))
     }
 }

@@ -11,21 +11,22 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
 
 use crate::connector::Connector;
 use crate::monitoring_http;
+use crate::server::HealthSettings;
 
 /// Whether the server takes calls.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub(crate) struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
     /// Whether it does now.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
@@ -36,7 +37,7 @@ impl Readiness {
 
 /// Answers `/health`, `/ready` and `/live`.
 #[derive(Debug)]
-pub struct HealthServer {
+pub(crate) struct HealthServer {
     listener: TcpListener,
     state: Health,
 }
@@ -55,19 +56,18 @@ impl HealthServer {
     ///
     /// # Errors
     /// The operating system's.
-    pub async fn listen(
-        host: &str,
-        port: u16,
+    pub(crate) async fn listen(
+        settings: &HealthSettings,
         connector: Arc<Connector>,
         readiness: Readiness,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind((host, port)).await?;
+        let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await?;
         tracing::info!(address = %listener.local_addr()?, "health endpoints listening");
         Ok(Self { listener, state: Health { connector, readiness } })
     }
 
     /// Answers until dropped.
-    pub async fn serve(self) -> Infallible {
+    pub(crate) async fn serve(self) -> Infallible {
         let router = Router::new()
             .route("/health", any(health))
             .route("/ready", any(ready))
@@ -78,10 +78,28 @@ impl HealthServer {
     }
 }
 
+/// The body of every answer.
+#[derive(Debug, Serialize)]
+struct Body {
+    status: &'static str,
+    /// RFC 3339, in whole seconds.
+    timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+}
+
+/// Why the answer is not 200.
+#[derive(Debug, Serialize)]
+struct Details {
+    error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation_error: Option<String>,
+}
+
 /// Asks the connector, as agents do before they sync.
 async fn health(State(health): State<Health>) -> Response {
     let unhealthy = |error: String| {
-        let details = json!({ "error": "connector validation failed", "validation_error": error });
+        let details = Details { error: "connector validation failed", validation_error: Some(error) };
         answer(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", Some(details))
     };
     match tokio::time::timeout(PATIENCE, health.connector.validate_once()).await {
@@ -95,19 +113,15 @@ async fn ready(State(health): State<Health>) -> Response {
     if health.readiness.is_ready() {
         answer(StatusCode::OK, "ready", None)
     } else {
-        let details = json!({ "error": "the server is starting or stopping" });
+        let details = Details { error: "the server is starting or stopping", validation_error: None };
         answer(StatusCode::SERVICE_UNAVAILABLE, "not_ready", Some(details))
     }
 }
 
-fn answer(code: StatusCode, status: &str, details: Option<Value>) -> Response {
+fn answer(code: StatusCode, status: &'static str, details: Option<Details>) -> Response {
     let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let mut body = Map::new();
-    body.insert("status".to_owned(), status.into());
-    body.insert("timestamp".to_owned(), now.format(&Rfc3339).unwrap_or_default().into());
-    if let Some(details) = details {
-        body.insert("details".to_owned(), details);
-    }
-    let text = format!("{}\n", Value::Object(body));
+    let body = Body { status, timestamp: now.format(&Rfc3339).unwrap_or_default(), details };
+    // Text and nothing else can always be written as JSON.
+    let text = serde_json::to_string(&body).unwrap_or_default() + "\n";
     (code, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }

@@ -27,7 +27,7 @@ struct Pace {
 
 /// A rate limiter that cannot be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LimiterError {
+pub(crate) enum LimiterError {
     /// The limiter is to run elsewhere.
     #[error("external rate limiters are not implemented yet")]
     External,

@@ -38,8 +38,8 @@ use crate::proto::connector::{
 };
 use crate::proto::ratelimit::rate_limiter_service_server::RateLimiterServiceServer;
 use crate::proto::{FILE_DESCRIPTOR_SET, descriptor_pool};
-use crate::server::Limits;
 use crate::server::rate_limiter::RateLimiter;
+use crate::server::transport::limits::Limits;
 
 /// Answers every service from one connector.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ impl Services {
             ($($server:ident),+ $(,)?) => {$(
                 routes.add_service(
                     $server::new(self.clone())
-                        // Nobody compresses by default, but every version of the child has taken it.
+                        // No client compresses by default, but every version of the child has accepted it.
                         .accept_compressed(CompressionEncoding::Gzip)
                         .max_decoding_message_size(limits.request_bytes)
                         .max_encoding_message_size(limits.response_bytes),

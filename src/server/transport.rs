@@ -4,7 +4,9 @@
 pub(crate) mod access_log;
 pub(crate) mod auth;
 pub(crate) mod connection;
+pub(crate) mod deadline;
 pub(crate) mod endpoint;
+mod health_calls;
 pub(crate) mod limits;
 pub(crate) mod listener;
 mod logged_status;
@@ -23,15 +25,12 @@ use tonic::transport::Error as TransportError;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::validate_request::ValidateRequestHeaderLayer;
 
-use crate::server::Limits;
 use crate::server::transport::access_log::AccessLogLayer;
 use crate::server::transport::auth::TokenCheck;
 use crate::server::transport::connection::{ConnectionLimits, CurrentTls};
-use crate::server::transport::limits::CallLimitLayer;
+use crate::server::transport::limits::{CallLimitLayer, Limits};
 use crate::server::transport::listener::Listener;
 
-/// What the paths of health checks begin with.
-const HEALTH: &str = "/grpc.health.v1.Health/";
 /// How long a connection may take before its first call.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 

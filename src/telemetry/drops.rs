@@ -1,4 +1,4 @@
-//! Tells the log once for each signal when its queue is full, from where on telemetry is lost: a collector
+//! Logs once for each signal when its queue is full, from where on telemetry is lost: a collector
 //! that is merely slow refuses nothing, so that nobody else would notice.
 
 use std::thread;

@@ -1,5 +1,5 @@
-//! Tells the log once when a collector stops taking telemetry and once when it takes it again, where the
-//! library would repeat itself with every batch.
+//! Logs once when a collector stops taking telemetry and once when it takes it again, where the library would
+//! repeat itself with every batch.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,20 +13,20 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
-/// An exporter whose failures are told.
-pub(super) struct Told<E> {
+/// An exporter whose failures are logged.
+pub(super) struct LoggedExporter<E> {
     exporter: E,
     signal: &'static str,
     failing: AtomicBool,
 }
 
-impl<E> Told<E> {
+impl<E> LoggedExporter<E> {
     /// `signal` is what the exporter sends.
     pub(super) fn new(signal: &'static str, exporter: E) -> Self {
         Self { exporter, signal, failing: AtomicBool::new(false) }
     }
 
-    fn tell(&self, result: OTelSdkResult) -> OTelSdkResult {
+    fn log(&self, result: OTelSdkResult) -> OTelSdkResult {
         let failed = result.is_err();
         let failed_before = self.failing.swap(failed, Ordering::Relaxed);
         match &result {
@@ -42,16 +42,16 @@ impl<E> Told<E> {
     }
 }
 
-impl<E> fmt::Debug for Told<E> {
+impl<E> fmt::Debug for LoggedExporter<E> {
     /// The exporter inside holds headers, which may be secret.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Told").field("signal", &self.signal).finish_non_exhaustive()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoggedExporter").field("signal", &self.signal).finish_non_exhaustive()
     }
 }
 
-impl<E: SpanExporter> SpanExporter for Told<E> {
+impl<E: SpanExporter> SpanExporter for LoggedExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.tell(self.exporter.export(batch).await)
+        self.log(self.exporter.export(batch).await)
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
@@ -67,9 +67,9 @@ impl<E: SpanExporter> SpanExporter for Told<E> {
     }
 }
 
-impl<E: LogExporter> LogExporter for Told<E> {
+impl<E: LogExporter> LogExporter for LoggedExporter<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
-        self.tell(self.exporter.export(batch).await)
+        self.log(self.exporter.export(batch).await)
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
@@ -81,9 +81,9 @@ impl<E: LogExporter> LogExporter for Told<E> {
     }
 }
 
-impl<E: PushMetricExporter> PushMetricExporter for Told<E> {
+impl<E: PushMetricExporter> PushMetricExporter for LoggedExporter<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        self.tell(self.exporter.export(metrics).await)
+        self.log(self.exporter.export(metrics).await)
     }
 
     fn force_flush(&self) -> OTelSdkResult {

@@ -1,4 +1,4 @@
-//! Logs, one line an event, in the former program's two formats (spec, child process 14).
+//! Logs, one line an event, in the former program's two formats.
 
 use std::fmt::{self, Write as _};
 use std::fs::OpenOptions;
@@ -19,11 +19,11 @@ use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::watch;
-use crate::config::{LogFormat, LogLevel, LogSettings, LogTarget};
+use crate::telemetry::settings::{LogFormat, LogLevel, LogSettings, LogTarget};
+use crate::telemetry::watch;
 
 /// The target of the events that record changes in Retool. They are logged whatever the level is.
-pub const AUDIT: &str = "audit";
+pub(crate) const AUDIT: &str = "audit";
 
 /// Writes the events that [`filter`] lets through to the targets of `settings`; nothing where there are
 /// none.
@@ -46,7 +46,7 @@ where
 
 /// Which events are logged, and sent as logs: ours from this level up, and those of the libraries below us
 /// from warnings up. The telemetry library speaks of every batch that it cannot send; we do it once, see
-/// [`export`](super::export) and [`drops`](super::drops).
+/// [`export`](crate::telemetry::export) and [`drops`](crate::telemetry::drops).
 pub(super) fn filter(level: LogLevel) -> Targets {
     let level = match level {
         LogLevel::Debug => LevelFilter::DEBUG,
@@ -66,7 +66,7 @@ pub(super) fn filter(level: LogLevel) -> Targets {
 ///
 /// # Errors
 /// The first that cannot.
-pub fn check(settings: &LogSettings) -> Result<(), Unwritable> {
+pub(crate) fn check(settings: &LogSettings) -> Result<(), Unwritable> {
     for target in &settings.paths {
         let LogTarget::File(path) = target else { continue };
         let looked = match OpenOptions::new().append(true).open(path) {
@@ -84,7 +84,7 @@ pub fn check(settings: &LogSettings) -> Result<(), Unwritable> {
 /// A log file that cannot be written to.
 #[derive(Debug, thiserror::Error)]
 #[error("{} cannot be written to: {source}", path.display())]
-pub struct Unwritable {
+pub(crate) struct Unwritable {
     path: PathBuf,
     source: io::Error,
 }
@@ -204,7 +204,7 @@ impl Fields {
 
 impl Fields {
     /// The former program's fields, which find a line's trace: the low half of its id and the id of the
-    /// span, in decimal (spec, service mode 22).
+    /// span, in decimal.
     fn put_trace(&mut self, context: &SpanContext) {
         let trace = context.trace_id().to_bytes();
         let low = trace[8..].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));

@@ -4,17 +4,15 @@
 //! small runtime, which has the connections. The server's threads only put what they have to say into
 //! bounded queues, and drop it when those are full.
 
+mod error;
 mod plan;
 mod variables;
 
-use std::io;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
-use opentelemetry_otlp::{
-    ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithExportConfig, WithTonicConfig,
-};
+use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::PeriodicReader;
@@ -25,62 +23,22 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::export::Told;
-use super::{FLUSH, watch};
+use crate::telemetry::export::LoggedExporter;
+use crate::telemetry::otlp::plan::Target;
+use crate::telemetry::watch;
 
+pub(super) use error::Error;
 pub(super) use plan::Plan;
-use plan::Target;
 pub(super) use variables::warnings;
 
 /// Sends the metrics every minute, or as often as `OTEL_METRIC_EXPORT_INTERVAL` says.
-pub(super) type MetricReader = PeriodicReader<Told<MetricExporter>>;
+pub(super) type MetricReader = PeriodicReader<LoggedExporter<MetricExporter>>;
+
+/// How long the program waits at its end for a collector to take what is left.
+pub(crate) const FLUSH: Duration = Duration::from_secs(5);
 
 /// How often metrics are sent when nobody says otherwise.
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// Why nothing can be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file with the CAs.
-    #[error("{setting}: cannot read the certificates in {path}: {source}")]
-    File {
-        /// The setting or variable that names it.
-        setting: String,
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        source: io::Error,
-    },
-    /// What should be certificates is something else.
-    #[error("{setting}: no PEM certificate in {place}")]
-    NoCertificate {
-        /// The setting or variable that has or names them.
-        setting: String,
-        /// Where they should be.
-        place: String,
-    },
-    /// A collector is named in a way that is no URL, or by a scheme that is not spoken.
-    #[error(
-        "{setting}: {given:?} is no address of a collector: it begins with http:// or https://, as in https://collector.example.com:4317"
-    )]
-    Endpoint {
-        /// The setting or variable that names it.
-        setting: String,
-        /// The address, without credentials.
-        given: String,
-    },
-    /// The library cannot use the certificates.
-    #[error("{setting}: {source}")]
-    Exporter {
-        /// The setting or variable that has or names them or, without those, the collector.
-        setting: String,
-        /// What the library says.
-        source: ExporterBuildError,
-    },
-    /// The operating system gives no thread.
-    #[error("otel-collector-endpoint: cannot start a thread: {0}")]
-    Thread(io::Error),
-}
 
 /// What is being sent.
 pub(super) struct Export {
@@ -103,32 +61,32 @@ impl Export {
             .enable_all()
             .build()
             .map_err(Error::Thread)?;
-        let _inside = runtime.enter();
+        let inside = runtime.enter();
         let traces = plan.traces.map(|target| {
             let failed = target.failed();
             let exporter =
                 configured(SpanExporter::builder().with_tonic(), target).build().map_err(failed)?;
             let builder = SdkTracerProvider::builder().with_resource(resource.clone());
-            Ok::<_, Error>(builder.with_batch_exporter(Told::new("traces", exporter)).build())
+            Ok::<_, Error>(builder.with_batch_exporter(LoggedExporter::new("traces", exporter)).build())
         });
         let logs = plan.logs.map(|target| {
             let failed = target.failed();
             let exporter = configured(LogExporter::builder().with_tonic(), target).build().map_err(failed)?;
             let builder = SdkLoggerProvider::builder().with_resource(resource.clone());
-            Ok::<_, Error>(builder.with_batch_exporter(Told::new("logs", exporter)).build())
+            Ok::<_, Error>(builder.with_batch_exporter(LoggedExporter::new("logs", exporter)).build())
         });
         let metrics = plan.metrics.map(|target| {
             let failed = target.failed();
             let exporter =
                 configured(MetricExporter::builder().with_tonic(), target).build().map_err(failed)?;
-            let mut builder = PeriodicReader::builder(Told::new("metrics", exporter));
+            let mut builder = PeriodicReader::builder(LoggedExporter::new("metrics", exporter));
             if plan.no_interval {
                 builder = builder.with_interval(MINUTE);
             }
             Ok::<_, Error>(builder.build())
         });
         let (traces, logs, metrics) = (traces.transpose()?, logs.transpose()?, metrics.transpose()?);
-        drop(_inside);
+        drop(inside);
         Ok(Self { traces, logs, metrics, _runtime: runtime })
     }
 
@@ -163,7 +121,7 @@ impl Export {
 
     /// Sends the spans that are left and none afterwards.
     pub(super) fn flush_traces(&self) {
-        // A collector that does not take them has been told of.
+        // The log says already when a collector does not take them.
         let _ = self.traces.as_ref().map(|traces| traces.shutdown_with_timeout(FLUSH));
     }
 

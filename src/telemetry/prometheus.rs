@@ -9,16 +9,16 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use super::metrics;
-use crate::config::HostAndPort;
+use crate::address::HostAndPort;
 use crate::monitoring_http;
+use crate::telemetry::metrics;
 
 /// Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Answers `/metrics`.
 #[derive(Debug)]
-pub struct MetricsServer {
+pub(crate) struct MetricsServer {
     listener: TcpListener,
 }
 
@@ -27,14 +27,14 @@ impl MetricsServer {
     ///
     /// # Errors
     /// The operating system's.
-    pub async fn listen(address: &HostAndPort) -> io::Result<Self> {
+    pub(crate) async fn listen(address: &HostAndPort) -> io::Result<Self> {
         let listener = TcpListener::bind((address.host.as_str(), address.port)).await?;
         tracing::info!(address = %listener.local_addr()?, "metrics listening");
         Ok(Self { listener })
     }
 
     /// Answers until dropped.
-    pub async fn serve(self) -> Infallible {
+    pub(crate) async fn serve(self) -> Infallible {
         let router = Router::new()
             .route("/metrics", get(scrape))
             .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") });

@@ -1,4 +1,4 @@
-//! Who the telemetry is of.
+//! The attributes that say which program and instance telemetry comes from.
 
 use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;

@@ -18,14 +18,14 @@ use tracing::Span;
 use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::metrics::{self, Outcome, RestOutcome};
+use crate::telemetry::metrics::{self, Outcome, RestOutcome};
 
 /// The target of the spans that become traces. No other span does, and no event has it.
-pub const SPANS: &str = "spans";
+pub(crate) const SPANS: &str = "spans";
 
 /// A call of ours by somebody. Ends when [`Call::ended`] or dropped.
 #[derive(Debug)]
-pub struct Call {
+pub(crate) struct Call {
     span: Span,
     name: (&'static str, &'static str),
 }
@@ -33,7 +33,7 @@ pub struct Call {
 /// A call of the method `name.1` of the service `name.0`, both empty for one that there is not. It
 /// belongs to the trace that the caller's `traceparent` names, which is numbers. The `tracestate` beside it
 /// may hold any text, and is left out.
-pub fn call(name: (&'static str, &'static str), headers: &HeaderMap) -> Call {
+pub(crate) fn call(name: (&'static str, &'static str), headers: &HeaderMap) -> Call {
     metrics::call_under_way(1);
     let (service, method) = name;
     let shown = if method.is_empty() { metrics::UNKNOWN } else { "" };
@@ -61,12 +61,12 @@ pub fn call(name: (&'static str, &'static str), headers: &HeaderMap) -> Call {
 
 impl Call {
     /// What everything that is done for the call belongs to.
-    pub fn span(&self) -> &Span {
+    pub(crate) fn span(&self) -> &Span {
         &self.span
     }
 
     /// The call has ended with this code and, if it lists, so many rows.
-    pub fn ended(&self, code: Code, took: Duration, rows: Option<usize>) {
+    pub(crate) fn ended(&self, code: Code, took: Duration, rows: Option<usize>) {
         metrics::call_ended(self.name, code, took, rows);
         self.span.record("rpc.grpc.status_code", code as i32);
         if let Some(rows) = rows {
@@ -99,7 +99,7 @@ fn is_our_fault(code: Code) -> bool {
 
 /// A statement under way. Dropped before it has ended, it counts as cancelled.
 #[derive(Debug)]
-pub struct Statement {
+pub(crate) struct Statement {
     span: Span,
     name: &'static str,
     started: Instant,
@@ -107,7 +107,7 @@ pub struct Statement {
 }
 
 /// A statement that begins. `name` is a short name such as `groups.list`, and never SQL.
-pub fn statement(name: &'static str) -> Statement {
+pub(crate) fn statement(name: &'static str) -> Statement {
     let span = tracing::info_span!(
         target: SPANS,
         "statement",
@@ -122,12 +122,12 @@ pub fn statement(name: &'static str) -> Statement {
 
 impl Statement {
     /// To run the statement in.
-    pub fn span(&self) -> Span {
+    pub(crate) fn span(&self) -> Span {
         self.span.clone()
     }
 
     /// The statement has ended, well or not.
-    pub fn ended(mut self, well: bool) {
+    pub(crate) fn ended(mut self, well: bool) {
         self.outcome = if well { Outcome::Ok } else { Outcome::Failed };
     }
 }
@@ -143,13 +143,13 @@ impl Drop for Statement {
 
 /// A wait for a connection to the database, which ends when this is dropped.
 #[derive(Debug)]
-pub struct PoolWait {
+pub(crate) struct PoolWait {
     span: Span,
     started: Instant,
 }
 
 /// A wait that begins.
-pub fn pool_wait() -> PoolWait {
+pub(crate) fn pool_wait() -> PoolWait {
     PoolWait {
         span: tracing::info_span!(target: SPANS, "pool wait", otel.kind = "internal"),
         started: Instant::now(),
@@ -158,7 +158,7 @@ pub fn pool_wait() -> PoolWait {
 
 impl PoolWait {
     /// To wait in.
-    pub fn span(&self) -> Span {
+    pub(crate) fn span(&self) -> Span {
         self.span.clone()
     }
 }
@@ -171,7 +171,7 @@ impl Drop for PoolWait {
 
 /// A request to Retool's REST API. Dropped before it has ended, it counts as cancelled.
 #[derive(Debug)]
-pub struct RestCall {
+pub(crate) struct RestCall {
     span: Span,
     operation: &'static str,
     started: Instant,
@@ -181,7 +181,7 @@ pub struct RestCall {
 
 /// A request that begins. `operation` is a short name such as `users.create`, and never a path with an id;
 /// `method` is HTTP's.
-pub fn rest_call(operation: &'static str, method: &'static str) -> RestCall {
+pub(crate) fn rest_call(operation: &'static str, method: &'static str) -> RestCall {
     let span = tracing::info_span!(
         target: SPANS,
         "request",
@@ -198,12 +198,12 @@ pub fn rest_call(operation: &'static str, method: &'static str) -> RestCall {
 
 impl RestCall {
     /// To make the request in.
-    pub fn span(&self) -> Span {
+    pub(crate) fn span(&self) -> Span {
         self.span.clone()
     }
 
     /// The request has ended so, and with that status if it was answered.
-    pub fn ended(mut self, status: Option<u16>, outcome: RestOutcome) {
+    pub(crate) fn ended(mut self, status: Option<u16>, outcome: RestOutcome) {
         (self.status, self.outcome) = (status, outcome);
     }
 }

@@ -1,5 +1,4 @@
-//! Who is in what, rule by rule (spec 3, decisions "Data"): organizations, groups and users made for the
-//! rule.
+//! Organizations, groups and users: who is a member or admin of what, rule by rule.
 
 use tonic::Code;
 
@@ -10,7 +9,7 @@ use crate::support::server::Server;
 // === organizations ===
 
 #[tokio::test]
-async fn everybody_in_an_organization_is_its_member_in_a_group_or_not() {
+async fn every_user_of_an_organization_is_its_member() {
     let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId") VALUES (1, 1), (2, NULL), (3, 2), (4, 1);
         INSERT INTO groups (id, "organizationId") VALUES (1, 1);
@@ -24,7 +23,7 @@ async fn everybody_in_an_organization_is_its_member_in_a_group_or_not() {
 }
 
 #[tokio::test]
-async fn a_user_without_an_organization_has_what_its_groups_give_and_is_no_member() {
+async fn a_user_without_an_organization_has_group_access_and_no_membership_of_one() {
     let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId") VALUES (1, NULL);
         INSERT INTO groups (id, "organizationId", "universalAccess", "universalResourceAccess")
@@ -45,7 +44,7 @@ async fn a_user_without_an_organization_has_what_its_groups_give_and_is_no_membe
 }
 
 #[tokio::test]
-async fn universal_access_on_an_organization_is_the_stored_level_alone() {
+async fn universal_access_on_an_organization_grants_only_the_stored_level() {
     let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId") VALUES (1, 1), (2, 1), (3, 1);
         INSERT INTO groups (id, "organizationId", "universalAccess", "universalResourceAccess",
@@ -82,7 +81,7 @@ async fn universal_access_on_an_organization_is_the_stored_level_alone() {
 }
 
 #[tokio::test]
-async fn what_several_groups_give_is_granted_once() {
+async fn access_through_several_groups_is_granted_once() {
     let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId") VALUES (1, 1);
         INSERT INTO groups (id, "organizationId", "universalAccess", "universalResourceAccess")
@@ -142,7 +141,7 @@ async fn a_membership_without_a_user_or_a_group_is_skipped() {
 }
 
 #[tokio::test]
-async fn a_group_without_an_organization_gives_membership_only() {
+async fn a_group_without_an_organization_grants_only_membership() {
     let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId") VALUES (1, 1), (2, 2), (3, NULL);
         INSERT INTO groups (id, "organizationId", "universalAccess", "universalResourceAccess",
@@ -194,7 +193,7 @@ async fn an_archived_group_is_not_listed_and_grants_nothing() {
 }
 
 #[tokio::test]
-async fn where_archiving_cannot_be_seen_archived_groups_count_and_one_warning_names_the_grant() {
+async fn without_select_on_archived_at_archived_groups_count_and_one_warning_names_the_grant() {
     let database = with_rows(ARCHIVED).await;
     let role = database.documented_role(&[]).await;
     database.execute(&format!(r#"REVOKE SELECT ("archivedAt") ON groups FROM {}"#, role.name)).await;
@@ -238,7 +237,7 @@ const DISABLED: &str = r#"
 "#;
 
 #[tokio::test]
-async fn disabled_users_are_listed_and_hold_what_they_hold() {
+async fn disabled_users_are_listed_with_their_grants() {
     let (_database, client) = served(DISABLED, &[]).await;
     assert_eq!(client.listed("user", Some("o1")).await, ["u1", "u2"]);
     assert_eq!(client.listed("user", None).await, ["u3"]);
@@ -249,7 +248,7 @@ async fn disabled_users_are_listed_and_hold_what_they_hold() {
 }
 
 #[tokio::test]
-async fn disabled_users_can_be_left_out_everywhere() {
+async fn disabled_users_can_be_skipped_everywhere() {
     let (_database, client) = served(DISABLED, &["--skip-disabled-users"]).await;
     assert_eq!(client.listed("user", Some("o1")).await, ["u1"]);
     assert_eq!(client.listed("user", None).await, Vec::<String>::new());

@@ -1,5 +1,5 @@
-//! Ids, slugs, names and order of everything that tenants have stored (spec 1.1 to 1.6). None of the
-//! texts here, and none in `tests/data/identity.json`, may ever change.
+//! Ids, slugs, names and order of everything that tenants have stored. None of the texts here, and none in
+//! `tests/data/identity.json`, may ever change.
 
 use baton_retool::proto::connector::entitlement::PurposeValue;
 use baton_retool::proto::connector::resource_type::Trait;
@@ -89,7 +89,7 @@ async fn the_resource_types_are_five_in_a_fixed_order() {
 }
 
 #[tokio::test]
-async fn an_organization_names_the_types_below_it_that_are_not_left_out() {
+async fn an_organization_names_its_child_types_except_skipped_ones() {
     let database = Database::small().await;
     for (flags, below) in [
         (&[][..], &["user", "group", "page", "resource"][..]),
@@ -107,7 +107,7 @@ async fn an_organization_names_the_types_below_it_that_are_not_left_out() {
 }
 
 #[tokio::test]
-async fn resources_have_the_letter_and_number_of_their_row_and_stand_below_their_organization() {
+async fn resource_ids_are_letter_and_row_id_below_the_organization() {
     let (_database, client) = served(
         r#"INSERT INTO organizations (id, name) VALUES (2147483647, 'Last');
         INSERT INTO users (id, "organizationId", "firstName", "lastName") VALUES (42, 1, 'Ada', 'Lovelace');
@@ -144,7 +144,7 @@ async fn resources_have_the_letter_and_number_of_their_row_and_stand_below_their
 }
 
 #[tokio::test]
-async fn entitlements_are_as_tenants_have_stored_them() {
+async fn entitlements_keep_their_stored_identity() {
     let database = Database::small().await;
     let client = Client::serving(&database, &[]).await;
     let frozen: Value = serde_json::from_str(IDENTITY).unwrap();
@@ -167,7 +167,7 @@ async fn entitlements_are_as_tenants_have_stored_them() {
 }
 
 #[tokio::test]
-async fn grants_are_as_tenants_have_stored_them() {
+async fn grants_keep_their_stored_identity() {
     let database = Database::small().await;
     let client = Client::serving(&database, &[]).await;
     let frozen: Value = serde_json::from_str(IDENTITY).unwrap();
@@ -193,7 +193,7 @@ async fn grants_are_as_tenants_have_stored_them() {
 }
 
 #[tokio::test]
-async fn entitlements_come_from_the_resource_in_the_request_which_need_not_exist() {
+async fn entitlements_are_listed_without_a_check_that_the_resource_exists() {
     let database = Database::empty_schema().await;
     let client = Client::serving(&database, &[]).await;
     let asked = Resource {

@@ -1,4 +1,4 @@
-//! Two organizations in one database never see one another.
+//! Two organizations in one database see nothing of each other.
 
 use crate::support::client::{Client, facts, id_of, parent_of};
 use crate::support::organization::{UNCHECKED, with_rows};
@@ -37,7 +37,7 @@ async fn the_large_organization_and_the_tiny_one_share_no_row_of_any_listing() {
 }
 
 #[tokio::test]
-async fn what_happens_in_one_organization_changes_nothing_in_the_other() {
+async fn a_change_in_one_organization_does_not_affect_the_other() {
     let database = Database::small().await;
     let client = Client::serving(&database, &[]).await;
     let before = everything_of(&client, "o2").await;
@@ -56,7 +56,7 @@ async fn what_happens_in_one_organization_changes_nothing_in_the_other() {
 /// Every table that ties two objects together, tying objects of two organizations: rows that Retool's
 /// triggers refuse and an older or broken database may have nevertheless.
 #[tokio::test]
-async fn rows_that_tie_two_organizations_together_give_nothing() {
+async fn rows_that_connect_two_organizations_grant_nothing() {
     let database = with_rows(
         r#"
         INSERT INTO folders (id, "organizationId") VALUES (2, 2);
@@ -92,7 +92,7 @@ async fn rows_that_tie_two_organizations_together_give_nothing() {
 }
 
 #[tokio::test]
-async fn a_user_moved_to_another_organization_takes_nothing_along() {
+async fn a_user_moved_to_another_organization_keeps_no_access() {
     let database = Database::small().await;
     database.execute(&format!(r#"{UNCHECKED} UPDATE users SET "organizationId" = 2 WHERE id = 1"#)).await;
     let client = Client::serving(&database, &[]).await;

@@ -1,4 +1,4 @@
-//! What is reported: resources, entitlements and grants of Retool, by rule, in any page size.
+//! What is listed: resources, entitlements and grants of Retool, by rule, in any page size.
 
 mod groups_and_users;
 mod identity;

@@ -1,5 +1,4 @@
-//! The statements say what the rules say: everything that the server lists, held against rows read one
-//! table at a time.
+//! Complete listings, compared with an independent evaluation of the tables one row at a time.
 
 use std::collections::BTreeSet;
 
@@ -48,18 +47,18 @@ fn same<T: Ord + std::fmt::Debug>(expected: &[T], listed: &[T], context: &str) {
 }
 
 #[tokio::test]
-async fn the_small_organization_is_listed_as_its_tables_say() {
+async fn the_small_organization_agrees_with_the_oracle() {
     agrees_with_its_tables(&Database::small().await, "seed").await;
 }
 
 #[tokio::test]
-async fn a_larger_organization_is_listed_as_its_tables_say() {
+async fn a_larger_organization_agrees_with_the_oracle() {
     let sizes = Sizes { users: 300, groups: 25, pages: 60, resources: 30 };
     agrees_with_its_tables(&Database::seeded(sizes).await, "larger seed").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn random_organizations_are_listed_as_their_tables_say() {
+async fn random_organizations_agree_with_the_oracle() {
     for seed in 0..24 {
         agrees_with_its_tables(&random(seed).await, &format!("seed {seed}")).await;
     }
@@ -67,7 +66,7 @@ async fn random_organizations_are_listed_as_their_tables_say() {
 
 /// One group for each way in which universal access, a row of the item and a folder's default can meet.
 #[tokio::test]
-async fn every_combination_of_access_to_a_page_is_as_the_rules_say() {
+async fn every_combination_of_page_access_agrees_with_the_oracle() {
     let database = with_rows(
         r#"
         INSERT INTO pages (id, "organizationId", "folderId") VALUES (1, 1, 1);
@@ -90,7 +89,7 @@ async fn every_combination_of_access_to_a_page_is_as_the_rules_say() {
 
 /// As for pages; the item's own row may name it in either of two columns, or in both by two rows.
 #[tokio::test]
-async fn every_combination_of_access_to_a_resource_is_as_the_rules_say() {
+async fn every_combination_of_resource_access_agrees_with_the_oracle() {
     let database = with_rows(
         r#"
         INSERT INTO resources (id, "organizationId", "resourceFolderId") VALUES (1, 1, 1);

@@ -1,4 +1,4 @@
-//! Who may use what, rule by rule (spec 3, decisions "Data"): pages and resources made for the rule.
+//! Pages and resources: who has which level, rule by rule.
 
 use tonic::Code;
 
@@ -23,7 +23,7 @@ fn on_page(facts: &[Fact], group: &str) -> Vec<String> {
 // === pages ===
 
 #[tokio::test]
-async fn a_level_on_a_page_includes_the_weaker_ones_in_both_families() {
+async fn a_page_level_includes_the_weaker_levels_for_users_and_groups() {
     let (_database, client) = served(
         r#"INSERT INTO groups (id, "organizationId") VALUES (1, 1), (2, 1), (3, 1), (4, 1);
         INSERT INTO pages (id, "organizationId") VALUES (1, 1);
@@ -52,7 +52,7 @@ async fn a_level_on_a_page_includes_the_weaker_ones_in_both_families() {
 }
 
 #[tokio::test]
-async fn the_pages_own_rule_beats_its_folder_either_way_and_universal_access_only_raises() {
+async fn a_page_rule_overrides_its_folder_and_universal_access_only_raises() {
     let (_database, client) = served(
         r#"INSERT INTO groups (id, "organizationId", "universalAccess")
             VALUES (1, 1, 'none'), (2, 1, 'none'), (3, 1, 'read'), (4, 1, 'own'), (5, 1, 'none');
@@ -75,7 +75,7 @@ async fn the_pages_own_rule_beats_its_folder_either_way_and_universal_access_onl
 }
 
 #[tokio::test]
-async fn a_grant_that_the_page_and_universal_access_both_give_can_still_be_revoked_at_the_page() {
+async fn a_page_grant_that_universal_access_also_gives_can_be_revoked() {
     let (_database, client) = served(
         r#"INSERT INTO groups (id, "organizationId", "universalAccess") VALUES (1, 1, 'read');
         INSERT INTO pages (id, "organizationId") VALUES (1, 1);
@@ -87,7 +87,7 @@ async fn a_grant_that_the_page_and_universal_access_both_give_can_still_be_revok
 }
 
 #[tokio::test]
-async fn only_the_folder_that_a_page_or_resource_lies_in_counts() {
+async fn only_the_direct_folder_of_a_page_or_resource_counts() {
     let (_database, client) = served(
         r#"INSERT INTO folders (id, "organizationId", "parentFolderId") VALUES (2, 1, 1), (3, 1, 2);
         INSERT INTO pages (id, "organizationId", "folderId") VALUES (1, 1, 1), (2, 1, 2), (3, 1, 3);
@@ -111,7 +111,7 @@ async fn only_the_folder_that_a_page_or_resource_lies_in_counts() {
 }
 
 #[tokio::test]
-async fn deleted_pages_and_pages_without_an_organization_are_not_there() {
+async fn deleted_pages_and_pages_without_an_organization_are_not_listed() {
     let (_database, client) = served(
         r#"INSERT INTO groups (id, "organizationId", "universalAccess") VALUES (1, 1, 'own');
         INSERT INTO pages (id, "organizationId", "deletedAt") VALUES (1, 1, NULL), (2, 1, now()), (3, NULL, NULL);"#,
@@ -129,7 +129,7 @@ async fn deleted_pages_and_pages_without_an_organization_are_not_there() {
 // === resources ===
 
 #[tokio::test]
-async fn whoever_owns_a_resource_may_edit_and_use_it_however_the_level_came_about() {
+async fn owning_a_resource_includes_editing_and_using_it() {
     let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId") VALUES (1, 1), (2, 1), (3, 1), (4, 1), (5, 1);
         INSERT INTO groups (id, "organizationId", "universalResourceAccess")
@@ -156,7 +156,7 @@ async fn whoever_owns_a_resource_may_edit_and_use_it_however_the_level_came_abou
 }
 
 #[tokio::test]
-async fn access_to_one_environment_is_access_to_the_row_of_that_environment() {
+async fn resource_access_is_per_environment() {
     let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId") VALUES (1, 1);
         INSERT INTO groups (id, "organizationId") VALUES (1, 1);
@@ -177,7 +177,7 @@ async fn access_to_one_environment_is_access_to_the_row_of_that_environment() {
 }
 
 #[tokio::test]
-async fn a_level_that_nobody_knows_gives_nothing_and_still_hides_the_folder() {
+async fn an_unknown_level_grants_nothing_and_still_overrides_the_folder() {
     let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId") VALUES (1, 1);
         INSERT INTO groups (id, "organizationId") VALUES (1, 1);
@@ -201,7 +201,7 @@ async fn a_level_that_nobody_knows_gives_nothing_and_still_hides_the_folder() {
 // === what is left out, and what should not be there ===
 
 #[tokio::test]
-async fn pages_and_resources_can_be_left_out_and_universal_access_stays() {
+async fn pages_and_resources_can_be_skipped_and_universal_access_remains() {
     const ROWS: &str = r#"
         INSERT INTO users (id, "organizationId") VALUES (1, 1);
         INSERT INTO groups (id, "organizationId", "universalAccess", "universalResourceAccess")
@@ -234,7 +234,7 @@ async fn pages_and_resources_can_be_left_out_and_universal_access_stays() {
 
 /// No Retool has such rows today; a release that drops a constraint must not stop a sync.
 #[tokio::test]
-async fn null_in_every_column_that_is_no_key_stops_nothing() {
+async fn null_in_any_column_except_keys_does_not_break_a_listing() {
     let database = Database::small().await;
     database
         .execute(&format!(
@@ -282,7 +282,7 @@ async fn null_in_every_column_that_is_no_key_stops_nothing() {
 // === what no key of Retool's is ===
 
 #[tokio::test]
-async fn what_belongs_to_an_organization_that_cannot_be_listed_is_not_there() {
+async fn children_of_an_unlisted_organization_are_not_listed() {
     let (_database, client) = served(
         r#"INSERT INTO organizations (id, name) VALUES (0, 'zero');
         INSERT INTO users (id, "organizationId") VALUES (1, 0), (2, 1);

@@ -1,4 +1,4 @@
-//! Listings in pages of any size, while rows come and go, across restarts and replicas.
+//! Listings in pages of any size: during concurrent writes, across restarts and replicas.
 
 use std::collections::BTreeSet;
 
@@ -54,7 +54,7 @@ async fn every_page_size_gives_the_same_rows_in_full_pages() {
 }
 
 #[tokio::test]
-async fn a_page_holds_as_many_rows_as_were_asked_for_up_to_the_largest_size() {
+async fn a_page_holds_the_requested_number_of_rows_up_to_the_maximum() {
     let database = Database::seeded(Sizes { users: 700, groups: 8, pages: 300, resources: 260 }).await;
     let client = Client::serving(&database, &[]).await;
     for listing in [
@@ -76,7 +76,7 @@ async fn a_page_holds_as_many_rows_as_were_asked_for_up_to_the_largest_size() {
 /// Between any two pages one row before, one behind and one right at the place where the listing stands
 /// goes or comes.
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_are_there_all_the_time_come_exactly_once_whatever_comes_and_goes() {
+async fn permanent_rows_are_listed_exactly_once_while_others_come_and_go() {
     let database = Database::small().await;
     // Every second object comes or goes; the others stay. The new ones take the freed keys as well.
     let churn = r#"
@@ -142,7 +142,7 @@ async fn rows_that_are_there_all_the_time_come_exactly_once_whatever_comes_and_g
 
 /// The same at every page size, against a writer that never waits for the reader.
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_come_exactly_once_at_every_page_size_while_somebody_else_writes() {
+async fn rows_are_listed_exactly_once_at_every_page_size_during_concurrent_writes() {
     let database = Database::small().await;
     let client = Client::serving(&database, &[]).await;
     // Users with an odd key stay for ever, those with an even one come and go all the time.
@@ -192,7 +192,7 @@ fn set(rows: Vec<String>) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn a_listing_goes_on_after_a_restart_and_on_another_replica() {
+async fn a_listing_continues_after_a_restart_and_on_another_replica() {
     let database = Database::small().await;
     for listing in interesting() {
         let first = Server::start(&database, &[]);
@@ -216,7 +216,7 @@ async fn a_listing_goes_on_after_a_restart_and_on_another_replica() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_stays_below_two_mebibytes_with_the_longest_names_there_are() {
+async fn every_answer_stays_below_two_mebibytes_with_the_longest_names() {
     let database = Database::seeded(Sizes { users: 5_000, groups: 40, pages: 2_500, resources: 2_500 }).await;
     database
         .execute(

@@ -1,4 +1,4 @@
-//! Users and groups as agents map them: display names, traits and profiles (spec 1.3, 1.4).
+//! Users and groups as agents map them: display names, traits and profiles.
 
 // Agents of every age read the older places of these facts, so those are what is promised.
 #![allow(deprecated)]
@@ -34,7 +34,7 @@ fn profile(profile: &Struct) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_user_says_all_that_retool_knows_of_it() {
+async fn a_user_has_every_fact_of_its_row() {
     let (_database, client) = served(
         r#"INSERT INTO users (id, email, "firstName", "lastName", "userName", "organizationId", enabled,
                               "lastLoggedIn", "lastActive", "createdAt", "userType")
@@ -88,7 +88,7 @@ async fn a_user_says_all_that_retool_knows_of_it() {
 }
 
 #[tokio::test]
-async fn a_user_of_whom_nothing_is_known_has_the_old_keys_and_no_new_one() {
+async fn a_user_with_an_empty_row_has_only_the_required_profile_keys() {
     let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId", enabled, "userType") VALUES (9, 1, false, NULL);
         ALTER TABLE users ALTER "createdAt" DROP NOT NULL;
@@ -131,7 +131,7 @@ async fn a_user_without_an_organization_has_no_parent_and_a_user_id_that_begins_
 }
 
 #[tokio::test]
-async fn a_display_name_is_the_name_else_the_email_else_the_user_name_else_the_id() {
+async fn a_display_name_is_the_first_of_name_email_user_name_and_id() {
     let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId", "firstName", "lastName", email, "userName") VALUES
             (1, 1, 'A', 'B', 'a@b.example', 'ab'),
@@ -156,7 +156,7 @@ async fn a_display_name_is_the_name_else_the_email_else_the_user_name_else_the_i
 }
 
 #[tokio::test]
-async fn a_login_is_the_user_name_else_the_email() {
+async fn a_login_is_the_user_name_or_else_the_email() {
     let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId", email, "userName") VALUES
             (1, 1, 'a@b.example', 'a'), (2, 1, 'b@b.example', NULL), (3, 1, 'c@b.example', ''), (4, 1, NULL, NULL)"#, &[],
@@ -184,7 +184,7 @@ const LAST_LOGGED_IN: [(&str, &str, bool); 12] = [
 ];
 
 #[tokio::test]
-async fn last_logged_in_reads_in_utc_as_it_always_has_whatever_the_zone_of_server_and_database() {
+async fn last_logged_in_is_in_utc_for_every_time_zone_of_server_and_database() {
     let values: Vec<_> =
         LAST_LOGGED_IN.iter().zip(1..).map(|((sql, ..), id)| format!("({id}, 1, {sql})")).collect();
     let database = with_rows(&format!(
@@ -210,7 +210,7 @@ async fn last_logged_in_reads_in_utc_as_it_always_has_whatever_the_zone_of_serve
 }
 
 #[tokio::test]
-async fn infinite_and_ancient_times_of_other_columns_stop_nothing() {
+async fn infinite_and_ancient_times_do_not_break_a_listing() {
     let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId", "createdAt", "lastActive") VALUES
             (1, 1, 'infinity', '-infinity'), (2, 1, '4713-01-01 BC', '294276-01-01 00:00:00+00')"#,
@@ -226,7 +226,7 @@ async fn infinite_and_ancient_times_of_other_columns_stop_nothing() {
 }
 
 #[tokio::test]
-async fn facts_that_the_role_may_not_read_are_left_out_and_nothing_else_changes() {
+async fn unreadable_user_columns_are_omitted_and_nothing_else_changes() {
     let database = Database::small().await;
     let role = database.documented_role(&[]).await;
     let all = Client::serving_at(&database.url_as(&role), &[]).await.resources("user", Some("o1")).await;
@@ -247,7 +247,7 @@ async fn facts_that_the_role_may_not_read_are_left_out_and_nothing_else_changes(
 }
 
 #[tokio::test]
-async fn a_group_says_its_organization_and_one_without_says_nothing() {
+async fn a_group_profile_names_its_organization_if_it_has_one() {
     let (_database, client) =
         served(r#"INSERT INTO groups (id, name, "organizationId") VALUES (1, 'All Users', 2), (2, 'built in', NULL)"#, &[])
             .await;

@@ -1,4 +1,4 @@
-//! Resources that a good part of an organization can reach: their users are read in another way.
+//! Resources that most users of an organization can reach, whose users are read by another statement.
 
 // The lints on panics are for code that ships.
 #![allow(clippy::unwrap_used)]
@@ -52,7 +52,7 @@ const EXPECTED: &str = r#"
 "#;
 
 #[tokio::test]
-async fn a_resource_that_most_users_reach_is_listed_whole_whatever_the_page_size() {
+async fn a_widely_shared_resource_is_listed_completely_at_every_page_size() {
     let database = shared_resource().await;
     let expected = expected(&database, false).await;
     let server = Server::start(&database, &[]);
@@ -67,7 +67,7 @@ async fn a_resource_that_most_users_reach_is_listed_whole_whatever_the_page_size
 }
 
 #[tokio::test]
-async fn disabled_users_are_left_out_of_a_shared_resource_where_they_are_skipped() {
+async fn skipped_disabled_users_are_missing_from_a_shared_resource() {
     let database = shared_resource().await;
     let server = Server::start(&database, &["--skip-disabled-users"]);
     let (listed, _) = listed(server.channel().await, 0, usize::MAX).await;

@@ -1,13 +1,14 @@
-//! The life of an action's run: waited for, asked for, awaited when the program ends (spec 4.8).
+//! Runs of actions: inline waiting, status queries, and shutdown while an action runs.
 
 use std::time::{Duration, Instant};
 
 use baton_retool::proto::connector::action_service_client::ActionServiceClient;
 use baton_retool::proto::connector::{BatonActionStatus, InvokeActionRequest};
+use serde_json::Value;
 use tonic::{Code, Request};
 
-use crate::support::retool_api::Reply;
-use crate::support::stage::{SHORT, Stage, action, assert_complete};
+use crate::support::retool_api::{Gate, Reply};
+use crate::support::stage::{Stage, action, assert_complete};
 use crate::support::wire::{assert_refused, eventually};
 
 fn waiting(seconds: i64) -> InvokeActionRequest {
@@ -16,22 +17,25 @@ fn waiting(seconds: i64) -> InvokeActionRequest {
 }
 
 #[tokio::test]
-async fn d34_the_answer_waits_as_long_as_asked() {
+async fn an_answer_waits_for_the_inline_wait_or_one_second() {
     let stage = Stage::new().await;
     stage.api.next("PATCH", Reply::Usual.late(Duration::from_millis(1500)));
     assert_complete(&stage.invoke(&waiting(30)).await.unwrap());
 
     for unsaid in [None, Some(prost_types::Duration::default())] {
-        stage.api.next("PATCH", Reply::Usual.late(Duration::from_millis(2500)));
+        let gate = Gate::closed();
+        stage.api.next("PATCH", Reply::Usual.behind(&gate));
         let begun = Instant::now();
         let request = InvokeActionRequest { inline_wait: unsaid, ..action("disable_user", "u5") };
         let answer = stage.invoke(&request).await.unwrap();
         assert_eq!(answer.status(), BatonActionStatus::Running);
-        assert!((900..2400).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+        // Retool does not answer, so that the wait is what ended; the default is a second.
+        assert!((900..10_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
         assert_eq!((answer.response, answer.name.as_str()), (None, "disable_user"));
 
         let running = stage.status(&answer.id).await.unwrap();
         assert_eq!((running.status(), &running.response), (BatonActionStatus::Running, &None));
+        gate.open();
         let ended = eventually("the end of the action", async || {
             let state = stage.status(&answer.id).await.unwrap();
             (state.status() != BatonActionStatus::Running).then_some(state)
@@ -46,33 +50,40 @@ async fn d34_the_answer_waits_as_long_as_asked() {
 }
 
 #[tokio::test]
-async fn d34_an_answer_comes_before_the_call_has_run_out_of_time() {
+async fn an_answer_comes_before_the_deadline_of_the_call() {
     let stage = Stage::new().await;
-    stage.api.next("PATCH", Reply::Usual.late(Duration::from_secs(7)));
+    stage.api.next("PATCH", Reply::Usual.behind(&Gate::closed()));
     let mut request = Request::new(waiting(60));
     request.set_timeout(Duration::from_secs(4));
     let answer = ActionServiceClient::new(stage.wire.channel()).invoke_action(request).await.unwrap();
     assert_eq!(answer.into_inner().status(), BatonActionStatus::Running);
 
     let stage = Stage::with(&["--provisioning", "--request-timeout-seconds", "4"]).await;
-    stage.api.next("PATCH", Reply::Usual.late(Duration::from_secs(7)));
+    stage.api.next("PATCH", Reply::Usual.behind(&Gate::closed()));
     assert_eq!(stage.invoke(&waiting(60)).await.unwrap().status(), BatonActionStatus::Running);
 }
 
-#[tokio::test]
-async fn an_action_goes_on_when_its_caller_is_gone() {
+// The connection has to say that the call is cancelled while this thread waits for the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_continues_after_its_caller_cancels() {
     let stage = Stage::new().await;
-    stage.api.next("PATCH", Reply::Usual.late(SHORT));
+    let gate = Gate::closed();
+    stage.api.next("PATCH", Reply::Usual.behind(&gate));
     let request = waiting(60);
-    let gone = tokio::time::timeout(Duration::from_millis(50), stage.invoke(&request)).await;
-    assert!(gone.is_err());
+    tokio::select! {
+        answer = stage.invoke(&request) => panic!("answered before Retool has: {answer:?}"),
+        () = gate.reached() => {}
+    }
+    let cancelled = |line: &Value| line["grpc.method"] == "InvokeAction" && line["grpc.code"] == "Cancelled";
+    stage.server.wait_for_log(cancelled);
+    gate.open();
     eventually("the end of the action", async || (!stage.enabled(5).await).then_some(())).await;
     let record = stage.server.wait_for_log(|line| line["msg"] == "change");
     assert_eq!(record["outcome"], "changed");
 }
 
 #[tokio::test]
-async fn a_run_that_there_is_not_is_not_found() {
+async fn an_unknown_run_is_not_found() {
     let stage = Stage::new().await;
     for id in ["", "x", "2ABCdefGHIjklMNOpqrSTUvwxYZ"] {
         assert_refused(stage.status(id).await, Code::NotFound, &["no run", "1000"]);
@@ -80,28 +91,29 @@ async fn a_run_that_there_is_not_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_told_to_stop_finishes_what_it_has_begun() {
+async fn shutdown_waits_for_running_actions() {
     let stage = Stage::new().await;
-    stage.api.next("PATCH", Reply::Usual.late(Duration::from_secs(2)));
+    let gate = Gate::closed();
+    stage.api.next("PATCH", Reply::Usual.behind(&gate));
     let answer = stage.act_without_waiting("disable_user", "u5").await;
     assert_eq!(answer.status(), BatonActionStatus::Running);
     stage.server.terminate();
+    stage.server.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.starts_with("stopping;")));
+    gate.open();
     let record = stage.server.wait_for_log(|line| line["msg"] == "change");
     assert_eq!(record["outcome"], "changed");
     assert!(!stage.enabled(5).await);
 }
 
 #[tokio::test]
-async fn a_grace_period_ends_for_actions_too() {
+async fn actions_are_aborted_when_the_grace_period_ends() {
     let stage = Stage::with(&["--provisioning", "--shutdown-grace-seconds", "1"]).await;
-    stage.api.next("PATCH", Reply::Usual.late(Duration::from_secs(8)));
+    stage.api.next("PATCH", Reply::Usual.behind(&Gate::closed()));
     let answer = stage.act_without_waiting("disable_user", "u5").await;
     assert_eq!(answer.status(), BatonActionStatus::Running);
-    let told = Instant::now();
     stage.server.terminate();
     let line = stage.server.wait_for_log(|line| line["actions"] == 1);
     assert!(line["msg"].as_str().unwrap().contains("grace period ended"), "{line}");
     let record = stage.server.wait_for_log(|line| line["msg"] == "change");
     assert_eq!((&record["outcome"], &record["reason"]), (&"failed".into(), &"broken_off".into()));
-    assert!(told.elapsed() < Duration::from_secs(6), "{:?}", told.elapsed());
 }

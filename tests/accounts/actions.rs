@@ -1,4 +1,4 @@
-//! `enable_user` and `disable_user`: an action is complete only when the account is as asked (spec 4.7).
+//! `enable_user` and `disable_user`: an action is complete only if the account is as requested.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::support::postgres::Database;
-use crate::support::retool_api::{LegacyId, Reply};
+use crate::support::retool_api::{Gate, LegacyId, Reply};
 use crate::support::server::Server;
 use crate::support::stage::{
     SHORT, Stage, action, action_on, assert_complete, assert_failed, limits, text_of,
@@ -67,7 +67,7 @@ fn unproven() -> Vec<(Reply, &'static str)> {
 }
 
 #[tokio::test]
-async fn d24_an_action_that_did_nothing_is_not_complete() {
+async fn an_action_without_effect_is_not_complete() {
     let stage = Stage::new().await;
     let before = stage.tables().await;
     for (reply, code) in unproven() {
@@ -85,7 +85,7 @@ async fn d24_an_action_that_did_nothing_is_not_complete() {
 }
 
 #[tokio::test]
-async fn d24_an_action_that_was_done_is_complete_whatever_became_of_the_answer() {
+async fn an_action_with_effect_is_complete_even_if_its_answer_is_lost() {
     let stage = Stage::new().await;
     let mut expected = true;
     for (reply, _) in unproven() {
@@ -99,7 +99,7 @@ async fn d24_an_action_that_was_done_is_complete_whatever_became_of_the_answer()
 }
 
 #[tokio::test]
-async fn d24_a_state_that_cannot_be_read_again_is_not_taken_for_granted() {
+async fn an_action_whose_effect_cannot_be_verified_is_not_complete() {
     let stage = Stage::new().await;
     for again in [
         Reply::html(200),
@@ -123,7 +123,7 @@ async fn d24_a_state_that_cannot_be_read_again_is_not_taken_for_granted() {
 }
 
 #[tokio::test]
-async fn a_plain_refusal_is_believed() {
+async fn a_refusal_by_retool_fails_the_action() {
     let stage = Stage::new().await;
     let before = stage.tables().await;
     for (status, words) in [
@@ -144,7 +144,7 @@ async fn a_plain_refusal_is_believed() {
 }
 
 #[tokio::test]
-async fn d28_a_header_that_cannot_be_read_does_no_harm() {
+async fn malformed_rate_limit_headers_are_ignored() {
     let stage = Stage::new().await;
     stage.api.set(|manners| {
         manners.headers = vec![
@@ -161,7 +161,7 @@ async fn d28_a_header_that_cannot_be_read_does_no_harm() {
 }
 
 #[tokio::test]
-async fn d33_actions_need_provisioning_whatever_their_name() {
+async fn every_action_requires_provisioning() {
     let stage = Stage::with(&[]).await;
     for name in ["enable_user", "disable_user", "delete_user"] {
         let answer = stage.invoke(&action(name, "u5")).await;
@@ -173,7 +173,7 @@ async fn d33_actions_need_provisioning_whatever_their_name() {
 }
 
 #[tokio::test]
-async fn an_action_that_there_is_not_is_not_found() {
+async fn an_unknown_action_is_not_found() {
     let stage = Stage::new().await;
     for (name, resource_type_id) in
         [("delete_user", ""), ("", ""), ("enable_user", "user"), ("Enable_User", "")]
@@ -186,7 +186,7 @@ async fn an_action_that_there_is_not_is_not_found() {
 }
 
 #[tokio::test]
-async fn d08_an_argument_that_is_not_right_fails_the_action_and_not_the_call() {
+async fn an_invalid_argument_fails_the_action_and_not_the_call() {
     let stage = Stage::new().await;
     let before = stage.tables().await;
     let user = ("resource_type_id", string("user"));
@@ -227,14 +227,14 @@ async fn d08_an_argument_that_is_not_right_fails_the_action_and_not_the_call() {
 }
 
 #[tokio::test]
-async fn a_user_that_there_is_not_is_not_found_and_retool_not_asked() {
+async fn an_unknown_user_is_not_found_without_a_request_to_retool() {
     let stage = Stage::new().await;
     assert_failed(&stage.act("disable_user", "u999").await, &["NotFound: ", "999"]);
     assert_eq!(stage.api.methods(), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn d26_without_a_rest_api_the_action_fails_for_a_missing_setting() {
+async fn an_action_without_a_rest_api_names_the_missing_settings() {
     let database = Database::small().await;
     let server = Server::start(&database, &["--provisioning"]);
     let wire = Wire::to(&server).await;
@@ -243,7 +243,7 @@ async fn d26_without_a_rest_api_the_action_fails_for_a_missing_setting() {
 }
 
 #[tokio::test]
-async fn the_last_enabled_administrator_is_not_disabled() {
+async fn the_last_enabled_administrator_cannot_be_disabled() {
     let stage = Stage::new().await;
     // u1 and u21 are in the group admin, g2; u22 is in it and disabled, u45 is of another organization.
     stage
@@ -271,7 +271,7 @@ async fn the_last_enabled_administrator_is_not_disabled() {
 }
 
 #[tokio::test]
-async fn of_two_administrators_disabled_at_once_one_stays() {
+async fn of_two_administrators_disabled_concurrently_one_stays_enabled() {
     let stage = Stage::new().await;
     stage.api.always("PATCH", Reply::Usual.late(SHORT));
     let (first, second) = tokio::join!(stage.act("disable_user", "u1"), stage.act("disable_user", "u21"));
@@ -282,7 +282,7 @@ async fn of_two_administrators_disabled_at_once_one_stays() {
 }
 
 #[tokio::test]
-async fn a_dry_run_of_an_action_changes_nothing_and_fails_unless_there_is_nothing_to_do() {
+async fn a_dry_run_changes_nothing_and_completes_only_if_nothing_needs_to_change() {
     let stage = Stage::with(&["--provisioning", "--dry-run"]).await;
     let before = stage.tables().await;
     for (name, user) in [("disable_user", "u5"), ("enable_user", "u11")] {
@@ -299,10 +299,10 @@ async fn a_dry_run_of_an_action_changes_nothing_and_fails_unless_there_is_nothin
 }
 
 #[tokio::test]
-async fn an_action_that_takes_too_long_says_that_it_may_have_been_done() {
+async fn an_action_that_times_out_says_that_it_may_have_taken_effect() {
     let stage = Stage::with(&["--provisioning", "--http-timeout-seconds", "1"]).await;
     for method in ["PATCH", "GET"] {
-        stage.api.next(method, Reply::Usual.late(Duration::from_secs(3)));
+        stage.api.next(method, Reply::Usual.behind(&Gate::closed()));
     }
     let answer = stage.act("disable_user", "u5").await;
     assert_failed(&answer, &["DeadlineExceeded: ", "may have been changed", "asking again is safe"]);

@@ -1,4 +1,4 @@
-//! CreateAccount: what is sent to Retool, and what the agent hears of the account (spec 4.6).
+//! CreateAccount: what is sent to Retool, and what the agent gets back.
 
 // Agents of every age read the fields of a user that are deprecated.
 #![allow(deprecated)]
@@ -32,7 +32,7 @@ fn record(stage: &Stage) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn d31_a_new_account_is_returned_as_the_next_listing_has_it() {
+async fn a_new_account_is_returned_as_the_next_listing_shows_it() {
     for legacy_id in [LegacyId::Number, LegacyId::Text, LegacyId::Missing] {
         let stage = Stage::new().await;
         stage.api.set(|manners| manners.legacy_id = legacy_id);
@@ -62,7 +62,7 @@ async fn d31_a_new_account_is_returned_as_the_next_listing_has_it() {
 }
 
 #[tokio::test]
-async fn what_is_sent_is_trimmed_and_has_the_type_that_was_asked_for() {
+async fn sent_fields_are_trimmed_and_carry_the_requested_user_type() {
     let stage = Stage::new().await;
     for (number, user_type) in [" default ", "mobile", "embed"].into_iter().enumerate() {
         let request = form(&[
@@ -86,7 +86,7 @@ async fn what_is_sent_is_trimmed_and_has_the_type_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn every_way_to_sign_in_that_needs_no_password_of_ours_is_an_invitation() {
+async fn every_credential_option_without_a_password_sends_an_invitation() {
     let stage = Stage::new().await;
     let random = RandomPassword { length: 20, ..Default::default() };
     let sso = Sso { sso_provider: "okta".to_owned() };
@@ -102,7 +102,7 @@ async fn every_way_to_sign_in_that_needs_no_password_of_ours_is_an_invitation() 
 }
 
 #[tokio::test]
-async fn d31_an_account_that_takes_long_to_show_is_waited_for() {
+async fn an_account_that_appears_late_in_the_database_is_waited_for() {
     let stage = Stage::new().await;
     stage.api.set(|manners| manners.shows_after = Some(Duration::from_millis(700)));
     let (kind, resource, _) = result(&stage.create(&ada()).await.unwrap());
@@ -111,7 +111,7 @@ async fn d31_an_account_that_takes_long_to_show_is_waited_for() {
 }
 
 #[tokio::test]
-async fn d31_an_account_that_does_not_show_is_in_progress_and_never_u0() {
+async fn an_account_that_never_appears_is_in_progress_and_never_u0() {
     // One organization, so that the account can only be in that.
     let single = Database::small().await;
     single.execute(r#"DELETE FROM organizations WHERE id = 2; UPDATE organizations SET name = 'Only'"#).await;
@@ -146,7 +146,7 @@ async fn d31_an_account_that_does_not_show_is_in_progress_and_never_u0() {
 }
 
 #[tokio::test]
-async fn d30_an_address_that_is_taken_is_answered_with_the_account_as_it_is() {
+async fn a_taken_email_is_answered_with_the_existing_account() {
     let duplicates = [
         Reply::refusal(409, "exists"),
         Reply::refusal(400, "exists"),
@@ -180,7 +180,7 @@ async fn d30_an_address_that_is_taken_is_answered_with_the_account_as_it_is() {
 }
 
 #[tokio::test]
-async fn d30_an_address_that_retool_does_not_find_is_looked_for_in_the_database() {
+async fn a_taken_email_that_retool_does_not_find_is_looked_up_in_the_database() {
     let stage = Stage::new().await;
     // Spelled otherwise than asked for, in a Retool that compares exactly.
     stage.database.execute("UPDATE users SET email = 'User5@Acme.Example' WHERE id = 5").await;
@@ -197,7 +197,7 @@ async fn d30_an_address_that_retool_does_not_find_is_looked_for_in_the_database(
 }
 
 #[tokio::test]
-async fn a_look_up_that_fails_decides_nothing() {
+async fn a_failed_lookup_decides_nothing() {
     let stage = Stage::new().await;
     let before = stage.tables().await;
     for (refusal, code, words) in [
@@ -213,7 +213,7 @@ async fn a_look_up_that_fails_decides_nothing() {
 }
 
 #[tokio::test]
-async fn a_number_of_somebody_else_is_never_taken_for_the_new_user() {
+async fn the_legacy_id_of_another_user_is_never_taken_for_the_new_user() {
     let stage = Stage::new().await;
     // An API that belongs to another Retool than the database.
     let stranger = json!({"id": "user_other", "legacy_id": 7, "email": "ada@example.com", "active": true});
@@ -228,7 +228,7 @@ async fn a_number_of_somebody_else_is_never_taken_for_the_new_user() {
 }
 
 #[tokio::test]
-async fn somebody_of_another_organization_is_not_taken_for_the_new_user() {
+async fn a_user_of_another_organization_is_never_taken_for_the_new_user() {
     // The API sees the first organization only, and has refused for another reason.
     for code in [400, 422, 200] {
         let stage = Stage::new().await;
@@ -240,7 +240,7 @@ async fn somebody_of_another_organization_is_not_taken_for_the_new_user() {
 }
 
 #[tokio::test]
-async fn d25_a_look_up_is_made_each_time() {
+async fn each_create_account_looks_the_user_up_again() {
     let stage = Stage::new().await;
     let request = with_email("user5@acme.example");
     for _ in 0..2 {
@@ -257,7 +257,7 @@ async fn d25_a_look_up_is_made_each_time() {
 }
 
 #[tokio::test]
-async fn two_who_ask_for_the_same_account_at_once_get_one() {
+async fn concurrent_requests_for_one_account_create_it_once() {
     let stage = Stage::new().await;
     let (first, second) = (ada(), ada());
     let (first, second) = tokio::join!(stage.create(&first), stage.create(&second));
@@ -272,7 +272,7 @@ async fn two_who_ask_for_the_same_account_at_once_get_one() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_is_found_by_asking_again() {
+async fn a_retry_after_a_lost_answer_finds_the_account() {
     for reply in
         [Reply::Closed, Reply::Truncated(Duration::ZERO), Reply::html(502), Reply::refusal(503, "later")]
     {
@@ -289,7 +289,7 @@ async fn an_answer_that_is_lost_is_found_by_asking_again() {
 }
 
 #[tokio::test]
-async fn a_dry_run_makes_nothing_and_says_what_it_would_make() {
+async fn a_dry_run_creates_nothing_and_describes_the_account() {
     let stage = Stage::with(&["--provisioning", "--dry-run"]).await;
     let before = stage.tables().await;
     let answer = stage.create(&ada()).await.unwrap();
@@ -311,7 +311,7 @@ async fn a_dry_run_makes_nothing_and_says_what_it_would_make() {
 }
 
 #[tokio::test]
-async fn a_made_account_says_what_is_left_of_the_rate_limit() {
+async fn a_created_account_reports_the_remaining_rate_limit() {
     let stage = Stage::new().await;
     stage.api.set(|manners| {
         manners.headers = vec![

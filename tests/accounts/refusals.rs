@@ -1,4 +1,4 @@
-//! CreateAccount where no account is made: nothing has changed afterwards, and mostly nothing was sent.
+//! CreateAccount without an account: nothing changes, and mostly nothing is sent.
 
 use baton_retool::proto::connector::credential_options::{EncryptedPassword, Options};
 use baton_retool::proto::connector::{
@@ -26,7 +26,7 @@ fn with(key: &str, value: Option<Value>) -> CreateAccountRequest {
 }
 
 #[tokio::test]
-async fn d32_a_form_that_is_not_right_is_refused_by_its_field_before_retool_is_asked() {
+async fn an_invalid_form_field_is_refused_by_name_before_any_request_to_retool() {
     let stage = Stage::new().await;
     let before = stage.tables().await;
     let null = Value { kind: Some(Kind::NullValue(0)) };
@@ -64,7 +64,7 @@ async fn d32_a_form_that_is_not_right_is_refused_by_its_field_before_retool_is_a
 }
 
 #[tokio::test]
-async fn d32_a_type_that_is_left_blank_is_left_out() {
+async fn a_blank_user_type_is_not_sent() {
     let stage = Stage::new().await;
     for (count, value) in
         [string(""), string("  "), Value { kind: Some(Kind::NullValue(0)) }].into_iter().enumerate()
@@ -78,7 +78,7 @@ async fn d32_a_type_that_is_left_blank_is_left_out() {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_is_looked_at_in_a_fixed_order() {
+async fn checks_of_a_request_run_in_a_fixed_order() {
     let stage = Stage::new().await;
     let before = stage.tables().await;
     let nothing = Some(CredentialOptions::default());
@@ -119,7 +119,7 @@ async fn what_is_asked_for_is_looked_at_in_a_fixed_order() {
 }
 
 #[tokio::test]
-async fn d26_without_a_rest_api_it_is_a_setting_that_is_missing() {
+async fn create_account_without_a_rest_api_names_the_missing_settings() {
     let database = Database::small().await;
     let server = Server::start(&database, &["--provisioning"]);
     let wire = Wire::to(&server).await;
@@ -133,7 +133,7 @@ async fn d26_without_a_rest_api_it_is_a_setting_that_is_missing() {
 }
 
 #[tokio::test]
-async fn with_provisioning_off_nobody_looks_at_the_request() {
+async fn with_provisioning_off_the_request_is_not_examined() {
     let stage = Stage::with(&[]).await;
     let before = stage.tables().await;
     for request in [ada(), CreateAccountRequest { resource_type_id: "group".to_owned(), ..ada() }] {
@@ -149,7 +149,7 @@ async fn with_provisioning_off_nobody_looks_at_the_request() {
 }
 
 #[tokio::test]
-async fn a_role_that_may_not_read_sids_is_told_of_the_grant_before_an_account_is_made() {
+async fn a_role_without_select_on_sid_gets_the_grant_before_any_account_is_created() {
     let database = Database::small().await;
     let role = database.documented_role(&[]).await;
     let columns =

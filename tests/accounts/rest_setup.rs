@@ -1,19 +1,20 @@
-//! The REST API as an operator sets it up: Validate, encryption, warnings (decision 7.9, spec 4.4).
+//! The REST API as an operator sets it up: Validate, TLS, proxies, warnings.
 
 use std::time::{Duration, Instant};
 
 use baton_retool::proto::ratelimit::rate_limit_description::Status as LimitStatus;
 use tonic::Code;
 
+use crate::support::http::ask;
 use crate::support::parent::Pki;
 use crate::support::postgres::Database;
-use crate::support::retool_api::{Reply, RetoolApi, TOKEN};
+use crate::support::retool_api::{Gate, Reply, RetoolApi, TOKEN};
 use crate::support::server::Server;
-use crate::support::stage::{SHORT, Stage, ada, limits, limits_of, result};
-use crate::support::wire::{Wire, assert_refused};
+use crate::support::stage::{Stage, ada, limits, limits_of, result};
+use crate::support::wire::{Wire, assert_refused, eventually};
 
 #[tokio::test]
-async fn validate_asks_for_one_user_and_says_what_is_left_of_the_rate_limit() {
+async fn validate_requests_one_user_and_reports_the_remaining_rate_limit() {
     let stage = Stage::new().await;
     stage.api.set(|manners| {
         manners.headers = vec![
@@ -32,7 +33,7 @@ async fn validate_asks_for_one_user_and_says_what_is_left_of_the_rate_limit() {
 }
 
 #[tokio::test]
-async fn d25_validate_notices_that_the_token_was_revoked() {
+async fn validate_notices_a_revoked_token() {
     let stage = Stage::new().await;
     for _ in 0..2 {
         stage.validate().await.unwrap();
@@ -45,7 +46,7 @@ async fn d25_validate_notices_that_the_token_was_revoked() {
 }
 
 #[tokio::test]
-async fn d35_what_a_sync_does_not_need_does_not_stop_it() {
+async fn without_provisioning_validate_succeeds_although_the_rest_api_fails() {
     let refusals =
         [(401, Code::Unauthenticated, "--retool-api-token"), (403, Code::PermissionDenied, "users:read")];
     let provisioning = Stage::with(&["--provisioning", "--http-timeout-seconds", "1"]).await;
@@ -70,7 +71,7 @@ async fn d35_what_a_sync_does_not_need_does_not_stop_it() {
         Reply::redirect(301, "https://elsewhere.example.com"),
         Reply::Truncated(Duration::ZERO),
         Reply::Closed,
-        Reply::Usual.late(Duration::from_secs(3)),
+        Reply::Usual.behind(&Gate::closed()),
     ];
     for stage in [&provisioning, &reading] {
         let before = warned(stage);
@@ -78,14 +79,14 @@ async fn d35_what_a_sync_does_not_need_does_not_stop_it() {
             stage.api.next("GET", outage.clone());
             let begun = Instant::now();
             assert_eq!(stage.validate().await.unwrap().annotations, [], "{outage:?}");
-            assert!(begun.elapsed() < Duration::from_millis(2500), "{outage:?}: {:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(10), "{outage:?}: {:?}", begun.elapsed());
         }
         assert_eq!(warned(stage) - before, outages.len());
     }
 }
 
 #[tokio::test]
-async fn an_old_retool_that_lists_everybody_is_as_good() {
+async fn an_old_retool_that_ignores_the_limit_is_accepted() {
     let stage = Stage::new().await;
     let users: Vec<_> = (0..20_000).map(|id| serde_json::json!({"id": format!("user_{id}")})).collect();
     stage.api.next("GET", Reply::json(200, serde_json::json!({"success": true, "data": users})));
@@ -93,18 +94,21 @@ async fn an_old_retool_that_lists_everybody_is_as_good() {
 }
 
 #[tokio::test]
-async fn a_probe_of_the_health_does_not_ask_retool() {
+async fn health_probes_send_no_request_to_retool() {
     let stage = Stage::with(&["--health-check", "--health-check-port", "0"]).await;
-    let line = stage.server.wait_for_log(|line| line["msg"] == "listening");
-    assert!(line["address"].is_string());
-    // The look at the database when the program starts is none at Retool either.
+    let line = stage.server.wait_for_log(|line| line["msg"] == "health endpoints listening");
+    let probes = line["address"].as_str().unwrap().parse().unwrap();
+    // Nor does the check of the database when the program starts.
     stage.server.wait_for_log(|line| line["msg"] == "the database can be read");
-    tokio::time::sleep(SHORT).await;
+    for path in ["/health", "/ready", "/live"] {
+        let is_ok = async || (ask(probes, "GET", path).code == 200).then_some(());
+        eventually(path, is_ok).await;
+    }
     assert_eq!(stage.api.methods(), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_not_trusted() {
+async fn an_untrusted_certificate_is_refused() {
     let pki = Pki::new();
     let signed = pki.sign("retool");
     let directory = tempfile::tempdir().unwrap();
@@ -137,7 +141,7 @@ async fn a_certificate_that_nobody_vouches_for_is_not_trusted() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_the_environment_names_is_asked_instead() {
+async fn a_proxy_from_the_environment_is_used() {
     let database = Database::small().await;
     let api = RetoolApi::start(&database);
     let proxy = format!("http://{}", api.address());
@@ -157,7 +161,7 @@ async fn a_proxy_that_the_environment_names_is_asked_instead() {
 }
 
 #[tokio::test]
-async fn d36_a_token_that_would_cross_a_network_in_clear_is_warned_of() {
+async fn a_token_sent_in_plaintext_over_a_network_is_warned_about() {
     let nowhere = "postgres://baton@127.0.0.1:1/retool";
     for (base, warned) in [
         ("http://retool.example.com", true),

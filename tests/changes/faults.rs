@@ -1,15 +1,15 @@
-//! Changes in the middle of which something breaks, or somebody else is at work: they are made whole or
-//! not at all, and what can be mended by another try is mended by one (D17, D18, D23).
+//! Changes during faults of the database: each takes effect completely or not at all, and is retried where a
+//! retry can help.
 
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
 use crate::support::changes::{Answered, Changes, Did, Tables, refused};
 use crate::support::cluster::connect;
+use crate::support::faulty_proxy::FaultyProxy;
 use crate::support::pooler::Pooler;
 use crate::support::postgres::{Database, Provisioning, Role};
 use crate::support::server::Server;
-use crate::support::way::Way;
 use crate::support::wire::eventually;
 
 /// User 100 without any group, page 100, and group 100 without any right.
@@ -77,7 +77,7 @@ pub(super) async fn until_blocked(database: &Database) {
 }
 
 #[tokio::test]
-async fn a_connection_killed_in_the_middle_is_made_up_for() {
+async fn a_change_is_retried_when_its_connection_is_killed() {
     for (entitlement, principal, table) in CALLS {
         let database = world().await;
         disturb(&database, table, 1, KILL).await;
@@ -89,7 +89,7 @@ async fn a_connection_killed_in_the_middle_is_made_up_for() {
 }
 
 #[tokio::test]
-async fn a_connection_killed_each_time_leaves_everything_as_it_was() {
+async fn a_change_whose_every_retry_is_killed_leaves_the_tables_unchanged() {
     let database = world().await;
     disturb(&database, "user_groups", ALWAYS, KILL).await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -98,7 +98,7 @@ async fn a_connection_killed_each_time_leaves_everything_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_connection_killed_at_the_very_end_is_made_up_for_too() {
+async fn a_change_is_retried_when_its_connection_is_killed_at_commit() {
     for (entitlement, principal, table) in CALLS {
         let database = world().await;
         database
@@ -121,7 +121,7 @@ async fn a_connection_killed_at_the_very_end_is_made_up_for_too() {
 }
 
 #[tokio::test]
-async fn a_serialization_failure_or_deadlock_is_tried_again() {
+async fn a_serialization_failure_or_deadlock_is_retried() {
     for state in ["40001", "40P01"] {
         for (entitlement, principal, table) in CALLS {
             let database = world().await;
@@ -134,7 +134,7 @@ async fn a_serialization_failure_or_deadlock_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_statement_that_takes_too_long_is_stopped_and_undone() {
+async fn a_statement_timeout_rolls_the_change_back() {
     for (entitlement, principal, table) in CALLS {
         let database = world().await;
         disturb(&database, table, ALWAYS, "PERFORM pg_sleep(20)").await;
@@ -146,7 +146,7 @@ async fn a_statement_that_takes_too_long_is_stopped_and_undone() {
 }
 
 #[tokio::test]
-async fn d17_what_the_database_says_reaches_the_caller_with_the_right_code() {
+async fn database_errors_reach_the_caller_with_the_right_code() {
     for (state, code) in [
         ("P0001", Code::FailedPrecondition),
         ("23503", Code::NotFound),
@@ -169,7 +169,7 @@ async fn d17_what_the_database_says_reaches_the_caller_with_the_right_code() {
 }
 
 #[tokio::test]
-async fn d17_a_user_deleted_in_the_same_moment_is_not_found() {
+async fn a_user_deleted_during_the_change_is_not_found() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     let mut retool = database.client().await;
@@ -183,7 +183,7 @@ async fn d17_a_user_deleted_in_the_same_moment_is_not_found() {
 }
 
 #[tokio::test]
-async fn d17_while_the_database_is_away_a_change_is_unavailable() {
+async fn a_change_is_unavailable_while_the_database_is_down() {
     let (changes, _server) =
         Changes::serving_at("host=127.0.0.1 port=1 user=baton dbname=retool sslmode=disable", &[]).await;
     let status = changes.grant("group:g5:member", "user/u7").await.unwrap_err();
@@ -192,7 +192,7 @@ async fn d17_while_the_database_is_away_a_change_is_unavailable() {
 }
 
 #[tokio::test]
-async fn d17_missing_privileges_are_named_with_their_grants() {
+async fn missing_privileges_are_named_with_their_grants() {
     let database = world().await;
     let role = database.documented_role(&[]).await;
     let (changes, _server) = Changes::serving_at(&database.url_as(&role), &[]).await;
@@ -215,7 +215,7 @@ async fn d17_missing_privileges_are_named_with_their_grants() {
 }
 
 #[tokio::test]
-async fn privileges_taken_away_in_the_middle_are_named_too() {
+async fn privileges_revoked_while_serving_are_named_with_their_grants() {
     let database = world().await;
     let role = documented(&database).await;
     let (changes, _server) = Changes::serving_at(&database.url_as(&role), &[]).await;
@@ -230,7 +230,7 @@ async fn privileges_taken_away_in_the_middle_are_named_too() {
 }
 
 #[tokio::test]
-async fn d17_a_sequence_behind_its_rows_is_named_with_what_mends_it() {
+async fn a_sequence_behind_its_rows_is_named_with_its_fix() {
     let database = world().await;
     database.execute("SELECT setval('user_groups_id_seq', 1, false)").await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -246,7 +246,7 @@ async fn d17_a_sequence_behind_its_rows_is_named_with_what_mends_it() {
 }
 
 #[tokio::test]
-async fn d23_connections_that_died_meanwhile_cost_nothing_but_a_new_one() {
+async fn idle_connections_that_died_are_replaced_without_an_error() {
     let database = world().await;
     let role = documented(&database).await;
     let (changes, server) = Changes::serving_at(&database.url_as(&role), &[]).await;
@@ -297,7 +297,7 @@ async fn changes_go_through_a_transaction_pooler_and_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_role_whose_transactions_are_read_only_or_serializable_by_default_can_still_change() {
+async fn a_role_with_read_only_or_serializable_default_can_change() {
     let database = world().await;
     let role = documented(&database).await;
     for setting in ["default_transaction_read_only = on", "default_transaction_isolation = 'serializable'"] {
@@ -324,16 +324,16 @@ fn last_record(server: &Server) -> [String; 3] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_whose_answer_was_lost_is_never_said_to_have_been_none() {
+async fn a_change_with_a_lost_commit_answer_is_never_reported_as_no_change() {
     let database = world().await;
-    let way = Way::to(&database).await;
-    let (changes, server) = Changes::serving_at(&way.url(&database), &[]).await;
+    let proxy = FaultyProxy::to(&database).await;
+    let (changes, server) = Changes::serving_at(&proxy.url(&database), &[]).await;
     let (entitlement, user) = ("group:g100:member", "user/u100");
 
-    way.breaks_at_commit(false);
+    proxy.breaks_at_commit(false);
     assert_eq!(changes.grant(entitlement, user).await.unwrap().did(), Did::Changed);
     assert_eq!(last_record(&server), ["changed", "unknown", ""]);
-    way.breaks_at_commit(false);
+    proxy.breaks_at_commit(false);
     assert_eq!(changes.revoke(entitlement, user).await.unwrap().did(), Did::Changed);
     assert_eq!(last_record(&server), ["changed", "unknown", ""]);
 
@@ -342,7 +342,7 @@ async fn a_change_whose_answer_was_lost_is_never_said_to_have_been_none() {
     assert_eq!(changes.grant(page, user).await.unwrap().did(), Did::Changed);
     assert_eq!(changes.grant(entitlement, user).await.unwrap().did(), Did::Changed);
     assert_eq!(changes.grant("page:p100:group:read", "group/g100").await.unwrap().did(), Did::Changed);
-    way.breaks_at_commit(false);
+    proxy.breaks_at_commit(false);
     let status = changes.revoke(page, user).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert!(status.message().contains("asking again is safe"), "{}", status.message());
@@ -351,7 +351,7 @@ async fn a_change_whose_answer_was_lost_is_never_said_to_have_been_none() {
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
 
     assert_eq!(changes.revoke(entitlement, user).await.unwrap().did(), Did::Changed);
-    way.breaks_at_commit(true);
+    proxy.breaks_at_commit(true);
     let status = changes.grant(entitlement, user).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert!(status.message().contains("asking again is safe"), "{}", status.message());

@@ -1,4 +1,4 @@
-//! Who is in a group, and who manages it: decision 7.4, and the defects of the former program.
+//! Grants and revokes of group membership and group administration.
 
 use baton_retool::proto::connector::{Grant, GrantManagerServiceGrantRequest};
 use tonic::Code;
@@ -19,7 +19,7 @@ async fn role(database: &Database, group: i32, user: i32) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_member_comes_becomes_admin_steps_down_and_goes() {
+async fn membership_and_admin_role_can_be_granted_and_revoked() {
     let database = Database::small().await;
     database.execute(r#"DELETE FROM user_groups WHERE "groupId" = 5 AND "userId" = 7"#).await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -51,7 +51,7 @@ async fn a_member_comes_becomes_admin_steps_down_and_goes() {
 }
 
 #[tokio::test]
-async fn d07_only_users_are_put_into_groups() {
+async fn only_users_can_be_granted_group_membership() {
     let database = Database::small().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for principal in ["group/g7", "page/p7", "org/o1", "resource/r7", "banana/u7"] {
@@ -66,7 +66,7 @@ async fn d07_only_users_are_put_into_groups() {
 }
 
 #[tokio::test]
-async fn d08_ids_are_read_to_the_letter() {
+async fn ids_are_parsed_strictly() {
     let database = Database::small().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for user in
@@ -90,7 +90,7 @@ async fn d08_ids_are_read_to_the_letter() {
 }
 
 #[tokio::test]
-async fn d09_the_role_is_that_of_the_entitlements_id() {
+async fn the_role_comes_from_the_entitlement_id() {
     let database = Database::small().await;
     database.execute(r#"DELETE FROM user_groups WHERE "groupId" = 5 AND "userId" = 7"#).await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -120,7 +120,7 @@ async fn d09_the_role_is_that_of_the_entitlements_id() {
 }
 
 #[tokio::test]
-async fn d10_an_admin_that_is_granted_membership_stays_admin() {
+async fn an_admin_who_is_granted_membership_stays_admin() {
     let database = Database::small().await;
     database
         .execute(r#"INSERT INTO user_groups ("userId", "groupId", "isAdmin", "createdAt", "updatedAt") VALUES (7, 5, true, now(), now()) ON CONFLICT ("userId", "groupId") DO UPDATE SET "isAdmin" = true"#)
@@ -133,7 +133,7 @@ async fn d10_an_admin_that_is_granted_membership_stays_admin() {
 }
 
 #[tokio::test]
-async fn d11_revoking_a_role_takes_that_role_and_no_other() {
+async fn revoking_a_role_removes_only_that_role() {
     let database = Database::small().await;
     database
         .execute(
@@ -152,7 +152,7 @@ async fn d11_revoking_a_role_takes_that_role_and_no_other() {
 }
 
 #[tokio::test]
-async fn d12_what_was_there_already_is_said_to_have_been_there() {
+async fn grants_and_revokes_without_effect_say_so() {
     let database = Database::small().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for role in ["member", "admin"] {
@@ -180,7 +180,7 @@ async fn d12_what_was_there_already_is_said_to_have_been_there() {
 }
 
 #[tokio::test]
-async fn d16_archived_groups_and_what_is_not_there_take_nobody_in() {
+async fn archived_and_unknown_groups_accept_no_members() {
     let database = Database::small().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for (entitlement, principal, code, says) in [
@@ -198,7 +198,7 @@ async fn d16_archived_groups_and_what_is_not_there_take_nobody_in() {
 }
 
 #[tokio::test]
-async fn d21_all_users_and_the_last_enabled_admin_are_protected() {
+async fn all_users_and_the_last_enabled_admin_are_protected() {
     let database = Database::small().await;
     database
         .execute(
@@ -243,7 +243,7 @@ async fn d21_all_users_and_the_last_enabled_admin_are_protected() {
 }
 
 #[tokio::test]
-async fn a_disabled_user_that_is_left_out_is_not_put_in_and_is_taken_out() {
+async fn a_skipped_disabled_user_can_be_removed_but_not_added() {
     let database = Database::small().await;
     database
         .execute(
@@ -260,7 +260,7 @@ async fn a_disabled_user_that_is_left_out_is_not_put_in_and_is_taken_out() {
 }
 
 #[tokio::test]
-async fn a_group_without_an_organization_takes_users_of_any() {
+async fn a_group_without_an_organization_accepts_users_of_any_organization() {
     let database = Database::small().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for user in ["user/u7", "user/u45"] {

@@ -1,5 +1,5 @@
-//! Random sequences of grants, revokes, listings and changes that others make in Retool, held against a model
-//! of the rules ([`crate::support::model`]): every answer, every listing, and the tables.
+//! Random sequences of grants, revokes, listings and changes made in Retool, compared with a model of the
+//! rules ([`crate::support::model`]): every answer, every listing, and the tables.
 //!
 //! A failure shows the shortest sequence that still fails. `PROPTEST_CASES=500` tries more of them.
 
@@ -41,13 +41,13 @@ fn holds<T: Debug>(
 }
 
 #[test]
-fn changes_end_as_the_rules_say() {
+fn changes_agree_with_the_model() {
     let steps = prop::collection::vec(steps::step(), 1..=80);
     holds(16, Bench::new(&[], RULES), &steps, async |bench, steps| bench.happens(steps).await);
 }
 
 #[test]
-fn changes_without_disabled_users_end_as_the_rules_say() {
+fn changes_with_disabled_users_skipped_agree_with_the_model() {
     let steps = prop::collection::vec(steps::step(), 1..=80);
     let rules = Rules { skip_disabled_users: true, ..RULES };
     let bench = Bench::new(&["--skip-disabled-users"], rules);
@@ -55,7 +55,7 @@ fn changes_without_disabled_users_end_as_the_rules_say() {
 }
 
 #[test]
-fn changes_without_managed_groups_end_as_the_rules_say() {
+fn changes_without_managed_groups_agree_with_the_model() {
     let steps = prop::collection::vec(steps::step(), 1..=80);
     let rules = Rules { managed_groups: false, ..RULES };
     let bench = Bench::new(&["--managed-groups=false"], rules);
@@ -63,7 +63,7 @@ fn changes_without_managed_groups_end_as_the_rules_say() {
 }
 
 #[test]
-fn a_dry_run_answers_as_the_rules_say_and_changes_nothing() {
+fn a_dry_run_agrees_with_the_model_and_changes_nothing() {
     let steps = prop::collection::vec(steps::step(), 1..=80);
     let bench = Bench::new(&["--dry-run"], RULES);
     holds(6, bench, &steps, async |bench, steps| bench.happens(steps).await);
@@ -71,7 +71,7 @@ fn a_dry_run_answers_as_the_rules_say_and_changes_nothing() {
 
 /// Whether two calls meet is up to chance, so that what is shown of a failure need not be the shortest.
 #[test]
-fn two_callers_at_once_end_as_one_after_the_other() {
+fn concurrent_callers_have_the_effect_of_sequential_ones() {
     let races = prop::collection::vec(steps::race(), 1..=60);
     holds(16, Bench::new(&[], RULES), &races, async |bench, races| bench.races(races).await);
 }

@@ -1,4 +1,4 @@
-//! What groups may do with pages: decision 7.6, and the defects of the former program.
+//! Grants and revokes of page access for groups.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ async fn level(database: &Database, group: i32) -> Option<String> {
 }
 
 #[tokio::test]
-async fn d01_the_row_of_this_page_and_this_group_is_changed_and_no_other() {
+async fn only_the_row_of_this_page_and_group_is_changed() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     database
@@ -75,7 +75,7 @@ async fn d01_the_row_of_this_page_and_this_group_is_changed_and_no_other() {
 }
 
 #[tokio::test]
-async fn d06_the_grant_is_answered_as_the_next_listing_shows_it() {
+async fn the_answer_shows_the_grant_as_the_next_listing_does() {
     let database = world().await;
     give_folder(&database, 100, "read").await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -94,7 +94,7 @@ async fn d06_the_grant_is_answered_as_the_next_listing_shows_it() {
 }
 
 #[tokio::test]
-async fn levels_go_up_and_down_a_step_at_a_time_in_any_order() {
+async fn access_levels_can_be_granted_and_revoked_in_any_order() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for (call, wished, left, did) in [
@@ -125,7 +125,7 @@ async fn levels_go_up_and_down_a_step_at_a_time_in_any_order() {
 }
 
 #[tokio::test]
-async fn d13_a_revoke_that_would_leave_access_is_refused_and_names_what_gives_it() {
+async fn a_revoke_that_cannot_remove_access_names_the_remaining_source() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     // Universal access alone.
@@ -151,7 +151,7 @@ async fn d13_a_revoke_that_would_leave_access_is_refused_and_names_what_gives_it
 }
 
 #[tokio::test]
-async fn d14_a_revoke_never_raises_access() {
+async fn a_revoke_never_raises_access() {
     let database = world().await;
     give(&database, 100, "read").await;
     give_folder(&database, 100, "write").await;
@@ -166,7 +166,7 @@ async fn d14_a_revoke_never_raises_access() {
 }
 
 #[tokio::test]
-async fn d15_a_grant_never_lowers_access() {
+async fn a_grant_never_lowers_access() {
     let database = world().await;
     give(&database, 100, "own").await;
     give_folder(&database, 103, "own").await;
@@ -184,7 +184,7 @@ async fn d15_a_grant_never_lowers_access() {
 }
 
 #[tokio::test]
-async fn d16_deleted_pages_archived_groups_and_strangers_get_nothing() {
+async fn deleted_pages_archived_groups_and_foreign_principals_are_refused() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for (entitlement, principal, code, says) in [
@@ -216,7 +216,7 @@ async fn d16_deleted_pages_archived_groups_and_strangers_get_nothing() {
 }
 
 #[tokio::test]
-async fn d20_what_can_be_granted_on_a_page_is_not_marked_as_if_it_could_not() {
+async fn grantable_page_entitlements_are_not_marked_immutable() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for entitlement in changes.client.entitlements(&named("page", "p100")).await {
@@ -244,7 +244,7 @@ async fn d20_what_can_be_granted_on_a_page_is_not_marked_as_if_it_could_not() {
 }
 
 #[tokio::test]
-async fn d22_a_changed_row_says_when_where_the_role_may_say_so() {
+async fn a_changed_row_gets_its_update_time_where_the_role_may_write_it() {
     let database = world().await;
     give(&database, 100, "read").await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -256,7 +256,7 @@ async fn d22_a_changed_row_says_when_where_the_role_may_say_so() {
     changes.revoke("page:p100:group:own", "group/g100").await.unwrap();
     assert!(client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0), "a revoke");
 
-    // Roles that were set up for the former program may not set it (spec 6.5).
+    // Roles that were set up for the former program may not set it.
     let role = database.documented_role(&[]).await;
     let grants = format!(
         r#"GRANT INSERT, DELETE ON group_pages TO {0}; GRANT UPDATE ("accessLevel") ON group_pages TO {0};
@@ -271,7 +271,7 @@ async fn d22_a_changed_row_says_when_where_the_role_may_say_so() {
 }
 
 #[tokio::test]
-async fn a_level_that_nobody_knows_is_no_level_and_is_replaced() {
+async fn an_unknown_access_level_is_replaced() {
     let database = world().await;
     give(&database, 100, "read").await;
     database

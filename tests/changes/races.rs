@@ -1,4 +1,4 @@
-//! Changes while somebody else is at work on the same rows (D18), and while callers give up.
+//! Changes while others change the same rows, and changes whose caller cancels.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::support::changes::{Changes, Did, Tables};
 use crate::support::wire::eventually;
 
 #[tokio::test]
-async fn changes_that_wait_leave_a_connection_to_those_who_read() {
+async fn waiting_changes_leave_a_connection_for_reads() {
     let database = world().await;
     let url = format!("{}?pool_max_conns=2", database.url());
     let (changes, _server) = Changes::serving_at(&url, &[]).await;
@@ -32,7 +32,7 @@ async fn changes_that_wait_leave_a_connection_to_those_who_read() {
 }
 
 #[tokio::test]
-async fn d18_a_membership_that_somebody_else_makes_in_the_same_moment_is_there_already() {
+async fn a_membership_created_concurrently_counts_as_already_granted() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for (call, sql) in [
@@ -71,7 +71,7 @@ async fn d18_a_membership_that_somebody_else_makes_in_the_same_moment_is_there_a
 }
 
 #[tokio::test]
-async fn d18_a_managed_group_that_somebody_else_makes_in_the_same_moment_is_taken() {
+async fn a_managed_group_created_concurrently_is_used() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     let mut retool = database.client().await;
@@ -93,7 +93,7 @@ async fn d18_a_managed_group_that_somebody_else_makes_in_the_same_moment_is_take
 }
 
 #[tokio::test]
-async fn d18_callers_at_the_same_time_end_in_one_of_the_two_outcomes() {
+async fn concurrent_callers_get_one_of_the_two_outcomes() {
     let database = world().await;
     let (changes, server) = Changes::serving(&database, &[]).await;
     let (other, _second) = Changes::serving(&database, &[]).await;
@@ -122,7 +122,7 @@ async fn d18_callers_at_the_same_time_end_in_one_of_the_two_outcomes() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_given_up_is_undone_and_its_statement_stopped() {
+async fn a_cancelled_change_is_rolled_back_and_its_statement_cancelled() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     let before = Tables::of(&database).await;

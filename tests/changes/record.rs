@@ -1,4 +1,4 @@
-//! The gate before changes, the record of them, and changes that are only described.
+//! The provisioning switch, the log of changes, and dry runs.
 
 use std::process::Stdio;
 
@@ -52,7 +52,7 @@ fn would(answer: &Answered) -> Option<String> {
 }
 
 #[tokio::test]
-async fn without_provisioning_nothing_is_changed_and_bad_requests_are_bad_first() {
+async fn without_provisioning_nothing_changes_and_bad_requests_are_refused_first() {
     let database = world().await;
     let server = Server::start(&database, &[]);
     let changes = Changes::of(&server).await;
@@ -84,7 +84,7 @@ async fn without_provisioning_nothing_is_changed_and_bad_requests_are_bad_first(
 }
 
 #[tokio::test]
-async fn entitlements_that_follow_from_groups_cannot_be_granted_themselves() {
+async fn derived_entitlements_cannot_be_granted() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for (entitlement, resource) in [
@@ -111,7 +111,7 @@ async fn entitlements_that_follow_from_groups_cannot_be_granted_themselves() {
 }
 
 #[tokio::test]
-async fn each_change_is_recorded_once_by_ids_with_what_was_there_before_and_after() {
+async fn each_change_is_logged_once_with_ids_and_state_before_and_after() {
     let database = world().await;
     let (changes, server) = Changes::serving(&database, &[]).await;
     changes.grant("group:g100:member", "user/u100").await.unwrap();
@@ -150,7 +150,7 @@ async fn each_change_is_recorded_once_by_ids_with_what_was_there_before_and_afte
 }
 
 #[tokio::test]
-async fn changes_are_recorded_whatever_the_log_level() {
+async fn changes_are_logged_at_every_log_level() {
     let database = world().await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("127.0.0.1:{port}");
@@ -185,7 +185,7 @@ async fn changes_are_recorded_whatever_the_log_level() {
 }
 
 #[tokio::test]
-async fn the_record_has_the_callers_own_name_for_the_request() {
+async fn the_change_log_has_the_request_id_of_the_caller() {
     use baton_retool::proto::any;
     use baton_retool::proto::connector::{GrantManagerServiceGrantRequest, RequestId};
     let database = world().await;
@@ -204,7 +204,7 @@ async fn the_record_has_the_callers_own_name_for_the_request() {
 }
 
 #[tokio::test]
-async fn a_dry_run_answers_as_a_real_one_and_changes_nothing() {
+async fn a_dry_run_answers_like_a_real_change_and_changes_nothing() {
     let database = world().await;
     database
         .execute(r#"INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt") VALUES (100, 5, now(), now())"#)

@@ -1,5 +1,4 @@
-//! What single users may do with pages: managed groups (decision 7.5), and the defects of the former
-//! program.
+//! Grants and revokes of page access for single users, through managed groups.
 
 use tonic::Code;
 
@@ -43,7 +42,7 @@ async fn count(database: &Database, sql: &str) -> i64 {
 const MANAGED: &str = "SELECT count(*) FROM groups WHERE name LIKE 'baton:page:%'";
 
 #[tokio::test]
-async fn a_user_gets_a_page_and_loses_it_again() {
+async fn a_page_can_be_granted_to_a_user_and_revoked() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     let read = "page:p100:user:read";
@@ -65,7 +64,7 @@ async fn a_user_gets_a_page_and_loses_it_again() {
 }
 
 #[tokio::test]
-async fn d02_users_of_one_page_and_level_share_one_group() {
+async fn users_with_one_page_and_level_share_one_managed_group() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for user in ["user/u100", "user/u101", "user/u100"] {
@@ -82,7 +81,7 @@ async fn d02_users_of_one_page_and_level_share_one_group() {
 }
 
 #[tokio::test]
-async fn d03_a_grant_that_cannot_be_made_leaves_no_group_behind() {
+async fn a_failed_grant_leaves_no_managed_group_behind() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for (entitlement, principal, code) in [
@@ -110,7 +109,7 @@ async fn d03_a_grant_that_cannot_be_made_leaves_no_group_behind() {
 }
 
 #[tokio::test]
-async fn d04_a_managed_group_has_every_right_off_also_those_of_other_retools() {
+async fn a_managed_group_has_every_right_off_including_unknown_ones() {
     let database = world().await;
     database
         .execute(
@@ -136,7 +135,7 @@ async fn d04_a_managed_group_has_every_right_off_also_those_of_other_retools() {
 }
 
 #[tokio::test]
-async fn d04_a_right_that_the_role_may_not_turn_off_is_named_with_its_grant() {
+async fn a_right_that_the_role_cannot_turn_off_is_named_with_its_grant() {
     let database = world().await;
     let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
     database.execute(r#"ALTER TABLE groups ADD "themeAccess" boolean NOT NULL DEFAULT true"#).await;
@@ -150,7 +149,7 @@ async fn d04_a_right_that_the_role_may_not_turn_off_is_named_with_its_grant() {
 }
 
 #[tokio::test]
-async fn d05_access_that_the_former_program_gave_can_be_taken_away() {
+async fn access_granted_by_the_former_connector_can_be_revoked() {
     let database = world().await;
     group_with_user(&database, 100, "477920462329681-group-app 1-read", 1, "read").await;
     database.execute("UPDATE groups SET \"unpublishedReleaseAccess\" = true WHERE id = 100").await;
@@ -163,7 +162,7 @@ async fn d05_access_that_the_former_program_gave_can_be_taken_away() {
 }
 
 #[tokio::test]
-async fn groups_that_do_more_than_give_a_page_are_left_alone() {
+async fn groups_with_other_rights_or_names_are_never_treated_as_managed() {
     for spoil in [
         r#"UPDATE groups SET "universalAccess" = 'read' WHERE id = 100"#,
         r#"UPDATE groups SET "universalResourceAccess" = 'own' WHERE id = 100"#,
@@ -191,7 +190,7 @@ async fn groups_that_do_more_than_give_a_page_are_left_alone() {
 }
 
 #[tokio::test]
-async fn d13_a_revoke_names_the_groups_that_still_give_the_user_access() {
+async fn a_refused_revoke_names_the_groups_that_give_access() {
     let database = world().await;
     group_with_user(&database, 100, "sales team", 100, "write").await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -208,7 +207,7 @@ async fn d13_a_revoke_names_the_groups_that_still_give_the_user_access() {
 }
 
 #[tokio::test]
-async fn d13_a_revoke_that_leaves_access_through_other_groups_says_so() {
+async fn a_revoke_reports_access_that_remains_through_other_groups() {
     let database = world().await;
     let (changes, server) = Changes::serving(&database, &[]).await;
     changes.grant("page:p100:user:read", "user/u100").await.unwrap();
@@ -227,7 +226,7 @@ async fn d13_a_revoke_that_leaves_access_through_other_groups_says_so() {
 }
 
 #[tokio::test]
-async fn managed_groups_are_known_where_resources_are_not_read() {
+async fn managed_groups_are_recognized_with_resources_skipped() {
     let database = world().await;
     let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
     let revoke = format!(
@@ -242,7 +241,7 @@ async fn managed_groups_are_known_where_resources_are_not_read() {
 }
 
 #[tokio::test]
-async fn d15_access_through_another_group_needs_no_managed_one() {
+async fn access_through_another_group_needs_no_managed_group() {
     let database = world().await;
     group_with_user(&database, 100, "sales team", 100, "own").await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -254,7 +253,7 @@ async fn d15_access_through_another_group_needs_no_managed_one() {
 }
 
 #[tokio::test]
-async fn d19_the_name_of_the_page_does_not_matter() {
+async fn the_page_name_does_not_affect_its_managed_groups() {
     let database = world().await;
     database.execute("UPDATE pages SET name = repeat('x', 255) WHERE id = 100").await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -267,7 +266,7 @@ async fn d19_the_name_of_the_page_does_not_matter() {
 }
 
 #[tokio::test]
-async fn a_spoilt_managed_group_takes_nobody_in() {
+async fn an_altered_managed_group_accepts_no_members() {
     for (spoil, says) in [
         (r#"UPDATE groups SET "archivedAt" = now() WHERE name = 'baton:page:100:read'"#, "archived"),
         (
@@ -299,7 +298,7 @@ async fn a_spoilt_managed_group_takes_nobody_in() {
 }
 
 #[tokio::test]
-async fn an_empty_managed_group_is_put_right() {
+async fn an_empty_managed_group_is_repaired() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     changes.grant("page:p100:user:write", "user/u100").await.unwrap();
@@ -310,7 +309,7 @@ async fn an_empty_managed_group_is_put_right() {
 }
 
 #[tokio::test]
-async fn single_users_can_be_left_to_their_groups() {
+async fn page_grants_to_users_can_be_switched_off() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     changes.grant("page:p100:user:read", "user/u100").await.unwrap();
@@ -322,7 +321,7 @@ async fn single_users_can_be_left_to_their_groups() {
 }
 
 #[tokio::test]
-async fn disabled_users_get_pages_only_where_they_are_listed() {
+async fn disabled_users_can_be_granted_pages_only_if_they_are_listed() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &["--skip-disabled-users"]).await;
     let status = refused(&database, changes.grant("page:p100:user:read", "user/u102")).await;
@@ -335,7 +334,7 @@ async fn disabled_users_get_pages_only_where_they_are_listed() {
 }
 
 #[tokio::test]
-async fn a_user_in_managed_groups_old_and_new_is_listed_once_and_taken_out_of_both() {
+async fn a_user_in_old_and_new_managed_groups_is_listed_once_and_removed_from_both() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     changes.grant("page:p100:user:read", "user/u100").await.unwrap();
@@ -347,7 +346,7 @@ async fn a_user_in_managed_groups_old_and_new_is_listed_once_and_taken_out_of_bo
 }
 
 #[tokio::test]
-async fn a_page_with_many_single_users_is_listed_whole_at_every_page_size() {
+async fn a_page_with_many_direct_users_is_listed_completely_at_every_page_size() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     changes.grant("page:p100:user:read", "user/u100").await.unwrap();

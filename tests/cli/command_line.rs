@@ -1,10 +1,10 @@
-//! The program as a person or a container runtime meets it: arguments, exit codes, signals.
+//! Arguments, exit codes and signals.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use baton_retool::config::markdown_table;
+use baton_retool::cli::settings_table;
 
 use crate::support::cluster::project_file;
 use crate::support::postgres::Database;
@@ -45,7 +45,7 @@ fn assert_ends(output: &Output, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn help_is_printed_when_asked_for() {
+fn help_goes_to_stdout() {
     for arguments in [&["--help"][..], &["-h"], &["serve", "--help"], &["help"]] {
         let output = run_with(arguments);
         assert_ends(&output, 0, &[]);
@@ -55,7 +55,7 @@ fn help_is_printed_when_asked_for() {
 }
 
 #[test]
-fn run_bare_without_a_connection_string_it_says_which_setting_is_missing() {
+fn without_a_command_and_a_connection_string_the_program_names_the_missing_setting() {
     let output = run_with(&[]);
     assert_ends(&output, 2, &["--connection-string", "BATON_CONNECTION_STRING"]);
     assert!(output.stdout.is_empty());
@@ -72,7 +72,7 @@ fn the_version_is_printed() {
 }
 
 #[test]
-fn what_cannot_be_right_ends_with_2_and_says_what() {
+fn invalid_arguments_and_settings_exit_with_2_and_the_reason() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["serve", "--no-such-flag"], &["--no-such-flag"]),
         (&["no-such-command"], &["no-such-command"]),
@@ -111,7 +111,7 @@ fn what_cannot_be_right_ends_with_2_and_says_what() {
 }
 
 #[test]
-fn a_password_in_a_broken_connection_string_stays_secret() {
+fn a_password_in_an_invalid_connection_string_is_not_printed() {
     for string in [
         "postgres://baton:hunter2-hunter2@db:notaport/retool",
         "host=db dbname=retool password=hunter2-hunter2 sslmode=sometimes",
@@ -125,7 +125,7 @@ fn a_password_in_a_broken_connection_string_stays_secret() {
 }
 
 #[test]
-fn a_configuration_file_that_cannot_be_used_ends_with_2() {
+fn an_unusable_configuration_file_exits_with_2() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, contents: &str| {
         let path = directory.path().join(name);
@@ -146,7 +146,7 @@ fn a_configuration_file_that_cannot_be_used_ends_with_2() {
 }
 
 #[test]
-fn an_address_in_use_ends_with_1_and_names_it() {
+fn an_address_in_use_exits_with_1_and_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = run_with(&["serve", "--connection-string", NOWHERE, "--listen", &address]);
@@ -187,15 +187,15 @@ async fn an_idle_server_with_open_connections_ends_at_once() {
 }
 
 #[test]
-fn the_readme_has_the_table_of_settings_as_declared() {
+fn the_readme_lists_the_settings_as_declared() {
     let readme = std::fs::read_to_string(project_file("README.md")).unwrap();
     let (_, rest) = readme.split_once("<!-- settings -->").expect("a mark before the table");
     let (table, _) = rest.split_once("<!-- /settings -->").expect("a mark behind the table");
-    assert_eq!(table.trim(), markdown_table().trim(), "copy the right-hand side into the README");
+    assert_eq!(table.trim(), settings_table().trim(), "copy the right-hand side into the README");
 }
 
 #[test]
-fn who_moves_over_from_service_mode_is_told_that_an_agent_is_missing() {
+fn service_mode_variables_are_warned_about() {
     let told = |environment: &[(&str, &str)]| {
         let server = Server::start_with(environment, NOWHERE, &[]);
         let mut lines = server.logs().into_iter();

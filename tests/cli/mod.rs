@@ -1,4 +1,4 @@
-//! The program as a person or a container runtime meets it.
+//! The program as a person or a container runtime runs it.
 
 mod command_line;
 mod operator;

@@ -1,4 +1,4 @@
-//! What the program tells the person who runs it: its log, its errors, its exit codes.
+//! What the program reports to its operator: log, errors, exit codes.
 
 use std::net::TcpListener;
 use std::process::Output;
@@ -58,7 +58,7 @@ async fn a_call_that_succeeds_is_logged_without_an_error() {
 }
 
 #[test]
-fn without_a_command_the_help_goes_to_stderr_without_colours() {
+fn without_a_command_the_help_goes_to_stderr_without_colors() {
     let output = run(&[]);
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(text(&output.stdout), "");
@@ -67,7 +67,7 @@ fn without_a_command_the_help_goes_to_stderr_without_colours() {
 }
 
 #[test]
-fn an_address_in_use_is_said_once_and_is_no_mistake_of_the_command_line() {
+fn an_address_in_use_is_reported_once_and_not_as_a_usage_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = run(&["serve", "--connection-string", NOWHERE, "--listen", &address]);

@@ -1,4 +1,4 @@
-//! `sslmode` and the certificates of a connection string, before a Postgres that speaks TLS.
+//! `sslmode` and the certificates of a connection string, with a Postgres that has TLS.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ async fn asked(string: &str) -> Result<String, Status> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_sslmode_does_what_it_says() {
+async fn every_sslmode_behaves_as_documented() {
     let Some(encrypted) = Encrypted::start().await else { return };
     let good = format!("sslrootcert={}", encrypted.certificates.authority().display());
     let bad = format!("sslrootcert={}", encrypted.certificates.other_authority().display());
@@ -91,7 +91,7 @@ async fn every_sslmode_does_what_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_may_insist_on_tls_or_have_none() {
+async fn servers_that_require_or_lack_tls_are_handled() {
     let Some(encrypted) = Encrypted::start().await else { return };
     let Encrypted { cluster, database, role, .. } = &encrypted;
     allow_first(cluster, database, &format!("hostnossl all {} all reject", role.name)).await;
@@ -114,7 +114,7 @@ async fn a_server_may_insist_on_tls_or_have_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_can_stand_in_for_the_password() {
+async fn a_client_certificate_can_replace_the_password() {
     let Some(encrypted) = Encrypted::start().await else { return };
     let Encrypted { cluster, database, role, certificates } = &encrypted;
     let (certificate, key) = certificates.client(&role.name);
@@ -132,7 +132,7 @@ async fn a_certificate_can_stand_in_for_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn statements_are_cancelled_over_tls_as_well() {
+async fn statements_are_cancelled_over_tls() {
     let Some(encrypted) = Encrypted::start().await else { return };
     let database = &encrypted.database;
     let server = Server::start_at(&encrypted.string("127.0.0.1", "sslmode=require"), &[]);

@@ -1,4 +1,4 @@
-//! A database that is down, slow or unwilling: agents are told to try again, and that works.
+//! A database that is down, slow or full: callers get Unavailable, and a retry works.
 
 use std::net::SocketAddr;
 
@@ -27,7 +27,7 @@ async fn member(database: &Database) -> Role {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_down_is_unavailable_and_comes_back_by_itself() {
+async fn calls_are_unavailable_while_the_database_is_down_and_recover() {
     let cluster = Cluster::private();
     let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
     let role = member(&database).await;
@@ -52,7 +52,7 @@ async fn a_database_that_is_down_is_unavailable_and_comes_back_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_died_with_the_old_server_fail_no_call() {
+async fn connections_lost_in_a_database_restart_fail_no_call() {
     let cluster = Cluster::private();
     let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
     let server = Server::start(&database, &[]);
@@ -71,7 +71,7 @@ async fn connections_that_died_with_the_old_server_fail_no_call() {
 }
 
 #[tokio::test]
-async fn connections_that_the_server_ended_one_by_one_fail_no_call() {
+async fn connections_ended_by_the_server_fail_no_call() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
@@ -87,7 +87,7 @@ async fn connections_that_the_server_ended_one_by_one_fail_no_call() {
 }
 
 #[tokio::test]
-async fn a_slow_statement_is_stopped_and_the_limit_is_named() {
+async fn a_slow_statement_is_cancelled_and_its_limit_named() {
     let database = Database::small().await;
     let server = Server::start(&database, &["--statement-timeout-seconds", "1"]);
     let wire = Wire::to(&server).await;
@@ -104,7 +104,7 @@ async fn a_slow_statement_is_stopped_and_the_limit_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_database_holds_no_call_for_ever() {
+async fn calls_to_a_frozen_database_time_out() {
     let cluster = Cluster::private();
     let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
     let limits = ["--statement-timeout-seconds", "1", "--connect-timeout-seconds", "1"];
@@ -149,7 +149,7 @@ async fn a_refused_login_is_unavailable_and_never_shows_the_password() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_full_is_unavailable_until_there_is_room() {
+async fn a_full_postgres_is_unavailable_until_a_connection_is_free() {
     let database = Database::small().await;
     let role = member(&database).await;
     database.execute(&format!("ALTER ROLE {} CONNECTION LIMIT 1", role.name)).await;
@@ -164,7 +164,7 @@ async fn a_server_that_is_full_is_unavailable_until_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_pool_that_is_busy_answers_that_it_is() {
+async fn a_busy_pool_is_reported() {
     let database = Database::small().await;
     let url = format!("{}?pool_max_conns=1", database.url());
     let server = Server::start_at(&url, &["--connect-timeout-seconds", "1"]);
@@ -201,7 +201,7 @@ async fn validate_waits_for_a_database_that_is_coming_back() {
 }
 
 #[tokio::test]
-async fn a_lock_that_is_waited_for_too_long_can_be_tried_again() {
+async fn a_lock_timeout_can_be_retried() {
     let database = Database::small().await;
     let role = database.documented_role(&[]).await;
     database.execute(&format!("ALTER ROLE {} SET lock_timeout = '100ms'", role.name)).await;

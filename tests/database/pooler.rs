@@ -1,4 +1,4 @@
-//! Behind PgBouncer in transaction mode, where a session belongs to nobody.
+//! PgBouncer in transaction mode between the program and Postgres.
 
 use tonic::Code;
 
@@ -13,7 +13,7 @@ use crate::support::wire::{Wire, assert_refused};
 const IGNORED: [&str; 2] = ["extra_float_digits", "extra_float_digits, options"];
 
 #[tokio::test]
-async fn a_walk_through_the_pooler_sees_what_a_direct_one_sees_and_leaves_nothing_behind() {
+async fn a_sync_through_a_pooler_equals_a_direct_one_and_leaves_nothing_behind() {
     let database = Database::seeded(Sizes { users: 9, groups: 3, pages: 4, resources: 3 }).await;
     let role = database.documented_role(&[]).await;
     let direct = Server::start_at(&database.url_as(&role), &[]);
@@ -42,7 +42,7 @@ async fn a_walk_through_the_pooler_sees_what_a_direct_one_sees_and_leaves_nothin
 }
 
 #[tokio::test]
-async fn limits_hold_behind_the_pooler_too() {
+async fn limits_apply_behind_a_pooler() {
     let database = Database::small().await;
     let role = database.documented_role(&[]).await;
     database

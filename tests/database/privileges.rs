@@ -1,5 +1,5 @@
-//! What the database role may do: the documented privileges are enough, each missing one is either not
-//! needed or named with the GRANT that mends it.
+//! Privileges of the database role: the documented ones are enough, and each missing one is optional or named
+//! with its GRANT.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::support::postgres::{Database, Role, Sizes};
 use crate::support::server::Server;
 use crate::support::wire::{Wire, assert_refused, id, resource};
 
-/// What a tenant of the former program has that repaired the script it was given (spec 6.5).
+/// What a tenant of the former program has that repaired the script it was given.
 const EXISTING_TENANT: &[&str] = &[
     "SELECT (id, name) ON organizations",
     r#"SELECT (id, sid, email, "firstName", "lastName", "profilePhotoUrl", "userName", enabled, "lastLoggedIn", "organizationId") ON users"#,
@@ -88,7 +88,7 @@ async fn allow_only(database: &Database, role: &Role, table: &str, columns: &[&S
 }
 
 #[tokio::test]
-async fn the_documented_privileges_are_enough_and_show_all_that_the_owner_sees() {
+async fn the_documented_privileges_show_everything_that_the_owner_sees() {
     let database = Database::seeded(FEW).await;
     let owner = Server::start(&database, &[]);
     let (all, _) = see(owner.channel().await).await.unwrap();
@@ -101,7 +101,7 @@ async fn the_documented_privileges_are_enough_and_show_all_that_the_owner_sees()
 }
 
 #[tokio::test]
-async fn what_an_existing_tenant_has_is_enough_with_one_warning_about_archived_groups() {
+async fn the_privileges_of_the_former_connector_are_enough_with_one_warning() {
     let database = Database::seeded(FEW).await;
     let role = database.create_role(EXISTING_TENANT).await;
     let server = Server::start_at(&database.url_as(&role), &[]);
@@ -125,7 +125,7 @@ async fn what_an_existing_tenant_has_is_enough_with_one_warning_about_archived_g
 }
 
 #[tokio::test]
-async fn each_missing_column_is_not_needed_or_named_with_the_grant_that_mends_it() {
+async fn each_missing_column_is_optional_or_named_with_its_grant() {
     let database = Database::seeded(FEW).await;
     database.execute(r#"UPDATE users SET "lastActive" = '2026-02-03 04:05:06+00'"#).await;
     let role = database.documented_role(&[]).await;
@@ -187,7 +187,7 @@ async fn each_missing_column_is_not_needed_or_named_with_the_grant_that_mends_it
 }
 
 #[tokio::test]
-async fn a_missing_column_that_changes_answers_is_warned_of_once_with_its_grant() {
+async fn a_missing_column_that_changes_answers_is_warned_about_once_with_its_grant() {
     let database = Database::seeded(FEW).await;
     let role = database.documented_role(&[]).await;
     let tables = readable(&database, &role).await;
@@ -212,7 +212,7 @@ async fn a_missing_column_that_changes_answers_is_warned_of_once_with_its_grant(
 }
 
 #[tokio::test]
-async fn each_missing_table_is_named_with_the_grant_that_mends_it() {
+async fn each_missing_table_is_named_with_its_grant() {
     let database = Database::seeded(FEW).await;
     let role = database.documented_role(&[]).await;
     let tables = readable(&database, &role).await;
@@ -232,7 +232,7 @@ async fn each_missing_table_is_named_with_the_grant_that_mends_it() {
 }
 
 #[tokio::test]
-async fn everything_that_is_missing_is_named_at_once() {
+async fn all_missing_privileges_are_named_at_once() {
     let database = Database::seeded(FEW).await;
     let role = database.create_role(&[]).await;
     let server = Server::start_at(&database.url_as(&role), &[]);
@@ -244,7 +244,7 @@ async fn everything_that_is_missing_is_named_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_left_out_needs_no_privilege() {
+async fn skipped_resource_types_need_no_privilege() {
     let database = Database::seeded(FEW).await;
     let role = database.documented_role(&[]).await;
     for table in [
@@ -288,7 +288,7 @@ async fn a_name_that_needs_quotes_is_quoted_in_the_grant() {
 }
 
 #[tokio::test]
-async fn another_database_is_told_from_a_missing_privilege() {
+async fn a_wrong_database_is_distinguished_from_a_missing_privilege() {
     let database = Database::empty_schema().await;
     database.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
     let server = Server::start(&database, &[]);
@@ -305,7 +305,7 @@ async fn another_database_is_told_from_a_missing_privilege() {
 }
 
 #[tokio::test]
-async fn a_search_path_that_misses_the_tables_is_explained() {
+async fn a_search_path_without_the_tables_is_explained() {
     let database = Database::small().await;
     let role = database.documented_role(&[]).await;
     database.execute(&format!("ALTER ROLE {} SET search_path = elsewhere", role.name)).await;
@@ -316,7 +316,7 @@ async fn a_search_path_that_misses_the_tables_is_explained() {
 }
 
 #[tokio::test]
-async fn a_schema_or_database_that_may_not_be_entered_is_named_with_its_grant() {
+async fn missing_usage_or_connect_is_named_with_its_grant() {
     let database = Database::seeded(FEW).await;
     let role = database.documented_role(&[]).await;
     let (name, user) = (database.name(), &role.name);
@@ -336,7 +336,7 @@ async fn a_schema_or_database_that_may_not_be_entered_is_named_with_its_grant() 
 }
 
 #[tokio::test]
-async fn a_table_that_row_level_security_hides_is_an_error_and_not_an_empty_one() {
+async fn a_table_hidden_by_row_level_security_is_an_error() {
     let database = Database::seeded(FEW).await;
     let role = database.documented_role(&[]).await;
     database.execute("ALTER TABLE user_groups ENABLE ROW LEVEL SECURITY").await;
@@ -361,7 +361,7 @@ async fn a_table_that_row_level_security_hides_is_an_error_and_not_an_empty_one(
 }
 
 #[tokio::test]
-async fn a_privilege_that_can_be_done_without_may_go_while_the_server_runs() {
+async fn an_optional_privilege_can_be_revoked_while_the_server_runs() {
     let database = Database::seeded(FEW).await;
     let role = database.documented_role(&[]).await;
     let server = Server::start_at(&database.url_as(&role), &[]);

@@ -1,5 +1,4 @@
-//! How the server behaves towards the database: what its sessions may do, how many statements it sends,
-//! and what becomes of a statement that nobody waits for any more.
+//! Sessions and statements: settings of a session, number of statements, cancellation.
 
 use baton_retool::proto::connector::{ConnectorServiceValidateRequest, ConnectorServiceValidateResponse};
 
@@ -28,7 +27,7 @@ async fn sessions_are_read_only_limited_in_time_and_named() {
 }
 
 #[tokio::test]
-async fn a_role_s_own_lower_limit_is_respected_and_a_higher_one_is_not() {
+async fn a_lower_limit_of_the_role_is_kept_and_a_higher_one_is_not() {
     let database = Database::small().await;
     let role = database.documented_role(&[]).await;
     database.reveal(SETTINGS).await;
@@ -49,7 +48,7 @@ async fn statements(database: &Database, role: &Role) -> i64 {
 }
 
 #[tokio::test]
-async fn every_answer_takes_one_statement() {
+async fn every_answer_needs_one_statement() {
     let database = Database::small().await;
     let role = database.documented_role(&[]).await;
     // A second connection would introduce itself at a time of its own.
@@ -86,7 +85,7 @@ async fn every_answer_takes_one_statement() {
 }
 
 #[tokio::test]
-async fn a_walk_takes_no_more_statements_than_calls() {
+async fn a_sync_needs_no_more_statements_than_calls() {
     let database = Database::small().await;
     let role = database.documented_role(&[]).await;
     let server = Server::start_at(&database.url_as(&role), &[]);
@@ -100,7 +99,7 @@ async fn a_walk_takes_no_more_statements_than_calls() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_dropped_ends_its_statement() {
+async fn a_cancelled_call_cancels_its_statement() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
@@ -127,7 +126,7 @@ async fn a_call_that_is_dropped_ends_its_statement() {
 }
 
 #[tokio::test]
-async fn a_call_whose_deadline_has_passed_ends_its_statement() {
+async fn a_call_past_its_deadline_cancels_its_statement() {
     use baton_retool::proto::connector::ResourcesServiceListResourcesRequest;
     use baton_retool::proto::connector::resources_service_client::ResourcesServiceClient;
 
@@ -149,7 +148,7 @@ async fn a_call_whose_deadline_has_passed_ends_its_statement() {
 }
 
 #[tokio::test]
-async fn a_pool_whose_connections_age_at_once_still_serves() {
+async fn a_pool_with_a_minimal_connection_lifetime_still_serves() {
     let database = Database::small().await;
     let role = database.documented_role(&[]).await;
     let url = format!("{}?pool_max_conn_lifetime=1ns", database.url_as(&role));

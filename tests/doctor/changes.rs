@@ -1,10 +1,10 @@
-//! What `doctor` says of changes: what is missing, what was never set up, what cannot be tried.
+//! Checks of what changes need.
 
 use super::database::{FEW, assert_shown, healthy, visit};
 use crate::support::postgres::{Database, Provisioning};
 
 #[tokio::test]
-async fn privileges_to_change_that_are_missing() {
+async fn missing_write_privileges_are_reported_with_their_grants() {
     let database = Database::seeded(FEW).await;
     let role = database.documented_role(&[]).await;
     let url = database.url_as(&role);
@@ -22,7 +22,7 @@ async fn privileges_to_change_that_are_missing() {
 }
 
 #[tokio::test]
-async fn a_role_that_is_read_only_by_default_can_change_things_all_the_same() {
+async fn a_read_only_default_of_the_role_is_no_problem_for_changes() {
     let (database, role) = healthy().await;
     database.execute(&format!("ALTER ROLE {} SET default_transaction_read_only = on", role.name)).await;
     let seen = visit(&database.url_as(&role), &["--provisioning", "--strict"]);
@@ -30,7 +30,7 @@ async fn a_role_that_is_read_only_by_default_can_change_things_all_the_same() {
 }
 
 #[tokio::test]
-async fn changes_that_were_not_set_up_or_cannot_be_tried() {
+async fn changes_that_are_not_set_up_or_cannot_be_tested_are_reported() {
     let database = Database::seeded(FEW).await;
     let role = database.documented_role(&[Provisioning::Groups]).await;
     let url = database.url_as(&role);

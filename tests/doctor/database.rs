@@ -1,5 +1,4 @@
-//! `doctor` before set-ups that are broken in every way that an operator meets: what it says of each is a
-//! snapshot beside this file.
+//! Checks of the connection, the login, the privileges and TLS. The output of each is a snapshot.
 
 use std::net::TcpListener;
 use std::process::Output;
@@ -94,7 +93,7 @@ pub(super) async fn healthy() -> (Database, Role) {
 }
 
 #[tokio::test]
-async fn a_healthy_set_up_is_told_as_such_and_left_as_it_was() {
+async fn a_healthy_setup_passes_every_check_and_is_not_modified() {
     let (database, role) = healthy().await;
     let before = Tables::of(&database).await;
     let seen = visit(&database.url_as(&role), &["--provisioning", "--strict"]);
@@ -112,19 +111,19 @@ async fn a_healthy_set_up_is_told_as_such_and_left_as_it_was() {
 }
 
 #[test]
-fn an_unknown_host() {
+fn an_unknown_host_is_reported() {
     let seen = visit("host=retool-db.invalid user=baton dbname=retool", &[]);
     assert_shown!("unknown_host", seen, None, None);
 }
 
 #[test]
-fn a_closed_port() {
+fn a_closed_port_is_reported() {
     let seen = visit(&format!("host=127.0.0.1 port={} user=baton dbname=retool", closed_port()), &[]);
     assert_shown!("closed_port", seen, None, None);
 }
 
 #[test]
-fn a_host_that_never_answers() {
+fn a_silent_host_is_reported_after_the_timeout() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let connection = format!("host=127.0.0.1 port={port} user=baton dbname=retool");
@@ -135,13 +134,13 @@ fn a_host_that_never_answers() {
 }
 
 #[test]
-fn a_socket_that_is_not_there() {
+fn a_missing_unix_socket_is_reported() {
     let seen = visit("host=/nowhere port=5432 user=baton dbname=retool", &[]);
     assert_shown!("no_socket", seen, None, None);
 }
 
 #[tokio::test]
-async fn logins_that_are_refused() {
+async fn each_refused_login_is_reported_with_its_fix() {
     let (database, role) = healthy().await;
     let wrong = Role { name: role.name.clone(), password: "hunter2".to_owned() };
     let seen = visit(&database.url_as(&wrong), &[]);
@@ -174,7 +173,7 @@ async fn logins_that_are_refused() {
 }
 
 #[tokio::test]
-async fn databases_that_are_not_as_expected() {
+async fn each_unexpected_database_is_reported_with_its_fix() {
     let (database, role) = healthy().await;
     let url = database.url_as(&role);
     let postgres = url.replace(&format!("/{}", database.name()), "/postgres");
@@ -198,7 +197,7 @@ async fn databases_that_are_not_as_expected() {
 }
 
 #[tokio::test]
-async fn privileges_to_read_that_are_missing() {
+async fn missing_read_privileges_are_reported_with_their_grants() {
     let (database, role) = healthy().await;
     let url = database.url_as(&role);
     database.execute(&format!(r#"REVOKE SELECT ("lastLoggedIn") ON users FROM {}"#, role.name)).await;
@@ -214,7 +213,7 @@ async fn privileges_to_read_that_are_missing() {
 }
 
 #[tokio::test]
-async fn row_level_security_that_hides_rows() {
+async fn row_level_security_that_hides_rows_is_reported() {
     let (database, role) = healthy().await;
     let url = database.url_as(&role);
     database.execute("ALTER TABLE user_groups ENABLE ROW LEVEL SECURITY").await;
@@ -228,7 +227,7 @@ async fn row_level_security_that_hides_rows() {
 }
 
 #[tokio::test]
-async fn a_statement_that_takes_too_long() {
+async fn a_statement_timeout_is_reported() {
     let (database, role) = healthy().await;
     database.execute(&format!("ALTER ROLE {} SET statement_timeout = '700ms'", role.name)).await;
     let mut client = database.client().await;
@@ -240,7 +239,7 @@ async fn a_statement_that_takes_too_long() {
 }
 
 #[tokio::test]
-async fn tls_that_is_insisted_on_and_not_offered() {
+async fn required_tls_that_the_server_lacks_is_reported() {
     let (database, role) = healthy().await;
     for mode in ["require", "verify-full"] {
         let seen = visit(&format!("{}?sslmode={mode}", database.url_as(&role)), &[]);
@@ -251,7 +250,7 @@ async fn tls_that_is_insisted_on_and_not_offered() {
 }
 
 #[tokio::test]
-async fn certificates_that_prove_nothing_and_a_standby() {
+async fn invalid_certificates_and_a_standby_are_reported() {
     let cluster = Cluster::private();
     let database = Database::seeded_on(cluster.clone(), FEW).await;
     let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
@@ -294,7 +293,7 @@ async fn certificates_that_prove_nothing_and_a_standby() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rest_api_that_does_not_do_as_it_should() {
+async fn failures_of_the_rest_api_are_reported() {
     let (database, role) = healthy().await;
     let api = RetoolApi::start(&database);
     let flags = api.flags();
@@ -318,7 +317,7 @@ async fn a_rest_api_that_does_not_do_as_it_should() {
 }
 
 #[tokio::test]
-async fn a_pooler_in_between_is_seen() {
+async fn a_pooler_is_detected() {
     let (database, role) = healthy().await;
     let Some(pooler) = Pooler::start(&database, &role, "") else { return };
     let seen = visit(&pooler.url(&database, &role), &["--provisioning", "--strict"]);
@@ -327,7 +326,7 @@ async fn a_pooler_in_between_is_seen() {
 }
 
 #[tokio::test]
-async fn one_host_of_several_is_enough_and_the_others_are_warned_of() {
+async fn one_reachable_host_is_enough_and_the_others_are_warned_about() {
     let (database, role) = healthy().await;
     let port = database.cluster().address().rsplit_once(':').unwrap().1;
     let connection = format!(
@@ -342,7 +341,7 @@ async fn one_host_of_several_is_enough_and_the_others_are_warned_of() {
 }
 
 #[tokio::test]
-async fn what_is_left_out_is_not_looked_at() {
+async fn skipped_resource_types_are_not_checked() {
     let database = Database::seeded(FEW).await;
     let role = database.documented_role(&[]).await;
     for table in ["pages", "group_pages", "group_folder_defaults", "resources", "group_resources"] {
@@ -353,7 +352,7 @@ async fn what_is_left_out_is_not_looked_at() {
 }
 
 #[tokio::test]
-async fn machines_get_the_same_as_json_and_terminals_get_colours() {
+async fn output_is_json_on_request_and_colored_on_a_terminal() {
     let (database, role) = healthy().await;
     database.execute(&format!(r#"REVOKE SELECT ("archivedAt") ON groups FROM {}"#, role.name)).await;
     let url = database.url_as(&role);

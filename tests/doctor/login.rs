@@ -1,5 +1,4 @@
-//! `doctor` before what keeps it out: other programs, certificates that prove nothing, logins that the server
-//! refuses for other reasons than the password.
+//! Servers that are not Postgres, refused logins other than by a wrong password, and self-signed certificates.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -28,7 +27,7 @@ fn served_by(serve: impl Fn(TcpStream) -> std::io::Result<()> + Send + 'static) 
 const MYSQL: &[u8] = b"\x4a\x00\x00\x00\x0a8.0.36\x00\x08\x00\x00\x00abcdefgh\x00\xff\xff\xff\x02\x00";
 
 #[test]
-fn another_program_at_the_port_is_not_taken_for_a_postgres_without_tls() {
+fn a_server_other_than_postgres_is_recognized() {
     let port = served_by(|mut stream| {
         stream.write_all(MYSQL)?;
         stream.read_to_end(&mut Vec::new()).map(drop)
@@ -44,7 +43,7 @@ fn another_program_at_the_port_is_not_taken_for_a_postgres_without_tls() {
 }
 
 #[test]
-fn a_server_that_is_not_ready() {
+fn a_starting_server_is_reported() {
     let refusal = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0";
     let length = u32::try_from(refusal.len() + 4).unwrap().to_be_bytes();
     let answer = [&b"E"[..], &length, refusal].concat();
@@ -57,7 +56,7 @@ fn a_server_that_is_not_ready() {
 }
 
 #[tokio::test]
-async fn a_password_that_has_expired_and_a_database_that_is_closed() {
+async fn expired_passwords_and_closed_databases_are_reported() {
     let (database, role) = healthy().await;
     database.execute(&format!("ALTER ROLE {} VALID UNTIL '2020-01-01'", role.name)).await;
     let seen = visit(&database.url_as(&role), &[]);
@@ -73,7 +72,7 @@ async fn a_password_that_has_expired_and_a_database_that_is_closed() {
 }
 
 #[tokio::test]
-async fn a_name_is_quoted_for_the_shell_and_for_postgres() {
+async fn names_in_commands_are_quoted_for_the_shell_and_for_postgres() {
     let (database, _) = healthy().await;
     let role = Role { name: "a$(id) it's".to_owned(), password: "hunter2".to_owned() };
     let (host, port) = database.cluster().address().rsplit_once(':').unwrap();
@@ -84,7 +83,7 @@ async fn a_name_is_quoted_for_the_shell_and_for_postgres() {
 }
 
 #[tokio::test]
-async fn logins_that_the_method_of_pg_hba_decides() {
+async fn authentication_methods_of_pg_hba_are_explained() {
     let cluster = Cluster::private();
     let Some(socket) = cluster.socket() else {
         eprintln!("skipped: the files of the server are out of reach");
@@ -121,7 +120,7 @@ fn in_directory(seen: &Visit, directory: &Path, database: &Database, role: &Role
 }
 
 #[tokio::test]
-async fn certificates_that_a_server_has_made_itself() {
+async fn self_signed_server_certificates_are_reported() {
     let cluster = Cluster::private();
     let database = Database::seeded_on(cluster.clone(), FEW).await;
     let role = database.documented_role(&[]).await;

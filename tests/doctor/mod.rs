@@ -1,4 +1,4 @@
-//! What `doctor` reports of each set-up.
+//! What `doctor` reports for each setup.
 
 mod changes;
 mod database;

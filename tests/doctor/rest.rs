@@ -1,4 +1,4 @@
-//! What `doctor` says of a REST API that does not do as it should: each answer has a remedy of its own.
+//! Checks of the REST API: each wrong answer has its own fix.
 
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ fn fixes(connection: &str, flags: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_answer_that_is_none_has_a_remedy_of_its_own() {
+async fn each_wrong_rest_answer_is_reported_with_its_fix() {
     let database = Database::empty_schema().await;
     let api = RetoolApi::start(&database);
     let flags = api.flags();

@@ -1,4 +1,4 @@
-//! What `doctor` says of settings, also of those that it does not need itself.
+//! Checks of settings, including those that `doctor` does not need itself.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,7 +7,7 @@ use super::database::{FEW, Visit, assert_shown, healthy, run, visit};
 use crate::support::postgres::Database;
 
 #[tokio::test]
-async fn a_superuser_and_the_variables_of_the_service_mode() {
+async fn superuser_roles_and_service_mode_variables_are_reported() {
     let database = Database::seeded(FEW).await;
     let arguments = ["--connection-string", &database.url(), "--strict"];
     let environment = [("BATON_CLIENT_ID", "name@acme.example"), ("BATON_CLIENT_SECRET", "a:b:v1:hunter2")];
@@ -29,7 +29,7 @@ async fn a_superuser_and_the_variables_of_the_service_mode() {
 }
 
 #[test]
-fn settings_that_cannot_be_right() {
+fn invalid_settings_are_reported() {
     let bad_value =
         visit("host=127.0.0.1 user=baton dbname=retool", &["--statement-timeout-seconds", "soon"]);
     assert_shown!("bad_setting", bad_value, None, None);
@@ -47,7 +47,7 @@ fn settings_that_cannot_be_right() {
 }
 
 #[tokio::test]
-async fn what_the_server_would_not_start_with() {
+async fn settings_that_prevent_a_start_are_reported() {
     let (database, role) = healthy().await;
     let url = database.url_as(&role);
     let directory = tempfile::tempdir().unwrap();

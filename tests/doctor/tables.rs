@@ -1,9 +1,9 @@
-//! What `doctor` says of tables that are there and hold what is not expected.
+//! Checks of tables with unexpected contents.
 
 use super::database::{assert_shown, healthy, visit};
 
 #[tokio::test]
-async fn a_level_that_is_no_text_is_named_with_its_column() {
+async fn an_access_level_column_that_is_not_text_is_named() {
     let (database, role) = healthy().await;
     let url = database.url_as(&role);
     database
@@ -18,7 +18,7 @@ async fn a_level_that_is_no_text_is_named_with_its_column() {
 }
 
 #[tokio::test]
-async fn types_of_their_own_are_read_as_text_and_not_as_levels() {
+async fn columns_of_custom_types_are_read_as_text() {
     let (database, role) = healthy().await;
     let url = database.url_as(&role);
     database
@@ -46,7 +46,7 @@ async fn types_of_their_own_are_read_as_text_and_not_as_levels() {
 }
 
 #[tokio::test]
-async fn folders_are_followed_down_and_not_in_circles() {
+async fn nested_folders_are_counted_and_folder_cycles_end() {
     let (database, role) = healthy().await;
     let url = database.url_as(&role);
     // A default on 1 only; 2 lies in 1, 3 in 2, 4 in 3 and 3 in 4; one app in each of 1 and 4.
@@ -76,7 +76,7 @@ async fn folders_are_followed_down_and_not_in_circles() {
 }
 
 #[tokio::test]
-async fn text_out_of_the_database_makes_no_lines_and_no_colours() {
+async fn text_from_the_database_cannot_add_lines_or_colors() {
     let (database, role) = healthy().await;
     database
         .execute(&format!(
@@ -92,7 +92,7 @@ async fn text_out_of_the_database_makes_no_lines_and_no_colours() {
 }
 
 #[tokio::test]
-async fn what_retool_keeps_beside_its_tables_is_compared_where_it_can_be_read() {
+async fn migrations_and_access_control_lists_are_compared_where_readable() {
     let (database, role) = healthy().await;
     let url = database.url_as(&role);
     database

@@ -1,4 +1,4 @@
-//! Callers who mean harm or know no better: the server goes on serving the others, in bounded memory.
+//! Hostile callers: the server keeps serving the others, in bounded memory.
 //! `make fuzz-smoke` runs the same with more cases.
 
 use std::io::{ErrorKind, Read, Write};
@@ -94,7 +94,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn random_bytes_and_frames_harm_nobody() {
+async fn random_bytes_and_frames_do_not_disturb_other_callers() {
     let besieged = Besieged::start(&[]).await;
     let address = besieged.address();
     let frames = prop::collection::vec(
@@ -138,7 +138,7 @@ async fn random_bytes_and_frames_harm_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_open_and_slow_callers_hold_up_nobody() {
+async fn half_open_and_slow_callers_do_not_block_others() {
     let besieged = Besieged::start(&["--request-timeout-seconds", "3"]).await;
     let address = besieged.address();
     let mut silent = Vec::new();
@@ -185,7 +185,7 @@ async fn half_open_and_slow_callers_hold_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn giant_headers_and_messages_take_no_memory() {
+async fn oversized_headers_and_messages_use_bounded_memory() {
     const PIECE: usize = 16_000;
     const PIECES: usize = 4_000;
     let besieged = Besieged::start(&[]).await;
@@ -218,7 +218,7 @@ async fn giant_headers_and_messages_take_no_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thousands_of_idle_connections_disturb_nobody() {
+async fn thousands_of_idle_connections_do_not_disturb_other_callers() {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let files = limits.lines().find_map(|line| {
         line.strip_prefix("Max open files")?.split_whitespace().next()?.parse::<usize>().ok()
@@ -241,7 +241,7 @@ async fn thousands_of_idle_connections_disturb_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_ports_for_probes_and_prometheus_take_few_connections_and_none_for_long() {
+async fn the_probe_and_prometheus_ports_limit_connections_in_number_and_time() {
     const PLACES: usize = 32;
     let flags = ["--metrics-listen=127.0.0.1:0", "--health-check", "--health-check-port=0"];
     let besieged = Besieged::start(&flags).await;

@@ -1,4 +1,4 @@
-//! What callers may use up, and callers that try to use up more.
+//! What callers can use up, and callers that try to use up more.
 
 mod hostile;
 mod per_client;

@@ -1,4 +1,4 @@
-//! What callers may take, and what the server does when they want more: each limit by its flag.
+//! Each limit by its flag: connections, streams, calls, bytes and time.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -69,7 +69,7 @@ async fn closed(mut stream: TcpStream) {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_closed_and_the_others_go_on() {
+async fn a_connection_over_the_limit_is_closed_and_the_others_continue() {
     let server = Server::start_at(NOWHERE, &["--max-connections", "2"]);
     let (first, second) = (Wire::to(&server).await, Wire::to(&server).await);
     metadata(&first).await.unwrap();
@@ -88,7 +88,7 @@ async fn one_connection_too_many_is_closed_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn one_stream_too_many_waits_in_the_client() {
+async fn a_stream_over_the_limit_waits_in_the_client() {
     let database = Database::small().await;
     let server = Server::start(&database, &["--max-streams", "2"]);
     let (full, other) = (Wire::to(&server).await, Wire::to(&server).await);
@@ -110,7 +110,7 @@ async fn one_stream_too_many_waits_in_the_client() {
 }
 
 #[tokio::test]
-async fn one_call_too_many_is_refused_until_there_is_room_and_probes_are_not() {
+async fn a_call_over_the_limit_is_refused_except_probes() {
     let database = Database::small().await;
     let server = Server::start(&database, &["--max-requests", "2"]);
     let (busy, other) = (Wire::to(&server).await, Wire::to(&server).await);
@@ -129,7 +129,7 @@ async fn one_call_too_many_is_refused_until_there_is_room_and_probes_are_not() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_no_answers_keeps_its_places_no_longer_than_its_deadline() {
+async fn a_client_that_reads_no_answers_is_bounded_by_its_deadline() {
     let database =
         Database::seeded(crate::support::postgres::Sizes { users: 4_000, ..Default::default() }).await;
     let server = Server::start(&database, &["--max-requests", "2", "--request-timeout-seconds", "2"]);
@@ -154,7 +154,7 @@ async fn a_client_that_takes_no_answers_keeps_its_places_no_longer_than_its_dead
 }
 
 #[tokio::test]
-async fn a_client_that_takes_what_there_is_keeps_its_connection_for_as_long_as_it_likes() {
+async fn a_client_that_reads_its_answers_keeps_its_connection() {
     let server = Server::start_at(NOWHERE, &["--request-timeout-seconds", "1", "--max-requests", "1"]);
     let wire = Wire::to(&server).await;
     let mut health = HealthClient::new(wire.channel());
@@ -201,7 +201,7 @@ async fn messages_over_the_limits_are_resource_exhausted() {
 }
 
 #[tokio::test]
-async fn headers_over_the_limit_end_the_call_and_not_the_connection() {
+async fn headers_over_the_limit_fail_the_call_and_not_the_connection() {
     let server = Server::start_at(NOWHERE, &["--max-header-bytes", "1024"]);
     let raw = Raw::to(server.address()).await;
     let none = ConnectorServiceGetMetadataRequest::default();
@@ -212,7 +212,7 @@ async fn headers_over_the_limit_end_the_call_and_not_the_connection() {
 }
 
 #[tokio::test]
-async fn a_call_that_takes_too_long_is_deadline_exceeded_and_its_statement_ends() {
+async fn a_call_over_the_request_timeout_is_deadline_exceeded_and_its_statement_cancelled() {
     const DEADLINE_EXCEEDED: &str = "4";
     let database = Database::small().await;
     let mut client = database.client().await;
@@ -238,7 +238,7 @@ async fn a_call_that_takes_too_long_is_deadline_exceeded_and_its_statement_ends(
 }
 
 #[tokio::test]
-async fn a_caller_that_does_not_answer_pings_is_dropped_and_one_that_does_is_kept() {
+async fn only_a_caller_that_answers_pings_stays_connected() {
     let server =
         Server::start_at(NOWHERE, &["--keepalive-interval-seconds", "1", "--keepalive-timeout-seconds", "1"]);
     let live = Wire::to(&server).await;
@@ -258,14 +258,14 @@ async fn a_caller_that_does_not_answer_pings_is_dropped_and_one_that_does_is_kep
 }
 
 #[tokio::test]
-async fn a_connection_that_never_says_a_word_is_dropped() {
+async fn a_silent_connection_is_closed() {
     let server = Server::start_at(NOWHERE, &[]);
     closed(TcpStream::connect(server.address()).unwrap()).await;
     metadata(&Wire::to(&server).await).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_busy_pool_is_unavailable_after_the_wait_and_not_a_queue() {
+async fn a_busy_pool_is_unavailable_after_the_wait() {
     let database = Database::small().await;
     let url = format!("{}?pool_max_conns=1", database.url());
     let server = Server::start_at(&url, &["--pool-wait-seconds", "1"]);
@@ -330,7 +330,7 @@ fn readiness(address: &str) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readiness_ends_first_and_watchers_of_the_health_hear_of_it() {
+async fn shutdown_ends_readiness_first_and_notifies_health_watchers() {
     let database = Database::small().await;
     let server = Server::start(&database, &["--health-check", "--health-check-port", "0"]);
     let health = server.wait_for_log(|line| line["msg"] == "health endpoints listening");

@@ -1,4 +1,4 @@
-//! The script of `setup-sql` before Retools and databases that are not as usual.
+//! The script on Retools and databases with other columns, sequences or privileges.
 
 use super::script::{ALL, FEW, NOBODY, change_everything, prescribed, script, set_up, told_to_run, validate};
 use crate::support::changes::{Changes, Did};
@@ -8,7 +8,7 @@ use crate::support::server::Server;
 use crate::support::wire::Wire;
 
 #[tokio::test]
-async fn a_retool_without_what_is_optional_is_set_up_all_the_same() {
+async fn a_retool_without_optional_columns_can_be_set_up() {
     let database = Database::empty_schema().await;
     database
         .execute(
@@ -25,7 +25,7 @@ async fn a_retool_without_what_is_optional_is_set_up_all_the_same() {
 }
 
 #[tokio::test]
-async fn rows_that_are_numbered_in_other_ways_can_be_made_too() {
+async fn unowned_and_identity_sequences_are_granted() {
     let database = Database::seeded(FEW).await;
     database
         .execute(
@@ -45,7 +45,7 @@ async fn rows_that_are_numbered_in_other_ways_can_be_made_too() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_closed_to_everybody_is_opened_to_the_role() {
+async fn connect_is_granted_on_a_database_closed_to_public() {
     let database = Database::seeded(FEW).await;
     let name = database.name();
     database
@@ -68,7 +68,7 @@ async fn a_database_that_is_closed_to_everybody_is_opened_to_the_role() {
 }
 
 #[tokio::test]
-async fn who_may_not_open_the_database_is_told_who_may() {
+async fn a_user_who_cannot_grant_connect_is_told_who_can() {
     let database = Database::seeded(FEW).await;
     let (owner, role) = (database.create_role(&[]).await, database.create_role(&[]).await);
     let run_by_owner = async || {
@@ -90,7 +90,7 @@ async fn who_may_not_open_the_database_is_told_who_may() {
 }
 
 #[tokio::test]
-async fn rights_that_a_newer_retool_gives_new_groups_can_be_kept_from_them() {
+async fn rights_columns_of_newer_retools_can_be_turned_off() {
     let database = Database::seeded(FEW).await;
     database.execute(NOBODY).await;
     database.execute(r#"ALTER TABLE groups ADD COLUMN "newAccess" boolean NOT NULL DEFAULT true"#).await;

@@ -1,4 +1,4 @@
-//! `setup-sql` for a connector that leaves something out: it grants nothing on that.
+//! The script for a connector that skips resource types: it grants nothing on them.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::script::{FEW, granted, run, script, set_up};
 use crate::support::postgres::{Database, Role};
 
 #[tokio::test]
-async fn what_the_connector_leaves_out_is_not_granted_and_not_missed() {
+async fn skipped_resource_types_are_neither_granted_nor_needed() {
     let database = Database::seeded(FEW).await;
     let of_pages = ["pages", "group_pages", "group_folder_defaults", "folders"];
     let of_resources = ["resources", "group_resources", "group_resource_folder_defaults", "resource_folders"];
@@ -41,7 +41,7 @@ async fn what_the_connector_leaves_out_is_not_granted_and_not_missed() {
 }
 
 #[tokio::test]
-async fn without_managed_groups_no_group_can_be_made() {
+async fn without_managed_groups_no_group_can_be_created() {
     let database = Database::seeded(FEW).await;
     let flags = ["--provisioning=groups,pages", "--managed-groups=false"];
     let role = set_up(&database, &flags).await;
@@ -56,7 +56,7 @@ async fn without_managed_groups_no_group_can_be_made() {
 }
 
 #[test]
-fn its_help_has_no_setting_that_means_nothing_to_it() {
+fn the_help_of_setup_sql_lists_only_its_own_settings() {
     let output = run(&["setup-sql", "--help"]);
     let help = String::from_utf8(output.stdout).unwrap();
     for flag in ["--connection-string", "--listen", "--log-level", "[env:", "[required]", "Connector options"]

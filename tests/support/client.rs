@@ -1,4 +1,4 @@
-//! The protocol as the tests of the data speak it: whole listings, and grants as plain facts.
+//! The protocol as the access tests use it: complete listings, and grants as plain facts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ use super::server::Server;
 /// Calls of one server, which runs as long as any copy of this does where this started it.
 #[derive(Clone)]
 pub(crate) struct Client {
+    /// Ends with the last copy.
+    #[expect(dead_code)]
     server: Option<Arc<Server>>,
     types: ResourceTypesServiceClient<Channel>,
     resources: ResourcesServiceClient<Channel>,

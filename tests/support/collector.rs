@@ -1,4 +1,4 @@
-//! An OpenTelemetry collector that keeps what it is sent.
+//! An OpenTelemetry collector that keeps what it receives.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! TLS as a client that may want anything of it: one version, no ALPN, no certificate.
+//! TLS handshakes with a chosen version, ALPN and certificate.
 
 use std::io;
 use std::net::SocketAddr;

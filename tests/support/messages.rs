@@ -1,4 +1,4 @@
-//! Messages made by chance, of every request that the connector serves.
+//! Random messages of every request that the connector serves.
 
 use baton_retool::proto::descriptor_pool;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};

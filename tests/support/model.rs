@@ -1,6 +1,5 @@
-//! Retool and the rules of changing it, held in memory: what decisions 7.4 to 7.6 and sections 1.6, 3, 4 and
-//! 6.1 of the specification say, in plain data and without a line of the program. A test makes each change
-//! here and there and compares.
+//! Retool and the rules of changing it, held in memory as plain data and without a line of the program.
+//! A test makes each change here and there and compares.
 
 mod listing;
 pub(crate) mod retool;
@@ -215,7 +214,7 @@ impl Reason {
     }
 }
 
-/// What a managed group is called (decision 7.5).
+/// What a managed group is called.
 pub(crate) fn managed_name(page: i32, level: Level) -> String {
     format!("baton:page:{page}:{}", WORDS[level])
 }

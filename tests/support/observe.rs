@@ -1,4 +1,4 @@
-//! What the server under test does in the database, seen from the database's side.
+//! What the server under test does, as seen from the database and by an agent.
 
 use std::collections::BTreeSet;
 

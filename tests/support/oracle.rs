@@ -1,9 +1,7 @@
-//! What the server has to list, worked out slowly from the tables: nested loops over every row, each
-//! rule where it is said (spec 3, decisions "Data").
+//! What the server has to list, computed slowly from the tables by nested loops over every row.
 
 use std::collections::BTreeSet;
 
-use baton_retool::retool::access::{Access, AccessLevel};
 use tokio_postgres::{Client, Row};
 
 use super::client::Fact;
@@ -33,9 +31,9 @@ struct Group {
     id: i32,
     organization: Option<i32>,
     archived: bool,
-    universal: Option<AccessLevel>,
-    universal_resource: Option<AccessLevel>,
-    universal_query_library: Option<AccessLevel>,
+    universal: Option<Level>,
+    universal_resource: Option<Level>,
+    universal_query_library: Option<Level>,
     user_list: bool,
     audit_log: bool,
     unpublished_release: bool,
@@ -59,7 +57,7 @@ struct Item {
 struct Rule {
     group: Option<i32>,
     names: [Option<i32>; 2],
-    level: Option<AccessLevel>,
+    level: Option<Level>,
 }
 
 impl Oracle {
@@ -194,7 +192,7 @@ impl Oracle {
                             format!("group:g{}:admin", group.id),
                         ],
                         // What the page's own row does not give cannot be taken away there.
-                        immutable: access.explicit.flatten() < Some(level),
+                        immutable: access.row.flatten() < Some(level),
                     });
                 }
             }
@@ -250,14 +248,53 @@ impl Oracle {
     }
 }
 
+/// What somebody may do, weakest first: a higher level has every lower one.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Level {
+    Read,
+    Write,
+    Own,
+}
+
+impl Level {
+    const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Own];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Own => "own",
+        }
+    }
+
+    fn and_below(self) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |level| *level <= self)
+    }
+}
+
+/// What gives a group access to an item.
+struct Access {
+    universal: Option<Level>,
+    /// The row that names the item, with the level that it gives.
+    row: Option<Option<Level>>,
+    folder: Option<Level>,
+}
+
+impl Access {
+    /// A row on the item replaces the folder's default, and universal access only raises.
+    fn effective(&self) -> Option<Level> {
+        self.universal.max(self.row.unwrap_or(self.folder))
+    }
+}
+
 fn access(
     group: &Group,
-    universal: Option<AccessLevel>,
+    universal: Option<Level>,
     item: &Item,
     item_rules: &[Rule],
     folder_rules: &[Rule],
 ) -> Access {
-    let best = |rules: &[Rule], of: Option<i32>| -> Option<Option<AccessLevel>> {
+    let best = |rules: &[Rule], of: Option<i32>| -> Option<Option<Level>> {
         rules
             .iter()
             .filter(|rule| of.is_some() && rule.group == Some(group.id) && rule.names.contains(&of))
@@ -266,7 +303,7 @@ fn access(
     };
     Access {
         universal,
-        explicit: best(item_rules, Some(item.id)),
+        row: best(item_rules, Some(item.id)),
         folder: best(folder_rules, item.folder).flatten(),
     }
 }
@@ -276,8 +313,9 @@ fn direct(id: String, entitlement: String, user: &User) -> Fact {
     Fact { id, entitlement, principal, expands: Vec::new(), immutable: false }
 }
 
-fn level(row: &Row, column: &str) -> Option<AccessLevel> {
-    row.get::<_, Option<&str>>(column).and_then(AccessLevel::from_database)
+fn level(row: &Row, column: &str) -> Option<Level> {
+    row.get::<_, Option<&str>>(column)
+        .and_then(|word| Level::ALL.into_iter().find(|level| level.as_str() == word))
 }
 
 fn is_set(row: &Row, column: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Organizations made by hand or by chance, where the seed does not have the case.
+//! Organizations made by hand or at random, where the seed does not have the case.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

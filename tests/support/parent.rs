@@ -1,5 +1,5 @@
-//! An agent as the parent of `_connector-service`, with the handshake of the protocol (spec, child
-//! process): a listener handed over, certificates made for this one child, one line on stdin.
+//! An agent as the parent of `_connector-service`, with the handshake of the protocol: an inherited listener,
+//! certificates made for this one child, one line on stdin.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -91,7 +91,6 @@ impl Signed {
 /// What a parent does, to be changed by tests before the child starts.
 pub(crate) struct Parent {
     pub(crate) pki: Pki,
-    pub(crate) server: Signed,
     pub(crate) arguments: Vec<String>,
     pub(crate) config: ServerConfig,
     /// What the variable says; nothing leaves it out.
@@ -117,7 +116,6 @@ impl Parent {
         let arguments = ["--connection-string", connection_string, "--log-level=debug"];
         Self {
             pki,
-            server,
             arguments: arguments.map(str::to_owned).to_vec(),
             config,
             descriptor: Some("3".to_owned()),
@@ -231,10 +229,6 @@ impl Running {
 
     pub(crate) fn close_stdin(&mut self) {
         self.stdin = None;
-    }
-
-    pub(crate) fn process_id(&self) -> u32 {
-        self.process.id()
     }
 
     /// How the child ended, how long that took, and what it wrote: stdout and stderr.

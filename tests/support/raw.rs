@@ -1,5 +1,4 @@
-//! HTTP/2 by hand, where the protocol's own client is too well-behaved: any headers, bodies that come
-//! slowly or never end, answers that nobody reads.
+//! HTTP/2 by hand: any headers, bodies that come slowly or never end, answers that nobody reads.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

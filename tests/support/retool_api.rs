@@ -1,7 +1,7 @@
-//! Retool's REST API as far as it is known (spec, Retool 1): it answers from the test's own database and
-//! changes it, and it does what a network, a proxy or another Retool would do when a test says so. It
-//! checks what it is sent.
+//! Retool's REST API as far as it is known: it answers from the test's own database and changes it, checks what
+//! it is sent, and behaves like a broken network, a proxy or another Retool when a test asks for it.
 
+mod gate;
 mod http;
 mod usual;
 
@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::cluster::connect;
 use super::postgres::Database;
+pub(crate) use gate::Gate;
 use http::{read_request, write_answer};
 use usual::usual;
 
@@ -54,6 +55,8 @@ pub(crate) enum Reply {
     Done(Box<Reply>),
     /// The same, later.
     Late(Duration, Box<Reply>),
+    /// The same, once the gate is open.
+    Held(Gate, Box<Reply>),
     /// The beginning of the answer; then the connection ends, after that time.
     Truncated(Duration),
     /// No word; the connection ends.
@@ -283,6 +286,11 @@ impl Reply {
     pub(crate) fn late(self, wait: Duration) -> Self {
         Self::Late(wait, Box::new(self))
     }
+
+    /// The same, once the gate is open.
+    pub(crate) fn behind(self, gate: &Gate) -> Self {
+        Self::Held(gate.clone(), Box::new(self))
+    }
 }
 
 // === serving ===
@@ -328,6 +336,10 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State
                 }
                 Reply::Late(wait, then) => {
                     tokio::time::sleep(wait).await;
+                    *then
+                }
+                Reply::Held(gate, then) => {
+                    gate.pass().await;
                     *then
                 }
                 Reply::Answer(answer) => {

@@ -1,7 +1,8 @@
-//! The real program between a Postgres and the double of Retool's REST API, and what is true of every
-//! test of accounts and actions, checked when it ends: nothing was sent that Retool does not know, and no
-//! line of the log has the token or anything about a person. And of every call that was refused or failed
-//! while Retool did nothing: no row has changed.
+//! The real program between a Postgres and the test double of Retool's REST API.
+//!
+//! At its end it checks what holds for every test of accounts and actions: nothing was sent that Retool does
+//! not know, and no line of the log has the token or personal data. Of each call that failed while Retool did
+//! nothing it checks that no row has changed.
 
 use std::time::Duration;
 

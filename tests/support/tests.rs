@@ -1,4 +1,4 @@
-//! The support is part of what the tests rest on, so it is tested as well.
+//! Tests of the support itself.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
@@ -16,7 +16,7 @@ async fn count(database: &Database, table: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn every_test_has_a_database_of_its_own() {
+async fn each_test_gets_its_own_database() {
     let (one, other) = (Database::small().await, Database::small().await);
     one.execute("DELETE FROM users").await;
     assert_eq!(count(&one, "users").await, 0);
@@ -49,7 +49,7 @@ async fn databases_made_at_once_share_one_template() {
 }
 
 #[tokio::test]
-async fn a_dropped_database_takes_its_roles_along() {
+async fn a_dropped_database_removes_its_roles() {
     let witness = Database::empty_schema().await;
     let database = Database::small().await;
     let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
@@ -62,7 +62,7 @@ async fn a_dropped_database_takes_its_roles_along() {
 }
 
 #[tokio::test]
-async fn a_role_may_do_what_it_was_granted_and_needs_its_password() {
+async fn a_role_has_only_its_grants_and_needs_its_password() {
     let database = Database::small().await;
     let mut role = database.create_role(&["SELECT (id, name) ON organizations"]).await;
     let client = database.client_as(&role).await;
@@ -76,7 +76,7 @@ async fn a_role_may_do_what_it_was_granted_and_needs_its_password() {
 }
 
 #[tokio::test]
-async fn the_documented_script_grants_each_part_by_itself() {
+async fn each_part_of_the_setup_script_is_granted_separately() {
     const MEMBERSHIP: &str = r#"INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt")
         VALUES (1, 8, now(), now()) ON CONFLICT ("userId", "groupId") DO UPDATE SET "isAdmin" = true"#;
     const PAGE: &str = r#"INSERT INTO group_pages ("groupId", "pageId", "accessLevel", "createdAt", "updatedAt")
@@ -133,7 +133,7 @@ async fn statements_are_counted_by_database_and_role() {
 }
 
 #[tokio::test]
-async fn a_private_server_stops_and_starts_at_a_test_s_will() {
+async fn a_private_server_can_be_stopped_and_started() {
     let cluster = Cluster::private();
     let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
     let client = database.client().await;

@@ -1,13 +1,23 @@
-//! A Postgres that speaks TLS, with certificates made for the occasion.
+//! A Postgres with TLS, and the certificates for it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use super::cluster::Cluster;
 use super::postgres::Database;
+use super::wire::eventually;
 
 /// Where the certificates lie. The server shows one that is good for `localhost`, and only that.
 pub(crate) struct Certificates {
@@ -78,10 +88,13 @@ impl Certificates {
         self.write("server.crt", certificate);
         self.write("server.key", key);
         database.execute("SELECT pg_reload_conf()").await;
-        let loaded = "SELECT pg_conf_load_time() > now() - interval '1 minute'";
-        database.client().await.query_one(loaded, &[]).await.unwrap();
+        let new = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
         // The postmaster reads the files in its own time.
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        eventually("the new certificate", async || {
+            let shown = shown_certificate(database.cluster().address()).await;
+            (shown.as_ref() == Some(&new)).then_some(())
+        })
+        .await;
     }
 
     /// From now on the server waits for another one to follow, and takes no changes.
@@ -124,6 +137,65 @@ pub(crate) async fn allow_first(cluster: &Cluster, database: &Database, rules: &
     let known = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{rules}\n{known}")).unwrap();
     database.execute("SELECT pg_reload_conf()").await;
+}
+
+/// The certificate that a Postgres shows, whatever it is worth.
+async fn shown_certificate(address: &str) -> Option<CertificateDer<'static>> {
+    const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    stream.write_all(&SSL_REQUEST).await.ok()?;
+    if stream.read_u8().await.ok()? != b'S' {
+        return None;
+    }
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+    stream.get_ref().1.peer_certificates()?.first().cloned()
+}
+
+/// Accepts every certificate.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {

@@ -1,4 +1,4 @@
-//! A client that says what the protocol's own clients would not: any bytes to any path.
+//! A client that can send any bytes to any path.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Collectors that fail, and settings that lead to none: the first harm nobody, and both are told.
+//! Collectors that fail, and invalid settings of the collector.
 
 use std::net::TcpListener;
 use std::process::Stdio;
@@ -45,7 +45,7 @@ fn black_hole() -> (TcpListener, String) {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_silent_or_gone_delays_no_answer_and_not_the_end() {
+async fn a_silent_or_missing_collector_delays_neither_answers_nor_shutdown() {
     let (_silent, silent) = black_hole();
     let (gone, closed) = black_hole();
     drop(gone);
@@ -75,7 +75,7 @@ fn told(logs: &[Value], words: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn telemetry_that_is_lost_because_the_collector_is_slow_is_told_of_once() {
+async fn telemetry_dropped_for_a_slow_collector_is_logged_once() {
     let collector = Collector::start_slow(Duration::from_secs(1)).await;
     let server = Server::start_with(&HASTY, NOWHERE, &[ENDPOINT, &collector.address(), INSECURE]);
     ask_much(&server).await;
@@ -95,7 +95,7 @@ async fn telemetry_that_is_lost_because_the_collector_is_slow_is_told_of_once() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_answers_errors_is_told_of_once_for_each_signal() {
+async fn collector_errors_are_logged_once_for_each_signal() {
     let collector = Collector::start_broken().await;
     let server = Server::start_with(&HASTY, NOWHERE, &[ENDPOINT, &collector.address(), INSECURE]);
     for signal in ["traces", "metrics", "logs"] {
@@ -111,7 +111,7 @@ async fn a_collector_that_answers_errors_is_told_of_once_for_each_signal() {
 }
 
 #[tokio::test]
-async fn a_collector_that_comes_back_is_sent_telemetry_again() {
+async fn a_recovered_collector_receives_telemetry_again() {
     let (listener, address) = black_hole();
     drop(listener);
     let environment = [("OTEL_BLRP_SCHEDULE_DELAY", "50"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "500")];
@@ -130,7 +130,7 @@ async fn a_collector_that_comes_back_is_sent_telemetry_again() {
 }
 
 #[test]
-fn settings_of_the_collector_that_cannot_be_right_are_usage_errors() {
+fn invalid_collector_settings_are_usage_errors() {
     for (flags, words) in [
         (
             &["--otel-collector-endpoint-tls-cert-path=a", "--otel-collector-endpoint-tls-cert=QUJD"][..],
@@ -161,7 +161,7 @@ fn settings_of_the_collector_that_cannot_be_right_are_usage_errors() {
 }
 
 #[test]
-fn variables_that_lead_to_no_collector_are_usage_errors_by_their_own_name() {
+fn invalid_otel_variables_are_usage_errors_under_their_own_name() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("ca.pem");
     std::fs::write(&file, "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n").unwrap();
@@ -203,7 +203,7 @@ fn variables_that_lead_to_no_collector_are_usage_errors_by_their_own_name() {
 }
 
 #[tokio::test]
-async fn variables_that_the_library_passes_over_are_warned_of() {
+async fn ignored_otel_variables_are_warned_about() {
     const SECRET: &str = "s3cret-of-the-collector";
     let collector = Collector::start().await;
     let headers = format!("good=1,bad key={SECRET}");

@@ -1,4 +1,4 @@
-//! What the program writes down: its form, where it goes, and what it never says.
+//! The log: its format, its destination, and what it must never contain.
 
 use std::fs;
 use std::path::Path;
@@ -59,7 +59,7 @@ async fn line_with(path: &Path, words: &str) -> String {
 }
 
 #[tokio::test]
-async fn json_lines_begin_with_the_four_names() {
+async fn json_log_lines_begin_with_the_same_four_fields() {
     let server = Server::start_at(NOWHERE, &[]);
     let line = server.wait_for_log(|line| line["msg"] == "listening");
     let names: Vec<_> = line.as_object().unwrap().keys().take(4).collect();
@@ -70,7 +70,7 @@ async fn json_lines_begin_with_the_four_names() {
 }
 
 #[tokio::test]
-async fn levels_formats_and_files_are_as_asked() {
+async fn log_level_format_and_file_follow_the_settings() {
     let directory = tempfile::tempdir().unwrap();
     let files = ["one.log", "two.log"].map(|name| directory.path().join(name));
     let paths = files.each_ref().map(|path| path.to_str().unwrap().to_owned()).join(",");
@@ -113,7 +113,7 @@ fn a_log_file_that_cannot_be_written_is_a_usage_error() {
 }
 
 #[tokio::test]
-async fn a_call_is_logged_with_all_that_matters_about_it() {
+async fn a_call_is_logged_with_all_its_fields() {
     const SYNC: &str = "2vHCMCTjNpEPKjFJqWpFTLpBpFQ";
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
@@ -141,7 +141,7 @@ async fn a_call_is_logged_with_all_that_matters_about_it() {
 }
 
 #[tokio::test]
-async fn a_call_that_fails_is_logged_with_its_sync_too() {
+async fn a_failed_call_is_logged_with_its_sync_id() {
     const SYNC: &str = "2vHCMCTjNpEPKjFJqWpFTLpBpFQ";
     let server = Server::start_at(NOWHERE, &[]);
     let wire = Wire::to(&server).await;
@@ -185,7 +185,7 @@ async fn a_call_that_fails_is_logged_with_its_sync_too() {
 }
 
 #[tokio::test]
-async fn why_a_call_failed_is_logged_whole_and_without_what_the_caller_made_up() {
+async fn the_reason_of_a_failed_call_is_logged_without_caller_text() {
     const HOSTILE: [&str; 4] =
         ["x'ann@example.com", "'ann@example.com'", "\"ann@example.com", "a' 'ann@example.com' 'b\\"];
     let server = Server::start_at(NOWHERE, &[]);
@@ -244,7 +244,7 @@ fn assert_tells_nothing(logs: &[Value], secrets: &[String]) {
 }
 
 #[tokio::test]
-async fn no_secret_and_nobody_s_name_is_ever_logged() {
+async fn no_secret_and_no_personal_data_is_logged() {
     const API_TOKEN: &str = "retool_01seededapitoken";
     let database = Database::small().await;
     let role = database.documented_role(&[]).await;
@@ -304,7 +304,7 @@ async fn no_secret_and_nobody_s_name_is_ever_logged() {
 }
 
 #[tokio::test]
-async fn a_bearer_token_is_never_logged_be_it_right_or_wrong() {
+async fn bearer_tokens_are_never_logged() {
     const RIGHT: &str = "the-right-token-0123456789abcdef";
     const WRONG: &str = "the-wrong-token-0123456789abcdef";
     let directory = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
-//! The endpoint that Prometheus reads.
+//! The endpoint for Prometheus.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use crate::support::http::ask;
 use crate::support::observe::see;
 use crate::support::parent::Parent;
 use crate::support::postgres::Database;
-use crate::support::retool_api::Reply;
+use crate::support::retool_api::{Gate, Reply};
 use crate::support::server::{Server, program};
 use crate::support::stage::{Stage, ada};
 use crate::support::wire::{Wire, eventually, id};
@@ -40,16 +40,49 @@ fn value(text: &str, series: &str) -> f64 {
     found.unwrap_or_else(|| panic!("no {series} in:\n{text}")).parse().unwrap()
 }
 
-/// Names of metrics in the README's table.
-fn documented() -> BTreeSet<String> {
+/// Labels of a metric.
+type Labels = BTreeSet<String>;
+
+/// Types and labels of the metrics that the chart's alerts and dashboard are checked against.
+fn listed() -> BTreeMap<String, (String, Labels)> {
+    let lines = include_str!("../../helm/metrics.tsv").lines().filter(|line| !line.starts_with('#'));
+    let metric = |line: &str| {
+        let fields: Vec<_> = line.split('\t').collect();
+        let labels = fields[2].split(',').filter(|label| !label.is_empty()).map(str::to_owned);
+        (fields[0].to_owned(), (fields[1].to_owned(), labels.collect()))
+    };
+    lines.map(metric).collect()
+}
+
+/// Labels of the metrics in the README's table.
+fn documented() -> BTreeMap<String, Labels> {
     let readme = include_str!("../../README.md");
     let (_, table) = readme.split_once("| Metric | Labels |").unwrap();
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
-    rows.map(|row| row.split('`').nth(1).unwrap().to_owned()).collect()
+    let metric = |row: &str| {
+        let cells: Vec<_> = row.split('|').collect();
+        let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        (quoted(cells[1]).remove(0), quoted(cells[2]).into_iter().collect())
+    };
+    rows.map(metric).collect()
+}
+
+/// Types and labels of what is served. The bounds of a histogram's buckets do not count as a label.
+fn served(text: &str) -> BTreeMap<String, (String, Labels)> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let labels = |name: &str| {
+        let series = text.lines().filter_map(|line| line.strip_prefix(name)?.split_once('}'));
+        let series = series.filter_map(|(series, _)| series.split_once('{'));
+        let parts = ["", "_bucket", "_sum", "_count"];
+        let pairs = series.filter(|(part, _)| parts.contains(part)).flat_map(|(_, pairs)| pairs.split("\","));
+        let names = pairs.filter_map(|pair| Some(pair.split_once('=')?.0.to_owned()));
+        names.filter(|label| label != "le").collect()
+    };
+    types.map(|(name, kind)| (name.to_owned(), (kind.to_owned(), labels(name)))).collect()
 }
 
 #[tokio::test]
-async fn what_the_readme_lists_is_there_after_a_few_calls() {
+async fn the_served_metrics_are_those_of_the_readme_and_the_chart() {
     let database = Database::small().await;
     // Nobody answers there, which is a request all the same.
     let rest = ["--retool-api-base-url", "http://127.0.0.1:1", "--retool-api-token", "x"];
@@ -58,14 +91,11 @@ async fn what_the_readme_lists_is_there_after_a_few_calls() {
     see(server.channel().await).await.unwrap();
     changes.grant("group:g6:member", "user/u10").await.unwrap();
     let text = scrape(endpoint(&server));
-    let served: BTreeSet<_> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
-        .map(str::to_owned)
-        .collect();
-    let expected = documented();
-    assert_eq!(served, expected, "left: /metrics; right: the README's table");
-    for name in &served {
+    let served = served(&text);
+    assert_eq!(served, listed(), "left: /metrics; right: helm/metrics.tsv");
+    let labels: BTreeMap<_, _> = served.into_iter().map(|(name, (_, labels))| (name, labels)).collect();
+    assert_eq!(labels, documented(), "left: /metrics; right: the README's table");
+    for name in labels.keys() {
         assert!(text.contains(&format!("# HELP {name} ")), "{name}");
     }
 }
@@ -116,7 +146,7 @@ async fn calls_rows_and_statements_are_counted() {
 }
 
 #[tokio::test]
-async fn changes_are_counted_by_what_became_of_them_and_rest_requests_by_their_status() {
+async fn changes_are_counted_by_outcome_and_rest_requests_by_status() {
     let database = Database::small().await;
     let rest = ["--retool-api-base-url", "http://127.0.0.1:1", "--retool-api-token", "x"];
     let flags: Vec<&str> = [FLAG].into_iter().chain(rest).collect();
@@ -146,7 +176,7 @@ async fn changes_are_counted_by_what_became_of_them_and_rest_requests_by_their_s
 }
 
 #[tokio::test]
-async fn a_rest_request_that_fails_with_a_good_status_is_no_success() {
+async fn a_rest_request_that_fails_after_a_200_is_not_counted_as_success() {
     let stage = Stage::with(&["--provisioning", "--http-timeout-seconds", "1", FLAG]).await;
     for (reply, code, outcome) in [
         (Reply::html(200), "200", "not_json"),
@@ -157,7 +187,7 @@ async fn a_rest_request_that_fails_with_a_good_status_is_no_success() {
         (Reply::redirect(302, "/auth/login"), "302", "redirected"),
         (Reply::refusal(403, "no"), "403", "refused"),
         (Reply::Closed, "none", "closed"),
-        (Reply::Usual.late(Duration::from_secs(4)), "none", "timeout"),
+        (Reply::Usual.behind(&Gate::closed()), "none", "timeout"),
     ] {
         stage.api.next("POST", reply);
         stage.create(&ada()).await.unwrap_err();
@@ -172,7 +202,7 @@ async fn a_rest_request_that_fails_with_a_good_status_is_no_success() {
 }
 
 #[tokio::test]
-async fn what_is_under_way_can_be_seen() {
+async fn calls_and_connections_in_progress_are_counted() {
     let database = Database::small().await;
     let connection_string = format!("{}?pool_max_conns=3", database.url());
     let server = Server::start_at(&connection_string, &[FLAG]);
@@ -211,7 +241,7 @@ async fn what_is_under_way_can_be_seen() {
 }
 
 #[tokio::test]
-async fn callers_cannot_make_more_series() {
+async fn callers_cannot_add_series() {
     let server = Server::start_at(NOWHERE, &[FLAG]);
     let wire = Wire::to(&server).await;
     for number in 0..50 {
@@ -235,7 +265,7 @@ async fn callers_cannot_make_more_series() {
 }
 
 #[tokio::test]
-async fn there_is_nothing_but_metrics() {
+async fn the_metrics_port_serves_only_metrics() {
     let server = Server::start_at(NOWHERE, &[FLAG]);
     let address = endpoint(&server);
     assert_eq!(ask(address, "GET", "/").code, 404);
@@ -246,7 +276,7 @@ async fn there_is_nothing_but_metrics() {
 }
 
 #[test]
-fn an_address_that_is_taken_ends_the_program() {
+fn a_metrics_address_in_use_ends_the_program() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = program()
@@ -260,7 +290,7 @@ fn an_address_that_is_taken_ends_the_program() {
 }
 
 #[tokio::test]
-async fn the_child_of_an_agent_serves_without_metrics_when_their_address_is_taken() {
+async fn the_child_of_an_agent_serves_without_metrics_if_the_address_is_in_use() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let parent = Parent::new(NOWHERE).with(&["--metrics-listen", &address]);

@@ -1,4 +1,4 @@
-//! What a collector is sent over OTLP, and that collectors which fail harm nobody.
+//! Traces, logs and metrics as a collector receives them over OTLP.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -69,7 +69,7 @@ fn body(record: &LogRecord) -> String {
 }
 
 #[tokio::test]
-async fn a_call_is_part_of_its_callers_trace_with_all_that_is_done_for_it() {
+async fn a_call_joins_the_trace_of_its_caller_with_its_statements_and_requests() {
     let (database, collector) = (Database::small().await, Collector::start().await);
     let server = Server::start(&database, &[ENDPOINT, &collector.address(), INSECURE]);
     server.wait_for_log(|line| line["msg"] == "the database can be read");
@@ -118,7 +118,7 @@ async fn a_call_is_part_of_its_callers_trace_with_all_that_is_done_for_it() {
 }
 
 #[tokio::test]
-async fn logs_are_the_lines_of_the_log_and_metrics_those_of_prometheus() {
+async fn exported_logs_and_metrics_equal_the_log_and_prometheus() {
     let (database, collector) = (Database::small().await, Collector::start().await);
     let flags = [ENDPOINT, &collector.address(), INSECURE, "--metrics-listen=127.0.0.1:0"];
     let environment = [("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")];
@@ -167,7 +167,7 @@ async fn logs_are_the_lines_of_the_log_and_metrics_those_of_prometheus() {
 }
 
 #[tokio::test]
-async fn traces_hold_no_sql_and_nothing_about_anybody() {
+async fn traces_contain_no_sql_and_no_personal_data() {
     const TEXTS: &str = r#"
         SELECT DISTINCT text FROM users, LATERAL (VALUES (email), ("firstName"), ("lastName"), ("userName")) AS it (text)
         WHERE length(trim(text)) >= 4"#;
@@ -204,7 +204,7 @@ async fn sent(collector: &Collector, environment: &[(&str, &str)], flags: &[&str
 }
 
 #[tokio::test]
-async fn each_switch_turns_off_what_it_names_and_both_turn_off_everything() {
+async fn each_telemetry_switch_turns_off_only_its_signal() {
     const NO_TRACES: &str = "--otel-tracing-disabled";
     const NO_LOGS: &str = "--otel-logging-disabled";
     for (switches, expected) in [
@@ -221,7 +221,7 @@ async fn each_switch_turns_off_what_it_names_and_both_turn_off_everything() {
 }
 
 #[tokio::test]
-async fn the_standard_variables_are_understood() {
+async fn the_standard_otel_variables_are_understood() {
     const SECRET: &str = "s3cret-of-the-collector";
     let collector = Collector::start().await;
     let endpoint = format!("http://{}", collector.address());
@@ -249,7 +249,7 @@ async fn the_standard_variables_are_understood() {
 }
 
 #[tokio::test]
-async fn a_collector_proves_who_it_is_to_a_file_or_a_text_with_its_ca() {
+async fn the_collector_certificate_is_verified_against_a_ca_file_or_text() {
     let pki = Pki::new();
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, pem: &str| {
@@ -275,7 +275,7 @@ async fn a_collector_proves_who_it_is_to_a_file_or_a_text_with_its_ca() {
 }
 
 #[tokio::test]
-async fn the_child_of_an_agent_sends_what_is_left_when_its_stdin_ends() {
+async fn the_child_of_an_agent_flushes_telemetry_when_stdin_closes() {
     let collector = Collector::start().await;
     let parent = Parent::new(NOWHERE).with(&[ENDPOINT, &collector.address(), INSECURE]);
     let mut child = parent.start_and_tell();
@@ -296,21 +296,12 @@ async fn the_child_of_an_agent_sends_what_is_left_when_its_stdin_ends() {
     );
 }
 
-/// The names of the server's threads.
-#[cfg(target_os = "linux")]
-fn threads(server: &Server) -> BTreeSet<String> {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.process_id())).unwrap();
-    let name =
-        |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-    tasks.map(|task| name(task.unwrap()).trim().to_owned()).collect()
-}
-
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn there_are_no_threads_for_telemetry_that_nobody_collects() {
+async fn without_a_collector_no_telemetry_thread_runs() {
     let of_telemetry = |server: &Server| {
         let wanted = |name: &String| name.starts_with("telemetry") || name.starts_with("OpenTelemetry");
-        threads(server).into_iter().filter(wanted).collect::<Vec<_>>()
+        server.threads().into_iter().filter(wanted).collect::<Vec<_>>()
     };
     let server = Server::start_at(NOWHERE, &[]);
     assert_eq!(of_telemetry(&server), [""; 0]);
@@ -319,5 +310,5 @@ async fn there_are_no_threads_for_telemetry_that_nobody_collects() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let sending = Server::start_at(NOWHERE, &[ENDPOINT, &address, INSECURE]);
-    assert!(of_telemetry(&sending).len() >= 2, "{:?}", threads(&sending));
+    assert!(of_telemetry(&sending).len() >= 2, "{:?}", sending.threads());
 }

@@ -1,5 +1,4 @@
-//! Requests that are wrong in some way: each is answered with what was expected instead, and the server
-//! goes on serving.
+//! Invalid requests: each is answered with what was expected, and the server keeps serving.
 
 use std::collections::BTreeSet;
 
@@ -79,7 +78,7 @@ async fn an_unknown_resource_type_is_not_found_and_the_known_ones_are_named() {
 }
 
 #[tokio::test]
-async fn a_type_that_the_configuration_leaves_out_is_unknown() {
+async fn a_skipped_resource_type_is_not_found() {
     let database = Database::small().await;
     let server = Server::start(&database, &["--skip-pages", "--skip-resources"]);
     let wire = Wire::to(&server).await;
@@ -89,7 +88,7 @@ async fn a_type_that_the_configuration_leaves_out_is_unknown() {
 }
 
 #[tokio::test]
-async fn an_id_is_exactly_its_letter_and_a_number_or_it_is_refused() {
+async fn only_an_id_of_its_letter_and_a_number_is_accepted() {
     const NO_NUMBERS: &[&str] = &[
         "",
         "+5",
@@ -140,7 +139,7 @@ async fn an_id_is_exactly_its_letter_and_a_number_or_it_is_refused() {
 }
 
 #[tokio::test]
-async fn an_empty_or_endless_id_breaks_the_protocol_s_own_rule_where_it_has_one() {
+async fn empty_and_overlong_ids_are_refused_by_the_protocol_rules() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
@@ -188,7 +187,7 @@ async fn a_page_size_over_250_is_refused_and_names_the_field() {
 const START_AGAIN: &[&str] = &["page_token", "start the listing again"];
 
 #[tokio::test]
-async fn a_page_token_that_the_server_never_gave_out_is_refused() {
+async fn a_forged_or_damaged_page_token_is_refused() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
@@ -228,7 +227,7 @@ async fn a_page_token_that_the_server_never_gave_out_is_refused() {
 }
 
 #[tokio::test]
-async fn a_page_token_works_for_the_listing_that_gave_it_and_for_no_other() {
+async fn a_page_token_is_valid_only_for_the_listing_that_issued_it() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
     let filtered = Server::start(&database, &["--skip-disabled-users"]);
@@ -289,7 +288,7 @@ async fn a_parent_of_the_wrong_type_is_refused_with_the_right_one() {
 }
 
 #[tokio::test]
-async fn what_has_vanished_has_no_grants_and_cannot_be_got() {
+async fn a_deleted_resource_has_no_grants_and_is_not_found() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
@@ -322,7 +321,7 @@ async fn what_has_vanished_has_no_grants_and_cannot_be_got() {
 }
 
 #[tokio::test]
-async fn a_resource_is_not_found_below_a_parent_that_is_not_its_own() {
+async fn a_resource_is_not_found_under_another_parent() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
@@ -391,7 +390,7 @@ async fn a_request_larger_than_four_mebibytes_is_refused() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_request_are_refused_and_do_no_harm() {
+async fn undecodable_bytes_are_refused_and_do_not_crash_the_server() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;

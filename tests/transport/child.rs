@@ -1,32 +1,22 @@
-//! The connector as the child of an agent (spec, child process).
+//! The connector as the child process of an agent: start, handshake, settings, end.
 
 use std::process::Command;
 
 use baton_retool::agent::sync::{CountOnly, walk};
 use baton_retool::proto::connector::connector_service_client::ConnectorServiceClient;
-use baton_retool::proto::connector::resources_service_client::ResourcesServiceClient;
-use baton_retool::proto::connector::{
-    ConnectorServiceGetMetadataRequest, ConnectorServiceValidateRequest, DeleteResourceRequest,
-    ResourcesServiceListResourcesRequest,
-};
-use baton_retool::proto::ratelimit::rate_limit_description::Status as LimitStatus;
+use baton_retool::proto::connector::{ConnectorServiceGetMetadataRequest, ConnectorServiceValidateRequest};
 use baton_retool::proto::ratelimit::rate_limiter_config::Type as Limiter;
-use baton_retool::proto::ratelimit::rate_limiter_service_client::RateLimiterServiceClient;
-use baton_retool::proto::ratelimit::{
-    DisabledLimiter, DoRequest, ExternalLimiter, FixedMemoryLimiter, RateLimitDescriptors, RateLimiterConfig,
-    SlidingMemoryLimiter, rate_limit_descriptors,
-};
+use baton_retool::proto::ratelimit::{ExternalLimiter, RateLimiterConfig};
 use tonic::Code;
-use tonic::codec::CompressionEncoding;
 use tonic::transport::{Certificate, ClientTlsConfig};
 
 use crate::support::changes::Changes;
-use crate::support::handshake::{Hello, refuses_tls_1_1};
+use crate::support::handshake::Hello;
 use crate::support::parent::{Parent, Pki};
 use crate::support::postgres::Database;
-use crate::support::wire::{Wire, assert_refused, id};
+use crate::support::wire::{Wire, assert_refused};
 
-const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
+pub(super) const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 
 /// The last line that a child wrote before it ended, and its exit code.
 fn last_words(parent: &Parent, input: Option<&str>) -> (Option<i32>, String) {
@@ -51,7 +41,7 @@ async fn a_parent_reads_everything_through_its_child() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_down_is_told_in_answers_and_not_by_dying() {
+async fn a_child_without_its_database_keeps_serving_and_reports_it() {
     let parent = Parent::new(NOWHERE);
     let _child = parent.start_and_tell();
     let mut client = ConnectorServiceClient::new(parent.channel().await);
@@ -63,7 +53,7 @@ async fn a_database_that_is_down_is_told_in_answers_and_not_by_dying() {
 }
 
 #[tokio::test]
-async fn the_end_of_stdin_ends_the_child_at_once_with_exit_code_0() {
+async fn closing_stdin_ends_the_child_immediately_with_exit_code_0() {
     let parent = Parent::new(NOWHERE);
     let mut child = parent.start_and_tell();
     let _channel = parent.channel().await;
@@ -75,7 +65,7 @@ async fn the_end_of_stdin_ends_the_child_at_once_with_exit_code_0() {
 }
 
 #[tokio::test]
-async fn stray_bytes_on_stdin_do_not_hide_its_end() {
+async fn extra_bytes_on_stdin_do_not_keep_the_child_running() {
     let parent = Parent::new(NOWHERE);
     let mut child = parent.start_and_tell();
     let _channel = parent.channel().await;
@@ -85,7 +75,7 @@ async fn stray_bytes_on_stdin_do_not_hide_its_end() {
 }
 
 #[test]
-fn bad_input_is_named_as_parents_know_it() {
+fn invalid_stdin_is_reported_with_the_messages_of_the_sdk() {
     let parent = Parent::new(NOWHERE);
     let good = parent.line();
     for (input, words) in [
@@ -105,7 +95,7 @@ fn bad_input_is_named_as_parents_know_it() {
 }
 
 #[test]
-fn a_listener_that_is_not_there_is_named_as_parents_know_it() {
+fn a_missing_listener_is_reported_with_the_messages_of_the_sdk() {
     for (descriptor, words) in [
         (None, "missing required listener fd"),
         (Some(""), "missing required listener fd"),
@@ -123,7 +113,7 @@ fn a_listener_that_is_not_there_is_named_as_parents_know_it() {
 }
 
 #[test]
-fn another_port_than_the_listeners_is_refused() {
+fn a_port_other_than_the_listeners_is_refused() {
     let mut parent = Parent::new(NOWHERE);
     let actual = parent.config.listen_port;
     for expected in [0, 1, actual + 1, actual + 65_536] {
@@ -134,7 +124,7 @@ fn another_port_than_the_listeners_is_refused() {
 }
 
 #[test]
-fn rate_limiters_that_there_are_not_are_refused() {
+fn unsupported_rate_limiters_are_refused() {
     for (limiter, words) in [
         (
             Some(Limiter::External(ExternalLimiter::default())),
@@ -149,7 +139,7 @@ fn rate_limiters_that_there_are_not_are_refused() {
 }
 
 #[test]
-fn credentials_that_are_none_end_the_child() {
+fn invalid_credentials_end_the_child() {
     let mut parent = Parent::new(NOWHERE);
     parent.config.credential = None;
     assert_eq!(last_words(&parent, Some(&format!("{}\n", parent.line()))).0, Some(1));
@@ -163,7 +153,7 @@ fn credentials_that_are_none_end_the_child() {
 }
 
 #[tokio::test]
-async fn only_the_parents_own_certificates_open_the_door() {
+async fn only_certificates_of_the_parent_can_connect() {
     let parent = Parent::new(NOWHERE);
     let _child = parent.start_and_tell();
     let ours = || Certificate::from_pem(&parent.pki.ca_pem);
@@ -204,23 +194,30 @@ async fn only_the_parents_own_certificates_open_the_door() {
 // === a child that cannot serve ===
 
 #[test]
-fn settings_that_cannot_be_right_end_the_child_with_their_reason() {
-    for (arguments, words) in [
+fn invalid_settings_end_the_child_with_the_reason() {
+    let cases = [
         (&["--connection-string="][..], "connection-string is required"),
         (&["--connection-string", "host=h sslmod=require"], "sslmod in the connection string is not"),
         (&["--connection-string", NOWHERE, "--skip-pages=maybe"], "skip-pages (flag --skip-pages): "),
         (&["--connection-string", NOWHERE, "--tls-cert", "x"], "tls-key"),
         (&["--connection-string", NOWHERE, "--no-such-flag"], "unexpected argument '--no-such-flag' found"),
-    ] {
-        let mut parent = Parent::new(NOWHERE);
-        parent.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        // Neither a parent that says nothing, nor one that says it all and does not connect, is waited for.
-        for input in [String::new(), format!("{}\n", parent.line())] {
-            let (code, last) = last_words(&parent, Some(&input));
-            assert_eq!(code, Some(1), "{last}");
-            assert!(last.contains(words), "{words}: {last}");
+    ];
+    // Side by side, since each child waits a little for its parent.
+    std::thread::scope(|scope| {
+        for (arguments, words) in cases {
+            // Not for long for a parent that says nothing, or one that says it all and does not connect.
+            for is_told in [false, true] {
+                scope.spawn(move || {
+                    let mut parent = Parent::new(NOWHERE);
+                    parent.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+                    let input = if is_told { format!("{}\n", parent.line()) } else { String::new() };
+                    let (code, last) = last_words(&parent, Some(&input));
+                    assert_eq!(code, Some(1), "{last}");
+                    assert!(last.contains(words), "{words}: {last}");
+                });
+            }
         }
-    }
+    });
 }
 
 /// A parent of the former program looks at its child only once it is connected.
@@ -243,7 +240,7 @@ async fn a_child_that_cannot_serve_lets_its_parent_connect_and_then_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_child_that_cannot_serve_takes_nobody_else_for_its_parent() {
+async fn a_child_that_cannot_serve_waits_for_its_real_parent() {
     let parent = Parent::new(NOWHERE).with(&["--skip-pages=maybe"]);
     let child = parent.start_and_tell();
     let stranger = Pki::new();
@@ -258,149 +255,7 @@ async fn a_child_that_cannot_serve_takes_nobody_else_for_its_parent() {
     assert_eq!(child.ended().0.code(), Some(1));
 }
 
-// === the connection ===
-
-#[tokio::test]
-async fn tls_1_2_and_1_3_are_spoken_with_parents_that_ask_for_h2() {
-    let parent = Parent::new(NOWHERE);
-    let _child = parent.start_and_tell();
-    let client = parent.pki.sign("c1-connector-client");
-    let usual = || Hello::usual(&parent.pki, Some(&client));
-    let to = parent.address();
-    assert!(Hello { versions: &[&rustls::version::TLS13], ..usual() }.is_answered(to).await);
-    assert!(Hello { versions: &[&rustls::version::TLS12], ..usual() }.is_answered(to).await);
-    assert!(!Hello { alpn: &["http/1.1"], ..usual() }.is_answered(to).await);
-    assert!(!Hello { alpn: &[], ..usual() }.is_answered(to).await);
-    assert!(refuses_tls_1_1(to).await);
-}
-
-#[tokio::test]
-async fn a_parent_may_connect_anew_as_often_as_it_likes() {
-    let parent = Parent::new(NOWHERE);
-    let _child = parent.start_and_tell();
-    for _ in 0..20 {
-        assert!(Wire::over(parent.channel().await).metadata().await.is_ok());
-    }
-}
-
-#[tokio::test]
-async fn a_listener_on_ipv6_is_as_good() {
-    let mut parent = Parent::new(NOWHERE);
-    parent.listen("[::1]:0");
-    let _child = parent.start_and_tell();
-    assert!(Wire::over(parent.channel().await).metadata().await.is_ok());
-}
-
-#[tokio::test]
-async fn a_parent_that_is_killed_takes_its_child_along() {
-    let parent = Parent::new(NOWHERE);
-    let (child, mut holder) = parent.start_held();
-    assert!(Wire::over(parent.channel().await).metadata().await.is_ok());
-    holder.kill().unwrap();
-    holder.wait().unwrap();
-    assert_eq!(child.ended().0.code(), Some(0));
-}
-
-#[tokio::test]
-async fn requests_may_be_compressed_and_may_not_be_larger_than_4_mib() {
-    let parent = Parent::new(NOWHERE);
-    let _child = parent.start_and_tell();
-    let channel = parent.channel().await;
-    let mut plain = ResourcesServiceClient::new(channel.clone());
-    let mut client = ResourcesServiceClient::new(channel).send_compressed(CompressionEncoding::Gzip);
-    let request = |token: String| ResourcesServiceListResourcesRequest {
-        resource_type_id: "org".to_owned(),
-        page_token: token,
-        ..Default::default()
-    };
-    // That it was read shows in the complaint about its contents.
-    let refusal = client.list_resources(request("A".repeat(1_000))).await.map(|_| ());
-    assert_refused(refusal, Code::InvalidArgument, &["page_token"]);
-    const MIB: usize = 1024 * 1024;
-    for size in [4 * MIB + 1, 40 * MIB] {
-        // Small on the wire.
-        let refusal = client.list_resources(request("A".repeat(size))).await.map(|_| ());
-        assert_refused(refusal, Code::ResourceExhausted, &["4194304"]);
-        let refusal = plain.list_resources(request("A".repeat(size))).await.map(|_| ());
-        assert_refused(refusal, Code::ResourceExhausted, &["4194304"]);
-    }
-}
-
-// === what it answers ===
-
-#[tokio::test]
-async fn there_is_neither_reflection_nor_health_whatever_the_settings_say() {
-    let parent = Parent::new(NOWHERE).with(&["--reflection=true", "--health-check", "--health-check-port=0"]);
-    let mut child = parent.start_and_tell();
-    let wire = Wire::over(parent.channel().await);
-    for path in [
-        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-        "grpc.health.v1.Health/Check",
-        "c1.connector.v2.SchemaService/GetSchema",
-    ] {
-        assert_refused(wire.raw(path, vec![]).await, Code::Unimplemented, &[]);
-    }
-    child.close_stdin();
-    assert!(!child.ended().3.contains("health endpoints"));
-}
-
-#[tokio::test]
-async fn what_is_switched_off_is_refused_in_the_known_words() {
-    let parent = Parent::new(NOWHERE);
-    let _child = parent.start_and_tell();
-    let wire = Wire::over(parent.channel().await);
-    let delete = DeleteResourceRequest { resource_id: Some(id("user", "u1")), parent_resource_id: None };
-    let refusal = wire.call::<()>("ResourceManagerService/DeleteResource", &delete).await;
-    let status = assert_refused(refusal, Code::FailedPrecondition, &[]);
-    assert_eq!(status.message(), "provisioning is not enabled");
-    let refusal = wire.call::<()>("TicketsService/ListTicketSchemas", &()).await;
-    let status = assert_refused(refusal, Code::Unknown, &[]);
-    assert_eq!(status.message(), "ticketing is not enabled");
-
-    let parent = Parent::new(NOWHERE).with(&["--ticketing"]);
-    let _child = parent.start_and_tell();
-    let refusal =
-        Wire::over(parent.channel().await).call::<()>("TicketsService/ListTicketSchemas", &()).await;
-    let status = assert_refused(refusal, Code::Unimplemented, &[]);
-    assert!(status.message().starts_with("ticket manager not implemented"), "{status:?}");
-}
-
-#[tokio::test]
-async fn every_limiter_that_there_is_lets_calls_go_ahead() {
-    for limiter in [
-        None,
-        Some(Limiter::Disabled(DisabledLimiter {})),
-        Some(Limiter::SlidingMem(SlidingMemoryLimiter { use_percent: 0.5 })),
-        Some(Limiter::FixedMem(FixedMemoryLimiter {
-            rate: 1_000,
-            period: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
-        })),
-    ] {
-        let mut parent = Parent::new(NOWHERE);
-        parent.config.rate_limiter_config =
-            limiter.map(|limiter| RateLimiterConfig { r#type: Some(limiter) });
-        let _child = parent.start_and_tell();
-        let mut client = RateLimiterServiceClient::new(parent.channel().await);
-        for token in ["", "a-token"] {
-            let answer = client.r#do(limiter_request(token)).await.unwrap().into_inner();
-            assert_eq!(answer.request_token, token);
-            assert_eq!(answer.description.unwrap().status(), LimitStatus::Empty);
-        }
-    }
-}
-
-fn limiter_request(token: &str) -> DoRequest {
-    let entry =
-        rate_limit_descriptors::Entry { key: "connector_method".to_owned(), value: "/a.B/C".to_owned() };
-    DoRequest {
-        request_token: token.to_owned(),
-        service: "connector".to_owned(),
-        descriptors: Some(RateLimitDescriptors { entries: vec![entry] }),
-    }
-}
-
-// === what it is told ===
+// === settings ===
 
 #[tokio::test]
 async fn settings_reach_the_child_in_every_spelling() {
@@ -455,7 +310,7 @@ async fn the_short_form_of_provisioning_reaches_the_child() {
 }
 
 #[tokio::test]
-async fn the_log_is_json_on_stderr_whatever_the_parent_does_with_its_own() {
+async fn the_log_of_the_child_is_json_on_stderr() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("log");
     for arguments in [&[][..], &["--log-path", file.to_str().unwrap()], &["--log-path=stdout"]] {

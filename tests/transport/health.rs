@@ -1,4 +1,4 @@
-//! Probes: over HTTP, with the program's own `health-check`, and over gRPC.
+//! Probes: over HTTP, by the `health-check` command, and over gRPC.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Output, Stdio};
@@ -47,7 +47,7 @@ fn assert_ends(output: &Output, code: i32, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_server_that_is_well_says_so() {
+async fn a_healthy_server_passes_every_probe() {
     let database = Database::small().await;
     let server = Server::start(&database, &FLAGS);
     let probes = probes_of(&server).await;
@@ -81,7 +81,7 @@ async fn a_server_that_is_well_says_so() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_down_makes_it_unhealthy_and_nothing_else() {
+async fn a_down_database_fails_only_the_health_probe() {
     let server = Server::start_at(NOWHERE, &FLAGS);
     let probes = probes_of(&server).await;
     let answer = ask(probes, "GET", "/health");
@@ -134,7 +134,7 @@ async fn a_server_that_is_stopping_is_alive_and_not_ready() {
 }
 
 #[test]
-fn a_port_that_is_taken_ends_the_program() {
+fn a_probe_port_in_use_ends_the_program() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let directory = tempfile::tempdir().unwrap();
@@ -152,7 +152,7 @@ fn a_port_that_is_taken_ends_the_program() {
 }
 
 #[test]
-fn without_the_switch_no_port_is_taken() {
+fn without_health_check_no_port_is_opened() {
     let server = Server::start_at(NOWHERE, &["--health-check-port=0"]);
     server.wait_for_log(|line| line["msg"] == "listening");
     let log = server.logs();
@@ -160,7 +160,7 @@ fn without_the_switch_no_port_is_taken() {
 }
 
 #[test]
-fn a_health_check_that_cannot_ask_says_why() {
+fn a_health_check_that_cannot_connect_says_why() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let output = health_check(&[], &["--health-check-port", &closed]);
     let url = format!("http://127.0.0.1:{closed}/health");

@@ -2,7 +2,8 @@
 
 mod bad_input;
 mod child;
+mod child_calls;
 mod health;
+mod port;
 mod services;
-mod sidecar;
 mod validation;

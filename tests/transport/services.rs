@@ -1,5 +1,4 @@
-//! Every method of the sixteen services that an agent expects, as it answers without being allowed to
-//! change anything.
+//! Every method of the sixteen services that an agent expects, with provisioning off.
 
 use baton_retool::proto::config::field as config_field;
 use baton_retool::proto::connector::asset_service_client::AssetServiceClient;
@@ -74,7 +73,7 @@ fn capabilities(metadata: &ConnectorMetadata) -> Vec<(String, Vec<Capability>)> 
 }
 
 #[tokio::test]
-async fn metadata_says_in_full_what_the_connector_can_do() {
+async fn metadata_lists_every_capability() {
     use Capability::{AccountProvisioning, Actions, Provision, ServiceModeTargetedSync, Sync, TargetedSync};
     // Nobody listens there: metadata need no database.
     let server = Server::start_at("postgres://baton@127.0.0.1:1/retool", &[]);
@@ -131,7 +130,7 @@ async fn metadata_says_in_full_what_the_connector_can_do() {
 }
 
 #[tokio::test]
-async fn metadata_depend_on_what_is_left_out_and_on_nothing_else() {
+async fn metadata_depends_only_on_skipped_resource_types() {
     let nowhere = "postgres://baton@127.0.0.1:1/retool";
     let plain = Server::start_at(nowhere, &[]);
     let plain = metadata(&Wire::to(&plain).await).await;
@@ -166,7 +165,7 @@ async fn resource_types_come_in_a_fixed_order() {
 }
 
 #[tokio::test]
-async fn validate_tells_the_protocol_level_and_cleanup_has_nothing_to_do() {
+async fn validate_returns_the_protocol_level_and_cleanup_succeeds() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
@@ -290,7 +289,7 @@ async fn changes(wire: &Wire) -> Vec<(&'static str, Result<(), Status>)> {
 }
 
 #[tokio::test]
-async fn whoever_wants_to_change_something_hears_that_provisioning_is_off() {
+async fn changes_are_refused_while_provisioning_is_off() {
     let server = Server::start(&Database::small().await, &[]);
     for (method, answer) in changes(&Wire::to(&server).await).await {
         let Err(status) = answer else { panic!("{method}: answered") };
@@ -300,7 +299,7 @@ async fn whoever_wants_to_change_something_hears_that_provisioning_is_off() {
 }
 
 #[tokio::test]
-async fn with_provisioning_on_there_is_still_nothing_to_make_or_remove_or_unlock() {
+async fn unsupported_changes_are_refused_with_provisioning_on() {
     let server = Server::start(&Database::small().await, &["--provisioning"]);
     for (method, answer) in changes(&Wire::to(&server).await).await {
         let managers = ["ResourceManagerService", "ResourceDeleterService", "CredentialManagerService"];
@@ -316,7 +315,7 @@ async fn with_provisioning_on_there_is_still_nothing_to_make_or_remove_or_unlock
 }
 
 #[tokio::test]
-async fn a_malformed_change_is_refused_for_its_form_before_provisioning_is_looked_at() {
+async fn a_malformed_change_is_refused_before_provisioning_is_checked() {
     let server = Server::start(&Database::empty_schema().await, &[]);
     let wire = Wire::to(&server).await;
     let mut without_principal = grant_request();
@@ -367,7 +366,7 @@ async fn there_are_no_event_feeds() {
 }
 
 #[tokio::test]
-async fn an_asset_is_an_empty_stream() {
+async fn get_asset_returns_an_empty_stream() {
     let server = Server::start(&Database::empty_schema().await, &[]);
     let mut client = AssetServiceClient::new(server.channel().await);
     let asset = AssetRef { id: "icon".to_owned() };
@@ -377,7 +376,7 @@ async fn an_asset_is_an_empty_stream() {
 }
 
 #[tokio::test]
-async fn the_rate_limiter_lets_everything_through_and_returns_the_token() {
+async fn the_rate_limiter_allows_everything_and_returns_the_token() {
     let server = Server::start(&Database::empty_schema().await, &[]);
     let wire = Wire::to(&server).await;
     let request = DoRequest { request_token: "0123456789".to_owned(), ..Default::default() };

@@ -1,4 +1,4 @@
-//! Every rule that the wire table declares on a message that a request can carry, broken one at a time.
+//! Every rule that the protocol declares on a message that a request can carry, broken one at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 

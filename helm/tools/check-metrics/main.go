@@ -1,10 +1,9 @@
 // Command check-metrics compares the PromQL of the alert rules and the dashboard with the list of metrics:
 //
-//	check-metrics METRICS.tsv README.md ALERTS.yaml DASHBOARD.json
+//	check-metrics METRICS.tsv ALERTS.yaml DASHBOARD.json
 //
 // Every expression must parse, use metrics of the list only, and match and group by labels that these have. Every metric
-// of the list must be used somewhere. The list must be the table of metrics in the README, which a test of the program holds
-// to what is served.
+// of the list must be used somewhere. A test of the program compares the list with what is served and with the README.
 package main
 
 import (
@@ -26,11 +25,11 @@ var everywhere = []string{"__name__", "job", "instance", "namespace", "pod"}
 var variable = regexp.MustCompile(`\[\$__rate_interval\]`)
 
 func main() {
-	if len(os.Args) != 5 {
-		fmt.Fprintln(os.Stderr, "usage: check-metrics METRICS.tsv README.md ALERTS.yaml DASHBOARD.json")
+	if len(os.Args) != 4 {
+		fmt.Fprintln(os.Stderr, "usage: check-metrics METRICS.tsv ALERTS.yaml DASHBOARD.json")
 		os.Exit(2)
 	}
-	problems, checked := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4])
+	problems, checked := run(os.Args[1], os.Args[2], os.Args[3])
 	for _, problem := range problems {
 		fmt.Fprintln(os.Stderr, "check-metrics:", problem)
 	}
@@ -40,16 +39,11 @@ func main() {
 	fmt.Printf("%d expressions use the metrics that there are\n", checked)
 }
 
-func run(list, readme, alerts, dashboard string) (problems []string, checked int) {
+func run(list, alerts, dashboard string) (problems []string, checked int) {
 	metrics, err := readMetrics(list)
 	if err != nil {
 		return []string{err.Error()}, 0
 	}
-	documented, err := os.ReadFile(readme)
-	if err != nil {
-		return []string{err.Error()}, 0
-	}
-	problems = compare(metrics, string(documented))
 	rules, err := readAlerts(alerts)
 	if err != nil {
 		return []string{err.Error()}, 0
@@ -92,35 +86,6 @@ func readMetrics(file string) (map[string]metric, error) {
 		metrics[fields[0]] = metric{kind: fields[1], labels: strings.Split(fields[2], ",")}
 	}
 	return metrics, nil
-}
-
-// compare holds the list against the README's table. A README without one says nothing about metrics.
-func compare(metrics map[string]metric, readme string) (problems []string) {
-	_, table, there := strings.Cut(readme, "| Metric | Labels | What it is |\n|---|---|---|\n")
-	if !there {
-		return nil
-	}
-	documented := map[string]bool{}
-	for line := range strings.Lines(table) {
-		cells := strings.Split(line, " | ")
-		if !strings.HasPrefix(line, "|") || len(cells) < 3 {
-			break
-		}
-		name := strings.Trim(cells[0], "|` ")
-		labels := strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(cells[1], "`", ""), " ", ""), "none", "")
-		documented[name] = true
-		if m, listed := metrics[name]; !listed {
-			problems = append(problems, name+" is in the README and not in the list")
-		} else if strings.Join(m.labels, ",") != labels {
-			problems = append(problems, fmt.Sprintf("%s has other labels in the README: %q", name, labels))
-		}
-	}
-	for name := range metrics {
-		if !documented[name] {
-			problems = append(problems, name+" is in the list and not in the README")
-		}
-	}
-	return problems
 }
 
 type metric struct {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::Error;
+use crate::agent::c1z::Error;
 
 const MAGIC_V1: &[u8] = b"C1ZF\0";
 const MAGIC_V3: &[u8] = b"C1Z3\0";

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use prost::Message as _;
 use rusqlite::{Connection, Row};
 
-use super::intern::{Interner, Pair, Pairs};
-use super::rows::Refusal;
-use super::{Error, blob};
+use crate::agent::c1z::intern::{Interner, Pair, Pairs};
+use crate::agent::c1z::rows::Refusal;
+use crate::agent::c1z::{Error, blob};
 use crate::agent::expansion::{self, Edge, Principal, SetId, SourceSets};
 use crate::proto::connector::{GrantExpandable, GrantSources, Resource, ResourceId};
 

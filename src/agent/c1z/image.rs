@@ -26,11 +26,11 @@ use self::keys::Keys;
 use self::pages::Pages;
 use self::sorted::IndexKind;
 use self::table::Table;
-use super::expand::Expansion;
-use super::seal::GrantCounts;
-use super::store::failed;
-use super::workspace::Workspace;
-use super::{Error, schema};
+use crate::agent::c1z::expand::Expansion;
+use crate::agent::c1z::seal::GrantCounts;
+use crate::agent::c1z::store::failed;
+use crate::agent::c1z::workspace::Workspace;
+use crate::agent::c1z::{Error, schema};
 
 /// Where the rows come from, besides what was derived.
 pub(super) struct Sources<'a> {

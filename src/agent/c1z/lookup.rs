@@ -3,7 +3,7 @@
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Error, rows};
+use crate::agent::c1z::{Error, rows};
 use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, ResourceType};
 
 /// Which way a listing goes.

@@ -6,11 +6,11 @@ use prost::Message;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::container::{self, DecodeLimits, Found};
-use super::lookup::{self, Page, Read, RowId};
-use super::store::{adopt, failed, tune};
-use super::workspace::Workspace;
-use super::{Error, schema};
+use crate::agent::c1z::container::{self, DecodeLimits, Found};
+use crate::agent::c1z::lookup::{self, Page, Read, RowId};
+use crate::agent::c1z::store::{adopt, failed, tune};
+use crate::agent::c1z::workspace::Workspace;
+use crate::agent::c1z::{Error, schema};
 use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, ResourceType};
 
 /// A sync in a file.

@@ -4,7 +4,7 @@
 use prost::Message as _;
 use rusqlite::{Connection, params};
 
-use super::{Error, blob, clock};
+use crate::agent::c1z::{Error, blob, clock};
 use crate::proto::connector::{Entitlement, Grant, GrantExpandable, Resource, ResourceId, ResourceType};
 
 /// Why a page was not stored.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use svix_ksuid::{Ksuid, KsuidLike as _};
 
-use super::{clock, schema};
+use crate::agent::c1z::{clock, schema};
 
 /// An unfinished sync that is older is left alone and a new one started.
 const RESUMED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);

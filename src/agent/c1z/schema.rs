@@ -3,7 +3,7 @@
 use prost::Message as _;
 use rusqlite::{Connection, params};
 
-use super::blob;
+use crate::agent::c1z::blob;
 
 /// The table that is written page by page.
 pub(super) const GRANTS: &str = "v1_grants";

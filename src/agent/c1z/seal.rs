@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
 
-use super::expand::Expansion;
-use super::prune::{self, Candidate};
-use super::store::{CURRENT, OLD, StoreOptions, attach, failed, tune};
-use super::workspace::Workspace;
-use super::{Error, clock, image, schema, stats};
+use crate::agent::c1z::expand::Expansion;
+use crate::agent::c1z::prune::{self, Candidate};
+use crate::agent::c1z::store::{CURRENT, OLD, StoreOptions, attach, failed, tune};
+use crate::agent::c1z::workspace::Workspace;
+use crate::agent::c1z::{Error, clock, image, schema, stats};
 
 /// A database that is ready to be packed.
 pub(super) struct Sealed {

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::container::{self, DecodeLimits, Found, Target};
-use super::expand::{self, Expanded, Expansion};
-use super::lock::LockFile;
-use super::lookup::{self, Order, Page, Read, RowId};
-use super::rows::{self, Refusal};
-use super::runs::{self, Started, SyncKind};
-use super::workspace::Workspace;
-use super::{Error, schema, seal};
+use crate::agent::c1z::container::{self, DecodeLimits, Found, Target};
+use crate::agent::c1z::expand::{self, Expanded, Expansion};
+use crate::agent::c1z::lock::LockFile;
+use crate::agent::c1z::lookup::{self, Order, Page, Read, RowId};
+use crate::agent::c1z::rows::{self, Refusal};
+use crate::agent::c1z::runs::{self, Started, SyncKind};
+use crate::agent::c1z::workspace::Workspace;
+use crate::agent::c1z::{Error, schema, seal};
 use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, ResourceType};
 
 /// How a file is to be written.

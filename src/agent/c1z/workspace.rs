@@ -7,8 +7,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Error;
-use super::lock::LockFile;
+use crate::agent::c1z::Error;
+use crate::agent::c1z::lock::LockFile;
 
 const PREFIX: &str = "baton-c1z-";
 const LOCK: &str = ".lock";

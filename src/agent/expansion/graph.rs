@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use super::Edge;
+use crate::agent::expansion::Edge;
 
 /// The nodes that have edges: single entitlements, and circles of them.
 pub(super) struct Nodes {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::Deserialize;
+
 use crate::agent::sync::storage::Kind;
 use crate::proto::connector::ResourceId;
 
@@ -41,7 +43,8 @@ pub enum Workers {
 }
 
 /// A resource to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Target {
     /// Its id.
     pub resource: ResourceId,
@@ -82,6 +85,11 @@ impl Options {
         }
     }
 
+    /// Single resources are given, and none of them is of a type that is stored.
+    pub(crate) fn wants_no_target(&self) -> bool {
+        !self.targets.is_empty() && self.wanted_targets().is_empty()
+    }
+
     /// The resources to read, each once, as far as their types are stored.
     pub(crate) fn wanted_targets(&self) -> Vec<Target> {
         let mut wanted: Vec<Target> = Vec::new();
@@ -104,6 +112,14 @@ impl Workers {
             Self::One => 1,
             Self::Count(count) => count.max(1),
         }
+    }
+}
+
+impl TryFrom<String> for Target {
+    type Error = TargetError;
+
+    fn try_from(text: String) -> Result<Self, TargetError> {
+        Self::parse(&text)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
 
-use super::report::{Check, Line};
-use crate::cli::CLIENT_ID as ID;
+use crate::cli::doctor::report::{Check, Line};
+use crate::cli::serve::CLIENT_ID as ID;
 use crate::config::Sources;
 
 const SECRET: &str = "BATON_CLIENT_SECRET";
@@ -45,6 +46,19 @@ fn host(id: &str) -> Option<&str> {
     (!host.is_empty()).then_some(host)
 }
 
+/// The last part of a secret: an Ed25519 key pair as a JSON Web Key.
+#[derive(Deserialize)]
+struct Key {
+    #[serde(rename = "kty")]
+    key_type: Option<String>,
+    #[serde(rename = "crv")]
+    curve: Option<String>,
+    #[serde(rename = "x")]
+    public: Option<String>,
+    #[serde(rename = "d")]
+    private: Option<String>,
+}
+
 /// What is wrong with a secret, without a word of it.
 fn problem(secret: &str) -> Option<&'static str> {
     let parts: Vec<&str> = secret.splitn(4, ':').collect();
@@ -53,17 +67,16 @@ fn problem(secret: &str) -> Option<&'static str> {
         return Some("is not of version v1");
     }
     let Ok(bytes) = URL_SAFE_NO_PAD.decode(data) else { return Some("ends in something that is not base64") };
-    let Ok(key) = serde_json::from_slice::<serde_json::Value>(&bytes) else {
+    let Ok(key) = serde_json::from_slice::<Key>(&bytes) else {
         return Some("has no key in its last part");
     };
-    if key["kty"] != "OKP" || key["crv"] != "Ed25519" {
+    if key.key_type.as_deref() != Some("OKP") || key.curve.as_deref() != Some("Ed25519") {
         return Some("has a key of another kind than Ed25519");
     }
-    let is_half = |name: &str| {
-        let text = key[name].as_str();
-        text.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).is_some_and(|bytes| bytes.len() == 32)
+    let is_half = |half: Option<String>| {
+        half.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).is_some_and(|bytes| bytes.len() == 32)
     };
-    if is_half("x") && is_half("d") { None } else { Some("has a key that is not whole") }
+    if is_half(key.public) && is_half(key.private) { None } else { Some("has a key that is not whole") }
 }
 
 #[cfg(test)]

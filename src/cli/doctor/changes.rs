@@ -1,7 +1,7 @@
 //! Whether what the settings allow to change can be changed.
 
-use super::database::failed;
-use super::report::{Check, Line, Report};
+use crate::cli::doctor::failure::failed;
+use crate::cli::doctor::report::{Check, Line, Report};
 use crate::config::Settings;
 use crate::postgres::connection_string::ConnectionSettings;
 use crate::postgres::error::PostgresError;
@@ -17,7 +17,7 @@ pub(super) async fn check(
     facts: &Facts,
     report: &mut Report,
 ) {
-    if !settings.provisioning.enabled {
+    if !settings.scope.provisioning {
         report.push(Line::skipped(Check::Change, "changes are off (--provisioning)"));
         return;
     }

@@ -2,25 +2,25 @@
 
 use std::sync::Arc;
 
-use super::changes;
-use super::report::{Check, Line, Report};
+use crate::cli::doctor::changes;
+use crate::cli::doctor::failure::failed;
+use crate::cli::doctor::report::{Check, Line, Report};
 use crate::config::Settings;
+use crate::connector::MANAGED_GROUPS;
 use crate::connector::database_message::database_message;
 use crate::postgres::connection_string::ConnectionSettings;
-use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::quoted;
 use crate::retool::database::Database;
 use crate::retool::diagnosis::{
     Access, Facts, Listing, Measured, OptionalColumn, Standing, drift, facts, folders_inside_others,
     last_event, measure, migrations,
 };
-use crate::retool::error::DatabaseError;
 
 const RUN: &str = "Run as the owner of Retool's tables:";
 
 pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Settings, report: &mut Report) {
-    let (timeouts, scope) = (super::super::timeouts(settings), super::super::scope(settings));
-    let database = match Database::new(ConnectionSettings::clone(connection), timeouts, scope) {
+    let scope = settings.scope;
+    let database = match Database::new(ConnectionSettings::clone(connection), settings.timeouts, scope) {
         Ok(database) => database,
         Err(error) => {
             report.push(Line::failed(Check::Server, error.to_string()));
@@ -45,11 +45,10 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
     report.push(level(&database, &facts).await);
     report.extend(parts(&facts));
     report.extend(row_security(&facts));
-    let accounts = settings.provisioning.enabled && settings.rest.is_some();
+    let accounts = scope.provisioning && settings.rest.is_some();
     report.extend(facts.optional.iter().map(|column| optional(column, accounts)));
     let complete = facts.absent.is_empty() && facts.parts.iter().all(|part| part.grants.is_empty());
-    let features = settings.features;
-    let whole = complete && !features.skip_pages && !features.skip_resources;
+    let whole = complete && !scope.skip_pages && !scope.skip_resources;
     report.extend([
         folders(&database, &facts.folders, whole).await,
         audit(&database, &facts.audit).await,
@@ -61,30 +60,7 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
     } else {
         report.skip(Check::Statements..=Check::Statements, "not everything can be read");
     }
-    report.push(lists(&database, &facts, complete, features.skip_pages).await);
-}
-
-pub(super) fn failed(check: Check, error: &DatabaseError, connection: &ConnectionSettings) -> Line {
-    let line = Line::failed(check, database_message(error));
-    match error {
-        DatabaseError::Postgres(PostgresError::Timeout { .. }) => line
-            .means("Somebody holds a lock on a table, the server is overloaded, or the limit is too low for this organization.")
-            .fix("look for the lock: SELECT pid, wait_event_type, state, query FROM pg_stat_activity;")
-            .fix("raise --statement-timeout-seconds")
-            .fix(format!(
-                "if the role has a limit of its own: ALTER ROLE {} RESET statement_timeout;",
-                quoted(&connection.user)
-            )),
-        DatabaseError::MissingPrivileges(missing) => line.fixes(missing.grants().iter().cloned()),
-        DatabaseError::Postgres(
-            PostgresError::Statement { .. }
-            | PostgresError::BadValue { .. }
-            | PostgresError::UnknownSchema { .. },
-        ) => line
-            .means("This Retool is of a version that baton-retool does not know.")
-            .fix("ask for an update of baton-retool, and say which Retool it is"),
-        _ => line,
-    }
+    report.push(lists(&database, &facts, complete, scope.skip_pages).await);
 }
 
 fn server(facts: &Facts) -> Line {
@@ -160,7 +136,7 @@ async fn level(database: &Database, facts: &Facts) -> Line {
                 let last = last.unwrap_or_else(|| "none".to_owned());
                 Line::ok(Check::Migrations, format!("{count} so far, the last is {last}"))
             }
-            Err(error) => Line::warning(Check::Migrations, error.to_string()),
+            Err(error) => Line::warning(Check::Migrations, database_message(&error)),
         },
     }
 }
@@ -233,7 +209,7 @@ async fn folders(database: &Database, standing: &Standing, whole: bool) -> Line 
                 format!("{apps} apps and {resources} resources lie in folders below others that give groups access"),
             )
             .means("A folder's rule counts for what lies in it directly. Compare one of them with what Retool shows."),
-            Err(error) => Line::warning(Check::Extras, error.to_string()),
+            Err(error) => Line::warning(Check::Extras, database_message(&error)),
         },
         other => extra(other),
     };
@@ -245,7 +221,7 @@ async fn audit(database: &Database, standing: &Standing) -> Line {
         Standing::Readable => match last_event(database).await {
             Ok(Some(hours)) => Line::ok(Check::Extras, format!("the last entry is {hours} hours old")),
             Ok(None) => Line::ok(Check::Extras, "Retool has written nothing"),
-            Err(error) => Line::warning(Check::Extras, error.to_string()),
+            Err(error) => Line::warning(Check::Extras, database_message(&error)),
         },
         other => extra(other),
     };
@@ -272,7 +248,7 @@ fn extra(standing: &Standing) -> Line {
 }
 
 async fn statements(database: &Database, facts: &Facts, connection: &ConnectionSettings) -> Line {
-    let Measured { rows, timed } = match measure(database).await {
+    let Measured { rows, timed } = match measure(database, MANAGED_GROUPS).await {
         Ok(measured) => measured,
         Err(error) => return failed(Check::Statements, &error, connection),
     };
@@ -326,7 +302,7 @@ async fn lists(database: &Database, facts: &Facts, complete: bool, skip_pages: b
             ),
         )
         .means("The connector goes by group_pages. If this Retool goes by the lists, what is reported of apps is not what holds."),
-        Err(error) => Line::warning(Check::Drift, error.to_string()),
+        Err(error) => Line::warning(Check::Drift, database_message(&error)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::report::{Check, Line, Report, Status};
+use crate::cli::doctor::report::{Check, Line, Report, Status};
 use crate::postgres::connection_string::{Address, ConnectionSettings, Host};
 use crate::postgres::diagnosis::login::{LoginProblem, Refused, log_in};
 use crate::postgres::diagnosis::network::{

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use serde_json::json;
 
-use super::report::{Line, Report, Status};
+use crate::cli::doctor::report::{Line, Report, Status};
 
 /// Prints the report on stdout: with colours where a person watches and has not set `NO_COLOR`.
 ///

@@ -1,28 +1,28 @@
 //! Retool's REST API, where it is set up.
 
-use super::report::{Check, Line, Report, Status};
-use crate::config::{RestSettings, Settings};
+use crate::cli::doctor::report::{Check, Line, Report, Status};
+use crate::config::Settings;
+use crate::connector::rest_message::rest_message;
+use crate::retool::api::Api;
 use crate::retool::api::error::{Problem, SetupError};
-use crate::retool::api::{Api, ApiSettings};
 
 /// Asks the API whether it is there and takes the token.
 pub(super) async fn check(settings: &Settings, report: &mut Report) {
-    let Some(RestSettings { base_url, token, timeout }) = &settings.rest else {
+    let Some(api_settings) = &settings.rest else {
         report.push(Line::skipped(Check::Rest, "retool-api-base-url and retool-api-token are not set"));
         return;
     };
-    let needed = settings.provisioning.enabled;
-    let api = Api::new(&ApiSettings { base_url: base_url.as_str(), token, timeout: *timeout });
-    let line = match api {
+    let needed = settings.scope.provisioning;
+    let line = match Api::new(api_settings) {
         Err(error) => unusable(&error),
         Ok(api) => match api.probe().await {
             Ok(_) if needed => Line::ok(Check::Rest, "it answers, and the token may read users")
                 .means("Whether it may change them (scope Users > Write) shows only when an account is made, enabled or disabled."),
             Ok(_) => Line::ok(Check::Rest, "it answers, and the token may read users"),
-            Err(error) => explained(&error.problem, error.to_string()),
+            Err(error) => explained(&error.problem, rest_message(&error.problem)),
         },
     };
-    let line = line.about(base_url.to_string());
+    let line = line.about(api_settings.base_url.to_string());
     // Reading needs the database alone.
     report.push(match line.status {
         Status::Failed if !needed => Line { status: Status::Warning, ..line },

@@ -1,7 +1,6 @@
 //! The settings, before anything is reached.
 
-use super::report::{Check, Line, Report};
-use crate::cli::{endpoint, security};
+use crate::cli::doctor::report::{Check, Line, Report};
 use crate::config::{Settings, Warning};
 use crate::postgres::connection_string::{ConnectionSettings, Environment};
 use crate::telemetry;
@@ -15,7 +14,7 @@ pub(super) fn refused(error: &str) -> Line {
 
 /// What `serve` would not start with: its port, its certificates and tokens, its logs and telemetry.
 pub(super) async fn serving(settings: &Settings, report: &mut Report) {
-    let server = security(settings).check(&endpoint(settings)).await;
+    let server = settings.server.security.check(&settings.server.listen).await;
     let telemetry = telemetry::check(&settings.logs, &settings.telemetry);
     let problems =
         [server.err().map(|error| error.to_string()), telemetry.err().map(|error| error.to_string())];
@@ -44,7 +43,7 @@ pub(super) fn connection(
     for warning in &connection.warnings {
         report.push(Line::warning(Check::Settings, warning));
     }
-    let changes = match (settings.provisioning.enabled, settings.provisioning.dry_run) {
+    let changes = match (settings.scope.provisioning, settings.options.dry_run) {
         (false, _) => "changes are off",
         (true, false) => "changes are on",
         (true, true) => "changes are described and not made (--dry-run)",

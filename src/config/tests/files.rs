@@ -17,7 +17,7 @@ fn the_very_file_named_is_read() {
     assert_eq!(port(&yml.file_called("x.yml", "listen: h:3\n").settings()), 3);
     let toml = setup().file_called("x.TOML", "listen = 'h:4'\nskip-pages = true\n");
     let settings = toml.variable("BATON_CONFIG_PATH", "x.TOML").settings();
-    assert_eq!((port(&settings), settings.features.skip_pages), (4, true));
+    assert_eq!((port(&settings), settings.scope.skip_pages), (4, true));
     assert_eq!(port(&setup().variable("BATON_CONFIG_PATH", "").settings()), 1);
 }
 
@@ -86,7 +86,7 @@ fn an_empty_file_and_a_byte_order_mark_do_no_harm() {
 
 #[test]
 fn the_case_of_a_key_does_not_matter_but_twice_is_once_too_often() {
-    assert!(Setup::new().file("Skip-Pages: true\n").settings().features.skip_pages);
+    assert!(Setup::new().file("Skip-Pages: true\n").settings().scope.skip_pages);
     let twice = Setup::new().file("Skip-Pages: true\nskip-pages: false\n").error();
     assert_eq!(twice, "config file .baton.yaml: the key skip-pages is there twice");
 }
@@ -95,7 +95,7 @@ fn the_case_of_a_key_does_not_matter_but_twice_is_once_too_often() {
 fn an_unknown_key_is_warned_of_with_the_nearest_name() {
     let text = "skip_pages: true\nretool_api_base_url: x\nzebra: 1\n'postgres://u:hunter2@h': 1\n";
     let setup = Setup::new().file(text);
-    assert!(!setup.load().unwrap().0.features.skip_pages);
+    assert!(!setup.load().unwrap().0.scope.skip_pages);
     assert_eq!(
         setup.warnings(),
         [

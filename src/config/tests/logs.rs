@@ -91,15 +91,3 @@ fn a_place_has_to_be_text() {
         assert_eq!(error, format!("{start} {problem}; {end}"));
     }
 }
-
-#[test]
-fn how_to_log_is_known_even_when_nothing_else_is_right() {
-    let setup = Setup::bare().flags(["--log-format=console", "--log-level=loud", "--listen=nowhere"]);
-    assert!(setup.load().is_err());
-    let (logs, warnings) = load_logs(&setup.matches(), &setup.sources).unwrap();
-    let paths = vec![LogTarget::Stderr];
-    assert_eq!(logs, LogSettings { level: LogLevel::Info, format: LogFormat::Console, paths });
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    let wrong = Setup::bare().file("log-path: 7\n");
-    assert!(load_logs(&wrong.matches(), &wrong.sources).is_err());
-}

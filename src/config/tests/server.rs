@@ -14,7 +14,7 @@ fn tls(flags: &[&str]) -> Setup {
 fn a_socket_in_the_file_system_can_be_listened_on() {
     for (text, path) in [("unix:/run/a.sock", "/run/a.sock"), (" unix:a.sock\n", "a.sock")] {
         let server = Setup::new().variable("BATON_LISTEN", text).settings().server;
-        assert_eq!(server.listen, ListenAddress::Unix(PathBuf::from(path)));
+        assert_eq!(server.listen, Endpoint::Unix(PathBuf::from(path)));
     }
     assert_eq!(
         Setup::new().flags(["--listen=unix:"]).error(),
@@ -25,8 +25,9 @@ fn a_socket_in_the_file_system_can_be_listened_on() {
 
 #[test]
 fn a_certificate_and_its_key_go_together() {
-    let settings = tls(&["--tls-cert=c.pem", "--tls-key", " /k.pem\n"]).settings().server.tls.unwrap();
-    let expected = TlsSettings { certificate: "c.pem".into(), key: "/k.pem".into(), client_ca: None };
+    let settings =
+        tls(&["--tls-cert=c.pem", "--tls-key", " /k.pem\n"]).settings().server.security.tls.unwrap();
+    let expected = TlsFiles { certificate: "c.pem".into(), key: "/k.pem".into(), client_ca: None };
     assert_eq!(settings, expected);
     for client_ca in [None, Some("--tls-client-ca=ca.pem")] {
         let with = |flag| tls(&[flag].into_iter().chain(client_ca).collect::<Vec<_>>()).error();
@@ -42,14 +43,15 @@ fn a_certificate_and_its_key_go_together() {
 
 #[test]
 fn callers_certificates_need_one_of_the_server() {
-    let settings = tls(&["--tls-cert=c", "--tls-key=k", "--tls-client-ca=ca"]).settings().server.tls.unwrap();
+    let settings =
+        tls(&["--tls-cert=c", "--tls-key=k", "--tls-client-ca=ca"]).settings().server.security.tls.unwrap();
     assert_eq!(settings.client_ca, Some("ca".into()));
     assert_eq!(
         Setup::new().variable("BATON_TLS_CLIENT_CA", "ca.pem").error(),
         "tls-client-ca (variable BATON_TLS_CLIENT_CA) means nothing without tls-cert: give the flag \
          --tls-cert, set the variable BATON_TLS_CERT, or write the key tls-cert in the config file"
     );
-    assert!(tls(&["--tls-client-ca="]).settings().server.tls.is_none(), "emptied is not given");
+    assert!(tls(&["--tls-client-ca="]).settings().server.security.tls.is_none(), "emptied is not given");
 }
 
 #[test]
@@ -66,7 +68,7 @@ fn what_is_on_by_itself_can_be_turned_off() {
     for word in ["false", "0"] {
         let setup = Setup::new().file(format!("reflection: {word}\nhealth-without-token: {word}\n"));
         let server = setup.settings().server;
-        assert!(!server.reflection && !server.health_without_token, "{word}");
+        assert!(!server.reflection && !server.security.open_health, "{word}");
     }
     let setup = Setup::new().variable("BATON_REFLECTION", "f").flags(["--reflection"]);
     assert!(setup.settings().server.reflection);

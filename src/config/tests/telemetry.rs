@@ -1,6 +1,7 @@
 //! What others collect.
 
 use super::*;
+use crate::address::HostAndPort;
 
 const PREFIX: &str = "--otel-collector-endpoint";
 

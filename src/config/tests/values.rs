@@ -1,24 +1,23 @@
 //! The defaults, and one value of everything.
 
 use super::*;
+use crate::address::HostAndPort;
+use crate::config::table;
 
 #[test]
 fn every_setting_has_its_default() {
     let settings = Setup::new().settings();
     assert_eq!(settings.connection_string.expose_secret(), DSN);
-    let features = Features { skip_pages: false, skip_resources: false, skip_disabled_users: false };
-    assert_eq!(settings.features, features);
+    let scope = Scope { skip_pages: false, skip_resources: false, provisioning: false, managed_groups: true };
+    assert_eq!(settings.scope, scope);
+    let options = Options { skip_disabled_users: false, dry_run: false, ticketing: false };
+    assert_eq!(settings.options, options);
     assert!(settings.rest.is_none());
-    assert!(!settings.provisioning.enabled);
-    assert!(!settings.ticketing);
     let server = ServerSettings {
-        listen: ListenAddress::Tcp { host: "127.0.0.1".into(), port: 8080 },
-        tls: None,
-        auth_token_file: None,
-        insecure: false,
+        listen: Endpoint::Tcp { host: "127.0.0.1".into(), port: 8080 },
+        security: Security { tls: None, token_file: None, open_health: true, insecure: false },
         reflection: true,
-        health_without_token: true,
-        limits: LimitSettings {
+        limits: Limits {
             connections: 4096,
             streams: 256,
             requests: 512,
@@ -115,27 +114,29 @@ fn every_setting_is_read_from_every_source() {
     for setup in [by_flag, by_variable, Setup::bare().file(file)] {
         let settings = setup.settings();
         assert_eq!(settings.connection_string.expose_secret(), "dbname=other");
-        let features = Features { skip_pages: true, skip_resources: true, skip_disabled_users: true };
-        assert_eq!(settings.features, features);
+        let scope =
+            Scope { skip_pages: true, skip_resources: true, provisioning: true, managed_groups: false };
+        assert_eq!(settings.scope, scope);
+        let options = Options { skip_disabled_users: true, dry_run: true, ticketing: true };
+        assert_eq!(settings.options, options);
         let rest = settings.rest.unwrap();
         assert_eq!(rest.base_url.as_str(), "https://retool.example.com");
         assert_eq!(rest.token.expose_secret(), "retool_01abc");
         assert_eq!(rest.timeout, Duration::from_secs(5));
-        let provisioning = Provisioning { enabled: true, dry_run: true, managed_groups: false };
-        assert_eq!(settings.provisioning, provisioning);
-        assert!(settings.ticketing);
         let server = ServerSettings {
-            listen: ListenAddress::Tcp { host: "0.0.0.0".into(), port: 9 },
-            tls: Some(TlsSettings {
-                certificate: "c.pem".into(),
-                key: "k.pem".into(),
-                client_ca: Some("ca.pem".into()),
-            }),
-            auth_token_file: Some("tokens".into()),
-            insecure: true,
+            listen: Endpoint::Tcp { host: "0.0.0.0".into(), port: 9 },
+            security: Security {
+                tls: Some(TlsFiles {
+                    certificate: "c.pem".into(),
+                    key: "k.pem".into(),
+                    client_ca: Some("ca.pem".into()),
+                }),
+                token_file: Some("tokens".into()),
+                open_health: false,
+                insecure: true,
+            },
             reflection: false,
-            health_without_token: false,
-            limits: LimitSettings {
+            limits: Limits {
                 connections: 11,
                 streams: 12,
                 requests: 13,
@@ -166,12 +167,65 @@ fn every_setting_is_read_from_every_source() {
 }
 
 #[test]
-fn d36_no_request_takes_longer_than_half_a_minute_whatever_the_setting_says() {
+fn the_http_timeout_is_at_most_30_seconds() {
     for (given, taken) in [("29", 29), ("30", 30), ("31", 30), ("1800", 30)] {
         let setup = Setup::new()
             .variable("BATON_RETOOL_API_BASE_URL", "https://retool.example.com")
             .variable("BATON_RETOOL_API_TOKEN", "retool_01abc")
             .variable("BATON_HTTP_TIMEOUT_SECONDS", given);
         assert_eq!(setup.settings().rest.unwrap().timeout, Duration::from_secs(taken), "{given}");
+    }
+}
+
+#[test]
+fn the_origin_of_every_value_is_known() {
+    let setup = Setup::new().flags(["--skip-pages"]).file("Log-Path: [a.log, stdout]\n");
+    let provenance = setup.settings().provenance;
+    let names: Vec<_> = provenance.iter().map(|in_force| in_force.name).collect();
+    assert_eq!(names, ALL.iter().map(|setting| setting.name).collect::<Vec<_>>());
+    let found = |name: &str| {
+        let in_force = provenance.get(name).unwrap();
+        (in_force.value.clone(), in_force.origin.to_string())
+    };
+    let text = |text: &str| Shown::Text(text.to_owned());
+    assert_eq!(found("skip-pages"), (text("true"), "flag --skip-pages".into()));
+    assert_eq!(found("connection-string"), (Shown::Secret, "variable BATON_CONNECTION_STRING".into()));
+    let file = setup.directory.path().join(".baton.yaml");
+    assert_eq!(found("log-path"), (text("a.log,stdout"), format!("key Log-Path of {}", file.display())));
+    assert_eq!(found("statement-timeout-seconds"), (text("60"), "default".into()));
+    assert_eq!(found("log-format"), (text("json"), "default".into()));
+    assert_eq!(found("tls-cert"), (Shown::Unset, "default".into()));
+    assert_eq!(provenance.get("no-such-setting"), None);
+}
+
+#[test]
+fn what_is_overruled_counts_as_not_given() {
+    let prefix = "--otel-collector-endpoint-tls";
+    let setup = Setup::new().flags([
+        &format!("{prefix}-insecure"),
+        &format!("{prefix}-cert=not base64"),
+        &format!("{prefix}-cert-path=a.pem"),
+    ]);
+    let provenance = setup.settings().provenance;
+    for name in ["otel-collector-endpoint-tls-cert", "otel-collector-endpoint-tls-cert-path"] {
+        assert_eq!(provenance.get(name).unwrap().value, Shown::Unset, "{name}");
+    }
+}
+
+#[test]
+fn settings_name_each_other_rightly() {
+    for setting in ALL {
+        let named = match setting.relation {
+            Some(Relation::GoesWith(name)) => {
+                let other = table::named(name).unwrap().relation;
+                assert_eq!(other, Some(Relation::GoesWith(setting.name)));
+                Some(name)
+            }
+            Some(Relation::Needs(name) | Relation::Excludes(name)) => Some(name),
+            None => None,
+        };
+        for name in named.into_iter().chain(setting.overruled_by) {
+            assert!(table::named(name).is_some(), "{}: {name}", setting.name);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The filled form of a new account: what of it can be wrong is said before Retool is asked (D32).
+//! The filled form of a new account: what of it can be wrong is said before Retool is asked.
 
 use prost_types::Value;
 use prost_types::value::Kind;

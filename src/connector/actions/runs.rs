@@ -1,4 +1,4 @@
-//! Runs of actions, under way and past. They live in memory only (D34).
+//! Runs of actions, under way and past. They live in memory only.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn d34_the_oldest_run_that_has_ended_is_forgotten_and_none_under_way() {
+    fn the_oldest_ended_run_is_forgotten_and_no_running_one() {
         let runs = Arc::new(Runs::default());
         let under_way = runs.start("enable_user").unwrap();
         let ids: Vec<_> = (0..=MOST_ENDED)

@@ -1,7 +1,7 @@
-//! What the actions are called, take and return (spec 4.7).
+//! What the actions are called, take and return.
 
-use crate::connector::actions::Action;
-use crate::connector::ids::ResourceKind;
+use crate::connector::actions::action::Action;
+use crate::connector::resource_kind::ResourceKind;
 use crate::proto::config::{BoolField, Field, ResourceIdField, ResourceIdRules, field};
 use crate::proto::connector::{ActionType, BatonActionSchema};
 

@@ -1,20 +1,22 @@
-//! Enabling and disabling an account through Retool's REST API, and making sure that it is so (D24).
+//! Enabling and disabling an account through Retool's REST API, and making sure that it is so.
 
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 
-use crate::connector::Context;
+use crate::connector::actions::action::Action;
 use crate::connector::actions::runs::RunResult;
-use crate::connector::actions::{Action, note};
-use crate::connector::audit::{Done, Outcome, Record};
+use crate::connector::audit::Record;
+use crate::connector::change::answer::Completed;
+use crate::connector::context::Context;
 use crate::connector::error::Error;
-use crate::connector::ids::{self, Spelled};
+use crate::connector::ids;
+use crate::connector::resource_kind::Spelled;
 use crate::proto::connector::ResourceId;
-use crate::retool::api::Api;
 use crate::retool::api::error::{ApiError, Problem};
 use crate::retool::api::rate_limit::RateLimit;
 use crate::retool::api::user::{ApiUser, Sid};
-use crate::retool::change::Refusal;
+use crate::retool::api::{Answer, Api};
+use crate::retool::change::{Mode, Outcome, Refusal};
 use crate::retool::id::UserId;
 use crate::retool::tables::{admins, users};
 
@@ -33,7 +35,7 @@ pub(super) async fn run(
     args: Option<&Struct>,
     record: &mut Record,
     rate_limit: &mut Option<RateLimit>,
-) -> Result<(RunResult, Done), Error> {
+) -> Result<(RunResult, Completed), Error> {
     let user = user_id(args)?;
     record.principal(Spelled(user).to_string());
     let api = context.api()?;
@@ -47,26 +49,26 @@ pub(super) async fn run(
         Action::EnableUser => None,
     };
     let wish = action.wish();
-    let done = |outcome| Done { outcome, before: word(account.enabled), after: word(wish) };
-    if context.dry_run {
+    let completed = |outcome| Completed { outcome, before: word(account.enabled), after: word(wish) };
+    if context.mode == Mode::DryRun {
         return Ok(if account.enabled == wish {
-            (RunResult::Complete, done(Outcome::Unchanged))
+            (RunResult::Complete, completed(Outcome::Unchanged))
         } else {
             let verb = if wish { "enable" } else { "disable" };
             let would = format!("{verb} the account of user {}", Spelled(user));
-            (RunResult::DryRun { would }, done(Outcome::DryRun))
+            (RunResult::DryRun { would }, completed(Outcome::DryRun))
         });
     }
     set(api, &sid, wish, rate_limit).await?;
     let outcome = if account.enabled == wish { Outcome::Unchanged } else { Outcome::Changed };
-    Ok((RunResult::Complete, done(outcome)))
+    Ok((RunResult::Complete, completed(outcome)))
 }
 
 fn word(enabled: bool) -> &'static str {
     if enabled { "enabled" } else { "disabled" }
 }
 
-/// The user that the arguments name: a resource id in either of its spellings (spec 4.8).
+/// The user that the arguments name: a resource id in either of its spellings.
 fn user_id(args: Option<&Struct>) -> Result<UserId, Error> {
     let wrong = |problem: &'static str| Error::Argument { field: USER_ID, problem: problem.into() };
     let given = args.and_then(|args| args.fields.get("user_id")).and_then(|value| value.kind.as_ref());
@@ -102,7 +104,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Refuses to take the last administrator of an organization away. Whoever is one of several waits for
+/// Refuses to take the last administrator of an organization away. One of several waits for
 /// the run that disables another one, and is looked at again then.
 async fn keep_an_admin(
     context: &Context,
@@ -111,7 +113,7 @@ async fn keep_an_admin(
     if admins::groups_of(&context.database, user).await?.is_empty() {
         return Ok(None);
     }
-    let alone = context.disabling_admin.write().await;
+    let alone = context.admin_lock.write().await;
     let groups = admins::groups_of(&context.database, user).await?;
     match groups.iter().find(|group| group.others == 0) {
         Some(last) => Err(Refusal::LastAdmin { group: last.group, user }.into()),
@@ -147,8 +149,23 @@ async fn set(api: &Api, sid: &Sid, wish: bool, rate_limit: &mut Option<RateLimit
             other => other,
         }),
         Err(error) => {
+            let error = Error::from(error);
             tracing::warn!(%error, "whether the account was changed could not be asked");
             Err(unproven)
+        }
+    }
+}
+
+/// Remembers what the last answer said, whether it was the one hoped for or not.
+fn note<T>(noted: &mut Option<RateLimit>, answer: Result<Answer<T>, ApiError>) -> Result<T, ApiError> {
+    match answer {
+        Ok(answer) => {
+            *noted = Some(answer.rate_limit);
+            Ok(answer.value)
+        }
+        Err(error) => {
+            *noted = Some(error.rate_limit);
+            Err(error)
         }
     }
 }
@@ -202,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn d08_anything_else_is_an_invalid_argument() {
+    fn anything_else_is_an_invalid_argument() {
         let user = ("resource_type_id", string("user"));
         for (id, words) in [
             (string("g42"), "no id of type user"),

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::connector::error::CallerText;
+use crate::connector::error::caller_text::CallerText;
 
 /// What is wrong with an argument and what would be right, as the end of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ArgumentProblem {
+pub(crate) enum ArgumentProblem {
     /// The id is not one of an entitlement on a resource of the type.
     #[error("{given} is no entitlement of such a resource; these are {known}")]
     UnknownEntitlement {

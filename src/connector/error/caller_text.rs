@@ -8,7 +8,7 @@ use std::fmt;
 /// It can be anything, a person's e-mail address or a token too. So it formats as `"..."`, and an error that
 /// contains it is safe to log. Only [`reveal`] shows it, for the answer to the caller who sent it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct CallerText(String);
+pub(crate) struct CallerText(String);
 
 /// Longest text that is repeated, in characters.
 const LONGEST: usize = 80;
@@ -21,7 +21,7 @@ thread_local! {
 }
 
 /// Formats an error with the caller's text in it. Use it only for the answer to that caller.
-pub(super) fn reveal(error: &impl fmt::Display) -> String {
+pub(crate) fn reveal(error: &impl fmt::Display) -> String {
     struct Restore(bool);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -34,7 +34,7 @@ pub(super) fn reveal(error: &impl fmt::Display) -> String {
 
 impl CallerText {
     /// The text without quotes and at its full length, for ids that are known to be well formed.
-    pub(super) fn unquoted(&self) -> impl fmt::Display {
+    pub(crate) fn unquoted(&self) -> impl fmt::Display {
         if REVEALED.get() { self.0.as_str() } else { LEFT_OUT }
     }
 }

@@ -1,14 +1,13 @@
 //! The kind of an error: what decides the gRPC code of its answer.
 
-use crate::connector::error::Error;
 use crate::postgres::error::PostgresError;
 use crate::retool::api::error::Problem;
 use crate::retool::change::Refusal;
 use crate::retool::error::DatabaseError;
 
-/// What kind of failure an [`Error`] is. Each kind has the name of the gRPC code it is answered with.
+/// What kind of failure an [`Error`](crate::connector::error::Error) is. Each kind has the name of the gRPC code it is answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ErrorKind {
+pub(crate) enum ErrorKind {
     /// The request is wrong, whatever state Retool is in.
     InvalidArgument,
     /// Something that the request names does not exist.
@@ -37,7 +36,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// The name, spelled like the gRPC code's: `NotFound`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::InvalidArgument => "InvalidArgument",
             Self::NotFound => "NotFound",
@@ -55,47 +54,16 @@ impl ErrorKind {
     }
 }
 
-impl Error {
-    /// The kind of the error.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::UnknownResourceType { .. }
-            | Self::NotFound { .. }
-            | Self::UnknownAction { .. }
-            | Self::UnknownRun { .. }
-            | Self::UnknownEventFeed { .. } => ErrorKind::NotFound,
-            Self::Missing { .. }
-            | Self::MalformedId { .. }
-            | Self::WrongParent { .. }
-            | Self::PageToken(_)
-            | Self::PageSize { .. }
-            | Self::ResourceTooLarge { .. }
-            | Self::Argument { .. } => ErrorKind::InvalidArgument,
-            Self::ProvisioningDisabled | Self::NoRest | Self::DifferentRetools => {
-                ErrorKind::FailedPrecondition
-            }
-            Self::Rest { error, .. } => rest_kind(&error.problem),
-            Self::Unverified { .. } | Self::RunBroken => ErrorKind::Internal,
-            Self::TooManyRuns { .. } => ErrorKind::ResourceExhausted,
-            Self::RunTooLong { .. } => ErrorKind::DeadlineExceeded,
-            Self::Refused(refusal) => refusal_kind(refusal),
-            // Agents recognize this error by its text; the code has always been this one.
-            Self::TicketingDisabled => ErrorKind::Unknown,
-            Self::NoTickets | Self::NotImplemented { .. } => ErrorKind::Unimplemented,
-            Self::Database(error) => database_kind(error),
-        }
-    }
-}
-
-fn refusal_kind(refusal: &Refusal) -> ErrorKind {
+/// The kind of a refusal.
+pub(crate) fn refusal_kind(refusal: &Refusal) -> ErrorKind {
     match refusal {
         Refusal::NoUser(_) | Refusal::NoGroup(_) | Refusal::NoPage(_) => ErrorKind::NotFound,
         _ => ErrorKind::FailedPrecondition,
     }
 }
 
-/// Agents retry `Unavailable` and `DeadlineExceeded` and nothing else.
-fn database_kind(error: &DatabaseError) -> ErrorKind {
+/// The kind of a failure of the database. Agents retry `Unavailable` and `DeadlineExceeded` and nothing else.
+pub(crate) fn database_kind(error: &DatabaseError) -> ErrorKind {
     let Some(error) = error.postgres() else { return ErrorKind::FailedPrecondition };
     match error {
         PostgresError::Connect { .. }
@@ -115,7 +83,8 @@ fn database_kind(error: &DatabaseError) -> ErrorKind {
     }
 }
 
-fn rest_kind(problem: &Problem) -> ErrorKind {
+/// The kind of a failure of the REST API.
+pub(crate) fn rest_kind(problem: &Problem) -> ErrorKind {
     match problem {
         Problem::Refused { status, .. } => match status {
             401 => ErrorKind::Unauthenticated,

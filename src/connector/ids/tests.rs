@@ -3,6 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::retool::access::AccessLevel;
+use crate::retool::id::{GroupId, OrganizationId, PageId, ResourceId, UserId};
+use crate::retool::tables::memberships::Membership;
+use crate::retool::tables::organizations::Right;
 
 fn id(resource_type: &str, resource: &str) -> ProtoResourceId {
     ProtoResourceId {
@@ -20,24 +24,47 @@ fn stored_spellings_never_change() {
     let resource = ResourceId::try_from(3).unwrap();
     let user = UserId::try_from(42).unwrap();
     assert_eq!(resource_id(user), id("user", "u42"));
-    assert_eq!(organization_entitlement(organization, Right::Member), "entitlement:o1:member");
-    assert_eq!(
-        organization_entitlement(organization, Right::QueryLibraryOwn),
-        "entitlement:o1:universalQueryLibrary:own"
-    );
-    assert_eq!(
-        bare_grant(&organization_entitlement(organization, Right::UnpublishedRelease), user),
-        "grant:entitlement:o1:unpublishedRelease:u42"
-    );
-    assert_eq!(typed_grant(&group_entitlement(group, GroupRole::Admin), user), "group:g7:admin:user:u42");
-    assert_eq!(
-        typed_grant(&page_entitlement(page, PageFamily::User, AccessLevel::Write), group),
-        "page:p12:user:write:group:g7"
-    );
-    assert_eq!(
-        bare_grant(&resource_entitlement(resource, AccessLevel::Read), user),
-        "grant:entitlement:r3:read:u42"
-    );
+    let member = EntitlementId::Organization(organization, Right::Member);
+    assert_eq!(member.to_string(), "entitlement:o1:member");
+    let owner = EntitlementId::Organization(organization, Right::QueryLibraryOwn);
+    assert_eq!(owner.to_string(), "entitlement:o1:universalQueryLibrary:own");
+    for (entitlement, principal, grant) in [
+        (
+            EntitlementId::Organization(organization, Right::UnpublishedRelease),
+            resource_id(user),
+            "grant:entitlement:o1:unpublishedRelease:u42",
+        ),
+        (EntitlementId::Group(group, Membership::Admin), resource_id(user), "group:g7:admin:user:u42"),
+        (
+            EntitlementId::Page(page, PageFamily::User, AccessLevel::Write),
+            resource_id(group),
+            "page:p12:user:write:group:g7",
+        ),
+        (
+            EntitlementId::Resource(resource, AccessLevel::Read),
+            resource_id(user),
+            "grant:entitlement:r3:read:u42",
+        ),
+    ] {
+        assert_eq!(entitlement.grant_id(&entitlement.to_string(), &principal), grant);
+    }
+}
+
+#[test]
+fn only_ids_of_entitlements_on_groups_and_pages_are_grantable() {
+    let group = GroupId::try_from(7).unwrap();
+    let page = PageId::try_from(12).unwrap();
+    for entitlement in [
+        EntitlementId::Group(group, Membership::Member),
+        EntitlementId::Page(page, PageFamily::Group, AccessLevel::Own),
+    ] {
+        assert_eq!(EntitlementId::parse_grantable(&entitlement.to_string()), Some(entitlement));
+    }
+    for wrong in
+        ["", "group:g7", "group:g07:member", "group:p7:member", "page:p12:read", "entitlement:o1:member"]
+    {
+        assert_eq!(EntitlementId::parse_grantable(wrong), None, "{wrong}");
+    }
 }
 
 #[test]

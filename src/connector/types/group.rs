@@ -1,34 +1,30 @@
 //! The resource type `group`: a row of `groups`, and its members.
 
-use crate::connector::entitlements::{Purpose, Template, entitlement};
+use crate::connector::change::answer::ChangeAnswer;
+use crate::connector::change::request::ChangeRequest;
+use crate::connector::context::Context;
+use crate::connector::entitlement_words::{EntitlementWords, Purpose};
 use crate::connector::error::Error;
-use crate::connector::ids::{
-    self, GroupRole, ResourceKind, Spelled, group_entitlement, resource_id, typed_grant,
-};
-use crate::connector::page_token::Position;
-use crate::connector::paging::{GrantPage, Page, PageBounds, last_key, page};
-use crate::connector::provisioning::{Asked, Granted, Revoked};
+use crate::connector::ids::{EntitlementId, resource_id};
+use crate::connector::resource_kind::Spelled;
+use crate::connector::resource_type::{Holder, Parent, ResourceType};
 use crate::connector::text::named;
 use crate::connector::types::user;
-use crate::connector::{Context, Identified, ResourceSyncer};
 use crate::proto::connector::{
-    Capability, Entitlement, GrantReplaced, GroupTrait, Resource, ResourceId, ResourceType, resource_type,
+    self as proto, Capability, GrantReplaced, GroupTrait, Resource, ResourceId, resource_type,
 };
-use crate::proto::grants::{GrantList, GrantParts};
 use crate::proto::{any, number, structure};
-use crate::retool::id::{GroupId, UserId};
-use crate::retool::tables::admins;
-use crate::retool::tables::groups;
-use crate::retool::tables::groups::Group;
-use crate::retool::tables::memberships;
-use crate::retool::tables::memberships::{Changed, Membership};
+use crate::retool::id::{GroupId, OrganizationId, UserId};
+use crate::retool::tables::groups::{self, Group, Member};
+use crate::retool::tables::memberships::{self, Membership};
+use crate::retool::tables::{Page, admins};
 
-/// See the module.
-pub(crate) struct GroupSyncer;
+/// The type; see the module.
+pub(crate) struct Groups;
 
 /// The type, which page entitlements name as the one they can be granted to.
-pub(crate) fn describe() -> ResourceType {
-    ResourceType {
+pub(crate) fn describe() -> proto::ResourceType {
+    proto::ResourceType {
         id: "group".to_owned(),
         display_name: "Group".to_owned(),
         traits: vec![resource_type::Trait::Group.into()],
@@ -48,26 +44,34 @@ fn resource(group: &Group) -> Resource {
     }
 }
 
-fn template(role: GroupRole) -> Template {
-    let (name, description) = match role {
-        GroupRole::Member => ("Member", "Is member of the "),
-        GroupRole::Admin => ("Admin", "Is admin of the "),
-    };
-    Template {
-        slug: role.as_str().to_owned(),
-        display_name: (String::new(), format!(" Group {name}")),
-        description: (description.to_owned(), " group".to_owned()),
-        purpose: Purpose::Assignment,
+impl Holder<Membership> for Member {
+    fn order(&self) -> u32 {
+        self.user.get().unsigned_abs()
+    }
+
+    fn principal(&self) -> ResourceId {
+        resource_id(self.user)
+    }
+
+    /// One grant a member: an admin's row does not also make a member.
+    fn grant_annotations(&self, entitlement: Membership) -> Option<&[u8]> {
+        (self.membership == entitlement).then_some(&[])
     }
 }
 
 #[tonic::async_trait]
-impl ResourceSyncer for GroupSyncer {
-    fn kind(&self) -> ResourceKind {
-        ResourceKind::Group
-    }
+impl ResourceType for Groups {
+    type Key = GroupId;
+    type Row = Group;
+    type Entitlement = Membership;
+    type Holder = Member;
 
-    fn describe(&self) -> ResourceType {
+    const PARENT: Parent = Parent::Optional;
+    const RESOURCE_BYTES: usize = 150;
+    const ENTITLEMENTS: &'static [Membership] = &Membership::ALL;
+    const ONE_GRANT_PER_HOLDER: bool = true;
+
+    fn describe(&self) -> proto::ResourceType {
         describe()
     }
 
@@ -75,107 +79,96 @@ impl ResourceSyncer for GroupSyncer {
         &[Capability::Sync, Capability::Provision, Capability::TargetedSync]
     }
 
-    async fn list(
+    async fn rows(
         &self,
         context: &Context,
-        parent: Option<&ResourceId>,
-        bounds: &PageBounds<'_>,
-    ) -> Result<Page<Vec<Resource>>, Error> {
-        const ABOUT: usize = 150;
-        let organization = context.parent(self.kind(), parent)?;
-        let fetch = bounds.fetch(ABOUT);
-        let rows = groups::list(&context.database, organization, bounds.from(), fetch).await?;
-        let at = |row: &Group| Position { key: row.id.get().unsigned_abs(), ordinal: 0 };
-        Ok(page(bounds, rows, fetch, at, |row| resource(&row)))
+        parent: Option<OrganizationId>,
+        page: Page,
+    ) -> Result<Vec<Group>, Error> {
+        Ok(groups::list(&context.database, parent, page).await?)
     }
 
-    async fn get(&self, context: &Context, id: &ResourceId) -> Result<Option<Resource>, Error> {
-        Ok(groups::get(&context.database, ids::parse(id)?).await?.as_ref().map(resource))
+    async fn row(&self, context: &Context, key: GroupId) -> Result<Option<Group>, Error> {
+        Ok(groups::get(&context.database, key).await?)
     }
 
-    fn entitlements(&self, on: &Identified<'_>) -> Result<Vec<Entitlement>, Error> {
-        let group: GroupId = ids::parse(on.id)?;
-        let users = [user::describe()];
-        Ok(GroupRole::ALL
-            .into_iter()
-            .map(|role| entitlement(on.resource, group_entitlement(group, role), &users, template(role)))
-            .collect())
+    fn key(&self, row: &Group) -> GroupId {
+        row.id
     }
 
-    /// One grant a member: an admin's row does not also make a member (spec 1.6).
-    async fn grants(
-        &self,
-        context: &Context,
-        on: &Identified<'_>,
-        bounds: &PageBounds<'_>,
-    ) -> Result<Page<GrantList>, Error> {
-        let group: GroupId = ids::parse(on.id)?;
-        let mut answer = GrantPage::new(bounds, on.resource)?;
-        let fetch = bounds.fetch(GrantPage::grant_bytes(on.resource));
-        let members =
-            groups::members(&context.database, group, context.skip_disabled_users, bounds.from(), fetch)
-                .await?;
-        let [member, admin] = GroupRole::ALL.map(|role| group_entitlement(group, role));
-        let outcome = members.iter().try_for_each(|row| {
-            let principal = resource_id(row.user);
-            let entitlement_id = if row.is_admin { &admin } else { &member };
-            answer.push(
-                Position { key: row.user.get().unsigned_abs(), ordinal: 0 },
-                GrantParts {
-                    id: &typed_grant(entitlement_id, row.user),
-                    entitlement_id,
-                    principal_type: &principal.resource_type,
-                    principal_id: &principal.resource,
-                    annotations: &[],
-                },
-            )
-        });
-        Ok(answer.finish(outcome, last_key(&members, fetch, |row| row.user.get().unsigned_abs())))
+    fn resource(&self, _: &Context, row: &Group) -> Resource {
+        resource(row)
     }
 
-    /// Decision 7.4: an admin is a member already, and a member that becomes an admin is none any more.
-    async fn grant(&self, context: &Context, asked: &Asked<'_>) -> Result<Granted, Error> {
-        let (group, role, user) = about(asked)?;
-        let (mode, enabled_only) = (context.mode(), context.skip_disabled_users);
-        let admin = role == GroupRole::Admin;
-        let changed = memberships::grant(&context.database, mode, group, user, admin, enabled_only).await?;
-        let is_listed = changed.after == membership(role);
-        let grant =
-            is_listed.then(|| asked.grant(typed_grant(&group_entitlement(group, role), user), vec![]));
-        let mut granted = context.granted(&changed, words(&changed), grant.into_iter().collect());
-        if (changed.before, changed.after) == (Membership::Member, Membership::Admin) {
-            let replaced_grant_id = typed_grant(&group_entitlement(group, GroupRole::Member), user);
-            granted.annotations.push(any(&GrantReplaced { replaced_grant_id }));
+    fn entitlement_id(&self, key: GroupId, entitlement: Membership) -> EntitlementId {
+        EntitlementId::Group(key, entitlement)
+    }
+
+    fn words(&self, entitlement: Membership) -> EntitlementWords {
+        let (name, description) = match entitlement {
+            Membership::Member => ("Member", "Is member of the "),
+            Membership::Admin => ("Admin", "Is admin of the "),
+        };
+        EntitlementWords {
+            slug: entitlement.as_str().to_owned(),
+            display_name: (String::new(), format!(" Group {name}")),
+            description: (description.to_owned(), " group".to_owned()),
+            purpose: Purpose::Assignment,
+            grantable_to: user::describe(),
         }
-        Ok(granted)
     }
 
-    /// Decision 7.4: an admin becomes a member, a member leaves. Taking an admin out takes two revokes.
-    async fn revoke(&self, context: &Context, asked: &Asked<'_>) -> Result<Revoked, Error> {
-        let (group, role, user) = about(asked)?;
-        let admin = role == GroupRole::Admin;
-        // Whoever disables an administrator waits for Retool's REST API, which is nobody else's business.
+    async fn holders(&self, context: &Context, key: GroupId, page: Page) -> Result<Vec<Member>, Error> {
+        Ok(groups::members(&context.database, key, context.users, page).await?)
+    }
+
+    /// An admin is a member already, and a member that becomes an admin is none any more.
+    async fn grant(&self, context: &Context, request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error> {
+        let MembershipChange { group, membership, user } = MembershipChange::of(request)?;
+        let changed =
+            memberships::grant(&context.database, context.mode, group, user, membership, context.users)
+                .await?;
+        let is_listed = changed.after == Some(membership);
+        let grant = is_listed.then(|| request.grant(EntitlementId::Group(group, membership), vec![]));
+        let mut answer = ChangeAnswer::granted(context.mode, &changed, word, grant.into_iter().collect());
+        if (changed.before, changed.after) == (Some(Membership::Member), Some(Membership::Admin)) {
+            let replaced = EntitlementId::Group(group, Membership::Member);
+            let replaced_grant_id = replaced.grant_id(&replaced.to_string(), &resource_id(user));
+            answer.annotations.push(any(&GrantReplaced { replaced_grant_id }));
+        }
+        Ok(answer)
+    }
+
+    /// An admin becomes a member, a member leaves. Taking an admin out takes two revokes.
+    async fn revoke(&self, context: &Context, request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error> {
+        let MembershipChange { group, membership, user } = MembershipChange::of(request)?;
+        // An action that disables an administrator waits for Retool's REST API while it holds the lock, so only
+        // changes of administrators take it.
         let administers =
             admins::groups_of(&context.database, user).await?.iter().any(|own| own.group == group);
-        let _together = if administers { Some(context.disabling_admin.read().await) } else { None };
-        let changed = memberships::revoke(&context.database, context.mode(), group, user, admin).await?;
-        Ok(context.revoked(&changed, words(&changed)))
+        let _shared = if administers { Some(context.admin_lock.read().await) } else { None };
+        let changed = memberships::revoke(&context.database, context.mode, group, user, membership).await?;
+        Ok(ChangeAnswer::revoked(context.mode, &changed, word))
     }
 }
 
-fn about(asked: &Asked<'_>) -> Result<(GroupId, GroupRole, UserId), Error> {
-    let (group, role) = ids::parse_group_entitlement(&asked.entitlement.id)?;
-    asked.cross_check(group, role.as_str())?;
-    Ok((group, role, asked.principal()?))
+/// What a request to grant or revoke is about.
+struct MembershipChange {
+    group: GroupId,
+    membership: Membership,
+    user: UserId,
 }
 
-fn membership(role: GroupRole) -> Membership {
-    match role {
-        GroupRole::Member => Membership::Member,
-        GroupRole::Admin => Membership::Admin,
+impl MembershipChange {
+    fn of(request: &ChangeRequest<'_>) -> Result<Self, Error> {
+        let Some(EntitlementId::Group(group, membership)) = request.entitlement_id else {
+            return Err(request.unknown_entitlement("group:g7:member or group:g7:admin"));
+        };
+        request.cross_check(group, membership.as_str())?;
+        Ok(Self { group, membership, user: request.principal()? })
     }
 }
 
-fn words(changed: &Changed<Membership>) -> (&'static str, &'static str) {
-    (changed.before.as_str(), changed.after.as_str())
+fn word(membership: Option<Membership>) -> &'static str {
+    membership.map_or("none", Membership::as_str)
 }

@@ -1,33 +1,24 @@
 //! The resource type `org`: a row of `organizations`.
 
-use std::ops::ControlFlow;
-
-use crate::connector::entitlements::{Purpose, Template, entitlement};
+use crate::connector::context::Context;
+use crate::connector::entitlement_words::{EntitlementWords, Purpose};
 use crate::connector::error::Error;
-use crate::connector::ids::{self, ResourceKind, Spelled, bare_grant, organization_entitlement, resource_id};
-use crate::connector::page_token::Position;
-use crate::connector::paging::{GrantPage, Page, PageBounds, last_key, page};
+use crate::connector::ids::{EntitlementId, resource_id};
+use crate::connector::resource_kind::{ResourceKind, Spelled};
+use crate::connector::resource_type::{Holder, Parent, ResourceType};
 use crate::connector::text::named;
 use crate::connector::types::user;
-use crate::connector::{Context, Identified, ResourceSyncer};
 use crate::proto::any;
-use crate::proto::connector::{
-    Capability, ChildResourceType, Entitlement, Resource, ResourceId, ResourceType,
-};
-use crate::proto::grants::{GrantList, GrantParts};
+use crate::proto::connector::{self as proto, Capability, ChildResourceType, Resource, ResourceId};
 use crate::retool::id::OrganizationId;
-use crate::retool::tables::organizations;
-use crate::retool::tables::organizations::{Organization, Right};
+use crate::retool::tables::Page;
+use crate::retool::tables::organizations::{self, Organization, Right};
 
-/// See the module.
-pub(crate) struct OrganizationSyncer;
+/// The type; see the module.
+pub(crate) struct Organizations;
 
-fn describe() -> ResourceType {
-    ResourceType { id: "org".to_owned(), display_name: "Organization".to_owned(), ..Default::default() }
-}
-
-/// Slug and words of each entitlement (spec 1.5); the slugs say Retool's words, the ids its levels.
-fn template(right: Right) -> Template {
+/// Slug and words of each entitlement ; the slugs say Retool's words, the ids its levels.
+fn words(right: Right) -> EntitlementWords {
     let (slug, name, description) = match right {
         Right::Member => ("member", "Organization Member", "Is member of"),
         Right::UniversalRead => ("universal:use", "Universal Use Access", "Has universal use access on"),
@@ -59,108 +50,94 @@ fn template(right: Right) -> Template {
             ("unpublished releases", "Unpublished Release Access", "Has unpublished release access on")
         }
     };
-    Template {
+    EntitlementWords {
         slug: slug.to_owned(),
-        display_name: ("".to_owned(), format!(" {name}")),
+        display_name: (String::new(), format!(" {name}")),
         description: (format!("{description} the "), " organization".to_owned()),
         purpose: if right == Right::Member { Purpose::Assignment } else { Purpose::Permission },
+        grantable_to: user::describe(),
     }
 }
 
-fn resource(context: &Context, organization: &Organization) -> Resource {
-    Resource {
-        id: Some(resource_id(organization.id)),
-        display_name: named(&organization.name, Spelled(organization.id)),
-        annotations: context
-            .kinds()
-            .filter(|kind| *kind != ResourceKind::Organization)
-            .map(|kind| any(&ChildResourceType { resource_type_id: kind.type_id().to_owned() }))
-            .collect(),
-        ..Default::default()
+impl Holder<Right> for organizations::Holder {
+    fn order(&self) -> u32 {
+        self.user.get().unsigned_abs()
+    }
+
+    fn principal(&self) -> ResourceId {
+        resource_id(self.user)
+    }
+
+    fn grant_annotations(&self, entitlement: Right) -> Option<&[u8]> {
+        self.rights.contains(entitlement).then_some(&[])
     }
 }
 
 #[tonic::async_trait]
-impl ResourceSyncer for OrganizationSyncer {
-    fn kind(&self) -> ResourceKind {
-        ResourceKind::Organization
-    }
+impl ResourceType for Organizations {
+    type Key = OrganizationId;
+    type Row = Organization;
+    type Entitlement = Right;
+    type Holder = organizations::Holder;
 
-    fn describe(&self) -> ResourceType {
-        describe()
+    const PARENT: Parent = Parent::None;
+    const RESOURCE_BYTES: usize = 150;
+    const ENTITLEMENTS: &'static [Right] = &Right::ALL;
+
+    fn describe(&self) -> proto::ResourceType {
+        proto::ResourceType {
+            id: "org".to_owned(),
+            display_name: "Organization".to_owned(),
+            ..Default::default()
+        }
     }
 
     fn capabilities(&self) -> &'static [Capability] {
         &[Capability::Sync, Capability::TargetedSync]
     }
 
-    async fn list(
+    async fn rows(
         &self,
         context: &Context,
-        _parent: Option<&ResourceId>,
-        bounds: &PageBounds<'_>,
-    ) -> Result<Page<Vec<Resource>>, Error> {
-        const ABOUT: usize = 150;
-        let fetch = bounds.fetch(ABOUT);
-        let rows = organizations::list(&context.database, bounds.from(), fetch).await?;
-        let at = |row: &Organization| Position { key: row.id.get().unsigned_abs(), ordinal: 0 };
-        Ok(page(bounds, rows, fetch, at, |row| resource(context, &row)))
+        _: Option<OrganizationId>,
+        page: Page,
+    ) -> Result<Vec<Organization>, Error> {
+        Ok(organizations::list(&context.database, page).await?)
     }
 
-    async fn get(&self, context: &Context, id: &ResourceId) -> Result<Option<Resource>, Error> {
-        let found = organizations::get(&context.database, ids::parse(id)?).await?;
-        Ok(found.map(|organization| resource(context, &organization)))
+    async fn row(&self, context: &Context, key: OrganizationId) -> Result<Option<Organization>, Error> {
+        Ok(organizations::get(&context.database, key).await?)
     }
 
-    fn entitlements(&self, on: &Identified<'_>) -> Result<Vec<Entitlement>, Error> {
-        let organization: OrganizationId = ids::parse(on.id)?;
-        let users = [user::describe()];
-        Ok(Right::ALL
-            .into_iter()
-            .map(|right| {
-                entitlement(
-                    on.resource,
-                    organization_entitlement(organization, right),
-                    &users,
-                    template(right),
-                )
-            })
-            .collect())
+    fn key(&self, row: &Organization) -> OrganizationId {
+        row.id
     }
 
-    async fn grants(
+    fn resource(&self, context: &Context, row: &Organization) -> Resource {
+        let child = |kind: &ResourceKind| ChildResourceType { resource_type_id: kind.type_id().to_owned() };
+        let children = context.kinds.iter().filter(|kind| **kind != ResourceKind::Organization);
+        Resource {
+            id: Some(resource_id(row.id)),
+            display_name: named(&row.name, Spelled(row.id)),
+            annotations: children.map(|kind| any(&child(kind))).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn entitlement_id(&self, key: OrganizationId, entitlement: Right) -> EntitlementId {
+        EntitlementId::Organization(key, entitlement)
+    }
+
+    fn words(&self, entitlement: Right) -> EntitlementWords {
+        words(entitlement)
+    }
+
+    async fn holders(
         &self,
         context: &Context,
-        on: &Identified<'_>,
-        bounds: &PageBounds<'_>,
-    ) -> Result<Page<GrantList>, Error> {
-        let organization: OrganizationId = ids::parse(on.id)?;
-        let mut answer = GrantPage::new(bounds, on.resource)?;
-        let fetch = bounds.fetch(GrantPage::grant_bytes(on.resource));
-        let enabled_only = context.skip_disabled_users;
-        let holders =
-            organizations::holders(&context.database, organization, enabled_only, bounds.from(), fetch)
-                .await?;
-        let entitlements = Right::ALL.map(|right| organization_entitlement(organization, right));
-        let outcome = holders.iter().try_for_each(|holder| {
-            let principal = resource_id(holder.user);
-            holder.rights.iter().try_for_each(|right| {
-                let ordinal = right as u8;
-                let Some(entitlement_id) = entitlements.get(usize::from(ordinal)) else {
-                    return ControlFlow::Continue(());
-                };
-                answer.push(
-                    Position { key: holder.user.get().unsigned_abs(), ordinal },
-                    GrantParts {
-                        id: &bare_grant(entitlement_id, holder.user),
-                        entitlement_id,
-                        principal_type: &principal.resource_type,
-                        principal_id: &principal.resource,
-                        annotations: &[],
-                    },
-                )
-            })
-        });
-        Ok(answer.finish(outcome, last_key(&holders, fetch, |holder| holder.user.get().unsigned_abs())))
+        key: OrganizationId,
+        page: Page,
+    ) -> Result<Vec<organizations::Holder>, Error> {
+        Ok(organizations::holders(&context.database, key, context.users, page).await?)
     }
 }

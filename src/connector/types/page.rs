@@ -1,81 +1,44 @@
 //! The resource type `page`: a row of `pages`, which Retool's users call an app.
 
-use std::ops::ControlFlow;
-
 use prost_types::Any;
 
-use crate::connector::entitlements::{Purpose, Template, entitlement};
+use crate::connector::change::answer::ChangeAnswer;
+use crate::connector::change::request::ChangeRequest;
+use crate::connector::context::{Context, MANAGED_GROUPS};
+use crate::connector::entitlement_words::{EntitlementWords, Purpose, level_word};
 use crate::connector::error::Error;
-use crate::connector::ids::{
-    self, GroupRole, PageFamily, ResourceKind, Spelled, group_entitlement, page_entitlement, resource_id,
-    typed_grant,
-};
-use crate::connector::page_token::Position;
-use crate::connector::paging::{GrantPage, Page, PageBounds, last_key, page};
-use crate::connector::provisioning::{Asked, Granted, Revoked};
+use crate::connector::ids::{EntitlementId, PageFamily, resource_id};
+use crate::connector::resource_kind::{ResourceKind, Spelled};
+use crate::connector::resource_type::{Holder, Parent, ResourceType};
 use crate::connector::text::named;
 use crate::connector::types::{group, user};
-use crate::connector::{Context, Identified, ResourceSyncer, word};
 use crate::proto::connector::{
-    Capability, Entitlement, GrantExpandable, GrantImmutable, Resource, ResourceId, ResourceType,
+    self as proto, Capability, GrantExpandable, GrantImmutable, Resource, ResourceId,
 };
-use crate::proto::grants::{GrantList, GrantParts, encode_grant_annotations};
+use crate::proto::grants::encode_grant_annotations;
 use crate::proto::{any, packed, string, structure};
 use crate::retool::access::AccessLevel;
-use crate::retool::change::Refusal;
-use crate::retool::id::{GroupId, PageId, UserId};
-use crate::retool::tables::memberships::Changed;
-use crate::retool::tables::page_access;
-use crate::retool::tables::pages;
-use crate::retool::tables::pages::{Holder, Page as Row};
+use crate::retool::id::{GroupId, OrganizationId, PageId, UserId};
+use crate::retool::tables::memberships::Membership;
+use crate::retool::tables::page_access::{self, UserPageChange};
+use crate::retool::tables::{self, pages};
 
-/// See the module.
-pub(crate) struct PageSyncer;
+/// The type; see the module.
+pub(crate) struct Pages;
 
-fn describe() -> ResourceType {
-    ResourceType { id: "page".to_owned(), display_name: "Page".to_owned(), ..Default::default() }
-}
+/// An entitlement on a page: to whom it is granted, and which level.
+type PageEntitlement = (PageFamily, AccessLevel);
 
-fn resource(row: &Row) -> Resource {
-    Resource {
-        id: Some(resource_id(row.id)),
-        parent_resource_id: Some(resource_id(row.organization)),
-        display_name: named(&row.name, Spelled(row.id)),
-        ..Default::default()
-    }
-}
-
-/// The entitlements in their order: what groups are given, then what users have by it.
-fn entitlements() -> impl Iterator<Item = (PageFamily, AccessLevel)> {
-    PageFamily::ALL
-        .into_iter()
-        .flat_map(|family| AccessLevel::ALL.into_iter().map(move |level| (family, level)))
-}
-
-fn slug(family: PageFamily, level: AccessLevel) -> String {
+fn slug((family, level): PageEntitlement) -> String {
     format!("{}:{}", family.as_str(), level.as_str())
 }
 
-fn template(family: PageFamily, level: AccessLevel) -> Template {
-    let word = word(level);
-    Template {
-        slug: slug(family, level),
-        display_name: match family {
-            PageFamily::Group => (String::new(), format!(" {} Access", word.title)),
-            PageFamily::User => (format!("User can {} on ", word.title), String::new()),
-        },
-        description: (format!("Has {} access on the ", word.lower), " page".to_owned()),
-        purpose: Purpose::Permission,
-    }
-}
-
-/// What a group's grant says beside itself: whoever is in the group has it too, and it cannot be
+/// What a group's grant says beside itself: the group's members have it too, and it cannot be
 /// revoked at the page when no row of the page gives it.
 fn annotations(group: GroupId, inherited: bool) -> Vec<Any> {
-    let expandable = GrantExpandable {
-        entitlement_ids: GroupRole::ALL.map(|role| group_entitlement(group, role)).into(),
-        ..Default::default()
-    };
+    let members = |membership| EntitlementId::Group(group, membership).to_string();
+    let expandable =
+        GrantExpandable { entitlement_ids: Membership::ALL.map(members).into(), ..Default::default() };
     let mut annotations = vec![any(&expandable)];
     if inherited {
         annotations.push(any(&GrantImmutable::default()));
@@ -83,188 +46,191 @@ fn annotations(group: GroupId, inherited: bool) -> Vec<Any> {
     annotations
 }
 
-/// How a holder's grants look.
-struct Shown<'a> {
-    row: &'a Holder,
-    principal: ResourceId,
+/// A group or a user with access to a page, and the encoded annotations of its grants.
+pub(crate) struct PageHolder {
+    holder: pages::Holder,
+    /// Of grants that the page's own row gives.
     own: Vec<u8>,
+    /// Of grants that something else gives.
     inherited: Vec<u8>,
 }
 
-impl<'a> Shown<'a> {
-    fn of(row: &'a Holder) -> Self {
-        match row {
-            Holder::Group { group, .. } => {
-                let encoded = |inherited| encode_grant_annotations(&annotations(*group, inherited));
-                Self { row, principal: resource_id(*group), own: encoded(false), inherited: encoded(true) }
+impl From<pages::Holder> for PageHolder {
+    fn from(holder: pages::Holder) -> Self {
+        match holder {
+            pages::Holder::Group { group, .. } => {
+                let encoded = |inherited| encode_grant_annotations(&annotations(group, inherited));
+                Self { holder, own: encoded(false), inherited: encoded(true) }
             }
-            Holder::User { user, .. } => {
-                Self { row, principal: resource_id(*user), own: Vec::new(), inherited: Vec::new() }
-            }
+            pages::Holder::User { .. } => Self { holder, own: Vec::new(), inherited: Vec::new() },
+        }
+    }
+}
+
+impl Holder<PageEntitlement> for PageHolder {
+    fn order(&self) -> u32 {
+        self.holder.order()
+    }
+
+    fn principal(&self) -> ResourceId {
+        match self.holder {
+            pages::Holder::Group { group, .. } => resource_id(group),
+            pages::Holder::User { user, .. } => resource_id(user),
         }
     }
 
-    /// The annotations of the grant of that level; nothing when there is no such grant.
-    fn annotations(&self, family: PageFamily, level: AccessLevel) -> Option<&[u8]> {
-        match self.row {
-            Holder::Group { access, .. } if access.effective() < Some(level) => None,
-            Holder::Group { access, .. } if access.is_inherited(level) => Some(&self.inherited),
-            Holder::Group { .. } => Some(&self.own),
-            Holder::User { .. } if family == PageFamily::Group => None,
-            Holder::User { levels, .. } => {
-                let mut held = AccessLevel::ALL.into_iter().zip(levels);
-                held.any(|(known, held)| known == level && *held).then_some(&self.own)
-            }
+    /// A group has each level up to its own, in both families; agents expand the grants to its members. A user in
+    /// managed groups has the levels of these groups, each with a grant of its own that can be revoked.
+    fn grant_annotations(&self, (family, level): PageEntitlement) -> Option<&[u8]> {
+        match self.holder {
+            pages::Holder::Group { access, .. } if access.effective() < Some(level) => None,
+            pages::Holder::Group { access, .. } if access.is_inherited(level) => Some(&self.inherited),
+            pages::Holder::Group { .. } => Some(&self.own),
+            pages::Holder::User { .. } if family == PageFamily::Group => None,
+            pages::Holder::User { levels, .. } => levels.contains(level).then_some(&self.own),
         }
     }
 }
 
 #[tonic::async_trait]
-impl ResourceSyncer for PageSyncer {
-    fn kind(&self) -> ResourceKind {
-        ResourceKind::Page
-    }
+impl ResourceType for Pages {
+    type Key = PageId;
+    type Row = pages::Page;
+    type Entitlement = PageEntitlement;
+    type Holder = PageHolder;
 
-    fn describe(&self) -> ResourceType {
-        describe()
+    const PARENT: Parent = Parent::Required;
+    const RESOURCE_BYTES: usize = 70;
+    const ANNOTATION_BYTES: usize = 100;
+    /// What groups are given, then what users have by it.
+    const ENTITLEMENTS: &'static [PageEntitlement] = &[
+        (PageFamily::Group, AccessLevel::Read),
+        (PageFamily::Group, AccessLevel::Write),
+        (PageFamily::Group, AccessLevel::Own),
+        (PageFamily::User, AccessLevel::Read),
+        (PageFamily::User, AccessLevel::Write),
+        (PageFamily::User, AccessLevel::Own),
+    ];
+
+    fn describe(&self) -> proto::ResourceType {
+        proto::ResourceType { id: "page".to_owned(), display_name: "Page".to_owned(), ..Default::default() }
     }
 
     fn capabilities(&self) -> &'static [Capability] {
         &[Capability::Sync, Capability::Provision, Capability::TargetedSync]
     }
 
-    async fn list(
+    async fn rows(
         &self,
         context: &Context,
-        parent: Option<&ResourceId>,
-        bounds: &PageBounds<'_>,
-    ) -> Result<Page<Vec<Resource>>, Error> {
-        const ABOUT: usize = 70;
-        let Some(organization) = context.parent(self.kind(), parent)? else { return Ok(Page::nothing()) };
-        let fetch = bounds.fetch(ABOUT);
-        let rows = pages::list(&context.database, organization, bounds.from(), fetch).await?;
-        let at = |row: &Row| Position { key: row.id.get().unsigned_abs(), ordinal: 0 };
-        Ok(page(bounds, rows, fetch, at, |row| resource(&row)))
+        parent: Option<OrganizationId>,
+        page: tables::Page,
+    ) -> Result<Vec<pages::Page>, Error> {
+        let Some(organization) = parent else { return Ok(Vec::new()) };
+        Ok(pages::list(&context.database, organization, page).await?)
     }
 
-    async fn get(&self, context: &Context, id: &ResourceId) -> Result<Option<Resource>, Error> {
-        Ok(pages::get(&context.database, ids::parse(id)?).await?.as_ref().map(resource))
+    async fn row(&self, context: &Context, key: PageId) -> Result<Option<pages::Page>, Error> {
+        Ok(pages::get(&context.database, key).await?)
     }
 
-    fn entitlements(&self, on: &Identified<'_>) -> Result<Vec<Entitlement>, Error> {
-        let page: PageId = ids::parse(on.id)?;
-        let (groups, users) = ([group::describe()], [user::describe()]);
-        Ok(entitlements()
-            .map(|(family, level)| {
-                let grantable_to = match family {
-                    PageFamily::Group => &groups,
-                    PageFamily::User => &users,
-                };
-                entitlement(
-                    on.resource,
-                    page_entitlement(page, family, level),
-                    grantable_to,
-                    template(family, level),
-                )
-            })
-            .collect())
+    fn key(&self, row: &pages::Page) -> PageId {
+        row.id
     }
 
-    /// Each level that a group has, and every weaker one, in both families; the principal is the group
-    /// in both, and whoever consumes the grants expands them to its members (decision 7.2). Users in managed
-    /// groups follow, each with a grant of its own that can be revoked (decision 7.5).
-    async fn grants(
+    fn resource(&self, _: &Context, row: &pages::Page) -> Resource {
+        Resource {
+            id: Some(resource_id(row.id)),
+            parent_resource_id: Some(resource_id(row.organization)),
+            display_name: named(&row.name, Spelled(row.id)),
+            ..Default::default()
+        }
+    }
+
+    fn entitlement_id(&self, key: PageId, (family, level): PageEntitlement) -> EntitlementId {
+        EntitlementId::Page(key, family, level)
+    }
+
+    fn words(&self, (family, level): PageEntitlement) -> EntitlementWords {
+        let word = level_word(level);
+        let (display_name, grantable_to) = match family {
+            PageFamily::Group => ((String::new(), format!(" {} Access", word.title)), group::describe()),
+            PageFamily::User => ((format!("User can {} on ", word.title), String::new()), user::describe()),
+        };
+        EntitlementWords {
+            slug: slug((family, level)),
+            display_name,
+            description: (format!("Has {} access on the ", word.lower), " page".to_owned()),
+            purpose: Purpose::Permission,
+            grantable_to,
+        }
+    }
+
+    async fn holders(
         &self,
         context: &Context,
-        on: &Identified<'_>,
-        bounds: &PageBounds<'_>,
-    ) -> Result<Page<GrantList>, Error> {
-        const EXPANDABLE: usize = 100;
-        let page: PageId = ids::parse(on.id)?;
-        let mut answer = GrantPage::new(bounds, on.resource)?;
-        let fetch = bounds.fetch(GrantPage::grant_bytes(on.resource) + EXPANDABLE);
-        let rows = pages::holders(&context.database, page, context.skip_disabled_users, bounds.from(), fetch)
-            .await?;
-        let entitlements: Vec<_> = entitlements()
-            .map(|(family, level)| (family, level, page_entitlement(page, family, level)))
-            .collect();
-        let outcome = rows.iter().try_for_each(|row| {
-            let shown = Shown::of(row);
-            (0..).zip(&entitlements).try_for_each(|(ordinal, (family, level, entitlement_id))| {
-                let Some(annotations) = shown.annotations(*family, *level) else {
-                    return ControlFlow::Continue(());
-                };
-                let ResourceId { resource_type, resource, .. } = &shown.principal;
-                answer.push(
-                    Position { key: row.order(), ordinal },
-                    GrantParts {
-                        id: &format!("{entitlement_id}:{resource_type}:{resource}"),
-                        entitlement_id,
-                        principal_type: resource_type,
-                        principal_id: resource,
-                        annotations,
-                    },
-                )
-            })
-        });
-        Ok(answer.finish(outcome, last_key(&rows, fetch, pages::Holder::order)))
+        key: PageId,
+        page: tables::Page,
+    ) -> Result<Vec<PageHolder>, Error> {
+        let holders = pages::holders(&context.database, key, MANAGED_GROUPS, context.users, page).await?;
+        Ok(holders.into_iter().map(PageHolder::from).collect())
     }
 
-    /// Decision 7.6: the principal is raised to at least the level. A group by its own row, a user through
-    /// the managed group of page and level (7.5).
-    async fn grant(&self, context: &Context, asked: &Asked<'_>) -> Result<Granted, Error> {
-        let About { page, level, holder } = about(asked)?;
-        let (database, mode) = (&context.database, context.mode());
-        match holder {
+    /// The principal is raised to at least the level. A group by its own row, a user through the managed group of
+    /// page and level.
+    async fn grant(&self, context: &Context, request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error> {
+        let PageChange { page, family, level, principal } = PageChange::of(request)?;
+        let entitlement = EntitlementId::Page(page, family, level);
+        let (database, mode) = (&context.database, context.mode);
+        match principal {
             Principal::Group(group) => {
                 let changed = page_access::grant_group(database, mode, page, group, level).await?;
-                let id = typed_grant(&asked.entitlement.id, group);
-                let grant = asked.grant(id, annotations(group, changed.after.is_inherited(level)));
-                Ok(context.granted(&changed, words(&changed, |access| access.effective()), vec![grant]))
+                let annotations = annotations(group, changed.after.is_inherited(level));
+                let grant = request.grant(entitlement, annotations);
+                Ok(ChangeAnswer::granted(mode, &changed, |access| word(access.effective()), vec![grant]))
             }
-            Principal::User(_) if !context.managed_groups => Err(Refusal::ManagedGroupsOff.into()),
+            Principal::User(_) if !context.managed_groups => Err(Error::ManagedGroupsOff),
             Principal::User(user) => {
-                let enabled_only = context.skip_disabled_users;
-                let changed =
-                    page_access::grant_user(database, mode, page, user, level, enabled_only).await?;
-                let grant = || asked.grant(typed_grant(&asked.entitlement.id, user), Vec::new());
-                let grant = changed.after.direct.then(grant);
-                let words = words(&changed, |access| access.effective);
-                Ok(context.granted(&changed, words, grant.into_iter().collect()))
+                let change = UserPageChange { names: MANAGED_GROUPS, page, level, user };
+                let changed = change.grant(database, mode, context.users).await?;
+                let grant = changed.after.direct.then(|| request.grant(entitlement, Vec::new()));
+                let grants = grant.into_iter().collect();
+                Ok(ChangeAnswer::granted(mode, &changed, |access| word(access.effective), grants))
             }
         }
     }
 
-    /// Decision 7.6: the principal is lowered to just below the level, or nothing is done and what still
-    /// gives the level is named.
-    async fn revoke(&self, context: &Context, asked: &Asked<'_>) -> Result<Revoked, Error> {
-        let About { page, level, holder } = about(asked)?;
-        let (database, mode) = (&context.database, context.mode());
-        match holder {
+    /// The principal is lowered to just below the level, or nothing is done and the error names what still
+    /// gives the level.
+    async fn revoke(&self, context: &Context, request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error> {
+        let PageChange { page, level, principal, .. } = PageChange::of(request)?;
+        let (database, mode) = (&context.database, context.mode);
+        match principal {
             Principal::Group(group) => {
                 let changed = page_access::revoke_group(database, mode, page, group, level).await?;
-                Ok(context.revoked(&changed, words(&changed, |access| access.effective())))
+                Ok(ChangeAnswer::revoked(mode, &changed, |access| word(access.effective())))
             }
             Principal::User(user) => {
-                let changed = page_access::revoke_user(database, mode, page, user, level).await?;
-                let mut revoked = context.revoked(&changed, words(&changed, |access| access.effective));
-                if let Some(left) =
-                    changed.after.effective.filter(|left| changed.is_change() && *left >= level)
-                {
-                    let said = structure([("access_remains", string(left.as_str()))]);
-                    revoked.annotations.push(packed(&said));
+                let change = UserPageChange { names: MANAGED_GROUPS, page, level, user };
+                let changed = change.revoke(database, mode).await?;
+                let mut answer = ChangeAnswer::revoked(mode, &changed, |access| word(access.effective));
+                let left = changed.after.effective.filter(|left| changed.is_change() && *left >= level);
+                if let Some(left) = left {
+                    let remains = structure([("access_remains", string(left.as_str()))]);
+                    answer.annotations.push(packed(&remains));
                 }
-                Ok(revoked)
+                Ok(answer)
             }
         }
     }
 }
 
 /// What a request to grant or revoke is about.
-struct About {
+struct PageChange {
     page: PageId,
+    family: PageFamily,
     level: AccessLevel,
-    holder: Principal,
+    principal: Principal,
 }
 
 /// Whose access is to change. A group can be asked for in both families, since it is listed in both; a user in
@@ -274,21 +240,23 @@ enum Principal {
     User(UserId),
 }
 
-fn about(asked: &Asked<'_>) -> Result<About, Error> {
-    let (page, family, level) = ids::parse_page_entitlement(&asked.entitlement.id)?;
-    asked.cross_check(page, &slug(family, level))?;
-    let holder = if family == PageFamily::Group || asked.is_for(ResourceKind::Group) {
-        Principal::Group(asked.principal()?)
-    } else {
-        Principal::User(asked.principal()?)
-    };
-    Ok(About { page, level, holder })
+impl PageChange {
+    fn of(request: &ChangeRequest<'_>) -> Result<Self, Error> {
+        let Some(EntitlementId::Page(page, family, level)) = request.entitlement_id else {
+            return Err(request.unknown_entitlement(
+                "page:p7:group:<level> or page:p7:user:<level>, the level read, write or own",
+            ));
+        };
+        request.cross_check(page, &slug((family, level)))?;
+        let principal = if family == PageFamily::Group || request.is_for(ResourceKind::Group) {
+            Principal::Group(request.principal()?)
+        } else {
+            Principal::User(request.principal()?)
+        };
+        Ok(Self { page, family, level, principal })
+    }
 }
 
-fn words<T: Copy>(
-    changed: &Changed<T>,
-    level: impl Fn(T) -> Option<AccessLevel>,
-) -> (&'static str, &'static str) {
-    let word = |access| level(access).map_or("none", AccessLevel::as_str);
-    (word(changed.before), word(changed.after))
+fn word(level: Option<AccessLevel>) -> &'static str {
+    level.map_or("none", AccessLevel::as_str)
 }

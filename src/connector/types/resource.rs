@@ -1,128 +1,109 @@
 //! The resource type `resource`: a row of `resources`, one environment of a data source.
 
-use crate::connector::entitlements::{Purpose, Template, entitlement};
+use crate::connector::context::Context;
+use crate::connector::entitlement_words::{EntitlementWords, Purpose, level_word};
 use crate::connector::error::Error;
-use crate::connector::ids::{self, ResourceKind, Spelled, bare_grant, resource_entitlement, resource_id};
-use crate::connector::page_token::Position;
-use crate::connector::paging::{GrantPage, Page, PageBounds, last_key, page};
+use crate::connector::ids::{EntitlementId, resource_id};
+use crate::connector::resource_kind::Spelled;
+use crate::connector::resource_type::{Holder, Parent, ResourceType};
 use crate::connector::text::{DISPLAY_NAME, fit, named};
 use crate::connector::types::user;
-use crate::connector::{Context, Identified, ResourceSyncer, word};
-use crate::proto::connector::{
-    Capability, Entitlement, Resource, ResourceId as ProtoResourceId, ResourceType,
-};
-use crate::proto::grants::{GrantList, GrantParts};
+use crate::proto::connector::{self as proto, Capability, Resource, ResourceId as ProtoResourceId};
 use crate::retool::access::AccessLevel;
-use crate::retool::id::ResourceId;
-use crate::retool::tables::resources;
-use crate::retool::tables::resources::Resource as Row;
+use crate::retool::id::{OrganizationId, ResourceId};
+use crate::retool::tables::Page;
+use crate::retool::tables::resources::{self, UserAccess};
 
-/// See the module.
-pub(crate) struct ResourceTypeSyncer;
+/// The type; see the module.
+pub(crate) struct Resources;
 
-fn describe() -> ResourceType {
-    ResourceType { id: "resource".to_owned(), display_name: "Resource".to_owned(), ..Default::default() }
-}
-
-fn resource(row: &Row) -> Resource {
-    let name = named(row.display_name.as_ref().unwrap_or(&row.name), Spelled(row.id));
-    Resource {
-        id: Some(resource_id(row.id)),
-        parent_resource_id: Some(resource_id(row.organization)),
-        display_name: fit(format!("{name} ({})", row.kind), DISPLAY_NAME),
-        ..Default::default()
+impl Holder<AccessLevel> for UserAccess {
+    fn order(&self) -> u32 {
+        self.user.get().unsigned_abs()
     }
-}
 
-fn template(level: AccessLevel) -> Template {
-    let word = word(level);
-    Template {
-        slug: word.lower.to_owned(),
-        display_name: (String::new(), format!(" {} Access", word.title)),
-        description: (format!("Has {} access on the ", word.lower), " resource".to_owned()),
-        purpose: Purpose::Permission,
+    fn principal(&self) -> ProtoResourceId {
+        resource_id(self.user)
+    }
+
+    /// A user has the highest level and every weaker one: who owns may edit and use.
+    fn grant_annotations(&self, entitlement: AccessLevel) -> Option<&[u8]> {
+        (self.level >= entitlement).then_some(&[])
     }
 }
 
 #[tonic::async_trait]
-impl ResourceSyncer for ResourceTypeSyncer {
-    fn kind(&self) -> ResourceKind {
-        ResourceKind::Resource
-    }
+impl ResourceType for Resources {
+    type Key = ResourceId;
+    type Row = resources::Resource;
+    type Entitlement = AccessLevel;
+    type Holder = UserAccess;
 
-    fn describe(&self) -> ResourceType {
-        describe()
+    const PARENT: Parent = Parent::Required;
+    const RESOURCE_BYTES: usize = 80;
+    const ENTITLEMENTS: &'static [AccessLevel] = &AccessLevel::ALL;
+
+    fn describe(&self) -> proto::ResourceType {
+        proto::ResourceType {
+            id: "resource".to_owned(),
+            display_name: "Resource".to_owned(),
+            ..Default::default()
+        }
     }
 
     fn capabilities(&self) -> &'static [Capability] {
         &[Capability::Sync, Capability::TargetedSync]
     }
 
-    async fn list(
+    async fn rows(
         &self,
         context: &Context,
-        parent: Option<&ProtoResourceId>,
-        bounds: &PageBounds<'_>,
-    ) -> Result<Page<Vec<Resource>>, Error> {
-        const ABOUT: usize = 80;
-        let Some(organization) = context.parent(self.kind(), parent)? else { return Ok(Page::nothing()) };
-        let fetch = bounds.fetch(ABOUT);
-        let rows = resources::list(&context.database, organization, bounds.from(), fetch).await?;
-        let at = |row: &Row| Position { key: row.id.get().unsigned_abs(), ordinal: 0 };
-        Ok(page(bounds, rows, fetch, at, |row| resource(&row)))
+        parent: Option<OrganizationId>,
+        page: Page,
+    ) -> Result<Vec<resources::Resource>, Error> {
+        let Some(organization) = parent else { return Ok(Vec::new()) };
+        Ok(resources::list(&context.database, organization, page).await?)
     }
 
-    async fn get(&self, context: &Context, id: &ProtoResourceId) -> Result<Option<Resource>, Error> {
-        Ok(resources::get(&context.database, ids::parse(id)?).await?.as_ref().map(resource))
+    async fn row(&self, context: &Context, key: ResourceId) -> Result<Option<resources::Resource>, Error> {
+        Ok(resources::get(&context.database, key).await?)
     }
 
-    fn entitlements(&self, on: &Identified<'_>) -> Result<Vec<Entitlement>, Error> {
-        let resource: ResourceId = ids::parse(on.id)?;
-        let users = [user::describe()];
-        Ok(AccessLevel::ALL
-            .into_iter()
-            .map(|level| {
-                entitlement(on.resource, resource_entitlement(resource, level), &users, template(level))
-            })
-            .collect())
+    fn key(&self, row: &resources::Resource) -> ResourceId {
+        row.id
     }
 
-    /// Each user's highest level and every weaker one: whoever owns may edit and use (decision D42).
-    async fn grants(
+    fn resource(&self, _: &Context, row: &resources::Resource) -> Resource {
+        let name = named(row.display_name.as_ref().unwrap_or(&row.name), Spelled(row.id));
+        Resource {
+            id: Some(resource_id(row.id)),
+            parent_resource_id: Some(resource_id(row.organization)),
+            display_name: fit(format!("{name} ({})", row.kind), DISPLAY_NAME),
+            ..Default::default()
+        }
+    }
+
+    fn entitlement_id(&self, key: ResourceId, entitlement: AccessLevel) -> EntitlementId {
+        EntitlementId::Resource(key, entitlement)
+    }
+
+    fn words(&self, entitlement: AccessLevel) -> EntitlementWords {
+        let word = level_word(entitlement);
+        EntitlementWords {
+            slug: word.lower.to_owned(),
+            display_name: (String::new(), format!(" {} Access", word.title)),
+            description: (format!("Has {} access on the ", word.lower), " resource".to_owned()),
+            purpose: Purpose::Permission,
+            grantable_to: user::describe(),
+        }
+    }
+
+    async fn holders(
         &self,
         context: &Context,
-        on: &Identified<'_>,
-        bounds: &PageBounds<'_>,
-    ) -> Result<Page<GrantList>, Error> {
-        let resource: ResourceId = ids::parse(on.id)?;
-        let mut answer = GrantPage::new(bounds, on.resource)?;
-        let fetch = bounds.fetch(GrantPage::grant_bytes(on.resource));
-        let rows = resources::user_access(
-            &context.database,
-            resource,
-            context.skip_disabled_users,
-            bounds.from(),
-            fetch,
-        )
-        .await?;
-        let entitlements = AccessLevel::ALL.map(|level| (level, resource_entitlement(resource, level)));
-        let outcome = rows.iter().try_for_each(|row| {
-            let principal = resource_id(row.user);
-            (0..).zip(&entitlements).filter(|(_, (level, _))| row.level >= *level).try_for_each(
-                |(ordinal, (_, entitlement_id))| {
-                    answer.push(
-                        Position { key: row.user.get().unsigned_abs(), ordinal },
-                        GrantParts {
-                            id: &bare_grant(entitlement_id, row.user),
-                            entitlement_id,
-                            principal_type: &principal.resource_type,
-                            principal_id: &principal.resource,
-                            annotations: &[],
-                        },
-                    )
-                },
-            )
-        });
-        Ok(answer.finish(outcome, last_key(&rows, fetch, |row| row.user.get().unsigned_abs())))
+        key: ResourceId,
+        page: Page,
+    ) -> Result<Vec<UserAccess>, Error> {
+        Ok(resources::user_access(&context.database, key, context.users, page).await?)
     }
 }

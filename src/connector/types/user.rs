@@ -1,30 +1,32 @@
 //! The resource type `user`: a row of `users`.
 
+use std::convert::Infallible;
+
 use time::OffsetDateTime;
 
+use crate::connector::context::Context;
+use crate::connector::entitlement_words::EntitlementWords;
 use crate::connector::error::Error;
-use crate::connector::ids::{self, ResourceKind, Spelled, resource_id};
-use crate::connector::page_token::Position;
-use crate::connector::paging::{Page, PageBounds, page};
+use crate::connector::ids::{EntitlementId, resource_id};
+use crate::connector::resource_kind::Spelled;
+use crate::connector::resource_type::{Parent, ResourceType};
 use crate::connector::text::{DISPLAY_NAME, first_of, fit, profile_time};
-use crate::connector::{Context, Identified, ResourceSyncer};
 use crate::proto::connector::user_trait::{self, AccountType, Email, StructuredName, status};
 use crate::proto::connector::{
-    Capability, Entitlement, Resource, ResourceId, ResourceType, SkipEntitlementsAndGrants, UserTrait,
-    resource_type,
+    self as proto, Capability, Resource, SkipEntitlementsAndGrants, UserTrait, resource_type,
 };
-use crate::proto::grants::GrantList;
 use crate::proto::{any, number, string, structure, timestamp};
-use crate::retool::tables::users;
-use crate::retool::tables::users::User;
+use crate::retool::id::{OrganizationId, UserId};
+use crate::retool::tables::Page;
+use crate::retool::tables::users::{self, User};
 
-/// See the module.
-pub(crate) struct UserSyncer;
+/// The type; see the module.
+pub(crate) struct Users;
 
 /// The type, which entitlements of others name as the one they can be granted to. Nothing can be
-/// granted on a user, so agents need not ask (decision, D53).
-pub(crate) fn describe() -> ResourceType {
-    ResourceType {
+/// granted on a user, so agents need not ask.
+pub(crate) fn describe() -> proto::ResourceType {
+    proto::ResourceType {
         id: "user".to_owned(),
         display_name: "User".to_owned(),
         traits: vec![resource_type::Trait::User.into()],
@@ -102,12 +104,17 @@ fn fits_timestamp(time: &OffsetDateTime) -> bool {
 }
 
 #[tonic::async_trait]
-impl ResourceSyncer for UserSyncer {
-    fn kind(&self) -> ResourceKind {
-        ResourceKind::User
-    }
+impl ResourceType for Users {
+    type Key = UserId;
+    type Row = User;
+    type Entitlement = Infallible;
+    type Holder = Infallible;
 
-    fn describe(&self) -> ResourceType {
+    const PARENT: Parent = Parent::Optional;
+    const RESOURCE_BYTES: usize = 430;
+    const ENTITLEMENTS: &'static [Infallible] = &[];
+
+    fn describe(&self) -> proto::ResourceType {
         describe()
     }
 
@@ -115,39 +122,36 @@ impl ResourceSyncer for UserSyncer {
         &[Capability::Sync, Capability::AccountProvisioning, Capability::TargetedSync]
     }
 
-    async fn list(
+    async fn rows(
         &self,
         context: &Context,
-        parent: Option<&ResourceId>,
-        bounds: &PageBounds<'_>,
-    ) -> Result<Page<Vec<Resource>>, Error> {
-        const ABOUT: usize = 430;
-        let organization = context.parent(self.kind(), parent)?;
-        let fetch = bounds.fetch(ABOUT);
-        let rows =
-            users::list(&context.database, organization, context.skip_disabled_users, bounds.from(), fetch)
-                .await?;
-        let at = |row: &User| Position { key: row.id.get().unsigned_abs(), ordinal: 0 };
-        Ok(page(bounds, rows, fetch, at, |row| resource(&row)))
+        parent: Option<OrganizationId>,
+        page: Page,
+    ) -> Result<Vec<User>, Error> {
+        Ok(users::list(&context.database, parent, context.users, page).await?)
     }
 
-    async fn get(&self, context: &Context, id: &ResourceId) -> Result<Option<Resource>, Error> {
-        let found = users::get(&context.database, ids::parse(id)?, context.skip_disabled_users).await?;
-        Ok(found.as_ref().map(resource))
+    async fn row(&self, context: &Context, key: UserId) -> Result<Option<User>, Error> {
+        Ok(users::get(&context.database, key, context.users).await?)
     }
 
-    fn entitlements(&self, on: &Identified<'_>) -> Result<Vec<Entitlement>, Error> {
-        ids::parse::<crate::retool::id::UserId>(on.id)?;
+    fn key(&self, row: &User) -> UserId {
+        row.id
+    }
+
+    fn resource(&self, _: &Context, row: &User) -> Resource {
+        resource(row)
+    }
+
+    fn entitlement_id(&self, _: UserId, entitlement: Infallible) -> EntitlementId {
+        match entitlement {}
+    }
+
+    fn words(&self, entitlement: Infallible) -> EntitlementWords {
+        match entitlement {}
+    }
+
+    async fn holders(&self, _: &Context, _: UserId, _: Page) -> Result<Vec<Infallible>, Error> {
         Ok(Vec::new())
-    }
-
-    async fn grants(
-        &self,
-        _context: &Context,
-        on: &Identified<'_>,
-        _bounds: &PageBounds<'_>,
-    ) -> Result<Page<GrantList>, Error> {
-        ids::parse::<crate::retool::id::UserId>(on.id)?;
-        Ok(Page::nothing())
     }
 }

@@ -13,7 +13,7 @@ use crate::postgres::tls::SslMode;
 
 /// One way to connect: one server, with or without TLS.
 #[derive(Debug, Clone)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// The server.
     pub host: Host,
     /// Whether the connection is encrypted. There is no way back from [`Tls`](Encryption::Tls) within an
@@ -23,7 +23,7 @@ pub struct Attempt {
 
 /// Whether TLS is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encryption {
+pub(crate) enum Encryption {
     /// No TLS.
     Plain,
     /// TLS, or no connection.
@@ -33,7 +33,7 @@ pub enum Encryption {
 impl ConnectionSettings {
     /// Every way to connect, the one to try first at the front; never empty. With `load_balance_hosts=random`
     /// each call puts the hosts in another order.
-    pub fn attempts(&self) -> Vec<Attempt> {
+    pub(crate) fn attempts(&self) -> Vec<Attempt> {
         self.attempts_with(&mut rand::rng())
     }
 
@@ -71,7 +71,7 @@ impl Attempt {
     ///
     /// The driver applies `connect_timeout` to the socket only; a server that accepts and says nothing is the
     /// caller's to bound.
-    pub fn config(&self, settings: &ConnectionSettings) -> tokio_postgres::Config {
+    pub(crate) fn config(&self, settings: &ConnectionSettings) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         config.user(&settings.user).dbname(&settings.database).port(self.host.port);
         match &self.host.address {

@@ -18,7 +18,7 @@ const SOCKET_DIRECTORIES: [&str; 3] = ["/var/run/postgresql", "/private/tmp", "/
 ///
 /// The default is an empty world: no variables, no home, no user, no sockets.
 #[derive(Clone, Default)]
-pub struct Environment {
+pub(crate) struct Environment {
     /// The environment variables by name; only libpq's (`PGHOST` and so on) are looked at.
     pub variables: BTreeMap<String, String>,
     /// The home directory, where `.pgpass`, `.pg_service.conf` and `.postgresql` are looked for.
@@ -33,7 +33,7 @@ pub struct Environment {
 
 impl Environment {
     /// The world this process runs in.
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         let variables = VARIABLES.iter().filter_map(|(variable, _)| {
             std::env::var_os(variable)
                 .map(|value| ((*variable).to_owned(), value.to_string_lossy().into_owned()))

@@ -6,7 +6,7 @@ use std::{fmt, io, path::PathBuf};
 
 /// Why no [`ConnectionSettings`](crate::postgres::connection_string::ConnectionSettings) could be made.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectionStringError {
+pub(crate) enum ConnectionStringError {
     /// The keyword form has something that is not `keyword=value`.
     #[error(
         "the connection string is not a list of keyword=value: word {position} has no equals sign (a value \
@@ -167,7 +167,7 @@ fn only(accepted: &[&str]) -> String {
 
 /// Where a setting was given; reads as the end of "`key` ...".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The connection string itself.
     ConnectionString,
     /// A section of the service file.

@@ -17,7 +17,7 @@ const DEFAULT_PORT: u16 = 5432;
 
 /// One server that may be connected to.
 #[derive(Debug, Clone)]
-pub struct Host {
+pub(crate) struct Host {
     /// Where it is.
     pub address: Address,
     /// Its port; part of the socket's name for a socket.
@@ -28,7 +28,7 @@ pub struct Host {
 
 /// How a server is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
+pub(crate) enum Address {
     /// Over the network.
     Tcp {
         /// The name (or address) that is looked up and that the server's certificate has to show.

@@ -1,5 +1,6 @@
 //! Every key a connection string may have, and what becomes of any other.
 
+use crate::nearest::nearest;
 use crate::postgres::connection_string::error::{ConnectionStringError, Origin};
 
 /// The settings this program honours or, where [`NO_EFFECT`] says so, takes without effect.
@@ -154,7 +155,7 @@ pub(crate) fn recognise(key: &str, value: &str, origin: Origin) -> Result<Key, C
         return Err(ConnectionStringError::BadName { origin });
     }
     // A dot makes it a parameter of an extension, which no setting of the connection is.
-    match if key.contains('.') { None } else { nearest(key) } {
+    match if key.contains('.') { None } else { nearest_key(key) } {
         Some(suggestion) => {
             Err(ConnectionStringError::Misspelled { key: key.to_owned(), origin, suggestion })
         }
@@ -163,17 +164,12 @@ pub(crate) fn recognise(key: &str, value: &str, origin: Origin) -> Result<Key, C
 }
 
 /// The known key that `key` is probably meant to be.
-fn nearest(key: &str) -> Option<&'static str> {
-    let key = key.to_ascii_lowercase();
+fn nearest_key(key: &str) -> Option<&'static str> {
     let known = SUPPORTED.iter().chain(NO_EFFECT).copied();
-    known
-        .chain(ALIASES.iter().map(|(alias, _)| *alias))
-        .chain(FIXED.iter().map(|(fixed, _)| *fixed))
-        .map(|known| (strsim::osa_distance(&key, known), known))
-        // Among names of four letters two edits reach anything, so half of the name has to be right.
-        .filter(|(distance, known)| *distance <= SLIP && distance * 2 < known.len())
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
+    let known =
+        known.chain(ALIASES.iter().map(|(alias, _)| *alias)).chain(FIXED.iter().map(|(fixed, _)| *fixed));
+    // Among names of four letters two edits reach anything, so more than half of the name has to be right.
+    nearest(&key.to_ascii_lowercase(), known, |known| SLIP.min(known.len().saturating_sub(1) / 2))
 }
 
 /// Whether the server could know a parameter of this name: words joined by dots.

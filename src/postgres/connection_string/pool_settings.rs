@@ -8,7 +8,7 @@ use crate::postgres::connection_string::layers::Layers;
 
 /// How many connections are kept and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolSettings {
+pub(crate) struct PoolSettings {
     /// At most this many connections (`pool_max_conns`), at least 1.
     pub max_connections: u32,
     /// At least this many once warm (`pool_min_conns`), no more than the maximum.

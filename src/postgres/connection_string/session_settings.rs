@@ -10,7 +10,7 @@ use crate::postgres::connection_string::layers::Layers;
 /// The driver is not told: it knows only some of these. Whoever connects asks the server and then
 /// [`accepts`](Self::accepts).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TargetSessionAttrs {
+pub(crate) enum TargetSessionAttrs {
     /// Whatever answers.
     #[default]
     Any,
@@ -41,7 +41,7 @@ impl TargetSessionAttrs {
 
     /// Whether a server is of the wanted kind: whether it is in recovery, and whether its sessions begin
     /// read-only. [`PreferStandby`](Self::PreferStandby) accepts standbys; whoever connects falls back.
-    pub fn accepts(self, standby: bool, read_only: bool) -> bool {
+    pub(crate) fn accepts(self, standby: bool, read_only: bool) -> bool {
         match self {
             Self::Any => true,
             Self::ReadWrite => !read_only,
@@ -54,7 +54,7 @@ impl TargetSessionAttrs {
 
 /// Whether the password exchange is tied to the TLS session (`channel_binding`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ChannelBinding {
+pub(crate) enum ChannelBinding {
     /// Never.
     Disable,
     /// Where the server can.
@@ -77,7 +77,7 @@ impl ChannelBinding {
 
 /// TCP keepalive; what is not set is left to the driver and the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Keepalive {
+pub(crate) struct Keepalive {
     /// Silence before the first probe.
     pub idle: Option<Duration>,
     /// Time between probes.

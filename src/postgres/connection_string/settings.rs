@@ -19,7 +19,7 @@ use crate::postgres::tls::TlsSettings;
 
 /// A connection string, completed and checked. Holds passwords, but shows none in `Debug`.
 #[derive(Debug, Clone)]
-pub struct ConnectionSettings {
+pub(crate) struct ConnectionSettings {
     /// The servers, in the order to try them; never empty.
     pub hosts: Vec<Host>,
     /// The database user.
@@ -59,7 +59,10 @@ impl ConnectionSettings {
     /// # Errors
     /// [`ConnectionStringError`] says which setting is wrong, where it was given and what it takes. Neither its
     /// text nor its fields repeat a value, other than the path of a service file and the bounds of the pool.
-    pub fn parse(text: &SecretString, environment: &Environment) -> Result<Self, ConnectionStringError> {
+    pub(crate) fn parse(
+        text: &SecretString,
+        environment: &Environment,
+    ) -> Result<Self, ConnectionStringError> {
         let layers = layers(text.expose_secret(), environment)?;
         let mut warnings = Vec::new();
 
@@ -93,7 +96,7 @@ impl ConnectionSettings {
 
     /// Options and run-time parameters as one command line for the start of a session, or nothing if there are
     /// neither. A parameter beats the same one in the options.
-    pub fn startup_options(&self) -> Option<String> {
+    pub(crate) fn startup_options(&self) -> Option<String> {
         let parameters = self
             .run_time_parameters
             .iter()
@@ -103,7 +106,7 @@ impl ConnectionSettings {
     }
 
     /// Who connects to what and how safely, for logs: no password, and nothing that could break a line.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let hosts: Vec<String> = self.hosts.iter().map(describe_host).collect();
         format!(
             "postgres://{}@{}/{} (sslmode={})",

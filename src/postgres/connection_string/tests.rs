@@ -11,6 +11,9 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::postgres::connection_string::error::ConnectionStringError;
+use crate::postgres::connection_string::pool_settings::PoolSettings;
+use crate::postgres::connection_string::session_settings::{ChannelBinding, Keepalive, TargetSessionAttrs};
 use crate::postgres::tls::{Roots, SslMode};
 
 fn parse_in(text: &str, environment: &Environment) -> Result<ConnectionSettings, ConnectionStringError> {

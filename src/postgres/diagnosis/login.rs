@@ -12,7 +12,7 @@ use crate::postgres::tls::{TlsError, connector};
 
 /// Why the server does not let the role in, as far as it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoginProblem {
+pub(crate) enum LoginProblem {
     /// Wrong or expired password, none set, or no such role: the server says the same of all.
     Password,
     /// The settings have no password, and the server wants one.
@@ -53,7 +53,7 @@ pub enum LoginProblem {
 
 /// A way to connect that led nowhere.
 #[derive(Debug, Clone)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// Which, for people.
     pub attempt: String,
     /// Why, in the server's own words or ours.
@@ -72,7 +72,7 @@ const NOT_UNDERSTOOD: [&str; 3] =
 /// # Errors
 /// The certificates that the connection string names cannot be used. No way that works is no error: then the
 /// first half is `None`.
-pub async fn log_in(
+pub(crate) async fn log_in(
     settings: Arc<ConnectionSettings>,
     timeouts: Timeouts,
 ) -> Result<(Option<String>, Vec<Refused>), TlsError> {

@@ -18,7 +18,7 @@ use crate::postgres::tls::{CertificateProblem, SslMode, TlsError, TlsSettings, c
 
 /// Why a host cannot be reached.
 #[derive(Debug, thiserror::Error)]
-pub enum NetworkProblem {
+pub(crate) enum NetworkProblem {
     /// The name means nothing.
     #[error("{0}")]
     Unknown(io::Error),
@@ -40,7 +40,7 @@ pub enum NetworkProblem {
 
 /// How the connection to a host is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
+pub(crate) enum Transport {
     /// By the machine itself: a socket file.
     Socket,
     /// Not at all, because `sslmode` does not ask for it.
@@ -58,7 +58,7 @@ pub enum Transport {
 
 /// Why there is no TLS where there has to be.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsProblem {
+pub(crate) enum TlsProblem {
     /// The client's own files cannot be used.
     #[error(transparent)]
     Files(#[from] TlsError),
@@ -83,7 +83,7 @@ pub enum TlsProblem {
 ///
 /// # Errors
 /// [`NetworkProblem::Unknown`], [`NetworkProblem::Silent`]
-pub async fn addresses(host: &Host, limit: Duration) -> Result<Vec<SocketAddr>, NetworkProblem> {
+pub(crate) async fn addresses(host: &Host, limit: Duration) -> Result<Vec<SocketAddr>, NetworkProblem> {
     match &host.address {
         Address::Unix(_) => Ok(Vec::new()),
         Address::Tcp { address: Some(address), .. } => Ok(vec![SocketAddr::new(*address, host.port)]),
@@ -99,7 +99,7 @@ pub async fn addresses(host: &Host, limit: Duration) -> Result<Vec<SocketAddr>, 
 ///
 /// # Errors
 /// What the last of the addresses met.
-pub async fn connect(
+pub(crate) async fn connect(
     host: &Host,
     addresses: &[SocketAddr],
     limit: Duration,
@@ -127,7 +127,7 @@ pub async fn connect(
 ///
 /// # Errors
 /// [`TlsProblem`], for what keeps the settings from being met.
-pub async fn secure(
+pub(crate) async fn secure(
     host: &Host,
     settings: &TlsSettings,
     address: Option<SocketAddr>,

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 
 /// Why a server's certificate proves nothing. Each has a remedy, see [`fix`](Self::fix).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CertificateProblem {
+pub(crate) enum CertificateProblem {
     /// It cannot even be read.
     #[error(
         "the server's certificate is malformed or of X.509 version 1, which sslmode=verify-ca and verify-full cannot check"
@@ -47,7 +47,7 @@ pub enum CertificateProblem {
 
 impl CertificateProblem {
     /// What to do about it.
-    pub fn fix(&self) -> &'static str {
+    pub(crate) fn fix(&self) -> &'static str {
         match self {
             Self::Unreadable => {
                 "give Postgres a new certificate of version 3, with the host as subjectAltName"

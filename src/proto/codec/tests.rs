@@ -104,6 +104,7 @@ async fn bytes_that_are_no_response_are_the_servers_fault() {
 
 #[test]
 fn no_message_is_both_a_request_and_a_response() {
+    let is_request = |name: &str| validate::request_rules(name).is_some();
     let mut rpcs = 0;
     for service in crate::proto::descriptor_pool().services() {
         for rpc in service.methods() {

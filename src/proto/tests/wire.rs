@@ -13,7 +13,7 @@ use crate::proto::descriptor_pool;
 type Row = Vec<String>;
 
 /// The whole table.
-pub(in crate::proto) fn table() -> impl Iterator<Item = Row> {
+pub(crate) fn table() -> impl Iterator<Item = Row> {
     include_str!("../../../tests/data/wire.tsv")
         .lines()
         .map(|line| line.split('\t').map(str::to_owned).collect())

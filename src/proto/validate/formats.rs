@@ -1,4 +1,7 @@
 //! Well-known forms of text.
+//!
+//! These are our own since requests must be refused exactly where the protocol's servers refuse them: the
+//! crates `email_address` and `url` accept other texts, such as an address in brackets or a URL with spaces.
 
 /// Longest address and longest part before the `@`, in bytes, that the protocol's servers accept.
 const MAX_EMAIL: usize = 254;
@@ -11,6 +14,9 @@ const MAX_LABEL: usize = 63;
 ///
 /// A name before the address or brackets around it, which a mail header may have, are refused: the text is
 /// used as an address. Before the `@`, letters of any script are fine, and so is a quoted text.
+///
+/// The crate `email_address` refuses a host that ends in a dot and accepts one with underscores or letters of other
+/// scripts, unlike the protocol's Go servers, so that the rule is our own.
 pub fn is_email(text: &str) -> bool {
     let Some((local, host)) = text.rsplit_once('@') else { return false };
     text.len() <= MAX_EMAIL && local.len() <= MAX_LOCAL && is_local_part(local) && is_host_name(host)

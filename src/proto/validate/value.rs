@@ -1,19 +1,31 @@
 //! The rules for single values, and for how many values there are.
 
-use std::collections::HashSet;
-
-use prost_reflect::{DynamicMessage, EnumDescriptor, Kind, Value};
+use prost::Message;
+use prost_reflect::{EnumDescriptor, Kind};
 use prost_types::Duration;
 use regex::Regex;
 
-use super::formats;
-use super::rules::field_rules::Type;
-use super::rules::string_rules::WellKnown;
-use super::rules::{BytesRules, DurationRules, EnumRules, Int64Rules, StringRules, UInt32Rules};
+use crate::proto::validate::formats;
+use crate::proto::validate::rules::field_rules::Type;
+use crate::proto::validate::rules::string_rules::WellKnown;
+use crate::proto::validate::rules::{
+    BytesRules, DurationRules, EnumRules, Int64Rules, StringRules, UInt32Rules,
+};
+
+/// A value as it is on the wire. A number gets its meaning from the rule.
+#[derive(Clone, Copy)]
+pub(super) enum WireValue<'a> {
+    Varint(u64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    /// The encodings that merge into a message.
+    Message(&'a [&'a [u8]]),
+}
 
 /// A rule for one value.
 pub(super) enum ValueRule {
-    Number(NumberRule),
+    Int64(NumberRule),
+    Uint32(NumberRule),
     Text(Box<TextRule>),
     Bytes(Count),
     /// The value must have a name in the enum.
@@ -98,8 +110,8 @@ impl ValueRule {
     pub(super) fn compile(kind: &Kind, rules: Option<&Type>) -> Result<Option<Self>, RuleError> {
         let Some(rules) = rules else { return Ok(None) };
         Ok(Some(match (rules, kind) {
-            (Type::Int64(rules), Kind::Int64) => Self::Number(NumberRule::for_int64(rules)?),
-            (Type::Uint32(rules), Kind::Uint32) => Self::Number(NumberRule::for_uint32(rules)?),
+            (Type::Int64(rules), Kind::Int64) => Self::Int64(NumberRule::for_int64(rules)?),
+            (Type::Uint32(rules), Kind::Uint32) => Self::Uint32(NumberRule::for_uint32(rules)?),
             (Type::String(rules), Kind::String) => Self::Text(Box::new(TextRule::new(rules)?)),
             (Type::Bytes(rules), Kind::Bytes) => Self::Bytes(bytes_rule(rules)?),
             (Type::Enum(rules), Kind::Enum(values)) => {
@@ -119,17 +131,21 @@ impl ValueRule {
     }
 
     /// Why the value breaks the rule; nothing when it does not.
-    pub(super) fn broken_by(&self, value: &Value) -> Option<String> {
+    // Casts keep what a field of the type keeps of a varint.
+    pub(super) fn broken_by(&self, value: WireValue<'_>) -> Option<String> {
         match (self, value) {
-            (Self::Number(rule), Value::I64(number)) => rule.broken_by(i128::from(*number)),
-            (Self::Number(rule), Value::U32(number)) => rule.broken_by(i128::from(*number)),
-            (Self::Text(rule), Value::String(text)) => rule.broken_by(text),
-            (Self::Bytes(count), Value::Bytes(bytes)) => count.broken_by(bytes.len()),
-            (Self::Defined(values), Value::EnumNumber(number)) => match values.get_value(*number) {
-                Some(_) => None,
-                None => Some(format!("must be a value of {}, is {number}", values.name())),
-            },
-            (Self::Duration(rule), Value::Message(duration)) => rule.broken_by(duration),
+            (Self::Int64(rule), WireValue::Varint(number)) => rule.broken_by(i128::from(number as i64)),
+            (Self::Uint32(rule), WireValue::Varint(number)) => rule.broken_by(i128::from(number as u32)),
+            (Self::Text(rule), WireValue::Text(text)) => rule.broken_by(text),
+            (Self::Bytes(count), WireValue::Bytes(bytes)) => count.broken_by(bytes.len()),
+            (Self::Defined(values), WireValue::Varint(number)) => {
+                let number = number as i32;
+                match values.get_value(number) {
+                    Some(_) => None,
+                    None => Some(format!("must be a value of {}, is {number}", values.name())),
+                }
+            }
+            (Self::Duration(rule), WireValue::Message(parts)) => rule.broken_by(parts),
             // `compile` saw to it that the rule fits the kind of value.
             _ => None,
         }
@@ -273,7 +289,7 @@ impl TextRule {
     }
 
     fn broken_by_characters(&self, text: &str) -> Option<String> {
-        // Counting is worth it only where somebody asks.
+        // Counting takes time, so only where a rule limits characters.
         if self.characters.is_limited() { self.characters.broken_by(text.chars().count()) } else { None }
     }
 
@@ -330,9 +346,10 @@ impl DurationRule {
         }
     }
 
-    fn broken_by(&self, duration: &DynamicMessage) -> Option<String> {
-        let Ok(duration) = duration.transcode_to::<Duration>() else { return Some(NO_DURATION.to_owned()) };
-        if !is_valid(&duration) {
+    fn broken_by(&self, parts: &[&[u8]]) -> Option<String> {
+        let mut duration = Duration::default();
+        let decoded = parts.iter().try_for_each(|part| duration.merge(*part));
+        if decoded.is_err() || !is_valid(&duration) {
             return Some(NO_DURATION.to_owned());
         }
         let passes = self.min.is_none_or(|min| order(&duration) >= order(&min))
@@ -390,22 +407,7 @@ fn is_one_of(text: &str, texts: &[String]) -> bool {
     texts.iter().any(|other| other == text)
 }
 
-/// Whether values of this kind can be told apart, so that they can be asked to differ.
+/// Whether values of this kind can be compared, so that a rule can require them to be unique.
 pub(super) fn is_comparable(kind: &Kind) -> bool {
     !matches!(kind, Kind::Message(_) | Kind::Float | Kind::Double)
-}
-
-/// Whether two of the values are the same. Values that are not comparable never are.
-pub(super) fn has_duplicate(values: &[Value]) -> bool {
-    let (mut texts, mut numbers) = (HashSet::new(), HashSet::new());
-    !values.iter().all(|value| match value {
-        Value::String(text) => texts.insert(text.as_bytes()),
-        Value::Bytes(bytes) => texts.insert(bytes),
-        Value::Bool(is) => numbers.insert(i128::from(*is)),
-        Value::EnumNumber(number) | Value::I32(number) => numbers.insert(i128::from(*number)),
-        Value::U32(number) => numbers.insert(i128::from(*number)),
-        Value::I64(number) => numbers.insert(i128::from(*number)),
-        Value::U64(number) => numbers.insert(i128::from(*number)),
-        Value::F32(_) | Value::F64(_) | Value::Message(_) | Value::List(_) | Value::Map(_) => true,
-    })
 }

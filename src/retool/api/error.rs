@@ -1,4 +1,5 @@
-//! What can go wrong between us and Retool's REST API, said so that an operator can mend it.
+//! What can go wrong between us and Retool's REST API, in the words of the API. What an operator can do about it depends on the
+//! program and its settings, so that its own modules add that.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use crate::retool::api::rate_limit::RateLimit;
 
 /// Why the client cannot be made.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum SetupError {
+pub(crate) enum SetupError {
     /// The base URL with the API's path behind it is no URL.
     #[error("not a URL that a request can be sent to")]
     Url,
@@ -28,7 +29,7 @@ pub enum SetupError {
 /// Why the API did not do as asked.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{problem}")]
-pub struct ApiError {
+pub(crate) struct ApiError {
     /// What happened.
     pub problem: Problem,
     /// What the answer said of the API's limits; without an answer, nothing.
@@ -37,10 +38,10 @@ pub struct ApiError {
 
 /// What happened instead. No text has anything of a person or of the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// 3xx. It was not followed: a change that is sent on can become a mere question (D24).
+pub(crate) enum Problem {
+    /// 3xx. It was not followed: a change that is sent on can become a mere question.
     #[error(
-        "Retool's REST API at {base} redirects{} (HTTP {status}), which is not followed: set --retool-api-base-url to where the API itself answers",
+        "Retool's REST API at {base} redirects{} (HTTP {status}), which is not followed",
         .to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default()
     )]
     Redirect {
@@ -52,9 +53,7 @@ pub enum Problem {
         to: Option<String>,
     },
     /// 2xx with something else than JSON, such as a web page.
-    #[error(
-        "{base} answers HTTP {status} with something that is not JSON: this Retool's plan has no REST API, or --retool-api-base-url leads elsewhere"
-    )]
+    #[error("{base} answers HTTP {status} with something that is not JSON")]
     NotJson {
         /// The base URL.
         base: String,
@@ -62,7 +61,7 @@ pub enum Problem {
         status: u16,
     },
     /// 4xx or 5xx.
-    #[error("Retool's REST API answers HTTP {status}{}{}", quoted(.message.as_deref()), advice(*.status))]
+    #[error("Retool's REST API answers HTTP {status}{}", quoted(.message.as_deref()))]
     Refused {
         /// The HTTP status.
         status: u16,
@@ -88,7 +87,7 @@ pub enum Problem {
         largest: usize,
     },
     /// No whole answer in time.
-    #[error("Retool's REST API did not answer within {} s (--http-timeout-seconds)", waited.as_secs())]
+    #[error("Retool's REST API did not answer within {} s", waited.as_secs())]
     Timeout {
         /// The limit.
         waited: Duration,
@@ -102,9 +101,7 @@ pub enum Problem {
         reason: String,
     },
     /// The server could not prove who it is, so nothing was sent.
-    #[error(
-        "the certificate of Retool's REST API at {base} is not trusted: {reason}; if its authority is your own, name it in SSL_CERT_FILE"
-    )]
+    #[error("the certificate of Retool's REST API at {base} is not trusted: {reason}")]
     Untrusted {
         /// The base URL.
         base: String,
@@ -121,7 +118,7 @@ pub enum Problem {
 
 impl ApiError {
     /// Whether what was asked for may have been done all the same.
-    pub fn may_have_happened(&self) -> bool {
+    pub(crate) fn may_have_happened(&self) -> bool {
         match &self.problem {
             Problem::Refused { status, .. } => *status == 408 || *status >= 500,
             // An answer of 2xx counts as one, whatever stands between has made of it.
@@ -138,7 +135,7 @@ impl ApiError {
     }
 
     /// Whether Retool has something against what was asked for, and not against who asks or how.
-    pub fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         match &self.problem {
             Problem::Refused { status, .. } => *status < 500 && !matches!(status, 401 | 403 | 408 | 429),
             Problem::Declined { .. } => true,
@@ -147,7 +144,7 @@ impl ApiError {
     }
 
     /// What happened, in one word for logs.
-    pub fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match &self.problem {
             Problem::Redirect { .. } => "rest_redirect",
             Problem::NotJson { .. } => "rest_not_json",
@@ -171,20 +168,6 @@ impl ApiError {
 
 fn quoted(message: Option<&str>) -> String {
     message.map(|message| format!(": {message:?}")).unwrap_or_default()
-}
-
-/// What whoever runs the connector can do about it.
-fn advice(status: u16) -> &'static str {
-    match status {
-        401 => "; the token is unknown to Retool, revoked or expired: check --retool-api-token",
-        403 => {
-            "; the token lacks a scope: it needs Users > Read (users:read), and Users > Write (users:write) for changes"
-        }
-        404 => "; there is no such user, or --retool-api-base-url leads elsewhere",
-        429 => "; it takes no more requests at present: try again later",
-        500.. => "; look at Retool's own log",
-        _ => "",
-    }
 }
 
 /// Whether a certificate was the reason.
@@ -220,16 +203,6 @@ pub(super) fn reason(error: reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_error_says_what_to_do() {
-        let refused = |status, message: Option<&str>| {
-            Problem::Refused { status, message: message.map(str::to_owned) }.to_string()
-        };
-        assert!(refused(401, None).contains("--retool-api-token"));
-        assert!(refused(403, None).contains("users:read"));
-        assert_eq!(refused(400, Some("no")), "Retool's REST API answers HTTP 400: \"no\"");
-    }
 
     #[test]
     fn what_may_have_happened_is_not_called_refused() {

@@ -1,4 +1,4 @@
-//! What Retool says, made fit to be shown: short, in one line, and without what it may quote of a person.
+//! Messages of Retool's REST API, made safe to show: short, in one line, and without personal data that they may quote.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ const LONGEST: usize = 200;
 /// What stands for what is left out.
 pub(super) const LEFT_OUT: &str = "(...)";
 
-/// The words of a request that an answer must not repeat to whoever reads it.
+/// The words of a request that an answer must not repeat to its readers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Hidden(BTreeSet<String>);
 

@@ -1,4 +1,4 @@
-//! What an answer says of the API's limits (spec 4.5).
+//! What an answer says of the API's limits.
 
 use http::{HeaderMap, StatusCode};
 use time::format_description::well_known::Rfc3339;
@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 /// How many requests are left, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimit {
+pub(crate) struct RateLimit {
     /// Requests in a period; 0 when the answer does not say.
     pub limit: i64,
     /// Requests that are left of them; 0 when the answer does not say.
@@ -20,7 +20,7 @@ pub struct RateLimit {
 
 /// Whether another request may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// The answer does not say.
     Unknown,
     /// Yes.
@@ -42,10 +42,11 @@ const NO_TIME: OffsetDateTime = time::macros::datetime!(0001-01-01 00:00 UTC);
 
 impl RateLimit {
     /// Of a request without an answer.
-    pub const UNKNOWN: Self = Self { limit: 0, remaining: 0, reset_at: None, standing: Standing::Unknown };
+    pub(crate) const UNKNOWN: Self =
+        Self { limit: 0, remaining: 0, reset_at: None, standing: Standing::Unknown };
 
-    /// Reads the headers of an answer that came at `now`. What cannot be read is as good as absent (D28).
-    pub fn read(status: StatusCode, headers: &HeaderMap, now: OffsetDateTime) -> Self {
+    /// Reads the headers of an answer that came at `now`. What cannot be read is as good as absent.
+    pub(crate) fn read(status: StatusCode, headers: &HeaderMap, now: OffsetDateTime) -> Self {
         let texts = |names: Vec<String>| {
             names.into_iter().filter_map(|name| headers.get(name)?.to_str().ok().map(str::trim))
         };
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn d28_junk_is_as_good_as_absent() {
+    fn malformed_headers_count_as_absent() {
         let junk = [
             ("X-Ratelimit-Limit", "lots"),
             ("X-Ratelimit-Remaining", ""),
@@ -153,12 +154,12 @@ mod tests {
             ("Retry-After", "1.5"),
         ];
         assert_eq!(read(200, &junk), read(200, &[]));
-        let mended = [("X-Ratelimit-Limit", "lots"), ("Ratelimit-Limit", "5")];
-        assert_eq!(read(200, &mended).limit, 5);
+        let fixed = [("X-Ratelimit-Limit", "lots"), ("Ratelimit-Limit", "5")];
+        assert_eq!(read(200, &fixed).limit, 5);
     }
 
     #[test]
-    fn d29_a_reset_is_a_number_or_a_date() {
+    fn a_reset_is_a_number_or_a_date() {
         let at = datetime!(2026-03-01 12:02 UTC);
         for text in [
             "120",

@@ -1,4 +1,4 @@
-//! Whom the REST client believes: the platform's certificate authorities, or those of `SSL_CERT_FILE`.
+//! The certificate authorities that the REST client trusts: the platform's, or those of `SSL_CERT_FILE`.
 
 use std::sync::Arc;
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -10,15 +11,29 @@ use crate::retool::api::message::Hidden;
 use crate::retool::id::UserId;
 
 /// What names an account to the API: `users.sid`, such as `user_` and 32 hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sid(String);
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Sid(String);
+
+/// A text that would not be one part of a URL's path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the sid of an account")]
+pub(crate) struct InvalidSid;
+
+impl TryFrom<String> for Sid {
+    type Error = InvalidSid;
+
+    fn try_from(text: String) -> Result<Self, InvalidSid> {
+        Self::parse(&text).ok_or(InvalidSid)
+    }
+}
 
 impl Sid {
     /// Longest sid in bytes; the column holds no longer one.
     const LONGEST: usize = 255;
 
     /// Reads a sid. `None` for anything that would not be one part of a URL's path, whatever it is made of.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let odd = |byte: u8| !(b' '..=b'~').contains(&byte) || b"/\\?#%;".contains(&byte);
         let fits = !text.is_empty()
             && text.len() <= Self::LONGEST
@@ -29,14 +44,15 @@ impl Sid {
     }
 
     /// As the database and the API spell it.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 /// Which kind of user an account is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UserType {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum UserType {
     /// Uses and builds apps; billed.
     Default,
     /// Uses mobile apps only.
@@ -47,10 +63,10 @@ pub enum UserType {
 
 impl UserType {
     /// Every type, the usual one first.
-    pub const ALL: [Self; 3] = [Self::Default, Self::Mobile, Self::Embed];
+    pub(crate) const ALL: [Self; 3] = [Self::Default, Self::Mobile, Self::Embed];
 
     /// The API's word for it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Default => "default",
             Self::Mobile => "mobile",
@@ -59,14 +75,15 @@ impl UserType {
     }
 
     /// The type with this word.
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|user_type| user_type.as_str() == word)
     }
 }
 
-/// An account to be made. Its `Debug` says nothing about the person.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NewUser {
+/// An account to be made, as the API takes it: unknown keys are refused, so there are no others. Its `Debug` says
+/// nothing about the person.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct NewUser {
     /// An e-mail address.
     pub email: String,
     /// Given name.
@@ -74,20 +91,13 @@ pub struct NewUser {
     /// Family name.
     pub last_name: String,
     /// Left out, Retool decides, which is as good as `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_type: Option<UserType>,
 }
 
 impl NewUser {
-    /// What the API takes: unknown keys are refused, so there are no others.
     pub(super) fn body(&self) -> Value {
-        let fields = [
-            ("email", Some(self.email.as_str())),
-            ("first_name", Some(self.first_name.as_str())),
-            ("last_name", Some(self.last_name.as_str())),
-            ("user_type", self.user_type.map(UserType::as_str)),
-        ];
-        let given = fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into())));
-        Value::Object(given.collect::<Map<_, _>>())
+        json!(self)
     }
 
     pub(super) fn hidden(&self) -> Hidden {
@@ -96,69 +106,89 @@ impl NewUser {
 }
 
 impl fmt::Debug for NewUser {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("NewUser").field("user_type", &self.user_type).finish_non_exhaustive()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewUser").field("user_type", &self.user_type).finish_non_exhaustive()
     }
 }
 
-/// An account as the API tells of it. Fields that are not there, or not as they should be, are `None`. Its
+/// An account as the API has it. Fields that are not there, or not as they should be, are `None`. Its
 /// `Debug` says nothing about the person.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct ApiUser {
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ApiUser {
     /// `users.sid`
+    #[serde(rename = "id", deserialize_with = "lenient")]
     pub sid: Option<Sid>,
-    /// `users.id`; a number in some versions of the API and a text in others (D31).
+    /// `users.id`; a number in some versions of the API and a text in others.
+    #[serde(deserialize_with = "legacy_id")]
     pub legacy_id: Option<UserId>,
     /// The e-mail address.
+    #[serde(deserialize_with = "text")]
     pub email: Option<String>,
     /// Given name.
+    #[serde(deserialize_with = "text")]
     pub first_name: Option<String>,
     /// Family name.
+    #[serde(deserialize_with = "text")]
     pub last_name: Option<String>,
     /// Whether the user may sign in.
+    #[serde(deserialize_with = "lenient")]
     pub active: Option<bool>,
     /// `default`, `mobile` or `embed`.
+    #[serde(deserialize_with = "text")]
     pub user_type: Option<String>,
     /// When the account was made.
+    #[serde(deserialize_with = "time")]
     pub created_at: Option<OffsetDateTime>,
     /// When it was last used.
+    #[serde(deserialize_with = "time")]
     pub last_active: Option<OffsetDateTime>,
+}
+
+/// Reads a field; `None` for anything but a `T`.
+fn lenient<'de, D: Deserializer<'de>, T: for<'a> Deserialize<'a>>(field: D) -> Result<Option<T>, D::Error> {
+    Ok(T::deserialize(Value::deserialize(field)?).ok())
+}
+
+/// Reads a text; `None` for an empty one.
+fn text<'de, D: Deserializer<'de>>(field: D) -> Result<Option<String>, D::Error> {
+    Ok(lenient::<D, String>(field)?.filter(|text| !text.is_empty()))
+}
+
+fn time<'de, D: Deserializer<'de>>(field: D) -> Result<Option<OffsetDateTime>, D::Error> {
+    Ok(text(field)?.and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok()))
+}
+
+fn legacy_id<'de, D: Deserializer<'de>>(field: D) -> Result<Option<UserId>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum LegacyId {
+        Number(i64),
+        Text(String),
+    }
+    let number = match lenient(field)? {
+        Some(LegacyId::Number(number)) => Some(number),
+        Some(LegacyId::Text(digits)) => digits.parse().ok(),
+        None => None,
+    };
+    Ok(number.and_then(|number| UserId::try_from(number).ok()))
 }
 
 impl ApiUser {
     /// Reads a user; `None` for anything but an object.
     pub(super) fn read(value: &Value) -> Option<Self> {
-        let object = value.as_object()?;
-        let text = |key: &str| object.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let time = |key: &str| text(key).and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
-        let legacy_id = object.get("legacy_id").and_then(|id| match id {
-            Value::Number(number) => number.as_i64(),
-            Value::String(digits) => digits.parse().ok(),
-            _ => None,
-        });
-        Some(Self {
-            sid: text("id").and_then(Sid::parse),
-            legacy_id: legacy_id.and_then(|id| UserId::try_from(id).ok()),
-            email: text("email").map(str::to_owned),
-            first_name: text("first_name").map(str::to_owned),
-            last_name: text("last_name").map(str::to_owned),
-            active: object.get("active").and_then(Value::as_bool),
-            user_type: text("user_type").map(str::to_owned),
-            created_at: time("created_at"),
-            last_active: time("last_active"),
-        })
+        value.as_object().and_then(|_| Self::deserialize(value).ok())
     }
 
     /// Whether this is the user with that address, without regard to case.
-    pub fn has_email(&self, email: &str) -> bool {
+    pub(crate) fn has_email(&self, email: &str) -> bool {
         self.email.as_deref().is_some_and(|own| own.to_lowercase() == email.to_lowercase())
     }
 }
 
 impl fmt::Debug for ApiUser {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("ApiUser")
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiUser")
             .field("sid", &self.sid)
             .field("legacy_id", &self.legacy_id)
             .field("active", &self.active)
@@ -168,8 +198,6 @@ impl fmt::Debug for ApiUser {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -198,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn d31_a_legacy_id_is_a_number_or_a_text_and_never_zero() {
+    fn a_legacy_id_is_a_number_or_a_text_and_never_zero() {
         for (given, id) in [
             (json!(57), Some(57)),
             (json!("57"), Some(57)),

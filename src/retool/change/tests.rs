@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::retool::access::AccessLevel::{Own, Read, Write};
+use crate::retool::access::ExplicitAccess;
 
 fn level() -> impl Strategy<Value = AccessLevel> {
     prop_oneof![Just(Read), Just(Write), Just(Own)]
@@ -9,7 +10,12 @@ fn level() -> impl Strategy<Value = AccessLevel> {
 
 fn access() -> impl Strategy<Value = Access> {
     let some = || proptest::option::of(level());
-    (some(), proptest::option::of(some()), some()).prop_map(|(universal, explicit, folder)| Access {
+    let explicit = prop_oneof![
+        Just(ExplicitAccess::NoRow),
+        Just(ExplicitAccess::Nothing),
+        level().prop_map(ExplicitAccess::Level),
+    ];
+    (some(), explicit, some()).prop_map(|(universal, explicit, folder)| Access {
         universal,
         explicit,
         folder,
@@ -58,8 +64,8 @@ proptest! {
 }
 
 #[test]
-fn d14_a_row_that_hides_a_folders_higher_default_stays() {
-    let hiding = Access { explicit: Some(Some(Read)), folder: Some(Write), universal: None };
+fn a_row_that_overrides_a_higher_folder_default_stays() {
+    let hiding = Access { explicit: ExplicitAccess::Level(Read), folder: Some(Write), universal: None };
     assert_eq!(hiding.to_revoke(Read).map_err(Access::effective), Err(Some(Write)));
 }
 

@@ -20,7 +20,7 @@ use crate::retool::privileges::{Feature, Need};
 /// # Errors
 /// [`PostgresError::ReadOnly`] on a server that follows another, and what the server has against the first of the
 /// statements that it refuses.
-pub async fn try_change(database: &Database, feature: Feature) -> Result<(), DatabaseError> {
+pub(crate) async fn try_change(database: &Database, feature: Feature) -> Result<(), DatabaseError> {
     let lease = database.pool().get().await?;
     start(&lease, AccessMode::ReadWrite).await?;
     let session = lease.session()?;

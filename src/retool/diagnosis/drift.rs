@@ -1,7 +1,7 @@
 //! Whether Retool's two records of groups' access to apps say the same.
 //!
 //! Retool has begun to keep access in access control lists besides `group_pages`; which of the two a given
-//! version goes by is not known (spec/retool 3).
+//! version goes by is not known.
 
 use crate::postgres::statement::only;
 use crate::retool::database::Database;
@@ -9,7 +9,7 @@ use crate::retool::error::DatabaseError;
 
 /// How far the two records are apart, in rows of group, app and level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Drift {
+pub(crate) struct Drift {
     /// Rows about groups in the access control lists.
     pub listed: i64,
     /// Rows of `group_pages` that the lists lack.
@@ -44,7 +44,7 @@ SELECT (SELECT count(*) FROM new) AS listed,
 ///
 /// # Errors
 /// Those of the statement.
-pub async fn drift(database: &Database) -> Result<Drift, DatabaseError> {
+pub(crate) async fn drift(database: &Database) -> Result<Drift, DatabaseError> {
     Ok(only(
         database
             .read_once("diagnosis.drift", DRIFT, &[], |row| {

@@ -7,10 +7,8 @@ use crate::postgres::session::Limits;
 use crate::postgres::statement::{guarded, only};
 use crate::retool::database::{Database, PROBE};
 use crate::retool::error::DatabaseError;
-use crate::retool::privileges::reads::{
-    ALWAYS, AUDIT, FOLDERS, FOR_PAGES, FOR_RESOURCES, OPTIONAL, Reads, Sort, former,
-};
-use crate::retool::privileges::{Column, Feature, Privileges, Scope, reads_of};
+use crate::retool::privileges::reads::{AUDIT, FOLDERS, OPTIONAL, Reads, Sort, former, parts_of, reads_of};
+use crate::retool::privileges::{Column, Feature, Privileges, Scope};
 
 /// The list of changes that Retool has made to its own tables.
 const MIGRATIONS: Column = Column { table: "SequelizeMeta", name: "name" };
@@ -28,7 +26,7 @@ const ACCESS_LISTS: &[Column] = &[
 
 /// Everything that is known of a database after one look.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The server itself.
     pub server: Server,
     /// Tables and columns that are not there and have to be, each in a few words.
@@ -63,7 +61,7 @@ pub struct Facts {
 
 /// What kind of server it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
+pub(crate) struct Server {
     /// Its version, such as `15.18`.
     pub version: String,
     /// The database that the session is in.
@@ -82,7 +80,7 @@ pub struct Server {
 
 /// Tables that are read for the same purpose.
 #[derive(Debug, Clone)]
-pub struct Part {
+pub(crate) struct Part {
     /// What for.
     pub what: &'static str,
     /// The GRANTs that it lacks.
@@ -91,7 +89,7 @@ pub struct Part {
 
 /// A column that the program can do without.
 #[derive(Debug, Clone)]
-pub struct OptionalColumn {
+pub(crate) struct OptionalColumn {
     /// `table.column`.
     pub name: String,
     /// What is so without it.
@@ -106,7 +104,7 @@ pub struct OptionalColumn {
 
 /// A kind of change, and what is in its way.
 #[derive(Debug, Clone)]
-pub struct Change {
+pub(crate) struct Change {
     /// Which kind.
     pub feature: Feature,
     /// The GRANTs that it lacks.
@@ -119,7 +117,7 @@ pub struct Change {
 
 /// What is done with a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// It is read.
     Read,
     /// It is given a value.
@@ -128,7 +126,7 @@ pub enum Access {
 
 /// Whether columns can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// All of them.
     Readable,
     /// Not without these GRANTs.
@@ -160,7 +158,7 @@ ORDER BY wanted.ordinal
 ///
 /// # Errors
 /// Those of the statements and of the session; what is missing is no error but a fact.
-pub async fn facts(database: &Database) -> Result<Facts, DatabaseError> {
+pub(crate) async fn facts(database: &Database) -> Result<Facts, DatabaseError> {
     let scope = database.scope();
     let mut server = only(database.read_once("diagnosis.server", SERVER, &[], server).await?)?;
     let also: Vec<Column> = [MIGRATIONS]
@@ -179,21 +177,14 @@ pub async fn facts(database: &Database) -> Result<Facts, DatabaseError> {
     let standing = |columns: &mut dyn Iterator<Item = Column>| standing(&privileges, columns);
     let required: Vec<Column> = reads_of(scope).flat_map(Reads::columns).map(|(column, _)| column).collect();
     let lacking = privileges.lacking(required.iter().copied());
-    let parts = [
-        (true, "organizations, users and groups", ALWAYS),
-        (!scope.skip_pages, "apps", FOR_PAGES),
-        (!scope.skip_resources, "resources", FOR_RESOURCES),
-    ];
     Ok(Facts {
         server,
         is_another_database: lacking.tables.contains(&"organizations"),
         absent: lacking.absent(),
         grant_on_schema: privileges.grant_on_schema().filter(|_| lacking.is_absent()),
         odd_types: odd_types(database, scope).await?,
-        parts: parts
-            .into_iter()
-            .filter(|(wanted, ..)| *wanted)
-            .map(|(_, what, reads)| Part { what, grants: privileges.lacking(columns(reads)).grants })
+        parts: parts_of(scope)
+            .map(|part| Part { what: part.what, grants: privileges.lacking(columns(part.tables)).grants })
             .collect(),
         hidden: privileges.hidden(required.iter().copied()),
         filtered: privileges.filtered().filter(|table| required.iter().any(|c| c.table == *table)).collect(),

@@ -8,15 +8,16 @@ use crate::postgres::statement::only;
 use crate::retool::database::{Database, key};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, OrganizationId, PageId, ResourceId};
-use crate::retool::privileges::reads_of;
-use crate::retool::tables::{groups, organizations, pages, resources, users};
+use crate::retool::privileges::reads::reads_of;
+use crate::retool::tables::managed_groups::ManagedGroupNames;
+use crate::retool::tables::{Page, Users, groups, organizations, pages, resources, users};
 
 /// How many rows a listing asks for at most.
-const PAGE: i64 = 16_000;
+const PAGE: Page = Page { from: 0, limit: 16_000 };
 
 /// What was measured.
 #[derive(Debug, Clone)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// Each table that is read, with its number of rows.
     pub rows: Vec<(&'static str, i64)>,
     /// The statements, the slowest first.
@@ -25,7 +26,7 @@ pub struct Measured {
 
 /// A statement of a sync, run on what is heaviest for it.
 #[derive(Debug, Clone)]
-pub struct Timed {
+pub(crate) struct Timed {
     /// What it lists.
     pub what: Listing,
     /// How many rows it gave.
@@ -36,7 +37,7 @@ pub struct Timed {
 
 /// A listing, on the largest of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listing {
+pub(crate) enum Listing {
     /// The users of an organization.
     Users(OrganizationId),
     /// Its groups.
@@ -56,20 +57,20 @@ pub enum Listing {
 }
 
 const LARGEST_ORGANIZATION: &str = r#"
-SELECT u."organizationId"::int8 FROM users u WHERE u."organizationId" > 0 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1
+SELECT u."organizationId"::int8 AS id FROM users u WHERE u."organizationId" > 0 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1
 "#;
 const LARGEST_GROUP: &str = r#"
-SELECT m."groupId"::int8 FROM user_groups m WHERE m."groupId" > 0 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1
+SELECT m."groupId"::int8 AS id FROM user_groups m WHERE m."groupId" > 0 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1
 "#;
 const LARGEST_PAGE: &str = r#"
-SELECT p.id::int8
+SELECT p.id::int8 AS id
 FROM pages p
 LEFT JOIN group_pages gp ON gp."pageId" = p.id
 WHERE p."organizationId" > 0 AND p."deletedAt" IS NULL AND p.id > 0
 GROUP BY 1 ORDER BY count(gp."groupId") DESC, 1 LIMIT 1
 "#;
 const LARGEST_RESOURCE: &str = r#"
-SELECT r.id::int8
+SELECT r.id::int8 AS id
 FROM resources r
 LEFT JOIN group_resources gr ON gr."resourceId" = r.id
 WHERE r."organizationId" > 0 AND r.id > 0
@@ -80,14 +81,17 @@ GROUP BY 1 ORDER BY count(gr."groupId") DESC, 1 LIMIT 1
 ///
 /// # Errors
 /// Those of the first statement that fails; see [`DatabaseError`].
-pub async fn measure(database: &Database) -> Result<Measured, DatabaseError> {
+pub(crate) async fn measure(
+    database: &Database,
+    names: ManagedGroupNames,
+) -> Result<Measured, DatabaseError> {
     let scope = database.scope();
     let mut rows = Vec::new();
     for reads in reads_of(scope) {
-        let count = format!("SELECT count(*) FROM {}", reads.table);
+        let count = format!("SELECT count(*) AS rows FROM {}", reads.table);
         rows.push((
             reads.table,
-            only(database.read_once("diagnosis.count", &count, &[], |row| row.try_get(0)).await?)?,
+            only(database.read_once("diagnosis.count", &count, &[], |row| row.try_get("rows")).await?)?,
         ));
     }
     let mut timed = Vec::new();
@@ -95,33 +99,33 @@ pub async fn measure(database: &Database) -> Result<Measured, DatabaseError> {
         largest::<OrganizationId>(database, LARGEST_ORGANIZATION, organization).await?
     {
         let of = Some(organization);
-        time(&mut timed, Listing::Users(organization), users::list(database, of, false, 0, PAGE)).await?;
-        time(&mut timed, Listing::Groups(organization), groups::list(database, of, 0, PAGE)).await?;
-        let holders = organizations::holders(database, organization, false, 0, PAGE);
+        time(&mut timed, Listing::Users(organization), users::list(database, of, Users::All, PAGE)).await?;
+        time(&mut timed, Listing::Groups(organization), groups::list(database, of, PAGE)).await?;
+        let holders = organizations::holders(database, organization, Users::All, PAGE);
         time(&mut timed, Listing::Holders(organization), holders).await?;
         if !scope.skip_pages {
-            let listed = pages::list(database, organization, 0, PAGE);
+            let listed = pages::list(database, organization, PAGE);
             time(&mut timed, Listing::Pages(organization), listed).await?;
         }
         if !scope.skip_resources {
-            let listed = resources::list(database, organization, 0, PAGE);
+            let listed = resources::list(database, organization, PAGE);
             time(&mut timed, Listing::Resources(organization), listed).await?;
         }
     }
     if let Some(group) = largest::<GroupId>(database, LARGEST_GROUP, group).await? {
-        let members = groups::members(database, group, false, 0, PAGE);
+        let members = groups::members(database, group, Users::All, PAGE);
         time(&mut timed, Listing::Members(group), members).await?;
     }
     if !scope.skip_pages
         && let Some(page) = largest::<PageId>(database, LARGEST_PAGE, page).await?
     {
-        let holders = pages::holders(database, page, false, 0, PAGE);
+        let holders = pages::holders(database, page, names, Users::All, PAGE);
         time(&mut timed, Listing::PageAccess(page), holders).await?;
     }
     if !scope.skip_resources
         && let Some(resource) = largest::<ResourceId>(database, LARGEST_RESOURCE, resource).await?
     {
-        let access = resources::user_access(database, resource, false, 0, PAGE);
+        let access = resources::user_access(database, resource, Users::All, PAGE);
         time(&mut timed, Listing::ResourceAccess(resource), access).await?;
     }
     timed.sort_by_key(|timed| std::cmp::Reverse(timed.took));
@@ -148,31 +152,33 @@ async fn largest<T>(
 }
 
 fn organization(row: &Row) -> Result<OrganizationId, tokio_postgres::Error> {
-    key(row, 0)
+    key(row, "id")
 }
 
 fn group(row: &Row) -> Result<GroupId, tokio_postgres::Error> {
-    key(row, 0)
+    key(row, "id")
 }
 
 fn page(row: &Row) -> Result<PageId, tokio_postgres::Error> {
-    key(row, 0)
+    key(row, "id")
 }
 
 fn resource(row: &Row) -> Result<ResourceId, tokio_postgres::Error> {
-    key(row, 0)
+    key(row, "id")
 }
 
-const MIGRATIONS: &str = r#"SELECT count(*), max(m.name)::text FROM "SequelizeMeta" m"#;
+const MIGRATIONS: &str = r#"SELECT count(*) AS made, max(m.name)::text AS last FROM "SequelizeMeta" m"#;
 
 /// How many migrations Retool has made, and the last by name.
 ///
 /// # Errors
 /// Those of the statement.
-pub async fn migrations(database: &Database) -> Result<(i64, Option<String>), DatabaseError> {
+pub(crate) async fn migrations(database: &Database) -> Result<(i64, Option<String>), DatabaseError> {
     Ok(only(
         database
-            .read_once("diagnosis.migrations", MIGRATIONS, &[], |row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .read_once("diagnosis.migrations", MIGRATIONS, &[], |row| {
+                Ok((row.try_get("made")?, row.try_get("last")?))
+            })
             .await?,
     )?)
 }
@@ -192,21 +198,21 @@ resource_folders_below (id) AS (
     UNION
     SELECT f.id FROM resource_folders_below above JOIN resource_folders f ON f."parentFolderId" = above.id
 )
-SELECT (SELECT count(*) FROM pages p JOIN folders_below f ON f.id = p."folderId" WHERE p."deletedAt" IS NULL),
-       (SELECT count(*) FROM resources r JOIN resource_folders_below f ON f.id = r."resourceFolderId")
+SELECT (SELECT count(*) FROM pages p JOIN folders_below f ON f.id = p."folderId" WHERE p."deletedAt" IS NULL) AS apps,
+       (SELECT count(*) FROM resources r JOIN resource_folders_below f ON f.id = r."resourceFolderId") AS resources
 "#;
 
-/// How many apps and how many resources lie in a folder below another that gives a group access (D44).
+/// How many apps and how many resources lie in a folder below another that gives a group access.
 ///
 /// # Errors
 /// Those of the statement.
-pub async fn folders_inside_others(database: &Database) -> Result<(i64, i64), DatabaseError> {
-    let read = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+pub(crate) async fn folders_inside_others(database: &Database) -> Result<(i64, i64), DatabaseError> {
+    let read = |row: &Row| Ok((row.try_get("apps")?, row.try_get("resources")?));
     Ok(only(database.read_once("diagnosis.folders", FOLDERS_INSIDE_OTHERS, &[], read).await?)?)
 }
 
 const LAST_EVENT: &str = r#"
-SELECT (extract(epoch FROM now() - e."createdAt") / 3600)::int8
+SELECT (extract(epoch FROM now() - e."createdAt") / 3600)::int8 AS hours
 FROM audit_trail_events e
 ORDER BY e.id DESC
 LIMIT 1
@@ -216,6 +222,6 @@ LIMIT 1
 ///
 /// # Errors
 /// Those of the statement.
-pub async fn last_event(database: &Database) -> Result<Option<i64>, DatabaseError> {
-    Ok(database.read_once("diagnosis.last_event", LAST_EVENT, &[], |row| row.try_get(0)).await?.pop())
+pub(crate) async fn last_event(database: &Database) -> Result<Option<i64>, DatabaseError> {
+    Ok(database.read_once("diagnosis.last_event", LAST_EVENT, &[], |row| row.try_get("hours")).await?.pop())
 }

@@ -1,4 +1,4 @@
-//! What a role lacks, and the GRANTs that mend it.
+//! What a role lacks, and the GRANTs that fix it.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub(crate) struct Lacking {
     pub(crate) tables: Vec<&'static str>,
     /// Columns that their tables have not.
     pub(crate) columns: Vec<Column>,
-    /// What would mend the rest.
+    /// What would fix the rest.
     pub(crate) grants: Vec<String>,
 }
 
@@ -35,14 +35,14 @@ impl Lacking {
 
 /// The role lacks privileges that the configuration needs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct MissingPrivileges {
+pub(crate) struct MissingPrivileges {
     pub(crate) role: String,
     pub(crate) grants: Vec<String>,
 }
 
 impl MissingPrivileges {
     /// What to run.
-    pub fn grants(&self) -> &[String] {
+    pub(crate) fn grants(&self) -> &[String] {
         &self.grants
     }
 

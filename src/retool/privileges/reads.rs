@@ -1,7 +1,17 @@
 //! What is read of Retool's tables, and for what: the one declaration that the probe, the script of
-//! `setup-sql` and `doctor` go by (spec 6.5, D72).
+//! `setup-sql` and `doctor` go by.
 
 use crate::retool::privileges::column::Column;
+use crate::retool::privileges::scope::Scope;
+
+/// Tables that are read together or not at all.
+pub(crate) struct Part {
+    /// What is in them, in `doctor`'s words.
+    pub(crate) what: &'static str,
+    /// Whether a configuration reads them.
+    pub(crate) wanted: fn(Scope) -> bool,
+    pub(crate) tables: &'static [Reads],
+}
 
 /// What is read of one table.
 pub(crate) struct Reads {
@@ -20,7 +30,7 @@ pub(crate) struct Reads {
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
+pub(crate) enum Sort {
     /// A whole number.
     Key,
     /// Text.
@@ -47,7 +57,14 @@ pub(crate) struct Optional {
 
 const NONE: &[&str] = &[];
 
-pub(crate) const ALWAYS: &[Reads] = &[
+/// Everything that is read, in the order in which it is granted and checked.
+const PARTS: &[Part] = &[
+    Part { what: "organizations, users and groups", wanted: |_| true, tables: ALWAYS },
+    Part { what: "apps", wanted: |scope| !scope.skip_pages, tables: FOR_PAGES },
+    Part { what: "resources", wanted: |scope| !scope.skip_resources, tables: FOR_RESOURCES },
+];
+
+const ALWAYS: &[Reads] = &[
     Reads {
         table: "organizations",
         purpose: "organizations",
@@ -86,7 +103,7 @@ pub(crate) const ALWAYS: &[Reads] = &[
     },
 ];
 
-pub(crate) const FOR_PAGES: &[Reads] = &[
+const FOR_PAGES: &[Reads] = &[
     Reads {
         table: "pages",
         purpose: "apps, and the folder each lies in",
@@ -116,7 +133,7 @@ pub(crate) const FOR_PAGES: &[Reads] = &[
     },
 ];
 
-pub(crate) const FOR_RESOURCES: &[Reads] = &[
+const FOR_RESOURCES: &[Reads] = &[
     Reads {
         table: "resources",
         purpose: "resources, and the folder each lies in; not their options, which hold credentials",
@@ -146,7 +163,7 @@ pub(crate) const FOR_RESOURCES: &[Reads] = &[
     },
 ];
 
-/// Every column that statements may mention in `{alias:table.column}` (see [`optional_columns`](crate::retool::optional_columns)).
+/// Every column that statements may mention in `{alias:table.column}` (see [`template`](crate::retool::template)).
 pub(crate) const OPTIONAL: &[Optional] = &[
     Optional {
         column: Column { table: "groups", name: "archivedAt" },
@@ -183,7 +200,7 @@ pub(crate) const OPTIONAL: &[Optional] = &[
         matters: false,
         extra: true,
     },
-    // Whoever asks for an account hears of it then. The former program reads it too.
+    // A call that needs it says so then. The former program reads it too.
     Optional {
         column: Column { table: "users", name: "sid" },
         sort: Sort::Text,
@@ -193,7 +210,7 @@ pub(crate) const OPTIONAL: &[Optional] = &[
     },
 ];
 
-/// Columns that the former program reads and this one does not, kept so that one can go back (spec 6.5).
+/// Columns that the former program reads and this one does not, kept so that one can go back.
 pub(crate) const FORMER: &[(&str, &[&str])] = &[
     ("users", &["profilePhotoUrl"]),
     ("user_groups", &["id"]),
@@ -253,9 +270,16 @@ impl Reads {
     }
 }
 
+impl Scope {
+    /// Whether the table is read at all.
+    pub(crate) fn reads(self, table: &str) -> bool {
+        reads_of(self).any(|reads| reads.table == table)
+    }
+}
+
 impl Sort {
     /// The name of the sort, as the end of a sentence.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Key => "a whole number",
             Self::Text | Self::Level => "text",
@@ -275,6 +299,16 @@ impl Sort {
         };
         known.contains(&type_name) || (self == Self::Text && is_enum)
     }
+}
+
+/// The parts that `scope` wants.
+pub(crate) fn parts_of(scope: Scope) -> impl Iterator<Item = &'static Part> {
+    PARTS.iter().filter(move |part| (part.wanted)(scope))
+}
+
+/// What is read of each table for `scope`.
+pub(crate) fn reads_of(scope: Scope) -> impl Iterator<Item = &'static Reads> {
+    parts_of(scope).flat_map(|part| part.tables)
 }
 
 /// What the Go connector reads and this program does not.

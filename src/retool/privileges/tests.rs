@@ -38,7 +38,7 @@ fn a_missing_privilege_prints_the_grant_with_what_needs_quotes_quoted() {
 }
 
 #[test]
-fn what_is_left_out_needs_no_privilege() {
+fn skipped_resource_types_need_no_privilege() {
     let privileges = with(&[
         ("group_pages", "pageId", Standing::NotGranted),
         ("resources", "name", Standing::NoSuchColumn),

@@ -1,4 +1,4 @@
-//! What the role may change, probed like what it may read (spec 6.5, D71).
+//! What the role may change, probed like what it may read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,12 +8,13 @@ use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::quoted;
 use crate::postgres::session::Session;
 use crate::postgres::statement::Parameter;
+use crate::retool::fragment::fill;
 use crate::retool::privileges::column::Column;
 use crate::retool::privileges::missing::MissingPrivileges;
 
 /// A kind of change that needs privileges of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Feature {
+pub(crate) enum Feature {
     /// Users in groups, and which of them manage one.
     Groups,
     /// The access of groups to pages.
@@ -34,7 +35,7 @@ pub(crate) enum Need {
 
 impl Feature {
     /// Every feature, in the order in which an operator grants them.
-    pub const ALL: [Self; 3] = [Self::Groups, Self::Pages, Self::ManagedGroups];
+    pub(crate) const ALL: [Self; 3] = [Self::Groups, Self::Pages, Self::ManagedGroups];
 
     /// What has to be granted for it, besides [`RIGHTS_BY_DEFAULT`] for managed groups.
     pub(crate) fn needs(self) -> Vec<Need> {
@@ -75,7 +76,7 @@ impl Feature {
     }
 
     /// What it changes, for people.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Groups => "members of groups",
             Self::Pages => "groups' access to apps",
@@ -84,7 +85,7 @@ impl Feature {
     }
 
     /// What does not work without it.
-    pub fn loss(self) -> &'static str {
+    pub(crate) fn loss(self) -> &'static str {
         match self {
             Self::Groups => "users cannot be put into groups or taken out",
             Self::Pages => "the access of groups to pages cannot be changed",
@@ -93,10 +94,10 @@ impl Feature {
     }
 }
 
-/// Set where it may be set, and left alone where not: existing roles may not (spec 6.5, D22).
+/// Set where it may be set, and left alone where not: existing roles may not.
 pub(crate) const PAGES_UPDATED_AT: Need = Need::Update(Column { table: "group_pages", name: "updatedAt" });
 
-/// The rights that Retool gives every new group by itself, and whether the role may say otherwise (D4).
+/// The rights that Retool gives every new group by itself, and whether the role may say otherwise.
 /// They differ between its versions.
 pub(crate) const RIGHTS_BY_DEFAULT: &str = r#"
 SELECT attribute.attname::text AS name, attribute.atttypid = 'boolean'::regtype AS is_switch,
@@ -121,49 +122,36 @@ pub(crate) struct Writes {
     sequences: BTreeMap<&'static str, String>,
 }
 
-/// The sequence that numbers the rows of a table, as the default of its `id` says. An identity column has
-/// none that anybody needs a privilege for, and no GRANT mends a table or a column that is not there.
-macro_rules! numbering {
-    ($table:literal) => {
-        concat!(
-            r#"
+/// The sequence that numbers the rows of `{@table}`, as the default of its `id` says. An identity column has
+/// none that anybody needs a privilege for, and no GRANT fixes a table or a column that is not there.
+pub(crate) const NUMBERING: &str = r#"
     SELECT sequence.oid, format('%I.%I', schema.nspname, sequence.relname) AS name
     FROM pg_attribute AS numbered
     JOIN pg_attrdef AS given ON given.adrelid = numbered.attrelid AND given.adnum = numbered.attnum
     JOIN pg_depend AS draws ON draws.classid = 'pg_attrdef'::regclass AND draws.objid = given.oid
     JOIN pg_class AS sequence ON draws.refclassid = 'pg_class'::regclass AND sequence.oid = draws.refobjid
     JOIN pg_namespace AS schema ON schema.oid = sequence.relnamespace
-    WHERE numbered.attrelid = to_regclass("#,
-            $table,
-            r#") AND numbered.attname = 'id' AND sequence.relkind = 'S'"#
-        )
-    };
-}
-pub(crate) use numbering;
+    WHERE numbered.attrelid = to_regclass({@table}) AND numbered.attname = 'id' AND sequence.relkind = 'S'"#;
 
 /// Asks about one privilege a row. A row that is numbered takes either privilege on the sequence.
-const PROBE: &str = concat!(
-    r#"
-SELECT wanted.ordinal::int8,
+const PROBE: &str = r#"
+SELECT wanted.ordinal::int8 AS ordinal,
        CASE wanted.privilege
            WHEN 'USAGE' THEN coalesce(has_sequence_privilege(numbering.oid, 'USAGE, UPDATE'), true)
            WHEN 'DELETE' THEN coalesce(has_table_privilege(to_regclass(quote_ident(wanted.table_name)), 'DELETE'), false)
            ELSE coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, wanted.privilege), true)
        END AS allowed,
-       numbering.name
+       numbering.name AS sequence
 FROM unnest($1, $2, $3) WITH ORDINALITY AS wanted (privilege, table_name, column_name, ordinal)
 LEFT JOIN pg_attribute AS attribute
        ON attribute.attrelid = to_regclass(quote_ident(wanted.table_name))
       AND attribute.attname = wanted.column_name
       AND attribute.attnum > 0
       AND NOT attribute.attisdropped
-LEFT JOIN LATERAL ("#,
-    numbering!("quote_ident(wanted.table_name)"),
-    r#"
+LEFT JOIN LATERAL ({@numbering}
     LIMIT 1
 ) AS numbering ON wanted.privilege = 'USAGE'
-"#
-);
+"#;
 
 impl Writes {
     /// Asks the server about every privilege that any feature needs or can use.
@@ -178,9 +166,10 @@ impl Writes {
         let columns: Vec<&str> = needs.iter().map(|need| need.column()).collect();
         let parameters: [Parameter<'_>; 3] =
             [(&privileges, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY), (&columns, Type::TEXT_ARRAY)];
+        let probe = fill(&fill(PROBE, "numbering", NUMBERING), "table", "quote_ident(wanted.table_name)");
         let client = session.client();
         let (rows, rights) = tokio::try_join!(
-            client.query_typed(PROBE, &parameters),
+            client.query_typed(&probe, &parameters),
             client.query_typed(RIGHTS_BY_DEFAULT, &[])
         )
         .map_err(|error| PostgresError::of_statement(&error))?;
@@ -196,7 +185,7 @@ impl Writes {
         }
         for row in rows {
             let read = || -> Result<(i64, bool, Option<String>), tokio_postgres::Error> {
-                Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+                Ok((row.try_get("ordinal")?, row.try_get("allowed")?, row.try_get("sequence")?))
             };
             let (ordinal, allowed, sequence) = read().map_err(|error| PostgresError::of_statement(&error))?;
             let Some(need) = usize::try_from(ordinal - 1).ok().and_then(|index| needs.get(index)) else {
@@ -261,7 +250,7 @@ impl Writes {
         if grants.is_empty() { Ok(()) } else { Err(MissingPrivileges { role: role.to_owned(), grants }) }
     }
 
-    /// One sentence for each of these features that does not work, with the GRANTs that mend it.
+    /// One sentence for each of these features that does not work, with the GRANTs that fix it.
     pub(crate) fn warnings(&self, features: &[Feature], role: &str) -> Vec<String> {
         features
             .iter()

@@ -11,7 +11,7 @@ use crate::retool::id::{GroupId, UserId};
 
 /// A group `admin` that a user belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AdminGroup {
+pub(crate) struct AdminGroup {
     /// The group.
     pub group: GroupId,
     /// How many others of the organization are in it and may sign in.
@@ -20,12 +20,12 @@ pub struct AdminGroup {
 
 /// Only what would be lost counts: a disabled user administers nothing, and an archived group gives nothing.
 const GROUPS_OF_USER: &str = r#"
-SELECT g.id::int8,
+SELECT g.id::int8 AS id,
        (SELECT count(*)
         FROM user_groups other
         JOIN users o ON o.id = other."userId"
         WHERE other."groupId" = g.id AND o.id <> u.id AND o.enabled
-          AND o."organizationId" IS NOT DISTINCT FROM u."organizationId")
+          AND o."organizationId" IS NOT DISTINCT FROM u."organizationId") AS others
 FROM users u
 JOIN user_groups own ON own."userId" = u.id
 JOIN groups g ON g.id = own."groupId"
@@ -35,14 +35,14 @@ ORDER BY g.id
 "#;
 
 fn admin_group(row: &Row) -> Result<AdminGroup, tokio_postgres::Error> {
-    Ok(AdminGroup { group: key(row, 0)?, others: row.try_get(1)? })
+    Ok(AdminGroup { group: key(row, "id")?, others: row.try_get("others")? })
 }
 
 /// The groups `admin` that an enabled user belongs to in their own organization. Empty for everybody else.
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn groups_of(database: &Database, user: UserId) -> Result<Vec<AdminGroup>, DatabaseError> {
+pub(crate) async fn groups_of(database: &Database, user: UserId) -> Result<Vec<AdminGroup>, DatabaseError> {
     let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&ADMIN, Type::TEXT)];
     database.read("admins.groups_of_user", GROUPS_OF_USER, &parameters, admin_group).await
 }
@@ -50,7 +50,7 @@ pub async fn groups_of(database: &Database, user: UserId) -> Result<Vec<AdminGro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retool::optional_columns::mentions_only_optional_columns;
+    use crate::retool::template::mentions_only_optional_columns;
 
     #[test]
     fn the_statement_mentions_known_columns() {

@@ -1,5 +1,5 @@
 //! The tables `groups` and `user_groups`. An archived group is treated as gone where
-//! `groups.archivedAt` can be read (decision D41).
+//! `groups.archivedAt` can be read.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -8,10 +8,12 @@ use crate::postgres::statement::Parameter;
 use crate::retool::database::{Database, key, optional_key};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, OrganizationId, UserId};
+use crate::retool::tables::memberships::Membership;
+use crate::retool::tables::{Page, Users};
 
 /// A row of `groups`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
+pub(crate) struct Group {
     /// Primary key.
     pub id: GroupId,
     /// The organization; Retool has built-in groups without one.
@@ -20,60 +22,54 @@ pub struct Group {
     pub name: String,
 }
 
-macro_rules! columns {
-    () => {
-        r#"
-SELECT g.id::int8, g."organizationId"::int8, coalesce(g.name::text, '')
+const LIST_OF_ORGANIZATION: &str = r#"
+SELECT g.id::int8 AS id, g."organizationId"::int8 AS organization, coalesce(g.name::text, '') AS name
 FROM groups g
-"#
-    };
-}
-
-const LIST_OF_ORGANIZATION: &str = concat!(
-    columns!(),
-    r#"WHERE g."organizationId" = $1 AND g.id >= $2 AND g.id > 0 AND {g:groups.archivedAt} IS NULL
+WHERE g."organizationId" = $1 AND g.id >= $2 AND g.id > 0 AND {g:groups.archivedAt} IS NULL
 ORDER BY g.id
 LIMIT $3
-"#
-);
+"#;
 
-const LIST_WITHOUT_ORGANIZATION: &str = concat!(
-    columns!(),
-    r#"WHERE g."organizationId" IS NULL AND g.id >= $1 AND g.id > 0 AND {g:groups.archivedAt} IS NULL
+const LIST_WITHOUT_ORGANIZATION: &str = r#"
+SELECT g.id::int8 AS id, g."organizationId"::int8 AS organization, coalesce(g.name::text, '') AS name
+FROM groups g
+WHERE g."organizationId" IS NULL AND g.id >= $1 AND g.id > 0 AND {g:groups.archivedAt} IS NULL
 ORDER BY g.id
 LIMIT $2
-"#
-);
+"#;
 
-const GET: &str = concat!(
-    columns!(),
-    r#"WHERE g.id = $1 AND (g."organizationId" IS NULL OR g."organizationId" > 0) AND {g:groups.archivedAt} IS NULL
-"#
-);
+const GET: &str = r#"
+SELECT g.id::int8 AS id, g."organizationId"::int8 AS organization, coalesce(g.name::text, '') AS name
+FROM groups g
+WHERE g.id = $1 AND (g."organizationId" IS NULL OR g."organizationId" > 0) AND {g:groups.archivedAt} IS NULL
+"#;
 
 fn group(row: &Row) -> Result<Group, tokio_postgres::Error> {
-    Ok(Group { id: key(row, 0)?, organization: optional_key(row, 1)?, name: row.try_get(2)? })
+    Ok(Group {
+        id: key(row, "id")?,
+        organization: optional_key(row, "organization")?,
+        name: row.try_get("name")?,
+    })
 }
 
-/// Groups of the organization, or those without one, by key from `from` on, `limit` at most. Empty
-/// when there are none, or no such organization.
+/// A page of the groups of the organization, or of those without one, by key. Empty when there are none, or no such
+/// organization.
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn list(
+pub(crate) async fn list(
     database: &Database,
     organization: Option<OrganizationId>,
-    from: i64,
-    limit: i64,
+    page: Page,
 ) -> Result<Vec<Group>, DatabaseError> {
     match organization {
         Some(organization) => {
             let parameters: [Parameter<'_>; 3] =
-                [(&organization.get(), Type::INT4), (&from, Type::INT8), (&limit, Type::INT8)];
+                [(&organization.get(), Type::INT4), (&page.from, Type::INT8), (&page.limit, Type::INT8)];
             database.read("groups.list", LIST_OF_ORGANIZATION, &parameters, group).await
         }
         None => {
-            let parameters: [Parameter<'_>; 2] = [(&from, Type::INT8), (&limit, Type::INT8)];
+            let parameters: [Parameter<'_>; 2] = [(&page.from, Type::INT8), (&page.limit, Type::INT8)];
             database.read("groups.list", LIST_WITHOUT_ORGANIZATION, &parameters, group).await
         }
     }
@@ -83,17 +79,17 @@ pub async fn list(
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn get(database: &Database, id: GroupId) -> Result<Option<Group>, DatabaseError> {
+pub(crate) async fn get(database: &Database, id: GroupId) -> Result<Option<Group>, DatabaseError> {
     Ok(database.read("groups.get", GET, &[(&id.get(), Type::INT4)], group).await?.pop())
 }
 
 /// A row of `user_groups` whose user exists. Retool has one row per user and group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Member {
+pub(crate) struct Member {
     /// Who.
     pub user: UserId,
-    /// Whether the user also manages the group.
-    pub is_admin: bool,
+    /// As what.
+    pub membership: Membership,
 }
 
 /// Members by user. The first step takes the group's rows by the index on `"groupId"`; asked for them
@@ -106,7 +102,7 @@ WITH membership AS MATERIALIZED (
     JOIN user_groups ug ON ug."groupId" = g.id
     WHERE g.id = $1 AND {g:groups.archivedAt} IS NULL AND ug."userId" >= $2
 )
-SELECT u.id::int8, m.is_admin
+SELECT u.id::int8 AS id, m.is_admin
 FROM membership m
 JOIN users u ON u.id = m.user_id
 WHERE u.id > 0
@@ -117,23 +113,27 @@ ORDER BY u.id
 LIMIT $4
 "#;
 
-/// Members of the group by user key from `from` on, `limit` at most. Empty when there are none, or no
-/// such group.
+/// A page of the members of the group, by user key. Empty when there are none, or no such group.
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn members(
+pub(crate) async fn members(
     database: &Database,
     group: GroupId,
-    enabled_only: bool,
-    from: i64,
-    limit: i64,
+    users: Users,
+    page: Page,
 ) -> Result<Vec<Member>, DatabaseError> {
-    let parameters: [Parameter<'_>; 4] =
-        [(&group.get(), Type::INT4), (&from, Type::INT8), (&enabled_only, Type::BOOL), (&limit, Type::INT8)];
+    let enabled_only = users.enabled_only();
+    let parameters: [Parameter<'_>; 4] = [
+        (&group.get(), Type::INT4),
+        (&page.from, Type::INT8),
+        (&enabled_only, Type::BOOL),
+        (&page.limit, Type::INT8),
+    ];
     database
         .read("groups.members", MEMBERS, &parameters, |row| {
-            Ok(Member { user: key(row, 0)?, is_admin: row.try_get(1)? })
+            let membership = if row.try_get("is_admin")? { Membership::Admin } else { Membership::Member };
+            Ok(Member { user: key(row, "id")?, membership })
         })
         .await
 }
@@ -141,7 +141,7 @@ pub async fn members(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retool::optional_columns::mentions_only_optional_columns;
+    use crate::retool::template::mentions_only_optional_columns;
 
     #[test]
     fn statements_mention_known_columns() {

@@ -1,4 +1,4 @@
-//! Changes of the table `user_groups`: who is in a group, and who manages it (decision 7.4).
+//! Changes of the table `user_groups`: who is in a group, and who manages it.
 //!
 //! A change takes the group's lock, reads what is there, decides, and writes one statement that looks once
 //! more: Retool itself takes no lock of ours.
@@ -8,45 +8,41 @@ use tokio_postgres::types::Type;
 
 use crate::postgres::statement::Parameter;
 use crate::postgres::statement::only;
-use crate::retool::change::{ADMIN, ALL_USERS, Item, Refusal};
+use crate::retool::change::{ADMIN, ALL_USERS, Changed, Item, Mode, Refusal};
 use crate::retool::database::{Database, optional_key};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, OrganizationId, UserId};
 use crate::retool::privileges::Feature;
-use crate::retool::transaction::{ChangeError, Lock, Mode, Transaction, changed_meanwhile};
+use crate::retool::tables::Users;
+use crate::retool::transaction::{ChangeError, Lock, Transaction, changed_meanwhile};
 
-/// What a user is in a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Membership {
-    /// Not in it.
-    None,
+/// What a member of a group is there. Who is not in it has none, which is less than either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Membership {
     /// In it.
     Member,
     /// In it, and manages it.
     Admin,
 }
 
-/// What was there before a change and is there now; the same when nothing had to be changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Changed<T> {
-    /// Before.
-    pub before: T,
-    /// Now, or, in a dry run, what it would be.
-    pub after: T,
-}
+impl Membership {
+    /// Both, the lesser first.
+    pub(crate) const ALL: [Self; 2] = [Self::Member, Self::Admin];
 
-impl<T: PartialEq> Changed<T> {
-    /// Whether there was anything to change.
-    pub fn is_change(&self) -> bool {
-        self.before != self.after
+    /// The word for ids and logs.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Admin => "admin",
+        }
     }
 }
 
 /// Everything that decides whether a user may be put into a group or taken out.
-struct State {
+struct MembershipState {
     group: Option<GroupFacts>,
     user: Option<UserFacts>,
-    membership: Membership,
+    membership: Option<Membership>,
     other_admins: bool,
 }
 
@@ -117,46 +113,46 @@ RETURNING "userId"
 
 const FEATURES: &[Feature] = &[Feature::Groups];
 
-/// Makes the user a member of the group, or its admin. An admin is a member already (D10).
+/// Makes the user a member of the group, or its admin. An admin is a member already.
 ///
 /// # Errors
-/// [`Refusal::NoGroup`], [`Refusal::NoUser`], [`Refusal::DisabledUser`] with `enabled_only`,
+/// [`Refusal::NoGroup`], [`Refusal::NoUser`], [`Refusal::DisabledUser`] when only enabled users count,
 /// [`Refusal::ArchivedGroup`], [`Refusal::DifferentOrganizations`], [`Refusal::AllUsers`]; see [`DatabaseError`].
-pub async fn grant(
+pub(crate) async fn grant(
     database: &Database,
     mode: Mode,
     group: GroupId,
     user: UserId,
-    admin: bool,
-    enabled_only: bool,
-) -> Result<Changed<Membership>, ChangeError> {
+    membership: Membership,
+    users: Users,
+) -> Result<Changed<Option<Membership>>, ChangeError> {
     database
-        .change(FEATURES, mode, |transaction| join(transaction, group, user, admin, enabled_only).boxed())
+        .change(FEATURES, mode, |transaction| join(transaction, group, user, membership, users).boxed())
         .await
 }
 
-/// Takes the role from the user: an admin becomes a member, a member leaves the group. A role that the
-/// user does not hold, or that nobody can hold since group or user is gone, needs nothing.
+/// Takes the membership from the user: an admin becomes a member, a member leaves the group. One that the
+/// user does not have, or that nobody can have since group or user is gone, needs nothing.
 ///
 /// # Errors
 /// [`Refusal::AllUsers`], [`Refusal::LastAdmin`]; see [`DatabaseError`].
-pub async fn revoke(
+pub(crate) async fn revoke(
     database: &Database,
     mode: Mode,
     group: GroupId,
     user: UserId,
-    admin: bool,
-) -> Result<Changed<Membership>, ChangeError> {
-    database.change(FEATURES, mode, |transaction| leave(transaction, group, user, admin).boxed()).await
+    membership: Membership,
+) -> Result<Changed<Option<Membership>>, ChangeError> {
+    database.change(FEATURES, mode, |transaction| leave(transaction, group, user, membership).boxed()).await
 }
 
 async fn join(
     transaction: &Transaction<'_>,
     group: GroupId,
     user: UserId,
-    admin: bool,
-    enabled_only: bool,
-) -> Result<Changed<Membership>, ChangeError> {
+    membership: Membership,
+    users: Users,
+) -> Result<Changed<Option<Membership>>, ChangeError> {
     transaction.lock(&[Lock::Group(group)]).await?;
     let state = state(transaction, group, user).await?;
     let group_facts = state.group.ok_or(Refusal::NoGroup(group))?;
@@ -169,27 +165,27 @@ async fn join(
     {
         return Err(Refusal::DifferentOrganizations(Item::User(user), Item::Group(group)).into());
     }
-    if enabled_only && !user_facts.enabled {
+    if users == Users::EnabledOnly && !user_facts.enabled {
         return Err(Refusal::DisabledUser(user).into());
     }
     let before = state.membership;
-    let wished = if admin { Membership::Admin } else { Membership::Member };
-    if before >= wished {
-        return Ok(Changed { before, after: before });
+    let after = Some(membership);
+    if before >= after {
+        return Ok(Changed::nothing(before));
     }
     if group_facts.name == ALL_USERS {
         return Err(Refusal::AllUsers(group).into());
     }
     if !transaction.is_dry_run() {
         let made = match before {
-            Membership::None => insert(transaction, group, user, admin).await?,
-            Membership::Member | Membership::Admin => update(transaction, STEP_UP, group, user).await?,
+            None => insert(transaction, group, user, membership).await?,
+            Some(_) => update(transaction, STEP_UP, group, user).await?,
         };
         if !made {
             return Err(changed_meanwhile("the membership").into());
         }
     }
-    Ok(Changed { before, after: wished })
+    Ok(Changed { before, after })
 }
 
 /// Puts the user in; false when somebody else has done so meanwhile.
@@ -197,8 +193,9 @@ pub(crate) async fn insert(
     transaction: &Transaction<'_>,
     group: GroupId,
     user: UserId,
-    admin: bool,
+    membership: Membership,
 ) -> Result<bool, DatabaseError> {
+    let admin = membership == Membership::Admin;
     let parameters: [Parameter<'_>; 3] =
         [(&user.get(), Type::INT4), (&group.get(), Type::INT4), (&admin, Type::BOOL)];
     Ok(transaction.write("memberships.join", JOIN, &parameters).await? > 0)
@@ -219,24 +216,24 @@ async fn leave(
     transaction: &Transaction<'_>,
     group: GroupId,
     user: UserId,
-    admin: bool,
-) -> Result<Changed<Membership>, ChangeError> {
+    membership: Membership,
+) -> Result<Changed<Option<Membership>>, ChangeError> {
     transaction.lock(&[Lock::Group(group)]).await?;
-    if !transaction.is_dry_run() && !admin {
+    if !transaction.is_dry_run() && membership == Membership::Member {
         let parameters: [Parameter<'_>; 2] = [(&group.get(), Type::INT4), (&ADMIN, Type::TEXT)];
         transaction.read("memberships.hold_admins", HOLD_ADMINS, &parameters, |_| Ok(())).await?;
     }
     let state = state(transaction, group, user).await?;
     let before = state.membership;
-    let (held, after, statement) = match admin {
-        true => (Membership::Admin, Membership::Member, STEP_DOWN),
-        false => (Membership::Member, Membership::None, LEAVE),
+    let (after, statement) = match membership {
+        Membership::Admin => (Some(Membership::Member), STEP_DOWN),
+        Membership::Member => (None, LEAVE),
     };
     let (Some(group_facts), Some(user_facts)) = (&state.group, &state.user) else {
-        return Ok(Changed { before, after: before });
+        return Ok(Changed::nothing(before));
     };
-    if before != held {
-        return Ok(Changed { before, after: before });
+    if before != Some(membership) {
+        return Ok(Changed::nothing(before));
     }
     if group_facts.name == ALL_USERS {
         return Err(Refusal::AllUsers(group).into());
@@ -244,7 +241,7 @@ async fn leave(
     let of_group = group_facts.organization.or(user_facts.organization);
     let is_admin_group = group_facts.name == ADMIN && !group_facts.archived;
     let administers = is_admin_group && user_facts.enabled && user_facts.organization == of_group;
-    if after == Membership::None && administers && !state.other_admins {
+    if after.is_none() && administers && !state.other_admins {
         return Err(Refusal::LastAdmin { group, user }.into());
     }
     if !transaction.is_dry_run() && !update(transaction, statement, group, user).await? {
@@ -253,22 +250,29 @@ async fn leave(
     Ok(Changed { before, after })
 }
 
-async fn state(transaction: &Transaction<'_>, group: GroupId, user: UserId) -> Result<State, DatabaseError> {
+async fn state(
+    transaction: &Transaction<'_>,
+    group: GroupId,
+    user: UserId,
+) -> Result<MembershipState, DatabaseError> {
     let parameters: [Parameter<'_>; 2] =
         [(&i64::from(group.get()), Type::INT8), (&i64::from(user.get()), Type::INT8)];
     let rows = transaction.read("memberships.state", STATE, &parameters, |row| {
         let group = GroupFacts {
             name: row.try_get("group_name")?,
-            organization: optional_key(row, 2)?,
+            organization: optional_key(row, "group_organization")?,
             archived: row.try_get("archived")?,
         };
-        let user = UserFacts { organization: optional_key(row, 5)?, enabled: row.try_get("enabled")? };
-        let membership = match (row.try_get("is_member")?, row.try_get("is_admin")?) {
-            (false, _) => Membership::None,
-            (true, false) => Membership::Member,
-            (true, true) => Membership::Admin,
+        let user = UserFacts {
+            organization: optional_key(row, "user_organization")?,
+            enabled: row.try_get("enabled")?,
         };
-        Ok(State {
+        let membership = match (row.try_get("is_member")?, row.try_get("is_admin")?) {
+            (false, _) => None,
+            (true, false) => Some(Membership::Member),
+            (true, true) => Some(Membership::Admin),
+        };
+        Ok(MembershipState {
             group: row.try_get::<_, bool>("has_group")?.then_some(group),
             user: row.try_get::<_, bool>("has_user")?.then_some(user),
             membership,
@@ -278,21 +282,10 @@ async fn state(transaction: &Transaction<'_>, group: GroupId, user: UserId) -> R
     Ok(only(rows.await?)?)
 }
 
-impl Membership {
-    /// The word for logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Member => "member",
-            Self::Admin => "admin",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retool::optional_columns::mentions_only_optional_columns;
+    use crate::retool::template::mentions_only_optional_columns;
 
     #[test]
     fn statements_mention_known_columns() {

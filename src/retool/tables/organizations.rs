@@ -7,10 +7,11 @@ use crate::postgres::statement::Parameter;
 use crate::retool::database::{Database, key};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::{OrganizationId, UserId};
+use crate::retool::tables::{Page, Users};
 
 /// A row of `organizations`, disabled ones included.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Organization {
+pub(crate) struct Organization {
     /// Primary key.
     pub id: OrganizationId,
     /// Shown name.
@@ -18,7 +19,7 @@ pub struct Organization {
 }
 
 const LIST: &str = r#"
-SELECT o.id::int8, coalesce(o.name::text, '')
+SELECT o.id::int8 AS id, coalesce(o.name::text, '') AS name
 FROM organizations o
 WHERE o.id >= $1 AND o.id > 0
 ORDER BY o.id
@@ -26,38 +27,39 @@ LIMIT $2
 "#;
 
 const GET: &str = r#"
-SELECT o.id::int8, coalesce(o.name::text, '')
+SELECT o.id::int8 AS id, coalesce(o.name::text, '') AS name
 FROM organizations o
 WHERE o.id = $1
 "#;
 
 fn organization(row: &Row) -> Result<Organization, tokio_postgres::Error> {
-    Ok(Organization { id: key(row, 0)?, name: row.try_get(1)? })
+    Ok(Organization { id: key(row, "id")?, name: row.try_get("name")? })
 }
 
-/// Organizations whose key is `from` or higher, by key, `limit` at most. Empty when there are none.
+/// A page of the organizations, by key. Empty when there are none.
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn list(database: &Database, from: i64, limit: i64) -> Result<Vec<Organization>, DatabaseError> {
-    database
-        .read("organizations.list", LIST, &[(&from, Type::INT8), (&limit, Type::INT8)], organization)
-        .await
+pub(crate) async fn list(database: &Database, page: Page) -> Result<Vec<Organization>, DatabaseError> {
+    let parameters: [Parameter<'_>; 2] = [(&page.from, Type::INT8), (&page.limit, Type::INT8)];
+    database.read("organizations.list", LIST, &parameters, organization).await
 }
 
 /// The organization, or `None` when there is no such row.
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn get(database: &Database, id: OrganizationId) -> Result<Option<Organization>, DatabaseError> {
+pub(crate) async fn get(
+    database: &Database,
+    id: OrganizationId,
+) -> Result<Option<Organization>, DatabaseError> {
     Ok(database.read("organizations.get", GET, &[(&id.get(), Type::INT4)], organization).await?.pop())
 }
 
 /// What somebody holds on an organization as a whole: whether it is theirs, and what their groups give
-/// them on everything in it. Levels do not cascade here: a universal `own` is not also a `write`
-/// (spec 3, A2).
+/// them on everything in it. Levels do not cascade here: a universal `own` is not also a `write`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Holder {
+pub(crate) struct Holder {
     /// Who.
     pub user: UserId,
     /// What.
@@ -66,13 +68,13 @@ pub struct Holder {
 
 /// A set of [`Right`]s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Rights(u16);
+pub(crate) struct Rights(u16);
 
-/// One thing that can be held on an organization, in the order of the entitlements (spec 1.5).
+/// One thing that can be held on an organization, in a fixed order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[allow(missing_docs)]
-pub enum Right {
+pub(crate) enum Right {
     Member = 0,
     UniversalRead = 1,
     UniversalWrite = 2,
@@ -89,8 +91,8 @@ pub enum Right {
 }
 
 impl Right {
-    /// Every right, in the order of the entitlements.
-    pub const ALL: [Self; 13] = [
+    /// Every right, in their order.
+    pub(crate) const ALL: [Self; 13] = [
         Self::Member,
         Self::UniversalRead,
         Self::UniversalWrite,
@@ -108,9 +110,9 @@ impl Right {
 }
 
 impl Rights {
-    /// The rights in the set, in the order of the entitlements.
-    pub fn iter(self) -> impl Iterator<Item = Right> {
-        Right::ALL.into_iter().filter(move |right| self.0 & (1 << *right as u8) != 0)
+    /// Whether the right is in the set.
+    pub(crate) fn contains(self, right: Right) -> bool {
+        self.0 & (1 << right as u8) != 0
     }
 }
 
@@ -118,7 +120,7 @@ impl Rights {
 ///
 /// The bits are those of [`Right`]. Users are taken in the order of their keys first, and what their
 /// groups give them is looked up for those only, so that a page costs what it returns. A user without
-/// an organization holds what the organization's groups give, but is no member of it (decision D50).
+/// an organization holds what the organization's groups give, but is no member of it.
 const HOLDERS: &str = r#"
 WITH grantor AS MATERIALIZED (
     SELECT g.id,
@@ -143,7 +145,7 @@ candidate AS MATERIALIZED (
     ORDER BY u.id
     LIMIT $4
 )
-SELECT c.id::int8, (c.rights | coalesce(bit_or(grantor.rights), 0))::int4
+SELECT c.id::int8 AS id, (c.rights | coalesce(bit_or(grantor.rights), 0))::int4 AS rights
 FROM candidate c
 LEFT JOIN user_groups ug ON ug."userId" = c.id
 LEFT JOIN grantor ON grantor.id = ug."groupId"
@@ -151,28 +153,28 @@ GROUP BY c.id, c.rights
 ORDER BY c.id
 "#;
 
-/// Who holds what on the organization, by user key from `from` on, `limit` users at most. Empty when
-/// there is nobody, or no such organization.
+/// A page of those who hold something on the organization, by user key. Empty when there is nobody, or no such
+/// organization.
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn holders(
+pub(crate) async fn holders(
     database: &Database,
     organization: OrganizationId,
-    enabled_only: bool,
-    from: i64,
-    limit: i64,
+    users: Users,
+    page: Page,
 ) -> Result<Vec<Holder>, DatabaseError> {
+    let enabled_only = users.enabled_only();
     let parameters: [Parameter<'_>; 4] = [
         (&organization.get(), Type::INT4),
-        (&from, Type::INT8),
+        (&page.from, Type::INT8),
         (&enabled_only, Type::BOOL),
-        (&limit, Type::INT8),
+        (&page.limit, Type::INT8),
     ];
     database
         .read("organizations.holders", HOLDERS, &parameters, |row| {
-            let bits: i32 = row.try_get(1)?;
-            Ok(Holder { user: key(row, 0)?, rights: Rights(u16::try_from(bits).unwrap_or_default()) })
+            let bits: i32 = row.try_get("rights")?;
+            Ok(Holder { user: key(row, "id")?, rights: Rights(u16::try_from(bits).unwrap_or_default()) })
         })
         .await
 }

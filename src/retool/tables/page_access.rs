@@ -1,29 +1,27 @@
 //! Changes of who may do what with a page: the table `group_pages`, and the groups that are made for
-//! single users (decisions 7.5 and 7.6).
+//! single users.
 
-mod level;
+mod row;
 mod users;
 
 use futures_util::FutureExt;
 use tokio_postgres::types::Type;
 
-use crate::postgres::statement::Parameter;
-use crate::postgres::statement::only;
+use crate::postgres::statement::{Parameter, only};
 use crate::retool::access::{Access, AccessLevel};
-use crate::retool::change::{Item, Refusal, RowChange, Source};
+use crate::retool::change::{Changed, Item, Mode, Refusal, Source};
 use crate::retool::database::{Database, optional_key};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, OrganizationId, PageId};
 use crate::retool::privileges::Feature;
-use crate::retool::tables::memberships::Changed;
-use crate::retool::tables::page_access::level::set_level;
+use crate::retool::tables::page_access::row::{lower_row, set_level};
 use crate::retool::tables::pages::access;
-use crate::retool::transaction::{ChangeError, Lock, Mode, Transaction, changed_meanwhile};
+use crate::retool::transaction::{ChangeError, Lock, Transaction, changed_meanwhile};
 
-pub use users::{UserAccess, grant_user, revoke_user};
+pub(crate) use users::UserPageChange;
 
 /// A page and a group as a change finds them.
-struct State {
+struct GroupAccessState {
     page: Option<OrganizationId>,
     group: Option<GroupFacts>,
     access: Access,
@@ -49,22 +47,6 @@ LEFT JOIN group_pages gp ON gp."groupId" = asked.group_id AND gp."pageId" = aske
 LEFT JOIN group_folder_defaults gf ON gf."groupId" = asked.group_id AND gf."folderId" = p."folderId"
 "#;
 
-macro_rules! lower {
-    ($also:literal) => {
-        concat!(
-            r#"UPDATE group_pages SET "accessLevel" = $4"#,
-            $also,
-            r#" WHERE "groupId" = $1 AND "pageId" = $2 AND "accessLevel" = $3 RETURNING "groupId""#
-        )
-    };
-}
-const LOWER: &str = lower!(r#", "updatedAt" = now()"#);
-const LOWER_WITHOUT_TIME: &str = lower!("");
-
-const REMOVE: &str = r#"
-DELETE FROM group_pages WHERE "groupId" = $1 AND "pageId" = $2 AND "accessLevel" = $3 RETURNING "groupId"
-"#;
-
 const FEATURES: &[Feature] = &[Feature::Pages];
 
 /// Raises the group to at least this level on the page. The access before and after, whole.
@@ -72,7 +54,7 @@ const FEATURES: &[Feature] = &[Feature::Pages];
 /// # Errors
 /// [`Refusal::NoPage`], [`Refusal::NoGroup`], [`Refusal::ArchivedGroup`],
 /// [`Refusal::DifferentOrganizations`], [`Refusal::NoOrganization`]; see [`DatabaseError`].
-pub async fn grant_group(
+pub(crate) async fn grant_group(
     database: &Database,
     mode: Mode,
     page: PageId,
@@ -87,7 +69,7 @@ pub async fn grant_group(
 ///
 /// # Errors
 /// [`Refusal::AccessRemains`]; see [`DatabaseError`].
-pub async fn revoke_group(
+pub(crate) async fn revoke_group(
     database: &Database,
     mode: Mode,
     page: PageId,
@@ -118,7 +100,7 @@ async fn raise(
         None => return Err(Refusal::NoOrganization(Item::Group(group)).into()),
     }
     let before = state.access;
-    let Some(change) = before.to_grant(level) else { return Ok(Changed { before, after: before }) };
+    let Some(change) = before.to_grant(level) else { return Ok(Changed::nothing(before)) };
     if !transaction.is_dry_run() && !set_level(transaction, page, group, level).await? {
         return Err(changed_meanwhile("the access to the page").into());
     }
@@ -134,9 +116,8 @@ async fn lower(
     transaction.lock(&[Lock::Page(page)]).await?;
     let state = state(transaction, page, group).await?;
     let before = state.access;
-    let unchanged = Ok(Changed { before, after: before });
     // A page that is deleted and a group that is archived give nothing, whatever row there is.
-    let nothing = Ok(Changed { before: Access::default(), after: Access::default() });
+    let nothing = Ok(Changed::nothing(Access::default()));
     let (Some(of_page), Some(facts)) = (state.page, state.group) else { return nothing };
     if facts.archived || facts.organization != Some(of_page) {
         return nothing;
@@ -146,40 +127,30 @@ async fn lower(
             after.ways(level).map(|(way, level)| Source { group, name: facts.name.clone(), way, level });
         Refusal::AccessRemains { holder: Item::Group(group), page, level, sources: sources.collect() }
     })?;
-    let (Some(change), Some(held)) = (change, before.explicit.flatten()) else { return unchanged };
-    if !transaction.is_dry_run() {
-        let held = held.as_str();
-        let row: [Parameter<'_>; 3] =
-            [(&group.get(), Type::INT4), (&page.get(), Type::INT4), (&held, Type::TEXT)];
-        let changed = match change {
-            RowChange::Remove => transaction.write("page_access.remove", REMOVE, &row).await?,
-            RowChange::Set(lower) => {
-                let lower = lower.as_str();
-                let sets_time = transaction.privileges().sets_pages_updated_at();
-                let statement = if sets_time { LOWER } else { LOWER_WITHOUT_TIME };
-                let parameters: Vec<Parameter<'_>> =
-                    row.into_iter().chain([(&lower as _, Type::TEXT)]).collect();
-                transaction.write("page_access.lower", statement, &parameters).await?
-            }
-        };
-        if changed == 0 {
-            return Err(changed_meanwhile("the access to the page").into());
-        }
+    let (Some(change), Some(held)) = (change, before.explicit.level()) else {
+        return Ok(Changed::nothing(before));
+    };
+    if !transaction.is_dry_run() && !lower_row(transaction, page, group, held, change).await? {
+        return Err(changed_meanwhile("the access to the page").into());
     }
     Ok(Changed { before, after: before.with(change) })
 }
 
-async fn state(transaction: &Transaction<'_>, page: PageId, group: GroupId) -> Result<State, DatabaseError> {
+async fn state(
+    transaction: &Transaction<'_>,
+    page: PageId,
+    group: GroupId,
+) -> Result<GroupAccessState, DatabaseError> {
     let parameters: [Parameter<'_>; 2] =
         [(&i64::from(page.get()), Type::INT8), (&i64::from(group.get()), Type::INT8)];
     let rows = transaction.read("page_access.state", STATE, &parameters, |row| {
         let group = GroupFacts {
             name: row.try_get("group_name")?,
-            organization: optional_key(row, 3)?,
+            organization: optional_key(row, "group_organization")?,
             archived: row.try_get("archived")?,
         };
-        Ok(State {
-            page: optional_key(row, 1)?,
+        Ok(GroupAccessState {
+            page: optional_key(row, "page_organization")?,
             group: row.try_get::<_, bool>("has_group")?.then_some(group),
             access: access(row)?,
         })
@@ -190,12 +161,10 @@ async fn state(transaction: &Transaction<'_>, page: PageId, group: GroupId) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retool::optional_columns::mentions_only_optional_columns;
+    use crate::retool::template::mentions_only_optional_columns;
 
     #[test]
-    fn statements_mention_known_columns() {
-        for statement in [STATE, LOWER, LOWER_WITHOUT_TIME, REMOVE] {
-            assert!(mentions_only_optional_columns(statement), "{statement}");
-        }
+    fn the_statement_mentions_known_columns() {
+        assert!(mentions_only_optional_columns(STATE), "{STATE}");
     }
 }

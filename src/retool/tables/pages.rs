@@ -5,15 +5,16 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::postgres::statement::Parameter;
-use crate::retool::access::{Access, AccessLevel};
+use crate::retool::access::{Access, AccessLevel, AccessLevels, ExplicitAccess};
 use crate::retool::database::{Database, key, optional_key};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, OrganizationId, PageId, UserId};
-use crate::retool::tables::managed_groups::is_managed;
+use crate::retool::tables::managed_groups::{ManagedGroupNames, with_conditions};
+use crate::retool::tables::{self, Users};
 
 /// A row of `pages` that is not deleted and belongs to an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub(crate) struct Page {
     /// Primary key.
     pub id: PageId,
     /// The organization.
@@ -22,46 +23,35 @@ pub struct Page {
     pub name: String,
 }
 
-macro_rules! columns {
-    () => {
-        r#"
-SELECT p.id::int8, p."organizationId"::int8, coalesce(p.name::text, '')
+const LIST: &str = r#"
+SELECT p.id::int8 AS id, p."organizationId"::int8 AS organization, coalesce(p.name::text, '') AS name
 FROM pages p
-"#
-    };
-}
-
-const LIST: &str = concat!(
-    columns!(),
-    r#"WHERE p."organizationId" = $1 AND p.id >= $2 AND p.id > 0 AND p."deletedAt" IS NULL
+WHERE p."organizationId" = $1 AND p.id >= $2 AND p.id > 0 AND p."deletedAt" IS NULL
 ORDER BY p.id
 LIMIT $3
-"#
-);
+"#;
 
-const GET: &str = concat!(
-    columns!(),
-    r#"WHERE p.id = $1 AND p."organizationId" > 0 AND p."deletedAt" IS NULL
-"#
-);
+const GET: &str = r#"
+SELECT p.id::int8 AS id, p."organizationId"::int8 AS organization, coalesce(p.name::text, '') AS name
+FROM pages p
+WHERE p.id = $1 AND p."organizationId" > 0 AND p."deletedAt" IS NULL
+"#;
 
 fn page(row: &Row) -> Result<Page, tokio_postgres::Error> {
-    Ok(Page { id: key(row, 0)?, organization: key(row, 1)?, name: row.try_get(2)? })
+    Ok(Page { id: key(row, "id")?, organization: key(row, "organization")?, name: row.try_get("name")? })
 }
 
-/// Pages of the organization by key from `from` on, `limit` at most. Empty when there are none, or no
-/// such organization.
+/// Some pages of the organization, by key. Empty when there are none, or no such organization.
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn list(
+pub(crate) async fn list(
     database: &Database,
     organization: OrganizationId,
-    from: i64,
-    limit: i64,
+    part: tables::Page,
 ) -> Result<Vec<Page>, DatabaseError> {
     let parameters: [Parameter<'_>; 3] =
-        [(&organization.get(), Type::INT4), (&from, Type::INT8), (&limit, Type::INT8)];
+        [(&organization.get(), Type::INT4), (&part.from, Type::INT8), (&part.limit, Type::INT8)];
     database.read("pages.list", LIST, &parameters, page).await
 }
 
@@ -69,13 +59,13 @@ pub async fn list(
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn get(database: &Database, id: PageId) -> Result<Option<Page>, DatabaseError> {
+pub(crate) async fn get(database: &Database, id: PageId) -> Result<Option<Page>, DatabaseError> {
     Ok(database.read("pages.get", GET, &[(&id.get(), Type::INT4)], page).await?.pop())
 }
 
 /// Somebody who may do something with a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holder {
+pub(crate) enum Holder {
     /// A group.
     Group {
         /// Which group.
@@ -83,18 +73,18 @@ pub enum Holder {
         /// Where its access comes from; its effective level is never `None` here.
         access: Access,
     },
-    /// A user in managed groups of the page (decision 7.5).
+    /// A user in managed groups of the page.
     User {
         /// Which user.
         user: UserId,
-        /// The levels of those groups, by [`AccessLevel::ALL`].
-        levels: [bool; 3],
+        /// The levels of those groups.
+        levels: AccessLevels,
     },
 }
 
 impl Holder {
     /// Where the holder stands in the listing: groups come first, by key, then users.
-    pub fn order(&self) -> u32 {
+    pub(crate) fn order(&self) -> u32 {
         match self {
             Self::Group { group, .. } => group.get().unsigned_abs(),
             Self::User { user, .. } => user.get().unsigned_abs() + FIRST_USER,
@@ -107,8 +97,7 @@ const FIRST_USER: u32 = 1 << 31;
 
 /// Groups with access, then the members of managed groups. `group_pages` has no index that begins with the
 /// page, so its rows are looked up by group and page for all groups of the organization in one index scan.
-const HOLDERS: &str = concat!(
-    r#"
+const HOLDERS: &str = r#"
 WITH page AS MATERIALIZED (
     SELECT p.id, p."organizationId" AS organization_id, p."folderId" AS folder_id
     FROM pages p
@@ -121,9 +110,7 @@ candidate AS MATERIALIZED (
     WHERE g.id > 0 AND {g:groups.archivedAt} IS NULL
 ),
 explicit AS MATERIALIZED (
-    SELECT gp."groupId" AS group_id, gp."accessLevel" AS level, coalesce("#,
-    is_managed!(),
-    r#", false) AS managed
+    SELECT gp."groupId" AS group_id, gp."accessLevel" AS level, coalesce({@managed_group}, false) AS managed
     FROM group_pages gp
     JOIN groups g ON g.id = gp."groupId"
     WHERE gp."pageId" = (SELECT id FROM page) AND gp."groupId" = ANY (ARRAY(SELECT id FROM candidate))
@@ -140,7 +127,7 @@ holder AS (
     FROM candidate c
     LEFT JOIN explicit e ON e.group_id = c.id
     LEFT JOIN folder f ON f.group_id = c.id
-    WHERE c.id >= $2
+    WHERE c.id >= $3
       AND (c.universal IN ('read', 'write', 'own')
            OR CASE WHEN e.group_id IS NOT NULL THEN e.level ELSE f.level END IN ('read', 'write', 'own'))
     UNION ALL
@@ -149,41 +136,49 @@ holder AS (
     FROM explicit e
     JOIN user_groups m ON m."groupId" = e.group_id
     JOIN users u ON u.id = m."userId"
-    WHERE e.managed AND u.id > 0 AND u.id >= $2 - 2147483648 AND (u.enabled OR NOT $4)
+    WHERE e.managed AND u.id > 0 AND u.id >= $3 - 2147483648 AND (u.enabled OR NOT $5)
       AND (u."organizationId" IS NULL OR u."organizationId" = (SELECT organization_id FROM page))
     GROUP BY u.id
 )
 SELECT position, user_id, universal, has_own_row, explicit, folder, reads, writes, owns
 FROM holder
 ORDER BY position
-LIMIT $3
-"#
-);
+LIMIT $4
+"#;
 
-/// Who may do something with the page, by [`Holder::order`] from `from` on, `limit` at most. Empty when
-/// there are none, or no such page.
+/// Some of those who may do something with the page, by [`Holder::order`]. Empty when there are none, or no such page.
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn holders(
+pub(crate) async fn holders(
     database: &Database,
     page: PageId,
-    enabled_only: bool,
-    from: i64,
-    limit: i64,
+    names: ManagedGroupNames,
+    users: Users,
+    part: tables::Page,
 ) -> Result<Vec<Holder>, DatabaseError> {
-    let parameters: [Parameter<'_>; 4] =
-        [(&page.get(), Type::INT4), (&from, Type::INT8), (&limit, Type::INT8), (&enabled_only, Type::BOOL)];
-    database.read("pages.holders", HOLDERS, &parameters, holder).await
+    let enabled_only = users.enabled_only();
+    let parameters: [Parameter<'_>; 5] = [
+        (&page.get(), Type::INT4),
+        (&names.prefix, Type::TEXT),
+        (&part.from, Type::INT8),
+        (&part.limit, Type::INT8),
+        (&enabled_only, Type::BOOL),
+    ];
+    database.read("pages.holders", &with_conditions(HOLDERS), &parameters, holder).await
 }
 
 fn holder(row: &Row) -> Result<Holder, tokio_postgres::Error> {
-    let levels = || -> Result<_, tokio_postgres::Error> {
-        Ok([row.try_get("reads")?, row.try_get("writes")?, row.try_get("owns")?])
-    };
-    match optional_key(row, 1)? {
-        Some(user) => Ok(Holder::User { user, levels: levels()? }),
-        None => Ok(Holder::Group { group: key(row, 0)?, access: access(row)? }),
+    match optional_key(row, "user_id")? {
+        Some(user) => {
+            let levels = AccessLevels {
+                read: row.try_get("reads")?,
+                write: row.try_get("writes")?,
+                own: row.try_get("owns")?,
+            };
+            Ok(Holder::User { user, levels })
+        }
+        None => Ok(Holder::Group { group: key(row, "position")?, access: access(row)? }),
     }
 }
 
@@ -195,7 +190,11 @@ pub(crate) fn access(row: &Row) -> Result<Access, tokio_postgres::Error> {
     let has_own_row: bool = row.try_get("has_own_row")?;
     Ok(Access {
         universal: level("universal")?,
-        explicit: if has_own_row { Some(level("explicit")?) } else { None },
+        explicit: if has_own_row {
+            ExplicitAccess::of_row(level("explicit")?)
+        } else {
+            ExplicitAccess::NoRow
+        },
         folder: level("folder")?,
     })
 }
@@ -203,11 +202,11 @@ pub(crate) fn access(row: &Row) -> Result<Access, tokio_postgres::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retool::optional_columns::mentions_only_optional_columns;
+    use crate::retool::template::mentions_only_optional_columns;
 
     #[test]
     fn statements_mention_known_columns() {
-        for statement in [LIST, GET, HOLDERS] {
+        for statement in [LIST, GET, &with_conditions(HOLDERS)] {
             assert!(mentions_only_optional_columns(statement), "{statement}");
         }
     }

@@ -9,10 +9,11 @@ use crate::retool::access::AccessLevel;
 use crate::retool::database::{Database, key};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::{OrganizationId, ResourceId, UserId};
+use crate::retool::tables::{Page, Users};
 
 /// A row of `resources`: one environment of a data source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resource {
+pub(crate) struct Resource {
     /// Primary key.
     pub id: ResourceId,
     /// The organization.
@@ -25,52 +26,43 @@ pub struct Resource {
     pub kind: String,
 }
 
-macro_rules! columns {
-    () => {
-        r#"
-SELECT r.id::int8, r."organizationId"::int8, coalesce(r.name::text, ''), r."displayName"::text, coalesce(r.type::text, '')
+const LIST: &str = r#"
+SELECT r.id::int8 AS id, r."organizationId"::int8 AS organization, coalesce(r.name::text, '') AS name,
+       r."displayName"::text AS display_name, coalesce(r.type::text, '') AS kind
 FROM resources r
-"#
-    };
-}
-
-const LIST: &str = concat!(
-    columns!(),
-    r#"WHERE r."organizationId" = $1 AND r.id >= $2 AND r.id > 0
+WHERE r."organizationId" = $1 AND r.id >= $2 AND r.id > 0
 ORDER BY r.id
 LIMIT $3
-"#
-);
+"#;
 
-const GET: &str = concat!(
-    columns!(),
-    r#"WHERE r.id = $1 AND r."organizationId" > 0
-"#
-);
+const GET: &str = r#"
+SELECT r.id::int8 AS id, r."organizationId"::int8 AS organization, coalesce(r.name::text, '') AS name,
+       r."displayName"::text AS display_name, coalesce(r.type::text, '') AS kind
+FROM resources r
+WHERE r.id = $1 AND r."organizationId" > 0
+"#;
 
 fn resource(row: &Row) -> Result<Resource, tokio_postgres::Error> {
     Ok(Resource {
-        id: key(row, 0)?,
-        organization: key(row, 1)?,
-        name: row.try_get(2)?,
-        display_name: row.try_get::<_, Option<String>>(3)?.filter(|name| !name.is_empty()),
-        kind: row.try_get(4)?,
+        id: key(row, "id")?,
+        organization: key(row, "organization")?,
+        name: row.try_get("name")?,
+        display_name: row.try_get::<_, Option<String>>("display_name")?.filter(|name| !name.is_empty()),
+        kind: row.try_get("kind")?,
     })
 }
 
-/// Resources of the organization by key from `from` on, `limit` at most. Empty when there are none, or
-/// no such organization.
+/// A page of the resources of the organization, by key. Empty when there are none, or no such organization.
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn list(
+pub(crate) async fn list(
     database: &Database,
     organization: OrganizationId,
-    from: i64,
-    limit: i64,
+    page: Page,
 ) -> Result<Vec<Resource>, DatabaseError> {
     let parameters: [Parameter<'_>; 3] =
-        [(&organization.get(), Type::INT4), (&from, Type::INT8), (&limit, Type::INT8)];
+        [(&organization.get(), Type::INT4), (&page.from, Type::INT8), (&page.limit, Type::INT8)];
     database.read("resources.list", LIST, &parameters, resource).await
 }
 
@@ -78,13 +70,13 @@ pub async fn list(
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn get(database: &Database, id: ResourceId) -> Result<Option<Resource>, DatabaseError> {
+pub(crate) async fn get(database: &Database, id: ResourceId) -> Result<Option<Resource>, DatabaseError> {
     Ok(database.read("resources.get", GET, &[(&id.get(), Type::INT4)], resource).await?.pop())
 }
 
 /// A user who may do something with a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UserAccess {
+pub(crate) struct UserAccess {
     /// Who.
     pub user: UserId,
     /// The highest level that any of the user's groups gives.
@@ -92,8 +84,8 @@ pub struct UserAccess {
 }
 
 /// Users with access. The groups and their levels come first (1 read, 2 write, 3 own), then the members
-/// of those that give any. A row of `group_resources` names the resource in either of two columns
-/// (spec D43); of two rows the higher counts. Whether the users are listed is asked last, once for each, so
+/// of those that give any. A row of `group_resources` names the resource in either of two columns;
+/// of two rows the higher counts. Whether the users are listed is asked last, once for each, so
 /// that a membership of somebody who is gone grants nothing; asked as `IS NOT TRUE`, it lets Postgres see
 /// that nearly all of them are.
 ///
@@ -167,7 +159,7 @@ holder_in_order AS (
       AND (ug."groupId" IN (SELECT id FROM grantor)) IS TRUE
     GROUP BY ug."userId"
 )
-(SELECT holder.id::int8, holder.level::int4
+(SELECT holder.id::int8 AS id, holder.level::int4 AS level
 FROM holder_by_group holder
 WHERE EXISTS (
     SELECT FROM users u
@@ -177,7 +169,7 @@ WHERE EXISTS (
 ORDER BY holder.id
 LIMIT $4)
 UNION ALL
-(SELECT holder.id::int8, holder.level::int4
+(SELECT holder.id::int8 AS id, holder.level::int4 AS level
 FROM holder_in_order holder
 JOIN users u ON u.id = holder.id
 WHERE (u."organizationId" <> (SELECT organization_id FROM resource) OR ($3 AND u.enabled IS NOT TRUE)) IS NOT TRUE
@@ -186,27 +178,27 @@ LIMIT $4)
 ORDER BY 1
 "#;
 
-/// Users who may do something with the resource, by user key from `from` on, `limit` at most. Empty
-/// when there are none, or no such resource.
+/// A page of the users who may do something with the resource, by user key. Empty when there are none, or no such
+/// resource.
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn user_access(
+pub(crate) async fn user_access(
     database: &Database,
     resource: ResourceId,
-    enabled_only: bool,
-    from: i64,
-    limit: i64,
+    users: Users,
+    page: Page,
 ) -> Result<Vec<UserAccess>, DatabaseError> {
+    let enabled_only = users.enabled_only();
     let parameters: [Parameter<'_>; 4] = [
         (&resource.get(), Type::INT4),
-        (&from, Type::INT8),
+        (&page.from, Type::INT8),
         (&enabled_only, Type::BOOL),
-        (&limit, Type::INT8),
+        (&page.limit, Type::INT8),
     ];
     let rows = database
         .read("resources.user_access", USER_ACCESS, &parameters, |row| {
-            Ok((key(row, 0)?, AccessLevel::from_rank(row.try_get(1)?)))
+            Ok((key(row, "id")?, AccessLevel::from_rank(row.try_get("level")?)))
         })
         .await?;
     Ok(rows.into_iter().filter_map(|(user, level)| Some(UserAccess { user, level: level? })).collect())
@@ -215,7 +207,7 @@ pub async fn user_access(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retool::optional_columns::mentions_only_optional_columns;
+    use crate::retool::template::mentions_only_optional_columns;
 
     #[test]
     fn statements_mention_known_columns() {

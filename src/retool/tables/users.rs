@@ -10,10 +10,11 @@ use crate::retool::database::{Database, key, optional_key};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::{OrganizationId, UserId};
 use crate::retool::privileges::Column;
+use crate::retool::tables::{Page, Users};
 
 /// A row of `users`. Empty texts are as good as NULL in Retool and read as `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
+pub(crate) struct User {
     /// Primary key.
     pub id: UserId,
     /// The organization; Retool has users without one.
@@ -38,66 +39,75 @@ pub struct User {
     pub user_type: Option<String>,
 }
 
-macro_rules! columns {
-    () => {
-        r#"
-SELECT u.id::int8, u."organizationId"::int8, u.email::text, u."firstName"::text, u."lastName"::text, u."userName"::text,
-       coalesce(u.enabled, false), u."lastLoggedIn"::timestamptz,
-       {u:users.createdAt}::timestamptz, {u:users.lastActive}::timestamptz, {u:users.userType}::text
+const LIST_OF_ORGANIZATION: &str = r#"
+SELECT u.id::int8 AS id, u."organizationId"::int8 AS organization, u.email::text AS email,
+       u."firstName"::text AS first_name, u."lastName"::text AS last_name, u."userName"::text AS user_name,
+       coalesce(u.enabled, false) AS enabled, u."lastLoggedIn"::timestamptz AS last_logged_in,
+       {u:users.createdAt}::timestamptz AS created_at, {u:users.lastActive}::timestamptz AS last_active,
+       {u:users.userType}::text AS user_type
 FROM users u
-"#
-    };
-}
-
-const LIST_OF_ORGANIZATION: &str = concat!(
-    columns!(),
-    r#"WHERE u."organizationId" = $1 AND u.id >= $2 AND u.id > 0 AND (u.enabled OR NOT $3)
+WHERE u."organizationId" = $1 AND u.id >= $2 AND u.id > 0 AND (u.enabled OR NOT $3)
 ORDER BY u.id
 LIMIT $4
-"#
-);
+"#;
 
-const LIST_WITHOUT_ORGANIZATION: &str = concat!(
-    columns!(),
-    r#"WHERE u."organizationId" IS NULL AND u.id >= $1 AND u.id > 0 AND (u.enabled OR NOT $2)
+const LIST_WITHOUT_ORGANIZATION: &str = r#"
+SELECT u.id::int8 AS id, u."organizationId"::int8 AS organization, u.email::text AS email,
+       u."firstName"::text AS first_name, u."lastName"::text AS last_name, u."userName"::text AS user_name,
+       coalesce(u.enabled, false) AS enabled, u."lastLoggedIn"::timestamptz AS last_logged_in,
+       {u:users.createdAt}::timestamptz AS created_at, {u:users.lastActive}::timestamptz AS last_active,
+       {u:users.userType}::text AS user_type
+FROM users u
+WHERE u."organizationId" IS NULL AND u.id >= $1 AND u.id > 0 AND (u.enabled OR NOT $2)
 ORDER BY u.id
 LIMIT $3
-"#
-);
+"#;
 
-const GET: &str = concat!(
-    columns!(),
-    r#"WHERE u.id = $1 AND (u."organizationId" IS NULL OR u."organizationId" > 0) AND (u.enabled OR NOT $2)
-"#
-);
+const GET: &str = r#"
+SELECT u.id::int8 AS id, u."organizationId"::int8 AS organization, u.email::text AS email,
+       u."firstName"::text AS first_name, u."lastName"::text AS last_name, u."userName"::text AS user_name,
+       coalesce(u.enabled, false) AS enabled, u."lastLoggedIn"::timestamptz AS last_logged_in,
+       {u:users.createdAt}::timestamptz AS created_at, {u:users.lastActive}::timestamptz AS last_active,
+       {u:users.userType}::text AS user_type
+FROM users u
+WHERE u.id = $1 AND (u."organizationId" IS NULL OR u."organizationId" > 0) AND (u.enabled OR NOT $2)
+"#;
 
-const GET_BY_SID: &str = concat!(
-    columns!(),
-    r#"WHERE {u:users.sid}::text = $1 AND u.id > 0 AND (u."organizationId" IS NULL OR u."organizationId" > 0)
-"#
-);
+const GET_BY_SID: &str = r#"
+SELECT u.id::int8 AS id, u."organizationId"::int8 AS organization, u.email::text AS email,
+       u."firstName"::text AS first_name, u."lastName"::text AS last_name, u."userName"::text AS user_name,
+       coalesce(u.enabled, false) AS enabled, u."lastLoggedIn"::timestamptz AS last_logged_in,
+       {u:users.createdAt}::timestamptz AS created_at, {u:users.lastActive}::timestamptz AS last_active,
+       {u:users.userType}::text AS user_type
+FROM users u
+WHERE {u:users.sid}::text = $1 AND u.id > 0 AND (u."organizationId" IS NULL OR u."organizationId" > 0)
+"#;
 
 /// Two rows are enough to see that the address is not one user's.
-const GET_BY_EMAIL: &str = concat!(
-    columns!(),
-    r#"WHERE lower(u.email) = lower($1) AND u.id > 0 AND (u."organizationId" IS NULL OR u."organizationId" > 0)
+const GET_BY_EMAIL: &str = r#"
+SELECT u.id::int8 AS id, u."organizationId"::int8 AS organization, u.email::text AS email,
+       u."firstName"::text AS first_name, u."lastName"::text AS last_name, u."userName"::text AS user_name,
+       coalesce(u.enabled, false) AS enabled, u."lastLoggedIn"::timestamptz AS last_logged_in,
+       {u:users.createdAt}::timestamptz AS created_at, {u:users.lastActive}::timestamptz AS last_active,
+       {u:users.userType}::text AS user_type
+FROM users u
+WHERE lower(u.email) = lower($1) AND u.id > 0 AND (u."organizationId" IS NULL OR u."organizationId" > 0)
 ORDER BY u.id
 LIMIT 2
-"#
-);
+"#;
 
-const ACCOUNT: &str = "
-SELECT {u:users.sid}::text, coalesce(u.enabled, false)
+const ACCOUNT: &str = r#"
+SELECT {u:users.sid}::text AS sid, coalesce(u.enabled, false) AS enabled
 FROM users u
 WHERE u.id = $1
-";
+"#;
 
 /// What names accounts to Retool's REST API. Not every role may read it.
 const SID: Column = Column { table: "users", name: "sid" };
 
 /// What the REST API needs to know of a row of `users`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
+pub(crate) struct Account {
     /// The API's name for it.
     pub sid: String,
     /// Whether the user may sign in.
@@ -105,62 +115,67 @@ pub struct Account {
 }
 
 fn user(row: &Row) -> Result<User, tokio_postgres::Error> {
-    let text = |index: usize| -> Result<Option<String>, tokio_postgres::Error> {
-        Ok(row.try_get::<_, Option<String>>(index)?.filter(|text| !text.is_empty()))
+    let text = |column: &str| -> Result<Option<String>, tokio_postgres::Error> {
+        Ok(row.try_get::<_, Option<String>>(column)?.filter(|text| !text.is_empty()))
     };
-    let time = |index: usize| -> Result<Option<OffsetDateTime>, tokio_postgres::Error> {
-        Ok(row.try_get::<_, Option<Timestamp>>(index)?.and_then(|Timestamp(time)| time))
+    let time = |column: &str| -> Result<Option<OffsetDateTime>, tokio_postgres::Error> {
+        Ok(row.try_get::<_, Option<Timestamp>>(column)?.and_then(|Timestamp(time)| time))
     };
     Ok(User {
-        id: key(row, 0)?,
-        organization: optional_key(row, 1)?,
-        email: text(2)?,
-        first_name: text(3)?,
-        last_name: text(4)?,
-        user_name: text(5)?,
-        enabled: row.try_get(6)?,
-        last_logged_in: time(7)?,
-        created_at: time(8)?,
-        last_active: time(9)?,
-        user_type: text(10)?,
+        id: key(row, "id")?,
+        organization: optional_key(row, "organization")?,
+        email: text("email")?,
+        first_name: text("first_name")?,
+        last_name: text("last_name")?,
+        user_name: text("user_name")?,
+        enabled: row.try_get("enabled")?,
+        last_logged_in: time("last_logged_in")?,
+        created_at: time("created_at")?,
+        last_active: time("last_active")?,
+        user_type: text("user_type")?,
     })
 }
 
-/// Users of the organization, or those without one, by key from `from` on, `limit` at most. Empty when
-/// there are none, or no such organization.
+/// A page of the users of the organization, or of those without one, by key. Empty when there are none, or no such
+/// organization.
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn list(
+pub(crate) async fn list(
     database: &Database,
     organization: Option<OrganizationId>,
-    enabled_only: bool,
-    from: i64,
-    limit: i64,
+    users: Users,
+    page: Page,
 ) -> Result<Vec<User>, DatabaseError> {
+    let enabled_only = users.enabled_only();
     match organization {
         Some(organization) => {
             let parameters: [Parameter<'_>; 4] = [
                 (&organization.get(), Type::INT4),
-                (&from, Type::INT8),
+                (&page.from, Type::INT8),
                 (&enabled_only, Type::BOOL),
-                (&limit, Type::INT8),
+                (&page.limit, Type::INT8),
             ];
             database.read("users.list", LIST_OF_ORGANIZATION, &parameters, user).await
         }
         None => {
             let parameters: [Parameter<'_>; 3] =
-                [(&from, Type::INT8), (&enabled_only, Type::BOOL), (&limit, Type::INT8)];
+                [(&page.from, Type::INT8), (&enabled_only, Type::BOOL), (&page.limit, Type::INT8)];
             database.read("users.list", LIST_WITHOUT_ORGANIZATION, &parameters, user).await
         }
     }
 }
 
-/// The user, or `None` when there is no such row or, with `enabled_only`, when it is disabled.
+/// The user, or `None` when there is no such row or when it is not one of those that count.
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn get(database: &Database, id: UserId, enabled_only: bool) -> Result<Option<User>, DatabaseError> {
+pub(crate) async fn get(
+    database: &Database,
+    id: UserId,
+    users: Users,
+) -> Result<Option<User>, DatabaseError> {
+    let enabled_only = users.enabled_only();
     let parameters: [Parameter<'_>; 2] = [(&id.get(), Type::INT4), (&enabled_only, Type::BOOL)];
     Ok(database.read("users.get", GET, &parameters, user).await?.pop())
 }
@@ -170,7 +185,7 @@ pub async fn get(database: &Database, id: UserId, enabled_only: bool) -> Result<
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn get_by_sid(database: &Database, sid: &str) -> Result<Option<User>, DatabaseError> {
+pub(crate) async fn get_by_sid(database: &Database, sid: &str) -> Result<Option<User>, DatabaseError> {
     Ok(database.read("users.get_by_sid", GET_BY_SID, &[(&sid, Type::TEXT)], user).await?.pop())
 }
 
@@ -179,7 +194,7 @@ pub async fn get_by_sid(database: &Database, sid: &str) -> Result<Option<User>, 
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn get_by_email(database: &Database, email: &str) -> Result<Option<User>, DatabaseError> {
+pub(crate) async fn get_by_email(database: &Database, email: &str) -> Result<Option<User>, DatabaseError> {
     let mut found = database.read("users.get_by_email", GET_BY_EMAIL, &[(&email, Type::TEXT)], user).await?;
     Ok(if found.len() == 1 { found.pop() } else { None })
 }
@@ -189,11 +204,11 @@ pub async fn get_by_email(database: &Database, email: &str) -> Result<Option<Use
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn account(database: &Database, id: UserId) -> Result<Option<Account>, DatabaseError> {
+pub(crate) async fn account(database: &Database, id: UserId) -> Result<Option<Account>, DatabaseError> {
     let account = |row: &Row| -> Result<Account, tokio_postgres::Error> {
         Ok(Account {
-            sid: row.try_get::<_, Option<String>>(0)?.unwrap_or_default(),
-            enabled: row.try_get(1)?,
+            sid: row.try_get::<_, Option<String>>("sid")?.unwrap_or_default(),
+            enabled: row.try_get("enabled")?,
         })
     };
     Ok(database.read("users.account", ACCOUNT, &[(&id.get(), Type::INT4)], account).await?.pop())
@@ -203,7 +218,7 @@ pub async fn account(database: &Database, id: UserId) -> Result<Option<Account>,
 ///
 /// # Errors
 /// [`DatabaseError::MissingPrivileges`] with the GRANT to run; others see [`DatabaseError`].
-pub async fn require_sids(database: &Database) -> Result<(), DatabaseError> {
+pub(crate) async fn require_sids(database: &Database) -> Result<(), DatabaseError> {
     if database.privileges().await?.readable(SID) {
         return Ok(());
     }
@@ -214,7 +229,7 @@ pub async fn require_sids(database: &Database) -> Result<(), DatabaseError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retool::optional_columns::mentions_only_optional_columns;
+    use crate::retool::template::mentions_only_optional_columns;
 
     #[test]
     fn statements_mention_known_columns() {

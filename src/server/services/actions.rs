@@ -13,7 +13,7 @@ use crate::proto::connector::{
 };
 use crate::server::services::Services;
 use crate::server::services::caller::caller;
-use crate::server::transport::limits::requested_timeout;
+use crate::server::transport::deadline::requested_timeout;
 
 #[tonic::async_trait]
 impl ActionService for Services {

@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 use crate::proto::descriptor_pool;
 use crate::server::transport::connection::Peer;
-use crate::server::transport::limits::requested_timeout;
+use crate::server::transport::deadline::requested_timeout;
 use crate::server::transport::logged_status::LoggedStatus;
 use crate::telemetry::watch;
 

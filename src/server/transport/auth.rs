@@ -6,7 +6,7 @@ use tonic::body::Body;
 use tower_http::validate_request::ValidateRequest;
 
 use crate::proto::log_text::logged_in_full;
-use crate::server::transport::HEALTH;
+use crate::server::transport::health_calls::is_health_check;
 use crate::server::transport::tokens::Tokens;
 
 /// Lets calls through that carry one of the tokens, and health checks if those are open.
@@ -21,7 +21,7 @@ pub(crate) struct TokenCheck {
 impl TokenCheck {
     fn admits<B>(&self, request: &Request<B>) -> bool {
         let Some(tokens) = &self.tokens else { return true };
-        if self.open_health && request.uri().path().starts_with(HEALTH) {
+        if self.open_health && is_health_check(request) {
             return true;
         }
         let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());

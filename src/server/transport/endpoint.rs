@@ -1,14 +1,20 @@
 //! Where a server listens, and who may call.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use crate::server::Error;
+use serde::Deserialize;
+
+use crate::address::{AddressError, HostAndPort, UNIX, socket_path, write_host_and_port};
+use crate::server::error::Error;
 use crate::server::transport::tls::TlsFiles;
 use crate::server::transport::{listener, tls, tokens};
 
-/// Where a server listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoint {
+/// Where a server listens. Printed as it is written: `host:port`, `[v6]:port` or `unix:/path`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Endpoint {
     /// A TCP port; port 0 is any free one.
     Tcp {
         /// A name or an address, IPv6 without brackets.
@@ -16,29 +22,70 @@ pub enum Endpoint {
         /// The port.
         port: u16,
     },
-    /// A unix socket.
+    /// A unix socket; not empty. A relative path starts from the working directory.
     Unix(PathBuf),
 }
 
 /// Who may call.
-#[derive(Debug, Clone, Default)]
-pub struct Security {
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Security {
     /// Encrypts connections.
+    #[serde(rename = "tls-cert")]
     pub tls: Option<TlsFiles>,
     /// The file with the tokens of which a caller must show one.
+    #[serde(rename = "auth-token-file")]
     pub token_file: Option<PathBuf>,
     /// Health checks need no token.
+    #[serde(rename = "health-without-token")]
     pub open_health: bool,
     /// Plaintext on any address.
     pub insecure: bool,
 }
 
+impl Endpoint {
+    /// The default of `--listen`.
+    pub(crate) const DEFAULT: &str = "127.0.0.1:8080";
+}
+
+impl FromStr for Endpoint {
+    type Err = AddressError;
+
+    /// Reads `host:port`, with brackets around an IPv6 address, or `unix:` and a path.
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Some(path) = text.strip_prefix(UNIX) {
+            return socket_path(text, path).map(Self::Unix);
+        }
+        let HostAndPort { host, port } = text.parse()?;
+        Ok(Self::Tcp { host, port })
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } => write_host_and_port(f, host, *port),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 impl Security {
-    /// Whether [`crate::server::Server::listen`] would take these settings. No port is taken.
+    /// What `--help` says: nothing is encrypted, nobody shows a token, and only this machine may connect.
+    pub(crate) const DEFAULT: Self = Self { tls: None, token_file: None, open_health: true, insecure: false };
+
+    /// Whether [`Server::listen`](crate::server::Server::listen) would take these settings. No port is taken.
     ///
     /// # Errors
     /// [`Error::Plaintext`], [`Error::Listen`], [`Error::Tls`], [`Error::Tokens`]
-    pub async fn check(&self, endpoint: &Endpoint) -> Result<(), Error> {
+    pub(crate) async fn check(&self, endpoint: &Endpoint) -> Result<(), Error> {
         if let Endpoint::Tcp { host, port } = endpoint {
             let failed = |source| Error::Listen { address: endpoint.to_string(), source };
             let mut addresses = tokio::net::lookup_host((host.as_str(), *port)).await.map_err(failed)?;
@@ -58,12 +105,56 @@ impl Security {
     }
 }
 
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+impl Default for Security {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listen_address_is_read_and_printed() {
+        for text in [
+            "127.0.0.1:8080",
+            "localhost:0",
+            "[::1]:65535",
+            "my-host.example.com:1",
+            "unix:/run/retool.sock",
+            "unix:here.sock",
+            "unix:../a b:1",
+        ] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+        }
+        let read = |text: &str| text.parse::<Endpoint>().unwrap();
+        let tcp = |host: &str, port| Endpoint::Tcp { host: host.to_owned(), port };
+        assert_eq!(read("[::1]:80"), tcp("::1", 80));
+        assert_eq!(read("unix.example.com:80"), tcp("unix.example.com", 80));
+        let unix = |path: &str| Endpoint::Unix(path.into());
+        assert_eq!(read("unix:/a"), unix("/a"));
+        assert_eq!(read("unix:///a").to_string(), "unix:/a");
+        assert_eq!(read("unix:8080"), unix("8080"));
+    }
+
+    #[test]
+    fn a_wrong_listen_address_says_what_is_wrong() {
+        for (text, problem) in [
+            ("localhost", "\"localhost\" has no port"),
+            ("h:", "\"\" in \"h:\" is not a port, which is a number from 0 to 65535"),
+            ("h:65536", "\"65536\" in \"h:65536\" is not a port, which is a number from 0 to 65535"),
+            ("h:+1", "\"+1\" in \"h:+1\" is not a port, which is a number from 0 to 65535"),
+            (":80", "\":80\" names no host; 0.0.0.0:80 or [::]:80 is every interface"),
+            ("::1:80", "the IPv6 address in \"::1:80\" needs brackets: [::1]:80"),
+            ("[h]:80", "\"[h]\" is not an IPv6 address"),
+            ("http://h:80", "\"http://h\" is not a host"),
+            ("unix:", "\"unix:\" names no path"),
+            ("unix://", "\"unix://\" has two slashes where one or three begin a path"),
+            ("unix://run/a", "\"unix://run/a\" has two slashes where one or three begin a path"),
+        ] {
+            assert_eq!(text.parse::<Endpoint>().unwrap_err().to_string(), problem);
         }
     }
 }

@@ -6,59 +6,78 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::FutureExt;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{Request, Response};
+use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use crate::monitoring_http;
 use crate::proto::log_text::logged_in_full;
-use crate::server::transport::HEALTH;
 use crate::server::transport::connection::Peer;
-use crate::server::transport::response_body::{CallDeadline, ResponseBody};
+use crate::server::transport::deadline::{deadline_exceeded, requested_timeout};
+use crate::server::transport::health_calls::is_health_check;
+use crate::server::transport::response_body::{CallDeadline, ResponseBody, oversized_as_exhausted};
 
-/// The server's limits. [`Limits::default`] has what `--help` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections at a time; one more is closed at once.
+/// The server's limits. [`Limits::DEFAULT`] has what `--help` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) struct Limits {
+    /// Connections at a time, at least 1; one more is closed at once.
+    #[serde(rename = "max-connections")]
     pub connections: usize,
-    /// Calls at a time on one connection; more wait in the client.
+    /// Calls at a time on one connection, at least 1; more wait in the client.
+    #[serde(rename = "max-streams")]
     pub streams: u32,
-    /// Calls at a time on all connections; one more is answered Unavailable, which agents try again.
+    /// Calls at a time on all connections, at least 1; one more is answered Unavailable, which agents try
+    /// again.
+    #[serde(rename = "max-requests")]
     pub requests: usize,
     /// Largest request in bytes.
+    #[serde(rename = "max-request-bytes")]
     pub request_bytes: usize,
-    /// Largest answer in bytes. Listings stay under 2 MiB by themselves.
+    /// Largest answer in bytes, at least 2 MiB: listings stay under that by themselves.
+    #[serde(rename = "max-response-bytes")]
     pub response_bytes: usize,
     /// Largest set of request headers in bytes.
+    #[serde(rename = "max-header-bytes")]
     pub header_bytes: u32,
-    /// Longest that a call may take; a shorter `grpc-timeout` of the client's wins.
+    /// Longest that a call may take; a shorter `grpc-timeout` of the client's wins. Not zero.
+    #[serde(rename = "request-timeout-seconds")]
     pub deadline: Duration,
-    /// How often a silent connection is pinged.
+    /// How often a silent connection is pinged. Not zero.
+    #[serde(rename = "keepalive-interval-seconds")]
     pub keepalive_interval: Duration,
-    /// How long the answer to a ping may take.
+    /// How long the answer to a ping may take. Not zero.
+    #[serde(rename = "keepalive-timeout-seconds")]
     pub keepalive_timeout: Duration,
-    /// How long calls may still take once the server has been told to stop.
+    /// How long calls may still take after the server has begun to stop; zero ends them at once.
+    #[serde(rename = "shutdown-grace-seconds")]
     pub grace: Duration,
+}
+
+const MIB: usize = 1024 * 1024;
+
+impl Limits {
+    /// The limits where no setting says otherwise.
+    pub(crate) const DEFAULT: Self = Self {
+        connections: 4096,
+        streams: 256,
+        requests: 512,
+        request_bytes: 4 * MIB,
+        response_bytes: 4 * MIB,
+        header_bytes: 16 * 1024,
+        deadline: Duration::from_secs(300),
+        keepalive_interval: Duration::from_secs(30),
+        keepalive_timeout: Duration::from_secs(20),
+        grace: Duration::from_secs(30),
+    };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        const MIB: usize = 1024 * 1024;
-        Self {
-            connections: 4096,
-            streams: 256,
-            requests: 512,
-            request_bytes: 4 * MIB,
-            response_bytes: 4 * MIB,
-            header_bytes: 16 * 1024,
-            deadline: Duration::from_secs(300),
-            keepalive_interval: Duration::from_secs(30),
-            keepalive_timeout: Duration::from_secs(20),
-            grace: Duration::from_secs(30),
-        }
+        Self::DEFAULT
     }
 }
 
@@ -111,7 +130,7 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         // Probes get an answer also when the server is full, and may watch the health without end.
-        if request.uri().path().starts_with(HEALTH) {
+        if is_health_check(&request) {
             return self.inner.call(request).boxed();
         }
         let Ok(permit) = Arc::clone(&self.rules.permits).try_acquire_owned() else {
@@ -148,24 +167,6 @@ where
     }
 }
 
-/// The status of a call that took longer than its time.
-pub(crate) fn deadline_exceeded(timeout: Duration) -> Status {
-    logged_in_full(Status::deadline_exceeded(format!(
-        "the call took longer than {:.3} s: its own deadline or --request-timeout-seconds, \
-         whichever is shorter",
-        timeout.as_secs_f64()
-    )))
-}
-
-/// A message over the limit is ResourceExhausted in gRPC. tonic answers OutOfRange, which nothing here
-/// uses for anything else.
-pub(crate) fn oversized_as_exhausted(headers: &mut HeaderMap) {
-    const STATUS: &str = "grpc-status";
-    if headers.get(STATUS) == Some(&HeaderValue::from(Code::OutOfRange as i32)) {
-        headers.insert(STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
-    }
-}
-
 /// Raises the limit on open files to what so many connections need, and warns when that is not possible:
 /// connections over the limit would then wait without an answer instead of being closed.
 pub(crate) fn allow_open_files(connections: usize) {
@@ -184,19 +185,3 @@ pub(crate) fn allow_open_files(connections: usize) {
 /// About as many as the database's pool, the logs and the rest may need, and as many as the ports for probes
 /// and for Prometheus take.
 const OTHER_FILES: usize = 64 + 2 * monitoring_http::CONNECTIONS;
-
-/// The timeout that the client requests, in gRPC's spelling: up to eight digits and a unit.
-pub(crate) fn requested_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(number.checked_mul(3600)?),
-        "M" => Duration::from_secs(number.checked_mul(60)?),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return None,
-    })
-}

@@ -95,7 +95,7 @@ pub(crate) fn is_wide(address: SocketAddr) -> bool {
 /// How many connections may wait to be taken.
 const BACKLOG: i32 = 1024;
 
-/// Removes a socket file that nobody listens at any more. What is not a socket stays, and so does one of
+/// Removes a socket file on which no process listens any more. What is not a socket stays, and so does one of
 /// which we cannot tell.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
@@ -124,7 +124,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|found| found == self.identity) {
-            // Somebody else may have removed it in this moment.
+            // Another process may have removed it at the same time.
             let _ = fs::remove_file(&self.path);
         }
     }

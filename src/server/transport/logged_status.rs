@@ -73,9 +73,9 @@ fn fixed_text(code: Code) -> &'static str {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::connector::error::Error;
-    use crate::connector::ids::ResourceKind;
+    use crate::connector::error::{ArgumentProblem, Error};
     use crate::connector::page_token::Listing;
+    use crate::connector::resource_kind::ResourceKind;
     use crate::retool::api::error::{ApiError, Problem};
     use crate::retool::api::rate_limit::RateLimit;
 
@@ -123,7 +123,13 @@ mod tests {
                     r#"type "..." here; there are: org"#,
                 ),
                 (
-                    crate::connector::ids::parse_group_entitlement(&given).unwrap_err(),
+                    Error::Argument {
+                        field: "entitlement.id",
+                        problem: ArgumentProblem::UnknownEntitlement {
+                            given: given.as_str().into(),
+                            known: "group:g7:member",
+                        },
+                    },
                     r#"entitlement.id: "..." is no entitlement"#,
                 ),
             ] {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::proto::utls::Credential;
-use crate::server::Error;
+use crate::server::error::Error;
 use crate::server::transport::listener::Listener;
 use crate::server::transport::tls;
 
@@ -25,7 +25,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// [`Error::Tls`] when the credential cannot be used, and [`Error::Listen`] when the socket cannot.
-pub async fn accept_parent_connection(listener: TcpListener, credential: &Credential) -> Result<(), Error> {
+pub(crate) async fn accept_parent_connection(
+    listener: TcpListener,
+    credential: &Credential,
+) -> Result<(), Error> {
     let failed = |source| Error::Listen { address: "the parent's socket".to_owned(), source };
     let acceptor = TlsAcceptor::from(tls::of_parent(credential)?);
     let listener = Listener::inherited(listener).map_err(failed)?;

@@ -6,15 +6,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, Sleep, timeout};
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 
 use crate::server::transport::connection::Closer;
-use crate::server::transport::limits::{deadline_exceeded, oversized_as_exhausted};
+use crate::server::transport::deadline::deadline_exceeded;
 
 /// The body of an answer. It counts as a call under way until the client has read it, since a client that
 /// does not read its answers makes the server keep them. It is sent in chunks, so that the connection
@@ -127,6 +127,15 @@ impl http_body::Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
+    }
+}
+
+/// A message over the limit is ResourceExhausted in gRPC. tonic answers OutOfRange, which nothing here
+/// uses for anything else.
+pub(crate) fn oversized_as_exhausted(headers: &mut HeaderMap) {
+    const STATUS: &str = "grpc-status";
+    if headers.get(STATUS) == Some(&HeaderValue::from(Code::OutOfRange as i32)) {
+        headers.insert(STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
     }
 }
 

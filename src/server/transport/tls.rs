@@ -12,6 +12,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
+use serde::Deserialize;
 
 use crate::file_watch::{self, FileSource};
 use crate::proto::utls::Credential;
@@ -19,19 +20,22 @@ use crate::server::transport::connection::CurrentTls;
 use crate::tls_roots;
 
 /// The files of a server's certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// PEM: the certificate, then the ones that lead to its authority (`--tls-cert`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct TlsFiles {
+    /// PEM: the certificate, then the ones that lead to its authority.
+    #[serde(rename = "tls-cert")]
     pub certificate: PathBuf,
-    /// PEM: its key (`--tls-key`).
+    /// PEM: its key.
+    #[serde(rename = "tls-key")]
     pub key: PathBuf,
-    /// PEM: the authorities whose clients are let in; nothing lets everybody in (`--tls-client-ca`).
+    /// PEM: the authorities whose clients may connect; without it every client may.
+    #[serde(rename = "tls-client-ca")]
     pub client_ca: Option<PathBuf>,
 }
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
+pub(crate) enum TlsError {
     /// A file cannot be read.
     #[error("{flag}: {} cannot be read: {source}", path.display())]
     Unreadable {
@@ -54,7 +58,7 @@ pub enum TlsError {
         /// Why.
         source: pem::Error,
     },
-    /// Certificate and key are of no use together, or one of them not at all.
+    /// Certificate and key do not fit together, or one of them cannot be used.
     #[error("{what} cannot be used: {source}")]
     Unusable {
         /// Whose certificate and key.
@@ -62,7 +66,7 @@ pub enum TlsError {
         /// Why.
         source: rustls::Error,
     },
-    /// The authorities of the clients are of no use.
+    /// The authorities of the clients cannot be used.
     #[error("{what} cannot be used: {source}")]
     UnusableClientCa {
         /// Whose.

@@ -20,7 +20,7 @@ pub(crate) struct Tokens {
 
 /// Why a token file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum TokenError {
+pub(crate) enum TokenError {
     /// The file cannot be read.
     #[error("auth-token-file: {} cannot be read: {source}", path.display())]
     Unreadable {

@@ -7,7 +7,8 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 use tonic::Code;
 
-use super::{Outcome, Provisioning, RestOutcome, UNKNOWN, code_name, pool_state};
+use crate::telemetry::metrics::outcome::{Outcome, Provisioning, RestOutcome, UNKNOWN, code_name};
+use crate::telemetry::metrics::pool::pool_state;
 
 /// From what a statement on a small table takes to what a caller waits for at most, in seconds.
 const SECONDS: [f64; 15] =

@@ -7,9 +7,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
-use super::Error;
-use super::variables::{INTERVAL, is_sent};
-use crate::config::{CollectorTls, TelemetrySettings};
+use crate::telemetry::otlp::error::Error;
+use crate::telemetry::otlp::variables::{INTERVAL, Variable, is_sent};
+use crate::telemetry::settings::{CollectorTls, TelemetrySettings};
 use crate::tls_roots;
 
 /// Our settings, as errors name them.
@@ -18,7 +18,7 @@ const CA_FILE: &str = "otel-collector-endpoint-tls-cert-path";
 const CA_TEXT: &str = "otel-collector-endpoint-tls-cert";
 
 /// Which signals go to a collector, and to which.
-pub(in crate::telemetry) struct Plan {
+pub(crate) struct Plan {
     pub(super) traces: Option<Target>,
     pub(super) metrics: Option<Target>,
     pub(super) logs: Option<Target>,
@@ -36,19 +36,13 @@ pub(super) struct Target {
     setting: String,
 }
 
-/// The value of a variable that is set and not empty.
-pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
-
 impl Plan {
     /// Nothing when there is nothing to send or nobody to send it to. Both switches together turn
     /// everything off, metrics too, as in the former program.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::NoCertificate`] and [`Error::Endpoint`].
-    pub(in crate::telemetry) fn new(
-        settings: &TelemetrySettings,
-        variable: Variable<'_>,
-    ) -> Result<Option<Self>, Error> {
+    pub(crate) fn new(settings: &TelemetrySettings, variable: Variable<'_>) -> Result<Option<Self>, Error> {
         let all_disabled = settings.tracing_disabled && settings.logging_disabled;
         if all_disabled || on(variable, "OTEL_SDK_DISABLED") {
             return Ok(None);
@@ -71,7 +65,7 @@ impl Plan {
     }
 
     /// Whether anybody names a collector.
-    pub(in crate::telemetry) fn is_wanted(settings: &TelemetrySettings, variable: Variable<'_>) -> bool {
+    pub(crate) fn is_wanted(settings: &TelemetrySettings, variable: Variable<'_>) -> bool {
         ["TRACES", "METRICS", "LOGS"].iter().any(|signal| Given::find(settings, signal, variable).is_some())
     }
 
@@ -80,7 +74,7 @@ impl Plan {
     }
 
     /// For the log.
-    pub(in crate::telemetry) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let sent: Vec<_> = self
             .targets()
             .into_iter()
@@ -189,7 +183,8 @@ fn pem(text: Vec<u8>, setting: &str, place: &str) -> Result<Vec<u8>, Error> {
     Ok(text)
 }
 
-/// An endpoint without the credentials that people put into URLs, though they have no place there.
+/// An endpoint without the credentials that people put into URLs, though they have no place there. Cut by hand, since
+/// it is shown above all when it is no URL that `url` could take apart.
 fn shown(endpoint: &str) -> String {
     let (scheme, rest) = endpoint.split_once("://").unwrap_or(("", endpoint));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -203,7 +198,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::config::HostAndPort;
+    use crate::address::HostAndPort;
 
     fn settings(collector: bool) -> TelemetrySettings {
         let host = HostAndPort { host: "c".into(), port: 4317 };

@@ -5,7 +5,8 @@ use std::fmt::Display;
 
 use http::{HeaderName, HeaderValue};
 
-use super::plan::Variable;
+/// The value of a variable that is set and not empty.
+pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The signals, as variables have them.
 const SIGNALS: [&str; 3] = ["TRACES", "METRICS", "LOGS"];
@@ -27,7 +28,7 @@ const OF_QUEUES: [(&str, u64); 4] =
 pub(super) const INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
 
 /// What is wrong with the variables, in sentences that begin with the name of one, and what becomes of it.
-pub(in crate::telemetry) fn warnings(variable: Variable<'_>) -> Vec<String> {
+pub(crate) fn warnings(variable: Variable<'_>) -> Vec<String> {
     let mut found = Found { variable, warnings: Vec::new() };
     for name in ["OTEL_SDK_DISABLED".to_owned()].into_iter().chain(of_otlp("INSECURE")) {
         found.check(&name, "is neither true nor false, and counts as false", |text| {

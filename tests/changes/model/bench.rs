@@ -1,4 +1,4 @@
-//! A server, Retool beside it, and whether they do as the model does.
+//! A server, a Retool that changes the same tables, and the comparison of both with the model.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What can happen, by chance, and how a call is made.
+//! The steps of a random sequence, and how each is called.
 
 use baton_retool::proto::connector::{
     Entitlement as ProtoEntitlement, Grant, GrantManagerServiceGrantRequest,

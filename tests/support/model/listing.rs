@@ -1,4 +1,4 @@
-//! Who has what, as a listing has to show it (spec 1.6 and 3, decisions "Data").
+//! Who has what, as a listing has to show it.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What others do in Retool meanwhile, in the model and as SQL.
+//! Changes that others make in Retool, in the model and as SQL.
 
 use super::{Level, Model, WORDS, Which, former_name, managed_name};
 

@@ -1,4 +1,4 @@
-//! What a Grant and a Revoke do (decisions 7.4 to 7.6, spec 6.1).
+//! What a Grant and a Revoke do.
 
 use super::listing::together;
 use super::{Answer, Entitlement, Group, Model, Principal, Reason, Rules, managed_name};
@@ -59,7 +59,7 @@ impl Model {
         }
     }
 
-    /// 7.4: an admin is a member already, a member that becomes an admin is none any more.
+    /// An admin is a member already, a member that becomes an admin is none any more.
     fn join(&mut self, group: i32, user: i32, admin: bool, rules: Rules) -> Outcome {
         let mut reasons = Vec::new();
         match (self.groups.get(&group), self.users.get(&user)) {
@@ -90,7 +90,8 @@ impl Model {
         })
     }
 
-    /// 7.4: an admin becomes a member, a member leaves; a role that is not held needs nothing. D21.
+    /// An admin becomes a member, a member leaves; a role that is not held needs nothing. All Users and the last
+    /// enabled admin are protected.
     fn leave(&mut self, group: i32, user: i32, admin: bool) -> Outcome {
         if self.members.get(&(group, user)) != Some(&admin) {
             return Ok(Did::Nothing);
@@ -124,7 +125,7 @@ impl Model {
         Ok(Did::Changed)
     }
 
-    /// 7.6: the group's own row is raised to the level unless the group has as much by whatever (D15).
+    /// The group's own row is raised to the level, unless the group has as much already by any path.
     fn raise_group(&mut self, page: i32, group: i32, level: usize) -> Outcome {
         let mut reasons = Vec::new();
         let live = self.live(page);
@@ -152,7 +153,7 @@ impl Model {
         Ok(Did::Changed)
     }
 
-    /// 7.6: the group's own row is lowered to just below the level, if that takes the level away (D13, D14).
+    /// The group's own row is lowered to just below the level, if that takes the level away.
     fn lower_group(&mut self, page: i32, group: i32, level: usize) -> Outcome {
         let Some((facts, organization)) = self.live(page) else { return Ok(Did::Nothing) };
         let gives = self.groups_of(organization).any(|known| known == group);
@@ -173,7 +174,7 @@ impl Model {
         Ok(Did::Changed)
     }
 
-    /// 7.5: the user joins the managed group of page and level, which is made where there is none. Nobody
+    /// The user joins the managed group of page and level, which is made where there is none. Nobody
     /// gets more than what was asked for by that.
     fn raise_user(&mut self, page: i32, user: i32, level: usize, rules: Rules) -> Outcome {
         let mut reasons = Vec::new();
@@ -226,7 +227,7 @@ impl Model {
         Ok(Did::Changed)
     }
 
-    /// 7.5: the user leaves every managed group of page and level; somebody who is in none, and has the level
+    /// The user leaves every managed group of page and level; somebody who is in none, and has the level
     /// through others, cannot lose it here.
     fn lower_user(&mut self, page: i32, user: i32, level: usize) -> Outcome {
         let (Some((_, organization)), Some(facts)) = (self.live(page), self.users.get(&user)) else {

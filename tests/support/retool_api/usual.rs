@@ -1,4 +1,4 @@
-//! What a Retool does when nobody says otherwise, as far as it is known.
+//! How Retool answers by default, as far as it is known.
 
 use std::sync::atomic::Ordering;
 

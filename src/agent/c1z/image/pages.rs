@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::WriteError;
+use crate::agent::c1z::image::WriteError;
 
 /// The size of a page, as the database makes them by default.
 pub(super) const PAGE: usize = 4096;

@@ -1,10 +1,10 @@
 //! The indexes of the grants table: their entries in order.
 
-use super::keys::{Key, Keys, Ranked, Ranks, STANDARD_ID};
-use super::pages::Pages;
-use super::record::{self, Value};
-use super::tree::{Kind, Tree};
-use super::{WriteError, keys};
+use crate::agent::c1z::image::keys::{Key, Keys, Ranked, Ranks, STANDARD_ID};
+use crate::agent::c1z::image::pages::Pages;
+use crate::agent::c1z::image::record::{self, Value};
+use crate::agent::c1z::image::tree::{Kind, Tree};
+use crate::agent::c1z::image::{WriteError, keys};
 
 /// The indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,13 +6,13 @@ use prost::Message as _;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
-use super::keys::{Key, Keys, STANDARD_ID};
-use super::pages::Pages;
-use super::record::{self, Value};
-use super::tree::{Kind, Tree};
-use super::{Sources, WriteError};
 use crate::agent::c1z::blob;
 use crate::agent::c1z::expand::{Expansion, bytes, text};
+use crate::agent::c1z::image::keys::{Key, Keys, STANDARD_ID};
+use crate::agent::c1z::image::pages::Pages;
+use crate::agent::c1z::image::record::{self, Value};
+use crate::agent::c1z::image::tree::{Kind, Tree};
+use crate::agent::c1z::image::{Sources, WriteError};
 use crate::agent::expansion::{Derived, SetId};
 use crate::proto::connector::Grant;
 

@@ -5,9 +5,9 @@
 //! one place only; for a table, the key of the last row is repeated there. The last page of each level is the
 //! rightmost child of the level above, and the topmost one becomes the root.
 
-use super::WriteError;
-use super::pages::{PAGE, Pages, Writer};
-use super::record::{put_varint, varint_len};
+use crate::agent::c1z::image::WriteError;
+use crate::agent::c1z::image::pages::{PAGE, Pages, Writer};
+use crate::agent::c1z::image::record::{put_varint, varint_len};
 
 /// What a tree is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,197 @@
+//! Hosts and ports as settings write them: `host:port`, with brackets around an IPv6 address.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+/// A host and a port, printed as `host:port` or `[v6]:port`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct HostAndPort {
+    /// A name or an address; an IPv6 address without its brackets. `(host, port)` can be bound as is.
+    pub host: String,
+    /// The port; 0 lets the system choose one to listen on.
+    pub port: u16,
+}
+
+/// Why a text is not an address. Each message is the end of a sentence that begins with the setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AddressError {
+    /// There is no colon.
+    #[error("{text:?} has no port")]
+    NoPort {
+        /// The text.
+        text: String,
+    },
+    /// What follows the last colon is no port.
+    #[error("{port:?} in {text:?} is not a port, which is a number from 0 to 65535")]
+    InvalidPort {
+        /// What follows the last colon.
+        port: String,
+        /// The text.
+        text: String,
+    },
+    /// Nothing stands before the colon.
+    #[error("{text:?} names no host; 0.0.0.0:{port} or [::]:{port} is every interface")]
+    NoHost {
+        /// The text.
+        text: String,
+        /// The port.
+        port: u16,
+    },
+    /// An IPv6 address stands before the port without brackets.
+    #[error("the IPv6 address in {text:?} needs brackets: [{host}]:{port}")]
+    NoBrackets {
+        /// The text.
+        text: String,
+        /// The address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// What the brackets enclose is no IPv6 address.
+    #[error("{host:?} is not an IPv6 address")]
+    NotIpv6 {
+        /// The host with its brackets.
+        host: String,
+    },
+    /// It is neither a name nor an address.
+    #[error("{host:?} is not a host")]
+    NotAHost {
+        /// The text.
+        host: String,
+    },
+    /// A socket file is named where only a port will do.
+    #[error("{text:?} is a socket in the file system")]
+    SocketFile {
+        /// The text.
+        text: String,
+    },
+    /// `unix:` stands alone.
+    #[error("{text:?} names no path")]
+    NoPath {
+        /// The text.
+        text: String,
+    },
+    /// In `unix://name/path` the name would be a machine.
+    #[error("{text:?} has two slashes where one or three begin a path")]
+    TwoSlashes {
+        /// The text.
+        text: String,
+    },
+}
+
+impl FromStr for HostAndPort {
+    type Err = AddressError;
+
+    /// Reads `host:port`, with brackets around an IPv6 address.
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let owned = || text.to_owned();
+        if let Some(path) = text.strip_prefix(UNIX) {
+            socket_path(text, path)?;
+            return Err(AddressError::SocketFile { text: owned() });
+        }
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return Err(AddressError::NoPort { text: owned() });
+        };
+        let number = port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse().ok()).flatten();
+        let Some(port) = number else {
+            return Err(AddressError::InvalidPort { port: port.to_owned(), text: owned() });
+        };
+        if host.is_empty() {
+            return Err(AddressError::NoHost { text: owned(), port });
+        }
+        if host.parse::<Ipv6Addr>().is_ok() {
+            return Err(AddressError::NoBrackets { text: owned(), host: host.to_owned(), port });
+        }
+        Ok(Self { host: parse_host(host)?, port })
+    }
+}
+
+impl TryFrom<String> for HostAndPort {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for HostAndPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_host_and_port(f, &self.host, self.port)
+    }
+}
+
+/// What a socket file's address begins with, as in every gRPC program; never a host of that name.
+pub(crate) const UNIX: &str = "unix:";
+
+/// The path of a socket file out of `text`, where `path` is what follows its `unix:`.
+///
+/// # Errors
+/// [`AddressError::TwoSlashes`], [`AddressError::NoPath`]
+pub(crate) fn socket_path(text: &str, path: &str) -> Result<PathBuf, AddressError> {
+    // In the form with slashes, what stands between the second and the third would be a machine.
+    let path = match path.strip_prefix("//") {
+        Some(rest) if !rest.starts_with('/') => {
+            return Err(AddressError::TwoSlashes { text: text.to_owned() });
+        }
+        Some(rest) => rest,
+        None => path,
+    };
+    if path.is_empty() { Err(AddressError::NoPath { text: text.to_owned() }) } else { Ok(path.into()) }
+}
+
+/// Reads a name or an address. An IPv6 address may stand in brackets and loses them.
+///
+/// # Errors
+/// [`AddressError::NotIpv6`], [`AddressError::NotAHost`]
+pub(crate) fn parse_host(text: &str) -> Result<String, AddressError> {
+    let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let is_name =
+        |text: &str| text.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_'));
+    let host = match bracketed {
+        Some(address) if address.parse::<Ipv6Addr>().is_ok() => address,
+        Some(_) => return Err(AddressError::NotIpv6 { host: text.to_owned() }),
+        None if text.parse::<Ipv6Addr>().is_ok() => text,
+        None if !text.is_empty() && is_name(text) => text,
+        None => return Err(AddressError::NotAHost { host: text.to_owned() }),
+    };
+    Ok(host.to_owned())
+}
+
+/// Writes what can be dialled, and stand in a URL: brackets around an IPv6 address.
+pub(crate) fn write_host_and_port(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
+    if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_stands_alone() {
+        for (text, host) in
+            [("localhost", "localhost"), ("0.0.0.0", "0.0.0.0"), ("::1", "::1"), ("[::1]", "::1")]
+        {
+            assert_eq!(parse_host(text).unwrap(), host);
+        }
+        for text in ["", "h:80", "127.0.0.1:80", "[::1]:80", "http://h", "a b"] {
+            assert_eq!(parse_host(text).unwrap_err().to_string(), format!("{text:?} is not a host"));
+        }
+        assert_eq!(parse_host("[h]").unwrap_err().to_string(), "\"[h]\" is not an IPv6 address");
+    }
+
+    #[test]
+    fn a_socket_file_is_no_host_and_port() {
+        for (text, problem) in [
+            ("unix:/tmp/x", "\"unix:/tmp/x\" is a socket in the file system"),
+            ("unix:", "\"unix:\" names no path"),
+        ] {
+            assert_eq!(text.parse::<HostAndPort>().unwrap_err().to_string(), problem);
+        }
+    }
+}

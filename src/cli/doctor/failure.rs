@@ -1,0 +1,32 @@
+//! A line about a statement that failed.
+
+use crate::cli::doctor::report::{Check, Line};
+use crate::connector::database_message::database_message;
+use crate::postgres::connection_string::ConnectionSettings;
+use crate::postgres::error::PostgresError;
+use crate::postgres::identifier::quoted;
+use crate::retool::error::DatabaseError;
+
+/// What failed, what that means, and how to fix it.
+pub(super) fn failed(check: Check, error: &DatabaseError, connection: &ConnectionSettings) -> Line {
+    let line = Line::failed(check, database_message(error));
+    match error {
+        DatabaseError::Postgres(PostgresError::Timeout { .. }) => line
+            .means("Somebody holds a lock on a table, the server is overloaded, or the limit is too low for this organization.")
+            .fix("look for the lock: SELECT pid, wait_event_type, state, query FROM pg_stat_activity;")
+            .fix("raise --statement-timeout-seconds")
+            .fix(format!(
+                "if the role has a limit of its own: ALTER ROLE {} RESET statement_timeout;",
+                quoted(&connection.user)
+            )),
+        DatabaseError::MissingPrivileges(missing) => line.fixes(missing.grants().iter().cloned()),
+        DatabaseError::Postgres(
+            PostgresError::Statement { .. }
+            | PostgresError::BadValue { .. }
+            | PostgresError::UnknownSchema { .. },
+        ) => line
+            .means("This Retool is of a version that baton-retool does not know.")
+            .fix("ask for an update of baton-retool, and say which Retool it is"),
+        _ => line,
+    }
+}

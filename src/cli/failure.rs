@@ -1,0 +1,86 @@
+//! Why a command fails, and the exit code that says so.
+
+use std::process::ExitCode;
+
+use crate::server;
+
+/// Exit code of a command line or setting that cannot be right.
+pub(super) const USAGE: u8 = 2;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The command line, a variable or the configuration file.
+    Usage(anyhow::Error),
+    /// A signal stopped a sync.
+    Stopped {
+        /// What has become of it.
+        message: anyhow::Error,
+        /// The exit code that says which signal.
+        code: u8,
+    },
+    /// Anything else.
+    Run(anyhow::Error),
+}
+
+impl Failure {
+    /// A setting that cannot be right.
+    pub(super) fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self::Usage(error.into())
+    }
+
+    /// Anything else.
+    pub(super) fn run(error: impl Into<anyhow::Error>) -> Self {
+        Self::Run(error.into())
+    }
+
+    pub(super) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::from(USAGE),
+            Self::Stopped { code, .. } => ExitCode::from(*code),
+            Self::Run(_) => ExitCode::FAILURE,
+        }
+    }
+
+    /// The error and its causes, in one line.
+    pub(super) fn message(&self) -> String {
+        let (Self::Usage(error) | Self::Stopped { message: error, .. } | Self::Run(error)) = self;
+        in_one_line(error)
+    }
+}
+
+impl From<server::Error> for Failure {
+    /// A server that cannot run: because of a setting, or of the machine.
+    fn from(error: server::Error) -> Self {
+        if error.is_a_setting() { Self::usage(error) } else { Self::run(error) }
+    }
+}
+
+/// An error and its causes, each said once: some errors have their cause in their own words already.
+pub(super) fn in_one_line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, next| match said.as_str() {
+        "" => next,
+        _ if said.contains(&next) => said,
+        _ => format!("{said}: {next}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::in_one_line;
+    use crate::server;
+
+    #[test]
+    fn a_cause_that_an_error_names_itself_is_not_repeated() {
+        let taken = || io::Error::new(io::ErrorKind::AddrInUse, "address taken");
+        let listen = server::Error::Listen { address: "h:1".to_owned(), source: taken() };
+        assert_eq!(
+            in_one_line(&listen.into()),
+            "cannot listen on h:1: address taken; choose another one with --listen"
+        );
+        let wrapped = anyhow::Error::from(taken()).context("first").context("second");
+        assert_eq!(in_one_line(&wrapped), "second: first: address taken");
+    }
+}

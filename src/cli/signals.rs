@@ -1,0 +1,65 @@
+//! The signals that ask the program to stop: SIGTERM and Ctrl-C.
+
+use std::future::pending;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Whether the program has been asked twice to stop.
+static STOP_AT_ONCE: AtomicBool = AtomicBool::new(false);
+
+/// The signals that ask the program to stop, from [`StopSignals::watch`] on.
+pub(super) struct StopSignals(io::Result<(Signal, Signal)>);
+
+impl StopSignals {
+    pub(super) fn watch() -> Self {
+        let pair = signal(SignalKind::terminate())
+            .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
+        if let Err(error) = &pair {
+            tracing::error!(%error, "cannot listen for SIGTERM and Ctrl-C");
+        }
+        Self(pair)
+    }
+
+    /// The name of the next signal.
+    pub(super) async fn next(&mut self) -> &'static str {
+        let Ok((terminate, interrupt)) = &mut self.0 else { return pending().await };
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "Ctrl-C",
+        }
+    }
+}
+
+/// Ends when the program is asked to stop. Signals count from the call on, not only from the first poll: who sees
+/// the program listen may stop it in the same moment.
+pub(super) fn stop_requested() -> impl Future<Output = ()> {
+    let mut signals = StopSignals::watch();
+    async move {
+        let name = signals.next().await;
+        tracing::info!("received {name}");
+    }
+}
+
+/// Ends when the program is asked to stop a second time, by someone who does not wait.
+pub(super) fn stop_requested_twice() -> impl Future<Output = ()> {
+    let mut signals = StopSignals::watch();
+    // A task of its own: two signals that nobody has looked at in between would count as one.
+    let requested_twice = tokio::spawn(async move {
+        signals.next().await;
+        let name = signals.next().await;
+        STOP_AT_ONCE.store(true, Ordering::Relaxed);
+        tracing::info!("received {name} again");
+    });
+    async move {
+        if requested_twice.await.is_err() {
+            pending().await
+        }
+    }
+}
+
+/// Whether [`stop_requested_twice`] has ended.
+pub(super) fn is_to_stop_at_once() -> bool {
+    STOP_AT_ONCE.load(Ordering::Relaxed)
+}

@@ -1,0 +1,91 @@
+//! What the sources give when they are laid over one another.
+
+use std::collections::BTreeMap;
+
+use config::{Config, ConfigError, Source as _, ValueKind};
+
+use crate::config::error::{Error, Origin, Warning};
+use crate::config::layer::Layer;
+use crate::config::sources::Sources;
+use crate::config::table::ALL;
+use crate::config::{file, names};
+
+/// What the strongest source that has a value gives, by the setting's name, and where it came from.
+pub(super) type Merged = BTreeMap<&'static str, (ValueKind, Origin)>;
+
+/// Gathers what every source gives: a flag wins over a variable, a variable over the config file.
+///
+/// # Errors
+/// Those of the config file, and [`Error::Invalid`] of a variable that is not text.
+pub(super) fn collect(
+    matches: &clap::ArgMatches,
+    sources: &Sources,
+    warnings: &mut Vec<Warning>,
+) -> Result<Merged, Error> {
+    let flags = flags(matches);
+    let environment = environment(sources, warnings)?;
+    let file = file::layer(sources, warnings)?;
+    merge([file, environment, flags])
+}
+
+/// What was typed, and no other source. `except` is a setting whose flag means something else to the command.
+///
+/// # Errors
+/// [`Error::Internal`]
+pub(super) fn typed(matches: &clap::ArgMatches, except: &str) -> Result<Merged, Error> {
+    let mut flags = flags(matches);
+    flags.remove(except);
+    merge([flags])
+}
+
+/// Lays the layers over one another, the weakest first.
+fn merge<const N: usize>(layers: [Layer; N]) -> Result<Merged, Error> {
+    let mut origins = BTreeMap::new();
+    let mut builder = Config::builder();
+    for layer in layers {
+        origins.extend(layer.origins().clone());
+        builder = builder.add_source(layer);
+    }
+    let mut values = builder.build().and_then(|merged| merged.collect()).map_err(internal)?;
+    let value = |(name, origin)| values.remove(name).map(|value| (name, (value.kind, origin)));
+    Ok(origins.into_iter().filter_map(value).collect())
+}
+
+fn internal(error: ConfigError) -> Error {
+    Error::Internal { problem: error.to_string() }
+}
+
+/// The flags that were typed.
+fn flags(matches: &clap::ArgMatches) -> Layer {
+    let mut layer = Layer::default();
+    for setting in ALL {
+        if let Some(given) = matches.try_get_many::<String>(setting.name).ok().flatten() {
+            // More than one only where commas separate the values of one.
+            let text = given.map(String::as_str).collect::<Vec<_>>().join(",");
+            layer.insert(setting.name, text, Origin::Flag(setting.name));
+        }
+    }
+    layer
+}
+
+/// The variables that are set, and a warning for each that is almost one of ours.
+fn environment(sources: &Sources, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
+    for name in sources.environment.keys() {
+        if let Some(nearest) = names::nearest_variable(name) {
+            warnings.push(Warning::UnknownVariable { name: name.clone(), nearest });
+        }
+    }
+    let mut layer = Layer::default();
+    for setting in ALL {
+        let variable = setting.variable();
+        let Some(value) = sources.variable(&variable) else { continue };
+        let origin = Origin::Variable(variable);
+        let Some(text) = value.to_str() else {
+            let problem = "the value is not valid UTF-8".into();
+            let (name, accepted) = (setting.name, setting.kind.accepted());
+            return Err(Error::Invalid { name, origin, problem, accepted });
+        };
+        layer.insert(setting.name, text, origin);
+    }
+    Ok(layer)
+}

@@ -1,0 +1,92 @@
+//! Granting and revoking: what every resource type has in common.
+
+pub(crate) mod answer;
+pub(crate) mod request;
+mod retry;
+
+use prost_types::Any;
+
+use crate::connector::Connector;
+use crate::connector::audit::{Caller, Record};
+use crate::connector::change::answer::ChangeAnswer;
+use crate::connector::change::request::ChangeRequest;
+use crate::connector::change::retry::until_settled;
+use crate::connector::error::Error;
+use crate::connector::ids::{self, EntitlementId};
+use crate::connector::resource_kind::{ResourceKind, Spelled};
+use crate::connector::resource_type::{NOTHING_TO_GRANT, ResourceSyncer};
+use crate::proto::connector::{Entitlement, Grant, Resource};
+use crate::retool::id::{GroupId, UserId};
+
+impl Connector {
+    /// Gives the entitlement to the principal: the grants that now exist, and annotations that say whether
+    /// anything had to be done.
+    ///
+    /// # Errors
+    /// [`Error::ProvisioningDisabled`], [`Error::NotImplemented`], [`Error::Missing`],
+    /// [`Error::MalformedId`], [`Error::Argument`], [`Error::UnknownResourceType`],
+    /// [`Error::ManagedGroupsOff`], [`Error::Refused`], [`Error::Database`]
+    pub(crate) async fn grant(
+        &self,
+        caller: &Caller,
+        entitlement: Option<&Entitlement>,
+        principal: Option<&Resource>,
+    ) -> Result<(Vec<Grant>, Vec<Any>), Error> {
+        let entitlement_id =
+            entitlement.and_then(|entitlement| EntitlementId::parse_grantable(&entitlement.id));
+        let record = Record::begin("grant", caller, target(entitlement_id), holder(principal));
+        let granted = async {
+            self.gate()?;
+            let request = ChangeRequest::new(entitlement, entitlement_id, principal)?;
+            let syncer = self.grantable(&request)?;
+            until_settled(|| syncer.grant(&self.context, &request)).await
+        };
+        let granted = granted.await;
+        record.close(granted.as_ref().map(|answer| &answer.completed));
+        granted.map(|ChangeAnswer { grants, annotations, .. }| (grants, annotations))
+    }
+
+    /// Takes the grant away; the annotations say whether anything had to be done.
+    ///
+    /// # Errors
+    /// As [`Connector::grant`].
+    pub(crate) async fn revoke(&self, caller: &Caller, grant: Option<&Grant>) -> Result<Vec<Any>, Error> {
+        let (entitlement, principal) =
+            grant.map(|grant| (grant.entitlement.as_ref(), grant.principal.as_ref())).unwrap_or_default();
+        let entitlement_id =
+            entitlement.and_then(|entitlement| EntitlementId::parse_grantable(&entitlement.id));
+        let record = Record::begin("revoke", caller, target(entitlement_id), holder(principal));
+        let revoked = async {
+            self.gate()?;
+            grant.ok_or(Error::Missing { field: "grant" })?;
+            let request = ChangeRequest::new(entitlement, entitlement_id, principal)?;
+            let syncer = self.grantable(&request)?;
+            until_settled(|| syncer.revoke(&self.context, &request)).await
+        };
+        let revoked = revoked.await;
+        record.close(revoked.as_ref().map(|answer| &answer.completed));
+        revoked.map(|answer| answer.annotations)
+    }
+
+    /// The type of the resource that the entitlement is on.
+    fn grantable(&self, request: &ChangeRequest<'_>) -> Result<&dyn ResourceSyncer, Error> {
+        let type_id = &request.on.id.resource_type;
+        if ResourceKind::from_type_id(type_id).is_none() {
+            return Err(Error::NotImplemented { what: NOTHING_TO_GRANT });
+        }
+        self.syncer(type_id)
+    }
+}
+
+/// The entitlement as the record names it; empty when it is none that can be granted.
+fn target(entitlement: Option<EntitlementId>) -> String {
+    entitlement.map(|entitlement| entitlement.to_string()).unwrap_or_default()
+}
+
+/// The principal as the record names it; empty when it is no user or group.
+fn holder(principal: Option<&Resource>) -> String {
+    let Some(id) = principal.and_then(|principal| principal.id.as_ref()) else { return String::new() };
+    let user = || ids::parse::<UserId>(id).map(|user| Spelled(user).to_string());
+    let group = || ids::parse::<GroupId>(id).map(|group| Spelled(group).to_string());
+    user().or_else(|_| group()).unwrap_or_default()
+}

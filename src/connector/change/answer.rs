@@ -1,0 +1,97 @@
+//! The answer to a change that was made, was not needed, or was only described.
+
+use prost::Name;
+use prost_types::Any;
+
+use crate::proto::connector::{Grant, GrantAlreadyExists, GrantAlreadyRevoked};
+use crate::proto::{any, boolean, packed, string, structure};
+use crate::retool::change::{Changed, Mode, Outcome};
+
+/// A change that was made, or was not needed, or would have been made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Completed {
+    pub(crate) outcome: Outcome,
+    /// What the principal had before: a membership, a level, a state; in a word.
+    pub(crate) before: &'static str,
+    /// What it has now.
+    pub(crate) after: &'static str,
+}
+
+/// The answer to Grant or Revoke.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ChangeAnswer {
+    pub(crate) completed: Completed,
+    /// What the next listing shows of what was granted; nothing when the principal has it by something else, which
+    /// is listed in its own place, and nothing for a Revoke.
+    pub(crate) grants: Vec<Grant>,
+    pub(crate) annotations: Vec<Any>,
+}
+
+impl ChangeAnswer {
+    /// The answer to a Grant. `word` says a state in a word.
+    pub(crate) fn granted<T: Copy + PartialEq>(
+        mode: Mode,
+        changed: &Changed<T>,
+        word: impl Fn(T) -> &'static str,
+        grants: Vec<Grant>,
+    ) -> Self {
+        let already = any(&GrantAlreadyExists {});
+        Self { grants, ..Self::new(mode, changed, word, already) }
+    }
+
+    /// The answer to a Revoke. `word` says a state in a word.
+    pub(crate) fn revoked<T: Copy + PartialEq>(
+        mode: Mode,
+        changed: &Changed<T>,
+        word: impl Fn(T) -> &'static str,
+    ) -> Self {
+        let already = any(&GrantAlreadyRevoked {});
+        Self::new(mode, changed, word, already)
+    }
+
+    fn new<T: Copy + PartialEq>(
+        mode: Mode,
+        changed: &Changed<T>,
+        word: impl Fn(T) -> &'static str,
+        already: Any,
+    ) -> Self {
+        let (before, after) = (word(changed.before), word(changed.after));
+        let mut annotations = Vec::new();
+        if !changed.is_change() {
+            annotations.push(already);
+        }
+        if mode == Mode::DryRun {
+            let would = match (changed.is_change(), before == after) {
+                (false, _) => "change nothing".to_owned(),
+                (true, false) => format!("change the principal's access from {before} to {after}"),
+                (true, true) => {
+                    format!("take one way away; the principal's {after} access remains by others")
+                }
+            };
+            annotations.push(dry_run(&would));
+        }
+        let completed = Completed { outcome: changed.outcome(mode), before, after };
+        Self { completed, grants: Vec::new(), annotations }
+    }
+
+    /// The answer when an earlier attempt may have made the change that this one found made.
+    pub(crate) fn after_uncertain_attempt(mut self) -> Self {
+        if self.completed.outcome == Outcome::Unchanged {
+            self.completed = Completed { outcome: Outcome::Changed, before: "unknown", ..self.completed };
+            self.annotations.retain(|annotation| !says_already(annotation));
+        }
+        self
+    }
+}
+
+/// Whether the annotation says that nothing had to be done.
+fn says_already(annotation: &Any) -> bool {
+    [GrantAlreadyExists::full_name(), GrantAlreadyRevoked::full_name()]
+        .iter()
+        .any(|name| annotation.type_url.ends_with(name.as_str()))
+}
+
+/// What the answer to a change carries that was not made: `{"dry_run": true, "would": "..."}`.
+pub(crate) fn dry_run(would: &str) -> Any {
+    packed(&structure([("dry_run", boolean(true)), ("would", string(would))]))
+}

@@ -1,0 +1,81 @@
+//! Retries of changes.
+
+use std::time::{Duration, Instant};
+
+use backon::Retryable;
+
+use crate::connector::change::answer::ChangeAnswer;
+use crate::connector::error::Error;
+use crate::postgres::error::PostgresError;
+use crate::retool::error::DatabaseError;
+
+/// Waits between the attempts of a change that was not made because the database was away or another change
+/// was in the way: agents do not retry by themselves, the connector has always done it for them. Retrying is
+/// safe, since each attempt looks at what there is.
+const WAITS: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
+
+/// No attempt begins later than this.
+const LONGEST: Duration = Duration::from_secs(16);
+
+/// The waits that end before the deadline.
+#[derive(Debug)]
+struct WaitsUntil {
+    waits: std::array::IntoIter<Duration, 5>,
+    deadline: Instant,
+}
+
+impl Iterator for WaitsUntil {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.waits.next().filter(|wait| Instant::now() + *wait < self.deadline)
+    }
+}
+
+/// Runs a change until it ends in something that a retry cannot fix, or some 15 seconds have passed.
+///
+/// An attempt whose commit nobody saw end may have made the change, which the next attempt then finds made; so it
+/// counts as made. When something else stands in its way by then, the answer is still that it may have been made.
+///
+/// # Errors
+/// Those of the last attempt, or of the first one with an uncertain end.
+pub(crate) async fn until_settled<F>(attempt: impl FnMut() -> F) -> Result<ChangeAnswer, Error>
+where
+    F: Future<Output = Result<ChangeAnswer, Error>>,
+{
+    let mut uncertain = None;
+    let waits = WaitsUntil { waits: WAITS.into_iter(), deadline: Instant::now() + LONGEST };
+    let settled = attempt
+        .retry(waits)
+        .when(is_temporary)
+        .notify(|error, wait| {
+            tracing::warn!(%error, wait_ms = wait.as_millis(), "a change was not made; trying again");
+            if let Error::Database(DatabaseError::Postgres(PostgresError::Uncertain { .. })) = error {
+                uncertain.get_or_insert_with(|| error.clone());
+            }
+        })
+        .await;
+    match (settled, uncertain) {
+        (Ok(answer), Some(_)) => Ok(answer.after_uncertain_attempt()),
+        (Err(_), Some(uncertain)) => Err(uncertain),
+        (settled, None) => settled,
+    }
+}
+
+fn is_temporary(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Database(DatabaseError::Postgres(
+            PostgresError::Connect { .. }
+                | PostgresError::StillConnecting { .. }
+                | PostgresError::Interrupted { .. }
+                | PostgresError::Uncertain { .. }
+        ))
+    )
+}

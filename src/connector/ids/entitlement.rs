@@ -1,0 +1,116 @@
+//! Ids of entitlements and of the grants of them.
+
+use std::fmt::{self, Display};
+
+use crate::connector::resource_kind::Spelled;
+use crate::proto::connector::ResourceId as ProtoResourceId;
+use crate::retool::access::AccessLevel;
+use crate::retool::id::{GroupId, OrganizationId, PageId, ResourceId};
+use crate::retool::tables::memberships::Membership;
+use crate::retool::tables::organizations::Right;
+
+/// An entitlement of this connector. It displays as its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EntitlementId {
+    /// `entitlement:oX:<right>`
+    Organization(OrganizationId, Right),
+    /// `group:gX:<membership>`
+    Group(GroupId, Membership),
+    /// `page:pX:<family>:<level>`
+    Page(PageId, PageFamily, AccessLevel),
+    /// `entitlement:rX:<level>`
+    Resource(ResourceId, AccessLevel),
+}
+
+impl EntitlementId {
+    /// Reads the id of an entitlement that can be granted: one on a group or a page. `None` for anything else.
+    pub(crate) fn parse_grantable(id: &str) -> Option<Self> {
+        let (resource_type, rest) = id.split_once(':')?;
+        let (resource, rest) = rest.split_once(':')?;
+        match resource_type {
+            "group" => {
+                let membership = Membership::ALL.into_iter().find(|known| known.as_str() == rest)?;
+                Some(Self::Group(Spelled::parse(resource)?, membership))
+            }
+            "page" => {
+                let (family, level) = rest.split_once(':')?;
+                let family = PageFamily::ALL.into_iter().find(|known| known.as_str() == family)?;
+                Some(Self::Page(Spelled::parse(resource)?, family, AccessLevel::from_database(level)?))
+            }
+            _ => None,
+        }
+    }
+
+    /// The id of the grant of this entitlement to the principal. `id` is the entitlement's own id, which a
+    /// listing writes once for all its grants.
+    ///
+    /// A grant on a group or page has the type of the principal in it; one on an organization or resource begins
+    /// with a word of its own instead.
+    pub(crate) fn grant_id(&self, id: &str, principal: &ProtoResourceId) -> String {
+        let ProtoResourceId { resource_type, resource, .. } = principal;
+        match self {
+            Self::Group(..) | Self::Page(..) => format!("{id}:{resource_type}:{resource}"),
+            Self::Organization(..) | Self::Resource(..) => format!("grant:{id}:{resource}"),
+        }
+    }
+}
+
+impl Display for EntitlementId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Organization(organization, right) => {
+                write!(f, "entitlement:{}:{}", Spelled(organization), right_suffix(right))
+            }
+            Self::Group(group, membership) => {
+                write!(f, "group:{}:{}", Spelled(group), membership.as_str())
+            }
+            Self::Page(page, family, level) => {
+                write!(f, "page:{}:{}:{}", Spelled(page), family.as_str(), level.as_str())
+            }
+            Self::Resource(resource, level) => {
+                write!(f, "entitlement:{}:{}", Spelled(resource), level.as_str())
+            }
+        }
+    }
+}
+
+/// The last part of an organization entitlement's id. It has the level, where the slug has Retool's word for it.
+fn right_suffix(right: Right) -> &'static str {
+    match right {
+        Right::Member => "member",
+        Right::UniversalRead => "universal:read",
+        Right::UniversalWrite => "universal:write",
+        Right::UniversalOwn => "universal:own",
+        Right::ResourceRead => "universalResource:read",
+        Right::ResourceWrite => "universalResource:write",
+        Right::ResourceOwn => "universalResource:own",
+        Right::QueryLibraryRead => "universalQueryLibrary:read",
+        Right::QueryLibraryWrite => "universalQueryLibrary:write",
+        Right::QueryLibraryOwn => "universalQueryLibrary:own",
+        Right::UserList => "userList",
+        Right::AuditLog => "auditLog",
+        Right::UnpublishedRelease => "unpublishedRelease",
+    }
+}
+
+/// The two families of page entitlements: what a group is given, and what its members have by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum PageFamily {
+    /// Grantable to groups.
+    Group,
+    /// Grantable to users.
+    User,
+}
+
+impl PageFamily {
+    /// Both, in the order of the entitlements.
+    pub(crate) const ALL: [Self; 2] = [Self::Group, Self::User];
+
+    /// The word in entitlement ids and slugs.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::User => "user",
+        }
+    }
+}

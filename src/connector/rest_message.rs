@@ -1,0 +1,51 @@
+//! What an operator reads when Retool's REST API fails: what happened, and which setting to change.
+//!
+//! The client knows neither our flags nor what the token is for, so that advice is added here.
+
+use crate::retool::api::error::Problem;
+
+/// The failure in one line, with the way to fix it where there is one.
+pub(crate) fn rest_message(problem: &Problem) -> String {
+    format!("{problem}{}", advice(problem))
+}
+
+fn advice(problem: &Problem) -> &'static str {
+    match problem {
+        Problem::Redirect { .. } => ": set --retool-api-base-url to where the API itself answers",
+        Problem::NotJson { .. } => {
+            ": this Retool's plan has no REST API, or --retool-api-base-url leads elsewhere"
+        }
+        Problem::Refused { status, .. } => match status {
+            401 => "; the token is unknown to Retool, revoked or expired: check --retool-api-token",
+            403 => {
+                "; the token lacks a scope: it needs Users > Read (users:read), and Users > Write (users:write) for changes"
+            }
+            404 => "; there is no such user, or --retool-api-base-url leads elsewhere",
+            429 => "; it takes no more requests at present: try again later",
+            500.. => "; look at Retool's own log",
+            _ => "",
+        },
+        Problem::Timeout { .. } => " (--http-timeout-seconds)",
+        Problem::Untrusted { .. } => "; if its authority is your own, name it in SSL_CERT_FILE",
+        Problem::Declined { .. }
+        | Problem::Incomplete { .. }
+        | Problem::TooLarge { .. }
+        | Problem::Unreachable { .. }
+        | Problem::Closed { .. } => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_says_what_to_do() {
+        let refused = |status, message: Option<&str>| {
+            rest_message(&Problem::Refused { status, message: message.map(str::to_owned) })
+        };
+        assert!(refused(401, None).contains("--retool-api-token"));
+        assert!(refused(403, None).contains("users:read"));
+        assert_eq!(refused(400, Some("no")), "Retool's REST API answers HTTP 400: \"no\"");
+    }
+}

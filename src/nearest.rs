@@ -1,0 +1,30 @@
+//! What a misspelt name was probably meant to be.
+
+/// The known name that is closest to `given`: the fewest letters to insert, delete, replace or swap with their
+/// neighbour. `limit` says how many a known name may be off; the first of several equally close names counts.
+pub(crate) fn nearest<'a>(
+    given: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    limit: impl Fn(&str) -> usize,
+) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|known| (strsim::osa_distance(given, known), known))
+        .filter(|(distance, known)| *distance <= limit(known))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn the_closest_name_within_the_limit_is_found() {
+        let known = ["listen", "lists", "log-level"];
+        assert_eq!(nearest("listne", known, |_| 2), Some("listen"));
+        assert_eq!(nearest("list", known, |_| 2), Some("lists"));
+        assert_eq!(nearest("listne", known, |_| 0), None);
+        assert_eq!(nearest("loglevel", known, |known| known.len() / 4), Some("log-level"));
+    }
+}

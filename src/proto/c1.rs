@@ -1,0 +1,30 @@
+//! The `c1` packages as generated; the comments in `proto/` are their documentation. The modules follow the
+//! packages, since generated code refers to its neighbours by them.
+
+#![allow(missing_docs, unreachable_pub, deprecated, clippy::all, rustdoc::all)]
+
+pub mod connector {
+    pub mod v2 {
+        tonic::include_proto!("c1.connector.v2");
+    }
+}
+pub mod config {
+    pub mod v1 {
+        tonic::include_proto!("c1.config.v1");
+    }
+}
+pub mod ratelimit {
+    pub mod v1 {
+        tonic::include_proto!("c1.ratelimit.v1");
+    }
+}
+pub mod utls {
+    pub mod v1 {
+        tonic::include_proto!("c1.utls.v1");
+    }
+}
+pub mod connector_wrapper {
+    pub mod v1 {
+        tonic::include_proto!("c1.connector_wrapper.v1");
+    }
+}

@@ -1,0 +1,298 @@
+//! Walks an encoded message along the table of rules, without building the message.
+//!
+//! The walk reads each byte once, keeps one slot per field of the messages it is in, and copies nothing. It
+//! follows protobuf where a field is there more than once: the last value counts, several encodings of one
+//! message merge, of a oneof the last member stays, and of a map key the last entry.
+
+pub(super) mod fault;
+mod record;
+mod slot;
+
+use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
+
+use crate::proto::validate::table::{FieldPlan, Form, ListRule, MapRule, MessagePlan, Shape, Table};
+use crate::proto::validate::value::ValueRule;
+use crate::proto::validate::wire::fault::{Broken, Malformed};
+use crate::proto::validate::wire::record::{
+    MAX_DEPTH, delimited, has_duplicate, key_of, scalar, skim, skim_value,
+};
+use crate::proto::validate::wire::slot::Slot;
+
+/// One walk over a message.
+struct Walk<'t, 'a> {
+    table: &'t Table,
+    /// The fields of the messages that the walk is in, the outermost first.
+    slots: Vec<Slot<'a>>,
+}
+
+/// The first broken rule of a message in the order of the field numbers, a required oneof after them.
+///
+/// # Errors
+/// The bytes are not an encoding of the message. This wins over a broken rule.
+pub(super) fn check(table: &Table, plan: &MessagePlan, encoded: &[u8]) -> Result<Option<Broken>, Malformed> {
+    if plan.ruled {
+        Walk { table, slots: Vec::new() }.message(plan, &[encoded], 0)
+    } else {
+        skim(table, plan, encoded, 0).map(|()| None)
+    }
+}
+
+impl<'t, 'a> Walk<'t, 'a> {
+    /// Checks a message, given as the encodings that merge into it.
+    fn message(
+        &mut self,
+        plan: &'t MessagePlan,
+        parts: &[&'a [u8]],
+        depth: u32,
+    ) -> Result<Option<Broken>, Malformed> {
+        if depth > MAX_DEPTH {
+            return Err(Malformed);
+        }
+        let base = self.slots.len();
+        self.slots.resize_with(base + plan.fields.len(), || Slot::Absent);
+        for part in parts {
+            let mut rest = *part;
+            while !rest.is_empty() {
+                self.record(plan, base, &mut rest, depth)?;
+            }
+        }
+        let mut first = None;
+        for (index, field) in plan.fields.iter().enumerate().filter(|(_, field)| field.checked) {
+            let broken = self.field(field, base + index, parts, depth, first.is_some())?;
+            first = first.or(broken.map(|broken| broken.in_field(&field.name)));
+        }
+        let first = first.or_else(|| {
+            let is_set = |member: &usize| !self.is_absent(base + member);
+            let unset =
+                plan.oneofs.iter().find(|oneof| oneof.required && !oneof.members.iter().any(is_set))?;
+            Some(Broken::here("must have one of its fields set".to_owned()).in_field(&unset.name))
+        });
+        self.slots.truncate(base);
+        Ok(first)
+    }
+
+    /// Reads one record of a message into the slot of its field.
+    fn record(
+        &mut self,
+        plan: &'t MessagePlan,
+        base: usize,
+        rest: &mut &'a [u8],
+        depth: u32,
+    ) -> Result<(), Malformed> {
+        let (number, wire_type) = decode_key(rest)?;
+        let Some((index, field)) = plan.field(number) else {
+            return Ok(skip_field(wire_type, number, rest, DecodeContext::default())?);
+        };
+        self.displace_other_members(plan, base, index, depth)?;
+        let slot = base + index;
+        match (&field.shape, &field.form) {
+            (Shape::One(_), Form::Message(_)) if field.checked => {
+                let encoded = delimited(wire_type, rest)?;
+                self.update(slot, |former| former.merged_with(encoded));
+            }
+            (Shape::One(_), form) if !matches!(form, Form::Message(_)) => {
+                let value = scalar(form, wire_type, rest)?;
+                self.update(slot, |_| value);
+            }
+            (Shape::List(list), _) if field.checked => {
+                self.items(field, list, slot, wire_type, rest, depth)?;
+            }
+            (Shape::Map(_), _) if field.checked => {
+                let mut encoded = *rest;
+                skim_value(self.table, field, wire_type, rest, depth)?;
+                let entry = delimited(WireType::LengthDelimited, &mut encoded)?;
+                self.update(slot, |former| former.with_entry(entry));
+            }
+            _ => {
+                skim_value(self.table, field, wire_type, rest, depth)?;
+                self.update(slot, |_| Slot::Present);
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a oneof, the last member on the wire stays. The others no longer count, but their bytes must be
+    /// right all the same.
+    fn displace_other_members(
+        &mut self,
+        plan: &'t MessagePlan,
+        base: usize,
+        index: usize,
+        depth: u32,
+    ) -> Result<(), Malformed> {
+        let oneof = plan.fields.get(index).and_then(|field| plan.oneofs.get(field.oneof?));
+        for member in oneof.iter().flat_map(|oneof| &oneof.members).filter(|member| **member != index) {
+            let former = self.take(base + member);
+            if let Some(FieldPlan { form: Form::Message(nested), .. }) = plan.fields.get(*member) {
+                self.nested(*nested, former.parts(), depth, true)?;
+            }
+            self.update(base + member, |_| Slot::Absent);
+        }
+        Ok(())
+    }
+
+    /// Reads an item of a list, or several where numbers are packed.
+    fn items(
+        &mut self,
+        field: &'t FieldPlan,
+        list: &'t ListRule,
+        slot: usize,
+        wire_type: WireType,
+        rest: &mut &'a [u8],
+        depth: u32,
+    ) -> Result<(), Malformed> {
+        if let Some(single) = field.form.unpacked(wire_type) {
+            let mut packed = delimited(wire_type, rest)?;
+            while !packed.is_empty() {
+                let item = scalar(&field.form, single, &mut packed)?;
+                self.item(field, list, slot, &item, depth)?;
+            }
+            return Ok(());
+        }
+        let item = match &field.form {
+            Form::Message(_) => Slot::Message(delimited(wire_type, rest)?),
+            form => scalar(form, wire_type, rest)?,
+        };
+        self.item(field, list, slot, &item, depth)
+    }
+
+    /// Counts and checks an item of a list. Only the first bad one is of interest.
+    fn item(
+        &mut self,
+        field: &'t FieldPlan,
+        list: &'t ListRule,
+        slot: usize,
+        item: &Slot<'a>,
+        depth: u32,
+    ) -> Result<(), Malformed> {
+        let (index, first) = match self.take(slot) {
+            Slot::List(count, first) => (count, first),
+            _ => (0, None),
+        };
+        let broken = self.value(&field.form, list.items.as_ref(), item, depth, first.is_some())?;
+        let first = first.or(broken.map(|broken| Box::new(broken.in_element(index))));
+        self.update(slot, |_| Slot::List(index + 1, first));
+        Ok(())
+    }
+
+    /// Checks what has been read of a field. With `quiet`, only that the bytes of a message are right.
+    fn field(
+        &mut self,
+        field: &'t FieldPlan,
+        slot: usize,
+        parts: &[&'a [u8]],
+        depth: u32,
+        quiet: bool,
+    ) -> Result<Option<Broken>, Malformed> {
+        match (&field.shape, self.take(slot)) {
+            (Shape::One(_), Slot::Absent) if field.required => {
+                Ok(Some(Broken::here("must be set".to_owned())))
+            }
+            (Shape::One(_), Slot::Absent) if field.presence => Ok(None),
+            (Shape::One(rule), read) => self.value(&field.form, rule.as_ref(), &read, depth, quiet),
+            // The items and entries have been read; what they break is of no interest any more.
+            (Shape::List(_) | Shape::Map(_), _) if quiet => Ok(None),
+            (Shape::List(list), read) => {
+                let (count, first) = match read {
+                    Slot::List(count, first) => (count, first),
+                    _ => (0, None),
+                };
+                if let Some(reason) = list.count.broken_by(count) {
+                    return Ok(Some(Broken::here(reason)));
+                }
+                if list.unique && has_duplicate(field, parts)? {
+                    return Ok(Some(Broken::here("must not hold a value twice".to_owned())));
+                }
+                Ok(first.map(|broken| *broken))
+            }
+            (Shape::Map(map), Slot::Entries(entries)) => self.entries(map, &entries, depth),
+            (Shape::Map(map), _) => Ok(map.count.broken_by(0).map(Broken::here)),
+        }
+    }
+
+    /// Checks the entries of a map. They have no order of their own; in that of the keys, the same message
+    /// breaks the same rule.
+    fn entries(
+        &mut self,
+        map: &'t MapRule,
+        entries: &[&'a [u8]],
+        depth: u32,
+    ) -> Result<Option<Broken>, Malformed> {
+        let keyed = entries.iter().rev().map(|entry| Ok((key_of(entry)?, *entry)));
+        let mut keyed: Vec<_> = keyed.collect::<Result<_, Malformed>>()?;
+        keyed.sort_by_key(|(key, _)| *key);
+        // The last entry of a key comes first here, and counts.
+        keyed.dedup_by_key(|(key, _)| *key);
+        if let Some(reason) = map.count.broken_by(keyed.len()) {
+            return Ok(Some(Broken::here(reason)));
+        }
+        for (key, entry) in keyed {
+            // The key is not repeated: it came from outside.
+            let reason = map.keys.as_ref().and_then(|rule| rule.broken_by(Slot::Text(key).value()?));
+            let broken = match reason {
+                Some(reason) => Some(Broken::here(format!("has a key that {reason}"))),
+                None => {
+                    let value = record::value_of(&map.form, entry)?;
+                    self.value(&map.form, map.values.as_ref(), &value, depth + 1, false)?
+                }
+            };
+            if let Some(broken) = broken {
+                return Ok(Some(broken.in_element("*")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Checks a single value and what is nested in it. One that is not on the wire is the default.
+    fn value(
+        &mut self,
+        form: &Form,
+        rule: Option<&ValueRule>,
+        read: &Slot<'a>,
+        depth: u32,
+        quiet: bool,
+    ) -> Result<Option<Broken>, Malformed> {
+        let value = if quiet { None } else { read.value().or_else(|| form.default_value()) };
+        let broken = rule.zip(value).and_then(|(rule, value)| rule.broken_by(value)).map(Broken::here);
+        let nested = match form {
+            Form::Message(nested) => self.nested(*nested, read.parts(), depth, quiet || broken.is_some())?,
+            _ => None,
+        };
+        Ok(broken.or(nested))
+    }
+
+    /// Checks a message in a field of one that is `depth` deep. With `quiet`, only that its bytes are right.
+    fn nested(
+        &mut self,
+        message: usize,
+        parts: &[&'a [u8]],
+        depth: u32,
+        quiet: bool,
+    ) -> Result<Option<Broken>, Malformed> {
+        let table = self.table;
+        let Some(plan) = table.messages.get(message) else { return Ok(None) };
+        if plan.ruled && !quiet {
+            return self.message(plan, parts, depth + 1);
+        }
+        parts.iter().try_for_each(|part| skim(table, plan, part, depth + 1)).map(|()| None)
+    }
+
+    fn is_absent(&self, slot: usize) -> bool {
+        matches!(self.slots.get(slot), None | Some(Slot::Absent))
+    }
+
+    /// What has been read of a field. The slot keeps only whether it is there.
+    fn take(&mut self, slot: usize) -> Slot<'a> {
+        match self.slots.get_mut(slot) {
+            None | Some(Slot::Absent) => Slot::Absent,
+            Some(read) => std::mem::replace(read, Slot::Present),
+        }
+    }
+
+    fn update(&mut self, slot: usize, change: impl FnOnce(Slot<'a>) -> Slot<'a>) {
+        let former = self.take(slot);
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = change(former);
+        }
+    }
+}

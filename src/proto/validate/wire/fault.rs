@@ -1,0 +1,36 @@
+//! What can be wrong with an encoded message.
+
+use prost::DecodeError;
+
+/// A broken rule on its way up to the message that was asked about; each level puts itself in front.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    pub(crate) path: String,
+    pub(crate) rule: String,
+}
+
+/// The bytes are not an encoding of the message.
+#[derive(Debug)]
+pub(crate) struct Malformed;
+
+impl Broken {
+    pub(crate) fn here(rule: String) -> Self {
+        Self { path: String::new(), rule }
+    }
+
+    pub(crate) fn in_field(mut self, name: &str) -> Self {
+        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
+        self.path = format!("{name}{dot}{}", self.path);
+        self
+    }
+
+    pub(crate) fn in_element(self, index: impl std::fmt::Display) -> Self {
+        self.in_field(&format!("[{index}]"))
+    }
+}
+
+impl From<DecodeError> for Malformed {
+    fn from(_: DecodeError) -> Self {
+        Self
+    }
+}

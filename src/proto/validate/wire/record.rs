@@ -1,0 +1,175 @@
+//! Reads the records of an encoded message.
+
+use std::collections::HashSet;
+use std::str;
+
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+
+use crate::proto::validate::table::{FieldPlan, Form, MessagePlan, Shape, Table};
+use crate::proto::validate::wire::fault::Malformed;
+use crate::proto::validate::wire::slot::Slot;
+
+/// How deep messages may be nested, which is as deep as prost decodes them.
+pub(super) const MAX_DEPTH: u32 = 100;
+
+/// The content of a record that says its length.
+///
+/// # Errors
+/// It is another kind of record, or longer than what is left.
+pub(super) fn delimited<'a>(wire_type: WireType, rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+    if wire_type != WireType::LengthDelimited {
+        return Err(Malformed);
+    }
+    let length = usize::try_from(decode_varint(rest)?).map_err(|_| Malformed)?;
+    take(length, rest)
+}
+
+/// A value that is no message.
+///
+/// # Errors
+/// It is another kind of record, cut off, or a text that is not UTF-8.
+pub(super) fn scalar<'a>(
+    form: &Form,
+    wire_type: WireType,
+    rest: &mut &'a [u8],
+) -> Result<Slot<'a>, Malformed> {
+    match (form, wire_type) {
+        (Form::Varint(_), WireType::Varint) => Ok(Slot::Varint(decode_varint(rest)?)),
+        (Form::Fixed32, WireType::ThirtyTwoBit) => take(4, rest).map(|_| Slot::Present),
+        (Form::Fixed64, WireType::SixtyFourBit) => take(8, rest).map(|_| Slot::Present),
+        (Form::Text, _) => {
+            let bytes = delimited(wire_type, rest)?;
+            str::from_utf8(bytes).map(Slot::Text).map_err(|_| Malformed)
+        }
+        (Form::Bytes, _) => delimited(wire_type, rest).map(Slot::Bytes),
+        _ => Err(Malformed),
+    }
+}
+
+/// Passes over a message that no rule is about.
+///
+/// # Errors
+/// The bytes are not an encoding of it.
+pub(super) fn skim(table: &Table, plan: &MessagePlan, encoded: &[u8], depth: u32) -> Result<(), Malformed> {
+    if depth > MAX_DEPTH {
+        return Err(Malformed);
+    }
+    let mut rest = encoded;
+    while !rest.is_empty() {
+        let (number, wire_type) = decode_key(&mut rest)?;
+        match plan.field(number) {
+            Some((_, field)) => skim_value(table, field, wire_type, &mut rest, depth)?,
+            None => skip_field(wire_type, number, &mut rest, DecodeContext::default())?,
+        }
+    }
+    Ok(())
+}
+
+/// Passes over a record of a field that no rule is about.
+///
+/// # Errors
+/// The bytes are not a value of the field.
+pub(super) fn skim_value(
+    table: &Table,
+    field: &FieldPlan,
+    wire_type: WireType,
+    rest: &mut &[u8],
+    depth: u32,
+) -> Result<(), Malformed> {
+    // prost reads an entry of a map whatever kind of record it comes in.
+    let wire_type = match field.shape {
+        Shape::Map(_) => WireType::LengthDelimited,
+        _ => wire_type,
+    };
+    if let Form::Message(nested) = &field.form {
+        let encoded = delimited(wire_type, rest)?;
+        let Some(plan) = table.messages.get(*nested) else { return Ok(()) };
+        return skim(table, plan, encoded, depth + 1);
+    }
+    match field.form.unpacked(wire_type).filter(|_| matches!(field.shape, Shape::List(_))) {
+        Some(single) => {
+            let mut packed = delimited(wire_type, rest)?;
+            while !packed.is_empty() {
+                scalar(&field.form, single, &mut packed)?;
+            }
+        }
+        None => {
+            scalar(&field.form, wire_type, rest)?;
+        }
+    }
+    Ok(())
+}
+
+/// The key of a map's entry.
+pub(super) fn key_of(entry: &[u8]) -> Result<&str, Malformed> {
+    match last_or_merged(&Form::Text, 1, entry)? {
+        Slot::Text(key) => Ok(key),
+        _ => Ok(""),
+    }
+}
+
+/// The value of a map's entry.
+pub(super) fn value_of<'a>(form: &Form, entry: &'a [u8]) -> Result<Slot<'a>, Malformed> {
+    last_or_merged(form, 2, entry)
+}
+
+fn last_or_merged<'a>(form: &Form, number: u32, encoded: &'a [u8]) -> Result<Slot<'a>, Malformed> {
+    let mut found = Slot::Absent;
+    let mut rest = encoded;
+    while !rest.is_empty() {
+        let (other, wire_type) = decode_key(&mut rest)?;
+        found = match form {
+            _ if other != number => {
+                skip_field(wire_type, other, &mut rest, DecodeContext::default())?;
+                found
+            }
+            Form::Message(_) => found.merged_with(delimited(wire_type, &mut rest)?),
+            form => scalar(form, wire_type, &mut rest)?,
+        };
+    }
+    Ok(found)
+}
+
+/// Whether two items of a list are the same.
+///
+/// # Errors
+/// Only for bytes that the walk has not read before.
+pub(super) fn has_duplicate(field: &FieldPlan, parts: &[&[u8]]) -> Result<bool, Malformed> {
+    let (mut texts, mut numbers) = (HashSet::new(), HashSet::new());
+    let mut is_new = |item: Slot<'_>, form: &Form| match (item, form) {
+        (Slot::Varint(number), Form::Varint(varint)) => numbers.insert(varint.value(number)),
+        _ => true,
+    };
+    for part in parts {
+        let mut rest = *part;
+        while !rest.is_empty() {
+            let (number, wire_type) = decode_key(&mut rest)?;
+            if number != field.number {
+                skip_field(wire_type, number, &mut rest, DecodeContext::default())?;
+                continue;
+            }
+            let new = if let Some(single) = field.form.unpacked(wire_type) {
+                let mut packed = delimited(wire_type, &mut rest)?;
+                let mut new = true;
+                while new && !packed.is_empty() {
+                    new = is_new(scalar(&field.form, single, &mut packed)?, &field.form);
+                }
+                new
+            } else if wire_type == WireType::LengthDelimited {
+                texts.insert(delimited(wire_type, &mut rest)?)
+            } else {
+                is_new(scalar(&field.form, wire_type, &mut rest)?, &field.form)
+            };
+            if !new {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn take<'a>(length: usize, rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+    let (content, after) = rest.split_at_checked(length).ok_or(Malformed)?;
+    *rest = after;
+    Ok(content)
+}

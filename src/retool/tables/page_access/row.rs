@@ -1,0 +1,83 @@
+//! The row of `group_pages` that gives a group access to a page.
+
+use tokio_postgres::types::Type;
+
+use crate::postgres::statement::Parameter;
+use crate::retool::access::AccessLevel;
+use crate::retool::change::RowChange;
+use crate::retool::error::DatabaseError;
+use crate::retool::id::{GroupId, PageId};
+use crate::retool::transaction::Transaction;
+
+/// The group's row, made or raised, never lowered: somebody else may have raised it meanwhile. A row
+/// with another word than a level gives nothing.
+const RAISE: &str = r#"
+INSERT INTO group_pages AS gp ("groupId", "pageId", "accessLevel", "createdAt", "updatedAt")
+VALUES ($1, $2, $3, now(), now())
+ON CONFLICT ("groupId", "pageId")
+    DO UPDATE SET "accessLevel" = EXCLUDED."accessLevel"{?update group_pages.updatedAt:, "updatedAt" = now()}
+    WHERE coalesce(array_position(ARRAY['read', 'write', 'own'], gp."accessLevel"::text), 0)
+        < array_position(ARRAY['read', 'write', 'own'], EXCLUDED."accessLevel"::text)
+RETURNING "groupId"
+"#;
+
+const LOWER: &str = r#"
+UPDATE group_pages SET "accessLevel" = $4{?update group_pages.updatedAt:, "updatedAt" = now()}
+WHERE "groupId" = $1 AND "pageId" = $2 AND "accessLevel" = $3
+RETURNING "groupId"
+"#;
+
+const REMOVE: &str = r#"
+DELETE FROM group_pages WHERE "groupId" = $1 AND "pageId" = $2 AND "accessLevel" = $3 RETURNING "groupId"
+"#;
+
+/// Makes the group's row or raises it; false when somebody else has raised it as high meanwhile.
+pub(crate) async fn set_level(
+    transaction: &Transaction<'_>,
+    page: PageId,
+    group: GroupId,
+    level: AccessLevel,
+) -> Result<bool, DatabaseError> {
+    let level = level.as_str();
+    let parameters: [Parameter<'_>; 3] =
+        [(&group.get(), Type::INT4), (&page.get(), Type::INT4), (&level, Type::TEXT)];
+    Ok(transaction.write("page_access.raise", RAISE, &parameters).await? > 0)
+}
+
+/// Lowers or removes the group's row, which gave `held`; false when somebody else has changed it meanwhile.
+///
+/// # Errors
+/// See [`DatabaseError`].
+pub(crate) async fn lower_row(
+    transaction: &Transaction<'_>,
+    page: PageId,
+    group: GroupId,
+    held: AccessLevel,
+    change: RowChange,
+) -> Result<bool, DatabaseError> {
+    let held = held.as_str();
+    let row: [Parameter<'_>; 3] =
+        [(&group.get(), Type::INT4), (&page.get(), Type::INT4), (&held, Type::TEXT)];
+    let changed = match change {
+        RowChange::Remove => transaction.write("page_access.remove", REMOVE, &row).await?,
+        RowChange::Set(lower) => {
+            let lower = lower.as_str();
+            let parameters: Vec<Parameter<'_>> = row.into_iter().chain([(&lower as _, Type::TEXT)]).collect();
+            transaction.write("page_access.lower", LOWER, &parameters).await?
+        }
+    };
+    Ok(changed > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retool::template::mentions_only_optional_columns;
+
+    #[test]
+    fn statements_mention_known_columns() {
+        for statement in [RAISE, LOWER, REMOVE] {
+            assert!(mentions_only_optional_columns(statement), "{statement}");
+        }
+    }
+}

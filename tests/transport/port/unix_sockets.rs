@@ -1,0 +1,107 @@
+//! Unix sockets: permissions, tokens, and files that are already there.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use tonic::Code;
+
+use super::{Files, TOKENS, assert_ends, refused, start};
+use crate::support::wire::{Wire, assert_refused};
+
+fn socket_at(path: &Path) -> String {
+    format!("--listen=unix:{}", path.display())
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+async fn calls_through(path: &Path) -> bool {
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("unix:{}", path.display())).unwrap();
+    match endpoint.connect().await {
+        Ok(channel) => Wire::over(channel).metadata().await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+// The client hears that the server goes while this thread waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unix_socket_serves_its_own_user_and_is_removed_at_the_end() {
+    let files = Files::new();
+    let path = files.path("baton.sock");
+    let server = start(&[socket_at(&path)]);
+    assert_eq!(server.listening(), format!("unix:{}", path.display()));
+    assert_eq!(mode(&path), 0o600);
+    assert!(calls_through(&path).await);
+    assert!(server.stop().0.success());
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_setgid_directory_lets_its_group_connect_to_the_socket() {
+    let files = Files::new();
+    fs::set_permissions(files.directory.path(), fs::Permissions::from_mode(0o2770)).unwrap();
+    let path = files.path("baton.sock");
+    let _server = start(&[socket_at(&path)]);
+    assert_eq!(mode(&path), 0o660);
+    assert!(calls_through(&path).await);
+}
+
+#[tokio::test]
+async fn a_unix_socket_requires_tokens() {
+    let files = Files::new();
+    let path = files.path("baton.sock");
+    let _server = start(&[socket_at(&path), files.tokens(&TOKENS)]);
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("unix:{}", path.display())).unwrap();
+    let wire = Wire::over(endpoint.connect().await.unwrap());
+    assert_refused(wire.metadata().await, Code::Unauthenticated, &[]);
+    assert!(wire.showing(TOKENS[0]).metadata().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_stale_socket_of_a_killed_server_is_replaced() {
+    let files = Files::new();
+    let path = files.path("baton.sock");
+    drop(start(&[socket_at(&path)]));
+    assert!(path.exists(), "a killed server cannot remove its socket");
+    let _server = start(&[socket_at(&path)]);
+    assert!(calls_through(&path).await);
+}
+
+#[tokio::test]
+async fn a_socket_in_use_is_not_replaced() {
+    let files = Files::new();
+    let path = files.path("baton.sock");
+    let first = start(&[socket_at(&path)]);
+    assert_ends(&refused(&[socket_at(&path)]), 1, &["baton.sock", "another program listens there"]);
+    assert!(calls_through(&path).await);
+    drop(first);
+}
+
+#[test]
+fn a_file_that_is_not_a_socket_is_never_removed() {
+    let files = Files::new();
+    let path = files.path("precious");
+    fs::write(&path, "data").unwrap();
+    assert_ends(&refused(&[socket_at(&path)]), 1, &["precious", "in use"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "data");
+    let link = files.path("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert_ends(&refused(&[socket_at(&link)]), 1, &["link", "in use"]);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    let directory = files.path("missing/baton.sock");
+    assert_ends(&refused(&[socket_at(&directory)]), 1, &["missing/baton.sock"]);
+}
+
+#[tokio::test]
+async fn a_socket_that_replaced_ours_is_not_removed() {
+    let files = Files::new();
+    let path = files.path("baton.sock");
+    let server = start(&[socket_at(&path)]);
+    fs::remove_file(&path).unwrap();
+    let _other = UnixListener::bind(&path).unwrap();
+    assert!(server.stop().0.success());
+    assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+}
