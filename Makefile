@@ -21,7 +21,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: help demo test docs-check lint fmt doc deny bench soak fuzz-smoke check-chart static image check-image sbom clean
+.PHONY: help demo test docs-check judge lint fmt doc deny bench soak fuzz-smoke check-chart static image check-image sbom clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -36,6 +36,9 @@ demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTE
 test: lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test
 	scripts/docs-check
+
+judge: ## let the SDK's own tool read and expand the files that a sync writes (needs Go; the first time takes minutes)
+	cargo test --lib agent::c1z::tests::judge -- --ignored
 
 docs-check: ## run the commands of the README and compare what they print
 	scripts/docs-check

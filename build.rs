@@ -4,6 +4,8 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use prost_types::DescriptorProto;
+use prost_types::field_descriptor_proto::{Label, Type};
 use protox::Compiler;
 
 const PROTO: &str = "proto";
@@ -19,7 +21,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = Compiler::new([PROTO])?;
     compiler.include_imports(true).include_source_info(true).open_files(&files)?;
     // The comments in the source info become the documentation of the generated code.
-    let documented = compiler.file_descriptor_set();
+    let mut documented = compiler.file_descriptor_set();
+    for file in documented.file.iter_mut().filter(|file| file.syntax() == "proto3") {
+        pack_numbers(&mut file.message_type);
+    }
     // The encoded form keeps the validation options, which the decoded one cannot hold.
     let embedded = compiler.include_source_info(false).encode_file_descriptor_set();
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin"), embedded)?;
@@ -42,6 +47,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         ])
         .compile_fds_with_config(documented, config)?;
     Ok(())
+}
+
+/// Says for every repeated number that it is packed, as proto3 has it unless a file says otherwise. The generator
+/// would take a field with any option, such as a validation rule, for one that is not.
+fn pack_numbers(messages: &mut [DescriptorProto]) {
+    for message in messages {
+        for field in message.field.iter_mut().filter(|field| field.label() == Label::Repeated) {
+            let number = !matches!(field.r#type(), Type::String | Type::Bytes | Type::Message | Type::Group);
+            if let Some(options) = field.options.as_mut().filter(|_| number) {
+                options.packed.get_or_insert(true);
+            }
+        }
+        pack_numbers(&mut message.nested_type);
+    }
 }
 
 /// Adds every `.proto` file below `folder`.

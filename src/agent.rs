@@ -1,3 +1,5 @@
 //! Drives a connector the way an agent does. Speaks the protocol only, to any connector.
 
-pub mod walk;
+pub mod c1z;
+pub mod expansion;
+pub mod sync;

@@ -9,11 +9,13 @@ mod health_check;
 mod output;
 mod serve;
 mod setup_sql;
+mod show;
 mod signals;
+mod sync;
 mod wiring;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::cli::command_line::command;
@@ -29,8 +31,8 @@ pub fn settings_table() -> String {
 
 /// Runs the program with these arguments, the first being its name.
 ///
-/// Exit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right. The child of an agent
-/// ends in 1 for either.
+/// Exit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right. A sync that a signal stops ends
+/// in 130 or 143, as shells have it. The child of an agent ends in 1 for any failure.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let parsed = command().try_get_matches_from(&arguments);
@@ -51,7 +53,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some((setup_sql::NAME, matches)) => setup_sql::run(matches),
         Some((doctor::NAME, matches)) => return doctor::run(matches),
         Some((demo::NAME, matches)) => demo::run(matches),
-        _ => return help_on_stderr(),
+        Some((show::NAME, matches)) => show::run(matches),
+        Some((sync::NAME, matches)) => sync::run(matches),
+        _ => sync::run_bare(&matches),
     };
     if let Err(failure) = &result {
         // Before the wait for a collector. Nobody is left to tell when stderr is gone.
@@ -62,14 +66,4 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.exit_code(),
     }
-}
-
-/// The same text that --help prints, where errors go: nothing was done.
-fn help_on_stderr() -> ExitCode {
-    let help = command().render_help();
-    let mut stderr = io::stderr();
-    // Nobody is left to tell when stderr is gone.
-    let _ =
-        if stderr.is_terminal() { writeln!(stderr, "{}", help.ansi()) } else { writeln!(stderr, "{help}") };
-    ExitCode::from(USAGE)
 }

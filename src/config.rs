@@ -25,11 +25,12 @@ mod values;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use serde::de::DeserializeOwned;
 
+use crate::agent::sync::SyncSettings;
 use crate::retool::privileges::Scope;
 use crate::server::HealthSettings;
 
+use error::Origin;
 use values::Values;
 
 pub(crate) use arguments::arguments;
@@ -70,7 +71,27 @@ pub(crate) fn load_health_check(
     matches: &ArgMatches,
     sources: &Sources,
 ) -> Result<(HealthSettings, Vec<Warning>), Error> {
-    load_part(matches, sources)
+    let (values, warnings) = collect(matches, sources)?;
+    Ok((values.read()?, warnings))
+}
+
+/// Reads what a one-shot sync reads and where it goes, and nothing else. Sources and warnings are those of [`load`].
+///
+/// # Errors
+/// As [`load`], though only these settings have to be right.
+pub(crate) fn load_sync(
+    matches: &ArgMatches,
+    sources: &Sources,
+) -> Result<(SyncSettings, Vec<Warning>), Error> {
+    let (values, warnings) = collect(matches, sources)?;
+    values.check_sync()?;
+    let mut settings: SyncSettings = values.read()?;
+    settings.file_is_given = values.get("file").is_some_and(|entry| entry.origin != Origin::Default);
+    if let Some(entry) = values.get("sync-resources").filter(|_| settings.options.wants_no_target()) {
+        let problem = "none of the resources is of a type in sync-resource-types".to_owned();
+        return Err(entry.invalid(problem));
+    }
+    Ok((settings, warnings))
 }
 
 /// Reads what is left out from the command line, and nothing from the other sources: for a command that prints the
@@ -87,14 +108,6 @@ pub(crate) fn load_typed_scope(matches: &ArgMatches, except: &str) -> Result<Sco
 pub(crate) fn typed(matches: &ArgMatches) -> impl Iterator<Item = &'static Setting> {
     let source = |setting: &Setting| matches.value_source(setting.name);
     ALL.iter().filter(move |setting| source(setting) == Some(ValueSource::CommandLine))
-}
-
-fn load_part<T: DeserializeOwned>(
-    matches: &ArgMatches,
-    sources: &Sources,
-) -> Result<(T, Vec<Warning>), Error> {
-    let (values, warnings) = collect(matches, sources)?;
-    Ok((values.read()?, warnings))
 }
 
 fn collect(matches: &ArgMatches, sources: &Sources) -> Result<(Values, Vec<Warning>), Error> {

@@ -13,6 +13,7 @@ pub(crate) mod transport;
 
 use std::sync::Arc;
 
+use tokio::io::DuplexStream;
 use tonic::service::RoutesBuilder;
 use tonic_health::ServingStatus;
 
@@ -131,6 +132,17 @@ impl Server {
         let auth = TokenCheck { tokens: None, open_health: false };
         let transport = Transport { listener, tls: Some(tls), auth, limits: self.limits };
         Ok(Listening { server: self, address, transport })
+    }
+
+    /// Answers one caller in this process until it hangs up: no port, no limits on what it takes, and no line
+    /// in the access log.
+    ///
+    /// # Errors
+    /// [`Error::Serve`]
+    pub(crate) async fn serve_in_memory(self, connection: DuplexStream) -> Result<(), Error> {
+        let mut routes = RoutesBuilder::default();
+        self.services().register(&mut routes, self.limits);
+        Ok(transport::serve_in_memory(connection, routes).await?)
     }
 
     fn services(&self) -> Services {

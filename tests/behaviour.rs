@@ -12,5 +12,6 @@ mod doctor;
 mod limits;
 mod setup_sql;
 mod support;
+mod sync;
 mod telemetry;
 mod transport;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use baton_retool::agent::walk::{Counts, Visitor, Walk, walk};
+use baton_retool::agent::sync::{Counts, Visitor, walk};
 use baton_retool::proto::connector::ConnectorServiceValidateRequest;
 use baton_retool::proto::connector::connector_service_client::ConnectorServiceClient;
 use tonic::transport::{Channel, Endpoint};
@@ -58,9 +58,8 @@ async fn one_walk(
     let spent = |process: Option<u32>| cpu_of_family(process?);
     let before = (spent(Some(program)), spent(postmaster), cpu(std::process::id()));
 
-    let mut phases = Phases::default();
     let channel = channel(&server).await;
-    let found: Walk = walk(channel, &mut phases).await.expect("the walk gets to its end");
+    let (found, phases) = walk(channel, Phases::default()).await.expect("the walk gets to its end");
 
     let after = (spent(Some(program)), spent(postmaster), cpu(std::process::id()));
     let peak_memory = peak_memory(program);
@@ -118,8 +117,7 @@ fn difference(before: Option<f64>, after: Option<f64>) -> Option<f64> {
     Some(after? - before?)
 }
 
-/// When the walk turned from entitlements to grants, and when it had the last grant. Counts, and decodes
-/// no grant.
+/// When the walk turned from entitlements to grants, and when it had the last grant.
 #[derive(Default)]
 struct Phases {
     before_grants: Option<Instant>,
@@ -136,8 +134,6 @@ impl Phases {
 }
 
 impl Visitor for Phases {
-    const SEES_GRANTS: bool = false;
-
     fn progress(&mut self, phase: &'static str, _: Counts) {
         match phase {
             "entitlements" => self.before_grants = Some(Instant::now()),

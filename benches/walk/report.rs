@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use baton_retool::agent::walk::Counts;
+use baton_retool::agent::sync::Counts;
 use serde_json::{Value, json};
 
 use crate::support::postgres::Sizes;

@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, Command};
 
-use crate::cli::{child, demo, doctor, health_check, serve, setup_sql};
+use crate::cli::{child, demo, doctor, health_check, serve, setup_sql, show, sync};
 use crate::config;
 
 /// The command line. Settings are accepted before and after the name of a command.
@@ -14,7 +14,10 @@ pub(crate) fn command() -> Command {
         .disable_version_flag(true)
         .arg(Arg::new("version").short('v').long("version").help("Print version").action(ArgAction::Version))
         .args(config::arguments())
+        .arg(sync::output_argument())
         .subcommand(serve::command())
+        .subcommand(sync::command())
+        .subcommand(show::command())
         .subcommand(health_check::command())
         .subcommand(setup_sql::command())
         .subcommand(doctor::command())

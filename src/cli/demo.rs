@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tonic::transport::{self, Channel};
 
-use crate::agent::walk::{Counts, Visitor, Walk, walk};
+use crate::agent::sync::{Counts, Visitor, Walk, walk};
 use crate::cli::failure::Failure;
 use crate::cli::output::{output, wants_json};
 use crate::cli::signals::stop_requested;
@@ -69,10 +69,8 @@ async fn show(address: &str, json: bool) -> anyhow::Result<()> {
         .initial_connection_window_size(4 * 1024 * 1024)
         .connect()
         .await?;
-    let mut progress = Progress { shown: std::io::stderr().is_terminal() };
-    let found = walk(channel, &mut progress)
-        .await
-        .map_err(|status| anyhow::anyhow!("reading failed with {:?}: {}", status.code(), status.message()))?;
+    let progress = Progress { shown: std::io::stderr().is_terminal() };
+    let (found, progress) = walk(channel, progress).await?;
     progress.clear();
     let text = if json { as_json(&found) } else { format!("{}{}", as_table(&found), hints(address)) };
     let mut stdout = std::io::stdout();
@@ -94,8 +92,6 @@ impl Progress {
 }
 
 impl Visitor for Progress {
-    const SEES_GRANTS: bool = false;
-
     fn progress(&mut self, phase: &'static str, met: Counts) {
         if self.shown {
             let Counts { resources, entitlements, grants } = met;

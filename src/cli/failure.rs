@@ -12,6 +12,13 @@ pub(super) const USAGE: u8 = 2;
 pub(super) enum Failure {
     /// The command line, a variable or the configuration file.
     Usage(anyhow::Error),
+    /// A signal stopped a sync.
+    Stopped {
+        /// What has become of it.
+        message: anyhow::Error,
+        /// The exit code that says which signal.
+        code: u8,
+    },
     /// Anything else.
     Run(anyhow::Error),
 }
@@ -30,13 +37,14 @@ impl Failure {
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(USAGE),
+            Self::Stopped { code, .. } => ExitCode::from(*code),
             Self::Run(_) => ExitCode::FAILURE,
         }
     }
 
     /// The error and its causes, in one line.
     pub(super) fn message(&self) -> String {
-        let (Self::Usage(error) | Self::Run(error)) = self;
+        let (Self::Usage(error) | Self::Stopped { message: error, .. } | Self::Run(error)) = self;
         in_one_line(error)
     }
 }

@@ -94,9 +94,9 @@ pub(super) fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Re
 }
 
 /// Sends what telemetry there still is, once every call has ended. There is no wait for it where a setting is
-/// wrong, or where the program has been asked twice to stop.
+/// wrong, where a signal stopped a sync, or where the program has been asked twice to stop.
 pub(super) fn stop_telemetry(result: &Result<(), Failure>) {
-    if matches!(result, Err(Failure::Usage(_))) || signals::is_to_stop_at_once() {
+    if matches!(result, Err(Failure::Usage(_) | Failure::Stopped { .. })) || signals::is_to_stop_at_once() {
         return;
     }
     // Without a runtime there is nothing to wait with.

@@ -29,7 +29,7 @@ pub(super) fn argument(setting: &Setting) -> Arg {
     };
     let argument = match setting.kind {
         // All of them count, but those before the command's name only where none follow it.
-        Kind::LogTargets => argument.action(ArgAction::Append),
+        Kind::LogTargets | Kind::Texts => argument.action(ArgAction::Append),
         // The last of a repeated flag counts, as it does in the program this one replaces.
         _ => argument.overrides_with(setting.name),
     };

@@ -142,7 +142,10 @@ impl<'de> Deserializer<'de> for SettingValue<'_> {
         match self.entry.setting.kind {
             Kind::Switch => visitor.visit_bool(self.entry.switch()?),
             Kind::Whole { .. } => visitor.visit_u32(self.entry.whole()?),
-            Kind::LogTargets => visitor.visit_seq(SeqDeserializer::new(self.entry.texts()?.into_iter())),
+            Kind::Workers => visitor.visit_i64(self.entry.workers()?),
+            Kind::LogTargets | Kind::Texts => {
+                visitor.visit_seq(SeqDeserializer::new(self.entry.texts()?.into_iter()))
+            }
             Kind::Text
             | Kind::Choice(_)
             | Kind::SocketAddress

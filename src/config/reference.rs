@@ -23,8 +23,11 @@ pub(super) fn row(setting: &Setting) -> Option<String> {
         Fallback::Depends { text, .. } => text.into(),
     };
     let accepted = match setting.kind {
-        Kind::Whole { .. } | Kind::Choice(_) => format!(" Accepts {}.", setting.kind.accepted()),
+        Kind::Whole { .. } | Kind::Choice(_) | Kind::Workers => {
+            format!(" Accepts {}.", setting.kind.accepted())
+        }
         Kind::Text
+        | Kind::Texts
         | Kind::Switch
         | Kind::SocketAddress
         | Kind::HostAndPort

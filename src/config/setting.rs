@@ -48,6 +48,10 @@ pub(crate) enum Relation {
 pub(crate) enum Kind {
     /// Any text.
     Text,
+    /// Several texts.
+    Texts,
+    /// A number of workers: -1 for as many as the machine suggests.
+    Workers,
     /// On or off.
     Switch,
     /// A whole number within bounds, both included.
@@ -68,11 +72,14 @@ pub(crate) enum Kind {
     Host,
     /// The path of a file.
     Path,
-    /// Places for log lines; the one kind with more than one value.
+    /// Places for log lines, more than one of them if wanted.
     LogTargets,
     /// An `http` or `https` URL.
     Url,
 }
+
+/// The most workers that a sync can have.
+pub(super) const MOST_WORKERS: i64 = 256;
 
 /// What holds when no source gives a value.
 #[derive(Clone, Copy, Debug)]
@@ -87,8 +94,8 @@ pub(crate) enum Fallback {
     Depends {
         /// The circumstances in words.
         text: &'static str,
-        /// The value in these circumstances.
-        value: fn(&Sources) -> &'static str,
+        /// The value in these circumstances; none where the setting stays unset.
+        value: fn(&Sources) -> Option<String>,
     },
 }
 
@@ -110,6 +117,8 @@ pub(crate) enum Group {
     Connector,
     /// What this run may do.
     Run,
+    /// What a sync reads and where it goes.
+    Sync,
     /// How callers reach this program.
     Server,
     /// What callers may take from it.
@@ -146,6 +155,8 @@ impl Kind {
     pub(crate) fn accepted(self) -> String {
         match self {
             Self::Text => "text (in a config file, in quotes)".into(),
+            Self::Texts => "texts, separated by commas or, in a config file, as a list".into(),
+            Self::Workers => format!("-1, or a whole number from 0 to {MOST_WORKERS}"),
             Self::Switch => "true, True, TRUE, t, T, 1 or false, False, FALSE, f, F, 0".into(),
             Self::Whole { min, max } => format!("a whole number from {min} to {max}"),
             Self::Choice(words) => words.join(", "),
@@ -177,6 +188,7 @@ impl Group {
         match self {
             Self::Connector => "Connector options",
             Self::Run => "Run options",
+            Self::Sync => "Sync options",
             Self::Server => "Server options",
             Self::Limits => "Limit options",
             Self::Database => "Database options",

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::agent::sync::SyncSettings;
 use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Relation, Setting};
+use crate::config::sources::Sources;
 use crate::connector::Options;
 use crate::postgres::pool::Timeouts;
 use crate::retool::api::settings::ApiSettings;
@@ -89,6 +91,73 @@ pub(crate) const ALL: &[Setting] = &[
         "How long one request to Retool's REST API may take; more than 30 counts as 30",
     ),
     switch("ticketing", Group::Run, Options::DEFAULT.ticketing, "Turn on the ticketing half of the protocol"),
+    Setting {
+        short: Some('f'),
+        fallback: Fallback::Value(DefaultValue::Text(SyncSettings::FILE)),
+        ..path("file", Group::Sync, "The c1z file to write or to show")
+    },
+    Setting {
+        value_name: "TYPES",
+        ..texts("sync-resource-types", Group::Sync, "Read only these resource types, such as user,group")
+    },
+    Setting {
+        value_name: "IDS",
+        ..texts(
+            "sync-resources",
+            Group::Sync,
+            "Read only these resources and what belongs to them, each written as bid:r:<type>/<id>",
+        )
+    },
+    switch("skip-entitlements-and-grants", Group::Sync, false, "Read resource types and resources only"),
+    Setting {
+        relation: Some(Relation::Needs("sync-resources")),
+        ..switch("skip-grants", Group::Sync, false, "Read no grants; goes with sync-resources")
+    },
+    switch(
+        "skip-full-sync",
+        Group::Sync,
+        false,
+        "Accepted for old command lines; a one-shot sync runs all the same, as it always did",
+    ),
+    Setting {
+        kind: Kind::Workers,
+        fallback: Fallback::Value(DefaultValue::Whole(SyncSettings::WORKERS)),
+        value_name: "COUNT",
+        ..text(
+            "workers",
+            Group::Sync,
+            "How many calls a sync makes at a time; 0 is one after the other, -1 lets the machine decide",
+        )
+    },
+    switch("parallel-sync", Group::Sync, false, "The same as workers -1"),
+    Setting {
+        value_name: "FOLDER",
+        fallback: Fallback::Depends { text: "BATON_TMPDIR, else the system's", value: folder_of_the_family },
+        ..path("c1z-temp-dir", Group::Sync, "Folder in which a c1z file is unpacked while it is in use")
+    },
+    whole(
+        "keep-sync-count",
+        Group::Sync,
+        (1, 10_000),
+        SyncSettings::KEEP_SYNCS as usize,
+        "COUNT",
+        "How many full syncs stay in the file, the new one included",
+    ),
+    switch("skip-cleanup", Group::Sync, false, "Keep every sync in the file"),
+    path(
+        "external-resource-c1z",
+        Group::Sync,
+        "A c1z file of another connector, whose users and groups hold grants of this one",
+    ),
+    Setting {
+        value_name: "ID",
+        relation: Some(Relation::Needs("external-resource-c1z")),
+        ..text(
+            "external-resource-entitlement-id-filter",
+            Group::Sync,
+            "Take only holders of this entitlement from the other file; goes with external-resource-c1z",
+        )
+    },
     Setting {
         kind: Kind::SocketAddress,
         fallback: Fallback::Value(DefaultValue::Text(Endpoint::DEFAULT)),
@@ -279,7 +348,7 @@ pub(crate) const ALL: &[Setting] = &[
         kind: Kind::Choice(&["json", "console"]),
         fallback: Fallback::Depends {
             text: "console on a terminal, else json",
-            value: |sources| LogFormat::default_on(sources.stdout_is_terminal),
+            value: |sources| Some(LogFormat::default_on(sources.stdout_is_terminal).to_owned()),
         },
         value_name: "FORMAT",
         ..text("log-format", Group::Logs, "Shape of a log line")
@@ -359,6 +428,11 @@ const fn text(name: &'static str, group: Group, help: &'static str) -> Setting {
     }
 }
 
+/// Several optional texts.
+const fn texts(name: &'static str, group: Group, help: &'static str) -> Setting {
+    Setting { kind: Kind::Texts, ..text(name, group, help) }
+}
+
 /// A switch, and whether it is on when no source speaks of it.
 const fn switch(name: &'static str, group: Group, default: bool, help: &'static str) -> Setting {
     Setting {
@@ -402,6 +476,12 @@ const fn seconds(
     help: &'static str,
 ) -> Setting {
     whole(name, group, bounds, default.as_secs() as usize, "SECONDS", help)
+}
+
+/// The folder for temporary files of every program that reads and writes c1z files.
+fn folder_of_the_family(sources: &Sources) -> Option<String> {
+    // A name that is not UTF-8 leads to a folder that is not there, which the command says.
+    sources.variable("BATON_TMPDIR").map(|folder| folder.to_string_lossy().into_owned())
 }
 
 /// The setting of this name.

@@ -4,6 +4,7 @@ mod files;
 mod logs;
 mod rest;
 mod server;
+mod sync;
 mod telemetry;
 mod values;
 
@@ -18,7 +19,7 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::setting::{Fallback, Kind, Relation};
+use crate::config::setting::{Fallback, Group, Kind, Relation};
 use crate::config::settings::Shown;
 use crate::connector::Options;
 use crate::postgres::pool::Timeouts;

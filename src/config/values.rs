@@ -6,7 +6,7 @@ use config::ValueKind;
 
 use crate::config::error::{Error, Origin, Warning};
 use crate::config::merge::Merged;
-use crate::config::setting::{Fallback, Kind, Relation, Setting};
+use crate::config::setting::{Fallback, Group, Kind, MOST_WORKERS, Relation, Setting};
 use crate::config::sources::Sources;
 use crate::config::table;
 use crate::config::table::ALL;
@@ -49,25 +49,43 @@ impl Values {
         self.0.get(name)
     }
 
-    /// Whether every setting has what its kind accepts, and what is required is there.
+    /// Whether every setting has what its kind accepts, and what is required is there. Those of a sync are left to
+    /// [`Values::check_sync`]: a server that does not use them starts without them.
     ///
     /// # Errors
     /// The first that has not.
     pub(super) fn check(&self) -> Result<(), Error> {
-        for setting in ALL {
+        self.check_those(|group| group != Group::Sync)
+    }
+
+    /// As [`Values::check`], for the settings of a sync.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub(super) fn check_sync(&self) -> Result<(), Error> {
+        self.check_those(|group| group == Group::Sync)
+    }
+
+    fn check_those(&self, of_group: impl Fn(Group) -> bool) -> Result<(), Error> {
+        let those = || ALL.iter().filter(|setting| of_group(setting.group));
+        for setting in those() {
             match self.get(setting.name) {
                 Some(entry) => entry.check()?,
                 None if matches!(setting.fallback, Fallback::Required) => return Err(missing(setting)),
                 None => {}
             }
         }
-        ALL.iter().try_for_each(|setting| self.check_relation(setting))
+        those().try_for_each(|setting| self.check_relation(setting))
     }
 
     fn check_relation(&self, setting: &Setting) -> Result<(), Error> {
         let (Some(entry), Some(relation)) = (self.get(setting.name), setting.relation) else {
             return Ok(());
         };
+        // A switch that is off asks for nothing.
+        if setting.kind == Kind::Switch && !entry.switch()? {
+            return Ok(());
+        }
         let (given, origin) = (setting.name, entry.origin.clone());
         let other = |name| table::named(name).map(|other| (other.name, other.variable()));
         match relation {
@@ -105,7 +123,7 @@ impl Entry {
             Fallback::Value(Switch(value)) => ValueKind::Boolean(value),
             Fallback::Value(Whole(number)) => ValueKind::I64(number.into()),
             Fallback::Value(Text(text)) => ValueKind::String(text.to_owned()),
-            Fallback::Depends { value, .. } => ValueKind::String(value(sources).to_owned()),
+            Fallback::Depends { value, .. } => ValueKind::String(value(sources)?),
         };
         Some(Self { setting, origin: Origin::Default, value })
     }
@@ -115,13 +133,15 @@ impl Entry {
             (ValueKind::Nil, _) => true,
             // It is neither on nor off, which its reader says.
             (_, Kind::Switch) => false,
-            (ValueKind::String(text), Kind::LogTargets) => separated(text).is_empty(),
+            (ValueKind::String(text), Kind::LogTargets | Kind::Texts) => separated(text).is_empty(),
             (ValueKind::String(text), _) => text.trim().is_empty(),
-            (ValueKind::Array(items), Kind::LogTargets) => items.iter().all(|item| match &item.kind {
-                ValueKind::Nil => true,
-                ValueKind::String(text) => text.trim().is_empty(),
-                _ => false,
-            }),
+            (ValueKind::Array(items), Kind::LogTargets | Kind::Texts) => {
+                items.iter().all(|item| match &item.kind {
+                    ValueKind::Nil => true,
+                    ValueKind::String(text) => text.trim().is_empty(),
+                    _ => false,
+                })
+            }
             _ => false,
         }
     }
@@ -157,7 +177,8 @@ impl Entry {
         match self.setting.kind {
             Kind::Switch => self.switch().map(drop),
             Kind::Whole { .. } => self.whole().map(drop),
-            Kind::LogTargets => self.texts().map(drop),
+            Kind::Workers => self.workers().map(drop),
+            Kind::LogTargets | Kind::Texts => self.texts().map(drop),
             Kind::Text
             | Kind::Choice(_)
             | Kind::SocketAddress
@@ -191,17 +212,30 @@ impl Entry {
 
     /// A whole number within the bounds of its setting.
     pub(super) fn whole(&self) -> Result<u32, Error> {
-        let number = match &self.value {
-            ValueKind::I64(number) => i128::from(*number),
-            ValueKind::String(text) => text
-                .parse()
-                .map_err(|_| self.invalid(format!("{} is not a whole number", self.describe(&self.value))))?,
-            other => return Err(self.invalid(format!("{} is not text", self.describe(other)))),
-        };
+        let number = self.number()?;
         u32::try_from(number)
             .ok()
             .filter(|number| self.setting.kind.bounds().contains(number))
             .ok_or_else(|| self.invalid(format!("{number} is out of range")))
+    }
+
+    /// A number of workers: -1, or a whole number.
+    pub(super) fn workers(&self) -> Result<i64, Error> {
+        let number = self.number()?;
+        i64::try_from(number)
+            .ok()
+            .filter(|number| (-1..=MOST_WORKERS).contains(number))
+            .ok_or_else(|| self.invalid(format!("{number} is out of range")))
+    }
+
+    fn number(&self) -> Result<i128, Error> {
+        match &self.value {
+            ValueKind::I64(number) => Ok(i128::from(*number)),
+            ValueKind::String(text) => text
+                .parse()
+                .map_err(|_| self.invalid(format!("{} is not a whole number", self.describe(&self.value)))),
+            other => Err(self.invalid(format!("{} is not text", self.describe(other)))),
+        }
     }
 
     /// The texts of a setting that takes several, in the order given. A text is cut at its commas; an item of a
@@ -254,12 +288,14 @@ impl Entry {
         if self.setting.secret {
             return None;
         }
-        match self.setting.kind {
-            Kind::Switch => self.switch().ok().map(|value| value.to_string()),
-            Kind::Whole { .. } => self.whole().ok().map(|number| number.to_string()),
-            Kind::LogTargets => self.texts().ok().map(|texts| texts.join(",")),
-            _ => self.text().ok().map(str::to_owned),
-        }
+        let shown = match self.setting.kind {
+            Kind::Switch => self.switch().map(|value| value.to_string()),
+            Kind::Whole { .. } => self.whole().map(|number| number.to_string()),
+            Kind::Workers => self.workers().map(|number| number.to_string()),
+            Kind::LogTargets | Kind::Texts => self.texts().map(|texts| texts.join(",")),
+            _ => self.text().map(str::to_owned),
+        };
+        Some(shown.unwrap_or_else(|_| self.describe(&self.value)))
     }
 }
 

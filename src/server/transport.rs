@@ -18,6 +18,7 @@ pub(crate) mod tokens;
 
 use std::time::Duration;
 
+use tokio::io::DuplexStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::RoutesBuilder;
 use tonic::transport::Error as TransportError;
@@ -39,6 +40,26 @@ pub(crate) struct Transport {
     pub(crate) tls: Option<CurrentTls>,
     pub(crate) auth: TokenCheck,
     pub(crate) limits: Limits,
+}
+
+/// How much an answer in memory may have under way, in bytes: one of the largest.
+const WINDOW: u32 = 4 * 1024 * 1024;
+
+/// Answers the caller at the other end of a connection within this process until it hangs up.
+///
+/// # Errors
+/// Serving broke off.
+pub(crate) async fn serve_in_memory(
+    connection: DuplexStream,
+    routes: RoutesBuilder,
+) -> Result<(), TransportError> {
+    tonic::transport::Server::builder()
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .layer(CatchPanicLayer::custom(panic::internal_error))
+        .add_routes(routes.routes())
+        .serve_with_incoming(tokio_stream::once(Ok::<_, std::io::Error>(connection)))
+        .await
 }
 
 impl Transport {

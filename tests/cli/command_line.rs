@@ -55,9 +55,9 @@ fn help_goes_to_stdout() {
 }
 
 #[test]
-fn without_arguments_the_program_prints_help_and_fails() {
+fn without_a_command_and_a_connection_string_the_program_names_the_missing_setting() {
     let output = run_with(&[]);
-    assert_ends(&output, 2, &["serve", "--connection-string"]);
+    assert_ends(&output, 2, &["--connection-string", "BATON_CONNECTION_STRING"]);
     assert!(output.stdout.is_empty());
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use baton_retool::agent::walk::{Visitor, Walk, walk};
+use baton_retool::agent::sync::{Error, Visitor, Walk, walk};
 use baton_retool::proto::connector::{Entitlement, Grant, Resource};
 use prost::Message;
 use tonic::Status;
@@ -64,8 +64,6 @@ pub(crate) struct Seen {
 }
 
 impl Visitor for Seen {
-    const SEES_GRANTS: bool = true;
-
     fn resource(&mut self, resource: &Resource) {
         self.resources.insert(resource.encode_to_vec());
     }
@@ -80,8 +78,7 @@ impl Visitor for Seen {
 }
 
 /// Walks everything as an agent does.
-pub(crate) async fn see(channel: Channel) -> Result<(Seen, Walk), Status> {
-    let mut seen = Seen::default();
-    let walked = walk(channel, &mut seen).await?;
+pub(crate) async fn see(channel: Channel) -> Result<(Seen, Walk), Error> {
+    let (walked, seen) = walk(channel, Seen::default()).await?;
     Ok((seen, walked))
 }

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use baton_retool::agent::sync::{CountOnly, walk};
 use baton_retool::proto::connector::connector_service_client::ConnectorServiceClient;
 use baton_retool::proto::connector::{ConnectorServiceGetMetadataRequest, ConnectorServiceValidateRequest};
 use baton_retool::proto::ratelimit::rate_limiter_config::Type as Limiter;
@@ -34,10 +35,7 @@ async fn a_parent_reads_everything_through_its_child() {
     let database = Database::small().await;
     let parent = Parent::new(&database.url());
     let _child = parent.start_and_tell();
-    let found =
-        baton_retool::agent::walk::walk(parent.channel().await, &mut baton_retool::agent::walk::CountOnly)
-            .await
-            .unwrap();
+    let (found, _) = walk(parent.channel().await, CountOnly).await.unwrap();
     let grants: u64 = found.types.iter().map(|(_, counts)| counts.grants).sum();
     assert!(grants > 1_000, "{found:?}");
 }

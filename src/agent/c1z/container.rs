@@ -1,0 +1,273 @@
+//! The file around the database: the magic, the zstd frame, and taking the old file's place in one step.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::agent::c1z::Error;
+
+const MAGIC_V1: &[u8] = b"C1ZF\0";
+const MAGIC_V3: &[u8] = b"C1Z3\0";
+
+const MIB: u64 = 1 << 20;
+
+/// The largest window is 2 MiB. Readers accept 128 MiB, and agents write 8; rows repeat what is near, and the
+/// memory for packing on several threads is a multiple of it.
+const LARGEST_WINDOW_LOG: u32 = 21;
+
+/// Higher levels save little on rows that repeat each other, and take several times as long.
+const LEVEL: i32 = 1;
+
+/// How much unpacking a file may take. A few hundred bytes can unpack to any size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Bytes of the database.
+    pub decoded: u64,
+    /// Bytes of the window, which is memory.
+    pub window: u64,
+    /// Whether a file is refused as soon as it declares too large a size. Without it, only once it has
+    /// unpacked to so much.
+    pub trust_declared_size: bool,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self { decoded: 10 * 1024 * MIB, window: 128 * MIB, trust_declared_size: true }
+    }
+}
+
+impl DecodeLimits {
+    /// The defaults, and what the environment says otherwise by the names that every agent knows:
+    /// `BATON_DECODER_MAX_DECODED_SIZE_MB`, `BATON_DECODER_MAX_MEMORY_MB` and
+    /// `BATON_DISABLE_FCS_FAIL_FAST=1`. What is no positive number is ignored.
+    pub fn from_environment() -> Self {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let mebibytes = |name| {
+            let number = variable(name)?.trim().parse::<u64>().ok().filter(|number| *number > 0)?;
+            Some(number.saturating_mul(MIB))
+        };
+        let default = Self::default();
+        Self {
+            decoded: mebibytes("BATON_DECODER_MAX_DECODED_SIZE_MB").unwrap_or(default.decoded),
+            window: mebibytes("BATON_DECODER_MAX_MEMORY_MB").unwrap_or(default.window),
+            trust_declared_size: variable("BATON_DISABLE_FCS_FAIL_FAST").as_deref() != Some("1"),
+        }
+    }
+
+    fn window_log(self) -> u32 {
+        // What the decoder itself can do, on the smallest machines.
+        self.window.max(1).ilog2().clamp(10, 30)
+    }
+}
+
+/// What stands at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// No file, or an empty one: a new store to a writer.
+    Nothing,
+    /// A file of format v1.
+    V1,
+}
+
+/// Looks at a file's first bytes.
+pub(super) fn look(path: &Path) -> Result<Found, Error> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(Error::io("read", path)(error)),
+    };
+    let mut magic = Vec::with_capacity(MAGIC_V1.len());
+    file.take(MAGIC_V1.len() as u64).read_to_end(&mut magic).map_err(Error::io("read", path))?;
+    match magic.as_slice() {
+        [] => Ok(Found::Nothing),
+        MAGIC_V1 => Ok(Found::V1),
+        MAGIC_V3 => Err(Error::FormatV3 { path: path.to_owned() }),
+        _ => Err(Error::Foreign { path: path.to_owned() }),
+    }
+}
+
+/// Unpacks a file of format v1 to `database`.
+pub(super) fn unpack(path: &Path, database: &Path, limits: DecodeLimits) -> Result<(), Error> {
+    let mut packed = File::open(path).map_err(Error::io("read", path))?;
+    let damaged = |error: io::Error| Error::damaged(path, error.to_string());
+    let mut head = [0; 32];
+    let mut filled = 0;
+    while let Some(rest) = head.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match packed.read(rest).map_err(Error::io("read", path))? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    let frame = head.get(MAGIC_V1.len()..filled).unwrap_or_default();
+    let declared = zstd::zstd_safe::get_frame_content_size(frame).ok().flatten();
+    let too_large = || Error::TooLarge { path: path.to_owned(), limit_mib: limits.decoded / MIB };
+    if limits.trust_declared_size && declared.is_some_and(|size| size > limits.decoded) {
+        return Err(too_large());
+    }
+    packed.seek(io::SeekFrom::Start(MAGIC_V1.len() as u64)).map_err(Error::io("read", path))?;
+
+    let mut decoder = zstd::Decoder::new(BufReader::with_capacity(1 << 18, packed)).map_err(damaged)?;
+    decoder.window_log_max(limits.window_log()).map_err(damaged)?;
+    let mut out = File::create(database).map_err(Error::io("write", database))?;
+    let mut written = 0;
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let read = match decoder.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(damaged(error)),
+        };
+        written += read as u64;
+        if written > limits.decoded {
+            return Err(too_large());
+        }
+        out.write_all(buffer.get(..read).unwrap_or_default()).map_err(Error::io("write", database))?;
+    }
+    Ok(())
+}
+
+/// The file that is to be written, and how its temporary companions are named.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    path: PathBuf,
+    folder: PathBuf,
+    name: String,
+}
+
+impl Target {
+    /// # Errors
+    /// [`Error::Io`] when the path names no file or its folder is not there.
+    pub(super) fn new(path: &Path) -> Result<Self, Error> {
+        let unusable = |kind| Error::io("write", path)(io::Error::from(kind));
+        // A link stays a link: what it points to is replaced.
+        let real = match fs::canonicalize(path) {
+            Ok(real) => real,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+            Err(error) => return Err(Error::io("read", path)(error)),
+        };
+        if real.is_dir() {
+            return Err(unusable(io::ErrorKind::IsADirectory));
+        }
+        let file_name = real.file_name().ok_or_else(|| unusable(io::ErrorKind::InvalidFilename))?;
+        let folder = match real.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let folder = fs::canonicalize(&folder).map_err(Error::io("write files in", &folder))?;
+        Ok(Self { path: folder.join(file_name), name: file_name.to_string_lossy().into_owned(), folder })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The file whose lock says that somebody writes the target. The target itself is replaced, and a lock
+    /// on it with it.
+    pub(super) fn lock_path(&self) -> PathBuf {
+        self.folder.join(format!(".{}.lock", self.name))
+    }
+
+    /// Removes what killed processes left beside the target, and shows that its folder can be written to.
+    /// Only for the holder of the lock.
+    pub(super) fn prepare(&self) -> Result<(), Error> {
+        let refused = Error::io("write files in", &self.folder);
+        for entry in fs::read_dir(&self.folder).map_err(refused)?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let ours = name.strip_prefix(&self.temporary_prefix()).is_some_and(|rest| rest.ends_with(SUFFIX));
+            if ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        self.temporary().map(drop)
+    }
+
+    /// Packs `database` and lets the result take the target's place. Answers its size in bytes.
+    pub(super) fn replace(&self, database: &Path, workers: u32) -> Result<u64, Error> {
+        let temporary = self.temporary()?;
+        pack(database, temporary.as_file(), temporary.path(), workers)?;
+        let size = temporary.as_file().metadata().map_err(Error::io("read", temporary.path()))?.len();
+        temporary.as_file().sync_all().map_err(Error::io("write", temporary.path()))?;
+        temporary
+            .persist(&self.path)
+            .map_err(|error| Error::io("replace", &self.path)(error.error))?
+            .sync_all()
+            .map_err(Error::io("write", &self.path))?;
+        sync_folder(&self.folder)?;
+        Ok(size)
+    }
+
+    fn temporary(&self) -> Result<tempfile::NamedTempFile, Error> {
+        let mut builder = tempfile::Builder::new();
+        let prefix = self.temporary_prefix();
+        builder.prefix(&prefix).suffix(SUFFIX);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            // As the file that it replaces; the process's umask still applies.
+            let mode = fs::metadata(&self.path).map_or(0o644, |there| there.permissions().mode() & 0o777);
+            builder.permissions(fs::Permissions::from_mode(mode));
+        }
+        builder.tempfile_in(&self.folder).map_err(Error::io("write files in", &self.folder))
+    }
+
+    fn temporary_prefix(&self) -> String {
+        format!(".{}.", self.name)
+    }
+}
+
+const SUFFIX: &str = ".tmp";
+
+fn pack(database: &Path, out: &File, out_path: &Path, workers: u32) -> Result<(), Error> {
+    let mut content = File::open(database).map_err(Error::io("read", database))?;
+    let size = content.metadata().map_err(Error::io("read", database))?.len();
+    let failed = || Error::io("write", out_path);
+    let mut out = BufWriter::with_capacity(1 << 18, out);
+    out.write_all(MAGIC_V1).map_err(failed())?;
+    let mut encoder = zstd::Encoder::new(&mut out, LEVEL).map_err(failed())?;
+    encoder.include_checksum(true).map_err(failed())?;
+    encoder.include_contentsize(true).map_err(failed())?;
+    encoder.set_pledged_src_size(Some(size)).map_err(failed())?;
+    // Less than the content, which would otherwise be one segment: memory of its size to unpack.
+    let window = size.saturating_sub(1).max(1).ilog2();
+    encoder.window_log(window.clamp(10, LARGEST_WINDOW_LOG)).map_err(failed())?;
+    if workers > 1 {
+        encoder.multithread(workers).map_err(failed())?;
+    }
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let read = match content.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Error::io("read", database)(error)),
+        };
+        encoder.write_all(buffer.get(..read).unwrap_or_default()).map_err(failed())?;
+    }
+    encoder.finish().map_err(failed())?;
+    out.flush().map_err(failed())
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> Result<(), Error> {
+    let opened = File::open(folder).map_err(Error::io("read", folder))?;
+    match opened.sync_all() {
+        // Some file systems cannot; the file itself is safe.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        other => other.map_err(Error::io("write", folder)),
+    }
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_folder: &Path) -> Result<(), Error> {
+    Ok(())
+}

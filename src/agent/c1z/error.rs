@@ -1,0 +1,168 @@
+//! What can go wrong with a file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+/// Why a file cannot be read or written. Every text is one line that names the file and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process holds the file's lock.
+    #[error("{} is being written by another run: wait until it ends, or choose another file", .path.display())]
+    Busy {
+        /// The file that was to be written.
+        path: PathBuf,
+    },
+    /// The file is in the newer format, which this program does not write.
+    #[error(
+        "{} is a c1z file of format v3, which this program neither reads nor replaces: choose another file, \
+         or move this one away",
+        .path.display()
+    )]
+    FormatV3 {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error("{} is not a c1z file: choose another file, or move this one away", .path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is nothing to read.
+    #[error("{} is empty: run a sync first", .path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file begins as a c1z file does, and then makes no sense.
+    #[error("{} is damaged ({reason}): move it away, then sync again", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What makes no sense.
+        reason: String,
+    },
+    /// Unpacking the file would take more room than is allowed.
+    #[error(
+        "{} unpacks to more than {limit_mib} MiB: if it can be trusted, raise \
+         BATON_DECODER_MAX_DECODED_SIZE_MB",
+        .path.display()
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit in MiB.
+        limit_mib: u64,
+    },
+    /// The operating system refused something.
+    #[error("cannot {action} {}: {source}{}", .path.display(), remedy(.source))]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The private database failed.
+    #[error("cannot {action} the database in {}: {source}{}", .folder.display(), database_remedy(.source))]
+    Database {
+        /// What was tried.
+        action: &'static str,
+        /// The folder with the database.
+        folder: PathBuf,
+        /// Why not.
+        source: rusqlite::Error,
+    },
+    /// A row of the file holds bytes that are no such message.
+    #[error("{table} row {row} does not decode ({source}): the file is damaged, sync again into a new one")]
+    Row {
+        /// The table.
+        table: &'static str,
+        /// The row's id.
+        row: i64,
+        /// What is wrong with the bytes.
+        source: prost::DecodeError,
+    },
+    /// Two grants have one id and cannot be told apart.
+    #[error(
+        "the connector gives the grant id {id:?} to several principals or entitlements: grant ids must be \
+         unique"
+    )]
+    GrantIds {
+        /// The id.
+        id: String,
+    },
+    /// A grant hands its entitlement on, but names an entitlement of another resource than its principal.
+    #[error(
+        "grant {grant:?} expands entitlement {entitlement:?}, which belongs to another resource than the \
+         grant's principal: the connector must name entitlements of the principal"
+    )]
+    ForeignExpansion {
+        /// The grant's id.
+        grant: String,
+        /// The entitlement that it names.
+        entitlement: String,
+    },
+    /// Something was asked for that needs a sync, and [`Store::start`](super::Store::start) was not called.
+    #[error("no sync was started")]
+    NotStarted,
+    /// The file has no sync to show.
+    #[error("{} has no finished sync: run a sync that completes, or name a sync", .path.display())]
+    NoFinishedSync {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file would become larger than the format allows.
+    #[error("the database would have more than {} pages: keep fewer syncs in one file", u32::MAX - 1)]
+    TooManyPages,
+}
+
+impl Error {
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    pub(super) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), reason: reason.into() }
+    }
+
+    /// Whether the user can free room and try again.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_full(source),
+            Self::Database { source, .. } => source.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            _ => false,
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free some space, or use a folder on another disk"
+        }
+        io::ErrorKind::NotFound => "; create the folder first, or name another one",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; give this user write permission, or name another folder"
+        }
+        _ => "",
+    }
+}
+
+fn database_remedy(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => {
+            "; free some space, or set BATON_TMPDIR to a folder on a disk with more of it"
+        }
+        Some(ErrorCode::SystemIoFailure) => "; check the disk, or set BATON_TMPDIR to another folder",
+        _ => "",
+    }
+}

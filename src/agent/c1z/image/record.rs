@@ -1,0 +1,144 @@
+//! Rows and index entries as SQLite stores them: a header with the kind and size of each value, then the
+//! values.
+
+/// A value of a record.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Value<'a> {
+    Null,
+    Integer(i64),
+    Text(&'a [u8]),
+    Blob(&'a [u8]),
+}
+
+/// Appends a record.
+pub(super) fn put(values: &[Value<'_>], out: &mut Vec<u8>) {
+    let mut types = 0;
+    for value in values {
+        types += varint_len(kind(value));
+    }
+    // The header's size counts itself; no header here comes near the size where that takes a third byte.
+    let header = if types + 1 < 0x80 { types + 1 } else { types + 2 };
+    put_varint(header as u64, out);
+    for value in values {
+        put_varint(kind(value), out);
+    }
+    for value in values {
+        match value {
+            Value::Null => {}
+            Value::Integer(number) => put_integer(*number, out),
+            Value::Text(bytes) | Value::Blob(bytes) => out.extend_from_slice(bytes),
+        }
+    }
+}
+
+/// Appends a variable-length integer: seven bits a byte, most significant first, all eight in a ninth.
+pub(super) fn put_varint(number: u64, out: &mut Vec<u8>) {
+    // Nearly all are lengths of short texts.
+    if number < 0x80 {
+        return out.push(number as u8);
+    }
+    if number < 0x4000 {
+        return out.extend_from_slice(&[(number >> 7) as u8 | 0x80, number as u8 & 0x7f]);
+    }
+    let mut bytes = [0; 9];
+    let length = varint_len(number);
+    let mut rest = number;
+    if length == 9 {
+        bytes[8] = rest as u8;
+        rest >>= 8;
+        for byte in bytes.iter_mut().take(8).rev() {
+            *byte = (rest as u8 & 0x7f) | 0x80;
+            rest >>= 7;
+        }
+    } else {
+        for (back, byte) in bytes.iter_mut().take(length).rev().enumerate() {
+            *byte = (rest as u8 & 0x7f) | if back == 0 { 0 } else { 0x80 };
+            rest >>= 7;
+        }
+    }
+    out.extend_from_slice(bytes.get(..length).unwrap_or_default());
+}
+
+pub(super) fn varint_len(number: u64) -> usize {
+    let bits = 64 - (number | 1).leading_zeros() as usize;
+    if bits > 56 { 9 } else { bits.div_ceil(7) }
+}
+
+/// The code for a value's kind and size.
+fn kind(value: &Value<'_>) -> u64 {
+    match value {
+        Value::Null => 0,
+        Value::Integer(0) => 8,
+        Value::Integer(1) => 9,
+        Value::Integer(number) => match integer_len(*number) {
+            length @ 1..=4 => length as u64,
+            6 => 5,
+            _ => 6,
+        },
+        Value::Blob(bytes) => bytes.len() as u64 * 2 + 12,
+        Value::Text(bytes) => bytes.len() as u64 * 2 + 13,
+    }
+}
+
+fn put_integer(number: i64, out: &mut Vec<u8>) {
+    if !(0..=1).contains(&number) {
+        let bytes = number.to_be_bytes();
+        out.extend_from_slice(bytes.get(8 - integer_len(number)..).unwrap_or_default());
+    }
+}
+
+/// How many bytes an integer takes: 1 to 4, 6 or 8.
+fn integer_len(number: i64) -> usize {
+    // One bit more for the sign.
+    let bits = 65 - (if number < 0 { !number } else { number }).leading_zeros();
+    match bits {
+        ..=8 => 1,
+        9..=16 => 2,
+        17..=24 => 3,
+        25..=32 => 4,
+        33..=48 => 6,
+        _ => 8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints() {
+        let written = |number| {
+            let mut out = Vec::new();
+            put_varint(number, &mut out);
+            out
+        };
+        assert_eq!(written(0), [0]);
+        assert_eq!(written(0x7f), [0x7f]);
+        assert_eq!(written(0x80), [0x81, 0]);
+        assert_eq!(written(0x4000), [0x81, 0x80, 0]);
+        assert_eq!(written((1 << 56) - 1), [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
+        assert_eq!(written(1 << 56), [0x80, 0xc0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0]);
+        assert_eq!(written(u64::MAX), [0xff; 9]);
+    }
+
+    #[test]
+    fn records() {
+        let mut out = Vec::new();
+        put(&[Value::Null, Value::Integer(1), Value::Text(b"ab"), Value::Blob(b"c")], &mut out);
+        assert_eq!(out, [5, 0, 9, 17, 14, b'a', b'b', b'c']);
+        for (number, bytes) in [
+            (0, &[2, 8][..]),
+            (2, &[2, 1, 2]),
+            (127, &[2, 1, 127]),
+            (128, &[2, 2, 0, 128]),
+            (32768, &[2, 3, 0, 128, 0]),
+            (1 << 23, &[2, 4, 0, 128, 0, 0]),
+            (1 << 31, &[2, 5, 0, 0, 128, 0, 0, 0]),
+            (-1, &[2, 1, 255]),
+        ] {
+            let mut out = Vec::new();
+            put(&[Value::Integer(number)], &mut out);
+            assert_eq!(out, bytes, "{number}");
+        }
+    }
+}

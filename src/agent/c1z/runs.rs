@@ -1,0 +1,127 @@
+//! Syncs in the file: starting, resuming, checkpoints and the end.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use svix_ksuid::{Ksuid, KsuidLike as _};
+
+use crate::agent::c1z::{clock, schema};
+
+/// An unfinished sync that is older is left alone and a new one started.
+const RESUMED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// What a sync reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncKind {
+    /// Everything.
+    Full,
+    /// Resource types and resources only.
+    ResourcesOnly,
+    /// Named resources and what belongs to them.
+    Partial,
+}
+
+impl SyncKind {
+    /// As the file spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::ResourcesOnly => "resources_only",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+/// A sync that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// Its id, which connectors are given as `active_sync_id`. A KSUID, unless another program began the
+    /// sync and chose something else.
+    pub sync_id: String,
+    /// The state that the last checkpoint left; empty for a new sync, and for one that is to begin again.
+    pub token: String,
+    /// Whether the sync was begun earlier, so that rows may be there already.
+    pub resumed: bool,
+}
+
+/// Starts a sync in `main`, or takes an unfinished one of the same kind over from `old`.
+pub(super) fn start(database: &Connection, kind: SyncKind) -> rusqlite::Result<Started> {
+    if kind != SyncKind::Partial
+        && let Some((sync_id, token)) = unfinished(database, kind)?
+    {
+        take_over(database, &sync_id)?;
+        return Ok(Started { sync_id, token, resumed: true });
+    }
+    let parent = match kind {
+        SyncKind::Partial => latest_full(database)?.unwrap_or_default(),
+        SyncKind::Full | SyncKind::ResourcesOnly => String::new(),
+    };
+    let sync_id = Ksuid::new(None::<time::OffsetDateTime>, None).to_string();
+    database.execute(
+        "INSERT INTO main.v1_sync_runs
+             (sync_id, started_at, sync_token, sync_type, parent_sync_id, grants_backfilled)
+         VALUES (?1, ?2, '', ?3, ?4, 1)",
+        params![sync_id, clock::now(database)?, kind.as_str(), parent],
+    )?;
+    Ok(Started { sync_id, token: String::new(), resumed: false })
+}
+
+/// Writes the state from which the sync could go on.
+pub(super) fn checkpoint(database: &Connection, token: &str) -> rusqlite::Result<()> {
+    database.prepare_cached("UPDATE main.v1_sync_runs SET sync_token = ?1")?.execute([token])?;
+    Ok(())
+}
+
+/// Marks the sync as one whose expansion step was reached.
+pub(super) fn mark_expanded(database: &Connection) -> rusqlite::Result<()> {
+    database.execute("UPDATE main.v1_sync_runs SET supports_diff = 1", [])?;
+    Ok(())
+}
+
+/// Marks the sync as complete.
+pub(super) fn finish(database: &Connection, token: &str) -> rusqlite::Result<()> {
+    database.execute(
+        "UPDATE main.v1_sync_runs SET sync_token = ?1, ended_at = coalesce(ended_at, ?2)",
+        params![token, clock::now(database)?],
+    )?;
+    Ok(())
+}
+
+fn unfinished(database: &Connection, kind: SyncKind) -> rusqlite::Result<Option<(String, String)>> {
+    database
+        .query_row(
+            "SELECT sync_id, sync_token FROM old.v1_sync_runs
+             WHERE ended_at IS NULL AND sync_type = ?1 AND started_at >= ?2
+             ORDER BY started_at DESC, sync_id DESC LIMIT 1",
+            params![kind.as_str(), clock::ago(database, RESUMED_FOR)?],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()
+}
+
+fn latest_full(database: &Connection) -> rusqlite::Result<Option<String>> {
+    database
+        .query_row(
+            "SELECT sync_id FROM old.v1_sync_runs WHERE ended_at IS NOT NULL AND sync_type = 'full'
+             ORDER BY ended_at DESC, sync_id DESC LIMIT 1",
+            [],
+            |row| row.get(0),
+        )
+        .optional()
+}
+
+/// Copies a sync's rows from `old` to `main`, in their order.
+fn take_over(database: &Connection, sync_id: &str) -> rusqlite::Result<()> {
+    let transaction = database.unchecked_transaction()?;
+    for (table, columns) in schema::tables() {
+        let columns = columns.join(", ");
+        transaction.execute(
+            &format!(
+                "INSERT INTO main.{table} ({columns})
+                 SELECT {columns} FROM old.{table} WHERE sync_id = ?1 ORDER BY id"
+            ),
+            [sync_id],
+        )?;
+    }
+    transaction.commit()
+}

@@ -1,0 +1,245 @@
+//! The store of a running sync.
+
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+
+use crate::agent::c1z::container::{self, Found, Target};
+use crate::agent::c1z::database::{CURRENT, OLD, adopt, attach, failed, tune};
+use crate::agent::c1z::expand::{self, Expanded, Expansion};
+use crate::agent::c1z::lock::LockFile;
+use crate::agent::c1z::lookup::{self, Order, Page, Read, RowId};
+use crate::agent::c1z::options::StoreOptions;
+use crate::agent::c1z::rows::{self, Refusal};
+use crate::agent::c1z::runs::{self, Started, SyncKind};
+use crate::agent::c1z::workspace::Workspace;
+use crate::agent::c1z::{Error, schema, seal};
+use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, ResourceType};
+
+/// A file that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// Where it is: the path that was asked for, links resolved.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// How many grants of this sync it holds, derived ones included.
+    pub grants: u64,
+}
+
+/// The store of one sync, from before the first row to the file that takes the old one's place.
+///
+/// One sync per store: [`Store::start`] once, pages in any order, [`Store::expand`] and [`Store::finish`]
+/// when everything was read, [`Store::close`] at the end in any case. Without `finish` the file gets an
+/// unfinished sync, which the next run resumes. Without `close` nothing happened: the old file stays.
+#[derive(Debug)]
+pub struct Store {
+    options: StoreOptions,
+    target: Target,
+    /// `main` holds the running sync, `old` what the file holds.
+    database: Connection,
+    sync_id: Option<String>,
+    expansion: Option<Expansion>,
+    // In this order: the database closes before its folder goes, and the lock is the last to go.
+    workspace: Workspace,
+    lock: LockFile,
+}
+
+impl Store {
+    /// Opens a file for writing: takes its lock, removes what killed runs left, and unpacks what is there.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when another run has it; [`Error::FormatV3`] and [`Error::Foreign`] for a file that is
+    /// not replaced; [`Error::TooLarge`] and [`Error::Damaged`] for one that does not unpack; [`Error::Io`]
+    /// for a folder that is not there or cannot be written to. The file is untouched in all these cases.
+    pub fn open(options: &StoreOptions) -> Result<Self, Error> {
+        let target = Target::new(&options.path)?;
+        // Before anything is written beside it.
+        container::look(target.path())?;
+        let lock = LockFile::try_take(&target.lock_path())
+            .map_err(Error::io("write files in", target.folder()))?
+            .ok_or_else(|| Error::Busy { path: options.path.clone() })?;
+        target.prepare()?;
+        let workspace = Workspace::create(options.temp_dir.as_deref())?;
+        let old = workspace.file(OLD);
+        if container::look(target.path())? == Found::V1 {
+            container::unpack(target.path(), &old, options.limits)?;
+        }
+        adopt(&old, target.path())?;
+        let database = open_current(&workspace).map_err(|source| failed("open", &workspace)(source))?;
+        let options = options.clone();
+        Ok(Self { options, target, database, sync_id: None, expansion: None, workspace, lock })
+    }
+
+    /// Starts a sync. A full or resources-only one goes on with the newest unfinished sync of its kind, if
+    /// that began in the last seven days; a partial one is always new.
+    ///
+    /// # Errors
+    /// [`Error::Database`], as for every method that says nothing else.
+    pub fn start(&mut self, kind: SyncKind) -> Result<Started, Error> {
+        let started = runs::start(&self.database, kind).map_err(self.failed("write"))?;
+        self.sync_id = Some(started.sync_id.clone());
+        Ok(started)
+    }
+
+    /// Stores resource types. A later one with the same id replaces the earlier.
+    pub fn put_resource_types(&mut self, page: &[ResourceType]) -> Result<(), Error> {
+        rows::put_resource_types(&self.database, self.sync_id()?, page).map_err(self.failed("write"))
+    }
+
+    /// Stores resources. A later one with the same type and id replaces the earlier.
+    pub fn put_resources(&mut self, page: &[Resource]) -> Result<(), Error> {
+        rows::put_resources(&self.database, self.sync_id()?, page).map_err(self.failed("write"))
+    }
+
+    /// Stores entitlements. A later one with the same id replaces the earlier.
+    pub fn put_entitlements(&mut self, page: &[Entitlement]) -> Result<(), Error> {
+        rows::put_entitlements(&self.database, self.sync_id()?, page).map_err(self.failed("write"))
+    }
+
+    /// Stores grants. A later one with the same id, entitlement and principal replaces the earlier. When two
+    /// holders share an id, both are access that exists: the second is stored as
+    /// `<entitlement>:<principal type>:<principal id>`.
+    ///
+    /// # Errors
+    /// [`Error::GrantIds`] when that id is taken too; nothing of the page is stored then.
+    pub fn put_grants(&mut self, page: Vec<Grant>) -> Result<(), Error> {
+        match rows::put_grants(&self.database, self.sync_id()?, page) {
+            Ok(()) => Ok(()),
+            Err(Refusal::Database(source)) => Err(self.failed("write")(source)),
+            Err(Refusal::Other(error)) => Err(error),
+        }
+    }
+
+    /// Removes grants by id. Ids that are not there are passed over.
+    pub fn remove_grants(&mut self, ids: &[String]) -> Result<(), Error> {
+        rows::remove_grants(&self.database, ids).map_err(self.failed("write"))
+    }
+
+    /// Every resource type of the sync, in the order of storing.
+    ///
+    /// # Errors
+    /// [`Error::Row`] for a row that does not decode, which only a resumed sync can hold; as for all below.
+    pub fn resource_types(&self) -> Result<Vec<ResourceType>, Error> {
+        self.read(lookup::resource_types(&self.database))
+    }
+
+    /// One resource type by its id.
+    pub fn resource_type(&self, id: &str) -> Result<Option<ResourceType>, Error> {
+        self.read(lookup::resource_type(&self.database, id))
+    }
+
+    /// Resources, a page of at most `limit`.
+    pub fn resources(
+        &self,
+        order: Order,
+        after: Option<RowId>,
+        limit: usize,
+    ) -> Result<Page<Resource>, Error> {
+        self.read(lookup::resources(&self.database, order, after, limit))
+    }
+
+    /// One resource by its type and id.
+    pub fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, Error> {
+        self.read(lookup::resource(&self.database, id))
+    }
+
+    /// Whether an entitlement with this id is stored.
+    pub fn has_entitlement(&self, id: &str) -> Result<bool, Error> {
+        lookup::has_entitlement(&self.database, id).map_err(self.failed("read"))
+    }
+
+    /// One entitlement by its id.
+    pub fn entitlement(&self, id: &str) -> Result<Option<Entitlement>, Error> {
+        self.read(lookup::entitlement(&self.database, id))
+    }
+
+    /// Entitlements in the order of storing, a page of at most `limit`.
+    pub fn entitlements(&self, after: Option<RowId>, limit: usize) -> Result<Page<Entitlement>, Error> {
+        self.read(lookup::entitlements(&self.database, after, limit))
+    }
+
+    /// Grants in the order of storing, a page of at most `limit`, GrantExpandable among their annotations
+    /// (last). Derived grants are not among them before the file is closed.
+    pub fn grants(&self, after: Option<RowId>, limit: usize) -> Result<Page<Grant>, Error> {
+        self.read(lookup::grants(&self.database, after, limit))
+    }
+
+    /// Keeps the state from which the sync can go on. It reaches the file when the store is closed.
+    pub fn checkpoint(&mut self, token: &str) -> Result<(), Error> {
+        self.sync_id()?;
+        runs::checkpoint(&self.database, token).map_err(self.failed("write"))
+    }
+
+    /// Derives what expandable grants hand on. Reports destinations done and their number.
+    ///
+    /// The result is kept in memory and reaches the file when the store is closed; grants that are stored
+    /// after this call are not considered, so that it comes last. Call it for a full sync also when no grant
+    /// is expandable: it marks the sync as one that was expanded.
+    ///
+    /// # Errors
+    /// [`Error::ForeignExpansion`] when a grant hands on an entitlement of another resource than its
+    /// principal; [`Error::Row`].
+    pub fn expand(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<Expanded, Error> {
+        self.sync_id()?;
+        let (expansion, expanded) = match expand::expand(&self.database, progress) {
+            Ok(done) => done,
+            Err(Refusal::Database(source)) => return Err(self.failed("read")(source)),
+            Err(Refusal::Other(error)) => return Err(error),
+        };
+        runs::mark_expanded(&self.database).map_err(self.failed("write"))?;
+        self.expansion = Some(expansion);
+        Ok(expanded)
+    }
+
+    /// Marks the sync as one whose expansion step was reached, as [`Store::expand`] does, and expands nothing.
+    pub fn reach_expansion(&mut self) -> Result<(), Error> {
+        self.sync_id()?;
+        runs::mark_expanded(&self.database).map_err(self.failed("write"))
+    }
+
+    /// Marks the sync as complete, with its last state.
+    pub fn finish(&mut self, token: &str) -> Result<(), Error> {
+        self.sync_id()?;
+        runs::finish(&self.database, token).map_err(self.failed("write"))
+    }
+
+    /// Writes the file: the syncs of the old one that are kept, and this one, finished or not. `None` when no
+    /// sync was started; the old file is then left alone.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Database`], mostly for a full disk; the old file is as it was.
+    pub fn close(self) -> Result<Option<Saved>, Error> {
+        let Self { options, target, database, sync_id, expansion, workspace, lock } = self;
+        let Some(sync_id) = sync_id else { return Ok(None) };
+        drop(database);
+        let sealed = seal::seal(&workspace, &options, &sync_id, expansion)?;
+        let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
+        let bytes = target.replace(&sealed.database, u32::try_from(workers).unwrap_or(1))?;
+        drop(workspace);
+        drop(lock);
+        Ok(Some(Saved { path: target.path().to_owned(), bytes, grants: sealed.grants }))
+    }
+
+    fn sync_id(&self) -> Result<&str, Error> {
+        self.sync_id.as_deref().ok_or(Error::NotStarted)
+    }
+
+    fn read<T>(&self, found: Read<T>) -> Result<T, Error> {
+        found.map_err(self.failed("read"))?
+    }
+
+    fn failed(&self, action: &'static str) -> impl FnOnce(rusqlite::Error) -> Error {
+        failed(action, &self.workspace)
+    }
+}
+
+fn open_current(workspace: &Workspace) -> rusqlite::Result<Connection> {
+    let database = Connection::open(workspace.file(CURRENT))?;
+    tune(&database)?;
+    schema::create_tables(&database)?;
+    schema::create_unique_indexes(&database)?;
+    attach(&database, &workspace.file(OLD), "old")?;
+    database.set_prepared_statement_cache_capacity(64);
+    Ok(database)
+}

@@ -1,0 +1,236 @@
+//! The file on the disk: what is refused, what is left alone, what replaces what.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use super::support::{Organization, Outcome, TOKEN, database, integrity, number, open, rows};
+use crate::agent::c1z::container::Target;
+use crate::agent::c1z::{DecodeLimits, Error, Reader, Store, StoreOptions, SyncKind};
+
+/// The names in a folder.
+fn names(folder: &Path) -> std::io::Result<Vec<String>> {
+    let mut names: Vec<String> = fs::read_dir(folder)?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+#[test]
+fn the_frame_is_as_readers_want_it() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for (users, name) in [(5, "small.c1z"), (900, "large.c1z")] {
+        let path = folder.path().join(name);
+        Organization::wide(users, 9, 60).sync(&path)?;
+        let bytes = fs::read(&path)?;
+        let (magic, frame) = bytes.split_at(5);
+        assert_eq!(magic, b"C1ZF\0");
+        assert_eq!(frame.get(..4), Some(&[0x28, 0xb5, 0x2f, 0xfd][..]));
+        let descriptor = frame[4];
+        assert_eq!(descriptor & 0x20, 0, "a single segment needs as much memory as the file has bytes");
+        assert_eq!(descriptor & 0x04, 0x04, "no checksum");
+        let window_log = 10 + (frame[5] >> 3);
+        assert!(window_log <= 23, "{window_log}");
+        let declared = zstd::zstd_safe::get_frame_content_size(frame).map_err(|_| "no size")?;
+        let size = fs::metadata({
+            drop(database(&path)?);
+            path.with_extension("unpacked.db")
+        })?;
+        assert_eq!(declared, Some(size.len()));
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_left_beside_the_file() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("sync.c1z");
+    Organization::nested().sync(&path)?;
+    assert_eq!(names(folder.path())?, ["sync.c1z"]);
+    let before = fs::read(&path)?;
+    // A store in which no sync was started, and one that is dropped on the way.
+    assert_eq!(open(&path)?.close()?, None);
+    let mut store = open(&path)?;
+    store.start(SyncKind::Full)?;
+    Organization::nested().put(&mut store)?;
+    drop(store);
+    assert_eq!(names(folder.path())?, ["sync.c1z"]);
+    assert!(fs::read(&path)? == before);
+    Ok(())
+}
+
+#[test]
+fn an_empty_file_is_a_new_store() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("sync.c1z");
+    fs::write(&path, "")?;
+    assert!(matches!(Reader::open(&path, None, DecodeLimits::default()), Err(Error::Empty { .. })));
+    Organization::default().sync(&path)?;
+    let file = database(&path)?;
+    assert_eq!(rows(&file, "SELECT stats FROM v1_sync_runs")?, ["{}"]);
+    assert_eq!(integrity(&file)?, ["ok"]);
+    Ok(())
+}
+
+#[test]
+fn an_interrupted_sync_is_resumed() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("sync.c1z");
+    let made = Organization::nested();
+    made.sync(&path)?;
+    let mut store = open(&path)?;
+    let first = store.start(SyncKind::Full)?;
+    store.put_resource_types(&made.types)?;
+    store.checkpoint("{\"version\":1,\"here\":true}")?;
+    store.close()?;
+    // The finished sync is still the one to show.
+    assert_eq!(Reader::open(&path, None, DecodeLimits::default())?.resource_types()?.len(), 3);
+
+    let mut store = open(&path)?;
+    let second = store.start(SyncKind::Full)?;
+    assert_eq!((second.sync_id, second.resumed), (first.sync_id, true));
+    assert_eq!(second.token, "{\"version\":1,\"here\":true}");
+    made.put(&mut store)?;
+    store.expand(&mut |_, _| {})?;
+    store.finish(TOKEN)?;
+    store.close()?;
+    let file = database(&path)?;
+    assert_eq!(number(&file, "SELECT count(*) FROM v1_sync_runs WHERE ended_at IS NOT NULL")?, 2);
+    assert_eq!(
+        number(&file, "SELECT count(DISTINCT n) FROM (SELECT count(*) n FROM v1_grants GROUP BY sync_id)")?,
+        1
+    );
+    Ok(())
+}
+
+#[test]
+fn only_one_run_at_a_time() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("sync.c1z");
+    let first = open(&path)?;
+    let refused = open(&path).map(drop).map_err(|error| error.to_string());
+    assert!(refused.is_err_and(|text| text.contains("sync.c1z") && text.contains("another run")));
+    // Another file in the same folder is nobody's concern.
+    drop(open(&folder.path().join("other.c1z"))?);
+    drop(first);
+    drop(open(&path)?);
+    Ok(())
+}
+
+#[test]
+fn foreign_files_are_left_alone() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("sync.c1z");
+    for (content, expected) in [
+        (&b"hello world"[..], "is not a c1z file"),
+        (b"C1Z", "is not a c1z file"),
+        (b"C1Z3\0rest", "format v3"),
+        (b"C1ZF\0nothing", "is damaged"),
+    ] {
+        fs::write(&path, content)?;
+        let refused = Store::open(&StoreOptions::new(&path)).map(drop).map_err(|error| error.to_string());
+        assert!(refused.as_ref().is_err_and(|text| text.contains(expected)), "{refused:?}");
+        assert!(refused.is_err_and(|text| text.contains("sync.c1z") && !text.contains('\n')));
+        assert_eq!(fs::read(&path)?, content);
+        assert_eq!(names(folder.path())?, ["sync.c1z"]);
+    }
+    // A frame that is none of a database.
+    let mut packed = b"C1ZF\0".to_vec();
+    packed.extend(zstd::encode_all(&b"no database at all, but long enough to be read as one"[..], 1)?);
+    fs::write(&path, packed)?;
+    assert!(matches!(open(&path), Err(Error::Damaged { .. })));
+    // A truncated file.
+    fs::remove_file(&path)?;
+    Organization::nested().sync(&path)?;
+    let whole = fs::read(&path)?;
+    fs::write(&path, whole.get(..whole.len() / 2).unwrap_or_default())?;
+    assert!(matches!(open(&path), Err(Error::Damaged { .. })));
+    Ok(())
+}
+
+#[test]
+fn a_bomb_is_not_unpacked() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("sync.c1z");
+    let limits = DecodeLimits { decoded: 1 << 20, ..DecodeLimits::default() };
+    for declares in [true, false] {
+        let mut file = fs::File::create(&path)?;
+        file.write_all(b"C1ZF\0")?;
+        let mut encoder = zstd::Encoder::new(file, 1)?;
+        if declares {
+            encoder.set_pledged_src_size(Some(2 << 20))?;
+        }
+        encoder.write_all(&vec![0; 2 << 20])?;
+        encoder.finish()?;
+        let refused = Store::open(&StoreOptions { limits, ..StoreOptions::new(&path) });
+        assert!(matches!(refused, Err(Error::TooLarge { .. })));
+    }
+    // A window of 256 MiB.
+    let mut encoder = zstd::Encoder::new(b"C1ZF\0".to_vec(), 1)?;
+    encoder.window_log(28)?;
+    encoder.write_all(b"x")?;
+    fs::write(&path, encoder.finish()?)?;
+    assert!(matches!(open(&path), Err(Error::Damaged { .. })));
+    Ok(())
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named() {
+    let refused = Store::open(&StoreOptions::new("/nowhere/at/all/sync.c1z"));
+    let text = refused.map(drop).map_err(|error| error.to_string());
+    assert!(text.is_err_and(|text| text.contains("/nowhere/at/all") && text.contains("create the folder")));
+    let refused = Store::open(&StoreOptions::new("/"));
+    assert!(refused.is_err());
+}
+
+#[test]
+fn what_killed_runs_left_is_removed() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("sync.c1z");
+    for (name, content) in [
+        (".sync.c1z.x1Y2z3.tmp", "half a file"),
+        (".sync.c1z.lock", ""),
+        (".other.c1z.x1Y2z3.tmp", "not ours"),
+        ("baton-c1z-abc.lock", ""),
+    ] {
+        fs::write(folder.path().join(name), content)?;
+    }
+    fs::create_dir(folder.path().join("baton-c1z-abc"))?;
+    fs::write(folder.path().join("baton-c1z-abc/old.db"), "x")?;
+    Organization::nested().sync(&path)?;
+    assert_eq!(names(folder.path())?, [".other.c1z.x1Y2z3.tmp", "sync.c1z"]);
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn links_and_modes_stay() -> Outcome {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    let folder = tempfile::tempdir()?;
+    let real = folder.path().join("real.c1z");
+    let link = folder.path().join("link.c1z");
+    fs::write(&real, "")?;
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o640))?;
+    symlink(&real, &link)?;
+    Organization::nested().sync(&link)?;
+    assert!(fs::symlink_metadata(&link)?.is_symlink());
+    assert_eq!(fs::metadata(&real)?.permissions().mode() & 0o777, 0o640);
+    assert_eq!(integrity(&database(&real)?)?, ["ok"]);
+    Ok(())
+}
+
+#[test]
+fn a_failing_replacement_leaves_the_old_file() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("sync.c1z");
+    Organization::nested().sync(&path)?;
+    let before = fs::read(&path)?;
+    let failed = Target::new(&path)?.replace(Path::new("/nowhere/db"), 1);
+    assert!(failed.is_err());
+    assert!(fs::read(&path)? == before);
+    assert_eq!(names(folder.path())?, ["sync.c1z"]);
+    Ok(())
+}

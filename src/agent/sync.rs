@@ -1,0 +1,46 @@
+//! Reads everything that a connector has into a storage: what the agent of the baton protocol does.
+//!
+//! A sync is a stack of actions (`state`). The main loop (`main_loop`) takes the topmost ones, lets workers make their
+//! calls, and checkpoints the stack, so that a later run goes on where this one ended. The phases have a file each
+//! and say what an answer leads to: rows for the storage, more actions, or the end.
+//!
+//! Any connector can be read, not only this program's own: the agent speaks the protocol over a `Channel` and
+//! checks what comes back.
+
+mod annotation;
+mod connector;
+mod count;
+mod entitlements;
+mod error;
+mod exclusion;
+mod external;
+mod file;
+mod grants;
+mod main_loop;
+mod meter;
+mod options;
+mod outcome;
+mod phases;
+mod resources;
+mod retry;
+mod run;
+mod settings;
+mod spawn;
+mod state;
+mod storage;
+mod syncer;
+mod targeted;
+mod thread;
+mod tokens;
+mod types;
+mod version;
+
+pub use count::{CountOnly, Visitor, Walk, walk};
+pub use error::Error;
+pub use meter::{Meter, Reading};
+pub use options::{External, Options, Target, TargetError, Workers};
+pub use outcome::{Counts, Outcome};
+pub(crate) use settings::SyncSettings;
+pub use state::Operation;
+pub use storage::{Kind, Page, Started, Storage, StorageError};
+pub use syncer::Syncer;

@@ -1,0 +1,223 @@
+//! What a sync covers and how it works.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::agent::sync::storage::Kind;
+use crate::proto::connector::ResourceId;
+
+/// What a sync covers and how it works. The default is everything, one call at a time.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// How many calls may be under way at a time.
+    pub workers: Workers,
+    /// The resource types to store; empty for all.
+    pub resource_types: Vec<String>,
+    /// Single resources to read instead of everything; empty for everything.
+    pub targets: Vec<Target>,
+    /// Neither entitlements nor grants are listed.
+    pub skip_entitlements_and_grants: bool,
+    /// No grants are listed.
+    pub skip_grants: bool,
+    /// Nothing is read; the sync is empty.
+    pub skip_full_sync: bool,
+    /// Grants that follow from others are left to the reader of the file.
+    pub skip_expansion: bool,
+    /// Another file whose users and groups hold grants of this connector.
+    pub external: Option<External>,
+    /// Keep track of the size of the largest answer.
+    pub measure_answers: bool,
+}
+
+/// How many calls may be under way at a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Workers {
+    /// As many as the machine has processors, at most four.
+    Auto,
+    /// One.
+    #[default]
+    One,
+    /// So many; 0 counts as 1.
+    Count(usize),
+}
+
+/// A resource to read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Target {
+    /// Its id.
+    pub resource: ResourceId,
+    /// The resource that it belongs to.
+    pub parent: Option<ResourceId>,
+}
+
+/// Another file whose users and groups hold grants of this connector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct External {
+    /// Where the file is.
+    pub file: PathBuf,
+    /// Where it is unpacked; nothing for the system's folder for temporary files.
+    pub temp_dir: Option<PathBuf>,
+    /// Only those who hold this entitlement of that file; nothing for all.
+    pub entitlement_id: Option<String>,
+}
+
+/// Why a text names no resource.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{text:?} names no resource: {problem}; write bid:r:<type>/<id> or bid:r:<parent type>/<parent id>/<type>/<id>"
+)]
+pub struct TargetError {
+    text: String,
+    problem: &'static str,
+}
+
+impl Options {
+    /// What the sync covers.
+    pub fn kind(&self) -> Kind {
+        if !self.targets.is_empty() {
+            Kind::Partial
+        } else if self.skip_entitlements_and_grants {
+            Kind::ResourcesOnly
+        } else {
+            Kind::Full
+        }
+    }
+
+    /// Single resources are given, and none of them is of a type that is stored.
+    pub(crate) fn wants_no_target(&self) -> bool {
+        !self.targets.is_empty() && self.wanted_targets().is_empty()
+    }
+
+    /// The resources to read, each once, as far as their types are stored.
+    pub(crate) fn wanted_targets(&self) -> Vec<Target> {
+        let mut wanted: Vec<Target> = Vec::new();
+        for target in &self.targets {
+            let stored = self.resource_types.is_empty()
+                || self.resource_types.contains(&target.resource.resource_type);
+            if stored && !wanted.contains(target) {
+                wanted.push(target.clone());
+            }
+        }
+        wanted
+    }
+}
+
+impl Workers {
+    /// How many, never 0.
+    pub fn count(self) -> usize {
+        match self {
+            Self::Auto => std::thread::available_parallelism().map_or(1, |count| count.get().min(4)),
+            Self::One => 1,
+            Self::Count(count) => count.max(1),
+        }
+    }
+}
+
+impl TryFrom<String> for Target {
+    type Error = TargetError;
+
+    fn try_from(text: String) -> Result<Self, TargetError> {
+        Self::parse(&text)
+    }
+}
+
+impl Target {
+    /// Reads a baton id of a resource: `bid:r:type/id`, or `bid:r:parent type/parent id/type/id`. In each part a
+    /// backslash comes before a slash, a colon and a backslash that belong to it.
+    ///
+    /// # Errors
+    /// [`TargetError`]
+    pub fn parse(text: &str) -> Result<Self, TargetError> {
+        let wrong = |problem| TargetError { text: text.to_owned(), problem };
+        let rest = text.strip_prefix("bid:r:").ok_or_else(|| wrong("it does not begin with bid:r:"))?;
+        let mut parts = vec![String::new()];
+        let mut characters = rest.chars();
+        while let Some(character) = characters.next() {
+            let character = match character {
+                '/' => {
+                    parts.push(String::new());
+                    continue;
+                }
+                ':' => return Err(wrong("it has a part too many behind a colon")),
+                '\\' => match characters.next() {
+                    Some(escaped @ ('/' | ':' | '\\')) => escaped,
+                    _ => return Err(wrong("a backslash stands alone")),
+                },
+                plain => plain,
+            };
+            if let Some(part) = parts.last_mut() {
+                part.push(character);
+            }
+        }
+        if parts.iter().any(String::is_empty) {
+            return Err(wrong("a part is empty"));
+        }
+        let id = |resource_type: String, resource: String| ResourceId {
+            resource_type,
+            resource,
+            ..Default::default()
+        };
+        match <[String; 4]>::try_from(parts) {
+            Ok([parent_type, parent, of, one]) => {
+                Ok(Self { resource: id(of, one), parent: Some(id(parent_type, parent)) })
+            }
+            Err(parts) => match <[String; 2]>::try_from(parts) {
+                Ok([of, one]) => Ok(Self { resource: id(of, one), parent: None }),
+                Err(_) => Err(wrong("it has neither two nor four parts")),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn id(resource_type: &str, resource: &str) -> ResourceId {
+        ResourceId {
+            resource_type: resource_type.to_owned(),
+            resource: resource.to_owned(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_baton_id_names_a_resource_and_perhaps_its_parent() {
+        let plain = Target::parse("bid:r:group/g1").unwrap();
+        assert_eq!(plain, Target { resource: id("group", "g1"), parent: None });
+        let below = Target::parse(r"bid:r:org/o\/1\:x\\/group/g1").unwrap();
+        assert_eq!(below, Target { resource: id("group", "g1"), parent: Some(id("org", r"o/1:x\")) });
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_the_form_to_write() {
+        for text in [
+            "group/g1",
+            "bid:e:group/g1:member",
+            "bid:r:group",
+            "bid:r:a/b/c",
+            "bid:r:group/",
+            "bid:r:a/b:c",
+            r"bid:r:a/b\",
+        ] {
+            let error = Target::parse(text).unwrap_err().to_string();
+            assert!(error.contains("write bid:r:<type>/<id>"), "{error}");
+        }
+    }
+
+    #[test]
+    fn targets_count_once_and_only_of_stored_types() {
+        let target = |text| Target::parse(text).unwrap();
+        let options = Options {
+            targets: vec![target("bid:r:user/u1"), target("bid:r:group/g1"), target("bid:r:user/u1")],
+            ..Default::default()
+        };
+        assert_eq!(options.wanted_targets(), [target("bid:r:user/u1"), target("bid:r:group/g1")]);
+        assert_eq!(options.kind(), Kind::Partial);
+        let filtered = Options { resource_types: vec!["group".to_owned()], ..options };
+        assert_eq!(filtered.wanted_targets(), [target("bid:r:group/g1")]);
+    }
+}

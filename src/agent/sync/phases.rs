@@ -1,0 +1,106 @@
+//! The order of the phases, and those that make no call.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::agent::sync::error::Error;
+use crate::agent::sync::exclusion::Groups;
+use crate::agent::sync::external;
+use crate::agent::sync::run::{Run, locked};
+use crate::agent::sync::state::{Action, ActionId, Operation};
+use crate::agent::sync::storage::{Kind, Storage};
+
+impl<S: Storage> Run<S> {
+    /// Puts the phases on the stack, the first on top.
+    pub(crate) async fn plan(&self, id: ActionId) -> Result<(), Error> {
+        {
+            let mut state = self.state();
+            state.finish(id);
+            state.should_skip_entitlements_and_grants |= self.options.skip_entitlements_and_grants;
+            state.should_skip_grants |= self.options.skip_grants;
+            if self.kind == Kind::Partial {
+                for target in self.options.wanted_targets() {
+                    let parent = target.parent.unwrap_or_default();
+                    state.push(Action {
+                        resource_id: target.resource.resource,
+                        parent_resource_type_id: parent.resource_type,
+                        parent_resource_id: parent.resource,
+                        ..Action::of_type(Operation::TargetedResourceSync, target.resource.resource_type)
+                    });
+                }
+                state.should_fetch_related_resources = true;
+            } else {
+                let skips = state.should_skip_entitlements_and_grants;
+                let phases = [
+                    (Operation::GrantExpansion, !skips),
+                    (Operation::ListExternalResources, self.options.external.is_some()),
+                    (Operation::ListGrants, !skips && !state.should_skip_grants),
+                    (Operation::ListEntitlements, !skips),
+                    (Operation::ListStaticEntitlements, !skips),
+                    (Operation::ListResources, true),
+                ];
+                for (phase, wanted) in phases {
+                    if wanted {
+                        state.push(Action::new(phase));
+                    }
+                }
+            }
+            state.push(Action::new(Operation::ListResourceTypes));
+        }
+        self.checkpoint().await
+    }
+
+    pub(crate) async fn expand(&self, id: ActionId) -> Result<(), Error> {
+        self.store.read(Storage::collected).await?;
+        let wanted = self.state().needs_expansion && !self.options.skip_expansion;
+        if wanted {
+            let meter = Arc::clone(&self.meter);
+            let mut progress = move |done, expected| meter.did(done, expected);
+            let expanded = self.store.read(move |storage| storage.expand(&mut progress)).await?;
+            if expanded.unknown_entitlements > 0 {
+                let count = expanded.unknown_entitlements;
+                tracing::warn!(
+                    count,
+                    "grants expand entitlements that the connector does not list; they are passed over"
+                );
+            }
+            *locked(&self.expanded) = expanded;
+        }
+        self.state().finish(id);
+        Ok(())
+    }
+
+    pub(crate) async fn external(&self, id: ActionId) -> Result<(), Error> {
+        let Some(reader) = locked(&self.external).take() else {
+            // A sync that an earlier run began with another file, or none.
+            tracing::warn!(
+                "the unfinished sync asks for an external file, and none is given; it goes on without one"
+            );
+            self.state().finish(id);
+            return Ok(());
+        };
+        let options = self.options.external.clone();
+        let matches = self.state().has_external_resource_grants;
+        let copied = self
+            .store
+            .read(move |storage| {
+                let entitlement = options.as_ref().and_then(|external| external.entitlement_id.as_deref());
+                external::copy(storage, &reader, entitlement, matches)
+            })
+            .await?;
+        self.add_types(&copied.types);
+        self.meter.resources(copied.resources);
+        self.meter.entitlements(copied.entitlements);
+        let mut state = self.state();
+        state.needs_expansion |= copied.expands && !self.options.skip_expansion;
+        state.finish(id);
+        Ok(())
+    }
+
+    pub(crate) async fn check_exclusion_groups(&self) -> Result<(), Error> {
+        if !self.excludes.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.store.read(|storage| Ok(Groups::check(storage))).await?
+    }
+}

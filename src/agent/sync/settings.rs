@@ -1,0 +1,89 @@
+//! What a one-shot sync reads and where it goes, as its settings have it.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::agent::sync::options::{External, Options, Target, Workers};
+
+/// What a one-shot sync reads and where it goes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Given")]
+pub(crate) struct SyncSettings {
+    /// The file to write or to show.
+    pub file: PathBuf,
+    /// Somebody named the file. For the reader of the settings to fill in.
+    pub file_is_given: bool,
+    /// Where files are unpacked; nothing for the system's folder.
+    pub temp_dir: Option<PathBuf>,
+    /// How many full syncs stay in the file.
+    pub keep_syncs: usize,
+    /// Every sync stays in the file.
+    pub skip_cleanup: bool,
+    /// Somebody asks for no full sync, which means nothing to a one-shot sync.
+    pub skip_full_sync: bool,
+    /// What to read and how.
+    pub options: Options,
+}
+
+impl SyncSettings {
+    /// The default of `--file`.
+    pub(crate) const FILE: &str = "sync.c1z";
+    /// The default of `--keep-sync-count`.
+    pub(crate) const KEEP_SYNCS: u32 = 2;
+    /// The default of `--workers`: one call after the other.
+    pub(crate) const WORKERS: u32 = 0;
+}
+
+/// A field for each setting.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Given {
+    file: PathBuf,
+    #[serde(default)]
+    sync_resource_types: Vec<String>,
+    #[serde(default)]
+    sync_resources: Vec<Target>,
+    skip_entitlements_and_grants: bool,
+    skip_grants: bool,
+    skip_full_sync: bool,
+    workers: i64,
+    parallel_sync: bool,
+    c1z_temp_dir: Option<PathBuf>,
+    keep_sync_count: u32,
+    skip_cleanup: bool,
+    external_resource_c1z: Option<PathBuf>,
+    external_resource_entitlement_id_filter: Option<String>,
+}
+
+impl From<Given> for SyncSettings {
+    fn from(given: Given) -> Self {
+        let workers = match given.workers {
+            0 if given.parallel_sync => Workers::Auto,
+            0 => Workers::One,
+            count => usize::try_from(count).map_or(Workers::Auto, Workers::Count),
+        };
+        let external = given.external_resource_c1z.map(|file| External {
+            file,
+            temp_dir: given.c1z_temp_dir.clone(),
+            entitlement_id: given.external_resource_entitlement_id_filter,
+        });
+        Self {
+            file: given.file,
+            file_is_given: false,
+            temp_dir: given.c1z_temp_dir,
+            keep_syncs: given.keep_sync_count as usize,
+            skip_cleanup: given.skip_cleanup,
+            skip_full_sync: given.skip_full_sync,
+            options: Options {
+                workers,
+                resource_types: given.sync_resource_types,
+                targets: given.sync_resources,
+                skip_entitlements_and_grants: given.skip_entitlements_and_grants,
+                skip_grants: given.skip_grants,
+                external,
+                ..Options::default()
+            },
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `baton-retool show`: looks into a c1z file.
+
+mod access;
+mod rows;
+mod table;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use clap::{Arg, ArgMatches, Command};
+
+use crate::agent::c1z::{DecodeLimits, Reader};
+use crate::cli::failure::Failure;
+use crate::cli::output::{output, wants_json};
+use crate::config::{self, Sources};
+use crate::proto::connector::ResourceId;
+
+/// The name of the command.
+pub(super) const NAME: &str = "show";
+
+pub(super) fn command() -> Command {
+    let listing = |name: &'static str, about: &'static str| {
+        Command::new(name)
+            .about(about)
+            .arg(filter("type", "TYPE", "Only of resources of this type"))
+            .arg(filter("resource", "TYPE/ID", "Only of this resource"))
+            .arg(output_argument())
+    };
+    Command::new(NAME)
+        .about("Show what a c1z file holds, from its latest finished sync")
+        .long_about("Shows the resources, entitlements or grants of a c1z file, or how a user comes to what the user has access to. Reads the latest finished sync of any c1z file of format v1, whoever wrote it. Give the file with --file.")
+        .subcommand_required(true)
+        .subcommand(listing("resources", "List resources; --resource lists those below one"))
+        .subcommand(listing("entitlements", "List what can be granted"))
+        .subcommand(
+            listing("grants", "List who holds what")
+                .arg(filter("principal", "TYPE/ID", "Only what this user or group holds")),
+        )
+        .subcommand(
+            Command::new("access")
+                .about("List what a user has access to, each way to it on its own line")
+                .arg(
+                    Arg::new("user")
+                        .required(true)
+                        .value_name("USER")
+                        .help("The user's id, e-mail address, login or name"),
+                )
+                .arg(output_argument()),
+        )
+}
+
+fn output_argument() -> Arg {
+    output("What to print: a table for people, or a JSON array for machines")
+}
+
+fn filter(name: &'static str, value_name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value_name).help(help)
+}
+
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let (settings, _) = config::load_sync(matches, &Sources::of_process()).map_err(Failure::usage)?;
+    let Some((what, matches)) = matches.subcommand() else {
+        return Err(Failure::Usage(anyhow!("say what to show: resources, entitlements, grants or access")));
+    };
+    let of_type = matches.try_get_one::<String>("type").ok().flatten().cloned();
+    let resource = id(matches, "resource")?;
+    let principal = id(matches, "principal")?;
+    let reader = open(&settings.file, settings.temp_dir.as_deref()).map_err(Failure::Run)?;
+    let table = match what {
+        "resources" => rows::resources(&reader, of_type, resource),
+        "entitlements" => rows::entitlements(&reader, of_type, resource),
+        "grants" => rows::grants(&reader, of_type, resource, principal),
+        _ => {
+            let user = matches.get_one::<String>("user").map(String::as_str).unwrap_or_default();
+            access::of(&reader, user)
+        }
+    };
+    let table = table.map_err(Failure::Run)?;
+    let text = if wants_json(matches) { table.as_json() } else { table.as_text() };
+    let mut stdout = io::stdout();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        // `| head` has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to stdout").map_err(Failure::Run),
+    }
+}
+
+fn open(file: &Path, temp_dir: Option<&Path>) -> anyhow::Result<Reader> {
+    let reader = Reader::open(file, temp_dir, DecodeLimits::from_environment())?;
+    reader.run()?;
+    Ok(reader)
+}
+
+/// The id that an option names as `type/id`.
+fn id(matches: &ArgMatches, option: &str) -> Result<Option<ResourceId>, Failure> {
+    let Ok(Some(text)) = matches.try_get_one::<String>(option) else { return Ok(None) };
+    match text.split_once('/') {
+        Some((of, one)) if !of.is_empty() && !one.is_empty() => Ok(Some(ResourceId {
+            resource_type: of.to_owned(),
+            resource: one.to_owned(),
+            ..Default::default()
+        })),
+        _ => Err(Failure::Usage(anyhow!(
+            "--{option} {text:?} names no resource: write TYPE/ID, such as group/g1"
+        ))),
+    }
+}

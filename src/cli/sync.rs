@@ -1,0 +1,220 @@
+//! `baton-retool` and `baton-retool sync`: a one-shot sync into a c1z file.
+
+mod progress;
+mod report;
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::{Context, anyhow};
+use clap::{Arg, ArgMatches, Command};
+use hyper_util::rt::TokioIo;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::agent::c1z::{self, DecodeLimits, Saved, Store, StoreOptions};
+use crate::agent::sync::{Error, Outcome, SyncSettings, Syncer};
+use crate::cli::failure::Failure;
+use crate::cli::output::{output, wants_json};
+use crate::cli::serve::CLIENT_ID;
+use crate::cli::signals::StopSignals;
+use crate::cli::sync::progress::Progress;
+use crate::cli::wiring::{block_on, connector, serve_metrics, settings_with};
+use crate::config::{self, Settings, Sources};
+use crate::proto;
+use crate::server::Server;
+use crate::telemetry::settings::LogLevel;
+
+/// The name of the command.
+pub(super) const NAME: &str = "sync";
+
+/// How much a connection within the process may hold in one direction, in bytes.
+const BUFFER: usize = 1024 * 1024;
+
+/// The largest answer of an agent's connector, in bytes: what is under way at a time.
+const WINDOW: u32 = 4 * 1024 * 1024;
+
+/// The signal that stopped a sync.
+#[derive(Clone, Copy)]
+enum StoppedBy {
+    Interrupt,
+    Terminate,
+}
+
+pub(super) fn command() -> Command {
+    Command::new(NAME)
+        .about("Read everything from Retool into a c1z file, which baton and `show` read")
+        .long_about("Reads who has access to what from Retool's database into a c1z file. A program that is started without a command does the same. The file is replaced as a whole once it is complete; Ctrl-C or SIGTERM keeps what was read as an unfinished sync, which the next run goes on with.")
+        .after_help("Exit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.")
+        .arg(output_argument())
+}
+
+/// How to print what was read.
+pub(super) fn output_argument() -> Arg {
+    output("What to print at the end: a table for people, or one JSON object for machines")
+}
+
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let sync = sync_settings(matches)?;
+    read_and_write(matches, sync)
+}
+
+/// Runs a program that was started without a command.
+pub(super) fn run_bare(matches: &ArgMatches) -> Result<(), Failure> {
+    let sync = sync_settings(matches)?;
+    if !sync.file_is_given && Sources::of_process().variable(CLIENT_ID).is_some() {
+        return Err(Failure::Usage(anyhow!(
+            "{CLIENT_ID} is set, and this release cannot serve ConductorOne by itself yet: unset it for a one-shot sync, give -f FILE, or use `baton-retool serve`"
+        )));
+    }
+    read_and_write(matches, sync)
+}
+
+fn read_and_write(matches: &ArgMatches, sync: SyncSettings) -> Result<(), Failure> {
+    let settings = settings(matches)?;
+    if sync.skip_full_sync {
+        tracing::warn!("--skip-full-sync has no effect on a one-shot sync: everything is read");
+    }
+    block_on(one_shot(settings, sync, wants_json(matches)))
+}
+
+/// The settings of the sync alone. Its warnings are those of all settings, which [`settings`] logs.
+fn sync_settings(matches: &ArgMatches) -> Result<SyncSettings, Failure> {
+    config::load_sync(matches, &Sources::of_process()).map(|(sync, _)| sync).map_err(Failure::usage)
+}
+
+fn settings(matches: &ArgMatches) -> Result<Settings, Failure> {
+    // Lines of the log would stand between those of the progress.
+    let quiet = io::stderr().is_terminal()
+        && matches.value_source("log-level").is_none()
+        && Sources::of_process().variable("BATON_LOG_LEVEL").is_none();
+    settings_with(matches, |logs| {
+        if quiet && logs.level == LogLevel::Info {
+            logs.level = LogLevel::Warn;
+        }
+    })
+}
+
+async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<(), Failure> {
+    // From the start: a signal before the sync begins counts.
+    let mut signals = StopSignals::watch();
+    let connector = connector(&settings)?;
+    // What the first call would wait for otherwise, while the file is opened.
+    tokio::task::spawn_blocking(proto::warm_up);
+    let store = open(&sync).await.map_err(Failure::Run)?;
+    serve_metrics(&settings).await.map_err(Failure::Run)?;
+    let channel =
+        connect(Server::new(connector).with_limits(settings.server.limits)).await.map_err(Failure::Run)?;
+    let stop = CancellationToken::new();
+    let syncer = Syncer::new(channel, sync.options.clone()).stopped_by(stop.clone());
+    let progress = Progress::of(syncer.meter());
+    let mut stopped = None;
+    let mut running = std::pin::pin!(async move {
+        let (outcome, store) = syncer.run(store).await;
+        let saved = match store {
+            // The longest part after the listing: it writes and compresses the whole file.
+            Some(store) => tokio::task::spawn_blocking(move || store.close()).await,
+            None => Ok(Ok(None)),
+        };
+        (outcome, saved)
+    });
+    let (outcome, saved) = loop {
+        tokio::select! {
+            ended = &mut running => break ended,
+            name = signals.next() => {
+                let by = StoppedBy::named(name);
+                if stopped.replace(by).is_some() {
+                    std::process::exit(by.exit_code().into());
+                }
+                stop.cancel();
+            }
+        }
+    };
+    progress.end();
+    let saved = saved.context("writing the file broke off").map_err(Failure::Run)?;
+    ended(outcome, saved, stopped, json)
+}
+
+fn ended(
+    outcome: Result<Outcome, Error>,
+    saved: Result<Option<Saved>, c1z::Error>,
+    stopped: Option<StoppedBy>,
+    json: bool,
+) -> Result<(), Failure> {
+    match (outcome, saved) {
+        (Ok(outcome), Ok(Some(saved))) => {
+            let text =
+                if json { report::as_json(&outcome, &saved) } else { report::as_table(&outcome, &saved) };
+            let mut stdout = io::stdout();
+            writeln!(stdout, "{text}")
+                .and_then(|()| stdout.flush())
+                .context("cannot write to stdout")
+                .map_err(Failure::Run)
+        }
+        (Ok(_), Ok(None)) => Err(Failure::Run(anyhow!("the sync left nothing to write"))),
+        (Ok(_) | Err(Error::Stopped), Err(error)) => Err(Failure::run(error)),
+        (Err(Error::Stopped), Ok(saved)) => {
+            let kept = saved.map(|saved| {
+                format!(
+                    ": {} holds an unfinished sync, which the next run goes on with",
+                    saved.path.display()
+                )
+            });
+            Err(Failure::Stopped {
+                message: anyhow!("stopped{}", kept.unwrap_or_default()),
+                code: stopped.unwrap_or(StoppedBy::Terminate).exit_code(),
+            })
+        }
+        (Err(error), Ok(_)) => Err(Failure::run(error)),
+        (Err(error), Err(unsaved)) => {
+            Err(Failure::Run(anyhow!("{error}; what was read until then is lost as well: {unsaved}")))
+        }
+    }
+}
+
+async fn open(sync: &SyncSettings) -> anyhow::Result<Store> {
+    let options = StoreOptions {
+        temp_dir: sync.temp_dir.clone(),
+        keep_syncs: sync.keep_syncs,
+        skip_cleanup: sync.skip_cleanup,
+        limits: DecodeLimits::from_environment(),
+        ..StoreOptions::new(&sync.file)
+    };
+    Ok(tokio::task::spawn_blocking(move || Store::open(&options))
+        .await
+        .context("opening the file broke off")??)
+}
+
+/// Connects to a server within this process: no port, and nobody else can call it.
+async fn connect(server: Server) -> anyhow::Result<Channel> {
+    let (ours, theirs) = tokio::io::duplex(BUFFER);
+    tokio::spawn(async move {
+        if let Err(error) = server.serve_in_memory(theirs).await {
+            tracing::error!(%error, "the connector broke off");
+        }
+    });
+    let mut ours = Some(TokioIo::new(ours));
+    let connect = move |_| {
+        let ours = ours.take().ok_or_else(|| io::Error::other("the connector within this process broke off"));
+        async move { ours }
+    };
+    Endpoint::from_static("http://in-memory")
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .connect_with_connector(tower::service_fn(connect))
+        .await
+        .context("cannot connect to the connector within this process")
+}
+
+impl StoppedBy {
+    fn named(name: &str) -> Self {
+        if name == "SIGTERM" { Self::Terminate } else { Self::Interrupt }
+    }
+
+    /// 128 and the number of the signal, as shells have it.
+    fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! One line for each phase, on a terminal only.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinHandle;
+
+use crate::agent::sync::{Meter, Operation, Reading};
+
+/// How often the line is written again.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Shows how far a sync has come until it is ended.
+pub(super) struct Progress {
+    /// Nothing where nobody watches.
+    shown: Option<(JoinHandle<()>, ProgressBar, Arc<Meter>)>,
+}
+
+impl Progress {
+    /// Shows what the meter says, if stderr is a terminal.
+    pub(super) fn of(meter: Arc<Meter>) -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self { shown: None };
+        }
+        let bar = ProgressBar::no_length();
+        if let Ok(style) =
+            ProgressStyle::with_template("{prefix:<22} {bar:30} {pos}/{len} {per_sec} {eta} {msg}")
+        {
+            bar.set_style(style);
+        }
+        let (watched, line) = (Arc::clone(&meter), bar.clone());
+        let task = tokio::spawn(async move {
+            let mut before: Option<Reading> = None;
+            loop {
+                let now = watched.read();
+                if let Some(before) = before.filter(|before| before.phase != now.phase) {
+                    print(&line, &before, &watched);
+                    line.reset();
+                }
+                draw(&line, &now);
+                before = Some(now);
+                tokio::time::sleep(TICK).await;
+            }
+        });
+        Self { shown: Some((task, bar, meter)) }
+    }
+
+    /// Takes the line away.
+    pub(super) fn end(self) {
+        if let Some((task, bar, _)) = self.shown {
+            task.abort();
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn draw(line: &ProgressBar, now: &Reading) {
+    let Some(phase) = now.phase else {
+        line.set_prefix("writing the file");
+        line.tick();
+        return;
+    };
+    line.set_prefix(words(phase));
+    line.set_length(now.expected);
+    line.set_position(now.done);
+    line.set_message(met(now));
+}
+
+/// Leaves a line of a phase that is over.
+fn print(line: &ProgressBar, before: &Reading, meter: &Meter) {
+    let Some(phase) = before.phase else { return };
+    let took = meter.phases().into_iter().find(|(operation, _)| *operation == phase);
+    let seconds = took.map_or(before.elapsed, |(_, took)| took).as_secs_f64();
+    line.println(format!("{:<22} {seconds:.1} s, {}", words(phase), met(before)));
+}
+
+fn met(now: &Reading) -> String {
+    format!("{} resources, {} entitlements, {} grants", now.resources, now.entitlements, now.grants)
+}
+
+/// What a phase does, in the words of the report.
+pub(super) fn words(phase: Operation) -> &'static str {
+    match phase {
+        Operation::Init => "planning",
+        Operation::ListResourceTypes => "resource types",
+        Operation::ListResources => "resources",
+        Operation::ListEntitlements => "entitlements",
+        Operation::ListGrants => "grants",
+        Operation::ListExternalResources => "external resources",
+        Operation::GrantExpansion => "grant expansion",
+        Operation::TargetedResourceSync => "single resources",
+        Operation::ListStaticEntitlements => "entitlement templates",
+    }
+}

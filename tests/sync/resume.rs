@@ -1,0 +1,208 @@
+//! Checkpoints, going on from one, and stopping.
+
+use std::time::Duration;
+
+use baton_retool::agent::sync::{Error, Options, Syncer};
+use baton_retool::proto::any;
+use baton_retool::proto::connector::resource_type::Trait;
+use baton_retool::proto::connector::{EnqueuePageTokens, TypeScopedGrants};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::memory::Memory;
+use crate::support::rows::{group, small, sync, sync_with, user, with_trait};
+use crate::support::scripted::{Page, Script};
+
+/// Runs a sync that is stopped while this call is under way.
+async fn stopped_at(script: &Script, method: &'static str, target: &str, token: &str) -> Memory {
+    let stop = CancellationToken::new();
+    let trigger = stop.clone();
+    script.before(method, target, token, move || trigger.cancel());
+    // Not before the sync sees that it is to stop.
+    let syncer = Syncer::new(script.channel().await, Options::default()).stopped_by(stop);
+    let (outcome, memory) = syncer.run(Memory::default()).await;
+    assert!(matches!(outcome, Err(Error::Stopped)), "{outcome:?}");
+    let memory = memory.unwrap();
+    assert!(memory.finished.is_none());
+    memory
+}
+
+/// Goes on with what another sync has left.
+async fn resumed(script: &Script, left: Memory) -> Memory {
+    let token = left.checkpoints.last().unwrap().clone();
+    let memory = Memory { unfinished: Some(token), checkpoints: Vec::new(), ..left };
+    let (outcome, memory) = sync_with(script, Options::default(), memory).await;
+    assert!(outcome.unwrap().resumed);
+    memory
+}
+
+#[tokio::test]
+async fn the_first_checkpoint_has_the_phases_and_comes_before_the_first_listing() {
+    let script = small();
+    let (outcome, memory) = sync(&script).await;
+    outcome.unwrap();
+    assert_eq!(memory.checkpoints.len(), 1, "the sync is short");
+    let first = memory.checkpoint();
+    let operations: Vec<&str> = first["action_order"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| first["actions_map"][id.as_str().unwrap()]["operation"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        operations,
+        [
+            "grant-expansion",
+            "list-grants",
+            "list-entitlements",
+            "list-static-entitlements",
+            "list-resources",
+            "list-resource-types"
+        ]
+    );
+    assert_eq!(first["version"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn checkpoints_come_every_ten_seconds_at_most() {
+    let script = small();
+    // Each of the pages takes seven seconds, as the failure before it does.
+    for page in 0..10 {
+        let token = if page == 0 { String::new() } else { page.to_string() };
+        let next = if page == 9 { String::new() } else { (page + 1).to_string() };
+        script.page("ListGrants", "group/g1", &token, Page::Grants(vec![], vec![]), &next);
+        let failures = if page == 0 { 4 } else { 1 };
+        script.fail("ListGrants", "group/g1", &token, vec![tonic::Status::unavailable("slow"); failures]);
+    }
+    let begun = tokio::time::Instant::now();
+    let (outcome, memory) = sync(&script).await;
+    outcome.unwrap();
+    let most = 1 + begun.elapsed().as_secs() / 10;
+    let count = memory.checkpoints.len() as u64;
+    assert!(count > 3 && count <= most, "{count} checkpoints in {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_stopped_sync_goes_on_with_the_page_that_was_under_way() {
+    let script = small();
+    let page = || Page::Grants(vec![], vec![]);
+    script.page("ListGrants", "group/g2", "", page(), "second");
+    script.page("ListGrants", "group/g2", "second", page(), "third");
+    script.page("ListGrants", "group/g2", "third", page(), "");
+    let left = stopped_at(&script, "ListGrants", "group/g2", "second").await;
+    let checkpoint = left.checkpoint();
+    let pending: Vec<_> = checkpoint["actions_map"].as_object().unwrap().values().cloned().collect();
+    let second = pending.iter().find(|action| action["page_token"] == json!("second")).unwrap();
+    assert_eq!(second["operation"], "list-grants");
+    assert_eq!((&second["resource_type_id"], &second["resource_id"]), (&json!("group"), &json!("g2")));
+
+    let before = script.said();
+    script.forget();
+    let memory = resumed(&script, left).await;
+    assert!(memory.finished.is_some());
+    let after = script.said();
+    assert_eq!(after.first().map(String::as_str), Some("Validate"));
+    assert!(after.contains(&"ListGrants group/g2 second".to_owned()));
+    let again: Vec<_> = after
+        .iter()
+        .filter(|call| {
+            before.contains(call) && !["Validate", "ListGrants group/g2 second"].contains(&call.as_str())
+        })
+        .collect();
+    assert!(again.is_empty(), "{again:?}");
+    assert_eq!(memory.grants.ids(), ["group:g1:member:user:u1"]);
+}
+
+#[tokio::test]
+async fn a_sync_that_is_stopped_at_any_call_gets_to_the_same_end() {
+    let script = small();
+    let (outcome, whole) = sync(&script).await;
+    let calls = outcome.unwrap().calls;
+    for stop_at in 2..calls {
+        let script = small();
+        let call = {
+            sync(&script).await.0.unwrap();
+            let call = script.calls()[usize::try_from(stop_at - 1).unwrap()].clone();
+            script.forget();
+            call
+        };
+        let left = stopped_at(&script, call.method, &call.target, &call.token).await;
+        let memory = resumed(&script, left).await;
+        assert_eq!(memory.resources.ids(), whole.resources.ids(), "{call:?}");
+        assert_eq!(memory.entitlements.ids(), whole.entitlements.ids(), "{call:?}");
+        assert_eq!(memory.grants.ids(), whole.grants.ids(), "{call:?}");
+        assert!(memory.finished.is_some());
+    }
+}
+
+#[tokio::test]
+async fn pending_cursors_and_types_make_a_checkpoint_that_old_agents_do_not_misread() {
+    let script = small();
+    let mut groups = with_trait("group", Trait::Group);
+    groups.annotations = vec![any(&TypeScopedGrants {})];
+    script.types(vec![with_trait("user", Trait::User), groups]);
+    let cursors = any(&EnqueuePageTokens { page_tokens: vec!["a".to_owned()], ..Default::default() });
+    script.page("ListGrants", "group/group", "", Page::Grants(vec![], vec![cursors]), "");
+    let left = stopped_at(&script, "ListGrants", "group/group", "a").await;
+    let checkpoint = left.checkpoint();
+    assert_eq!(checkpoint["version"], 2);
+    let pending = checkpoint["actions_map"].as_object().unwrap();
+    let cursor = pending.values().find(|action| action["page_token"] == "a").unwrap();
+    assert_eq!((&cursor["spawned"], &cursor["type_scoped"]), (&json!(true), &json!(true)));
+    script.forget();
+    let memory = resumed(&script, left).await;
+    assert_eq!(script.said().iter().filter(|call| call.as_str() == "ListGrants group/group a").count(), 1);
+    assert!(memory.finished.unwrap().ends_with(r#""version":1}"#));
+}
+
+#[tokio::test]
+async fn a_sync_that_a_go_agent_left_goes_on_from_its_phase() {
+    let script = small();
+    // Collected up to the grants of one group, with what only the other agent keeps.
+    let token = r#"{"actions_map":{"0000000001":{"id":"0000000001","operation":"grant-expansion"},"0000000030":{"id":"0000000030","operation":"list-grants","resource_type_id":"group","resource_id":"g2"}},"action_order":["0000000001","0000000030"],"current_action_id":40,"completed_actions_count":30,"exclusion_group_counts":{"x":1},"version":1}"#;
+    let mut memory = Memory::resuming(token);
+    {
+        use baton_retool::agent::sync::Storage;
+        let types = [with_trait("user", Trait::User), with_trait("group", Trait::Group)];
+        memory.put_resource_types(&types).unwrap();
+        memory.put_resources(&[group("g1"), group("g2"), user("u1"), user("u2")]).unwrap();
+    }
+    let (outcome, memory) = sync_with(&script, Options::default(), memory).await;
+    outcome.unwrap();
+    assert_eq!(script.said(), ["Validate", "ListGrants group/g2", "Cleanup"]);
+    assert_eq!(memory.grants.len(), 2);
+    assert_eq!(
+        memory.finished.unwrap(),
+        r#"{"current_action_id":40,"completed_actions_count":32,"version":1}"#
+    );
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_cannot_be_read_starts_the_collection_over() {
+    for token in ["", "nonsense", r#"{"version":7}"#] {
+        let script = small();
+        let (outcome, memory) = sync_with(&script, Options::default(), Memory::resuming(token)).await;
+        let outcome = outcome.unwrap();
+        assert!(outcome.resumed);
+        assert_eq!(outcome.calls, 16);
+        assert_eq!(memory.grants.len(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_does_not_wait_for_a_call_that_is_tried_again() {
+    let script = small();
+    script.fail("ListGrants", "group/g1", "", vec![tonic::Status::unavailable("down"); 1_000]);
+    let stop = CancellationToken::new();
+    let trigger = stop.clone();
+    let syncer = Syncer::new(script.channel().await, Options::default()).stopped_by(stop);
+    let begun = tokio::time::Instant::now();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1_000)).await;
+        trigger.cancel();
+    });
+    let (outcome, memory) = syncer.run(Memory::default()).await;
+    assert!(matches!(outcome, Err(Error::Stopped)), "{outcome:?}");
+    assert_eq!(begun.elapsed().as_secs(), 1_000);
+    assert!(memory.unwrap().checkpoints.len() >= 2);
+}
