@@ -88,10 +88,10 @@ pub(super) fn write(
     tree.finish()
 }
 
-fn write_pairs<'a>(
+fn write_pairs(
     tree: &mut Tree<'_>,
     keys: &Keys,
-    ranked: &Ranked<&'a (Box<str>, Box<str>)>,
+    ranked: &Ranked<&(Box<str>, Box<str>)>,
     of: impl Fn(&Key) -> u32,
 ) -> Result<(), WriteError> {
     let mut entries = Entries { tree, record: Vec::new() };
