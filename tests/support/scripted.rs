@@ -70,6 +70,9 @@ pub(crate) enum Page {
 #[derive(Clone, Default)]
 pub(crate) struct Script(Arc<Mutex<Inner>>);
 
+/// Runs once.
+type Once = Box<dyn FnOnce() + Send>;
+
 #[derive(Default)]
 struct Inner {
     calls: Vec<Call>,
@@ -79,7 +82,7 @@ struct Inner {
     /// Calls of this name wait until so many are under way.
     barrier: Option<(&'static str, Arc<Barrier>)>,
     /// What to do once before an answer to this call.
-    before: HashMap<(&'static str, String, String), Box<dyn FnOnce() + Send>>,
+    before: HashMap<(&'static str, String, String), Once>,
 }
 
 impl Script {
