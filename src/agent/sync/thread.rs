@@ -92,12 +92,14 @@ impl<S: Storage> Storing<S> {
     ) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
         self.write(move |storage| {
+            let result = job(storage);
+            let failed = result.as_ref().err().cloned();
             // The caller may have been cancelled.
-            let _ = answer.send(job(storage)?);
-            Ok(())
+            let _ = answer.send(result);
+            failed.map_or(Ok(()), Err)
         })
         .await?;
-        answered.await.map_err(|_| self.failed())
+        answered.await.map_err(|_| self.failed())?.map_err(Error::Storage)
     }
 
     fn failed(&self) -> Error {
