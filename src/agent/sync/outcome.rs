@@ -28,7 +28,7 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// How many calls were made.
     pub calls: u64,
-    /// The largest answer in bytes; 0 unless [`Options::measure_answers`].
+    /// The largest answer in bytes; 0 unless [`Options::measure_answers`](crate::agent::sync::Options::measure_answers).
     pub largest_answer: usize,
     /// How many listings were skipped since the connector did not find what it had listed.
     pub warnings: u64,
