@@ -29,7 +29,7 @@ pub(super) fn command() -> Command {
     };
     Command::new(NAME)
         .about("Show what a c1z file holds, from its latest finished sync")
-        .long_about("Shows the resources, entitlements or grants of a c1z file, or how a user comes to what the user has access to. Reads the latest finished sync of any c1z file of format v1, whoever wrote it. Give the file with --file.")
+        .long_about("Shows the resources, entitlements or grants of a c1z file, or how a user comes to what the user has access to. Reads the latest finished sync of any c1z file of format v1, from any connector. Give the file with --file.")
         .subcommand_required(true)
         .subcommand(listing("resources", "List resources; --resource lists those below one"))
         .subcommand(listing("entitlements", "List what can be granted"))

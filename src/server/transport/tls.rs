@@ -167,7 +167,7 @@ impl FileSource for TlsFiles {
     }
 
     fn log_replaced(&self, _: &ServerConfig) {
-        tracing::info!(certificate = %self.certificate.display(), "took up a changed certificate");
+        tracing::info!(certificate = %self.certificate.display(), "loaded a changed certificate");
     }
 
     fn log_kept(&self, error: &TlsError) {

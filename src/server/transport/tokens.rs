@@ -97,7 +97,7 @@ impl FileSource for TokenFile {
     }
 
     fn log_replaced(&self, tokens: &Vec<SecretString>) {
-        tracing::info!(count = tokens.len(), "took up changed tokens");
+        tracing::info!(count = tokens.len(), "loaded changed tokens");
     }
 
     fn log_kept(&self, error: &TokenError) {

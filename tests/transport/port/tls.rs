@@ -87,7 +87,7 @@ async fn a_rotated_certificate_is_loaded_while_calls_continue() {
     traffic.goes_on().await;
 
     files.put("server.key", &second.key.serialize_pem());
-    server.wait_for_log(|line| line["msg"] == "took up a changed certificate");
+    server.wait_for_log(|line| line["msg"] == "loaded a changed certificate");
     assert_eq!(shown_certificate(&pki, to).await, second.cert_der);
     traffic.goes_on().await;
 
@@ -113,7 +113,7 @@ async fn after_a_rotated_authority_only_its_clients_are_accepted() {
     assert!(Hello::usual(&pki, Some(&former)).is_answered(server.address()).await);
     assert!(!Hello::usual(&pki, Some(&latter)).is_answered(server.address()).await);
     files.put("ca.crt", &next.ca_pem);
-    server.wait_for_log(|line| line["msg"] == "took up a changed certificate");
+    server.wait_for_log(|line| line["msg"] == "loaded a changed certificate");
     assert!(!Hello::usual(&pki, Some(&former)).is_answered(server.address()).await);
     assert!(Hello::usual(&pki, Some(&latter)).is_answered(server.address()).await);
 }

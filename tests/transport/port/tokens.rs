@@ -60,7 +60,7 @@ async fn rotated_tokens_are_loaded_while_calls_continue() {
     traffic.goes_on().await;
 
     files.put("tokens", &TOKENS[1..].join("\n"));
-    server.wait_for_log(|line| line["msg"] == "took up changed tokens");
+    server.wait_for_log(|line| line["msg"] == "loaded changed tokens");
     assert!(wire.showing(TOKENS[2]).metadata().await.is_ok());
     assert_refused(wire.showing(TOKENS[0]).metadata().await, Code::Unauthenticated, &[]);
     traffic.goes_on().await;
