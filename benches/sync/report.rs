@@ -52,12 +52,12 @@ pub(crate) fn as_table(measured: &[Measured]) -> String {
         let _ = writeln!(text, "before expansion, MiB    {memory:>9.1}{}", verdict(Some(is_small)));
         let _ = writeln!(text, "file, MiB                {:>9.2}", number(report, "bytes") / MEBIBYTE);
         let _ = writeln!(text, "grants                   {:>9}", report["grants"]);
-        for Theirs { engine, wall: theirs, peak_memory, file } in &one.theirs {
+        if let Some(Theirs { wall: theirs, peak_memory, file }) = &one.theirs {
             let memory = peak_memory.map_or(0.0, |bytes| bytes as f64 / MEBIBYTE);
             let ratio = theirs / wall;
             let _ = writeln!(
                 text,
-                "SDK's agent, {engine}: {theirs:.3} s, {ratio:.1} times ours{}, peak RSS {memory:.1} MiB, file {:.2} MiB",
+                "SDK's agent: {theirs:.3} s, {ratio:.1} times ours{}, peak RSS {memory:.1} MiB, file {:.2} MiB",
                 verdict(Some(ratio >= FASTER)),
                 *file as f64 / MEBIBYTE
             );
@@ -71,18 +71,13 @@ pub(crate) fn as_json(measured: &[Measured]) -> String {
     let organizations: Vec<Value> = measured
         .iter()
         .map(|one| {
-            let theirs: Vec<Value> = one
-                .theirs
-                .iter()
-                .map(|run| {
-                    json!({
-                        "engine": run.engine,
-                        "wall_seconds": run.wall,
-                        "peak_memory_bytes": run.peak_memory,
-                        "file_bytes": run.file,
-                    })
+            let theirs = one.theirs.as_ref().map(|run| {
+                json!({
+                    "wall_seconds": run.wall,
+                    "peak_memory_bytes": run.peak_memory,
+                    "file_bytes": run.file,
                 })
-                .collect();
+            });
             json!({
                 "organization": one.organization.name,
                 "wall_seconds": one.ours.wall,

@@ -120,15 +120,15 @@ pub(crate) const ALL: &[Setting] = &[
     ),
     Setting {
         kind: Kind::Workers,
-        fallback: Fallback::Value(DefaultValue::Whole(SyncSettings::WORKERS)),
+        fallback: Fallback::Value(DefaultValue::Text(SyncSettings::WORKERS)),
         value_name: "COUNT",
         ..text(
             "workers",
             Group::Sync,
-            "How many calls a sync makes at a time; 0 is one after the other, -1 lets the machine decide",
+            "How many calls a sync makes at a time; 0 is one after the other, -1 is one for each processor, at most 4",
         )
     },
-    switch("parallel-sync", Group::Sync, false, "The same as workers -1"),
+    switch("parallel-sync", Group::Sync, false, "The same as workers -1, which is the default"),
     Setting {
         value_name: "FOLDER",
         fallback: Fallback::Depends { text: "BATON_TMPDIR, else the system's", value: folder_of_the_family },

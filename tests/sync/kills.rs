@@ -35,7 +35,7 @@ fn finished(file: &Path) -> (Vec<String>, usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_sync_leaves_the_old_file_or_the_new_one_and_the_next_succeeds() {
-    let database = Database::seeded(Sizes { users: 60, groups: 6, pages: 20, resources: 6 }).await;
+    let database = Database::seeded(Sizes { users: 20, groups: 4, pages: 8, resources: 3 }).await;
     let folder = tempfile::tempdir().unwrap();
     let temporary = folder.path().join("temporary");
     std::fs::create_dir(&temporary).unwrap();
