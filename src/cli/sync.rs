@@ -113,6 +113,8 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
         let (outcome, store) = syncer.run(store).await;
         let (since, before) = (Instant::now(), Usage::now());
         let saved = match store {
+            // What could not be stored is missing in what was: the old file stays.
+            Some(_) if matches!(outcome, Err(Error::Storage(_))) => Ok(Ok(None)),
             // The longest part after the listing: it writes and compresses the whole file.
             Some(store) => tokio::task::spawn_blocking(move || store.close()).await,
             None => Ok(Ok(None)),
