@@ -170,6 +170,7 @@ pub(crate) const ALL: &[Setting] = &[
     },
     Setting {
         relation: Some(Relation::GoesWith("tls-key")),
+        protects: true,
         ..path(
             "tls-cert",
             Group::Server,
@@ -178,6 +179,7 @@ pub(crate) const ALL: &[Setting] = &[
     },
     Setting {
         relation: Some(Relation::GoesWith("tls-cert")),
+        protects: true,
         ..path(
             "tls-key",
             Group::Server,
@@ -186,17 +188,21 @@ pub(crate) const ALL: &[Setting] = &[
     },
     Setting {
         relation: Some(Relation::Needs("tls-cert")),
+        protects: true,
         ..path(
             "tls-client-ca",
             Group::Server,
             "PEM file with the CAs one of which must have signed a caller's certificate; needs tls-cert",
         )
     },
-    path(
-        "auth-token-file",
-        Group::Server,
-        "File with the bearer tokens that callers may present, one on each line",
-    ),
+    Setting {
+        protects: true,
+        ..path(
+            "auth-token-file",
+            Group::Server,
+            "File with the bearer tokens that callers may present, one on each line",
+        )
+    },
     switch(
         "insecure",
         Group::Server,
@@ -221,7 +227,7 @@ pub(crate) const ALL: &[Setting] = &[
         (1, 1_000_000),
         Limits::DEFAULT.connections,
         "COUNT",
-        "How many connections may be open at a time; one more is closed at once",
+        "How many connections may be open at a time; one more takes the place of one without calls",
     ),
     whole(
         "max-streams",
@@ -270,6 +276,13 @@ pub(crate) const ALL: &[Setting] = &[
         (1, 3600),
         Limits::DEFAULT.deadline,
         "How long a call may take; a shorter grpc-timeout of the caller wins",
+    ),
+    seconds(
+        "stall-timeout-seconds",
+        Group::Limits,
+        (1, 3600),
+        Limits::DEFAULT.stall,
+        "How long a caller may leave a request unfinished or an answer untaken without any progress",
     ),
     seconds(
         "keepalive-interval-seconds",
@@ -421,6 +434,7 @@ const fn text(name: &'static str, group: Group, help: &'static str) -> Setting {
         help,
         value_name: "TEXT",
         secret: false,
+        protects: false,
         hidden: false,
         group,
         relation: None,
