@@ -8,6 +8,7 @@
 //! A new settings type gets a field in [`Settings`].
 
 mod arguments;
+mod declaration;
 mod deserializer;
 mod error;
 mod file;

@@ -4,6 +4,7 @@ mod progress;
 mod report;
 
 use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clap::{Arg, ArgMatches, Command};
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::agent::c1z::{self, DecodeLimits, Saved, Store, StoreOptions};
-use crate::agent::sync::{Error, Outcome, SyncSettings, Syncer};
+use crate::agent::sync::{Error, Outcome, SyncSettings, Syncer, Usage};
 use crate::cli::failure::Failure;
 use crate::cli::output::{output, wants_json};
 use crate::cli::serve::CLIENT_ID;
@@ -111,14 +112,21 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
     let mut stopped = None;
     let mut running = std::pin::pin!(async move {
         let (outcome, store) = syncer.run(store).await;
+        let (since, before) = (Instant::now(), Usage::now());
         let saved = match store {
             // The longest part after the listing: it writes and compresses the whole file.
             Some(store) => tokio::task::spawn_blocking(move || store.close()).await,
             None => Ok(Ok(None)),
         };
-        (outcome, saved)
+        let after = Usage::now();
+        let closing = Closing {
+            elapsed: since.elapsed(),
+            cpu: after.cpu.saturating_sub(before.cpu),
+            peak_memory: after.peak_memory,
+        };
+        (outcome, saved, closing)
     });
-    let (outcome, saved) = loop {
+    let (outcome, saved, closing) = loop {
         tokio::select! {
             ended = &mut running => break ended,
             name = signals.next() => {
@@ -133,19 +141,32 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
     };
     progress.end();
     let saved = saved.context("writing the file broke off").map_err(Failure::Run)?;
-    ended(outcome, saved, stopped, json)
+    ended(outcome, saved, closing, stopped, json)
+}
+
+/// What it cost to write the file once everything was read.
+struct Closing {
+    elapsed: Duration,
+    /// Processor time of the process meanwhile.
+    cpu: Duration,
+    /// The most memory that the process had resident until then, in bytes; nothing where the system does not tell.
+    peak_memory: Option<u64>,
 }
 
 fn ended(
     outcome: Result<Outcome, Error>,
     saved: Result<Option<Saved>, c1z::Error>,
+    closing: Closing,
     stopped: Option<StoppedBy>,
     json: bool,
 ) -> Result<(), Failure> {
     match (outcome, saved) {
         (Ok(outcome), Ok(Some(saved))) => {
-            let text =
-                if json { report::as_json(&outcome, &saved) } else { report::as_table(&outcome, &saved) };
+            let text = if json {
+                report::as_json(&outcome, &saved, &closing)
+            } else {
+                report::as_table(&outcome, &saved, &closing)
+            };
             let mut stdout = io::stdout();
             writeln!(stdout, "{text}")
                 .and_then(|()| stdout.flush())

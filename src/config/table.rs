@@ -1,8 +1,7 @@
 //! The declaration of every setting.
 
-use std::time::Duration;
-
 use crate::agent::sync::SyncSettings;
+use crate::config::declaration::{path, seconds, switch, text, texts, whole};
 use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Relation, Setting};
 use crate::config::sources::Sources;
 use crate::connector::Options;
@@ -121,15 +120,15 @@ pub(crate) const ALL: &[Setting] = &[
     ),
     Setting {
         kind: Kind::Workers,
-        fallback: Fallback::Value(DefaultValue::Whole(SyncSettings::WORKERS)),
+        fallback: Fallback::Value(DefaultValue::Text(SyncSettings::WORKERS)),
         value_name: "COUNT",
         ..text(
             "workers",
             Group::Sync,
-            "How many calls a sync makes at a time; 0 is one after the other, -1 lets the machine decide",
+            "How many calls a sync makes at a time; 0 is one after the other, -1 is one for each processor, at most 4",
         )
     },
-    switch("parallel-sync", Group::Sync, false, "The same as workers -1"),
+    switch("parallel-sync", Group::Sync, false, "The same as workers -1, which is the default"),
     Setting {
         value_name: "FOLDER",
         fallback: Fallback::Depends { text: "BATON_TMPDIR, else the system's", value: folder_of_the_family },
@@ -423,74 +422,6 @@ pub(crate) const ALL: &[Setting] = &[
 ];
 
 const MIB: u32 = 1024 * 1024;
-
-/// An optional text, the start of most declarations.
-const fn text(name: &'static str, group: Group, help: &'static str) -> Setting {
-    Setting {
-        name,
-        short: None,
-        kind: Kind::Text,
-        fallback: Fallback::Unset,
-        help,
-        value_name: "TEXT",
-        secret: false,
-        protects: false,
-        hidden: false,
-        group,
-        relation: None,
-        overruled_by: None,
-    }
-}
-
-/// Several optional texts.
-const fn texts(name: &'static str, group: Group, help: &'static str) -> Setting {
-    Setting { kind: Kind::Texts, ..text(name, group, help) }
-}
-
-/// A switch, and whether it is on when no source speaks of it.
-const fn switch(name: &'static str, group: Group, default: bool, help: &'static str) -> Setting {
-    Setting {
-        kind: Kind::Switch,
-        fallback: Fallback::Value(DefaultValue::Switch(default)),
-        value_name: "BOOL",
-        ..text(name, group, help)
-    }
-}
-
-/// The path of a file that only some set-ups have.
-const fn path(name: &'static str, group: Group, help: &'static str) -> Setting {
-    Setting { kind: Kind::Path, value_name: "FILE", ..text(name, group, help) }
-}
-
-/// A number: the least and the most that is accepted, and the default.
-const fn whole(
-    name: &'static str,
-    group: Group,
-    (min, max): (u32, u32),
-    default: usize,
-    value_name: &'static str,
-    help: &'static str,
-) -> Setting {
-    // A default that does not fit its bounds fails to compile.
-    assert!(min as usize <= default && default <= max as usize);
-    Setting {
-        kind: Kind::Whole { min, max },
-        fallback: Fallback::Value(DefaultValue::Whole(default as u32)),
-        value_name,
-        ..text(name, group, help)
-    }
-}
-
-/// A span of time in seconds.
-const fn seconds(
-    name: &'static str,
-    group: Group,
-    bounds: (u32, u32),
-    default: Duration,
-    help: &'static str,
-) -> Setting {
-    whole(name, group, bounds, default.as_secs() as usize, "SECONDS", help)
-}
 
 /// The folder for temporary files of every program that reads and writes c1z files.
 fn folder_of_the_family(sources: &Sources) -> Option<String> {

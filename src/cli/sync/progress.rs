@@ -71,8 +71,8 @@ fn draw(line: &ProgressBar, now: &Reading) {
 /// Leaves a line of a phase that is over.
 fn print(line: &ProgressBar, before: &Reading, meter: &Meter) {
     let Some(phase) = before.phase else { return };
-    let took = meter.phases().into_iter().find(|(operation, _)| *operation == phase);
-    let seconds = took.map_or(before.elapsed, |(_, took)| took).as_secs_f64();
+    let done = meter.phases().into_iter().find(|done| done.operation == phase);
+    let seconds = done.map_or(before.elapsed, |done| done.elapsed).as_secs_f64();
     line.println(format!("{:<22} {seconds:.1} s, {}", words(phase), met(before)));
 }
 
