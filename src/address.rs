@@ -108,7 +108,7 @@ impl FromStr for HostAndPort {
         let owned = || shown(text);
         if let Some(path) = text.strip_prefix(UNIX) {
             socket_path(text, path)?;
-            return Err(AddressError::SocketFile { text: owned() });
+            return Err(AddressError::SocketFile { text: text.to_owned() });
         }
         let Some((host, port)) = text.rsplit_once(':') else {
             return Err(AddressError::NoPort { text: owned() });
