@@ -102,7 +102,7 @@ pub(crate) fn load_sync(
 /// As [`load`], though only these flags have to be right.
 pub(crate) fn load_typed_scope(matches: &ArgMatches, except: &str) -> Result<Scope, Error> {
     let merged = merge::typed(matches, except)?;
-    Values::new(merged, &Sources::default(), &mut Vec::new()).read()
+    Values::new(merged, &Sources::default(), &mut Vec::new())?.read()
 }
 
 /// The settings that were typed.
@@ -114,6 +114,6 @@ pub(crate) fn typed(matches: &ArgMatches) -> impl Iterator<Item = &'static Setti
 fn collect(matches: &ArgMatches, sources: &Sources) -> Result<(Values, Vec<Warning>), Error> {
     let mut warnings = Vec::new();
     let merged = merge::collect(matches, sources, &mut warnings)?;
-    let values = Values::new(merged, sources, &mut warnings);
+    let values = Values::new(merged, sources, &mut warnings)?;
     Ok((values, warnings))
 }

@@ -23,6 +23,7 @@ use crate::cli::wiring::{block_on, connector, serve_metrics, settings_with};
 use crate::config::{self, Settings, Sources};
 use crate::proto;
 use crate::server::Server;
+use crate::telemetry::logs;
 use crate::telemetry::settings::LogLevel;
 
 /// The name of the command.
@@ -133,6 +134,7 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
             name = signals.next() => {
                 let by = StoppedBy::named(name);
                 if stopped.replace(by).is_some() {
+                    logs::flush();
                     std::process::exit(by.exit_code().into());
                 }
                 stop.cancel();

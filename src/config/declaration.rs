@@ -14,6 +14,7 @@ pub(super) const fn text(name: &'static str, group: Group, help: &'static str) -
         help,
         value_name: "TEXT",
         secret: false,
+        protects: false,
         hidden: false,
         group,
         relation: None,

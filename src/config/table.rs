@@ -169,6 +169,7 @@ pub(crate) const ALL: &[Setting] = &[
     },
     Setting {
         relation: Some(Relation::GoesWith("tls-key")),
+        protects: true,
         ..path(
             "tls-cert",
             Group::Server,
@@ -177,6 +178,7 @@ pub(crate) const ALL: &[Setting] = &[
     },
     Setting {
         relation: Some(Relation::GoesWith("tls-cert")),
+        protects: true,
         ..path(
             "tls-key",
             Group::Server,
@@ -185,17 +187,21 @@ pub(crate) const ALL: &[Setting] = &[
     },
     Setting {
         relation: Some(Relation::Needs("tls-cert")),
+        protects: true,
         ..path(
             "tls-client-ca",
             Group::Server,
             "PEM file with the CAs one of which must have signed a caller's certificate; needs tls-cert",
         )
     },
-    path(
-        "auth-token-file",
-        Group::Server,
-        "File with the bearer tokens that callers may present, one on each line",
-    ),
+    Setting {
+        protects: true,
+        ..path(
+            "auth-token-file",
+            Group::Server,
+            "File with the bearer tokens that callers may present, one on each line",
+        )
+    },
     switch(
         "insecure",
         Group::Server,
@@ -220,7 +226,7 @@ pub(crate) const ALL: &[Setting] = &[
         (1, 1_000_000),
         Limits::DEFAULT.connections,
         "COUNT",
-        "How many connections may be open at a time; one more is closed at once",
+        "How many connections may be open at a time; one more takes the place of one without calls",
     ),
     whole(
         "max-streams",
@@ -269,6 +275,13 @@ pub(crate) const ALL: &[Setting] = &[
         (1, 3600),
         Limits::DEFAULT.deadline,
         "How long a call may take; a shorter grpc-timeout of the caller wins",
+    ),
+    seconds(
+        "stall-timeout-seconds",
+        Group::Limits,
+        (1, 3600),
+        Limits::DEFAULT.stall,
+        "How long a caller may leave a request unfinished or an answer untaken without any progress",
     ),
     seconds(
         "keepalive-interval-seconds",
