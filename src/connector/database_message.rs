@@ -15,8 +15,8 @@ pub(crate) fn database_message(error: &DatabaseError) -> String {
 
 fn postgres_message(error: &PostgresError) -> String {
     use PostgresError::{
-        BadValue, Connect, ConnectForbidden, Forbidden, Gone, Interrupted, PoolExhausted, ReadOnly, Refused,
-        Silent, Statement, StillConnecting, Timeout, Uncertain, UnknownSchema,
+        BadValue, Connect, ConnectForbidden, Forbidden, Gone, Interrupted, Locked, PoolExhausted, ReadOnly,
+        Refused, Silent, Statement, StillConnecting, Timeout, Uncertain, UnknownSchema,
     };
     match error {
         Connect { target, reason } => format!("cannot connect to the Retool database at {target}: {reason}"),
@@ -35,6 +35,9 @@ fn postgres_message(error: &PostgresError) -> String {
         ),
         Timeout { reason } => format!(
             "the Retool database stopped a statement: {reason}; a statement may run for --statement-timeout-seconds or the role's own statement_timeout, whichever is lower, and wait for a lock for its lock_timeout"
+        ),
+        Locked { reason } => format!(
+            "somebody else holds a lock in the Retool database for too long: {reason}; nothing was changed, and asking again is safe"
         ),
         Silent { waited } => format!(
             "the Retool database did not answer a statement within {} s, its limit and some more: the server hangs or cannot be reached any more",

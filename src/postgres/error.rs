@@ -64,6 +64,12 @@ pub(crate) enum PostgresError {
         /// The server's own words.
         reason: String,
     },
+    /// Somebody else holds a lock for longer than a statement waits for one.
+    #[error("somebody else holds a lock in the database for too long: {reason}")]
+    Locked {
+        /// The server's own words.
+        reason: String,
+    },
     /// The server said nothing at all, not even that the statement ran too long.
     #[error("the database did not answer a statement within {} s", waited.as_secs())]
     Silent {
@@ -137,6 +143,7 @@ impl PostgresError {
             | Self::Interrupted { .. }
             | Self::Uncertain { .. }
             | Self::Timeout { .. }
+            | Self::Locked { .. }
             | Self::Silent { .. } => Nature::Outage,
             Self::ConnectForbidden { .. } | Self::Forbidden { .. } | Self::ReadOnly { .. } => Nature::SetUp,
             Self::Refused { .. } | Self::Gone { .. } | Self::BadValue { .. } => Nature::Refusal,
@@ -163,6 +170,7 @@ impl PostgresError {
             Self::Interrupted { .. } => "database_interrupted",
             Self::Uncertain { .. } => "commit_uncertain",
             Self::Timeout { .. } => "statement_timeout",
+            Self::Locked { .. } => "lock_timeout",
             Self::Silent { .. } => "database_silent",
             Self::ConnectForbidden { .. } => "missing_privileges",
             Self::Forbidden { .. } => "database_forbids",
@@ -217,7 +225,8 @@ impl PostgresError {
             };
         };
         match *state {
-            SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => Self::Timeout { reason },
+            SqlState::QUERY_CANCELED => Self::Timeout { reason },
+            SqlState::LOCK_NOT_AVAILABLE => Self::Locked { reason },
             SqlState::INSUFFICIENT_PRIVILEGE => Self::Forbidden { reason },
             SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN | SqlState::INVALID_SCHEMA_NAME => {
                 Self::UnknownSchema { reason }

@@ -14,6 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::postgres::connection_string::{Attempt, ConnectionSettings, Encryption, TargetSessionAttrs};
 use crate::postgres::error::{PostgresError, reason};
+use crate::postgres::identifier::literal;
 
 /// An open session.
 pub(crate) struct Session {
@@ -21,9 +22,37 @@ pub(crate) struct Session {
     tls: Option<MakeRustlsConnect>,
     limits: Limits,
     statement_timeout: Duration,
+    search_path: SearchPath,
+    version: i32,
     expires: Instant,
     used: bool,
     broken: Arc<AtomicBool>,
+}
+
+/// The search_path that the role, the database or the connection string gives a session.
+///
+/// Statements of ours run with [`PINNED`] instead: whoever may create in a schema of the search_path could
+/// otherwise define an operator or a function that fits our arguments better than that of `pg_catalog`, and have
+/// it run with our privileges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SearchPath {
+    /// As the setting has it.
+    pub(crate) setting: String,
+    /// The schemas among them that are there and may be used, in their order, without those that Postgres adds.
+    pub(crate) schemas: Vec<String>,
+}
+
+/// Where statements look names up: nobody but a superuser can create anything in `pg_catalog`, and in `pg_temp`
+/// neither operators nor functions are looked up.
+pub(crate) const PINNED: &str = "pg_catalog, pg_temp";
+
+/// Whether a transaction may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccessMode {
+    /// It may.
+    ReadWrite,
+    /// The server refuses every write.
+    ReadOnly,
 }
 
 /// Where the limits of a session live.
@@ -44,23 +73,37 @@ pub(crate) enum Limits {
 /// The marker tells whether our start-up options have reached the server itself. The role's own
 /// statement timeout stands where it is lower than ours. On a large organization Postgres would compile
 /// our statements, which takes longer than running them: 100 ms for one that runs for 30.
+///
+/// It runs with the search_path that the session was given, so that every name in it is qualified. `OFFSET 0` makes
+/// Postgres evaluate the inner steps first; `AS MATERIALIZED` would too, from release 12 on.
 const INTRODUCE: &str = r#"
-WITH session AS MATERIALIZED (
-    SELECT coalesce(current_setting('baton_retool.direct', true), '') = 'on' AS direct,
-           current_setting('transaction_read_only') = 'on' AS read_only,
-           (1000 * extract(epoch FROM current_setting('statement_timeout')::interval))::int8 AS own
+WITH session AS (
+    SELECT coalesce(pg_catalog.current_setting('baton_retool.direct', true), '') OPERATOR(pg_catalog.=) 'on' AS direct,
+           pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' AS read_only,
+           pg_catalog.current_setting('server_version_num')::pg_catalog.int4 AS version,
+           pg_catalog.current_setting('search_path') AS search_path,
+           pg_catalog.current_schemas(false)::pg_catalog.text[] AS schemas,
+           (extract(epoch FROM pg_catalog.current_setting('statement_timeout')::interval)::pg_catalog.float8
+               OPERATOR(pg_catalog.*) 1000::pg_catalog.float8)::pg_catalog.int8 AS own
+    OFFSET 0
 ),
-limits AS MATERIALIZED (
-    SELECT direct, read_only, CASE WHEN own BETWEEN 1 AND $1 THEN own ELSE $1 END AS timeout
+limits AS (
+    SELECT *, CASE WHEN own OPERATOR(pg_catalog.>=) 1 AND own OPERATOR(pg_catalog.<=) $1 THEN own ELSE $1 END AS timeout
     FROM session
+    OFFSET 0
 )
 SELECT direct,
        timeout,
-       pg_is_in_recovery() AS standby,
+       pg_catalog.pg_is_in_recovery() AS standby,
        read_only,
-       CASE WHEN direct THEN set_config('statement_timeout', timeout::text, false) END,
-       CASE WHEN direct THEN set_config('default_transaction_read_only', 'on', false) END,
-       CASE WHEN direct AND current_setting('jit', true) IS NOT NULL THEN set_config('jit', 'off', false) END
+       version,
+       search_path,
+       schemas,
+       CASE WHEN direct THEN pg_catalog.set_config('statement_timeout', timeout::pg_catalog.text, false) END,
+       CASE WHEN direct THEN pg_catalog.set_config('default_transaction_read_only', 'on', false) END,
+       CASE WHEN direct THEN pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false) END,
+       CASE WHEN direct AND pg_catalog.current_setting('jit', true) IS NOT NULL
+            THEN pg_catalog.set_config('jit', 'off', false) END
 FROM limits
 "#;
 
@@ -193,6 +236,11 @@ impl Opener {
             client,
             tls,
             statement_timeout,
+            search_path: SearchPath {
+                setting: row.try_get("search_path")?,
+                schemas: row.try_get("schemas")?,
+            },
+            version: row.try_get("version")?,
             limits: if direct { Limits::OfSession } else { Limits::OfTransaction { statement_timeout } },
             expires: Instant::now() + pool.max_lifetime + pool.max_lifetime_jitter.mul_f64(rand::random()),
             used: false,
@@ -228,6 +276,43 @@ impl Session {
         self.limits
     }
 
+    /// The search_path that the session was given.
+    pub(crate) fn search_path(&self) -> &SearchPath {
+        &self.search_path
+    }
+
+    /// The release of the server as Postgres numbers it: 150004 for 15.4, 90624 for 9.6.24.
+    pub(crate) fn version(&self) -> i32 {
+        self.version
+    }
+
+    /// What begins a transaction. The mode is its own: a function that changes the session's default does not
+    /// make the next transaction write. The same holds for the search_path. Behind a pooler it brings the
+    /// statement timeout too.
+    pub(crate) fn begin(&self, access: AccessMode) -> String {
+        let access = match access {
+            AccessMode::ReadWrite => "READ WRITE",
+            AccessMode::ReadOnly => "READ ONLY",
+        };
+        let mut begin =
+            format!("BEGIN ISOLATION LEVEL READ COMMITTED {access}; SET LOCAL search_path = {PINNED}");
+        if let Limits::OfTransaction { statement_timeout } = self.limits {
+            let limit = statement_timeout.as_millis().max(1);
+            begin.push_str(&format!("; SET LOCAL statement_timeout = {limit}"));
+        }
+        begin
+    }
+
+    /// What gives the triggers of the tables that are written the search_path that they were made for, with
+    /// `pg_catalog` in front, until the end of the transaction or [`PIN`].
+    pub(crate) fn search_path_of_triggers(&self) -> String {
+        let path = match self.search_path.setting.as_str() {
+            "" => PINNED.to_owned(),
+            setting => format!("pg_catalog, {setting}, pg_temp"),
+        };
+        format!("SELECT pg_catalog.set_config('search_path', {}, true)", literal(&path))
+    }
+
     /// How long to wait for the answer to a statement: longer than a server needs to stop it by itself
     /// and say so. One that says nothing by then is frozen or cut off.
     pub(crate) fn patience(&self) -> Duration {
@@ -260,6 +345,9 @@ impl Session {
         }
     }
 }
+
+/// Ends what [`Session::search_path_of_triggers`] began.
+pub(crate) const PIN: &str = "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)";
 
 /// What an answer may take on top of the statement's own limit.
 const GRACE: Duration = Duration::from_secs(5);

@@ -125,7 +125,7 @@ impl Database {
         from_row: FromRow<T>,
     ) -> Result<Vec<T>, DatabaseError> {
         let rendered = template::render(statement, &*self.privileges().await?);
-        match self.read_once(name, &rendered, parameters, from_row).await {
+        match self.read_catalog(name, &rendered, parameters, from_row).await {
             Err(error) if error.is_refusal() => {
                 let privileges = self.probe().await?;
                 privileges.require(self.scope)?;
@@ -134,17 +134,32 @@ impl Database {
                 if without == rendered {
                     return Err(error);
                 }
-                self.read_once(name, &without, parameters, from_row).await
+                self.read_catalog(name, &without, parameters, from_row).await
             }
             result => result,
         }
     }
 
-    /// As [`Database::read`], for a statement that mentions no optional columns and whose refusal needs no explanation.
+    /// As [`Database::read`], for a statement whose refusal needs no explanation.
     ///
     /// # Errors
     /// See [`DatabaseError`].
     pub(crate) async fn read_once<T>(
+        &self,
+        name: &'static str,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+        from_row: FromRow<T>,
+    ) -> Result<Vec<T>, DatabaseError> {
+        let rendered = template::render(statement, &*self.privileges().await?);
+        self.read_catalog(name, &rendered, parameters, from_row).await
+    }
+
+    /// As [`Database::read_once`], for a statement that names nothing outside `pg_catalog` and runs as it stands.
+    ///
+    /// # Errors
+    /// See [`DatabaseError`].
+    pub(crate) async fn read_catalog<T>(
         &self,
         name: &'static str,
         statement: &str,

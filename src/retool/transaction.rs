@@ -1,11 +1,13 @@
 //! Changes of Retool's rows: each in a transaction of its own that holds the locks of what it is about.
 
 use futures_util::future::BoxFuture;
+use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
 
 use crate::postgres::error::PostgresError;
+use crate::postgres::session::AccessMode;
 use crate::postgres::statement::Parameter;
-use crate::postgres::transaction::{self, AccessMode, End};
+use crate::postgres::transaction::{self, End};
 use crate::retool::change::{Mode, Refusal};
 use crate::retool::database::Database;
 use crate::retool::error::DatabaseError;
@@ -40,12 +42,15 @@ pub(crate) enum Lock {
 }
 
 impl Lock {
-    /// A pair of numbers that nobody else takes advisory locks by; the first spells "brt" and the kind.
-    fn key(self) -> (i32, i32) {
-        match self {
-            Self::Page(page) => (0x6272_7470, page.get()),
-            Self::Group(group) => (0x6272_7467, group.get()),
-        }
+    /// The number of the advisory lock: half of a digest of what the lock is about, which nobody else takes by
+    /// accident.
+    fn key(self) -> i64 {
+        let name = match self {
+            Self::Page(page) => format!("baton-retool page {page}"),
+            Self::Group(group) => format!("baton-retool group {group}"),
+        };
+        let digest = Sha256::digest(name.as_bytes());
+        digest.iter().take(8).fold(0, |number, byte| (number << 8) | i64::from(*byte))
     }
 }
 
@@ -125,7 +130,8 @@ impl Transaction<'_> {
         Ok(self.inner.read(name, &statement, parameters, from_row).await?)
     }
 
-    /// Runs a statement that changes rows; how many it has changed.
+    /// Runs a statement that changes rows; how many it says it has changed. The triggers of the table run with the
+    /// search_path that the role has: every name in the statement has to be qualified.
     ///
     /// # Errors
     /// See [`PostgresError`].
@@ -135,7 +141,22 @@ impl Transaction<'_> {
         statement: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<usize, DatabaseError> {
-        self.read(name, statement, parameters, |_| Ok(())).await.map(|rows| rows.len())
+        self.write_returning(name, statement, parameters, |_| Ok(())).await.map(|rows| rows.len())
+    }
+
+    /// As [`Transaction::write`], with what the statement returns of each row.
+    ///
+    /// # Errors
+    /// See [`PostgresError`].
+    pub(crate) async fn write_returning<T>(
+        &self,
+        name: &'static str,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+        from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<Vec<T>, DatabaseError> {
+        let statement = template::render(statement, &self.privileges);
+        Ok(self.inner.write(name, &statement, parameters, from_row).await?)
     }
 
     /// Commits when the change has been made, else undoes it.

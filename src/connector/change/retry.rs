@@ -75,6 +75,8 @@ fn is_temporary(error: &Error) -> bool {
             PostgresError::Connect { .. }
                 | PostgresError::StillConnecting { .. }
                 | PostgresError::Interrupted { .. }
+                | PostgresError::Locked { .. }
+                | PostgresError::Gone { .. }
                 | PostgresError::Uncertain { .. }
         ))
     )

@@ -66,48 +66,48 @@ SELECT g.id IS NOT NULL AS has_group, coalesce(g.name::text, '') AS group_name,
        coalesce(u.enabled, false) AS enabled,
        m."userId" IS NOT NULL AS is_member, coalesce(m."isAdmin", false) AS is_admin,
        EXISTS (SELECT
-               FROM user_groups other
-               JOIN users o ON o.id = other."userId"
+               FROM {user_groups} other
+               JOIN {users} o ON o.id = other."userId"
                WHERE other."groupId" = g.id AND o.id <> u.id AND o.enabled
                  AND o."organizationId" IS NOT DISTINCT FROM coalesce(g."organizationId", u."organizationId"))
            AS other_admins
 FROM (SELECT $1::int8 AS group_id, $2::int8 AS user_id) asked
-LEFT JOIN groups g ON g.id = asked.group_id
-LEFT JOIN users u ON u.id = asked.user_id
-LEFT JOIN user_groups m ON m."groupId" = asked.group_id AND m."userId" = asked.user_id
+LEFT JOIN {groups} g ON g.id = asked.group_id
+LEFT JOIN {users} u ON u.id = asked.user_id
+LEFT JOIN {user_groups} m ON m."groupId" = asked.group_id AND m."userId" = asked.user_id
 "#;
 
 /// Keeps Retool from taking the other administrators out while this one is.
 const HOLD_ADMINS: &str = r#"
 SELECT m."userId"
-FROM user_groups m
-JOIN groups g ON g.id = m."groupId"
+FROM {user_groups} m
+JOIN {groups} g ON g.id = m."groupId"
 WHERE m."groupId" = $1 AND g.name = $2
 FOR UPDATE OF m
 "#;
 
 const JOIN: &str = r#"
-INSERT INTO user_groups ("userId", "groupId", "isAdmin", "createdAt", "updatedAt")
-VALUES ($1, $2, $3, now(), now())
+INSERT INTO {user_groups} ("userId", "groupId", "isAdmin", "createdAt", "updatedAt")
+VALUES ($1, $2, $3, pg_catalog.now(), pg_catalog.now())
 ON CONFLICT ("userId", "groupId") DO NOTHING
 RETURNING "userId"
 "#;
 
 const STEP_UP: &str = r#"
-UPDATE user_groups SET "isAdmin" = true, "updatedAt" = now()
-WHERE "userId" = $1 AND "groupId" = $2 AND NOT coalesce("isAdmin", false)
+UPDATE {user_groups} SET "isAdmin" = true, "updatedAt" = pg_catalog.now()
+WHERE "userId" OPERATOR(pg_catalog.=) $1 AND "groupId" OPERATOR(pg_catalog.=) $2 AND NOT coalesce("isAdmin", false)
 RETURNING "userId"
 "#;
 
 const LEAVE: &str = r#"
-DELETE FROM user_groups
-WHERE "userId" = $1 AND "groupId" = $2 AND NOT coalesce("isAdmin", false)
+DELETE FROM {user_groups}
+WHERE "userId" OPERATOR(pg_catalog.=) $1 AND "groupId" OPERATOR(pg_catalog.=) $2 AND NOT coalesce("isAdmin", false)
 RETURNING "userId"
 "#;
 
 const STEP_DOWN: &str = r#"
-UPDATE user_groups SET "isAdmin" = false, "updatedAt" = now()
-WHERE "userId" = $1 AND "groupId" = $2 AND "isAdmin"
+UPDATE {user_groups} SET "isAdmin" = false, "updatedAt" = pg_catalog.now()
+WHERE "userId" OPERATOR(pg_catalog.=) $1 AND "groupId" OPERATOR(pg_catalog.=) $2 AND "isAdmin"
 RETURNING "userId"
 "#;
 

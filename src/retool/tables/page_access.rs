@@ -41,10 +41,10 @@ SELECT p.id IS NOT NULL AS has_page, p."organizationId"::int8 AS page_organizati
        g."universalAccess"::text AS universal, gp."pageId" IS NOT NULL AS has_own_row,
        gp."accessLevel"::text AS explicit, gf."accessLevel"::text AS folder
 FROM (SELECT $1::int8 AS page_id, $2::int8 AS group_id) asked
-LEFT JOIN pages p ON p.id = asked.page_id AND p."deletedAt" IS NULL AND p."organizationId" > 0
-LEFT JOIN groups g ON g.id = asked.group_id
-LEFT JOIN group_pages gp ON gp."groupId" = asked.group_id AND gp."pageId" = asked.page_id
-LEFT JOIN group_folder_defaults gf ON gf."groupId" = asked.group_id AND gf."folderId" = p."folderId"
+LEFT JOIN {pages} p ON p.id = asked.page_id AND p."deletedAt" IS NULL AND p."organizationId" > 0
+LEFT JOIN {groups} g ON g.id = asked.group_id
+LEFT JOIN {group_pages} gp ON gp."groupId" = asked.group_id AND gp."pageId" = asked.page_id
+LEFT JOIN {group_folder_defaults} gf ON gf."groupId" = asked.group_id AND gf."folderId" = p."folderId"
 "#;
 
 const FEATURES: &[Feature] = &[Feature::Pages];

@@ -43,8 +43,8 @@ SELECT p."organizationId"::int8 AS page_organization,
        u.id IS NOT NULL AS has_user, u."organizationId"::int8 AS user_organization,
        coalesce(u.enabled, false) AS enabled
 FROM (SELECT $1::int8 AS page_id, $2::int8 AS user_id) asked
-LEFT JOIN pages p ON p.id = asked.page_id AND p."deletedAt" IS NULL AND p."organizationId" > 0
-LEFT JOIN users u ON u.id = asked.user_id
+LEFT JOIN {pages} p ON p.id = asked.page_id AND p."deletedAt" IS NULL AND p."organizationId" > 0
+LEFT JOIN {users} u ON u.id = asked.user_id
 "#;
 
 /// A group that has the user and may do something with the page.
@@ -59,17 +59,19 @@ const GROUPS_WITH_ACCESS: &str = r#"
 SELECT g.id::int8 AS id, coalesce(g.name::text, '') AS group_name, g."universalAccess"::text AS universal,
        gp."pageId" IS NOT NULL AS has_own_row, gp."accessLevel"::text AS explicit,
        gf."accessLevel"::text AS folder, coalesce({@managed_group}, false) AS managed
-FROM user_groups m
-JOIN groups g ON g.id = m."groupId"
-JOIN pages p ON p.id = $1 AND p."organizationId" = g."organizationId"
-LEFT JOIN group_pages gp ON gp."groupId" = g.id AND gp."pageId" = p.id
-LEFT JOIN group_folder_defaults gf ON gf."groupId" = g.id AND gf."folderId" = p."folderId"
+FROM {user_groups} m
+JOIN {groups} g ON g.id = m."groupId"
+JOIN {pages} p ON p.id = $1 AND p."organizationId" = g."organizationId"
+LEFT JOIN {group_pages} gp ON gp."groupId" = g.id AND gp."pageId" = p.id
+LEFT JOIN {group_folder_defaults} gf ON gf."groupId" = g.id AND gf."folderId" = p."folderId"
 WHERE m."userId" = $3 AND {g:groups.archivedAt} IS NULL
 ORDER BY g.id
 "#;
 
 const LEAVE: &str = r#"
-DELETE FROM user_groups WHERE "userId" = $1 AND "groupId" = ANY ($2) RETURNING "userId"
+DELETE FROM {user_groups}
+WHERE "userId" OPERATOR(pg_catalog.=) $1 AND "groupId" OPERATOR(pg_catalog.=) ANY ($2)
+RETURNING "userId"
 "#;
 
 const TO_GRANT: &[Feature] = &[Feature::Groups, Feature::Pages, Feature::ManagedGroups];
