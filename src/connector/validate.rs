@@ -45,7 +45,7 @@ impl Connector {
     }
 
     async fn validate_database(&self) -> Result<(), Error> {
-        let check = || self.context.database.check();
+        let check = || self.context.database.check_whole();
         let checked = check
             .retry(VALIDATE_WAITS.into_iter())
             .when(|error| error.nature() == Nature::Outage)

@@ -13,8 +13,9 @@ use tokio_postgres::{CancelToken, Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::postgres::connection_string::{Attempt, ConnectionSettings, Encryption, TargetSessionAttrs};
-use crate::postgres::error::{PostgresError, reason};
+use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::literal;
+use crate::postgres::reason::reason;
 
 /// An open session.
 pub(crate) struct Session {
@@ -201,7 +202,7 @@ impl Opener {
             state: error.code().cloned(),
             connect_forbidden: error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE),
             login_refused: error.code() == Some(&SqlState::INVALID_PASSWORD),
-            reason: reason(&error),
+            reason: reason(&error).to_string(),
         })
     }
 

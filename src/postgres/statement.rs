@@ -103,6 +103,6 @@ pub(crate) async fn run<T>(
 /// [`PostgresError::Statement`] when it has none.
 pub(crate) fn only<T>(rows: Vec<T>) -> Result<T, PostgresError> {
     let nothing =
-        || PostgresError::Statement { reason: "a statement that always has a row gave none".to_owned() };
+        || PostgresError::Statement { reason: "a statement that always has a row gave none".into() };
     rows.into_iter().next().ok_or_else(nothing)
 }

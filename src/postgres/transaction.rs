@@ -8,8 +8,9 @@ use tokio::sync::SemaphorePermit;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
-use crate::postgres::error::{PostgresError, reason};
+use crate::postgres::error::PostgresError;
 use crate::postgres::pool::{Lease, Pool};
+use crate::postgres::reason::reason;
 use crate::postgres::session::{AccessMode, PIN};
 use crate::postgres::statement::{FromRow, Parameter, guarded};
 
@@ -41,7 +42,8 @@ WHERE extract(epoch FROM current_setting(name)::interval) NOT BETWEEN 0.001 AND 
 "#;
 
 impl<'a> Transaction<'a> {
-    /// Begins a transaction on a session of the pool. A session that turns out to be dead is replaced by a fresh one.
+    /// Begins a transaction on a session of the pool. A session that turns out to be dead, or to lead to a standby, is
+    /// replaced by a fresh one.
     ///
     /// # Errors
     /// [`PostgresError::ReadOnly`] on a server that takes no writes, and whatever keeps the server from being asked.
@@ -49,7 +51,11 @@ impl<'a> Transaction<'a> {
         let place = pool.place_for_change().await?;
         let mut lease = pool.get().await?;
         match start(&lease, access).await {
-            Err(error) if error.is_lost_session() && lease.is_from_stock() => {
+            // After a failover, a connection of the pool can lead to the server that is the standby now.
+            Err(error)
+                if (error.is_lost_session() || matches!(error, PostgresError::ReadOnly { .. }))
+                    && lease.is_from_stock() =>
+            {
                 drop(lease);
                 lease = pool.get_fresh().await?;
                 start(&lease, access).await?;
@@ -139,7 +145,7 @@ impl<'a> Transaction<'a> {
                 Err(PostgresError::Uncertain { reason })
             }
             Err(error @ PostgresError::Silent { .. }) if end == End::Commit => {
-                Err(PostgresError::Uncertain { reason: error.to_string() })
+                Err(PostgresError::Uncertain { reason: error.to_string().into() })
             }
             ended => ended,
         }

@@ -8,9 +8,10 @@ use tokio_postgres::types::{FromSql, Type};
 use crate::postgres::connection_string::ConnectionSettings;
 use crate::postgres::error::PostgresError;
 use crate::postgres::pool::{Lease, Pool, Timeouts};
-use crate::postgres::session::Opener;
+use crate::postgres::session::{AccessMode, Opener};
 use crate::postgres::statement::{self, FromRow, Parameter, guarded};
 use crate::postgres::tls::{self, TlsError};
+use crate::postgres::transaction::{End, Transaction};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::OutOfRange;
 use crate::retool::privileges::{Feature, Privileges, Scope};
@@ -54,6 +55,18 @@ impl Database {
     pub(crate) async fn check(&self) -> Result<Arc<Privileges>, DatabaseError> {
         let privileges = self.probe().await?;
         privileges.require(self.scope)?;
+        Ok(privileges)
+    }
+
+    /// As [`Database::check`], and makes sure that the server takes changes where the configuration makes any.
+    ///
+    /// # Errors
+    /// Those of [`Database::check`], and [`PostgresError::ReadOnly`] on a standby.
+    pub(crate) async fn check_whole(&self) -> Result<Arc<Privileges>, DatabaseError> {
+        let privileges = self.check().await?;
+        if self.scope.provisioning {
+            Transaction::begin(&self.pool, AccessMode::ReadWrite).await?.end(End::Rollback).await?;
+        }
         Ok(privileges)
     }
 

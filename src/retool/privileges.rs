@@ -223,6 +223,10 @@ impl Privileges {
     /// # Errors
     /// [`DatabaseError::MissingPrivileges`] with every GRANT that is missing.
     pub(crate) fn require_changes(&self, features: &[Feature]) -> Result<(), DatabaseError> {
+        // Without the schema nothing in it is seen, and each privilege would seem to be missing.
+        if let (None, Some(grant)) = (&self.schema, self.grant_on_schema()) {
+            return Err(MissingPrivileges { role: self.role.clone(), grants: vec![grant] }.into());
+        }
         match &self.writes {
             Some(writes) => Ok(writes.require(features, &self.role)?),
             None => Ok(()),
@@ -263,8 +267,11 @@ impl Privileges {
         if let (true, Some(grant)) = (lacking.is_absent(), self.grant_on_schema()) {
             return Err(MissingPrivileges { role: self.role.clone(), grants: vec![grant] }.into());
         }
+        if lacking.tables.contains(&"organizations") {
+            return Err(PostgresError::UnknownSchema { reason: lacking.absent().join(", ").into() }.into());
+        }
         if lacking.is_absent() {
-            return Err(PostgresError::UnknownSchema { reason: lacking.absent().join(", ") }.into());
+            return Err(DatabaseError::OtherVersion { absent: lacking.absent() });
         }
         if !lacking.grants.is_empty() {
             return Err(MissingPrivileges { role: self.role.clone(), grants: lacking.grants }.into());
@@ -276,7 +283,8 @@ impl Privileges {
                 reason: format!(
                     "row-level security hides every row of {} from the role {role}; run as a superuser: ALTER ROLE {role} BYPASSRLS;",
                     hidden.join(", ")
-                ),
+                )
+                .into(),
             }
             .into());
         }
@@ -290,7 +298,7 @@ impl Privileges {
     pub(crate) fn require_column(&self, column: Column) -> Result<(), DatabaseError> {
         let lacking = self.lacking([column]);
         if lacking.is_absent() {
-            return Err(PostgresError::UnknownSchema { reason: lacking.absent().join(", ") }.into());
+            return Err(PostgresError::UnknownSchema { reason: lacking.absent().join(", ").into() }.into());
         }
         if lacking.grants.is_empty() {
             return Ok(());

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
 
 use crate::postgres::error::PostgresError;
+use crate::postgres::identifier::quoted;
 use crate::postgres::session::AccessMode;
 use crate::postgres::statement::Parameter;
 use crate::postgres::transaction::{self, End};
@@ -52,6 +53,14 @@ impl Lock {
         let digest = Sha256::digest(name.as_bytes());
         digest.iter().take(8).fold(0, |number, byte| (number << 8) | i64::from(*byte))
     }
+}
+
+/// What a statement writes, for errors.
+pub(crate) struct Write<'a> {
+    /// The table.
+    pub(crate) table: &'a str,
+    /// What it holds, as the object of a sentence.
+    pub(crate) what: &'a str,
 }
 
 /// A change under way.
@@ -159,6 +168,41 @@ impl Transaction<'_> {
         Ok(self.inner.write(name, &statement, parameters, from_row).await?)
     }
 
+    /// Judges a write by what is read behind it in the same transaction. `wrote` is whether the statement says that
+    /// it wrote what it was to write.
+    ///
+    /// # Errors
+    /// [`PostgresError::Refused`] when a trigger or a policy of the table has kept the row from being written, or has
+    /// written something else; [`PostgresError::Interrupted`] when somebody else was there before.
+    pub(crate) fn judge<T: PartialEq>(
+        &self,
+        write: &Write<'_>,
+        wrote: bool,
+        before: &T,
+        now: &T,
+        wanted: &T,
+    ) -> Result<(), DatabaseError> {
+        match (wrote, now == wanted, now == before) {
+            (true, true, _) => Ok(()),
+            // What was written stays locked until the end, so nobody but a trigger can have changed it.
+            (true, false, _) | (false, false, true) => Err(self.kept_from_writing(write.table)),
+            (false, ..) => Err(changed_meanwhile(write.what)),
+        }
+    }
+
+    /// A trigger or a policy of the table has kept a row from being written.
+    pub(crate) fn kept_from_writing(&self, table: &str) -> DatabaseError {
+        let reason = if self.privileges.is_policed(table) {
+            let role = quoted(self.privileges.role());
+            format!(
+                "row-level security or a trigger of {table} keeps the role {role} from writing the row, or hides it; to lift row-level security run as a superuser: ALTER ROLE {role} BYPASSRLS;"
+            )
+        } else {
+            format!("a trigger of {table} kept the row from being written as it was asked for")
+        };
+        PostgresError::Refused { reason: reason.into() }.into()
+    }
+
     /// Commits when the change has been made, else undoes it.
     async fn end<T>(self, outcome: Result<T, ChangeError>) -> Result<T, ChangeError> {
         let end = if outcome.is_ok() && self.mode == Mode::Real { End::Commit } else { End::Rollback };
@@ -172,5 +216,6 @@ impl Transaction<'_> {
 
 /// Retool has written between our reading and our writing, under no lock of ours. Another try sees what is there now.
 pub(crate) fn changed_meanwhile(what: &str) -> DatabaseError {
-    PostgresError::Interrupted { reason: format!("somebody else changed {what} in the same moment") }.into()
+    let reason = format!("somebody else changed {what} in the same moment").into();
+    PostgresError::Interrupted { reason }.into()
 }

@@ -77,6 +77,7 @@ pub(crate) fn database_kind(error: &DatabaseError) -> ErrorKind {
         PostgresError::ConnectForbidden { .. }
         | PostgresError::Forbidden { .. }
         | PostgresError::ReadOnly { .. }
+        | PostgresError::NoTransactions { .. }
         | PostgresError::Refused { .. }
         | PostgresError::UnknownSchema { .. } => ErrorKind::FailedPrecondition,
         PostgresError::Gone { .. } => ErrorKind::NotFound,

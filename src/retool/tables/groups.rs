@@ -94,10 +94,10 @@ pub(crate) struct Member {
 
 /// Members by user. The first step takes the group's rows by the index on `"groupId"`; asked for them
 /// in the order of a key straight away, Postgres walks the whole table by primary key instead.
-/// Nobody from another organization is a member, whatever an old row says.
+/// A row that connects two organizations is a fact like any other.
 const MEMBERS: &str = r#"
 WITH membership AS {materialized} (
-    SELECT ug."userId" AS user_id, coalesce(ug."isAdmin", false) AS is_admin, g."organizationId" AS organization_id
+    SELECT ug."userId" AS user_id, coalesce(ug."isAdmin", false) AS is_admin
     FROM {groups} g
     JOIN {user_groups} ug ON ug."groupId" = g.id
     WHERE g.id = $1 AND {g:groups.archivedAt} IS NULL AND ug."userId" >= $2
@@ -108,7 +108,6 @@ JOIN {users} u ON u.id = m.user_id
 WHERE u.id > 0
   AND (u."organizationId" IS NULL OR u."organizationId" > 0)
   AND (u.enabled OR NOT $3)
-  AND (m.organization_id IS NULL OR u."organizationId" IS NULL OR u."organizationId" = m.organization_id)
 ORDER BY u.id
 LIMIT $4
 "#;

@@ -12,7 +12,7 @@ use crate::retool::error::DatabaseError;
 use crate::retool::fragment::fill;
 use crate::retool::id::{GroupId, OrganizationId, PageId};
 use crate::retool::privileges::{MissingPrivileges, RIGHTS_BY_DEFAULT};
-use crate::retool::transaction::{ChangeError, Transaction, changed_meanwhile};
+use crate::retool::transaction::{ChangeError, Transaction};
 
 /// How managed groups are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl ManagedGroup {
         } else {
             return Ok(());
         };
-        Err(Refusal::NotManaged { group: found.group, name: self.name.clone(), problem })
+        Err(Refusal::NotManaged { group: found.group, name: self.name.as_str().into(), problem })
     }
 
     /// Makes the group. When somebody else makes it in the same moment, theirs is taken, if it is as ours would be.
@@ -166,8 +166,7 @@ impl ManagedGroup {
         if let Some(made) = made.await?.pop() {
             return Ok(made);
         }
-        let theirs =
-            self.find(transaction).await?.ok_or_else(|| changed_meanwhile("the access to the page"))?;
+        let theirs = self.find(transaction).await?.ok_or_else(|| transaction.kept_from_writing("groups"))?;
         self.check(&theirs)?;
         Ok(theirs.group)
     }

@@ -119,8 +119,8 @@ impl Rights {
 /// Everybody who holds anything, one row each.
 ///
 /// The bits are those of [`Right`]. Users are taken in the order of their keys first, and what their
-/// groups give them is looked up for those only, so that a page costs what it returns. A user without
-/// an organization holds what the organization's groups give, but is no member of it.
+/// groups give them is looked up for those only, so that a page costs what it returns. A user of another
+/// organization, or of none, holds what the organization's groups give, but is no member of it.
 const HOLDERS: &str = r#"
 WITH grantor AS {materialized} (
     SELECT g.id,

@@ -16,7 +16,7 @@ use crate::retool::id::{GroupId, OrganizationId, PageId};
 use crate::retool::privileges::Feature;
 use crate::retool::tables::page_access::row::{lower_row, set_level};
 use crate::retool::tables::pages::access;
-use crate::retool::transaction::{ChangeError, Lock, Transaction, changed_meanwhile};
+use crate::retool::transaction::{ChangeError, Lock, Transaction, Write};
 
 pub(crate) use users::UserPageChange;
 
@@ -48,6 +48,7 @@ LEFT JOIN {group_folder_defaults} gf ON gf."groupId" = asked.group_id AND gf."fo
 "#;
 
 const FEATURES: &[Feature] = &[Feature::Pages];
+const WRITE: Write<'_> = Write { table: "group_pages", what: "the access to the page" };
 
 /// Raises the group to at least this level on the page. The access before and after, whole.
 ///
@@ -97,14 +98,17 @@ async fn raise(
         Some(_) => {
             return Err(Refusal::DifferentOrganizations(Item::Group(group), Item::Page(page)).into());
         }
-        None => return Err(Refusal::NoOrganization(Item::Group(group)).into()),
+        None => return Err(Refusal::NoOrganization(Item::Group(group), Item::Page(page)).into()),
     }
     let before = state.access;
     let Some(change) = before.to_grant(level) else { return Ok(Changed::nothing(before)) };
-    if !transaction.is_dry_run() && !set_level(transaction, page, group, level).await? {
-        return Err(changed_meanwhile("the access to the page").into());
+    let after = before.with(change);
+    if !transaction.is_dry_run() {
+        let (wrote, now) =
+            tokio::join!(set_level(transaction, page, group, level), self::state(transaction, page, group));
+        transaction.judge(&WRITE, wrote?, &before, &now?.access, &after)?;
     }
-    Ok(Changed { before, after: before.with(change) })
+    Ok(Changed { before, after })
 }
 
 async fn lower(
@@ -123,17 +127,26 @@ async fn lower(
         return nothing;
     }
     let change = before.to_revoke(level).map_err(|after| {
-        let sources =
-            after.ways(level).map(|(way, level)| Source { group, name: facts.name.clone(), way, level });
+        let sources = after.ways(level).map(|(way, level)| Source {
+            group,
+            name: facts.name.as_str().into(),
+            way,
+            level,
+        });
         Refusal::AccessRemains { holder: Item::Group(group), page, level, sources: sources.collect() }
     })?;
     let (Some(change), Some(held)) = (change, before.explicit.level()) else {
         return Ok(Changed::nothing(before));
     };
-    if !transaction.is_dry_run() && !lower_row(transaction, page, group, held, change).await? {
-        return Err(changed_meanwhile("the access to the page").into());
+    let after = before.with(change);
+    if !transaction.is_dry_run() {
+        let (wrote, now) = tokio::join!(
+            lower_row(transaction, page, group, held, change),
+            self::state(transaction, page, group)
+        );
+        transaction.judge(&WRITE, wrote?, &before, &now?.access, &after)?;
     }
-    Ok(Changed { before, after: before.with(change) })
+    Ok(Changed { before, after })
 }
 
 async fn state(

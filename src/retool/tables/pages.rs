@@ -137,7 +137,7 @@ holder AS (
     JOIN {user_groups} m ON m."groupId" = e.group_id
     JOIN {users} u ON u.id = m."userId"
     WHERE e.managed AND u.id > 0 AND u.id >= $3 - 2147483648 AND (u.enabled OR NOT $5)
-      AND (u."organizationId" IS NULL OR u."organizationId" = (SELECT organization_id FROM page))
+      AND (u."organizationId" IS NULL OR u."organizationId" > 0)
     GROUP BY u.id
 )
 SELECT position, user_id, universal, has_own_row, explicit, folder, reads, writes, owns

@@ -163,8 +163,7 @@ holder_in_order AS (
 FROM holder_by_group holder
 WHERE EXISTS (
     SELECT FROM {users} u
-    WHERE u.id = holder.id
-      AND (u."organizationId" <> (SELECT organization_id FROM resource) OR ($3 AND u.enabled IS NOT TRUE)) IS NOT TRUE
+    WHERE u.id = holder.id AND (u."organizationId" <= 0 OR ($3 AND u.enabled IS NOT TRUE)) IS NOT TRUE
 )
 ORDER BY holder.id
 LIMIT $4)
@@ -172,7 +171,7 @@ UNION ALL
 (SELECT holder.id::int8 AS id, holder.level::int4 AS level
 FROM holder_in_order holder
 JOIN {users} u ON u.id = holder.id
-WHERE (u."organizationId" <> (SELECT organization_id FROM resource) OR ($3 AND u.enabled IS NOT TRUE)) IS NOT TRUE
+WHERE (u."organizationId" <= 0 OR ($3 AND u.enabled IS NOT TRUE)) IS NOT TRUE
 ORDER BY holder.id
 LIMIT $4)
 ORDER BY 1
