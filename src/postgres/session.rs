@@ -1,5 +1,6 @@
 //! One session with the server: how it is opened, and what is known of it afterwards.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,10 +13,11 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{CancelToken, Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::postgres::connection_string::{Attempt, ConnectionSettings, Encryption, TargetSessionAttrs};
+use crate::postgres::connection_string::{Attempt, ConnectionSettings, Encryption, Host, TargetSessionAttrs};
 use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::literal;
 use crate::postgres::reason::reason;
+use crate::postgres::tls;
 
 /// An open session.
 pub(crate) struct Session {
@@ -127,11 +129,47 @@ impl Opener {
     /// [`PostgresError::Connect`] with what the last way met; [`PostgresError::ConnectForbidden`] when the role may not connect to
     /// the database.
     pub(crate) async fn open(&self) -> Result<Session, PostgresError> {
+        let current;
+        let opener = match self.with_files_of_now()? {
+            Some(fresh) => {
+                current = fresh;
+                &current
+            }
+            None => self,
+        };
+        opener.open_first().await
+    }
+
+    /// With the certificates and keys that the files have now, where they come from files.
+    ///
+    /// # Errors
+    /// [`PostgresError::Connect`] when a file cannot be used.
+    fn with_files_of_now(&self) -> Result<Option<Self>, PostgresError> {
+        if !self.settings.ssl.reads_files() {
+            return Ok(None);
+        }
+        let tls = tls::connector(&self.settings.ssl).map_err(|error| PostgresError::Connect {
+            target: self.settings.describe(),
+            reason: error.to_string(),
+        })?;
+        Ok(Some(Self { tls, ..self.clone() }))
+    }
+
+    async fn open_first(&self) -> Result<Session, PostgresError> {
         let wanted = self.settings.target_session_attrs;
         let mut failures: Vec<String> = Vec::new();
         let mut second_choice = None;
+        let mut without_tls = None;
         for attempt in self.settings.attempts() {
-            match self.within_timeout(&attempt).await {
+            let tried = self.within_timeout(&attempt).await;
+            match (&tried, attempt.encryption) {
+                (Err(met), Encryption::Tls) if !met.tls_not_offered => {
+                    without_tls = Some((attempt.host.clone(), met.reason.clone()));
+                }
+                (Ok(_), Encryption::Plain) => warn_of_plaintext(&attempt, without_tls.take()),
+                _ => {}
+            }
+            match tried {
                 Ok((session, server)) if wanted.accepts(server.standby, server.read_only) => {
                     return Ok(session);
                 }
@@ -183,6 +221,7 @@ impl Opener {
                 state: None,
                 login_refused: false,
                 connect_forbidden: false,
+                tls_not_offered: false,
             }),
         }
     }
@@ -202,6 +241,8 @@ impl Opener {
             state: error.code().cloned(),
             connect_forbidden: error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE),
             login_refused: error.code() == Some(&SqlState::INVALID_PASSWORD),
+            tls_not_offered: error.to_string().contains("server does not support TLS")
+                || error.source().is_some_and(|cause| cause.to_string() == "server does not support TLS"),
             reason: reason(&error).to_string(),
         })
     }
@@ -259,6 +300,8 @@ pub(crate) struct Failed {
     pub(crate) login_refused: bool,
     /// The login was fine, the database is closed to the role.
     pub(crate) connect_forbidden: bool,
+    /// TLS was asked for, and the server has none.
+    pub(crate) tls_not_offered: bool,
 }
 
 /// What kind of server a session has met.
@@ -386,6 +429,18 @@ impl Drop for Running {
                 Err(_) => tracing::debug!("could not cancel a statement: no answer"),
             }
         });
+    }
+}
+
+/// `sslmode=prefer` goes on without TLS, as in libpq; that should not go unseen where the server offers it.
+fn warn_of_plaintext(attempt: &Attempt, with_tls: Option<(Host, String)>) {
+    let Some((host, reason)) = with_tls else { return };
+    if host.port == attempt.host.port && host.address == attempt.host.address {
+        tracing::warn!(
+            server = %attempt,
+            reason,
+            "a connection to the database is not encrypted although the server offers TLS; sslmode=require refuses such connections and says why"
+        );
     }
 }
 

@@ -5,3 +5,4 @@ mod outages;
 mod pooler;
 mod privileges;
 mod sessions;
+mod shadows;

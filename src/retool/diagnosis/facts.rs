@@ -64,6 +64,8 @@ pub(crate) struct Facts {
 pub(crate) struct Server {
     /// Its version, such as `15.18`.
     pub version: String,
+    /// Its release, such as 15; 9 for all before 10.
+    pub release: i32,
     /// The database that the session is in.
     pub database: String,
     /// The role that the session has.
@@ -136,7 +138,8 @@ pub(crate) enum Standing {
 }
 
 const SERVER: &str = r#"
-SELECT current_setting('server_version') AS version, current_database()::text AS database,
+SELECT current_setting('server_version') AS version,
+       current_setting('server_version_num')::int4 / 10000 AS release, current_database()::text AS database,
        current_user::text AS role, pg_is_in_recovery() AS standby,
        coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false) AS superuser,
        (1000 * extract(epoch FROM current_setting('statement_timeout')::interval))::int8 AS statement_timeout_ms
@@ -250,6 +253,7 @@ fn standing(privileges: &Privileges, columns: &mut dyn Iterator<Item = Column>) 
 fn server(row: &Row) -> Result<Server, tokio_postgres::Error> {
     Ok(Server {
         version: row.try_get("version")?,
+        release: row.try_get("release")?,
         database: row.try_get("database")?,
         role: row.try_get("role")?,
         standby: row.try_get("standby")?,
