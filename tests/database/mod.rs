@@ -1,6 +1,7 @@
 //! Connections to Postgres: TLS, poolers, outages, sessions and what the role may do.
 
 mod encryption;
+mod failover;
 mod outages;
 mod pooler;
 mod privileges;

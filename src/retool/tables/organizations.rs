@@ -139,7 +139,7 @@ candidate AS {materialized} (
     WHERE u.id >= $2 AND u.id > 0
       AND (u.enabled OR NOT $3)
       AND (u."organizationId" = $1
-           OR (u."organizationId" IS NULL
+           OR ((u."organizationId" IS NULL OR u."organizationId" > 0)
                AND EXISTS (SELECT FROM {user_groups} ug JOIN grantor ON grantor.id = ug."groupId"
                            WHERE ug."userId" = u.id AND grantor.rights > 0)))
     ORDER BY u.id

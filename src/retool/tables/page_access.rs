@@ -106,7 +106,7 @@ async fn raise(
     if !transaction.is_dry_run() {
         let (wrote, now) =
             tokio::join!(set_level(transaction, page, group, level), self::state(transaction, page, group));
-        transaction.judge(&WRITE, wrote?, &before, &now?.access, &after)?;
+        transaction.judge(&WRITE, wrote?, &before.explicit, &now?.access.explicit, &after.explicit)?;
     }
     Ok(Changed { before, after })
 }
@@ -144,7 +144,7 @@ async fn lower(
             lower_row(transaction, page, group, held, change),
             self::state(transaction, page, group)
         );
-        transaction.judge(&WRITE, wrote?, &before, &now?.access, &after)?;
+        transaction.judge(&WRITE, wrote?, &before.explicit, &now?.access.explicit, &after.explicit)?;
     }
     Ok(Changed { before, after })
 }
