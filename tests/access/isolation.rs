@@ -101,11 +101,7 @@ async fn only_memberships_connect_two_organizations() {
     assert_eq!(client.grant_ids("page", "p2").await, Vec::<String>::new());
     assert_eq!(
         client.grant_ids("resource", "r1").await,
-        [
-            "grant:entitlement:r1:own:u2",
-            "grant:entitlement:r1:read:u2",
-            "grant:entitlement:r1:write:u2",
-        ]
+        ["grant:entitlement:r1:own:u2", "grant:entitlement:r1:read:u2", "grant:entitlement:r1:write:u2",]
     );
     assert_eq!(client.grant_ids("resource", "r2").await, Vec::<String>::new());
 }

@@ -154,7 +154,11 @@ async fn a_missing_privilege_on_the_schema_is_named_and_not_those_behind_it() {
     let status = refused(&database, changes.grant("group:g100:member", "user/u100")).await;
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
     let grant = format!("GRANT USAGE ON SCHEMA public TO {};", role.name);
-    assert!(status.message().contains(&grant) && !status.message().contains("DELETE"), "{}", status.message());
+    assert!(
+        status.message().contains(&grant) && !status.message().contains("DELETE"),
+        "{}",
+        status.message()
+    );
 }
 
 #[tokio::test]
@@ -167,7 +171,9 @@ async fn a_page_is_granted_to_a_user_who_has_the_level_by_a_group() {
     let granted = changes.grant("page:p100:user:write", "user/u100").await.unwrap();
     assert_eq!(granted.did(), Did::Changed);
     assert_eq!(granted.grants.len(), 1);
-    assert!(changes.listed("page:p100:user:write").await.iter().any(|grant| grant.id == granted.grants[0].id));
+    assert!(
+        changes.listed("page:p100:user:write").await.iter().any(|grant| grant.id == granted.grants[0].id)
+    );
     let again = changes.grant("page:p100:user:write", "user/u100").await.unwrap();
     assert_eq!((again.did(), again.grants.len()), (Did::Nothing, 1));
 
@@ -271,7 +277,8 @@ async fn names_in_the_tables_and_in_triggers_reach_the_caller_and_no_log() {
     assert!(status.message().contains("is on leave"), "the caller reads it: {}", status.message());
     database.execute("DROP FUNCTION meddle CASCADE").await;
     for state in ["40001", "42501", "XX000"] {
-        let said = format!("RAISE EXCEPTION '{PLANTED}' USING ERRCODE = '{state}', CONSTRAINT = '{PLANTED}';");
+        let said =
+            format!("RAISE EXCEPTION '{PLANTED}' USING ERRCODE = '{state}', CONSTRAINT = '{PLANTED}';");
         on_row(&database, "BEFORE INSERT OR UPDATE OR DELETE", "user_groups", &said).await;
         changes.revoke("group:g100:member", "user/u100").await.unwrap_err();
         database.execute("DROP FUNCTION meddle CASCADE").await;

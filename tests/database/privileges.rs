@@ -163,7 +163,7 @@ async fn each_missing_column_is_optional_or_named_with_its_grant() {
                         assert_eq!(told_to_run(&refusal), grant, "{named} {what}");
                     }
                     database.execute(&grant).await;
-                    validate(&wire)
+                    wire.validate()
                         .await
                         .unwrap_or_else(|status| panic!("{grant} mends nothing: {status:?}"));
                     for (what, answer) in self::answers(&wire).await {

@@ -28,12 +28,7 @@ impl Pooler {
     }
 
     /// As [`start`](Self::start), in another mode of pooling.
-    pub(crate) fn start_in_mode(
-        mode: &str,
-        database: &Database,
-        role: &Role,
-        ignored: &str,
-    ) -> Option<Self> {
+    pub(crate) fn start_in_mode(mode: &str, database: &Database, role: &Role, ignored: &str) -> Option<Self> {
         let Some(program) = program() else {
             eprintln!("skipped: pgbouncer is not installed");
             return None;

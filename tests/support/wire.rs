@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use baton_retool::proto::connector::{
     ConnectorServiceGetMetadataRequest, ConnectorServiceGetMetadataResponse, ConnectorServiceValidateRequest,
-    ConnectorServiceValidateResponse, GrantsServiceListGrantsRequest,
-    GrantsServiceListGrantsResponse, Resource, ResourceId, ResourcesServiceListResourcesRequest,
-    ResourcesServiceListResourcesResponse,
+    ConnectorServiceValidateResponse, GrantsServiceListGrantsRequest, GrantsServiceListGrantsResponse,
+    Resource, ResourceId, ResourcesServiceListResourcesRequest, ResourcesServiceListResourcesResponse,
 };
 use http::uri::PathAndQuery;
 use prost::Message;

@@ -55,7 +55,9 @@ impl ConnectionSettings {
             .into_iter()
             .flat_map(|host| {
                 let encryptions = self.encryptions(&host.address);
-                encryptions.iter().map(|encryption| Attempt { host: host.clone(), encryption: *encryption })
+                encryptions
+                    .iter()
+                    .map(move |encryption| Attempt { host: host.clone(), encryption: *encryption })
             })
             .collect()
     }

@@ -75,7 +75,9 @@ impl Model {
         }
         match (self.groups[&group].organization, self.users[&user].organization) {
             (Some(_), None) => return Err(vec![Reason::NoOrganization]),
-            (Some(of_group), Some(of_user)) if of_group != of_user => return Err(vec![Reason::Organizations]),
+            (Some(of_group), Some(of_user)) if of_group != of_user => {
+                return Err(vec![Reason::Organizations]);
+            }
             _ => {}
         }
         if self.groups[&group].name == "All Users" {
