@@ -81,13 +81,13 @@ async fn only_memberships_connect_two_organizations() {
     assert_eq!(
         client.grant_ids("org", "o1").await,
         [
-            "grant:entitlement:o1:auditLog:u2",
             "grant:entitlement:o1:member:u1",
             "grant:entitlement:o1:universal:own:u2",
-            "grant:entitlement:o1:universalQueryLibrary:write:u2",
             "grant:entitlement:o1:universalResource:own:u2",
-            "grant:entitlement:o1:unpublishedRelease:u2",
+            "grant:entitlement:o1:universalQueryLibrary:write:u2",
             "grant:entitlement:o1:userList:u2",
+            "grant:entitlement:o1:auditLog:u2",
+            "grant:entitlement:o1:unpublishedRelease:u2",
         ]
     );
     assert_eq!(client.grant_ids("org", "o2").await, ["grant:entitlement:o2:member:u2"]);
@@ -101,7 +101,7 @@ async fn only_memberships_connect_two_organizations() {
     assert_eq!(client.grant_ids("page", "p2").await, Vec::<String>::new());
     assert_eq!(
         client.grant_ids("resource", "r1").await,
-        ["grant:entitlement:r1:own:u2", "grant:entitlement:r1:read:u2", "grant:entitlement:r1:write:u2",]
+        ["grant:entitlement:r1:read:u2", "grant:entitlement:r1:write:u2", "grant:entitlement:r1:own:u2",]
     );
     assert_eq!(client.grant_ids("resource", "r2").await, Vec::<String>::new());
 }

@@ -173,8 +173,9 @@ impl UserPageChange {
                 memberships::insert(transaction, group, user, Membership::Member),
                 self.groups_with_access(transaction)
             );
-            let now = user_access(&now?, level);
-            transaction.judge(&MEMBERSHIP, wrote?, &before.direct, &now.direct, &true)?;
+            // What follows a statement that failed fails for that reason.
+            let (wrote, now) = (wrote?, user_access(&now?, level));
+            transaction.judge(&MEMBERSHIP, wrote, &before.direct, &now.direct, &true)?;
         }
         let effective = before.effective.max(Some(level));
         Ok(Changed { before, after: UserAccess { effective, direct: true } })
