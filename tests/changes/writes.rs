@@ -137,7 +137,7 @@ async fn locks_of_others_do_not_make_a_change_fail() {
 
     let mut retool = database.client().await;
     let holding = retool.transaction().await.unwrap();
-    holding.batch_execute("LOCK TABLE user_groups IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    holding.batch_execute("LOCK TABLE user_groups IN EXCLUSIVE MODE").await.unwrap();
     let changing = changes.clone();
     let call = tokio::spawn(async move { changing.revoke("group:g100:member", "user/u100").await });
     server.wait_for_log(|line| line["msg"] == "a change was not made; trying again");
@@ -241,12 +241,11 @@ async fn a_revoke_whose_grant_id_names_something_else_is_refused() {
             assert_eq!(status.code(), Code::InvalidArgument, "{id}: {status:?}");
         }
         tables.assert_same(&Tables::of(&database).await);
-        let grant = Grant {
-            entitlement: Some(entitlement_of(entitlement)),
-            principal: Some(principal_of(principal)),
-            ..Default::default()
-        };
-        assert_eq!(changes.send_revoke(grant).await.unwrap().did(), Did::Changed, "without an id");
+        assert_eq!(
+            changes.revoke(entitlement, principal).await.unwrap().did(),
+            Did::Changed,
+            "{entitlement}"
+        );
     }
 }
 

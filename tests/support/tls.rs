@@ -80,8 +80,11 @@ impl Certificates {
     }
 
     /// From now on the server shows a certificate of X.509 version 1, from the files in `tests/data/x509-v1`.
-    pub(crate) async fn show_version_1(&self, database: &Database) {
-        self.show(database, &version_1("server.crt"), &version_1("server.key")).await;
+    pub(crate) async fn show_version_1(&self, cluster: &Cluster, database: &Database) {
+        self.write("server.crt", &version_1("server.crt"));
+        self.write("server.key", &version_1("server.key"));
+        database.execute("CHECKPOINT").await;
+        cluster.restart();
     }
 
     /// The files of a client's certificate of X.509 version 1 and its key, whose authority the server believes from
