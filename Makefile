@@ -21,7 +21,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: help demo test docs-check judge lint fmt doc deny bench soak fuzz-smoke check-chart static image check-image sbom clean
+.PHONY: help demo test releases docs-check judge lint fmt doc deny bench soak fuzz-smoke check-chart static image check-image sbom clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -36,7 +36,15 @@ demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTE
 test: lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test
 	$(MAKE) judge
+	$(MAKE) releases
 	scripts/docs-check
+
+releases: ## run a sync and every change on the oldest and the newest Postgres that is supported (x86-64 Linux; needs npm)
+	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "passed over: there are packages for x86-64 Linux only"; exit 0; }; \
+	for release in 10 18; do \
+		programs=$$(scripts/postgres-release $$release) || exit 1; \
+		RETOOL_POSTGRES= RETOOL_POSTGRES_SERVER_BIN=$$programs cargo test --test behaviour -- releases:: || exit 1; \
+	done
 
 judge: ## let the Go SDK read, expand and continue the files of a sync (needs Go; the first time takes minutes)
 	scripts/sdk-tool baton
