@@ -6,8 +6,10 @@ mod demo;
 mod doctor;
 mod failure;
 mod health_check;
+mod in_memory;
 mod output;
 mod serve;
+mod service;
 mod setup_sql;
 mod show;
 mod signals;
@@ -55,7 +57,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some((demo::NAME, matches)) => demo::run(matches),
         Some((show::NAME, matches)) => show::run(matches),
         Some((sync::NAME, matches)) => sync::run(matches),
-        _ => sync::run_bare(&matches),
+        _ => service::run_bare(&matches),
     };
     if let Err(failure) = &result {
         // Before the wait for a collector. Nobody is left to tell when stderr is gone.

@@ -102,8 +102,8 @@ fn writer(target: &LogTarget) -> Result<BoxMakeWriter, Unwritable> {
 }
 
 /// How one event becomes one line.
-struct Lines {
-    format: LogFormat,
+pub(super) struct Lines {
+    pub(super) format: LogFormat,
 }
 
 impl<S, N> FormatEvent<S, N> for Lines
