@@ -7,6 +7,7 @@ use super::{NOWHERE, Stage, small};
 use crate::support::c1::{C1, Finished, Method};
 use crate::support::faulty_http::ConnectProxy;
 use crate::support::server::Server;
+use crate::support::wire::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_that_does_not_get_through_is_made_again() {
@@ -43,7 +44,8 @@ async fn an_api_that_goes_away_in_the_middle_of_a_sync_is_waited_for() {
     let client = stage.database.client().await;
     client.batch_execute("BEGIN; LOCK TABLE users").await.unwrap();
     let id = stage.c1.give(TaskType::SyncFull(SyncFullTask::default()));
-    stage.c1.called(Method::Heartbeat, 1).await;
+    // From then on the first heartbeat has been answered.
+    eventually("a file", async || (!stage.c1.left_over().is_empty()).then_some(())).await;
     stage.c1.go_away();
     client.batch_execute("ROLLBACK").await.unwrap();
     stage.server.wait_for_log(|line| line["msg"] == "the upload is made again");

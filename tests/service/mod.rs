@@ -1,7 +1,9 @@
 //! Service mode: the real program between a stand-in of ConductorOne and a Postgres.
 
 mod faults;
+mod manifests;
 mod polling;
+mod soak;
 mod start;
 mod stopping;
 mod sync;

@@ -279,7 +279,8 @@ fn tls_problem(host: String, error: io::Error) -> DialError {
 
 fn explained(problem: &CertificateError) -> String {
     match problem {
-        CertificateError::UnknownIssuer => {
+        // The second is what another authority of the same name comes to.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "it comes from an authority that this machine does not trust; name the authority of a proxy that looks into TLS in SSL_CERT_FILE".to_owned()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {

@@ -84,15 +84,14 @@ fn duration(given: Option<std::time::Duration>) -> Option<prost_types::Duration>
 /// The next task; with a plan that insists, every one that is not finished is offered again.
 fn next(state: &mut State, known: &[String]) -> Option<Task> {
     let insists = state.plan.insists;
-    let open = |task: &Task, state: &State| {
-        !known.contains(&task.id) && !state.finished.iter().any(|request| request.task_id == task.id)
-    };
+    let open =
+        |task: &Task, state: &State| !known.contains(&task.id) && !state.finished.contains_key(&task.id);
     let at = (0..state.queue.len()).find(|at| !insists || open(&state.queue[*at], state))?;
     let task = state.queue.remove(at)?;
     if insists {
         state.queue.push_back(task.clone());
     }
-    state.offered.push(task.id.clone());
+    state.offered.insert(task.id.clone());
     Some(task)
 }
 
@@ -162,13 +161,19 @@ impl BatonService for Api {
         let finished = request.get_ref().clone();
         self.begin(Method::FinishTask, &request, &finished.task_id, &finished.host_id)?;
         let mut state = self.0.lock();
-        if state.finished.iter().any(|known| known.task_id == finished.task_id) {
-            state.faults.push(format!("{} was finished twice", finished.task_id));
+        let id = finished.task_id.clone();
+        if !state.offered.contains(&id) {
+            state.faults.push(format!("{id} was never given out"));
         }
-        if !state.offered.contains(&finished.task_id) {
-            state.faults.push(format!("{} was never given out", finished.task_id));
+        state.queue.retain(|task| task.id != id);
+        if state.finished.contains_key(&id) {
+            if !state.disturbed {
+                state.faults.push(format!("{id} was finished twice"));
+            }
+            // The answer to the first report was lost with its connection.
+            return Err(Status::not_found(SCRIPTED));
         }
-        state.finished.push(finished);
+        state.finished.insert(id, finished);
         drop(state);
         self.0.changed.notify_waiters();
         Ok(Response::new(BatonServiceFinishTaskResponse::default()))

@@ -6,7 +6,7 @@ mod listener;
 mod plan;
 mod token;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -61,13 +61,16 @@ struct State {
     /// Tokens that were given out.
     tokens: Vec<String>,
     queue: VecDeque<Task>,
-    /// Every task that was handed out, by its id.
-    offered: Vec<String>,
+    /// The ids of the tasks that were handed out.
+    offered: HashSet<String>,
     number: u64,
     /// What was called, in order.
     calls: Vec<Call>,
     hellos: Vec<BatonServiceHelloRequest>,
-    finished: Vec<BatonServiceFinishTaskRequest>,
+    /// The report of each task.
+    finished: HashMap<String, BatonServiceFinishTaskRequest>,
+    /// Connections were broken, and answers lost with them.
+    disturbed: bool,
     uploads: Vec<Upload>,
     connections: usize,
     serving: Vec<tokio::task::AbortHandle>,
@@ -241,7 +244,7 @@ impl C1 {
     /// Waits for the end of a task.
     pub(crate) async fn finished(&self, id: &str) -> Finished {
         let what = format!("the end of {id}");
-        let find = |state: &State| state.finished.iter().find(|request| request.task_id == id).cloned();
+        let find = |state: &State| state.finished.get(id).cloned();
         let request = self.wait_for(&what, find).await;
         match request.final_state.clone().unwrap() {
             FinalState::Success(_) => {
@@ -279,9 +282,9 @@ impl C1 {
         self.shared.lock().hellos.clone()
     }
 
-    /// How many reports there were of a task.
+    /// How many reports there were of a task; a second one is a fault.
     pub(crate) fn reports(&self, id: &str) -> usize {
-        self.shared.lock().finished.iter().filter(|request| request.task_id == id).count()
+        usize::from(self.shared.lock().finished.contains_key(id))
     }
 
     pub(crate) fn uploads(&self) -> Vec<Upload> {
@@ -297,6 +300,7 @@ impl C1 {
     pub(crate) fn go_away(&self) {
         let mut state = self.shared.lock();
         state.plan.away = true;
+        state.disturbed = true;
         state.serving.drain(..).for_each(|connection| connection.abort());
     }
 
