@@ -17,7 +17,7 @@ use crate::agent::service::credentials::{ClientId, ClientKey};
 /// How long before and after now the statement holds, so that clocks may differ.
 pub(super) const TOLERANCE: Duration = Duration::from_secs(120);
 
-/// How many letters of a public key's length a private key has in front of it.
+/// How many bytes of a key are its seed; the rest is the public half.
 const SEED: usize = 32;
 
 #[derive(Serialize)]
@@ -62,7 +62,7 @@ pub(super) fn signed(
 /// Signs with Ed25519 and can do nothing else.
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |algorithm, key| match algorithm {
-        Algorithm::EdDSA => Ed25519Signer::new(key.as_bytes()),
+        Algorithm::EdDSA => signer(key.as_bytes()),
         _ => Err(ErrorKind::InvalidAlgorithm.into()),
     },
     verifier_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
@@ -77,14 +77,11 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 
 struct Ed25519Signer(Ed25519KeyPair);
 
-impl Ed25519Signer {
-    /// Out of seed and public key.
-    fn new(pair: &[u8]) -> Result<Box<dyn JwtSigner>, Error> {
-        let halves = pair.split_at_checked(SEED);
-        let pair =
-            halves.and_then(|(seed, public)| Ed25519KeyPair::from_seed_and_public_key(seed, public).ok());
-        Ok(Box::new(Self(pair.ok_or(ErrorKind::InvalidEddsaKey)?)))
-    }
+/// A signer with a key out of its two halves.
+fn signer(pair: &[u8]) -> Result<Box<dyn JwtSigner>, Error> {
+    let halves = pair.split_at_checked(SEED);
+    let pair = halves.and_then(|(seed, public)| Ed25519KeyPair::from_seed_and_public_key(seed, public).ok());
+    Ok(Box::new(Ed25519Signer(pair.ok_or(ErrorKind::InvalidEddsaKey)?)))
 }
 
 impl Signer<Vec<u8>> for Ed25519Signer {
