@@ -35,10 +35,14 @@ demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTE
 
 test: lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test
+	$(MAKE) judge
 	scripts/docs-check
 
-judge: ## let the SDK's own tool read and expand the files that a sync writes (needs Go; the first time takes minutes)
+judge: ## let the Go SDK read, expand and continue the files of a sync (needs Go; the first time takes minutes)
+	scripts/sdk-tool baton
+	scripts/sdk-tool agent
 	cargo test --lib agent::c1z::tests::judge -- --ignored
+	cargo test --test behaviour sync::sdk -- --ignored
 
 docs-check: ## run the commands of the README and compare what they print
 	scripts/docs-check
@@ -56,8 +60,9 @@ deny: ## check the dependencies: advisories, licenses, sources, duplicates (inst
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
 	cargo deny check
 
-bench: ## measure full walks of organizations (ORGANIZATIONS=small, large or sizes; the large one takes minutes)
+bench: ## measure full walks of organizations (ORGANIZATIONS=small, large or sizes), and syncs beside the Go SDK's
 	cargo bench --bench walk -- $(ORGANIZATIONS)
+	cargo bench --bench sync -- --sdk
 
 soak: ## list grants with 200 clients for a minute, and for another while Postgres is restarted twice (SECONDS=)
 	cargo bench --bench soak -- --seconds $(SECONDS)

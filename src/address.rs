@@ -84,22 +84,39 @@ pub(crate) enum AddressError {
     },
 }
 
+/// The text as a message may repeat it: nothing that may hold a user and a password.
+fn shown(text: &str) -> String {
+    let last = text.rsplit_once(':').map(|(_, last)| last);
+    let secret = text.contains('@') || last.is_some_and(|last| !last.starts_with("//") && !like_a_port(last));
+    if secret { "...".to_owned() } else { text.to_owned() }
+}
+
+/// A port that is none, as a message may repeat it: what follows a colon may well be a password.
+fn shown_port(port: &str) -> String {
+    if like_a_port(port) { port.to_owned() } else { "...".to_owned() }
+}
+
+fn like_a_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b']'))
+}
+
 impl FromStr for HostAndPort {
     type Err = AddressError;
 
     /// Reads `host:port`, with brackets around an IPv6 address.
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let owned = || text.to_owned();
+        let owned = || shown(text);
         if let Some(path) = text.strip_prefix(UNIX) {
             socket_path(text, path)?;
-            return Err(AddressError::SocketFile { text: owned() });
+            return Err(AddressError::SocketFile { text: text.to_owned() });
         }
         let Some((host, port)) = text.rsplit_once(':') else {
             return Err(AddressError::NoPort { text: owned() });
         };
         let number = port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse().ok()).flatten();
         let Some(port) = number else {
-            return Err(AddressError::InvalidPort { port: port.to_owned(), text: owned() });
+            let text = format!("{}:{}", shown(host), shown_port(port));
+            return Err(AddressError::InvalidPort { port: shown_port(port), text });
         };
         if host.is_empty() {
             return Err(AddressError::NoHost { text: owned(), port });
@@ -154,10 +171,10 @@ pub(crate) fn parse_host(text: &str) -> Result<String, AddressError> {
         |text: &str| text.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_'));
     let host = match bracketed {
         Some(address) if address.parse::<Ipv6Addr>().is_ok() => address,
-        Some(_) => return Err(AddressError::NotIpv6 { host: text.to_owned() }),
+        Some(_) => return Err(AddressError::NotIpv6 { host: shown(text) }),
         None if text.parse::<Ipv6Addr>().is_ok() => text,
         None if !text.is_empty() && is_name(text) => text,
-        None => return Err(AddressError::NotAHost { host: text.to_owned() }),
+        None => return Err(AddressError::NotAHost { host: shown(text) }),
     };
     Ok(host.to_owned())
 }

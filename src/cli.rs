@@ -20,11 +20,11 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::cli::command_line::command;
-
+use crate::cli::command_line::{command, without_secrets};
 use crate::cli::failure::USAGE;
 use crate::cli::wiring::stop_telemetry;
 use crate::config;
+use crate::telemetry::logs;
 
 /// The settings as a Markdown table: what the README has, so that a test can compare the two.
 pub fn settings_table() -> String {
@@ -36,8 +36,13 @@ pub fn settings_table() -> String {
 /// Exit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right. A sync that a signal stops ends
 /// in 130 or 143, as shells have it. The child of an agent ends in 1 for any failure.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let parsed = command().try_get_matches_from(&arguments);
+    let code = run_command(arguments.into_iter().collect());
+    logs::flush();
+    code
+}
+
+fn run_command(arguments: Vec<OsString>) -> ExitCode {
+    let parsed = command().try_get_matches_from(&arguments).map_err(without_secrets);
     if child::is_requested(&parsed, &arguments) {
         return child::run(parsed, &arguments);
     }
@@ -60,6 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         _ => service::run_bare(&matches),
     };
     if let Err(failure) = &result {
+        logs::flush();
         // Before the wait for a collector. Nobody is left to tell when stderr is gone.
         let _ = writeln!(io::stderr(), "baton-retool: {}", failure.message());
     }

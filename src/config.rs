@@ -8,6 +8,7 @@
 //! A new settings type gets a field in [`Settings`].
 
 mod arguments;
+mod declaration;
 mod deserializer;
 mod error;
 mod file;
@@ -110,9 +111,8 @@ pub(crate) fn load_service(
     }
     values.check_service()?;
     let mut settings: ServiceSettings = values.read()?;
-    settings.overrides = Overrides::read(|name| {
-        sources.environment.get(name).map(|value| value.to_string_lossy().into_owned())
-    });
+    settings.overrides =
+        Overrides::read(|name| sources.given(name).map(|value| value.to_string_lossy().into_owned()));
     Ok(Some(settings))
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn load_service(
 /// As [`load`], though only these flags have to be right.
 pub(crate) fn load_typed_scope(matches: &ArgMatches, except: &str) -> Result<Scope, Error> {
     let merged = merge::typed(matches, except)?;
-    Values::new(merged, &Sources::default(), &mut Vec::new()).read()
+    Values::new(merged, &Sources::default(), &mut Vec::new())?.read()
 }
 
 /// The settings that were typed.
@@ -135,6 +135,6 @@ pub(crate) fn typed(matches: &ArgMatches) -> impl Iterator<Item = &'static Setti
 fn collect(matches: &ArgMatches, sources: &Sources) -> Result<(Values, Vec<Warning>), Error> {
     let mut warnings = Vec::new();
     let merged = merge::collect(matches, sources, &mut warnings)?;
-    let values = Values::new(merged, sources, &mut warnings);
+    let values = Values::new(merged, sources, &mut warnings)?;
     Ok((values, warnings))
 }

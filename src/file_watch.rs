@@ -1,9 +1,10 @@
 //! Files that are read again when they change, such as tokens and certificates.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -71,13 +72,22 @@ pub(crate) fn watch<S: FileSource>(source: S) -> Result<Arc<ArcSwap<S::Value>>, 
     Ok(current)
 }
 
-/// Time and length of a file; nothing for one that cannot be looked at.
-type Stamp = Option<(SystemTime, u64)>;
+/// What tells one state of a file from another: device and number, length, and the times of its content and of its
+/// last change of any kind. The latter cannot be set, so a replacement of equal length and time is seen too. Nothing
+/// for a file that cannot be looked at.
+type Stamp = Option<[i128; 5]>;
 
 fn stamps(source: &impl FileSource) -> Vec<Stamp> {
     let stamp = |path: &Path| {
         let metadata = fs::metadata(path).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
+        let time = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        Some([
+            metadata.dev().into(),
+            metadata.ino().into(),
+            metadata.len().into(),
+            time(metadata.mtime(), metadata.mtime_nsec()),
+            time(metadata.ctime(), metadata.ctime_nsec()),
+        ])
     };
     source.files().into_iter().map(stamp).collect()
 }

@@ -1,62 +1,149 @@
 //! An HTTP server for monitoring: the probes and Prometheus. It has no authentication, so it accepts few
-//! connections, each for a short time: they never take the file descriptors that agents' connections need.
+//! connections, each for a short time: they never take the file descriptors that agents' connections need. Where
+//! all places are taken, the oldest connection that has not sent its request makes room, else the oldest of all, so
+//! that neither connections that say nothing nor checks that take long keep a probe out.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+use tower::ServiceExt;
 
-/// Connections at a time; one more is closed at once.
+/// Connections at a time.
 pub(crate) const CONNECTIONS: usize = 32;
 /// How long a request may take to arrive.
 const REQUEST: Duration = Duration::from_secs(5);
 /// How long a connection may last: a request, the answer that takes longest, which is that of `/health`
 /// with its 30 seconds, and the way.
 const CONNECTION: Duration = Duration::from_secs(60);
-/// Pause after a connection that could not be accepted, such as without free file descriptors.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Pauses after a connection that could not be accepted, such as without free file descriptors.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How often a line of a kind is logged at most.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// The connections that are open, in order of arrival.
+#[derive(Clone, Default)]
+struct Open(Arc<Mutex<VecDeque<Seat>>>);
+
+struct Seat {
+    /// The same for the connection, which says when its request is there.
+    asked: Arc<AtomicBool>,
+    /// Ends the connection when dropped.
+    _keep: oneshot::Sender<Infallible>,
+}
 
 /// Answers one request on each connection, until dropped.
 pub(crate) async fn serve(listener: TcpListener, router: Router) -> Infallible {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let service = TowerToHyperService::new(router);
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(REQUEST).keep_alive(false);
-    let mut full = false;
+    let open = Open::default();
+    let (mut failed, mut full) = (Quiet::default(), Quiet::default());
+    let mut pause = PAUSES.0;
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "could not take a connection over HTTP");
-                sleep(PAUSE).await;
+                if failed.is_over() {
+                    tracing::warn!(%error, "could not take a connection over HTTP");
+                }
+                open.make_room(open.len().saturating_sub(1));
+                sleep(pause).await;
+                pause = (2 * pause).min(PAUSES.1);
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            if !std::mem::replace(&mut full, true) {
-                let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
-                tracing::warn!(
-                    address,
-                    peer.address = %peer,
-                    most = CONNECTIONS,
-                    "closed a new connection over HTTP: too many are open; that port is for probes and Prometheus alone"
-                );
-            }
-            continue;
-        };
-        full = false;
-        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+        pause = PAUSES.0;
+        if open.make_room(CONNECTIONS - 1) {
+            log_full(&listener, &mut full, peer);
+        }
+        let (asked, end) = open.take();
+        let (open, router) = (open.clone(), router.clone());
         tokio::spawn(async move {
-            // The client is gone, or took too long: there is nothing left to answer.
-            let _ = timeout(CONNECTION, connection).await;
-            drop(place);
+            tokio::select! {
+                // The client is gone, or took too long: there is nothing left to answer.
+                _ = timeout(CONNECTION, answer(stream, router, Arc::clone(&asked))) => {}
+                _ = end => {}
+            }
+            open.remove(&asked);
         });
+    }
+}
+
+/// Answers one request.
+async fn answer(stream: TcpStream, router: Router, asked: Arc<AtomicBool>) -> hyper::Result<()> {
+    let service = service_fn(move |request| {
+        asked.store(true, Ordering::Relaxed);
+        router.clone().oneshot(request)
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(REQUEST).keep_alive(false);
+    http.serve_connection(TokioIo::new(stream), service).await
+}
+
+/// When a line of a kind was logged last.
+#[derive(Default)]
+struct Quiet(Option<Instant>);
+
+impl Quiet {
+    /// Whether the line may be logged again, which then counts as done.
+    fn is_over(&mut self) -> bool {
+        let over = self.0.is_none_or(|last| last.elapsed() >= QUIET);
+        if over {
+            self.0 = Some(Instant::now());
+        }
+        over
+    }
+}
+
+fn log_full(listener: &TcpListener, full: &mut Quiet, peer: SocketAddr) {
+    if !full.is_over() {
+        return;
+    }
+    let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    tracing::warn!(
+        address,
+        peer.address = %peer,
+        most = CONNECTIONS,
+        "too many connections over HTTP, an old one was closed: that port is for probes and Prometheus alone"
+    );
+}
+
+impl Open {
+    fn len(&self) -> usize {
+        self.seats().len()
+    }
+
+    /// Closes a connection where there are more than `most`, and says whether one was closed.
+    fn make_room(&self, most: usize) -> bool {
+        let mut seats = self.seats();
+        if seats.len() <= most {
+            return false;
+        }
+        let silent = seats.iter().position(|seat| !seat.asked.load(Ordering::Relaxed));
+        seats.remove(silent.unwrap_or_default()).is_some()
+    }
+
+    /// A place for one more connection, with what ends it.
+    fn take(&self) -> (Arc<AtomicBool>, oneshot::Receiver<Infallible>) {
+        let asked = Arc::new(AtomicBool::new(false));
+        let (keep, end) = oneshot::channel();
+        self.seats().push_back(Seat { asked: Arc::clone(&asked), _keep: keep });
+        (asked, end)
+    }
+
+    fn remove(&self, asked: &Arc<AtomicBool>) {
+        self.seats().retain(|seat| !Arc::ptr_eq(&seat.asked, asked));
+    }
+
+    fn seats(&self) -> MutexGuard<'_, VecDeque<Seat>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -185,7 +185,7 @@ impl Listening {
         let Server { limits, ref connector, ref readiness, .. } = server;
         let (health, health_service) = tonic_health::server::health_reporter();
         let mut routes = RoutesBuilder::default();
-        routes.add_service(health_service);
+        routes.add_service(health_service.max_decoding_message_size(grpc_health::LARGEST_REQUEST));
         if server.reflection {
             routes.add_service(services::reflection().build_v1()?);
             routes.add_service(services::reflection().build_v1alpha()?);

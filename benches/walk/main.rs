@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod measure;
+#[path = "../process.rs"]
 mod process;
 mod report;
 #[path = "../../tests/support/fixture/mod.rs"]

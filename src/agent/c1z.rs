@@ -7,6 +7,7 @@
 //!
 //! ```no_run
 //! use baton_retool::agent::c1z::{Store, StoreOptions, SyncKind};
+//! # use std::ops::ControlFlow;
 //! # fn connector_pages() -> Vec<Vec<baton_retool::proto::connector::ResourceType>> { Vec::new() }
 //!
 //! let mut store = Store::open(&StoreOptions::new("sync.c1z"))?;
@@ -16,7 +17,7 @@
 //!     store.put_resource_types(&page)?;
 //! }
 //! store.checkpoint("{\"version\":1}")?;
-//! store.expand(&mut |_, _| {})?;
+//! store.expand(&mut |_, _| ControlFlow::Continue(()))?;
 //! store.finish("{\"version\":1}")?;
 //! let saved = store.close()?;
 //! # Ok::<(), baton_retool::agent::c1z::Error>(())

@@ -12,6 +12,8 @@
 mod graph;
 mod sources;
 
+use std::ops::ControlFlow;
+
 use graph::Nodes;
 
 pub use graph::Edge;
@@ -67,14 +69,14 @@ pub struct Outcome {
 
 /// Expands `grants` along `edges`. Grants that were there keep their place and get new sources; entitlements
 /// are numbered below `entitlements`, and what lies beyond is passed over. `progress` is given the
-/// destinations done and their number.
+/// destinations done and their number, and may end the expansion: there is no outcome then.
 pub fn expand(
     entitlements: u32,
     grants: &mut [Grant],
     edges: &[Edge],
     sets: &mut SourceSets,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Outcome {
+    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> Option<Outcome> {
     let nodes = Nodes::new(entitlements, edges);
     let mut run = Run {
         existing: ByEntitlement::new(entitlements, grants),
@@ -94,10 +96,12 @@ pub fn expand(
             run.collect(&nodes, &node, destination);
             run.settle(destination);
             done += 1;
-            progress(done, total);
+            if progress(done, total).is_break() {
+                return None;
+            }
         }
     }
-    run.outcome
+    Some(run.outcome)
 }
 
 struct Run<'a> {

@@ -33,14 +33,16 @@ mod targeted;
 mod thread;
 mod tokens;
 mod types;
+mod usage;
 mod version;
 
 pub use count::{CountOnly, Visitor, Walk, walk};
 pub use error::Error;
-pub use meter::{Meter, Reading};
+pub use meter::{Meter, Phase, Reading};
 pub use options::{External, Options, Target, TargetError, Workers};
 pub use outcome::{Counts, Outcome};
 pub(crate) use settings::SyncSettings;
 pub use state::Operation;
 pub use storage::{Kind, Page, Started, Storage, StorageError};
 pub use syncer::Syncer;
+pub use usage::Usage;

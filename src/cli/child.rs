@@ -23,10 +23,12 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::cli::failure::{Failure, in_one_line};
+use crate::cli::signals::handle_other_signals;
 use crate::cli::wiring::{block_on, connector, look_ahead, serve_metrics, settings_with, stop_telemetry};
 use crate::config::Settings;
 use crate::proto::connector_wrapper::ServerConfig;
 use crate::server::{Server, accept_parent_connection};
+use crate::telemetry::logs;
 use crate::telemetry::settings::LogTarget;
 
 /// The name of the command.
@@ -96,6 +98,8 @@ pub(super) fn run(parsed: Result<ArgMatches, clap::Error>, arguments: &[OsString
             Err(failure) => Err(failure),
         };
         if let Err(failure) = &served {
+            // The reason is the last line on stderr.
+            logs::flush();
             // Before the wait for the parent, which may end the process. Nobody is left to tell when
             // stderr is gone.
             let _ = writeln!(io::stderr(), "{}", failure.message());
@@ -123,6 +127,7 @@ fn settings(parsed: Result<ArgMatches, clap::Error>) -> Result<Settings, Failure
 /// Leaves in `handover` what the parent has said, which [`let_parent_connect`] needs after a failure.
 async fn serve(settings: Settings, handover: &mut Option<Received>) -> Result<(), Failure> {
     // What can be said against the settings is said before the parent has said anything.
+    handle_other_signals();
     let connector = connector(&settings)?;
     let server = Server::new(connector.clone()).with_limits(settings.server.limits);
     let received = handover.insert(Handover::receive().await);
@@ -200,6 +205,7 @@ impl Handover {
                 let mut ignored = [0; 64];
                 while !matches!(stdin.read(&mut ignored), Ok(0) | Err(_)) {}
                 stop_telemetry(&Ok(()));
+                logs::flush();
                 process::exit(0);
             }
         });

@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::{ArgMatches, Command};
 
 use crate::cli::failure::Failure;
-use crate::cli::signals::{stop_requested, stop_requested_twice};
+use crate::cli::signals::{handle_other_signals, stop_requested, stop_requested_twice};
 use crate::cli::wiring::{self, block_on, connector, look_ahead, serve_metrics};
 use crate::config::{Settings, Sources};
 use crate::server::{HealthServer, Server};
@@ -27,6 +27,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 async fn serve(settings: Settings) -> Result<(), Failure> {
     let (stop, at_once) = (stop_requested(), stop_requested_twice());
+    handle_other_signals();
     // Where the program should ask ConductorOne itself, this is the only sign that something is wrong. In the child
     // of an agent it is the agent's own.
     if Sources::of_process().variable(CLIENT_ID).is_some() {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::service::{Service, ServiceError, ServiceSettings};
 use crate::agent::sync::SyncSettings;
 use crate::cli::failure::Failure;
-use crate::cli::signals::{stop_requested, stop_requested_twice};
+use crate::cli::signals::{handle_other_signals, stop_requested, stop_requested_twice};
 use crate::cli::wiring::{self, block_on, connector, look_ahead, serve_metrics};
 use crate::cli::{in_memory, sync};
 use crate::config::{self, Settings, Sources};
@@ -36,6 +36,7 @@ fn run(matches: &ArgMatches, service: ServiceSettings) -> Result<(), Failure> {
 
 async fn serve(settings: Settings, service: ServiceSettings, sync: SyncSettings) -> Result<(), Failure> {
     let (stop_signal, at_once) = (stop_requested(), stop_requested_twice());
+    handle_other_signals();
     let connector = connector(&settings)?;
     let service = Service::new(&service, sync)?;
     look_ahead(&connector);

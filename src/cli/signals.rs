@@ -1,10 +1,12 @@
-//! The signals that ask the program to stop: SIGTERM and Ctrl-C.
+//! Signals: SIGTERM and Ctrl-C stop the program, SIGHUP opens its log files again.
 
 use std::future::pending;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::telemetry::logs;
 
 /// Whether the program has been asked twice to stop.
 static STOP_AT_ONCE: AtomicBool = AtomicBool::new(false);
@@ -57,6 +59,25 @@ pub(super) fn stop_requested_twice() -> impl Future<Output = ()> {
             pending().await
         }
     }
+}
+
+/// Handles the signals that would end the process by default, without finishing the calls under way: SIGHUP opens
+/// the log files again, as rotation needs it, and SIGUSR1 and SIGUSR2 do nothing.
+pub(super) fn handle_other_signals() {
+    let watch = |kind, name, handle: fn()| match signal(kind) {
+        Ok(mut received) => {
+            tokio::spawn(async move {
+                while received.recv().await.is_some() {
+                    handle();
+                    tracing::info!(signal = name, "received a signal");
+                }
+            });
+        }
+        Err(error) => tracing::error!(%error, signal = name, "cannot listen for the signal"),
+    };
+    watch(SignalKind::hangup(), "SIGHUP", logs::reopen);
+    watch(SignalKind::user_defined1(), "SIGUSR1", || {});
+    watch(SignalKind::user_defined2(), "SIGUSR2", || {});
 }
 
 /// Whether [`stop_requested_twice`] has ended.

@@ -4,13 +4,14 @@ mod progress;
 mod report;
 
 use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clap::{Arg, ArgMatches, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::c1z::{self, DecodeLimits, Saved, Store, StoreOptions};
-use crate::agent::sync::{Error, Outcome, SyncSettings, Syncer};
+use crate::agent::sync::{Error, Outcome, SyncSettings, Syncer, Usage};
 use crate::cli::failure::Failure;
 use crate::cli::in_memory;
 use crate::cli::output::{output, wants_json};
@@ -20,6 +21,7 @@ use crate::cli::wiring::{block_on, connector, serve_metrics, settings_with};
 use crate::config::{self, Settings, Sources};
 use crate::proto;
 use crate::server::Server;
+use crate::telemetry::logs;
 use crate::telemetry::settings::LogLevel;
 
 /// The name of the command.
@@ -91,19 +93,29 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
     let mut stopped = None;
     let mut running = std::pin::pin!(async move {
         let (outcome, store) = syncer.run(store).await;
+        let (since, before) = (Instant::now(), Usage::now());
         let saved = match store {
+            // What could not be stored is missing in what was: the old file stays.
+            Some(_) if matches!(outcome, Err(Error::Storage(_))) => Ok(Ok(None)),
             // The longest part after the listing: it writes and compresses the whole file.
             Some(store) => tokio::task::spawn_blocking(move || store.close()).await,
             None => Ok(Ok(None)),
         };
-        (outcome, saved)
+        let after = Usage::now();
+        let closing = Closing {
+            elapsed: since.elapsed(),
+            cpu: after.cpu.saturating_sub(before.cpu),
+            peak_memory: after.peak_memory,
+        };
+        (outcome, saved, closing)
     });
-    let (outcome, saved) = loop {
+    let (outcome, saved, closing) = loop {
         tokio::select! {
             ended = &mut running => break ended,
             name = signals.next() => {
                 let by = StoppedBy::named(name);
                 if stopped.replace(by).is_some() {
+                    logs::flush();
                     std::process::exit(by.exit_code().into());
                 }
                 stop.cancel();
@@ -112,19 +124,32 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
     };
     progress.end();
     let saved = saved.context("writing the file broke off").map_err(Failure::Run)?;
-    ended(outcome, saved, stopped, json)
+    ended(outcome, saved, closing, stopped, json)
+}
+
+/// What it cost to write the file once everything was read.
+struct Closing {
+    elapsed: Duration,
+    /// Processor time of the process meanwhile.
+    cpu: Duration,
+    /// The most memory that the process had resident until then, in bytes; nothing where the system does not tell.
+    peak_memory: Option<u64>,
 }
 
 fn ended(
     outcome: Result<Outcome, Error>,
     saved: Result<Option<Saved>, c1z::Error>,
+    closing: Closing,
     stopped: Option<StoppedBy>,
     json: bool,
 ) -> Result<(), Failure> {
     match (outcome, saved) {
         (Ok(outcome), Ok(Some(saved))) => {
-            let text =
-                if json { report::as_json(&outcome, &saved) } else { report::as_table(&outcome, &saved) };
+            let text = if json {
+                report::as_json(&outcome, &saved, &closing)
+            } else {
+                report::as_table(&outcome, &saved, &closing)
+            };
             let mut stdout = io::stdout();
             writeln!(stdout, "{text}")
                 .and_then(|()| stdout.flush())

@@ -103,8 +103,8 @@ fn sort(path: &Path, table: Vec<(String, Value)>, warnings: &mut Vec<Warning>) -
             }
             continue;
         };
-        // An empty value sets nothing.
-        if value.kind == ValueKind::Nil {
+        // An empty value sets nothing. Of a setting that protects it is an error, which its reader says.
+        if value.kind == ValueKind::Nil && !setting.protects {
             continue;
         }
         let origin = Origin::Key { key, file: path.to_owned() };

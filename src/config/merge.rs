@@ -78,7 +78,9 @@ fn environment(sources: &Sources, warnings: &mut Vec<Warning>) -> Result<Layer, 
     let mut layer = Layer::default();
     for setting in ALL {
         let variable = setting.variable();
-        let Some(value) = sources.variable(&variable) else { continue };
+        // One that protects must not be empty, which its reader says.
+        let given = if setting.protects { sources.given(&variable) } else { sources.variable(&variable) };
+        let Some(value) = given else { continue };
         let origin = Origin::Variable(variable);
         let Some(text) = value.to_str() else {
             let problem = "the value is not valid UTF-8".into();

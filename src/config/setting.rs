@@ -22,6 +22,9 @@ pub(crate) struct Setting {
     pub value_name: &'static str,
     /// Whether the value may never be shown: not in messages, not in logs, not in `Debug`.
     pub secret: bool,
+    /// Whether it keeps callers out. An empty value is an error then, where it would mean none for others: it comes
+    /// from a variable that somebody forgot to fill.
+    pub protects: bool,
     /// Whether help and README pass over it.
     pub hidden: bool,
     /// The heading it stands under.

@@ -33,7 +33,12 @@ impl Sources {
 
     /// What a variable is set to, also one that is no setting.
     pub(crate) fn variable(&self, name: &str) -> Option<&OsStr> {
-        self.environment.get(name).map(OsString::as_os_str).filter(|value| !value.is_empty())
+        self.given(name).filter(|value| !value.is_empty())
+    }
+
+    /// What a variable is set to, be it to nothing.
+    pub(crate) fn given(&self, name: &str) -> Option<&OsStr> {
+        self.environment.get(name).map(OsString::as_os_str)
     }
 }
 

@@ -1,9 +1,8 @@
 //! The declaration of every setting.
 
-use std::time::Duration;
-
 use crate::agent::service::ServiceSettings;
 use crate::agent::sync::SyncSettings;
+use crate::config::declaration::{path, seconds, switch, text, texts, whole};
 use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Relation, Setting};
 use crate::config::sources::Sources;
 use crate::connector::Options;
@@ -145,15 +144,15 @@ pub(crate) const ALL: &[Setting] = &[
     ),
     Setting {
         kind: Kind::Workers,
-        fallback: Fallback::Value(DefaultValue::Whole(SyncSettings::WORKERS)),
+        fallback: Fallback::Value(DefaultValue::Text(SyncSettings::WORKERS)),
         value_name: "COUNT",
         ..text(
             "workers",
             Group::Sync,
-            "How many calls a sync makes at a time; 0 is one after the other, -1 lets the machine decide",
+            "How many calls a sync makes at a time; 0 is one after the other, -1 is one for each processor, at most 4",
         )
     },
-    switch("parallel-sync", Group::Sync, false, "The same as workers -1"),
+    switch("parallel-sync", Group::Sync, false, "The same as workers -1, which is the default"),
     Setting {
         value_name: "FOLDER",
         fallback: Fallback::Depends { text: "BATON_TMPDIR, else the system's", value: folder_of_the_family },
@@ -194,6 +193,7 @@ pub(crate) const ALL: &[Setting] = &[
     },
     Setting {
         relation: Some(Relation::GoesWith("tls-key")),
+        protects: true,
         ..path(
             "tls-cert",
             Group::Server,
@@ -202,6 +202,7 @@ pub(crate) const ALL: &[Setting] = &[
     },
     Setting {
         relation: Some(Relation::GoesWith("tls-cert")),
+        protects: true,
         ..path(
             "tls-key",
             Group::Server,
@@ -210,17 +211,21 @@ pub(crate) const ALL: &[Setting] = &[
     },
     Setting {
         relation: Some(Relation::Needs("tls-cert")),
+        protects: true,
         ..path(
             "tls-client-ca",
             Group::Server,
             "PEM file with the CAs one of which must have signed a caller's certificate; needs tls-cert",
         )
     },
-    path(
-        "auth-token-file",
-        Group::Server,
-        "File with the bearer tokens that callers may present, one on each line",
-    ),
+    Setting {
+        protects: true,
+        ..path(
+            "auth-token-file",
+            Group::Server,
+            "File with the bearer tokens that callers may present, one on each line",
+        )
+    },
     switch(
         "insecure",
         Group::Server,
@@ -245,7 +250,7 @@ pub(crate) const ALL: &[Setting] = &[
         (1, 1_000_000),
         Limits::DEFAULT.connections,
         "COUNT",
-        "How many connections may be open at a time; one more is closed at once",
+        "How many connections may be open at a time; one more takes the place of one without calls",
     ),
     whole(
         "max-streams",
@@ -294,6 +299,13 @@ pub(crate) const ALL: &[Setting] = &[
         (1, 3600),
         Limits::DEFAULT.deadline,
         "How long a call may take; a shorter grpc-timeout of the caller wins",
+    ),
+    seconds(
+        "stall-timeout-seconds",
+        Group::Limits,
+        (1, 3600),
+        Limits::DEFAULT.stall,
+        "How long a caller may leave a request unfinished or an answer untaken without any progress",
     ),
     seconds(
         "keepalive-interval-seconds",
@@ -434,73 +446,6 @@ pub(crate) const ALL: &[Setting] = &[
 ];
 
 const MIB: u32 = 1024 * 1024;
-
-/// An optional text, the start of most declarations.
-const fn text(name: &'static str, group: Group, help: &'static str) -> Setting {
-    Setting {
-        name,
-        short: None,
-        kind: Kind::Text,
-        fallback: Fallback::Unset,
-        help,
-        value_name: "TEXT",
-        secret: false,
-        hidden: false,
-        group,
-        relation: None,
-        overruled_by: None,
-    }
-}
-
-/// Several optional texts.
-const fn texts(name: &'static str, group: Group, help: &'static str) -> Setting {
-    Setting { kind: Kind::Texts, ..text(name, group, help) }
-}
-
-/// A switch, and whether it is on when no source speaks of it.
-const fn switch(name: &'static str, group: Group, default: bool, help: &'static str) -> Setting {
-    Setting {
-        kind: Kind::Switch,
-        fallback: Fallback::Value(DefaultValue::Switch(default)),
-        value_name: "BOOL",
-        ..text(name, group, help)
-    }
-}
-
-/// The path of a file that only some set-ups have.
-const fn path(name: &'static str, group: Group, help: &'static str) -> Setting {
-    Setting { kind: Kind::Path, value_name: "FILE", ..text(name, group, help) }
-}
-
-/// A number: the least and the most that is accepted, and the default.
-const fn whole(
-    name: &'static str,
-    group: Group,
-    (min, max): (u32, u32),
-    default: usize,
-    value_name: &'static str,
-    help: &'static str,
-) -> Setting {
-    // A default that does not fit its bounds fails to compile.
-    assert!(min as usize <= default && default <= max as usize);
-    Setting {
-        kind: Kind::Whole { min, max },
-        fallback: Fallback::Value(DefaultValue::Whole(default as u32)),
-        value_name,
-        ..text(name, group, help)
-    }
-}
-
-/// A span of time in seconds.
-const fn seconds(
-    name: &'static str,
-    group: Group,
-    bounds: (u32, u32),
-    default: Duration,
-    help: &'static str,
-) -> Setting {
-    whole(name, group, bounds, default.as_secs() as usize, "SECONDS", help)
-}
 
 /// The folder for temporary files of every program that reads and writes c1z files.
 fn folder_of_the_family(sources: &Sources) -> Option<String> {

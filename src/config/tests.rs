@@ -203,7 +203,8 @@ fn booleans_are_read_in_every_accepted_spelling() {
             let by_flag = Setup::new().flags([&format!("--ticketing={word}")]);
             let by_file = Setup::new().file(format!("ticketing: {word}\n"));
             let by_quotes = Setup::new().file(format!("ticketing: \"{word}\"\n"));
-            for setup in [by_variable, by_flag, by_file, by_quotes] {
+            let with_line_end = Setup::new().variable("BATON_TICKETING", &format!(" {word}\n"));
+            for setup in [by_variable, by_flag, by_file, by_quotes, with_line_end] {
                 assert_eq!(setup.settings().options.ticketing, expected, "{word}");
             }
         }
@@ -213,7 +214,9 @@ fn booleans_are_read_in_every_accepted_spelling() {
 proptest! {
     #[test]
     fn no_other_word_is_a_boolean(word in "[a-zA-Z0-9 ]{2,6}") {
-        prop_assume!(!["true", "True", "TRUE", "false", "False", "FALSE"].contains(&word.as_str()));
+        const WORDS: [&str; 12] =
+            ["true", "True", "TRUE", "t", "T", "1", "false", "False", "FALSE", "f", "F", "0"];
+        prop_assume!(!WORDS.contains(&word.trim()));
         let error = Setup::new().variable("BATON_TICKETING", &word).error();
         let expected = format!("ticketing (variable BATON_TICKETING): {word:?} is neither true nor false; ");
         prop_assert!(error.starts_with(&expected), "{error}");

@@ -25,10 +25,20 @@ pub(super) struct Entry {
 impl Values {
     /// Fills in defaults. Values are not checked yet, except that an unknown word for a choice is replaced, with
     /// a warning.
-    pub(super) fn new(mut merged: Merged, sources: &Sources, warnings: &mut Vec<Warning>) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] of a setting that protects and is given blank.
+    pub(super) fn new(
+        mut merged: Merged,
+        sources: &Sources,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, Error> {
         let mut entries = BTreeMap::new();
         for setting in ALL {
             let given = merged.remove(setting.name).map(|(value, origin)| Entry { setting, origin, value });
+            if let Some(entry) = given.as_ref().filter(|entry| setting.protects && entry.is_blank()) {
+                return Err(entry.invalid("the value is empty, which would turn the protection off".into()));
+            }
             // A blank value is the same as none, so that a stronger source can take a weaker one's value away.
             let given = given.filter(|entry| !entry.is_blank());
             let Some(entry) = given.or_else(|| Entry::default_of(setting, sources)) else { continue };
@@ -41,7 +51,7 @@ impl Values {
         for setting in overruled {
             entries.remove(setting.name);
         }
-        Self(entries)
+        Ok(Self(entries))
     }
 
     /// The value of the setting of this name; `None` when it has none.
@@ -171,7 +181,7 @@ impl Entry {
                 warnings.push(Warning::UnknownWord {
                     name: self.setting.name,
                     origin: self.origin.clone(),
-                    word: text.clone(),
+                    word: if self.is_fit_to_show(text) { text.clone() } else { "...".to_owned() },
                     used: used.clone(),
                     accepted: self.setting.kind.accepted(),
                 });
@@ -286,9 +296,25 @@ impl Entry {
             ValueKind::String(_) if secret => "the value".into(),
             ValueKind::Boolean(_) if secret => "a true or false without quotes".into(),
             ValueKind::I64(_) if secret => "a number without quotes".into(),
-            ValueKind::String(text) => format!("{text:?}"),
+            ValueKind::String(text) if self.is_fit_to_show(text) => format!("{text:?}"),
+            ValueKind::String(_) => "the value".into(),
             ValueKind::Boolean(value) => value.to_string(),
             ValueKind::I64(number) => number.to_string(),
+        }
+    }
+
+    /// Whether a text that is wrong may be repeated: one that may be a slip of what is accepted. Any other may be a
+    /// secret that was put in the wrong place.
+    fn is_fit_to_show(&self, text: &str) -> bool {
+        let all = |longest, fit: fn(char) -> bool| text.len() <= longest && text.chars().all(fit);
+        match self.setting.kind {
+            Kind::Whole { .. } | Kind::Workers => {
+                all(30, |letter| {
+                    letter.is_ascii_digit() || matches!(letter, '+' | '-' | '.' | ',' | '_' | ' ')
+                }) || all(6, |letter| letter.is_ascii_alphabetic())
+            }
+            Kind::Switch => all(6, |letter| letter.is_ascii_alphanumeric() || letter == ' '),
+            _ => all(12, |letter| letter.is_ascii_alphabetic()),
         }
     }
 
@@ -310,7 +336,7 @@ impl Entry {
 
 /// The spellings of true and false that the former program understood; it took every other one for false.
 fn truth(text: &str) -> Option<bool> {
-    match text {
+    match text.trim() {
         "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true),
         "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false),
         _ => None,

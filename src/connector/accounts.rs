@@ -69,7 +69,7 @@ impl Connector {
             Ok(()) => create(&self.context, request, &mut record).await,
             Err(error) => Err(error),
         };
-        record.close(created.as_ref().map(|(_, completed)| completed));
+        record.close(created.as_ref().map(|(_, completed)| completed)).await;
         created.map(|(response, _)| response)
     }
 }
@@ -92,6 +92,7 @@ async fn create(
     if context.mode == Mode::DryRun {
         return rehearse(context, api, &new, record).await;
     }
+    record.announce(context.mode).await?;
     match api.create_user(&new).await {
         Ok(answer) => {
             // A database that is slow to answer counts as one that does not show the account.

@@ -65,7 +65,8 @@ impl Connector {
                 caller,
                 gate: self.gate(),
             },
-        )?;
+        )
+        .await?;
         run.ended_within(wait).await;
         Ok(run)
     }
@@ -105,13 +106,13 @@ struct Invocation<'a> {
 /// # Errors
 /// [`Error::ProvisioningDisabled`], also for an action that there is not; [`Error::UnknownAction`];
 /// [`Error::TooManyRuns`]
-fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) -> Result<Arc<Run>, Error> {
+async fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) -> Result<Arc<Run>, Error> {
     let Invocation { name, resource_type_id, args, caller, gate } = asked;
     let known = Action::from_name(name);
     let record = |action: Action| Record::begin(action.name(), caller, String::new(), String::new());
     if let Err(error) = gate {
         if let Some(action) = known {
-            record(action).close(Err(&error));
+            record(action).close(Err(&error)).await;
         }
         return Err(error);
     }
@@ -125,7 +126,7 @@ fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) -> Res
     let under_way = match runs.start(action.name()) {
         Ok(under_way) => under_way,
         Err(error) => {
-            record.close(Err(&error));
+            record.close(Err(&error)).await;
             return Err(error);
         }
     };
@@ -136,7 +137,7 @@ fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) -> Res
         let work = users::run(&context, action, args.as_ref(), &mut record, &mut rate_limit);
         let outcome = timeout(LONGEST, work).await;
         let outcome = outcome.unwrap_or(Err(Error::RunTooLong { limit: LONGEST }));
-        record.close(outcome.as_ref().map(|(_, completed)| completed));
+        record.close(outcome.as_ref().map(|(_, completed)| completed)).await;
         let result = match outcome {
             Ok((result, _)) => result,
             Err(error) => RunResult::Failed(error),

@@ -1,12 +1,13 @@
-//! The record of changes: one event of target `audit` for each change that was asked for, whether it was
-//! made, was not needed, was refused or failed. It holds ids only, nothing about a person.
+//! The record of changes: one event of target `audit` before each change, which has to be written before the
+//! change begins, and one at its end, whether it was made, was not needed, was refused or failed. They hold ids
+//! only, nothing about a person.
 
 use std::time::Instant;
 
 use crate::connector::change::answer::Completed;
 use crate::connector::error::Error;
-use crate::retool::change::Outcome;
-use crate::telemetry::logs::AUDIT;
+use crate::retool::change::{Mode, Outcome};
+use crate::telemetry::logs::{self, AUDIT};
 use crate::telemetry::metrics::{self, Provisioning};
 
 /// Who asks for a change.
@@ -53,15 +54,40 @@ impl Record {
         self.principal = principal;
     }
 
-    /// Writes the record of a change that came to its end.
-    pub(crate) fn close(mut self, result: Result<&Completed, &Error>) {
-        match result {
+    /// Writes what is asked for, and returns when it is written. A dry run changes nothing and needs no such line.
+    ///
+    /// # Errors
+    /// [`Error::Unrecorded`]: the change must not begin, since nothing would show that it was made.
+    pub(crate) async fn announce(&self, mode: Mode) -> Result<(), Error> {
+        if mode == Mode::DryRun {
+            return Ok(());
+        }
+        let log = || {
+            tracing::info!(
+                target: AUDIT,
+                operation = self.operation,
+                target_id = self.target,
+                principal_id = self.principal,
+                peer.address = self.caller.peer,
+                request_id = self.caller.request_id,
+                "change requested"
+            );
+        };
+        logs::recorded(log).await.map_err(Error::Unrecorded)
+    }
+
+    /// Writes the record of a change that came to its end, and returns when it is written, so that an answered change
+    /// has its record. Where it cannot be written, the log and the metrics say so, and the next change is refused.
+    pub(crate) async fn close(mut self, result: Result<&Completed, &Error>) {
+        let log = || match result {
             Ok(completed) => self.write(completed.outcome, completed.before, completed.after, None),
             Err(error) => {
                 let outcome = if error.is_refusal() { Outcome::Refused } else { Outcome::Failed };
                 self.write(outcome, "", "", Some(error.reason()));
             }
-        }
+        };
+        // What was done stays done.
+        let _ = logs::recorded(log).await;
     }
 
     fn write(&mut self, outcome: Outcome, before: &str, after: &str, reason: Option<&str>) {

@@ -39,10 +39,11 @@ impl Connector {
             self.gate()?;
             let request = ChangeRequest::new(entitlement, entitlement_id, principal)?;
             let syncer = self.grantable(&request)?;
+            record.announce(self.context.mode).await?;
             until_settled(|| syncer.grant(&self.context, &request)).await
         };
         let granted = granted.await;
-        record.close(granted.as_ref().map(|answer| &answer.completed));
+        record.close(granted.as_ref().map(|answer| &answer.completed)).await;
         granted.map(|ChangeAnswer { grants, annotations, .. }| (grants, annotations))
     }
 
@@ -61,10 +62,11 @@ impl Connector {
             grant.ok_or(Error::Missing { field: "grant" })?;
             let request = ChangeRequest::new(entitlement, entitlement_id, principal)?;
             let syncer = self.grantable(&request)?;
+            record.announce(self.context.mode).await?;
             until_settled(|| syncer.revoke(&self.context, &request)).await
         };
         let revoked = revoked.await;
-        record.close(revoked.as_ref().map(|answer| &answer.completed));
+        record.close(revoked.as_ref().map(|answer| &answer.completed)).await;
         revoked.map(|answer| answer.annotations)
     }
 

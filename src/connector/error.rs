@@ -22,6 +22,7 @@ use crate::retool::api::error::ApiError;
 use crate::retool::change::Refusal;
 use crate::retool::error::DatabaseError;
 use crate::retool::transaction::ChangeError;
+use crate::telemetry::logs::Unrecorded;
 
 pub(crate) use argument::ArgumentProblem;
 pub(crate) use caller_text::CallerText;
@@ -185,6 +186,9 @@ pub(crate) enum Error {
     /// Tickets are on, and Retool has none.
     #[error("ticket manager not implemented: Retool has no tickets")]
     NoTickets,
+    /// The record of the change cannot be written.
+    #[error(transparent)]
+    Unrecorded(Unrecorded),
     /// The database.
     #[error("{}", database_message(.0))]
     Database(#[from] DatabaseError),
@@ -227,6 +231,7 @@ impl Error {
             Self::Rest { error, .. } => rest_kind(&error.problem),
             Self::Unverified { .. } | Self::RunBroken => ErrorKind::Internal,
             Self::TooManyRuns { .. } => ErrorKind::ResourceExhausted,
+            Self::Unrecorded(_) => ErrorKind::Unavailable,
             Self::RunTooLong { .. } => ErrorKind::DeadlineExceeded,
             Self::Refused(refusal) => refusal_kind(refusal),
             // Agents recognize this error by its text; the code has always been this one.
@@ -246,7 +251,8 @@ impl Error {
             | Self::Unverified { .. }
             | Self::TooManyRuns { .. }
             | Self::RunTooLong { .. }
-            | Self::RunBroken => false,
+            | Self::RunBroken
+            | Self::Unrecorded(_) => false,
             _ => true,
         }
     }
@@ -298,6 +304,7 @@ impl Error {
             Self::RunBroken => "run_broken",
             Self::TicketingDisabled => "ticketing_disabled",
             Self::NoTickets => "no_tickets",
+            Self::Unrecorded(_) => "unrecorded",
             Self::Database(error) => error.reason(),
         }
     }

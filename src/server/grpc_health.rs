@@ -5,6 +5,9 @@ use tonic_health::server::HealthReporter;
 
 use crate::server::services;
 
+/// Largest request in bytes: it has the name of a service.
+pub(crate) const LARGEST_REQUEST: usize = 4096;
+
 /// Sets the status of the whole server and of each registered service.
 pub(crate) async fn set_status(health: &HealthReporter, status: ServingStatus) {
     for service in names() {

@@ -15,6 +15,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 use crate::connector::Connector;
 use crate::monitoring_http;
@@ -46,10 +48,22 @@ pub(crate) struct HealthServer {
 struct Health {
     connector: Arc<Connector>,
     readiness: Readiness,
+    /// The last check of the connector. The lock is held during a check, so that there is one at a time.
+    last: Arc<Mutex<Option<Check>>>,
+}
+
+/// What came of a check of the connector.
+#[derive(Debug, Clone)]
+struct Check {
+    at: Instant,
+    /// Why the connector is not well; nothing where it is.
+    problem: Option<String>,
 }
 
 /// How long `/health` waits for the connector.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the result of a check holds for all who ask.
+const FRESH: Duration = Duration::from_secs(3);
 
 impl HealthServer {
     /// Takes the address.
@@ -63,7 +77,7 @@ impl HealthServer {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await?;
         tracing::info!(address = %listener.local_addr()?, "health endpoints listening");
-        Ok(Self { listener, state: Health { connector, readiness } })
+        Ok(Self { listener, state: Health { connector, readiness, last: Arc::default() } })
     }
 
     /// Answers until dropped.
@@ -96,16 +110,31 @@ struct Details {
     validation_error: Option<String>,
 }
 
-/// Asks the connector, as agents do before they sync.
+/// Asks the connector, as agents do before they sync. All who ask within a few seconds share one check.
 async fn health(State(health): State<Health>) -> Response {
-    let unhealthy = |error: String| {
-        let details = Details { error: "connector validation failed", validation_error: Some(error) };
-        answer(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", Some(details))
-    };
-    match tokio::time::timeout(PATIENCE, health.connector.validate_once()).await {
-        Ok(Ok(())) => answer(StatusCode::OK, "healthy", None),
-        Ok(Err(error)) => unhealthy(error.to_string()),
-        Err(_) => unhealthy(format!("no answer within {} s", PATIENCE.as_secs())),
+    match health.check().await.problem {
+        None => answer(StatusCode::OK, "healthy", None),
+        Some(problem) => {
+            let details = Details { error: "connector validation failed", validation_error: Some(problem) };
+            answer(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", Some(details))
+        }
+    }
+}
+
+impl Health {
+    async fn check(&self) -> Check {
+        let asked = Instant::now();
+        let mut last = self.last.lock().await;
+        // Also one that another caller has begun while this one waited for it.
+        if let Some(check) = last.as_ref().filter(|check| check.at + FRESH > asked) {
+            return check.clone();
+        }
+        let problem = match timeout(PATIENCE, self.connector.validate_once()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
+        };
+        last.insert(Check { at: Instant::now(), problem }).clone()
     }
 }
 

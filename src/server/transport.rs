@@ -3,6 +3,9 @@
 
 pub(crate) mod access_log;
 pub(crate) mod auth;
+mod authority;
+pub(crate) mod calls;
+mod closer;
 pub(crate) mod connection;
 pub(crate) mod deadline;
 pub(crate) mod endpoint;
@@ -12,7 +15,10 @@ pub(crate) mod listener;
 mod logged_status;
 mod panic;
 pub(crate) mod parent_handshake;
+mod places;
+mod request_body;
 mod response_body;
+mod seats;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 
@@ -27,8 +33,9 @@ use tower_http::validate_request::ValidateRequestHeaderLayer;
 
 use crate::server::transport::access_log::AccessLogLayer;
 use crate::server::transport::auth::TokenCheck;
+use crate::server::transport::calls::CallLimitLayer;
 use crate::server::transport::connection::{ConnectionLimits, CurrentTls};
-use crate::server::transport::limits::{CallLimitLayer, Limits};
+use crate::server::transport::limits::Limits;
 use crate::server::transport::listener::Listener;
 
 /// How long a connection may take before its first call.
@@ -74,7 +81,7 @@ pub(crate) async fn serve_in_memory_logged(
     tonic::transport::Server::builder()
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .layer(AccessLogLayer { deadline })
+        .layer(AccessLogLayer::new(deadline))
         .layer(CatchPanicLayer::custom(panic::internal_error))
         .add_routes(routes.routes())
         .serve_with_incoming(tokio_stream::once(Ok::<_, std::io::Error>(connection)))
@@ -102,11 +109,11 @@ impl Transport {
             },
         );
         tonic::transport::Server::builder()
-            .max_concurrent_streams(limits.streams)
+            .max_concurrent_streams(CallLimitLayer::streams(&limits))
             .http2_max_header_list_size(limits.header_bytes)
             .http2_keepalive_interval(Some(limits.keepalive_interval))
             .http2_keepalive_timeout(Some(limits.keepalive_timeout))
-            .layer(AccessLogLayer { deadline: limits.deadline })
+            .layer(AccessLogLayer::new(limits.deadline))
             .layer(CatchPanicLayer::custom(panic::internal_error))
             .layer(ValidateRequestHeaderLayer::custom(auth))
             .layer(CallLimitLayer::new(&limits))

@@ -1,32 +1,44 @@
 //! Logs, one line an event, in the former program's two formats.
 
-use std::fmt::{self, Write as _};
+mod line;
+pub(super) mod losses;
+mod queue;
+mod sink;
+#[cfg(test)]
+mod tests;
+
 use std::fs::OpenOptions;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::{Duration, Instant};
 
-use opentelemetry::trace::SpanContext;
-use serde_json::{Map, Value};
-use time::OffsetDateTime;
-use time::macros::format_description;
-use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tokio::sync::oneshot;
+use tokio::time::timeout_at;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::telemetry::settings::{LogFormat, LogLevel, LogSettings, LogTarget};
-use crate::telemetry::watch;
+use crate::telemetry::logs::queue::Queue;
+use crate::telemetry::logs::sink::Sink;
+use crate::telemetry::settings::{LogLevel, LogSettings, LogTarget};
 
-/// The target of the events that record changes in Retool. They are logged whatever the level is.
-pub(crate) const AUDIT: &str = "audit";
+pub(crate) use line::{AUDIT, Lines};
+pub(crate) use sink::Unwritable;
+
+/// Where the lines go, once logging has started.
+static QUEUES: OnceLock<Arc<[Queue]>> = OnceLock::new();
+
+/// How long a change waits until the record of what was asked for is written.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the program waits at its end until its last lines are written.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// Writes the events that [`filter`] lets through to the targets of `settings`; nothing where there are
-/// none.
+/// none. Each target has a bounded queue and a thread that writes, so that a reader who stalls or a disk that is
+/// full delays nothing but the lines.
 ///
 /// # Errors
 /// When a file cannot be opened to be written to.
@@ -34,14 +46,110 @@ pub(super) fn lines<S>(settings: &LogSettings) -> Result<Option<impl Layer<S> + 
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let writers = settings.paths.iter().map(writer).collect::<Result<Vec<_>, _>>()?;
-    let writer = writers.into_iter().reduce(|all, next| BoxMakeWriter::new(all.and(next)));
-    Ok(writer.map(|writer| {
-        tracing_subscriber::fmt::layer()
-            .with_writer(writer)
-            .event_format(Lines { format: settings.format })
-            .with_filter(filter(settings.level))
-    }))
+    if settings.paths.is_empty() {
+        return Ok(None);
+    }
+    let sinks = settings.paths.iter().map(Sink::open).collect::<Result<Vec<_>, _>>()?;
+    let queues = Queue::start(sinks, settings.format)?;
+    // Another start has been there first; its targets stay.
+    let queues = QUEUES.get_or_init(|| queues.into());
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(Writers(Arc::clone(queues)))
+        .event_format(Lines { format: settings.format })
+        .with_filter(filter(settings.level));
+    Ok(Some(layer))
+}
+
+/// Puts each line into every queue.
+struct Writers(Arc<[Queue]>);
+
+/// Takes one line, which the layer above hands over in one piece.
+struct LineWriter<'a> {
+    queues: &'a [Queue],
+    audit: bool,
+}
+
+impl<'a> MakeWriter<'a> for Writers {
+    type Writer = LineWriter<'a>;
+
+    fn make_writer(&'a self) -> LineWriter<'a> {
+        LineWriter { queues: &self.0, audit: false }
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> LineWriter<'a> {
+        LineWriter { queues: &self.0, audit: event.target() == AUDIT }
+    }
+}
+
+impl io::Write for LineWriter<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let shared: Arc<[u8]> = line.into();
+        for queue in self.queues {
+            queue.push(Arc::clone(&shared), self.audit);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A record of a change cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the record of changes cannot be written, so no change is made: look at the disk and at the reader of every --log-path, then try again"
+)]
+pub(crate) struct Unrecorded;
+
+/// Logs by `log` and returns when every target has written the line.
+///
+/// # Errors
+/// [`Unrecorded`] when one of them has not: its disk is full, or its reader stalls.
+pub(crate) async fn recorded(log: impl FnOnce()) -> Result<(), Unrecorded> {
+    let Some(queues) = QUEUES.get() else {
+        log();
+        return Ok(());
+    };
+    let before: Vec<u64> = queues.iter().map(Queue::lost_records).collect();
+    log();
+    let due = tokio::time::Instant::now() + PATIENCE;
+    let written: Vec<_> = queues
+        .iter()
+        .map(|queue| {
+            let (done, written) = oneshot::channel();
+            // Nobody waits for it any more.
+            queue.when_written(move || {
+                let _ = done.send(());
+            });
+            written
+        })
+        .collect();
+    for written in written {
+        if !matches!(timeout_at(due, written).await, Ok(Ok(()))) {
+            return Err(Unrecorded);
+        }
+    }
+    let same = queues.iter().zip(before).all(|(queue, before)| queue.lost_records() == before);
+    if same { Ok(()) } else { Err(Unrecorded) }
+}
+
+/// Opens the log files again: those of these names may be others now.
+pub(crate) fn reopen() {
+    QUEUES.get().into_iter().flat_map(|queues| queues.iter()).for_each(Queue::reopen);
+}
+
+/// Returns when every line so far is written, or after two seconds. To be called before the process ends.
+pub(crate) fn flush() {
+    let due = Instant::now() + FLUSH;
+    for queue in QUEUES.get().into_iter().flat_map(|queues| queues.iter()) {
+        let (done, written) = mpsc::channel();
+        queue.when_written(move || {
+            let _ = done.send(());
+        });
+        // The time is up, or the thread is gone: what is left is lost.
+        let _ = written.recv_timeout(due.saturating_duration_since(Instant::now()));
+    }
 }
 
 /// Which events are logged, and sent as logs: ours from this level up, and those of the libraries below us
@@ -79,199 +187,4 @@ pub(crate) fn check(settings: &LogSettings) -> Result<(), Unwritable> {
         looked.map_err(|source| Unwritable { path: path.clone(), source })?;
     }
     Ok(())
-}
-
-/// A log file that cannot be written to.
-#[derive(Debug, thiserror::Error)]
-#[error("{} cannot be written to: {source}", path.display())]
-pub(crate) struct Unwritable {
-    path: PathBuf,
-    source: io::Error,
-}
-
-fn writer(target: &LogTarget) -> Result<BoxMakeWriter, Unwritable> {
-    Ok(match target {
-        LogTarget::Stderr => BoxMakeWriter::new(io::stderr),
-        LogTarget::Stdout => BoxMakeWriter::new(io::stdout),
-        LogTarget::File(path) => {
-            let unwritable = |source| Unwritable { path: path.clone(), source };
-            let file = OpenOptions::new().append(true).create(true).open(path).map_err(unwritable)?;
-            BoxMakeWriter::new(Mutex::new(file))
-        }
-    })
-}
-
-/// How one event becomes one line.
-pub(super) struct Lines {
-    pub(super) format: LogFormat,
-}
-
-impl<S, N> FormatEvent<S, N> for Lines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        if let Some(context) = watch::current() {
-            fields.put_trace(&context);
-        }
-        let line = Line {
-            time: OffsetDateTime::now_utc(),
-            level: *event.metadata().level(),
-            caller: caller(event.metadata().file(), event.metadata().line()),
-            message: fields.message,
-            fields: fields.others,
-            logger: (event.metadata().target() == AUDIT).then_some(AUDIT),
-        };
-        let text = match self.format {
-            LogFormat::Json => line.json(),
-            LogFormat::Console => line.console(),
-        };
-        writeln!(writer, "{text}")
-    }
-}
-
-struct Line {
-    time: OffsetDateTime,
-    level: Level,
-    /// The former program's key for a log within the log.
-    logger: Option<&'static str>,
-    caller: String,
-    message: String,
-    fields: Map<String, Value>,
-}
-
-impl Line {
-    fn json(self) -> String {
-        // Whole microseconds, so that the number prints short.
-        let microseconds = self.time.unix_timestamp_nanos() / 1_000;
-        let seconds = microseconds as f64 / 1e6;
-        let mut object = Map::new();
-        object.insert("level".into(), self.level.as_str().to_ascii_lowercase().into());
-        object.insert("ts".into(), seconds.into());
-        if let Some(logger) = self.logger {
-            object.insert("logger".into(), logger.into());
-        }
-        object.insert("caller".into(), self.caller.into());
-        object.insert("msg".into(), self.message.into());
-        object.extend(self.fields);
-        Value::Object(object).to_string()
-    }
-
-    fn console(self) -> String {
-        let format =
-            format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-        let time = self.time.format(format).unwrap_or_default();
-        let logger = self.logger.map(|logger| format!("{logger}\t")).unwrap_or_default();
-        let mut text = format!("{time}\t{}\t{logger}{}\t{}", self.level, self.caller, self.message);
-        if !self.fields.is_empty() {
-            let _ = write!(text, "\t{}", Value::Object(self.fields));
-        }
-        text
-    }
-}
-
-/// Folder and file, as the former program's loggers print it.
-fn caller(file: Option<&str>, line: Option<u32>) -> String {
-    let Some(file) = file else { return String::new() };
-    let start = file.rmatch_indices(['/', '\\']).nth(1).map_or(0, |(at, _)| at + 1);
-    format!("{}:{}", &file[start..], line.unwrap_or_default())
-}
-
-#[derive(Default)]
-struct Fields {
-    message: String,
-    others: Map<String, Value>,
-}
-
-impl Fields {
-    fn put(&mut self, field: &Field, value: Value) {
-        match (field.name(), value) {
-            ("message", Value::String(text)) => self.message = text,
-            (name, value) => {
-                self.others.insert(name.to_owned(), value);
-            }
-        }
-    }
-}
-
-impl Fields {
-    /// The former program's fields, which find a line's trace: the low half of its id and the id of the
-    /// span, in decimal.
-    fn put_trace(&mut self, context: &SpanContext) {
-        let trace = context.trace_id().to_bytes();
-        let low = trace[8..].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-        let span = u64::from_be_bytes(context.span_id().to_bytes());
-        self.others.insert("dd.trace_id".into(), low.to_string().into());
-        self.others.insert("dd.span_id".into(), span.to_string().into());
-    }
-}
-
-impl Visit for Fields {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value.into());
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value.into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value.into());
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value.into());
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value.into());
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}").into());
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use time::macros::datetime;
-
-    use super::*;
-
-    fn line() -> Line {
-        let mut fields = Map::new();
-        fields.insert("address".into(), "127.0.0.1:8080".into());
-        Line {
-            time: datetime!(2026-11-21 21:49:49.289 UTC),
-            level: Level::INFO,
-            logger: None,
-            caller: caller(Some("src/cli/serve.rs"), Some(34)),
-            message: "listening \"here\"\n".into(),
-            fields,
-        }
-    }
-
-    #[test]
-    fn json_lines_have_the_former_programs_names_in_its_order() {
-        assert_eq!(
-            line().json(),
-            r#"{"level":"info","ts":1795297789.289,"caller":"cli/serve.rs:34","msg":"listening \"here\"\n","address":"127.0.0.1:8080"}"#
-        );
-    }
-
-    #[test]
-    fn console_lines_are_tab_separated() {
-        let text = line().console();
-        assert!(text.starts_with("2026-11-21T21:49:49.289Z\tINFO\tcli/serve.rs:34\tlistening"), "{text}");
-        assert!(text.ends_with("\t{\"address\":\"127.0.0.1:8080\"}"), "{text}");
-    }
 }

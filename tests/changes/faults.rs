@@ -115,7 +115,7 @@ async fn a_change_is_retried_when_its_connection_is_killed_at_commit() {
         assert_eq!(answer.did(), Did::Changed, "{entitlement}");
         let warned = server.wait_for_log(|line| line["msg"] == "a change was not made; trying again");
         assert!(warned["error"].as_str().unwrap().contains("being made final"), "{warned}");
-        let record = server.wait_for_log(|line| line["logger"] == "audit");
+        let record = server.wait_for_log(|line| line["msg"] == "change");
         assert_eq!(record["outcome"], "changed", "{record}");
     }
 }

@@ -30,7 +30,7 @@ async fn world() -> Database {
 /// The records so far, once there are so many: the log comes on its own way.
 async fn records(server: &Server, count: usize) -> Vec<Json> {
     eventually("a record of each change", async || {
-        let records: Vec<Json> = server.logs().into_iter().filter(|line| line["logger"] == "audit").collect();
+        let records: Vec<Json> = server.logs().into_iter().filter(|line| line["msg"] == "change").collect();
         (records.len() >= count).then_some(records)
     })
     .await
@@ -179,7 +179,12 @@ async fn changes_are_logged_at_every_log_level() {
     process.wait().unwrap();
     granted.unwrap();
     let log = std::fs::read_to_string(log.path()).unwrap();
-    let [line] = log.lines().collect::<Vec<_>>()[..] else { panic!("more than the record:\n{log}") };
+    let [requested, line] = log.lines().collect::<Vec<_>>()[..] else {
+        panic!("not just the record:\n{log}")
+    };
+    let requested: Json = serde_json::from_str(requested).unwrap();
+    assert_eq!(fields(&requested, &["logger", "msg", "operation"]), ["audit", "change requested", "grant"]);
+    assert_eq!(fields(&requested, &["target_id", "principal_id"]), ["group:g100:member", "u100"]);
     let record: Json = serde_json::from_str(line).unwrap();
     assert_eq!((&record["logger"], &record["outcome"]), (&"audit".into(), &"changed".into()), "{line}");
 }

@@ -233,10 +233,9 @@ async fn thousands_of_idle_connections_do_not_disturb_other_callers() {
             stream
         })
         .collect();
-    // Each has heard the server's own settings, so the server holds them all at the same time.
-    for mut stream in &idle {
-        stream.read_exact(&mut [0; 9]).unwrap();
-    }
+    // Those that have heard the server's own settings were held by it. Old ones have made room for new ones.
+    let heard = idle.iter().filter(|stream| (&mut &**stream).read_exact(&mut [0; 9]).is_ok()).count();
+    assert!(heard >= 100, "{heard} of {count}");
     besieged.assert_unharmed().await;
 }
 
@@ -249,22 +248,30 @@ async fn the_probe_and_prometheus_ports_limit_connections_in_number_and_time() {
         let line = besieged.server.wait_for_log(|line| line["msg"] == said);
         let address: SocketAddr = line["address"].as_str().unwrap().parse().unwrap();
         assert_eq!(ask(address, "GET", path).code, 200);
-        let mut idle: Vec<TcpStream> = (0..200).map(|_| connect(address)).collect();
-        // Some begin to say something.
-        for stream in &mut idle[..PLACES / 2] {
-            stream.write_all(b"GET / HTTP/1.1\r\nhost: ").unwrap();
+        let mut idle: Vec<TcpStream> = Vec::new();
+        for number in 0..200 {
+            let mut stream = connect(address);
+            // Some begin to say something.
+            if number % 2 == 0 {
+                // It may be closed already.
+                let _ = stream.write_all(b"GET / HTTP/1.1\r\nhost: ");
+            }
+            idle.push(stream);
+            if number % 10 == 0 {
+                assert_eq!(ask(address, "GET", path).code, 200, "kept out by {number} silent connections");
+            }
         }
-        // Those for whom there is no place are sent away before the time of the others is up.
-        std::thread::sleep(Duration::from_secs(2));
-        idle.retain_mut(|stream| is_open(stream, Duration::from_millis(20)));
-        assert!(idle.len() <= PLACES, "{} are open", idle.len());
-        for stream in &mut idle {
+        // The oldest of them have made room at once, long before the time of a slow one is up.
+        for stream in &mut idle[..200 - PLACES] {
+            assert!(!is_open(stream, Duration::from_secs(20)), "open for ever");
+        }
+        let told = |line: &Value| line["msg"].as_str().unwrap_or_default().contains("over HTTP, an old one");
+        let line = besieged.server.wait_for_log(told);
+        assert_eq!(line["most"], PLACES, "{line}");
+        for stream in &mut idle[200 - PLACES..] {
             assert!(!is_open(stream, Duration::from_secs(20)), "open for ever");
         }
         assert_eq!(ask(address, "GET", path).code, 200);
-        let told = |line: &Value| line["msg"].as_str().unwrap_or_default().contains("over HTTP: too many");
-        let line = besieged.server.wait_for_log(told);
-        assert_eq!(line["most"], PLACES, "{line}");
     }
     besieged.assert_unharmed().await;
 }

@@ -2,3 +2,4 @@
 
 mod hostile;
 mod per_client;
+mod places;

@@ -1,7 +1,5 @@
 //! How the program ends when it is asked to, and what others can see of it while it runs.
 
-use std::process::Command;
-
 use baton_retool::proto::connectorapi::task::{GrantTask, SyncFullTask, TaskType};
 use tonic::Code;
 
@@ -9,13 +7,7 @@ use super::{NOWHERE, Stage, small};
 use crate::support::c1::{C1, Method};
 use crate::support::changes::{entitlement_of, principal_of};
 use crate::support::http::ask;
-use crate::support::server::Server;
 use crate::support::wire::eventually;
-
-fn interrupt(server: &Server) {
-    let kill = ["-c", r#"kill -INT "$0""#, &server.process_id().to_string()];
-    assert!(Command::new("sh").args(kill).status().unwrap().success());
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_tasks_either_signal_ends_it_at_once() {
@@ -23,11 +15,7 @@ async fn without_tasks_either_signal_ends_it_at_once() {
         let c1 = C1::start().await;
         let server = c1.serve(NOWHERE, &[]);
         c1.called(Method::GetTask, 1).await;
-        if by_interrupt {
-            interrupt(&server);
-        } else {
-            server.terminate();
-        }
+        server.signal(if by_interrupt { "INT" } else { "TERM" });
         let (status, lines) = server.ended();
         assert_eq!(status.code(), Some(0), "{lines:?}");
     }

@@ -1,10 +1,13 @@
 //! A storage for syncs that a test can look into, and that remembers checkpoints.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use baton_retool::agent::c1z::Expanded;
 use baton_retool::agent::sync::{Kind, Page, Started, Storage, StorageError};
 use baton_retool::proto::connector::{Entitlement, Grant, Resource, ResourceId, ResourceType};
+
+use tokio_util::sync::CancellationToken;
 
 use super::scripted::name;
 
@@ -27,6 +30,8 @@ pub(crate) struct Memory {
     pub(crate) unfinished: Option<String>,
     /// How many rows a page has; 0 for all.
     pub(crate) page: usize,
+    /// Cancelled in the middle of the expansion.
+    pub(crate) cancelled_in_expansion: Option<CancellationToken>,
     /// Writing grants fails with this.
     pub(crate) broken: Option<&'static str>,
 }
@@ -171,10 +176,18 @@ impl Storage for Memory {
         Ok(())
     }
 
-    fn expand(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<Expanded, StorageError> {
-        progress(1, 1);
+    fn expand(
+        &mut self,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Option<Expanded>, StorageError> {
+        if let Some(stop) = &self.cancelled_in_expansion {
+            stop.cancel();
+        }
+        if progress(1, 2).is_break() {
+            return Ok(None);
+        }
         self.expanded = true;
-        Ok(Expanded::default())
+        Ok(Some(Expanded::default()))
     }
 
     fn finish(&mut self, token: &str) -> Result<(), StorageError> {

@@ -18,7 +18,7 @@ use tonic::{Code, Request, Status};
 use super::server::Server;
 
 /// How long [`eventually`] waits: far longer than anything takes that works.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection to the server under test.
 #[derive(Clone)]

@@ -192,6 +192,49 @@ fn a_file_that_is_not_ours_is_refused_and_left_alone() {
     }
     let output = end(command(&folder, &nowhere).args(["-f", "no/such/folder/x.c1z"]).spawn().unwrap());
     assert_ends(&output, 1);
+    assert!(last_line(&output).contains("create the folder first"), "{}", last_line(&output));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_written_to_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = ["--connection-string", "postgres://baton@127.0.0.1:1/retool"];
+    // Not even root may create a file there.
+    let output = end(command(&folder, &nowhere).args(["-f", "/sys/x.c1z"]).spawn().unwrap());
+    assert_ends(&output, 1);
+    assert!(last_line(&output).contains("cannot write files in /sys"), "{}", last_line(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_room_leaves_the_old_file() {
+    let database = Database::small().await;
+    let folder = tempfile::tempdir().unwrap();
+    assert_ends(&run(&database, &folder, &[]), 0);
+    let file = folder.path().join("sync.c1z");
+    let before = fs::read(&file).unwrap();
+    // Every file may have 64 blocks, which the rows of a sync exceed and the old file, unpacked, does as well: only a
+    // new name gets as far as the rows.
+    for name in ["sync.c1z", "new.c1z"] {
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", r#"trap '' XFSZ; ulimit -f 64; exec "$@""#, "sh"])
+            .arg(program().get_program())
+            .args(["-f", name])
+            .current_dir(folder.path())
+            .env("BATON_CONNECTION_STRING", database.url())
+            .env("BATON_TMPDIR", folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let output = end(limited.spawn().unwrap());
+        assert_ends(&output, 1);
+        assert!(last_line(&output).starts_with("baton-retool: cannot "), "{}", last_line(&output));
+        assert_eq!(fs::read(&file).unwrap(), before);
+    }
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["sync.c1z"]);
 }
 
 #[test]

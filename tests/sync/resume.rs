@@ -5,12 +5,12 @@ use std::time::Duration;
 use baton_retool::agent::sync::{Error, Options, Syncer};
 use baton_retool::proto::any;
 use baton_retool::proto::connector::resource_type::Trait;
-use baton_retool::proto::connector::{EnqueuePageTokens, TypeScopedGrants};
+use baton_retool::proto::connector::{EnqueuePageTokens, GrantExpandable, TypeScopedGrants};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::memory::Memory;
-use crate::support::rows::{group, small, sync, sync_with, user, with_trait};
+use crate::support::rows::{entitlement, grant, group, small, sync, sync_with, user, with_trait};
 use crate::support::scripted::{Page, Script};
 
 /// Runs a sync that is stopped while this call is under way.
@@ -133,6 +133,28 @@ async fn a_sync_that_is_stopped_at_any_call_gets_to_the_same_end() {
         assert_eq!(memory.grants.ids(), whole.grants.ids(), "{call:?}");
         assert!(memory.finished.is_some());
     }
+}
+
+#[tokio::test]
+async fn a_sync_stops_in_the_middle_of_the_expansion() {
+    let script = small();
+    let mut nested = grant(&entitlement(&group("g1"), "member"), &group("g2"));
+    let expandable =
+        GrantExpandable { entitlement_ids: vec!["group:g2:member".to_owned()], ..Default::default() };
+    nested.annotations.push(any(&expandable));
+    script.page("ListGrants", "group/g1", "", Page::Grants(vec![nested], vec![]), "");
+    let stop = CancellationToken::new();
+    let memory = Memory { cancelled_in_expansion: Some(stop.clone()), ..Memory::default() };
+    let syncer = Syncer::new(script.channel().await, Options::default()).stopped_by(stop);
+    let (outcome, left) = syncer.run(memory).await;
+    assert!(matches!(outcome, Err(Error::Stopped)), "{outcome:?}");
+    let left = left.unwrap();
+    assert!(left.collected && !left.expanded && left.finished.is_none());
+
+    script.forget();
+    let memory = resumed(&script, Memory { cancelled_in_expansion: None, ..left }).await;
+    assert!(memory.expanded && memory.finished.is_some());
+    assert!(!script.said().iter().any(|call| call.starts_with("List")), "{:?}", script.said());
 }
 
 #[tokio::test]

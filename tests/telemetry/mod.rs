@@ -1,6 +1,7 @@
 //! Logs, metrics and traces.
 
 mod collector_faults;
+mod log_targets;
 mod logs;
 mod metrics;
 mod otlp;

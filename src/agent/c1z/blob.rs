@@ -244,22 +244,22 @@ fn next_field<'a>(rest: &mut &'a [u8]) -> Option<Field<'a>> {
 
 /// Field numbers.
 pub(super) mod tag {
-    pub(in super::super) mod grant {
-        pub(in super::super::super) const ENTITLEMENT: u32 = 1;
-        pub(in super::super::super) const PRINCIPAL: u32 = 2;
-        pub(in super::super::super) const ID: u32 = 3;
-        pub(in super::super::super) const ANNOTATIONS: u32 = 4;
-        pub(in super::super::super) const SOURCES: u32 = 5;
+    pub(crate) mod grant {
+        pub(crate) const ENTITLEMENT: u32 = 1;
+        pub(crate) const PRINCIPAL: u32 = 2;
+        pub(crate) const ID: u32 = 3;
+        pub(crate) const ANNOTATIONS: u32 = 4;
+        pub(crate) const SOURCES: u32 = 5;
     }
-    pub(super) mod entitlement {
-        pub(in super::super) const RESOURCE: u32 = 1;
+    pub(crate) mod entitlement {
+        pub(crate) const RESOURCE: u32 = 1;
     }
-    pub(super) mod resource {
-        pub(in super::super) const PROFILE: u32 = 9;
+    pub(crate) mod resource {
+        pub(crate) const PROFILE: u32 = 9;
     }
-    pub(super) mod value {
-        pub(in super::super) const STRUCT: u32 = 5;
-        pub(in super::super) const LIST: u32 = 6;
+    pub(crate) mod value {
+        pub(crate) const STRUCT: u32 = 5;
+        pub(crate) const LIST: u32 = 6;
     }
 }
 

@@ -35,7 +35,7 @@ fn with_fraction(mut text: String, nanoseconds: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::with_fraction;
+    use super::*;
 
     #[test]
     fn fractions_have_no_trailing_zeros() {

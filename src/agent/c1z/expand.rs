@@ -1,6 +1,7 @@
 //! Expansion of the stored grants: the rows become numbers, and the result waits for the file to be written.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use prost::Message as _;
 use rusqlite::{Connection, Row};
@@ -41,20 +42,25 @@ pub(super) struct Expansion {
     pub(super) sets: SourceSets,
 }
 
+/// How often reading the grants reports progress, in rows.
+const REPORT_EVERY: usize = 1 << 16;
+
+/// Expands what is stored. Nothing when `progress` ends it.
 pub(super) fn expand(
     database: &Connection,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<(Expansion, Expanded), Refusal> {
+    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<Option<(Expansion, Expanded)>, Refusal> {
     let mut load = Load::default();
     load.entitlements(database)?;
     let stored = load.names.len();
     let edges = load.edges(database)?;
     // Rows that no edge can reach need not be read.
-    if !edges.is_empty() {
-        load.grants(database)?;
+    if !edges.is_empty() && load.grants(database, progress)?.is_break() {
+        return Ok(None);
     }
     let before: Vec<SetId> = load.grants.iter().map(|grant| grant.sources).collect();
     let outcome = expansion::expand(stored, &mut load.grants, &edges, &mut load.sets, progress);
+    let Some(outcome) = outcome else { return Ok(None) };
     let updated = load.row_ids.iter().zip(&load.grants).zip(&before);
     let updated = updated
         .filter(|((_, grant), before)| grant.sources != **before)
@@ -76,7 +82,7 @@ pub(super) fn expand(
         derived: outcome.derived,
         sets: load.sets,
     };
-    Ok((result, expanded))
+    Ok(Some((result, expanded)))
 }
 
 #[derive(Default)]
@@ -148,7 +154,11 @@ impl Load {
         Ok(edges)
     }
 
-    fn grants(&mut self, database: &Connection) -> Result<(), Refusal> {
+    fn grants(
+        &mut self,
+        database: &Connection,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Refusal> {
         let mut query = database.prepare(
             "SELECT id, data, entitlement_id, principal_resource_type_id, principal_resource_id
              FROM main.v1_grants ORDER BY id",
@@ -165,12 +175,15 @@ impl Load {
             let carried = match blob::field(data, blob::tag::grant::PRINCIPAL) {
                 Some(embedded) => self.carried.number(embedded),
                 // Other writers may leave out what the columns say.
-                None => self.carried.number(stub(text(row, 3)?, text(row, 4)?).as_slice()),
+                None => self.carried.number(bare_principal(text(row, 3)?, text(row, 4)?).as_slice()),
             };
             self.row_ids.push(row.get(0)?);
             self.grants.push(expansion::Grant { entitlement, principal, sources, carried });
+            if self.grants.len().is_multiple_of(REPORT_EVERY) && progress(0, 0).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     fn principal(&mut self, kind: &str, id: &str) -> Option<Principal> {
@@ -191,7 +204,7 @@ impl Load {
 }
 
 /// A principal of which nothing but the id is known.
-fn stub(kind: &str, id: &str) -> Vec<u8> {
+fn bare_principal(kind: &str, id: &str) -> Vec<u8> {
     let id = ResourceId { resource_type: kind.to_owned(), resource: id.to_owned(), baton_resource: false };
     Resource { id: Some(id), ..Resource::default() }.encode_to_vec()
 }

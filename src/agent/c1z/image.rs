@@ -1,8 +1,9 @@
 //! Writing the grants of a new file.
 //!
 //! A large organization has millions of grants, and seven indexes over them: more than nine tenths of the
-//! file. Inserting them row by row and letting the database sort each index takes most of a sync's time, and
-//! none of it is needed, because the new file is written once, in order, and everything about it is known.
+//! file. Inserting them row by row and letting the database sort each index takes several times as long as
+//! everything else in a sync together (`benches/README.md` has figures), and none of it is needed, because the
+//! new file is written once, in order, and everything about it is known.
 //! So the database makes the file with everything else in it and the grants' table and indexes empty; then
 //! their trees are written from the bottom up ([`tree`]) into the pages after it, as the published format of
 //! SQLite 3 files has them ([`record`]), with only their roots where the database has put them. Tests let

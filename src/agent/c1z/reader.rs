@@ -10,7 +10,7 @@ use crate::agent::c1z::container::{self, DecodeLimits, Found};
 use crate::agent::c1z::database::{adopt, failed, tune};
 use crate::agent::c1z::lookup::{self, Page, Read, RowId};
 use crate::agent::c1z::workspace::Workspace;
-use crate::agent::c1z::{Error, schema};
+use crate::agent::c1z::{Error, rows, schema};
 use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, ResourceType};
 
 /// A sync in a file.
@@ -173,7 +173,7 @@ impl Reader {
 
     /// One resource by its type and id.
     pub fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, Error> {
-        self.by_external_id("v1_resources", &super::rows::external_id(id))
+        self.by_external_id("v1_resources", &rows::external_id(id))
     }
 
     /// Entitlements, a page of at most `limit`.

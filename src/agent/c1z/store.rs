@@ -1,5 +1,6 @@
 //! The store of a running sync.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use rusqlite::Connection;
@@ -171,7 +172,8 @@ impl Store {
         runs::checkpoint(&self.database, token).map_err(self.failed("write"))
     }
 
-    /// Derives what expandable grants hand on. Reports destinations done and their number.
+    /// Derives what expandable grants hand on. Reports destinations done and their number to `progress`, which may
+    /// end the expansion: nothing is derived then, and the answer is `None`.
     ///
     /// The result is kept in memory and reaches the file when the store is closed; grants that are stored
     /// after this call are not considered, so that it comes last. Call it for a full sync also when no grant
@@ -180,16 +182,20 @@ impl Store {
     /// # Errors
     /// [`Error::ForeignExpansion`] when a grant hands on an entitlement of another resource than its
     /// principal; [`Error::Row`].
-    pub fn expand(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<Expanded, Error> {
+    pub fn expand(
+        &mut self,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Option<Expanded>, Error> {
         self.sync_id()?;
         let (expansion, expanded) = match expand::expand(&self.database, progress) {
-            Ok(done) => done,
+            Ok(Some(done)) => done,
+            Ok(None) => return Ok(None),
             Err(Refusal::Database(source)) => return Err(self.failed("read")(source)),
             Err(Refusal::Other(error)) => return Err(error),
         };
         runs::mark_expanded(&self.database).map_err(self.failed("write"))?;
         self.expansion = Some(expansion);
-        Ok(expanded)
+        Ok(Some(expanded))
     }
 
     /// Marks the sync as one whose expansion step was reached, as [`Store::expand`] does, and expands nothing.

@@ -1,6 +1,7 @@
 //! The expansion against its definition, on random graphs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use proptest::prelude::*;
 
@@ -97,6 +98,13 @@ fn kind(principal: u32) -> u32 {
     principal % 3
 }
 
+/// Expands without a stop.
+#[allow(clippy::expect_used)]
+fn to_the_end(entitlements: u32, grants: &mut [Grant], edges: &[Edge], sets: &mut SourceSets) -> Outcome {
+    expand(entitlements, grants, edges, sets, &mut |_, _| ControlFlow::Continue(()))
+        .expect("nothing stops it")
+}
+
 fn run(case: &Case) -> BTreeMap<(u32, u32), Vec<BTreeMap<u32, bool>>> {
     let mut sets = SourceSets::default();
     let mut grants: Vec<Grant> = case
@@ -109,7 +117,7 @@ fn run(case: &Case) -> BTreeMap<(u32, u32), Vec<BTreeMap<u32, bool>>> {
             carried: 0,
         })
         .collect();
-    let outcome = expand(case.entitlements, &mut grants, &case.edges, &mut sets, &mut |_, _| {});
+    let outcome = to_the_end(case.entitlements, &mut grants, &case.edges, &mut sets);
     sets.freeze();
     let mut found: BTreeMap<(u32, u32), Vec<BTreeMap<u32, bool>>> = BTreeMap::new();
     for grant in &grants {
@@ -211,6 +219,6 @@ fn grants_without_a_principal_stay_as_they_are() {
     let mut sets = SourceSets::default();
     let mut grants = [Grant { entitlement: 0, principal: None, sources: SetId::EMPTY, carried: 0 }];
     let edge = Edge { source: 0, destination: 1, shallow: false, kinds: None };
-    let outcome = expand(2, &mut grants, &[edge], &mut sets, &mut |_, _| {});
+    let outcome = to_the_end(2, &mut grants, &[edge], &mut sets);
     assert_eq!((outcome.derived.len(), outcome.updated), (0, 0));
 }

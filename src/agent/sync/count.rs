@@ -1,6 +1,7 @@
 //! A storage that counts and forgets: what there is, and what reading it costs.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -187,8 +188,11 @@ impl<V: Visitor> Storage for Tally<V> {
         Ok(())
     }
 
-    fn expand(&mut self, _: &mut dyn FnMut(u64, u64)) -> Result<Expanded, StorageError> {
-        Ok(Expanded::default())
+    fn expand(
+        &mut self,
+        _: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Option<Expanded>, StorageError> {
+        Ok(Some(Expanded::default()))
     }
 
     fn finish(&mut self, _: &str) -> Result<(), StorageError> {

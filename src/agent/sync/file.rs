@@ -1,5 +1,7 @@
 //! The c1z file as the storage of a sync.
 
+use std::ops::ControlFlow;
+
 use crate::agent::c1z::{Error, Expanded, Order, RowId, Store, SyncKind};
 use crate::agent::sync::storage::{Kind, Page, Started, Storage, StorageError};
 use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, ResourceType};
@@ -81,7 +83,10 @@ impl Storage for Store {
         Ok(self.reach_expansion()?)
     }
 
-    fn expand(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<Expanded, StorageError> {
+    fn expand(
+        &mut self,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Option<Expanded>, StorageError> {
         Ok(Store::expand(self, progress)?)
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::agent::sync::state::Operation;
+use crate::agent::sync::usage::Usage;
 
 /// How far a sync has come. Shared with those who watch it; reading it costs nothing worth mentioning.
 #[derive(Debug, Default)]
@@ -18,7 +19,21 @@ pub struct Meter {
     grants: AtomicU64,
     done: AtomicU64,
     expected: AtomicU64,
-    finished: Mutex<Vec<(Operation, Duration)>>,
+    finished: Mutex<Vec<Phase>>,
+}
+
+/// A phase that is over, and what it cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Phase {
+    /// What was done.
+    pub operation: Operation,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// How much processor time the process spent meanwhile, in all its threads.
+    pub cpu: Duration,
+    /// The most memory that the process has had resident until the end of the phase, in bytes. Nothing where the
+    /// system does not tell.
+    pub peak_memory: Option<u64>,
 }
 
 /// The phase that a sync is in.
@@ -26,6 +41,8 @@ pub struct Meter {
 struct Running {
     operation: Operation,
     since: Instant,
+    /// The processor time of the process when the phase began.
+    cpu: Duration,
 }
 
 /// A look at a [`Meter`].
@@ -63,8 +80,8 @@ impl Meter {
         }
     }
 
-    /// How long each phase took that is over, in the order in which they began.
-    pub fn phases(&self) -> Vec<(Operation, Duration)> {
+    /// The phases that are over, in the order in which they began.
+    pub fn phases(&self) -> Vec<Phase> {
         self.finished.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -74,13 +91,24 @@ impl Meter {
         if phase.map(|running| running.operation) == operation {
             return;
         }
-        let next = operation.map(|operation| Running { operation, since: Instant::now() });
+        let usage = Usage::now();
+        let next = operation.map(|operation| Running { operation, since: Instant::now(), cpu: usage.cpu });
         if let Some(before) = std::mem::replace(&mut *phase, next) {
             let took = before.since.elapsed();
+            let cpu = usage.cpu.saturating_sub(before.cpu);
             let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
-            match finished.iter_mut().find(|(operation, _)| *operation == before.operation) {
-                Some((_, sum)) => *sum += took,
-                None => finished.push((before.operation, took)),
+            match finished.iter_mut().find(|phase| phase.operation == before.operation) {
+                Some(phase) => {
+                    phase.elapsed += took;
+                    phase.cpu += cpu;
+                    phase.peak_memory = usage.peak_memory;
+                }
+                None => finished.push(Phase {
+                    operation: before.operation,
+                    elapsed: took,
+                    cpu,
+                    peak_memory: usage.peak_memory,
+                }),
             }
             let reading = (self.done.swap(0, Ordering::Relaxed), self.expected.swap(0, Ordering::Relaxed));
             tracing::info!(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::agent::c1z::Expanded;
-use crate::agent::sync::state::Operation;
+use crate::agent::sync::meter::Phase;
 use crate::agent::sync::storage::Kind;
 
 /// What a sync has read.
@@ -20,8 +20,8 @@ pub struct Outcome {
     pub types: Vec<(String, Counts)>,
     /// What expansion added.
     pub expanded: Expanded,
-    /// How long each phase took.
-    pub phases: Vec<(Operation, Duration)>,
+    /// The phases in the order in which they began.
+    pub phases: Vec<Phase>,
     /// How long Validate took.
     pub validate: Duration,
     /// How long everything took, from before Validate to after Cleanup.

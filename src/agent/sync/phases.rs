@@ -1,5 +1,6 @@
 //! The order of the phases, and those that make no call.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -54,9 +55,13 @@ impl<S: Storage> Run<S> {
         self.store.read(Storage::collected).await?;
         let wanted = self.state().needs_expansion && !self.options.skip_expansion;
         if wanted {
-            let meter = Arc::clone(&self.meter);
-            let mut progress = move |done, expected| meter.did(done, expected);
+            let (meter, stop) = (Arc::clone(&self.meter), self.stop.clone());
+            let mut progress = move |done, expected| {
+                meter.did(done, expected);
+                if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
             let expanded = self.store.read(move |storage| storage.expand(&mut progress)).await?;
+            let expanded = expanded.ok_or(Error::Stopped)?;
             if expanded.unknown_entitlements > 0 {
                 let count = expanded.unknown_entitlements;
                 tracing::warn!(

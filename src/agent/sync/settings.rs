@@ -31,8 +31,9 @@ impl SyncSettings {
     pub(crate) const FILE: &str = "sync.c1z";
     /// The default of `--keep-sync-count`.
     pub(crate) const KEEP_SYNCS: u32 = 2;
-    /// The default of `--workers`: one call after the other.
-    pub(crate) const WORKERS: u32 = 0;
+    /// The default of `--workers`: as many as [`Workers::Auto`] has. Our own connector answers several calls at a time,
+    /// and a sync waits for the database most of its time.
+    pub(crate) const WORKERS: &str = "-1";
 }
 
 /// A field for each setting.

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::agent::c1z::Expanded;
@@ -102,11 +103,14 @@ pub trait Storage: Send + 'static {
     fn collected(&mut self) -> Result<(), StorageError>;
 
     /// Adds the grants that follow from others. Calls `progress` with how many entitlements are done and how many
-    /// there are.
+    /// there are. When that asks to end, nothing is added, and the answer is `None`.
     ///
     /// # Errors
     /// The storage cannot be written, or the grants contradict each other.
-    fn expand(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<Expanded, StorageError>;
+    fn expand(
+        &mut self,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Option<Expanded>, StorageError>;
 
     /// Ends the sync: it is complete.
     ///

@@ -1,10 +1,11 @@
 //! One line for each phase, on a terminal only.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use tokio::task::JoinHandle;
 
 use crate::agent::sync::{Meter, Operation, Reading};
@@ -26,9 +27,9 @@ impl Progress {
         }
         let bar = ProgressBar::no_length();
         if let Ok(style) =
-            ProgressStyle::with_template("{prefix:<22} {bar:30} {pos}/{len} {per_sec} {eta} {msg}")
+            ProgressStyle::with_template("{prefix:<22} {bar:30} {human_pos}/{human_len} {rate} {left} {msg}")
         {
-            bar.set_style(style);
+            bar.set_style(style.with_key("rate", rate).with_key("left", left));
         }
         let (watched, line) = (Arc::clone(&meter), bar.clone());
         let task = tokio::spawn(async move {
@@ -56,6 +57,21 @@ impl Progress {
     }
 }
 
+/// How many a second, over the whole phase.
+fn rate(state: &ProgressState, out: &mut dyn Write) {
+    let seconds = state.elapsed().as_secs_f64();
+    let rate = if seconds > 0.0 { state.pos() as f64 / seconds } else { 0.0 };
+    // What cannot be shown is left out.
+    let _ = write!(out, "{}/s", HumanCount(rate as u64));
+}
+
+/// How long the rest of the phase takes at this rate.
+fn left(state: &ProgressState, out: &mut dyn Write) {
+    let rest = state.len().unwrap_or_default().saturating_sub(state.pos());
+    let seconds = state.elapsed().as_secs_f64() * rest as f64 / state.pos().max(1) as f64;
+    let _ = write!(out, "{seconds:.0} s left");
+}
+
 fn draw(line: &ProgressBar, now: &Reading) {
     let Some(phase) = now.phase else {
         line.set_prefix("writing the file");
@@ -71,13 +87,14 @@ fn draw(line: &ProgressBar, now: &Reading) {
 /// Leaves a line of a phase that is over.
 fn print(line: &ProgressBar, before: &Reading, meter: &Meter) {
     let Some(phase) = before.phase else { return };
-    let took = meter.phases().into_iter().find(|(operation, _)| *operation == phase);
-    let seconds = took.map_or(before.elapsed, |(_, took)| took).as_secs_f64();
+    let done = meter.phases().into_iter().find(|done| done.operation == phase);
+    let seconds = done.map_or(before.elapsed, |done| done.elapsed).as_secs_f64();
     line.println(format!("{:<22} {seconds:.1} s, {}", words(phase), met(before)));
 }
 
 fn met(now: &Reading) -> String {
-    format!("{} resources, {} entitlements, {} grants", now.resources, now.entitlements, now.grants)
+    let [resources, entitlements, grants] = [now.resources, now.entitlements, now.grants].map(HumanCount);
+    format!("{resources} resources, {entitlements} entitlements, {grants} grants")
 }
 
 /// What a phase does, in the words of the report.

@@ -2,56 +2,65 @@
 
 use std::fmt::Write;
 
-use serde_json::json;
+use indicatif::{HumanBytes, HumanCount};
+use serde_json::{Value, json};
 
 use crate::agent::c1z::Saved;
-use crate::agent::sync::{Counts, Outcome};
+use crate::agent::sync::{Counts, Outcome, Phase};
+use crate::cli::sync::Closing;
 use crate::cli::sync::progress::words;
 
-pub(super) fn as_table(outcome: &Outcome, saved: &Saved) -> String {
-    let mut text = format!("{:<14}{:>12}{:>14}{:>12}\n", "type", "resources", "entitlements", "grants");
+/// The name of the last phase, which is not the syncer's.
+const CLOSING: &str = "writing-file";
+
+pub(super) fn as_table(outcome: &Outcome, saved: &Saved, closing: &Closing) -> String {
+    let mut text = format!("{:<14}{:>12}{:>14}{:>14}\n", "type", "resources", "entitlements", "grants");
     let mut sum = Counts::default();
     for (id, counts) in &outcome.types {
         let Counts { resources, entitlements, grants } = *counts;
-        line(&mut text, id, *counts);
+        counts_line(&mut text, id, *counts);
         sum.resources += resources;
         sum.entitlements += entitlements;
         sum.grants += grants;
     }
-    line(&mut text, "all", sum);
+    counts_line(&mut text, "all", sum);
     text.push('\n');
-    for (phase, took) in &outcome.phases {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{:<24}{:>10.3} s", words(*phase), took.as_secs_f64());
+    for Phase { operation, elapsed, .. } in &outcome.phases {
+        time_line(&mut text, words(*operation), elapsed.as_secs_f64(), "");
     }
-    let _ = writeln!(
-        text,
-        "{:<24}{:>10.3} s, {} calls\n",
-        "everything",
-        outcome.elapsed.as_secs_f64(),
-        outcome.calls
-    );
+    time_line(&mut text, "writing the file", closing.elapsed.as_secs_f64(), "");
+    let calls = format!(", {} calls", HumanCount(outcome.calls));
+    time_line(&mut text, "everything", (outcome.elapsed + closing.elapsed).as_secs_f64(), &calls);
+    text.push('\n');
+    // Writing to a String cannot fail.
     if outcome.warnings > 0 {
         let _ = writeln!(text, "{} listings were skipped; see the warnings before", outcome.warnings);
     }
     for (what, count) in &outcome.dropped {
-        let _ = writeln!(text, "left out: {count} {what}");
+        let _ = writeln!(text, "left out: {} {what}", HumanCount(*count));
     }
     let file = saved.path.display();
     let _ = write!(
         text,
-        "{file}: {} bytes, {} grants, {} of which follow from others\n\nnext: baton-retool show access <user> -f {file}, or baton -f {file} resources",
-        saved.bytes, saved.grants, outcome.expanded.derived
+        "{file}: {}, {} grants, {} of which follow from others\n\nnext: baton-retool show access <user> -f {file}, or baton -f {file} resources",
+        HumanBytes(saved.bytes),
+        HumanCount(saved.grants),
+        HumanCount(outcome.expanded.derived)
     );
     text
 }
 
-fn line(text: &mut String, id: &str, counts: Counts) {
-    let Counts { resources, entitlements, grants } = counts;
-    let _ = writeln!(text, "{id:<14}{resources:>12}{entitlements:>14}{grants:>12}");
+fn counts_line(text: &mut String, id: &str, counts: Counts) {
+    let [resources, entitlements, grants] =
+        [counts.resources, counts.entitlements, counts.grants].map(|count| HumanCount(count).to_string());
+    let _ = writeln!(text, "{id:<14}{resources:>12}{entitlements:>14}{grants:>14}");
 }
 
-pub(super) fn as_json(outcome: &Outcome, saved: &Saved) -> String {
+fn time_line(text: &mut String, what: &str, seconds: f64, rest: &str) {
+    let _ = writeln!(text, "{what:<24}{seconds:>10.3} s{rest}");
+}
+
+pub(super) fn as_json(outcome: &Outcome, saved: &Saved, closing: &Closing) -> String {
     let types: Vec<_> = outcome
         .types
         .iter()
@@ -64,11 +73,22 @@ pub(super) fn as_json(outcome: &Outcome, saved: &Saved) -> String {
             })
         })
         .collect();
-    let phases: Vec<_> = outcome
+    let phase = |name: &str, seconds: f64, cpu: f64, peak: Option<u64>| -> Value {
+        json!({ "phase": name, "seconds": seconds, "cpu_seconds": cpu, "peak_memory_bytes": peak })
+    };
+    let mut phases: Vec<_> = outcome
         .phases
         .iter()
-        .map(|(phase, took)| json!({ "phase": phase.name(), "seconds": took.as_secs_f64() }))
+        .map(|Phase { operation, elapsed, cpu, peak_memory }| {
+            phase(operation.name(), elapsed.as_secs_f64(), cpu.as_secs_f64(), *peak_memory)
+        })
         .collect();
+    phases.push(phase(
+        CLOSING,
+        closing.elapsed.as_secs_f64(),
+        closing.cpu.as_secs_f64(),
+        closing.peak_memory,
+    ));
     json!({
         "file": saved.path,
         "bytes": saved.bytes,
@@ -79,10 +99,11 @@ pub(super) fn as_json(outcome: &Outcome, saved: &Saved) -> String {
         "grants": saved.grants,
         "derived_grants": outcome.expanded.derived,
         "phases": phases,
-        "seconds": outcome.elapsed.as_secs_f64(),
+        "seconds": (outcome.elapsed + closing.elapsed).as_secs_f64(),
         "calls": outcome.calls,
         "warnings": outcome.warnings,
         "left_out": outcome.dropped,
+        "peak_memory_bytes": closing.peak_memory,
     })
     .to_string()
 }

@@ -51,7 +51,6 @@ fn callers_certificates_need_one_of_the_server() {
         "tls-client-ca (variable BATON_TLS_CLIENT_CA) means nothing without tls-cert: give the flag \
          --tls-cert, set the variable BATON_TLS_CERT, or write the key tls-cert in the config file"
     );
-    assert!(tls(&["--tls-client-ca="]).settings().server.security.tls.is_none(), "emptied is not given");
 }
 
 #[test]
@@ -85,6 +84,7 @@ fn every_number_is_held_to_its_bounds() {
         ("max-response-bytes", 2_097_152, 67_108_864),
         ("max-header-bytes", 1024, 1_048_576),
         ("request-timeout-seconds", 1, 3600),
+        ("stall-timeout-seconds", 1, 3600),
         ("keepalive-interval-seconds", 1, 3600),
         ("keepalive-timeout-seconds", 1, 3600),
         ("shutdown-grace-seconds", 0, 3600),
@@ -137,4 +137,56 @@ fn a_probe_needs_no_connection_string() {
     assert_eq!(health.to_string(), "[::1]:9");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(read(&Setup::bare().flags(["--health-check-port=x"])).is_err());
+}
+
+#[test]
+fn an_empty_setting_that_protects_is_an_error_in_every_source() {
+    let certificate = ["--tls-cert=c", "--tls-key=k"];
+    for name in ["auth-token-file", "tls-client-ca", "tls-cert", "tls-key"] {
+        let variable = format!("BATON_{}", name.to_ascii_uppercase().replace('-', "_"));
+        for blank in ["", "  "] {
+            let by_flag = Setup::new().flags([&format!("--{name}={blank}")]);
+            let by_variable = Setup::new().variable(&variable, blank);
+            let by_file = Setup::new().file(format!("{name}: \"{blank}\"\n"));
+            for setup in [by_flag, by_variable, by_file] {
+                let error = setup.error();
+                assert!(error.starts_with(name) && error.contains("turn the protection off"), "{error}");
+            }
+        }
+        let by_file = Setup::new().file(format!("{name}:\n"));
+        assert!(by_file.error().contains("turn the protection off"), "{}", by_file.error());
+    }
+    assert!(Setup::new().flags(certificate).settings().server.security.tls.is_some());
+}
+
+#[test]
+fn a_value_that_may_be_a_secret_is_never_repeated() {
+    const SECRET: &str = "S3cret-of-ours";
+    for value in [
+        format!("https://u:{SECRET}@collector:4317"),
+        format!("u:{SECRET}@collector"),
+        format!("u:{SECRET}"),
+        format!("postgres://u:{SECRET}@h/db"),
+    ] {
+        for name in [
+            "listen",
+            "otel-collector-endpoint",
+            "metrics-listen",
+            "skip-pages",
+            "max-requests",
+            "log-level",
+            "health-check-bind-address",
+        ] {
+            let setup = Setup::new().flags([&format!("--{name}={value}"), "--health-check"]);
+            let said = match name {
+                "log-level" => setup.warnings().join("\n"),
+                _ => setup.error(),
+            };
+            assert!(said.contains(name) && !said.contains(SECRET), "{said}");
+        }
+    }
+    for name in ["skip-pages", "max-requests"] {
+        let said = Setup::new().flags([&format!("--{name}={SECRET}")]).error();
+        assert!(said.contains(name) && !said.contains(SECRET), "{said}");
+    }
 }

@@ -59,6 +59,7 @@ pub(super) async fn run(
             (RunResult::DryRun { would }, completed(Outcome::DryRun))
         });
     }
+    record.announce(context.mode).await?;
     set(api, &sid, wish, rate_limit).await?;
     let outcome = if account.enabled == wish { Outcome::Unchanged } else { Outcome::Changed };
     Ok((RunResult::Complete, completed(outcome)))

@@ -70,6 +70,7 @@ impl ConnectionSettings {
         let user = user.ok_or(ConnectionStringError::NoUser)?.to_owned();
         let database = layers.text("dbname").ok_or(ConnectionStringError::NoDatabase)?.to_owned();
         let mut hosts = hosts::read(&layers, environment)?;
+        check_names(&layers, &hosts)?;
         give_passwords(&mut hosts, &layers, environment, (&database, &user), &mut warnings);
         let ssl = ssl::read(&layers, environment, &mut warnings)?;
         let session = session_settings::read(&layers)?;
@@ -135,6 +136,27 @@ fn layers(text: &str, environment: &Environment) -> Result<Layers, ConnectionStr
     };
     layers.0.insert(1, service);
     Ok(layers)
+}
+
+/// Names that hold more than a name, such as another connection string or a password, would be repeated in logs and
+/// messages.
+fn check_names(layers: &Layers, hosts: &[Host]) -> Result<(), ConnectionStringError> {
+    let wrong = |key, expected| {
+        let origin = layers.text_from(key).map_or(Origin::ConnectionString, |(_, origin)| origin);
+        Err(ConnectionStringError::Invalid { key, origin, expected })
+    };
+    if layers.text("dbname").is_some_and(|name| name.contains("://") || name.contains('=')) {
+        return wrong("dbname", "the name of a database, not another connection string");
+    }
+    if layers.text("user").is_some_and(|name| name.contains(':')) {
+        return wrong("user", "the name of a role, without a colon: the password goes into password");
+    }
+    let is_more =
+        |host: &Host| matches!(&host.address, Address::Tcp { name, .. } if name.contains(['@', '/']));
+    if hosts.iter().any(is_more) {
+        return wrong("host", "names or addresses of hosts, without user and password");
+    }
+    Ok(())
 }
 
 fn from_one_place(pairs: Pairs, origin: Origin) -> Result<Layer, ConnectionStringError> {

@@ -18,6 +18,12 @@ pub(crate) fn read(
     let at_home = |file| environment.at_home(file).filter(|path| path.exists());
     let named_roots = layers.text("sslrootcert");
     let system = named_roots == Some("system");
+    // What the library of Retool itself calls a mode that encrypts and checks nothing.
+    if let Some(("no-verify", origin)) = layers.text_from("sslmode") {
+        let expected =
+            "require in place of no-verify, which only Node.js has: it encrypts and checks no certificate";
+        return Err(ConnectionStringError::Invalid { key: "sslmode", origin, expected });
+    }
     let mode = layers
         .parsed("sslmode", "disable, allow, prefer, require, verify-ca or verify-full", SslMode::from_name)?
         .unwrap_or(if system { SslMode::VerifyFull } else { SslMode::Prefer });

@@ -294,3 +294,26 @@ fn half_a_client_certificate_is_an_error() {
         assert!(matches!(error, ConnectionStringError::HalfIdentity { given: named, .. } if named == given));
     }
 }
+
+#[test]
+fn a_name_that_may_hold_a_password_is_refused_and_not_repeated() {
+    for (text, key) in [
+        ("host=h user=u dbname=postgres://u:hunter2@h/db", "dbname"),
+        ("host=h user=u dbname='host=h password=hunter2'", "dbname"),
+        ("host=h dbname=d user=a:hunter2", "user"),
+        ("host=u:hunter2@h user=u dbname=d", "host"),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.starts_with(key) && !error.contains("hunter2"), "{error}");
+    }
+    let variables =
+        variables(&[("PGDATABASE", "postgres://u:hunter2@h/db"), ("PGUSER", "u"), ("PGHOST", "h")]);
+    let error = parse_in("", &variables).unwrap_err().to_string();
+    assert!(error.contains("PGDATABASE") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn the_ssl_mode_of_retools_chart_is_explained() {
+    let error = parse("sslmode=no-verify").unwrap_err().to_string();
+    assert!(error.contains("require in place of no-verify"), "{error}");
+}

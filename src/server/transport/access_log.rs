@@ -1,7 +1,7 @@
 //! One log line per call, when it has ended: what was called, by whom, how it ended and why, how long it
 //! took, how many rows it gave and for which sync.
-//! Field names and levels are those of the former program. What a caller made up
-//! is left out: by mistake or by malice it can be anything, a person's e-mail address or a token too.
+//! Field names and levels are those of the former program. Of many failed calls of one peer some are left out, and
+//! the next line says how many (`left_out`). What a caller made up is left out: by mistake or by malice it can be anything, a person's e-mail address or a token too.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -18,23 +18,39 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 
 use crate::proto::descriptor_pool;
+use crate::repeats::{Repeats, Verdict};
 use crate::server::transport::connection::Peer;
 use crate::server::transport::deadline::requested_timeout;
 use crate::server::transport::logged_status::LoggedStatus;
 use crate::telemetry::watch;
 
 /// Wraps a service so that its calls are logged.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct AccessLogLayer {
     /// Longest that a call may take, to tell one that took too long from one that was given up.
-    pub(crate) deadline: Duration,
+    deadline: Duration,
+    lines: Arc<Lines>,
+}
+
+/// How many lines about failed calls a peer causes.
+#[derive(Debug)]
+struct Lines {
+    of_strangers: Repeats,
+    of_callers: Repeats,
+}
+
+impl AccessLogLayer {
+    pub(crate) fn new(deadline: Duration) -> Self {
+        let lines = Lines { of_strangers: Repeats::new(10), of_callers: Repeats::new(500) };
+        Self { deadline, lines: Arc::new(lines) }
+    }
 }
 
 /// See [`AccessLogLayer`].
 #[derive(Debug, Clone)]
 pub(crate) struct AccessLog<S> {
     inner: S,
-    deadline: Duration,
+    rules: AccessLogLayer,
 }
 
 /// What a handler adds to the log line of its call.
@@ -72,7 +88,8 @@ impl Notes {
 struct Call {
     /// Service and method.
     name: (&'static str, &'static str),
-    peer: String,
+    peer: Option<Peer>,
+    lines: Arc<Lines>,
     started: Instant,
     deadline: Duration,
     /// Nothing until the call has been answered.
@@ -85,7 +102,7 @@ impl<S> Layer<S> for AccessLogLayer {
     type Service = AccessLog<S>;
 
     fn layer(&self, inner: S) -> AccessLog<S> {
-        AccessLog { inner, deadline: self.deadline }
+        AccessLog { inner, rules: self.clone() }
     }
 }
 
@@ -105,16 +122,17 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
+        let peer = request.extensions().get::<Peer>().cloned();
         let notes = Notes::default();
         request.extensions_mut().insert(notes.clone());
         let name = known(request.uri().path());
         let mut call = Call {
             name,
-            peer: peer.map(|address| address.to_string()).unwrap_or_default(),
+            peer,
+            lines: Arc::clone(&self.rules.lines),
             started: Instant::now(),
             deadline: requested_timeout(request.headers())
-                .map_or(self.deadline, |requested| requested.min(self.deadline)),
+                .map_or(self.rules.deadline, |requested| requested.min(self.rules.deadline)),
             status: None,
             notes,
             watched: watch::call(name, request.headers()),
@@ -161,6 +179,20 @@ impl http_body::Body for Logged {
     }
 }
 
+impl Call {
+    /// Whether a line about the call is to be logged, and how many like it were left out.
+    fn verdict(&self, code: Code) -> Verdict {
+        // What works is logged for those who look for something, by the level that has everything.
+        if code == Code::Ok {
+            return Verdict::Log { left_out: 0 };
+        }
+        let peer = self.peer.as_ref();
+        let trusted = peer.is_none_or(|peer| peer.seat.is_trusted());
+        let lines = if trusted { &self.lines.of_callers } else { &self.lines.of_strangers };
+        lines.judge(code.description(), peer.and_then(|peer| peer.seat.network))
+    }
+}
+
 impl Drop for Call {
     fn drop(&mut self) {
         let (service, method) = self.name;
@@ -178,6 +210,10 @@ impl Drop for Call {
         let _within = self.watched.span().enter();
         let noted = self.notes.lock();
         self.watched.ended(code, took, noted.rows);
+        let Verdict::Log { left_out } = self.verdict(code) else { return };
+        let left_out = Some(left_out).filter(|count| *count > 0);
+        let address = self.peer.as_ref().and_then(|peer| peer.address);
+        let peer = address.map(|address| address.to_string()).unwrap_or_default();
         macro_rules! log {
             ($level:expr) => {
                 tracing::event!(
@@ -186,10 +222,11 @@ impl Drop for Call {
                     grpc.method = method,
                     grpc.code = ?code,
                     grpc.time_ms = milliseconds,
-                    peer.address = self.peer,
+                    peer.address = peer,
                     error = error.as_deref(),
                     rows = noted.rows,
                     sync_id = noted.sync_id,
+                    left_out,
                     "finished call"
                 )
             };

@@ -6,8 +6,9 @@ use tonic::body::Body;
 use tower_http::validate_request::ValidateRequest;
 
 use crate::proto::log_text::logged_in_full;
+use crate::server::transport::connection::Peer;
 use crate::server::transport::health_calls::is_health_check;
-use crate::server::transport::tokens::Tokens;
+use crate::server::transport::tokens::{TokenId, Tokens};
 
 /// Lets calls through that carry one of the tokens, and health checks if those are open.
 #[derive(Debug, Clone)]
@@ -18,18 +19,24 @@ pub(crate) struct TokenCheck {
     pub(crate) open_health: bool,
 }
 
+/// Why a call is let in.
+enum Admitted {
+    /// No token is needed. Nothing is known of the caller where it is a health check.
+    Openly,
+    /// By this token.
+    By(TokenId),
+}
+
 impl TokenCheck {
-    fn admits<B>(&self, request: &Request<B>) -> bool {
-        let Some(tokens) = &self.tokens else { return true };
-        if self.open_health && is_health_check(request) {
-            return true;
-        }
+    fn admits<B>(&self, request: &Request<B>) -> Option<Admitted> {
+        let Some(tokens) = &self.tokens else { return Some(Admitted::Openly) };
         let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = header.and_then(|header| {
             let (scheme, token) = header.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
         });
-        token.is_some_and(|token| tokens.accept(token))
+        let open = || (self.open_health && is_health_check(request)).then_some(Admitted::Openly);
+        token.and_then(|token| tokens.accept(token)).map(Admitted::By).or_else(open)
     }
 }
 
@@ -37,11 +44,20 @@ impl<B> ValidateRequest<B> for TokenCheck {
     type ResponseBody = Body;
 
     fn validate(&mut self, request: &mut Request<B>) -> Result<(), Response<Body>> {
-        if self.admits(request) {
-            Ok(())
-        } else {
-            Err(logged_in_full(Status::unauthenticated("a bearer token is required")).into_http())
+        let Some(admitted) = self.admits(request) else {
+            return Err(logged_in_full(Status::unauthenticated("a bearer token is required")).into_http());
+        };
+        let trusted = match admitted {
+            Admitted::Openly => !is_health_check(request),
+            Admitted::By(token) => {
+                request.extensions_mut().insert(token);
+                true
+            }
+        };
+        if let Some(peer) = request.extensions().get::<Peer>().filter(|_| trusted) {
+            peer.seat.trust();
         }
+        Ok(())
     }
 }
 
@@ -61,7 +77,7 @@ mod tests {
             if let Some(header) = header {
                 request = request.header(header::AUTHORIZATION, header);
             }
-            check.admits(&request.body(()).unwrap())
+            check.admits(&request.body(()).unwrap()).is_some()
         };
         assert!(admits("/a.B/C", Some("Bearer 0123456789abcdef")));
         assert!(admits("/a.B/C", Some("bearer  0123456789abcdef")));

@@ -1,32 +1,35 @@
-//! Connections: counted, encrypted where TLS is on, and closed when they are silent for too long.
+//! Connections: seated, encrypted where TLS is on, and closed when they are silent for too long or another one
+//! needs the seat.
 //!
 //! Each handshake runs in a task of its own, so that a slow or silent client delays no other.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::task::AtomicWaker;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, Sleep, interval, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tonic::transport::server::Connected;
 
+use crate::repeats::{Repeats, Verdict};
+use crate::server::transport::authority::Authorities;
+use crate::server::transport::closer::Closer;
 use crate::server::transport::listener::{Listener, Stream};
+use crate::server::transport::places::{Network, network};
+use crate::server::transport::seats::{Seat, Seated, Seats};
 
 /// How connections are treated before and between calls.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionLimits {
-    /// How many there may be; another one is closed at once.
+    /// How many there may be; see [`Seats`].
     pub(crate) most: usize,
     /// How long one may take to encrypt and then to say that it speaks HTTP/2.
     pub(crate) handshake: Duration,
@@ -42,27 +45,8 @@ pub(crate) type CurrentTls = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 pub(crate) struct Peer {
     /// `host:port`, or nothing for a unix socket.
     pub(crate) address: Option<SocketAddr>,
-    /// Closes the connection.
-    pub(crate) closer: Closer,
-}
-
-/// Closes a connection from outside.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Closer(Arc<(AtomicBool, AtomicWaker)>);
-
-impl Closer {
-    pub(crate) fn close(&self) {
-        let (closed, reader) = &*self.0;
-        closed.store(true, Ordering::Release);
-        reader.wake();
-    }
-
-    /// Whether the connection is closed; wakes the reader when it is.
-    fn poll_closed(&self, context: &Context<'_>) -> bool {
-        let (closed, reader) = &*self.0;
-        reader.register(context.waker());
-        closed.load(Ordering::Acquire)
-    }
+    /// The place of the connection among the others.
+    pub(crate) seat: Arc<Seat>,
 }
 
 /// A connection that calls arrive on.
@@ -70,7 +54,9 @@ pub(crate) struct Connection {
     transport: ByteStream,
     peer: Peer,
     silence: SilenceLimit,
-    _permit: OwnedSemaphorePermit,
+    /// Of callers on a unix socket.
+    authorities: Option<Authorities>,
+    _seated: Seated,
 }
 
 /// The bytes of a connection, plain or encrypted.
@@ -82,6 +68,13 @@ struct SilenceLimit {
     silence: Duration,
 }
 
+/// How many lines of a kind a peer causes in the log within [`Repeats::WINDOW`].
+const LINES: u32 = 5;
+/// How often strangers' connections are looked over.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Pauses after a connection that could not be accepted, such as without free file descriptors.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
 /// Takes connections until the receiver is dropped.
 pub(crate) fn accept_connections(
     listener: Listener,
@@ -90,48 +83,97 @@ pub(crate) fn accept_connections(
 ) -> mpsc::Receiver<io::Result<Connection>> {
     let (accepted, connections) = mpsc::channel(16);
     tokio::spawn(async move {
-        let permits = Arc::new(Semaphore::new(limits.most));
+        let seats = Seats::new(limits.most);
+        let lines = Arc::new(Repeats::new(LINES));
+        let mut sweep = interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pause = PAUSES.0;
         loop {
             let next = tokio::select! {
                 next = listener.accept() => next,
+                _ = sweep.tick() => {
+                    seats.sweep();
+                    continue;
+                }
                 () = accepted.closed() => return,
             };
             let (stream, address) = match next {
                 Ok(next) => next,
                 Err(error) => {
                     // Out of file descriptors, or the client is gone already: neither ends the server.
-                    tracing::warn!(%error, "could not take a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    if let Verdict::Log { left_out } = lines.judge("accept", None) {
+                        tracing::warn!(%error, left_out, "could not take a connection");
+                    }
+                    seats.make_room();
+                    sleep(pause).await;
+                    pause = (2 * pause).min(PAUSES.1);
                     continue;
                 }
             };
-            let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
-                tracing::warn!(most = limits.most, "closed a new connection: too many are open");
+            pause = PAUSES.0;
+            let from: Network = address.map(|address| network(address.ip()));
+            let Some(seated) = seats.take(from) else {
+                if let Verdict::Log { left_out } = lines.judge("full", from) {
+                    let most = seats.most();
+                    tracing::warn!(
+                        most,
+                        left_out,
+                        "closed a new connection: all others have calls under way"
+                    );
+                }
                 continue;
             };
             let tls = tls.as_ref().map(|current| current());
-            let accepted = accepted.clone();
+            let (accepted, lines) = (accepted.clone(), Arc::clone(&lines));
             tokio::spawn(async move {
-                match timeout(limits.handshake, encrypt(stream, tls)).await {
+                let handshake = unless_closed(&seated.0.closer, encrypt(stream, tls));
+                let failure = match timeout(limits.handshake, handshake).await {
                     Ok(Ok(transport)) => {
+                        // No others pass the handshake where certificates are asked for.
+                        if has_certificate(&transport) {
+                            seated.0.trust();
+                        }
                         let connection = Connection {
                             transport,
-                            peer: Peer { address, closer: Closer::default() },
+                            peer: Peer { address, seat: Arc::clone(&seated.0) },
                             silence: SilenceLimit::new(limits),
-                            _permit: permit,
+                            authorities: address.is_none().then(Authorities::default),
+                            _seated: seated,
                         };
                         // The server may have stopped meanwhile.
                         let _ = accepted.send(Ok(connection)).await;
+                        return;
                     }
-                    Ok(Err(error)) => {
-                        tracing::info!(%error, peer.address = ?address, "a TLS handshake failed");
-                    }
-                    Err(_) => tracing::info!(peer.address = ?address, "a TLS handshake took too long"),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => format!("it took longer than {} s", limits.handshake.as_secs()),
+                };
+                if let Verdict::Log { left_out } = lines.judge("handshake", from) {
+                    tracing::info!(error = failure, peer.address = ?address, left_out, "a TLS handshake failed");
                 }
             });
         }
     });
     connections
+}
+
+/// Ends in an error when the connection is closed before `work` is done.
+async fn unless_closed<T>(closer: &Closer, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let closed = std::future::poll_fn(|context| match closer.poll_closed(context) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    });
+    tokio::select! {
+        done = work => done,
+        () = closed => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "another connection needed the place")),
+    }
+}
+
+/// Whether the client has shown a certificate, which has been verified then.
+fn has_certificate(transport: &ByteStream) -> bool {
+    match transport {
+        Either::Left(_) => false,
+        Either::Right(stream) => stream.get_ref().1.peer_certificates().is_some(),
+    }
 }
 
 async fn encrypt(stream: Stream, tls: Option<Arc<ServerConfig>>) -> io::Result<ByteStream> {
@@ -166,6 +208,16 @@ impl SilenceLimit {
     }
 }
 
+impl Connection {
+    /// A connection whose peer takes nothing is polled for writing only.
+    ///
+    /// # Errors
+    /// It is closed.
+    fn check_open(&self) -> io::Result<()> {
+        if self.peer.seat.closer.is_closed() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+}
+
 impl Connected for Connection {
     type ConnectInfo = Peer;
 
@@ -180,7 +232,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.peer.closer.poll_closed(context) {
+        if self.peer.seat.closer.poll_closed(context) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let before = buffer.filled().len();
@@ -190,6 +242,9 @@ impl AsyncRead for Connection {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if buffer.filled().len() > before {
+            if let Some(authorities) = &mut self.authorities {
+                authorities.pass(&mut buffer.filled_mut()[before..]);
+            }
             self.silence.reset();
         }
         read
@@ -202,6 +257,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check_open()?;
         Pin::new(&mut self.transport).poll_write(context, data)
     }
 
@@ -210,6 +266,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check_open()?;
         Pin::new(&mut self.transport).poll_write_vectored(context, data)
     }
 
@@ -218,6 +275,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_open()?;
         Pin::new(&mut self.transport).poll_flush(context)
     }
 

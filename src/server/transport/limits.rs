@@ -1,30 +1,15 @@
 //! The limits of what callers may use, so that one caller leaves enough for the others.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::FutureExt;
-use http::{Request, Response};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep_until, timeout_at};
-use tonic::Status;
-use tonic::body::Body;
-use tower::{Layer, Service};
 
 use crate::monitoring_http;
-use crate::proto::log_text::logged_in_full;
-use crate::server::transport::connection::Peer;
-use crate::server::transport::deadline::{deadline_exceeded, requested_timeout};
-use crate::server::transport::health_calls::is_health_check;
-use crate::server::transport::response_body::{CallDeadline, ResponseBody, oversized_as_exhausted};
 
 /// The server's limits. [`Limits::DEFAULT`] has what `--help` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(crate) struct Limits {
-    /// Connections at a time, at least 1; one more is closed at once.
+    /// Connections at a time, at least 1; one more takes the place of one that does nothing.
     #[serde(rename = "max-connections")]
     pub connections: usize,
     /// Calls at a time on one connection, at least 1; more wait in the client.
@@ -46,6 +31,9 @@ pub(crate) struct Limits {
     /// Longest that a call may take; a shorter `grpc-timeout` of the client's wins. Not zero.
     #[serde(rename = "request-timeout-seconds")]
     pub deadline: Duration,
+    /// How long the rest of a request, or the caller for the next part of an answer, may be waited for. Not zero.
+    #[serde(rename = "stall-timeout-seconds")]
+    pub stall: Duration,
     /// How often a silent connection is pinged. Not zero.
     #[serde(rename = "keepalive-interval-seconds")]
     pub keepalive_interval: Duration,
@@ -69,6 +57,7 @@ impl Limits {
         response_bytes: 4 * MIB,
         header_bytes: 16 * 1024,
         deadline: Duration::from_secs(300),
+        stall: Duration::from_secs(10),
         keepalive_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_secs(20),
         grace: Duration::from_secs(30),
@@ -78,92 +67,6 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self::DEFAULT
-    }
-}
-
-/// Answers Unavailable to calls over the limit, and DeadlineExceeded to a call that takes too long: agents
-/// retry both, and would not retry the Cancelled that tonic answers.
-#[derive(Debug, Clone)]
-pub(crate) struct CallLimitLayer {
-    permits: Arc<Semaphore>,
-    most: usize,
-    deadline: Duration,
-}
-
-/// See [`CallLimitLayer`].
-#[derive(Debug, Clone)]
-pub(crate) struct CallLimit<S> {
-    inner: S,
-    rules: CallLimitLayer,
-}
-
-impl CallLimitLayer {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(limits.requests)),
-            most: limits.requests,
-            deadline: limits.deadline,
-        }
-    }
-}
-
-impl<S> Layer<S> for CallLimitLayer {
-    type Service = CallLimit<S>;
-
-    fn layer(&self, inner: S) -> CallLimit<S> {
-        CallLimit { inner, rules: self.clone() }
-    }
-}
-
-impl<S> Service<Request<Body>> for CallLimit<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // Probes get an answer also when the server is full, and may watch the health without end.
-        if is_health_check(&request) {
-            return self.inner.call(request).boxed();
-        }
-        let Ok(permit) = Arc::clone(&self.rules.permits).try_acquire_owned() else {
-            let refusal = logged_in_full(Status::unavailable(format!(
-                "{} calls are under way already (--max-requests); try again later",
-                self.rules.most
-            )));
-            return async { Ok(refusal.into_http()) }.boxed();
-        };
-        let closer = request.extensions().get::<Peer>().map(|peer| peer.closer.clone());
-        let longest = self.rules.deadline;
-        let timeout =
-            requested_timeout(request.headers()).map_or(longest, |requested| requested.min(longest));
-        let due = Instant::now() + timeout;
-        let answer = timeout_at(due, self.inner.call(request));
-        async move {
-            match answer.await {
-                Ok(answer) => answer.map(|mut answer| {
-                    oversized_as_exhausted(answer.headers_mut());
-                    answer.map(|body| {
-                        let deadline = CallDeadline { due: Box::pin(sleep_until(due)), timeout };
-                        Body::new(ResponseBody::new(
-                            body,
-                            deadline,
-                            permit,
-                            closer.map(|closer| (closer, longest)),
-                        ))
-                    })
-                }),
-                Err(_) => Ok(deadline_exceeded(timeout).into_http()),
-            }
-        }
-        .boxed()
     }
 }
 

@@ -8,25 +8,30 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body as _, Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, timeout};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use crate::server::transport::connection::Closer;
+use crate::proto::log_text::logged_in_full;
+use crate::server::transport::closer::Closer;
 use crate::server::transport::deadline::deadline_exceeded;
+use crate::server::transport::places::Hold;
 
 /// The body of an answer. It counts as a call under way until the client has read it, since a client that
 /// does not read its answers makes the server keep them. It is sent in chunks, so that the connection
 /// buffers no more of it than the client is ready for.
-pub(crate) struct ResponseBody {
+pub(crate) struct ResponseBody<H> {
     body: Body,
     /// The unsent rest of the last piece of the body.
     rest: Bytes,
-    /// Nothing once it has passed.
     deadline: Option<CallDeadline>,
+    ended: bool,
     unread: UnreadTime,
-    _permit: OwnedSemaphorePermit,
+    /// The bytes of the answer.
+    bytes: Hold,
+    /// What the call holds.
+    _held: H,
     /// Dropped with the body, which ends the watch over a slow client.
     _open: oneshot::Sender<()>,
 }
@@ -36,6 +41,15 @@ pub(crate) struct CallDeadline {
     pub(crate) due: Pin<Box<Sleep>>,
     /// The time that the call had.
     pub(crate) timeout: Duration,
+}
+
+/// How long a client may leave an answer unread.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// At a time.
+    pub(crate) stall: Duration,
+    /// In total.
+    pub(crate) total: Duration,
 }
 
 /// How long the client has left parts of the answer unread, in total. It does not count while the answer
@@ -54,41 +68,58 @@ const CHUNK: usize = 128 * 1024;
 /// How exactly the unread time is measured.
 const TICK: Duration = Duration::from_millis(50);
 
-impl ResponseBody {
-    /// A body with the permit of its call. With a `slow_client`, closes the connection when the client
-    /// has left the answer unread for that time: nothing else ends a stream that waits for its client.
+impl<H> ResponseBody<H> {
+    /// A body with what its call holds. It ends at the deadline, where it has one. With a `slow_client`, closes the
+    /// connection when the client leaves the answer unread for too long: nothing else ends a stream that waits for
+    /// its client.
     pub(crate) fn new(
         body: Body,
-        deadline: CallDeadline,
-        permit: OwnedSemaphorePermit,
-        slow_client: Option<(Closer, Duration)>,
+        deadline: Option<CallDeadline>,
+        bytes: Hold,
+        held: H,
+        slow_client: Option<(Closer, Patience)>,
     ) -> Self {
         let (open, closed) = oneshot::channel();
         let unread = UnreadTime::running();
-        if let Some((closer, longest)) = slow_client {
-            tokio::spawn(unread.clone().close_after(longest, closer, closed));
+        if let Some((closer, patience)) = slow_client {
+            tokio::spawn(unread.clone().close_after(patience, closer, closed));
         }
-        Self { body, rest: Bytes::new(), deadline: Some(deadline), unread, _permit: permit, _open: open }
+        let (rest, ended) = (Bytes::new(), false);
+        Self { body, rest, deadline, ended, unread, bytes, _held: held, _open: open }
+    }
+
+    /// Ends the answer with this status.
+    fn end(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.ended = true;
+        let mut trailers = HeaderMap::new();
+        Poll::Ready(Some(status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
     }
 
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(deadline) = &mut self.deadline else { return Poll::Ready(None) };
+        if self.ended {
+            return Poll::Ready(None);
+        }
         if self.rest.is_empty() {
             let frame = match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
+                    let Some(deadline) = &mut self.deadline else { return Poll::Pending };
                     ready!(deadline.due.as_mut().poll(context));
-                    let mut trailers = HeaderMap::new();
                     let status = deadline_exceeded(deadline.timeout);
-                    self.deadline = None;
-                    return Poll::Ready(Some(
-                        status.add_header(&mut trailers).map(|()| Frame::trailers(trailers)),
-                    ));
+                    return self.end(&status);
                 }
             };
             match frame {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => self.rest = data,
+                    Ok(data) => match self.bytes.add(data.len()) {
+                        Ok(()) => self.rest = data,
+                        Err(full) => {
+                            return self.end(&logged_in_full(Status::unavailable(format!(
+                                "answers that were not taken yet fill the {} bytes that {} may have; try again later",
+                                full.most, full.whose
+                            ))));
+                        }
+                    },
                     Err(mut last) => {
                         if let Some(trailers) = last.trailers_mut() {
                             oversized_as_exhausted(trailers);
@@ -104,7 +135,7 @@ impl ResponseBody {
     }
 }
 
-impl http_body::Body for ResponseBody {
+impl<H: Unpin> http_body::Body for ResponseBody<H> {
     type Data = Bytes;
     type Error = Status;
 
@@ -122,7 +153,7 @@ impl http_body::Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.deadline.is_none() || self.rest.is_empty() && self.body.is_end_stream()
+        self.ended || self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -155,10 +186,11 @@ impl UnreadTime {
         stopwatch.since = None;
     }
 
-    /// Closes the connection when the unread time is over `longest`, unless the body is dropped before.
-    async fn close_after(self, longest: Duration, closer: Closer, mut dropped: oneshot::Receiver<()>) {
+    /// Closes the connection when the client has left the answer unread for too long, unless the body is dropped
+    /// before.
+    async fn close_after(self, patience: Patience, closer: Closer, mut dropped: oneshot::Receiver<()>) {
         loop {
-            let left = longest.saturating_sub(self.lock().elapsed());
+            let left = self.lock().left(patience);
             if left.is_zero() {
                 tracing::info!("hung up on a client that does not take its answers");
                 return closer.close();
@@ -176,6 +208,17 @@ impl UnreadTime {
 
 impl Stopwatch {
     fn elapsed(&self) -> Duration {
-        self.before + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+        self.before + self.current()
+    }
+
+    /// Since the client took the last part.
+    fn current(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// How long the client may still leave the answer unread.
+    fn left(&self, patience: Patience) -> Duration {
+        let now = patience.stall.saturating_sub(self.current());
+        now.min(patience.total.saturating_sub(self.elapsed()))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +17,12 @@ use crate::file_watch::{self, FileSource};
 #[derive(Clone)]
 pub(crate) struct Tokens {
     accepted: Arc<ArcSwap<Vec<SecretString>>>,
+    numbers: RandomState,
 }
+
+/// Tells one token from another without giving it away: a number that is another one in each process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct TokenId(u64);
 
 /// Why a token file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,20 +55,20 @@ impl Tokens {
     /// # Errors
     /// [`TokenError`] when the file cannot be used at the start; later the former tokens stay.
     pub(crate) fn watch(path: PathBuf) -> Result<Self, TokenError> {
-        Ok(Self { accepted: file_watch::watch(TokenFile { path })? })
+        Ok(Self { accepted: file_watch::watch(TokenFile { path })?, numbers: RandomState::new() })
     }
 
-    /// Whether this is one of the tokens. Compares with every token and every byte, whatever matches first.
-    pub(crate) fn accept(&self, given: &str) -> bool {
+    /// The number of the token, if this is one. Compares with every token and every byte, whatever matches first.
+    pub(crate) fn accept(&self, given: &str) -> Option<TokenId> {
         let matched = self.accepted.load().iter().fold(Choice::from(0), |matched, token| {
             matched | token.expose_secret().as_bytes().ct_eq(given.as_bytes())
         });
-        matched.into()
+        bool::from(matched).then(|| TokenId(self.numbers.hash_one(given)))
     }
 
     #[cfg(test)]
     pub(crate) fn of(tokens: Vec<SecretString>) -> Self {
-        Self { accepted: Arc::new(ArcSwap::from_pointee(tokens)) }
+        Self { accepted: Arc::new(ArcSwap::from_pointee(tokens)), numbers: RandomState::new() }
     }
 }
 
@@ -135,11 +141,11 @@ mod tests {
     #[test]
     fn any_line_is_a_token() {
         let accepted = Tokens::of(tokens("# current\n0123456789abcdef\n\n  fedcba9876543210  \n").unwrap());
-        assert!(accepted.accept("0123456789abcdef"));
-        assert!(accepted.accept("fedcba9876543210"));
-        assert!(!accepted.accept("0123456789abcde"));
-        assert!(!accepted.accept(""));
-        assert!(!accepted.accept("# current"));
+        assert!(accepted.accept("0123456789abcdef").is_some());
+        assert!(accepted.accept("fedcba9876543210").is_some());
+        assert!(accepted.accept("0123456789abcde").is_none());
+        assert!(accepted.accept("").is_none());
+        assert!(accepted.accept("# current").is_none());
         assert!(!format!("{accepted:?}").contains("0123"));
     }
 

@@ -7,6 +7,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 use tonic::Code;
 
+use crate::telemetry::logs::losses::{self, Loss};
 use crate::telemetry::metrics::outcome::{Outcome, Provisioning, RestOutcome, UNKNOWN, code_name};
 use crate::telemetry::metrics::pool::pool_state;
 use crate::telemetry::metrics::service::ServiceInstruments;
@@ -170,6 +171,20 @@ fn observe(meter: &Meter) {
                 observer.observe(pool.most.into(), &[]);
             }
         })
+        .build();
+    meter
+        .u64_observable_counter("baton_retool_log_lines_lost_total")
+        .with_description("Lines that are not in the log.")
+        .with_callback(|observer| {
+            for loss in Loss::ALL {
+                observer.observe(losses::lines(loss), &[KeyValue::new("reason", loss.as_str())]);
+            }
+        })
+        .build();
+    meter
+        .u64_observable_gauge("baton_retool_log_unwritable_targets")
+        .with_description("Places of --log-path that cannot be written to; changes are refused meanwhile.")
+        .with_callback(|observer| observer.observe(losses::unwritable_targets(), &[]))
         .build();
     meter
         .f64_observable_gauge("process_start_time_seconds")

@@ -69,6 +69,22 @@ async fn rotated_tokens_are_loaded_while_calls_continue() {
     assert!(TOKENS.iter().all(|token| !log.contains(token)), "a token is in the log");
 }
 
+#[tokio::test]
+async fn a_token_file_of_equal_length_and_time_is_noticed() {
+    let files = Files::new();
+    let server = start(&[files.tokens(&TOKENS[..1])]);
+    let wire = Wire::to(&server).await;
+    assert!(wire.showing(TOKENS[0]).metadata().await.is_ok());
+    let path = files.path("tokens");
+    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let other = TOKENS[0].replace('0', "9");
+    std::fs::write(&path, &other).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    server.wait_for_log(|line| line["msg"] == "loaded changed tokens");
+    assert!(wire.showing(&other).metadata().await.is_ok());
+    assert_refused(wire.showing(TOKENS[0]).metadata().await, Code::Unauthenticated, &[]);
+}
+
 #[test]
 fn unusable_token_files_end_the_program_and_are_not_printed() {
     let files = Files::new();

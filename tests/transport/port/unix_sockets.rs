@@ -1,13 +1,15 @@
 //! Unix sockets: permissions, tokens, and files that are already there.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use tonic::Code;
 
 use super::{Files, TOKENS, assert_ends, refused, start};
+use crate::support::raw::GREETING;
 use crate::support::wire::{Wire, assert_refused};
 
 fn socket_at(path: &Path) -> String {
@@ -104,4 +106,62 @@ async fn a_socket_that_replaced_ours_is_not_removed() {
     let _other = UnixListener::bind(&path).unwrap();
     assert!(server.stop().0.success());
     assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+}
+
+/// A frame of HTTP/2 on a stream.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// The kinds of the frames of a stream, until it ends.
+fn kinds_of(socket: &mut UnixStream, stream: u8) -> Vec<u8> {
+    const END_STREAM: u8 = 1;
+    const RESET: u8 = 3;
+    const GOAWAY: u8 = 7;
+    let mut kinds = Vec::new();
+    loop {
+        let mut head = [0; 9];
+        socket.read_exact(&mut head).unwrap();
+        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        let mut payload = vec![0; length];
+        socket.read_exact(&mut payload).unwrap();
+        let (kind, flags) = (head[3], head[4]);
+        if head[8] == stream || kind == GOAWAY {
+            kinds.push(kind);
+            if flags & END_STREAM != 0 || kind == RESET || kind == GOAWAY {
+                return kinds;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_sends_the_path_of_the_socket_as_authority_is_served() {
+    let files = Files::new();
+    let path = files.path("baton.sock");
+    let _server = start(&[socket_at(&path)]);
+    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let mut socket = UnixStream::connect(&path).unwrap();
+    socket.write_all(GREETING).unwrap();
+    // The C core of gRPC spells the name of the header out, and refers to the whole field the next time.
+    let spelt = [b"\x40".to_vec(), text(":authority"), text("%2Frun%2Fbaton.sock/../a:b@c")].concat();
+    for (stream, authority) in [(1, spelt), (3, b"\xbe".to_vec())] {
+        let rest = [
+            b"\x83\x86\x04".to_vec(),
+            text("/c1.connector.v2.ConnectorService/GetMetadata"),
+            b"\x0f\x10".to_vec(),
+            text("application/grpc"),
+            b"\x00".to_vec(),
+            text("te"),
+            text("trailers"),
+        ];
+        let headers = [authority, rest.concat()].concat();
+        socket.write_all(&frame(1, 4, stream, &headers)).unwrap();
+        socket.write_all(&frame(0, 1, stream, &[0; 5])).unwrap();
+        let kinds = kinds_of(&mut socket, stream);
+        // Headers, the message and the trailers.
+        assert_eq!((kinds.first(), kinds.last()), (Some(&1), Some(&1)), "{kinds:?}");
+        assert!(kinds.contains(&0), "{kinds:?}");
+    }
 }

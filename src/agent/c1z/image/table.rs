@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use crate::agent::c1z::blob;
 use crate::agent::c1z::expand::{Expansion, bytes, text};
 use crate::agent::c1z::image::error::WriteError;
-use crate::agent::c1z::image::keys::{Key, Keys, STANDARD_ID};
+use crate::agent::c1z::image::keys::{Key, Keys, STANDARD_ID, ranks};
 use crate::agent::c1z::image::pages::Pages;
 use crate::agent::c1z::image::record::{self, Value};
 use crate::agent::c1z::image::sources::Sources;
@@ -311,7 +311,7 @@ const MOST_ENCODED: usize = 32 << 20;
 impl<'a> EncodedSources<'a> {
     fn new(expansion: &'a Expansion) -> Self {
         let names = &expansion.entitlements;
-        let ranks = super::keys::ranks(names.len(), |one, other| names.get(one).cmp(&names.get(other)));
+        let ranks = ranks(names.len(), |one, other| names.get(one).cmp(&names.get(other)));
         Self { expansion, ranks, places: vec![(0, 0); expansion.sets.len()], bytes: Vec::new() }
     }
 

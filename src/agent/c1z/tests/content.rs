@@ -1,10 +1,11 @@
 //! What is in a file that the store wrote.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use prost::Message as _;
 
-use super::support::{
+use crate::agent::c1z::tests::support::{
     Organization, Outcome, TOKEN, database, entitlement, grant, hands_on, integrity, number, open, resource,
     rows,
 };
@@ -180,7 +181,7 @@ fn what_is_stored_again_replaces_the_row() -> Outcome {
     store.put_grants(vec![plain.clone()])?;
     assert_eq!(store.resource(&changed.id.clone().unwrap_or_default())?, Some(changed));
     assert_eq!(store.resources(Order::Ascending, None, 100)?.rows.len(), made.resources.len());
-    store.expand(&mut |_, _| {})?;
+    store.expand(&mut |_, _| ControlFlow::Continue(()))?;
     store.finish(TOKEN)?;
     store.close()?;
     let file = database(&path)?;
@@ -270,10 +271,12 @@ fn an_entitlement_of_another_resource_is_not_handed_on() -> Outcome {
     let mut made = Organization::nested();
     made.grant("p2", "g2", vec![hands_on(&["group:unknown:member"], false, &[])]);
     made.put(&mut store)?;
-    assert_eq!(store.expand(&mut |_, _| {})?.unknown_entitlements, 1);
+    assert_eq!(store.expand(&mut |_, _| ControlFlow::Break(()))?, None);
+    let expanded = store.expand(&mut |_, _| ControlFlow::Continue(()))?.ok_or("not expanded")?;
+    assert_eq!(expanded.unknown_entitlements, 1);
     made.grant("p2", "g3", vec![hands_on(&["group:g2:member"], false, &[])]);
     made.put(&mut store)?;
-    let refused = store.expand(&mut |_, _| {}).map_err(|error| error.to_string());
+    let refused = store.expand(&mut |_, _| ControlFlow::Continue(())).map_err(|error| error.to_string());
     assert!(
         refused.is_err_and(|text| text.contains("page:p2:use:group:g3") && text.contains("group:g2:member"))
     );

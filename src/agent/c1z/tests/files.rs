@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::support::{Organization, Outcome, TOKEN, database, integrity, number, open, rows};
 use crate::agent::c1z::container::Target;
+use crate::agent::c1z::tests::support::{
+    Organization, Outcome, TOKEN, database, integrity, number, open, rows,
+};
 use crate::agent::c1z::{DecodeLimits, Error, Reader, Store, StoreOptions, SyncKind};
 
 /// The names in a folder.
@@ -93,7 +96,7 @@ fn an_interrupted_sync_is_resumed() -> Outcome {
     assert_eq!((second.sync_id, second.resumed), (first.sync_id, true));
     assert_eq!(second.token, "{\"version\":1,\"here\":true}");
     made.put(&mut store)?;
-    store.expand(&mut |_, _| {})?;
+    store.expand(&mut |_, _| ControlFlow::Continue(()))?;
     store.finish(TOKEN)?;
     store.close()?;
     let file = database(&path)?;

@@ -1,10 +1,13 @@
 //! Files that Go agents wrote: read, extended, resumed, refused.
 
 use std::fs;
+use std::ops::ControlFlow;
 
 use rusqlite::Connection;
 
-use super::support::{Organization, Outcome, TOKEN, database, golden, integrity, number, open, rows};
+use crate::agent::c1z::tests::support::{
+    Organization, Outcome, TOKEN, database, golden, integrity, number, open, rows,
+};
 use crate::agent::c1z::{
     DecodeLimits, EntitlementFilter, Error, GrantFilter, Page, Reader, ResourceFilter, StoreOptions, SyncKind,
 };
@@ -93,7 +96,7 @@ fn rows_are_the_bytes_that_a_go_agent_writes() -> Outcome {
         });
         assert!(grants.len() < 3000);
         store.put_grants(grants)?;
-        let expanded = store.expand(&mut |_, _| {})?;
+        let expanded = store.expand(&mut |_, _| ControlFlow::Continue(()))?.ok_or("not expanded")?;
         assert!(expanded.derived > 3000, "{expanded:?}");
         store.finish(TOKEN)?;
         store.close()?;
@@ -207,7 +210,7 @@ fn an_unfinished_sync_is_resumed() -> Outcome {
         // The connector's answers come again, and change nothing.
         store.put_grants(grants)?;
         assert_eq!(store.grants(None, 10_000)?.rows.len() as i64, stored);
-        store.expand(&mut |_, _| {})?;
+        store.expand(&mut |_, _| ControlFlow::Continue(()))?;
         store.finish(TOKEN)?;
         store.close()?;
 

@@ -7,12 +7,12 @@ use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use super::support::{Organization, Outcome, hands_on};
+use crate::agent::c1z::tests::support::{Organization, Outcome, hands_on};
 
 /// The tool, built when it is not there yet.
 fn baton() -> Result<PathBuf, Box<dyn StdError>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let built = Command::new(root.join("scripts/baton")).output()?;
+    let built = Command::new(root.join("scripts/sdk-tool")).arg("baton").output()?;
     if !built.status.success() {
         return Err(String::from_utf8_lossy(&built.stderr).into());
     }

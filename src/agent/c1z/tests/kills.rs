@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::support::{Organization, Outcome, TOKEN, database, integrity, number, open, rows};
 use crate::agent::c1z::SyncKind;
+use crate::agent::c1z::tests::support::{
+    Organization, Outcome, TOKEN, database, integrity, number, open, rows,
+};
 
 /// Tells the victim which file to write.
 const FILE: &str = "C1Z_TESTS_FILE";
@@ -27,7 +30,7 @@ fn victim() -> Outcome {
         made.put(&mut store)?;
         store.checkpoint(TOKEN)?;
         writeln!(out, "step")?;
-        store.expand(&mut |_, _| {})?;
+        store.expand(&mut |_, _| ControlFlow::Continue(()))?;
         store.finish(TOKEN)?;
         writeln!(out, "step")?;
         store.close()?;

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use prost_types::Any;
@@ -108,7 +109,7 @@ impl Organization {
         let mut store = open(path)?;
         store.start(SyncKind::Full)?;
         self.put(&mut store)?;
-        store.expand(&mut |_, _| {})?;
+        store.expand(&mut |_, _| ControlFlow::Continue(()))?;
         store.finish(TOKEN)?;
         Ok(store.close()?.ok_or("no file was written")?)
     }

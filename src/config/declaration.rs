@@ -1,0 +1,73 @@
+//! The forms in which the table declares a setting.
+
+use std::time::Duration;
+
+use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Setting};
+
+/// An optional text, the start of most declarations.
+pub(super) const fn text(name: &'static str, group: Group, help: &'static str) -> Setting {
+    Setting {
+        name,
+        short: None,
+        kind: Kind::Text,
+        fallback: Fallback::Unset,
+        help,
+        value_name: "TEXT",
+        secret: false,
+        protects: false,
+        hidden: false,
+        group,
+        relation: None,
+        overruled_by: None,
+    }
+}
+
+/// Several optional texts.
+pub(super) const fn texts(name: &'static str, group: Group, help: &'static str) -> Setting {
+    Setting { kind: Kind::Texts, ..text(name, group, help) }
+}
+
+/// A switch, and whether it is on when no source speaks of it.
+pub(super) const fn switch(name: &'static str, group: Group, default: bool, help: &'static str) -> Setting {
+    Setting {
+        kind: Kind::Switch,
+        fallback: Fallback::Value(DefaultValue::Switch(default)),
+        value_name: "BOOL",
+        ..text(name, group, help)
+    }
+}
+
+/// The path of a file that only some set-ups have.
+pub(super) const fn path(name: &'static str, group: Group, help: &'static str) -> Setting {
+    Setting { kind: Kind::Path, value_name: "FILE", ..text(name, group, help) }
+}
+
+/// A number: the least and the most that is accepted, and the default.
+pub(super) const fn whole(
+    name: &'static str,
+    group: Group,
+    (min, max): (u32, u32),
+    default: usize,
+    value_name: &'static str,
+    help: &'static str,
+) -> Setting {
+    // A default that does not fit its bounds fails to compile.
+    assert!(min as usize <= default && default <= max as usize);
+    Setting {
+        kind: Kind::Whole { min, max },
+        fallback: Fallback::Value(DefaultValue::Whole(default as u32)),
+        value_name,
+        ..text(name, group, help)
+    }
+}
+
+/// A span of time in seconds.
+pub(super) const fn seconds(
+    name: &'static str,
+    group: Group,
+    bounds: (u32, u32),
+    default: Duration,
+    help: &'static str,
+) -> Setting {
+    whole(name, group, bounds, default.as_secs() as usize, "SECONDS", help)
+}

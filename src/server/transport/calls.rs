@@ -1,0 +1,219 @@
+//! Lets calls in, as many as there is room for, and ends those that take too long.
+//!
+//! A call takes a place once its message is there, and gives it back when its answer is taken. Calls that may go
+//! on without end have few places of their own.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::FutureExt;
+use http::{Request, Response};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use crate::proto::log_text::logged_in_full;
+use crate::server::transport::connection::Peer;
+use crate::server::transport::deadline::{deadline_exceeded, requested_timeout};
+use crate::server::transport::health_calls::{CallKind, kind};
+use crate::server::transport::limits::Limits;
+use crate::server::transport::places::{Full, Hold, Ledger, Shares, Who};
+use crate::server::transport::request_body;
+use crate::server::transport::response_body::{CallDeadline, Patience, ResponseBody, oversized_as_exhausted};
+use crate::server::transport::seats::Busy;
+use crate::server::transport::tokens::TokenId;
+
+/// Answers Unavailable to calls over the limit, and DeadlineExceeded to a call that takes too long: agents
+/// retry both, and would not retry the Cancelled that tonic answers.
+#[derive(Debug, Clone)]
+pub(crate) struct CallLimitLayer(Arc<Rules>);
+
+#[derive(Debug)]
+struct Rules {
+    calls: Ledger,
+    watches: Ledger,
+    reflections: Ledger,
+    /// Bytes of requests.
+    requests: Ledger,
+    /// Bytes of answers.
+    answers: Ledger,
+    most_bytes: usize,
+    deadline: Duration,
+    stall: Duration,
+}
+
+/// See [`CallLimitLayer`].
+#[derive(Debug, Clone)]
+pub(crate) struct CallLimit<S> {
+    inner: S,
+    rules: Arc<Rules>,
+}
+
+const MIB: usize = 1024 * 1024;
+/// The least that all requests under way may have in bytes, and all answers that are not taken yet.
+const REQUEST_BYTES: usize = 32 * MIB;
+const ANSWER_BYTES: usize = 64 * MIB;
+/// The message of a health check: the name of a service.
+const HEALTH_BYTES: usize = 4096;
+/// Calls that watch the health, and those of reflection.
+const WATCHES: Shares = Shares { total: 128, connection: 4, address: 64, token: 128 };
+const REFLECTIONS: Shares = Shares { total: 32, connection: 4, address: 16, token: 24 };
+
+impl CallLimitLayer {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        // One of the largest always fits.
+        let bytes =
+            |least: usize, largest: usize| Ledger::new(Shares::of(least.max(largest.saturating_mul(4))));
+        Self(Arc::new(Rules {
+            calls: Ledger::new(Shares::of(limits.requests)),
+            watches: Ledger::new(WATCHES),
+            reflections: Ledger::new(REFLECTIONS),
+            requests: bytes(REQUEST_BYTES, limits.request_bytes),
+            answers: bytes(ANSWER_BYTES, limits.response_bytes),
+            most_bytes: limits.request_bytes,
+            deadline: limits.deadline,
+            stall: limits.stall,
+        }))
+    }
+
+    /// How many calls a connection should make at a time: more would be refused, where a client that is told
+    /// waits.
+    pub(crate) fn streams(limits: &Limits) -> u32 {
+        /// What a client needs beside its calls, such as a watch of the health.
+        const FEW: usize = 8;
+        let share = Shares::of(limits.requests).connection.max(FEW);
+        limits.streams.min(u32::try_from(share).unwrap_or(u32::MAX))
+    }
+}
+
+impl<S> Layer<S> for CallLimitLayer {
+    type Service = CallLimit<S>;
+
+    fn layer(&self, inner: S) -> CallLimit<S> {
+        CallLimit { inner, rules: Arc::clone(&self.0) }
+    }
+}
+
+impl<S> Service<Request<Body>> for CallLimit<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The clone takes the place of the one that is ready.
+        let inner = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, inner);
+        answer(inner, Arc::clone(&self.rules), request).boxed()
+    }
+}
+
+async fn answer<S>(
+    mut inner: S,
+    rules: Arc<Rules>,
+    request: Request<Body>,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    let longest = rules.deadline;
+    let timeout = requested_timeout(request.headers()).map_or(longest, |requested| requested.min(longest));
+    let due = Instant::now() + timeout;
+    let peer = request.extensions().get::<Peer>().cloned();
+    let who = who(&request);
+    let kind = kind(&request);
+    let answer = async {
+        let (request, held) = match rules.admit(request, kind, who).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return Ok((refusal.into_http(), None)),
+        };
+        inner.call(request).await.map(|answer| (answer, Some(held)))
+    };
+    let (answer, held) = match timeout_at(due, answer).await {
+        Ok(Ok((answer, Some(held)))) => (answer, held),
+        Ok(Ok((refusal, None))) => return Ok(refusal),
+        Ok(Err(error)) => return Err(error),
+        Err(_) => return Ok(deadline_exceeded(timeout).into_http()),
+    };
+    let (mut parts, body) = answer.into_parts();
+    oversized_as_exhausted(&mut parts.headers);
+    let deadline = CallDeadline { due: Box::pin(sleep_until(due)), timeout };
+    let deadline = Some(deadline).filter(|_| kind != CallKind::HealthWatch);
+    let patience = Patience { stall: rules.stall.min(longest), total: longest };
+    let slow_client = peer.map(|peer| (peer.seat.closer.clone(), patience));
+    let body = ResponseBody::new(body, deadline, rules.answers.open(who), held, slow_client);
+    Ok(Response::from_parts(parts, Body::new(body)))
+}
+
+/// What a call holds until its answer is taken.
+struct Held {
+    _busy: Option<Busy>,
+    _place: Option<Hold>,
+    _bytes: Option<Hold>,
+}
+
+impl Rules {
+    /// The request with its whole message, and what the call holds from now on.
+    ///
+    /// # Errors
+    /// The answer to a call that is not let in.
+    async fn admit(
+        &self,
+        request: Request<Body>,
+        kind: CallKind,
+        who: Who,
+    ) -> Result<(Request<Body>, Held), Status> {
+        let peer = request.extensions().get::<Peer>();
+        let busy = peer.map(|peer| peer.seat.begin().ok_or_else(stranger_refused)).transpose()?;
+        if kind == CallKind::Reflection {
+            let place =
+                self.reflections.take(who, 1).map_err(|full| refused("calls of reflection", "", full))?;
+            return Ok((request, Held { _busy: busy, _place: Some(place), _bytes: None }));
+        }
+        let most = if kind == CallKind::Ordinary { self.most_bytes } else { HEALTH_BYTES };
+        let (parts, body) = request.into_parts();
+        let (body, bytes) = request_body::whole(body, most, self.stall, self.requests.open(who)).await?;
+        let place = match kind {
+            // Probes get an answer also when the server is full.
+            CallKind::HealthCheck | CallKind::Reflection => None,
+            CallKind::HealthWatch => {
+                Some(self.watches.take(who, 1).map_err(|full| refused("watches of the health", "", full))?)
+            }
+            CallKind::Ordinary => {
+                Some(self.calls.take(who, 1).map_err(|full| refused("calls", " (--max-requests)", full))?)
+            }
+        };
+        let held = Held { _busy: busy, _place: place, _bytes: Some(bytes) };
+        Ok((Request::from_parts(parts, body), held))
+    }
+}
+
+fn who<B>(request: &Request<B>) -> Who {
+    let token = request.extensions().get::<TokenId>().copied();
+    let seat = request.extensions().get::<Peer>().map(|peer| &peer.seat);
+    seat.map_or(Who { token, ..Who::default() }, |seat| Who {
+        connection: seat.number,
+        network: seat.network,
+        token,
+    })
+}
+
+fn refused(what: &str, setting: &str, Full { whose, most }: Full) -> Status {
+    logged_in_full(Status::unavailable(format!(
+        "{most} {what} are under way already, as many as {whose} may have{setting}; try again later"
+    )))
+}
+
+fn stranger_refused() -> Status {
+    logged_in_full(Status::unavailable("too many calls without a token are under way on this connection"))
+}

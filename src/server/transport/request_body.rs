@@ -1,0 +1,149 @@
+//! Waits for the message of a call before the call takes anything that others need.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use tokio::time::timeout;
+use tonic::Status;
+use tonic::body::Body;
+
+use crate::proto::log_text::logged_in_full;
+use crate::server::transport::places::{Full as NoRoom, Hold};
+
+/// Bytes before a message: whether it is compressed, and its length.
+const HEAD: usize = 5;
+
+/// The body of a request with its one message, whole, and what it holds of the bytes under way. A message that
+/// is longer than `most` bytes comes unread: its reader refuses it by its first bytes.
+///
+/// # Errors
+/// `Cancelled` when the caller breaks off, `DeadlineExceeded` when nothing comes for `patience`, `Unavailable`
+/// when there is no room for the bytes, and `ResourceExhausted` for more than a message.
+pub(super) async fn whole(
+    mut body: Body,
+    most: usize,
+    patience: Duration,
+    mut hold: Hold,
+) -> Result<(Body, Hold), Status> {
+    let mut first = Bytes::new();
+    let mut gathered = BytesMut::new();
+    while let Some(piece) = next(&mut body, patience).await? {
+        hold.add(piece.len()).map_err(no_room)?;
+        if first.is_empty() && gathered.is_empty() {
+            first = piece;
+        } else {
+            if gathered.is_empty() {
+                gathered.extend_from_slice(&std::mem::take(&mut first));
+            }
+            gathered.extend_from_slice(&piece);
+        }
+        let so_far = if gathered.is_empty() { &first[..] } else { &gathered[..] };
+        if announced(so_far).is_some_and(|length| length > most) {
+            break;
+        }
+        if so_far.len() > HEAD + most {
+            return Err(logged_in_full(Status::resource_exhausted(format!(
+                "the request has more than one message of at most {most} bytes"
+            ))));
+        }
+    }
+    let message = if gathered.is_empty() { first } else { gathered.freeze() };
+    Ok((Body::new(Full::new(message)), hold))
+}
+
+/// The next piece that has bytes; nothing at the end.
+async fn next(body: &mut Body, patience: Duration) -> Result<Option<Bytes>, Status> {
+    // Pieces without bytes are no progress.
+    let piece = async {
+        while let Some(frame) = body.frame().await {
+            match frame.map(|frame| frame.into_data()) {
+                Ok(Ok(data)) if data.has_remaining() => return Ok(Some(data)),
+                Ok(_) => {}
+                Err(_) => return Err(logged_in_full(Status::cancelled("the caller broke the call off"))),
+            }
+        }
+        Ok(None)
+    };
+    timeout(patience, piece).await.unwrap_or_else(|_| {
+        Err(logged_in_full(Status::deadline_exceeded(format!(
+            "nothing of the request's message came for {} s (--stall-timeout-seconds)",
+            patience.as_secs()
+        ))))
+    })
+}
+
+/// The length of the message, once its head is there.
+fn announced(body: &[u8]) -> Option<usize> {
+    let length = body.get(1..HEAD)?.try_into().ok()?;
+    usize::try_from(u32::from_be_bytes(length)).ok()
+}
+
+fn no_room(full: NoRoom) -> Status {
+    logged_in_full(Status::unavailable(format!(
+        "requests under way fill the {} bytes that {} may have; try again later",
+        full.most, full.whose
+    )))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use tonic::Code;
+
+    use super::*;
+    use crate::server::transport::places::{Ledger, Shares, Who};
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn body(pieces: &[&'static [u8]]) -> Body {
+        let frames: Vec<Result<_, Status>> =
+            pieces.iter().map(|piece| Ok(Frame::data(Bytes::from_static(piece)))).collect();
+        Body::new(StreamBody::new(tokio_stream::iter(frames)))
+    }
+
+    fn hold() -> Hold {
+        Ledger::new(Shares::of(64)).open(Who::default())
+    }
+
+    async fn read(body: Body, most: usize) -> Result<Bytes, Status> {
+        let (body, _hold) = whole(body, most, SOON, hold()).await?;
+        Ok(body.collect().await.unwrap().to_bytes())
+    }
+
+    #[tokio::test]
+    async fn pieces_become_one_message() {
+        let pieces: &[&[u8]] = &[&[0, 0], &[], &[0, 0, 3, 7], &[8, 9]];
+        assert_eq!(read(body(pieces), 16).await.unwrap(), [0, 0, 0, 0, 3, 7, 8, 9].as_slice());
+        assert_eq!(read(body(&[&[0, 0, 0, 0, 0]]), 16).await.unwrap(), [0; 5].as_slice());
+        assert!(read(body(&[]), 16).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_message_that_announces_too_much_is_not_waited_for() {
+        let endless = StreamBody::new(tokio_stream::StreamExt::chain(
+            tokio_stream::iter([Ok::<_, Status>(Frame::data(Bytes::from_static(&[0, 0, 0, 0, 17])))]),
+            tokio_stream::pending(),
+        ));
+        assert_eq!(read(Body::new(endless), 16).await.unwrap(), [0, 0, 0, 0, 17].as_slice());
+    }
+
+    #[tokio::test]
+    async fn more_than_a_message_and_more_than_the_share_are_refused() {
+        let long: &[u8] = &[0; 25];
+        assert_eq!(
+            read(body(&[&[0, 0, 0, 0, 1], long]), 16).await.unwrap_err().code(),
+            Code::ResourceExhausted
+        );
+        let long: &[u8] = &[0; 40];
+        assert_eq!(read(body(&[long]), 60).await.unwrap_err().code(), Code::Unavailable);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_does_not_come_is_given_up() {
+        let pending = Body::new(StreamBody::new(tokio_stream::pending::<Result<Frame<Bytes>, Status>>()));
+        assert_eq!(read(pending, 16).await.unwrap_err().code(), Code::DeadlineExceeded);
+    }
+}

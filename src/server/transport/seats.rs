@@ -1,0 +1,298 @@
+//! The connections that are open, and which of them makes room for another one.
+//!
+//! A connection is a stranger's until a call on it has been let in, or a client certificate has. Strangers have few
+//! seats, and lose them first: the oldest of the network that has the most. So connections that do nothing cannot
+//! keep out a caller that calls.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::server::transport::closer::Closer;
+use crate::server::transport::places::Network;
+
+/// All connections that are open.
+#[derive(Debug, Clone)]
+pub(crate) struct Seats(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    most: usize,
+    most_strangers: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    /// In order of arrival, as is the other.
+    strangers: BTreeMap<u64, Arc<Seat>>,
+    trusted: BTreeMap<u64, Arc<Seat>>,
+    strangers_of: HashMap<Network, usize>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) number: u64,
+    pub(crate) network: Network,
+    /// Closes the connection.
+    pub(crate) closer: Closer,
+    trusted: AtomicBool,
+    calls: AtomicUsize,
+    idle_since: Mutex<Instant>,
+    seats: Weak<Inner>,
+}
+
+/// A seat that is taken; free again when dropped.
+#[derive(Debug)]
+pub(crate) struct Seated(pub(crate) Arc<Seat>);
+
+/// A call under way on a connection.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<Seat>);
+
+/// The least number of strangers that are let in, where there are so many seats.
+const FEW: usize = 16;
+/// How long a stranger may have no call under way.
+const STRANGER: Duration = Duration::from_secs(30);
+/// How many calls a stranger may have under way. They are health checks: no others are let in without proof.
+const STRANGERS_CALLS: usize = 8;
+
+impl Seats {
+    /// Seats for `most` connections, a quarter of them for strangers.
+    pub(crate) fn new(most: usize) -> Self {
+        let most_strangers = (most / 4).max(FEW).min(most);
+        Self(Arc::new(Inner { most, most_strangers, open: Mutex::default() }))
+    }
+
+    /// How many there are.
+    pub(crate) fn most(&self) -> usize {
+        self.0.most
+    }
+
+    /// Seats a new connection; another one makes room where that is needed. Nothing where all are busy.
+    pub(crate) fn take(&self, network: Network) -> Option<Seated> {
+        let mut open = self.0.open();
+        if open.strangers.len() >= self.0.most_strangers {
+            open.evict_stranger(network);
+        }
+        if open.len() >= self.0.most && !open.evict(network) {
+            return None;
+        }
+        let number = open.next;
+        open.next += 1;
+        let seat = Arc::new(Seat {
+            number,
+            network,
+            closer: Closer::default(),
+            trusted: AtomicBool::new(false),
+            calls: AtomicUsize::new(0),
+            idle_since: Mutex::new(Instant::now()),
+            seats: Arc::downgrade(&self.0),
+        });
+        open.strangers.insert(number, Arc::clone(&seat));
+        *open.strangers_of.entry(network).or_default() += 1;
+        Some(Seated(seat))
+    }
+
+    /// Closes a connection that does nothing, as when there are no file descriptors left; false where all are
+    /// busy.
+    pub(crate) fn make_room(&self) -> bool {
+        self.0.open().evict(None)
+    }
+
+    /// Closes the strangers' connections that have been idle for too long.
+    pub(crate) fn sweep(&self) {
+        let mut open = self.0.open();
+        let idle = |seat: &&Arc<Seat>| !seat.is_busy() && seat.idle() > STRANGER;
+        let idle: Vec<_> = open.strangers.values().filter(idle).cloned().collect();
+        for seat in idle {
+            open.close(&seat);
+        }
+    }
+}
+
+impl Inner {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn len(&self) -> usize {
+        self.strangers.len() + self.trusted.len()
+    }
+
+    fn evict(&mut self, newcomer: Network) -> bool {
+        self.evict_stranger(newcomer) || self.evict_idle()
+    }
+
+    /// Closes the oldest connection of the network that has the most strangers, the newcomer counted.
+    fn evict_stranger(&mut self, newcomer: Network) -> bool {
+        let counted =
+            |(network, count): (&Network, &usize)| (*count + usize::from(*network == newcomer), *network);
+        let Some((_, crowd)) = self.strangers_of.iter().map(counted).max() else { return false };
+        let Some(seat) = self.strangers.values().find(|seat| seat.network == crowd).cloned() else {
+            return false;
+        };
+        self.close(&seat);
+        true
+    }
+
+    /// Closes the connection that has been without a call for longest.
+    fn evict_idle(&mut self) -> bool {
+        let idle = self.trusted.values().filter(|seat| !seat.is_busy()).max_by_key(|seat| seat.idle());
+        let Some(seat) = idle.cloned() else { return false };
+        self.close(&seat);
+        true
+    }
+
+    fn close(&mut self, seat: &Seat) {
+        self.remove(seat);
+        seat.closer.close();
+    }
+
+    fn remove(&mut self, seat: &Seat) {
+        if self.strangers.remove(&seat.number).is_some() {
+            self.stranger_gone(seat.network);
+        }
+        self.trusted.remove(&seat.number);
+    }
+
+    fn stranger_gone(&mut self, network: Network) {
+        if let Some(count) = self.strangers_of.get_mut(&network) {
+            *count -= 1;
+            if *count == 0 {
+                self.strangers_of.remove(&network);
+            }
+        }
+    }
+}
+
+impl Seat {
+    /// The caller has shown what it needs to call.
+    pub(crate) fn trust(&self) {
+        if self.trusted.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let Some(seats) = self.seats.upgrade() else { return };
+        let mut open = seats.open();
+        // It may have been closed in the same moment.
+        if let Some(seat) = open.strangers.remove(&self.number) {
+            open.stranger_gone(self.network);
+            open.trusted.insert(self.number, seat);
+        }
+    }
+
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.trusted.load(Ordering::Relaxed)
+    }
+
+    /// Begins a call; nothing where a stranger has too many under way.
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<Busy> {
+        let before = self.calls.fetch_add(1, Ordering::Relaxed);
+        let busy = Busy(Arc::clone(self));
+        (before < STRANGERS_CALLS || self.is_trusted()).then_some(busy)
+    }
+
+    fn is_busy(&self) -> bool {
+        self.calls.load(Ordering::Relaxed) > 0
+    }
+
+    fn idle(&self) -> Duration {
+        self.idle_since.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        *self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        if let Some(seats) = self.0.seats.upgrade() {
+            seats.open().remove(&self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn from(last: u8) -> Network {
+        Some([10, 0, 0, last].into())
+    }
+
+    fn closed(seats: &[Seated]) -> Vec<usize> {
+        (0..seats.len()).filter(|at| seats[*at].0.closer.is_closed()).collect()
+    }
+
+    #[test]
+    fn strangers_make_room_for_strangers_and_the_largest_crowd_first() {
+        let seats = Seats::new(64);
+        let mut open = vec![seats.take(from(1)).unwrap()];
+        open.extend((0..15).map(|_| seats.take(from(2)).unwrap()));
+        assert!(closed(&open).is_empty());
+        open.extend((0..3).map(|_| seats.take(from(2)).unwrap()));
+        assert_eq!(closed(&open), [1, 2, 3]);
+        open.push(seats.take(from(3)).unwrap());
+        assert_eq!(closed(&open), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_caller_keeps_its_seat_while_strangers_crowd() {
+        let seats = Seats::new(20);
+        let caller = seats.take(from(1)).unwrap();
+        caller.0.trust();
+        let crowd: Vec<_> = (0..100).map(|_| seats.take(from(1)).unwrap()).collect();
+        assert!(!caller.0.closer.is_closed());
+        assert_eq!(closed(&crowd).len(), 84);
+    }
+
+    #[test]
+    fn of_callers_the_one_that_is_idle_for_longest_makes_room_and_a_busy_one_never() {
+        let seats = Seats::new(2);
+        let (first, second) = (seats.take(from(1)).unwrap(), seats.take(from(1)).unwrap());
+        first.0.trust();
+        second.0.trust();
+        let busy = first.0.begin().unwrap();
+        let third = seats.take(from(1)).unwrap();
+        assert_eq!((first.0.closer.is_closed(), second.0.closer.is_closed()), (false, true));
+        third.0.trust();
+        let _third = third.0.begin().unwrap();
+        assert!(seats.take(from(1)).is_none(), "a busy connection was closed");
+        drop(busy);
+        assert!(seats.take(from(1)).is_some());
+        assert!(first.0.closer.is_closed());
+    }
+
+    #[test]
+    fn a_seat_is_free_when_its_connection_is_gone() {
+        let seats = Seats::new(1);
+        for _ in 0..3 {
+            let seat = seats.take(from(1)).unwrap();
+            seat.0.trust();
+            let _busy = seat.0.begin().unwrap();
+            assert!(seats.take(from(1)).is_none());
+        }
+    }
+
+    #[test]
+    fn a_stranger_has_few_calls() {
+        let seats = Seats::new(1);
+        let seat = seats.take(from(1)).unwrap();
+        let calls: Vec<_> = (0..STRANGERS_CALLS).map(|_| seat.0.begin().unwrap()).collect();
+        assert!(seat.0.begin().is_none());
+        seat.0.trust();
+        assert!(seat.0.begin().is_some());
+        drop(calls);
+        assert!(!seat.0.is_busy());
+    }
+}

@@ -1,0 +1,106 @@
+//! What lines are written to: standard error, standard output or a file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use crate::telemetry::settings::LogTarget;
+
+/// A place for log lines that cannot be written to.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be written to: {source}", path.display())]
+pub(crate) struct Unwritable {
+    pub(super) path: PathBuf,
+    pub(super) source: io::Error,
+}
+
+/// A target that is open.
+pub(super) struct Sink {
+    target: LogTarget,
+    file: File,
+    /// The last line was written in part, so that the next one begins with a line end.
+    torn: bool,
+}
+
+/// The mode of new log files: for their owner and the group that collects them.
+const MODE: u32 = 0o640;
+/// Pause before a descriptor that is full is tried again; some programs hand over one that does not block.
+const PAUSE: Duration = Duration::from_millis(20);
+
+impl Sink {
+    /// # Errors
+    /// When the target cannot be opened to be written to.
+    pub(super) fn open(target: &LogTarget) -> Result<Self, Unwritable> {
+        let file = match target {
+            // A descriptor of its own: the locks of the standard library are held while a write blocks.
+            LogTarget::Stderr => io::stderr().as_fd().try_clone_to_owned().map(File::from),
+            LogTarget::Stdout => io::stdout().as_fd().try_clone_to_owned().map(File::from),
+            LogTarget::File(path) => open(path),
+        };
+        let file = file.map_err(|source| Unwritable { path: name(target), source })?;
+        Ok(Self { target: target.clone(), file, torn: false })
+    }
+
+    pub(super) fn is_stderr(&self) -> bool {
+        self.target == LogTarget::Stderr
+    }
+
+    /// The target as `--log-path` spells it.
+    pub(super) fn name(&self) -> String {
+        name(&self.target).display().to_string()
+    }
+
+    /// Writes a line and its end.
+    ///
+    /// # Errors
+    /// The operating system's; a part of the line may be written.
+    pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.write_all(b"\n")?;
+        }
+        self.torn = true;
+        self.write_all(line)?;
+        self.torn = false;
+        Ok(())
+    }
+
+    /// Opens a file again, which may be another one of that name now.
+    ///
+    /// # Errors
+    /// The operating system's; the former file stays open.
+    pub(super) fn reopen(&mut self) -> io::Result<()> {
+        if let LogTarget::File(path) = &self.target {
+            (self.file, self.torn) = (open(path)?, false);
+        }
+        Ok(())
+    }
+
+    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.file.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(MODE).open(path)
+}
+
+fn name(target: &LogTarget) -> PathBuf {
+    match target {
+        LogTarget::Stderr => "stderr".into(),
+        LogTarget::Stdout => "stdout".into(),
+        LogTarget::File(path) => path.clone(),
+    }
+}

@@ -1,0 +1,205 @@
+//! Places for calls and connections: who gets one while hostile callers want them all.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+
+use prost::bytes::Bytes;
+use tokio::sync::mpsc;
+use tonic::{Code, Streaming};
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+use crate::support::http::ask;
+use crate::support::postgres::Database;
+use crate::support::raw::{GREETING, Raw};
+use crate::support::server::Server;
+use crate::support::wire::{Wire, assert_refused, eventually};
+
+const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
+const GET_METADATA: &str = "c1.connector.v2.ConnectorService/GetMetadata";
+const HEALTH: &str = "grpc.health.v1.Health/Check";
+const TOKEN: &str = "a-token-0123456789";
+
+/// The beginning of a message of 1,000 bytes, without its end.
+async fn half_a_message(body: &mpsc::Sender<Bytes>) {
+    body.send(Bytes::from_static(&[0, 0, 0, 3, 232])).await.unwrap();
+    // The channel holds one piece: when it takes another, the first is on its way.
+    body.send(Bytes::from_static(&[8])).await.unwrap();
+}
+
+fn with_a_token() -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tokens");
+    std::fs::write(&path, TOKEN).unwrap();
+    let flag = format!("--auth-token-file={}", path.display());
+    (directory, flag)
+}
+
+async fn watch(wire: &Wire) -> Result<Streaming<HealthCheckResponse>, tonic::Status> {
+    let answers = HealthClient::new(wire.channel()).watch(HealthCheckRequest::default()).await?;
+    Ok(answers.into_inner())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_whose_message_never_comes_take_no_place() {
+    let server = Server::start_at(NOWHERE, &["--max-requests", "2", "--stall-timeout-seconds", "3600"]);
+    let honest = Wire::to(&server).await;
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let raw = Raw::to(server.address()).await;
+        for _ in 0..7 {
+            let (body, ending) = raw.slowly(GET_METADATA);
+            let ending = tokio::spawn(ending);
+            half_a_message(&body).await;
+            slow.push((body, ending));
+        }
+        // The connection answers in between, so the server has seen what came before.
+        let message = baton_retool::proto::connector::ConnectorServiceGetMetadataRequest::default();
+        assert_eq!(raw.call(GET_METADATA, &[], &message).await.unwrap().code.as_deref(), Some("0"));
+        for _ in 0..20 {
+            honest.metadata().await.unwrap();
+        }
+    }
+    assert!(slow.iter().all(|(_, ending)| !ending.is_finished()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_does_not_go_on_ends_its_call_within_seconds() {
+    let server = Server::start_at(NOWHERE, &["--stall-timeout-seconds", "1"]);
+    let raw = Raw::to(server.address()).await;
+    let (body, ending) = raw.slowly(GET_METADATA);
+    let ending = tokio::spawn(ending);
+    half_a_message(&body).await;
+    let ending = ending.await.unwrap().unwrap();
+    assert_eq!(ending.code.as_deref(), Some("4"), "{ending:?}");
+    assert!(ending.message.contains("--stall-timeout-seconds"), "{ending:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_breaks_off_its_message_is_logged_as_cancelled() {
+    let server = Server::start_at(NOWHERE, &[]);
+    let raw = Raw::to(server.address()).await;
+    let (body, ending) = raw.slowly(GET_METADATA);
+    let ending = tokio::spawn(ending);
+    half_a_message(&body).await;
+    let message = baton_retool::proto::connector::ConnectorServiceGetMetadataRequest::default();
+    raw.call(GET_METADATA, &[], &message).await.unwrap();
+    ending.abort();
+    let broken = |line: &serde_json::Value| line["grpc.method"] == "GetMetadata" && line["grpc.code"] != "Ok";
+    let line = server.wait_for_log(broken);
+    assert_eq!((&line["grpc.code"], &line["level"]), (&"Cancelled".into(), &"info".into()), "{line}");
+}
+
+#[tokio::test]
+async fn one_connection_gets_no_more_than_its_share_of_calls() {
+    let database = Database::small().await;
+    let server = Server::start(&database, &["--max-requests", "4"]);
+    let (greedy, other) = (Wire::to(&server).await, Wire::to(&server).await);
+    let mut client = database.client().await;
+    let locked = client.transaction().await.unwrap();
+    locked.batch_execute("LOCK TABLE organizations").await.unwrap();
+    let calls: Vec<_> = (0..2)
+        .map(|_| {
+            let greedy = greedy.clone();
+            tokio::spawn(async move { greedy.organizations().await })
+        })
+        .collect();
+    database.wait_until_blocked(2).await;
+    assert_refused(
+        greedy.metadata().await,
+        Code::Unavailable,
+        &["2 calls", "this connection", "--max-requests"],
+    );
+    other.metadata().await.unwrap();
+    locked.rollback().await.unwrap();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_keep_out_no_caller_with_a_token() {
+    let (_directory, flag) = with_a_token();
+    let server = Server::start_at(NOWHERE, &["--max-connections", "64", &flag]);
+    let regular = Wire::to(&server).await.showing(TOKEN);
+    regular.metadata().await.unwrap();
+    let mut idle = Vec::new();
+    for number in 0..200 {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.write_all(GREETING).unwrap();
+        idle.push(stream);
+        if number % 20 == 0 {
+            let newcomer = Wire::to(&server).await;
+            newcomer.showing(TOKEN).metadata().await.unwrap();
+            newcomer.raw(HEALTH, vec![]).await.unwrap();
+            regular.metadata().await.unwrap();
+        }
+    }
+    let calls = server.logs().into_iter().filter(|line| line["grpc.method"] == "GetMetadata");
+    let mut peers: Vec<_> = calls.map(|line| line["peer.address"].to_string()).collect();
+    peers.sort();
+    peers.dedup();
+    assert_eq!(peers.len(), 11, "the regular caller had to connect again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_of_the_health_are_bounded_and_checks_go_on() {
+    const TOTAL_OF_AN_ADDRESS: usize = 64;
+    const OF_A_CONNECTION: usize = 4;
+    let (_directory, flag) = with_a_token();
+    let server = Server::start_at(NOWHERE, &[&flag]);
+    let mut watches = Vec::new();
+    let mut refused = 0;
+    for _ in 0..20 {
+        let wire = Wire::to(&server).await;
+        for number in 0..=OF_A_CONNECTION {
+            match watch(&wire).await {
+                Ok(watch) => watches.push(watch),
+                Err(status) => {
+                    let words = ["watches of the health", "try again"];
+                    assert_refused(Err::<(), _>(status), Code::Unavailable, &words);
+                    refused += 1;
+                }
+            }
+            assert!(number < OF_A_CONNECTION || refused > 0, "a connection has {number} watches");
+        }
+        wire.raw(HEALTH, vec![]).await.unwrap();
+    }
+    assert_eq!((watches.len(), refused), (TOTAL_OF_AN_ADDRESS, 100 - TOTAL_OF_AN_ADDRESS));
+    for watch in &mut watches {
+        assert!(watch.message().await.unwrap().is_some());
+    }
+    drop(watches);
+    let wire = Wire::to(&server).await;
+    eventually("room for a watch", async || watch(&wire).await.ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_of_the_database_share_one_check() {
+    let database = Database::small().await;
+    let server = Server::start(
+        &database,
+        &["--health-check", "--health-check-port=0", "--metrics-listen=127.0.0.1:0"],
+    );
+    let of = |said: &str| -> SocketAddr {
+        let line = server.wait_for_log(|line| line["msg"] == said);
+        line["address"].as_str().unwrap().parse().unwrap()
+    };
+    let (probes, metrics) = (of("health endpoints listening"), of("metrics listening"));
+    let statements = || -> u64 {
+        const NAME: &str = "baton_retool_database_statement_duration_seconds_count";
+        let text = ask(metrics, "GET", "/metrics").body;
+        let counts = text.lines().filter(|line| line.starts_with(NAME));
+        counts.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    };
+    server.wait_for_log(|line| line["msg"] == "the database can be read");
+    assert_eq!(ask(probes, "GET", "/health").code, 200);
+    // The start and one check took so many.
+    let (begun, before) = (Instant::now(), statements());
+    for _ in 0..100 {
+        assert_eq!(ask(probes, "GET", "/health").code, 200);
+    }
+    let checks = begun.elapsed().as_secs() / 3 + 1;
+    assert!(statements() - before <= before * checks, "{} statements", statements() - before);
+}

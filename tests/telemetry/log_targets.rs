@@ -1,0 +1,175 @@
+//! Where the log goes while that is slow, full, rotated or flooded, and what becomes of changes then.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Instant;
+
+use serde_json::Value;
+use tonic::Code;
+use tonic::transport::Endpoint;
+
+use crate::support::changes::Changes;
+use crate::support::http::ask;
+use crate::support::postgres::Database;
+use crate::support::server::{Server, program};
+use crate::support::wire::{Wire, assert_refused, eventually};
+
+const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
+
+fn lines_of(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn metric(server: &Server, name: &str) -> f64 {
+    let line = server.wait_for_log(|line| line["msg"] == "metrics listening");
+    let address = line["address"].as_str().unwrap().parse().unwrap();
+    let text = ask(address, "GET", "/metrics").body;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in {text}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_stderr_that_stalls_delays_no_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.log");
+    let mut server = program()
+        .args(["serve", "--listen=127.0.0.1:0", "--log-level=debug", "--log-format=json"])
+        .args(["--connection-string", NOWHERE])
+        .arg(format!("--log-path=stderr,{}", file.display()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let listening = eventually("the address", async || {
+        let lines = lines_of(&file);
+        let line = lines.iter().find(|line| line["msg"] == "listening")?;
+        line["address"].as_str().map(str::to_owned)
+    })
+    .await;
+    let endpoint = Endpoint::from_shared(format!("http://{listening}")).unwrap();
+    let wire = Wire::over(endpoint.connect().await.unwrap());
+    // More lines than a pipe and the queue before it hold.
+    let callers = (0..4).map(|_| {
+        let wire = wire.clone();
+        tokio::spawn(async move {
+            for _ in 0..2_500 {
+                wire.metadata().await.unwrap();
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    // The file has every line: one target does not wait for the other.
+    eventually("all lines in the file", async || {
+        let calls = lines_of(&file).iter().filter(|line| line["grpc.method"] == "GetMetadata").count();
+        (calls == 10_000).then_some(())
+    })
+    .await;
+    // Once somebody reads, the log says what it lacks.
+    let stderr = BufReader::new(server.stderr.take().unwrap());
+    let told = tokio::task::spawn_blocking(move || {
+        let mut lines = stderr.lines().map_while(Result::ok);
+        lines.any(|line| line.contains("lines of the log were dropped") && line.contains(r#""lines":"#))
+    });
+    assert!(told.await.unwrap(), "the log does not say that it lacks lines");
+    let _ = server.kill();
+    let _ = server.wait();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_without_a_token_does_not_flood_the_log() {
+    const LINES: usize = 10;
+    const WINDOW_SECONDS: u64 = 10;
+    let directory = tempfile::tempdir().unwrap();
+    let tokens = directory.path().join("tokens");
+    fs::write(&tokens, "a-token-0123456789").unwrap();
+    let flag = format!("--auth-token-file={}", tokens.display());
+    let server = Server::start_at(NOWHERE, &[&flag, "--metrics-listen=127.0.0.1:0"]);
+    let wire = Wire::to(&server).await;
+    let begun = Instant::now();
+    for _ in 0..2_000 {
+        assert_refused(wire.metadata().await, Code::Unauthenticated, &[]);
+    }
+    let windows = begun.elapsed().as_secs() / WINDOW_SECONDS + 1;
+    let lines = server.logs().iter().filter(|line| line["grpc.code"] == "Unauthenticated").count();
+    assert!(lines >= LINES && lines <= LINES * windows as usize, "{lines} lines");
+    let left_out = metric(&server, r#"baton_retool_log_lines_lost_total{reason="repeated"}"#);
+    assert_eq!(left_out as usize + lines, 2_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_refused_while_their_record_cannot_be_written() {
+    let database = Database::small().await;
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("audit.log");
+    symlink("/dev/full", &log).unwrap();
+    let paths = format!("--log-path=stderr,{}", log.display());
+    let server = Server::start(&database, &["--provisioning", &paths, "--metrics-listen=127.0.0.1:0"]);
+    let changes = Changes::of(&server).await;
+    let members = async || {
+        let client = database.client().await;
+        client.query_one("SELECT count(*) FROM user_groups", &[]).await.unwrap().get::<_, i64>(0)
+    };
+    let before = members().await;
+    for _ in 0..2 {
+        let refused = changes.grant("group:g6:member", "user/u10").await;
+        assert_refused(refused, Code::Unavailable, &["record of changes", "--log-path"]);
+    }
+    assert_eq!(members().await, before, "a change without a record");
+    let said = server.wait_for_log(|line| {
+        line["msg"].as_str().is_some_and(|text| text.starts_with("the log cannot be written"))
+    });
+    assert_eq!(said["level"], "error", "{said}");
+    assert!(said["log_path"].as_str().unwrap().ends_with("audit.log"), "{said}");
+    assert_eq!(metric(&server, "baton_retool_log_unwritable_targets"), 1.0);
+    // Reading goes on.
+    Wire::to(&server).await.organizations().await.unwrap();
+
+    fs::remove_file(&log).unwrap();
+    fs::write(&log, "").unwrap();
+    server.signal("HUP");
+    server.wait_for_log(|line| line["signal"] == "SIGHUP");
+    changes.grant("group:g6:member", "user/u10").await.unwrap();
+    assert_eq!(members().await, before + 1);
+    let records = lines_of(&log).into_iter().filter(|line| line["logger"] == "audit");
+    let records: Vec<_> = records.map(|line| line["msg"].to_string()).collect();
+    assert_eq!(records.first().map(String::as_str), Some(r#""change requested""#));
+    eventually("the record", async || {
+        lines_of(&log)
+            .iter()
+            .any(|line| line["msg"] == "change" && line["outcome"] == "changed")
+            .then_some(())
+    })
+    .await;
+    assert_eq!(metric(&server, "baton_retool_log_unwritable_targets"), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_files_are_opened_again_on_sighup_and_other_signals_end_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, rotated) = (directory.path().join("a.log"), directory.path().join("a.log.1"));
+    let paths = format!("--log-path=stderr,{}", log.display());
+    let server = Server::start_at(NOWHERE, &[&paths]);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&log) & !0o640, 0, "{:o}", mode(&log));
+    fs::rename(&log, &rotated).unwrap();
+    for (signal, name) in [("USR1", "SIGUSR1"), ("USR2", "SIGUSR2"), ("HUP", "SIGHUP")] {
+        server.signal(signal);
+        server.wait_for_log(|line| line["signal"] == name);
+    }
+    let wire = Wire::to(&server).await;
+    wire.metadata().await.unwrap();
+    eventually("a line in the new file", async || {
+        lines_of(&log).iter().any(|line| line["grpc.method"] == "GetMetadata").then_some(())
+    })
+    .await;
+    assert_eq!(mode(&log) & !0o640, 0, "{:o}", mode(&log));
+    assert!(lines_of(&rotated).iter().any(|line| line["msg"] == "listening"));
+    assert!(server.stop().0.success());
+}
