@@ -3,6 +3,7 @@
 mod faults;
 mod manifests;
 mod polling;
+mod sdk;
 mod soak;
 mod start;
 mod stopping;
