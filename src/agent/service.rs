@@ -117,7 +117,7 @@ impl Service {
         let metadata = hello::metadata(&connector).await.map_err(ServiceError::Connector)?;
         hello::at_the_start(&api, metadata, &stop).await?;
         if !stop.is_cancelled() {
-            tracing::info!(host_id = api.host_id(), "ConductorOne knows this connector; waiting for tasks");
+            tracing::info!(host_id = api.host_id(), "connected to ConductorOne, waiting for tasks");
             ready();
         }
         run::run(Context { api, connector, sync, stop }, places, batch).await;

@@ -67,12 +67,12 @@ async fn serve(settings: Settings, service: ServiceSettings, sync: SyncSettings)
     stop.cancel();
     tracing::info!(
         grace_seconds = limits.grace.as_secs(),
-        "stopping; tasks under way are finished, syncs are stopped"
+        "stopping: finishing running tasks, cancelling syncs"
     );
     tokio::select! {
         ended = running => Ok(ended?),
         () = sleep(limits.grace) => {
-            tracing::warn!("tasks were still under way when the grace period ended; ConductorOne gives them out again");
+            tracing::warn!("the grace period ended before all tasks finished; ConductorOne assigns them again");
             Ok(())
         }
         () = at_once => {

@@ -48,7 +48,7 @@ async fn an_api_that_goes_away_in_the_middle_of_a_sync_is_waited_for() {
     eventually("a file", async || (!stage.c1.left_over().is_empty()).then_some(())).await;
     stage.c1.go_away();
     client.batch_execute("ROLLBACK").await.unwrap();
-    stage.server.wait_for_log(|line| line["msg"] == "the upload is made again");
+    stage.server.wait_for_log(|line| line["msg"] == "upload failed, retrying");
     stage.c1.plan(|plan| plan.away = false);
     assert!(matches!(stage.c1.finished(&id).await, Finished::Success(_)));
     assert_eq!((stage.c1.uploads().len(), stage.c1.reports(&id)), (1, 1));

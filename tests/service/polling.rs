@@ -19,7 +19,7 @@ async fn errors_are_waited_out_for_ever_longer() {
     let server = c1.serve(NOWHERE, &[]);
     let waits = waits(&c1.called(Method::GetTask, 4).await);
     assert!(waits[0] >= 0.9 && waits[1] >= 3.9 && waits[2] < waits[1], "{waits:?}");
-    server.wait_for_log(|line| line["msg"] == "ConductorOne answers again" && line["err_count"] == 2);
+    server.wait_for_log(|line| line["msg"] == "polling ConductorOne works again" && line["err_count"] == 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +67,7 @@ async fn a_task_that_is_offered_again_is_run_once() {
         command.env("BATON_GET_TASKS", if batch { "1" } else { "no" });
         let server = Server::run(command);
         c1.finished(&id).await;
-        let begun = |line: &serde_json::Value| line["msg"] == "a task begins" && line["task_id"] == *id;
+        let begun = |line: &serde_json::Value| line["msg"] == "task started" && line["task_id"] == *id;
         assert_eq!(server.logs().iter().filter(|line| begun(line)).count(), 1);
         assert_eq!(c1.reports(&id), 1);
     }
@@ -105,7 +105,7 @@ async fn what_is_no_task_is_passed_over() {
     c1.finished(&last).await;
     assert_eq!(c1.reports(&none), 0);
     server.wait_for_log(|line| {
-        line["msg"].as_str().is_some_and(|text| text.starts_with("a task without an id"))
+        line["msg"].as_str().is_some_and(|text| text.starts_with("ignoring a task without an id"))
     });
 }
 

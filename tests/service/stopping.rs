@@ -43,7 +43,7 @@ async fn changes_are_finished_and_reported_and_nothing_new_is_taken() {
         ..Default::default()
     };
     let id = stage.c1.give(TaskType::Grant(grant));
-    stage.server.wait_for_log(|line| line["msg"] == "a task begins");
+    stage.server.wait_for_log(|line| line["msg"] == "task started");
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     eventually("the change to wait", async || {
         (client.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) > 0).then_some(())
@@ -84,7 +84,7 @@ async fn the_grace_period_has_an_end() {
     let (status, lines) = server.stop();
     assert_eq!(status.code(), Some(0));
     let said = |line: &serde_json::Value| {
-        line["msg"].as_str().is_some_and(|text| text.starts_with("tasks were still under way"))
+        line["msg"].as_str().is_some_and(|text| text.starts_with("the grace period ended before"))
     };
     assert!(lines.iter().any(said), "{lines:?}");
 }

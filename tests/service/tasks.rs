@@ -256,7 +256,7 @@ async fn feeds_that_cannot_be_read_are_not_reported() {
     for (id, kind) in [(&feeds, "list_event_feeds"), (&events, "list_events")] {
         let ended = server.wait_for_log(|line| line["task_id"] == **id && line["seconds"].is_number());
         assert_eq!(ended["task_type"], kind);
-        let reported = ended["msg"] == "the task is done";
+        let reported = ended["msg"] == "task finished";
         assert_eq!(c1.reports(id), usize::from(reported), "{ended}");
     }
 }
@@ -267,7 +267,7 @@ async fn a_task_can_ask_for_an_introduction() {
     let server = c1.serve(NOWHERE, &[]);
     let hello = c1.give(TaskType::Hello(HelloTask::default()));
     c1.called(Method::Hello, 2).await;
-    server.wait_for_log(|line| line["msg"] == "the task is done" && line["task_id"] == *hello);
+    server.wait_for_log(|line| line["msg"] == "task finished" && line["task_id"] == *hello);
     assert_eq!(c1.hellos()[1].task_id, hello);
     c1.plan(|plan| plan.fail(Method::Hello, &[Code::Internal]));
     let refused = c1.give(TaskType::Hello(HelloTask::default()));
@@ -291,7 +291,7 @@ async fn tasks_of_odd_ids_and_contents_harm_nobody() {
     // It cannot be reported under such an id: the API does not take it.
     c1.give_as(|_| Task { id: "short".to_owned(), task_type: Some(small()), ..Default::default() });
     server.wait_for_log(|line| {
-        line["msg"].as_str().is_some_and(|text| text.starts_with("ConductorOne could not be told"))
+        line["msg"].as_str().is_some_and(|text| text.starts_with("cannot report the end of the task"))
     });
     c1.run(small()).await;
     c1.forgive();

@@ -80,10 +80,10 @@ impl ApiError {
     }
 
     fn of(status: Status) -> Self {
-        // What the API sends has no cause in this process.
+        // What the API sends has no cause in this process; what a broken connection leads to has.
         match std::error::Error::source(&status) {
-            Some(cause) if cause.is::<tonic::transport::Error>() => Self::Unreachable(innermost(cause)),
-            _ => Self::Status(Box::new(status)),
+            Some(cause) => Self::Unreachable(innermost(cause)),
+            None => Self::Status(Box::new(status)),
         }
     }
 }

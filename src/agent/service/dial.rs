@@ -86,7 +86,7 @@ pub(crate) enum DialError {
         source: io::Error,
     },
     /// The proxy does not let the connection through.
-    #[error("the proxy {proxy} gives no way to {address}: {problem}")]
+    #[error("the proxy {proxy} refused a connection to {address}: {problem}")]
     Proxy {
         /// Where the proxy is.
         proxy: String,
@@ -96,10 +96,10 @@ pub(crate) enum DialError {
         problem: String,
     },
     /// The proxy speaks another protocol.
-    #[error("the proxy {0} is none of HTTP; HTTPS_PROXY takes http://host:port and https://host:port")]
+    #[error("{0} is not an HTTP proxy; HTTPS_PROXY takes http://host:port and https://host:port")]
     ProxyScheme(String),
     /// The certificate is not good.
-    #[error("the certificate of {host} is not good: {problem}")]
+    #[error("the certificate of {host} is not valid: {problem}")]
     Certificate {
         /// Whose.
         host: String,
@@ -107,7 +107,7 @@ pub(crate) enum DialError {
         problem: String,
     },
     /// TLS does not come about otherwise.
-    #[error("TLS with {host} does not come about: {source}")]
+    #[error("the TLS handshake with {host} failed: {source}")]
     Tls {
         /// With whom.
         host: String,
@@ -115,9 +115,7 @@ pub(crate) enum DialError {
         source: io::Error,
     },
     /// Something else than the API answers.
-    #[error(
-        "{0} speaks no HTTP/2, so that it is not ConductorOne's API; correct the host, or the proxy on the way"
-    )]
+    #[error("{0} does not speak HTTP/2, so it is not ConductorOne's API; check the host and the proxy")]
     NotHttp2(String),
     /// It takes too long.
     #[error("{address} did not answer within {} s", PATIENCE.as_secs())]

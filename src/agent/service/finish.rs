@@ -29,7 +29,7 @@ pub(super) async fn finish(api: &Api, report: BatonServiceFinishTaskRequest) -> 
         .retry(wait)
         .when(may_get_through)
         .notify(|error, wait| {
-            tracing::warn!(task_id, %error, next_backoff = wait.as_secs_f64(), "the end of a task is reported again");
+            tracing::warn!(task_id, %error, next_backoff = wait.as_secs_f64(), "reporting the end of the task failed, retrying");
         })
         .await
 }

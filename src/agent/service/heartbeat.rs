@@ -86,7 +86,7 @@ async fn beat(api: &Api, task_id: &str, mut wait: Duration) -> Ended {
             Ok(answer) => (missed, wait) = (0, interval(&answer)),
             Err(error) => {
                 missed += 1;
-                tracing::warn!(task_id, %error, attempts = missed, next_heartbeat = wait.as_secs_f64(), "a heartbeat failed");
+                tracing::warn!(task_id, %error, attempts = missed, next_heartbeat = wait.as_secs_f64(), "heartbeat failed");
                 if missed >= MOST_MISSED {
                     return Ended::Missed;
                 }

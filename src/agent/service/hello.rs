@@ -45,7 +45,7 @@ pub(super) async fn at_the_start(
         tracing::warn!(
             %error,
             next_backoff = wait.as_secs_f64(),
-            "ConductorOne does not know this connector yet; it is told again"
+            "startup Hello failed, retrying"
         );
         tokio::select! {
             () = stop.cancelled() => return Ok(()),

@@ -9,15 +9,15 @@ pub(super) struct InFlight(Arc<Mutex<BTreeSet<String>>>);
 
 /// A task that is under way until this is dropped.
 #[derive(Debug)]
-pub(super) struct Flying {
+pub(super) struct InFlightGuard {
     id: String,
     all: InFlight,
 }
 
 impl InFlight {
     /// Notes that a task is under way; nothing when it is already.
-    pub(super) fn begin(&self, id: &str) -> Option<Flying> {
-        self.lock().insert(id.to_owned()).then(|| Flying { id: id.to_owned(), all: self.clone() })
+    pub(super) fn begin(&self, id: &str) -> Option<InFlightGuard> {
+        self.lock().insert(id.to_owned()).then(|| InFlightGuard { id: id.to_owned(), all: self.clone() })
     }
 
     /// Whether a task is under way.
@@ -40,7 +40,7 @@ impl InFlight {
     }
 }
 
-impl Drop for Flying {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.all.lock().remove(&self.id);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::agent::service::api::{Api, ApiError};
-use crate::agent::service::in_flight::{Flying, InFlight};
+use crate::agent::service::in_flight::{InFlight, InFlightGuard};
 use crate::agent::service::tasks::Kind;
 use crate::proto::connectorapi::Task;
 use crate::telemetry::metrics;
@@ -19,7 +19,7 @@ const FLOOR: Duration = Duration::from_secs(1);
 /// A task to run, if there is one, and how long to wait before the next is asked for.
 #[derive(Debug)]
 pub(super) struct Polled {
-    pub(super) task: Option<(Task, Flying)>,
+    pub(super) task: Option<(Task, InFlightGuard)>,
     pub(super) wait: Duration,
 }
 
@@ -105,7 +105,7 @@ impl Batch {
         self.next = Instant::now() + if wait.is_zero() && nothing_new { FLOOR } else { wait };
     }
 
-    fn take(&mut self, in_flight: &InFlight) -> Option<(Task, Flying)> {
+    fn take(&mut self, in_flight: &InFlight) -> Option<(Task, InFlightGuard)> {
         loop {
             if let Some(taken) = begun(in_flight, self.queue.pop_front()?) {
                 return Some(taken);
@@ -123,18 +123,18 @@ fn is_work(task: &Task) -> bool {
     Kind::of(task) != Kind::None
 }
 
-fn begun(in_flight: &InFlight, task: Task) -> Option<(Task, Flying)> {
+fn begun(in_flight: &InFlight, task: Task) -> Option<(Task, InFlightGuard)> {
     if task.id.is_empty() {
         tracing::warn!(
             task_type = Kind::of(&task).name(),
-            "a task without an id is passed over: it could not be reported"
+            "ignoring a task without an id, which cannot be reported"
         );
         return None;
     }
     match in_flight.begin(&task.id) {
-        Some(flying) => Some((task, flying)),
+        Some(guard) => Some((task, guard)),
         None => {
-            tracing::debug!(task_id = task.id, "a task was offered that is under way already");
+            tracing::debug!(task_id = task.id, "ignoring a task that is already running");
             None
         }
     }

@@ -13,7 +13,7 @@ use tracing::Instrument;
 use crate::agent::service::api::Api;
 use crate::agent::service::context::Context;
 use crate::agent::service::finish::finish;
-use crate::agent::service::in_flight::{Flying, InFlight};
+use crate::agent::service::in_flight::{InFlight, InFlightGuard};
 use crate::agent::service::outcome::{Failure, Outcome};
 use crate::agent::service::poll::{Poll, Polled};
 use crate::agent::service::tasks::{self, Ended, Kind};
@@ -41,11 +41,11 @@ pub(super) async fn run(context: Context, places: usize, batch: bool) {
             match poll.next().await {
                 Ok(Polled { task, wait: next }) => {
                     if errors > 0 {
-                        tracing::info!(err_count = errors, "ConductorOne answers again");
+                        tracing::info!(err_count = errors, "polling ConductorOne works again");
                     }
                     (wait, errors) = (next, 0);
-                    if let Some((task, flying)) = task {
-                        running.spawn(one(Arc::clone(&context), task, flying, place));
+                    if let Some((task, guard)) = task {
+                        running.spawn(one(Arc::clone(&context), task, guard, place));
                     }
                 }
                 Err(error) => {
@@ -55,7 +55,7 @@ pub(super) async fn run(context: Context, places: usize, batch: bool) {
                         %error,
                         err_count = errors,
                         next_check_after = wait.as_secs_f64(),
-                        "ConductorOne gives no tasks; it is asked again"
+                        "cannot get tasks from ConductorOne, retrying"
                     );
                 }
             }
@@ -67,20 +67,20 @@ pub(super) async fn run(context: Context, places: usize, batch: bool) {
         () = taking => {}
     }
     if in_flight.count() > 0 {
-        tracing::info!(tasks = in_flight.count(), "no further tasks are taken; those under way are finished");
+        tracing::info!(tasks = in_flight.count(), "stopped polling, finishing running tasks");
     }
     running.close();
     running.wait().await;
 }
 
 /// Runs a task to its end and reports it.
-async fn one(context: Arc<Context>, task: Task, flying: Flying, place: OwnedSemaphorePermit) {
+async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, place: OwnedSemaphorePermit) {
     let kind = Kind::of(&task);
     let watched = watch::task(kind.name());
     let span = watched.span();
     let ended = async {
         let (id, begun) = (task.id.clone(), Instant::now());
-        tracing::info!(task_id = id, task_type = kind.name(), "a task begins");
+        tracing::info!(task_id = id, task_type = kind.name(), "task started");
         // One task that breaks off must not take the others with it.
         let Ended { outcome, until_reported } =
             AssertUnwindSafe(tasks::run(&context, task)).catch_unwind().await.unwrap_or_else(|_| {
@@ -94,7 +94,7 @@ async fn one(context: Arc<Context>, task: Task, flying: Flying, place: OwnedSema
     .await;
     watched.ended(ended);
     // In this order: who sees the place free must not find the task under way.
-    drop(flying);
+    drop(guard);
     drop(place);
 }
 
@@ -104,7 +104,7 @@ async fn report(api: &Api, task_id: &str, kind: Kind, outcome: Outcome, begun: I
     let seconds = begun.elapsed().as_secs_f64();
     let (ended, code) = match &outcome {
         Outcome::Done { .. } | Outcome::Known => {
-            tracing::info!(task_id, task_type, seconds, "the task is done");
+            tracing::info!(task_id, task_type, seconds, "task finished");
             (TaskOutcome::Done, None)
         }
         Outcome::Unreported(reason) => {
@@ -113,14 +113,14 @@ async fn report(api: &Api, task_id: &str, kind: Kind, outcome: Outcome, begun: I
                 task_type,
                 seconds,
                 reason,
-                "the task ended without a report to ConductorOne"
+                "task ended without a report to ConductorOne"
             );
             (TaskOutcome::Unreported, None)
         }
         // Its message may repeat what a person entered; what the connector says of it is in its own line.
         Outcome::Failed(failure) => {
             let (code, is_final) = (failure.code(), failure.is_final());
-            tracing::warn!(task_id, task_type, seconds, ?code, non_retryable = is_final, "the task failed");
+            tracing::warn!(task_id, task_type, seconds, ?code, non_retryable = is_final, "task failed");
             (if is_final { TaskOutcome::FailedForGood } else { TaskOutcome::Failed }, Some(code))
         }
     };
@@ -140,7 +140,7 @@ async fn report(api: &Api, task_id: &str, kind: Kind, outcome: Outcome, begun: I
                 done = ended == TaskOutcome::Done,
                 code,
                 %error,
-                "ConductorOne could not be told how the task ended; look there whether it runs again"
+                "cannot report the end of the task; check in ConductorOne whether it runs again"
             );
             TaskOutcome::Unreported
         }

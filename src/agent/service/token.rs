@@ -49,7 +49,7 @@ pub(crate) enum TokenError {
         clock_is_ahead_by: Option<i64>,
     },
     /// The endpoint is out of order.
-    #[error("{url} answered {status}, so that there is no access token")]
+    #[error("{url} answered {status} instead of an access token")]
     OutOfOrder {
         /// The endpoint.
         url: String,
@@ -57,9 +57,7 @@ pub(crate) enum TokenError {
         status: StatusCode,
     },
     /// The endpoint answers with something else than a token.
-    #[error(
-        "{url} answered {problem}, so that there is no access token; another program may answer at that host"
-    )]
+    #[error("{url} answered {problem} instead of an access token; check that the host is ConductorOne's API")]
     NoToken {
         /// The endpoint.
         url: String,

@@ -64,7 +64,7 @@ pub(super) async fn upload(api: &Api, task_id: &str, path: &Path) -> Result<u64,
         };
         let wait = if error.is_outage() { outages.next() } else { refusals.next() };
         let Some(wait) = wait else { return Err(error.into()) };
-        tracing::warn!(task_id, %error, next_backoff = wait.as_secs_f64(), "the upload is made again");
+        tracing::warn!(task_id, %error, next_backoff = wait.as_secs_f64(), "upload failed, retrying");
         sleep(wait).await;
     }
 }

@@ -93,7 +93,7 @@ async fn read(
         warnings = outcome.warnings,
         grants = saved.grants,
         size = saved.bytes,
-        "everything is read"
+        "sync complete"
     );
     Ok((saved.path, folder))
 }
@@ -108,7 +108,7 @@ async fn send(context: &Context, task_id: &str, file: PathBuf, debug: bool) -> R
         UploadError::File(_) => Failure::plain(error.to_string()),
     };
     let bytes = upload(&context.api, task_id, &file).await.map_err(failed)?;
-    tracing::info!(task_id, size = bytes, "the sync is uploaded");
+    tracing::info!(task_id, size = bytes, "upload complete");
     if let Some(log) = DebugLog::left_in(context.sync.temp_dir.as_deref()) {
         upload(&context.api, task_id, log.path()).await.map_err(failed)?;
         if debug {
