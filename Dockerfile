@@ -3,7 +3,9 @@
 # make image    builds it for this machine
 # make check-image    runs what it says without a container engine
 #
-# The result is one static file in an otherwise empty image: no shell, no package manager, nothing to write to.
+# The result is one static file in an otherwise empty image: no shell, no package manager, and /tmp for the syncs that
+# are under way. It has no default argument: with a client of ConductorOne in its variables it asks ConductorOne for tasks,
+# without one it reads everything once into a file, and with `serve` it answers an agent.
 
 ARG RUST=1.95.0
 ARG DEBIAN=bookworm
@@ -27,11 +29,13 @@ RUN export DEBIAN_FRONTEND=noninteractive && case "$(dpkg --print-architecture)-
 COPY . .
 RUN --mount=type=cache,target=/source/target \
     scripts/build-static "$TARGETARCH" /image
-# The authorities that TLS to Retool's REST API is checked against, and a name for the user.
+# The authorities that TLS to Retool's REST API and to ConductorOne is checked against, a name for the user, and a folder
+# for temporary files.
 RUN mkdir -p /image/etc/ssl/certs && \
     cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ && \
     echo 'nonroot:x:65532:65532::/:/none' >/image/etc/passwd && \
     echo 'nonroot:x:65532:' >/image/etc/group && \
+    mkdir -m 1777 /image/tmp && \
     find /image -depth -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
 
 FROM scratch
@@ -55,4 +59,3 @@ EXPOSE 8080 8081
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --start-interval=1s --retries=3 \
     CMD ["/baton-retool", "health-check", "--endpoint", "live"]
 ENTRYPOINT ["/baton-retool"]
-CMD ["serve"]

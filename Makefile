@@ -50,7 +50,7 @@ judge: ## let the Go SDK read, expand and continue the files of a sync (needs Go
 	scripts/sdk-tool baton
 	scripts/sdk-tool agent
 	cargo test --lib agent::c1z::tests::judge -- --ignored
-	cargo test --test behaviour sync::sdk -- --ignored
+	cargo test --test behaviour -- --ignored sync::sdk service::sdk
 
 docs-check: ## run the commands of the README and compare what they print
 	scripts/docs-check

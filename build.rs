@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ".c1.connector.v2.GrantsServiceListGrantsResponse",
             "crate::proto::grants::GrantsServiceListGrantsResponse",
         )
+        .extern_path(".google.rpc.Status", "::tonic_types::pb::Status")
         // Ordered maps make equal messages equal bytes.
         .btree_map(".")
         // These carry secrets; `src/proto/secret.rs` gives them a Debug that keeps them.

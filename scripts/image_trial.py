@@ -71,9 +71,23 @@ def try_out(root, image, kind):
     code, out, err = answer([*image["ENTRYPOINT"], "--version"])
     if code != 0 or version not in out:
         fail(f"--version ended with {code}: {out}{err}")
+    choose_mode(image, answer)
     look_up_names(image, start)
     find_authorities(image, start)
     serve(image, start, answer)
+
+
+def choose_mode(image, answer):
+    """Without an argument the variables decide: a client of ConductorOne is served, anything else is a one-shot sync."""
+    if image["CMD"]:
+        fail(f"the image has default arguments: {image['CMD']}")
+    database = {"BATON_CONNECTION_STRING": "postgres://baton:example@127.0.0.1:1/retool"}
+    client = {"BATON_CLIENT_ID": "name@127.0.0.1:1/pcc", "BATON_CLIENT_SECRET": "a:b:v1:c"}
+    # The root is read-only here, so that a one-shot sync fails at the file.
+    for more, expected in ((client, "invalid client secret"), ({}, "/tmp")):
+        code, _, err = answer([*image["ENTRYPOINT"], "-f", "/tmp/sync.c1z"], env={**database, **more})
+        if code == 0 or expected not in err:
+            fail(f"without an argument it should say \"{expected}\" and ends with {code}: {err}")
 
 
 def look_up_names(image, start):
@@ -129,7 +143,7 @@ def find_authorities(image, start):
 def first_line(start, image, database, text, env=None):
     """The first line of the log, within some seconds, that has this text."""
     settings = {"BATON_CONNECTION_STRING": database, "BATON_LISTEN": "127.0.0.1:0", "BATON_HEALTH_CHECK": "false"}
-    server = start([*image["ENTRYPOINT"], *image["CMD"]], env={**settings, **(env or {})})
+    server = start([*image["ENTRYPOINT"], "serve"], env={**settings, **(env or {})})
     timer = threading.Timer(20, server.kill)
     timer.start()
     try:
@@ -149,7 +163,7 @@ def serve(image, start, answer):
     health = {"BATON_HEALTH_CHECK_PORT": free_port()}
     ask = [image["ENTRYPOINT"][0], "health-check", "--endpoint"]
     server = start(
-        [*image["ENTRYPOINT"], *image["CMD"]],
+        [*image["ENTRYPOINT"], "serve"],
         env={
             **chart_variables(),
             "BATON_CONNECTION_STRING": make_database(image, answer),

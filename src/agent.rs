@@ -2,4 +2,5 @@
 
 pub mod c1z;
 pub mod expansion;
+pub(crate) mod service;
 pub mod sync;

@@ -6,8 +6,10 @@ mod demo;
 mod doctor;
 mod failure;
 mod health_check;
+mod in_memory;
 mod output;
 mod serve;
+mod service;
 mod setup_sql;
 mod show;
 mod signals;
@@ -60,7 +62,7 @@ fn run_command(arguments: Vec<OsString>) -> ExitCode {
         Some((demo::NAME, matches)) => demo::run(matches),
         Some((show::NAME, matches)) => show::run(matches),
         Some((sync::NAME, matches)) => sync::run(matches),
-        _ => sync::run_bare(&matches),
+        _ => service::run_bare(&matches),
     };
     if let Err(failure) = &result {
         logs::flush();

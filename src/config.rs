@@ -27,6 +27,7 @@ mod values;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
+use crate::agent::service::{Overrides, ServiceSettings};
 use crate::agent::sync::SyncSettings;
 use crate::retool::privileges::Scope;
 use crate::server::HealthSettings;
@@ -93,6 +94,26 @@ pub(crate) fn load_sync(
         return Err(entry.invalid(problem));
     }
     Ok((settings, warnings))
+}
+
+/// Reads how ConductorOne is served, and nothing else; nothing where it is not, since there is neither a client's id
+/// nor a secret. Sources and warnings are those of [`load`].
+///
+/// # Errors
+/// As [`load`], though only these settings have to be right.
+pub(crate) fn load_service(
+    matches: &ArgMatches,
+    sources: &Sources,
+) -> Result<Option<ServiceSettings>, Error> {
+    let (values, _) = collect(matches, sources)?;
+    if values.get("client-id").is_none() && values.get("client-secret").is_none() {
+        return Ok(None);
+    }
+    values.check_service()?;
+    let mut settings: ServiceSettings = values.read()?;
+    settings.overrides =
+        Overrides::read(|name| sources.given(name).map(|value| value.to_string_lossy().into_owned()));
+    Ok(Some(settings))
 }
 
 /// Reads what is left out from the command line, and nothing from the other sources: for a command that prints the

@@ -145,6 +145,17 @@ impl Server {
         Ok(transport::serve_in_memory(connection, routes).await?)
     }
 
+    /// As [`Server::serve_in_memory`], with a line in the access log, a span and metrics for each call: for a caller
+    /// that runs as long as the program and that others rely on.
+    ///
+    /// # Errors
+    /// [`Error::Serve`]
+    pub(crate) async fn serve_in_memory_logged(self, connection: DuplexStream) -> Result<(), Error> {
+        let mut routes = RoutesBuilder::default();
+        self.services().register(&mut routes, self.limits);
+        Ok(transport::serve_in_memory_logged(connection, routes, self.limits.deadline).await?)
+    }
+
     fn services(&self) -> Services {
         Services {
             connector: Arc::clone(&self.connector),

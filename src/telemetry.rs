@@ -5,6 +5,7 @@
 //! The modules above do not know where their words go. They log with `tracing`, and have calls, statements
 //! and requests watched by [`watch`]; both cost next to nothing while nobody collects.
 
+pub(crate) mod debug_log;
 mod drops;
 mod export;
 pub(crate) mod logs;
@@ -87,6 +88,7 @@ pub(crate) fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result
         .map_err(|error| Error::Metrics(error.to_string()))?;
     let subscriber = tracing_subscriber::registry()
         .with(lines)
+        .with(debug_log::layer())
         .with(otlp.as_ref().map(|_| drops::layer()))
         .with(otlp.as_ref().and_then(otlp::Export::trace_layer))
         .with(otlp.as_ref().and_then(|otlp| otlp.log_layer(logs::filter(logs.level))));

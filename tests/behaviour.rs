@@ -11,6 +11,7 @@ mod database;
 mod doctor;
 mod limits;
 mod releases;
+mod service;
 mod setup_sql;
 mod support;
 mod sync;

@@ -54,6 +54,7 @@ pub use options::StoreOptions;
 pub use reader::{EntitlementFilter, GrantFilter, Reader, ResourceFilter, Run};
 pub use runs::{Started, SyncKind};
 pub use store::{Saved, Store};
+pub(crate) use workspace::{Workspace, remove_abandoned};
 
 #[cfg(test)]
 mod tests;

@@ -8,15 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clap::{Arg, ArgMatches, Command};
-use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
 
 use crate::agent::c1z::{self, DecodeLimits, Saved, Store, StoreOptions};
 use crate::agent::sync::{Error, Outcome, SyncSettings, Syncer, Usage};
 use crate::cli::failure::Failure;
+use crate::cli::in_memory;
 use crate::cli::output::{output, wants_json};
-use crate::cli::serve::CLIENT_ID;
 use crate::cli::signals::StopSignals;
 use crate::cli::sync::progress::Progress;
 use crate::cli::wiring::{block_on, connector, serve_metrics, settings_with};
@@ -29,12 +27,6 @@ use crate::telemetry::settings::LogLevel;
 /// The name of the command.
 pub(super) const NAME: &str = "sync";
 
-/// How much a connection within the process may hold in one direction, in bytes.
-const BUFFER: usize = 1024 * 1024;
-
-/// The largest answer of an agent's connector, in bytes: what is under way at a time.
-const WINDOW: u32 = 4 * 1024 * 1024;
-
 /// The signal that stopped a sync.
 #[derive(Clone, Copy)]
 enum StoppedBy {
@@ -45,7 +37,7 @@ enum StoppedBy {
 pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Read everything from Retool into a c1z file, which baton and `show` read")
-        .long_about("Reads who has access to what from Retool's database into a c1z file. A program that is started without a command does the same. The file is replaced as a whole once it is complete; Ctrl-C or SIGTERM keeps what was read as an unfinished sync, which the next run goes on with.")
+        .long_about("Reads who has access to what from Retool's database into a c1z file. A program that is started without a command and without a client of ConductorOne does the same. The file is replaced as a whole once it is complete; Ctrl-C or SIGTERM keeps what was read as an unfinished sync, which the next run goes on with.")
         .after_help("Exit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.")
         .arg(output_argument())
 }
@@ -60,17 +52,6 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     read_and_write(matches, sync)
 }
 
-/// Runs a program that was started without a command.
-pub(super) fn run_bare(matches: &ArgMatches) -> Result<(), Failure> {
-    let sync = sync_settings(matches)?;
-    if !sync.file_is_given && Sources::of_process().variable(CLIENT_ID).is_some() {
-        return Err(Failure::Usage(anyhow!(
-            "{CLIENT_ID} is set, and this release cannot serve ConductorOne by itself yet: unset it for a one-shot sync, give -f FILE, or use `baton-retool serve`"
-        )));
-    }
-    read_and_write(matches, sync)
-}
-
 fn read_and_write(matches: &ArgMatches, sync: SyncSettings) -> Result<(), Failure> {
     let settings = settings(matches)?;
     if sync.skip_full_sync {
@@ -79,8 +60,8 @@ fn read_and_write(matches: &ArgMatches, sync: SyncSettings) -> Result<(), Failur
     block_on(one_shot(settings, sync, wants_json(matches)))
 }
 
-/// The settings of the sync alone. Its warnings are those of all settings, which [`settings`] logs.
-fn sync_settings(matches: &ArgMatches) -> Result<SyncSettings, Failure> {
+/// The settings of the sync alone. Its warnings are those of all settings, which are logged with those.
+pub(super) fn sync_settings(matches: &ArgMatches) -> Result<SyncSettings, Failure> {
     config::load_sync(matches, &Sources::of_process()).map(|(sync, _)| sync).map_err(Failure::usage)
 }
 
@@ -104,8 +85,8 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
     tokio::task::spawn_blocking(proto::warm_up);
     let store = open(&sync).await.map_err(Failure::Run)?;
     serve_metrics(&settings).await.map_err(Failure::Run)?;
-    let channel =
-        connect(Server::new(connector).with_limits(settings.server.limits)).await.map_err(Failure::Run)?;
+    let server = Server::new(connector).with_limits(settings.server.limits);
+    let channel = in_memory::connect(server).await.map_err(Failure::Run)?;
     let stop = CancellationToken::new();
     let syncer = Syncer::new(channel, sync.options.clone()).stopped_by(stop.clone());
     let progress = Progress::of(syncer.meter());
@@ -207,27 +188,6 @@ async fn open(sync: &SyncSettings) -> anyhow::Result<Store> {
     Ok(tokio::task::spawn_blocking(move || Store::open(&options))
         .await
         .context("opening the file broke off")??)
-}
-
-/// Connects to a server within this process: no port, and nobody else can call it.
-async fn connect(server: Server) -> anyhow::Result<Channel> {
-    let (ours, theirs) = tokio::io::duplex(BUFFER);
-    tokio::spawn(async move {
-        if let Err(error) = server.serve_in_memory(theirs).await {
-            tracing::error!(%error, "the connector broke off");
-        }
-    });
-    let mut ours = Some(TokioIo::new(ours));
-    let connect = move |_| {
-        let ours = ours.take().ok_or_else(|| io::Error::other("the connector within this process broke off"));
-        async move { ours }
-    };
-    Endpoint::from_static("http://in-memory")
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .connect_with_connector(tower::service_fn(connect))
-        .await
-        .context("cannot connect to the connector within this process")
 }
 
 impl StoppedBy {

@@ -19,8 +19,6 @@ const FORMER: &[&str] = &[
     "base-sync-id",
     "bulk-create-ticket",
     "bulk-ticket-template-path",
-    "client-id",
-    "client-secret",
     "compact-file-paths",
     "compact-output-path",
     "compact-sync-ids",
@@ -53,7 +51,6 @@ const FORMER: &[&str] = &[
     "rotate-credentials",
     "rotate-credentials-type",
     "session-store-maximum-size",
-    "task-concurrency",
     "ticket-id",
     "ticket-template-path",
 ];
@@ -61,13 +58,17 @@ const FORMER: &[&str] = &[
 /// How a whole family of former settings begins.
 const FORMER_PREFIX: &str = "invoke-resource-action";
 
-/// Variables of the former program, and of its parent process, that were never settings.
+/// Variables of the former program, and of its parent process, that were never settings. Some still count.
 const FORMER_VARIABLES: &[&str] = &[
+    "BATON_C1_API_HOST",
     "BATON_CONNECTOR_SERVICE_LISTENER_FD",
     "BATON_DISABLE_HTTP_CACHE",
+    "BATON_GET_TASKS",
+    "BATON_HOST_ID",
     "BATON_HTTP_CACHE_BACKEND",
     "BATON_HTTP_CACHE_MAX_SIZE",
     "BATON_HTTP_CACHE_TTL",
+    "BATON_TMPDIR",
 ];
 
 /// Whether the former program knew this key, so that it is passed over in silence.

@@ -120,6 +120,8 @@ pub(crate) enum Group {
     Connector,
     /// What this run may do.
     Run,
+    /// How ConductorOne is served.
+    Service,
     /// What a sync reads and where it goes.
     Sync,
     /// How callers reach this program.
@@ -191,6 +193,7 @@ impl Group {
         match self {
             Self::Connector => "Connector options",
             Self::Run => "Run options",
+            Self::Service => "ConductorOne options",
             Self::Sync => "Sync options",
             Self::Server => "Server options",
             Self::Limits => "Limit options",

@@ -1,5 +1,6 @@
 //! The declaration of every setting.
 
+use crate::agent::service::ServiceSettings;
 use crate::agent::sync::SyncSettings;
 use crate::config::declaration::{path, seconds, switch, text, texts, whole};
 use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Relation, Setting};
@@ -87,9 +88,32 @@ pub(crate) const ALL: &[Setting] = &[
         Group::Run,
         (1, 1800),
         ApiSettings::TIMEOUT,
-        "How long one request to Retool's REST API may take; more than 30 counts as 30",
+        "How long one request to Retool's REST API, or for a token of ConductorOne, may take; more than 30 counts as 30",
     ),
     switch("ticketing", Group::Run, Options::DEFAULT.ticketing, "Turn on the ticketing half of the protocol"),
+    Setting {
+        value_name: "ID",
+        relation: Some(Relation::GoesWith("client-secret")),
+        ..text(
+            "client-id",
+            Group::Service,
+            "Which client of ConductorOne this is; a program that has one and no command asks ConductorOne for tasks",
+        )
+    },
+    Setting {
+        value_name: "SECRET",
+        relation: Some(Relation::GoesWith("client-id")),
+        secret: true,
+        ..text("client-secret", Group::Service, "The key of that client; goes with client-id")
+    },
+    whole(
+        "task-concurrency",
+        Group::Service,
+        (1, 100),
+        ServiceSettings::TASK_CONCURRENCY as usize,
+        "COUNT",
+        "How many tasks of ConductorOne are run at a time",
+    ),
     Setting {
         short: Some('f'),
         fallback: Fallback::Value(DefaultValue::Text(SyncSettings::FILE)),
@@ -116,7 +140,7 @@ pub(crate) const ALL: &[Setting] = &[
         "skip-full-sync",
         Group::Sync,
         false,
-        "Accepted for old command lines; a one-shot sync runs all the same, as it always did",
+        "Upload an empty sync to ConductorOne in place of a full one; a one-shot sync runs all the same, as it always did",
     ),
     Setting {
         kind: Kind::Workers,

@@ -4,6 +4,7 @@ mod files;
 mod logs;
 mod rest;
 mod server;
+mod service;
 mod sync;
 mod telemetry;
 mod values;

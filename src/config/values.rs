@@ -60,12 +60,21 @@ impl Values {
     }
 
     /// Whether every setting has what its kind accepts, and what is required is there. Those of a sync are left to
-    /// [`Values::check_sync`]: a server that does not use them starts without them.
+    /// [`Values::check_sync`] and those of service mode to [`Values::check_service`]: a server that does not use them
+    /// starts without them.
     ///
     /// # Errors
     /// The first that has not.
     pub(super) fn check(&self) -> Result<(), Error> {
-        self.check_those(|group| group != Group::Sync)
+        self.check_those(|group| !matches!(group, Group::Sync | Group::Service))
+    }
+
+    /// As [`Values::check`], for the settings of service mode.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub(super) fn check_service(&self) -> Result<(), Error> {
+        self.check_those(|group| group == Group::Service)
     }
 
     /// As [`Values::check`], for the settings of a sync.

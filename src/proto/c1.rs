@@ -28,3 +28,10 @@ pub mod connector_wrapper {
         tonic::include_proto!("c1.connector_wrapper.v1");
     }
 }
+pub mod connectorapi {
+    pub mod baton {
+        pub mod v1 {
+            tonic::include_proto!("c1.connectorapi.baton.v1");
+        }
+    }
+}

@@ -85,12 +85,12 @@ impl Services {
     }
 }
 
-/// The names of the services that [`Services::register`] registers: all of the protocol but
-/// `SchemaService`, which it declares and no connector serves.
+/// The names of the services that [`Services::register`] registers: all of the protocol but `SchemaService`, which
+/// it declares and no connector serves, and `BatonService`, which ConductorOne serves.
 pub(crate) fn names() -> impl Iterator<Item = String> {
     descriptor_pool()
         .services()
-        .filter(|service| service.name() != "SchemaService")
+        .filter(|service| !["SchemaService", "BatonService"].contains(&service.name()))
         .map(|service| service.full_name().to_owned())
 }
 

@@ -69,6 +69,25 @@ pub(crate) async fn serve_in_memory(
         .await
 }
 
+/// As [`serve_in_memory`], with an access log. `deadline` is how long a call may take, for the log alone.
+///
+/// # Errors
+/// Serving broke off.
+pub(crate) async fn serve_in_memory_logged(
+    connection: DuplexStream,
+    routes: RoutesBuilder,
+    deadline: Duration,
+) -> Result<(), TransportError> {
+    tonic::transport::Server::builder()
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .layer(AccessLogLayer::new(deadline))
+        .layer(CatchPanicLayer::custom(panic::internal_error))
+        .add_routes(routes.routes())
+        .serve_with_incoming(tokio_stream::once(Ok::<_, std::io::Error>(connection)))
+        .await
+}
+
 impl Transport {
     /// Answers calls with these routes until `stop` is done and the calls under way have ended.
     ///

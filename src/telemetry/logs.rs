@@ -21,12 +21,11 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::telemetry::logs::line::Lines;
 use crate::telemetry::logs::queue::Queue;
 use crate::telemetry::logs::sink::Sink;
 use crate::telemetry::settings::{LogLevel, LogSettings, LogTarget};
 
-pub(crate) use line::AUDIT;
+pub(crate) use line::{AUDIT, Lines};
 pub(crate) use sink::Unwritable;
 
 /// Where the lines go, once logging has started.

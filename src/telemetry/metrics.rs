@@ -7,6 +7,7 @@
 mod instruments;
 mod outcome;
 mod pool;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use crate::telemetry::metrics::instruments::Instruments;
 
 pub(crate) use outcome::{Outcome, Provisioning, RestOutcome, UNKNOWN};
 pub(crate) use pool::{PoolState, watch_pool};
+pub(crate) use service::TaskOutcome;
 
 static INSTRUMENTS: OnceLock<Instruments> = OnceLock::new();
 static REGISTRY: OnceLock<Registry> = OnceLock::new();
@@ -121,5 +123,40 @@ pub(crate) fn rest_ended(operation: &'static str, outcome: RestOutcome, status: 
 pub(crate) fn provisioning_ended(operation: &'static str, outcome: Provisioning) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.provisioning_ended(operation, outcome);
+    }
+}
+
+/// A task of ConductorOne has begun, or ended.
+pub(super) fn task_under_way(change: i64) {
+    if let Some(instruments) = INSTRUMENTS.get() {
+        instruments.service.task_under_way(change);
+    }
+}
+
+/// A task of ConductorOne has ended. `task` is its kind, such as `grant`.
+pub(super) fn task_ended(task: &'static str, outcome: TaskOutcome, took: Duration) {
+    if let Some(instruments) = INSTRUMENTS.get() {
+        instruments.service.task_ended(task, outcome, took);
+    }
+}
+
+/// ConductorOne was asked for tasks, and has answered or not.
+pub(crate) fn polled(answered: bool) {
+    if let Some(instruments) = INSTRUMENTS.get() {
+        instruments.service.polled(answered);
+    }
+}
+
+/// ConductorOne has taken a file of so many bytes.
+pub(crate) fn uploaded(bytes: u64) {
+    if let Some(instruments) = INSTRUMENTS.get() {
+        instruments.service.uploaded(bytes);
+    }
+}
+
+/// A full sync was uploaded and reported.
+pub(crate) fn synced() {
+    if let Some(instruments) = INSTRUMENTS.get() {
+        instruments.service.synced();
     }
 }

@@ -18,7 +18,7 @@ use tracing::Span;
 use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::telemetry::metrics::{self, Outcome, RestOutcome};
+use crate::telemetry::metrics::{self, Outcome, RestOutcome, TaskOutcome};
 
 /// The target of the spans that become traces. No other span does, and no event has it.
 pub(crate) const SPANS: &str = "spans";
@@ -217,6 +217,54 @@ impl Drop for RestCall {
         if self.outcome != RestOutcome::Ok {
             self.span.record("otel.status_code", "ERROR");
             self.span.record("error.type", self.outcome.as_str());
+        }
+    }
+}
+
+/// A task of ConductorOne, the root of a trace. Dropped before it has ended, it counts as broken off.
+#[derive(Debug)]
+pub(crate) struct TaskRun {
+    span: Span,
+    kind: &'static str,
+    started: Instant,
+    outcome: TaskOutcome,
+}
+
+/// A task that begins. `kind` is one of a few names, such as `grant`.
+pub(crate) fn task(kind: &'static str) -> TaskRun {
+    metrics::task_under_way(1);
+    let span = tracing::info_span!(
+        target: SPANS,
+        parent: None,
+        "task",
+        otel.name = %format_args!("task {kind}"),
+        otel.kind = "consumer",
+        otel.status_code = Empty,
+        baton.task = kind,
+        baton.outcome = Empty,
+    );
+    TaskRun { span, kind, started: Instant::now(), outcome: TaskOutcome::BrokenOff }
+}
+
+impl TaskRun {
+    /// To run the task in.
+    pub(crate) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// The task has ended so.
+    pub(crate) fn ended(mut self, outcome: TaskOutcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for TaskRun {
+    fn drop(&mut self) {
+        metrics::task_under_way(-1);
+        metrics::task_ended(self.kind, self.outcome, self.started.elapsed());
+        self.span.record("baton.outcome", self.outcome.as_str());
+        if self.outcome != TaskOutcome::Done {
+            self.span.record("otel.status_code", "ERROR");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What `doctor` reports for each setup.
 
+mod c1;
 mod changes;
 mod database;
 mod login;

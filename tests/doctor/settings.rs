@@ -1,8 +1,5 @@
 //! Checks of settings, including those that `doctor` does not need itself.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use super::database::{FEW, Visit, assert_shown, healthy, run, visit};
 use crate::support::postgres::Database;
 
@@ -16,16 +13,6 @@ async fn superuser_roles_and_service_mode_variables_are_reported() {
     assert!(!text.contains("hunter2"), "{text}");
     let seen = Visit { code: output.status.code().unwrap(), text };
     assert_shown!("superuser_and_bad_client", seen, Some(&database), None);
-
-    // A whole client, and still nobody uses it.
-    let half = "A".repeat(42) + "E";
-    let key = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{half}","d":"{half}"}}"#);
-    let secret = format!("secret-token:conductorone.com:v1:{}", URL_SAFE_NO_PAD.encode(key));
-    let environment =
-        [("BATON_CLIENT_ID", "name@acme.example/pcc"), ("BATON_CLIENT_SECRET", secret.as_str())];
-    let output = run(&environment, &["--connection-string", &database.url()]);
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("does not connect to ConductorOne by itself") && !text.contains(&secret), "{text}");
 }
 
 #[test]

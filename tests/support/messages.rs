@@ -1,17 +1,24 @@
 //! Random messages of every request that the connector serves.
 
 use baton_retool::proto::descriptor_pool;
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ServiceDescriptor, Value,
+};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
 /// How deep messages are nested at the most.
 const DEPTH: usize = 4;
 
-/// Path and request of every method but those of the service that nobody serves.
+/// Every service that a connector serves: not the one that nobody serves, and not ConductorOne's.
+pub(crate) fn services() -> impl Iterator<Item = ServiceDescriptor> {
+    let elsewhere = ["SchemaService", "BatonService"];
+    descriptor_pool().services().filter(move |service| !elsewhere.contains(&service.name()))
+}
+
+/// Path and request of every method that a connector serves.
 pub(crate) fn methods() -> Vec<(String, MessageDescriptor)> {
-    let services = descriptor_pool().services().filter(|service| service.name() != "SchemaService");
-    let methods: Vec<_> = services
+    let methods: Vec<_> = services()
         .flat_map(|service| {
             let method = |rpc: prost_reflect::MethodDescriptor| {
                 (format!("{}/{}", rpc.parent_service().full_name(), rpc.name()), rpc.input())

@@ -2,9 +2,11 @@
 //!
 //! The benchmarks take [`fixture`] alone.
 
+pub(crate) mod c1;
 pub(crate) mod changes;
 pub(crate) mod client;
 pub(crate) mod collector;
+pub(crate) mod faulty_http;
 pub(crate) mod faulty_proxy;
 pub(crate) mod fixture;
 pub(crate) mod handshake;

@@ -6,8 +6,10 @@ use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use baton_retool::proto::connector::{ConnectorServiceValidateRequest, ConnectorServiceValidateResponse};
+use baton_retool::proto::connectorapi::task::{SyncFullTask, TaskType};
 use serde_json::json;
 
+use crate::support::c1::C1;
 use crate::support::changes::Changes;
 use crate::support::http::ask;
 use crate::support::observe::see;
@@ -81,7 +83,7 @@ fn served(text: &str) -> BTreeMap<String, (String, Labels)> {
     types.map(|(name, kind)| (name.to_owned(), (kind.to_owned(), labels(name)))).collect()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_served_metrics_are_those_of_the_readme_and_the_chart() {
     let database = Database::small().await;
     // Nobody answers there, which is a request all the same.
@@ -90,7 +92,16 @@ async fn the_served_metrics_are_those_of_the_readme_and_the_chart() {
     let (changes, server) = Changes::serving(&database, &flags).await;
     see(server.channel().await).await.unwrap();
     changes.grant("group:g6:member", "user/u10").await.unwrap();
-    let text = scrape(endpoint(&server));
+    let mut text = scrape(endpoint(&server));
+    // Those of service mode are there in service mode.
+    let c1 = C1::start().await;
+    let service = c1.serve(&database.url(), &[FLAG, "--sync-resource-types", "org"]);
+    c1.run(TaskType::SyncFull(SyncFullTask::default())).await;
+    let of_tasks = eventually("the end of the task", async || {
+        let text = scrape(endpoint(&service));
+        text.contains("baton_retool_tasks_total{").then_some(text)
+    });
+    text += &of_tasks.await;
     let served = served(&text);
     assert_eq!(served, listed(), "left: /metrics; right: helm/metrics.tsv");
     let labels: BTreeMap<_, _> = served.into_iter().map(|(name, (_, labels))| (name, labels)).collect();

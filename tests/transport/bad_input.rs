@@ -10,11 +10,11 @@ use baton_retool::proto::connector::{
     ResourceTypesServiceListResourceTypesRequest, ResourceTypesServiceListResourceTypesResponse,
     ResourcesServiceListResourcesRequest, ResourcesServiceListResourcesResponse,
 };
-use baton_retool::proto::descriptor_pool;
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use tonic::{Code, Status};
 
+use crate::support::messages;
 use crate::support::postgres::Database;
 use crate::support::server::Server;
 use crate::support::wire::{Wire, assert_refused, id, resource};
@@ -395,7 +395,7 @@ async fn undecodable_bytes_are_refused_and_do_not_crash_the_server() {
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
     let mut random = rand::rngs::StdRng::seed_from_u64(7);
-    for service in descriptor_pool().services().filter(|service| service.name() != "SchemaService") {
+    for service in messages::services() {
         for method in service.methods() {
             let path = format!("{}/{}", service.full_name(), method.name());
             // A length that leads beyond the end, a wire type that does not exist, a field without number.

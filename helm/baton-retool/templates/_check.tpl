@@ -110,6 +110,13 @@ from
 
 {{/* A sidecar's pod, its network policy and the name that others find it by belong to another chart. */}}
 {{- define "baton-retool.check.mode" -}}
+{{- if eq (include "baton-retool.mode" .) "service" -}}
+{{- with .Values -}}
+{{- if or .server.expose .server.tls.secretName .server.tls.certManager.enabled .server.authTokens.secretName -}}
+{{- fail "server: a client of ConductorOne is called by nobody, so server.expose, server.tls and server.authTokens mean nothing; leave them off, or set mode to standalone" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if eq .Values.mode "sidecar" -}}
 {{- with .Values -}}
 {{- if .server.expose -}}
@@ -133,7 +140,7 @@ from
 
 {{- define "baton-retool.check.objects" -}}
 {{- $name := include "baton-retool.fullname" . -}}
-{{- $standalone := eq .Values.mode "standalone" -}}
+{{- $standalone := ne (include "baton-retool.mode" .) "sidecar" -}}
 {{- $api := include "baton-retool.variable" (list . "BATON_RETOOL_API_BASE_URL" (index .Values.settings "retool-api-base-url")) -}}
 {{- $collector := include "baton-retool.variable" (list . "BATON_OTEL_COLLECTOR_ENDPOINT" (index .Values.settings "otel-collector-endpoint")) -}}
 {{- range $variable, $value := include "baton-retool.extraVariables" . | fromYaml -}}

@@ -5,7 +5,9 @@
 name: baton-retool
 image: {{ include "baton-retool.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- if ne (include "baton-retool.mode" .) "service" }}
 args: [serve]
+{{- end }}
 {{- if and (eq .Values.mode "sidecar") .Values.sidecar.native }}
 restartPolicy: Always
 {{- end }}
@@ -27,7 +29,8 @@ ports:
     protocol: TCP
   {{- end }}
 startupProbe:
-  {{- include "baton-retool.probe" (list . "ready" .Values.probes.startup) | nindent 2 }}
+  {{- /* A client of ConductorOne waits for it as long as it takes. */}}
+  {{- include "baton-retool.probe" (list . (ternary "live" "ready" (eq (include "baton-retool.mode" .) "service")) .Values.probes.startup) | nindent 2 }}
 livenessProbe:
   {{- include "baton-retool.probe" (list . "live" .Values.probes.liveness) | nindent 2 }}
 readinessProbe:
@@ -65,7 +68,9 @@ httpGet:
 {{- range $flag, $value := .Values.settings -}}
 {{- $_ := set $env (printf "BATON_%s" ($flag | replace "-" "_" | upper)) (kindIs "float64" $value | ternary ($value | int64 | toString) ($value | toString)) -}}
 {{- end -}}
+{{- if ne (include "baton-retool.mode" .) "service" -}}
 {{- $_ := set $env "BATON_LISTEN" (include "baton-retool.listen" .) -}}
+{{- end -}}
 {{- $_ := set $env "BATON_HEALTH_CHECK" "true" -}}
 {{- $_ := set $env "BATON_HEALTH_CHECK_PORT" (.Values.health.port | int64 | toString) -}}
 {{- $_ := set $env "BATON_HEALTH_CHECK_BIND_ADDRESS" .Values.health.bindAddress -}}
@@ -150,6 +155,10 @@ envFrom:
 {{- if and (eq .Values.mode "sidecar") (eq .Values.sidecar.transport "socket") }}
 {{ include "baton-retool.sidecar.socketMount" . }}
 {{- end }}
+{{- if eq (include "baton-retool.mode" .) "service" }}
+- name: baton-retool-tmp
+  mountPath: /tmp
+{{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -190,6 +199,11 @@ envFrom:
   emptyDir:
     medium: Memory
     sizeLimit: 1Mi
+{{- end }}
+{{- if eq (include "baton-retool.mode" .) "service" }}
+- name: baton-retool-tmp
+  emptyDir:
+    sizeLimit: {{ .Values.conductorOne.temporaryStorage }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}

@@ -11,6 +11,17 @@
 {{- default $full .Values.fullnameOverride | trunc 54 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* How the program runs: as the values say, else as a client of ConductorOne where there is one, as far as they show. */}}
+{{- define "baton-retool.mode" -}}
+{{- if .Values.mode -}}
+{{- .Values.mode -}}
+{{- else if or .Values.hostId (include "baton-retool.variable" (list . "BATON_CLIENT_ID" nil)) -}}
+service
+{{- else -}}
+standalone
+{{- end -}}
+{{- end -}}
+
 {{- define "baton-retool.selectorLabels" -}}
 {{- if .Values.selectorLabels -}}
 {{- toYaml .Values.selectorLabels -}}
@@ -85,7 +96,7 @@ annotations:
 
 {{/* Whether the port can be reached from outside the pod: "true" or empty. */}}
 {{- define "baton-retool.exposed" -}}
-{{- if and (eq .Values.mode "standalone") .Values.server.expose -}}true{{- end -}}
+{{- if and (eq (include "baton-retool.mode" .) "standalone") .Values.server.expose -}}true{{- end -}}
 {{- end -}}
 
 {{/* ADDRESS:PORT of {bindAddress, port}; IPv6 in brackets. */}}

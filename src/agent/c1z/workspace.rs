@@ -15,7 +15,7 @@ const LOCK: &str = ".lock";
 
 /// A folder of one process, removed at the end.
 #[derive(Debug)]
-pub(super) struct Workspace {
+pub(crate) struct Workspace {
     // Fields drop in this order: the folder goes while it is still locked.
     folder: tempfile::TempDir,
     _lock: LockFile,
@@ -24,7 +24,7 @@ pub(super) struct Workspace {
 impl Workspace {
     /// Makes a folder below `parent` (without one, below the system's folder for temporary files), after
     /// removing those of dead processes.
-    pub(super) fn create(parent: Option<&Path>) -> Result<Self, Error> {
+    pub(crate) fn create(parent: Option<&Path>) -> Result<Self, Error> {
         let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
         let refused = |error| Error::io("write temporary files in", &parent)(error);
         remove_abandoned(&parent);
@@ -41,17 +41,17 @@ impl Workspace {
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 }
 
 /// Removes what processes left that do not live any more. What cannot be removed (another user's) stays.
-fn remove_abandoned(parent: &Path) {
+pub(crate) fn remove_abandoned(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let path = entry.path();

@@ -28,12 +28,20 @@ fn the_descriptor_set_is_the_wire_table() {
     assert!(files.iter().all(|file| file.syntax() == Syntax::Proto3));
 
     let is_defined = |name: &str| packages.iter().any(|package| name.starts_with(&format!("{package}.")));
-    let wanted: BTreeSet<_> = table().filter(|row| is_defined(&row[1])).collect();
+    let wanted: BTreeSet<_> = table().filter(|row| is_defined(&row[1]) && is_of_use(&row[1])).collect();
     let found: BTreeSet<_> = rows_of(pool).into_iter().filter(|row| is_defined(&row[1])).collect();
     assert!(wanted.len() > 1000);
     let missing: Vec<_> = wanted.difference(&found).collect();
     let surplus: Vec<_> = found.difference(&wanted).collect();
     assert!(missing.is_empty() && surplus.is_empty(), "missing {missing:#?}, surplus {surplus:#?}");
+}
+
+/// Of ConductorOne's API only the service that gives out tasks is defined; the others of its package are for
+/// connectors that ConductorOne hosts itself.
+fn is_of_use(name: &str) -> bool {
+    const TASKS: [&str; 3] = ["BatonService", "Task", "StartDebugging"];
+    let rest = name.strip_prefix("c1.connectorapi.baton.v1.");
+    rest.is_none_or(|rest| TASKS.iter().any(|prefix| rest.starts_with(prefix)))
 }
 
 #[test]

@@ -19,8 +19,8 @@ use crate::telemetry::watch;
 pub(crate) const AUDIT: &str = "audit";
 
 /// Formats events as lines.
-pub(super) struct Lines {
-    pub(super) format: LogFormat,
+pub(crate) struct Lines {
+    pub(crate) format: LogFormat,
 }
 
 impl<S, N> FormatEvent<S, N> for Lines

@@ -10,6 +10,7 @@ use tonic::Code;
 use crate::telemetry::logs::losses::{self, Loss};
 use crate::telemetry::metrics::outcome::{Outcome, Provisioning, RestOutcome, UNKNOWN, code_name};
 use crate::telemetry::metrics::pool::pool_state;
+use crate::telemetry::metrics::service::ServiceInstruments;
 
 /// From what a statement on a small table takes to what a caller waits for at most, in seconds.
 const SECONDS: [f64; 15] =
@@ -27,6 +28,8 @@ pub(super) struct Instruments {
     rest: Counter<u64>,
     rest_seconds: Histogram<f64>,
     provisioning: Counter<u64>,
+    /// What is there in service mode only.
+    pub(super) service: ServiceInstruments,
 }
 
 impl Instruments {
@@ -75,6 +78,7 @@ impl Instruments {
                 "baton_retool_provisioning_total",
                 "Requests to change something in Retool.",
             ),
+            service: ServiceInstruments::new(meter),
         }
     }
 
@@ -200,6 +204,6 @@ fn observe(meter: &Meter) {
         .build();
 }
 
-fn seconds_since_1970() -> f64 {
+pub(super) fn seconds_since_1970() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

@@ -1,0 +1,216 @@
+//! The two halves of a client of ConductorOne: its id, which names the host, and its secret, which is a key.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::signature::Ed25519KeyPair;
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use serde::Deserialize;
+
+use crate::agent::service::api_host::ApiHost;
+
+/// Why an id or a secret cannot be right. No message has a part of the secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CredentialsError {
+    /// The id is of another form.
+    #[error(
+        "invalid client id: {0}; it has the form name@host/path: copy BATON_CLIENT_ID anew from ConductorOne's page of the connector"
+    )]
+    Id(String),
+    /// The secret is of another form.
+    #[error(
+        "invalid client secret: it {0}; copy BATON_CLIENT_SECRET anew from ConductorOne's page of the connector"
+    )]
+    Secret(&'static str),
+}
+
+/// The id of a client: `name@host[:port]/rest`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientId {
+    text: String,
+    name: String,
+    host: ApiHost,
+}
+
+impl ClientId {
+    /// Reads an id. The name and what follows the host may be empty.
+    ///
+    /// # Errors
+    /// [`CredentialsError::Id`]
+    pub(crate) fn parse(text: &str) -> Result<Self, CredentialsError> {
+        let wrong = |problem: &str| CredentialsError::Id(problem.to_owned());
+        let (name, rest) = text.split_once('@').ok_or_else(|| wrong("it has no @"))?;
+        let (host, _) = rest.split_once('/').ok_or_else(|| wrong("it has no / behind its host"))?;
+        let host = ApiHost::parse(host).map_err(|problem| wrong(&problem.to_string()))?;
+        Ok(Self { text: text.to_owned(), name: name.to_owned(), host })
+    }
+
+    /// The whole id, which is what OAuth calls it by.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What stands before the host.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where the API answers unless a variable names another host.
+    pub(crate) fn host(&self) -> &ApiHost {
+        &self.host
+    }
+}
+
+/// The key that proves who the client is.
+#[derive(Clone)]
+pub(crate) struct ClientKey {
+    /// Seed and public key, 32 bytes each.
+    pair: SecretSlice<u8>,
+    /// What ConductorOne calls the key, if anything.
+    id: Option<String>,
+}
+
+/// The last part of a secret: an Ed25519 key pair as a JSON Web Key.
+#[derive(Deserialize)]
+struct Jwk {
+    #[serde(rename = "kty")]
+    key_type: Option<String>,
+    #[serde(rename = "crv")]
+    curve: Option<String>,
+    #[serde(rename = "x")]
+    public: Option<String>,
+    #[serde(rename = "d")]
+    private: Option<String>,
+    #[serde(rename = "kid")]
+    id: Option<String>,
+}
+
+impl ClientKey {
+    /// Reads a secret: four parts between colons, the third being `v1` and the last the key.
+    ///
+    /// # Errors
+    /// [`CredentialsError::Secret`]
+    pub(crate) fn parse(secret: &SecretString) -> Result<Self, CredentialsError> {
+        let wrong = CredentialsError::Secret;
+        let parts: Vec<&str> = secret.expose_secret().splitn(4, ':').collect();
+        let &[_, _, version, data] = &parts[..] else {
+            return Err(wrong("has not four parts with colons between"));
+        };
+        if version != "v1" {
+            return Err(wrong("is not of version v1"));
+        }
+        let bytes = decoded(data).ok_or(wrong("ends in something that is not base64"))?;
+        let jwk: Jwk = serde_json::from_slice(&bytes).map_err(|_| wrong("has no key in its last part"))?;
+        if jwk.key_type.as_deref() != Some("OKP") || jwk.curve.as_deref() != Some("Ed25519") {
+            return Err(wrong("has a key of another kind than Ed25519"));
+        }
+        let half = |half: Option<String>| half.and_then(|text| decoded(&text));
+        let (Some(seed), Some(public)) = (half(jwk.private), half(jwk.public)) else {
+            return Err(wrong("has a key that is not whole"));
+        };
+        Ed25519KeyPair::from_seed_and_public_key(&seed, &public)
+            .map_err(|_| wrong("has a key whose halves do not belong together"))?;
+        Ok(Self { pair: SecretSlice::from([seed, public].concat()), id: jwk.id })
+    }
+
+    /// Seed and public key, 32 bytes each.
+    pub(super) fn pair(&self) -> &[u8] {
+        self.pair.expose_secret()
+    }
+
+    /// What ConductorOne calls the key, if anything.
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+}
+
+impl fmt::Debug for ClientKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Unpadded base64 for URLs. Line ends, which come with copying, are passed over.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    let text: String = text.chars().filter(|letter| !matches!(letter, '\r' | '\n')).collect();
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use ring::signature::KeyPair;
+
+    use super::*;
+
+    /// A secret around a JSON Web Key.
+    fn around(key: &str) -> SecretString {
+        format!("secret-token:conductorone.com:v1:{}", URL_SAFE_NO_PAD.encode(key)).into()
+    }
+
+    fn halves() -> (String, String) {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        (URL_SAFE_NO_PAD.encode([7; 32]), URL_SAFE_NO_PAD.encode(pair.public_key().as_ref()))
+    }
+
+    fn jwk(more: &str) -> String {
+        let (private, public) = halves();
+        format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{public}","d":"{private}"{more}}}"#)
+    }
+
+    /// A key, with the id that it has if it has one.
+    pub(crate) fn key(id: Option<&str>) -> ClientKey {
+        let id = id.map(|id| format!(r#","kid":"{id}""#)).unwrap_or_default();
+        ClientKey::parse(&around(&jwk(&id))).unwrap()
+    }
+
+    #[test]
+    fn a_client_id_names_a_host() {
+        for (text, name, host) in [
+            ("tall-tree-1@acme.conductor.one/pcc", "tall-tree-1", "acme.conductor.one"),
+            ("@127.0.0.1:18443/a/b@c", "", "127.0.0.1:18443"),
+            ("n@h/", "n", "h"),
+        ] {
+            let id = ClientId::parse(text).unwrap();
+            assert_eq!((id.as_str(), id.name(), id.host().to_string().as_str()), (text, name, host));
+        }
+        for wrong in ["", "name", "name@host", "name/host", "name@/path", "name@host:port/x"] {
+            let error = ClientId::parse(wrong).unwrap_err().to_string();
+            assert!(error.starts_with("invalid client id: ") && error.contains("BATON_CLIENT_ID"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_holds_a_whole_key() {
+        assert_eq!(key(Some("k1")).id(), Some("k1"));
+        assert_eq!((key(None).id(), key(None).pair().len()), (None, 64));
+        let good = jwk("");
+        let (private, public) = halves();
+        let text = around(&good).expose_secret().to_owned();
+        let broken = format!("{}\r\n{}", &text[..60], &text[60..]);
+        assert!(ClientKey::parse(&broken.into()).is_ok());
+        for (wrong, word) in [
+            ("a:b:v1".into(), "four parts"),
+            ("a:b:v2:c".into(), "v1"),
+            ("a:b:v1:=".into(), "base64"),
+            (format!("{text}=").into(), "base64"),
+            (around("no json"), "no key"),
+            (around(&good.replace("OKP", "RSA")), "another kind"),
+            (around(&good.replace("Ed25519", "P-256")), "another kind"),
+            (around(&good.replace("\"d\"", "\"e\"")), "not whole"),
+            (around(&good.replace("\"x\"", "\"e\"")), "not whole"),
+            (around(&good.replace(&private, "AAAA")), "belong together"),
+            (around(&good.replace(&public, &private)), "belong together"),
+        ] {
+            let error = ClientKey::parse(&wrong).unwrap_err().to_string();
+            assert!(error.starts_with("invalid client secret: ") && error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let shown = format!("{:?}", key(Some("k1")));
+        assert!(shown.contains("k1") && !shown.contains('7'), "{shown}");
+    }
+}

@@ -1,0 +1,48 @@
+//! The log of a task that ConductorOne wants to see: a file in the folder for temporary files, which the next upload
+//! of a sync takes along.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::telemetry::debug_log::{self, Writing};
+
+/// The name of the file.
+const FILE: &str = "debug.log";
+
+/// A log that was left for the next upload.
+#[derive(Debug)]
+pub(super) struct DebugLog(PathBuf);
+
+/// Writes a new log from now on until the result is dropped; nothing where the file cannot be written, which the log
+/// of the program says.
+pub(super) fn begin(temp_dir: Option<&Path>) -> Option<Writing> {
+    let path = path(temp_dir);
+    debug_log::write_to(&path)
+        .inspect_err(|error| {
+            tracing::warn!(path = %path.display(), %error, "the debug log of a task cannot be written");
+        })
+        .ok()
+}
+
+impl DebugLog {
+    /// The log in a folder, whoever wrote it; nothing when there is none.
+    pub(super) fn left_in(temp_dir: Option<&Path>) -> Option<Self> {
+        let path = path(temp_dir);
+        // Not what a link leads to, which anybody could have put there.
+        fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()).then_some(Self(path))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn remove(self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::warn!(path = %self.0.display(), %error, "an uploaded debug log cannot be removed");
+        }
+    }
+}
+
+fn path(temp_dir: Option<&Path>) -> PathBuf {
+    temp_dir.map_or_else(std::env::temp_dir, Path::to_owned).join(FILE)
+}

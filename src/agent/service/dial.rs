@@ -1,0 +1,320 @@
+//! Connections to ConductorOne: TCP, by way of an HTTP proxy where the environment names one, and TLS over it.
+
+use std::error::Error as _;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::TokioIo;
+use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
+use rustls::version::{TLS12, TLS13};
+use rustls::{CertificateError, ClientConfig};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tower::{Service, service_fn};
+
+use crate::agent::service::api_host::ApiHost;
+use crate::tls_roots;
+
+/// Longest time that a connection may take, TLS included.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest time for one of several addresses of a host.
+const ADDRESS: Duration = Duration::from_secs(10);
+/// How long a connection may be silent before the system asks whether the other end is still there.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How often it asks, and how long it waits each time.
+const PROBES: (u32, Duration) = (3, Duration::from_secs(10));
+
+/// Makes connections to ConductorOne.
+#[derive(Debug, Clone)]
+pub(crate) struct Dialer {
+    host: ApiHost,
+    name: ServerName<'static>,
+    tls: Arc<ClientConfig>,
+    proxy: Option<Intercept>,
+}
+
+/// Both directions of a connection.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A connection, whatever it goes through.
+type Connection = TokioIo<Box<dyn Io>>;
+
+/// Why there can be no connections at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SetupError {
+    /// The platform trusts nobody.
+    #[error(
+        "there are no certificate authorities on this machine{}; install the package ca-certificates, or set SSL_CERT_FILE",
+        .0.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default()
+    )]
+    NoRoots(Option<String>),
+    /// The API is named by something that can have no certificate.
+    #[error("{0:?} is no name that a certificate can have; correct the host")]
+    Name(String),
+    /// TLS, or the client of HTTP, cannot be set up.
+    #[error("connections to ConductorOne cannot be set up: {0}")]
+    Client(String),
+}
+
+/// Why there is no connection now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    /// The name has no address.
+    #[error("the name {host} cannot be resolved: {source}")]
+    Resolve {
+        /// Whose.
+        host: String,
+        /// What the resolver says.
+        source: io::Error,
+    },
+    /// Nobody answers at any of the addresses.
+    #[error("{address} cannot be reached: {source}")]
+    Connect {
+        /// Host and port.
+        address: String,
+        /// What the system says of the last address.
+        source: io::Error,
+    },
+    /// The proxy does not let the connection through.
+    #[error("the proxy {proxy} refused a connection to {address}: {problem}")]
+    Proxy {
+        /// Where the proxy is.
+        proxy: String,
+        /// Host and port behind it.
+        address: String,
+        /// What it answered.
+        problem: String,
+    },
+    /// The proxy speaks another protocol.
+    #[error("{0} is not an HTTP proxy; HTTPS_PROXY takes http://host:port and https://host:port")]
+    ProxyScheme(String),
+    /// The certificate is not good.
+    #[error("the certificate of {host} is not valid: {problem}")]
+    Certificate {
+        /// Whose.
+        host: String,
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// TLS does not come about otherwise.
+    #[error("the TLS handshake with {host} failed: {source}")]
+    Tls {
+        /// With whom.
+        host: String,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// Something else than the API answers.
+    #[error("{0} does not speak HTTP/2, so it is not ConductorOne's API; check the host and the proxy")]
+    NotHttp2(String),
+    /// It takes too long.
+    #[error("{address} did not answer within {} s", PATIENCE.as_secs())]
+    Silent {
+        /// Host and port.
+        address: String,
+    },
+}
+
+/// TLS 1.2 and 1.3 on the platform's authorities, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+///
+/// # Errors
+/// [`SetupError::NoRoots`], [`SetupError::Client`]
+pub(super) fn tls() -> Result<ClientConfig, SetupError> {
+    let platform = tls_roots::platform();
+    let roots = tls_roots::usable_anchors(platform.certificates);
+    if roots.is_empty() {
+        return Err(SetupError::NoRoots(platform.problem.map(|error| error.to_string())));
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(|error| SetupError::Client(error.to_string()))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+impl Dialer {
+    /// Connections to this host. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`SetupError`]
+    pub(crate) fn new(host: ApiHost) -> Result<Self, SetupError> {
+        let name =
+            ServerName::try_from(host.host.clone()).map_err(|_| SetupError::Name(host.host.clone()))?;
+        let mut tls = tls()?;
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let proxy = Matcher::from_env().intercept(&uri(&host)?);
+        Ok(Self { host, name, tls: Arc::new(tls), proxy })
+    }
+
+    /// Where the proxy is that connections go through, if they do.
+    pub(crate) fn proxy(&self) -> Option<String> {
+        self.proxy.as_ref().map(|proxy| shown(proxy.uri()))
+    }
+
+    /// A new connection, ready for HTTP/2.
+    ///
+    /// # Errors
+    /// [`DialError`]
+    pub(crate) async fn dial(&self) -> Result<impl Io + use<>, DialError> {
+        let silent = |_| DialError::Silent { address: self.host.authority() };
+        timeout(PATIENCE, self.connect()).await.map_err(silent)?
+    }
+
+    async fn connect(&self) -> Result<impl Io + use<>, DialError> {
+        let stream = match &self.proxy {
+            None => Box::new(tcp(&self.host.host, self.host.port()).await?) as Box<dyn Io>,
+            Some(proxy) => self.through(proxy).await?,
+        };
+        let host = || self.host.host.clone();
+        let stream = TlsConnector::from(Arc::clone(&self.tls))
+            .connect(self.name.clone(), stream)
+            .await
+            .map_err(|error| tls_problem(host(), error))?;
+        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err(DialError::NotHttp2(host()));
+        }
+        Ok(stream)
+    }
+
+    /// A way through an HTTP proxy.
+    async fn through(&self, proxy: &Intercept) -> Result<Box<dyn Io>, DialError> {
+        let scheme = proxy.uri().scheme_str().unwrap_or_default().to_owned();
+        if !matches!(scheme.as_str(), "http" | "https") {
+            return Err(DialError::ProxyScheme(shown(proxy.uri())));
+        }
+        let tls = Arc::clone(&self.tls);
+        let to_proxy = service_fn(move |uri: Uri| reach_proxy(uri, Arc::clone(&tls)));
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), to_proxy);
+        if let Some(credentials) = proxy.basic_auth() {
+            tunnel = tunnel.with_auth(credentials.clone());
+        }
+        let target = uri(&self.host).map_err(|_| DialError::ProxyScheme(shown(proxy.uri())))?;
+        let through = tunnel.call(target).await.map_err(|error| {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            DialError::Proxy {
+                proxy: shown(proxy.uri()),
+                address: self.host.authority(),
+                problem: format!("{error}{cause}"),
+            }
+        })?;
+        Ok(through.into_inner())
+    }
+}
+
+/// A connection to the proxy itself.
+async fn reach_proxy(uri: Uri, tls: Arc<ClientConfig>) -> Result<Connection, DialError> {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let secure = uri.scheme_str() == Some("https");
+    let stream = tcp(&host, uri.port_u16().unwrap_or(if secure { 443 } else { 80 })).await?;
+    if !secure {
+        return Ok(TokioIo::new(Box::new(stream)));
+    }
+    let name = ServerName::try_from(host.clone()).map_err(|_| DialError::ProxyScheme(shown(&uri)))?;
+    // A proxy speaks HTTP/1.1.
+    let mut plain = ClientConfig::clone(&tls);
+    plain.alpn_protocols.clear();
+    let stream = TlsConnector::from(Arc::new(plain))
+        .connect(name, stream)
+        .await
+        .map_err(|error| tls_problem(host, error))?;
+    Ok(TokioIo::new(Box::new(stream)))
+}
+
+/// A connection without TLS. The system watches it, so that one to a machine that is gone ends.
+async fn tcp(host: &str, port: u16) -> Result<TcpStream, DialError> {
+    let addresses = lookup_host((host, port))
+        .await
+        .map_err(|source| DialError::Resolve { host: host.to_owned(), source })?;
+    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
+    for address in addresses {
+        let connected = timeout(ADDRESS, TcpStream::connect(address));
+        match connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => {
+                // A connection without these is slower and no less right.
+                let _ = stream.set_nodelay(true);
+                let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PROBES.1);
+                let keepalive = keepalive.with_retries(PROBES.0);
+                let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    let address = ApiHost { host: host.to_owned(), port: Some(port) }.to_string();
+    Err(DialError::Connect { address, source: last })
+}
+
+fn uri(host: &ApiHost) -> Result<Uri, SetupError> {
+    format!("https://{}/", host.authority()).parse().map_err(|_| SetupError::Name(host.host.clone()))
+}
+
+/// A proxy for people, without a password.
+fn shown(uri: &Uri) -> String {
+    let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{}://{host}", uri.scheme_str().unwrap_or("http"))
+}
+
+fn tls_problem(host: String, error: io::Error) -> DialError {
+    let certificate = error.get_ref().and_then(|inner| match inner.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidCertificate(problem)) => Some(problem.clone()),
+        _ => None,
+    });
+    match certificate {
+        Some(problem) => DialError::Certificate { host, problem: explained(&problem) },
+        None => DialError::Tls { host, source: error },
+    }
+}
+
+fn explained(problem: &CertificateError) -> String {
+    match problem {
+        // The second is what another authority of the same name comes to.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "it comes from an authority that this machine does not trust; name the authority of a proxy that looks into TLS in SSL_CERT_FILE".to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "it has expired; look at this machine's clock".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet; look at this machine's clock".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for another host; correct the host in BATON_CLIENT_ID or BATON_C1_API_HOST".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_shown_without_its_password() {
+        let uri = Uri::from_static("http://user:secret@proxy.example.com:3128");
+        assert_eq!(shown(&uri), "http://proxy.example.com:3128");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_said_in_words() {
+        let of = |problem| {
+            let error =
+                io::Error::new(io::ErrorKind::InvalidData, rustls::Error::InvalidCertificate(problem));
+            tls_problem("acme.example.com".to_owned(), error).to_string()
+        };
+        assert!(of(CertificateError::UnknownIssuer).contains("SSL_CERT_FILE"));
+        assert!(of(CertificateError::Expired).contains("clock"));
+        assert!(of(CertificateError::NotValidForName).contains("another host"));
+        let other = tls_problem("h".to_owned(), io::ErrorKind::UnexpectedEof.into());
+        assert!(matches!(other, DialError::Tls { .. }));
+    }
+}

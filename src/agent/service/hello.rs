@@ -1,0 +1,95 @@
+//! How the program introduces itself: at the start, until it is known, and whenever a task asks for it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use tonic::transport::Channel;
+
+use crate::agent::service::api::{Api, ApiError};
+use crate::agent::service::error::ServiceError;
+use crate::agent::service::machine;
+use crate::agent::service::version::{LANGUAGE, PACKAGE, PROGRAM};
+use crate::proto::connector::connector_service_client::ConnectorServiceClient;
+use crate::proto::connector::{ConnectorMetadata, ConnectorServiceGetMetadataRequest};
+use crate::proto::connectorapi::BatonServiceHelloRequest;
+use crate::proto::connectorapi::baton_service_hello_request::BuildInfo;
+
+/// The first wait after an introduction that failed, and the longest.
+const WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5 * 60));
+
+/// Introduces the program until ConductorOne knows it, or the program is to stop.
+///
+/// # Errors
+/// ConductorOne refuses it for good.
+pub(super) async fn at_the_start(
+    api: &Api,
+    metadata: ConnectorMetadata,
+    stop: &CancellationToken,
+) -> Result<(), ServiceError> {
+    let request = request(api, "", metadata);
+    let mut wait = WAIT.0;
+    loop {
+        let answered = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            answered = api.hello(request.clone()) => answered,
+        };
+        let error = match answered {
+            Ok(()) => return Ok(()),
+            Err(error) if is_final(&error) => return Err(ServiceError::Refused(error)),
+            Err(error) => error,
+        };
+        tracing::warn!(
+            %error,
+            next_backoff = wait.as_secs_f64(),
+            "startup Hello failed, retrying"
+        );
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = sleep(wait) => wait = (wait * 2).min(WAIT.1),
+        }
+    }
+}
+
+/// What the connector says of itself.
+pub(super) async fn metadata(connector: &Channel) -> Result<ConnectorMetadata, Box<tonic::Status>> {
+    let mut client = ConnectorServiceClient::new(connector.clone());
+    let answer = client.get_metadata(ConnectorServiceGetMetadataRequest::default()).await?.into_inner();
+    Ok(answer.metadata.unwrap_or_default())
+}
+
+/// An introduction, because of this task if there is one.
+pub(super) fn request(api: &Api, task_id: &str, metadata: ConnectorMetadata) -> BatonServiceHelloRequest {
+    BatonServiceHelloRequest {
+        host_id: api.host_id(),
+        task_id: task_id.to_owned(),
+        build_info: Some(BuildInfo {
+            lang_version: LANGUAGE.to_owned(),
+            package: PACKAGE.to_owned(),
+            package_version: PROGRAM.to_owned(),
+        }),
+        os_info: Some(machine::describe(Path::new("/"), whoami::hostname().ok())),
+        connector_metadata: Some(metadata),
+        annotations: Vec::new(),
+    }
+}
+
+/// Whether the same introduction would be refused again.
+fn is_final(error: &ApiError) -> bool {
+    match error {
+        ApiError::Token(error) => !error.is_temporary(),
+        ApiError::Unreachable(_) | ApiError::Silent(_) => false,
+        ApiError::Status(status) => matches!(
+            status.code(),
+            Code::InvalidArgument
+                | Code::NotFound
+                | Code::PermissionDenied
+                | Code::FailedPrecondition
+                | Code::Unimplemented
+                | Code::Unauthenticated
+        ),
+    }
+}

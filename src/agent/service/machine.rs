@@ -1,0 +1,206 @@
+//! The machine that the program runs on, as the agents of the Go SDK describe it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::proto::connectorapi::baton_service_hello_request::OsInfo;
+
+/// Longest value, in letters.
+const LONGEST: usize = 256;
+/// Longest file that is read, in bytes.
+const LARGEST: usize = 1024 * 1024;
+
+/// The machine, read from below this folder, which is `/` outside of tests.
+pub(super) fn describe(root: &Path, hostname: Option<String>) -> OsInfo {
+    let files = Files(root.to_owned());
+    let os = std::env::consts::OS.to_owned();
+    let kernel_version = files.line("proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".to_owned());
+    let (platform, version) = platform(&files).unwrap_or_default();
+    let platform_family = family(&platform).map(str::to_owned);
+    let or = |text: String, fallback: &str| if text.is_empty() { fallback.to_owned() } else { text };
+    let platform = or(platform, &os);
+    OsInfo {
+        hostname: cut(hostname.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned())),
+        platform_version: cut(or(version, &kernel_version)),
+        platform_family: cut(platform_family.unwrap_or_else(|| platform.clone())),
+        platform: cut(platform),
+        os,
+        kernel_version: cut(kernel_version),
+        kernel_arch: std::env::consts::ARCH.to_owned(),
+        virtualization_system: virtualization(&files).unwrap_or("none").to_owned(),
+    }
+}
+
+/// Files below a folder.
+struct Files(PathBuf);
+
+impl Files {
+    fn exists(&self, path: &str) -> bool {
+        self.0.join(path).exists()
+    }
+
+    /// A file as text; nothing for one that is not there or is no file for this.
+    fn text(&self, path: &str) -> Option<String> {
+        let bytes = fs::read(self.0.join(path)).ok()?;
+        Some(String::from_utf8_lossy(&bytes[..bytes.len().min(LARGEST)]).into_owned())
+    }
+
+    fn line(&self, path: &str) -> Option<String> {
+        let line = self.text(path)?.lines().next()?.trim().to_owned();
+        (!line.is_empty()).then_some(line)
+    }
+
+    /// A value of a file of `NAME=value` lines.
+    fn value(&self, path: &str, name: &str) -> Option<String> {
+        let text = self.text(path)?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+        Some(value.trim().trim_matches(['"', '\'']).to_owned())
+    }
+}
+
+/// The distribution and its version: the first of the files that distributions are known by.
+fn platform(files: &Files) -> Option<(String, String)> {
+    const RELEASES: [(&str, &str); 3] = [
+        ("etc/oracle-release", "oracle"),
+        ("etc/enterprise-release", "oracle"),
+        ("etc/slackware-version", "slackware"),
+    ];
+    const LATER: [(&str, &str); 5] = [
+        ("etc/neokylin-release", "neokylin"),
+        ("etc/redhat-release", "redhat"),
+        ("etc/system-release", "redhat"),
+        ("etc/gentoo-release", "gentoo"),
+        ("etc/SuSE-release", "suse"),
+    ];
+    let named = |(path, name): (&str, &str)| Some((name.to_owned(), number(&files.line(path)?)));
+    RELEASES
+        .into_iter()
+        .find_map(named)
+        .or_else(|| debian(files))
+        .or_else(|| LATER.into_iter().find_map(named))
+        .or_else(|| files.exists("etc/arch-release").then(|| ("arch".to_owned(), String::new())))
+        .or_else(|| Some(("alpine".to_owned(), files.line("etc/alpine-release")?)))
+        .or_else(|| {
+            let id = files.value("etc/os-release", "ID")?;
+            let id = if id == "amzn" { "amazon".to_owned() } else { id };
+            Some((id, files.value("etc/os-release", "VERSION_ID").unwrap_or_default()))
+        })
+}
+
+fn debian(files: &Files) -> Option<(String, String)> {
+    let version = files.line("etc/debian_version")?;
+    let lsb = |name| files.value("etc/lsb-release", name).unwrap_or_default();
+    match lsb("DISTRIB_ID").as_str() {
+        "" | "Debian" if files.exists("usr/bin/raspi-config") => Some(("raspbian".to_owned(), version)),
+        "" | "Debian" => Some(("debian".to_owned(), version)),
+        id => Some((id.to_lowercase(), lsb("DISTRIB_RELEASE"))),
+    }
+}
+
+/// The first number in a line such as `Oracle Linux Server release 9.3`.
+fn number(line: &str) -> String {
+    let is_number = |word: &&str| word.starts_with(|letter: char| letter.is_ascii_digit());
+    line.split_whitespace().find(is_number).unwrap_or_default().to_owned()
+}
+
+fn family(platform: &str) -> Option<&'static str> {
+    Some(match platform {
+        "debian" | "ubuntu" | "linuxmint" | "raspbian" => "debian",
+        "oracle" | "centos" | "redhat" | "rhel" | "amazon" | "rocky" | "almalinux" => "rhel",
+        "suse" | "opensuse" | "sles" | "opensuse-leap" | "opensuse-tumbleweed" => "suse",
+        "fedora" => "fedora",
+        "arch" => "arch",
+        "alpine" => "alpine",
+        "gentoo" => "gentoo",
+        _ => return None,
+    })
+}
+
+/// What keeps the machine from being a real one; of several signs the last counts.
+fn virtualization(files: &Files) -> Option<&'static str> {
+    let mut found = None;
+    let mut sign = |is: bool, name| {
+        if is {
+            found = Some(name);
+        }
+    };
+    let text = |path| files.text(path).unwrap_or_default();
+    sign(files.exists("proc/xen"), "xen");
+    let modules = text("proc/modules");
+    for (word, name) in [
+        ("kvm", "kvm"),
+        ("hv_util", "hyperv"),
+        ("vboxdrv", "vbox"),
+        ("vboxguest", "vbox"),
+        ("vmware", "vmware"),
+    ] {
+        sign(modules.contains(word), name);
+    }
+    let processor = text("proc/cpuinfo");
+    sign(["QEMU Virtual CPU", "Common KVM processor"].iter().any(|word| processor.contains(word)), "kvm");
+    sign(files.exists("proc/bc/0") || files.exists("proc/vz"), "openvz");
+    sign(text("proc/self/status").contains("VxID"), "linux-vserver");
+    sign(text("proc/1/environ").contains("container=lxc"), "lxc");
+    let groups = text("proc/self/cgroup");
+    for (word, name) in [("lxc", "lxc"), ("docker", "docker"), ("machine-rkt", "rkt")] {
+        sign(groups.contains(word), name);
+    }
+    sign(files.exists(".dockerenv"), "docker");
+    found
+}
+
+fn cut(text: String) -> String {
+    text.chars().take(LONGEST).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn machine(files: &[(&str, &str)]) -> OsInfo {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        describe(root.path(), Some("h".to_owned()))
+    }
+
+    #[test]
+    fn distributions_are_known_by_their_files() {
+        let is = |files: &[(&str, &str)], platform: &str, version: &str, family: &str| {
+            let found = machine(files);
+            let found = (found.platform, found.platform_version, found.platform_family);
+            assert_eq!(found, (platform.to_owned(), version.to_owned(), family.to_owned()));
+        };
+        is(&[("etc/debian_version", "12.11\n")], "debian", "12.11", "debian");
+        let ubuntu = "DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE=24.04\n";
+        is(&[("etc/debian_version", "x"), ("etc/lsb-release", ubuntu)], "ubuntu", "24.04", "debian");
+        is(&[("etc/oracle-release", "Oracle Linux Server release 9.3")], "oracle", "9.3", "rhel");
+        is(&[("etc/alpine-release", "3.20.1\n")], "alpine", "3.20.1", "alpine");
+        is(&[("etc/os-release", "ID=\"amzn\"\nVERSION_ID=\"2023\"\n")], "amazon", "2023", "rhel");
+        let kernel = ("proc/sys/kernel/osrelease", "6.1.0\n");
+        is(&[kernel], std::env::consts::OS, "6.1.0", std::env::consts::OS);
+        is(&[kernel, ("etc/os-release", "ID=odd\n")], "odd", "6.1.0", "odd");
+    }
+
+    #[test]
+    fn the_last_sign_of_virtualization_counts() {
+        let of = |files: &[(&str, &str)]| machine(files).virtualization_system;
+        assert_eq!(of(&[]), "none");
+        assert_eq!(of(&[("proc/modules", "kvm_intel 1 0\n")]), "kvm");
+        assert_eq!(of(&[("proc/modules", "kvm_intel 1 0\n"), (".dockerenv", "")]), "docker");
+        assert_eq!(of(&[("proc/self/cgroup", "0::/docker/abc\n")]), "docker");
+    }
+
+    #[test]
+    fn nothing_is_empty_or_too_long() {
+        let bare = describe(Path::new("/nowhere"), None);
+        assert_eq!((bare.hostname.as_str(), bare.kernel_version.as_str()), ("unknown", "unknown"));
+        assert!(!bare.platform.is_empty() && !bare.platform_family.is_empty());
+        let long = machine(&[("etc/debian_version", &"9".repeat(300))]);
+        assert_eq!(long.platform_version.len(), LONGEST);
+    }
+}

@@ -1,0 +1,170 @@
+//! Where tasks come from: ConductorOne is asked for one at a time, or for several.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::agent::service::api::{Api, ApiError};
+use crate::agent::service::in_flight::{InFlight, InFlightGuard};
+use crate::agent::service::tasks::Kind;
+use crate::proto::connectorapi::Task;
+use crate::telemetry::metrics;
+
+/// Longest wait that ConductorOne can ask for.
+const LONGEST: Duration = Duration::from_secs(5 * 60);
+/// The wait before the next poll where ConductorOne gives none and there was nothing to do.
+const FLOOR: Duration = Duration::from_secs(1);
+
+/// A task to run, if there is one, and how long to wait before the next is asked for.
+#[derive(Debug)]
+pub(super) struct Polled {
+    pub(super) task: Option<(Task, InFlightGuard)>,
+    pub(super) wait: Duration,
+}
+
+/// Asks for tasks.
+#[derive(Debug)]
+pub(super) struct Poll {
+    api: Api,
+    in_flight: InFlight,
+    batch: Option<Batch>,
+}
+
+/// What is there when several tasks are asked for at a time.
+#[derive(Debug)]
+struct Batch {
+    queue: VecDeque<Task>,
+    /// How many tasks should at least be there, waiting or under way; twice as many are asked for.
+    enough: usize,
+    next: Instant,
+}
+
+impl Poll {
+    /// Asks `api` for one task at a time or, with a number of places for tasks, for as many as fill them twice.
+    pub(super) fn new(api: Api, in_flight: InFlight, batch_for: Option<usize>) -> Self {
+        let batch = batch_for.map(|places| Batch {
+            queue: VecDeque::new(),
+            enough: places.max(1),
+            next: Instant::now(),
+        });
+        Self { api, in_flight, batch }
+    }
+
+    /// The next task.
+    ///
+    /// # Errors
+    /// ConductorOne gives no answer, and there is no task left from an earlier one.
+    pub(super) async fn next(&mut self) -> Result<Polled, ApiError> {
+        match &mut self.batch {
+            None => single(&self.api, &self.in_flight).await,
+            Some(batch) => batch.next(&self.api, &self.in_flight).await,
+        }
+    }
+}
+
+async fn single(api: &Api, in_flight: &InFlight) -> Result<Polled, ApiError> {
+    let answer = asked(api.get_task().await)?;
+    let wait = clamped(answer.next_poll);
+    let task = answer.task.filter(is_work).and_then(|task| begun(in_flight, task));
+    let wait = if task.is_none() && wait.is_zero() { FLOOR } else { wait };
+    Ok(Polled { task, wait })
+}
+
+impl Batch {
+    async fn next(&mut self, api: &Api, in_flight: &InFlight) -> Result<Polled, ApiError> {
+        let next = self.take(in_flight);
+        let there = self.queue.len() + in_flight.count();
+        if there < self.enough && self.next <= Instant::now() {
+            let known = self.queue.iter().map(|task| task.id.clone()).chain(in_flight.ids()).collect();
+            match asked(api.get_tasks(2 * self.enough - there, known).await) {
+                Ok(answer) => self.add(answer.tasks, clamped(answer.next_poll), in_flight),
+                // It is asked again when the task at hand is under way.
+                Err(_) if next.is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let task = next.or_else(|| self.take(in_flight));
+        let wait = match task {
+            Some(_) => Duration::ZERO,
+            None => self.next.saturating_duration_since(Instant::now()).max(Duration::from_millis(100)),
+        };
+        Ok(Polled { task, wait })
+    }
+
+    fn add(&mut self, tasks: Vec<Task>, wait: Duration, in_flight: &InFlight) {
+        let before = self.queue.len();
+        for task in tasks.into_iter().filter(is_work) {
+            let known = in_flight.has(&task.id) || self.queue.iter().any(|queued| queued.id == task.id);
+            // An answer has no more than were asked for; one that has is not kept whole.
+            if !known && self.queue.len() < 2 * self.enough {
+                self.queue.push_back(task);
+            }
+        }
+        let nothing_new = self.queue.len() == before;
+        self.next = Instant::now() + if wait.is_zero() && nothing_new { FLOOR } else { wait };
+    }
+
+    fn take(&mut self, in_flight: &InFlight) -> Option<(Task, InFlightGuard)> {
+        loop {
+            if let Some(taken) = begun(in_flight, self.queue.pop_front()?) {
+                return Some(taken);
+            }
+        }
+    }
+}
+
+fn asked<T>(answer: Result<T, ApiError>) -> Result<T, ApiError> {
+    metrics::polled(answer.is_ok());
+    answer
+}
+
+fn is_work(task: &Task) -> bool {
+    Kind::of(task) != Kind::None
+}
+
+fn begun(in_flight: &InFlight, task: Task) -> Option<(Task, InFlightGuard)> {
+    if task.id.is_empty() {
+        tracing::warn!(
+            task_type = Kind::of(&task).name(),
+            "ignoring a task without an id, which cannot be reported"
+        );
+        return None;
+    }
+    match in_flight.begin(&task.id) {
+        Some(guard) => Some((task, guard)),
+        None => {
+            tracing::debug!(task_id = task.id, "ignoring a task that is already running");
+            None
+        }
+    }
+}
+
+fn clamped(wait: Option<prost_types::Duration>) -> Duration {
+    wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default().min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_has_bounds() {
+        let of = |seconds| clamped(Some(prost_types::Duration { seconds, nanos: 0 }));
+        assert_eq!(clamped(None), Duration::ZERO);
+        assert_eq!((of(-1), of(7), of(600)), (Duration::ZERO, Duration::from_secs(7), LONGEST));
+    }
+
+    #[test]
+    fn a_task_is_under_way_once() {
+        let in_flight = InFlight::default();
+        let task = |id: &str| Task { id: id.to_owned(), ..Default::default() };
+        let first = begun(&in_flight, task("t1"));
+        assert!(first.is_some());
+        assert!(begun(&in_flight, task("t1")).is_none());
+        assert!(begun(&in_flight, task("")).is_none());
+        assert_eq!(in_flight.ids(), ["t1"]);
+        drop(first);
+        assert!(begun(&in_flight, task("t1")).is_some());
+    }
+}

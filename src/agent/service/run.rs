@@ -1,0 +1,165 @@
+//! The loop: a free place, a task for it, and on.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use crate::agent::service::api::Api;
+use crate::agent::service::context::Context;
+use crate::agent::service::finish::finish;
+use crate::agent::service::in_flight::{InFlight, InFlightGuard};
+use crate::agent::service::outcome::{Failure, Outcome};
+use crate::agent::service::poll::{Poll, Polled};
+use crate::agent::service::tasks::{self, Ended, Kind};
+use crate::proto::connectorapi::Task;
+use crate::telemetry::metrics::{self, TaskOutcome};
+use crate::telemetry::watch;
+
+/// Longest wait after a poll that failed.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// Asks for tasks and runs them, as many at a time as there are places, until the program is to stop. Those that
+/// are under way then are waited for.
+pub(super) async fn run(context: Context, places: usize, batch: bool) {
+    let context = Arc::new(context);
+    let in_flight = InFlight::default();
+    let mut poll = Poll::new(context.api.clone(), in_flight.clone(), batch.then_some(places));
+    let free = Arc::new(Semaphore::new(places));
+    let running = TaskTracker::new();
+    let taking = async {
+        let (mut wait, mut errors) = (Duration::ZERO, 0_u64);
+        loop {
+            sleep(wait).await;
+            // Nobody closes it.
+            let Ok(place) = Arc::clone(&free).acquire_owned().await else { return };
+            match poll.next().await {
+                Ok(Polled { task, wait: next }) => {
+                    if errors > 0 {
+                        tracing::info!(err_count = errors, "polling ConductorOne works again");
+                    }
+                    (wait, errors) = (next, 0);
+                    if let Some((task, guard)) = task {
+                        running.spawn(one(Arc::clone(&context), task, guard, place));
+                    }
+                }
+                Err(error) => {
+                    errors += 1;
+                    wait = backoff(errors);
+                    tracing::warn!(
+                        %error,
+                        err_count = errors,
+                        next_check_after = wait.as_secs_f64(),
+                        "cannot get tasks from ConductorOne, retrying"
+                    );
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = context.stop.cancelled() => {}
+        () = taking => {}
+    }
+    if in_flight.count() > 0 {
+        tracing::info!(tasks = in_flight.count(), "stopped polling, finishing running tasks");
+    }
+    running.close();
+    running.wait().await;
+}
+
+/// Runs a task to its end and reports it.
+async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, place: OwnedSemaphorePermit) {
+    let kind = Kind::of(&task);
+    let watched = watch::task(kind.name());
+    let span = watched.span();
+    let ended = async {
+        let (id, begun) = (task.id.clone(), Instant::now());
+        tracing::info!(task_id = id, task_type = kind.name(), "task started");
+        // One task that breaks off must not take the others with it.
+        let Ended { outcome, until_reported } =
+            AssertUnwindSafe(tasks::run(&context, task)).catch_unwind().await.unwrap_or_else(|_| {
+                Failure::plain("the task broke off: this is a fault of the program; see its log").into()
+            });
+        let ended = report(&context.api, &id, kind, outcome, begun).await;
+        drop(until_reported);
+        ended
+    }
+    .instrument(span)
+    .await;
+    watched.ended(ended);
+    // In this order: who sees the place free must not find the task under way.
+    drop(guard);
+    drop(place);
+}
+
+/// Tells ConductorOne and the log how a task ended.
+async fn report(api: &Api, task_id: &str, kind: Kind, outcome: Outcome, begun: Instant) -> TaskOutcome {
+    let task_type = kind.name();
+    let seconds = begun.elapsed().as_secs_f64();
+    let (ended, code) = match &outcome {
+        Outcome::Done { .. } | Outcome::Known => {
+            tracing::info!(task_id, task_type, seconds, "task finished");
+            (TaskOutcome::Done, None)
+        }
+        Outcome::Unreported(reason) => {
+            tracing::warn!(
+                task_id,
+                task_type,
+                seconds,
+                reason,
+                "task ended without a report to ConductorOne"
+            );
+            (TaskOutcome::Unreported, None)
+        }
+        // Its message may repeat what a person entered; what the connector says of it is in its own line.
+        Outcome::Failed(failure) => {
+            let (code, is_final) = (failure.code(), failure.is_final());
+            tracing::warn!(task_id, task_type, seconds, ?code, non_retryable = is_final, "task failed");
+            (if is_final { TaskOutcome::FailedForGood } else { TaskOutcome::Failed }, Some(code))
+        }
+    };
+    let Some(report) = outcome.report(api.host_id(), task_id) else { return ended };
+    match finish(api, report).await {
+        Ok(()) => {
+            if kind == Kind::SyncFull && ended == TaskOutcome::Done {
+                metrics::synced();
+            }
+            ended
+        }
+        Err(error) => {
+            let code = code.map(|code| format!("{code:?}"));
+            tracing::error!(
+                task_id,
+                task_type,
+                done = ended == TaskOutcome::Done,
+                code,
+                %error,
+                "cannot report the end of the task; check in ConductorOne whether it runs again"
+            );
+            TaskOutcome::Unreported
+        }
+    }
+}
+
+/// The square of the number of errors in a row, in seconds.
+fn backoff(errors: u64) -> Duration {
+    Duration::from_secs(errors.saturating_mul(errors)).min(LONGEST_BACKOFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_after_errors_grows_to_a_minute() {
+        let waits: Vec<u64> = (1..=9).map(|errors| backoff(errors).as_secs()).collect();
+        assert_eq!(waits, [1, 4, 9, 16, 25, 36, 49, 60, 60]);
+        assert_eq!(backoff(u64::MAX), LONGEST_BACKOFF);
+    }
+}

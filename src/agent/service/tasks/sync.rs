@@ -1,0 +1,230 @@
+//! A full sync: everything is read into a file, and the file is uploaded.
+
+use std::path::PathBuf;
+
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::c1z::{self, Store, StoreOptions, Workspace};
+use crate::agent::service::context::Context;
+use crate::agent::service::debug_log::DebugLog;
+use crate::agent::service::heartbeat::{self, Heartbeats};
+use crate::agent::service::outcome::{Failure, Outcome};
+use crate::agent::service::tasks::ended::Ended;
+use crate::agent::service::upload::{UploadError, upload};
+use crate::agent::sync::{Error, Options, Syncer, Target};
+use crate::proto::connector::Resource;
+use crate::proto::connectorapi::task::SyncFullTask;
+
+/// The name of the file, in a folder of its own.
+const FILE: &str = "sync.c1z";
+
+/// Why there is no file to upload.
+#[derive(Debug, thiserror::Error)]
+enum SyncError {
+    #[error("{0}")]
+    Read(#[from] Error),
+    #[error("{0}")]
+    Write(#[from] c1z::Error),
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Reads everything and uploads it. Heartbeats go on until the end is reported.
+pub(super) async fn full(context: &Context, task_id: &str, task: SyncFullTask, debug: bool) -> Ended {
+    let stop = context.stop.child_token();
+    let heartbeats = match Heartbeats::begin(&context.api, task_id, stop.clone()).await {
+        Ok(heartbeats) => heartbeats,
+        Err(error) => return Outcome::Unreported(error.to_string()).into(),
+    };
+    let work = async {
+        let (file, _folder) = read(context, task_id, task, stop.clone()).await.map_err(failure)?;
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(Failure::cancelled()),
+            uploaded = send(context, task_id, file, debug) => uploaded,
+        }
+    };
+    let outcome = match (work.await, heartbeats.ended()) {
+        (Ok(()), _) => Outcome::done(),
+        (Err(_), Some(heartbeat::Ended::Missed)) => Failure::plain("task failed heartbeat").into(),
+        (Err(failure), _) => failure.into(),
+    };
+    Ended { outcome, until_reported: Some(heartbeats) }
+}
+
+/// Reads everything into a file. The folder of the file goes when it is dropped.
+async fn read(
+    context: &Context,
+    task_id: &str,
+    task: SyncFullTask,
+    stop: CancellationToken,
+) -> Result<(PathBuf, Workspace), SyncError> {
+    if !task.storage_engine.is_empty() && task.storage_engine != "sqlite" {
+        tracing::debug!(
+            task_id,
+            engine = task.storage_engine,
+            "the file is written in the format that every reader takes"
+        );
+    }
+    let asked_for = task.targeted_sync_resources.len();
+    let options = options(&context.sync.options, task);
+    if asked_for > 0 && options.targets.is_empty() {
+        return Err(SyncError::Broken("none of the resources to sync has an id".to_owned()));
+    }
+    let temp_dir = context.sync.temp_dir.clone();
+    let opened = blocking(move || {
+        let folder = Workspace::create(temp_dir.as_deref())?;
+        let options = StoreOptions { temp_dir, ..StoreOptions::new(folder.file(FILE)) };
+        Ok((Store::open(&options)?, folder))
+    });
+    let (store, folder) = opened.await?;
+    let syncer = Syncer::new(context.connector.clone(), options).stopped_by(stop);
+    let (outcome, store) = syncer.run(store).await;
+    let outcome = outcome?;
+    let store = store.ok_or_else(|| SyncError::Broken("storing what was read broke off".to_owned()))?;
+    let saved = blocking(move || Ok(store.close()?)).await?;
+    let saved = saved.ok_or_else(|| SyncError::Broken("the sync left nothing to upload".to_owned()))?;
+    tracing::info!(
+        task_id,
+        sync_id = outcome.sync_id,
+        seconds = outcome.elapsed.as_secs_f64(),
+        calls = outcome.calls,
+        warnings = outcome.warnings,
+        grants = saved.grants,
+        size = saved.bytes,
+        "sync complete"
+    );
+    Ok((saved.path, folder))
+}
+
+/// Uploads the file and, where there is one, the debug log after it.
+async fn send(context: &Context, task_id: &str, file: PathBuf, debug: bool) -> Result<(), Failure> {
+    let failed = |error: UploadError| match &error {
+        UploadError::Api(api) => match api.code() {
+            Some(code) => Failure::of_status(&tonic::Status::new(code, error.to_string())),
+            None => Failure::plain(error.to_string()),
+        },
+        UploadError::File(_) => Failure::plain(error.to_string()),
+    };
+    let bytes = upload(&context.api, task_id, &file).await.map_err(failed)?;
+    tracing::info!(task_id, size = bytes, "upload complete");
+    if let Some(log) = DebugLog::left_in(context.sync.temp_dir.as_deref()) {
+        upload(&context.api, task_id, log.path()).await.map_err(failed)?;
+        if debug {
+            log.remove();
+        }
+    }
+    Ok(())
+}
+
+/// What the task asks for, and for the rest what the settings say.
+fn options(settings: &Options, task: SyncFullTask) -> Options {
+    let SyncFullTask {
+        skip_expand_grants,
+        skip_entitlements_and_grants,
+        targeted_sync_resources,
+        sync_resource_type_ids,
+        skip_grants,
+        ..
+    } = task;
+    let resource_types = if sync_resource_type_ids.is_empty() {
+        settings.resource_types.clone()
+    } else {
+        sync_resource_type_ids
+    };
+    Options {
+        workers: settings.workers,
+        external: settings.external.clone(),
+        skip_full_sync: settings.skip_full_sync,
+        resource_types,
+        targets: targeted_sync_resources.into_iter().filter_map(target).collect(),
+        skip_entitlements_and_grants,
+        skip_grants,
+        skip_expansion: skip_expand_grants,
+        measure_answers: false,
+    }
+}
+
+fn target(resource: Resource) -> Option<Target> {
+    Some(Target { resource: resource.id?, parent: resource.parent_resource_id })
+}
+
+/// The failure of a sync. What a call answered keeps its code.
+fn failure(error: SyncError) -> Failure {
+    match &error {
+        SyncError::Read(Error::Stopped) => Failure::cancelled(),
+        SyncError::Read(Error::UnknownResourceType(name, _)) => {
+            Failure::plain(format!("invalid resource type '{name}' in filter: {error}"))
+        }
+        SyncError::Read(read) => match read.status() {
+            Some(status) => Failure::of_call(status),
+            None => logged(&error),
+        },
+        SyncError::Write(_) | SyncError::Broken(_) => logged(&error),
+    }
+}
+
+fn logged(error: &SyncError) -> Failure {
+    tracing::error!(%error, "the sync failed");
+    Failure::plain(error.to_string())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SyncError> + Send + 'static,
+) -> Result<T, SyncError> {
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(SyncError::Broken(error.to_string())))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+    use crate::agent::sync::Workers;
+    use crate::proto::connector::ResourceId;
+
+    #[test]
+    fn a_task_decides_what_is_read_and_the_settings_how() {
+        let settings = Options {
+            workers: Workers::Count(3),
+            resource_types: vec!["user".to_owned()],
+            skip_entitlements_and_grants: true,
+            skip_grants: true,
+            ..Default::default()
+        };
+        let plain = options(&settings, SyncFullTask::default());
+        assert_eq!((plain.workers, plain.resource_types), (Workers::Count(3), vec!["user".to_owned()]));
+        // Those of a one-shot sync.
+        assert!(!plain.skip_entitlements_and_grants && !plain.skip_grants && plain.targets.is_empty());
+        let id =
+            ResourceId { resource_type: "group".to_owned(), resource: "g1".to_owned(), ..Default::default() };
+        let task = SyncFullTask {
+            skip_expand_grants: true,
+            skip_entitlements_and_grants: true,
+            skip_grants: true,
+            targeted_sync_resources: vec![
+                Resource { id: Some(id.clone()), ..Default::default() },
+                Resource::default(),
+            ],
+            sync_resource_type_ids: vec!["group".to_owned()],
+            ..Default::default()
+        };
+        let asked = options(&settings, task);
+        assert!(asked.skip_expansion && asked.skip_entitlements_and_grants && asked.skip_grants);
+        assert_eq!(asked.resource_types, ["group"]);
+        assert_eq!(asked.targets, [Target { resource: id, parent: None }]);
+    }
+
+    #[test]
+    fn a_failed_call_keeps_its_code() {
+        let status = Box::new(tonic::Status::internal("broken"));
+        let call = Error::Call { method: "ListGrants", target: "page/p1".to_owned(), status };
+        let failed = failure(call.into());
+        assert_eq!((failed.code(), failed.is_final()), (Code::Internal, false));
+        assert_eq!(failure(Error::Stopped.into()), Failure::cancelled());
+        let other = failure(Error::UnknownResourceType("nope".to_owned(), "user".to_owned()).into());
+        assert_eq!(other.code(), Code::Unknown);
+    }
+}

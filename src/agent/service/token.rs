@@ -1,0 +1,298 @@
+//! The access token that every call carries: fetched when it is first needed, kept while it lasts.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use http::{StatusCode, header};
+use rand::random;
+use reqwest::{Client, Response, Url, redirect, retry};
+use serde::Deserialize;
+use time::OffsetDateTime;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tonic::metadata::{Ascii, MetadataValue};
+use url::form_urlencoded;
+
+use crate::agent::service::api_host::ApiHost;
+use crate::agent::service::assertion;
+use crate::agent::service::credentials::{ClientId, ClientKey};
+use crate::agent::service::dial::{self, SetupError};
+use crate::agent::service::version::SDK;
+
+/// A token with less life than this is not used any more.
+const SPARE: Duration = Duration::from_secs(10);
+/// Longest life that a token is believed to have.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Largest answer that is read, in bytes.
+const LARGEST: usize = 64 * 1024;
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long an unused connection is kept.
+const IDLE: Duration = Duration::from_secs(60);
+/// How often a request is made again when the endpoint is out of order, and the first wait before that.
+const AGAIN: (usize, Duration) = (3, Duration::from_millis(500));
+
+/// Why there is no token.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum TokenError {
+    /// The endpoint refuses this client.
+    #[error(
+        "ConductorOne refuses this client: {url} answered {status}; {}",
+        advice(*.status, *.clock_is_ahead_by)
+    )]
+    Refused {
+        /// The endpoint.
+        url: String,
+        /// What it answered.
+        status: StatusCode,
+        /// How many seconds this machine's clock is ahead of the endpoint's, where it said.
+        clock_is_ahead_by: Option<i64>,
+    },
+    /// The endpoint is out of order.
+    #[error("{url} answered {status} instead of an access token")]
+    OutOfOrder {
+        /// The endpoint.
+        url: String,
+        /// What it answered.
+        status: StatusCode,
+    },
+    /// The endpoint answers with something else than a token.
+    #[error("{url} answered {problem} instead of an access token; check that the host is ConductorOne's API")]
+    NoToken {
+        /// The endpoint.
+        url: String,
+        /// What is wrong with the answer.
+        problem: &'static str,
+    },
+    /// The endpoint cannot be reached.
+    #[error("{url} cannot be reached: {problem}")]
+    Unreachable {
+        /// The endpoint.
+        url: String,
+        /// What went wrong.
+        problem: String,
+    },
+    /// The statement that proves who the client is cannot be signed.
+    #[error("the client's key cannot sign: {0}")]
+    Signature(String),
+}
+
+/// Gets tokens and keeps the newest.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    client: Client,
+    url: Url,
+    id: ClientId,
+    key: ClientKey,
+    /// Locked while one is fetched, so that all calls wait for the same.
+    newest: Mutex<Option<Token>>,
+}
+
+#[derive(Debug, Clone)]
+struct Token {
+    /// The header of a call.
+    authorization: MetadataValue<Ascii>,
+    until: Instant,
+}
+
+/// What the endpoint answers. Keys that are not named here are passed over.
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    access_token: String,
+    #[serde(default)]
+    token_type: String,
+    #[serde(default)]
+    expires_in: i64,
+}
+
+impl TokenError {
+    /// Whether the same request may succeed later.
+    pub(crate) fn is_temporary(&self) -> bool {
+        !matches!(self, Self::Refused { .. } | Self::Signature(_))
+    }
+}
+
+impl Tokens {
+    /// Tokens for this client from the API at `host`. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`SetupError`]
+    pub(crate) fn new(
+        host: &ApiHost,
+        id: ClientId,
+        key: ClientKey,
+        timeout: Duration,
+    ) -> Result<Self, SetupError> {
+        let url = Url::parse(&format!("https://{host}/auth/v1/token"))
+            .map_err(|_| SetupError::Name(host.to_string()))?;
+        let client = Client::builder()
+            .tls_backend_preconfigured(dial::tls()?)
+            .user_agent(format!("baton-c1-credential-provider baton-sdk/{SDK}"))
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(IDLE)
+            .timeout(timeout)
+            .build()
+            .map_err(|error| SetupError::Client(reason(error)))?;
+        Ok(Self { client, url, id, key, newest: Mutex::default() })
+    }
+
+    /// The value of the `authorization` header of a call that is made now.
+    ///
+    /// # Errors
+    /// [`TokenError`]
+    pub(crate) async fn authorization(&self) -> Result<MetadataValue<Ascii>, TokenError> {
+        let mut newest = self.newest.lock().await;
+        if let Some(token) = newest.as_ref().filter(|token| token.until > Instant::now() + SPARE) {
+            return Ok(token.authorization.clone());
+        }
+        let wait =
+            ExponentialBuilder::default().with_max_times(AGAIN.0).with_min_delay(AGAIN.1).with_jitter();
+        let token = (|| self.fetch())
+            .retry(wait)
+            .when(|error| matches!(error, TokenError::OutOfOrder { .. } | TokenError::Unreachable { .. }))
+            .notify(|error, wait| tracing::debug!(%error, ?wait, "asking for an access token again"))
+            .await?;
+        let authorization = token.authorization.clone();
+        *newest = Some(token);
+        Ok(authorization)
+    }
+
+    /// A call with this header was refused: the next one asks for a new token, unless another call has done so.
+    pub(crate) async fn refused(&self, authorization: &MetadataValue<Ascii>) {
+        let mut newest = self.newest.lock().await;
+        if newest.as_ref().is_some_and(|token| token.authorization == authorization) {
+            *newest = None;
+        }
+    }
+
+    async fn fetch(&self) -> Result<Token, TokenError> {
+        let begun = Instant::now();
+        let now = OffsetDateTime::now_utc();
+        let assertion = assertion::signed(&self.id, &self.key, now, random())
+            .map_err(|error| TokenError::Signature(error.to_string()))?;
+        let body = form_urlencoded::Serializer::new(String::new())
+            .append_pair("client_assertion", &assertion)
+            .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+            .append_pair("client_id", self.id.as_str())
+            .append_pair("grant_type", "client_credentials")
+            .finish();
+        let answer = self
+            .client
+            .post(self.url.clone())
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| self.unreachable(error))?;
+        let status = answer.status();
+        match status {
+            StatusCode::OK => {}
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+                return Err(TokenError::OutOfOrder { url: self.url.to_string(), status });
+            }
+            _ if status.is_client_error() => {
+                let clock_is_ahead_by = ahead(&answer, now);
+                return Err(TokenError::Refused { url: self.url.to_string(), status, clock_is_ahead_by });
+            }
+            _ => return Err(TokenError::OutOfOrder { url: self.url.to_string(), status }),
+        }
+        self.read(self.body(answer).await?, begun)
+    }
+
+    async fn body(&self, mut answer: Response) -> Result<Vec<u8>, TokenError> {
+        let mut body = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(|error| self.unreachable(error))? {
+            if body.len() + piece.len() > LARGEST {
+                return Err(self.no_token("more than a token can have"));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body)
+    }
+
+    fn read(&self, body: Vec<u8>, begun: Instant) -> Result<Token, TokenError> {
+        let answer: Answer = serde_json::from_slice(&body)
+            .map_err(|_| self.no_token("something that is not the JSON of a token"))?;
+        if answer.access_token.is_empty() {
+            return Err(self.no_token("an empty token"));
+        }
+        let kind = match answer.token_type.as_str() {
+            "" => "Bearer",
+            kind if kind.eq_ignore_ascii_case("bearer") => "Bearer",
+            kind if kind.eq_ignore_ascii_case("mac") => "MAC",
+            kind if kind.eq_ignore_ascii_case("basic") => "Basic",
+            other => other,
+        };
+        let mut authorization = MetadataValue::try_from(format!("{kind} {}", answer.access_token))
+            .map_err(|_| self.no_token("a token with letters that no header can have"))?;
+        authorization.set_sensitive(true);
+        let life = Duration::from_secs(u64::try_from(answer.expires_in).unwrap_or(0)).min(LONGEST_LIFE);
+        Ok(Token { authorization, until: begun + life })
+    }
+
+    fn no_token(&self, problem: &'static str) -> TokenError {
+        TokenError::NoToken { url: self.url.to_string(), problem }
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> TokenError {
+        TokenError::Unreachable { url: self.url.to_string(), problem: reason(error) }
+    }
+}
+
+/// An error and its causes, without the address, which others add.
+fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(next) = cause {
+        let next_text = next.to_string();
+        if !text.contains(&next_text) {
+            text = format!("{text}: {next_text}");
+        }
+        cause = next.source();
+    }
+    text
+}
+
+/// How many seconds this machine's clock is ahead of the endpoint's; nothing where that does not say.
+fn ahead(answer: &Response, now: OffsetDateTime) -> Option<i64> {
+    let date = answer.headers().get(header::DATE)?.to_str().ok()?;
+    let theirs = OffsetDateTime::from(httpdate::parse_http_date(date).ok()?);
+    Some((now - theirs).whole_seconds())
+}
+
+fn advice(status: StatusCode, clock_is_ahead_by: Option<i64>) -> String {
+    let tolerance = assertion::TOLERANCE.as_secs() as i64;
+    match clock_is_ahead_by {
+        Some(seconds) if seconds.abs() > tolerance => format!(
+            "this machine's clock is {} s {}: set it right",
+            seconds.abs(),
+            if seconds > 0 { "ahead" } else { "behind" }
+        ),
+        _ if status == StatusCode::NOT_FOUND => {
+            "there is no such API at that host: check the host in BATON_CLIENT_ID and BATON_C1_API_HOST"
+                .to_owned()
+        }
+        _ => "copy BATON_CLIENT_ID and BATON_CLIENT_SECRET anew from ConductorOne's page of the connector"
+            .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_to_look_at() {
+        let unauthorized = StatusCode::UNAUTHORIZED;
+        assert!(advice(unauthorized, Some(-4000)).contains("4000 s behind"));
+        assert!(advice(unauthorized, Some(300)).contains("300 s ahead"));
+        assert!(advice(unauthorized, Some(100)).contains("BATON_CLIENT_SECRET"));
+        assert!(advice(unauthorized, None).contains("BATON_CLIENT_SECRET"));
+        assert!(advice(StatusCode::NOT_FOUND, None).contains("BATON_C1_API_HOST"));
+    }
+}

@@ -1,0 +1,13 @@
+//! Which versions this program says that it has.
+
+/// The version of the SDK whose protocol is spoken.
+pub(super) const SDK: &str = "v0.25.0";
+
+/// The version of this program.
+pub(super) const PROGRAM: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+
+/// What is built, by the name that ConductorOne knows.
+pub(super) const PACKAGE: &str = "github.com/conductorone/baton-retool";
+
+/// The language and its version.
+pub(super) const LANGUAGE: &str = concat!("rust", env!("CARGO_PKG_RUST_VERSION"));

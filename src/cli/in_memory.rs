@@ -1,0 +1,67 @@
+//! A connection to a server within this process: no port, and nobody else can call it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use hyper_util::rt::TokioIo;
+use tokio::io::DuplexStream;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::connector::Connector;
+use crate::server::{Limits, Server};
+
+/// How much a connection within the process may hold in one direction, in bytes.
+const BUFFER: usize = 1024 * 1024;
+
+/// The largest answer of an agent's connector, in bytes: what is under way at a time.
+const WINDOW: u32 = 4 * 1024 * 1024;
+
+/// Connects to a server once.
+pub(super) async fn connect(server: Server) -> anyhow::Result<Channel> {
+    let (ours, theirs) = tokio::io::duplex(BUFFER);
+    tokio::spawn(async move {
+        if let Err(error) = server.serve_in_memory(theirs).await {
+            tracing::error!(%error, "the connector broke off");
+        }
+    });
+    let mut ours = Some(TokioIo::new(ours));
+    let connect = move |_| {
+        let ours = ours.take().ok_or_else(|| io::Error::other("the connector within this process broke off"));
+        async move { ours }
+    };
+    endpoint()
+        .connect_with_connector(tower::service_fn(connect))
+        .await
+        .context("cannot connect to the connector within this process")
+}
+
+/// A connection to a connector for as long as the process lives: it comes about with the first call, and anew should
+/// it ever break. Calls are logged and measured, and none takes longer than the limits say.
+pub(super) fn connect_for_good(connector: Arc<Connector>, limits: Limits) -> Channel {
+    let dial = move |_| {
+        let server = Server::new(Arc::clone(&connector)).with_limits(limits);
+        async move { Ok::<_, io::Error>(TokioIo::new(serve(server))) }
+    };
+    endpoint().timeout(limits.deadline + SPARE).connect_with_connector_lazy(tower::service_fn(dial))
+}
+
+/// What the caller waits longer than the server works.
+const SPARE: Duration = Duration::from_secs(1);
+
+fn serve(server: Server) -> DuplexStream {
+    let (ours, theirs) = tokio::io::duplex(BUFFER);
+    tokio::spawn(async move {
+        if let Err(error) = server.serve_in_memory_logged(theirs).await {
+            tracing::error!(%error, "the connector broke off");
+        }
+    });
+    ours
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint::from_static("http://in-memory")
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+}

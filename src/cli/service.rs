@@ -1,0 +1,90 @@
+//! The program with a client of ConductorOne and without a command: service mode.
+
+use anyhow::Context;
+use clap::ArgMatches;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::service::{Service, ServiceError, ServiceSettings};
+use crate::agent::sync::SyncSettings;
+use crate::cli::failure::Failure;
+use crate::cli::signals::{handle_other_signals, stop_requested, stop_requested_twice};
+use crate::cli::wiring::{self, block_on, connector, look_ahead, serve_metrics};
+use crate::cli::{in_memory, sync};
+use crate::config::{self, Settings, Sources};
+use crate::server::{HealthServer, Readiness};
+
+/// Runs a program that was started without a command: service mode with a client of ConductorOne, and a one-shot sync
+/// without one.
+pub(super) fn run_bare(matches: &ArgMatches) -> Result<(), Failure> {
+    match config::load_service(matches, &Sources::of_process()).map_err(Failure::usage)? {
+        Some(service) => run(matches, service),
+        None => sync::run(matches),
+    }
+}
+
+fn run(matches: &ArgMatches, service: ServiceSettings) -> Result<(), Failure> {
+    let sync = sync::sync_settings(matches)?;
+    let settings = wiring::settings(matches)?;
+    if sync.file_is_given {
+        tracing::warn!(
+            "--file has no effect with a client of ConductorOne, which gets the file; `baton-retool sync` writes one"
+        );
+    }
+    block_on(serve(settings, service, sync))
+}
+
+async fn serve(settings: Settings, service: ServiceSettings, sync: SyncSettings) -> Result<(), Failure> {
+    let (stop_signal, at_once) = (stop_requested(), stop_requested_twice());
+    handle_other_signals();
+    let connector = connector(&settings)?;
+    let service = Service::new(&service, sync)?;
+    look_ahead(&connector);
+    serve_metrics(&settings).await.map_err(Failure::Run)?;
+    let readiness = Readiness::default();
+    if let Some(health) = &settings.health {
+        let health = HealthServer::listen(health, connector.clone(), readiness.clone())
+            .await
+            .with_context(|| format!("cannot listen on {health} (--health-check-port)"))
+            .map_err(Failure::Run)?;
+        tokio::spawn(health.serve());
+    }
+    let limits = settings.server.limits;
+    let channel = in_memory::connect_for_good(connector.clone(), limits);
+    let stop = CancellationToken::new();
+    let ready = || readiness.set(true);
+    let mut running = std::pin::pin!(async {
+        service.run(channel, ready, stop.clone()).await?;
+        // An action goes on when the task that began it has been reported.
+        connector.actions_ended().await;
+        Ok::<_, ServiceError>(())
+    });
+    tokio::select! {
+        ended = &mut running => return Ok(ended?),
+        () = stop_signal => {}
+    }
+    readiness.set(false);
+    stop.cancel();
+    tracing::info!(
+        grace_seconds = limits.grace.as_secs(),
+        "stopping: finishing running tasks, cancelling syncs"
+    );
+    tokio::select! {
+        ended = running => Ok(ended?),
+        () = sleep(limits.grace) => {
+            tracing::warn!("the grace period ended before all tasks finished; ConductorOne assigns them again");
+            Ok(())
+        }
+        () = at_once => {
+            tracing::warn!("stopping at once");
+            Ok(())
+        }
+    }
+}
+
+impl From<ServiceError> for Failure {
+    /// A service that cannot run: because of a setting, or since ConductorOne does not want it.
+    fn from(error: ServiceError) -> Self {
+        if error.is_a_setting() { Self::usage(error) } else { Self::run(error) }
+    }
+}

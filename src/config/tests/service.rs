@@ -1,0 +1,54 @@
+use super::*;
+
+fn service(setup: &Setup) -> Result<Option<ServiceSettings>, Error> {
+    load_service(&setup.matches(), &setup.sources)
+}
+
+#[test]
+fn without_a_client_there_is_no_service_mode() {
+    assert!(service(&Setup::bare()).unwrap().is_none());
+    assert!(service(&Setup::bare().variable("BATON_CLIENT_ID", "")).unwrap().is_none());
+    assert!(service(&Setup::bare().variable("BATON_HOST_ID", "h")).unwrap().is_none());
+}
+
+#[test]
+fn every_source_gives_the_settings_of_service_mode() {
+    let setup = Setup::bare()
+        .flags(["--client-id", "name@acme.example.com/pcc"])
+        .variable("BATON_CLIENT_SECRET", "a:b:v1:c")
+        .variable("BATON_HOST_ID", "")
+        .variable("BATON_GET_TASKS", "T")
+        .variable("BATON_C1_API_HOST", "api.example.com:444")
+        .file("task-concurrency: 9\nhttp-timeout-seconds: 300\n");
+    let settings = service(&setup).unwrap().unwrap();
+    assert_eq!(settings.client_id, "name@acme.example.com/pcc");
+    assert_eq!(settings.client_secret.expose_secret(), "a:b:v1:c");
+    assert_eq!((settings.task_concurrency, settings.timeout), (9, Duration::from_secs(30)));
+    let overrides = Overrides {
+        api_host: Some("api.example.com:444".to_owned()),
+        host_id: Some(String::new()),
+        batch: true,
+    };
+    assert_eq!(settings.overrides, overrides);
+    assert!(!format!("{settings:?}").contains("v1:c"));
+}
+
+#[test]
+fn half_a_client_and_no_place_for_a_task_are_refused() {
+    fn error<const N: usize>(flags: [&str; N]) -> String {
+        service(&Setup::bare().flags(flags)).unwrap_err().to_string()
+    }
+    assert!(error(["--client-id=a"]).contains("client-secret"));
+    assert!(error(["--client-secret=a"]).contains("client-id"));
+    let both = ["--client-id=a", "--client-secret=b"];
+    assert_eq!(service(&Setup::bare().flags(both)).unwrap().unwrap().task_concurrency, 3);
+    for wrong in ["0", "101", "-1", "many"] {
+        assert!(
+            error(["--client-id=a", "--client-secret=b", "--task-concurrency", wrong])
+                .contains("a whole number from 1 to 100"),
+            "{wrong}"
+        );
+    }
+    // A server that does not use them starts with half of them all the same.
+    assert_eq!(Setup::new().flags(["--client-id=a"]).warnings(), [""; 0]);
+}

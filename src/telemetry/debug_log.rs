@@ -1,0 +1,135 @@
+//! A second log for a while: every event of the program from debug level up, as JSON, in a file that somebody asked
+//! for. Off at other times, when it costs nothing.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tracing::Subscriber;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
+
+use crate::telemetry::logs::{self, Lines};
+use crate::telemetry::settings::{LogFormat, LogLevel};
+
+/// Largest file, in bytes; what would follow is left out.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+static SINK: Mutex<Sink> = Mutex::new(Sink { file: None, left: 0, writers: 0 });
+/// Turns the log on and off; nothing where telemetry was not started.
+static SWITCH: OnceLock<Box<dyn Fn(bool) + Send + Sync>> = OnceLock::new();
+
+/// Where lines go.
+struct Sink {
+    file: Option<File>,
+    /// How many bytes the file may still get.
+    left: u64,
+    /// How many want it written.
+    writers: usize,
+}
+
+/// Keeps the log on until dropped.
+#[derive(Debug)]
+pub(crate) struct Writing(());
+
+/// Writes the log to this file from now on, in place of what it holds. With several writers, the newest file counts.
+///
+/// # Errors
+/// The operating system's.
+pub(crate) fn write_to(path: &Path) -> io::Result<Writing> {
+    let file = open(path)?;
+    let mut sink = sink();
+    *sink = Sink { file: Some(file), left: LARGEST, writers: sink.writers + 1 };
+    drop(sink);
+    switch(true);
+    Ok(Writing(()))
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        let mut sink = sink();
+        sink.writers = sink.writers.saturating_sub(1);
+        if sink.writers == 0 {
+            sink.file = None;
+            drop(sink);
+            switch(false);
+        }
+    }
+}
+
+/// What writes the log, once in the life of the program.
+pub(super) fn layer<S>() -> impl Layer<S> + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let (filter, handle) = reload::Layer::new(Targets::new());
+    let on = logs::filter(LogLevel::Debug);
+    // Another call has been there first; its switch stands.
+    let _ = SWITCH.set(Box::new(move |is_on| {
+        // Fails only when the subscriber is gone, and the log with it.
+        let _ = handle.reload(if is_on { on.clone() } else { Targets::new() });
+    }));
+    tracing_subscriber::fmt::layer()
+        .with_writer(ToSink)
+        .event_format(Lines { format: LogFormat::Json })
+        .with_filter(filter)
+}
+
+/// Only the owner reads it, and a file that another user has put there is not followed or overwritten.
+fn open(path: &Path) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options.open(path)
+}
+
+fn switch(on: bool) {
+    if let Some(switch) = SWITCH.get() {
+        switch(on);
+    }
+}
+
+fn sink() -> MutexGuard<'static, Sink> {
+    SINK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct ToSink;
+
+impl<'a> MakeWriter<'a> for ToSink {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        Self
+    }
+}
+
+impl Write for ToSink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut sink = sink();
+        let fits = line.len() as u64 <= sink.left;
+        if !fits {
+            sink.file = None;
+        }
+        if let Some(file) = &mut sink.file {
+            file.write_all(line)?;
+            sink.left -= line.len() as u64;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

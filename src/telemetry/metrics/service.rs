@@ -1,0 +1,122 @@
+//! What service mode does for ConductorOne: polls, tasks, uploads, and when the last of them went well.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
+
+use crate::telemetry::metrics::instruments::seconds_since_1970;
+
+/// From a change in Retool to a large sync, in seconds.
+const SECONDS: [f64; 14] =
+    [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 10800.0];
+
+/// How a task of ConductorOne ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TaskOutcome {
+    /// It was done.
+    Done,
+    /// It failed, and ConductorOne may try it again.
+    Failed,
+    /// It failed, and trying again will not help.
+    FailedForGood,
+    /// It ended, and ConductorOne does not know how.
+    Unreported,
+    /// The program stopped first.
+    BrokenOff,
+}
+
+impl TaskOutcome {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::FailedForGood => "failed_for_good",
+            Self::Unreported => "unreported",
+            Self::BrokenOff => "broken_off",
+        }
+    }
+}
+
+/// See the descriptions.
+pub(super) struct ServiceInstruments {
+    tasks: Counter<u64>,
+    task_seconds: Histogram<f64>,
+    under_way: UpDownCounter<i64>,
+    polls: Counter<u64>,
+    last_poll: Gauge<f64>,
+    uploaded: Counter<u64>,
+    last_sync: Gauge<f64>,
+    /// The under-way gauge is there from the first poll on: other modes have no tasks.
+    begun: Mutex<bool>,
+}
+
+impl ServiceInstruments {
+    pub(super) fn new(meter: &Meter) -> Self {
+        let time = |name, help| meter.f64_gauge(name).with_description(help).with_unit("s").build();
+        Self {
+            tasks: meter
+                .u64_counter("baton_retool_tasks_total")
+                .with_description("Tasks of ConductorOne that have ended.")
+                .build(),
+            task_seconds: meter
+                .f64_histogram("baton_retool_task_duration_seconds")
+                .with_description("How long tasks took, the report to ConductorOne included.")
+                .with_unit("s")
+                .with_boundaries(SECONDS.to_vec())
+                .build(),
+            under_way: meter
+                .i64_up_down_counter("baton_retool_tasks_in_flight")
+                .with_description("Tasks under way.")
+                .build(),
+            polls: meter
+                .u64_counter("baton_retool_polls_total")
+                .with_description("How often ConductorOne was asked for tasks.")
+                .build(),
+            last_poll: time(
+                "baton_retool_last_poll_timestamp_seconds",
+                "When ConductorOne last answered a poll, in seconds since 1970.",
+            ),
+            uploaded: meter
+                .u64_counter("baton_retool_upload_bytes_total")
+                .with_description("Bytes of the files that ConductorOne has taken.")
+                .with_unit("By")
+                .build(),
+            last_sync: time(
+                "baton_retool_last_sync_timestamp_seconds",
+                "When a full sync was last uploaded and reported, in seconds since 1970.",
+            ),
+            begun: Mutex::new(false),
+        }
+    }
+
+    pub(super) fn task_under_way(&self, change: i64) {
+        self.under_way.add(change, &[]);
+    }
+
+    pub(super) fn task_ended(&self, task: &'static str, outcome: TaskOutcome, took: Duration) {
+        let labels = [KeyValue::new("task", task), KeyValue::new("outcome", outcome.as_str())];
+        self.tasks.add(1, &labels);
+        self.task_seconds.record(took.as_secs_f64(), &labels[..1]);
+    }
+
+    pub(super) fn polled(&self, answered: bool) {
+        if !std::mem::replace(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner), true) {
+            self.under_way.add(0, &[]);
+        }
+        self.polls.add(1, &[KeyValue::new("outcome", if answered { "ok" } else { "failed" })]);
+        if answered {
+            self.last_poll.record(seconds_since_1970(), &[]);
+        }
+    }
+
+    pub(super) fn uploaded(&self, bytes: u64) {
+        self.uploaded.add(bytes, &[]);
+    }
+
+    pub(super) fn synced(&self) {
+        self.last_sync.record(seconds_since_1970(), &[]);
+    }
+}

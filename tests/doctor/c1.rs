@@ -1,0 +1,54 @@
+//! ConductorOne's half: the credentials, the way there, and the token.
+
+use crate::support::c1::{C1, Method};
+use crate::support::faulty_http::ConnectProxy;
+
+/// What `doctor` says of ConductorOne with these variables; those of the stand-in come first.
+fn line(c1: &C1, variables: &[(&str, &str)]) -> (String, String) {
+    let mut command = c1.program("postgres://baton@127.0.0.1:1/retool");
+    command.args(["doctor", "--output", "json"]).envs(variables.iter().copied());
+    let output = command.output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let found = checks.iter().find(|check| check["check"] == "c1").unwrap();
+    let text = found.to_string();
+    assert!(!text.contains(c1.secret().rsplit(':').next().unwrap()), "{text}");
+    (found["status"].as_str().unwrap().to_owned(), text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_works_gets_a_token_and_says_no_hello() {
+    let c1 = C1::start().await;
+    let (status, text) = line(&c1, &[]);
+    assert_eq!(status, "ok", "{text}");
+    assert!(text.contains("tall-tree-1"), "{text}");
+    let methods: Vec<Method> = c1.calls().iter().map(|call| call.method).collect();
+    assert_eq!(methods, [Method::Token]);
+    let proxy = ConnectProxy::start().await;
+    let (status, text) = line(&c1, &[("HTTPS_PROXY", &proxy.url())]);
+    assert!(status == "ok" && text.contains("through the proxy"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_said_in_words() {
+    let c1 = C1::start().await;
+    let other = C1::start().await;
+    let authority = other.authority().display().to_string();
+    let other_secret = other.secret();
+    for (variables, word) in [
+        (&[("BATON_CLIENT_SECRET", "a:b:v2:c")][..], "not of version v1"),
+        (&[("BATON_CLIENT_ID", "name")], "name@host/path"),
+        (&[("BATON_CLIENT_ID", "")], "client-secret"),
+        (&[("BATON_C1_API_HOST", "no-such-host.invalid")], "cannot be resolved"),
+        (&[("BATON_C1_API_HOST", "127.0.0.1:1")], "cannot be reached"),
+        (&[("SSL_CERT_FILE", authority.as_str())], "does not trust"),
+    ] {
+        let (status, text) = line(&c1, variables);
+        assert_eq!(status, "failed", "{text}");
+        assert!(text.contains(word), "{variables:?}: {text}");
+    }
+    assert!(c1.calls().is_empty());
+    let (status, text) = line(&c1, &[("BATON_CLIENT_SECRET", &other_secret)]);
+    assert!(status == "failed" && text.contains("refuses this client"), "{text}");
+    c1.forgive();
+}

@@ -1,0 +1,117 @@
+//! Faults in the middle of the work: nothing is lost, nothing is done twice, and it goes on by itself.
+
+use baton_retool::proto::connectorapi::task::{SyncFullTask, TaskType};
+use tonic::Code;
+
+use super::{NOWHERE, Stage, small};
+use crate::support::c1::{C1, Finished, Method};
+use crate::support::faulty_http::ConnectProxy;
+use crate::support::server::Server;
+use crate::support::wire::eventually;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_does_not_get_through_is_made_again() {
+    let c1 = C1::start().await;
+    c1.plan(|plan| {
+        plan.fail(Method::FinishTask, &[Code::Unavailable, Code::Internal, Code::Unauthenticated])
+    });
+    let _server = c1.serve(NOWHERE, &[]);
+    let id = c1.give(small());
+    c1.finished(&id).await;
+    assert_eq!(c1.called(Method::FinishTask, 4).await.len(), 4);
+    assert_eq!(c1.reports(&id), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_is_not_taken_is_in_the_log() {
+    let c1 = C1::start().await;
+    c1.plan(|plan| plan.fail(Method::FinishTask, &[Code::NotFound]));
+    let server = c1.serve(NOWHERE, &[]);
+    let id = c1.give(small());
+    let line = server.wait_for_log(|line| line["level"] == "error" && line["task_id"] == *id);
+    assert_eq!(
+        (line["done"].as_bool(), line["task_type"].as_str()),
+        (Some(true), Some("list_action_schemas"))
+    );
+    assert_eq!(c1.called(Method::FinishTask, 1).await.len(), 1);
+    c1.run(small()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_goes_away_in_the_middle_of_a_sync_is_waited_for() {
+    let stage = Stage::new(&[]).await;
+    stage.c1.called(Method::GetTask, 1).await;
+    let client = stage.database.client().await;
+    client.batch_execute("BEGIN; LOCK TABLE users").await.unwrap();
+    let id = stage.c1.give(TaskType::SyncFull(SyncFullTask::default()));
+    // From then on the first heartbeat has been answered.
+    eventually("a file", async || (!stage.c1.left_over().is_empty()).then_some(())).await;
+    stage.c1.go_away();
+    client.batch_execute("ROLLBACK").await.unwrap();
+    stage.server.wait_for_log(|line| line["msg"] == "upload failed, retrying");
+    stage.c1.plan(|plan| plan.away = false);
+    assert!(matches!(stage.c1.finished(&id).await, Finished::Success(_)));
+    assert_eq!((stage.c1.uploads().len(), stage.c1.reports(&id)), (1, 1));
+    assert!(stage.c1.left_over().is_empty(), "{:?}", stage.c1.left_over());
+    stage.c1.run(small()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_away_fails_the_sync_and_not_the_program() {
+    let stage = Stage::new(&["--connect-timeout-seconds", "1"]).await;
+    let rename = |from: &str, to: &str| format!("ALTER TABLE {from} RENAME TO {to}");
+    stage.database.execute(&rename("users", "users_away")).await;
+    let ended = stage.c1.run(TaskType::SyncFull(SyncFullTask::default())).await;
+    let Finished::Error { message, non_retryable, .. } = ended else { panic!("{ended:?}") };
+    assert!(!non_retryable && message.starts_with("rpc error: code = "), "{message}");
+    assert!(stage.c1.left_over().is_empty(), "{:?}", stage.c1.left_over());
+    stage.database.execute(&rename("users_away", "users")).await;
+    let ended = stage.c1.run(TaskType::SyncFull(SyncFullTask::default())).await;
+    assert!(matches!(ended, Finished::Success(_)), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_takes_no_files_fails_the_sync_and_not_the_program() {
+    let stage = Stage::new(&[]).await;
+    let folder = stage.c1.temp_dir();
+    stage.c1.called(Method::GetTask, 1).await;
+    std::fs::remove_dir(&folder).unwrap();
+    let ended = stage.c1.run(TaskType::SyncFull(SyncFullTask::default())).await;
+    ended.assert_failed(2, &folder.display().to_string(), false);
+    std::fs::create_dir(&folder).unwrap();
+    let ended = stage.c1.run(TaskType::SyncFull(SyncFullTask::default())).await;
+    assert!(matches!(ended, Finished::Success(_)), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_go_through_a_proxy() {
+    let c1 = C1::start().await;
+    let proxy = ConnectProxy::start().await;
+    let mut command = c1.program(NOWHERE);
+    command.env("HTTPS_PROXY", proxy.url());
+    let server = Server::run(command);
+    c1.run(small()).await;
+    let target = c1.address().to_string();
+    assert_eq!(proxy.seen(), [target.as_str(), target.as_str()]);
+    drop(server);
+
+    let mut command = c1.program(NOWHERE);
+    command.env("HTTPS_PROXY", proxy.url()).env("NO_PROXY", "127.0.0.1");
+    let server = Server::run(command);
+    c1.run(small()).await;
+    assert_eq!(proxy.seen().len(), 2);
+    drop(server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_refuses_is_named_without_its_password() {
+    let c1 = C1::start().await;
+    let proxy = ConnectProxy::refusing().await;
+    let mut command = c1.program(NOWHERE);
+    command.env("HTTPS_PROXY", proxy.url().replace("http://", "http://user:hunter2@"));
+    let server = Server::run(command);
+    server.wait_for_log(|line| line["level"] == "warn" && line["error"].is_string());
+    let log = server.logs().iter().map(ToString::to_string).collect::<String>();
+    assert!(!log.contains("hunter2"), "{log}");
+    assert!(c1.calls().is_empty());
+}

@@ -1,0 +1,134 @@
+//! How ConductorOne is asked for tasks.
+
+use baton_retool::proto::connectorapi::Task;
+use baton_retool::proto::connectorapi::task::{NoneTask, TaskType};
+use tonic::Code;
+
+use super::{NOWHERE, small};
+use crate::support::c1::{C1, Call, Method};
+use crate::support::server::Server;
+
+fn waits(calls: &[Call]) -> Vec<f64> {
+    calls.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs_f64()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_are_waited_out_for_ever_longer() {
+    let c1 = C1::start().await;
+    c1.plan(|plan| plan.fail(Method::GetTask, &[Code::Unavailable, Code::PermissionDenied]));
+    let server = c1.serve(NOWHERE, &[]);
+    let waits = waits(&c1.called(Method::GetTask, 4).await);
+    assert!(waits[0] >= 0.9 && waits[1] >= 3.9 && waits[2] < waits[1], "{waits:?}");
+    server.wait_for_log(|line| line["msg"] == "polling ConductorOne works again" && line["err_count"] == 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_word_on_when_to_ask_again_it_waits_a_little() {
+    for batch in [false, true] {
+        let c1 = C1::start().await;
+        c1.plan(|plan| plan.next_poll = None);
+        let mut command = c1.program(NOWHERE);
+        if batch {
+            command.env("BATON_GET_TASKS", "true");
+        }
+        let _server = Server::run(command);
+        let method = if batch { Method::GetTasks } else { Method::GetTask };
+        let waits = waits(&c1.called(method, 3).await);
+        assert!(waits.iter().all(|wait| *wait >= 0.9), "{waits:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_tasks_are_taken_than_there_are_places() {
+    let c1 = C1::start().await;
+    // Tasks cannot end, so that their places are not free.
+    c1.plan(|plan| plan.always(Method::FinishTask, Some(Code::Unavailable)));
+    let ids: Vec<String> = (0..5).map(|_| c1.give(small())).collect();
+    let server = c1.serve(NOWHERE, &["--task-concurrency", "2"]);
+    c1.called(Method::FinishTask, 4).await;
+    assert_eq!(c1.called(Method::GetTask, 2).await.len(), 2);
+    c1.plan(|plan| plan.always(Method::FinishTask, None));
+    for id in &ids {
+        c1.finished(id).await;
+    }
+    drop(server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_offered_again_is_run_once() {
+    for batch in [false, true] {
+        let c1 = C1::start().await;
+        c1.plan(|plan| {
+            plan.insists = true;
+            plan.fail(Method::FinishTask, &[Code::Unavailable]);
+        });
+        let id = c1.give(small());
+        let mut command = c1.program(NOWHERE);
+        command.env("BATON_GET_TASKS", if batch { "1" } else { "no" });
+        let server = Server::run(command);
+        c1.finished(&id).await;
+        let begun = |line: &serde_json::Value| line["msg"] == "task started" && line["task_id"] == *id;
+        assert_eq!(server.logs().iter().filter(|line| begun(line)).count(), 1);
+        assert_eq!(c1.reports(&id), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_tasks_are_asked_for_at_a_time() {
+    let c1 = C1::start().await;
+    let ids: Vec<String> = (0..20).map(|_| c1.give(small())).collect();
+    let none = c1.give(TaskType::None(NoneTask::default()));
+    let mut command = c1.program(NOWHERE);
+    command.env("BATON_GET_TASKS", "T");
+    let _server = Server::run(command);
+    for id in &ids {
+        c1.finished(id).await;
+    }
+    let polls = c1.called(Method::GetTasks, 2).await;
+    let (asked, known) = polls[0].asked.clone().unwrap();
+    assert_eq!((asked, known), (6, Vec::new()));
+    for poll in &polls {
+        let (asked, known) = poll.asked.clone().unwrap();
+        assert_eq!(asked as usize + known.len(), 6);
+    }
+    assert_eq!(c1.reports(&none), 0);
+    assert!(!c1.calls().iter().any(|call| call.method == Method::GetTask));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_task_is_passed_over() {
+    let c1 = C1::start().await;
+    let none = c1.give(TaskType::None(NoneTask::default()));
+    c1.give_as(|_| Task { task_type: Some(small()), ..Default::default() });
+    let last = c1.give(small());
+    let server = c1.serve(NOWHERE, &["--task-concurrency", "1"]);
+    c1.finished(&last).await;
+    assert_eq!(c1.reports(&none), 0);
+    server.wait_for_log(|line| {
+        line["msg"].as_str().is_some_and(|text| text.starts_with("ignoring a task without an id"))
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_tasks_leave_nothing_behind() {
+    const TASKS: usize = 10_000;
+    let c1 = C1::start().await;
+    c1.plan(|plan| plan.next_poll = None);
+    let server = c1.serve(NOWHERE, &["--task-concurrency", "20", "--log-level", "warn"]);
+    let give = |count: usize| (0..count).map(|_| c1.give(small())).collect::<Vec<_>>();
+    for id in give(TASKS / 10) {
+        c1.finished(&id).await;
+    }
+    let before = server.memory();
+    let rest = give(TASKS - TASKS / 10);
+    for id in &rest {
+        c1.finished(id).await;
+    }
+    let last = rest.last().unwrap();
+    assert_eq!(c1.reports(last), 1);
+    if let (Some(before), Some(after)) = (before, server.memory()) {
+        assert!(after < before + 24 * 1024 * 1024, "{before} -> {after}");
+    }
+    assert_eq!(c1.connections(), 1);
+    assert!(c1.left_over().is_empty(), "{:?}", c1.left_over());
+}

@@ -1,0 +1,120 @@
+//! How the program ends when it is asked to, and what others can see of it while it runs.
+
+use baton_retool::proto::connectorapi::task::{GrantTask, SyncFullTask, TaskType};
+use tonic::Code;
+
+use super::{NOWHERE, Stage, small};
+use crate::support::c1::{C1, Method};
+use crate::support::changes::{entitlement_of, principal_of};
+use crate::support::http::ask;
+use crate::support::wire::eventually;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_tasks_either_signal_ends_it_at_once() {
+    for by_interrupt in [false, true] {
+        let c1 = C1::start().await;
+        let server = c1.serve(NOWHERE, &[]);
+        c1.called(Method::GetTask, 1).await;
+        server.signal(if by_interrupt { "INT" } else { "TERM" });
+        let (status, lines) = server.ended();
+        assert_eq!(status.code(), Some(0), "{lines:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_can_be_stopped_before_conductorone_knows_it() {
+    let c1 = C1::start().await;
+    c1.plan(|plan| plan.always(Method::Hello, Some(Code::Unavailable)));
+    let server = c1.serve(NOWHERE, &[]);
+    c1.called(Method::Hello, 1).await;
+    let (status, _) = server.stop();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_finished_and_reported_and_nothing_new_is_taken() {
+    let stage = Stage::new(&["--provisioning"]).await;
+    stage.database.execute(r#"DELETE FROM user_groups WHERE "groupId" = 5 AND "userId" = 7"#).await;
+    let client = stage.database.client().await;
+    client.batch_execute("BEGIN; LOCK TABLE user_groups").await.unwrap();
+    let grant = GrantTask {
+        entitlement: Some(entitlement_of("group:g5:member")),
+        principal: Some(principal_of("user/u7")),
+        ..Default::default()
+    };
+    let id = stage.c1.give(TaskType::Grant(grant));
+    stage.server.wait_for_log(|line| line["msg"] == "task started");
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually("the change to wait", async || {
+        (client.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) > 0).then_some(())
+    })
+    .await;
+    stage.server.terminate();
+    stage.server.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.starts_with("stopping")));
+    let late = stage.c1.give(small());
+    client.batch_execute("ROLLBACK").await.unwrap();
+    stage.c1.finished(&id).await;
+    let Stage { server, c1, .. } = stage;
+    let (status, _) = server.ended();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!((c1.reports(&id), c1.reports(&late)), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_is_stopped_and_given_back() {
+    let stage = Stage::new(&[]).await;
+    let client = stage.database.client().await;
+    client.batch_execute("BEGIN; LOCK TABLE users, groups, pages").await.unwrap();
+    let id = stage.c1.give(TaskType::SyncFull(SyncFullTask::default()));
+    eventually("a file", async || (!stage.c1.left_over().is_empty()).then_some(())).await;
+    let Stage { server, c1, .. } = stage;
+    let (status, _) = server.stop();
+    assert_eq!(status.code(), Some(0));
+    c1.finished(&id).await.assert_failed(1, "context canceled", false);
+    assert!(c1.left_over().is_empty(), "{:?}", c1.left_over());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_grace_period_has_an_end() {
+    let c1 = C1::start().await;
+    c1.plan(|plan| plan.always(Method::FinishTask, Some(Code::Unavailable)));
+    let server = c1.serve(NOWHERE, &["--shutdown-grace-seconds", "1"]);
+    c1.give(small());
+    c1.called(Method::FinishTask, 1).await;
+    let (status, lines) = server.stop();
+    assert_eq!(status.code(), Some(0));
+    let said = |line: &serde_json::Value| {
+        line["msg"].as_str().is_some_and(|text| text.starts_with("the grace period ended before"))
+    };
+    assert!(lines.iter().any(said), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_what_was_done() {
+    let stage = Stage::new(&["--metrics-listen", "127.0.0.1:0", "--sync-resource-types", "org"]).await;
+    let line = stage.server.wait_for_log(|line| line["msg"] == "metrics listening");
+    let address = line["address"].as_str().unwrap().parse().unwrap();
+    stage.c1.run(small()).await;
+    stage.c1.run(TaskType::Grant(GrantTask::default())).await;
+    stage.c1.run(TaskType::SyncFull(SyncFullTask::default())).await;
+    let bytes = stage.c1.uploads()[0].bytes.len();
+    let wanted = [
+        r#"baton_retool_tasks_total{outcome="done",task="list_action_schemas"} 1"#.to_owned(),
+        r#"baton_retool_tasks_total{outcome="failed_for_good",task="grant"} 1"#.to_owned(),
+        r#"baton_retool_tasks_total{outcome="done",task="sync_full"} 1"#.to_owned(),
+        "baton_retool_tasks_in_flight 0".to_owned(),
+        format!("baton_retool_upload_bytes_total {bytes}"),
+    ];
+    // The last task counts a moment after it was reported.
+    eventually("the metrics", async || {
+        let text = ask(address, "GET", "/metrics").body;
+        let there = |line: &String| text.lines().any(|found| found == line);
+        let begins = |name: &str| text.lines().any(|line| line.starts_with(name));
+        (wanted.iter().all(there)
+            && begins("baton_retool_last_poll_timestamp_seconds 1")
+            && begins("baton_retool_last_sync_timestamp_seconds 1")
+            && begins(r#"baton_retool_polls_total{outcome="ok"}"#))
+        .then_some(())
+    })
+    .await;
+}

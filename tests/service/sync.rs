@@ -1,0 +1,246 @@
+//! Full syncs: what is uploaded, and what ends them early.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use baton_retool::agent::c1z::{DecodeLimits, GrantFilter, Reader, ResourceFilter};
+use baton_retool::proto::connectorapi::Task;
+use baton_retool::proto::connectorapi::task::{SyncFullTask, TaskType};
+use tonic::Code;
+
+use super::{NOWHERE, Stage, small};
+use crate::support::c1::{C1, Finished, Method, Upload};
+use crate::support::postgres::Database;
+use crate::support::wire::resource;
+
+fn sync() -> TaskType {
+    TaskType::SyncFull(SyncFullTask::default())
+}
+
+/// The uploaded file, to be read.
+struct Received {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Received {
+    fn of(upload: &Upload) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("received.c1z");
+        fs::write(&path, &upload.bytes).unwrap();
+        Self { _folder: folder, path }
+    }
+
+    fn reader(&self) -> Reader {
+        Reader::open(&self.path, None, DecodeLimits::default()).unwrap()
+    }
+
+    /// How many resources and grants there are.
+    fn counts(&self) -> (usize, usize) {
+        let reader = self.reader();
+        let resources = reader.resources(&ResourceFilter::default(), None, usize::MAX).unwrap().rows.len();
+        (resources, reader.grants(&GrantFilter::default(), None, usize::MAX).unwrap().rows.len())
+    }
+}
+
+fn uploaded(c1: &C1, id: &str) -> Received {
+    let uploads: Vec<Upload> = c1.uploads().into_iter().filter(|upload| upload.task_id == *id).collect();
+    assert_eq!(uploads.len(), 1);
+    Received::of(&uploads[0])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_read_and_uploaded() {
+    let stage = Stage::new(&[]).await;
+    let id = stage.c1.give(sync());
+    let Finished::Success(request) = stage.c1.finished(&id).await else { panic!() };
+    let state = format!("{:?}", request.final_state);
+    assert!(state.contains("response: None") && state.contains("annotations: []"), "{state}");
+    let received = uploaded(&stage.c1, &id);
+    let (resources, grants) = received.counts();
+    assert!(resources > 80 && grants > 100, "{resources} resources, {grants} grants");
+    let of_task: Vec<Method> =
+        stage.c1.calls().iter().filter(|call| call.task_id == id).map(|call| call.method).collect();
+    assert_eq!((of_task[0], of_task[of_task.len() - 1]), (Method::Heartbeat, Method::FinishTask));
+    assert!(stage.c1.left_over().is_empty(), "{:?}", stage.c1.left_over());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_says_what_is_read() {
+    let stage = Stage::new(&[]).await;
+    let run = async |task: SyncFullTask| {
+        let id = stage.c1.give(TaskType::SyncFull(task));
+        let ended = stage.c1.finished(&id).await;
+        assert!(matches!(ended, Finished::Success(_)), "{ended:?}");
+        uploaded(&stage.c1, &id)
+    };
+    let (resources, grants) = run(SyncFullTask::default()).await.counts();
+    let plain = run(SyncFullTask { skip_expand_grants: true, ..Default::default() }).await.counts();
+    assert!(plain.0 == resources && plain.1 < grants, "{plain:?} {grants}");
+    let only = run(SyncFullTask { skip_entitlements_and_grants: true, ..Default::default() }).await.counts();
+    assert_eq!(only, (resources, 0));
+    let none = run(SyncFullTask { skip_grants: true, ..Default::default() }).await.counts();
+    assert_eq!(none, (resources, 0));
+    let types = vec!["org".to_owned(), "user".to_owned()];
+    let some = run(SyncFullTask { sync_resource_type_ids: types, ..Default::default() }).await.counts();
+    assert!(some.0 < resources && some.0 > 0, "{some:?}");
+    let targeted_sync_resources = vec![resource("group", "g1")];
+    let one = run(SyncFullTask { targeted_sync_resources, ..Default::default() }).await.counts();
+    assert!(one.0 < some.0, "{one:?}");
+    // Whatever engine is asked for, the file is one that every reader takes.
+    let engine = "pebble".to_owned();
+    let other = run(SyncFullTask { storage_engine: engine, ..Default::default() }).await.counts();
+    assert_eq!(other, (resources, grants));
+
+    let types = vec!["nope".to_owned()];
+    let unknown = SyncFullTask { sync_resource_type_ids: types, ..Default::default() };
+    let ended = stage.c1.run(TaskType::SyncFull(unknown)).await;
+    ended.assert_failed(2, "invalid resource type 'nope' in filter", false);
+    assert!(stage.c1.left_over().is_empty(), "{:?}", stage.c1.left_over());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_say_what_the_task_does_not() {
+    let stage = Stage::new(&["--sync-resource-types", "org", "--workers", "4"]).await;
+    let id = stage.c1.give(sync());
+    stage.c1.finished(&id).await;
+    let reader = uploaded(&stage.c1, &id);
+    let rows = reader.reader().resources(&ResourceFilter::default(), None, usize::MAX).unwrap().rows;
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.id.as_ref().unwrap().resource_type == "org"));
+    let empty = Stage::new(&["--skip-full-sync"]).await;
+    let id = empty.c1.give(sync());
+    empty.c1.finished(&id).await;
+    let received = uploaded(&empty.c1, &id);
+    assert_eq!(received.counts(), (0, 0));
+    assert_eq!(received.reader().runs().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_does_not_begin_unless_it_is_wanted() {
+    let c1 = C1::start().await;
+    c1.plan(|plan| plan.fail(Method::Heartbeat, &[Code::Internal]));
+    let server = c1.serve(NOWHERE, &["--task-concurrency", "1"]);
+    let failed = c1.give(sync());
+    c1.run(small()).await;
+    c1.plan(|plan| plan.cancels_at = Some(1));
+    let cancelled = c1.give(sync());
+    c1.run(small()).await;
+    for id in [&failed, &cancelled] {
+        server.wait_for_log(|line| line["task_id"] == **id && line["reason"].is_string());
+        assert_eq!(c1.reports(id), 0);
+    }
+    assert!(c1.uploads().is_empty() && c1.left_over().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_sync_stops_its_statements() {
+    let stage = Stage::new(&[]).await;
+    stage.c1.plan(|plan| plan.cancels_at = Some(2));
+    // The sync waits for this until it is cancelled.
+    let client = stage.database.client().await;
+    client.batch_execute("BEGIN; LOCK TABLE users, groups, pages, user_groups").await.unwrap();
+    let id = stage.c1.give(sync());
+    stage.c1.finished(&id).await.assert_failed(1, "context canceled", false);
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    crate::support::wire::eventually("the statements to stop", async || {
+        let row = client.query_one(waiting, &[]).await.unwrap();
+        (row.get::<_, i64>(0) == 0).then_some(())
+    })
+    .await;
+    assert!(stage.c1.uploads().is_empty());
+    assert!(stage.c1.left_over().is_empty(), "{:?}", stage.c1.left_over());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_is_given_up_when_conductorone_is_not_heard_of() {
+    let stage = Stage::new(&[]).await;
+    let client = stage.database.client().await;
+    client.batch_execute("BEGIN; LOCK TABLE users, groups, pages, user_groups").await.unwrap();
+    let id = stage.c1.give(sync());
+    stage.c1.called(Method::Heartbeat, 1).await;
+    stage.c1.plan(|plan| plan.fail(Method::Heartbeat, &[Code::Unavailable; 8]));
+    // Eight in a row are borne.
+    stage.c1.called(Method::Heartbeat, 10).await;
+    assert_eq!(stage.c1.reports(&id), 0);
+    stage.c1.plan(|plan| plan.always(Method::Heartbeat, Some(Code::Internal)));
+    stage.c1.finished(&id).await.assert_failed(2, "task failed heartbeat", false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_refused_is_made_three_times() {
+    let stage = Stage::new(&[]).await;
+    stage.c1.plan(|plan| plan.upload_ends.extend([0, 0]));
+    let id = stage.c1.give(sync());
+    assert!(matches!(stage.c1.finished(&id).await, Finished::Success(_)));
+    let tries = stage.c1.called(Method::Upload, 3).await;
+    assert_eq!(tries.len(), 3);
+    assert!(tries[2].at - tries[1].at >= Duration::from_millis(900));
+    stage.c1.plan(|plan| plan.always(Method::Upload, Some(Code::ResourceExhausted)));
+    let id = stage.c1.give(sync());
+    stage.c1.finished(&id).await.assert_failed(8, "the upload failed", false);
+    assert_eq!(stage.c1.called(Method::Upload, 6).await.len(), 6);
+    assert!(stage.c1.left_over().is_empty(), "{:?}", stage.c1.left_over());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_debug_log_goes_along() {
+    let stage = Stage::new(&["--log-level", "error", "--task-concurrency", "1"]).await;
+    let log = stage.c1.temp_dir().join("debug.log");
+    let debug = |task: TaskType| {
+        stage.c1.give_as(|id| Task { id, debug: true, task_type: Some(task), ..Default::default() })
+    };
+    // One of another kind leaves its log for the next upload.
+    stage.c1.finished(&debug(small())).await;
+    assert!(log.exists());
+    let plain = stage.c1.give(sync());
+    stage.c1.finished(&plain).await;
+    assert!(log.exists());
+    let id = debug(sync());
+    stage.c1.finished(&id).await;
+    assert!(!log.exists());
+    let uploads = stage.c1.uploads();
+    let sizes: Vec<usize> = uploads.iter().map(|upload| upload.bytes.len()).collect();
+    let [_, left, file, written] = &uploads[..] else { panic!("{sizes:?}") };
+    assert_eq!((left.task_id.as_str(), written.task_id.as_str()), (plain.as_str(), id.as_str()));
+    assert_eq!(file.task_id, id);
+    let text = String::from_utf8(written.bytes.clone()).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line["level"] == "debug"), "{text}");
+    assert!(lines.iter().any(|line| line["task_id"] == *id), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_cut_into_pieces_whoever_wrote_them() {
+    let stage = Stage::new(&["--sync-resource-types", "org"]).await;
+    let log = stage.c1.temp_dir().join("debug.log");
+    for (size, pieces) in
+        [(0, vec![]), (1_048_576, vec![524_288, 524_288]), (1_300_000, vec![524_288, 524_288, 251_424])]
+    {
+        fs::write(&log, vec![b'x'; size]).unwrap();
+        let id = stage.c1.give(sync());
+        stage.c1.finished(&id).await;
+        let last = stage.c1.uploads().pop().unwrap();
+        assert_eq!((last.task_id, last.pieces), (id, pieces));
+        assert!(log.exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_program_left_is_removed_by_the_next() {
+    let c1 = C1::start().await;
+    let database = Database::small().await;
+    let client = database.client().await;
+    client.batch_execute("BEGIN; LOCK TABLE users").await.unwrap();
+    let server = c1.serve(&database.url(), &[]);
+    let id = c1.give(sync());
+    crate::support::wire::eventually("a file", async || (!c1.left_over().is_empty()).then_some(())).await;
+    drop(server);
+    assert!(!c1.left_over().is_empty());
+    client.batch_execute("ROLLBACK").await.unwrap();
+    let _next = c1.serve(&database.url(), &[]);
+    crate::support::wire::eventually("an empty folder", async || c1.left_over().is_empty().then_some(()))
+        .await;
+    assert_eq!(c1.reports(&id), 0);
+}
