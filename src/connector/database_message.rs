@@ -42,7 +42,7 @@ fn postgres_message(error: &PostgresError) -> String {
             "the Retool database stopped a statement: {reason}; a statement may run for --statement-timeout-seconds or the role's own statement_timeout, whichever is lower, and wait for a lock for its lock_timeout"
         ),
         Locked { reason } => format!(
-            "somebody else holds a lock in the Retool database for too long: {reason}; nothing was changed, and asking again is safe"
+            "somebody else holds a lock in the Retool database for too long: {reason}; a change waits for a lock for 5 s at a time or the role's own lock_timeout, whichever is lower; nothing was changed, and asking again is safe"
         ),
         Silent { waited } => format!(
             "the Retool database did not answer a statement within {} s, its limit and some more: the server hangs or cannot be reached any more",

@@ -67,7 +67,8 @@ enum RowSecurity {
 }
 
 /// Looks every column up by name, in the first schema of the search_path that has `organizations` and that the role
-/// may use; one that has the table and may not be used is named. `$3` are the schemas, `$4` is the search_path.
+/// may use; one that has the table and may not be used is named. `$3` are the schemas that could be used when the
+/// session began, `$4` is the search_path: a GRANT may have come since.
 const PROBE: &str = r#"
 SELECT wanted.ordinal::int8 AS ordinal,
        home.name AS schema,
@@ -89,10 +90,11 @@ SELECT wanted.ordinal::int8 AS ordinal,
                  AND (of_role.id = 0 OR pg_has_role(of_role.id, 'USAGE'))) AS policy_for_role
 FROM unnest($1, $2) WITH ORDINALITY AS wanted (table_name, column_name, ordinal)
 LEFT JOIN (SELECT schema.oid, schema.nspname::text AS name
-           FROM unnest($3) WITH ORDINALITY AS searched (name, place)
+           FROM unnest($3 || string_to_array(replace(replace($4, '"', ''), '$user', current_user::text), ', '))
+                    WITH ORDINALITY AS searched (name, place)
            JOIN pg_namespace AS schema ON schema.nspname = searched.name
            JOIN pg_class AS first ON first.relnamespace = schema.oid
-           WHERE first.relname = 'organizations' AND first.relkind IN ('r', 'p', 'v', 'm', 'f')
+           WHERE has_schema_privilege(schema.oid, 'USAGE') AND first.relname = 'organizations' AND first.relkind IN ('r', 'p', 'v', 'm', 'f')
            ORDER BY searched.place
            LIMIT 1) AS home ON true
 LEFT JOIN pg_class AS relation
