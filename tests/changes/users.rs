@@ -218,7 +218,7 @@ async fn a_revoke_reports_access_that_remains_through_other_groups() {
     let said: prost_types::Struct = prost::Message::decode(said.value.as_slice()).unwrap();
     let left = said.fields["access_remains"].kind.clone();
     assert_eq!(left, Some(prost_types::value::Kind::StringValue("write".to_owned())));
-    let record = server.wait_for_log(|line| line["operation"] == "revoke");
+    let record = server.wait_for_log(|line| line["msg"] == "change" && line["operation"] == "revoke");
     assert_eq!((&record["outcome"], &record["after"]), (&"changed".into(), &"write".into()), "{record}");
     assert!(!changes.lists("page:p100:user:read", "user/u100").await, "not as a grant of the user's own");
     let status = refused(&database, changes.revoke("page:p100:user:read", "user/u100")).await;
