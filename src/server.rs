@@ -52,6 +52,9 @@ pub(crate) struct Listening {
     transport: Transport,
 }
 
+/// Largest request to the health and reflection services, in bytes.
+const QUESTION: usize = 16 * 1024;
+
 impl Server {
     /// A server of this connector with the usual limits, reflection, and no rate limiter.
     pub(crate) fn new(connector: Arc<Connector>) -> Self {
@@ -174,10 +177,11 @@ impl Listening {
         let Server { limits, ref connector, ref readiness, .. } = server;
         let (health, health_service) = tonic_health::server::health_reporter();
         let mut routes = RoutesBuilder::default();
-        routes.add_service(health_service);
+        // Names of services are short, and so are questions about them.
+        routes.add_service(health_service.max_decoding_message_size(QUESTION));
         if server.reflection {
-            routes.add_service(services::reflection().build_v1()?);
-            routes.add_service(services::reflection().build_v1alpha()?);
+            routes.add_service(services::reflection().build_v1()?.max_decoding_message_size(QUESTION));
+            routes.add_service(services::reflection().build_v1alpha()?.max_decoding_message_size(QUESTION));
         }
         server.services().register(&mut routes, limits);
         grpc_health::set_status(&health, ServingStatus::Serving).await;

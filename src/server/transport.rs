@@ -6,12 +6,14 @@ pub(crate) mod auth;
 pub(crate) mod connection;
 pub(crate) mod deadline;
 pub(crate) mod endpoint;
+mod frame_budget;
 mod health_calls;
 pub(crate) mod limits;
 pub(crate) mod listener;
 mod logged_status;
 mod panic;
 pub(crate) mod parent_handshake;
+pub(crate) mod request_body;
 mod response_body;
 pub(crate) mod tls;
 pub(crate) mod tokens;
@@ -30,6 +32,7 @@ use crate::server::transport::auth::TokenCheck;
 use crate::server::transport::connection::{ConnectionLimits, CurrentTls};
 use crate::server::transport::limits::{CallLimitLayer, Limits};
 use crate::server::transport::listener::Listener;
+use crate::server::transport::request_body::RequestBodyLayer;
 
 /// How long a connection may take before its first call.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -90,6 +93,8 @@ impl Transport {
             .layer(AccessLogLayer { deadline: limits.deadline })
             .layer(CatchPanicLayer::custom(panic::internal_error))
             .layer(ValidateRequestHeaderLayer::custom(auth))
+            // A request waits for memory before it counts as a call that is under way.
+            .layer(RequestBodyLayer::new(limits.request_bytes))
             .layer(CallLimitLayer::new(&limits))
             .add_routes(routes.routes())
             .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop)

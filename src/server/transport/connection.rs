@@ -21,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tonic::transport::server::Connected;
 
+use crate::server::transport::frame_budget::{self, FrameBudget};
 use crate::server::transport::listener::{Listener, Stream};
 
 /// How connections are treated before and between calls.
@@ -70,6 +71,9 @@ pub(crate) struct Connection {
     transport: ByteStream,
     peer: Peer,
     silence: SilenceLimit,
+    frames: FrameBudget,
+    /// What ends the connection once its frames are over the budget: what is left to be read of it.
+    ending: Option<&'static [u8]>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -118,6 +122,8 @@ pub(crate) fn accept_connections(
                             transport,
                             peer: Peer { address, closer: Closer::default() },
                             silence: SilenceLimit::new(limits),
+                            frames: FrameBudget::new(std::time::Instant::now()),
+                            ending: None,
                             _permit: permit,
                         };
                         // The server may have stopped meanwhile.
@@ -166,6 +172,35 @@ impl SilenceLimit {
     }
 }
 
+impl Connection {
+    /// Reads what ends the connection.
+    fn end(&mut self, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+        let ending = self.ending.unwrap_or_default();
+        if ending.is_empty() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let (now, later) = ending.split_at(ending.len().min(buffer.remaining()));
+        buffer.put_slice(now);
+        self.ending = Some(later);
+        Ok(())
+    }
+
+    fn written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.frames.send(*bytes);
+        }
+        self.or_closed(written)
+    }
+
+    /// A client that is being hung up on and reads nothing is not waited for.
+    fn or_closed<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_pending() && self.ending.is_some() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        polled
+    }
+}
+
 impl Connected for Connection {
     type ConnectInfo = Peer;
 
@@ -183,6 +218,9 @@ impl AsyncRead for Connection {
         if self.peer.closer.poll_closed(context) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
+        if self.ending.is_some() {
+            return Poll::Ready(self.end(buffer));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.transport).poll_read(context, buffer);
         if read.is_pending() {
@@ -191,6 +229,13 @@ impl AsyncRead for Connection {
         }
         if buffer.filled().len() > before {
             self.silence.reset();
+            let received = self.frames.receive(&buffer.filled()[before..], std::time::Instant::now());
+            if let Err(whole) = received {
+                tracing::info!("hung up on a client that sends too many frames without data");
+                buffer.set_filled(before + whole);
+                self.ending = Some(frame_budget::FORBIDDEN);
+                return Poll::Ready(self.end(buffer));
+            }
         }
         read
     }
@@ -202,7 +247,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write(context, data)
+        let written = Pin::new(&mut self.transport).poll_write(context, data);
+        self.written(written)
     }
 
     fn poll_write_vectored(
@@ -210,7 +256,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write_vectored(context, data)
+        let written = Pin::new(&mut self.transport).poll_write_vectored(context, data);
+        self.written(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -218,7 +265,8 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_flush(context)
+        let flushed = Pin::new(&mut self.transport).poll_flush(context);
+        self.or_closed(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
