@@ -12,7 +12,7 @@ ORGANIZATIONS = small large
 # Most tests wait for a timeout or another program, so that more of them than there are processors can run at once.
 TEST_THREADS = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 
-# How long each half of the soak lasts.
+# How long each part of the soak lasts.
 SECONDS = 60
 # How many cases each property of the hostile tests is tried with.
 CASES = 2000
@@ -72,7 +72,7 @@ bench: ## measure full walks of organizations (ORGANIZATIONS=small, large or siz
 	cargo bench --bench walk -- $(ORGANIZATIONS)
 	cargo bench --bench sync -- --sdk
 
-soak: ## list grants with 200 clients for a minute, and for another while Postgres is restarted twice (SECONDS=)
+soak: ## list grants with 200 clients, while Postgres is restarted, and beside hostile callers; a minute each (SECONDS=)
 	cargo bench --bench soak -- --seconds $(SECONDS)
 
 fuzz-smoke: ## throw random bytes, frames and messages at the server (CASES=)
