@@ -52,7 +52,7 @@ pub(crate) struct Listening {
     transport: Transport,
 }
 
-/// Largest request to the health and reflection services, in bytes.
+/// Largest request to the reflection service, in bytes: the name of a service or a file.
 const QUESTION: usize = 16 * 1024;
 
 impl Server {

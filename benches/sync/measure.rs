@@ -68,7 +68,7 @@ pub(crate) async fn measure(organization: Organization, syncs: usize, beside_sdk
     runs.sort_by(|one, other| one.wall.total_cmp(&other.wall));
     let median = runs.swap_remove(runs.len() / 2);
     let theirs = beside_sdk.then(|| {
-        let server = Server::start_quietly(&database.url_as(&role));
+        let server = Server::start_quietly(&database.url_as(&role), &[]);
         theirs(&server, folder.path())
     });
     Measured { organization, ours: median, theirs }

@@ -4,7 +4,7 @@ mod progress;
 mod report;
 
 use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use clap::{Arg, ArgMatches, Command};
@@ -17,6 +17,7 @@ use crate::cli::in_memory;
 use crate::cli::output::{output, wants_json};
 use crate::cli::signals::StopSignals;
 use crate::cli::sync::progress::Progress;
+use crate::cli::sync::report::Closing;
 use crate::cli::wiring::{block_on, connector, serve_metrics, settings_with};
 use crate::config::{self, Settings, Sources};
 use crate::proto;
@@ -125,15 +126,6 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
     progress.end();
     let saved = saved.context("writing the file broke off").map_err(Failure::Run)?;
     ended(outcome, saved, closing, stopped, json)
-}
-
-/// What it cost to write the file once everything was read.
-struct Closing {
-    elapsed: Duration,
-    /// Processor time of the process meanwhile.
-    cpu: Duration,
-    /// The most memory that the process had resident until then, in bytes; nothing where the system does not tell.
-    peak_memory: Option<u64>,
 }
 
 fn ended(

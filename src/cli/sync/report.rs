@@ -1,14 +1,23 @@
 //! What a sync has read, for people and for machines.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
 
 use crate::agent::c1z::Saved;
 use crate::agent::sync::{Counts, Outcome, Phase};
-use crate::cli::sync::Closing;
 use crate::cli::sync::progress::words;
+
+/// What it cost to write the file once everything was read.
+pub(super) struct Closing {
+    pub(super) elapsed: Duration,
+    /// Processor time of the process meanwhile.
+    pub(super) cpu: Duration,
+    /// The most memory that the process had resident until then, in bytes; nothing where the system does not tell.
+    pub(super) peak_memory: Option<u64>,
+}
 
 /// The name of the last phase, which is not the syncer's.
 const CLOSING: &str = "writing-file";

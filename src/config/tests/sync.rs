@@ -13,7 +13,7 @@ fn a_sync_needs_no_setting() {
     let settings = sync(&Setup::bare()).unwrap();
     assert_eq!((settings.file.as_path(), settings.file_is_given), (Path::new("sync.c1z"), false));
     assert_eq!((settings.temp_dir, settings.keep_syncs, settings.skip_cleanup), (None, 2, false));
-    assert_eq!(settings.options.workers, Workers::One);
+    assert_eq!(settings.options.workers, Workers::Auto);
     assert!(settings.options.targets.is_empty() && settings.options.external.is_none());
 }
 

@@ -41,7 +41,7 @@ impl ClientIdentity {
     }
 
     /// The chain of certificates and the key, decrypted if it has to be.
-    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    pub(super) fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
         Ok((certificates("sslcert", &self.certificate)?, self.read_key()?))
     }
 

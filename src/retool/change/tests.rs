@@ -72,7 +72,7 @@ fn a_row_that_overrides_a_higher_folder_default_stays() {
 #[test]
 fn sources_past_the_fifth_are_counted() {
     let group = GroupId::try_from(7).ok();
-    let source = |group| Source { group, name: "team".to_owned(), way: Way::Universal, level: Own };
+    let source = |group| Source { group, name: "team".into(), way: Way::Universal, level: Own };
     let many: Vec<Source> = group.into_iter().cycle().take(7).map(source).collect();
     let text = listed(&many);
     assert!(text.starts_with("group 7 \"team\" has own by its universal access, group 7"), "{text}");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use tokio::time::timeout;
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 
 use crate::proto::log_text::logged_in_full;
 use crate::server::transport::places::{Full as NoRoom, Hold};
@@ -60,6 +60,10 @@ async fn next(body: &mut Body, patience: Duration) -> Result<Option<Bytes>, Stat
             match frame.map(|frame| frame.into_data()) {
                 Ok(Ok(data)) if data.has_remaining() => return Ok(Some(data)),
                 Ok(_) => {}
+                // What the layer before this one refuses.
+                Err(refusal) if matches!(refusal.code(), Code::ResourceExhausted | Code::Unavailable) => {
+                    return Err(refusal);
+                }
                 Err(_) => return Err(logged_in_full(Status::cancelled("the caller broke the call off"))),
             }
         }
@@ -89,12 +93,10 @@ fn no_room(full: NoRoom) -> Status {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use http_body::Frame;
-    use http_body_util::StreamBody;
-    use tonic::Code;
-
     use super::*;
     use crate::server::transport::places::{Ledger, Shares, Who};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
 
     const SOON: Duration = Duration::from_secs(5);
 
