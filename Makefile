@@ -12,7 +12,7 @@ ORGANIZATIONS = small large
 # Most tests wait for a timeout or another program, so that more of them than there are processors can run at once.
 TEST_THREADS = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 
-# How long each half of the soak lasts.
+# How long each part of the soak lasts.
 SECONDS = 60
 # How many cases each property of the hostile tests is tried with.
 CASES = 2000
@@ -21,7 +21,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: help demo test docs-check judge lint fmt doc deny bench soak fuzz-smoke check-chart static image check-image sbom clean
+.PHONY: help demo test releases docs-check judge lint fmt doc deny bench soak fuzz-smoke check-chart static image check-image sbom clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -36,7 +36,15 @@ demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTE
 test: lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test
 	$(MAKE) judge
+	$(MAKE) releases
 	scripts/docs-check
+
+releases: ## run a sync and every change on the oldest and the newest Postgres that is supported (x86-64 Linux; needs npm)
+	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "passed over: there are packages for x86-64 Linux only"; exit 0; }; \
+	for release in 10 18; do \
+		programs=$$(scripts/postgres-release $$release) || exit 1; \
+		RETOOL_POSTGRES= RETOOL_POSTGRES_SERVER_BIN=$$programs cargo test --test behaviour -- releases:: || exit 1; \
+	done
 
 judge: ## let the Go SDK read, expand and continue the files of a sync (needs Go; the first time takes minutes)
 	scripts/sdk-tool baton
@@ -64,7 +72,7 @@ bench: ## measure full walks of organizations (ORGANIZATIONS=small, large or siz
 	cargo bench --bench walk -- $(ORGANIZATIONS)
 	cargo bench --bench sync -- --sdk
 
-soak: ## list grants with 200 clients for a minute, and for another while Postgres is restarted twice (SECONDS=)
+soak: ## list grants with 200 clients, while Postgres is restarted, and beside hostile callers; a minute each (SECONDS=)
 	cargo bench --bench soak -- --seconds $(SECONDS)
 
 fuzz-smoke: ## throw random bytes, frames and messages at the server (CASES=)

@@ -27,6 +27,7 @@ mod unsupported;
 mod validate;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde::Deserialize;
 use tokio::sync::RwLock;
@@ -88,6 +89,7 @@ impl Connector {
             kinds: syncers.iter().map(|syncer| syncer.kind()).collect(),
             users: if options.skip_disabled_users { Users::EnabledOnly } else { Users::All },
             mode: if options.dry_run { Mode::DryRun } else { Mode::Real },
+            counted_crossing: AtomicBool::new(false),
             managed_groups: scope.managed_groups,
         };
         Self {

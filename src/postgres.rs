@@ -8,6 +8,7 @@ pub(crate) mod diagnosis;
 pub(crate) mod error;
 pub(crate) mod identifier;
 pub(crate) mod pool;
+pub(crate) mod reason;
 pub(crate) mod session;
 pub(crate) mod statement;
 pub(crate) mod time;

@@ -9,6 +9,7 @@ pub mod connector;
 mod descriptors;
 pub mod grants;
 pub mod log_text;
+pub(crate) mod request_memory;
 mod secret;
 #[cfg(test)]
 mod tests;

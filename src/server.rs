@@ -52,6 +52,9 @@ pub(crate) struct Listening {
     transport: Transport,
 }
 
+/// Largest request to the health and reflection services, in bytes.
+const QUESTION: usize = 16 * 1024;
+
 impl Server {
     /// A server of this connector with the usual limits, reflection, and no rate limiter.
     pub(crate) fn new(connector: Arc<Connector>) -> Self {
@@ -187,8 +190,8 @@ impl Listening {
         let mut routes = RoutesBuilder::default();
         routes.add_service(health_service.max_decoding_message_size(grpc_health::LARGEST_REQUEST));
         if server.reflection {
-            routes.add_service(services::reflection().build_v1()?);
-            routes.add_service(services::reflection().build_v1alpha()?);
+            routes.add_service(services::reflection().build_v1()?.max_decoding_message_size(QUESTION));
+            routes.add_service(services::reflection().build_v1alpha()?.max_decoding_message_size(QUESTION));
         }
         server.services().register(&mut routes, limits);
         grpc_health::set_status(&health, ServingStatus::Serving).await;

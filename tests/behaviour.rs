@@ -10,6 +10,7 @@ mod cli;
 mod database;
 mod doctor;
 mod limits;
+mod releases;
 mod service;
 mod setup_sql;
 mod support;

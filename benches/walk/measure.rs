@@ -53,7 +53,7 @@ async fn one_walk(
 ) -> Measured {
     let postmaster = postmaster(cluster);
     database.forget_statements().await;
-    let server = Server::start_quietly(&database.url_as(role));
+    let server = Server::start_quietly(&database.url_as(role), &[]);
     let program = server.process_id();
     let spent = |process: Option<u32>| cpu_of_family(process?);
     let before = (spent(Some(program)), spent(postmaster), cpu(std::process::id()));
@@ -90,7 +90,7 @@ async fn one_walk(
 /// From the program's exec to its first answer to Validate, which has looked at the database.
 async fn first_answer(database: &Database, role: &Role) -> Duration {
     let started = Instant::now();
-    let server = Server::start_quietly(&database.url_as(role));
+    let server = Server::start_quietly(&database.url_as(role), &[]);
     let mut client = ConnectorServiceClient::new(channel(&server).await);
     client.validate(ConnectorServiceValidateRequest::default()).await.expect("Validate succeeds");
     started.elapsed()

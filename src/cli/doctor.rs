@@ -11,6 +11,7 @@ mod network;
 mod output;
 mod report;
 mod rest;
+mod schema;
 mod settings;
 
 use std::process::ExitCode;

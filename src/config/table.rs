@@ -274,7 +274,7 @@ pub(crate) const ALL: &[Setting] = &[
         (1024, 64 * MIB),
         Limits::DEFAULT.request_bytes,
         "BYTES",
-        "Size of the largest request message that is read",
+        "Size of the largest request message that is read; page tokens may add 1 MiB",
     ),
     whole(
         "max-response-bytes",

@@ -311,7 +311,7 @@ impl Entry {
             Kind::Whole { .. } | Kind::Workers => {
                 all(30, |letter| {
                     letter.is_ascii_digit() || matches!(letter, '+' | '-' | '.' | ',' | '_' | ' ')
-                }) || all(6, |letter| letter.is_ascii_alphabetic())
+                }) || all(6, |letter| letter.is_ascii_alphanumeric())
             }
             Kind::Switch => all(6, |letter| letter.is_ascii_alphanumeric() || letter == ' '),
             _ => all(12, |letter| letter.is_ascii_alphabetic()),

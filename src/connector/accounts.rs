@@ -266,12 +266,12 @@ async fn find(api: &Api, new: &NewUser, rate_limit: &mut RateLimit) -> Result<Op
     for spelling in spellings.into_iter().flatten() {
         let mut next = None;
         for _ in 0..MOST_PAGES {
-            let answer = api.users_with_email(spelling, next.as_deref()).await.inspect_err(|error| {
+            let answer = api.user_with_email(spelling, next.as_deref()).await.inspect_err(|error| {
                 *rate_limit = error.rate_limit;
             })?;
             *rate_limit = answer.rate_limit;
-            if let Some(found) = answer.value.users.into_iter().find(|user| user.has_email(&new.email)) {
-                return Ok(Some(found));
+            if answer.value.user.is_some() {
+                return Ok(answer.value.user);
             }
             next = answer.value.next;
             if next.is_none() {

@@ -59,9 +59,10 @@ impl Connector {
         let record = Record::begin("revoke", caller, target(entitlement_id), holder(principal));
         let revoked = async {
             self.gate()?;
-            grant.ok_or(Error::Missing { field: "grant" })?;
+            let grant = grant.ok_or(Error::Missing { field: "grant" })?;
             let request = ChangeRequest::new(entitlement, entitlement_id, principal)?;
             let syncer = self.grantable(&request)?;
+            request.check_grant_id(&grant.id)?;
             record.announce(self.context.mode).await?;
             until_settled(|| syncer.revoke(&self.context, &request)).await
         };

@@ -1,6 +1,7 @@
 //! What every resource type and every change works with.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::RwLock;
 
@@ -30,6 +31,8 @@ pub(crate) struct Context {
     pub(crate) users: Users,
     /// Whether changes are made or only described.
     pub(crate) mode: Mode,
+    /// Whether this process has counted memberships across organizations.
+    pub(crate) counted_crossing: AtomicBool,
     /// Whether single users are given access to pages, through groups that are made for it.
     pub(crate) managed_groups: bool,
 }

@@ -10,13 +10,18 @@ pub(crate) fn database_message(error: &DatabaseError) -> String {
     match error {
         DatabaseError::Postgres(error) => postgres_message(error),
         DatabaseError::MissingPrivileges(missing) => missing.to_string(),
+        DatabaseError::OtherVersion { absent } => format!(
+            "this Retool is of a version that baton-retool does not know, older or newer than those it was made for: {}; ask for an update of baton-retool, and say which Retool it is",
+            absent.join(", ")
+        ),
     }
 }
 
 fn postgres_message(error: &PostgresError) -> String {
     use PostgresError::{
-        BadValue, Connect, ConnectForbidden, Forbidden, Gone, Interrupted, PoolExhausted, ReadOnly, Refused,
-        Silent, Statement, StillConnecting, Timeout, Uncertain, UnknownSchema,
+        BadValue, Connect, ConnectForbidden, Forbidden, Gone, Interrupted, Locked, NoTransactions,
+        PoolExhausted, ReadOnly, Refused, Silent, Statement, StillConnecting, Timeout, Uncertain,
+        UnknownSchema,
     };
     match error {
         Connect { target, reason } => format!("cannot connect to the Retool database at {target}: {reason}"),
@@ -36,6 +41,9 @@ fn postgres_message(error: &PostgresError) -> String {
         Timeout { reason } => format!(
             "the Retool database stopped a statement: {reason}; a statement may run for --statement-timeout-seconds or the role's own statement_timeout, whichever is lower, and wait for a lock for its lock_timeout"
         ),
+        Locked { reason } => format!(
+            "somebody else holds a lock in the Retool database for too long: {reason}; a change waits for a lock for 5 s at a time or the role's own lock_timeout, whichever is lower; nothing was changed, and asking again is safe"
+        ),
         Silent { waited } => format!(
             "the Retool database did not answer a statement within {} s, its limit and some more: the server hangs or cannot be reached any more",
             waited.as_secs()
@@ -43,6 +51,9 @@ fn postgres_message(error: &PostgresError) -> String {
         Forbidden { reason } => format!("the Retool database refuses: {reason}"),
         ReadOnly { reason } => format!(
             "the Retool database takes no changes: {reason}; the connection string leads to a standby or the role is read-only: name the primary, or add target_session_attrs=read-write"
+        ),
+        NoTransactions { reason } => format!(
+            "the pooler in front of the Retool database allows no transactions: {reason}; set pool_mode=transaction or session for this database in PgBouncer, or name Postgres itself in the connection string"
         ),
         Refused { reason } => format!("Retool's database refuses the change: {reason}"),
         Gone { reason } => format!("what the change is about was deleted from Retool meanwhile ({reason})"),

@@ -3,7 +3,6 @@
 //! An error displays without what the caller sent, so that it is safe to log; [`Error::for_caller`] has it.
 
 mod argument;
-mod caller_text;
 mod kind;
 
 use std::time::Duration;
@@ -18,14 +17,15 @@ use crate::connector::refusal_message::refusal_message;
 use crate::connector::resource_kind::ResourceKind;
 use crate::connector::rest_message::rest_message;
 use crate::postgres::error::Nature;
+use crate::private_text;
 use crate::retool::api::error::ApiError;
 use crate::retool::change::Refusal;
 use crate::retool::error::DatabaseError;
 use crate::retool::transaction::ChangeError;
 use crate::telemetry::logs::Unrecorded;
 
+pub(crate) use crate::private_text::PrivateText as CallerText;
 pub(crate) use argument::ArgumentProblem;
-pub(crate) use caller_text::CallerText;
 pub(crate) use kind::ErrorKind;
 
 /// Why a request has no answer. The server turns each into a gRPC status.
@@ -273,7 +273,7 @@ impl Error {
 
     /// The message for the caller whose request it is: the only text that repeats what the caller sent.
     pub(crate) fn for_caller(&self) -> String {
-        caller_text::reveal(self)
+        private_text::reveal(self)
     }
 
     /// What happened, in one word for logs.

@@ -11,7 +11,7 @@ pub(crate) fn refusal_message(refusal: &Refusal) -> String {
             "user {user} is disabled in Retool, and --skip-disabled-users leaves such users out: enable the user first"
         ),
         Refusal::NotManaged { group, name, problem } => format!(
-            "group {group} has the name of a group that baton-retool makes, {name:?}, and is not as it was made: {problem}; rename or repair it in Retool"
+            "group {group} has the name of a group that baton-retool makes, {name}, and is not as it was made: {problem}; rename or repair it in Retool"
         ),
         other => other.to_string(),
     }

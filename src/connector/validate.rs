@@ -1,5 +1,7 @@
 //! Whether the connector can do what it is configured for.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use backon::Retryable;
@@ -10,6 +12,7 @@ use crate::connector::error::Error;
 use crate::connector::{Connector, rate_limit};
 use crate::postgres::error::Nature;
 use crate::retool::api::error::Problem;
+use crate::retool::diagnosis::crossing_memberships;
 
 /// Waits between the attempts of [`Connector::validate`]: an agent asks once and gives up.
 const VALIDATE_WAITS: [Duration; 5] = [
@@ -44,8 +47,29 @@ impl Connector {
         }
     }
 
+    /// Counts memberships across organizations, once per process and beside the call: it reads every membership.
+    fn count_crossing_memberships(&self) {
+        if self.context.counted_crossing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let database = Arc::clone(&self.context.database);
+        tokio::spawn(async move {
+            match crossing_memberships(&database).await {
+                Ok(0) => {}
+                Ok(memberships) => tracing::warn!(
+                    memberships,
+                    "memberships put users of one organization into groups of another; they are listed like any other, and Grant makes none"
+                ),
+                Err(error) => {
+                    let error = database_message(&error);
+                    tracing::debug!(error, "could not count memberships across organizations");
+                }
+            }
+        });
+    }
+
     async fn validate_database(&self) -> Result<(), Error> {
-        let check = || self.context.database.check();
+        let check = || self.context.database.check_whole();
         let checked = check
             .retry(VALIDATE_WAITS.into_iter())
             .when(|error| error.nature() == Nature::Outage)
@@ -55,6 +79,7 @@ impl Connector {
                 tracing::warn!(error, wait_seconds, "the database does not answer; trying again");
             });
         checked.await?;
+        self.count_crossing_memberships();
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
-use crate::postgres::tls::CertificateProblem;
+use crate::postgres::reason::{Reason, reason, refused_by};
 
 /// Why the database did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -50,19 +50,25 @@ pub(crate) enum PostgresError {
     #[error("the database broke off the statement: {reason}")]
     Interrupted {
         /// The server's or the socket's own words.
-        reason: String,
+        reason: Reason,
     },
     /// The session was lost while a change was being made final: it may have been, or not.
     #[error("the database broke off during a commit: {reason}")]
     Uncertain {
         /// The server's or the socket's own words.
-        reason: String,
+        reason: Reason,
     },
     /// The statement ran longer than it may.
     #[error("the database stopped a statement: {reason}")]
     Timeout {
         /// The server's own words.
-        reason: String,
+        reason: Reason,
+    },
+    /// Somebody else holds a lock for longer than a statement waits for one.
+    #[error("somebody else holds a lock in the database for too long: {reason}")]
+    Locked {
+        /// The server's own words.
+        reason: Reason,
     },
     /// The server said nothing at all, not even that the statement ran too long.
     #[error("the database did not answer a statement within {} s", waited.as_secs())]
@@ -74,43 +80,49 @@ pub(crate) enum PostgresError {
     #[error("the database refuses: {reason}")]
     Forbidden {
         /// The server's own words.
-        reason: String,
+        reason: Reason,
     },
     /// The server does not take writes.
     #[error("the database takes no changes: {reason}")]
     ReadOnly {
         /// The server's own words.
-        reason: String,
+        reason: Reason,
+    },
+    /// A pooler hands each statement to another session, so that no transaction is possible.
+    #[error("the pooler in front of the database allows no transactions (statement pooling): {reason}")]
+    NoTransactions {
+        /// The pooler's own words.
+        reason: Reason,
     },
     /// A trigger or a constraint refuses the change.
     #[error("the database refuses the change: {reason}")]
     Refused {
         /// The words of the trigger, or the name of the constraint.
-        reason: String,
+        reason: Reason,
     },
     /// Something that the change is about was deleted in the same moment.
     #[error("a row that the change refers to does not exist ({reason})")]
     Gone {
         /// The constraint that noticed.
-        reason: String,
+        reason: Reason,
     },
     /// A value does not fit its column.
     #[error("a value does not fit its column: {reason}")]
     BadValue {
         /// The kind of misfit; never the value.
-        reason: String,
+        reason: Reason,
     },
     /// Tables or columns are not there.
     #[error("a table or column does not exist: {reason}")]
     UnknownSchema {
         /// What is missing.
-        reason: String,
+        reason: Reason,
     },
     /// Anything else that the server or the driver says of a statement.
     #[error("a statement failed: {reason}")]
     Statement {
         /// The words of the server or the driver.
-        reason: String,
+        reason: Reason,
     },
 }
 
@@ -137,8 +149,12 @@ impl PostgresError {
             | Self::Interrupted { .. }
             | Self::Uncertain { .. }
             | Self::Timeout { .. }
+            | Self::Locked { .. }
             | Self::Silent { .. } => Nature::Outage,
-            Self::ConnectForbidden { .. } | Self::Forbidden { .. } | Self::ReadOnly { .. } => Nature::SetUp,
+            Self::ConnectForbidden { .. }
+            | Self::Forbidden { .. }
+            | Self::ReadOnly { .. }
+            | Self::NoTransactions { .. } => Nature::SetUp,
             Self::Refused { .. } | Self::Gone { .. } | Self::BadValue { .. } => Nature::Refusal,
             Self::UnknownSchema { .. } | Self::Statement { .. } => Nature::Fault,
         }
@@ -163,10 +179,12 @@ impl PostgresError {
             Self::Interrupted { .. } => "database_interrupted",
             Self::Uncertain { .. } => "commit_uncertain",
             Self::Timeout { .. } => "statement_timeout",
+            Self::Locked { .. } => "lock_timeout",
             Self::Silent { .. } => "database_silent",
             Self::ConnectForbidden { .. } => "missing_privileges",
             Self::Forbidden { .. } => "database_forbids",
             Self::ReadOnly { .. } => "database_read_only",
+            Self::NoTransactions { .. } => "statement_pooling",
             Self::Refused { .. } => "database_refuses",
             Self::Gone { .. } => "gone",
             Self::BadValue { .. } => "bad_value",
@@ -179,11 +197,7 @@ impl PostgresError {
     pub(crate) fn of_write(error: &tokio_postgres::Error) -> Self {
         let Some(server) = error.as_db_error() else { return Self::of_statement(error) };
         let state = server.code();
-        // Which constraint it was says more than the words, which quote the row.
-        let named = || {
-            let constraint = server.constraint().map(|name| format!("{name}, ")).unwrap_or_default();
-            format!("{constraint}SQLSTATE {}", state.code())
-        };
+        let named = || refused_by(server);
         match *state {
             SqlState::READ_ONLY_SQL_TRANSACTION => Self::ReadOnly { reason: reason(error) },
             SqlState::RAISE_EXCEPTION => Self::Refused { reason: reason(error) },
@@ -195,7 +209,8 @@ impl PostgresError {
                     reason: format!(
                         "the sequence that numbers the rows of {table} is behind them ({}); set it as the owner of the table: SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}));",
                         named()
-                    ),
+                    )
+                    .into(),
                 }
             }
             // Somebody else was there in the same moment; another try sees what is there now.
@@ -216,8 +231,13 @@ impl PostgresError {
                 _ => Self::Statement { reason },
             };
         };
+        // How PgBouncer words it; the code is that of any other disagreement over the protocol.
+        if error.as_db_error().is_some_and(|server| server.message().contains("statement pooling mode")) {
+            return Self::NoTransactions { reason };
+        }
         match *state {
-            SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => Self::Timeout { reason },
+            SqlState::QUERY_CANCELED => Self::Timeout { reason },
+            SqlState::LOCK_NOT_AVAILABLE => Self::Locked { reason },
             SqlState::INSUFFICIENT_PRIVILEGE => Self::Forbidden { reason },
             SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN | SqlState::INVALID_SCHEMA_NAME => {
                 Self::UnknownSchema { reason }
@@ -241,31 +261,4 @@ impl PostgresError {
             _ => Self::Statement { reason },
         }
     }
-}
-
-/// The driver's error in one line: the server's message with its code, or the chain of causes. The
-/// driver never puts a password into either. Messages about values (classes 22 and 23) quote them, so of
-/// these there is the code only; a row's contents stand otherwise in the detail, which is left out.
-pub(crate) fn reason(error: &tokio_postgres::Error) -> String {
-    if let Some(server) = error.as_db_error() {
-        let state = server.code().code();
-        if ["22", "23"].iter().any(|class| state.starts_with(class)) {
-            return format!("a value is not as the statement needs it (SQLSTATE {state})");
-        }
-        return format!("{} (SQLSTATE {})", server.message(), server.code().code());
-    }
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = match CertificateProblem::of(inner) {
-            Some(problem) => format!("{problem}; {}", problem.fix()),
-            None => inner.to_string(),
-        };
-        if !text.ends_with(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -29,6 +29,12 @@ pub(crate) fn quoted(name: &str) -> String {
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
+/// Quotes a literal, whatever the server's `standard_conforming_strings` says.
+pub(crate) fn literal(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('\'', "''");
+    if escaped.contains('\\') { format!("E'{escaped}'") } else { format!("'{escaped}'") }
+}
+
 /// The name of a role that may be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RoleName(String);
@@ -76,8 +82,7 @@ impl RoleName {
 
     /// As a literal of SQL, whatever the server's `standard_conforming_strings` says.
     pub(crate) fn literal(&self) -> String {
-        let escaped = self.0.replace('\\', "\\\\").replace('\'', "''");
-        if escaped.contains('\\') { format!("E'{escaped}'") } else { format!("'{escaped}'") }
+        literal(&self.0)
     }
 
     /// Whether the name may stand in a comment, which a line break would end.

@@ -1,5 +1,6 @@
 //! One session with the server: how it is opened, and what is known of it afterwards.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,8 +13,11 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{CancelToken, Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::postgres::connection_string::{Attempt, ConnectionSettings, Encryption, TargetSessionAttrs};
-use crate::postgres::error::{PostgresError, reason};
+use crate::postgres::connection_string::{Attempt, ConnectionSettings, Encryption, Host, TargetSessionAttrs};
+use crate::postgres::error::PostgresError;
+use crate::postgres::identifier::literal;
+use crate::postgres::reason::reason;
+use crate::postgres::tls;
 
 /// An open session.
 pub(crate) struct Session {
@@ -21,9 +25,37 @@ pub(crate) struct Session {
     tls: Option<MakeRustlsConnect>,
     limits: Limits,
     statement_timeout: Duration,
+    search_path: SearchPath,
+    version: i32,
     expires: Instant,
     used: bool,
     broken: Arc<AtomicBool>,
+}
+
+/// The search_path that the role, the database or the connection string gives a session.
+///
+/// Statements of ours run with [`PINNED`] instead: whoever may create in a schema of the search_path could
+/// otherwise define an operator or a function that fits our arguments better than that of `pg_catalog`, and have
+/// it run with our privileges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SearchPath {
+    /// As the setting has it.
+    pub(crate) setting: String,
+    /// The schemas among them that are there and may be used, in their order, without those that Postgres adds.
+    pub(crate) schemas: Vec<String>,
+}
+
+/// Where statements look names up: nobody but a superuser can create anything in `pg_catalog`, and in `pg_temp`
+/// neither operators nor functions are looked up.
+pub(crate) const PINNED: &str = "pg_catalog, pg_temp";
+
+/// Whether a transaction may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccessMode {
+    /// It may.
+    ReadWrite,
+    /// The server refuses every write.
+    ReadOnly,
 }
 
 /// Where the limits of a session live.
@@ -44,23 +76,37 @@ pub(crate) enum Limits {
 /// The marker tells whether our start-up options have reached the server itself. The role's own
 /// statement timeout stands where it is lower than ours. On a large organization Postgres would compile
 /// our statements, which takes longer than running them: 100 ms for one that runs for 30.
+///
+/// It runs with the search_path that the session was given, so that every name in it is qualified. `OFFSET 0` makes
+/// Postgres evaluate the inner steps first; `AS MATERIALIZED` would too, from release 12 on.
 const INTRODUCE: &str = r#"
-WITH session AS MATERIALIZED (
-    SELECT coalesce(current_setting('baton_retool.direct', true), '') = 'on' AS direct,
-           current_setting('transaction_read_only') = 'on' AS read_only,
-           (1000 * extract(epoch FROM current_setting('statement_timeout')::interval))::int8 AS own
+WITH session AS (
+    SELECT coalesce(pg_catalog.current_setting('baton_retool.direct', true), '') OPERATOR(pg_catalog.=) 'on' AS direct,
+           pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' AS read_only,
+           pg_catalog.current_setting('server_version_num')::pg_catalog.int4 AS version,
+           pg_catalog.current_setting('search_path') AS search_path,
+           pg_catalog.current_schemas(false)::pg_catalog.text[] AS schemas,
+           (extract(epoch FROM pg_catalog.current_setting('statement_timeout')::interval)::pg_catalog.float8
+               OPERATOR(pg_catalog.*) 1000::pg_catalog.float8)::pg_catalog.int8 AS own
+    OFFSET 0
 ),
-limits AS MATERIALIZED (
-    SELECT direct, read_only, CASE WHEN own BETWEEN 1 AND $1 THEN own ELSE $1 END AS timeout
+limits AS (
+    SELECT *, CASE WHEN own OPERATOR(pg_catalog.>=) 1 AND own OPERATOR(pg_catalog.<=) $1 THEN own ELSE $1 END AS timeout
     FROM session
+    OFFSET 0
 )
 SELECT direct,
        timeout,
-       pg_is_in_recovery() AS standby,
+       pg_catalog.pg_is_in_recovery() AS standby,
        read_only,
-       CASE WHEN direct THEN set_config('statement_timeout', timeout::text, false) END,
-       CASE WHEN direct THEN set_config('default_transaction_read_only', 'on', false) END,
-       CASE WHEN direct AND current_setting('jit', true) IS NOT NULL THEN set_config('jit', 'off', false) END
+       version,
+       search_path,
+       schemas,
+       CASE WHEN direct THEN pg_catalog.set_config('statement_timeout', timeout::pg_catalog.text, false) END,
+       CASE WHEN direct THEN pg_catalog.set_config('default_transaction_read_only', 'on', false) END,
+       CASE WHEN direct THEN pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false) END,
+       CASE WHEN direct AND pg_catalog.current_setting('jit', true) IS NOT NULL
+            THEN pg_catalog.set_config('jit', 'off', false) END
 FROM limits
 "#;
 
@@ -83,11 +129,47 @@ impl Opener {
     /// [`PostgresError::Connect`] with what the last way met; [`PostgresError::ConnectForbidden`] when the role may not connect to
     /// the database.
     pub(crate) async fn open(&self) -> Result<Session, PostgresError> {
+        let current;
+        let opener = match self.with_files_of_now()? {
+            Some(fresh) => {
+                current = fresh;
+                &current
+            }
+            None => self,
+        };
+        opener.open_first().await
+    }
+
+    /// With the certificates and keys that the files have now, where they come from files.
+    ///
+    /// # Errors
+    /// [`PostgresError::Connect`] when a file cannot be used.
+    fn with_files_of_now(&self) -> Result<Option<Self>, PostgresError> {
+        if !self.settings.ssl.reads_files() {
+            return Ok(None);
+        }
+        let tls = tls::connector(&self.settings.ssl).map_err(|error| PostgresError::Connect {
+            target: self.settings.describe(),
+            reason: error.to_string(),
+        })?;
+        Ok(Some(Self { tls, ..self.clone() }))
+    }
+
+    async fn open_first(&self) -> Result<Session, PostgresError> {
         let wanted = self.settings.target_session_attrs;
         let mut failures: Vec<String> = Vec::new();
         let mut second_choice = None;
+        let mut without_tls = None;
         for attempt in self.settings.attempts() {
-            match self.within_timeout(&attempt).await {
+            let tried = self.within_timeout(&attempt).await;
+            match (&tried, attempt.encryption) {
+                (Err(met), Encryption::Tls) if !met.tls_not_offered => {
+                    without_tls = Some((attempt.host.clone(), met.reason.clone()));
+                }
+                (Ok(_), Encryption::Plain) => warn_of_plaintext(&attempt, without_tls.take()),
+                _ => {}
+            }
+            match tried {
                 Ok((session, server)) if wanted.accepts(server.standby, server.read_only) => {
                     return Ok(session);
                 }
@@ -139,6 +221,7 @@ impl Opener {
                 state: None,
                 login_refused: false,
                 connect_forbidden: false,
+                tls_not_offered: false,
             }),
         }
     }
@@ -158,7 +241,9 @@ impl Opener {
             state: error.code().cloned(),
             connect_forbidden: error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE),
             login_refused: error.code() == Some(&SqlState::INVALID_PASSWORD),
-            reason: reason(&error),
+            tls_not_offered: error.to_string().contains("server does not support TLS")
+                || error.source().is_some_and(|cause| cause.to_string() == "server does not support TLS"),
+            reason: reason(&error).to_string(),
         })
     }
 
@@ -193,6 +278,11 @@ impl Opener {
             client,
             tls,
             statement_timeout,
+            search_path: SearchPath {
+                setting: row.try_get("search_path")?,
+                schemas: row.try_get("schemas")?,
+            },
+            version: row.try_get("version")?,
             limits: if direct { Limits::OfSession } else { Limits::OfTransaction { statement_timeout } },
             expires: Instant::now() + pool.max_lifetime + pool.max_lifetime_jitter.mul_f64(rand::random()),
             used: false,
@@ -210,6 +300,8 @@ pub(crate) struct Failed {
     pub(crate) login_refused: bool,
     /// The login was fine, the database is closed to the role.
     pub(crate) connect_forbidden: bool,
+    /// TLS was asked for, and the server has none.
+    pub(crate) tls_not_offered: bool,
 }
 
 /// What kind of server a session has met.
@@ -226,6 +318,43 @@ impl Session {
 
     pub(crate) fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// The search_path that the session was given.
+    pub(crate) fn search_path(&self) -> &SearchPath {
+        &self.search_path
+    }
+
+    /// The release of the server as Postgres numbers it: 150004 for 15.4, 90624 for 9.6.24.
+    pub(crate) fn version(&self) -> i32 {
+        self.version
+    }
+
+    /// What begins a transaction. The mode is its own: a function that changes the session's default does not
+    /// make the next transaction write. The same holds for the search_path. Behind a pooler it brings the
+    /// statement timeout too.
+    pub(crate) fn begin(&self, access: AccessMode) -> String {
+        let access = match access {
+            AccessMode::ReadWrite => "READ WRITE",
+            AccessMode::ReadOnly => "READ ONLY",
+        };
+        let mut begin =
+            format!("BEGIN ISOLATION LEVEL READ COMMITTED {access}; SET LOCAL search_path = {PINNED}");
+        if let Limits::OfTransaction { statement_timeout } = self.limits {
+            let limit = statement_timeout.as_millis().max(1);
+            begin.push_str(&format!("; SET LOCAL statement_timeout = {limit}"));
+        }
+        begin
+    }
+
+    /// What gives the triggers of the tables that are written the search_path that they were made for, with
+    /// `pg_catalog` in front, until the end of the transaction or [`PIN`].
+    pub(crate) fn search_path_of_triggers(&self) -> String {
+        let path = match self.search_path.setting.as_str() {
+            "" => PINNED.to_owned(),
+            setting => format!("pg_catalog, {setting}, pg_temp"),
+        };
+        format!("SELECT pg_catalog.set_config('search_path', {}, true)", literal(&path))
     }
 
     /// How long to wait for the answer to a statement: longer than a server needs to stop it by itself
@@ -260,6 +389,9 @@ impl Session {
         }
     }
 }
+
+/// Ends what [`Session::search_path_of_triggers`] began.
+pub(crate) const PIN: &str = "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)";
 
 /// What an answer may take on top of the statement's own limit.
 const GRACE: Duration = Duration::from_secs(5);
@@ -297,6 +429,18 @@ impl Drop for Running {
                 Err(_) => tracing::debug!("could not cancel a statement: no answer"),
             }
         });
+    }
+}
+
+/// `sslmode=prefer` goes on without TLS, as in libpq; that should not go unseen where the server offers it.
+fn warn_of_plaintext(attempt: &Attempt, with_tls: Option<(Host, String)>) {
+    let Some((host, reason)) = with_tls else { return };
+    if host.port == attempt.host.port && host.address == attempt.host.address {
+        tracing::warn!(
+            server = %attempt,
+            reason,
+            "a connection to the database is not encrypted although the server offers TLS; sslmode=require refuses such connections and says why"
+        );
     }
 }
 

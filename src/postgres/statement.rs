@@ -7,7 +7,7 @@ use tracing::Instrument;
 
 use crate::postgres::error::PostgresError;
 use crate::postgres::pool::{Lease, Pool};
-use crate::postgres::session::{Limits, Session};
+use crate::postgres::session::{AccessMode, Session};
 use crate::telemetry::watch;
 
 /// A bound parameter with the type that the server takes it for.
@@ -69,9 +69,12 @@ pub(crate) async fn guarded<T>(
     result
 }
 
-/// One round trip: alone on a session of our own, else in a read-only transaction that carries the statement timeout,
-/// its three messages sent without waiting for one another.
-async fn run<T>(
+/// Runs one reading statement on a session, in a read-only transaction of its own. It takes one round trip: the
+/// three messages are sent without waiting for one another.
+///
+/// # Errors
+/// See [`PostgresError::of_statement`].
+pub(crate) async fn run<T>(
     session: &Session,
     statement: &str,
     parameters: &[Parameter<'_>],
@@ -87,19 +90,11 @@ async fn run<T>(
         }
         Ok(rows)
     };
-    match session.limits() {
-        Limits::OfSession => rows.await,
-        Limits::OfTransaction { statement_timeout } => {
-            let begin = format!(
-                "BEGIN READ ONLY; SET LOCAL statement_timeout = {}",
-                statement_timeout.as_millis().max(1)
-            );
-            let (begun, rows, ended) =
-                tokio::join!(client.batch_execute(&begin), rows, client.batch_execute("COMMIT"));
-            begun.and(rows).and_then(|rows| ended.map(|()| rows))
-        }
-    }
-    .map_err(|error| PostgresError::of_statement(&error))
+    let begin = session.begin(AccessMode::ReadOnly);
+    let (begun, rows, ended) =
+        tokio::join!(client.batch_execute(&begin), rows, client.batch_execute("COMMIT"));
+    let rows = begun.and(rows).and_then(|rows| ended.map(|()| rows));
+    rows.map_err(|error| PostgresError::of_statement(&error))
 }
 
 /// The only row of a statement that always has one.
@@ -108,6 +103,6 @@ async fn run<T>(
 /// [`PostgresError::Statement`] when it has none.
 pub(crate) fn only<T>(rows: Vec<T>) -> Result<T, PostgresError> {
     let nothing =
-        || PostgresError::Statement { reason: "a statement that always has a row gave none".to_owned() };
+        || PostgresError::Statement { reason: "a statement that always has a row gave none".into() };
     rows.into_iter().next().ok_or_else(nothing)
 }

@@ -5,6 +5,7 @@
 
 mod identity;
 mod problem;
+mod public_key;
 #[cfg(test)]
 mod tests;
 mod verifier;
@@ -15,6 +16,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
     pki_types::{CertificateDer, pem},
+    sign::SingleCertAndKey,
     version::{TLS12, TLS13},
 };
 use secrecy::SecretString;
@@ -179,7 +181,7 @@ pub(crate) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, Tls
     client_config(settings).map(MakeRustlsConnect::new)
 }
 
-/// Reads the files and builds the client's side of TLS 1.2 and 1.3. The files are read here and not again.
+/// Reads the files and builds the client's side of TLS 1.2 and 1.3.
 ///
 /// The roots are read only if the mode checks anything against them. No protocol is offered by ALPN: Postgres
 /// has its own way to ask for TLS.
@@ -206,12 +208,8 @@ pub(crate) fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsE
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match &settings.identity {
         Some(identity) => {
-            let (chain, key) = identity.read()?;
-            builder.with_client_auth_cert(chain, key).map_err(|source| TlsError::BadIdentity {
-                certificate: identity.certificate.clone(),
-                key: identity.key.clone(),
-                source,
-            })?
+            let certified = identity.certified_key(builder.crypto_provider())?;
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
         }
         None => builder.with_no_client_auth(),
     };
@@ -220,6 +218,11 @@ pub(crate) fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsE
 }
 
 impl TlsSettings {
+    /// Whether files are read that can change while the program runs.
+    pub(crate) fn reads_files(&self) -> bool {
+        self.mode != SslMode::Disable && (self.identity.is_some() || matches!(self.roots, Roots::File(_)))
+    }
+
     /// Whether a server has to prove who it is.
     pub(crate) fn checks_the_server(&self) -> bool {
         self.verification() != Verification::Possession

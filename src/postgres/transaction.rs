@@ -8,19 +8,11 @@ use tokio::sync::SemaphorePermit;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
-use crate::postgres::error::{PostgresError, reason};
+use crate::postgres::error::PostgresError;
 use crate::postgres::pool::{Lease, Pool};
-use crate::postgres::session::Limits;
+use crate::postgres::reason::reason;
+use crate::postgres::session::{AccessMode, PIN};
 use crate::postgres::statement::{FromRow, Parameter, guarded};
-
-/// Whether a transaction may write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AccessMode {
-    /// It may.
-    ReadWrite,
-    /// The server refuses every write.
-    ReadOnly,
-}
 
 /// How a transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +30,7 @@ pub(crate) struct Transaction<'a> {
     _place: SemaphorePermit<'a>,
 }
 
-const LOCK: &str = "SELECT pg_advisory_xact_lock($1, $2)";
+const LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
 
 /// How long a server waits for our next statement before it undoes the transaction: we may have been frozen or cut
 /// off, and others wait for the locks. And how long we wait for somebody else's lock: a change that waits holds a
@@ -50,7 +42,8 @@ WHERE extract(epoch FROM current_setting(name)::interval) NOT BETWEEN 0.001 AND 
 "#;
 
 impl<'a> Transaction<'a> {
-    /// Begins a transaction on a session of the pool. A session that turns out to be dead is replaced by a fresh one.
+    /// Begins a transaction on a session of the pool. A session that turns out to be dead, or to lead to a standby, is
+    /// replaced by a fresh one.
     ///
     /// # Errors
     /// [`PostgresError::ReadOnly`] on a server that takes no writes, and whatever keeps the server from being asked.
@@ -58,7 +51,11 @@ impl<'a> Transaction<'a> {
         let place = pool.place_for_change().await?;
         let mut lease = pool.get().await?;
         match start(&lease, access).await {
-            Err(error) if error.is_lost_session() && lease.is_from_stock() => {
+            // After a failover, a connection of the pool can lead to the server that is the standby now.
+            Err(error)
+                if (error.is_lost_session() || matches!(error, PostgresError::ReadOnly { .. }))
+                    && lease.is_from_stock() =>
+            {
                 drop(lease);
                 lease = pool.get_fresh().await?;
                 start(&lease, access).await?;
@@ -68,12 +65,12 @@ impl<'a> Transaction<'a> {
         Ok(Self { lease, open: true, _place: place })
     }
 
-    /// Waits until no other transaction holds the advisory lock of these two numbers, and holds it to the end.
+    /// Waits until no other transaction holds the advisory lock of this number, and holds it to the end.
     ///
     /// # Errors
-    /// [`PostgresError::Timeout`] when another holds it for too long, and those of any statement.
-    pub(crate) async fn lock(&self, (class, object): (i32, i32)) -> Result<(), PostgresError> {
-        let parameters: [Parameter<'_>; 2] = [(&class, Type::INT4), (&object, Type::INT4)];
+    /// [`PostgresError::Locked`] when another holds it for too long, and those of any statement.
+    pub(crate) async fn lock(&self, number: i64) -> Result<(), PostgresError> {
+        let parameters: [Parameter<'_>; 1] = [(&number, Type::INT8)];
         self.read("transaction.lock", LOCK, &parameters, |_| Ok(())).await.map(|_| ())
     }
 
@@ -97,19 +94,49 @@ impl<'a> Transaction<'a> {
         guarded(&self.lease, name, run).await
     }
 
+    /// Runs a statement that writes and turns its rows into `T`, in one round trip. The triggers of the table run
+    /// with the search_path that the session was given; the statement itself has to qualify its names.
+    ///
+    /// # Errors
+    /// See [`PostgresError::of_write`].
+    pub(crate) async fn write<T>(
+        &self,
+        name: &'static str,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+        from_row: FromRow<T>,
+    ) -> Result<Vec<T>, PostgresError> {
+        let session = self.lease.session()?;
+        let client = session.client();
+        let run = async {
+            let open = session.search_path_of_triggers();
+            let (opened, rows, pinned) = tokio::join!(
+                client.batch_execute(&open),
+                client.query_typed(statement, parameters),
+                client.batch_execute(PIN)
+            );
+            // What follows a statement that failed fails for that reason.
+            let rows = opened.and(rows).and_then(|rows| pinned.map(|()| rows));
+            let rows = rows.and_then(|rows| rows.iter().map(from_row).collect());
+            rows.map_err(|error| PostgresError::of_write(&error))
+        };
+        guarded(&self.lease, name, run).await
+    }
+
     /// Ends the transaction.
     ///
     /// # Errors
     /// What keeps it from ending so. [`PostgresError::Uncertain`] when the session is lost during a commit: nobody can tell
     /// whether it was made.
     pub(crate) async fn end(mut self, end: End) -> Result<(), PostgresError> {
-        let statement = match end {
-            End::Commit => "COMMIT",
-            End::Rollback => "ROLLBACK",
-        };
         let session = self.lease.session()?;
+        let statement = match end {
+            // Triggers can be put off until here.
+            End::Commit => format!("{}; COMMIT", session.search_path_of_triggers()),
+            End::Rollback => "ROLLBACK".to_owned(),
+        };
         let ended = async {
-            session.client().batch_execute(statement).await.map_err(|error| PostgresError::of_write(&error))
+            session.client().batch_execute(&statement).await.map_err(|error| PostgresError::of_write(&error))
         };
         let ended = guarded(&self.lease, "transaction.end", ended).await;
         self.open = ended.is_err();
@@ -118,7 +145,7 @@ impl<'a> Transaction<'a> {
                 Err(PostgresError::Uncertain { reason })
             }
             Err(error @ PostgresError::Silent { .. }) if end == End::Commit => {
-                Err(PostgresError::Uncertain { reason: error.to_string() })
+                Err(PostgresError::Uncertain { reason: error.to_string().into() })
             }
             ended => ended,
         }
@@ -141,15 +168,7 @@ impl Drop for Transaction<'_> {
 /// [`PostgresError::ReadOnly`], and what keeps the server from beginning one.
 pub(crate) async fn start(lease: &Lease<'_>, access: AccessMode) -> Result<(), PostgresError> {
     let session = lease.session()?;
-    let access = match access {
-        AccessMode::ReadWrite => "READ WRITE",
-        AccessMode::ReadOnly => "READ ONLY",
-    };
-    let mut begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED {access}; {LIMITS}");
-    if let Limits::OfTransaction { statement_timeout } = session.limits() {
-        let limit = statement_timeout.as_millis().max(1);
-        begin.push_str(&format!("; SET LOCAL statement_timeout = {limit}"));
-    }
+    let begin = format!("{}; {LIMITS}", session.begin(access));
     let begun = async {
         session.client().batch_execute(&begin).await.map_err(|error| match error.code() {
             // How a standby refuses the very beginning of a transaction that writes.

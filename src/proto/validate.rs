@@ -13,6 +13,7 @@ mod formats;
 mod rules;
 mod table;
 mod value;
+mod weight;
 mod wire;
 
 use std::sync::LazyLock;
@@ -20,10 +21,13 @@ use std::sync::LazyLock;
 pub use formats::is_email;
 // Generated code of other packages refers to it by this path.
 pub use rules::StringRules;
+pub(crate) use wire::budget::{ELEMENTS, MEMORY};
+pub(crate) use wire::fault::Excess;
 
 use crate::proto;
 use crate::proto::validate::table::{MessagePlan, Table};
-use crate::proto::validate::wire::fault::Malformed;
+use crate::proto::validate::wire::Walked;
+use crate::proto::validate::wire::fault::Fault;
 
 /// The first rule that a message breaks. Of what the message holds, it repeats numbers and lengths only.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +48,8 @@ pub struct Violation {
 pub(crate) enum RequestError {
     /// They are not an encoding of the message.
     Malformed,
+    /// The message would take too much memory or time.
+    TooLarge(Excess),
     /// The message breaks a rule.
     Invalid(Violation),
 }
@@ -68,20 +74,21 @@ pub(crate) fn request_rules(full_name: &str) -> Option<RequestRules> {
 
 impl RequestRules {
     /// Checks an encoded request, nested messages included, without decoding it. Takes time in proportion
-    /// to its bytes.
+    /// to its bytes. Returns the memory in bytes that the decoded request takes, never less than it really is.
     ///
     /// # Errors
     /// The first broken rule in the order of the field numbers, a required oneof after them. Bytes that are
-    /// no such message come before any broken rule.
-    pub(crate) fn check(self, encoded: &[u8]) -> Result<(), RequestError> {
+    /// no such message, and messages that would be too large, come before any broken rule.
+    pub(crate) fn check(self, encoded: &[u8]) -> Result<usize, RequestError> {
         match wire::check(self.table, self.plan, encoded) {
-            Ok(None) => Ok(()),
-            Ok(Some(broken)) => Err(RequestError::Invalid(Violation {
+            Ok(Walked { broken: None, memory }) => Ok(encoded.len() + memory),
+            Ok(Walked { broken: Some(broken), .. }) => Err(RequestError::Invalid(Violation {
                 message: self.plan.name.clone(),
                 field: broken.path,
                 rule: broken.rule,
             })),
-            Err(Malformed) => Err(RequestError::Malformed),
+            Err(Fault::Malformed) => Err(RequestError::Malformed),
+            Err(Fault::TooLarge(excess)) => Err(RequestError::TooLarge(excess)),
         }
     }
 }

@@ -3,9 +3,12 @@
 //! Every request is sent once. Nothing is kept of an answer, no redirect is followed, and an answer counts
 //! only when it is JSON that says `success`.
 
+mod body;
 pub(crate) mod error;
+mod json;
 mod message;
 pub(crate) mod rate_limit;
+mod scalar;
 pub(crate) mod settings;
 mod tls;
 pub(crate) mod user;
@@ -17,9 +20,13 @@ use reqwest::{Client, RequestBuilder, Response, Url, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tracing::Instrument;
 
+use body::BodyError;
 use error::{ApiError, Problem, SetupError};
+use json::{Envelope, Want};
 use message::Hidden;
 use rate_limit::RateLimit;
 use settings::ApiSettings;
@@ -38,6 +45,8 @@ pub(crate) struct Api {
     /// What an answer may quote and nobody must read.
     token: SecretString,
     timeout: Duration,
+    /// Held while a list of users is read: one at a time.
+    list: Mutex<()>,
 }
 
 /// What the API answered, and what it said of its limits.
@@ -49,11 +58,11 @@ pub(crate) struct Answer<T> {
     pub rate_limit: RateLimit,
 }
 
-/// Users of one listing, and where it goes on.
+/// What one answer to a search for a user has, and where the search goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UserPage {
-    /// In the API's order. Entries that are no users are left out.
-    pub users: Vec<ApiUser>,
+    /// The first user with the address.
+    pub user: Option<ApiUser>,
     /// What asks for the rest; `None` at the end.
     pub next: Option<String>,
 }
@@ -96,7 +105,14 @@ impl Api {
             .timeout(settings.timeout)
             .build()
             .map_err(|error| SetupError::Client(error::reason(error)))?;
-        Ok(Self { client, base, users, token: settings.token.clone(), timeout: settings.timeout })
+        Ok(Self {
+            client,
+            base,
+            users,
+            token: settings.token.clone(),
+            timeout: settings.timeout,
+            list: Mutex::new(()),
+        })
     }
 
     /// Whether the API takes the token: asks for one user.
@@ -106,13 +122,14 @@ impl Api {
     pub(crate) async fn probe(&self) -> Result<RateLimit, ApiError> {
         let mut url = self.users.clone();
         url.query_pairs_mut().append_pair("limit", "1");
-        let enough = |answer| match answer {
+        let enough = |answer: Result<Answer<Envelope>, ApiError>| match answer {
             Ok(Answer { rate_limit, .. }) => Ok(rate_limit),
             // An old Retool sends everybody; that it does is answer enough.
             Err(ApiError { problem: Problem::TooLarge { .. }, rate_limit }) => Ok(rate_limit),
             Err(error) => Err(error),
         };
-        self.call(("users.probe", "GET"), self.client.get(url), MANY, &Hidden::default(), enough).await
+        let (request, hidden) = (self.client.get(url), Hidden::default());
+        self.call(("users.probe", "GET"), request, (MANY, Want::Success), &hidden, enough).await
     }
 
     /// Makes an account. Retool sends its invitation as it always does.
@@ -122,7 +139,7 @@ impl Api {
     /// ([`ApiError::may_have_happened`]).
     pub(crate) async fn create_user(&self, user: &NewUser) -> Result<Answer<ApiUser>, ApiError> {
         let request = with_body(self.client.post(self.users.clone()), &user.body());
-        self.call(("users.create", "POST"), request, ONE, &user.hidden(), one_user).await
+        self.call(("users.create", "POST"), request, (ONE, Want::User), &user.hidden(), one_user).await
     }
 
     /// One account as it is now.
@@ -131,15 +148,15 @@ impl Api {
     /// See [`ApiError`].
     pub(crate) async fn user(&self, sid: &Sid) -> Result<Answer<ApiUser>, ApiError> {
         let request = self.client.get(self.user_url(sid));
-        self.call(("users.get", "GET"), request, ONE, &Hidden::default(), one_user).await
+        self.call(("users.get", "GET"), request, (ONE, Want::User), &Hidden::default(), one_user).await
     }
 
-    /// Users whom the API finds by an e-mail address. Whether it compares exactly, without regard to case
-    /// or not at all is not established, so look at what comes. `next` continues an earlier answer.
+    /// The user with an e-mail address, without regard to case. How the API itself compares is not
+    /// established, so that an answer may lack the user and go on. `next` continues an earlier answer.
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub(crate) async fn users_with_email(
+    pub(crate) async fn user_with_email(
         &self,
         email: &str,
         next: Option<&str>,
@@ -150,7 +167,8 @@ impl Api {
             url.query_pairs_mut().append_pair("limit", PAGE).append_pair("next_token", next);
         }
         let hidden = Hidden::words([email]);
-        self.call(("users.find", "GET"), self.client.get(url), MANY, &hidden, page_of_users).await
+        let wanted = (MANY, Want::UserWithEmail(email.to_owned()));
+        self.call(("users.find", "GET"), self.client.get(url), wanted, &hidden, page_of_users).await
     }
 
     /// Lets a user sign in, or no longer. The answer is the user as Retool has it afterwards: look at its
@@ -161,7 +179,8 @@ impl Api {
     pub(crate) async fn set_active(&self, sid: &Sid, active: bool) -> Result<Answer<ApiUser>, ApiError> {
         let body = json!({"operations": [{"op": "replace", "path": "/active", "value": active}]});
         let request = with_body(self.client.patch(self.user_url(sid)), &body);
-        self.call(("users.set_active", "PATCH"), request, ONE, &Hidden::default(), one_user).await
+        self.call(("users.set_active", "PATCH"), request, (ONE, Want::User), &Hidden::default(), one_user)
+            .await
     }
 
     fn user_url(&self, sid: &Sid) -> Url {
@@ -172,15 +191,16 @@ impl Api {
         url
     }
 
-    /// One request, one answer, and what `judge` makes of it. The operation is what metrics and traces
+    /// One request, one answer, and what `judge` makes of it. Of the answer, `wanted` says how many bytes there may
+    /// be, and what is read. The operation is what metrics and traces
     /// call it, the method HTTP's.
     async fn call<T>(
         &self,
         (operation, method): (&'static str, &'static str),
         request: RequestBuilder,
-        largest: usize,
+        wanted: (usize, Want),
         hidden: &Hidden,
-        judge: impl FnOnce(Result<Answer<Value>, ApiError>) -> Result<T, ApiError>,
+        judge: impl FnOnce(Result<Answer<Envelope>, ApiError>) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
         let watched = watch::rest_call(operation, method);
         let mut status = None;
@@ -188,7 +208,7 @@ impl Api {
             let response =
                 request.send().await.map_err(|error| self.unanswered(error, RateLimit::UNKNOWN))?;
             status = Some(response.status());
-            self.read(response, largest, hidden).await
+            self.read(response, wanted, hidden).await
         }
         .instrument(watched.span())
         .await;
@@ -198,12 +218,13 @@ impl Api {
         judged
     }
 
+    /// Looks at the status first, and reads the body only as far as needed.
     async fn read(
         &self,
         response: Response,
-        largest: usize,
+        (largest, want): (usize, Want),
         hidden: &Hidden,
-    ) -> Result<Answer<Value>, ApiError> {
+    ) -> Result<Answer<Envelope>, ApiError> {
         let status = response.status();
         let rate_limit = RateLimit::read(status, response.headers(), OffsetDateTime::now_utc());
         let failed = |problem| ApiError { problem, rate_limit };
@@ -223,19 +244,22 @@ impl Api {
             Some(_) => return Err(not_json()),
             None => false,
         };
-        let body = match body(response, largest).await {
-            Ok(body) => body,
-            Err(BodyError::TooLarge) => return Err(failed(Problem::TooLarge { largest })),
-            Err(BodyError::Broken(error)) => return Err(self.unanswered(error, rate_limit)),
+        let _turn = if largest > ONE {
+            let turn = timeout(self.timeout, self.list.lock()).await;
+            Some(turn.map_err(|_| failed(Problem::Timeout { waited: self.timeout }))?)
+        } else {
+            None
         };
-        match serde_json::from_slice::<Value>(&body) {
-            Ok(value) if value["success"] == Value::Bool(true) => Ok(Answer { value, rate_limit }),
-            Ok(value) if value["success"] == Value::Bool(false) => {
-                Err(failed(Problem::Declined { message: self.shown(&value, hidden) }))
+        match body::read(response, largest, want).await {
+            Ok(value @ Envelope { success: Some(true), .. }) => Ok(Answer { value, rate_limit }),
+            Ok(Envelope { success: Some(false), message, .. }) => {
+                Err(failed(Problem::Declined { message: self.shown(message, hidden) }))
             }
             Ok(_) => Err(failed(Problem::Incomplete { missing: "word on its success" })),
-            Err(_) if typed => Err(failed(Problem::Incomplete { missing: "whole JSON" })),
-            Err(_) => Err(not_json()),
+            Err(BodyError::TooLarge) => Err(failed(Problem::TooLarge { largest })),
+            Err(BodyError::Broken(error)) => Err(self.unanswered(error, rate_limit)),
+            Err(BodyError::NotJson) if typed => Err(failed(Problem::Incomplete { missing: "whole JSON" })),
+            Err(BodyError::NotJson) => Err(not_json()),
         }
     }
 
@@ -244,13 +268,12 @@ impl Api {
         if !content_type(&response).is_some_and(is_json) {
             return None;
         }
-        let body = body(response, ONE).await.ok()?;
-        self.shown(&serde_json::from_slice(&body).ok()?, hidden)
+        self.shown(body::read(response, ONE, Want::Success).await.ok()?.message, hidden)
     }
 
     /// The message of an answer as it may be shown: a proxy may quote the token in it.
-    fn shown(&self, answer: &Value, hidden: &Hidden) -> Option<String> {
-        let message = answer["message"].as_str()?.replace(self.token.expose_secret(), message::LEFT_OUT);
+    fn shown(&self, message: Option<String>, hidden: &Hidden) -> Option<String> {
+        let message = message?.replace(self.token.expose_secret(), message::LEFT_OUT);
         hidden.shown(Some(&message))
     }
 
@@ -294,20 +317,18 @@ fn outcome(problem: &Problem) -> RestOutcome {
     }
 }
 
-fn page_of_users(answer: Result<Answer<Value>, ApiError>) -> Result<Answer<UserPage>, ApiError> {
-    let Answer { value, rate_limit } = answer?;
-    let Some(list) = value["data"].as_array() else {
+fn page_of_users(answer: Result<Answer<Envelope>, ApiError>) -> Result<Answer<UserPage>, ApiError> {
+    let Answer { value: Envelope { user, is_list, has_more, next_token, .. }, rate_limit } = answer?;
+    if !is_list {
         return Err(ApiError { problem: Problem::Incomplete { missing: "list of users" }, rate_limit });
-    };
-    let users = list.iter().filter_map(ApiUser::read).collect();
-    let more = value["has_more"] != Value::Bool(false);
-    let next = value["next_token"].as_str().filter(|next| more && !next.is_empty());
-    Ok(Answer { value: UserPage { users, next: next.map(str::to_owned) }, rate_limit })
+    }
+    let more = has_more != Some(false);
+    let next = next_token.filter(|next| more && !next.is_empty());
+    Ok(Answer { value: UserPage { user, next }, rate_limit })
 }
 
-fn one_user(answer: Result<Answer<Value>, ApiError>) -> Result<Answer<ApiUser>, ApiError> {
-    let Answer { value, rate_limit } = answer?;
-    let user = ApiUser::read(&value["data"]);
+fn one_user(answer: Result<Answer<Envelope>, ApiError>) -> Result<Answer<ApiUser>, ApiError> {
+    let Answer { value: Envelope { user, .. }, rate_limit } = answer?;
     match user {
         Some(value) => Ok(Answer { value, rate_limit }),
         None => Err(ApiError { problem: Problem::Incomplete { missing: "user" }, rate_limit }),
@@ -329,23 +350,6 @@ fn redirected_to(response: &Response) -> Option<String> {
     let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
     let to = response.url().join(location).ok()?;
     to.has_host().then(|| to.origin().ascii_serialization())
-}
-
-/// Why a body cannot be had.
-enum BodyError {
-    TooLarge,
-    Broken(reqwest::Error),
-}
-
-async fn body(mut response: Response, largest: usize) -> Result<Vec<u8>, BodyError> {
-    let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(BodyError::Broken)? {
-        if body.len() + piece.len() > largest {
-            return Err(BodyError::TooLarge);
-        }
-        body.extend_from_slice(&piece);
-    }
-    Ok(body)
 }
 
 #[cfg(test)]

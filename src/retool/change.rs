@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::private_text::PrivateText;
 use crate::retool::access::{Access, AccessLevel, ExplicitAccess};
 use crate::retool::id::{GroupId, PageId, UserId};
 
@@ -106,9 +107,9 @@ pub(crate) enum Refusal {
     /// Retool keeps organizations apart.
     #[error("{0} and {1} are in different organizations of Retool")]
     DifferentOrganizations(Item, Item),
-    /// Only what belongs to an organization can reach a page of it.
-    #[error("{0} belongs to no organization of Retool, and pages belong to one")]
-    NoOrganization(Item),
+    /// Only what belongs to an organization can reach a page or join a group of it.
+    #[error("{0} belongs to no organization of Retool, and {1} belongs to one")]
+    NoOrganization(Item, Item),
     /// See [`ALL_USERS`].
     #[error("group {0} is Retool's group \"All Users\": everybody is in it, and Retool alone decides that")]
     AllUsers(GroupId),
@@ -135,12 +136,12 @@ pub(crate) enum Refusal {
         sources: Vec<Source>,
     },
     /// A group has the name that managed groups have and is more, or less, than one.
-    #[error("group {group} has the name of a managed group, {name:?}, and is not as it was made: {problem}")]
+    #[error("group {group} has the name of a managed group, {name}, and is not as it was made: {problem}")]
     NotManaged {
         /// The group.
         group: GroupId,
-        /// Its name.
-        name: String,
+        /// Its name, which has that of the page in it where it is of the older naming.
+        name: PrivateText,
         /// What is wrong with it.
         problem: ManagedProblem,
     },
@@ -157,7 +158,7 @@ impl Refusal {
             Self::DisabledUser(_) => "disabled_user",
             Self::ArchivedGroup(_) => "archived_group",
             Self::DifferentOrganizations(..) => "different_organizations",
-            Self::NoOrganization(_) => "no_organization",
+            Self::NoOrganization(..) => "no_organization",
             Self::AllUsers(_) => "all_users",
             Self::LastAdmin { .. } => "last_admin",
             Self::AccessRemains { .. } => "access_remains",
@@ -213,8 +214,8 @@ impl fmt::Display for ManagedProblem {
 pub(crate) struct Source {
     /// The group.
     pub group: GroupId,
-    /// Its name.
-    pub name: String,
+    /// Its name, which can be a person's.
+    pub name: PrivateText,
     /// How the group comes by it.
     pub way: Way,
     /// Which level it gives.
@@ -239,7 +240,7 @@ impl fmt::Display for Source {
             Way::Folder => "by the default of the page's folder",
             Way::Universal => "by its universal access",
         };
-        write!(f, "group {} {:?} has {} {way}", self.group, self.name, self.level.as_str())
+        write!(f, "group {} {} has {} {way}", self.group, self.name, self.level.as_str())
     }
 }
 

@@ -8,9 +8,10 @@ use tokio_postgres::types::{FromSql, Type};
 use crate::postgres::connection_string::ConnectionSettings;
 use crate::postgres::error::PostgresError;
 use crate::postgres::pool::{Lease, Pool, Timeouts};
-use crate::postgres::session::Opener;
+use crate::postgres::session::{AccessMode, Opener};
 use crate::postgres::statement::{self, FromRow, Parameter, guarded};
 use crate::postgres::tls::{self, TlsError};
+use crate::postgres::transaction::{End, Transaction};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::OutOfRange;
 use crate::retool::privileges::{Feature, Privileges, Scope};
@@ -54,6 +55,18 @@ impl Database {
     pub(crate) async fn check(&self) -> Result<Arc<Privileges>, DatabaseError> {
         let privileges = self.probe().await?;
         privileges.require(self.scope)?;
+        Ok(privileges)
+    }
+
+    /// As [`Database::check`], and makes sure that the server takes changes where the configuration makes any.
+    ///
+    /// # Errors
+    /// Those of [`Database::check`], and [`PostgresError::ReadOnly`] on a standby.
+    pub(crate) async fn check_whole(&self) -> Result<Arc<Privileges>, DatabaseError> {
+        let privileges = self.check().await?;
+        if self.scope.provisioning {
+            Transaction::begin(&self.pool, AccessMode::ReadWrite).await?.end(End::Rollback).await?;
+        }
         Ok(privileges)
     }
 
@@ -125,7 +138,7 @@ impl Database {
         from_row: FromRow<T>,
     ) -> Result<Vec<T>, DatabaseError> {
         let rendered = template::render(statement, &*self.privileges().await?);
-        match self.read_once(name, &rendered, parameters, from_row).await {
+        match self.read_catalog(name, &rendered, parameters, from_row).await {
             Err(error) if error.is_refusal() => {
                 let privileges = self.probe().await?;
                 privileges.require(self.scope)?;
@@ -134,17 +147,32 @@ impl Database {
                 if without == rendered {
                     return Err(error);
                 }
-                self.read_once(name, &without, parameters, from_row).await
+                self.read_catalog(name, &without, parameters, from_row).await
             }
             result => result,
         }
     }
 
-    /// As [`Database::read`], for a statement that mentions no optional columns and whose refusal needs no explanation.
+    /// As [`Database::read`], for a statement whose refusal needs no explanation.
     ///
     /// # Errors
     /// See [`DatabaseError`].
     pub(crate) async fn read_once<T>(
+        &self,
+        name: &'static str,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+        from_row: FromRow<T>,
+    ) -> Result<Vec<T>, DatabaseError> {
+        let rendered = template::render(statement, &*self.privileges().await?);
+        self.read_catalog(name, &rendered, parameters, from_row).await
+    }
+
+    /// As [`Database::read_once`], for a statement that names nothing outside `pg_catalog` and runs as it stands.
+    ///
+    /// # Errors
+    /// See [`DatabaseError`].
+    pub(crate) async fn read_catalog<T>(
         &self,
         name: &'static str,
         statement: &str,

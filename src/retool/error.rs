@@ -9,6 +9,12 @@ pub(crate) enum DatabaseError {
     /// The server, the driver or the pool.
     #[error(transparent)]
     Postgres(PostgresError),
+    /// It is Retool's database, and tables or columns are not there that this program reads.
+    #[error("Retool's tables are not as this program reads them: {}", absent.join(", "))]
+    OtherVersion {
+        /// What is not there, each in a few words.
+        absent: Vec<String>,
+    },
     /// The role lacks privileges, and these GRANTs give them.
     #[error(transparent)]
     MissingPrivileges(#[from] MissingPrivileges),
@@ -31,6 +37,7 @@ impl DatabaseError {
         match self {
             Self::Postgres(error) => error.nature(),
             Self::MissingPrivileges(_) => Nature::SetUp,
+            Self::OtherVersion { .. } => Nature::Fault,
         }
     }
 
@@ -39,6 +46,7 @@ impl DatabaseError {
         match self {
             Self::Postgres(error) => error.reason(),
             Self::MissingPrivileges(_) => "missing_privileges",
+            Self::OtherVersion { .. } => "unknown_schema",
         }
     }
 
@@ -47,11 +55,11 @@ impl DatabaseError {
         matches!(self, Self::Postgres(error) if error.is_refusal())
     }
 
-    /// The error of the server, the driver or the pool; nothing for missing privileges.
+    /// The error of the server, the driver or the pool; nothing for missing privileges, tables and columns.
     pub(crate) fn postgres(&self) -> Option<&PostgresError> {
         match self {
             Self::Postgres(error) => Some(error),
-            Self::MissingPrivileges(_) => None,
+            Self::MissingPrivileges(_) | Self::OtherVersion { .. } => None,
         }
     }
 }

@@ -11,21 +11,23 @@ mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::quoted;
 use crate::postgres::session::Session;
+use crate::postgres::statement::{self, Parameter};
 use crate::retool::error::DatabaseError;
 use missing::Lacking;
-use reads::{OPTIONAL, Optional, Reads, reads_of};
+use reads::{AUDIT, FOLDERS, OF_DIAGNOSIS, OPTIONAL, Optional, Reads, reads_of};
 use writes::Writes;
 
 pub(crate) use column::Column;
 pub(crate) use missing::MissingPrivileges;
 pub(crate) use scope::Scope;
 pub(crate) use writes::Feature;
-pub(crate) use writes::{NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT};
+pub(crate) use writes::{GROUPS, NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT};
 
 /// What one column of the database is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,10 @@ enum Standing {
 pub(crate) struct Privileges {
     standings: BTreeMap<Column, Standing>,
     role: String,
+    /// The schema of Retool's tables: the first of the search_path that has the table `organizations`.
+    schema: Option<String>,
+    /// The release of the server as Postgres numbers it.
+    server_version: i32,
     /// The schema that has the tables and that the role may not use, as Postgres spells it.
     closed_schema: Option<String>,
     /// Nothing while no changes are made.
@@ -60,11 +66,13 @@ enum RowSecurity {
     Filters,
 }
 
-/// Looks every column up by name; `to_regclass` follows the session's search_path,
-/// and passes over schemas that the role may not use; those of them that have the table are named.
+/// Looks every column up by name, in the first schema of the search_path that has `organizations` and that the role
+/// may use; one that has the table and may not be used is named. `$3` are the schemas that could be used when the
+/// session began, `$4` is the search_path: a GRANT may have come since.
 const PROBE: &str = r#"
 SELECT wanted.ordinal::int8 AS ordinal,
-       to_regclass(quote_ident(wanted.table_name)) IS NOT NULL AS table_exists,
+       home.name AS schema,
+       relation.oid IS NOT NULL AS table_exists,
        attribute.attnum IS NOT NULL AS column_exists,
        coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, 'SELECT'), false) AS readable,
        current_user::text AS role,
@@ -72,21 +80,62 @@ SELECT wanted.ordinal::int8 AS ordinal,
         FROM pg_class AS closed
         JOIN pg_namespace AS schema ON schema.oid = closed.relnamespace
         WHERE closed.relname = wanted.table_name
-          AND schema.nspname = ANY (string_to_array(replace(current_setting('search_path'), '"', ''), ', '))
+          AND schema.nspname = ANY (string_to_array(replace($4, '"', ''), ', '))
           AND NOT has_schema_privilege(schema.oid, 'USAGE')
         LIMIT 1) AS closed_schema,
-       coalesce(row_security_active(to_regclass(quote_ident(wanted.table_name))), false) AS row_security,
+       coalesce(row_security_active(relation.oid), false) AS row_security,
        EXISTS (SELECT FROM pg_policy AS policy, unnest(policy.polroles) AS of_role (id)
-               WHERE policy.polrelid = to_regclass(quote_ident(wanted.table_name))
+               WHERE policy.polrelid = relation.oid
                  AND policy.polcmd IN ('r', '*') AND policy.polpermissive
                  AND (of_role.id = 0 OR pg_has_role(of_role.id, 'USAGE'))) AS policy_for_role
 FROM unnest($1, $2) WITH ORDINALITY AS wanted (table_name, column_name, ordinal)
+LEFT JOIN (SELECT schema.oid, schema.nspname::text AS name
+           FROM unnest($3 || string_to_array(replace(replace($4, '"', ''), '$user', current_user::text), ', '))
+                    WITH ORDINALITY AS searched (name, place)
+           JOIN pg_namespace AS schema ON schema.nspname = searched.name
+           JOIN pg_class AS first ON first.relnamespace = schema.oid
+           WHERE has_schema_privilege(schema.oid, 'USAGE') AND first.relname = 'organizations' AND first.relkind IN ('r', 'p', 'v', 'm', 'f')
+           ORDER BY searched.place
+           LIMIT 1) AS home ON true
+LEFT JOIN pg_class AS relation
+       ON relation.relnamespace = home.oid
+      AND relation.relname = wanted.table_name
+      AND relation.relkind IN ('r', 'p', 'v', 'm', 'f')
 LEFT JOIN pg_attribute AS attribute
-       ON attribute.attrelid = to_regclass(quote_ident(wanted.table_name))
+       ON attribute.attrelid = relation.oid
       AND attribute.attname = wanted.column_name
       AND attribute.attnum > 0
       AND NOT attribute.attisdropped
 "#;
+
+/// A row of [`PROBE`].
+struct Found {
+    ordinal: i64,
+    schema: Option<String>,
+    table_exists: bool,
+    column_exists: bool,
+    readable: bool,
+    role: String,
+    closed_schema: Option<String>,
+    row_security: bool,
+    policy_for_role: bool,
+}
+
+impl Found {
+    fn of(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            ordinal: row.try_get("ordinal")?,
+            schema: row.try_get("schema")?,
+            table_exists: row.try_get("table_exists")?,
+            column_exists: row.try_get("column_exists")?,
+            readable: row.try_get("readable")?,
+            role: row.try_get("role")?,
+            closed_schema: row.try_get("closed_schema")?,
+            row_security: row.try_get("row_security")?,
+            policy_for_role: row.try_get("policy_for_role")?,
+        })
+    }
+}
 
 impl Privileges {
     /// Asks the server about every column that `scope` needs or can use, and about these.
@@ -102,60 +151,68 @@ impl Privileges {
         let columns: Vec<Column> = required(scope).chain(optional).chain(also.iter().copied()).collect();
         let tables: Vec<&str> = columns.iter().map(|column| column.table).collect();
         let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
-        let rows = session
-            .client()
-            .query_typed(PROBE, &[(&tables, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)])
-            .await
-            .map_err(|error| PostgresError::of_statement(&error))?;
+        let searched = session.search_path();
+        let parameters: [Parameter<'_>; 4] = [
+            (&tables, Type::TEXT_ARRAY),
+            (&names, Type::TEXT_ARRAY),
+            (&searched.schemas, Type::TEXT_ARRAY),
+            (&searched.setting, Type::TEXT),
+        ];
+        let rows = statement::run(session, PROBE, &parameters, Found::of).await?;
         let mut privileges = Self {
             standings: BTreeMap::new(),
             role: String::new(),
+            schema: None,
+            server_version: session.version(),
             closed_schema: None,
             writes: None,
             features: scope.features(),
             row_security: BTreeMap::new(),
         };
         for row in rows {
-            let read = || -> Result<(i64, bool, bool, bool, String), tokio_postgres::Error> {
-                Ok((
-                    row.try_get("ordinal")?,
-                    row.try_get("table_exists")?,
-                    row.try_get("column_exists")?,
-                    row.try_get("readable")?,
-                    row.try_get("role")?,
-                ))
-            };
-            let (ordinal, table_exists, column_exists, readable, role) =
-                read().map_err(|error| PostgresError::of_statement(&error))?;
-            let standing = match (table_exists, column_exists, readable) {
+            let standing = match (row.table_exists, row.column_exists, row.readable) {
                 (_, true, true) => Standing::Readable,
                 (_, true, false) => Standing::NotGranted,
                 (true, false, _) => Standing::NoSuchColumn,
                 (false, false, _) => Standing::NoSuchTable,
             };
-            let column = usize::try_from(ordinal - 1).ok().and_then(|index| columns.get(index));
+            let column = usize::try_from(row.ordinal - 1).ok().and_then(|index| columns.get(index));
             if let Some(column) = column {
                 privileges.standings.insert(*column, standing);
             }
-            privileges.role = role;
-            let guarded: bool =
-                row.try_get("row_security").map_err(|error| PostgresError::of_statement(&error))?;
-            let policy: bool =
-                row.try_get("policy_for_role").map_err(|error| PostgresError::of_statement(&error))?;
-            if let (true, Some(column)) = (guarded, column) {
-                let effect = if policy { RowSecurity::Filters } else { RowSecurity::HidesAll };
+            privileges.role = row.role;
+            privileges.schema = row.schema;
+            if let (true, Some(column)) = (row.row_security, column) {
+                let effect = if row.policy_for_role { RowSecurity::Filters } else { RowSecurity::HidesAll };
                 privileges.row_security.insert(column.table, effect);
             }
-            if let Some(schema) =
-                row.try_get("closed_schema").map_err(|error| PostgresError::of_statement(&error))?
-            {
+            if let Some(schema) = row.closed_schema {
                 privileges.closed_schema = Some(schema);
             }
         }
         if scope.provisioning {
-            privileges.writes = Some(Writes::probe(session).await?);
+            let schema = privileges.schema.clone().unwrap_or_default();
+            privileges.writes = Some(Writes::probe(session, &schema, &privileges.qualified("groups")).await?);
         }
         Ok(privileges)
+    }
+
+    /// The table with its schema, for statements. Without a schema to name it fails like a table that is not there.
+    pub(crate) fn qualified(&self, table: &str) -> String {
+        match &self.schema {
+            Some(schema) => format!("{}.{}", quoted(schema), quoted(table)),
+            None => quoted(table),
+        }
+    }
+
+    /// The schema of Retool's tables, as Postgres spells it; nothing where no table was found.
+    pub(crate) fn schema(&self) -> Option<&str> {
+        self.schema.as_deref()
+    }
+
+    /// The release of the server as Postgres numbers it: 150004 for 15.4.
+    pub(crate) fn server_version(&self) -> i32 {
+        self.server_version
     }
 
     /// Whether the column is there and may be read.
@@ -168,6 +225,10 @@ impl Privileges {
     /// # Errors
     /// [`DatabaseError::MissingPrivileges`] with every GRANT that is missing.
     pub(crate) fn require_changes(&self, features: &[Feature]) -> Result<(), DatabaseError> {
+        // Without the schema nothing in it is seen, and each privilege would seem to be missing.
+        if let (None, Some(grant)) = (&self.schema, self.grant_on_schema()) {
+            return Err(MissingPrivileges { role: self.role.clone(), grants: vec![grant] }.into());
+        }
         match &self.writes {
             Some(writes) => Ok(writes.require(features, &self.role)?),
             None => Ok(()),
@@ -208,8 +269,11 @@ impl Privileges {
         if let (true, Some(grant)) = (lacking.is_absent(), self.grant_on_schema()) {
             return Err(MissingPrivileges { role: self.role.clone(), grants: vec![grant] }.into());
         }
+        if lacking.tables.contains(&"organizations") {
+            return Err(PostgresError::UnknownSchema { reason: lacking.absent().join(", ").into() }.into());
+        }
         if lacking.is_absent() {
-            return Err(PostgresError::UnknownSchema { reason: lacking.absent().join(", ") }.into());
+            return Err(DatabaseError::OtherVersion { absent: lacking.absent() });
         }
         if !lacking.grants.is_empty() {
             return Err(MissingPrivileges { role: self.role.clone(), grants: lacking.grants }.into());
@@ -221,7 +285,8 @@ impl Privileges {
                 reason: format!(
                     "row-level security hides every row of {} from the role {role}; run as a superuser: ALTER ROLE {role} BYPASSRLS;",
                     hidden.join(", ")
-                ),
+                )
+                .into(),
             }
             .into());
         }
@@ -235,7 +300,7 @@ impl Privileges {
     pub(crate) fn require_column(&self, column: Column) -> Result<(), DatabaseError> {
         let lacking = self.lacking([column]);
         if lacking.is_absent() {
-            return Err(PostgresError::UnknownSchema { reason: lacking.absent().join(", ") }.into());
+            return Err(PostgresError::UnknownSchema { reason: lacking.absent().join(", ").into() }.into());
         }
         if lacking.grants.is_empty() {
             return Ok(());
@@ -344,6 +409,12 @@ pub(crate) fn optional(table: &str, name: &str) -> Option<Column> {
 pub(crate) fn updatable(table: &str, name: &str) -> Option<Column> {
     let Need::Update(column) = PAGES_UPDATED_AT else { return None };
     (column.table == table && column.name == name).then_some(column)
+}
+
+/// Whether statements may name the table.
+pub(crate) fn is_table(name: &str) -> bool {
+    let read = reads_of(Scope::default()).chain(FOLDERS).chain(AUDIT).map(|reads| reads.table);
+    read.chain(OF_DIAGNOSIS.iter().copied()).any(|table| table == name)
 }
 
 /// The column of that name, whether it is needed or optional.

@@ -12,7 +12,7 @@ use crate::retool::privileges::reads::{
     AUDIT, FOLDERS, OPTIONAL, Optional, Reads, former, parts_left_out, reads_of,
 };
 use crate::retool::privileges::{
-    Column, Feature, NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, Scope,
+    Column, Feature, GROUPS, NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, Scope,
 };
 
 /// What a script grants besides what every sync reads.
@@ -38,7 +38,7 @@ impl Wanted {
 }
 
 /// Makes the blocks read the role's name.
-const ROLE: &str = "current_setting('baton_retool.role')";
+const ROLE: &str = "pg_catalog.current_setting('baton_retool.role')";
 
 /// The script for a connector of this scope: it may be run again at any time, takes nothing away, and does all
 /// or nothing. Of what is wanted it has what the scope lets be changed.
@@ -123,32 +123,47 @@ SET LOCAL baton_retool.role = {literal};
 
 DO $block$
 DECLARE
-    schema_name text;
+    schema_name pg_catalog.text;
+    others pg_catalog.text;
 BEGIN
-    IF to_regclass('organizations') IS NULL THEN
+    IF pg_catalog.to_regclass('organizations') IS NULL THEN
         RAISE EXCEPTION 'this is not the database of a Retool: there is no table organizations in the search_path';
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {ROLE}) THEN
-        EXECUTE format('CREATE ROLE %I LOGIN', {ROLE});
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname::pg_catalog.text OPERATOR(pg_catalog.=) {ROLE}) THEN
+        EXECUTE pg_catalog.format('CREATE ROLE %I LOGIN', {ROLE});
     END IF;
     -- Reach the tables at all, also where the rights that everybody has by default were withdrawn. Who owns the
     -- tables need not own the database or the schema.
-    IF has_database_privilege(current_database(), 'CONNECT WITH GRANT OPTION') THEN
-        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), {ROLE});
-    ELSIF NOT has_database_privilege({ROLE}, current_database(), 'CONNECT') THEN
+    IF pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CONNECT WITH GRANT OPTION') THEN
+        EXECUTE pg_catalog.format('GRANT CONNECT ON DATABASE %I TO %I', pg_catalog.current_database(), {ROLE});
+    ELSIF NOT pg_catalog.has_database_privilege({ROLE}, pg_catalog.current_database(), 'CONNECT') THEN
         RAISE EXCEPTION '% may not connect, and % may not allow it: let the owner of the database run '
-            'GRANT CONNECT ON DATABASE % TO %; and run this script again', quote_ident({ROLE}),
-            quote_ident(current_user), quote_ident(current_database()), quote_ident({ROLE});
+            'GRANT CONNECT ON DATABASE % TO %; and run this script again', pg_catalog.quote_ident({ROLE}),
+            pg_catalog.quote_ident(current_user), pg_catalog.quote_ident(pg_catalog.current_database()), pg_catalog.quote_ident({ROLE});
     END IF;
     SELECT nspname INTO schema_name
-    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE pg_class.oid = to_regclass('organizations');
-    IF has_schema_privilege(schema_name, 'USAGE WITH GRANT OPTION') THEN
-        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', schema_name, {ROLE});
-    ELSIF NOT has_schema_privilege({ROLE}, schema_name, 'USAGE') THEN
+    FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace ON pg_namespace.oid OPERATOR(pg_catalog.=) relnamespace
+    WHERE pg_class.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('organizations');
+    IF pg_catalog.has_schema_privilege(schema_name, 'USAGE WITH GRANT OPTION') THEN
+        EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %I', schema_name, {ROLE});
+    ELSIF NOT pg_catalog.has_schema_privilege({ROLE}, schema_name, 'USAGE') THEN
         RAISE EXCEPTION '% may not use the schema of the tables, and % may not allow it: let the owner of the schema '
-            'run GRANT USAGE ON SCHEMA % TO %; and run this script again', quote_ident({ROLE}),
-            quote_ident(current_user), quote_ident(schema_name), quote_ident({ROLE});
+            'run GRANT USAGE ON SCHEMA % TO %; and run this script again', pg_catalog.quote_ident({ROLE}),
+            pg_catalog.quote_ident(current_user), pg_catalog.quote_ident(schema_name), pg_catalog.quote_ident({ROLE});
+    END IF;
+    -- Who may create in the schema can define operators that the triggers of Retool's tables run with the rights of
+    -- whoever changes a row.
+    SELECT pg_catalog.string_agg(CASE WHEN acl.grantee OPERATOR(pg_catalog.=) 0 THEN 'everybody'
+                                      ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(acl.grantee)) END, ', ')
+        INTO others
+    FROM pg_catalog.pg_namespace, pg_catalog.aclexplode(nspacl) AS acl
+    WHERE nspname::pg_catalog.text OPERATOR(pg_catalog.=) schema_name
+      AND acl.privilege_type OPERATOR(pg_catalog.=) 'CREATE' AND acl.grantee OPERATOR(pg_catalog.<>) nspowner
+      AND acl.grantee OPERATOR(pg_catalog.<>) (SELECT relowner FROM pg_catalog.pg_class
+                                               WHERE pg_class.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('organizations'));
+    IF others IS NOT NULL THEN
+        RAISE WARNING 'others than its owner may create in schema %: %; unless they need to, run REVOKE CREATE ON SCHEMA % '
+            'FROM PUBLIC, or from the role', pg_catalog.quote_ident(schema_name), others, pg_catalog.quote_ident(schema_name);
     END IF;
 END $block$;
 "
@@ -177,7 +192,7 @@ DECLARE
     wanted record;
 BEGIN
     FOR wanted IN
-        SELECT attribute.attrelid::regclass AS of_table, attribute.attname AS of_column
+        SELECT attribute.attrelid::pg_catalog.regclass AS of_table, attribute.attname AS of_column
         FROM (VALUES
 ",
     );
@@ -190,10 +205,11 @@ BEGIN
         script,
         format_args!(
             "        ) AS listed (of_table, of_column)
-        JOIN pg_attribute AS attribute
-          ON attribute.attrelid = to_regclass(listed.of_table) AND attribute.attname = listed.of_column
+        JOIN pg_catalog.pg_attribute AS attribute
+          ON attribute.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(listed.of_table)
+         AND attribute.attname::pg_catalog.text OPERATOR(pg_catalog.=) listed.of_column
     LOOP
-        EXECUTE format('GRANT SELECT (%I) ON %s TO %I', wanted.of_column, wanted.of_table, {ROLE});
+        EXECUTE pg_catalog.format('GRANT SELECT (%I) ON %s TO %I', wanted.of_column, wanted.of_table, {ROLE});
     END LOOP;
 END $block$;
 "
@@ -231,7 +247,8 @@ fn grant_changes(script: &mut String, feature: Feature, role: &RoleName) {
     }
     for need in &needs {
         if let Need::Sequence(table) = need {
-            let numbering = fill(NUMBERING, "table", &format!("'{table}'")).replace('\n', "\n    ");
+            let numbering = fill(NUMBERING, "table", &format!("pg_catalog.to_regclass('{table}')"))
+                .replace('\n', "\n    ");
             put(
                 script,
                 format_args!(
@@ -243,7 +260,7 @@ BEGIN
     -- The sequence that numbers the rows.
     FOR numbering IN{numbering}
     LOOP
-        EXECUTE format('GRANT USAGE ON SEQUENCE %s TO %I', numbering.name, {ROLE});
+        EXECUTE pg_catalog.format('GRANT USAGE ON SEQUENCE %s TO %I', numbering.name, {ROLE});
     END LOOP;
 END $block$;
 "
@@ -252,7 +269,7 @@ END $block$;
         }
     }
     if feature == Feature::ManagedGroups {
-        let rights = RIGHTS_BY_DEFAULT.trim().replace('\n', "\n        ");
+        let rights = RIGHTS_BY_DEFAULT.replace(GROUPS, "'groups'").trim().replace('\n', "\n        ");
         put(
             script,
             format_args!(
@@ -264,7 +281,7 @@ BEGIN
     FOR right_of_group IN
         {rights}
     LOOP
-        EXECUTE format('GRANT INSERT (%I) ON groups TO %I', right_of_group.name, {ROLE});
+        EXECUTE pg_catalog.format('GRANT INSERT (%I) ON groups TO %I', right_of_group.name, {ROLE});
     END LOOP;
 END $block$;
 "

@@ -1,34 +1,46 @@
-//! Statements with parts that depend on the role's privileges or on Retool's version.
+//! Statements with parts that depend on the role's privileges, on the schema of Retool's tables and on the versions
+//! of Retool and Postgres.
 //!
 //! A statement stays readable as a whole; what varies stands in braces:
 //!
 //! | in a statement | becomes |
 //! |---|---|
+//! | `{users}` | the table with its schema |
+//! | `{'users'}` | the same as a literal, for `::regclass` and `to_regclass` |
 //! | `{g:groups.archivedAt}` | the column of the table aliased `g` where it is readable, else NULL |
 //! | `{?select group_resources.groupId: AND ...}` | what follows the colon where the column is readable, else nothing |
 //! | `{?update group_pages.updatedAt: , ...}` | the same where the column may be updated |
+//! | `{materialized}` | `MATERIALIZED` where the server knows the word, which it does from release 12 on; older ones always materialize |
 //! | `{@managed_group}` | a text that several statements share or that is read from the database, see [`fill`](crate::retool::fragment::fill) |
+//!
+//! What follows a colon may have such parts itself.
 
-use crate::retool::privileges::{Column, Privileges, column_named, optional, updatable};
+use crate::postgres::identifier::{literal, quoted};
+use crate::retool::privileges::{Column, Privileges, column_named, is_table, optional, updatable};
 
 /// The statement for a role with these privileges.
 pub(crate) fn render(statement: &str, privileges: &Privileges) -> String {
-    let mut text = String::with_capacity(statement.len());
+    let mut text = String::with_capacity(statement.len() + 200);
     let mut rest = statement;
-    while let Some((before, after)) = rest.split_once('{') {
+    while let Some((before, part, after)) = next_part(rest) {
         text.push_str(before);
-        let Some((part, after)) = after.split_once('}') else {
-            rest = after;
-            break;
-        };
         match Part::parse(part) {
+            Some(Part::Table(table)) => text.push_str(&privileges.qualified(table)),
+            Some(Part::TableName(table)) => text.push_str(&literal(&privileges.qualified(table))),
+            Some(Part::Materialized) if privileges.server_version() >= FIRST_WITH_MATERIALIZED => {
+                text.push_str("MATERIALIZED");
+            }
             Some(Part::Column { alias, column }) if privileges.readable(column) => {
-                text.push_str(&format!("{alias}.\"{}\"", column.name));
+                text.push_str(&format!("{alias}.{}", quoted(column.name)));
             }
             Some(Part::Column { .. }) | None => text.push_str("NULL"),
-            Some(Part::Readable { column, then }) if privileges.readable(column) => text.push_str(then),
-            Some(Part::Updatable { column, then }) if privileges.may_update(column) => text.push_str(then),
-            Some(Part::Readable { .. } | Part::Updatable { .. }) => {}
+            Some(Part::Readable { column, then }) if privileges.readable(column) => {
+                text.push_str(&render(then, privileges));
+            }
+            Some(Part::Updatable { column, then }) if privileges.may_update(column) => {
+                text.push_str(&render(then, privileges));
+            }
+            Some(Part::Materialized | Part::Readable { .. } | Part::Updatable { .. }) => {}
         }
         rest = after;
     }
@@ -36,17 +48,42 @@ pub(crate) fn render(statement: &str, privileges: &Privileges) -> String {
     text
 }
 
+/// The first release of Postgres that knows `AS MATERIALIZED`.
+const FIRST_WITH_MATERIALIZED: i32 = 120_000;
+
+/// What stands before the first part in braces, the part, and what follows it.
+fn next_part(text: &str) -> Option<(&str, &str, &str)> {
+    let (before, from) = text.split_once('{')?;
+    let mut depth = 1;
+    let end = from.char_indices().find_map(|(at, character)| {
+        depth += match character {
+            '{' => 1,
+            '}' => -1,
+            _ => 0,
+        };
+        (depth == 0).then_some(at)
+    })?;
+    Some((before, &from[..end], &from[end + 1..]))
+}
+
 /// What stands in braces.
 enum Part<'a> {
+    Table(&'a str),
+    TableName(&'a str),
+    Materialized,
     Column { alias: &'a str, column: Column },
     Readable { column: Column, then: &'a str },
     Updatable { column: Column, then: &'a str },
 }
 
 impl<'a> Part<'a> {
-    /// Reads what stands in braces; `None` when it names no column that statements may do without.
+    /// Reads what stands in braces; `None` when it names no table that statements read and no column that they may
+    /// do without.
     fn parse(part: &'a str) -> Option<Self> {
         let named = |column: &'a str| column.split_once('.');
+        if part == "materialized" {
+            return Some(Self::Materialized);
+        }
         if let Some(condition) = part.strip_prefix("?select ") {
             let (column, then) = condition.split_once(':')?;
             let (table, name) = named(column)?;
@@ -57,15 +94,32 @@ impl<'a> Part<'a> {
             let (table, name) = named(column)?;
             return Some(Self::Updatable { column: updatable(table, name)?, then });
         }
-        let (alias, column) = part.split_once(':')?;
+        if let Some(table) = part.strip_prefix('\'').and_then(|part| part.strip_suffix('\'')) {
+            return is_table(table).then_some(Self::TableName(table));
+        }
+        let Some((alias, column)) = part.split_once(':') else {
+            return is_table(part).then_some(Self::Table(part));
+        };
         let (table, name) = named(column)?;
         Some(Self::Column { alias, column: optional(table, name)? })
     }
 }
 
-/// Whether every part in braces names a column that the privileges know.
+/// Whether every part in braces names a table or a column that the privileges know.
 #[cfg(test)]
 pub(crate) fn mentions_only_optional_columns(statement: &str) -> bool {
-    let mut parts = statement.split('{').skip(1).filter_map(|part| part.split_once('}'));
-    parts.all(|(part, _)| Part::parse(part).is_some())
+    let mut rest = statement;
+    while let Some((_, part, after)) = next_part(rest) {
+        let known = match Part::parse(part) {
+            Some(Part::Readable { then, .. } | Part::Updatable { then, .. }) => {
+                mentions_only_optional_columns(then)
+            }
+            other => other.is_some(),
+        };
+        if !known {
+            return false;
+        }
+        rest = after;
+    }
+    true
 }

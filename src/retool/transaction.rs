@@ -1,11 +1,14 @@
 //! Changes of Retool's rows: each in a transaction of its own that holds the locks of what it is about.
 
 use futures_util::future::BoxFuture;
+use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
 
 use crate::postgres::error::PostgresError;
+use crate::postgres::identifier::quoted;
+use crate::postgres::session::AccessMode;
 use crate::postgres::statement::Parameter;
-use crate::postgres::transaction::{self, AccessMode, End};
+use crate::postgres::transaction::{self, End};
 use crate::retool::change::{Mode, Refusal};
 use crate::retool::database::Database;
 use crate::retool::error::DatabaseError;
@@ -40,13 +43,24 @@ pub(crate) enum Lock {
 }
 
 impl Lock {
-    /// A pair of numbers that nobody else takes advisory locks by; the first spells "brt" and the kind.
-    fn key(self) -> (i32, i32) {
-        match self {
-            Self::Page(page) => (0x6272_7470, page.get()),
-            Self::Group(group) => (0x6272_7467, group.get()),
-        }
+    /// The number of the advisory lock: half of a digest of what the lock is about, which nobody else takes by
+    /// accident.
+    fn key(self) -> i64 {
+        let name = match self {
+            Self::Page(page) => format!("baton-retool page {page}"),
+            Self::Group(group) => format!("baton-retool group {group}"),
+        };
+        let digest = Sha256::digest(name.as_bytes());
+        digest.iter().take(8).fold(0, |number, byte| (number << 8) | i64::from(*byte))
     }
+}
+
+/// What a statement writes, for errors.
+pub(crate) struct Write<'a> {
+    /// The table.
+    pub(crate) table: &'a str,
+    /// What it holds, as the object of a sentence.
+    pub(crate) what: &'a str,
 }
 
 /// A change under way.
@@ -125,7 +139,8 @@ impl Transaction<'_> {
         Ok(self.inner.read(name, &statement, parameters, from_row).await?)
     }
 
-    /// Runs a statement that changes rows; how many it has changed.
+    /// Runs a statement that changes rows; how many it says it has changed. The triggers of the table run with the
+    /// search_path that the role has: every name in the statement has to be qualified.
     ///
     /// # Errors
     /// See [`PostgresError`].
@@ -135,7 +150,57 @@ impl Transaction<'_> {
         statement: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<usize, DatabaseError> {
-        self.read(name, statement, parameters, |_| Ok(())).await.map(|rows| rows.len())
+        self.write_returning(name, statement, parameters, |_| Ok(())).await.map(|rows| rows.len())
+    }
+
+    /// As [`Transaction::write`], with what the statement returns of each row.
+    ///
+    /// # Errors
+    /// See [`PostgresError`].
+    pub(crate) async fn write_returning<T>(
+        &self,
+        name: &'static str,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+        from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<Vec<T>, DatabaseError> {
+        let statement = template::render(statement, &self.privileges);
+        Ok(self.inner.write(name, &statement, parameters, from_row).await?)
+    }
+
+    /// Judges a write by what is read behind it in the same transaction. `wrote` is whether the statement says that
+    /// it wrote what it was to write.
+    ///
+    /// # Errors
+    /// [`PostgresError::Refused`] when a trigger or a policy of the table has kept the row from being written, or has
+    /// written something else; [`PostgresError::Interrupted`] when somebody else was there before.
+    pub(crate) fn judge<T: PartialEq>(
+        &self,
+        write: &Write<'_>,
+        wrote: bool,
+        before: &T,
+        now: &T,
+        wanted: &T,
+    ) -> Result<(), DatabaseError> {
+        match (wrote, now == wanted, now == before) {
+            (true, true, _) => Ok(()),
+            // What was written stays locked until the end, so nobody but a trigger can have changed it.
+            (true, false, _) | (false, false, true) => Err(self.kept_from_writing(write.table)),
+            (false, ..) => Err(changed_meanwhile(write.what)),
+        }
+    }
+
+    /// A trigger or a policy of the table has kept a row from being written.
+    pub(crate) fn kept_from_writing(&self, table: &str) -> DatabaseError {
+        let reason = if self.privileges.is_policed(table) {
+            let role = quoted(self.privileges.role());
+            format!(
+                "row-level security or a trigger of {table} keeps the role {role} from writing the row, or hides it; to lift row-level security run as a superuser: ALTER ROLE {role} BYPASSRLS;"
+            )
+        } else {
+            format!("a trigger of {table} kept the row from being written as it was asked for")
+        };
+        PostgresError::Refused { reason: reason.into() }.into()
     }
 
     /// Commits when the change has been made, else undoes it.
@@ -151,5 +216,6 @@ impl Transaction<'_> {
 
 /// Retool has written between our reading and our writing, under no lock of ours. Another try sees what is there now.
 pub(crate) fn changed_meanwhile(what: &str) -> DatabaseError {
-    PostgresError::Interrupted { reason: format!("somebody else changed {what} in the same moment") }.into()
+    let reason = format!("somebody else changed {what} in the same moment").into();
+    PostgresError::Interrupted { reason }.into()
 }

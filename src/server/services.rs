@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::codec::CompressionEncoding;
+use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 
 use crate::connector::Connector;
@@ -40,6 +41,7 @@ use crate::proto::ratelimit::rate_limiter_service_server::RateLimiterServiceServ
 use crate::proto::{FILE_DESCRIPTOR_SET, descriptor_pool};
 use crate::server::rate_limiter::RateLimiter;
 use crate::server::transport::limits::Limits;
+use crate::server::transport::request_memory::longest_of_service;
 
 /// Answers every service from one connector.
 #[derive(Debug, Clone)]
@@ -59,7 +61,10 @@ impl Services {
                     $server::new(self.clone())
                         // No client compresses by default, but every version of the child has accepted it.
                         .accept_compressed(CompressionEncoding::Gzip)
-                        .max_decoding_message_size(limits.request_bytes)
+                        .max_decoding_message_size(longest_of_service(
+                            <$server<Self> as NamedService>::NAME,
+                            limits.request_bytes,
+                        ))
                         .max_encoding_message_size(limits.response_bytes),
                 );
             )+};

@@ -9,6 +9,7 @@ mod closer;
 pub(crate) mod connection;
 pub(crate) mod deadline;
 pub(crate) mod endpoint;
+mod frame_budget;
 mod health_calls;
 pub(crate) mod limits;
 pub(crate) mod listener;
@@ -17,6 +18,7 @@ mod panic;
 pub(crate) mod parent_handshake;
 mod places;
 mod request_body;
+pub(crate) mod request_memory;
 mod response_body;
 mod seats;
 pub(crate) mod tls;
@@ -37,6 +39,7 @@ use crate::server::transport::calls::CallLimitLayer;
 use crate::server::transport::connection::{ConnectionLimits, CurrentTls};
 use crate::server::transport::limits::Limits;
 use crate::server::transport::listener::Listener;
+use crate::server::transport::request_memory::RequestMemoryLayer;
 
 /// How long a connection may take before its first call.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -116,6 +119,8 @@ impl Transport {
             .layer(AccessLogLayer::new(limits.deadline))
             .layer(CatchPanicLayer::custom(panic::internal_error))
             .layer(ValidateRequestHeaderLayer::custom(auth))
+            // A request waits for memory before it counts as a call that is under way.
+            .layer(RequestMemoryLayer::new(limits.request_bytes))
             .layer(CallLimitLayer::new(&limits))
             .add_routes(routes.routes())
             .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop)

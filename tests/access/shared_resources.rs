@@ -24,7 +24,7 @@ const SHARED: &str = r#"
     FROM groups g
     WHERE g.name IN ('All Users', 'editor') OR g.name LIKE 'team %'
     ON CONFLICT DO NOTHING;
-    -- Whom a listing has to leave out, to keep, and to skip, from before Retool forbade such rows.
+    -- Of another organization, of none, and nobody, from before Retool forbade such rows.
     SET session_replication_role = replica;
     INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt")
     SELECT u.id, 1, now(), now() FROM users u WHERE u."organizationId" = 2 OR u."organizationId" IS NULL;
@@ -42,7 +42,7 @@ const EXPECTED: &str = r#"
         JOIN user_groups ug ON ug."userId" = u.id
         JOIN groups g ON g.id = ug."groupId" AND g."organizationId" = 1 AND g."archivedAt" IS NULL
         LEFT JOIN group_resources gr ON gr."groupId" = g.id AND gr."resourceId" = 2
-        WHERE (u."organizationId" = 1 OR u."organizationId" IS NULL) AND (u.enabled OR NOT $1)
+        WHERE u.enabled OR NOT $1
         GROUP BY u.id
     )
     SELECT entitlement.name || ' u' || held.id

@@ -3,6 +3,7 @@
 mod action_runs;
 mod actions;
 mod create;
+mod large_answers;
 mod refusals;
 mod rest_errors;
 mod rest_setup;

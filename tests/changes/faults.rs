@@ -24,19 +24,19 @@ INSERT INTO groups (id, name, "organizationId", "createdAt", "updatedAt") VALUES
 "#;
 
 /// The calls that write, each with the table that it writes last.
-pub(super) const CALLS: [(&str, &str, &str); 3] = [
+pub(crate) const CALLS: [(&str, &str, &str); 3] = [
     ("group:g100:member", "user/u100", "user_groups"),
     ("page:p100:group:write", "group/g100", "group_pages"),
     ("page:p100:user:read", "user/u100", "user_groups"),
 ];
 
-pub(super) async fn world() -> Database {
+pub(crate) async fn world() -> Database {
     let database = Database::small().await;
     database.execute(WORLD).await;
     database
 }
 
-pub(super) async fn documented(database: &Database) -> Role {
+pub(crate) async fn documented(database: &Database) -> Role {
     database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await
 }
 
@@ -57,7 +57,7 @@ const ALWAYS: u32 = 1_000_000;
 const KILL: &str = "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(1)";
 
 /// A call on its way.
-pub(super) fn on_its_way(
+pub(crate) fn on_its_way(
     changes: &Changes,
     entitlement: &'static str,
     principal: &'static str,
@@ -67,7 +67,7 @@ pub(super) fn on_its_way(
 }
 
 /// Waits until somebody waits for a lock in the database.
-pub(super) async fn until_blocked(database: &Database) {
+pub(crate) async fn until_blocked(database: &Database) {
     let client = database.client().await;
     eventually("a statement that waits for a lock", async || {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";

@@ -1,9 +1,10 @@
 //! Grants and revokes of memberships and page access, with their records, races and faults.
 
-mod faults;
+pub(crate) mod faults;
 mod groups;
 mod model;
 mod pages;
 mod races;
 mod record;
 mod users;
+mod writes;

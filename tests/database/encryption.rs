@@ -1,5 +1,7 @@
 //! `sslmode` and the certificates of a connection string, with a Postgres that has TLS.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use tonic::{Code, Status};
@@ -149,4 +151,97 @@ async fn statements_are_cancelled_over_tls() {
         (database.statements_under_way().await == 0).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_of_version_1_are_accepted_where_they_can_be() {
+    let Some(encrypted) = Encrypted::start().await else { return };
+    let Encrypted { cluster, database, role, certificates } = &encrypted;
+    let (certificate, key) = certificates.client_of_version_1();
+    allow_first(
+        cluster,
+        database,
+        &format!("hostssl all {} all scram-sha-256 clientcert=verify-ca", role.name),
+    )
+    .await;
+    database.execute("SELECT pg_reload_conf()").await;
+    let with = format!("sslmode=require sslcert={} sslkey={}", certificate.display(), key.display());
+    let with = encrypted.string("127.0.0.1", &with);
+    let without = encrypted.string("127.0.0.1", "sslmode=require");
+    eventually("the new rules", async || asked(&without).await.is_err().then_some(())).await;
+    let seen = eventually("the new authority", async || asked(&with).await.ok()).await;
+    assert_eq!(seen, "true");
+
+    certificates.show_version_1(cluster, database).await;
+    assert_eq!(asked(&with).await.unwrap(), "true", "a server that proves no name");
+    let authority = certificates.authority();
+    let checked =
+        with.replace("sslmode=require", &format!("sslmode=verify-ca sslrootcert={}", authority.display()));
+    assert_refused(asked(&checked).await, Code::Unavailable, &["X.509 version 1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plaintext_in_spite_of_tls_is_warned_of() {
+    let Some(encrypted) = Encrypted::start().await else { return };
+    let Encrypted { cluster, database, role, .. } = &encrypted;
+    let prefer = encrypted.string("127.0.0.1", "sslmode=prefer");
+    let words = "not encrypted although the server offers TLS";
+    let warned = |server: &Server| {
+        server.logs().into_iter().any(|line| line["msg"].as_str().is_some_and(|text| text.contains(words)))
+    };
+    let server = Server::start_at(&prefer, &[]);
+    assert_eq!(Wire::to(&server).await.revealed().await.unwrap(), "true");
+    assert!(!warned(&server), "this one is encrypted");
+
+    allow_first(cluster, database, &format!("hostssl all {} all reject", role.name)).await;
+    eventually("the new rules", async || {
+        let server = Server::start_at(&prefer, &[]);
+        let plain = Wire::to(&server).await.revealed().await.unwrap() == "false";
+        if plain {
+            server.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.contains(words)));
+        }
+        plain.then_some(())
+    })
+    .await;
+
+    database.execute("ALTER SYSTEM RESET ssl").await;
+    cluster.restart();
+    let server = Server::start_at(&prefer, &[]);
+    assert_eq!(Wire::to(&server).await.revealed().await.unwrap(), "false");
+    assert!(!warned(&server), "this server has no TLS to offer");
+}
+
+/// What the connection string names is read for each new connection, as libpq does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_and_a_new_certificate_need_no_restart() {
+    let database = Database::small().await;
+    let role = database.documented_role(&[]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pgpass");
+    let write = |password: &str| {
+        fs::write(&file, format!("*:*:*:{}:{password}\n", role.name)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    write(&role.password);
+    let (host, port) = database.cluster().address().rsplit_once(':').unwrap();
+    let string = format!(
+        "host={host} port={port} dbname={} user={} passfile={} sslmode=disable",
+        database.name(),
+        role.name,
+        file.display()
+    );
+    let server = Server::start_at(&string, &[]);
+    let wire = Wire::to(&server).await;
+    wire.organizations().await.unwrap();
+    database
+        .execute(&format!(
+            "ALTER ROLE {0} PASSWORD 'another'; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{0}'",
+            role.name
+        ))
+        .await;
+    // A session that was told to end may serve one more statement.
+    let refused = eventually("the end of the session", async || wire.organizations().await.err()).await;
+    assert!(refused.message().contains("28P01"), "{refused:?}");
+    write("another");
+    wire.organizations().await.unwrap();
 }

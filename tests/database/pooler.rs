@@ -62,3 +62,18 @@ async fn limits_apply_behind_a_pooler() {
         assert_eq!(wire.revealed().await.unwrap(), "on 1s", "ignored: {ignored}");
     }
 }
+
+/// It hands each statement to another session, so that neither a read-only transaction nor a change is possible.
+#[tokio::test]
+async fn statement_pooling_is_refused_with_the_reason() {
+    let database = Database::small().await;
+    let role = database.documented_role(&[]).await;
+    for ignored in IGNORED {
+        let Some(pooler) = Pooler::start_in_mode("statement", &database, &role, ignored) else { return };
+        let server = Server::start_at(&pooler.url(&database, &role), &[]);
+        let wire = Wire::to(&server).await;
+        let words = ["statement pooling", "pool_mode"];
+        assert_refused(wire.validate().await, Code::FailedPrecondition, &words);
+        assert_refused(wire.organizations().await, Code::FailedPrecondition, &words);
+    }
+}

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use baton_retool::proto::connector::{ConnectorServiceValidateRequest, ConnectorServiceValidateResponse};
 use tonic::{Code, Status};
 
 use crate::support::observe::see;
@@ -26,11 +25,6 @@ const EXTRAS: &[&str] = &["users.createdAt", "users.userType", "users.lastActive
 const WARNED_OF: &[&str] = &["groups.archivedAt", "group_resources.resourceIdForEnv"];
 
 const FEW: Sizes = Sizes { users: 9, groups: 3, pages: 4, resources: 3 };
-
-async fn validate(wire: &Wire) -> Result<(), Status> {
-    let request = ConnectorServiceValidateRequest::default();
-    wire.call::<ConnectorServiceValidateResponse>("ConnectorService/Validate", &request).await.map(drop)
-}
 
 /// One of each kind of answer that needs the database.
 async fn answers(wire: &Wire) -> Vec<(String, Result<(), Status>)> {
@@ -108,7 +102,7 @@ async fn the_privileges_of_the_former_connector_are_enough_with_one_warning() {
     let (seen, _) = see(server.channel().await).await.unwrap();
     let wire = Wire::to(&server).await;
     for _ in 0..3 {
-        validate(&wire).await.unwrap();
+        wire.validate().await.unwrap();
     }
     let warned = warnings(&server);
     let [warning] = &warned[..] else { panic!("{warned:?}") };
@@ -116,7 +110,7 @@ async fn the_privileges_of_the_former_connector_are_enough_with_one_warning() {
 
     let before = wire.resources("group", Some(id("org", "o1")), 0, "").await.unwrap().list.len();
     database.execute(&warning[warning.find("GRANT").unwrap()..]).await;
-    validate(&wire).await.unwrap();
+    wire.validate().await.unwrap();
     let after = wire.resources("group", Some(id("org", "o1")), 0, "").await.unwrap().list.len();
     assert_eq!(after, before - 1, "the archived group is gone");
     let owner = Server::start(&database, &[]);
@@ -143,7 +137,7 @@ async fn each_missing_column_is_optional_or_named_with_its_grant() {
             let answers = answers(&wire).await;
             let refusals: Vec<_> =
                 answers.into_iter().filter_map(|(what, answer)| Some((what, answer.err()?))).collect();
-            match validate(&wire).await {
+            match wire.validate().await {
                 Ok(()) => {
                     not_needed += 1;
                     let optional = EXTRAS.contains(&named.as_str()) || WARNED_OF.contains(&named.as_str());
@@ -169,7 +163,7 @@ async fn each_missing_column_is_optional_or_named_with_its_grant() {
                         assert_eq!(told_to_run(&refusal), grant, "{named} {what}");
                     }
                     database.execute(&grant).await;
-                    validate(&wire)
+                    wire.validate()
                         .await
                         .unwrap_or_else(|status| panic!("{grant} mends nothing: {status:?}"));
                     for (what, answer) in self::answers(&wire).await {
@@ -181,7 +175,7 @@ async fn each_missing_column_is_optional_or_named_with_its_grant() {
         }
     }
     assert!(needed > 35 && not_needed > 10, "{needed} needed, {not_needed} not");
-    validate(&wire).await.unwrap();
+    wire.validate().await.unwrap();
     let (seen, _) = see(server.channel().await).await.unwrap();
     assert!(seen == all, "another view than the owner's");
 }
@@ -223,9 +217,9 @@ async fn each_missing_table_is_named_with_its_grant() {
         let wire = Wire::to(&server).await;
         let refused = answers(&wire).await.into_iter().find_map(|(_, answer)| answer.err()).unwrap();
         assert_eq!(refused.code(), Code::FailedPrecondition, "{table}: {refused:?}");
-        let refused = assert_refused(validate(&wire).await, Code::FailedPrecondition, &[table]);
+        let refused = assert_refused(wire.validate().await, Code::FailedPrecondition, &[table]);
         database.execute(&told_to_run(&refused)).await;
-        validate(&wire).await.unwrap();
+        wire.validate().await.unwrap();
         see(server.channel().await).await.unwrap();
         allow_only(&database, &role, table, &columns.iter().collect::<Vec<_>>()).await;
     }
@@ -237,9 +231,9 @@ async fn all_missing_privileges_are_named_at_once() {
     let role = database.create_role(&[]).await;
     let server = Server::start_at(&database.url_as(&role), &[]);
     let wire = Wire::to(&server).await;
-    let refused = assert_refused(validate(&wire).await, Code::FailedPrecondition, &[]);
+    let refused = assert_refused(wire.validate().await, Code::FailedPrecondition, &[]);
     database.execute(&told_to_run(&refused)).await;
-    validate(&wire).await.unwrap();
+    wire.validate().await.unwrap();
     see(server.channel().await).await.unwrap();
 }
 
@@ -278,9 +272,9 @@ async fn a_name_that_needs_quotes_is_quoted_in_the_grant() {
     };
     let server = Server::start_at(&url, &[]);
     let wire = Wire::to(&server).await;
-    let refused = assert_refused(validate(&wire).await, Code::FailedPrecondition, &[]);
+    let refused = assert_refused(wire.validate().await, Code::FailedPrecondition, &[]);
     database.execute(&told_to_run(&refused)).await;
-    validate(&wire).await.unwrap();
+    wire.validate().await.unwrap();
     drop(server);
     database.execute(&format!("ALTER ROLE \"{quoted}\" RENAME TO {}", role.name)).await;
     role.password.clear();
@@ -294,7 +288,7 @@ async fn a_wrong_database_is_distinguished_from_a_missing_privilege() {
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
     let words = ["not the database of a Retool", "organizations", "hammerhead_production", "search_path"];
-    let refused = assert_refused(validate(&wire).await, Code::FailedPrecondition, &words);
+    let refused = assert_refused(wire.validate().await, Code::FailedPrecondition, &words);
     assert!(!refused.message().contains("GRANT"), "{refused:?}");
     for (what, answer) in answers(&wire).await {
         if what != "ListGrants user" {
@@ -311,7 +305,7 @@ async fn a_search_path_without_the_tables_is_explained() {
     database.execute(&format!("ALTER ROLE {} SET search_path = elsewhere", role.name)).await;
     let server = Server::start_at(&database.url_as(&role), &[]);
     let wire = Wire::to(&server).await;
-    assert_refused(validate(&wire).await, Code::FailedPrecondition, &["search_path"]);
+    assert_refused(wire.validate().await, Code::FailedPrecondition, &["search_path"]);
     assert_refused(wire.organizations().await, Code::FailedPrecondition, &["search_path"]);
 }
 
@@ -328,9 +322,9 @@ async fn missing_usage_or_connect_is_named_with_its_grant() {
         let server = Server::start_at(&database.url_as(&role), &[]);
         let wire = Wire::to(&server).await;
         assert_refused(wire.organizations().await, Code::FailedPrecondition, &["GRANT", object]);
-        let refused = assert_refused(validate(&wire).await, Code::FailedPrecondition, &["GRANT", object]);
+        let refused = assert_refused(wire.validate().await, Code::FailedPrecondition, &["GRANT", object]);
         database.execute(&told_to_run(&refused)).await;
-        validate(&wire).await.unwrap();
+        wire.validate().await.unwrap();
         assert_eq!(wire.organizations().await.unwrap().len(), 2);
     }
 }
@@ -343,18 +337,18 @@ async fn a_table_hidden_by_row_level_security_is_an_error() {
     let server = Server::start_at(&database.url_as(&role), &[]);
     let wire = Wire::to(&server).await;
     let mend = format!("ALTER ROLE {} BYPASSRLS;", role.name);
-    assert_refused(validate(&wire).await, Code::FailedPrecondition, &["user_groups", &mend]);
+    assert_refused(wire.validate().await, Code::FailedPrecondition, &["user_groups", &mend]);
 
     let policy = format!("CREATE POLICY a_few ON user_groups FOR SELECT TO {} USING (id > 3)", role.name);
     database.execute(&policy).await;
-    validate(&wire).await.unwrap();
+    wire.validate().await.unwrap();
     let filtered = |line: &serde_json::Value| {
         line["level"] == "warn" && line["msg"].as_str().is_some_and(|text| text.contains(&mend))
     };
     server.wait_for_log(filtered);
 
     database.execute(&mend).await;
-    validate(&wire).await.unwrap();
+    wire.validate().await.unwrap();
     let seen = see(server.channel().await).await.unwrap();
     let owner = Server::start(&database, &[]);
     assert_eq!(seen.0, see(owner.channel().await).await.unwrap().0);
@@ -366,7 +360,7 @@ async fn an_optional_privilege_can_be_revoked_while_the_server_runs() {
     let role = database.documented_role(&[]).await;
     let server = Server::start_at(&database.url_as(&role), &[]);
     let wire = Wire::to(&server).await;
-    validate(&wire).await.unwrap();
+    wire.validate().await.unwrap();
     database.execute(&format!(r#"REVOKE SELECT ("archivedAt") ON groups FROM {}"#, role.name)).await;
     for (what, answer) in answers(&wire).await {
         answer.unwrap_or_else(|status| panic!("{what}: {status:?}"));

@@ -19,7 +19,7 @@ use tonic::Code;
 use crate::support::http::ask;
 use crate::support::messages::{methods, random};
 use crate::support::postgres::Database;
-use crate::support::raw::{GREETING, Raw};
+use crate::support::raw::{GREETING, Raw, frame};
 use crate::support::server::Server;
 use crate::support::wire::Wire;
 
@@ -85,12 +85,6 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream
-}
-
-/// A frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 #[tokio::test(flavor = "multi_thread")]

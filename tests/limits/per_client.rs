@@ -197,7 +197,8 @@ async fn messages_over_the_limits_are_resource_exhausted() {
     metadata(&wire).await.unwrap();
 
     // Listings stay below by themselves; this is the one call whose answer is as long as its request.
-    let server = Server::start_at(NOWHERE, &["--max-response-bytes", "2097152"]);
+    let server =
+        Server::start_at(NOWHERE, &["--max-response-bytes", "2097152", "--max-request-bytes", "4194304"]);
     let wire = Wire::to(&server).await;
     let request = DoRequest { request_token: "x".repeat(3_000_000), ..Default::default() };
     let refused = wire.raw("c1.ratelimit.v1.RateLimiterService/Do", request.encode_to_vec()).await;

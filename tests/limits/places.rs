@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use prost::bytes::Bytes;
@@ -13,7 +14,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use crate::support::http::ask;
 use crate::support::postgres::Database;
 use crate::support::raw::{GREETING, Raw};
-use crate::support::server::Server;
+use crate::support::server::{Server, program};
 use crate::support::wire::{Wire, assert_refused, eventually};
 
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
@@ -141,6 +142,79 @@ async fn idle_connections_keep_out_no_caller_with_a_token() {
     peers.sort();
     peers.dedup();
     assert_eq!(peers.len(), 11, "the regular caller had to connect again");
+}
+
+/// A server that may open few files, killed when dropped, and its log.
+struct Poor {
+    process: Child,
+    log: tempfile::NamedTempFile,
+}
+
+impl Poor {
+    fn start() -> Self {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let program = program();
+        let mut shell = Command::new("sh");
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        let process = shell
+            .args(["-c", r#"ulimit -n 80 && exec "$0" "$@""#])
+            .arg(program.get_program())
+            .args(["serve", "--listen=127.0.0.1:0", "--log-format=json", "--connection-string", NOWHERE])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.reopen().unwrap())
+            .spawn()
+            .unwrap();
+        Self { process, log }
+    }
+
+    fn lines(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.log.path()).unwrap();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
+
+impl Drop for Poor {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_file_descriptors_newcomers_are_served_and_the_log_stays_short() {
+    const LINES: u64 = 5;
+    const WINDOW_SECONDS: u64 = 10;
+    let server = Poor::start();
+    let address: SocketAddr = eventually("the address", async || {
+        let lines = server.lines();
+        let line = lines.iter().find(|line| line["msg"] == "listening")?;
+        line["address"].as_str()?.parse().ok()
+    })
+    .await;
+    let begun = Instant::now();
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(address).unwrap();
+        // It may be closed already.
+        let _ = stream.write_all(GREETING);
+        idle.push(stream);
+    }
+    let failed = |line: &&serde_json::Value| line["msg"] == "could not take a connection";
+    eventually("a lack of file descriptors", async || server.lines().iter().find(failed).map(drop)).await;
+    eventually("an answer to a newcomer", async || {
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+        Wire::over(endpoint.connect().await.ok()?).metadata().await.ok()
+    })
+    .await;
+    let windows = begun.elapsed().as_secs() / WINDOW_SECONDS + 1;
+    let lines = server.lines().iter().filter(failed).count() as u64;
+    assert!(lines <= LINES * windows, "{lines} lines");
 }
 
 #[tokio::test(flavor = "multi_thread")]

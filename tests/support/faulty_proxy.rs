@@ -1,4 +1,5 @@
-//! A proxy in front of Postgres that drops the connection after a COMMIT, before its answer.
+//! A proxy in front of Postgres that drops the connection after the COMMIT of a change, before its answer. That of a
+//! read stands alone.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -62,7 +63,7 @@ async fn pass_on(mut client: TcpStream, mut server: TcpStream, state: Arc<State>
                 Ok(1..) => {
                     let asked = &asked[..read.unwrap()];
                     server.write_all(asked).await.unwrap();
-                    let commits = asked.windows(7).any(|text| text == b"COMMIT\0");
+                    let commits = asked.windows(9).any(|text| text == b"; COMMIT\0");
                     if commits && state.breaks.swap(false, Ordering::Relaxed) {
                         assert!(server.read(&mut answered).await.unwrap() > 0, "it was not carried out");
                         state.closed.store(state.for_good.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -230,18 +230,12 @@ impl Oracle {
         self.pages.iter().filter(|page| page.organization.is_some() && !page.deleted)
     }
 
-    /// Listed users of the group, and whether each manages it; nobody of an organization that is not
-    /// the group's.
+    /// Listed users of the group, and whether each manages it; of whichever organization.
     fn members<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = (&'a User, bool)> {
         self.memberships.iter().filter(|membership| membership.group == Some(group.id)).flat_map(
             move |membership| {
                 self.users()
                     .filter(|user| membership.user == Some(user.id))
-                    .filter(|user| {
-                        user.organization.is_none()
-                            || group.organization.is_none()
-                            || user.organization == group.organization
-                    })
                     .map(|user| (user, membership.admin))
             },
         )

@@ -24,6 +24,11 @@ impl Pooler {
     /// `ignored` are the start-up parameters that the pooler lets pass and drops. Nothing, and a word
     /// about it, where PgBouncer is not installed.
     pub(crate) fn start(database: &Database, role: &Role, ignored: &str) -> Option<Self> {
+        Self::start_in_mode("transaction", database, role, ignored)
+    }
+
+    /// As [`start`](Self::start), in another mode of pooling.
+    pub(crate) fn start_in_mode(mode: &str, database: &Database, role: &Role, ignored: &str) -> Option<Self> {
         let Some(program) = program() else {
             eprintln!("skipped: pgbouncer is not installed");
             return None;
@@ -32,7 +37,7 @@ impl Pooler {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let address = free_address();
-            let configuration = configure(directory.path(), database, role, ignored, address);
+            let configuration = configure(directory.path(), mode, database, role, ignored, address);
             let mut keeper = keep(&program, &configuration);
             while keeper.try_wait().unwrap().is_none() {
                 if TcpStream::connect(address).is_ok() {
@@ -81,6 +86,7 @@ fn keep(program: &Path, configuration: &Path) -> Child {
 
 fn configure(
     directory: &Path,
+    mode: &str,
     database: &Database,
     role: &Role,
     ignored: &str,
@@ -91,7 +97,7 @@ fn configure(
     fs::write(&users, format!("\"{}\" \"{}\"\n", role.name, role.password)).unwrap();
     let text = format!(
         "[databases]\n{name} = host={} port={}\n[pgbouncer]\nlisten_addr = {}\nlisten_port = {}\nunix_socket_dir =\n\
-         auth_type = scram-sha-256\nauth_file = {}\npool_mode = transaction\ndefault_pool_size = 1\n\
+         auth_type = scram-sha-256\nauth_file = {}\npool_mode = {mode}\ndefault_pool_size = 1\n\
          ignore_startup_parameters = {ignored}\n",
         server.ip(),
         server.port(),

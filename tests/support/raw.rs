@@ -34,10 +34,15 @@ pub(crate) struct Ending {
 
 impl Raw {
     pub(crate) async fn to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        Self::try_to(address).await.unwrap()
+    }
+
+    /// A connection, if the server accepts one.
+    pub(crate) async fn try_to(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
-        Self { sender }
+        Some(Self { sender })
     }
 
     /// How the call ends that has these headers and this message.
@@ -49,6 +54,16 @@ impl Raw {
     ) -> Result<Ending, hyper::Error> {
         let body = Full::new(framed(&message.encode_to_vec())).boxed_unsync();
         ending(self.begin(path, headers, body).await?).await
+    }
+
+    /// How the call ends that has these headers and this body.
+    pub(crate) async fn send(
+        &self,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: Bytes,
+    ) -> Result<Ending, hyper::Error> {
+        ending(self.begin(path, headers, Full::new(body).boxed_unsync()).await?).await
     }
 
     /// A call whose body is sent through the channel. The answer is due when the channel is closed.
@@ -87,6 +102,12 @@ impl Raw {
         sender.ready().await?;
         sender.send_request(request.body(body).unwrap()).await
     }
+}
+
+/// A frame of HTTP/2.
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// A message as gRPC frames it: not compressed, so many bytes.

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, project_file};
 use super::postgres::Database;
 use super::wire::eventually;
 
@@ -77,6 +77,21 @@ impl Certificates {
     pub(crate) async fn show_self_signed(&self, database: &Database) {
         let certificate = authority("localhost");
         self.show(database, &certificate.pem(), &certificate.key().serialize_pem()).await;
+    }
+
+    /// From now on the server shows a certificate of X.509 version 1, from the files in `tests/data/x509-v1`.
+    pub(crate) async fn show_version_1(&self, cluster: &Cluster, database: &Database) {
+        self.write("server.crt", &version_1("server.crt"));
+        self.write("server.key", &version_1("server.key"));
+        database.execute("CHECKPOINT").await;
+        cluster.restart();
+    }
+
+    /// The files of a client's certificate of X.509 version 1 and its key, whose authority the server believes from
+    /// its next start on.
+    pub(crate) fn client_of_version_1(&self) -> (PathBuf, PathBuf) {
+        self.write("authority.crt", &format!("{}{}", self.authority.pem(), version_1("authority.crt")));
+        (self.write("v1.crt", &version_1("client.crt")), self.write("v1.key", &version_1("client.key")))
     }
 
     /// The file of the certificate that the server shows.
@@ -203,4 +218,9 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// Made with OpenSSL 3.0 as the manual of Postgres has it: `openssl x509 -req` without a file of extensions.
+fn version_1(name: &str) -> String {
+    fs::read_to_string(project_file("tests/data/x509-v1").join(name)).unwrap()
 }

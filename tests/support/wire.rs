@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use baton_retool::proto::connector::{
-    ConnectorServiceGetMetadataRequest, ConnectorServiceGetMetadataResponse, GrantsServiceListGrantsRequest,
-    GrantsServiceListGrantsResponse, Resource, ResourceId, ResourcesServiceListResourcesRequest,
-    ResourcesServiceListResourcesResponse,
+    ConnectorServiceGetMetadataRequest, ConnectorServiceGetMetadataResponse, ConnectorServiceValidateRequest,
+    ConnectorServiceValidateResponse, GrantsServiceListGrantsRequest, GrantsServiceListGrantsResponse,
+    Resource, ResourceId, ResourcesServiceListResourcesRequest, ResourcesServiceListResourcesResponse,
 };
 use http::uri::PathAndQuery;
 use prost::Message;
@@ -39,6 +39,12 @@ impl Wire {
     /// The same connection, showing a bearer token.
     pub(crate) fn showing(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// Whether the connector says that it can do what it is configured for.
+    pub(crate) async fn validate(&self) -> Result<(), Status> {
+        let request = ConnectorServiceValidateRequest::default();
+        self.call::<ConnectorServiceValidateResponse>("ConnectorService/Validate", &request).await.map(drop)
     }
 
     /// The cheapest question, which needs no database.

@@ -342,7 +342,7 @@ async fn a_huge_resource_in_a_request_is_refused_or_answered_within_two_mebibyte
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
     for kind in ["org", "group", "page", "resource"] {
-        for size in [1_000, 60_000, 64 * 1024 + 1, 3_000_000] {
+        for size in [1_000, 60_000, 64 * 1024 + 1, 1_500_000] {
             let mut on = resource(kind, &format!("{}1", &kind[..1]));
             on.annotations = vec![prost_types::Any {
                 type_url: "type.googleapis.com/example.Unknown".to_owned(),

@@ -59,7 +59,7 @@ async fn the_child_ends_when_its_parent_is_killed() {
 }
 
 #[tokio::test]
-async fn requests_can_be_compressed_and_are_limited_to_4_mib() {
+async fn requests_can_be_compressed_and_are_limited_to_2_mib() {
     let parent = Parent::new(NOWHERE);
     let _child = parent.start_and_tell();
     let channel = parent.channel().await;
@@ -74,12 +74,12 @@ async fn requests_can_be_compressed_and_are_limited_to_4_mib() {
     let refusal = client.list_resources(request("A".repeat(1_000))).await.map(|_| ());
     assert_refused(refusal, Code::InvalidArgument, &["page_token"]);
     const MIB: usize = 1024 * 1024;
-    for size in [4 * MIB + 1, 40 * MIB] {
+    for size in [2 * MIB + 1, 40 * MIB] {
         // Small on the wire.
         let refusal = client.list_resources(request("A".repeat(size))).await.map(|_| ());
-        assert_refused(refusal, Code::ResourceExhausted, &["4194304"]);
+        assert_refused(refusal, Code::ResourceExhausted, &["2097152"]);
         let refusal = plain.list_resources(request("A".repeat(size))).await.map(|_| ());
-        assert_refused(refusal, Code::ResourceExhausted, &["4194304"]);
+        assert_refused(refusal, Code::ResourceExhausted, &["2097152"]);
     }
 }
 

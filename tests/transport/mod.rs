@@ -6,4 +6,4 @@ mod child_calls;
 mod health;
 mod port;
 mod services;
-mod validation;
+pub(crate) mod validation;

@@ -1,6 +1,7 @@
 //! Every rule that the protocol declares on a message that a request can carry, broken one at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use baton_retool::proto::descriptor_pool;
 use prost::Message;
@@ -44,6 +45,12 @@ async fn every_rule_of_the_wire_table_is_enforced_on_every_request() {
     }
     assert_eq!(tried, due, "a rule was never put to the test");
     assert!(due.len() >= 75, "only {} rules", due.len());
+}
+
+/// The smallest message that breaks no rule.
+pub(crate) fn valid_request(message: &MessageDescriptor) -> DynamicMessage {
+    static TABLE: LazyLock<Table> = LazyLock::new(Table::read);
+    TABLE.valid(message, 0)
 }
 
 /// Path and request message of every method that this connector serves.

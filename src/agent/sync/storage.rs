@@ -96,7 +96,7 @@ pub trait Storage: Send + 'static {
     /// The storage cannot be written.
     fn checkpoint(&mut self, token: &str) -> Result<(), StorageError>;
 
-    /// Everything was collected and expansion is next, be there something to expand or not.
+    /// Everything was collected and expansion is next, whether or not there is something to expand.
     ///
     /// # Errors
     /// The storage cannot be written.

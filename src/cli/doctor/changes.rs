@@ -54,7 +54,7 @@ fn possible(
                 .fix(format!("ALTER ROLE {} BYPASSRLS;", quoted(&facts.server.role)))
         }
         (Err(DatabaseError::Postgres(PostgresError::ReadOnly { reason })), _) => {
-            Line::failed(Check::Change, reason)
+            Line::failed(Check::Change, reason.to_string())
                 .means("The server is a standby or takes no changes for another reason.")
                 .fix("name the host of the primary, or all hosts with target_session_attrs=read-write")
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::cli::doctor::changes;
 use crate::cli::doctor::failure::failed;
 use crate::cli::doctor::report::{Check, Line, Report};
+use crate::cli::doctor::schema;
 use crate::config::Settings;
 use crate::connector::MANAGED_GROUPS;
 use crate::connector::database_message::database_message;
@@ -15,6 +16,9 @@ use crate::retool::diagnosis::{
     Access, Facts, Listing, Measured, OptionalColumn, Standing, drift, facts, folders_inside_others,
     last_event, measure, migrations,
 };
+
+/// The releases of Postgres that the tests run on.
+const SUPPORTED: std::ops::RangeInclusive<i32> = 10..=18;
 
 const RUN: &str = "Run as the owner of Retool's tables:";
 
@@ -41,13 +45,14 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
         report.skip(Check::Types..=Check::Drift, "Retool's tables are not seen");
         return;
     }
+    let complete = facts.absent.is_empty() && facts.parts.iter().all(|part| part.grants.is_empty());
+    report.extend(schema::check(&database, scope.provisioning, complete).await);
     report.push(types(&facts));
     report.push(level(&database, &facts).await);
     report.extend(parts(&facts));
     report.extend(row_security(&facts));
     let accounts = scope.provisioning && settings.rest.is_some();
     report.extend(facts.optional.iter().map(|column| optional(column, accounts)));
-    let complete = facts.absent.is_empty() && facts.parts.iter().all(|part| part.grants.is_empty());
     let whole = complete && !scope.skip_pages && !scope.skip_resources;
     report.extend([
         folders(&database, &facts.folders, whole).await,
@@ -71,6 +76,15 @@ fn server(facts: &Facts) -> Line {
     }
     if server.pooled {
         found.push_str(", behind a pooler");
+    }
+    if !SUPPORTED.contains(&server.release) {
+        let (oldest, newest) = (SUPPORTED.start(), SUPPORTED.end());
+        return Line::warning(
+            Check::Server,
+            format!("{found} is not supported: baton-retool is tested with {oldest} to {newest}"),
+        )
+        .means("It may work all the same.")
+        .fix(format!("move Retool's database to a release from {oldest} to {newest}"));
     }
     if server.superuser {
         return Line::warning(Check::Server, format!("{found}; the role {:?} is a superuser", server.role))

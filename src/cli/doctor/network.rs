@@ -211,7 +211,10 @@ fn meaning(problem: &CertificateProblem) -> &'static str {
             "sslmode=verify-full wants it to name the host of the connection string; a common name (CN) does not count."
         }
         // Nothing that the problem itself does not say.
-        CertificateProblem::Expired | CertificateProblem::NotYetValid | CertificateProblem::Other(_) => "",
+        CertificateProblem::Expired
+        | CertificateProblem::NotYetValid
+        | CertificateProblem::NothingInCommon
+        | CertificateProblem::Other(_) => "",
     }
 }
 

@@ -21,7 +21,7 @@ fn every_setting_has_its_default() {
             connections: 4096,
             streams: 256,
             requests: 512,
-            request_bytes: 4_194_304,
+            request_bytes: 1_048_576,
             response_bytes: 4_194_304,
             header_bytes: 16384,
             deadline: Duration::from_secs(300),

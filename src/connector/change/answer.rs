@@ -36,7 +36,7 @@ impl ChangeAnswer {
         grants: Vec<Grant>,
     ) -> Self {
         let already = any(&GrantAlreadyExists {});
-        Self { grants, ..Self::new(mode, changed, word, already) }
+        Self { grants, ..Self::new(mode, changed, word, already, "add one way") }
     }
 
     /// The answer to a Revoke. `word` says a state in a word.
@@ -46,7 +46,7 @@ impl ChangeAnswer {
         word: impl Fn(T) -> &'static str,
     ) -> Self {
         let already = any(&GrantAlreadyRevoked {});
-        Self::new(mode, changed, word, already)
+        Self::new(mode, changed, word, already, "take one way away")
     }
 
     fn new<T: Copy + PartialEq>(
@@ -54,6 +54,7 @@ impl ChangeAnswer {
         changed: &Changed<T>,
         word: impl Fn(T) -> &'static str,
         already: Any,
+        one_way: &str,
     ) -> Self {
         let (before, after) = (word(changed.before), word(changed.after));
         let mut annotations = Vec::new();
@@ -64,9 +65,7 @@ impl ChangeAnswer {
             let would = match (changed.is_change(), before == after) {
                 (false, _) => "change nothing".to_owned(),
                 (true, false) => format!("change the principal's access from {before} to {after}"),
-                (true, true) => {
-                    format!("take one way away; the principal's {after} access remains by others")
-                }
+                (true, true) => format!("{one_way}; the principal has {after} access by others too"),
             };
             annotations.push(dry_run(&would));
         }

@@ -68,6 +68,21 @@ impl<'a> ChangeRequest<'a> {
         Ok(())
     }
 
+    /// Makes sure that the id of a grant, where it has one, is that of its entitlement and principal: one that names
+    /// something else would be revoked without being what the caller means.
+    ///
+    /// # Errors
+    /// [`Error::Argument`]
+    pub(crate) fn check_grant_id(&self, given: &str) -> Result<(), Error> {
+        let Some(entitlement) = self.entitlement_id else { return Ok(()) };
+        let expected = entitlement.grant_id(&entitlement.to_string(), self.principal);
+        if given.is_empty() || given == expected {
+            return Ok(());
+        }
+        let problem = ArgumentProblem::OtherGrant { given: given.into(), expected: expected.into() };
+        Err(Error::Argument { field: "grant.id", problem })
+    }
+
     /// Whether the principal is of that type.
     pub(crate) fn is_for(&self, kind: ResourceKind) -> bool {
         self.principal.resource_type == kind.type_id()

@@ -23,6 +23,9 @@ const WAITS: [Duration; 5] = [
 /// No attempt begins later than this.
 const LONGEST: Duration = Duration::from_secs(16);
 
+/// How often a change is tried again after something that it refers to was deleted in the same moment.
+const GONE_ATTEMPTS: u32 = 2;
+
 /// The waits that end before the deadline.
 #[derive(Debug)]
 struct WaitsUntil {
@@ -50,10 +53,17 @@ where
     F: Future<Output = Result<ChangeAnswer, Error>>,
 {
     let mut uncertain = None;
+    let mut gone = 0;
     let waits = WaitsUntil { waits: WAITS.into_iter(), deadline: Instant::now() + LONGEST };
     let settled = attempt
         .retry(waits)
-        .when(is_temporary)
+        .when(|error| {
+            // Whether it was a group made for the change, which the next attempt makes again, only that attempt can
+            // tell.
+            let again = is_gone(error) && gone < GONE_ATTEMPTS;
+            gone += u32::from(again);
+            again || is_temporary(error)
+        })
         .notify(|error, wait| {
             tracing::warn!(%error, wait_ms = wait.as_millis(), "a change was not made; trying again");
             if let Error::Database(DatabaseError::Postgres(PostgresError::Uncertain { .. })) = error {
@@ -68,6 +78,10 @@ where
     }
 }
 
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Database(DatabaseError::Postgres(PostgresError::Gone { .. })))
+}
+
 fn is_temporary(error: &Error) -> bool {
     matches!(
         error,
@@ -75,6 +89,7 @@ fn is_temporary(error: &Error) -> bool {
             PostgresError::Connect { .. }
                 | PostgresError::StillConnecting { .. }
                 | PostgresError::Interrupted { .. }
+                | PostgresError::Locked { .. }
                 | PostgresError::Uncertain { .. }
         ))
     )

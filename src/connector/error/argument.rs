@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::connector::error::caller_text::CallerText;
+use crate::private_text::PrivateText as CallerText;
 
 /// What is wrong with an argument and what would be right, as the end of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +42,14 @@ pub(crate) enum ArgumentProblem {
         given: CallerText,
         /// The id of the type it is granted to.
         expected: &'static str,
+    },
+    /// The id of the grant is not that of the entitlement and the principal that come with it.
+    #[error("{given} is not the id of the grant of this entitlement to this principal, {expected} is")]
+    OtherGrant {
+        /// The id.
+        given: CallerText,
+        /// What it should be.
+        expected: CallerText,
     },
     /// Anything else, in words that repeat nothing from the request.
     #[error("{0}")]

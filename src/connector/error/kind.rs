@@ -71,10 +71,13 @@ pub(crate) fn database_kind(error: &DatabaseError) -> ErrorKind {
         | PostgresError::PoolExhausted { .. }
         | PostgresError::Interrupted { .. }
         | PostgresError::Uncertain { .. } => ErrorKind::Unavailable,
-        PostgresError::Timeout { .. } | PostgresError::Silent { .. } => ErrorKind::DeadlineExceeded,
+        PostgresError::Timeout { .. } | PostgresError::Locked { .. } | PostgresError::Silent { .. } => {
+            ErrorKind::DeadlineExceeded
+        }
         PostgresError::ConnectForbidden { .. }
         | PostgresError::Forbidden { .. }
         | PostgresError::ReadOnly { .. }
+        | PostgresError::NoTransactions { .. }
         | PostgresError::Refused { .. }
         | PostgresError::UnknownSchema { .. } => ErrorKind::FailedPrecondition,
         PostgresError::Gone { .. } => ErrorKind::NotFound,

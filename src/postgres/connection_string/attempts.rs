@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 use tokio_postgres::config::{self, LoadBalanceHosts};
 
 use crate::postgres::connection_string::hosts::{Address, Host};
+use crate::postgres::connection_string::password_file::PasswordFile;
 use crate::postgres::connection_string::session_settings::ChannelBinding;
 use crate::postgres::connection_string::settings::ConnectionSettings;
 use crate::postgres::tls::SslMode;
@@ -31,14 +32,22 @@ pub(crate) enum Encryption {
 }
 
 impl ConnectionSettings {
-    /// Every way to connect, the one to try first at the front; never empty. With `load_balance_hosts=random`
+    /// Every way to connect, the one to try first at the front; never empty. The password file is read anew, since
+    /// passwords change. With `load_balance_hosts=random`
     /// each call puts the hosts in another order.
     pub(crate) fn attempts(&self) -> Vec<Attempt> {
         self.attempts_with(&mut rand::rng())
     }
 
     fn attempts_with(&self, random: &mut impl Rng) -> Vec<Attempt> {
-        let mut hosts: Vec<&Host> = self.hosts.iter().collect();
+        let mut hosts = self.hosts.clone();
+        if let Some(path) = &self.password_file {
+            // What is wrong with the file was said at the start; the server says what it lacks.
+            let file = PasswordFile::read(path, false, &mut Vec::new());
+            for host in &mut hosts {
+                host.password = file.password(&host.names(), host.port, &self.database, &self.user);
+            }
+        }
         if self.shuffle_hosts {
             hosts.shuffle(random);
         }
@@ -46,7 +55,9 @@ impl ConnectionSettings {
             .into_iter()
             .flat_map(|host| {
                 let encryptions = self.encryptions(&host.address);
-                encryptions.iter().map(|encryption| Attempt { host: host.clone(), encryption: *encryption })
+                encryptions
+                    .iter()
+                    .map(move |encryption| Attempt { host: host.clone(), encryption: *encryption })
             })
             .collect()
     }

@@ -20,8 +20,10 @@ use crate::postgres::tls::TlsSettings;
 /// A connection string, completed and checked. Holds passwords, but shows none in `Debug`.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionSettings {
-    /// The servers, in the order to try them; never empty.
+    /// The servers, in the order to try them, with the passwords that were known at the start; never empty.
     pub hosts: Vec<Host>,
+    /// Where passwords are looked up for each new connection; nothing where the settings have one.
+    pub password_file: Option<PathBuf>,
     /// The database user.
     pub user: String,
     /// The database.
@@ -71,13 +73,15 @@ impl ConnectionSettings {
         let database = layers.text("dbname").ok_or(ConnectionStringError::NoDatabase)?.to_owned();
         let mut hosts = hosts::read(&layers, environment)?;
         check_names(&layers, &hosts)?;
-        give_passwords(&mut hosts, &layers, environment, (&database, &user), &mut warnings);
+        let password_file =
+            give_passwords(&mut hosts, &layers, environment, (&database, &user), &mut warnings);
         let ssl = ssl::read(&layers, environment, &mut warnings)?;
         let session = session_settings::read(&layers)?;
         let application_name = layers.text("application_name").or(layers.text("fallback_application_name"));
 
         Ok(Self {
             hosts,
+            password_file,
             user,
             database,
             application_name: application_name.map(str::to_owned),
@@ -163,27 +167,29 @@ fn from_one_place(pairs: Pairs, origin: Origin) -> Result<Layer, ConnectionStrin
     Layer::new(pairs.into_iter().map(|(key, value)| (key, value, origin)))
 }
 
-/// Gives each host the password that was set, or else the one the password file has for it.
+/// Gives each host the password that was set, or else the one the password file has for it. The file, where it is
+/// the one to ask.
 fn give_passwords(
     hosts: &mut [Host],
     layers: &Layers,
     environment: &Environment,
     (database, user): (&str, &str),
     warnings: &mut Vec<String>,
-) {
+) -> Option<PathBuf> {
     if let Some(password) = layers.text("password") {
         for host in hosts {
             host.password = Some(password.into());
         }
-        return;
+        return None;
     }
     let named = layers.text("passfile").map(PathBuf::from);
     let is_named = named.is_some();
-    let Some(path) = named.or_else(|| environment.at_home(".pgpass")) else { return };
+    let path = named.or_else(|| environment.at_home(".pgpass"))?;
     let file = PasswordFile::read(&path, is_named, warnings);
     for host in hosts {
         host.password = file.password(&host.names(), host.port, database, user);
     }
+    Some(path)
 }
 
 /// The server splits the command line at white space and takes what follows a backslash as it is.

@@ -1,20 +1,47 @@
 //! The client's certificate and key.
 
 use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer,
     pem::{self, PemObject},
 };
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, InconsistentKeys};
 use secrecy::ExposeSecret;
 
+use crate::postgres::tls::public_key::public_key;
 use crate::postgres::tls::{ClientIdentity, TlsError, certificates, read};
 
 const ENCRYPTED_BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const ENCRYPTED_END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
 
 impl ClientIdentity {
+    /// The chain of certificates with the key that signs for it, which has to be that of the first certificate. The
+    /// server alone decides whether it likes the certificate, which can be of X.509 version 1.
+    ///
+    /// # Errors
+    /// A file cannot be used, or the two do not belong together.
+    pub(super) fn certified_key(&self, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+        let (chain, key) = self.read()?;
+        let unusable = |source| TlsError::BadIdentity {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            source,
+        };
+        let key = provider.key_provider.load_private_key(key).map_err(unusable)?;
+        let of_certificate = chain.first().and_then(public_key);
+        match (of_certificate, key.public_key()) {
+            (None, _) => Err(unusable(rustls::Error::InvalidCertificate(CertificateError::BadEncoding))),
+            (Some(certified), Some(own)) if certified != own => {
+                Err(unusable(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)))
+            }
+            _ => Ok(CertifiedKey::new(chain, key)),
+        }
+    }
+
     /// The chain of certificates and the key, decrypted if it has to be.
-    pub(super) fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
         Ok((certificates("sslcert", &self.certificate)?, self.read_key()?))
     }
 

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::io;
 
-use rustls::CertificateError;
 use rustls::pki_types::CertificateDer;
+use rustls::{AlertDescription, CertificateError};
 
 /// Why a server's certificate proves nothing. Each has a remedy, see [`fix`](Self::fix).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +40,9 @@ pub(crate) enum CertificateProblem {
     /// It names no host in the place where names are looked for.
     #[error("the server's certificate names no host: it has no subjectAltName")]
     NoName,
+    /// The server ended the handshake: it has no key, cipher or curve that this program takes.
+    #[error("the server has no certificate, cipher or curve of a kind that this program takes")]
+    NothingInCommon,
     /// Something else.
     #[error("the server's certificate cannot be used: {0}")]
     Other(String),
@@ -67,6 +70,9 @@ impl CertificateProblem {
             Self::NoName => {
                 "give Postgres a new certificate with the host as subjectAltName, or use sslmode=verify-ca, which looks at no name"
             }
+            Self::NothingInCommon => {
+                "give Postgres a key of ECDSA with the curve P-256 or P-384, of Ed25519, or of RSA with 2048 bits or more, and leave ssl_ecdh_curve at prime256v1"
+            }
             Self::Other(_) => "give Postgres a new certificate",
         }
     }
@@ -78,6 +84,7 @@ impl CertificateProblem {
         let error: &(dyn Error + 'static) = wrapped.map_or(error, |wrapped| wrapped);
         match error.downcast_ref()? {
             rustls::Error::InvalidCertificate(problem) => Some(Self::from(problem)),
+            rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => Some(Self::NothingInCommon),
             _ => None,
         }
     }

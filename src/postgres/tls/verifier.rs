@@ -11,7 +11,10 @@ use rustls::{
     server::ParsedCertificate,
 };
 
+use webpki::RawPublicKeyEntity;
+
 use crate::postgres::tls::problem::CertificateProblem;
+use crate::postgres::tls::public_key::public_key;
 
 /// How much of a server's certificate is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,11 +63,34 @@ impl ServerVerifier {
         }
     }
 
-    /// Whether the certificate is in a form whose key cannot be read, X.509 version 1 above all, which old
-    /// recipes for Postgres produce. Where any certificate is accepted so is this one, unchecked: who could
-    /// abuse it could as well show a certificate of their own.
-    fn passes_unread(&self, certificate: &CertificateDer<'_>) -> bool {
-        self.verification == Verification::Possession && ParsedCertificate::try_from(certificate).is_err()
+    /// Checks that the server has the key of a certificate that the library does not read, of X.509 version 1 above
+    /// all, which old recipes for Postgres produce. Nothing for certificates that it reads.
+    fn verify_unread(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Option<Result<HandshakeSignatureValid, Error>> {
+        if ParsedCertificate::try_from(certificate).is_ok() {
+            return None;
+        }
+        Some(self.verify_by_key(message, certificate, signature))
+    }
+
+    fn verify_by_key(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let key = public_key(certificate).ok_or(CertificateProblem::Unreadable)?;
+        let entity = RawPublicKeyEntity::try_from(&key).map_err(|_| CertificateProblem::Unreadable)?;
+        let of_scheme = self.algorithms.mapping.iter().filter(|(scheme, _)| *scheme == signature.scheme);
+        let mut algorithms = of_scheme.flat_map(|(_, algorithms)| algorithms.iter());
+        match algorithms.any(|one| entity.verify_signature(*one, message, signature.signature()).is_ok()) {
+            true => Ok(HandshakeSignatureValid::assertion()),
+            false => Err(CertificateError::BadSignature.into()),
+        }
     }
 }
 
@@ -95,8 +121,8 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        if self.passes_unread(certificate) {
-            return Ok(HandshakeSignatureValid::assertion());
+        if let Some(verified) = self.verify_unread(message, certificate, signature) {
+            return verified;
         }
         verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
@@ -107,8 +133,8 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        if self.passes_unread(certificate) {
-            return Ok(HandshakeSignatureValid::assertion());
+        if let Some(verified) = self.verify_unread(message, certificate, signature) {
+            return verified;
         }
         verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }

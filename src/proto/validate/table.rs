@@ -11,6 +11,7 @@ use prost_reflect::{
 
 use crate::proto::validate::rules::{FieldRules, MapRules, MessageRules, RepeatedRules, field_rules::Type};
 use crate::proto::validate::value::{self, Count, RuleError, Unit, ValueRule, WireValue};
+use crate::proto::validate::weight::Weights;
 
 /// What to check of every message.
 pub(super) struct Table {
@@ -44,6 +45,8 @@ pub(super) struct FieldPlan {
     pub(super) oneof: Option<usize>,
     /// Whether the field, or something below it, has a rule.
     pub(super) checked: bool,
+    /// The bytes that one record of the field, or a packed number of it, takes in memory.
+    pub(super) cost: usize,
 }
 
 /// A oneof.
@@ -118,7 +121,7 @@ impl Table {
             .enumerate()
             .map(|(place, message)| (message.full_name().to_owned(), place))
             .collect();
-        let compiler = Compiler { options: Options::of(pool), places };
+        let compiler = Compiler { options: Options::of(pool), places, weights: Weights::of(pool) };
         let mut messages =
             pool.all_messages().map(|message| compiler.message(&message)).collect::<Result<Vec<_>, _>>()?;
         mark_checked(&mut messages);
@@ -236,6 +239,7 @@ struct Compiler {
     options: Options,
     /// The places of the messages in the table, by their full names.
     places: HashMap<String, usize>,
+    weights: Weights,
 }
 
 impl Compiler {
@@ -288,6 +292,7 @@ impl Compiler {
             presence: field.supports_presence(),
             oneof: None,
             checked: false,
+            cost: self.weights.record(field),
         })
     }
 

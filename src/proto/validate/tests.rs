@@ -26,7 +26,8 @@ fn requests() -> Vec<MessageDescriptor> {
 /// What the walk says: whether the bytes are a message, and the field and rule that it breaks.
 fn walked(rules: RequestRules, encoded: &[u8]) -> Result<Option<(String, String)>, ()> {
     match rules.check(encoded) {
-        Ok(()) => Ok(None),
+        Ok(_) => Ok(None),
+        Err(RequestError::TooLarge(excess)) => panic!("too large: {excess:?}"),
         Err(RequestError::Invalid(violation)) => Ok(Some((violation.field, violation.rule))),
         Err(RequestError::Malformed) => Err(()),
     }

@@ -4,6 +4,7 @@
 //! follows protobuf where a field is there more than once: the last value counts, several encodings of one
 //! message merge, of a oneof the last member stays, and of a map key the last entry.
 
+pub(super) mod budget;
 pub(super) mod fault;
 mod record;
 mod slot;
@@ -12,7 +13,8 @@ use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
 
 use crate::proto::validate::table::{FieldPlan, Form, ListRule, MapRule, MessagePlan, Shape, Table};
 use crate::proto::validate::value::ValueRule;
-use crate::proto::validate::wire::fault::{Broken, Malformed};
+use crate::proto::validate::wire::budget::Budget;
+use crate::proto::validate::wire::fault::{Broken, Fault};
 use crate::proto::validate::wire::record::{
     MAX_DEPTH, delimited, has_duplicate, key_of, scalar, skim, skim_value,
 };
@@ -23,18 +25,31 @@ struct Walk<'t, 'a> {
     table: &'t Table,
     /// The fields of the messages that the walk is in, the outermost first.
     slots: Vec<Slot<'a>>,
+    /// What the decoded message may still take.
+    budget: Budget,
 }
 
-/// The first broken rule of a message in the order of the field numbers, a required oneof after them.
+/// What a walk found.
+pub(super) struct Walked {
+    /// The first broken rule in the order of the field numbers, a required oneof after them.
+    pub(super) broken: Option<Broken>,
+    /// The memory that the decoded message takes besides its texts and bytes, never less than it really is.
+    pub(super) memory: usize,
+}
+
+/// Walks over a message.
 ///
 /// # Errors
-/// The bytes are not an encoding of the message. This wins over a broken rule.
-pub(super) fn check(table: &Table, plan: &MessagePlan, encoded: &[u8]) -> Result<Option<Broken>, Malformed> {
-    if plan.ruled {
-        Walk { table, slots: Vec::new() }.message(plan, &[encoded], 0)
+/// The bytes are not an encoding of the message, or it is over the budget. Both win over a broken rule.
+pub(super) fn check(table: &Table, plan: &MessagePlan, encoded: &[u8]) -> Result<Walked, Fault> {
+    let mut walk = Walk { table, slots: Vec::new(), budget: Budget::default() };
+    let broken = if plan.ruled {
+        walk.message(plan, &[encoded], 0)?
     } else {
-        skim(table, plan, encoded, 0).map(|()| None)
-    }
+        skim(table, plan, encoded, 0, &mut walk.budget)?;
+        None
+    };
+    Ok(Walked { broken, memory: walk.budget.memory() })
 }
 
 impl<'t, 'a> Walk<'t, 'a> {
@@ -44,9 +59,9 @@ impl<'t, 'a> Walk<'t, 'a> {
         plan: &'t MessagePlan,
         parts: &[&'a [u8]],
         depth: u32,
-    ) -> Result<Option<Broken>, Malformed> {
+    ) -> Result<Option<Broken>, Fault> {
         if depth > MAX_DEPTH {
-            return Err(Malformed);
+            return Err(Fault::Malformed);
         }
         let base = self.slots.len();
         self.slots.resize_with(base + plan.fields.len(), || Slot::Absent);
@@ -78,11 +93,13 @@ impl<'t, 'a> Walk<'t, 'a> {
         base: usize,
         rest: &mut &'a [u8],
         depth: u32,
-    ) -> Result<(), Malformed> {
+    ) -> Result<(), Fault> {
         let (number, wire_type) = decode_key(rest)?;
         let Some((index, field)) = plan.field(number) else {
+            self.budget.spend(0)?;
             return Ok(skip_field(wire_type, number, rest, DecodeContext::default())?);
         };
+        self.budget.spend(field.cost)?;
         self.displace_other_members(plan, base, index, depth)?;
         let slot = base + index;
         match (&field.shape, &field.form) {
@@ -99,12 +116,12 @@ impl<'t, 'a> Walk<'t, 'a> {
             }
             (Shape::Map(_), _) if field.checked => {
                 let mut encoded = *rest;
-                skim_value(self.table, field, wire_type, rest, depth)?;
+                skim_value(self.table, field, wire_type, rest, depth, &mut self.budget)?;
                 let entry = delimited(WireType::LengthDelimited, &mut encoded)?;
                 self.update(slot, |former| former.with_entry(entry));
             }
             _ => {
-                skim_value(self.table, field, wire_type, rest, depth)?;
+                skim_value(self.table, field, wire_type, rest, depth, &mut self.budget)?;
                 self.update(slot, |_| Slot::Present);
             }
         }
@@ -119,7 +136,7 @@ impl<'t, 'a> Walk<'t, 'a> {
         base: usize,
         index: usize,
         depth: u32,
-    ) -> Result<(), Malformed> {
+    ) -> Result<(), Fault> {
         let oneof = plan.fields.get(index).and_then(|field| plan.oneofs.get(field.oneof?));
         for member in oneof.iter().flat_map(|oneof| &oneof.members).filter(|member| **member != index) {
             let former = self.take(base + member);
@@ -140,10 +157,11 @@ impl<'t, 'a> Walk<'t, 'a> {
         wire_type: WireType,
         rest: &mut &'a [u8],
         depth: u32,
-    ) -> Result<(), Malformed> {
+    ) -> Result<(), Fault> {
         if let Some(single) = field.form.unpacked(wire_type) {
             let mut packed = delimited(wire_type, rest)?;
             while !packed.is_empty() {
+                self.budget.spend(field.cost)?;
                 let item = scalar(&field.form, single, &mut packed)?;
                 self.item(field, list, slot, &item, depth)?;
             }
@@ -164,7 +182,7 @@ impl<'t, 'a> Walk<'t, 'a> {
         slot: usize,
         item: &Slot<'a>,
         depth: u32,
-    ) -> Result<(), Malformed> {
+    ) -> Result<(), Fault> {
         let (index, first) = match self.take(slot) {
             Slot::List(count, first) => (count, first),
             _ => (0, None),
@@ -183,7 +201,7 @@ impl<'t, 'a> Walk<'t, 'a> {
         parts: &[&'a [u8]],
         depth: u32,
         quiet: bool,
-    ) -> Result<Option<Broken>, Malformed> {
+    ) -> Result<Option<Broken>, Fault> {
         match (&field.shape, self.take(slot)) {
             (Shape::One(_), Slot::Absent) if field.required => {
                 Ok(Some(Broken::here("must be set".to_owned())))
@@ -217,15 +235,17 @@ impl<'t, 'a> Walk<'t, 'a> {
         map: &'t MapRule,
         entries: &[&'a [u8]],
         depth: u32,
-    ) -> Result<Option<Broken>, Malformed> {
+    ) -> Result<Option<Broken>, Fault> {
         let keyed = entries.iter().rev().map(|entry| Ok((key_of(entry)?, *entry)));
-        let mut keyed: Vec<_> = keyed.collect::<Result<_, Malformed>>()?;
+        let mut keyed: Vec<_> = keyed.collect::<Result<_, Fault>>()?;
         keyed.sort_by_key(|(key, _)| *key);
         // The last entry of a key comes first here, and counts.
         keyed.dedup_by_key(|(key, _)| *key);
         if let Some(reason) = map.count.broken_by(keyed.len()) {
             return Ok(Some(Broken::here(reason)));
         }
+        // The entries have been paid for when they were read.
+        let budget = self.budget;
         for (key, entry) in keyed {
             // The key is not repeated: it came from outside.
             let reason = map.keys.as_ref().and_then(|rule| rule.broken_by(Slot::Text(key).value()?));
@@ -236,6 +256,7 @@ impl<'t, 'a> Walk<'t, 'a> {
                     self.value(&map.form, map.values.as_ref(), &value, depth + 1, false)?
                 }
             };
+            self.budget = budget;
             if let Some(broken) = broken {
                 return Ok(Some(broken.in_element("*")));
             }
@@ -251,7 +272,7 @@ impl<'t, 'a> Walk<'t, 'a> {
         read: &Slot<'a>,
         depth: u32,
         quiet: bool,
-    ) -> Result<Option<Broken>, Malformed> {
+    ) -> Result<Option<Broken>, Fault> {
         let value = if quiet { None } else { read.value().or_else(|| form.default_value()) };
         let broken = rule.zip(value).and_then(|(rule, value)| rule.broken_by(value)).map(Broken::here);
         let nested = match form {
@@ -268,13 +289,14 @@ impl<'t, 'a> Walk<'t, 'a> {
         parts: &[&'a [u8]],
         depth: u32,
         quiet: bool,
-    ) -> Result<Option<Broken>, Malformed> {
+    ) -> Result<Option<Broken>, Fault> {
         let table = self.table;
+        let budget = &mut self.budget;
         let Some(plan) = table.messages.get(message) else { return Ok(None) };
         if plan.ruled && !quiet {
             return self.message(plan, parts, depth + 1);
         }
-        parts.iter().try_for_each(|part| skim(table, plan, part, depth + 1)).map(|()| None)
+        parts.iter().try_for_each(|part| skim(table, plan, part, depth + 1, budget)).map(|()| None)
     }
 
     fn is_absent(&self, slot: usize) -> bool {

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::quoted;
+use crate::postgres::session::AccessMode;
 use crate::postgres::statement::guarded;
-use crate::postgres::transaction::{AccessMode, start};
+use crate::postgres::transaction::start;
 use crate::retool::database::Database;
 use crate::retool::error::DatabaseError;
 use crate::retool::privileges::{Feature, Need};
@@ -21,11 +22,12 @@ use crate::retool::privileges::{Feature, Need};
 /// [`PostgresError::ReadOnly`] on a server that follows another, and what the server has against the first of the
 /// statements that it refuses.
 pub(crate) async fn try_change(database: &Database, feature: Feature) -> Result<(), DatabaseError> {
+    let privileges = database.privileges().await?;
     let lease = database.pool().get().await?;
     start(&lease, AccessMode::ReadWrite).await?;
     let session = lease.session()?;
     let tried = async {
-        for statement in statements(feature) {
+        for statement in statements(feature, &|table| privileges.qualified(table)) {
             session
                 .client()
                 .batch_execute(&statement)
@@ -44,7 +46,8 @@ pub(crate) async fn try_change(database: &Database, feature: Feature) -> Result<
     Ok(tried?)
 }
 
-fn statements(feature: Feature) -> Vec<String> {
+/// `qualified` gives the name of a table with its schema.
+fn statements(feature: Feature, qualified: &dyn Fn(&str) -> String) -> Vec<String> {
     let mut statements = Vec::new();
     let mut by_table: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
     for need in feature.needs() {
@@ -53,11 +56,12 @@ fn statements(feature: Feature) -> Vec<String> {
                 let columns = by_table.entry((need.table(), need.privilege())).or_default();
                 columns.push(quoted(need.column()));
             }
-            Need::Delete(table) => statements.push(format!("DELETE FROM {table} WHERE false")),
+            Need::Delete(table) => statements.push(format!("DELETE FROM {} WHERE false", qualified(table))),
             Need::Sequence(_) => {}
         }
     }
     for ((table, privilege), columns) in by_table {
+        let table = qualified(table);
         statements.push(if privilege == "INSERT" {
             let nothing = vec!["NULL"; columns.len()].join(", ");
             format!("INSERT INTO {table} ({}) SELECT {nothing} WHERE false", columns.join(", "))
@@ -75,7 +79,8 @@ mod tests {
 
     #[test]
     fn no_statement_can_meet_a_row() {
-        let all: Vec<String> = Feature::ALL.into_iter().flat_map(statements).collect();
+        let all: Vec<String> =
+            Feature::ALL.into_iter().flat_map(|feature| statements(feature, &str::to_owned)).collect();
         assert_eq!(all.len(), 7);
         assert!(all.iter().all(|statement| statement.ends_with(" WHERE false")), "{all:?}");
     }

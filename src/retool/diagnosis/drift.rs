@@ -19,19 +19,19 @@ pub(crate) struct Drift {
 }
 
 const DRIFT: &str = r#"
-WITH live AS MATERIALIZED (
-    SELECT p.id FROM pages p WHERE p."deletedAt" IS NULL
+WITH live AS {materialized} (
+    SELECT p.id FROM {pages} p WHERE p."deletedAt" IS NULL
 ),
-old AS MATERIALIZED (
+old AS {materialized} (
     SELECT gp."groupId"::text AS group_id, gp."pageId"::text AS page_id, gp."accessLevel"::text AS level
-    FROM group_pages gp
+    FROM {group_pages} gp
     JOIN live ON live.id = gp."pageId"
     WHERE gp."groupId" IS NOT NULL
 ),
-new AS MATERIALIZED (
+new AS {materialized} (
     SELECT m."memberId"::text AS group_id, a."entityId"::text AS page_id, a."accessLevel"::text AS level
-    FROM access_control_list_members m
-    JOIN access_control_lists a ON a.id::text = m."aclId"::text
+    FROM {access_control_list_members} m
+    JOIN {access_control_lists} a ON a.id::text = m."aclId"::text
     WHERE a."entityType"::text = 'page' AND m."memberType"::text = 'group'
       AND a."entityId"::text IN (SELECT live.id::text FROM live)
 )

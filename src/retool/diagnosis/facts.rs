@@ -64,6 +64,8 @@ pub(crate) struct Facts {
 pub(crate) struct Server {
     /// Its version, such as `15.18`.
     pub version: String,
+    /// Its release, such as 15; 9 for all before 10.
+    pub release: i32,
     /// The database that the session is in.
     pub database: String,
     /// The role that the session has.
@@ -136,7 +138,8 @@ pub(crate) enum Standing {
 }
 
 const SERVER: &str = r#"
-SELECT current_setting('server_version') AS version, current_database()::text AS database,
+SELECT current_setting('server_version') AS version,
+       current_setting('server_version_num')::int4 / 10000 AS release, current_database()::text AS database,
        current_user::text AS role, pg_is_in_recovery() AS standby,
        coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false) AS superuser,
        (1000 * extract(epoch FROM current_setting('statement_timeout')::interval))::int8 AS statement_timeout_ms
@@ -146,8 +149,10 @@ const TYPES: &str = r#"
 SELECT wanted.ordinal::int8, coalesce(base.typname, type.typname)::text AS type_name,
        coalesce(base.typtype, type.typtype) = 'e' AS is_enum
 FROM unnest($1, $2) WITH ORDINALITY AS wanted (table_name, column_name, ordinal)
+JOIN pg_namespace AS home ON home.nspname = $3
+JOIN pg_class AS relation ON relation.relnamespace = home.oid AND relation.relname = wanted.table_name
 JOIN pg_attribute AS attribute
-  ON attribute.attrelid = to_regclass(quote_ident(wanted.table_name))
+  ON attribute.attrelid = relation.oid
  AND attribute.attname = wanted.column_name AND attribute.attnum > 0
 JOIN pg_type AS type ON type.oid = attribute.atttypid
 LEFT JOIN pg_type AS base ON base.oid = type.typbasetype
@@ -160,7 +165,7 @@ ORDER BY wanted.ordinal
 /// Those of the statements and of the session; what is missing is no error but a fact.
 pub(crate) async fn facts(database: &Database) -> Result<Facts, DatabaseError> {
     let scope = database.scope();
-    let mut server = only(database.read_once("diagnosis.server", SERVER, &[], server).await?)?;
+    let mut server = only(database.read_catalog("diagnosis.server", SERVER, &[], server).await?)?;
     let also: Vec<Column> = [MIGRATIONS]
         .into_iter()
         .chain(ACCESS_LISTS.iter().copied())
@@ -182,7 +187,7 @@ pub(crate) async fn facts(database: &Database) -> Result<Facts, DatabaseError> {
         is_another_database: lacking.tables.contains(&"organizations"),
         absent: lacking.absent(),
         grant_on_schema: privileges.grant_on_schema().filter(|_| lacking.is_absent()),
-        odd_types: odd_types(database, scope).await?,
+        odd_types: odd_types(database, scope, privileges.schema()).await?,
         parts: parts_of(scope)
             .map(|part| Part { what: part.what, grants: privileges.lacking(columns(part.tables)).grants })
             .collect(),
@@ -248,6 +253,7 @@ fn standing(privileges: &Privileges, columns: &mut dyn Iterator<Item = Column>) 
 fn server(row: &Row) -> Result<Server, tokio_postgres::Error> {
     Ok(Server {
         version: row.try_get("version")?,
+        release: row.try_get("release")?,
         database: row.try_get("database")?,
         role: row.try_get("role")?,
         standby: row.try_get("standby")?,
@@ -257,16 +263,20 @@ fn server(row: &Row) -> Result<Server, tokio_postgres::Error> {
     })
 }
 
-async fn odd_types(database: &Database, scope: Scope) -> Result<Vec<String>, DatabaseError> {
+async fn odd_types(
+    database: &Database,
+    scope: Scope,
+    schema: Option<&str>,
+) -> Result<Vec<String>, DatabaseError> {
     let optional = OPTIONAL.iter().map(|optional| (optional.column, optional.sort));
     let wanted: Vec<(Column, Sort)> = reads_of(scope).flat_map(Reads::columns).chain(optional).collect();
     let tables: Vec<&str> = wanted.iter().map(|(column, _)| column.table).collect();
     let names: Vec<&str> = wanted.iter().map(|(column, _)| column.name).collect();
     let found = database
-        .read_once(
+        .read_catalog(
             "diagnosis.types",
             TYPES,
-            &[(&tables, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)],
+            &[(&tables, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY), (&schema, Type::TEXT)],
             |row| Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, String>(1)?, row.try_get::<_, bool>(2)?)),
         )
         .await?;

@@ -57,22 +57,22 @@ pub(crate) enum Listing {
 }
 
 const LARGEST_ORGANIZATION: &str = r#"
-SELECT u."organizationId"::int8 AS id FROM users u WHERE u."organizationId" > 0 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1
+SELECT u."organizationId"::int8 AS id FROM {users} u WHERE u."organizationId" > 0 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1
 "#;
 const LARGEST_GROUP: &str = r#"
-SELECT m."groupId"::int8 AS id FROM user_groups m WHERE m."groupId" > 0 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1
+SELECT m."groupId"::int8 AS id FROM {user_groups} m WHERE m."groupId" > 0 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1
 "#;
 const LARGEST_PAGE: &str = r#"
 SELECT p.id::int8 AS id
-FROM pages p
-LEFT JOIN group_pages gp ON gp."pageId" = p.id
+FROM {pages} p
+LEFT JOIN {group_pages} gp ON gp."pageId" = p.id
 WHERE p."organizationId" > 0 AND p."deletedAt" IS NULL AND p.id > 0
 GROUP BY 1 ORDER BY count(gp."groupId") DESC, 1 LIMIT 1
 "#;
 const LARGEST_RESOURCE: &str = r#"
 SELECT r.id::int8 AS id
-FROM resources r
-LEFT JOIN group_resources gr ON gr."resourceId" = r.id
+FROM {resources} r
+LEFT JOIN {group_resources} gr ON gr."resourceId" = r.id
 WHERE r."organizationId" > 0 AND r.id > 0
 GROUP BY 1 ORDER BY count(gr."groupId") DESC, 1 LIMIT 1
 "#;
@@ -88,7 +88,7 @@ pub(crate) async fn measure(
     let scope = database.scope();
     let mut rows = Vec::new();
     for reads in reads_of(scope) {
-        let count = format!("SELECT count(*) AS rows FROM {}", reads.table);
+        let count = format!("SELECT count(*) AS rows FROM {{{}}}", reads.table);
         rows.push((
             reads.table,
             only(database.read_once("diagnosis.count", &count, &[], |row| row.try_get("rows")).await?)?,
@@ -167,7 +167,7 @@ fn resource(row: &Row) -> Result<ResourceId, tokio_postgres::Error> {
     key(row, "id")
 }
 
-const MIGRATIONS: &str = r#"SELECT count(*) AS made, max(m.name)::text AS last FROM "SequelizeMeta" m"#;
+const MIGRATIONS: &str = r#"SELECT count(*) AS made, max(m.name)::text AS last FROM {SequelizeMeta} m"#;
 
 /// How many migrations Retool has made, and the last by name.
 ///
@@ -187,19 +187,19 @@ pub(crate) async fn migrations(database: &Database) -> Result<(i64, Option<Strin
 /// them. UNION keeps each folder once, so folders that lie in each other end the search.
 const FOLDERS_INSIDE_OTHERS: &str = r#"
 WITH RECURSIVE folders_below (id) AS (
-    SELECT f.id FROM folders f
-    WHERE EXISTS (SELECT FROM group_folder_defaults d WHERE d."folderId" = f."parentFolderId")
+    SELECT f.id FROM {folders} f
+    WHERE EXISTS (SELECT FROM {group_folder_defaults} d WHERE d."folderId" = f."parentFolderId")
     UNION
-    SELECT f.id FROM folders_below above JOIN folders f ON f."parentFolderId" = above.id
+    SELECT f.id FROM folders_below above JOIN {folders} f ON f."parentFolderId" = above.id
 ),
 resource_folders_below (id) AS (
-    SELECT f.id FROM resource_folders f
-    WHERE EXISTS (SELECT FROM group_resource_folder_defaults d WHERE d."resourceFolderId" = f."parentFolderId")
+    SELECT f.id FROM {resource_folders} f
+    WHERE EXISTS (SELECT FROM {group_resource_folder_defaults} d WHERE d."resourceFolderId" = f."parentFolderId")
     UNION
-    SELECT f.id FROM resource_folders_below above JOIN resource_folders f ON f."parentFolderId" = above.id
+    SELECT f.id FROM resource_folders_below above JOIN {resource_folders} f ON f."parentFolderId" = above.id
 )
-SELECT (SELECT count(*) FROM pages p JOIN folders_below f ON f.id = p."folderId" WHERE p."deletedAt" IS NULL) AS apps,
-       (SELECT count(*) FROM resources r JOIN resource_folders_below f ON f.id = r."resourceFolderId") AS resources
+SELECT (SELECT count(*) FROM {pages} p JOIN folders_below f ON f.id = p."folderId" WHERE p."deletedAt" IS NULL) AS apps,
+       (SELECT count(*) FROM {resources} r JOIN resource_folders_below f ON f.id = r."resourceFolderId") AS resources
 "#;
 
 /// How many apps and how many resources lie in a folder below another that gives a group access.
@@ -213,7 +213,7 @@ pub(crate) async fn folders_inside_others(database: &Database) -> Result<(i64, i
 
 const LAST_EVENT: &str = r#"
 SELECT (extract(epoch FROM now() - e."createdAt") / 3600)::int8 AS hours
-FROM audit_trail_events e
+FROM {audit_trail_events} e
 ORDER BY e.id DESC
 LIMIT 1
 "#;

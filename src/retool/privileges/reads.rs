@@ -222,6 +222,10 @@ pub(crate) const FORMER: &[(&str, &[&str])] = &[
     ("group_resource_folder_defaults", &["id"]),
 ];
 
+/// Tables that `doctor` looks at besides, where they can be read.
+pub(crate) const OF_DIAGNOSIS: &[&str] =
+    &["SequelizeMeta", "access_control_lists", "access_control_list_members"];
+
 /// What only `doctor` reads.
 pub(crate) const FOLDERS: &[Reads] = &[
     Reads {

@@ -10,6 +10,8 @@ fn all(standing: Standing) -> Privileges {
     Privileges {
         standings,
         role: "Baton-1".into(),
+        schema: Some("public".into()),
+        server_version: 150_000,
         closed_schema: None,
         writes: None,
         features: Vec::new(),

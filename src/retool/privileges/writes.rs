@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::types::Type;
 
 use crate::postgres::error::PostgresError;
-use crate::postgres::identifier::quoted;
+use crate::postgres::identifier::{literal, quoted};
 use crate::postgres::session::Session;
-use crate::postgres::statement::Parameter;
+use crate::postgres::statement::{self, Parameter};
 use crate::retool::fragment::fill;
 use crate::retool::privileges::column::Column;
 use crate::retool::privileges::missing::MissingPrivileges;
@@ -98,19 +98,25 @@ impl Feature {
 pub(crate) const PAGES_UPDATED_AT: Need = Need::Update(Column { table: "group_pages", name: "updatedAt" });
 
 /// The rights that Retool gives every new group by itself, and whether the role may say otherwise.
-/// They differ between its versions.
+/// They differ between its versions. Every name is qualified: the script of `setup-sql` has it too.
 pub(crate) const RIGHTS_BY_DEFAULT: &str = r#"
-SELECT attribute.attname::text AS name, attribute.atttypid = 'boolean'::regtype AS is_switch,
-       has_column_privilege(attribute.attrelid, attribute.attnum, 'INSERT') AS settable
-FROM pg_attribute attribute
-JOIN pg_attrdef given ON given.adrelid = attribute.attrelid AND given.adnum = attribute.attnum
-WHERE attribute.attrelid = to_regclass('groups') AND attribute.attnum > 0 AND NOT attribute.attisdropped
-  AND attribute.attname LIKE '%Access'
-  AND CASE WHEN attribute.atttypid = 'boolean'::regtype
-           THEN pg_get_expr(given.adbin, given.adrelid) <> 'false'
-           ELSE pg_get_expr(given.adbin, given.adrelid) NOT LIKE '''none''%' END
+SELECT attribute.attname::pg_catalog.text AS name,
+       attribute.atttypid OPERATOR(pg_catalog.=) 'boolean'::pg_catalog.regtype AS is_switch,
+       pg_catalog.has_column_privilege(attribute.attrelid, attribute.attnum, 'INSERT') AS settable
+FROM pg_catalog.pg_attribute attribute
+JOIN pg_catalog.pg_attrdef given ON given.adrelid OPERATOR(pg_catalog.=) attribute.attrelid
+ AND given.adnum OPERATOR(pg_catalog.=) attribute.attnum
+WHERE attribute.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({'groups'})
+  AND attribute.attnum OPERATOR(pg_catalog.>) 0 AND NOT attribute.attisdropped
+  AND attribute.attname OPERATOR(pg_catalog.~~) '%Access'
+  AND CASE WHEN attribute.atttypid OPERATOR(pg_catalog.=) 'boolean'::pg_catalog.regtype
+           THEN pg_catalog.pg_get_expr(given.adbin, given.adrelid) OPERATOR(pg_catalog.<>) 'false'
+           ELSE pg_catalog.pg_get_expr(given.adbin, given.adrelid) OPERATOR(pg_catalog.!~~) '''none''%' END
 ORDER BY attribute.attnum
 "#;
+
+/// How [`RIGHTS_BY_DEFAULT`] names the table, see [`template`](crate::retool::template).
+pub(crate) const GROUPS: &str = "{'groups'}";
 
 /// What the role may change, as found by one statement, and by one more about the rights of new groups.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -123,28 +129,36 @@ pub(crate) struct Writes {
 }
 
 /// The sequence that numbers the rows of `{@table}`, as the default of its `id` says. An identity column has
-/// none that anybody needs a privilege for, and no GRANT fixes a table or a column that is not there.
+/// none that anybody needs a privilege for, and no GRANT fixes a table or a column that is not there. Every name is
+/// qualified: the script of `setup-sql` has it too.
 pub(crate) const NUMBERING: &str = r#"
-    SELECT sequence.oid, format('%I.%I', schema.nspname, sequence.relname) AS name
-    FROM pg_attribute AS numbered
-    JOIN pg_attrdef AS given ON given.adrelid = numbered.attrelid AND given.adnum = numbered.attnum
-    JOIN pg_depend AS draws ON draws.classid = 'pg_attrdef'::regclass AND draws.objid = given.oid
-    JOIN pg_class AS sequence ON draws.refclassid = 'pg_class'::regclass AND sequence.oid = draws.refobjid
-    JOIN pg_namespace AS schema ON schema.oid = sequence.relnamespace
-    WHERE numbered.attrelid = to_regclass({@table}) AND numbered.attname = 'id' AND sequence.relkind = 'S'"#;
+    SELECT sequence.oid, pg_catalog.quote_ident(schema.nspname) OPERATOR(pg_catalog.||) '.'
+           OPERATOR(pg_catalog.||) pg_catalog.quote_ident(sequence.relname) AS name
+    FROM pg_catalog.pg_attribute AS numbered
+    JOIN pg_catalog.pg_attrdef AS given ON given.adrelid OPERATOR(pg_catalog.=) numbered.attrelid
+     AND given.adnum OPERATOR(pg_catalog.=) numbered.attnum
+    JOIN pg_catalog.pg_depend AS draws ON draws.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+     AND draws.objid OPERATOR(pg_catalog.=) given.oid
+    JOIN pg_catalog.pg_class AS sequence ON draws.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+     AND sequence.oid OPERATOR(pg_catalog.=) draws.refobjid
+    JOIN pg_catalog.pg_namespace AS schema ON schema.oid OPERATOR(pg_catalog.=) sequence.relnamespace
+    WHERE numbered.attrelid OPERATOR(pg_catalog.=) {@table} AND numbered.attname OPERATOR(pg_catalog.=) 'id'
+      AND sequence.relkind OPERATOR(pg_catalog.=) 'S'"#;
 
 /// Asks about one privilege a row. A row that is numbered takes either privilege on the sequence.
 const PROBE: &str = r#"
 SELECT wanted.ordinal::int8 AS ordinal,
        CASE wanted.privilege
            WHEN 'USAGE' THEN coalesce(has_sequence_privilege(numbering.oid, 'USAGE, UPDATE'), true)
-           WHEN 'DELETE' THEN coalesce(has_table_privilege(to_regclass(quote_ident(wanted.table_name)), 'DELETE'), false)
+           WHEN 'DELETE' THEN coalesce(has_table_privilege(relation.oid, 'DELETE'), false)
            ELSE coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, wanted.privilege), true)
        END AS allowed,
        numbering.name AS sequence
 FROM unnest($1, $2, $3) WITH ORDINALITY AS wanted (privilege, table_name, column_name, ordinal)
+LEFT JOIN (pg_class AS relation JOIN pg_namespace AS home ON home.oid = relation.relnamespace AND home.nspname = $4)
+       ON relation.relname = wanted.table_name AND relation.relkind IN ('r', 'p', 'v', 'm', 'f')
 LEFT JOIN pg_attribute AS attribute
-       ON attribute.attrelid = to_regclass(quote_ident(wanted.table_name))
+       ON attribute.attrelid = relation.oid
       AND attribute.attname = wanted.column_name
       AND attribute.attnum > 0
       AND NOT attribute.attisdropped
@@ -154,40 +168,36 @@ LEFT JOIN LATERAL ({@numbering}
 "#;
 
 impl Writes {
-    /// Asks the server about every privilege that any feature needs or can use.
+    /// Asks the server about every privilege that any feature needs or can use, on the tables of the schema;
+    /// `groups` is the table of groups, qualified.
     ///
     /// # Errors
     /// Only those of the statement itself.
-    pub(crate) async fn probe(session: &Session) -> Result<Self, PostgresError> {
+    pub(crate) async fn probe(session: &Session, schema: &str, groups: &str) -> Result<Self, PostgresError> {
         let needs: Vec<Need> =
             Feature::ALL.into_iter().flat_map(Feature::needs).chain([PAGES_UPDATED_AT]).collect();
         let privileges: Vec<&str> = needs.iter().map(|need| need.privilege()).collect();
         let tables: Vec<&str> = needs.iter().map(|need| need.table()).collect();
         let columns: Vec<&str> = needs.iter().map(|need| need.column()).collect();
-        let parameters: [Parameter<'_>; 3] =
-            [(&privileges, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY), (&columns, Type::TEXT_ARRAY)];
-        let probe = fill(&fill(PROBE, "numbering", NUMBERING), "table", "quote_ident(wanted.table_name)");
-        let client = session.client();
-        let (rows, rights) = tokio::try_join!(
-            client.query_typed(&probe, &parameters),
-            client.query_typed(RIGHTS_BY_DEFAULT, &[])
-        )
-        .map_err(|error| PostgresError::of_statement(&error))?;
+        let parameters: [Parameter<'_>; 4] = [
+            (&privileges, Type::TEXT_ARRAY),
+            (&tables, Type::TEXT_ARRAY),
+            (&columns, Type::TEXT_ARRAY),
+            (&schema, Type::TEXT),
+        ];
+        let probe = fill(&fill(PROBE, "numbering", NUMBERING), "table", "relation.oid");
+        let of_groups = RIGHTS_BY_DEFAULT.replace(GROUPS, &literal(groups));
+        let rows = statement::run(session, &probe, &parameters, |row| {
+            let (ordinal, allowed): (i64, bool) = (row.try_get("ordinal")?, row.try_get("allowed")?);
+            Ok((ordinal, allowed, row.try_get::<_, Option<String>>("sequence")?))
+        });
+        let rights = statement::run(session, &of_groups, &[], |row| {
+            Ok((row.try_get::<_, String>("name")?, row.try_get::<_, bool>("settable")?))
+        });
+        let (rows, rights) = (rows.await?, rights.await?);
         let mut writes = Self::default();
-        for row in rights {
-            let read = || -> Result<(String, bool), tokio_postgres::Error> {
-                Ok((row.try_get("name")?, row.try_get("settable")?))
-            };
-            let (name, settable) = read().map_err(|error| PostgresError::of_statement(&error))?;
-            if !settable {
-                writes.rights.push(name);
-            }
-        }
-        for row in rows {
-            let read = || -> Result<(i64, bool, Option<String>), tokio_postgres::Error> {
-                Ok((row.try_get("ordinal")?, row.try_get("allowed")?, row.try_get("sequence")?))
-            };
-            let (ordinal, allowed, sequence) = read().map_err(|error| PostgresError::of_statement(&error))?;
+        writes.rights.extend(rights.into_iter().filter(|(_, settable)| !settable).map(|(name, _)| name));
+        for (ordinal, allowed, sequence) in rows {
             let Some(need) = usize::try_from(ordinal - 1).ok().and_then(|index| needs.get(index)) else {
                 continue;
             };

@@ -22,13 +22,13 @@ pub(crate) struct AdminGroup {
 const GROUPS_OF_USER: &str = r#"
 SELECT g.id::int8 AS id,
        (SELECT count(*)
-        FROM user_groups other
-        JOIN users o ON o.id = other."userId"
+        FROM {user_groups} other
+        JOIN {users} o ON o.id = other."userId"
         WHERE other."groupId" = g.id AND o.id <> u.id AND o.enabled
           AND o."organizationId" IS NOT DISTINCT FROM u."organizationId") AS others
-FROM users u
-JOIN user_groups own ON own."userId" = u.id
-JOIN groups g ON g.id = own."groupId"
+FROM {users} u
+JOIN {user_groups} own ON own."userId" = u.id
+JOIN {groups} g ON g.id = own."groupId"
 WHERE u.id = $1 AND u.enabled AND g.name = $2 AND (g."organizationId" IS NULL OR g."organizationId" = u."organizationId")
   AND {g:groups.archivedAt} IS NULL
 ORDER BY g.id

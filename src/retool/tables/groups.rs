@@ -24,7 +24,7 @@ pub(crate) struct Group {
 
 const LIST_OF_ORGANIZATION: &str = r#"
 SELECT g.id::int8 AS id, g."organizationId"::int8 AS organization, coalesce(g.name::text, '') AS name
-FROM groups g
+FROM {groups} g
 WHERE g."organizationId" = $1 AND g.id >= $2 AND g.id > 0 AND {g:groups.archivedAt} IS NULL
 ORDER BY g.id
 LIMIT $3
@@ -32,7 +32,7 @@ LIMIT $3
 
 const LIST_WITHOUT_ORGANIZATION: &str = r#"
 SELECT g.id::int8 AS id, g."organizationId"::int8 AS organization, coalesce(g.name::text, '') AS name
-FROM groups g
+FROM {groups} g
 WHERE g."organizationId" IS NULL AND g.id >= $1 AND g.id > 0 AND {g:groups.archivedAt} IS NULL
 ORDER BY g.id
 LIMIT $2
@@ -40,7 +40,7 @@ LIMIT $2
 
 const GET: &str = r#"
 SELECT g.id::int8 AS id, g."organizationId"::int8 AS organization, coalesce(g.name::text, '') AS name
-FROM groups g
+FROM {groups} g
 WHERE g.id = $1 AND (g."organizationId" IS NULL OR g."organizationId" > 0) AND {g:groups.archivedAt} IS NULL
 "#;
 
@@ -94,21 +94,20 @@ pub(crate) struct Member {
 
 /// Members by user. The first step takes the group's rows by the index on `"groupId"`; asked for them
 /// in the order of a key straight away, Postgres walks the whole table by primary key instead.
-/// Nobody from another organization is a member, whatever an old row says.
+/// A row that connects two organizations is a fact like any other.
 const MEMBERS: &str = r#"
-WITH membership AS MATERIALIZED (
-    SELECT ug."userId" AS user_id, coalesce(ug."isAdmin", false) AS is_admin, g."organizationId" AS organization_id
-    FROM groups g
-    JOIN user_groups ug ON ug."groupId" = g.id
+WITH membership AS {materialized} (
+    SELECT ug."userId" AS user_id, coalesce(ug."isAdmin", false) AS is_admin
+    FROM {groups} g
+    JOIN {user_groups} ug ON ug."groupId" = g.id
     WHERE g.id = $1 AND {g:groups.archivedAt} IS NULL AND ug."userId" >= $2
 )
 SELECT u.id::int8 AS id, m.is_admin
 FROM membership m
-JOIN users u ON u.id = m.user_id
+JOIN {users} u ON u.id = m.user_id
 WHERE u.id > 0
   AND (u."organizationId" IS NULL OR u."organizationId" > 0)
   AND (u.enabled OR NOT $3)
-  AND (m.organization_id IS NULL OR u."organizationId" IS NULL OR u."organizationId" = m.organization_id)
 ORDER BY u.id
 LIMIT $4
 "#;

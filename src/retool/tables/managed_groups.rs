@@ -12,7 +12,7 @@ use crate::retool::error::DatabaseError;
 use crate::retool::fragment::fill;
 use crate::retool::id::{GroupId, OrganizationId, PageId};
 use crate::retool::privileges::{MissingPrivileges, RIGHTS_BY_DEFAULT};
-use crate::retool::transaction::{ChangeError, Transaction, changed_meanwhile};
+use crate::retool::transaction::{ChangeError, Transaction};
 
 /// How managed groups are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +44,12 @@ const ONLY_A_PAGE: &str = r#"
        g."universalAccess" = 'none' AND g."universalResourceAccess" = 'none'
    AND g."universalQueryLibraryAccess" = 'none'
    AND NOT coalesce(g."userListAccess", false) AND NOT coalesce(g."auditLogAccess", false)
-   AND NOT EXISTS (SELECT FROM group_pages more WHERE more."groupId" = g.id AND more."pageId" <> $1)
-   AND NOT EXISTS (SELECT FROM group_folder_defaults more WHERE more."groupId" = g.id)
+   AND NOT EXISTS (SELECT FROM {group_pages} more WHERE more."groupId" = g.id AND more."pageId" <> $1)
+   AND NOT EXISTS (SELECT FROM {group_folder_defaults} more WHERE more."groupId" = g.id)
    {?select group_resources.groupId: AND NOT EXISTS
-       (SELECT FROM group_resources more WHERE more."groupId" = g.id)}
+       (SELECT FROM {group_resources} more WHERE more."groupId" = g.id)}
    {?select group_resource_folder_defaults.groupId: AND NOT EXISTS
-       (SELECT FROM group_resource_folder_defaults more WHERE more."groupId" = g.id)}
+       (SELECT FROM {group_resource_folder_defaults} more WHERE more."groupId" = g.id)}
 "#;
 
 /// The statement with the conditions above in place of `{@managed_group}` and `{@only_a_page}`.
@@ -79,18 +79,18 @@ const FIND: &str = r#"
 SELECT g.id::int8 AS id, {g:groups.archivedAt} IS NOT NULL AS archived,
        coalesce({@only_a_page} AND NOT coalesce(g."unpublishedReleaseAccess", false), false) AS gives_only_the_page,
        gp."accessLevel"::text AS level,
-       EXISTS (SELECT FROM user_groups m WHERE m."groupId" = g.id AND m."userId" IS NOT NULL) AS has_members
-FROM groups g
-LEFT JOIN group_pages gp ON gp."groupId" = g.id AND gp."pageId" = $1
+       EXISTS (SELECT FROM {user_groups} m WHERE m."groupId" = g.id AND m."userId" IS NOT NULL) AS has_members
+FROM {groups} g
+LEFT JOIN {group_pages} gp ON gp."groupId" = g.id AND gp."pageId" = $1
 WHERE g.name = $2 AND g."organizationId" = $3
 "#;
 
 /// A new group with every right off; `{@rights}` and `{@off}` are those of [`RIGHTS_BY_DEFAULT`].
 const CREATE: &str = r#"
-INSERT INTO groups (name, "organizationId", "createdAt", "updatedAt"{@rights})
-VALUES ($1, $2, now(), now(){@off})
+INSERT INTO {groups} (name, "organizationId", "createdAt", "updatedAt"{@rights})
+VALUES ($1, $2, pg_catalog.now(), pg_catalog.now(){@off})
 ON CONFLICT (name, "organizationId") DO NOTHING
-RETURNING id::int8 AS id
+RETURNING id::pg_catalog.int8 AS id
 "#;
 
 impl ManagedGroup {
@@ -136,7 +136,7 @@ impl ManagedGroup {
         } else {
             return Ok(());
         };
-        Err(Refusal::NotManaged { group: found.group, name: self.name.clone(), problem })
+        Err(Refusal::NotManaged { group: found.group, name: self.name.as_str().into(), problem })
     }
 
     /// Makes the group. When somebody else makes it in the same moment, theirs is taken, if it is as ours would be.
@@ -161,12 +161,12 @@ impl ManagedGroup {
         let statement = fill(&fill(CREATE, "rights", &columns), "off", &off);
         let parameters: [Parameter<'_>; 2] =
             [(&self.name, Type::TEXT), (&self.organization.get(), Type::INT4)];
-        let made = transaction.read("managed_groups.make", &statement, &parameters, |row| key(row, "id"));
+        let made =
+            transaction.write_returning("managed_groups.make", &statement, &parameters, |row| key(row, "id"));
         if let Some(made) = made.await?.pop() {
             return Ok(made);
         }
-        let theirs =
-            self.find(transaction).await?.ok_or_else(|| changed_meanwhile("the access to the page"))?;
+        let theirs = self.find(transaction).await?.ok_or_else(|| transaction.kept_from_writing("groups"))?;
         self.check(&theirs)?;
         Ok(theirs.group)
     }

@@ -14,7 +14,7 @@ use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, OrganizationId, UserId};
 use crate::retool::privileges::Feature;
 use crate::retool::tables::Users;
-use crate::retool::transaction::{ChangeError, Lock, Transaction, changed_meanwhile};
+use crate::retool::transaction::{ChangeError, Lock, Transaction, Write};
 
 /// What a member of a group is there. Who is not in it has none, which is less than either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,58 +66,59 @@ SELECT g.id IS NOT NULL AS has_group, coalesce(g.name::text, '') AS group_name,
        coalesce(u.enabled, false) AS enabled,
        m."userId" IS NOT NULL AS is_member, coalesce(m."isAdmin", false) AS is_admin,
        EXISTS (SELECT
-               FROM user_groups other
-               JOIN users o ON o.id = other."userId"
+               FROM {user_groups} other
+               JOIN {users} o ON o.id = other."userId"
                WHERE other."groupId" = g.id AND o.id <> u.id AND o.enabled
                  AND o."organizationId" IS NOT DISTINCT FROM coalesce(g."organizationId", u."organizationId"))
            AS other_admins
 FROM (SELECT $1::int8 AS group_id, $2::int8 AS user_id) asked
-LEFT JOIN groups g ON g.id = asked.group_id
-LEFT JOIN users u ON u.id = asked.user_id
-LEFT JOIN user_groups m ON m."groupId" = asked.group_id AND m."userId" = asked.user_id
+LEFT JOIN {groups} g ON g.id = asked.group_id
+LEFT JOIN {users} u ON u.id = asked.user_id
+LEFT JOIN {user_groups} m ON m."groupId" = asked.group_id AND m."userId" = asked.user_id
 "#;
 
 /// Keeps Retool from taking the other administrators out while this one is.
 const HOLD_ADMINS: &str = r#"
 SELECT m."userId"
-FROM user_groups m
-JOIN groups g ON g.id = m."groupId"
+FROM {user_groups} m
+JOIN {groups} g ON g.id = m."groupId"
 WHERE m."groupId" = $1 AND g.name = $2
 FOR UPDATE OF m
 "#;
 
 const JOIN: &str = r#"
-INSERT INTO user_groups ("userId", "groupId", "isAdmin", "createdAt", "updatedAt")
-VALUES ($1, $2, $3, now(), now())
+INSERT INTO {user_groups} ("userId", "groupId", "isAdmin", "createdAt", "updatedAt")
+VALUES ($1, $2, $3, pg_catalog.now(), pg_catalog.now())
 ON CONFLICT ("userId", "groupId") DO NOTHING
 RETURNING "userId"
 "#;
 
 const STEP_UP: &str = r#"
-UPDATE user_groups SET "isAdmin" = true, "updatedAt" = now()
-WHERE "userId" = $1 AND "groupId" = $2 AND NOT coalesce("isAdmin", false)
+UPDATE {user_groups} SET "isAdmin" = true, "updatedAt" = pg_catalog.now()
+WHERE "userId" OPERATOR(pg_catalog.=) $1 AND "groupId" OPERATOR(pg_catalog.=) $2 AND NOT coalesce("isAdmin", false)
 RETURNING "userId"
 "#;
 
 const LEAVE: &str = r#"
-DELETE FROM user_groups
-WHERE "userId" = $1 AND "groupId" = $2 AND NOT coalesce("isAdmin", false)
+DELETE FROM {user_groups}
+WHERE "userId" OPERATOR(pg_catalog.=) $1 AND "groupId" OPERATOR(pg_catalog.=) $2 AND NOT coalesce("isAdmin", false)
 RETURNING "userId"
 "#;
 
 const STEP_DOWN: &str = r#"
-UPDATE user_groups SET "isAdmin" = false, "updatedAt" = now()
-WHERE "userId" = $1 AND "groupId" = $2 AND "isAdmin"
+UPDATE {user_groups} SET "isAdmin" = false, "updatedAt" = pg_catalog.now()
+WHERE "userId" OPERATOR(pg_catalog.=) $1 AND "groupId" OPERATOR(pg_catalog.=) $2 AND "isAdmin"
 RETURNING "userId"
 "#;
 
 const FEATURES: &[Feature] = &[Feature::Groups];
+const WRITE: Write<'_> = Write { table: "user_groups", what: "the membership" };
 
 /// Makes the user a member of the group, or its admin. An admin is a member already.
 ///
 /// # Errors
 /// [`Refusal::NoGroup`], [`Refusal::NoUser`], [`Refusal::DisabledUser`] when only enabled users count,
-/// [`Refusal::ArchivedGroup`], [`Refusal::DifferentOrganizations`], [`Refusal::AllUsers`]; see [`DatabaseError`].
+/// [`Refusal::ArchivedGroup`], [`Refusal::DifferentOrganizations`], [`Refusal::NoOrganization`], [`Refusal::AllUsers`]; see [`DatabaseError`].
 pub(crate) async fn grant(
     database: &Database,
     mode: Mode,
@@ -160,11 +161,6 @@ async fn join(
     if group_facts.archived {
         return Err(Refusal::ArchivedGroup(group).into());
     }
-    if let (Some(of_group), Some(of_user)) = (group_facts.organization, user_facts.organization)
-        && of_group != of_user
-    {
-        return Err(Refusal::DifferentOrganizations(Item::User(user), Item::Group(group)).into());
-    }
     if users == Users::EnabledOnly && !user_facts.enabled {
         return Err(Refusal::DisabledUser(user).into());
     }
@@ -173,17 +169,27 @@ async fn join(
     if before >= after {
         return Ok(Changed::nothing(before));
     }
+    match (group_facts.organization, user_facts.organization) {
+        (None, _) => {}
+        (Some(of_group), Some(of_user)) if of_group == of_user => {}
+        (Some(_), Some(_)) => {
+            return Err(Refusal::DifferentOrganizations(Item::User(user), Item::Group(group)).into());
+        }
+        (Some(_), None) => {
+            return Err(Refusal::NoOrganization(Item::User(user), Item::Group(group)).into());
+        }
+    }
     if group_facts.name == ALL_USERS {
         return Err(Refusal::AllUsers(group).into());
     }
     if !transaction.is_dry_run() {
-        let made = match before {
-            None => insert(transaction, group, user, membership).await?,
-            Some(_) => update(transaction, STEP_UP, group, user).await?,
+        let write = async {
+            match before {
+                None => insert(transaction, group, user, membership).await,
+                Some(_) => update(transaction, STEP_UP, group, user).await,
+            }
         };
-        if !made {
-            return Err(changed_meanwhile("the membership").into());
-        }
+        check(transaction, write, (group, user), before, after).await?;
     }
     Ok(Changed { before, after })
 }
@@ -210,6 +216,21 @@ async fn update(
 ) -> Result<bool, DatabaseError> {
     let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&group.get(), Type::INT4)];
     Ok(transaction.write("memberships.change", statement, &parameters).await? > 0)
+}
+
+/// Carries a write out and reads in the same round trip what it has made of the membership.
+///
+/// # Errors
+/// Those of the statements and of [`Transaction::judge`].
+async fn check(
+    transaction: &Transaction<'_>,
+    write: impl Future<Output = Result<bool, DatabaseError>>,
+    (group, user): (GroupId, UserId),
+    before: Option<Membership>,
+    after: Option<Membership>,
+) -> Result<(), DatabaseError> {
+    let (wrote, now) = tokio::join!(write, state(transaction, group, user));
+    transaction.judge(&WRITE, wrote?, &before, &now?.membership, &after)
 }
 
 async fn leave(
@@ -244,8 +265,9 @@ async fn leave(
     if after.is_none() && administers && !state.other_admins {
         return Err(Refusal::LastAdmin { group, user }.into());
     }
-    if !transaction.is_dry_run() && !update(transaction, statement, group, user).await? {
-        return Err(changed_meanwhile("the membership").into());
+    if !transaction.is_dry_run() {
+        let write = update(transaction, statement, group, user);
+        check(transaction, write, (group, user), before, after).await?;
     }
     Ok(Changed { before, after })
 }

@@ -20,7 +20,7 @@ pub(crate) struct Organization {
 
 const LIST: &str = r#"
 SELECT o.id::int8 AS id, coalesce(o.name::text, '') AS name
-FROM organizations o
+FROM {organizations} o
 WHERE o.id >= $1 AND o.id > 0
 ORDER BY o.id
 LIMIT $2
@@ -28,7 +28,7 @@ LIMIT $2
 
 const GET: &str = r#"
 SELECT o.id::int8 AS id, coalesce(o.name::text, '') AS name
-FROM organizations o
+FROM {organizations} o
 WHERE o.id = $1
 "#;
 
@@ -119,10 +119,10 @@ impl Rights {
 /// Everybody who holds anything, one row each.
 ///
 /// The bits are those of [`Right`]. Users are taken in the order of their keys first, and what their
-/// groups give them is looked up for those only, so that a page costs what it returns. A user without
-/// an organization holds what the organization's groups give, but is no member of it.
+/// groups give them is looked up for those only, so that a page costs what it returns. A user of another
+/// organization, or of none, holds what the organization's groups give, but is no member of it.
 const HOLDERS: &str = r#"
-WITH grantor AS MATERIALIZED (
+WITH grantor AS {materialized} (
     SELECT g.id,
            CASE g."universalAccess" WHEN 'read' THEN 1 << 1 WHEN 'write' THEN 1 << 2 WHEN 'own' THEN 1 << 3 ELSE 0 END
          | CASE g."universalResourceAccess" WHEN 'read' THEN 1 << 4 WHEN 'write' THEN 1 << 5 WHEN 'own' THEN 1 << 6 ELSE 0 END
@@ -130,24 +130,24 @@ WITH grantor AS MATERIALIZED (
          | CASE WHEN g."userListAccess" THEN 1 << 10 ELSE 0 END
          | CASE WHEN g."auditLogAccess" THEN 1 << 11 ELSE 0 END
          | CASE WHEN g."unpublishedReleaseAccess" THEN 1 << 12 ELSE 0 END AS rights
-    FROM groups g
+    FROM {groups} g
     WHERE g."organizationId" = $1 AND g.id > 0 AND {g:groups.archivedAt} IS NULL
 ),
-candidate AS MATERIALIZED (
+candidate AS {materialized} (
     SELECT u.id, CASE WHEN u."organizationId" = $1 THEN 1 ELSE 0 END AS rights
-    FROM users u
+    FROM {users} u
     WHERE u.id >= $2 AND u.id > 0
       AND (u.enabled OR NOT $3)
       AND (u."organizationId" = $1
-           OR (u."organizationId" IS NULL
-               AND EXISTS (SELECT FROM user_groups ug JOIN grantor ON grantor.id = ug."groupId"
+           OR ((u."organizationId" IS NULL OR u."organizationId" > 0)
+               AND EXISTS (SELECT FROM {user_groups} ug JOIN grantor ON grantor.id = ug."groupId"
                            WHERE ug."userId" = u.id AND grantor.rights > 0)))
     ORDER BY u.id
     LIMIT $4
 )
 SELECT c.id::int8 AS id, (c.rights | coalesce(bit_or(grantor.rights), 0))::int4 AS rights
 FROM candidate c
-LEFT JOIN user_groups ug ON ug."userId" = c.id
+LEFT JOIN {user_groups} ug ON ug."userId" = c.id
 LEFT JOIN grantor ON grantor.id = ug."groupId"
 GROUP BY c.id, c.rights
 ORDER BY c.id

@@ -16,7 +16,7 @@ use crate::retool::id::{GroupId, OrganizationId, PageId};
 use crate::retool::privileges::Feature;
 use crate::retool::tables::page_access::row::{lower_row, set_level};
 use crate::retool::tables::pages::access;
-use crate::retool::transaction::{ChangeError, Lock, Transaction, changed_meanwhile};
+use crate::retool::transaction::{ChangeError, Lock, Transaction, Write};
 
 pub(crate) use users::UserPageChange;
 
@@ -41,13 +41,14 @@ SELECT p.id IS NOT NULL AS has_page, p."organizationId"::int8 AS page_organizati
        g."universalAccess"::text AS universal, gp."pageId" IS NOT NULL AS has_own_row,
        gp."accessLevel"::text AS explicit, gf."accessLevel"::text AS folder
 FROM (SELECT $1::int8 AS page_id, $2::int8 AS group_id) asked
-LEFT JOIN pages p ON p.id = asked.page_id AND p."deletedAt" IS NULL AND p."organizationId" > 0
-LEFT JOIN groups g ON g.id = asked.group_id
-LEFT JOIN group_pages gp ON gp."groupId" = asked.group_id AND gp."pageId" = asked.page_id
-LEFT JOIN group_folder_defaults gf ON gf."groupId" = asked.group_id AND gf."folderId" = p."folderId"
+LEFT JOIN {pages} p ON p.id = asked.page_id AND p."deletedAt" IS NULL AND p."organizationId" > 0
+LEFT JOIN {groups} g ON g.id = asked.group_id
+LEFT JOIN {group_pages} gp ON gp."groupId" = asked.group_id AND gp."pageId" = asked.page_id
+LEFT JOIN {group_folder_defaults} gf ON gf."groupId" = asked.group_id AND gf."folderId" = p."folderId"
 "#;
 
 const FEATURES: &[Feature] = &[Feature::Pages];
+const WRITE: Write<'_> = Write { table: "group_pages", what: "the access to the page" };
 
 /// Raises the group to at least this level on the page. The access before and after, whole.
 ///
@@ -97,14 +98,17 @@ async fn raise(
         Some(_) => {
             return Err(Refusal::DifferentOrganizations(Item::Group(group), Item::Page(page)).into());
         }
-        None => return Err(Refusal::NoOrganization(Item::Group(group)).into()),
+        None => return Err(Refusal::NoOrganization(Item::Group(group), Item::Page(page)).into()),
     }
     let before = state.access;
     let Some(change) = before.to_grant(level) else { return Ok(Changed::nothing(before)) };
-    if !transaction.is_dry_run() && !set_level(transaction, page, group, level).await? {
-        return Err(changed_meanwhile("the access to the page").into());
+    let after = before.with(change);
+    if !transaction.is_dry_run() {
+        let (wrote, now) =
+            tokio::join!(set_level(transaction, page, group, level), self::state(transaction, page, group));
+        transaction.judge(&WRITE, wrote?, &before.explicit, &now?.access.explicit, &after.explicit)?;
     }
-    Ok(Changed { before, after: before.with(change) })
+    Ok(Changed { before, after })
 }
 
 async fn lower(
@@ -123,17 +127,26 @@ async fn lower(
         return nothing;
     }
     let change = before.to_revoke(level).map_err(|after| {
-        let sources =
-            after.ways(level).map(|(way, level)| Source { group, name: facts.name.clone(), way, level });
+        let sources = after.ways(level).map(|(way, level)| Source {
+            group,
+            name: facts.name.as_str().into(),
+            way,
+            level,
+        });
         Refusal::AccessRemains { holder: Item::Group(group), page, level, sources: sources.collect() }
     })?;
     let (Some(change), Some(held)) = (change, before.explicit.level()) else {
         return Ok(Changed::nothing(before));
     };
-    if !transaction.is_dry_run() && !lower_row(transaction, page, group, held, change).await? {
-        return Err(changed_meanwhile("the access to the page").into());
+    let after = before.with(change);
+    if !transaction.is_dry_run() {
+        let (wrote, now) = tokio::join!(
+            lower_row(transaction, page, group, held, change),
+            self::state(transaction, page, group)
+        );
+        transaction.judge(&WRITE, wrote?, &before.explicit, &now?.access.explicit, &after.explicit)?;
     }
-    Ok(Changed { before, after: before.with(change) })
+    Ok(Changed { before, after })
 }
 
 async fn state(

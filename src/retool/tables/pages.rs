@@ -25,7 +25,7 @@ pub(crate) struct Page {
 
 const LIST: &str = r#"
 SELECT p.id::int8 AS id, p."organizationId"::int8 AS organization, coalesce(p.name::text, '') AS name
-FROM pages p
+FROM {pages} p
 WHERE p."organizationId" = $1 AND p.id >= $2 AND p.id > 0 AND p."deletedAt" IS NULL
 ORDER BY p.id
 LIMIT $3
@@ -33,7 +33,7 @@ LIMIT $3
 
 const GET: &str = r#"
 SELECT p.id::int8 AS id, p."organizationId"::int8 AS organization, coalesce(p.name::text, '') AS name
-FROM pages p
+FROM {pages} p
 WHERE p.id = $1 AND p."organizationId" > 0 AND p."deletedAt" IS NULL
 "#;
 
@@ -98,26 +98,26 @@ const FIRST_USER: u32 = 1 << 31;
 /// Groups with access, then the members of managed groups. `group_pages` has no index that begins with the
 /// page, so its rows are looked up by group and page for all groups of the organization in one index scan.
 const HOLDERS: &str = r#"
-WITH page AS MATERIALIZED (
+WITH page AS {materialized} (
     SELECT p.id, p."organizationId" AS organization_id, p."folderId" AS folder_id
-    FROM pages p
+    FROM {pages} p
     WHERE p.id = $1 AND p."organizationId" > 0 AND p."deletedAt" IS NULL
 ),
-candidate AS MATERIALIZED (
+candidate AS {materialized} (
     SELECT g.id, g."universalAccess" AS universal
     FROM page
-    JOIN groups g ON g."organizationId" = page.organization_id
+    JOIN {groups} g ON g."organizationId" = page.organization_id
     WHERE g.id > 0 AND {g:groups.archivedAt} IS NULL
 ),
-explicit AS MATERIALIZED (
+explicit AS {materialized} (
     SELECT gp."groupId" AS group_id, gp."accessLevel" AS level, coalesce({@managed_group}, false) AS managed
-    FROM group_pages gp
-    JOIN groups g ON g.id = gp."groupId"
+    FROM {group_pages} gp
+    JOIN {groups} g ON g.id = gp."groupId"
     WHERE gp."pageId" = (SELECT id FROM page) AND gp."groupId" = ANY (ARRAY(SELECT id FROM candidate))
 ),
-folder AS MATERIALIZED (
+folder AS {materialized} (
     SELECT gf."groupId" AS group_id, gf."accessLevel" AS level
-    FROM group_folder_defaults gf
+    FROM {group_folder_defaults} gf
     WHERE gf."folderId" = (SELECT folder_id FROM page) AND gf."groupId" = ANY (ARRAY(SELECT id FROM candidate))
 ),
 holder AS (
@@ -134,10 +134,10 @@ holder AS (
     SELECT u.id::int8 + 2147483648, u.id::int8, NULL, false, NULL, NULL,
            bool_or(e.level = 'read'), bool_or(e.level = 'write'), bool_or(e.level = 'own')
     FROM explicit e
-    JOIN user_groups m ON m."groupId" = e.group_id
-    JOIN users u ON u.id = m."userId"
+    JOIN {user_groups} m ON m."groupId" = e.group_id
+    JOIN {users} u ON u.id = m."userId"
     WHERE e.managed AND u.id > 0 AND u.id >= $3 - 2147483648 AND (u.enabled OR NOT $5)
-      AND (u."organizationId" IS NULL OR u."organizationId" = (SELECT organization_id FROM page))
+      AND (u."organizationId" IS NULL OR u."organizationId" > 0)
     GROUP BY u.id
 )
 SELECT position, user_id, universal, has_own_row, explicit, folder, reads, writes, owns

@@ -29,7 +29,7 @@ pub(crate) struct Resource {
 const LIST: &str = r#"
 SELECT r.id::int8 AS id, r."organizationId"::int8 AS organization, coalesce(r.name::text, '') AS name,
        r."displayName"::text AS display_name, coalesce(r.type::text, '') AS kind
-FROM resources r
+FROM {resources} r
 WHERE r."organizationId" = $1 AND r.id >= $2 AND r.id > 0
 ORDER BY r.id
 LIMIT $3
@@ -38,7 +38,7 @@ LIMIT $3
 const GET: &str = r#"
 SELECT r.id::int8 AS id, r."organizationId"::int8 AS organization, coalesce(r.name::text, '') AS name,
        r."displayName"::text AS display_name, coalesce(r.type::text, '') AS kind
-FROM resources r
+FROM {resources} r
 WHERE r.id = $1 AND r."organizationId" > 0
 "#;
 
@@ -94,58 +94,58 @@ pub(crate) struct UserAccess {
 /// walked in the order of their users, which stops when the page is full; by group, each page would
 /// read all of them again.
 const USER_ACCESS: &str = r#"
-WITH resource AS MATERIALIZED (
+WITH resource AS {materialized} (
     SELECT r.id, r."organizationId" AS organization_id, r."resourceFolderId" AS folder_id
-    FROM resources r
+    FROM {resources} r
     WHERE r.id = $1 AND r."organizationId" > 0
 ),
-candidate AS MATERIALIZED (
+candidate AS {materialized} (
     SELECT g.id,
            CASE g."universalResourceAccess" WHEN 'own' THEN 3 WHEN 'write' THEN 2 WHEN 'read' THEN 1 ELSE 0 END AS universal
     FROM resource
-    JOIN groups g ON g."organizationId" = resource.organization_id
+    JOIN {groups} g ON g."organizationId" = resource.organization_id
     WHERE g.id > 0 AND {g:groups.archivedAt} IS NULL
 ),
-explicit AS MATERIALIZED (
+explicit AS {materialized} (
     SELECT gr."groupId" AS group_id,
            max(CASE gr."accessLevel" WHEN 'own' THEN 3 WHEN 'write' THEN 2 WHEN 'read' THEN 1 ELSE 0 END) AS level
-    FROM group_resources gr
+    FROM {group_resources} gr
     WHERE (gr."resourceId" = (SELECT id FROM resource) OR {gr:group_resources.resourceIdForEnv} = (SELECT id FROM resource))
       AND gr."groupId" = ANY (ARRAY(SELECT id FROM candidate))
     GROUP BY gr."groupId"
 ),
-folder AS MATERIALIZED (
+folder AS {materialized} (
     SELECT gf."groupId" AS group_id,
            CASE gf."accessLevel" WHEN 'own' THEN 3 WHEN 'write' THEN 2 WHEN 'read' THEN 1 ELSE 0 END AS level
-    FROM group_resource_folder_defaults gf
+    FROM {group_resource_folder_defaults} gf
     WHERE gf."resourceFolderId" = (SELECT folder_id FROM resource)
       AND gf."groupId" = ANY (ARRAY(SELECT id FROM candidate))
 ),
-grantor AS MATERIALIZED (
+grantor AS {materialized} (
     SELECT c.id, greatest(c.universal, coalesce(e.level, f.level, 0)) AS level
     FROM candidate c
     LEFT JOIN explicit e ON e.group_id = c.id
     LEFT JOIN folder f ON f.group_id = c.id
     WHERE greatest(c.universal, coalesce(e.level, f.level, 0)) > 0
 ),
-threshold AS MATERIALIZED (
+threshold AS {materialized} (
     SELECT greatest(4000, c.reltuples / 16)::int8 AS memberships
     FROM pg_class c
-    WHERE c.oid = 'user_groups'::regclass
+    WHERE c.oid = {'user_groups'}::regclass
 ),
-spread AS MATERIALIZED (
+spread AS {materialized} (
     SELECT count(*) >= (SELECT memberships FROM threshold) AS wide
     FROM (
         SELECT
         FROM grantor
-        JOIN user_groups ug ON ug."groupId" = grantor.id
+        JOIN {user_groups} ug ON ug."groupId" = grantor.id
         LIMIT (SELECT memberships FROM threshold)
     ) membership
 ),
 holder_by_group AS (
     SELECT ug."userId" AS id, max(grantor.level) AS level
     FROM grantor
-    JOIN user_groups ug ON ug."groupId" = grantor.id
+    JOIN {user_groups} ug ON ug."groupId" = grantor.id
     WHERE NOT (SELECT wide FROM spread) AND ug."userId" >= $2 AND ug."userId" > 0
     GROUP BY ug."userId"
 ),
@@ -154,7 +154,7 @@ holder_in_order AS (
            max(CASE WHEN ug."groupId" IN (SELECT id FROM grantor WHERE level = 3) THEN 3
                     WHEN ug."groupId" IN (SELECT id FROM grantor WHERE level = 2) THEN 2
                     ELSE 1 END) AS level
-    FROM user_groups ug
+    FROM {user_groups} ug
     WHERE (SELECT wide FROM spread) AND ug."userId" >= $2 AND ug."userId" > 0
       AND (ug."groupId" IN (SELECT id FROM grantor)) IS TRUE
     GROUP BY ug."userId"
@@ -162,17 +162,16 @@ holder_in_order AS (
 (SELECT holder.id::int8 AS id, holder.level::int4 AS level
 FROM holder_by_group holder
 WHERE EXISTS (
-    SELECT FROM users u
-    WHERE u.id = holder.id
-      AND (u."organizationId" <> (SELECT organization_id FROM resource) OR ($3 AND u.enabled IS NOT TRUE)) IS NOT TRUE
+    SELECT FROM {users} u
+    WHERE u.id = holder.id AND (u."organizationId" <= 0 OR ($3 AND u.enabled IS NOT TRUE)) IS NOT TRUE
 )
 ORDER BY holder.id
 LIMIT $4)
 UNION ALL
 (SELECT holder.id::int8 AS id, holder.level::int4 AS level
 FROM holder_in_order holder
-JOIN users u ON u.id = holder.id
-WHERE (u."organizationId" <> (SELECT organization_id FROM resource) OR ($3 AND u.enabled IS NOT TRUE)) IS NOT TRUE
+JOIN {users} u ON u.id = holder.id
+WHERE (u."organizationId" <= 0 OR ($3 AND u.enabled IS NOT TRUE)) IS NOT TRUE
 ORDER BY holder.id
 LIMIT $4)
 ORDER BY 1

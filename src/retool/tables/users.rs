@@ -45,7 +45,7 @@ SELECT u.id::int8 AS id, u."organizationId"::int8 AS organization, u.email::text
        coalesce(u.enabled, false) AS enabled, u."lastLoggedIn"::timestamptz AS last_logged_in,
        {u:users.createdAt}::timestamptz AS created_at, {u:users.lastActive}::timestamptz AS last_active,
        {u:users.userType}::text AS user_type
-FROM users u
+FROM {users} u
 WHERE u."organizationId" = $1 AND u.id >= $2 AND u.id > 0 AND (u.enabled OR NOT $3)
 ORDER BY u.id
 LIMIT $4
@@ -57,7 +57,7 @@ SELECT u.id::int8 AS id, u."organizationId"::int8 AS organization, u.email::text
        coalesce(u.enabled, false) AS enabled, u."lastLoggedIn"::timestamptz AS last_logged_in,
        {u:users.createdAt}::timestamptz AS created_at, {u:users.lastActive}::timestamptz AS last_active,
        {u:users.userType}::text AS user_type
-FROM users u
+FROM {users} u
 WHERE u."organizationId" IS NULL AND u.id >= $1 AND u.id > 0 AND (u.enabled OR NOT $2)
 ORDER BY u.id
 LIMIT $3
@@ -69,7 +69,7 @@ SELECT u.id::int8 AS id, u."organizationId"::int8 AS organization, u.email::text
        coalesce(u.enabled, false) AS enabled, u."lastLoggedIn"::timestamptz AS last_logged_in,
        {u:users.createdAt}::timestamptz AS created_at, {u:users.lastActive}::timestamptz AS last_active,
        {u:users.userType}::text AS user_type
-FROM users u
+FROM {users} u
 WHERE u.id = $1 AND (u."organizationId" IS NULL OR u."organizationId" > 0) AND (u.enabled OR NOT $2)
 "#;
 
@@ -79,7 +79,7 @@ SELECT u.id::int8 AS id, u."organizationId"::int8 AS organization, u.email::text
        coalesce(u.enabled, false) AS enabled, u."lastLoggedIn"::timestamptz AS last_logged_in,
        {u:users.createdAt}::timestamptz AS created_at, {u:users.lastActive}::timestamptz AS last_active,
        {u:users.userType}::text AS user_type
-FROM users u
+FROM {users} u
 WHERE {u:users.sid}::text = $1 AND u.id > 0 AND (u."organizationId" IS NULL OR u."organizationId" > 0)
 "#;
 
@@ -90,7 +90,7 @@ SELECT u.id::int8 AS id, u."organizationId"::int8 AS organization, u.email::text
        coalesce(u.enabled, false) AS enabled, u."lastLoggedIn"::timestamptz AS last_logged_in,
        {u:users.createdAt}::timestamptz AS created_at, {u:users.lastActive}::timestamptz AS last_active,
        {u:users.userType}::text AS user_type
-FROM users u
+FROM {users} u
 WHERE lower(u.email) = lower($1) AND u.id > 0 AND (u."organizationId" IS NULL OR u."organizationId" > 0)
 ORDER BY u.id
 LIMIT 2
@@ -98,7 +98,7 @@ LIMIT 2
 
 const ACCOUNT: &str = r#"
 SELECT {u:users.sid}::text AS sid, coalesce(u.enabled, false) AS enabled
-FROM users u
+FROM {users} u
 WHERE u.id = $1
 "#;
 

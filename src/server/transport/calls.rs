@@ -22,6 +22,7 @@ use crate::server::transport::health_calls::{CallKind, kind};
 use crate::server::transport::limits::Limits;
 use crate::server::transport::places::{Full, Hold, Ledger, Shares, Who};
 use crate::server::transport::request_body;
+use crate::server::transport::request_memory::PAGE_TOKEN;
 use crate::server::transport::response_body::{CallDeadline, Patience, ResponseBody, oversized_as_exhausted};
 use crate::server::transport::seats::Busy;
 use crate::server::transport::tokens::TokenId;
@@ -64,6 +65,8 @@ const REFLECTIONS: Shares = Shares { total: 32, connection: 4, address: 16, toke
 
 impl CallLimitLayer {
     pub(crate) fn new(limits: &Limits) -> Self {
+        // Calls that take less are held to that by their own limit.
+        let most_bytes = limits.request_bytes.saturating_add(PAGE_TOKEN);
         // One of the largest always fits.
         let bytes =
             |least: usize, largest: usize| Ledger::new(Shares::of(least.max(largest.saturating_mul(4))));
@@ -71,9 +74,9 @@ impl CallLimitLayer {
             calls: Ledger::new(Shares::of(limits.requests)),
             watches: Ledger::new(WATCHES),
             reflections: Ledger::new(REFLECTIONS),
-            requests: bytes(REQUEST_BYTES, limits.request_bytes),
+            requests: bytes(REQUEST_BYTES, most_bytes),
             answers: bytes(ANSWER_BYTES, limits.response_bytes),
-            most_bytes: limits.request_bytes,
+            most_bytes,
             deadline: limits.deadline,
             stall: limits.stall,
         }))

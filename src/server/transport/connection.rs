@@ -22,6 +22,7 @@ use tonic::transport::server::Connected;
 use crate::repeats::{Repeats, Verdict};
 use crate::server::transport::authority::Authorities;
 use crate::server::transport::closer::Closer;
+use crate::server::transport::frame_budget::{self, FrameBudget};
 use crate::server::transport::listener::{Listener, Stream};
 use crate::server::transport::places::{Network, network};
 use crate::server::transport::seats::{Seat, Seated, Seats};
@@ -57,6 +58,9 @@ pub(crate) struct Connection {
     /// Of callers on a unix socket.
     authorities: Option<Authorities>,
     _seated: Seated,
+    frames: FrameBudget,
+    /// What ends the connection once its frames are over the budget: what is left to be read of it.
+    ending: Option<&'static [u8]>,
 }
 
 /// The bytes of a connection, plain or encrypted.
@@ -139,6 +143,8 @@ pub(crate) fn accept_connections(
                             silence: SilenceLimit::new(limits),
                             authorities: address.is_none().then(Authorities::default),
                             _seated: seated,
+                            frames: FrameBudget::new(std::time::Instant::now()),
+                            ending: None,
                         };
                         // The server may have stopped meanwhile.
                         let _ = accepted.send(Ok(connection)).await;
@@ -216,6 +222,33 @@ impl Connection {
     fn check_open(&self) -> io::Result<()> {
         if self.peer.seat.closer.is_closed() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
+
+    /// Reads what ends the connection.
+    fn end(&mut self, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+        let ending = self.ending.unwrap_or_default();
+        if ending.is_empty() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let (now, later) = ending.split_at(ending.len().min(buffer.remaining()));
+        buffer.put_slice(now);
+        self.ending = Some(later);
+        Ok(())
+    }
+
+    fn written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.frames.send(*bytes);
+        }
+        self.or_closed(written)
+    }
+
+    /// A client that is being hung up on and reads nothing is not waited for.
+    fn or_closed<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_pending() && self.ending.is_some() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        polled
+    }
 }
 
 impl Connected for Connection {
@@ -235,6 +268,9 @@ impl AsyncRead for Connection {
         if self.peer.seat.closer.poll_closed(context) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
+        if self.ending.is_some() {
+            return Poll::Ready(self.end(buffer));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.transport).poll_read(context, buffer);
         if read.is_pending() {
@@ -246,6 +282,13 @@ impl AsyncRead for Connection {
                 authorities.pass(&mut buffer.filled_mut()[before..]);
             }
             self.silence.reset();
+            let received = self.frames.receive(&buffer.filled()[before..], std::time::Instant::now());
+            if let Err(whole) = received {
+                tracing::info!("hung up on a client that sends too many frames without data");
+                buffer.set_filled(before + whole);
+                self.ending = Some(frame_budget::FORBIDDEN);
+                return Poll::Ready(self.end(buffer));
+            }
         }
         read
     }
@@ -258,7 +301,8 @@ impl AsyncWrite for Connection {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check_open()?;
-        Pin::new(&mut self.transport).poll_write(context, data)
+        let written = Pin::new(&mut self.transport).poll_write(context, data);
+        self.written(written)
     }
 
     fn poll_write_vectored(
@@ -267,7 +311,8 @@ impl AsyncWrite for Connection {
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check_open()?;
-        Pin::new(&mut self.transport).poll_write_vectored(context, data)
+        let written = Pin::new(&mut self.transport).poll_write_vectored(context, data);
+        self.written(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -276,7 +321,8 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check_open()?;
-        Pin::new(&mut self.transport).poll_flush(context)
+        let flushed = Pin::new(&mut self.transport).poll_flush(context);
+        self.or_closed(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -19,7 +19,7 @@ pub(crate) struct Limits {
     /// again.
     #[serde(rename = "max-requests")]
     pub requests: usize,
-    /// Largest request in bytes.
+    /// Largest request in bytes, besides a page token.
     #[serde(rename = "max-request-bytes")]
     pub request_bytes: usize,
     /// Largest answer in bytes, at least 2 MiB: listings stay under that by themselves.
@@ -53,7 +53,7 @@ impl Limits {
         connections: 4096,
         streams: 256,
         requests: 512,
-        request_bytes: 4 * MIB,
+        request_bytes: MIB,
         response_bytes: 4 * MIB,
         header_bytes: 16 * 1024,
         deadline: Duration::from_secs(300),

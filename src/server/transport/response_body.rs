@@ -63,8 +63,8 @@ struct Stopwatch {
     since: Option<Instant>,
 }
 
-/// Longest chunk of an answer in bytes.
-const CHUNK: usize = 128 * 1024;
+/// Longest chunk of an answer in bytes: what a client has to take within the time of a stall.
+const CHUNK: usize = 32 * 1024;
 /// How exactly the unread time is measured.
 const TICK: Duration = Duration::from_millis(50);
 

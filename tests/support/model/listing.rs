@@ -18,12 +18,12 @@ const MORE: [&str; 5] = [
 impl Model {
     /// All grants on a group.
     pub(crate) fn group_grants(&self, key: i32, rules: Rules) -> BTreeSet<Fact> {
-        let Some(group) = self.groups.get(&key).filter(|group| !group.archived) else {
+        if self.groups.get(&key).is_none_or(|group| group.archived) {
             return BTreeSet::new();
-        };
+        }
         let mut facts = BTreeSet::new();
         for ((_, user), admin) in self.members_of(key) {
-            if self.is_listed(*user, group.organization, rules) {
+            if self.is_listed(*user, rules) {
                 let entitlement = format!("group:g{key}:{}", if *admin { "admin" } else { "member" });
                 facts.insert(to_user(entitlement, *user));
             }
@@ -50,7 +50,7 @@ impl Model {
             }
             let Some(level) = self.managed_level(group, key) else { continue };
             for ((_, user), _) in self.members_of(group) {
-                if self.is_listed(*user, Some(organization), rules) {
+                if self.is_listed(*user, rules) {
                     facts.insert(to_user(format!("page:p{key}:user:{}", WORDS[level]), *user));
                 }
             }
@@ -65,11 +65,9 @@ impl Model {
         of_groups.chain(of_pages).map(|fact| asked_for(&fact.id)).collect()
     }
 
-    /// Whether the user is shown, and can be a principal in the organization.
-    fn is_listed(&self, user: i32, organization: Option<i32>, rules: Rules) -> bool {
-        self.users.get(&user).is_some_and(|user| {
-            (user.enabled || !rules.skip_disabled_users) && together(user.organization, organization)
-        })
+    /// Whether the user is shown, and so can be a principal.
+    fn is_listed(&self, user: i32, rules: Rules) -> bool {
+        self.users.get(&user).is_some_and(|user| user.enabled || !rules.skip_disabled_users)
     }
 
     /// The page and its organization, where it can be seen.
@@ -124,7 +122,7 @@ impl Group {
     }
 }
 
-/// Whether two things can have to do with each other: nothing joins two organizations.
+/// Whether Retool lets two things have to do with each other: its triggers join no two organizations.
 pub(super) fn together(one: Option<i32>, other: Option<i32>) -> bool {
     one.is_none() || other.is_none() || one == other
 }

@@ -62,15 +62,8 @@ impl Model {
     /// An admin is a member already, a member that becomes an admin is none any more.
     fn join(&mut self, group: i32, user: i32, admin: bool, rules: Rules) -> Outcome {
         let mut reasons = Vec::new();
-        match (self.groups.get(&group), self.users.get(&user)) {
-            (Some(facts), Some(of)) if !together(facts.organization, of.organization) => {
-                reasons.push(Reason::Organizations);
-            }
-            (found, known) => {
-                reasons.extend(found.is_none().then_some(Reason::NoGroup(group)));
-                reasons.extend(known.is_none().then_some(Reason::NoUser(user)));
-            }
-        }
+        reasons.extend((!self.groups.contains_key(&group)).then_some(Reason::NoGroup(group)));
+        reasons.extend((!self.users.contains_key(&user)).then_some(Reason::NoUser(user)));
         reasons.extend(self.is_archived(group).then_some(Reason::Archived(group)));
         reasons.extend(self.is_left_out(user, rules).then_some(Reason::Disabled(user)));
         if !reasons.is_empty() {
@@ -79,6 +72,13 @@ impl Model {
         let held = self.members.get(&(group, user)).copied();
         if held == Some(true) || held == Some(admin) {
             return Ok(Did::Nothing);
+        }
+        match (self.groups[&group].organization, self.users[&user].organization) {
+            (Some(_), None) => return Err(vec![Reason::NoOrganization]),
+            (Some(of_group), Some(of_user)) if of_group != of_user => {
+                return Err(vec![Reason::Organizations]);
+            }
+            _ => {}
         }
         if self.groups[&group].name == "All Users" {
             return Err(vec![Reason::AllUsers(group)]);
@@ -193,7 +193,8 @@ impl Model {
         }
         reasons.extend(self.is_left_out(user, rules).then_some(Reason::Disabled(user)));
         let Some((_, organization)) = live.filter(|_| reasons.is_empty()) else { return Err(reasons) };
-        if !self.givers(page, user, level).is_empty() {
+        let givers = self.givers(page, user, level);
+        if givers.iter().any(|group| self.managed_level(*group, page) == Some(level)) {
             return Ok(Did::Nothing);
         }
         let name = managed_name(page, level);
@@ -230,10 +231,7 @@ impl Model {
     /// The user leaves every managed group of page and level; somebody who is in none, and has the level
     /// through others, cannot lose it here.
     fn lower_user(&mut self, page: i32, user: i32, level: usize) -> Outcome {
-        let (Some((_, organization)), Some(facts)) = (self.live(page), self.users.get(&user)) else {
-            return Ok(Did::Nothing);
-        };
-        if !together(facts.organization, Some(organization)) {
+        if self.live(page).is_none() || !self.users.contains_key(&user) {
             return Ok(Did::Nothing);
         }
         let (left, remain): (Vec<i32>, Vec<i32>) = self

@@ -9,9 +9,23 @@ pub(crate) struct Broken {
     pub(crate) rule: String,
 }
 
-/// The bytes are not an encoding of the message.
+/// Why a walk ends before its message does.
 #[derive(Debug)]
-pub(crate) struct Malformed;
+pub(crate) enum Fault {
+    /// The bytes are not an encoding of the message.
+    Malformed,
+    /// The message would take more than the [budget](super::budget).
+    TooLarge(Excess),
+}
+
+/// What a message has too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// Fields, items and entries, those that no program knows included.
+    Elements,
+    /// Memory for messages, lists and maps.
+    Memory,
+}
 
 impl Broken {
     pub(crate) fn here(rule: String) -> Self {
@@ -29,8 +43,8 @@ impl Broken {
     }
 }
 
-impl From<DecodeError> for Malformed {
+impl From<DecodeError> for Fault {
     fn from(_: DecodeError) -> Self {
-        Self
+        Self::Malformed
     }
 }

@@ -6,7 +6,8 @@ use std::str;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use crate::proto::validate::table::{FieldPlan, Form, MessagePlan, Shape, Table};
-use crate::proto::validate::wire::fault::Malformed;
+use crate::proto::validate::wire::budget::Budget;
+use crate::proto::validate::wire::fault::Fault;
 use crate::proto::validate::wire::slot::Slot;
 
 /// How deep messages may be nested, which is as deep as prost decodes them.
@@ -16,11 +17,11 @@ pub(super) const MAX_DEPTH: u32 = 100;
 ///
 /// # Errors
 /// It is another kind of record, or longer than what is left.
-pub(super) fn delimited<'a>(wire_type: WireType, rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+pub(super) fn delimited<'a>(wire_type: WireType, rest: &mut &'a [u8]) -> Result<&'a [u8], Fault> {
     if wire_type != WireType::LengthDelimited {
-        return Err(Malformed);
+        return Err(Fault::Malformed);
     }
-    let length = usize::try_from(decode_varint(rest)?).map_err(|_| Malformed)?;
+    let length = usize::try_from(decode_varint(rest)?).map_err(|_| Fault::Malformed)?;
     take(length, rest)
 }
 
@@ -28,38 +29,46 @@ pub(super) fn delimited<'a>(wire_type: WireType, rest: &mut &'a [u8]) -> Result<
 ///
 /// # Errors
 /// It is another kind of record, cut off, or a text that is not UTF-8.
-pub(super) fn scalar<'a>(
-    form: &Form,
-    wire_type: WireType,
-    rest: &mut &'a [u8],
-) -> Result<Slot<'a>, Malformed> {
+pub(super) fn scalar<'a>(form: &Form, wire_type: WireType, rest: &mut &'a [u8]) -> Result<Slot<'a>, Fault> {
     match (form, wire_type) {
         (Form::Varint(_), WireType::Varint) => Ok(Slot::Varint(decode_varint(rest)?)),
         (Form::Fixed32, WireType::ThirtyTwoBit) => take(4, rest).map(|_| Slot::Present),
         (Form::Fixed64, WireType::SixtyFourBit) => take(8, rest).map(|_| Slot::Present),
         (Form::Text, _) => {
             let bytes = delimited(wire_type, rest)?;
-            str::from_utf8(bytes).map(Slot::Text).map_err(|_| Malformed)
+            str::from_utf8(bytes).map(Slot::Text).map_err(|_| Fault::Malformed)
         }
         (Form::Bytes, _) => delimited(wire_type, rest).map(Slot::Bytes),
-        _ => Err(Malformed),
+        _ => Err(Fault::Malformed),
     }
 }
 
 /// Passes over a message that no rule is about.
 ///
 /// # Errors
-/// The bytes are not an encoding of it.
-pub(super) fn skim(table: &Table, plan: &MessagePlan, encoded: &[u8], depth: u32) -> Result<(), Malformed> {
+/// The bytes are not an encoding of it, or the budget is spent.
+pub(super) fn skim(
+    table: &Table,
+    plan: &MessagePlan,
+    encoded: &[u8],
+    depth: u32,
+    budget: &mut Budget,
+) -> Result<(), Fault> {
     if depth > MAX_DEPTH {
-        return Err(Malformed);
+        return Err(Fault::Malformed);
     }
     let mut rest = encoded;
     while !rest.is_empty() {
         let (number, wire_type) = decode_key(&mut rest)?;
         match plan.field(number) {
-            Some((_, field)) => skim_value(table, field, wire_type, &mut rest, depth)?,
-            None => skip_field(wire_type, number, &mut rest, DecodeContext::default())?,
+            Some((_, field)) => {
+                budget.spend(field.cost)?;
+                skim_value(table, field, wire_type, &mut rest, depth, budget)?;
+            }
+            None => {
+                budget.spend(0)?;
+                skip_field(wire_type, number, &mut rest, DecodeContext::default())?;
+            }
         }
     }
     Ok(())
@@ -68,14 +77,15 @@ pub(super) fn skim(table: &Table, plan: &MessagePlan, encoded: &[u8], depth: u32
 /// Passes over a record of a field that no rule is about.
 ///
 /// # Errors
-/// The bytes are not a value of the field.
+/// The bytes are not a value of the field, or the budget is spent.
 pub(super) fn skim_value(
     table: &Table,
     field: &FieldPlan,
     wire_type: WireType,
     rest: &mut &[u8],
     depth: u32,
-) -> Result<(), Malformed> {
+    budget: &mut Budget,
+) -> Result<(), Fault> {
     // prost reads an entry of a map whatever kind of record it comes in.
     let wire_type = match field.shape {
         Shape::Map(_) => WireType::LengthDelimited,
@@ -84,12 +94,13 @@ pub(super) fn skim_value(
     if let Form::Message(nested) = &field.form {
         let encoded = delimited(wire_type, rest)?;
         let Some(plan) = table.messages.get(*nested) else { return Ok(()) };
-        return skim(table, plan, encoded, depth + 1);
+        return skim(table, plan, encoded, depth + 1, budget);
     }
     match field.form.unpacked(wire_type).filter(|_| matches!(field.shape, Shape::List(_))) {
         Some(single) => {
             let mut packed = delimited(wire_type, rest)?;
             while !packed.is_empty() {
+                budget.spend(field.cost)?;
                 scalar(&field.form, single, &mut packed)?;
             }
         }
@@ -101,7 +112,7 @@ pub(super) fn skim_value(
 }
 
 /// The key of a map's entry.
-pub(super) fn key_of(entry: &[u8]) -> Result<&str, Malformed> {
+pub(super) fn key_of(entry: &[u8]) -> Result<&str, Fault> {
     match last_or_merged(&Form::Text, 1, entry)? {
         Slot::Text(key) => Ok(key),
         _ => Ok(""),
@@ -109,11 +120,11 @@ pub(super) fn key_of(entry: &[u8]) -> Result<&str, Malformed> {
 }
 
 /// The value of a map's entry.
-pub(super) fn value_of<'a>(form: &Form, entry: &'a [u8]) -> Result<Slot<'a>, Malformed> {
+pub(super) fn value_of<'a>(form: &Form, entry: &'a [u8]) -> Result<Slot<'a>, Fault> {
     last_or_merged(form, 2, entry)
 }
 
-fn last_or_merged<'a>(form: &Form, number: u32, encoded: &'a [u8]) -> Result<Slot<'a>, Malformed> {
+fn last_or_merged<'a>(form: &Form, number: u32, encoded: &'a [u8]) -> Result<Slot<'a>, Fault> {
     let mut found = Slot::Absent;
     let mut rest = encoded;
     while !rest.is_empty() {
@@ -134,7 +145,7 @@ fn last_or_merged<'a>(form: &Form, number: u32, encoded: &'a [u8]) -> Result<Slo
 ///
 /// # Errors
 /// Only for bytes that the walk has not read before.
-pub(super) fn has_duplicate(field: &FieldPlan, parts: &[&[u8]]) -> Result<bool, Malformed> {
+pub(super) fn has_duplicate(field: &FieldPlan, parts: &[&[u8]]) -> Result<bool, Fault> {
     let (mut texts, mut numbers) = (HashSet::new(), HashSet::new());
     let mut is_new = |item: Slot<'_>, form: &Form| match (item, form) {
         (Slot::Varint(number), Form::Varint(varint)) => numbers.insert(varint.value(number)),
@@ -168,8 +179,8 @@ pub(super) fn has_duplicate(field: &FieldPlan, parts: &[&[u8]]) -> Result<bool, 
     Ok(false)
 }
 
-fn take<'a>(length: usize, rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
-    let (content, after) = rest.split_at_checked(length).ok_or(Malformed)?;
+fn take<'a>(length: usize, rest: &mut &'a [u8]) -> Result<&'a [u8], Fault> {
+    let (content, after) = rest.split_at_checked(length).ok_or(Fault::Malformed)?;
     *rest = after;
     Ok(content)
 }

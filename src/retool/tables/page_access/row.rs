@@ -12,23 +12,28 @@ use crate::retool::transaction::Transaction;
 /// The group's row, made or raised, never lowered: somebody else may have raised it meanwhile. A row
 /// with another word than a level gives nothing.
 const RAISE: &str = r#"
-INSERT INTO group_pages AS gp ("groupId", "pageId", "accessLevel", "createdAt", "updatedAt")
-VALUES ($1, $2, $3, now(), now())
+INSERT INTO {group_pages} AS gp ("groupId", "pageId", "accessLevel", "createdAt", "updatedAt")
+VALUES ($1, $2, $3, pg_catalog.now(), pg_catalog.now())
 ON CONFLICT ("groupId", "pageId")
-    DO UPDATE SET "accessLevel" = EXCLUDED."accessLevel"{?update group_pages.updatedAt:, "updatedAt" = now()}
-    WHERE coalesce(array_position(ARRAY['read', 'write', 'own'], gp."accessLevel"::text), 0)
-        < array_position(ARRAY['read', 'write', 'own'], EXCLUDED."accessLevel"::text)
+    DO UPDATE SET "accessLevel" = EXCLUDED."accessLevel"{?update group_pages.updatedAt:, "updatedAt" = pg_catalog.now()}
+    WHERE coalesce(pg_catalog.array_position(ARRAY['read', 'write', 'own']::pg_catalog.text[], gp."accessLevel"::pg_catalog.text), 0)
+        OPERATOR(pg_catalog.<)
+        pg_catalog.array_position(ARRAY['read', 'write', 'own']::pg_catalog.text[], EXCLUDED."accessLevel"::pg_catalog.text)
 RETURNING "groupId"
 "#;
 
 const LOWER: &str = r#"
-UPDATE group_pages SET "accessLevel" = $4{?update group_pages.updatedAt:, "updatedAt" = now()}
-WHERE "groupId" = $1 AND "pageId" = $2 AND "accessLevel" = $3
+UPDATE {group_pages} SET "accessLevel" = $4{?update group_pages.updatedAt:, "updatedAt" = pg_catalog.now()}
+WHERE "groupId" OPERATOR(pg_catalog.=) $1 AND "pageId" OPERATOR(pg_catalog.=) $2
+  AND "accessLevel"::pg_catalog.text OPERATOR(pg_catalog.=) $3
 RETURNING "groupId"
 "#;
 
 const REMOVE: &str = r#"
-DELETE FROM group_pages WHERE "groupId" = $1 AND "pageId" = $2 AND "accessLevel" = $3 RETURNING "groupId"
+DELETE FROM {group_pages}
+WHERE "groupId" OPERATOR(pg_catalog.=) $1 AND "pageId" OPERATOR(pg_catalog.=) $2
+  AND "accessLevel"::pg_catalog.text OPERATOR(pg_catalog.=) $3
+RETURNING "groupId"
 "#;
 
 /// Makes the group's row or raises it; false when somebody else has raised it as high meanwhile.

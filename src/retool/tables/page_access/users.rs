@@ -15,7 +15,7 @@ use crate::retool::tables::managed_groups::{ManagedGroup, ManagedGroupNames, wit
 use crate::retool::tables::memberships::{self, Membership};
 use crate::retool::tables::page_access::row::set_level;
 use crate::retool::tables::pages::access;
-use crate::retool::transaction::{ChangeError, Lock, Transaction, changed_meanwhile};
+use crate::retool::transaction::{ChangeError, Lock, Transaction, Write, changed_meanwhile};
 
 /// What a user may do with a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +43,8 @@ SELECT p."organizationId"::int8 AS page_organization,
        u.id IS NOT NULL AS has_user, u."organizationId"::int8 AS user_organization,
        coalesce(u.enabled, false) AS enabled
 FROM (SELECT $1::int8 AS page_id, $2::int8 AS user_id) asked
-LEFT JOIN pages p ON p.id = asked.page_id AND p."deletedAt" IS NULL AND p."organizationId" > 0
-LEFT JOIN users u ON u.id = asked.user_id
+LEFT JOIN {pages} p ON p.id = asked.page_id AND p."deletedAt" IS NULL AND p."organizationId" > 0
+LEFT JOIN {users} u ON u.id = asked.user_id
 "#;
 
 /// A group that has the user and may do something with the page.
@@ -59,19 +59,22 @@ const GROUPS_WITH_ACCESS: &str = r#"
 SELECT g.id::int8 AS id, coalesce(g.name::text, '') AS group_name, g."universalAccess"::text AS universal,
        gp."pageId" IS NOT NULL AS has_own_row, gp."accessLevel"::text AS explicit,
        gf."accessLevel"::text AS folder, coalesce({@managed_group}, false) AS managed
-FROM user_groups m
-JOIN groups g ON g.id = m."groupId"
-JOIN pages p ON p.id = $1 AND p."organizationId" = g."organizationId"
-LEFT JOIN group_pages gp ON gp."groupId" = g.id AND gp."pageId" = p.id
-LEFT JOIN group_folder_defaults gf ON gf."groupId" = g.id AND gf."folderId" = p."folderId"
+FROM {user_groups} m
+JOIN {groups} g ON g.id = m."groupId"
+JOIN {pages} p ON p.id = $1 AND p."organizationId" = g."organizationId"
+LEFT JOIN {group_pages} gp ON gp."groupId" = g.id AND gp."pageId" = p.id
+LEFT JOIN {group_folder_defaults} gf ON gf."groupId" = g.id AND gf."folderId" = p."folderId"
 WHERE m."userId" = $3 AND {g:groups.archivedAt} IS NULL
 ORDER BY g.id
 "#;
 
 const LEAVE: &str = r#"
-DELETE FROM user_groups WHERE "userId" = $1 AND "groupId" = ANY ($2) RETURNING "userId"
+DELETE FROM {user_groups}
+WHERE "userId" OPERATOR(pg_catalog.=) $1 AND "groupId" OPERATOR(pg_catalog.=) ANY ($2)
+RETURNING "userId"
 "#;
 
+const MEMBERSHIP: Write<'_> = Write { table: "user_groups", what: "the access to the page" };
 const TO_GRANT: &[Feature] = &[Feature::Groups, Feature::Pages, Feature::ManagedGroups];
 const TO_REVOKE: &[Feature] = &[Feature::Groups];
 
@@ -89,7 +92,8 @@ pub(crate) struct UserPageChange {
 }
 
 impl UserPageChange {
-    /// Raises the user to at least the level, by the managed group of page and level.
+    /// Gives the user the level by the managed group of page and level, also when the user has it by other ways:
+    /// this one can be taken away again.
     ///
     /// # Errors
     /// [`Refusal::NoPage`], [`Refusal::NoUser`], [`Refusal::DisabledUser`] when only enabled users count,
@@ -134,13 +138,13 @@ impl UserPageChange {
             Some(_) => {
                 return Err(Refusal::DifferentOrganizations(Item::User(user), Item::Page(page)).into());
             }
-            None => return Err(Refusal::NoOrganization(Item::User(user)).into()),
+            None => return Err(Refusal::NoOrganization(Item::User(user), Item::Page(page)).into()),
         }
         if users == Users::EnabledOnly && !facts.enabled {
             return Err(Refusal::DisabledUser(user).into());
         }
         let before = user_access(&self.groups_with_access(transaction).await?, level);
-        if before.effective >= Some(level) {
+        if before.direct {
             return Ok(Changed::nothing(before));
         }
         let managed = ManagedGroup { name: names.name(page, level), organization, page, level };
@@ -156,18 +160,25 @@ impl UserPageChange {
             transaction.lock(&[Lock::Group(group)]).await?;
             // The row may have its level already, from a user before this one. Either way it stays as it is now
             // until we are done, and nobody gets more than was asked for.
-            set_level(transaction, page, group, level).await?;
-            let now = managed
-                .find(transaction)
-                .await?
-                .ok_or_else(|| changed_meanwhile("the access to the page"))?;
+            let (raised, now) =
+                tokio::join!(set_level(transaction, page, group, level), managed.find(transaction));
+            let (raised, now) = (raised?, now?.ok_or_else(|| changed_meanwhile("the access to the page"))?);
             managed.check(&now)?;
-            if now.level != Some(level) {
-                return Err(changed_meanwhile("the access to the page").into());
+            match (now.level == Some(level), raised || now.level.is_none()) {
+                (true, _) => {}
+                (false, true) => return Err(transaction.kept_from_writing("group_pages").into()),
+                (false, false) => return Err(changed_meanwhile("the access to the page").into()),
             }
-            memberships::insert(transaction, group, user, Membership::Member).await?;
+            let (wrote, now) = tokio::join!(
+                memberships::insert(transaction, group, user, Membership::Member),
+                self.groups_with_access(transaction)
+            );
+            // What follows a statement that failed fails for that reason.
+            let (wrote, now) = (wrote?, user_access(&now?, level));
+            transaction.judge(&MEMBERSHIP, wrote, &before.direct, &now.direct, &true)?;
         }
-        Ok(Changed { before, after: UserAccess { effective: Some(level), direct: true } })
+        let effective = before.effective.max(Some(level));
+        Ok(Changed { before, after: UserAccess { effective, direct: true } })
     }
 
     async fn lower(self, transaction: &Transaction<'_>) -> Result<Changed<UserAccess>, ChangeError> {
@@ -175,10 +186,7 @@ impl UserPageChange {
         transaction.lock(&[Lock::Page(page)]).await?;
         let state = self.state(transaction).await?;
         let groups = self.groups_with_access(transaction).await?;
-        let listed = match (state.page, &state.user) {
-            (Some(of_page), Some(facts)) => facts.organization.is_none_or(|of_user| of_user == of_page),
-            _ => false,
-        };
+        let listed = state.page.is_some() && state.user.is_some();
         let before =
             if listed { user_access(&groups, level) } else { UserAccess { effective: None, direct: false } };
         if before.effective < Some(level) {
@@ -196,9 +204,12 @@ impl UserPageChange {
             transaction.lock(&locks).await?;
             let groups: Vec<i32> = taken.iter().map(|taken| taken.group.get()).collect();
             let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&groups, Type::INT4_ARRAY)];
-            if transaction.write("managed_groups.leave", LEAVE, &parameters).await? < groups.len() {
-                return Err(changed_meanwhile("the access to the page").into());
-            }
+            let (left, now) = tokio::join!(
+                transaction.write("managed_groups.leave", LEAVE, &parameters),
+                self.groups_with_access(transaction)
+            );
+            let (left_all, now) = (left? == groups.len(), user_access(&now?, level));
+            transaction.judge(&MEMBERSHIP, left_all, &before.direct, &now.direct, &false)?;
         }
         Ok(Changed { before, after })
     }
@@ -250,7 +261,7 @@ impl GroupWithAccess {
     /// What gives `level` or more through this group.
     fn sources(&self, level: AccessLevel) -> impl Iterator<Item = Source> {
         let ways = self.access.ways(level);
-        ways.map(|(way, level)| Source { group: self.group, name: self.name.clone(), way, level })
+        ways.map(|(way, level)| Source { group: self.group, name: self.name.as_str().into(), way, level })
     }
 }
 

@@ -1,10 +1,15 @@
-//! Two hundred clients that list grants for a while, then again while Postgres is restarted twice:
-//! `make soak`, see `README.md`. Ends with 1 when the server does not live up to it.
+//! Two hundred clients that list grants for a while, then again while Postgres is restarted twice, and fifteen
+//! beside hostile callers: `make soak`, see `README.md`. Ends with 1 when the server does not live up to it.
 
 // A benchmark is here to print, and nobody could do anything about what goes wrong in it.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../tests/support/fixture/mod.rs"]
+mod hostile;
+#[allow(dead_code)]
+#[path = "../../tests/support/raw.rs"]
+mod raw;
+mod siege;
+#[path = "../../tests/support/fixture/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;
@@ -75,7 +80,7 @@ fn main() -> ExitCode {
     if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Both halves; what was not as it should be.
+/// All parts; what was not as it should be.
 async fn soak(length: Duration) -> Vec<String> {
     let cluster = Cluster::private();
     let database = Database::seeded_on(Arc::clone(&cluster), SIZES).await;
@@ -83,7 +88,7 @@ async fn soak(length: Duration) -> Vec<String> {
     // Postgres writes late and is stopped without warning.
     database.execute("VACUUM ANALYZE").await;
     database.execute("CHECKPOINT").await;
-    let server = Server::start_quietly(&database.url_as(&role));
+    let server = Server::start_quietly(&database.url_as(&role), &[]);
 
     let mut complaints = half("undisturbed", &server, length, async { Outages::new() }).await;
     let restarts = async {
@@ -99,6 +104,8 @@ async fn soak(length: Duration) -> Vec<String> {
         outages
     };
     complaints.extend(half("Postgres restarted twice", &server, length, restarts).await);
+    drop(server);
+    complaints.extend(siege::siege(&database, &role, length).await);
     complaints
 }
 

@@ -1,14 +1,16 @@
-//! Text that came from a caller: shown to that caller, left out everywhere else.
+//! Text that can be about a person: shown to the caller whose request it is, left out everywhere else.
+//!
+//! Whatever a caller sends and whatever Retool's tables and triggers say goes through this one gate.
 
 use std::cell::Cell;
 use std::fmt;
 
-/// Text from a request, quoted and short enough for one line.
+/// Text from a request or from Retool's database, quoted and short enough for one line.
 ///
 /// It can be anything, a person's e-mail address or a token too. So it formats as `"..."`, and an error that
-/// contains it is safe to log. Only [`reveal`] shows it, for the answer to the caller who sent it.
+/// contains it is safe to log. Only [`reveal`] shows it, for the answer to the caller whose request it is.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct CallerText(String);
+pub(crate) struct PrivateText(String);
 
 /// Longest text that is repeated, in characters.
 const LONGEST: usize = 80;
@@ -16,11 +18,11 @@ const LONGEST: usize = 80;
 const LEFT_OUT: &str = "...";
 
 thread_local! {
-    /// Whether caller text is shown by what this thread formats now.
+    /// Whether private text is shown by what this thread formats now.
     static REVEALED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Formats an error with the caller's text in it. Use it only for the answer to that caller.
+/// Formats an error with the private text in it. Use it only for the answer to that caller.
 pub(crate) fn reveal(error: &impl fmt::Display) -> String {
     struct Restore(bool);
     impl Drop for Restore {
@@ -32,26 +34,26 @@ pub(crate) fn reveal(error: &impl fmt::Display) -> String {
     error.to_string()
 }
 
-impl CallerText {
-    /// The text without quotes and at its full length, for ids that are known to be well formed.
+impl PrivateText {
+    /// The text without quotes and at its full length, for ids that are known to be well formed and for sentences.
     pub(crate) fn unquoted(&self) -> impl fmt::Display {
         if REVEALED.get() { self.0.as_str() } else { LEFT_OUT }
     }
 }
 
-impl From<&str> for CallerText {
+impl From<&str> for PrivateText {
     fn from(text: &str) -> Self {
         Self(text.to_owned())
     }
 }
 
-impl From<String> for CallerText {
+impl From<String> for PrivateText {
     fn from(text: String) -> Self {
         Self(text)
     }
 }
 
-impl fmt::Display for CallerText {
+impl fmt::Display for PrivateText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = if REVEALED.get() { self.0.as_str() } else { LEFT_OUT };
         match text.char_indices().nth(LONGEST) {
@@ -61,9 +63,9 @@ impl fmt::Display for CallerText {
     }
 }
 
-impl fmt::Debug for CallerText {
+impl fmt::Debug for PrivateText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CallerText({LEFT_OUT})")
+        write!(f, "PrivateText({LEFT_OUT})")
     }
 }
 
@@ -72,16 +74,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn caller_text_is_shown_only_while_it_is_revealed() {
-        let text = CallerText::from("ann@example.com");
+    fn private_text_is_shown_only_while_it_is_revealed() {
+        let text = PrivateText::from("ann@example.com");
         assert_eq!(reveal(&text), r#""ann@example.com""#);
         assert_eq!(text.to_string(), r#""...""#);
         assert!(!format!("{text:?}").contains("ann"));
     }
 
     #[test]
-    fn long_caller_text_is_shortened() {
-        let text = reveal(&CallerText::from("é".repeat(81)));
+    fn long_private_text_is_shortened() {
+        let text = reveal(&PrivateText::from("é".repeat(81)));
         assert_eq!(text, format!("{:?}...", "é".repeat(80)));
     }
 }

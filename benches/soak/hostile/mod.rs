@@ -1,0 +1,51 @@
+//! Hostile callers: each kind tries to use up one thing. A file holds the kinds that are about the same thing,
+//! and [`kinds`] lists them all.
+
+mod frames;
+mod requests;
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+/// A kind of hostile caller.
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    /// How many of it there are at a time.
+    pub(crate) callers: usize,
+    /// Attacks the server at the address once, and returns when that has failed or was answered. It must not
+    /// wait for more than some seconds.
+    pub(crate) attack: fn(SocketAddr) -> Attack,
+}
+
+pub(crate) type Attack = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How long a caller rests between two attacks: they share the processors with the server.
+const REST: Duration = Duration::from_millis(20);
+/// How long an attack may take.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Every kind.
+pub(crate) fn kinds() -> impl Iterator<Item = Kind> {
+    requests::KINDS.into_iter().chain(frames::KINDS)
+}
+
+/// Attacks again and again until the time is up; how often.
+pub(crate) async fn attack(kind: Kind, server: SocketAddr, end: Instant) -> (&'static str, usize) {
+    let callers = (0..kind.callers).map(|_| {
+        tokio::spawn(async move {
+            let mut attacks = 0;
+            while Instant::now() < end {
+                let _ = tokio::time::timeout(LONGEST, (kind.attack)(server)).await;
+                tokio::time::sleep(REST).await;
+                attacks += 1;
+            }
+            attacks
+        })
+    });
+    let mut attacks = 0;
+    for caller in callers.collect::<Vec<_>>() {
+        attacks += caller.await.expect("a hostile caller's end");
+    }
+    (kind.name, attacks)
+}

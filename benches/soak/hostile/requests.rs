@@ -1,0 +1,65 @@
+//! Requests that are small on the wire and large in memory.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use prost::bytes::Bytes;
+
+use crate::hostile::{Attack, Kind};
+use crate::raw::{Raw, framed};
+
+const MIB: usize = 1024 * 1024;
+
+pub(super) const KINDS: [Kind; 4] = [
+    Kind { name: "empty tickets in gzip", callers: 2, attack: |server| send(server, &TICKETS) },
+    Kind { name: "empty annotations", callers: 2, attack: |server| send(server, &ANNOTATIONS) },
+    Kind { name: "bombs of gzip", callers: 2, attack: |server| send(server, &BOMB) },
+    Kind { name: "long page tokens", callers: 2, attack: |server| send(server, &TOKEN) },
+];
+
+/// A call: its path, and its body, which may be compressed.
+type Call = LazyLock<(&'static str, Option<(&'static str, &'static str)>, Bytes)>;
+
+const GZIP: Option<(&str, &str)> = Some(("grpc-encoding", "gzip"));
+
+static TICKETS: Call = LazyLock::new(|| {
+    ("c1.connector.v2.TicketsService/BulkCreateTickets", GZIP, in_gzip(&[0x0a, 0].repeat(MIB / 2 - 8)))
+});
+static ANNOTATIONS: Call = LazyLock::new(|| {
+    ("c1.connector.v2.ConnectorService/Cleanup", None, framed(&[0x0a, 0].repeat(MIB / 2 - 8)))
+});
+static BOMB: Call =
+    LazyLock::new(|| ("c1.connector.v2.GrantsService/ListGrants", GZIP, in_gzip(&vec![0; 256 * MIB])));
+static TOKEN: Call = LazyLock::new(|| {
+    // `page_token` of ListResourceTypes.
+    let length = prost::encoding::encoded_len_varint(MIB as u64);
+    let mut message = Vec::with_capacity(MIB + 1 + length);
+    prost::encoding::encode_key(3, prost::encoding::WireType::LengthDelimited, &mut message);
+    prost::encoding::encode_varint(MIB as u64, &mut message);
+    message.resize(message.len() + MIB, b'x');
+    ("c1.connector.v2.ResourceTypesService/ListResourceTypes", None, framed(&message))
+});
+
+/// Makes the call on a connection of its own.
+fn send(server: SocketAddr, call: &'static Call) -> Attack {
+    Box::pin(async move {
+        let (path, header, body) = &**call;
+        let headers: Vec<_> = header.iter().copied().collect();
+        if let Some(raw) = Raw::try_to(server).await {
+            // Whatever comes of it.
+            let _ = raw.send(path, &headers, body.clone()).await;
+        }
+    })
+}
+
+/// A message as gRPC frames it when it is compressed.
+fn in_gzip(message: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(message).expect("memory takes it");
+    let compressed = encoder.finish().expect("memory takes it");
+    let length = u32::try_from(compressed.len()).expect("a short message").to_be_bytes();
+    [&[1], &length[..], &compressed].concat().into()
+}

@@ -1,0 +1,69 @@
+//! Who else may create in the schema of Retool's tables, and memberships across organizations.
+
+use crate::cli::doctor::report::{Check, Line};
+use crate::connector::database_message::database_message;
+use crate::postgres::identifier::quoted;
+use crate::retool::database::Database;
+use crate::retool::diagnosis::{Creators, creators, crossing_memberships};
+
+/// Lines for what an operator should know; none where all is well.
+pub(super) async fn check(database: &Database, provisioning: bool, complete: bool) -> Vec<Line> {
+    let mut lines = match creators(database).await {
+        Ok(found) => of_creators(&found, provisioning),
+        Err(error) => vec![Line::warning(Check::Database, database_message(&error)).about("schema")],
+    };
+    if complete {
+        lines.extend(crossing(database).await);
+    }
+    lines
+}
+
+fn of_creators(found: &Creators, provisioning: bool) -> Vec<Line> {
+    let schema = quoted(&found.schema);
+    let mut lines = Vec::new();
+    if !found.impostors.is_empty() {
+        let names = found.impostors.join(", ");
+        let line = Line::warning(
+            Check::Database,
+            format!("somebody has defined operators or functions with names of Postgres's own: {names}"),
+        )
+        .means(
+            "Retool and its triggers can run them in place of Postgres's. No statement of baton-retool does.",
+        )
+        .fix(format!("see who owns them with \\do+ {schema}.* and \\df+ {schema}.* in psql, and drop them"));
+        lines.push(line.about("schema"));
+    }
+    if !found.roles.is_empty() {
+        let words = |role: &String| if role.is_empty() { "everybody".to_owned() } else { quoted(role) };
+        let who = found.roles.iter().map(words).collect::<Vec<_>>().join(", ");
+        let means = if provisioning {
+            "Who can define operators there has Retool's triggers run them with the rights of whoever changes a row, this role included. Run as the owner of the schema:"
+        } else {
+            "Who can define operators there has Retool run them. No statement of baton-retool does. Run as the owner of the schema:"
+        };
+        let line = Line::warning(
+            Check::Database,
+            format!("others than the owner may create in schema {schema}: {who}"),
+        )
+        .means(means)
+        .fixes(found.roles.iter().map(|role| {
+            let role = if role.is_empty() { "PUBLIC".to_owned() } else { quoted(role) };
+            format!("REVOKE CREATE ON SCHEMA {schema} FROM {role};")
+        }));
+        lines.push(line.about("schema"));
+    }
+    lines
+}
+
+async fn crossing(database: &Database) -> Option<Line> {
+    let line = match crossing_memberships(database).await {
+        Ok(0) => return None,
+        Ok(count) => Line::warning(
+            Check::Database,
+            format!("{count} memberships put a user of one organization into a group of another"),
+        )
+        .means("They are listed like any other. Retool refuses to make such rows, and so does Grant."),
+        Err(error) => Line::warning(Check::Database, database_message(&error)),
+    };
+    Some(line.about("memberships"))
+}

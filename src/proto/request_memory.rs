@@ -1,0 +1,160 @@
+//! The memory that all requests under way may take together, from their first byte to their answer.
+//!
+//! A call that needs little is free, so that large requests cannot keep ordinary ones waiting; how many of
+//! those there are is bounded by the limit on calls.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::futures::TaskLocalFuture;
+use tonic::Status;
+
+use crate::proto::log_text::logged_in_full;
+
+/// The memory for requests.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestMemory {
+    /// One permit for each byte.
+    left: Arc<Semaphore>,
+}
+
+/// What one call has of it, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    left: Arc<Semaphore>,
+    /// Nothing for a call that is free.
+    held: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+/// How many bytes of a call do not count.
+const FREE: usize = 64 * 1024;
+
+tokio::task_local! {
+    /// The share of the call that the task is in.
+    static SHARE: Arc<Share>;
+}
+
+impl RequestMemory {
+    /// So many bytes for requests that are not free.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { left: Arc::new(Semaphore::new(bytes.min(u32::MAX as usize))) }
+    }
+
+    /// The share of a new call, which has nothing yet.
+    pub(crate) fn share(&self) -> Arc<Share> {
+        Arc::new(Share { left: Arc::clone(&self.left), held: Mutex::new(None) })
+    }
+}
+
+impl Share {
+    /// How much is missing to have so many bytes.
+    pub(crate) fn missing(&self, bytes: usize) -> u32 {
+        let counted = u32::try_from(bytes.saturating_sub(FREE)).unwrap_or(u32::MAX);
+        counted.saturating_sub(held(&self.lock()))
+    }
+
+    /// Waits for so many more bytes.
+    pub(crate) async fn grow(self: Arc<Self>, bytes: u32) {
+        // The semaphore is never closed.
+        if let Ok(more) = Arc::clone(&self.left).acquire_many_owned(bytes).await {
+            self.add(more);
+        }
+    }
+
+    /// Has so many bytes from now on, more or fewer than before, without waiting.
+    ///
+    /// # Errors
+    /// Other calls have the memory.
+    fn settle(&self, bytes: usize) -> Result<(), Status> {
+        let missing = self.missing(bytes);
+        if missing > 0 {
+            self.add(Arc::clone(&self.left).try_acquire_many_owned(missing).map_err(|_| exhausted())?);
+            return Ok(());
+        }
+        let counted = u32::try_from(bytes.saturating_sub(FREE)).unwrap_or(u32::MAX);
+        let mut permit = self.lock();
+        let surplus = held(&permit).saturating_sub(counted);
+        if let Some(permit) = permit.as_mut() {
+            drop(permit.split(surplus as usize));
+        }
+        Ok(())
+    }
+
+    fn add(&self, more: OwnedSemaphorePermit) {
+        let mut permit = self.lock();
+        match permit.as_mut() {
+            Some(permit) => permit.merge(more),
+            None => *permit = Some(more),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The status of a call for whose request there is no memory.
+pub(crate) fn exhausted() -> Status {
+    logged_in_full(Status::unavailable(
+        "other large requests take all the memory there is for them; try again later",
+    ))
+}
+
+/// Runs a call that decodes its request with this share.
+pub(crate) fn within<F: Future>(share: Arc<Share>, call: F) -> TaskLocalFuture<Arc<Share>, F> {
+    SHARE.scope(share, call)
+}
+
+/// Gives the call that the task is in so many bytes for its decoded request, and takes back what its encoded
+/// one had. Outside of [`within`] there is no limit.
+///
+/// # Errors
+/// Other calls have the memory.
+pub(super) fn settle(bytes: usize) -> Result<(), Status> {
+    SHARE.try_with(|share| share.settle(bytes)).unwrap_or(Ok(()))
+}
+
+fn held(permit: &Option<OwnedSemaphorePermit>) -> u32 {
+    let held = permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+    u32::try_from(held).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_share_counts_what_is_not_free_and_gives_back_what_is_no_longer_needed() {
+        let memory = RequestMemory::new(1000);
+        let left = || memory.left.available_permits();
+        let (one, other) = (memory.share(), memory.share());
+        assert_eq!(one.missing(FREE), 0);
+        Arc::clone(&one).grow(one.missing(FREE + 700)).await;
+        assert_eq!((one.missing(FREE + 700), left()), (0, 300));
+        assert!(other.settle(FREE + 301).is_err());
+        other.settle(FREE).unwrap();
+        one.settle(FREE + 900).unwrap();
+        assert_eq!(left(), 100);
+        one.settle(FREE + 200).unwrap();
+        assert_eq!(left(), 800);
+        one.settle(10).unwrap();
+        assert_eq!(left(), 1000);
+        other.settle(FREE + 400).unwrap();
+        drop(other);
+        assert_eq!(left(), 1000);
+    }
+
+    #[tokio::test]
+    async fn a_request_settles_with_the_share_of_its_own_call() {
+        let memory = RequestMemory::new(1000);
+        settle(usize::MAX).unwrap();
+        within(memory.share(), async {
+            settle(FREE + 600).unwrap();
+            let refused = within(memory.share(), async { settle(FREE + 600) }).await;
+            assert_eq!(refused.unwrap_err().code(), tonic::Code::Unavailable);
+        })
+        .await;
+        within(memory.share(), async { settle(FREE + 1000) }).await.unwrap();
+    }
+}

@@ -1,0 +1,198 @@
+//! How many frames that carry no data a caller may send on a connection. hyper answers every PING and SETTINGS
+//! and looks up a stream for every WINDOW_UPDATE, as many as there are, so that a flood of them would keep a
+//! processor busy.
+//!
+//! Only the heads of frames are looked at. hyper's own limits cover the rest: header blocks, small DATA frames,
+//! resets of calls that have not begun.
+
+use std::time::Instant;
+
+/// What a caller may still send.
+#[derive(Debug)]
+pub(super) struct FrameBudget {
+    at: Position,
+    tokens: u32,
+    /// When tokens were last added for the time that has passed.
+    refilled: Instant,
+    /// Bytes sent to the caller for which no token has been added.
+    sent: usize,
+}
+
+/// Where in the caller's frames the next byte belongs.
+#[derive(Debug, Clone, Copy)]
+enum Position {
+    /// In the bytes before the first frame or in a frame's payload, so many before the end.
+    Within(usize),
+    /// In the head of a frame, of which so many bytes have been read.
+    Head([u8; HEAD], usize),
+}
+
+/// The length of a frame's head.
+const HEAD: usize = 9;
+/// The length of what begins a connection.
+const PREFACE: usize = 24;
+/// The most tokens that there can be, which is what a connection begins with.
+const MOST: u32 = 2_000;
+/// How many tokens come with each second.
+const EACH_SECOND: u32 = 200;
+/// How many bytes the caller is sent for each token. A caller that reads answers says so, with two WINDOW_UPDATE for
+/// a DATA frame of 16 KiB at the most, and may send PING to measure the connection.
+const BYTES_SENT: usize = 1024;
+/// How many tokens come with a call.
+const CALL: u32 = 4;
+/// How many a call costs that is broken off.
+const RESET: u32 = 8;
+
+impl FrameBudget {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { at: Position::Within(PREFACE), tokens: MOST, refilled: now, sent: 0 }
+    }
+
+    /// Takes the tokens for what the caller has sent.
+    ///
+    /// # Errors
+    /// There were not enough; says how many of the bytes are whole frames or what is left of one that began
+    /// earlier. All may be part of it, and then the next call says more.
+    pub(super) fn receive(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), usize> {
+        let all = bytes.len();
+        self.refill(now);
+        while let Some(first) = bytes.first() {
+            match &mut self.at {
+                Position::Within(left) => {
+                    let length = bytes.len().min(*left);
+                    *left -= length;
+                    bytes = &bytes[length..];
+                }
+                Position::Head(head, read) => {
+                    if let Some(place) = head.get_mut(*read) {
+                        *place = *first;
+                    }
+                    *read += 1;
+                    bytes = &bytes[1..];
+                    if *read == HEAD {
+                        let head = *head;
+                        self.take(head);
+                        self.at = Position::Within(payload(head));
+                    }
+                }
+            }
+            if matches!(self.at, Position::Within(0)) {
+                self.at = Position::Head([0; HEAD], 0);
+                if self.tokens == 0 {
+                    return Err(all - bytes.len());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds tokens for so many bytes that have been sent to the caller.
+    pub(super) fn send(&mut self, bytes: usize) {
+        self.sent += bytes;
+        let tokens = u32::try_from(self.sent / BYTES_SENT).unwrap_or(MOST);
+        self.sent %= BYTES_SENT;
+        self.add(tokens);
+    }
+
+    /// By the type of the frame, the fourth byte of its head.
+    fn take(&mut self, head: [u8; HEAD]) {
+        match head[3] {
+            // DATA, PUSH_PROMISE, which is an error, and CONTINUATION.
+            0 | 5 | 9 => {}
+            // HEADERS.
+            1 => self.add(CALL),
+            // RST_STREAM.
+            3 => self.tokens = self.tokens.saturating_sub(RESET),
+            _ => self.tokens = self.tokens.saturating_sub(1),
+        }
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.refilled);
+        let tokens = passed.as_millis() * u128::from(EACH_SECOND) / 1000;
+        if tokens > 0 {
+            self.refilled = now;
+            self.add(u32::try_from(tokens).unwrap_or(MOST));
+        }
+    }
+
+    fn add(&mut self, tokens: u32) {
+        self.tokens = self.tokens.saturating_add(tokens).min(MOST);
+    }
+}
+
+/// The length of a frame's payload, from its head.
+fn payload(head: [u8; HEAD]) -> usize {
+    usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])
+}
+
+/// A frame that no caller may send, SETTINGS for a stream. hyper ends the connection on it, with a GOAWAY.
+pub(super) const FORBIDDEN: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 1];
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const PING: u8 = 6;
+
+    fn frames(kind: u8, payload: u8, count: usize) -> Vec<u8> {
+        let frame = [&[0, 0, payload, kind, 0, 0, 0, 0, 0][..], &vec![0; usize::from(payload)]].concat();
+        frame.repeat(count)
+    }
+
+    /// How many frames are taken before the budget is spent, in pieces of so many bytes.
+    fn taken(budget: &mut FrameBudget, kind: u8, payload: u8, piece: usize, now: Instant) -> Option<usize> {
+        let bytes = frames(kind, payload, 10_000);
+        let mut before = 0;
+        for piece in bytes.chunks(piece) {
+            if let Err(whole) = budget.receive(piece, now) {
+                let end = before + whole;
+                assert_eq!(end % (HEAD + usize::from(payload)), 0, "not at the end of a frame");
+                return Some(end / (HEAD + usize::from(payload)));
+            }
+            before += piece.len();
+        }
+        None
+    }
+
+    fn begun(now: Instant) -> FrameBudget {
+        let mut budget = FrameBudget::new(now);
+        assert!(budget.receive(&[0; PREFACE], now).is_ok());
+        budget
+    }
+
+    #[test]
+    fn a_flood_ends_at_the_end_of_a_frame_however_it_is_cut() {
+        let now = Instant::now();
+        for piece in [1, 5, 17, 1000, 100_000] {
+            for (kind, payload, count) in
+                [(PING, 8, 2_000), (4, 0, 2_000), (8, 4, 2_000), (2, 5, 2_000), (77, 200, 2_000), (3, 4, 250)]
+            {
+                assert_eq!(taken(&mut begun(now), kind, payload, piece, now), Some(count), "{kind} {piece}");
+            }
+            for kind in [0, 1, 9] {
+                assert_eq!(taken(&mut begun(now), kind, 30, piece, now), None, "{kind} {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn time_calls_and_answers_bring_tokens() {
+        let now = Instant::now();
+        let spent = || {
+            let mut budget = begun(now);
+            assert!(taken(&mut budget, PING, 8, 100, now).is_some());
+            budget
+        };
+        assert_eq!(taken(&mut spent(), PING, 8, 100, now + Duration::from_secs(1)), Some(200));
+        assert_eq!(taken(&mut spent(), PING, 8, 100, now + Duration::from_secs(3600)), Some(2_000));
+        let mut budget = spent();
+        (0..2048).for_each(|_| budget.send(50));
+        assert_eq!(taken(&mut budget, PING, 8, 100, now), Some(100));
+        let mut budget = spent();
+        assert!(budget.receive(&frames(1, 30, 10), now).is_ok());
+        assert_eq!(taken(&mut budget, PING, 8, 100, now), Some(40));
+    }
+}

@@ -1,0 +1,236 @@
+//! The body of a request on its way in: how long it may be for its call, and how much memory it takes until
+//! the call has its answer.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body::{Frame, SizeHint};
+use tokio::task::futures::TaskLocalFuture;
+use tokio::time::{Timeout, timeout};
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use crate::proto::descriptor_pool;
+use crate::proto::log_text::logged_in_full;
+use crate::proto::request_memory::{RequestMemory, Share, exhausted, within};
+
+/// Longest page token that the protocol allows, in bytes. A call that can continue a listing may be longer
+/// by it.
+pub(super) const PAGE_TOKEN: usize = 1024 * 1024;
+/// How much memory requests may take together, unless a single one may take more.
+const MEMORY: usize = 32 * 1024 * 1024;
+/// How long a request waits for memory.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What stands before a message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
+/// How often gzip can repeat a byte for one byte of its own, and a little more.
+const INFLATION: usize = 1040;
+
+/// Bounds the requests of the protocol's own calls.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestMemoryLayer {
+    memory: RequestMemory,
+    /// Longest request of each call, by its path.
+    longest: Arc<HashMap<String, usize>>,
+}
+
+/// See [`RequestMemoryLayer`].
+#[derive(Debug, Clone)]
+pub(crate) struct RequestMemories<S> {
+    inner: S,
+    rules: RequestMemoryLayer,
+}
+
+impl RequestMemoryLayer {
+    /// With requests of so many bytes besides page tokens.
+    pub(crate) fn new(request_bytes: usize) -> Self {
+        let mut longest = HashMap::new();
+        for service in descriptor_pool().services() {
+            for rpc in service.methods() {
+                let path = format!("/{}/{}", service.full_name(), rpc.name());
+                longest.insert(path, longest_request(&rpc, request_bytes));
+            }
+        }
+        // A compressed request and what becomes of it fit in.
+        let largest = 4 * longest.values().copied().max().unwrap_or_default();
+        Self { memory: RequestMemory::new(MEMORY.max(largest)), longest: Arc::new(longest) }
+    }
+}
+
+/// Longest request of any call of the service, with requests of so many bytes besides page tokens.
+pub(crate) fn longest_of_service(name: &str, request_bytes: usize) -> usize {
+    let service = descriptor_pool().get_service_by_name(name);
+    let longest =
+        service.and_then(|service| service.methods().map(|rpc| longest_request(&rpc, request_bytes)).max());
+    longest.unwrap_or(request_bytes)
+}
+
+fn longest_request(rpc: &prost_reflect::MethodDescriptor, request_bytes: usize) -> usize {
+    let continues = rpc.input().get_field_by_name("page_token").is_some();
+    request_bytes.saturating_add(if continues { PAGE_TOKEN } else { 0 })
+}
+
+impl<S> Layer<S> for RequestMemoryLayer {
+    type Service = RequestMemories<S>;
+
+    fn layer(&self, inner: S) -> RequestMemories<S> {
+        RequestMemories { inner, rules: self.clone() }
+    }
+}
+
+impl<S> Service<Request<Body>> for RequestMemories<S>
+where
+    S: Service<Request<Body>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = TaskLocalFuture<Arc<Share>, S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let share = self.rules.memory.share();
+        let Some(longest) = self.rules.longest.get(request.uri().path()).copied() else {
+            return within(share, self.inner.call(request));
+        };
+        let compressed = request.headers().contains_key("grpc-encoding");
+        let request = request.map(|body| {
+            let share = Arc::clone(&share);
+            Body::new(RequestBody { body, longest, compressed, read: 0, share, waiting: None })
+        });
+        within(share, self.inner.call(request))
+    }
+}
+
+/// A body that takes memory as it is read.
+struct RequestBody {
+    body: Body,
+    longest: usize,
+    compressed: bool,
+    /// How many bytes have been read.
+    read: usize,
+    share: Arc<Share>,
+    /// A piece that has been read, and the wait for its memory.
+    waiting: Option<(Bytes, Pin<Box<Timeout<Grow>>>)>,
+}
+
+type Grow = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl RequestBody {
+    /// What the request takes by now, also after it has been decompressed.
+    fn memory(&self) -> usize {
+        let inflated =
+            if self.compressed { self.longest.min(self.read.saturating_mul(INFLATION)) } else { 0 };
+        self.read + inflated
+    }
+}
+
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.waiting.is_none() {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                end => return Poll::Ready(end),
+            };
+            let piece = match frame.into_data() {
+                Ok(piece) => piece,
+                Err(last) => return Poll::Ready(Some(Ok(last))),
+            };
+            self.read += piece.len();
+            if self.read > self.longest + PREFIX {
+                return Poll::Ready(Some(Err(too_long(self.longest))));
+            }
+            let missing = self.share.missing(self.memory());
+            if missing == 0 {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            let grow: Grow = Box::pin(Arc::clone(&self.share).grow(missing));
+            self.waiting = Some((piece, Box::pin(timeout(PATIENCE, grow))));
+        }
+        let Some((_, grow)) = &mut self.waiting else { return Poll::Ready(None) };
+        let grown = ready!(grow.as_mut().poll(context));
+        let piece = self.waiting.take().map(|(piece, _)| Ok(Frame::data(piece)));
+        Poll::Ready(if grown.is_ok() { piece } else { Some(Err(exhausted())) })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.waiting.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn too_long(longest: usize) -> Status {
+    logged_in_full(Status::resource_exhausted(format!(
+        "the request has more than {longest} bytes, which is the most that this call takes (--max-request-bytes)"
+    )))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use http_body_util::{BodyExt, Full};
+    use tonic::Code;
+
+    use super::*;
+
+    fn body(layer: &RequestMemoryLayer, longest: usize, compressed: bool, bytes: usize) -> RequestBody {
+        let body = Body::new(Full::new(Bytes::from(vec![0; bytes])));
+        RequestBody { body, longest, compressed, read: 0, share: layer.memory.share(), waiting: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_requests_wait_for_each_other_and_small_ones_do_not() {
+        const MIB: usize = 1024 * 1024;
+        let layer = RequestMemoryLayer::new(MIB);
+        let mut held = Vec::new();
+        for _ in 0..MEMORY / (2 * MIB) {
+            let mut body = body(&layer, 2 * MIB, false, 2 * MIB);
+            body.frame().await.unwrap().unwrap();
+            held.push(body);
+        }
+        body(&layer, MIB, false, 60_000).collect().await.unwrap();
+        // What is left covers what is free of each.
+        let mut second = body(&layer, 2 * MIB, true, 2 * MIB);
+        let waiting = tokio::time::timeout(PATIENCE / 2, second.frame()).await;
+        assert!(waiting.is_err());
+        held.clear();
+        second.frame().await.unwrap().unwrap();
+        let mut third: Vec<_> = (0..8).map(|_| body(&layer, 2 * MIB, true, 2 * MIB)).collect();
+        let mut refused = 0;
+        for body in &mut third {
+            let frame = body.frame().await.unwrap();
+            refused += usize::from(frame.is_err_and(|status| status.code() == Code::Unavailable));
+        }
+        assert_eq!(refused, 1);
+    }
+
+    #[tokio::test]
+    async fn each_call_has_its_own_longest_request() {
+        let layer = RequestMemoryLayer::new(1000);
+        let of = |path: &str| layer.longest.get(path).copied();
+        assert_eq!(of("/c1.connector.v2.GrantsService/ListGrants"), Some(1000 + PAGE_TOKEN));
+        assert_eq!(of("/c1.connector.v2.GrantManagerService/Grant"), Some(1000));
+        assert_eq!(longest_of_service("c1.connector.v2.GrantManagerService", 1000), 1000);
+        assert_eq!(longest_of_service("c1.connector.v2.TicketsService", 1000), 1000 + PAGE_TOKEN);
+        assert_eq!(body(&layer, 1000, false, 1005).collect().await.unwrap().to_bytes().len(), 1005);
+        let refused = body(&layer, 1000, false, 1006).collect().await.err().unwrap();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+    }
+}

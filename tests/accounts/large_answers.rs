@@ -1,0 +1,88 @@
+//! Answers of the REST API that are much larger than what is needed of them.
+
+use serde_json::{Value, json};
+
+use crate::support::retool_api::{Answer, Reply};
+use crate::support::stage::{Stage, result, with_email};
+
+const MIB: u64 = 1024 * 1024;
+/// The most that reading an answer may add to the memory of the program.
+const RISE: u64 = 16 * MIB;
+const USERS: usize = 60_000;
+
+/// A text of JSON, which need not be right.
+fn answer(body: String) -> Reply {
+    let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
+    Reply::Answer(Answer { status: 200, headers, body })
+}
+
+/// Everybody, as a Retool answers that knows no `limit` and no `email`, and somebody last.
+fn everybody(last: Value) -> Reply {
+    let groups: Vec<_> = (0..5).map(|id| json!({"id": id, "name": format!("Group number {id}")})).collect();
+    let user = |number| json!({"id": format!("user_{number}"), "email": format!("{number}@x.example"), "metadata": {}, "groups": groups, "active": true});
+    let users: Vec<_> = (0..USERS).map(user).chain([last]).collect();
+    // The keys in an order in which the list has to be passed over.
+    let body = format!(r#"{{"data":{},"has_more":false,"success":true}}"#, Value::from(users));
+    assert!(body.len() as u64 > 12 * MIB && (body.len() as u64) < 32 * MIB, "{}", body.len());
+    answer(body)
+}
+
+struct Memory {
+    before: Option<u64>,
+}
+
+impl Memory {
+    async fn of(stage: &Stage) -> Self {
+        // What the first request needs is there.
+        stage.validate().await.unwrap();
+        Self { before: stage.server.data_memory() }
+    }
+
+    #[track_caller]
+    fn assert_bounded(&self, stage: &Stage) {
+        if let (Some(before), Some(peak)) = (self.before, stage.server.peak_data_memory()) {
+            assert!(peak <= before + RISE, "from {before} to {peak} bytes");
+        }
+    }
+}
+
+#[tokio::test]
+async fn validate_reads_an_answer_with_everybody_in_little_memory() {
+    let stage = Stage::new().await;
+    let memory = Memory::of(&stage).await;
+    stage.api.always("GET", everybody(Value::Null));
+    let three = futures_util::future::join_all((0..3).map(|_| stage.validate())).await;
+    for answer in three {
+        assert_eq!(answer.unwrap().annotations.len(), 1);
+    }
+    memory.assert_bounded(&stage);
+}
+
+#[tokio::test]
+async fn validate_survives_answers_that_are_made_to_be_large() {
+    let stage = Stage::new().await;
+    let memory = Memory::of(&stage).await;
+    for body in [
+        format!(r#"{{"data":[{}0],"success":true}}"#, "0,".repeat(15_000_000)),
+        format!(r#"{{"{}":1,"success":true}}"#, "x".repeat(30_000_000)),
+        format!(r#"{{"message":"{}","success":false}}"#, "x".repeat(30_000_000)),
+        format!(r#"{{"data":[{}{{}}],"success":true}}"#, r#"{"a":[]},"#.repeat(3_000_000)),
+        format!(r#"{{"data":{}"#, "[".repeat(10_000_000)),
+        format!(r#"{{"data":["{}"],"success":true}}"#, r#"\""#.repeat(10_000_000)),
+    ] {
+        stage.api.next("GET", answer(body));
+        stage.validate().await.unwrap();
+    }
+    memory.assert_bounded(&stage);
+}
+
+#[tokio::test]
+async fn a_user_is_found_in_a_list_of_everybody() {
+    let stage = Stage::new().await;
+    let memory = Memory::of(&stage).await;
+    stage.api.next("POST", Reply::refusal(409, "exists"));
+    stage.api.next("GET", everybody(json!({"legacy_id": 5, "email": "User5@acme.example", "active": true})));
+    let answer = stage.create(&with_email("user5@acme.example")).await.unwrap();
+    assert_eq!(result(&answer).0, "already exists");
+    memory.assert_bounded(&stage);
+}

@@ -1,0 +1,297 @@
+//! What a write did is read again before it counts, and what stands in its way is named.
+
+use tonic::Code;
+
+use crate::changes::faults::{CALLS, on_its_way, until_blocked, world};
+use crate::support::changes::{Changes, Did, Tables, entitlement_of, principal_of, refused};
+use crate::support::postgres::{Database, Provisioning};
+use crate::support::server::Server;
+use crate::support::wire::eventually;
+use baton_retool::proto::connector::Grant;
+
+/// A trigger on the table that does this for each row.
+async fn on_row(database: &Database, when: &str, table: &str, body: &str) {
+    database
+        .execute(&format!(
+            "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$;
+             CREATE TRIGGER z_meddle {when} ON {table} FOR EACH ROW EXECUTE PROCEDURE meddle()"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn a_write_that_a_trigger_swallows_is_not_reported_as_done() {
+    for (entitlement, principal, table) in CALLS {
+        let database = world().await;
+        on_row(&database, "BEFORE INSERT", table, "RETURN NULL;").await;
+        let (changes, _server) = Changes::serving(&database, &[]).await;
+        let status = refused(&database, changes.grant(entitlement, principal)).await;
+        assert_eq!(status.code(), Code::FailedPrecondition, "{entitlement}: {status:?}");
+        assert!(status.message().contains(&format!("a trigger of {table}")), "{}", status.message());
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_a_trigger_swallows_is_not_reported_as_made() {
+    let database = world().await;
+    on_row(&database, "BEFORE INSERT", "groups", "RETURN NULL;").await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    let status = refused(&database, changes.grant("page:p100:user:read", "user/u100")).await;
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    assert!(status.message().contains("a trigger of groups"), "{}", status.message());
+}
+
+#[tokio::test]
+async fn a_write_that_a_trigger_undoes_or_alters_is_not_reported_as_done() {
+    for (entitlement, principal, table) in CALLS {
+        let database = world().await;
+        let body = format!("DELETE FROM {table} WHERE id = NEW.id; RETURN NULL;");
+        on_row(&database, "AFTER INSERT", table, &body).await;
+        let (changes, _server) = Changes::serving(&database, &[]).await;
+        let status = refused(&database, changes.grant(entitlement, principal)).await;
+        assert_eq!(status.code(), Code::FailedPrecondition, "{entitlement}: {status:?}");
+    }
+    let database = world().await;
+    on_row(&database, "BEFORE INSERT", "group_pages", "NEW.\"accessLevel\" = 'read'; RETURN NEW;").await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    let status = refused(&database, changes.grant("page:p100:group:own", "group/g100")).await;
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+}
+
+#[tokio::test]
+async fn a_revoke_that_a_trigger_swallows_is_not_reported_as_done() {
+    for (entitlement, principal, table) in CALLS {
+        let database = world().await;
+        let (changes, _server) = Changes::serving(&database, &[]).await;
+        changes.grant(entitlement, principal).await.unwrap();
+        on_row(&database, "BEFORE UPDATE OR DELETE", table, "RETURN NULL;").await;
+        let status = refused(&database, changes.revoke(entitlement, principal)).await;
+        assert_eq!(status.code(), Code::FailedPrecondition, "{entitlement}: {status:?}");
+        assert!(status.message().contains(&format!("a trigger of {table}")), "{}", status.message());
+    }
+}
+
+/// The role sees the row and may not touch it.
+#[tokio::test]
+async fn a_row_that_a_policy_keeps_from_a_change_is_named() {
+    let database = world().await;
+    let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
+    let (changes, _server) = Changes::serving_at(&database.url_as(&role), &[]).await;
+    changes.grant("group:g100:member", "user/u100").await.unwrap();
+    database
+        .execute(
+            r#"ALTER TABLE user_groups ENABLE ROW LEVEL SECURITY;
+               CREATE POLICY reads ON user_groups FOR SELECT USING (true);
+               CREATE POLICY deletes ON user_groups FOR DELETE USING ("userId" <> 100)"#,
+        )
+        .await;
+    let (changes, _other) = Changes::serving_at(&database.url_as(&role), &[]).await;
+    let status = refused(&database, changes.revoke("group:g100:member", "user/u100")).await;
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    assert!(status.message().contains("row-level security"), "{}", status.message());
+    assert!(status.message().contains("BYPASSRLS"), "{}", status.message());
+}
+
+#[tokio::test]
+async fn a_new_column_without_a_default_is_named() {
+    let database = world().await;
+    database.execute(r#"ALTER TABLE user_groups ADD COLUMN "grantedBy" int; UPDATE user_groups SET "grantedBy" = 1; ALTER TABLE user_groups ALTER "grantedBy" SET NOT NULL"#).await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    let status = refused(&database, changes.grant("group:g100:member", "user/u100")).await;
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    for word in ["user_groups", "\"grantedBy\"", "23502"] {
+        assert!(status.message().contains(word), "{word}: {}", status.message());
+    }
+}
+
+#[tokio::test]
+async fn a_managed_group_deleted_in_the_same_moment_is_made_again() {
+    let database = world().await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    changes.grant("page:p100:user:read", "user/u1").await.unwrap();
+    let mut retool = database.client().await;
+    let deleting = retool.transaction().await.unwrap();
+    deleting.batch_execute("DELETE FROM groups WHERE name = 'baton:page:100:read'").await.unwrap();
+    let call = on_its_way(&changes, "page:p100:user:read", "user/u100");
+    until_blocked(&database).await;
+    deleting.commit().await.unwrap();
+    assert_eq!(call.await.unwrap().unwrap().did(), Did::Changed);
+    assert!(changes.lists("page:p100:user:read", "user/u100").await);
+}
+
+/// Another program that takes advisory locks with two small numbers is in nobody's way, and whoever holds a row for
+/// longer than one attempt waits for it is waited for by the next.
+#[tokio::test]
+async fn locks_of_others_do_not_make_a_change_fail() {
+    let database = world().await;
+    let (changes, server) = Changes::serving(&database, &[]).await;
+    let other = database.client().await;
+    other
+        .batch_execute(
+            "SELECT pg_advisory_lock(class, 100) FROM unnest(ARRAY[1651667047, 1651667056, 0, 1]) AS class;
+             SELECT pg_advisory_lock(number) FROM generate_series(0, 200) AS number",
+        )
+        .await
+        .unwrap();
+    assert_eq!(changes.grant("group:g100:member", "user/u100").await.unwrap().did(), Did::Changed);
+
+    let mut retool = database.client().await;
+    let holding = retool.transaction().await.unwrap();
+    holding.batch_execute("LOCK TABLE user_groups IN EXCLUSIVE MODE").await.unwrap();
+    let changing = changes.clone();
+    let call = tokio::spawn(async move { changing.revoke("group:g100:member", "user/u100").await });
+    server.wait_for_log(|line| line["msg"] == "a change was not made; trying again");
+    holding.rollback().await.unwrap();
+    assert_eq!(call.await.unwrap().unwrap().did(), Did::Changed);
+}
+
+#[tokio::test]
+async fn a_missing_privilege_on_the_schema_is_named_and_not_those_behind_it() {
+    let database = world().await;
+    let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
+    database.execute(&format!("REVOKE USAGE ON SCHEMA public FROM PUBLIC, {}", role.name)).await;
+    let (changes, _server) = Changes::serving_at(&database.url_as(&role), &[]).await;
+    let status = refused(&database, changes.grant("group:g100:member", "user/u100")).await;
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    let grant = format!("GRANT USAGE ON SCHEMA public TO {};", role.name);
+    assert!(
+        status.message().contains(&grant) && !status.message().contains("DELETE"),
+        "{}",
+        status.message()
+    );
+}
+
+#[tokio::test]
+async fn a_page_is_granted_to_a_user_who_has_the_level_by_a_group() {
+    let database = world().await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    changes.grant("page:p100:group:own", "group/g100").await.unwrap();
+    changes.grant("group:g100:member", "user/u100").await.unwrap();
+
+    let granted = changes.grant("page:p100:user:write", "user/u100").await.unwrap();
+    assert_eq!(granted.did(), Did::Changed);
+    assert_eq!(granted.grants.len(), 1);
+    assert!(
+        changes.listed("page:p100:user:write").await.iter().any(|grant| grant.id == granted.grants[0].id)
+    );
+    let again = changes.grant("page:p100:user:write", "user/u100").await.unwrap();
+    assert_eq!((again.did(), again.grants.len()), (Did::Nothing, 1));
+
+    let revoked = changes.revoke("page:p100:user:write", "user/u100").await.unwrap();
+    assert_eq!(revoked.did(), Did::Changed);
+    assert!(revoked.says("access_remains"));
+    assert!(!changes.lists("page:p100:user:write", "user/u100").await);
+    let status = refused(&database, changes.revoke("page:p100:user:write", "user/u100")).await;
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+}
+
+#[tokio::test]
+async fn a_user_without_an_organization_joins_only_groups_without_one() {
+    let database = world().await;
+    database
+        .execute(
+            r#"INSERT INTO users (id, email, "createdAt", "updatedAt") VALUES (101, 'none', now(), now());
+               INSERT INTO groups (id, name, "createdAt", "updatedAt") VALUES (101, 'built in', now(), now());"#,
+        )
+        .await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    for entitlement in ["group:g100:member", "group:g100:admin", "page:p100:user:read"] {
+        let status = refused(&database, changes.grant(entitlement, "user/u101")).await;
+        assert_eq!(status.code(), Code::FailedPrecondition, "{entitlement}: {status:?}");
+        assert!(status.message().contains("belongs to no organization"), "{}", status.message());
+    }
+    assert_eq!(changes.grant("group:g101:member", "user/u101").await.unwrap().did(), Did::Changed);
+    assert_eq!(changes.grant("group:g101:member", "user/u100").await.unwrap().did(), Did::Changed);
+}
+
+#[tokio::test]
+async fn a_membership_across_organizations_can_be_revoked_and_not_granted() {
+    let database = world().await;
+    database
+        .execute(
+            r#"SET session_replication_role = replica;
+               INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt") VALUES (45, 100, now(), now())"#,
+        )
+        .await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    assert!(changes.lists("group:g100:member", "user/u45").await);
+    assert_eq!(changes.grant("group:g100:member", "user/u45").await.unwrap().did(), Did::Nothing);
+    assert_eq!(changes.revoke("group:g100:member", "user/u45").await.unwrap().did(), Did::Changed);
+    let status = refused(&database, changes.grant("group:g100:member", "user/u45")).await;
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    assert!(status.message().contains("different organizations"), "{}", status.message());
+}
+
+#[tokio::test]
+async fn a_revoke_whose_grant_id_names_something_else_is_refused() {
+    let database = world().await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    for (entitlement, principal, _) in CALLS {
+        changes.grant(entitlement, principal).await.unwrap();
+        let tables = Tables::of(&database).await;
+        let own = format!("{entitlement}:{}", principal.replace('/', ":"));
+        for id in ["group:g100:member:user:u7", "banana", &format!("{own} "), &own[1..]] {
+            let grant = Grant {
+                id: id.to_owned(),
+                entitlement: Some(entitlement_of(entitlement)),
+                principal: Some(principal_of(principal)),
+                ..Default::default()
+            };
+            let status = changes.send_revoke(grant).await.unwrap_err();
+            assert_eq!(status.code(), Code::InvalidArgument, "{id}: {status:?}");
+        }
+        tables.assert_same(&Tables::of(&database).await);
+        assert_eq!(
+            changes.revoke(entitlement, principal).await.unwrap().did(),
+            Did::Changed,
+            "{entitlement}"
+        );
+    }
+}
+
+/// Everything that a person or Retool can name is shown to the caller, and reaches no log.
+#[tokio::test]
+async fn names_in_the_tables_and_in_triggers_reach_the_caller_and_no_log() {
+    const PLANTED: &str = "ann@planted.example";
+    let database = world().await;
+    database
+        .execute(&format!(
+            r#"UPDATE users SET "firstName" = '{PLANTED}', "lastName" = '{PLANTED}', "userName" = '{PLANTED}' || id, email = '{PLANTED}' || id;
+               UPDATE groups SET name = '{PLANTED}' || id WHERE name NOT IN ('admin', 'All Users');
+               UPDATE pages SET name = '{PLANTED}' || id, description = '{PLANTED}';
+               UPDATE organizations SET name = '{PLANTED}';
+               UPDATE resources SET name = '{PLANTED}' || id, "displayName" = '{PLANTED}' || id"#
+        ))
+        .await;
+    let (changes, server) = Changes::serving(&database, &["--log-level", "debug"]).await;
+    changes.grant("page:p100:group:own", "group/g100").await.unwrap();
+    changes.grant("group:g100:member", "user/u100").await.unwrap();
+    changes.client.everything().await;
+    let status = refused(&database, changes.revoke("page:p100:user:read", "user/u100")).await;
+    assert!(status.message().contains(PLANTED), "the caller reads it: {}", status.message());
+
+    let said = format!("RAISE EXCEPTION '{PLANTED} is on leave';");
+    on_row(&database, "BEFORE INSERT OR UPDATE OR DELETE", "user_groups", &said).await;
+    let status = refused(&database, changes.revoke("group:g100:member", "user/u100")).await;
+    assert!(status.message().contains("is on leave"), "the caller reads it: {}", status.message());
+    database.execute("DROP FUNCTION meddle CASCADE").await;
+    for state in ["40001", "42501", "XX000"] {
+        let said =
+            format!("RAISE EXCEPTION '{PLANTED}' USING ERRCODE = '{state}', CONSTRAINT = '{PLANTED}';");
+        on_row(&database, "BEFORE INSERT OR UPDATE OR DELETE", "user_groups", &said).await;
+        changes.revoke("group:g100:member", "user/u100").await.unwrap_err();
+        database.execute("DROP FUNCTION meddle CASCADE").await;
+    }
+    assert_silent(&server, PLANTED).await;
+}
+
+async fn assert_silent(server: &Server, planted: &str) {
+    eventually("the records of all changes", async || {
+        let records = server.logs().into_iter().filter(|line| line["msg"] == "change");
+        (records.count() >= 7).then_some(())
+    })
+    .await;
+    for line in server.logs() {
+        assert!(!line.to_string().contains(planted), "{line}");
+    }
+}

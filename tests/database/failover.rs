@@ -1,0 +1,94 @@
+//! A primary that becomes a standby, and the other way round.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tonic::Code;
+
+use crate::releases::WORLD;
+use crate::support::changes::{Changes, Did};
+use crate::support::cluster::Cluster;
+use crate::support::postgres::{Database, Sizes};
+use crate::support::wire::{Wire, assert_refused};
+
+const FEW: Sizes = Sizes { users: 9, groups: 3, pages: 4, resources: 3 };
+
+/// A name that leads to one server and then to another, as a proxy or a DNS record does; what is connected stays so.
+struct Switch {
+    address: SocketAddr,
+    target: Arc<Mutex<String>>,
+}
+
+impl Switch {
+    async fn to(target: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let target = Arc::new(Mutex::new(target.to_owned()));
+        let now = Arc::clone(&target);
+        tokio::spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let server = now.lock().unwrap().clone();
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(server).await.unwrap();
+                    let _ = copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        });
+        Self { address, target }
+    }
+}
+
+/// Makes the server follow another one that it never finds; nothing where its files are out of reach.
+async fn make_standby(cluster: &Cluster, database: &Database) -> Option<()> {
+    let directory = cluster.socket()?.to_owned();
+    database.execute("CHECKPOINT").await;
+    fs::write(directory.join("data/standby.signal"), "").unwrap();
+    cluster.restart();
+    Some(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_made_on_the_primary_though_the_pool_leads_to_the_former_one() {
+    let (former, primary) = (Cluster::private(), Cluster::private());
+    let old = Database::seeded_on(former.clone(), FEW).await;
+    let new = Database::seeded_on(primary.clone(), FEW).await;
+    for database in [&old, &new] {
+        database.execute(WORLD).await;
+    }
+    new.execute(&format!("CREATE DATABASE {} TEMPLATE {}", old.name(), new.name())).await;
+    if make_standby(&former, &old).await.is_none() {
+        eprintln!("skipped: the files of the server are out of reach");
+        return;
+    }
+    let switch = Switch::to(former.address()).await;
+    let url = old.url().replace(former.address(), &switch.address.to_string());
+    let (changes, server) = Changes::serving_at(&url, &[]).await;
+
+    let wire = Wire::to(&server).await;
+    assert_refused(wire.validate().await, Code::FailedPrecondition, &["takes no changes", "primary"]);
+    let status = changes.grant("group:g100:member", "user/u100").await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    wire.organizations().await.unwrap();
+
+    *switch.target.lock().unwrap() = primary.address().to_owned();
+    assert_eq!(changes.grant("group:g100:member", "user/u100").await.unwrap().did(), Did::Changed);
+    wire.validate().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_standby_is_good_for_reading() {
+    let cluster = Cluster::private();
+    let database = Database::seeded_on(cluster.clone(), FEW).await;
+    if make_standby(&cluster, &database).await.is_none() {
+        eprintln!("skipped: the files of the server are out of reach");
+        return;
+    }
+    let server = crate::support::server::Server::start(&database, &[]);
+    let wire = Wire::to(&server).await;
+    wire.validate().await.unwrap();
+    wire.organizations().await.unwrap();
+}

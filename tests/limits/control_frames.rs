@@ -1,0 +1,92 @@
+//! Callers that send frames without data, as fast as they can.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::support::raw::{GREETING, frame};
+use crate::support::server::Server;
+use crate::support::wire::Wire;
+
+const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
+const GOAWAY: u8 = 7;
+/// How long the server may take to hang up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The types of the frames that came until the server hung up.
+fn flooded(server: &Server, frame: &[u8], reads: bool) -> Vec<u8> {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(GREETING).unwrap();
+    let reader = reads.then(|| {
+        let mut stream = stream.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let mut types = Vec::new();
+            let mut head = [0; 9];
+            while stream.read_exact(&mut head).is_ok() {
+                types.push(head[3]);
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                if stream.read_exact(&mut vec![0; length as usize]).is_err() {
+                    break;
+                }
+            }
+            types
+        })
+    });
+    let (many, begun) = (frame.repeat(100), Instant::now());
+    let end = loop {
+        if let Err(error) = stream.write_all(&many) {
+            break error.kind();
+        }
+        assert!(begun.elapsed() < PATIENCE, "the server takes frames of type {} without end", frame[3]);
+    };
+    assert!(
+        matches!(end, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
+        "the server does not hang up: {end:?}"
+    );
+    reader.map(|reader| reader.join().unwrap()).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_control_frames_ends_the_connection_with_goaway() {
+    let server = Server::start_at(NOWHERE, &[]);
+    let wire = Wire::to(&server).await;
+    tokio::task::block_in_place(|| {
+        for frame in [
+            frame(6, 0, 0, &[7; 8]),
+            frame(6, 1, 0, &[7; 8]),
+            frame(4, 0, 0, &[]),
+            frame(4, 0, 0, &[0, 3, 0, 0, 0, 9]),
+            frame(8, 0, 0, &[0, 0, 0, 1]),
+            frame(2, 0, 3, &[0, 0, 0, 0, 1]),
+            frame(99, 0, 0, b"unknown"),
+        ] {
+            // A reset can overtake the GOAWAY, but does not always.
+            let said = (0..10).any(|_| flooded(&server, &frame, true).contains(&GOAWAY));
+            assert!(said, "no GOAWAY for frames of type {}", frame[3]);
+        }
+        // Nobody reads what is sent to this one.
+        flooded(&server, &frame(6, 0, 0, &[7; 8]), false);
+    });
+    wire.metadata().await.unwrap();
+    Wire::to(&server).await.metadata().await.unwrap();
+    let said = |line: &serde_json::Value| {
+        line["msg"].as_str().is_some_and(|text| text.contains("too many frames without data"))
+    };
+    server.wait_for_log(said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_may_send_many_control_frames_with_its_calls() {
+    let server = Server::start_at(NOWHERE, &[]);
+    let wire = Wire::to(&server).await;
+    // Each call is a HEADERS, a DATA and several WINDOW_UPDATE frames of the client's.
+    for _ in 0..3_000 {
+        wire.metadata().await.unwrap();
+    }
+    let logs = server.logs();
+    let peers: std::collections::BTreeSet<_> =
+        logs.iter().filter_map(|line| line["peer.address"].as_str()).collect();
+    assert_eq!(peers.len(), 1, "the client had to connect again");
+}

@@ -1,0 +1,44 @@
+//! Memory that a burst of large requests and answers has taken goes back to the system.
+
+use crate::support::client::named;
+use crate::support::postgres::{Database, Sizes};
+use crate::support::server::Server;
+use crate::support::wire::{Wire, eventually};
+
+const MIB: u64 = 1024 * 1024;
+/// Callers of the burst.
+const CALLERS: usize = 64;
+/// How much of the burst may stay.
+const KEPT: u64 = 16 * MIB;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_goes_back_after_a_burst() {
+    let sizes = Sizes { users: 2_000, groups: 10, pages: 20, resources: 5 };
+    let database = Database::seeded(sizes).await;
+    let server = Server::start(&database, &[]);
+    let wire = Wire::to(&server).await;
+    wire.organizations().await.unwrap();
+    let Some(before) = server.data_memory() else { return };
+    let mut callers = Vec::new();
+    for number in 0..CALLERS {
+        // A connection of its own for each, closed at the end.
+        let wire = Wire::to(&server).await;
+        callers.push(tokio::spawn(async move {
+            for _ in 0..3 {
+                let _ = wire.grants(named("page", &format!("p{}", number % 20 + 1)), 0, "").await;
+                let _ = wire.resources("org", None, 0, &"x".repeat(1_000_000)).await;
+            }
+        }));
+    }
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let peak = server.peak_data_memory().unwrap_or_default();
+    let after = eventually("memory given back", async || {
+        // An allocator gives back when it is used.
+        wire.organizations().await.unwrap();
+        server.data_memory().filter(|now| *now < before + KEPT)
+    })
+    .await;
+    eprintln!("memory in MiB: {} before, {} at the most, {} after", before / MIB, peak / MIB, after / MIB);
+}
