@@ -318,7 +318,7 @@ fn help_and_readme_tell_of_every_setting() {
         }
     }
     let secrets: Vec<_> = ALL.iter().filter(|setting| setting.secret).map(|setting| setting.name).collect();
-    assert_eq!(secrets, ["connection-string", "retool-api-token"]);
+    assert_eq!(secrets, ["connection-string", "retool-api-token", "client-secret"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! Every module may record by the free functions here; nothing happens while nobody reads. The texts that
 //! tell one series from another are `&'static str` or enums, so that no caller can make more of them.
 
+mod clock;
 mod instruments;
 mod outcome;
 mod pool;

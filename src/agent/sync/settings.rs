@@ -20,7 +20,7 @@ pub(crate) struct SyncSettings {
     pub keep_syncs: usize,
     /// Every sync stays in the file.
     pub skip_cleanup: bool,
-    /// Somebody asks for no full sync, which means nothing to a one-shot sync.
+    /// Full syncs for ConductorOne are to be empty, which means nothing to a one-shot sync.
     pub skip_full_sync: bool,
     /// What to read and how.
     pub options: Options,

@@ -1,13 +1,14 @@
 //! Every metric: its name, what it counts, and what tells one series from another.
 
 use std::borrow::Cow;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 use tonic::Code;
 
 use crate::telemetry::logs::losses::{self, Loss};
+use crate::telemetry::metrics::clock::seconds_since_1970;
 use crate::telemetry::metrics::outcome::{Outcome, Provisioning, RestOutcome, UNKNOWN, code_name};
 use crate::telemetry::metrics::pool::pool_state;
 use crate::telemetry::metrics::service::ServiceInstruments;
@@ -202,8 +203,4 @@ fn observe(meter: &Meter) {
             }
         })
         .build();
-}
-
-pub(super) fn seconds_since_1970() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

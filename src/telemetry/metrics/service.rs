@@ -7,7 +7,7 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 
-use crate::telemetry::metrics::instruments::seconds_since_1970;
+use crate::telemetry::metrics::clock::seconds_since_1970;
 
 /// From a change in Retool to a large sync, in seconds.
 const SECONDS: [f64; 14] =

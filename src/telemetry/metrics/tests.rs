@@ -124,6 +124,12 @@ fn the_readme_lists_every_metric_with_its_labels() {
     instruments.statement_ended("groups.list", Outcome::Ok, HALF);
     instruments.rest_ended("users.create", RestOutcome::Closed, None, HALF);
     instruments.provisioning_ended("group.grant", Provisioning::Changed);
+    let service = &instruments.service;
+    service.task_under_way(1);
+    service.task_ended("grant", TaskOutcome::Done, HALF);
+    service.polled(true);
+    service.uploaded(1);
+    service.synced();
     let text = text(&registry);
     assert_eq!(served(&text), documented(), "left: what is served; right: the README\n{text}");
     assert!(text.contains(r#"baton_retool_pool_connections{state="in_use"} 2"#), "{text}");

@@ -68,7 +68,8 @@ async fn read(
         );
     }
     let asked_for = task.targeted_sync_resources.len();
-    let options = options(&context.sync.options, task);
+    let options =
+        Options { skip_full_sync: context.sync.skip_full_sync, ..options(&context.sync.options, task) };
     if asked_for > 0 && options.targets.is_empty() {
         return Err(SyncError::Broken("none of the resources to sync has an id".to_owned()));
     }
@@ -136,7 +137,7 @@ fn options(settings: &Options, task: SyncFullTask) -> Options {
     Options {
         workers: settings.workers,
         external: settings.external.clone(),
-        skip_full_sync: settings.skip_full_sync,
+        skip_full_sync: false,
         resource_types,
         targets: targeted_sync_resources.into_iter().filter_map(target).collect(),
         skip_entitlements_and_grants,
