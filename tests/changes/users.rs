@@ -2,7 +2,7 @@
 
 use tonic::Code;
 
-use crate::support::changes::{Changes, Did, Tables, refused};
+use crate::support::changes::{Changes, Did, refused};
 use crate::support::client::facts;
 use crate::support::postgres::{Database, Provisioning};
 
