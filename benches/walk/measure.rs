@@ -63,7 +63,8 @@ async fn one_walk(
 
     let after = (spent(Some(program)), spent(postmaster), cpu(std::process::id()));
     let peak_memory = peak_memory(program);
-    let statements = database.statements_of(role).await.iter().map(|statement| statement.calls).sum();
+    let statements = database.statements_of(role).await;
+    let statements = statements.iter().filter(|one| !one.frames_another()).map(|one| one.calls).sum();
     let mut met = Counts::default();
     for (_, counts) in &found.types {
         met.resources += counts.resources;

@@ -1,7 +1,7 @@
 //! Service mode: asks ConductorOne's API for tasks, runs them against a connector, and says how they ended.
 //!
 //! `run` has the loop: a free place, a task for it from `poll`, and on. `tasks` has what each kind of task asks of the
-//! connector, and `outcome` what ConductorOne is told of its end. Below them, `api` makes the calls with a token of
+//! connector, and `outcome` what ConductorOne learns about its end. Below them, `api` makes the calls with a token of
 //! `token` on a connection of `dial`.
 //!
 //! Any connector can be driven, not only this program's own: the agent speaks the protocol over a `Channel`.

@@ -36,7 +36,7 @@ impl Sources {
         self.given(name).filter(|value| !value.is_empty())
     }
 
-    /// What a variable is set to, be it to nothing.
+    /// What a variable is set to, which can be nothing.
     pub(crate) fn given(&self, name: &str) -> Option<&OsStr> {
         self.environment.get(name).map(OsString::as_os_str)
     }

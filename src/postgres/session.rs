@@ -34,7 +34,7 @@ pub(crate) struct Session {
 
 /// The search_path that the role, the database or the connection string gives a session.
 ///
-/// Statements of ours run with [`PINNED`] instead: whoever may create in a schema of the search_path could
+/// Statements of ours run with [`PINNED`] instead: a role that may create in a schema of the search_path could
 /// otherwise define an operator or a function that fits our arguments better than that of `pg_catalog`, and have
 /// it run with our privileges.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -121,7 +121,7 @@ async fn a_managed_group_deleted_in_the_same_moment_is_made_again() {
 
 /// Another program that takes advisory locks with two small numbers is in nobody's way, and whoever holds a row for
 /// longer than one attempt waits for it is waited for by the next.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn locks_of_others_do_not_make_a_change_fail() {
     let database = world().await;
     let (changes, server) = Changes::serving(&database, &[]).await;

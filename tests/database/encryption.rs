@@ -233,9 +233,11 @@ async fn a_new_password_and_a_new_certificate_need_no_restart() {
     let server = Server::start_at(&string, &[]);
     let wire = Wire::to(&server).await;
     wire.organizations().await.unwrap();
+    database.execute(&format!("ALTER ROLE {} PASSWORD 'another'", role.name)).await;
+    // Once the new password is there: a session that opens before would use the old one.
     database
         .execute(&format!(
-            "ALTER ROLE {0} PASSWORD 'another'; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{0}'",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'",
             role.name
         ))
         .await;

@@ -39,11 +39,12 @@ async fn a_lower_limit_of_the_role_is_kept_and_a_higher_one_is_not() {
     }
 }
 
-/// How many statements the role has run, but for those that begin a session: the pool may open one at
-/// any time.
+/// How many statements the role has run, but for those that frame another one, and those that begin a session: the
+/// pool may open one at any time.
 async fn statements(database: &Database, role: &Role) -> i64 {
     let all = database.statements_of(role).await;
-    let answers = all.iter().filter(|statement| !statement.query.contains("baton_retool.direct"));
+    let answers =
+        all.iter().filter(|one| !one.query.contains("baton_retool.direct") && !one.frames_another());
     answers.map(|statement| statement.calls).sum()
 }
 

@@ -25,7 +25,7 @@ pub(super) fn begin(temp_dir: Option<&Path>) -> Option<Writing> {
 }
 
 impl DebugLog {
-    /// The log in a folder, whoever wrote it; nothing when there is none.
+    /// The log in a folder, of this process or an earlier one; nothing when there is none.
     pub(super) fn left_in(temp_dir: Option<&Path>) -> Option<Self> {
         let path = path(temp_dir);
         // Not what a link leads to, which anybody could have put there.

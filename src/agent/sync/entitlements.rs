@@ -140,7 +140,7 @@ impl<S: Storage> Run<S> {
     }
 
     /// What a listing of entitlements or grants is about, and how the request is marked: the stored resource, or a
-    /// stub for a whole type with the marker.
+    /// resource with the id of a type alone, for the whole type, with the marker.
     pub(crate) async fn subject(&self, action: &Action, marker: Any) -> Result<(Resource, Vec<Any>), Error> {
         let of = action.resource_type_id.clone();
         if action.type_scoped {

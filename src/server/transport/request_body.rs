@@ -34,6 +34,8 @@ pub(super) async fn whole(
             first = piece;
         } else {
             if gathered.is_empty() {
+                // All at once, since the message says how long it is.
+                gathered.reserve(HEAD + announced(&first).unwrap_or_default().min(most));
                 gathered.extend_from_slice(&std::mem::take(&mut first));
             }
             gathered.extend_from_slice(&piece);
