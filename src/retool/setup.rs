@@ -152,7 +152,7 @@ BEGIN
             pg_catalog.quote_ident(current_user), pg_catalog.quote_ident(schema_name), pg_catalog.quote_ident({ROLE});
     END IF;
     -- Who may create in the schema can define operators that the triggers of Retool's tables run with the rights of
-    -- whoever changes a row.
+    -- the role that changes a row.
     SELECT pg_catalog.string_agg(CASE WHEN acl.grantee OPERATOR(pg_catalog.=) 0 THEN 'everybody'
                                       ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(acl.grantee)) END, ', ')
         INTO others

@@ -119,8 +119,8 @@ async fn a_managed_group_deleted_in_the_same_moment_is_made_again() {
     assert!(changes.lists("page:p100:user:read", "user/u100").await);
 }
 
-/// Another program that takes advisory locks with two small numbers is in nobody's way, and whoever holds a row for
-/// longer than one attempt waits for it is waited for by the next.
+/// Advisory locks that another program takes with small numbers do not conflict with ours. A row that is locked for
+/// longer than one attempt waits is waited for by the next attempt.
 #[tokio::test(flavor = "multi_thread")]
 async fn locks_of_others_do_not_make_a_change_fail() {
     let database = world().await;

@@ -336,18 +336,18 @@ async fn a_table_hidden_by_row_level_security_is_an_error() {
     database.execute("ALTER TABLE user_groups ENABLE ROW LEVEL SECURITY").await;
     let server = Server::start_at(&database.url_as(&role), &[]);
     let wire = Wire::to(&server).await;
-    let mend = format!("ALTER ROLE {} BYPASSRLS;", role.name);
-    assert_refused(wire.validate().await, Code::FailedPrecondition, &["user_groups", &mend]);
+    let remedy = format!("ALTER ROLE {} BYPASSRLS;", role.name);
+    assert_refused(wire.validate().await, Code::FailedPrecondition, &["user_groups", &remedy]);
 
     let policy = format!("CREATE POLICY a_few ON user_groups FOR SELECT TO {} USING (id > 3)", role.name);
     database.execute(&policy).await;
     wire.validate().await.unwrap();
     let filtered = |line: &serde_json::Value| {
-        line["level"] == "warn" && line["msg"].as_str().is_some_and(|text| text.contains(&mend))
+        line["level"] == "warn" && line["msg"].as_str().is_some_and(|text| text.contains(&remedy))
     };
     server.wait_for_log(filtered);
 
-    database.execute(&mend).await;
+    database.execute(&remedy).await;
     wire.validate().await.unwrap();
     let seen = see(server.channel().await).await.unwrap();
     let owner = Server::start(&database, &[]);

@@ -69,7 +69,7 @@ BEGIN
 END $$;
 "#;
 
-/// A database in which whoever resolves a name in `public` fails; the role even looks there first.
+/// A database in which resolving a name in `public` fails; the role even looks there first.
 async fn shadowed() -> (Database, Role) {
     let database = Database::small().await;
     database.execute(WORLD).await;

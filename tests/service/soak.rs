@@ -56,6 +56,7 @@ async fn half_an_hour_of_tasks_and_faults_loses_nothing() {
         if outage {
             stage.c1.called(Method::GetTask, 1).await;
             stage.c1.go_away();
+            // How long the outage lasts; nothing that is checked depends on it.
             tokio::time::sleep(Duration::from_millis(300)).await;
             stage.c1.plan(|plan| plan.away = false);
         }

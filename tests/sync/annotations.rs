@@ -121,8 +121,8 @@ async fn a_type_is_listed_at_once_where_it_asks_for_it() {
     );
     assert_eq!(of_groups[0].annotations, [any(&TypeScopedEntitlements {})]);
     assert_eq!(of_groups[1].annotations, [any(&TypeScopedGrants {})]);
-    let stub = of_groups[1].resource.clone().unwrap();
-    assert_eq!((stub.id, stub.display_name.as_str()), (Some(id("group", "group")), ""));
+    let whole_type = of_groups[1].resource.clone().unwrap();
+    assert_eq!((whole_type.id, whole_type.display_name.as_str()), (Some(id("group", "group")), ""));
     assert!(!script.said().iter().any(|call| call.ends_with("group/g1")), "{:?}", script.said());
     assert_eq!(script.count("ListGrants"), 1 + 2, "users are listed one by one");
     assert_eq!(memory.entitlements.ids(), ["group:g1:m", "group:g2:m"]);

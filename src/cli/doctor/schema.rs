@@ -37,7 +37,7 @@ fn of_creators(found: &Creators, provisioning: bool) -> Vec<Line> {
         let words = |role: &String| if role.is_empty() { "everybody".to_owned() } else { quoted(role) };
         let who = found.roles.iter().map(words).collect::<Vec<_>>().join(", ");
         let means = if provisioning {
-            "Who can define operators there has Retool's triggers run them with the rights of whoever changes a row, this role included. Run as the owner of the schema:"
+            "Who can define operators there has Retool's triggers run them with the rights of the role that changes a row, this one included. Run as the owner of the schema:"
         } else {
             "Who can define operators there has Retool run them. No statement of baton-retool does. Run as the owner of the schema:"
         };

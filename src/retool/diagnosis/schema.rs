@@ -39,7 +39,7 @@ ORDER BY found.name
 LIMIT 10
 "#;
 
-/// Who can define what Retool's triggers would run with the rights of whoever changes a row.
+/// Who can define what Retool's triggers would run with the rights of the role that changes a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Creators {
     /// The schema of Retool's tables.
