@@ -6,6 +6,7 @@ USERS = 40
 GROUPS = 8
 PAGES = 24
 RESOURCES = 12
+SIZES = users=$(USERS) groups=$(GROUPS) pages=$(PAGES) resources=$(RESOURCES)
 # What the benchmark walks: small, large, or sizes as in "users=100 groups=5 pages=20 resources=10".
 ORGANIZATIONS = small large
 
@@ -21,19 +22,24 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: help demo test releases docs-check judge lint fmt doc deny bench soak fuzz-smoke check-chart static image check-image sbom clean
+.PHONY: needs-rust help demo test releases docs-check judge lint fmt doc deny bench soak fuzz-smoke check-chart static image check-image sbom clean
 .DEFAULT_GOAL := help
+
+# One line instead of a failure in the middle of a build.
+needs-rust:
+	@command -v cargo >/dev/null || { echo "Rust is missing. Install it from https://rustup.rs, then run make again." >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "A C compiler is missing. Install one, for example: apt-get install gcc libc6-dev" >&2; exit 1; }
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' Makefile
 
-demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTEN=, USERS=, GROUPS=, PAGES=, RESOURCES=)
-	cargo build --release --bin baton-retool
+demo: needs-rust ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTEN=, USERS=, GROUPS=, PAGES=, RESOURCES=)
+	@scripts/demo --check $(LISTEN) $(SIZES)
+	cargo build --bin baton-retool --example retool-api-double
 	@# Ctrl-C is how a demo ends, and no error. It reaches this shell too, which would die of it.
-	@trap : INT; scripts/with-postgres scripts/demo $(LISTEN) users=$(USERS) groups=$(GROUPS) pages=$(PAGES) \
-		resources=$(RESOURCES) || [ $$? -eq 130 ]
+	@trap : INT; scripts/with-postgres scripts/demo $(LISTEN) $(SIZES) || [ $$? -eq 130 ]
 
-test: lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
+test: needs-rust lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test
 	$(MAKE) judge
 	$(MAKE) releases
@@ -59,7 +65,8 @@ lint: ## check format, lints and documentation (installs rustfmt and clippy when
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	@# With the examples, so that it shares the checked dependencies with clippy.
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib --bins --examples
 
 fmt: ## format the code
 	cargo fmt
