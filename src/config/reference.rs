@@ -3,7 +3,7 @@
 use crate::config::setting::{Fallback, Kind, Setting};
 use crate::config::table::ALL;
 
-/// The settings as a Markdown table for the README: flag, variable, default, what it does. Hidden
+/// The settings as a Markdown table for `docs/settings.md`: flag, variable, default, what it does. Hidden
 /// settings are left out. Ends with a newline.
 pub(crate) fn markdown_table() -> String {
     let head = "| Flag | Variable | Default | What it does |\n|---|---|---|---|\n";
@@ -37,7 +37,7 @@ pub(super) fn row(setting: &Setting) -> Option<String> {
         | Kind::Url => String::new(),
     };
     let secret = if setting.secret { " Secret: never shown or logged." } else { "" };
-    let help = setting.help.replace('|', "\\|");
+    let help = setting.help.replace('|', "\\|").replace('<', "&lt;");
     let (name, variable) = (setting.name, setting.variable());
     Some(format!("| {short}`--{name}` | `{variable}` | {fallback} | {help}.{accepted}{secret} |\n"))
 }

@@ -249,7 +249,7 @@ fn grant_request() -> GrantManagerServiceGrantRequest {
 }
 
 /// The answers to everything that changes something, asked for properly.
-async fn changes(wire: &Wire) -> Vec<(&'static str, Result<(), Status>)> {
+pub(super) async fn changes(wire: &Wire) -> Vec<(&'static str, Result<(), Status>)> {
     let grant = Grant {
         id: "group:g4:member:user:u5".to_owned(),
         entitlement: grant_request().entitlement,
