@@ -36,7 +36,7 @@ use crate::support::postgres::Database;
 use crate::support::server::Server;
 use crate::support::wire::{Wire, assert_refused, id, resource};
 
-/// What a connector child registers (protocol, "Services").
+/// The services that a connector child registers.
 const SERVICES: [&str; 16] = [
     "c1.connector.v2.AccountManagerService",
     "c1.connector.v2.ActionService",
