@@ -3,7 +3,7 @@
 use crate::config::setting::{Fallback, Kind, Setting};
 use crate::config::table::ALL;
 
-/// The settings as a Markdown table for `docs/settings.md`: flag, variable, default, what it does. Hidden
+/// The settings as a Markdown table for the README: flag, variable, default, what it does. Hidden
 /// settings are left out. Ends with a newline.
 pub(crate) fn markdown_table() -> String {
     let head = "| Flag | Variable | Default | What it does |\n|---|---|---|---|\n";
