@@ -58,7 +58,7 @@ judge: ## let the Go SDK read, expand and continue the files of a sync (needs Go
 	cargo test --lib agent::c1z::tests::judge -- --ignored
 	cargo test --test behaviour -- --ignored sync::sdk service::sdk
 
-docs-check: ## run the commands of the README and compare what they print
+docs-check: ## build the book, check its links, run the commands of all pages and compare what they print (needs Python)
 	scripts/docs-check
 
 lint: ## check format, lints and documentation (installs rustfmt and clippy when rustup left them out)

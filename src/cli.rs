@@ -26,7 +26,7 @@ use crate::cli::wiring::stop_telemetry;
 use crate::config;
 use crate::telemetry::logs;
 
-/// The settings as a Markdown table: what the README has, so that a test can compare the two.
+/// The settings as a Markdown table: what `docs/settings.md` has, so that a test can compare the two.
 pub fn settings_table() -> String {
     config::markdown_table()
 }

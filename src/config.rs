@@ -1,7 +1,7 @@
 //! Every setting, declared once in a table and read into the types of the modules that use it.
 //!
 //! [`ALL`] is the declaration. The command line ([`arguments`]), the `BATON_` variables, the keys of the config
-//! file, the help texts and the README table ([`markdown_table`]) all come from it, so that none of them can
+//! file, the help texts and the table of `docs/settings.md` ([`markdown_table`]) all come from it, so that none of them can
 //! disagree with another. Defaults belong to the settings types; the table refers to them.
 //!
 //! To add a setting: give it a field in the settings type of the module that uses it, and declare it in `table.rs`.

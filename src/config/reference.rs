@@ -37,7 +37,7 @@ pub(super) fn row(setting: &Setting) -> Option<String> {
         | Kind::Url => String::new(),
     };
     let secret = if setting.secret { " Secret: never shown or logged." } else { "" };
-    let help = setting.help.replace('|', "\\|");
+    let help = setting.help.replace('|', "\\|").replace('<', "&lt;");
     let (name, variable) = (setting.name, setting.variable());
     Some(format!("| {short}`--{name}` | `{variable}` | {fallback} | {help}.{accepted}{secret} |\n"))
 }

@@ -25,7 +25,7 @@ pub(crate) struct Setting {
     /// Whether it keeps callers out. An empty value is an error then, where it would mean none for others: it comes
     /// from a variable that somebody forgot to fill.
     pub protects: bool,
-    /// Whether help and README pass over it.
+    /// Whether help and documentation leave it out.
     pub hidden: bool,
     /// The heading it stands under.
     pub group: Group,
@@ -156,7 +156,7 @@ impl fmt::Display for DefaultValue {
 }
 
 impl Kind {
-    /// What a person may write, for messages and the README.
+    /// What a person may write, for messages and the documentation.
     pub(crate) fn accepted(self) -> String {
         match self {
             Self::Text => "text (in a config file, in quotes)".into(),
@@ -188,7 +188,7 @@ impl Kind {
 }
 
 impl Group {
-    /// The heading in `--help` and in the README.
+    /// The heading in `--help`.
     pub(crate) fn heading(self) -> &'static str {
         match self {
             Self::Connector => "Connector options",
