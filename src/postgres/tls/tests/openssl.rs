@@ -1,8 +1,10 @@
 //! Servers with the keys and certificates that OpenSSL can make: its own, on sockets.
 
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+
+use rustls::Stream;
 
 use super::*;
 
@@ -109,7 +111,8 @@ impl Workshop {
         );
         let mut command = Command::new("openssl");
         command.args(arguments.split_whitespace()).current_dir(&self.0);
-        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let address =
             lines.map_while(Result::ok).find_map(|line| line.strip_prefix("ACCEPT ").map(str::to_owned));
