@@ -216,6 +216,7 @@ pub(crate) fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsE
     let verifier = ServerVerifier {
         verification,
         anchors: anchors(&settings.roots, &roots)?,
+        checks_roots: matches!(settings.roots, Roots::File(_)),
         roots,
         algorithms: provider.signature_verification_algorithms,
     };

@@ -215,6 +215,7 @@ fn meaning(problem: &CertificateProblem) -> &'static str {
         | CertificateProblem::UnsupportedAuthority(_)
         | CertificateProblem::UnsupportedSignature(_)
         | CertificateProblem::Expired
+        | CertificateProblem::ExpiredAuthority
         | CertificateProblem::NotYetValid
         | CertificateProblem::NothingInCommon
         | CertificateProblem::Other(_) => "",

@@ -36,6 +36,9 @@ pub(crate) enum CertificateProblem {
     /// It, or one above it, is no longer good.
     #[error("the server's certificate has expired")]
     Expired,
+    /// The authority that has signed it is no longer good.
+    #[error("the authority of the server's certificate has expired")]
+    ExpiredAuthority,
     /// It, or one above it, is not good yet.
     #[error("the server's certificate is not valid yet: is a clock wrong?")]
     NotYetValid,
@@ -76,6 +79,9 @@ impl CertificateProblem {
                 "name the file of the right authority as sslrootcert in the connection string"
             }
             Self::Expired => "give Postgres a new certificate, and look at this machine's clock",
+            Self::ExpiredAuthority => {
+                "name the file of its successor as sslrootcert in the connection string, and look at this machine's clock"
+            }
             Self::NotYetValid => "set the clock",
             Self::WrongName { .. } => {
                 "use a name of the certificate as host, with hostaddr for the address if need be"

@@ -31,9 +31,14 @@ struct Pair {
 }
 
 fn authority(name: &str) -> Authority {
+    changed_authority(name, |_| {})
+}
+
+fn changed_authority(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Authority {
     let mut params = CertificateParams::new([]).unwrap();
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    change(&mut params);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
@@ -184,6 +189,17 @@ fn refusals_say_why() {
     // The same name, and another key.
     assert_eq!(why(&issued(&authority("trusted"), |_| {}), HOST), UnknownIssuer);
     assert_eq!(why(&issued(&trusted, expired), HOST), Expired);
+}
+
+#[test]
+fn an_authority_that_has_expired_vouches_for_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, other) = (changed_authority("old", expired), authority("other"));
+    let (of_old, of_other) = (issued(&old, |_| {}), issued(&other, |_| {}));
+    let both = settings(SslMode::VerifyCa, roots_file(&directory, &format!("{}{}", old.pem(), other.pem())));
+    let Err(error) = shake(&both, server(&of_old, None, BOTH), HOST) else { panic!("accepted") };
+    assert_eq!(CertificateProblem::of(&error), Some(CertificateProblem::ExpiredAuthority));
+    assert!(shake(&both, server(&of_other, None, BOTH), HOST).is_ok());
 }
 
 #[test]

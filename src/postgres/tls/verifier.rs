@@ -39,6 +39,8 @@ pub(crate) struct ServerVerifier {
     pub(crate) roots: Vec<CertificateDer<'static>>,
     /// The same roots as issuers.
     pub(crate) anchors: RootCertStore,
+    /// Whether the roots, each of which is one of the anchors then, have to be in date.
+    pub(crate) checks_roots: bool,
     pub(crate) algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -56,29 +58,54 @@ impl ServerVerifier {
         if let Some(read) = read.filter(|_| self.roots.iter().any(|root| root == shown)) {
             return Ok(read.check_dates(now)?);
         }
+        self.verify_by(&self.anchors, shown, read, intermediates, now)?;
+        match self.anchors_in_date(now) {
+            Some(anchors) => self
+                .verify_by(&anchors, shown, read, intermediates, now)
+                .map_err(|_| CertificateProblem::ExpiredAuthority.into()),
+            None => Ok(()),
+        }
+    }
+
+    fn verify_by(
+        &self,
+        anchors: &RootCertStore,
+        shown: &CertificateDer<'_>,
+        read: Option<&Certificate<'_>>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
         let algorithms = self.algorithms.all;
         match (ParsedCertificate::try_from(shown), read) {
-            (Ok(parsed), _) => verify_server_cert_signed_by_trust_anchor(
-                &parsed,
-                &self.anchors,
-                intermediates,
-                now,
-                algorithms,
-            )
-            .map_err(|error| {
-                let explained = read.and_then(|read| explain(&error, read, &self.roots));
-                explained.map_or(error, CertificateProblem::into)
-            }),
+            (Ok(parsed), _) => {
+                verify_server_cert_signed_by_trust_anchor(&parsed, anchors, intermediates, now, algorithms)
+            }
             (Err(_), Some(read)) => {
-                let vouchers = Vouchers { anchors: &self.anchors, shown: intermediates, algorithms, now };
-                vouchers.check(read).map_err(|problem| {
-                    let error = Error::from(problem);
-                    explain(&error, read, &self.roots).map_or(error, CertificateProblem::into)
-                })
+                let vouchers = Vouchers { anchors, shown: intermediates, algorithms, now };
+                vouchers.check(read).map_err(Error::from)
             }
             // The error itself would reach the operator as the debug form of some inner type.
             (Err(_), None) => Err(CertificateProblem::Unreadable.into()),
         }
+        .map_err(|error| {
+            let explained = read.and_then(|read| explain(&error, read, &self.roots));
+            explained.map_or(error, CertificateProblem::into)
+        })
+    }
+
+    /// The authorities that have not expired, which webpki does not look at; nothing where that are all of them, and
+    /// for those of the platform.
+    fn anchors_in_date(&self, now: UnixTime) -> Option<RootCertStore> {
+        if !self.checks_roots {
+            return None;
+        }
+        let in_date = |root: &CertificateDer<'_>| {
+            Certificate::read(root).is_none_or(|root| root.check_dates(now).is_ok())
+        };
+        let all = self.anchors.roots.iter().zip(&self.roots);
+        let current: Vec<_> =
+            all.filter(|(_, root)| in_date(root)).map(|(anchor, _)| anchor.clone()).collect();
+        (current.len() < self.roots.len()).then_some(RootCertStore { roots: current })
     }
 
     /// Checks that the certificate names the host: in its alternative names, and in its common name where it has

@@ -25,7 +25,7 @@ use crate::server::transport::request_body;
 use crate::server::transport::request_memory::PAGE_TOKEN;
 use crate::server::transport::response_body::{CallDeadline, Patience, ResponseBody, oversized_as_exhausted};
 use crate::server::transport::seats::Busy;
-use crate::server::transport::tokens::TokenId;
+use crate::server::transport::who::who;
 
 /// Answers Unavailable to calls over the limit, and DeadlineExceeded to a call that takes too long: agents
 /// retry both, and would not retry the Cancelled that tonic answers.
@@ -199,16 +199,6 @@ impl Rules {
         let held = Held { _busy: busy, _place: place, _bytes: Some(bytes) };
         Ok((Request::from_parts(parts, body), held))
     }
-}
-
-fn who<B>(request: &Request<B>) -> Who {
-    let token = request.extensions().get::<TokenId>().copied();
-    let seat = request.extensions().get::<Peer>().map(|peer| &peer.seat);
-    seat.map_or(Who { token, ..Who::default() }, |seat| Who {
-        connection: seat.number,
-        network: seat.network,
-        token,
-    })
 }
 
 fn refused(what: &str, setting: &str, Full { whose, most }: Full) -> Status {
