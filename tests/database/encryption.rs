@@ -132,6 +132,24 @@ async fn a_client_certificate_can_replace_the_password() {
     assert_refused(asked(&without).await, Code::Unavailable, &["certificate"]);
     let wrong = format!("{without} sslcert={} sslkey={}", of_another.display(), key_of_another.display());
     assert_refused(asked(&wrong).await, Code::Unavailable, &["cannot connect"]);
+
+    // The files are read for each new connection.
+    let server = Server::start_at(&with, &[]);
+    let wire = Wire::to(&server).await;
+    assert_eq!(wire.revealed().await.unwrap(), "true");
+    let own = [&certificate, &key].map(|file| fs::read(file).unwrap());
+    fs::copy(&of_another, &certificate).unwrap();
+    fs::copy(&key_of_another, &key).unwrap();
+    let end =
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'", role.name);
+    eventually("a refused certificate", async || {
+        database.execute(&end).await;
+        wire.revealed().await.err()
+    })
+    .await;
+    fs::write(&certificate, &own[0]).unwrap();
+    fs::write(&key, &own[1]).unwrap();
+    eventually("the former certificate", async || wire.revealed().await.ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,7 +236,7 @@ async fn plaintext_in_spite_of_tls_is_warned_of() {
 
 /// What the connection string names is read for each new connection, as libpq does.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_password_and_a_new_certificate_need_no_restart() {
+async fn a_new_password_needs_no_restart() {
     let database = Database::small().await;
     let role = database.documented_role(&[]).await;
     let directory = tempfile::tempdir().unwrap();

@@ -153,7 +153,7 @@ where
     let deadline = CallDeadline { due: Box::pin(sleep_until(due)), timeout };
     let deadline = Some(deadline).filter(|_| kind != CallKind::HealthWatch);
     let patience = Patience { stall: rules.stall.min(longest), total: longest };
-    let slow_client = peer.map(|peer| (peer.seat.closer.clone(), patience));
+    let slow_client = peer.map(|peer| (peer, patience));
     let body = ResponseBody::new(body, deadline, rules.answers.open(who), held, slow_client);
     Ok(Response::from_parts(parts, Body::new(body)))
 }

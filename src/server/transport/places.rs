@@ -221,8 +221,8 @@ mod tests {
     #[tokio::test]
     async fn who_waits_gets_what_another_one_gives_back() {
         let ledger = Ledger::new(Shares::of(8));
-        let first = ledger.take(who(1, "::1"), 4).unwrap();
-        let second = Mutex::new(ledger.open(who(2, "::2")));
+        let first = ledger.take(who(1, "10.0.0.1"), 4).unwrap();
+        let second = Mutex::new(ledger.open(who(2, "10.0.0.2")));
         ledger.wait(&second, 2).await;
         let mut waiting = pin!(ledger.wait(&second, 3));
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
@@ -230,7 +230,7 @@ mod tests {
         // No more than half of it is for one connection.
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         assert_eq!(ledger.held().total, 2);
-        let third = ledger.take(who(3, "::3"), 4).unwrap();
+        let third = ledger.take(who(3, "10.0.0.3"), 4).unwrap();
         let mut waiting = pin!(ledger.wait(&second, 2));
         waiting.as_mut().await;
         drop(third);

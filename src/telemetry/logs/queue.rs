@@ -42,7 +42,7 @@ struct State {
     /// Of all lines in `items`.
     bytes: usize,
     /// How many of `items` are [`Item::Then`].
-    waiting: usize,
+    waiters: usize,
     /// Lines that found no room since the writer last said so.
     dropped: u64,
 }
@@ -118,8 +118,8 @@ impl Queue {
     /// Calls `done` when every line before it is written or lost; drops it where too many wait already.
     pub(super) fn when_written(&self, done: impl FnOnce() + Send + 'static) {
         let mut state = self.state();
-        if state.waiting < WAITING {
-            state.waiting += 1;
+        if state.waiters < WAITING {
+            state.waiters += 1;
             self.add(state, Item::Then(Box::new(done)));
         }
     }
@@ -159,7 +159,7 @@ impl Queue {
             if let Some(item) = state.items.pop_front() {
                 match &item {
                     Item::Line { text, .. } => state.bytes -= text.len(),
-                    Item::Then(_) => state.waiting -= 1,
+                    Item::Then(_) => state.waiters -= 1,
                     Item::Reopen => {}
                 }
                 return (item, std::mem::take(&mut state.dropped));
