@@ -9,7 +9,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
 use x509_cert::spki::ObjectIdentifier;
 
-use crate::postgres::tls::key_kind::{name, unsupported_key};
+use crate::postgres::tls::key_kind::{name, unsupported_key, unusable_key};
 use crate::postgres::tls::problem::CertificateProblem;
 
 /// A certificate that has been read.
@@ -38,6 +38,12 @@ impl<'a> Certificate<'a> {
     pub(super) fn unsupported_key(&self) -> Option<String> {
         let key = &self.parsed.tbs_certificate.subject_public_key_info;
         unsupported_key(&key.algorithm, key.subject_public_key.raw_bytes())
+    }
+
+    /// The same of a client that has to sign with it.
+    pub(super) fn unusable_key(&self) -> Option<String> {
+        let key = &self.parsed.tbs_certificate.subject_public_key_info;
+        unusable_key(&key.algorithm, key.subject_public_key.raw_bytes())
     }
 
     /// # Errors

@@ -31,7 +31,7 @@ impl ClientIdentity {
             source,
         };
         // The certificate tells the kind of its key for less than the key would.
-        if let Some(kind) = chain.first().and_then(|own| Certificate::read(own)?.unsupported_key()) {
+        if let Some(kind) = chain.first().and_then(|own| Certificate::read(own)?.unusable_key()) {
             return Err(TlsError::UnsupportedKey { path: self.key.clone(), kind });
         }
         let key = provider.key_provider.load_private_key(key).map_err(unusable)?;

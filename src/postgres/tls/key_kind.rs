@@ -44,6 +44,12 @@ pub(super) fn unsupported_key(algorithm: &AlgorithmIdentifierOwned, key: &[u8]) 
     (id != ED25519).then(|| name(id))
 }
 
+/// The same of a key that a client signs with: those that sign by RSA-PSS only can be checked and not used.
+pub(super) fn unusable_key(algorithm: &AlgorithmIdentifierOwned, key: &[u8]) -> Option<String> {
+    let pss = || (algorithm.oid == RSA_PSS).then(|| "RSA-PSS".to_owned());
+    unsupported_key(algorithm, key).or_else(pss)
+}
+
 /// The name of an algorithm, from the contents of its identifier in DER.
 pub(super) fn algorithm_name(identifier: &[u8]) -> Option<String> {
     let mut reader = SliceReader::new(identifier).ok()?;

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::{AlertDescription, CertificateError, PeerMisbehaved};
 
 use crate::postgres::tls::key_kind::algorithm_name;
 
@@ -104,6 +104,10 @@ impl CertificateProblem {
         match error.downcast_ref()? {
             rustls::Error::InvalidCertificate(problem) => Some(Self::from(problem)),
             rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => Some(Self::NothingInCommon),
+            // rustls knows such signatures in TLS 1.3 only.
+            rustls::Error::PeerMisbehaved(PeerMisbehaved::SignedKxWithWrongAlgorithm) => {
+                Some(Self::UnsupportedKey("RSA-PSS with TLS 1.2".to_owned()))
+            }
             _ => None,
         }
     }

@@ -28,6 +28,7 @@ fn every_kind_of_key_works_or_is_named() {
         ("-algorithm RSA -pkeyopt rsa_keygen_bits:1024", "", "RSA with 1024 bits"),
         ("-algorithm RSA -pkeyopt rsa_keygen_bits:1024", "-tls1_2", "RSA with 1024 bits"),
         ("-algorithm RSA-PSS", "", ""),
+        ("-algorithm RSA-PSS", "-tls1_2", "RSA-PSS with TLS 1.2"),
         (restricted, "", ""),
         (P256, "", ""),
         (P256, "-tls1_2", ""),
@@ -182,6 +183,7 @@ fn client_certificates_of_every_kind_of_key_work_or_are_named() {
     for (key, words) in [
         ("-algorithm RSA -pkeyopt rsa_keygen_bits:2048", ""),
         ("-algorithm RSA -pkeyopt rsa_keygen_bits:1024", "RSA with 1024 bits"),
+        ("-algorithm RSA-PSS", "RSA-PSS"),
         (P256, ""),
         ("-algorithm EC -pkeyopt ec_paramgen_curve:P-384", ""),
         ("-algorithm EC -pkeyopt ec_paramgen_curve:P-521", ""),
