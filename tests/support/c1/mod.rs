@@ -316,19 +316,8 @@ impl C1 {
         assert_eq!(self.shared.lock().faults, Vec::<String>::new());
     }
 
-    async fn wait_for<T>(&self, what: &str, mut find: impl FnMut(&State) -> Option<T>) -> T {
-        let waiting = async {
-            loop {
-                let changed = self.shared.changed.notified();
-                tokio::pin!(changed);
-                changed.as_mut().enable();
-                if let Some(found) = find(&self.shared.lock()) {
-                    return found;
-                }
-                changed.await;
-            }
-        };
-        match tokio::time::timeout(PATIENCE, waiting).await {
+    async fn wait_for<T>(&self, what: &str, find: impl FnMut(&State) -> Option<T>) -> T {
+        match tokio::time::timeout(PATIENCE, self.shared.until(find)).await {
             Ok(found) => found,
             Err(_) => panic!("waited in vain for {what}; calls: {:?}", self.calls()),
         }
@@ -347,6 +336,19 @@ impl Drop for C1 {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poison| poison.into_inner())
+    }
+
+    /// Waits for a change after which there is something to find.
+    async fn until<T>(&self, mut find: impl FnMut(&State) -> Option<T>) -> T {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(found) = find(&self.lock()) {
+                return found;
+            }
+            changed.await;
+        }
     }
 
     fn fault(&self, fault: impl Into<String>) {
