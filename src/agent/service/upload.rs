@@ -3,17 +3,18 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use futures_util::StreamExt;
+use futures_util::stream::poll_fn;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::service::api::{Api, ApiError};
@@ -90,21 +91,38 @@ async fn attempt(api: &Api, task_id: &str, path: &Path) -> Result<u64, UploadErr
     let pipe = Pipe { send, over: over.clone(), runtime: Handle::current() };
     let reading = tokio::task::spawn_blocking(move || read(file, metadata, &pipe));
     let taken = Arc::new(Taken::default());
-    let noted = Arc::clone(&taken);
-    let pieces = ReceiverStream::new(pieces).inspect(move |piece| noted.note(piece));
     let sent = tokio::select! {
-        sent = api.upload(pieces) => sent,
+        sent = api.upload(stream(pieces, Arc::clone(&taken))) => sent,
+        error = taken.breaks() => return Err(error.into()),
         () = taken.stalls(STALL) => Err(ApiError::Silent(STALL)),
     };
     over.cancel();
-    let read = reading.await.map_err(|error| io::Error::other(error.to_string()))?;
-    match (sent, read) {
-        // What broke the stream off is the file.
-        (_, Err(error)) => Err(error.into()),
-        (Err(error), Ok(_)) => Err(error.into()),
-        (Ok(()), Ok(_)) if !taken.all() => Err(UploadError::Early),
-        (Ok(()), Ok(bytes)) => Ok(bytes),
+    let bytes = reading.await.map_err(|error| io::Error::other(error.to_string()))?;
+    match sent {
+        Ok(()) if taken.all() => Ok(bytes),
+        Ok(()) => Err(UploadError::Early),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// The pieces as they are sent. Without the last one there is no end, which would be the end of a whole upload: the
+/// call is dropped instead.
+fn stream(
+    mut pieces: mpsc::Receiver<io::Result<BatonServiceUploadAssetRequest>>,
+    taken: Arc<Taken>,
+) -> impl Stream<Item = BatonServiceUploadAssetRequest> + Send + 'static {
+    poll_fn(move |context| match pieces.poll_recv(context) {
+        Poll::Ready(Some(Ok(piece))) => {
+            taken.note(&piece);
+            Poll::Ready(Some(piece))
+        }
+        Poll::Ready(Some(Err(error))) => {
+            taken.broke(error);
+            Poll::Pending
+        }
+        Poll::Ready(None) if taken.all() => Poll::Ready(None),
+        Poll::Ready(None) | Poll::Pending => Poll::Pending,
+    })
 }
 
 /// What the connection has taken of an upload.
@@ -112,6 +130,9 @@ async fn attempt(api: &Api, task_id: &str, path: &Path) -> Result<u64, UploadErr
 struct Taken {
     any: Notify,
     all: AtomicBool,
+    /// Why the file could not be read to its end.
+    error: Mutex<Option<io::Error>>,
+    broken: Notify,
 }
 
 impl Taken {
@@ -127,6 +148,21 @@ impl Taken {
         self.all.load(Ordering::Relaxed)
     }
 
+    fn broke(&self, error: io::Error) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        self.broken.notify_one();
+    }
+
+    /// Ends when the file cannot be read any further.
+    async fn breaks(&self) -> io::Error {
+        loop {
+            self.broken.notified().await;
+            if let Some(error) = self.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return error;
+            }
+        }
+    }
+
     /// Ends when no piece has been taken for so long.
     async fn stalls(&self, limit: Duration) {
         while timeout(limit, self.any.notified()).await.is_ok() {}
@@ -135,7 +171,7 @@ impl Taken {
 
 /// Where the pieces of a file go, from a thread that may wait.
 struct Pipe {
-    send: mpsc::Sender<BatonServiceUploadAssetRequest>,
+    send: mpsc::Sender<io::Result<BatonServiceUploadAssetRequest>>,
     /// Cancelled when nobody takes pieces any more.
     over: CancellationToken,
     runtime: Handle,
@@ -143,11 +179,11 @@ struct Pipe {
 
 impl Pipe {
     /// Whether the piece was taken.
-    fn put(&self, message: Msg) -> bool {
-        let sending = self.send.send(BatonServiceUploadAssetRequest { msg: Some(message) });
+    fn put(&self, piece: io::Result<Msg>) -> bool {
+        let piece = piece.map(|msg| BatonServiceUploadAssetRequest { msg: Some(msg) });
         self.runtime.block_on(async {
             tokio::select! {
-                sent = sending => sent.is_ok(),
+                sent = self.send.send(piece) => sent.is_ok(),
                 () = self.over.cancelled() => false,
             }
         })
@@ -155,26 +191,31 @@ impl Pipe {
 }
 
 /// Reads a file into messages, as far as somebody takes them, and gives how many bytes were read.
-fn read(mut file: File, metadata: UploadMetadata, pipe: &Pipe) -> io::Result<u64> {
+fn read(mut file: File, metadata: UploadMetadata, pipe: &Pipe) -> u64 {
     let (mut hash, mut bytes) = (Sha256::new(), 0);
-    let mut going = pipe.put(Msg::Metadata(metadata));
+    let mut going = pipe.put(Ok(Msg::Metadata(metadata)));
     while going {
         let mut data = Vec::with_capacity(PIECE);
-        (&mut file).take(PIECE as u64).read_to_end(&mut data)?;
+        if let Err(error) = (&mut file).take(PIECE as u64).read_to_end(&mut data) {
+            pipe.put(Err(error));
+            break;
+        }
         if data.is_empty() {
             let sha256_checksum = hash.finalize().to_vec();
-            pipe.put(Msg::Eof(UploadEof { sha256_checksum, annotations: Vec::new() }));
+            pipe.put(Ok(Msg::Eof(UploadEof { sha256_checksum, annotations: Vec::new() })));
             break;
         }
         hash.update(&data);
         bytes += data.len() as u64;
-        going = pipe.put(Msg::Data(UploadData { data }));
+        going = pipe.put(Ok(Msg::Data(UploadData { data })));
     }
-    Ok(bytes)
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -193,5 +234,22 @@ mod tests {
         assert!(!taken.all());
         taken.note(&BatonServiceUploadAssetRequest { msg: Some(Msg::Eof(UploadEof::default())) });
         assert!(taken.all());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_ends_nothing_as_if_it_were_whole() {
+        let taken = Arc::new(Taken::default());
+        let (send, pieces) = mpsc::channel(AHEAD);
+        let mut stream = Box::pin(stream(pieces, Arc::clone(&taken)));
+        let sent = send.send(Err(io::ErrorKind::PermissionDenied.into())).await;
+        assert!(sent.is_ok());
+        drop(send);
+        let ended = tokio::select! {
+            biased;
+            piece = stream.next() => Err(piece),
+            error = taken.breaks() => Ok(error.kind()),
+        };
+        assert_eq!(ended, Ok(io::ErrorKind::PermissionDenied));
+        assert!(!taken.all());
     }
 }
