@@ -115,11 +115,6 @@ impl Connector {
         Ok(())
     }
 
-    /// Whether the database refused the password when it was last to be connected to. Nothing is sent to it.
-    pub(crate) fn is_login_refused(&self) -> bool {
-        self.context.database.is_login_refused()
-    }
-
     /// The resource types, always in the same order.
     ///
     /// # Errors

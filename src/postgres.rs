@@ -7,7 +7,6 @@ pub(crate) mod connection_string;
 pub(crate) mod diagnosis;
 pub(crate) mod error;
 pub(crate) mod identifier;
-pub(crate) mod opener;
 pub(crate) mod pool;
 pub(crate) mod reason;
 pub(crate) mod session;

@@ -1,7 +1,5 @@
 //! The connections that all calls share.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bb8::{ManageConnection, PooledConnection, RunError};
@@ -10,8 +8,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument;
 
 use crate::postgres::error::PostgresError;
-use crate::postgres::opener::Opener;
-use crate::postgres::session::Session;
+use crate::postgres::session::{Opener, Session};
 use crate::telemetry::metrics::{self, PoolState};
 use crate::telemetry::watch;
 
@@ -47,8 +44,6 @@ pub(crate) struct Pool {
     wait: Duration,
     most: u32,
     target: String,
-    /// Whether the server refused the password of the last session that was to be opened.
-    login_refused: Arc<AtomicBool>,
 }
 
 /// What the pool holds: a session, or why there is none.
@@ -60,20 +55,14 @@ pub(crate) struct Slot {
     made: Instant,
 }
 
-pub(crate) struct Manager {
-    opener: Opener,
-    login_refused: Arc<AtomicBool>,
-}
+pub(crate) struct Manager(Opener);
 
 impl ManageConnection for Manager {
     type Connection = Slot;
     type Error = std::convert::Infallible;
 
     async fn connect(&self) -> Result<Slot, Self::Error> {
-        let session = self.opener.open().await;
-        let refused = matches!(session, Err(PostgresError::LoginRefused { .. }));
-        self.login_refused.store(refused, Ordering::Relaxed);
-        Ok(Slot { session, made: Instant::now() })
+        Ok(Slot { session: self.0.open().await, made: Instant::now() })
     }
 
     async fn is_valid(&self, _: &mut Slot) -> Result<(), Self::Error> {
@@ -91,7 +80,6 @@ impl Pool {
     pub(crate) fn new(opener: Opener, wait: Duration) -> Self {
         let settings = &opener.settings.pool;
         let (most, target) = (settings.max_connections, opener.settings.describe());
-        let login_refused = Arc::<AtomicBool>::default();
         let inner = bb8::Pool::builder()
             .max_size(settings.max_connections)
             .min_idle((settings.min_connections > 0).then_some(settings.min_connections))
@@ -100,7 +88,7 @@ impl Pool {
             .reaper_rate(settings.health_check_period)
             .connection_timeout(wait)
             .test_on_check_out(false)
-            .build_unchecked(Manager { opener, login_refused: Arc::clone(&login_refused) });
+            .build_unchecked(Manager(opener));
         let watched = inner.clone();
         metrics::watch_pool(move || {
             let state = watched.state();
@@ -108,12 +96,7 @@ impl Pool {
             PoolState { idle: state.idle_connections, in_use, most }
         });
         let changes = Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(1).max(1));
-        Self { inner, changes, wait, most, target, login_refused }
-    }
-
-    /// Whether the server refused the password when a session was last to be opened.
-    pub(crate) fn is_login_refused(&self) -> bool {
-        self.login_refused.load(Ordering::Relaxed)
+        Self { inner, changes, wait, most, target }
     }
 
     /// A change has to have a place before it asks for a session, and to keep it until it ends.
