@@ -219,12 +219,10 @@ impl Store {
         let Self { options, target, database, sync_id, expansion, workspace, lock } = self;
         let Some(sync_id) = sync_id else { return Ok(None) };
         drop(database);
-        let sealed = seal::seal(&workspace, &options, &sync_id, expansion)?;
-        let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
-        let bytes = target.replace(&sealed.database, u32::try_from(workers).unwrap_or(1))?;
+        let sealed = seal::seal(&target, &workspace, &options, &sync_id, expansion)?;
         drop(workspace);
         drop(lock);
-        Ok(Some(Saved { path: target.path().to_owned(), bytes, grants: sealed.grants }))
+        Ok(Some(Saved { path: target.path().to_owned(), bytes: sealed.bytes, grants: sealed.grants }))
     }
 
     fn sync_id(&self) -> Result<&str, Error> {

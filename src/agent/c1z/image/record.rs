@@ -8,17 +8,30 @@ pub(super) enum Value<'a> {
     Integer(i64),
     Text(&'a [u8]),
     Blob(&'a [u8]),
+    /// A text in pieces.
+    Texts(&'a [&'a [u8]]),
+    /// A blob in pieces.
+    Blobs(&'a [&'a [u8]]),
+}
+
+/// How many bytes [`put`] appends.
+pub(super) fn len(values: &[Value<'_>]) -> usize {
+    let types: usize = values.iter().map(|value| varint_len(kind(value))).sum();
+    let content: usize = values.iter().map(content_len).sum();
+    header_len(types) + content
+}
+
+/// As [`len`], for a record in which one of the values, null here, is a blob of `blob` bytes.
+pub(super) fn len_with_blob(values: &[Value<'_>], blob: usize) -> usize {
+    let types: usize = values.iter().map(|value| varint_len(kind(value))).sum();
+    let content: usize = values.iter().map(content_len).sum();
+    header_len(types - varint_len(kind(&Value::Null)) + varint_len(blob_kind(blob))) + content + blob
 }
 
 /// Appends a record.
 pub(super) fn put(values: &[Value<'_>], out: &mut Vec<u8>) {
-    let mut types = 0;
-    for value in values {
-        types += varint_len(kind(value));
-    }
-    // The header's size counts itself; no header here comes near the size where that takes a third byte.
-    let header = if types + 1 < 0x80 { types + 1 } else { types + 2 };
-    put_varint(header as u64, out);
+    let types = values.iter().map(|value| varint_len(kind(value))).sum();
+    put_varint(header_len(types) as u64, out);
     for value in values {
         put_varint(kind(value), out);
     }
@@ -27,8 +40,19 @@ pub(super) fn put(values: &[Value<'_>], out: &mut Vec<u8>) {
             Value::Null => {}
             Value::Integer(number) => put_integer(*number, out),
             Value::Text(bytes) | Value::Blob(bytes) => out.extend_from_slice(bytes),
+            Value::Texts(pieces) | Value::Blobs(pieces) => {
+                for piece in *pieces {
+                    out.extend_from_slice(piece);
+                }
+            }
         }
     }
+}
+
+/// The size of a header, which counts itself, whose types take `types` bytes. No header here comes near the
+/// size where its own size takes a third byte.
+fn header_len(types: usize) -> usize {
+    if types + 1 < 0x80 { types + 1 } else { types + 2 }
 }
 
 /// Appends a variable-length integer: seven bits a byte, most significant first, all eight in a ninth.
@@ -75,8 +99,24 @@ fn kind(value: &Value<'_>) -> u64 {
             6 => 5,
             _ => 6,
         },
-        Value::Blob(bytes) => bytes.len() as u64 * 2 + 12,
-        Value::Text(bytes) => bytes.len() as u64 * 2 + 13,
+        Value::Blob(bytes) => blob_kind(bytes.len()),
+        Value::Text(bytes) => blob_kind(bytes.len()) + 1,
+        Value::Blobs(_) => blob_kind(content_len(value)),
+        Value::Texts(_) => blob_kind(content_len(value)) + 1,
+    }
+}
+
+fn blob_kind(length: usize) -> u64 {
+    length as u64 * 2 + 12
+}
+
+/// How many bytes a value takes after the header.
+fn content_len(value: &Value<'_>) -> usize {
+    match value {
+        Value::Null | Value::Integer(0 | 1) => 0,
+        Value::Integer(number) => integer_len(*number),
+        Value::Text(bytes) | Value::Blob(bytes) => bytes.len(),
+        Value::Texts(pieces) | Value::Blobs(pieces) => pieces.iter().map(|piece| piece.len()).sum(),
     }
 }
 
@@ -139,6 +179,20 @@ mod tests {
             let mut out = Vec::new();
             put(&[Value::Integer(number)], &mut out);
             assert_eq!(out, bytes, "{number}");
+            assert_eq!(len(&[Value::Integer(number)]), bytes.len(), "{number}");
         }
+    }
+
+    #[test]
+    fn pieces_are_one_value() {
+        let long = [b'x'; 70];
+        let mut whole = Vec::new();
+        put(&[Value::Text(&long), Value::Null, Value::Blob(&long)], &mut whole);
+        let pieces = [&long[..30], &[], &long[30..]];
+        let mut pieced = Vec::new();
+        put(&[Value::Texts(&pieces), Value::Null, Value::Blobs(&pieces)], &mut pieced);
+        assert_eq!(pieced, whole);
+        assert_eq!(len(&[Value::Texts(&pieces), Value::Null, Value::Blobs(&pieces)]), whole.len());
+        assert_eq!(len_with_blob(&[Value::Text(&long), Value::Null, Value::Null], long.len()), whole.len());
     }
 }
