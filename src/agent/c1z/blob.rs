@@ -144,21 +144,19 @@ pub(super) fn immutable_annotation() -> Vec<u8> {
 
 /// Writes a length-delimited field.
 pub(super) fn put_record(number: u32, content: &[u8], out: &mut Vec<u8>) {
-    encode_key(number, WireType::LengthDelimited, out);
-    encode_varint(content.len() as u64, out);
+    put_head(number, content.len(), out);
     out.extend_from_slice(content);
 }
 
-/// What a length-delimited field of this number and size begins with.
-pub(super) fn put_head(number: u32, content: usize, out: &mut [u8; 16]) -> &[u8] {
-    let before = out.len();
-    let written = {
-        let mut rest = &mut out[..];
-        encode_key(number, WireType::LengthDelimited, &mut rest);
-        encode_varint(content as u64, &mut rest);
-        before - rest.len()
-    };
-    out.get(..written).unwrap_or_default()
+/// Writes what a length-delimited field of this number and size begins with.
+pub(super) fn put_head(number: u32, content: usize, out: &mut Vec<u8>) {
+    encode_key(number, WireType::LengthDelimited, out);
+    encode_varint(content as u64, out);
+}
+
+/// The size of what [`put_head`] writes.
+pub(super) fn head_len(number: u32, content: usize) -> usize {
+    key_len(number) + encoded_len_varint(content as u64)
 }
 
 fn put_source(key: &str, is_direct: bool, out: &mut Vec<u8>) {
@@ -351,9 +349,9 @@ mod tests {
             let lengths = entries.iter().map(|(key, direct)| (key.len(), *direct));
             assert_eq!(sources_len(lengths), sources(entries.iter().copied()).len());
         }
-        let mut record = Vec::new();
-        put_record(tag::grant::ID, long.as_bytes(), &mut record);
-        assert!(record.starts_with(put_head(tag::grant::ID, long.len(), &mut [0; 16])));
+        let mut head = Vec::new();
+        put_head(tag::grant::ID, long.len(), &mut head);
+        assert_eq!(head.len(), head_len(tag::grant::ID, long.len()));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! SQLite 3 files has them ([`pages`], [`record`]), by several threads ([`stream`]), and packed as they come. They
 //! are never on a disk as they are: that would take as long again. Tests let the database check the result.
 
+mod coded;
 mod derived;
 mod encoded;
 mod error;
@@ -36,6 +37,7 @@ use std::sync::{Mutex, PoisonError};
 use rusqlite::Connection;
 
 use crate::agent::c1z::Error;
+use crate::agent::c1z::image::coded::Codes;
 use crate::agent::c1z::image::error::WriteError;
 use crate::agent::c1z::image::index::{Index, IndexKind};
 use crate::agent::c1z::image::keys::{Keys, Ranks};
@@ -88,7 +90,7 @@ impl<'a> Image<'a> {
     pub(super) fn complete(
         database: &Path,
         grants: &'a Grants<'a>,
-        ranks: &'a Ranks<'a>,
+        ranks: &Ranks<'_>,
     ) -> Result<Self, Error> {
         let named = |error: WriteError| error.named(database, grants.workspace);
         let roots = Roots::read(database).map_err(|error| named(error.into()))?;
@@ -150,17 +152,18 @@ impl Roots {
 /// and both go on with the indexes that are left. Answers the number of the database's last page as well.
 fn lay_out<'a>(
     grants: &'a Grants<'a>,
-    ranks: &'a Ranks<'a>,
+    ranks: &Ranks<'_>,
     roots: &Roots,
 ) -> Result<(Trees<'a>, u64), WriteError> {
     let Grants { table, keys, .. } = grants;
+    let codes = Codes::new(ranks);
     let pending: Mutex<VecDeque<_>> = Mutex::new(roots.indexes.iter().copied().collect());
     let sort = || -> Result<Vec<Index>, WriteError> {
         let mut sorted = Vec::new();
         loop {
             let next = pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some((kind, root)) = next else { return Ok(sorted) };
-            sorted.push(Index::new(kind, root, keys, ranks)?);
+            sorted.push(Index::new(kind, root, keys, ranks, &codes)?);
         }
     };
     let (table_layout, mut indexes) = std::thread::scope(|scope| {
@@ -172,7 +175,7 @@ fn lay_out<'a>(
         Ok::<(Layout, Vec<Index>), WriteError>((layout, indexes))
     })?;
     indexes.sort_unstable_by_key(|index| IndexKind::ALL.iter().position(|kind| *kind == index.kind));
-    Ok((Trees { table, table_layout, indexes, keys, ranks }, u64::from(roots.pages)))
+    Ok((Trees { table, table_layout, indexes, keys, codes }, u64::from(roots.pages)))
 }
 
 /// Gives the trees their places after page `last`. Answers the number of the last page then.

@@ -4,25 +4,30 @@ use rusqlite::Connection;
 
 use crate::agent::c1z::blob::{self, tag};
 use crate::agent::c1z::expand::{Expansion, bytes, text};
+use crate::agent::c1z::image::coded::{Coded, Header, end_of_id};
 use crate::agent::c1z::image::error::WriteError;
 use crate::agent::c1z::image::keys::{Key, Keys, STANDARD_ID};
-use crate::agent::c1z::image::record::{self, Value};
+use crate::agent::c1z::image::record::{blob_kind, text_kind, varint_len};
 use crate::agent::c1z::image::sources::Sources;
-use crate::agent::c1z::image::stored::{Columns, Updates, values};
+use crate::agent::c1z::image::stored::Updates;
 use crate::agent::c1z::intern::Pair;
 use crate::agent::expansion::Derived;
 
 /// The derived grants, and what many of them have in common, encoded.
 pub(super) struct Derivation<'a> {
-    sources: &'a Sources,
     expansion: &'a Expansion,
     destinations: Vec<Destination<'a>>,
+    /// The destinations by their entitlements' numbers.
+    places: Vec<u32>,
+    principals: Vec<Holder>,
     /// The field of each carried principal.
     carried: Vec<Vec<u8>>,
     /// The field that says that the grant cannot be revoked.
     immutable: Vec<u8>,
     /// The sizes of the fields of the sets of sources.
     lengths: Vec<u32>,
+    /// The sync and the time.
+    end: Coded,
 }
 
 /// An entitlement that was derived for somebody.
@@ -31,8 +36,16 @@ struct Destination<'a> {
     first: usize,
     name: &'a str,
     owner: Pair,
+    /// The first three texts of its rows.
+    texts: Coded,
     /// The field.
     entitlement: Vec<u8>,
+}
+
+/// Who holds something.
+struct Holder {
+    texts: Coded,
+    end_of_id: Box<[u8]>,
 }
 
 impl<'a> Derivation<'a> {
@@ -42,28 +55,38 @@ impl<'a> Derivation<'a> {
             "SELECT data, resource_type_id, resource_id FROM v1_entitlements WHERE external_id = ?1",
         )?;
         let mut destinations = Vec::new();
+        let mut places = vec![u32::MAX; expansion.entitlements.len()];
         let mut first = 0;
         for grants in expansion.derived.chunk_by(|one, other| one.entitlement == other.entitlement) {
             let entitlement = grants.first().map_or(u32::MAX, |grant| grant.entitlement);
             // Destinations are stored entitlements.
             let name = expansion.entitlements.get(entitlement as usize).ok_or(WriteError::Changed)?;
+            if let Some(place) = places.get_mut(entitlement as usize) {
+                *place = destinations.len() as u32;
+            }
             let mut found = query.query([name])?;
             let row = found.next()?.ok_or(WriteError::Changed)?;
+            let owner: Pair = (text(row, 1)?.into(), text(row, 2)?.into());
             destinations.push(Destination {
                 first,
                 name,
-                owner: (text(row, 1)?.into(), text(row, 2)?.into()),
+                texts: Coded::new(&[&owner.0, &owner.1, name]),
+                owner,
                 entitlement: field(tag::grant::ENTITLEMENT, bytes(row, 0)?),
             });
             first += grants.len();
         }
+        let holder =
+            |(kind, id): &Pair| Holder { texts: Coded::new(&[kind, id]), end_of_id: end_of_id(kind, id) };
         Ok(Self {
-            sources,
             expansion,
             destinations,
+            places,
+            principals: expansion.principals.iter().map(holder).collect(),
             carried: expansion.carried.iter().map(|one| field(tag::grant::PRINCIPAL, one)).collect(),
             immutable: blob::immutable_annotation(),
             lengths: lengths(expansion),
+            end: Coded::new(&[&sources.sync_id, &sources.now]),
         })
     }
 
@@ -95,61 +118,97 @@ impl<'a> Derivation<'a> {
         Ok(())
     }
 
-    /// The size of a row's record.
+    /// The size of a row's record; 0 for one that is not there.
     pub(super) fn record(&self, number: usize) -> usize {
-        let length = |grant: &Derived| self.lengths.get(grant.sources.index()).copied().unwrap_or_default();
-        self.with(number, |columns, grant, parts| {
-            let data = parts.iter().map(|part| part.len()).sum::<usize>() + length(grant) as usize;
-            record::len_with_blob(&values(&columns, Value::Null), data)
-        })
+        let Some(row) = self.row(number) else { return 0 };
+        let sources = self.lengths.get(row.grant.sources.index()).copied().unwrap_or_default() as usize;
+        let id = row.id();
+        let data = row.data(&self.immutable) + sources;
+        1 + 3
+            + row.destination.texts.len()
+            + row.holder.texts.len()
+            + varint_len(text_kind(id))
+            + id
+            + varint_len(blob_kind(data))
+            + data
+            + self.end.len()
     }
 
     /// Appends a row's record.
-    pub(super) fn put(&self, number: usize, updates: &mut Updates<'_>, out: &mut Vec<u8>) {
-        self.with(number, |columns, grant, parts| {
-            let [entitlement, carried, head, name, colon, kind, other, principal, immutable] = parts;
-            let sources = updates.encoded(grant.sources);
-            let data = [entitlement, carried, head, name, colon, kind, other, principal, immutable, sources];
-            record::put(&values(&columns, Value::Blobs(&data)), out);
-        });
+    pub(super) fn put(
+        &self,
+        number: usize,
+        updates: &mut Updates<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WriteError> {
+        let row = self.row(number).ok_or(WriteError::Changed)?;
+        let Row { destination, holder, carried, grant } = row;
+        let sources = updates.encoded(grant.sources);
+        let mut header = Header::new();
+        // The key is beside the record.
+        header.short(NULL);
+        header.texts(&destination.texts);
+        header.texts(&holder.texts);
+        header.value(text_kind(row.id()));
+        // It does not expand.
+        header.short(NULL);
+        header.short(ZERO);
+        header.value(blob_kind(row.data(&self.immutable) + sources.len()));
+        header.texts(&self.end);
+        header.put(out);
+        out.extend_from_slice(&destination.texts.bytes);
+        out.extend_from_slice(&holder.texts.bytes);
+        out.extend_from_slice(destination.name.as_bytes());
+        out.extend_from_slice(&holder.end_of_id);
+        out.extend_from_slice(&destination.entitlement);
+        out.extend_from_slice(carried);
+        blob::put_head(tag::grant::ID, row.id(), out);
+        out.extend_from_slice(destination.name.as_bytes());
+        out.extend_from_slice(&holder.end_of_id);
+        out.extend_from_slice(&self.immutable);
+        out.extend_from_slice(sources);
+        out.extend_from_slice(&self.end.bytes);
+        Ok(())
     }
 
-    /// Calls `take` with a row's columns and all of its data but the sources, in parts.
-    fn with<T>(&self, number: usize, take: impl FnOnce(Columns<'_>, &Derived, [&[u8]; 9]) -> T) -> T {
-        const NONE: Derived = Derived {
-            entitlement: u32::MAX,
-            principal: crate::agent::expansion::Principal { index: u32::MAX, kind: u32::MAX },
-            sources: crate::agent::expansion::SetId::EMPTY,
-            carried: u32::MAX,
-        };
-        let grant = self.expansion.derived.get(number).unwrap_or(&NONE);
-        let at = self.destinations.partition_point(|one| one.first <= number);
-        let destination = at.checked_sub(1).and_then(|at| self.destinations.get(at));
-        let (name, owner, entitlement) = destination.map_or(("", ("", ""), &[][..]), |one| {
-            (one.name, (&*one.owner.0, &*one.owner.1), &one.entitlement)
-        });
-        let principal = self.expansion.principals.get(grant.principal.index as usize);
-        let (kind, principal) = principal.map_or(("", ""), |(kind, id)| (&**kind, &**id));
-        let id = [name.as_bytes(), b":", kind.as_bytes(), b":", principal.as_bytes()];
-        let columns = Columns {
-            owner,
-            entitlement: name,
-            principal: (kind, principal),
-            id: Value::Texts(&id),
-            expansion: None,
-            needs_expansion: 0,
-            sync_id: &self.sources.sync_id,
-            discovered_at: &self.sources.now,
-        };
-        let carried = self.carried.get(grant.carried as usize).map_or(&[][..], |field| field);
-        let mut head = [0; 16];
-        let head = blob::put_head(tag::grant::ID, id.iter().map(|part| part.len()).sum(), &mut head);
-        let [name, colon, kind, other, principal] = id;
-        take(
-            columns,
+    fn row(&self, number: usize) -> Option<Row<'_>> {
+        let grant = self.expansion.derived.get(number)?;
+        let place = *self.places.get(grant.entitlement as usize)?;
+        Some(Row {
             grant,
-            [entitlement, carried, head, name, colon, kind, other, principal, &self.immutable],
-        )
+            destination: self.destinations.get(place as usize)?,
+            holder: self.principals.get(grant.principal.index as usize)?,
+            carried: self.carried.get(grant.carried as usize)?,
+        })
+    }
+}
+
+/// The kinds of no value and of the number 0.
+const NULL: u8 = 0;
+const ZERO: u8 = 8;
+
+/// What a row is made of.
+struct Row<'a> {
+    grant: &'a Derived,
+    destination: &'a Destination<'a>,
+    holder: &'a Holder,
+    carried: &'a [u8],
+}
+
+impl Row<'_> {
+    /// The size of the id.
+    fn id(&self) -> usize {
+        self.destination.name.len() + self.holder.end_of_id.len()
+    }
+
+    /// The size of the grant without its sources.
+    fn data(&self, immutable: &[u8]) -> usize {
+        let id = self.id();
+        self.destination.entitlement.len()
+            + self.carried.len()
+            + blob::head_len(tag::grant::ID, id)
+            + id
+            + immutable.len()
     }
 }
 

@@ -1,12 +1,12 @@
 //! The indexes of the grants table, and their entries.
 
+use crate::agent::c1z::image::coded::{Coded, Codes, Header};
 use crate::agent::c1z::image::error::WriteError;
-use crate::agent::c1z::image::keys::{Key, Keys, Ranked, Ranks};
+use crate::agent::c1z::image::keys::{Key, Keys, Ranks};
 use crate::agent::c1z::image::layout::{Kind, Layout, key};
 use crate::agent::c1z::image::order;
 use crate::agent::c1z::image::pages::Records;
-use crate::agent::c1z::image::record::{self, Value};
-use crate::agent::c1z::intern::Pair;
+use crate::agent::c1z::image::record::{self, text_kind, varint_len};
 
 /// The indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,17 +85,18 @@ impl Index {
         root: u32,
         keys: &Keys,
         ranks: &Ranks<'_>,
+        codes: &Codes,
     ) -> Result<Self, WriteError> {
         let rows = kind.rows(keys, ranks)?;
         let count = u32::try_from(rows.len()).map_err(|_| WriteError::TooManyPages)?;
-        let mut entries = Entries { kind, rows: &rows, keys, ranks };
+        let mut entries = Entries { kind, rows: &rows, keys, codes };
         let layout = Layout::new(Kind::Index, root, count, |entry| entries.len(entry));
         Ok(Self { kind, layout, rows })
     }
 
     /// The entries, to be written.
-    pub(super) fn entries<'a>(&'a self, keys: &'a Keys, ranks: &'a Ranks<'a>) -> Entries<'a> {
-        Entries { kind: self.kind, rows: &self.rows, keys, ranks }
+    pub(super) fn entries<'a>(&'a self, keys: &'a Keys, codes: &'a Codes) -> Entries<'a> {
+        Entries { kind: self.kind, rows: &self.rows, keys, codes }
     }
 }
 
@@ -105,57 +106,110 @@ pub(super) struct Entries<'a> {
     kind: IndexKind,
     rows: &'a [u32],
     keys: &'a Keys,
-    ranks: &'a Ranks<'a>,
+    codes: &'a Codes,
+}
+
+/// What an entry holds before the row's key, which some have twice.
+enum Entry<'a> {
+    One(&'a Coded),
+    Two(&'a Coded, &'a Coded),
+    /// With the key twice.
+    Sorted(&'a Coded, &'a Coded),
+    /// An id of two parts, and the sync.
+    Id(&'a [u8], &'a [u8], &'a Coded),
+    None,
 }
 
 impl Records for Entries<'_> {
     fn len(&mut self, entry: u32) -> usize {
-        self.with(entry, record::len)
+        let (entry, number) = self.entry(entry);
+        let key = 1 + record::integer(number).1;
+        1 + key
+            + match entry {
+                Entry::One(texts) => texts.len(),
+                Entry::Two(first, second) => first.len() + second.len(),
+                Entry::Sorted(first, second) => first.len() + second.len() + key,
+                Entry::Id(first, second, sync) => {
+                    let id = first.len() + second.len();
+                    varint_len(text_kind(id)) + id + sync.len()
+                }
+                Entry::None => 0,
+            }
     }
 
     fn put(&mut self, entry: u32, out: &mut Vec<u8>) -> Result<(), WriteError> {
-        self.with(entry, |values| record::put(values, out));
+        let (entry, number) = self.entry(entry);
+        let (kind, length) = record::integer(number);
+        let bytes = number.to_be_bytes();
+        let key = bytes.get(bytes.len() - length..).unwrap_or_default();
+        let mut header = Header::new();
+        match entry {
+            Entry::One(texts) => {
+                header.texts(texts);
+                header.short(kind);
+                header.put(out);
+                out.extend_from_slice(&texts.bytes);
+            }
+            Entry::Two(first, second) => {
+                header.texts(first);
+                header.texts(second);
+                header.short(kind);
+                header.put(out);
+                out.extend_from_slice(&first.bytes);
+                out.extend_from_slice(&second.bytes);
+            }
+            Entry::Sorted(first, second) => {
+                header.texts(first);
+                header.texts(second);
+                header.short(kind);
+                header.short(kind);
+                header.put(out);
+                out.extend_from_slice(&first.bytes);
+                out.extend_from_slice(&second.bytes);
+                out.extend_from_slice(key);
+            }
+            Entry::Id(first, second, sync) => {
+                header.value(text_kind(first.len() + second.len()));
+                header.texts(sync);
+                header.short(kind);
+                header.put(out);
+                out.extend_from_slice(first);
+                out.extend_from_slice(second);
+                out.extend_from_slice(&sync.bytes);
+            }
+            Entry::None => return Err(WriteError::Changed),
+        }
+        out.extend_from_slice(key);
         Ok(())
     }
 }
 
-impl Entries<'_> {
-    /// Calls `take` with what an entry holds. The row is the last value of each.
-    fn with<T>(&self, entry: u32, take: impl FnOnce(&[Value<'_>]) -> T) -> T {
-        let Self { keys, ranks, .. } = *self;
+impl<'a> Entries<'a> {
+    /// What an entry holds, and the row's key, which is its last value.
+    fn entry(&self, entry: u32) -> (Entry<'a>, i64) {
+        let Self { keys, codes, .. } = *self;
         let row = self.rows.get(entry as usize).copied().unwrap_or_default();
-        let Some(one) = keys.rows.get(row as usize) else { return take(&[]) };
-        // Keys of rows stay far below the largest integer.
-        let number = Value::Integer(key(row) as i64);
-        let sync = Value::Text(ranks.syncs.value(one.sync).unwrap_or_default().as_bytes());
-        let entitlement = ranks.entitlements.value(one.entitlement).unwrap_or_default().as_bytes();
-        match self.kind {
-            IndexKind::Id => match keys.ids.get(one.id as usize) {
-                Some(id) => take(&[Value::Text(id.as_bytes()), sync, number]),
-                None => {
-                    let (kind, principal) = pair(&ranks.principals, one.principal);
-                    let id = [entitlement, b":", kind, b":", principal];
-                    take(&[Value::Texts(&id), sync, number])
-                }
-            },
-            IndexKind::EntitlementAndPrincipal => {
-                let (kind, principal) = pair(&ranks.principals, one.principal);
-                take(&[Value::Text(entitlement), Value::Text(kind), Value::Text(principal), number])
-            }
-            IndexKind::EntitlementAndSync => take(&[Value::Text(entitlement), sync, number, number]),
-            IndexKind::Principal => {
-                let (kind, principal) = pair(&ranks.principals, one.principal);
-                take(&[Value::Text(kind), Value::Text(principal), number])
-            }
-            IndexKind::Owner => {
-                let (kind, owner) = pair(&ranks.owners, one.owner);
-                take(&[Value::Text(kind), Value::Text(owner), number])
-            }
-            IndexKind::Expandable | IndexKind::NeedsExpansion => take(&[sync, number]),
-        }
+        // Far below the largest integer.
+        let number = key(row) as i64;
+        let found = || -> Option<Entry<'a>> {
+            let key = keys.rows.get(row as usize)?;
+            let entitlement = || codes.entitlements.get(key.entitlement as usize);
+            let principal = || codes.principals.get(key.principal as usize);
+            let sync = || codes.syncs.get(key.sync as usize);
+            Some(match self.kind {
+                IndexKind::Id => match keys.ids.get(key.id as usize) {
+                    Some(id) => Entry::Id(id.as_bytes(), &[], sync()?),
+                    None => {
+                        Entry::Id(&entitlement()?.bytes, codes.ends.get(key.principal as usize)?, sync()?)
+                    }
+                },
+                IndexKind::EntitlementAndPrincipal => Entry::Two(entitlement()?, principal()?),
+                IndexKind::EntitlementAndSync => Entry::Sorted(entitlement()?, sync()?),
+                IndexKind::Principal => Entry::One(principal()?),
+                IndexKind::Owner => Entry::One(codes.owners.get(key.owner as usize)?),
+                IndexKind::Expandable | IndexKind::NeedsExpansion => Entry::One(sync()?),
+            })
+        };
+        (found().unwrap_or(Entry::None), number)
     }
-}
-
-fn pair<'a>(ranked: &Ranked<&'a Pair>, number: u32) -> (&'a [u8], &'a [u8]) {
-    ranked.value(number).map_or((&[], &[]), |(first, second)| (first.as_bytes(), second.as_bytes()))
 }

@@ -207,3 +207,54 @@ fn put_u16(number: usize, out: &mut Vec<u8>) {
 fn short(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records of one size.
+    struct Same(usize);
+
+    impl Records for Same {
+        fn len(&mut self, _: u32) -> usize {
+            self.0
+        }
+
+        fn put(&mut self, entry: u32, out: &mut Vec<u8>) -> Result<(), WriteError> {
+            out.resize(out.len() + self.0, entry as u8);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_to_the_lock_page() -> Result<(), WriteError> {
+        let size = 13_000;
+        assert_eq!(Kind::Table.divide(size).pages, 3);
+        let mut layout = Layout::new(Kind::Table, 9, 4, |_| size);
+        assert_eq!(layout.top(), 0);
+        let first = LOCK_PAGE - 4;
+        assert_eq!(layout.place(first), LOCK_PAGE + 9);
+        let mut pages = Vec::new();
+        Pages::new(&layout, Same(size)).leaf(0, &mut pages)?;
+        // The root, three pages for each row, and the one that is left out.
+        assert_eq!(pages.len(), (1 + 4 * 3 + 1) * PAGE);
+        let page = |number: u64| {
+            let begin = (number - first + 1) as usize * PAGE;
+            pages.get(begin..begin + PAGE).unwrap_or_default()
+        };
+        let follows = |number: u64| page(number).first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
+        assert_eq!(follows(LOCK_PAGE - 2), Some(0));
+        assert_eq!(follows(LOCK_PAGE - 1).map(u64::from), Some(LOCK_PAGE + 1));
+        assert_eq!(page(LOCK_PAGE), [0; PAGE]);
+        assert_eq!(follows(LOCK_PAGE + 1).map(u64::from), Some(LOCK_PAGE + 2));
+        assert_eq!(follows(LOCK_PAGE + 2), Some(0));
+        Ok(())
+    }
+
+    #[test]
+    fn records_of_another_size_are_refused() {
+        let layout = Layout::new(Kind::Index, 9, 300, |_| 20);
+        assert!(Pages::new(&layout, Same(20)).leaf(0, &mut Vec::new()).is_ok());
+        assert!(matches!(Pages::new(&layout, Same(60)).leaf(0, &mut Vec::new()), Err(WriteError::Changed)));
+    }
+}

@@ -8,10 +8,6 @@ pub(super) enum Value<'a> {
     Integer(i64),
     Text(&'a [u8]),
     Blob(&'a [u8]),
-    /// A text in pieces.
-    Texts(&'a [&'a [u8]]),
-    /// A blob in pieces.
-    Blobs(&'a [&'a [u8]]),
 }
 
 /// How many bytes [`put`] appends.
@@ -19,13 +15,6 @@ pub(super) fn len(values: &[Value<'_>]) -> usize {
     let types: usize = values.iter().map(|value| varint_len(kind(value))).sum();
     let content: usize = values.iter().map(content_len).sum();
     header_len(types) + content
-}
-
-/// As [`len`], for a record in which one of the values, null here, is a blob of `blob` bytes.
-pub(super) fn len_with_blob(values: &[Value<'_>], blob: usize) -> usize {
-    let types: usize = values.iter().map(|value| varint_len(kind(value))).sum();
-    let content: usize = values.iter().map(content_len).sum();
-    header_len(types - varint_len(kind(&Value::Null)) + varint_len(blob_kind(blob))) + content + blob
 }
 
 /// Appends a record.
@@ -40,11 +29,6 @@ pub(super) fn put(values: &[Value<'_>], out: &mut Vec<u8>) {
             Value::Null => {}
             Value::Integer(number) => put_integer(*number, out),
             Value::Text(bytes) | Value::Blob(bytes) => out.extend_from_slice(bytes),
-            Value::Texts(pieces) | Value::Blobs(pieces) => {
-                for piece in *pieces {
-                    out.extend_from_slice(piece);
-                }
-            }
         }
     }
 }
@@ -100,14 +84,24 @@ fn kind(value: &Value<'_>) -> u64 {
             _ => 6,
         },
         Value::Blob(bytes) => blob_kind(bytes.len()),
-        Value::Text(bytes) => blob_kind(bytes.len()) + 1,
-        Value::Blobs(_) => blob_kind(content_len(value)),
-        Value::Texts(_) => blob_kind(content_len(value)) + 1,
+        Value::Text(bytes) => text_kind(bytes.len()),
     }
 }
 
-fn blob_kind(length: usize) -> u64 {
+/// The code for a blob of this size.
+pub(super) fn blob_kind(length: usize) -> u64 {
     length as u64 * 2 + 12
+}
+
+/// The code for a text of this size.
+pub(super) fn text_kind(length: usize) -> u64 {
+    blob_kind(length) + 1
+}
+
+/// The code for an integer, which is a short one, and how many of its last bytes are stored.
+pub(super) fn integer(number: i64) -> (u8, usize) {
+    let value = Value::Integer(number);
+    (kind(&value) as u8, content_len(&value))
 }
 
 /// How many bytes a value takes after the header.
@@ -116,7 +110,6 @@ fn content_len(value: &Value<'_>) -> usize {
         Value::Null | Value::Integer(0 | 1) => 0,
         Value::Integer(number) => integer_len(*number),
         Value::Text(bytes) | Value::Blob(bytes) => bytes.len(),
-        Value::Texts(pieces) | Value::Blobs(pieces) => pieces.iter().map(|piece| piece.len()).sum(),
     }
 }
 
@@ -181,18 +174,5 @@ mod tests {
             assert_eq!(out, bytes, "{number}");
             assert_eq!(len(&[Value::Integer(number)]), bytes.len(), "{number}");
         }
-    }
-
-    #[test]
-    fn pieces_are_one_value() {
-        let long = [b'x'; 70];
-        let mut whole = Vec::new();
-        put(&[Value::Text(&long), Value::Null, Value::Blob(&long)], &mut whole);
-        let pieces = [&long[..30], &[], &long[30..]];
-        let mut pieced = Vec::new();
-        put(&[Value::Texts(&pieces), Value::Null, Value::Blobs(&pieces)], &mut pieced);
-        assert_eq!(pieced, whole);
-        assert_eq!(len(&[Value::Texts(&pieces), Value::Null, Value::Blobs(&pieces)]), whole.len());
-        assert_eq!(len_with_blob(&[Value::Text(&long), Value::Null, Value::Null], long.len()), whole.len());
     }
 }

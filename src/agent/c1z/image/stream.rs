@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
+use crate::agent::c1z::image::coded::Codes;
 use crate::agent::c1z::image::error::WriteError;
 use crate::agent::c1z::image::index::Index;
-use crate::agent::c1z::image::keys::{Keys, Ranks};
+use crate::agent::c1z::image::keys::Keys;
 use crate::agent::c1z::image::layout::{Layout, PAGE};
 use crate::agent::c1z::image::pages::Pages;
 use crate::agent::c1z::image::table::{Table, TableWriter};
@@ -23,7 +24,7 @@ pub(super) struct Trees<'a> {
     pub(super) table_layout: Layout,
     pub(super) indexes: Vec<Index>,
     pub(super) keys: &'a Keys,
-    pub(super) ranks: &'a Ranks<'a>,
+    pub(super) codes: Codes,
 }
 
 /// Pages of a tree that follow each other in the file.
@@ -41,7 +42,7 @@ impl Trees<'_> {
         let mut table = TableWriter::new(self.table, &self.table_layout)?;
         let mut roots = vec![(self.table_layout.root, table.root()?)];
         for index in &self.indexes {
-            let entries = index.entries(self.keys, self.ranks);
+            let entries = index.entries(self.keys, &self.codes);
             roots.push((index.layout.root, Pages::new(&index.layout, entries).root()?));
         }
         Ok(roots)
@@ -115,7 +116,7 @@ impl Trees<'_> {
             self.table_layout.drop_root(level, out);
             return Ok(());
         };
-        let mut of = Pages::new(&index.layout, index.entries(self.keys, self.ranks));
+        let mut of = Pages::new(&index.layout, index.entries(self.keys, &self.codes));
         for page in pages {
             match level {
                 0 => of.leaf(page, out)?,

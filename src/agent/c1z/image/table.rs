@@ -115,8 +115,7 @@ impl Records for Rows<'_, '_, '_> {
     fn put(&mut self, row: u32, out: &mut Vec<u8>) -> Result<(), WriteError> {
         match (row.checked_sub(self.table.stored.len()), &self.table.derived) {
             (Some(number), Some(derived)) => derived.put(number as usize, self.updates, out),
-            _ => self.stored.put(row, self.updates, out)?,
+            _ => self.stored.put(row, self.updates, out),
         }
-        Ok(())
     }
 }
