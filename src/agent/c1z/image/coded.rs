@@ -38,13 +38,16 @@ impl Coded {
 
 /// The header of a record in the making. It is short enough for its size to take one byte.
 pub(super) struct Header {
-    bytes: [u8; 127],
+    bytes: [u8; LONGEST],
     len: usize,
 }
 
+/// More than the longest header here, that of a row of the table.
+const LONGEST: usize = 64;
+
 impl Header {
     pub(super) fn new() -> Self {
-        Self { bytes: [0; 127], len: 1 }
+        Self { bytes: [0; LONGEST], len: 1 }
     }
 
     /// Adds texts.

@@ -73,7 +73,12 @@ impl<'a> TableWriter<'a> {
     /// Appends leaves and the pages that follow them.
     pub(super) fn leaves(&mut self, leaves: Range<u32>, out: &mut Vec<u8>) -> Result<(), WriteError> {
         let first = self.layout.span(0, leaves.start).start;
-        self.with_pages(first, |pages| leaves.into_iter().try_for_each(|leaf| pages.leaf(leaf, out)))
+        self.with_pages(first, |pages| {
+            for leaf in leaves {
+                pages.leaf(leaf, out)?;
+            }
+            Ok(())
+        })
     }
 
     /// Appends pages above the leaves.
@@ -85,7 +90,12 @@ impl<'a> TableWriter<'a> {
     ) -> Result<(), WriteError> {
         // They hold keys only.
         let none = self.table.stored.len();
-        self.with_pages(none, |of| pages.into_iter().try_for_each(|page| of.inner(level, page, out)))
+        self.with_pages(none, |of| {
+            for page in pages {
+                of.inner(level, page, out)?;
+            }
+            Ok(())
+        })
     }
 
     fn with_pages<T>(
