@@ -13,7 +13,7 @@ const TOKEN: &str = "a-token-0123456789";
 /// A quarter of the connections that there may be.
 const STRANGERS: u64 = 100;
 /// How much memory one may hold.
-const EACH: u64 = 96 * 1024;
+const EACH: u64 = 320 * 1024;
 
 const HEADERS: u8 = 1;
 const DATA: u8 = 0;
