@@ -45,9 +45,9 @@ pub(crate) trait ResourceType: Send + Sync {
     type Key: Identity;
     /// A row of the table.
     type Row: Send;
-    /// What tells the entitlements on one resource apart; [`Infallible`] when there are none.
+    /// What tells the entitlements on one resource apart; [`Infallible`](std::convert::Infallible) when there are none.
     type Entitlement: Copy + Send + Sync + 'static;
-    /// Somebody who has something on a resource; [`Infallible`] when there are no entitlements.
+    /// Somebody who has something on a resource; [`Infallible`](std::convert::Infallible) when there are no entitlements.
     type Holder: Holder<Self::Entitlement>;
 
     /// See [`Parent`].
