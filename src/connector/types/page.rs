@@ -1,6 +1,7 @@
 //! The resource type `page`: a row of `pages`, which Retool's users call an app.
 
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 
 use prost_types::Any;
 
@@ -48,6 +49,10 @@ fn annotations(group: GroupId, inherited: bool) -> Vec<Any> {
     annotations
 }
 
+/// What [`annotations`] have at the end for inherited access, encoded.
+static IMMUTABLE: LazyLock<Vec<u8>> =
+    LazyLock::new(|| encode_grant_annotations(&[any(&GrantImmutable::default())]));
+
 /// A group or a user with access to a page, and the encoded annotations of its grants.
 pub(crate) struct PageHolder {
     holder: pages::Holder,
@@ -61,8 +66,9 @@ impl From<pages::Holder> for PageHolder {
     fn from(holder: pages::Holder) -> Self {
         match holder {
             pages::Holder::Group { group, .. } => {
-                let encoded = |inherited| encode_grant_annotations(&annotations(group, inherited));
-                Self { holder, own: encoded(false), inherited: encoded(true) }
+                let own = encode_grant_annotations(&annotations(group, false));
+                let inherited = [own.as_slice(), IMMUTABLE.as_slice()].concat();
+                Self { holder, own, inherited }
             }
             pages::Holder::User { .. } => Self { holder, own: Vec::new(), inherited: Vec::new() },
         }
