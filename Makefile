@@ -7,7 +7,7 @@ GROUPS = 8
 PAGES = 24
 RESOURCES = 12
 SIZES = users=$(USERS) groups=$(GROUPS) pages=$(PAGES) resources=$(RESOURCES)
-# What the benchmark walks: small, large, or sizes as in "users=100 groups=5 pages=20 resources=10".
+# What the benchmark walks: small, large, huge (its snapshot only), or sizes as in "users=100 groups=5 pages=20 resources=10".
 ORGANIZATIONS = small large
 
 # Most tests wait for a timeout or another program, so that more of them than there are processors can run at once.

@@ -245,6 +245,14 @@ pub(crate) const ALL: &[Setting] = &[
         "Answer gRPC health checks, and nothing else, to callers without a token",
     ),
     whole(
+        "snapshot-max-mib",
+        Group::Limits,
+        (0, 64 * 1024),
+        Options::DEFAULT.snapshot_max_mib as usize,
+        "MIB",
+        "Memory in MiB for the snapshots of access that answer syncs, all together; 0 answers them by statements",
+    ),
+    whole(
         "max-connections",
         Group::Limits,
         (1, 1_000_000),

@@ -212,7 +212,7 @@ envFrom:
 
 {{/* What the container may take: what the mode needs, with what the values say in its place. */}}
 {{- define "baton-retool.resources" -}}
-{{- $server := dict "requests" (dict "cpu" "100m" "memory" "64Mi") "limits" (dict "memory" "256Mi") -}}
+{{- $server := dict "requests" (dict "cpu" "100m" "memory" "64Mi") "limits" (dict "memory" "384Mi") -}}
 {{- $service := dict "requests" (dict "cpu" "100m" "memory" "128Mi") "limits" (dict "memory" "1Gi") -}}
 {{- $usual := ternary $service $server (eq (include "baton-retool.mode" .) "service") -}}
 {{- toYaml (mergeOverwrite $usual .Values.resources) -}}

@@ -77,6 +77,7 @@ fn what_is_on_by_itself_can_be_turned_off() {
 fn every_number_is_held_to_its_bounds() {
     let bounds = [
         ("http-timeout-seconds", 1, 1800),
+        ("snapshot-max-mib", 0, 65_536),
         ("max-connections", 1, 1_000_000),
         ("max-streams", 1, 100_000),
         ("max-requests", 1, 1_000_000),

@@ -10,7 +10,8 @@ fn every_setting_has_its_default() {
     assert_eq!(settings.connection_string.expose_secret(), DSN);
     let scope = Scope { skip_pages: false, skip_resources: false, provisioning: false, managed_groups: true };
     assert_eq!(settings.scope, scope);
-    let options = Options { skip_disabled_users: false, dry_run: false, ticketing: false };
+    let options =
+        Options { skip_disabled_users: false, dry_run: false, ticketing: false, snapshot_max_mib: 96 };
     assert_eq!(settings.options, options);
     assert!(settings.rest.is_none());
     let server = ServerSettings {
@@ -77,6 +78,7 @@ fn every_setting_is_read_from_every_source() {
         ("insecure", "true"),
         ("reflection", "false"),
         ("health-without-token", "false"),
+        ("snapshot-max-mib", "10"),
         ("max-connections", "11"),
         ("max-streams", "12"),
         ("max-requests", "13"),
@@ -122,7 +124,8 @@ fn every_setting_is_read_from_every_source() {
         let scope =
             Scope { skip_pages: true, skip_resources: true, provisioning: true, managed_groups: false };
         assert_eq!(settings.scope, scope);
-        let options = Options { skip_disabled_users: true, dry_run: true, ticketing: true };
+        let options =
+            Options { skip_disabled_users: true, dry_run: true, ticketing: true, snapshot_max_mib: 10 };
         assert_eq!(settings.options, options);
         let rest = settings.rest.unwrap();
         assert_eq!(rest.base_url.as_str(), "https://retool.example.com");

@@ -33,11 +33,11 @@ impl ConnectorService for Services {
         }))
     }
 
-    /// Nothing outlives a sync here, so there is nothing to clean up.
     async fn cleanup(
         &self,
-        _: Request<ConnectorServiceCleanupRequest>,
+        request: Request<ConnectorServiceCleanupRequest>,
     ) -> Result<Response<ConnectorServiceCleanupResponse>, Status> {
+        self.connector.cleanup(&request.get_ref().active_sync_id);
         Ok(Response::new(ConnectorServiceCleanupResponse::default()))
     }
 }

@@ -124,6 +124,9 @@ fn the_documentation_lists_every_metric_with_its_labels() {
     instruments.statement_ended("groups.list", Outcome::Ok, HALF);
     instruments.rest_ended("users.create", RestOutcome::Closed, None, HALF);
     instruments.provisioning_ended("group.grant", Provisioning::Changed);
+    watch_snapshots(|| SnapshotState { count: 1, bytes: 2, rows: 3, oldest: HALF });
+    instruments.snapshots.asked(true);
+    instruments.snapshots.read(SnapshotRead::Ok, HALF);
     let service = &instruments.service;
     service.task_under_way(1);
     service.task_ended("grant", TaskOutcome::Done, HALF);
@@ -131,6 +134,7 @@ fn the_documentation_lists_every_metric_with_its_labels() {
     service.uploaded(1);
     service.synced();
     let text = text(&registry);
+    assert!(text.contains("baton_retool_snapshot_age_seconds 0.5"), "{text}");
     assert_eq!(served(&text), documented(), "left: what is served; right: docs/observability.md\n{text}");
     assert!(text.contains(r#"baton_retool_pool_connections{state="in_use"} 2"#), "{text}");
 }
