@@ -68,7 +68,9 @@ async fn examine(matches: &ArgMatches, sources: &Sources, report: &mut Report) {
     let (settings, warnings) = match config::load(matches, sources) {
         Ok(loaded) => loaded,
         Err(error) => {
-            report.push(settings::refused(&error.to_string()));
+            for error in error.each() {
+                report.push(settings::refused(&error.to_string()));
+            }
             report.skip(Check::Dns..=Check::Rest, "a setting is wrong");
             return;
         }

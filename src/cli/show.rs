@@ -2,7 +2,6 @@
 
 mod access;
 mod rows;
-mod table;
 
 use std::io::{self, Write};
 use std::path::Path;

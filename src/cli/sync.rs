@@ -66,7 +66,8 @@ pub(super) fn sync_settings(matches: &ArgMatches) -> Result<SyncSettings, Failur
     config::load_sync(matches, &Sources::of_process()).map(|(sync, _)| sync).map_err(Failure::usage)
 }
 
-fn settings(matches: &ArgMatches) -> Result<Settings, Failure> {
+/// The settings of a run at a terminal or in a script, which logs less at a terminal.
+pub(super) fn settings(matches: &ArgMatches) -> Result<Settings, Failure> {
     // Lines of the log would stand between those of the progress.
     let quiet = io::stderr().is_terminal()
         && matches.value_source("log-level").is_none()

@@ -2,8 +2,9 @@
 
 use crate::agent::service::ServiceSettings;
 use crate::agent::sync::SyncSettings;
-use crate::config::declaration::{path, seconds, switch, text, texts, whole};
-use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Relation, Setting};
+use crate::config::declaration::{idle, path, seconds, switch, text, texts, whole};
+use crate::config::one_shot_table::ONE_SHOT;
+use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Relation, Setting, Standing};
 use crate::config::sources::Sources;
 use crate::connector::Options;
 use crate::postgres::pool::Timeouts;
@@ -13,7 +14,21 @@ use crate::server::{Endpoint, HealthSettings, Limits, Security, ServerSettings};
 use crate::telemetry::settings::{LogFormat, LogLevel, LogTarget};
 
 /// Every setting of this release, by heading. A settings type reads one by having a field of its name.
-pub(crate) const ALL: &[Setting] = &[
+pub(crate) const ALL: &[Setting] = &joined::<{ SETTINGS.len() + ONE_SHOT.len() }>();
+
+/// Both tables, one after the other.
+const fn joined<const COUNT: usize>() -> [Setting; COUNT] {
+    let mut all = [SETTINGS[0]; COUNT];
+    let mut at = 0;
+    while at < COUNT {
+        all[at] = if at < SETTINGS.len() { SETTINGS[at] } else { ONE_SHOT[at - SETTINGS.len()] };
+        at += 1;
+    }
+    all
+}
+
+/// The settings of every run but those of a one-shot change.
+const SETTINGS: &[Setting] = &[
     Setting {
         fallback: Fallback::Required,
         value_name: "CONNECTION_STRING",
@@ -91,6 +106,21 @@ pub(crate) const ALL: &[Setting] = &[
         "How long one request to Retool's REST API, or for a token of ConductorOne, may take; more than 30 counts as 30",
     ),
     switch("ticketing", Group::Run, Options::DEFAULT.ticketing, "Turn on the ticketing half of the protocol"),
+    idle(
+        text("auth-method", Group::Run, "How to sign in to Retool"),
+        "there is one way to sign in to Retool: its database, with connection-string",
+    ),
+    idle(
+        whole(
+            "session-store-maximum-size",
+            Group::Run,
+            (0, u32::MAX),
+            15 * MIB as usize,
+            "BYTES",
+            "Most that the store of a session holds in memory",
+        ),
+        "this connector keeps no session store",
+    ),
     Setting {
         value_name: "ID",
         relation: Some(Relation::GoesWith("client-secret")),
@@ -152,7 +182,10 @@ pub(crate) const ALL: &[Setting] = &[
             "How many calls a sync makes at a time; 0 is one after the other, -1 is one for each processor, at most 4",
         )
     },
-    switch("parallel-sync", Group::Sync, false, "The same as workers -1, which is the default"),
+    Setting {
+        standing: Standing::Deprecated("workers"),
+        ..switch("parallel-sync", Group::Sync, false, "The same as workers -1, which is the default")
+    },
     Setting {
         value_name: "FOLDER",
         fallback: Fallback::Depends { text: "BATON_TMPDIR, else the system's", value: folder_of_the_family },
@@ -181,6 +214,26 @@ pub(crate) const ALL: &[Setting] = &[
             "Take only holders of this entitlement from the other file; goes with external-resource-c1z",
         )
     },
+    idle(
+        texts(
+            "external-resource-traits",
+            Group::Sync,
+            "Which kinds of resources to take from the other file",
+        ),
+        "users and groups are taken from it, which are all that can hold grants here",
+    ),
+    idle(
+        Setting {
+            kind: Kind::Choice(&["sqlite", "pebble"]),
+            value_name: "ENGINE",
+            ..text("storage-engine", Group::Sync, "How a c1z file stores its rows")
+        },
+        "files are always written in the format v1 (sqlite), which every agent reads",
+    ),
+    idle(
+        switch("keep-previous-sync-c1z", Group::Sync, false, "Keep the file of the sync before"),
+        "this connector never takes rows from the file of the sync before",
+    ),
     Setting {
         kind: Kind::SocketAddress,
         fallback: Fallback::Value(DefaultValue::Text(Endpoint::DEFAULT)),
@@ -378,6 +431,16 @@ pub(crate) const ALL: &[Setting] = &[
             "log-level",
             Group::Logs,
             "The least severity that is logged; dpanic, panic and fatal mean error",
+        )
+    },
+    Setting {
+        kind: Kind::Time,
+        value_name: "TIME",
+        hidden: true,
+        ..text(
+            "log-level-debug-expires-at",
+            Group::Logs,
+            "From when on a start with log-level debug logs at info instead",
         )
     },
     Setting {

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use config::ValueKind;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::config::error::{Error, Origin, Warning};
 use crate::config::merge::Merged;
-use crate::config::setting::{Fallback, Group, Kind, MOST_WORKERS, Relation, Setting};
+use crate::config::one_shot_table::VERBS;
+use crate::config::setting::{Fallback, Group, Kind, MOST_WORKERS, Relation, Setting, Standing};
 use crate::config::sources::Sources;
-use crate::config::table;
-use crate::config::table::ALL;
+use crate::config::table::{self, ALL};
 
 /// The settings that have a value, by name: what the strongest source gives, else the default.
 pub(super) struct Values(BTreeMap<&'static str, Entry>);
@@ -60,19 +62,19 @@ impl Values {
     }
 
     /// Whether every setting has what its kind accepts, and what is required is there. Those of a sync are left to
-    /// [`Values::check_sync`] and those of service mode to [`Values::check_service`]: a server that does not use them
-    /// starts without them.
+    /// [`Values::check_sync`], those of service mode to [`Values::check_service`] and those of a one-shot change to
+    /// [`Values::check_change`]: a server that does not use them starts without them.
     ///
     /// # Errors
-    /// The first that has not.
+    /// Every one that has not.
     pub(super) fn check(&self) -> Result<(), Error> {
-        self.check_those(|group| !matches!(group, Group::Sync | Group::Service))
+        self.check_those(|group| !matches!(group, Group::Sync | Group::Service | Group::Change))
     }
 
     /// As [`Values::check`], for the settings of service mode.
     ///
     /// # Errors
-    /// The first that is wrong.
+    /// Every one that is wrong.
     pub(super) fn check_service(&self) -> Result<(), Error> {
         self.check_those(|group| group == Group::Service)
     }
@@ -80,21 +82,80 @@ impl Values {
     /// As [`Values::check`], for the settings of a sync.
     ///
     /// # Errors
-    /// The first that is wrong.
+    /// Every one that is wrong.
     pub(super) fn check_sync(&self) -> Result<(), Error> {
         self.check_those(|group| group == Group::Sync)
     }
 
+    /// As [`Values::check`], for the settings of a one-shot change, of which there can be only one.
+    ///
+    /// # Errors
+    /// Every one that is wrong, and those that are refused.
+    pub(super) fn check_change(&self) -> Result<(), Error> {
+        let refused = ALL.iter().find_map(|setting| match setting.standing {
+            Standing::Refused(why) => Some(Error::Refused {
+                name: setting.name,
+                origin: self.get(setting.name)?.origin.clone(),
+                why,
+            }),
+            _ => None,
+        });
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        self.check_those(|group| group == Group::Change)?;
+        let mut asked = VERBS.iter().filter_map(|verb| verb.iter().find_map(|name| self.asked(name)));
+        match (asked.next(), asked.next()) {
+            (Some(one), Some(other)) => Err(Error::Exclusive {
+                given: one.setting.name,
+                origin: one.origin.clone(),
+                other: other.setting.name,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The setting that asks for a one-shot change, which is the first where there are several.
+    pub(super) fn verb(&self) -> Option<&Entry> {
+        VERBS.iter().flat_map(|verb| verb.iter()).find_map(|name| self.asked(name))
+    }
+
+    /// What is given for the setting of this name; `None` for a switch that is off.
+    fn asked(&self, name: &str) -> Option<&Entry> {
+        self.get(name).filter(|entry| entry.setting.kind != Kind::Switch || entry.switch().unwrap_or(true))
+    }
+
+    /// The settings that somebody gave without effect, or that another one replaces.
+    pub(super) fn outdated(&self) -> impl Iterator<Item = Warning> {
+        ALL.iter().filter_map(|setting| {
+            let entry = self.asked(setting.name).filter(|entry| entry.origin != Origin::Default)?;
+            let origin = entry.origin.clone();
+            match setting.standing {
+                Standing::Deprecated(instead) => {
+                    Some(Warning::Deprecated { name: setting.name, origin, instead })
+                }
+                // Files and deployments carry what is idle, and a warning at every start would teach people to
+                // ignore warnings.
+                Standing::Idle(why) if matches!(origin, Origin::Flag(_)) => {
+                    Some(Warning::Idle { name: setting.name, origin, why })
+                }
+                _ => None,
+            }
+        })
+    }
+
     fn check_those(&self, of_group: impl Fn(Group) -> bool) -> Result<(), Error> {
         let those = || ALL.iter().filter(|setting| of_group(setting.group));
+        let mut errors = Vec::new();
         for setting in those() {
             match self.get(setting.name) {
-                Some(entry) => entry.check()?,
-                None if matches!(setting.fallback, Fallback::Required) => return Err(missing(setting)),
+                Some(entry) => errors.extend(entry.check().err()),
+                None if matches!(setting.fallback, Fallback::Required) => errors.push(missing(setting)),
                 None => {}
             }
         }
-        those().try_for_each(|setting| self.check_relation(setting))
+        errors.extend(those().filter_map(|setting| self.check_relation(setting).err()));
+        Error::all(errors)
     }
 
     fn check_relation(&self, setting: &Setting) -> Result<(), Error> {
@@ -102,17 +163,17 @@ impl Values {
             return Ok(());
         };
         // A switch that is off asks for nothing.
-        if setting.kind == Kind::Switch && !entry.switch()? {
+        if self.asked(setting.name).is_none() {
             return Ok(());
         }
         let (given, origin) = (setting.name, entry.origin.clone());
         let other = |name| table::named(name).map(|other| (other.name, other.variable()));
         match relation {
-            Relation::GoesWith(name) if self.get(name).is_none() => match other(name) {
+            Relation::GoesWith(name) if self.asked(name).is_none() => match other(name) {
                 Some((missing, variable)) => Err(Error::Alone { given, origin, missing, variable }),
                 None => Ok(()),
             },
-            Relation::Needs(name) if self.get(name).is_none() => match other(name) {
+            Relation::Needs(name) if self.asked(name).is_none() => match other(name) {
                 Some((missing, variable)) => Err(Error::Without { given, origin, missing, variable }),
                 None => Ok(()),
             },
@@ -198,6 +259,8 @@ impl Entry {
             Kind::Whole { .. } => self.whole().map(drop),
             Kind::Workers => self.workers().map(drop),
             Kind::LogTargets | Kind::Texts => self.texts().map(drop),
+            Kind::Time => self.time().map(drop),
+            Kind::Json => self.json().map(drop),
             Kind::Text
             | Kind::Choice(_)
             | Kind::SocketAddress
@@ -254,6 +317,27 @@ impl Entry {
                 .parse()
                 .map_err(|_| self.invalid(format!("{} is not a whole number", self.describe(&self.value)))),
             other => Err(self.invalid(format!("{} is not text", self.describe(other)))),
+        }
+    }
+
+    /// A point in time.
+    pub(super) fn time(&self) -> Result<OffsetDateTime, Error> {
+        let text = self.text()?;
+        OffsetDateTime::parse(text, &Rfc3339)
+            .map_err(|_| self.invalid(format!("{} is not a time", self.describe(&self.value))))
+    }
+
+    /// The text of a JSON object.
+    pub(super) fn json(&self) -> Result<&str, Error> {
+        let text = self.text()?;
+        match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
+            Ok(_) => Ok(text),
+            // The parser's own words may quote the value.
+            Err(error) => Err(self.invalid(format!(
+                "the value is not a JSON object (line {}, column {})",
+                error.line(),
+                error.column()
+            ))),
         }
     }
 
@@ -314,6 +398,9 @@ impl Entry {
                 }) || all(6, |letter| letter.is_ascii_alphanumeric())
             }
             Kind::Switch => all(6, |letter| letter.is_ascii_alphanumeric() || letter == ' '),
+            Kind::Time => {
+                all(35, |letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | ':' | '.' | '+'))
+            }
             _ => all(12, |letter| letter.is_ascii_alphabetic()),
         }
     }
