@@ -21,7 +21,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: help demo test releases docs-check judge lint fmt doc deny bench soak fuzz-smoke check-chart static image check-image sbom clean
+.PHONY: help demo test releases docs-check judge lint fmt doc deny man bench soak fuzz-smoke check-chart static image check-image sbom clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -71,6 +71,9 @@ deny: ## check the dependencies: advisories, licenses, sources, duplicates (inst
 bench: ## measure full walks of organizations (ORGANIZATIONS=small, large or sizes), and syncs beside the Go SDK's
 	cargo bench --bench walk -- $(ORGANIZATIONS)
 	cargo bench --bench sync -- --sdk
+
+man: ## write a manual page for each command into target/man
+	cargo run --quiet --bin baton-retool -- man --directory target/man
 
 soak: ## list grants with 200 clients, while Postgres is restarted, and beside hostile callers; a minute each (SECONDS=)
 	cargo bench --bench soak -- --seconds $(SECONDS)

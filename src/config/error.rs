@@ -151,6 +151,9 @@ impl Error {
                 }
             }
         }
+        // One half of a pair says that the other is missing.
+        let named: Vec<&'static str> = several.iter().filter_map(Self::names_as_missing).collect();
+        several.retain(|error| !matches!(error, Self::Missing { name, .. } if named.contains(name)));
         match (several.pop(), several.is_empty()) {
             (None, _) => Ok(()),
             (Some(one), true) => Err(one),
@@ -158,6 +161,13 @@ impl Error {
                 several.push(last);
                 Err(Self::Several(several))
             }
+        }
+    }
+
+    fn names_as_missing(&self) -> Option<&'static str> {
+        match self {
+            Self::Alone { missing, .. } | Self::Without { missing, .. } => Some(missing),
+            _ => None,
         }
     }
 
