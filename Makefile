@@ -37,7 +37,7 @@ test: lint check-chart ## check everything: format, lints, documentation, the ch
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test
 	$(MAKE) judge
 	$(MAKE) releases
-	scripts/docs-check
+	$(MAKE) docs-check
 
 releases: ## run a sync and every change on the oldest and the newest Postgres that is supported (x86-64 Linux; needs npm)
 	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "passed over: there are packages for x86-64 Linux only"; exit 0; }; \
@@ -52,8 +52,9 @@ judge: ## let the Go SDK read, expand and continue the files of a sync (needs Go
 	cargo test --lib agent::c1z::tests::judge -- --ignored
 	cargo test --test behaviour -- --ignored sync::sdk service::sdk
 
-docs-check: ## run the commands of the README and compare what they print
+docs-check: ## run the commands of the README and of docs/command-line.md and compare what they print
 	scripts/docs-check
+	scripts/docs-check docs/command-line.md
 
 lint: ## check format, lints and documentation (installs rustfmt and clippy when rustup left them out)
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy

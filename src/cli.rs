@@ -72,8 +72,12 @@ fn run_command(arguments: Vec<OsString>) -> ExitCode {
         }
     };
     let result = match matches.subcommand() {
-        Some((doctor::NAME, matches)) => return doctor::run(matches),
-        Some((name, matches)) => refuse_change(name, matches).and_then(|()| run_named(name, matches)),
+        Some((name, matches)) => match refuse_change(name, matches) {
+            // Its exit codes are its own.
+            Ok(()) if name == doctor::NAME => return doctor::run(matches),
+            Ok(()) => run_named(name, matches),
+            Err(failure) => Err(failure),
+        },
         None => service::run_bare(&matches),
     };
     if let Err(failure) = &result {
@@ -98,8 +102,8 @@ fn run_named(name: &str, matches: &ArgMatches) -> Result<(), Failure> {
         settings::NAME => settings::run(matches),
         documents::CAPABILITIES => documents::capabilities(matches),
         documents::CONFIG => documents::config(),
-        completion::NAME => completion::run(matches, command(Detail::Everything)),
-        man::NAME => man::run(matches, command(Detail::Everything)),
+        completion::NAME => completion::run(matches, command(Detail::Documented)),
+        man::NAME => man::run(matches, command(Detail::Documented)),
         version::NAME => version::run(matches),
         _ => sync::run(matches),
     }

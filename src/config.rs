@@ -8,6 +8,7 @@
 //! A new settings type gets a field in [`Settings`].
 
 mod arguments;
+mod check;
 mod declaration;
 mod deserializer;
 mod error;
@@ -16,6 +17,7 @@ mod layer;
 mod merge;
 mod names;
 mod one_shot_table;
+mod operation_table;
 mod reference;
 mod schema;
 mod setting;
@@ -162,7 +164,7 @@ pub(crate) fn load_sync(
     sources: &Sources,
 ) -> Result<(SyncSettings, Vec<Warning>), Error> {
     let (values, warnings) = collect(matches, sources)?;
-    values.check_sync()?;
+    values.check_sync().map_err(|error| error.explained_by(&warnings))?;
     let mut settings: SyncSettings = values.read()?;
     settings.file_is_given = values.get("file").is_some_and(|entry| entry.origin != Origin::Default);
     if let Some(entry) = values.get("sync-resources").filter(|_| settings.options.wants_no_target()) {
@@ -181,11 +183,11 @@ pub(crate) fn load_service(
     matches: &ArgMatches,
     sources: &Sources,
 ) -> Result<Option<ServiceSettings>, Error> {
-    let (values, _) = collect(matches, sources)?;
+    let (values, warnings) = collect(matches, sources)?;
     if !is_service(&values) {
         return Ok(None);
     }
-    values.check_service()?;
+    values.check_service().map_err(|error| error.explained_by(&warnings))?;
     let mut settings: ServiceSettings = values.read()?;
     settings.overrides =
         Overrides::read(|name| sources.given(name).map(|value| value.to_string_lossy().into_owned()));

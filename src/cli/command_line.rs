@@ -10,13 +10,17 @@ use crate::config::{self, Detail};
 
 const EXAMPLES: &str = "\
 Examples:
-  baton-retool --connection-string \"host=db dbname=hammerhead_production user=baton\"   read everything into sync.c1z
-  baton-retool show access ada@example.com                                            show who has access to what
-  baton-retool doctor                                                                 find what is wrong
+  # Read who has access to what into sync.c1z, and look at it
+  baton-retool --connection-string \"host=db dbname=hammerhead_production user=baton\"
+  baton-retool show access ada@example.com
+
+  # Find out what is wrong
+  baton-retool doctor
+
+  # Make one change
   baton-retool -p --grant-entitlement group:g7:member --grant-principal u5 --grant-principal-type user
 
-Every setting is a flag, a BATON_ variable, or a key of ./.baton.yaml or the file that BATON_CONFIG_PATH names. A flag
-beats a variable, and a variable beats the file.
+Every setting is a flag (--log-level), a variable (BATON_LOG_LEVEL) and a key (log-level) of ./.baton.yaml or of the file that BATON_CONFIG_PATH names. A flag beats a variable, and a variable beats the file.
 
 Exit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right.";
 
@@ -29,7 +33,7 @@ pub(crate) fn command(detail: Detail) -> Command {
         doctor::command(),
         settings::command(),
         health_check::command(),
-        setup_sql::command(),
+        setup_sql::command(detail),
         documents::capabilities_command(),
         documents::config_command(),
         completion::command(),
@@ -47,9 +51,16 @@ pub(crate) fn command(detail: Detail) -> Command {
         .disable_version_flag(true)
         .arg(Arg::new("version").short('v').long("version").help("Print version").action(ArgAction::Version))
         .arg(help::argument())
-        .args(config::arguments_for(help::OF_THE_PROGRAM, help::EVERY_GROUP, detail))
+        .args(of_the_program(detail))
         .arg(sync::output_argument())
         .subcommands(commands.map(|command| with_settings(command, detail)))
+}
+
+/// The settings as flags of the program itself, which every command accepts.
+fn of_the_program(detail: Detail) -> impl Iterator<Item = Arg> {
+    let arguments = config::arguments_for(help::OF_THE_PROGRAM, help::EVERY_GROUP, detail);
+    // A command is documented with its own settings only.
+    arguments.into_iter().map(move |argument| argument.global(detail != Detail::Documented))
 }
 
 /// The command with the settings that its help shows. One that shows them itself keeps them.

@@ -38,12 +38,24 @@ pub(super) fn run(matches: &ArgMatches, whole: Command) -> Result<(), Failure> {
     let mut whole = if matches.get_flag("no-descriptions") { without_descriptions(whole) } else { whole };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut whole, "baton-retool", &mut script);
+    if shell == Shell::Bash {
+        script = repaired(script);
+    }
     let mut stdout = io::stdout();
     stdout
         .write_all(&script)
         .and_then(|()| stdout.flush())
         .context("cannot write to stdout")
         .map_err(Failure::Run)
+}
+
+/// The generator names the command in two ways where the program's name has a hyphen, so that the script would complete
+/// commands and none of their flags.
+fn repaired(script: Vec<u8>) -> Vec<u8> {
+    match String::from_utf8(script) {
+        Ok(text) => text.replace("baton__subcmd__retool", "baton__retool").into_bytes(),
+        Err(error) => error.into_bytes(),
+    }
 }
 
 fn without_descriptions(command: Command) -> Command {

@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction};
 
-use crate::config::setting::{Fallback, Group, Kind, Setting, Standing};
+use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Setting, Standing};
 use crate::config::table::ALL;
 
 /// One flag per setting, for the root command.
@@ -21,6 +21,8 @@ pub(crate) enum Detail {
     Usual,
     /// Every setting that the command uses.
     Everything,
+    /// The same, and those that are not shown are not there at all: for completions and manual pages.
+    Documented,
 }
 
 /// As [`arguments`], for the help of one command: `usual` are the settings that matter to it most, in this order, and
@@ -28,16 +30,18 @@ pub(crate) enum Detail {
 pub(crate) fn arguments_for(usual: &[&str], groups: &[Group], detail: Detail) -> Vec<Arg> {
     let shown = |setting: &Setting| {
         let place = usual.iter().position(|name| *name == setting.name);
-        let uses = place.is_some() || groups.contains(&setting.group);
+        let is_used = place.is_some() || (groups.contains(&setting.group) && !setting.hidden);
+        let flag = argument(setting);
         match (detail, place) {
-            (Detail::Usual, Some(place)) => {
-                argument(setting).hide(false).help_heading("Main settings").display_order(place)
-            }
-            (Detail::Everything, _) if uses && !setting.hidden => argument(setting),
-            _ => argument(setting).hide(true),
+            (Detail::Usual, Some(place)) => Some(
+                flag.hide(false).help(short_help(setting)).help_heading("Main settings").display_order(place),
+            ),
+            (Detail::Everything, _) if is_used => Some(flag.hide(false)),
+            (Detail::Documented, _) => is_used.then(|| flag.hide(false)),
+            _ => Some(flag.hide(true)),
         }
     };
-    ALL.iter().map(shown).collect()
+    ALL.iter().filter_map(shown).collect()
 }
 
 /// The flag of one setting.
@@ -73,6 +77,17 @@ pub(super) fn argument(setting: &Setting) -> Arg {
         // Tokens may begin with a dash.
         _ => argument.num_args(1).allow_hyphen_values(true),
     }
+}
+
+/// The help text without the variable, whose name follows from the flag's, and without the default of most switches.
+fn short_help(setting: &Setting) -> String {
+    let fallback = match setting.fallback {
+        Fallback::Required => " [required]".to_owned(),
+        Fallback::Value(DefaultValue::Switch(false)) | Fallback::Unset => String::new(),
+        Fallback::Value(value) => format!(" [default: {value}]"),
+        Fallback::Depends { text, .. } => format!(" [default: {text}]"),
+    };
+    format!("{}{fallback}", setting.help)
 }
 
 /// The help text: what the setting does, its variable, and what holds without it.

@@ -331,7 +331,7 @@ fn a_row_reads_well() {
     for row in [
         "| `-p`, `--provisioning` | `BATON_PROVISIONING` | `false` | Allow changes in Retool: grants, revocations, accounts and actions. |",
         "| `--statement-timeout-seconds` | `BATON_STATEMENT_TIMEOUT_SECONDS` | `60` | How long one SQL statement may run before the database cancels it. Accepts a whole number from 1 to 3600. |",
-        "| `--retool-api-token` | `BATON_RETOOL_API_TOKEN` | none | Token for Retool's REST API; goes with retool-api-base-url. Secret: never shown or logged. |",
+        "| `--retool-api-token` | `BATON_RETOOL_API_TOKEN` | none | API token for Retool's REST API; goes with retool-api-base-url. Secret: never shown or logged. |",
     ] {
         assert!(table.lines().any(|line| line == row), "{table}");
     }

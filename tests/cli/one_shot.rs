@@ -204,7 +204,7 @@ async fn an_account_is_created_once() {
     assert!(created.0["account"].as_str().unwrap().starts_with("user/u"), "{}", created.0);
     assert_eq!(bench.count("SELECT count(*) FROM users WHERE email = 'ada@example.com'").await, 1);
     let reason = bench.refused(1, &["-p", "--create-account-login=ada"]).await;
-    assert!(reason.contains("account_info.profile.email is required"), "{reason}");
+    assert!(reason.contains("account_info.profile.email: is required"), "{reason}");
     assert_eq!(bench.api.faults(), [""; 0]);
 }
 
@@ -246,7 +246,7 @@ async fn what_retool_has_nothing_for_is_refused_and_changes_nothing() {
     for (flags, words) in [
         (vec!["-p", "--delete-resource=g5", "--delete-resource-type=group"], "Unimplemented"),
         (vec!["-p", "--rotate-credentials=u5", "--rotate-credentials-type=user"], "Unimplemented"),
-        (vec!["-p", "--event-feed"], "event feed id baton_feed_event not found"),
+        (vec!["-p", "--event-feed"], "event feed id \"baton_feed_event\" not found"),
         (vec!["-p", "--create-ticket", "--ticket-template-path=ticket.json"], "Unimplemented"),
         (vec!["-p", "--bulk-create-ticket", "--bulk-ticket-template-path=ticket.json"], "Unimplemented"),
         (vec!["-p", "--get-ticket", "--ticket-id=t1"], "Unimplemented"),

@@ -210,7 +210,7 @@ fn every_change_and_question_ends_as_it_should() {
 
 #[test]
 fn a_command_makes_no_one_shot_change() {
-    for command in ["serve", "sync", "capabilities", "show"] {
+    for command in ["serve", "sync", "capabilities", "doctor", "show"] {
         let arguments: &[&str] = match command {
             "show" => &["show", "grants", "--revoke-grant=x"],
             _ => &[command, "--revoke-grant=x", "--connection-string", NOWHERE],
