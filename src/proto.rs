@@ -9,6 +9,7 @@ pub mod connector;
 mod descriptors;
 pub mod grants;
 mod json;
+mod level;
 pub mod log_text;
 pub(crate) mod request_memory;
 mod secret;
@@ -24,9 +25,6 @@ pub use c1::ratelimit::v1 as ratelimit;
 pub use c1::utls::v1 as utls;
 pub use descriptors::{FILE_DESCRIPTOR_SET, descriptor_pool};
 pub use json::{JsonError, from_json, json, json_of_any, json_of_structure, structure_of_json};
+pub use level::PROTOCOL_LEVEL;
 pub use validate::warm_up;
 pub use values::{any, boolean, find_annotation, number, packed, string, structure, timestamp, unpack};
-
-/// The version of baton-sdk whose protocol this is. Agents parse it, and a pre-release suffix would keep them from
-/// sending the sync id.
-pub const PROTOCOL_LEVEL: &str = "v0.25.0";

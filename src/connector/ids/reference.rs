@@ -1,6 +1,5 @@
 //! What an id says of what it belongs to, for a person who has the id and nothing else.
 
-use crate::connector::ids::resource_id;
 use crate::connector::resource_kind::{Identity, ResourceKind, Spelled};
 use crate::proto::connector::ResourceId as ProtoResourceId;
 use crate::retool::id::{GroupId, OrganizationId, PageId, ResourceId};
@@ -37,7 +36,12 @@ pub(crate) fn parts_of_grant(id: &str) -> Option<(String, ProtoResourceId)> {
 }
 
 fn spelled<T: Identity>(text: &str) -> Option<ProtoResourceId> {
-    Spelled::parse(text).map(resource_id::<T>)
+    let key: T = Spelled::<T>::parse(text)?;
+    Some(ProtoResourceId {
+        resource_type: T::KIND.type_id().to_owned(),
+        resource: Spelled(key).to_string(),
+        ..Default::default()
+    })
 }
 
 #[cfg(test)]
