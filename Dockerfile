@@ -24,8 +24,10 @@ RUN export DEBIAN_FRONTEND=noninteractive && case "$(dpkg --print-architecture)-
     apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev $foreign && \
     rm -rf /var/lib/apt/lists/*
 COPY . .
+# The commit, which the program says with --version.
+ARG REVISION=unknown
 RUN --mount=type=cache,target=/source/target \
-    scripts/build-static "$TARGETARCH" /image
+    BATON_RETOOL_COMMIT="$REVISION" scripts/build-static "$TARGETARCH" /image
 # The authorities that TLS to Retool's REST API and to ConductorOne is checked against, a name for the user, and a folder
 # for temporary files.
 RUN mkdir -p /image/etc/ssl/certs && \

@@ -22,7 +22,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: needs-rust help demo test releases docs-check judge lint fmt doc deny bench soak fuzz-smoke check-chart static image check-image sbom clean
+.PHONY: needs-rust help demo test releases docs-check judge lint fmt doc deny man bench soak fuzz-smoke check-chart static image check-image sbom clean
 .DEFAULT_GOAL := help
 
 # One line instead of a failure in the middle of a build.
@@ -43,7 +43,7 @@ test: needs-rust lint check-chart ## check everything: format, lints, documentat
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test
 	$(MAKE) judge
 	$(MAKE) releases
-	scripts/docs-check
+	$(MAKE) docs-check
 
 releases: ## run a sync and every change on the oldest and the newest Postgres that is supported (x86-64 Linux; needs npm)
 	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "passed over: there are packages for x86-64 Linux only"; exit 0; }; \
@@ -60,6 +60,7 @@ judge: ## let the Go SDK read, expand and continue the files of a sync (needs Go
 
 docs-check: ## build the book, check its links, run the commands of all pages and compare what they print (needs Python)
 	scripts/docs-check
+	scripts/docs-check docs/command-line.md
 
 lint: ## check format, lints and documentation (installs rustfmt and clippy when rustup left them out)
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
@@ -78,6 +79,9 @@ deny: ## check the dependencies: advisories, licenses, sources, duplicates (inst
 bench: ## measure full walks of organizations (ORGANIZATIONS=small, large or sizes), and syncs beside the Go SDK's
 	cargo bench --bench walk -- $(ORGANIZATIONS)
 	cargo bench --bench sync -- --sdk
+
+man: ## write a manual page for each command into target/man
+	cargo run --quiet --bin baton-retool -- man --directory target/man
 
 soak: ## list grants with 200 clients, while Postgres is restarted, and beside hostile callers; a minute each (SECONDS=)
 	cargo bench --bench soak -- --seconds $(SECONDS)

@@ -2,5 +2,6 @@
 
 pub mod c1z;
 pub mod expansion;
+pub(crate) mod one_shot;
 pub(crate) mod service;
 pub mod sync;

@@ -55,6 +55,7 @@ use crate::retool::snapshot;
 use crate::retool::tables::Users;
 
 pub(crate) use context::MANAGED_GROUPS;
+pub(crate) use metadata::capabilities_of;
 
 /// What a configuration leaves out or turns on, beyond the [`Scope`](crate::retool::privileges::Scope) of its
 /// database.

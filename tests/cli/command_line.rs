@@ -62,16 +62,6 @@ fn without_a_command_and_a_connection_string_the_program_names_the_missing_setti
 }
 
 #[test]
-fn the_version_is_printed() {
-    for flag in ["--version", "-v"] {
-        let output = run_with(&[flag]);
-        assert_ends(&output, 0, &[]);
-        let expected = format!("baton-retool version {}\n", env!("CARGO_PKG_VERSION"));
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
-    }
-}
-
-#[test]
 fn invalid_arguments_and_settings_exit_with_2_and_the_reason() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["serve", "--no-such-flag"], &["--no-such-flag"]),

@@ -71,10 +71,10 @@ async fn both_agree(database: &Database, sizes: &[u32], flags: &[&str], context:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_organizations_are_the_same_at_every_page_size() {
-    for seed in 100..112 {
+    for seed in 100..105 {
         let database = random(seed).await;
         for flags in [&[][..], &["--skip-disabled-users"]] {
-            both_agree(&database, &[1, 2, 3, 7, 250], flags, &format!("seed {seed}")).await;
+            both_agree(&database, &[1, 3, 250], flags, &format!("seed {seed}")).await;
         }
     }
 }
@@ -154,6 +154,9 @@ async fn other_retools_are_the_same_either_way() {
         .execute(
             r#"ALTER TABLE group_resources DROP COLUMN "resourceIdForEnv";
                ALTER TABLE groups DROP COLUMN "archivedAt";
+               -- Some of the random rows refer to nothing, which a change of type would notice.
+               ALTER TABLE group_pages DROP CONSTRAINT "group_pages_groupId_fkey", DROP CONSTRAINT "group_pages_pageId_fkey";
+               ALTER TABLE pages DROP CONSTRAINT "pages_folderId_fkey";
                ALTER TABLE group_pages ALTER "groupId" TYPE bigint, ALTER "pageId" TYPE bigint;
                ALTER TABLE pages ALTER "folderId" TYPE bigint"#,
         )

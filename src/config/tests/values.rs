@@ -97,6 +97,7 @@ fn every_setting_is_read_from_every_source() {
         ("health-check-port", "21"),
         ("health-check-bind-address", "0.0.0.0"),
         ("log-level", "debug"),
+        ("log-level-debug-expires-at", "2999-01-31T12:00:00Z"),
         ("log-format", "console"),
         ("log-path", "a.log,stdout"),
         ("metrics-listen", "m:22"),
@@ -108,18 +109,23 @@ fn every_setting_is_read_from_every_source() {
         ("otel-tracing-disabled", "true"),
         ("otel-logging-disabled", "true"),
     ];
-    assert_eq!(values.map(|(name, _)| name).to_vec(), ALL.iter().map(|s| s.name).collect::<Vec<_>>());
+    // One-shot changes and what has no effect have tests of their own.
+    let used = ALL.iter().filter(|s| {
+        s.group != Group::Change && matches!(s.standing, Standing::Used | Standing::Deprecated(_))
+    });
+    assert_eq!(values.map(|(name, _)| name).to_vec(), used.map(|s| s.name).collect::<Vec<_>>());
 
     let mut by_flag = Setup::bare();
     let mut by_variable = Setup::bare();
     let mut file = String::new();
-    for ((name, value), setting) in values.iter().zip(ALL) {
+    for (name, value) in values {
+        let setting = table::named(name).unwrap();
         by_flag.flags.push(format!("--{name}={value}"));
         by_variable = by_variable.variable(&setting.variable(), value);
         file += &format!("{name}: {value}\n");
     }
     for setup in [by_flag, by_variable, Setup::bare().file(file)] {
-        let settings = setup.settings();
+        let (settings, _) = setup.load().unwrap();
         assert_eq!(settings.connection_string.expose_secret(), "dbname=other");
         let scope =
             Scope { skip_pages: true, skip_resources: true, provisioning: true, managed_groups: false };
