@@ -8,7 +8,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument;
 
 use crate::postgres::error::PostgresError;
-use crate::postgres::session::{Opener, Session};
+use crate::postgres::opener::Opener;
+use crate::postgres::session::Session;
 use crate::telemetry::metrics::{self, PoolState};
 use crate::telemetry::watch;
 

@@ -9,8 +9,9 @@ use tokio_postgres::types::{FromSql, Type};
 
 use crate::postgres::connection_string::ConnectionSettings;
 use crate::postgres::error::PostgresError;
+use crate::postgres::opener::Opener;
 use crate::postgres::pool::{Lease, Pool, Timeouts};
-use crate::postgres::session::{AccessMode, Opener};
+use crate::postgres::session::AccessMode;
 use crate::postgres::statement::{self, FromRow, Parameter, guarded};
 use crate::postgres::tls::{self, TlsError};
 use crate::postgres::transaction::{End, Transaction};
