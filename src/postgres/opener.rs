@@ -73,7 +73,7 @@ impl Opener {
     /// Tries the ways to connect in their order and takes the first session that fits.
     ///
     /// # Errors
-    /// [`PostgresError::Connect`] with what the last way met; [`PostgresError::ConnectForbidden`] when the role may not connect to
+    /// [`PostgresError::Connect`] with what the attempts met; [`PostgresError::LoginRefused`] for a wrong password; [`PostgresError::ConnectForbidden`] when the role may not connect to
     /// the database.
     pub(crate) async fn open(&self) -> Result<Session, PostgresError> {
         let current;
@@ -107,6 +107,7 @@ impl Opener {
         let mut failures: Vec<String> = Vec::new();
         let mut second_choice = None;
         let mut without_tls = None;
+        let mut login_refused = false;
         for attempt in self.settings.attempts() {
             let tried = self.within_timeout(&attempt).await;
             match (&tried, attempt.encryption) {
@@ -137,15 +138,20 @@ impl Opener {
                     // Another way would be refused the same, and send the wrong password once more. A login
                     // refused for anything else may be wanted with encryption, or without.
                     if met.login_refused {
+                        login_refused = true;
                         break;
                     }
                 }
             }
         }
         failures.dedup();
-        second_choice.ok_or_else(|| PostgresError::Connect {
-            target: self.settings.describe(),
-            reason: failures.join("; "),
+        second_choice.ok_or_else(|| {
+            let (target, reason) = (self.settings.describe(), failures.join("; "));
+            if login_refused {
+                PostgresError::LoginRefused { target, reason }
+            } else {
+                PostgresError::Connect { target, reason }
+            }
         })
     }
 

@@ -61,6 +61,11 @@ impl Database {
         Ok(privileges)
     }
 
+    /// Whether the server refused the password when a session was last to be opened.
+    pub(crate) fn is_login_refused(&self) -> bool {
+        self.pool.is_login_refused()
+    }
+
     /// As [`Database::check`], and makes sure that the server takes changes where the configuration makes any.
     ///
     /// # Errors
