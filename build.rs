@@ -10,6 +10,8 @@ use prost_types::field_descriptor_proto::{Label, Type};
 use protox::Compiler;
 
 const PROTO: &str = "proto";
+/// Names the commit in an archive; `.gitattributes` says so to git.
+const ARCHIVED: &str = "packaging/commit";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={PROTO}");
@@ -53,24 +55,40 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Tells the program which commit it is built from, and for what. The variable `BATON_RETOOL_COMMIT` names the commit
-/// where there is no git; a build for development does not ask git, or every commit would compile everything anew.
+/// Tells the program which commit it is built from, and for what. The commit is that of the variable
+/// `BATON_RETOOL_COMMIT`, else that of the archive from which the source was unpacked, else the one that is checked out. A
+/// build for development does not ask git, or every commit would compile everything anew.
 fn describe_build() {
     println!("cargo:rerun-if-env-changed=BATON_RETOOL_COMMIT");
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
     let released = variable("PROFILE").is_some_and(|profile| profile == "release");
-    let commit = variable("BATON_RETOOL_COMMIT").or_else(|| released.then(git_commit).flatten());
+    let commit = variable("BATON_RETOOL_COMMIT")
+        .or_else(archive_commit)
+        .or_else(|| released.then(git_commit).flatten());
     println!("cargo:rustc-env=BATON_RETOOL_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
     println!("cargo:rustc-env=BATON_RETOOL_TARGET={}", variable("TARGET").as_deref().unwrap_or("unknown"));
 }
 
-/// The commit that is checked out; nothing without git.
+/// The commit of which the source is an archive, which `git archive` writes into this file; nothing elsewhere.
+fn archive_commit() -> Option<String> {
+    let text = fs::read_to_string(ARCHIVED).ok()?;
+    println!("cargo:rerun-if-changed={ARCHIVED}");
+    let commit = text.trim();
+    let is_commit = commit.len() >= 40 && commit.bytes().all(|letter| letter.is_ascii_hexdigit());
+    is_commit.then(|| commit.to_owned())
+}
+
+/// The commit that is checked out; nothing without git, and nothing where the source lies in another repository.
 fn git_commit() -> Option<String> {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         output.status.success().then(|| text.trim().to_owned())
     };
+    let here = env::current_dir().and_then(fs::canonicalize).ok()?;
+    if fs::canonicalize(git(&["rev-parse", "--show-toplevel"])?).ok()? != here {
+        return None;
+    }
     // Both change with a commit: the file that names the branch, and the log of where it was.
     for file in ["HEAD", "logs/HEAD"] {
         if let Some(path) = git(&["rev-parse", "--git-path", file]).filter(|path| Path::new(path).exists()) {

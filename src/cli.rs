@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod documents;
 mod failure;
+mod fatal;
 mod health_check;
 mod help;
 mod in_memory;
@@ -25,7 +26,7 @@ mod version;
 mod wiring;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
@@ -44,7 +45,7 @@ pub fn settings_table() -> String {
 
 /// Runs the program with these arguments, the first being its name.
 ///
-/// Exit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right. A sync that a signal stops ends
+/// Exit codes: 0 done, 1 failed, 2 invalid command line or settings. A sync that a signal stops ends
 /// in 130 or 143, as shells have it. The child of an agent ends in 1 for any failure.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let code = run_command(arguments.into_iter().collect());
@@ -83,7 +84,7 @@ fn run_command(arguments: Vec<OsString>) -> ExitCode {
     if let Err(failure) = &result {
         logs::flush();
         // Before the wait for a collector.
-        tell(failure, &matches);
+        fatal::tell(failure, &matches);
     }
     stop_telemetry(&result);
     match result {
@@ -118,28 +119,4 @@ fn refuse_change(name: &str, matches: &ArgMatches) -> Result<(), Failure> {
         }
         None => Ok(()),
     }
-}
-
-/// Says why a command failed, on stderr. A usage error names the help of the command.
-fn tell(failure: &Failure, matches: &ArgMatches) {
-    let help = match failure {
-        Failure::Usage(_) => format!("; see `{} --help`", names_of(matches)),
-        _ => String::new(),
-    };
-    let message = failure.message();
-    for line in format!("{message}{help}").lines() {
-        // Nobody is left to tell when stderr is gone.
-        let _ = writeln!(io::stderr(), "baton-retool: {line}");
-    }
-}
-
-/// The names of the command that was run: `baton-retool show grants`.
-fn names_of(matches: &ArgMatches) -> String {
-    let mut names = "baton-retool".to_owned();
-    let mut at = matches;
-    while let Some((name, inner)) = at.subcommand() {
-        names = format!("{names} {name}");
-        at = inner;
-    }
-    names
 }

@@ -30,7 +30,7 @@ mod values;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-
+use config::ValueKind;
 use time::OffsetDateTime;
 
 use crate::agent::one_shot::OneShot;
@@ -38,7 +38,7 @@ use crate::agent::service::{Overrides, ServiceSettings};
 use crate::agent::sync::SyncSettings;
 use crate::retool::privileges::Scope;
 use crate::server::{HealthSettings, ServerSettings};
-use crate::telemetry::settings::{LogLevel, LogSettings, TelemetrySettings};
+use crate::telemetry::settings::{LogFormat, LogLevel, LogSettings, TelemetrySettings};
 
 use values::{Entry, Values};
 
@@ -200,6 +200,20 @@ fn is_service(values: &Values) -> bool {
 
 fn service_error(values: &Values) -> Option<Error> {
     if is_service(values) { values.check_service().err() } else { None }
+}
+
+/// The shape of a log line, also where other settings or the configuration file cannot be read: for a program that
+/// fails before it logs.
+pub(crate) fn log_format(matches: &ArgMatches, sources: &Sources) -> LogFormat {
+    let merged = merge::collect(matches, sources, &mut Vec::new())
+        .or_else(|_| merge::without_file(matches, sources))
+        .unwrap_or_default();
+    let given = match merged.get("log-format") {
+        Some((ValueKind::String(word), _)) => word.trim().to_ascii_lowercase(),
+        _ => String::new(),
+    };
+    let default = LogFormat::default_on(sources.stdout_is_terminal);
+    LogFormat::named(if given.is_empty() { default } else { &given })
 }
 
 /// Reads what is left out from the command line, and nothing from the other sources: for a command that prints the

@@ -91,7 +91,7 @@ impl Service {
             "serving ConductorOne"
         );
         let name = id.name().to_owned();
-        let tokens = Tokens::new(&host, id, key, settings.timeout)?;
+        let tokens = Tokens::new(&host, id, key, dialer.proxy(), settings.timeout)?;
         let host_id = settings.overrides.host_id.clone().or_else(|| whoami::hostname().ok());
         let host_id = host_id.filter(|id| !id.is_empty()).unwrap_or_else(|| NAMELESS.to_owned());
         let api = Api::new(&host, dialer, tokens, &name, &host_id)?;

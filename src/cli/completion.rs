@@ -28,7 +28,7 @@ pub(super) fn command() -> Command {
             Arg::new("no-descriptions")
                 .long("no-descriptions")
                 .action(ArgAction::SetTrue)
-                .help("Complete names without what they mean"),
+                .help("Complete names without their descriptions"),
         )
 }
 

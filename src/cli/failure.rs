@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::server;
 
-/// Exit code of a command line or setting that cannot be right.
+/// Exit code of an invalid command line or setting.
 pub(super) const USAGE: u8 = 2;
 
 /// Why a command failed.
@@ -14,7 +14,7 @@ pub(super) enum Failure {
     Usage(anyhow::Error),
     /// A signal stopped a sync.
     Stopped {
-        /// What has become of it.
+        /// What is left of it.
         message: anyhow::Error,
         /// The exit code that says which signal.
         code: u8,
@@ -24,7 +24,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// A setting that cannot be right.
+    /// An invalid setting.
     pub(super) fn usage(error: impl Into<anyhow::Error>) -> Self {
         Self::Usage(error.into())
     }
@@ -34,11 +34,17 @@ impl Failure {
         Self::Run(error.into())
     }
 
+    /// What the program ends with.
     pub(super) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code())
+    }
+
+    /// The number of the exit code.
+    pub(super) fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) => ExitCode::from(USAGE),
-            Self::Stopped { code, .. } => ExitCode::from(*code),
-            Self::Run(_) => ExitCode::FAILURE,
+            Self::Usage(_) => USAGE,
+            Self::Stopped { code, .. } => *code,
+            Self::Run(_) => 1,
         }
     }
 

@@ -28,7 +28,8 @@ pub(super) fn command() -> Command {
         .arg(
             Arg::new("endpoint")
                 .long("endpoint")
-                .help("health asks the database too, ready whether calls are taken, live whether the process runs")
+                .value_name("NAME")
+                .help("What to ask: health (the database answers), ready (calls or tasks are accepted) or live (the process runs)")
                 .value_parser(ENDPOINTS)
                 .default_value("health"),
         )

@@ -4,7 +4,12 @@ use clap::Arg;
 
 /// The argument `--output`, of a command that prints for people or for machines.
 pub(super) fn output(help: &'static str) -> Arg {
-    Arg::new(OUTPUT).long(OUTPUT).help(help).value_parser(["table", JSON]).default_value("table")
+    Arg::new(OUTPUT)
+        .long(OUTPUT)
+        .value_name("FORMAT")
+        .help(help)
+        .value_parser(["table", JSON])
+        .default_value("table")
 }
 
 /// Whether `--output` asks for JSON.

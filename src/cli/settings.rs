@@ -17,7 +17,7 @@ pub(super) const NAME: &str = "settings";
 pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Print the settings in force and where each came from, without secrets")
-        .long_about("Prints every setting with its value and where that came from: a flag, a variable, a key of the configuration file, or the default. Secrets are not shown. Takes the same flags as the other commands and connects to nothing. All that is wrong with the settings is told at once, with exit code 2.")
+        .long_about("Prints every setting with its value and where that came from: a flag, a variable, a key of the configuration file, or the default. Secrets are not shown. Takes the same flags as the other commands and connects to nothing. Reports all invalid settings at once, with exit code 2.")
         .after_help("Examples:\n  baton-retool settings\n  baton-retool settings --given\n  baton-retool settings --output json")
         .arg(
             Arg::new("given")

@@ -28,6 +28,14 @@ pub(super) fn collect(
     merge([file, environment, flags])
 }
 
+/// As [`collect`], where the config file cannot be read.
+///
+/// # Errors
+/// [`Error::Invalid`] of a variable that is not text.
+pub(super) fn without_file(matches: &clap::ArgMatches, sources: &Sources) -> Result<Merged, Error> {
+    merge([environment(sources, &mut Vec::new())?, flags(matches)])
+}
+
 /// What was typed, and no other source. `except` is a setting whose flag means something else to the command.
 ///
 /// # Errors

@@ -25,11 +25,13 @@ use crate::telemetry::logs::queue::Queue;
 use crate::telemetry::logs::sink::Sink;
 use crate::telemetry::settings::{LogLevel, LogSettings, LogTarget};
 
-pub(crate) use line::{AUDIT, Lines};
+pub(crate) use line::{AUDIT, Lines, notice};
 pub(crate) use sink::Unwritable;
 
 /// Where the lines go, once logging has started.
 static QUEUES: OnceLock<Arc<[Queue]>> = OnceLock::new();
+/// The settings that logging has started with.
+static IN_FORCE: OnceLock<LogSettings> = OnceLock::new();
 
 /// How long a change waits until the record of what was asked for is written.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -53,11 +55,17 @@ where
     let queues = Queue::start(sinks, settings.format)?;
     // Another start has been there first; its targets stay.
     let queues = QUEUES.get_or_init(|| queues.into());
+    let _ = IN_FORCE.set(settings.clone());
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(Writers(Arc::clone(queues)))
         .event_format(Lines { format: settings.format })
         .with_filter(filter(settings.level));
     Ok(Some(layer))
+}
+
+/// The settings that logging has started with; nothing before it has.
+pub(crate) fn in_force() -> Option<&'static LogSettings> {
+    IN_FORCE.get()
 }
 
 /// Puts each line into every queue.

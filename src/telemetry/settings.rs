@@ -122,6 +122,11 @@ impl LogFormat {
     pub(crate) fn default_on(stdout_is_terminal: bool) -> &'static str {
         if stdout_is_terminal { "console" } else { "json" }
     }
+
+    /// The format of this name; JSON for a word that is not known.
+    pub(crate) fn named(word: &str) -> Self {
+        if word == "console" { Self::Console } else { Self::Json }
+    }
 }
 
 impl LogTarget {

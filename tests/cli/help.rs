@@ -1,6 +1,6 @@
 //! What help shows, and what an error of the command line says of it.
 
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crate::support::server::program;
 
@@ -98,13 +98,15 @@ fn a_slip_is_answered_with_what_was_meant_and_the_help_of_the_command() {
     assert!(unknown.contains("'show'") && unknown.contains("try 'baton-retool --help'"), "{unknown}");
     let unknown = errors(&["show", "grnts"], &[]);
     assert!(unknown.contains("'grants'") && unknown.contains("try 'baton-retool show --help'"), "{unknown}");
-    let wrong = errors(&["serve", "--connection-string=host=h dbname=d", "--listen=8080"], &[]);
+    let console = [("BATON_LOG_FORMAT", "console")];
+    let wrong = errors(&["serve", "--connection-string=host=h dbname=d", "--listen=8080"], &console);
     assert!(wrong.trim_end().ends_with("; see `baton-retool serve --help`"), "{wrong}");
 }
 
 #[test]
 fn a_misspelt_variable_is_told_before_what_it_leaves_missing() {
-    let told = errors(&["sync"], &[("BATON_CONNECTION_STRNG", "host=db password=hunter2")]);
+    let variables = [("BATON_CONNECTION_STRNG", "host=db password=hunter2"), ("BATON_LOG_FORMAT", "console")];
+    let told = errors(&["sync"], &variables);
     let lines: Vec<_> = told.lines().collect();
     assert_eq!(lines.len(), 2, "{told}");
     assert!(lines[0].contains("did you mean BATON_CONNECTION_STRING?"), "{told}");
@@ -142,6 +144,23 @@ fn the_version_names_commit_target_and_protocol() {
     let machine: serde_json::Value = serde_json::from_str(&help(&["version", "--output", "json"])).unwrap();
     assert_eq!(machine["version"], env!("CARGO_PKG_VERSION"));
     assert!(lines[3].ends_with(machine["protocol"].as_str().unwrap()), "{machine}");
+}
+
+/// Needs the repository, which an archive of the source does not have.
+#[test]
+fn an_archive_of_the_source_names_its_commit() {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+        output.ok().filter(|output| output.status.success()).map(|output| output.stdout)
+    };
+    let is_checked_out = git(&["cat-file", "-e", "HEAD:packaging/commit"]).is_some();
+    let (Some(head), true) = (git(&["rev-parse", "HEAD"]), is_checked_out) else {
+        eprintln!("passed over: there is no repository here");
+        return;
+    };
+    let archive = git(&["archive", "--format=tar", "HEAD", "packaging/commit"]).unwrap();
+    let head = String::from_utf8(head).unwrap();
+    assert!(archive.windows(head.len()).any(|part| part == head.as_bytes()), "no {head} in the archive");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod command_line;
 mod completion;
 mod demo;
 mod documents;
+mod fatal;
 mod help;
 mod one_shot;
 mod operator;

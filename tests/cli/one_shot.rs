@@ -35,7 +35,7 @@ impl Bench {
         command
             .args(flags)
             .args(self.api.flags())
-            .args(["--log-level", "debug"])
+            .args(["--log-level", "debug", "--log-format", "console"])
             .env("BATON_CONNECTION_STRING", self.database.url())
             .current_dir(self.folder.path())
             .stdin(Stdio::null());

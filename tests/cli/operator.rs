@@ -70,7 +70,8 @@ fn without_a_command_the_help_goes_to_stderr_without_colors() {
 fn an_address_in_use_is_reported_once_and_not_as_a_usage_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let output = run(&["serve", "--connection-string", NOWHERE, "--listen", &address]);
+    let output =
+        run(&["serve", "--connection-string", NOWHERE, "--listen", &address, "--log-format", "console"]);
     assert_eq!(output.status.code(), Some(1));
     let errors = text(&output.stderr);
     assert!(errors.contains(&format!("baton-retool: cannot listen on {address}: ")), "{errors}");

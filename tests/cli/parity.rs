@@ -194,7 +194,7 @@ fn short_flags_are_those_of_the_settings() {
 fn every_change_and_question_ends_as_it_should() {
     for (flags, code, words) in VERBS {
         let mut all = flags.to_vec();
-        all.extend(["--connection-string", NOWHERE]);
+        all.extend(["--connection-string", NOWHERE, "--log-format=console"]);
         let output = run(&all);
         let (out, errors) = (text(&output.stdout), text(&output.stderr));
         assert_eq!(output.status.code(), Some(*code), "{flags:?}: {errors}");

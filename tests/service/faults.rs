@@ -148,7 +148,10 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
     let mut command = c1.program(NOWHERE);
     command.env("HTTPS_PROXY", proxy.url().replace("http://", "http://user:hunter2@"));
     let server = Server::run(command);
-    server.wait_for_log(|line| line["level"] == "warn" && line["error"].is_string());
+    let refused = format!("the proxy {} refused a connection to {}: ", proxy.url(), c1.address());
+    server.wait_for_log(|line| {
+        line["level"] == "warn" && line["error"].as_str().is_some_and(|text| text.contains(&refused))
+    });
     let log = server.logs().iter().map(ToString::to_string).collect::<String>();
     assert!(!log.contains("hunter2"), "{log}");
     assert!(c1.calls().is_empty());

@@ -13,13 +13,15 @@ mod stopping;
 mod sync;
 mod tasks;
 mod token;
+mod transport;
+mod watched;
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use baton_retool::proto::connectorapi::Task;
 use baton_retool::proto::connectorapi::task::{ActionListSchemasTask, TaskType};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::c1::C1;
 use crate::support::postgres::Database;
@@ -53,13 +55,14 @@ fn small() -> TaskType {
     TaskType::ActionListSchemas(ActionListSchemasTask::default())
 }
 
-/// The program's last words, how it ended and how long that took.
+/// How it ended, why as the last line of its log says, and how long that took.
 fn end(server: Server) -> (ExitStatus, String, Duration) {
     let begun = Instant::now();
     let (status, lines) = server.ended();
-    let said =
-        |line: &Value| line.as_str().filter(|text| text.starts_with("baton-retool: ")).map(str::to_owned);
-    (status, lines.iter().rev().find_map(said).unwrap_or_default(), begun.elapsed())
+    let last = lines.last().unwrap_or(&Value::Null);
+    assert_eq!((&last["level"], &last["msg"]), (&json!("error"), &json!("command failed")), "{lines:?}");
+    assert_eq!(last["exit_code"].as_i64(), status.code().map(i64::from), "{last}");
+    (status, last["error"].as_str().unwrap().to_owned(), begun.elapsed())
 }
 
 /// A task of no kind that this program knows.

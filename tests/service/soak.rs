@@ -1,4 +1,5 @@
-//! Half an hour's worth of tasks in a minute or two, with faults all along: each is finished once, and nothing piles up.
+//! Half an hour's worth of tasks in a minute or two, with faults all along: each runs and is reported once, and nothing
+//! piles up.
 
 use std::time::Duration;
 
@@ -36,17 +37,20 @@ async fn half_an_hour_of_tasks_and_faults_loses_nothing() {
     c1.plan(|plan| {
         plan.next_poll = Some(Duration::from_millis(2));
         plan.insists = true;
+        // Good for two seconds: what has less than ten left is not used.
+        plan.token_life = Some(12);
     });
-    let flags = ["--provisioning", "--task-concurrency", "20", "--log-level", "error"];
+    let flags = ["--provisioning", "--task-concurrency", "20", "--log-level", "info"];
     let stage = Stage::planned(&flags, c1).await;
     let mut random = StdRng::seed_from_u64(12);
-    let mut memory = Vec::new();
+    let (mut memory, mut given) = (Vec::new(), Vec::new());
     for burst in 0..TASKS / BURST {
         stage.c1.plan(|plan| {
             let codes = [None, None, None, None, Some(Code::Unavailable), Some(Code::Internal)];
             let finish = plan.failures.entry(Method::FinishTask).or_default();
             finish.extend((0..BURST / 4).map(|_| codes[random.random_range(0..codes.len())]));
             plan.fail(Method::GetTask, &[Code::ResourceExhausted]);
+            plan.fail(Method::Heartbeat, &[Code::Unavailable]);
             plan.upload_ends.push_back(0);
             plan.token_answers.extend([(500, String::new())]);
         });
@@ -67,6 +71,7 @@ async fn half_an_hour_of_tasks_and_faults_loses_nothing() {
             }
             assert_eq!(stage.c1.reports(id), 1);
         }
+        given.extend(ids);
         stage.c1.give(TaskType::Hello(HelloTask::default()));
         memory.extend(stage.server.memory());
     }
@@ -74,4 +79,11 @@ async fn half_an_hour_of_tasks_and_faults_loses_nothing() {
         assert!(last < early + 32 * 1024 * 1024, "{memory:?}");
     }
     assert!(stage.c1.left_over().is_empty(), "{:?}", stage.c1.left_over());
+    let logs = stage.server.logs();
+    let begun = logs.iter().filter(|line| line["msg"] == "task started");
+    let mut begun: Vec<&str> = begun.filter_map(|line| line["task_id"].as_str()).collect();
+    begun.retain(|id| given.iter().any(|known| known == id));
+    begun.sort_unstable();
+    given.sort_unstable();
+    assert_eq!(begun, given, "a task ran twice, or not at all");
 }

@@ -149,20 +149,6 @@ async fn an_api_that_is_away_at_the_start_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_untrusted_certificate_is_named() {
-    let c1 = C1::start().await;
-    let other = C1::start().await;
-    let mut command = c1.program(NOWHERE);
-    command.env("SSL_CERT_FILE", other.authority());
-    let server = Server::run(command);
-    server.wait_for_log(|line| {
-        line["level"] == "warn" && line["error"].as_str().is_some_and(|text| text.contains("certificate"))
-    });
-    assert!(c1.calls().is_empty());
-    drop(server);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_api_may_be_elsewhere_than_the_client_says() {
     let c1 = C1::start().await;
     let mut command = c1.program(NOWHERE);
@@ -186,6 +172,10 @@ async fn probes_are_answered_from_the_start_and_ready_after_hello() {
     assert_eq!(ask(address, "GET", "/live").code, 200);
     let before = ask(address, "GET", "/ready");
     assert_eq!((before.code, before.json()["status"].as_str()), (503, Some("not_ready")));
+    // It asks the database, and there is none.
+    let health = ask(address, "GET", "/health");
+    assert_eq!((health.code, health.json()["status"].as_str()), (503, Some("unhealthy")));
+    assert!(health.json()["details"]["validation_error"].is_string(), "{}", health.body);
     c1.plan(|plan| plan.always(Method::Hello, None));
     let id = c1.give(small());
     c1.finished(&id).await;

@@ -281,7 +281,7 @@ async fn a_debug_log_goes_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_are_cut_into_pieces_whoever_wrote_them() {
+async fn files_of_any_size_are_sent_in_pieces() {
     let stage = Stage::new(&["--sync-resource-types", "org"]).await;
     let log = stage.c1.temp_dir().join("debug.log");
     for (size, pieces) in

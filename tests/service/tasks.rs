@@ -1,4 +1,4 @@
-//! Every kind of task but syncs: what is asked of the connector, and what ConductorOne is told.
+//! Every kind of task except syncs: the call to the connector, and the report to ConductorOne.
 
 use baton_retool::proto::connector::{
     AccountInfo, BatonActionStatus, CreateAccountResponse, CredentialIssueOptions, EncryptionConfig,

@@ -53,6 +53,24 @@ async fn a_client_that_is_refused_ends_the_program_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_refused_later_is_told_and_tried_again() {
+    let c1 = C1::start().await;
+    // Every call needs a new token.
+    c1.plan(|plan| plan.token_life = Some(5));
+    let server = c1.serve(NOWHERE, &[]);
+    c1.run(small()).await;
+    c1.plan(|plan| plan.token_answers.extend([(401, String::new()), (403, String::new())]));
+    let refused = server.wait_for_log(|line| {
+        line["level"] == "warn"
+            && line["msg"] == "cannot get tasks from ConductorOne, retrying"
+            && line["error"].as_str().is_some_and(|text| text.contains("ConductorOne refuses this client"))
+    });
+    assert!(refused["error"].as_str().unwrap().contains("BATON_CLIENT_SECRET"), "{refused}");
+    c1.run(small()).await;
+    server.wait_for_log(|line| line["msg"] == "polling ConductorOne works again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_out_of_order_is_asked_again() {
     let bad = [
         (500, String::new()),
@@ -88,13 +106,13 @@ async fn a_wrong_clock_is_named_and_waited_for() {
         let error = line["error"].as_str().unwrap_or_default();
         line["msg"] == *what && error.contains("this machine's clock is ") && error.contains(direction)
     };
-    server.wait_for_log(|line| told(line, "startup Hello failed, retrying", " s behind: set it right"));
+    server.wait_for_log(|line| told(line, "startup Hello failed, retrying", " s behind: correct it"));
     set(0);
     c1.called(Method::GetTask, 1).await;
     // It may also go wrong later.
     set(-4000);
     server.wait_for_log(|line| {
-        told(line, "cannot get tasks from ConductorOne, retrying", " s ahead: set it right")
+        told(line, "cannot get tasks from ConductorOne, retrying", " s ahead: correct it")
     });
     set(0);
     c1.run(small()).await;

@@ -26,6 +26,7 @@ fn command(folder: &TempDir, arguments: &[&str]) -> Command {
     program
         .current_dir(folder.path())
         .args(arguments)
+        .env("BATON_LOG_FORMAT", "console")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -224,6 +225,7 @@ async fn a_disk_without_room_leaves_the_old_file() {
             .current_dir(folder.path())
             .env("BATON_CONNECTION_STRING", database.url())
             .env("BATON_TMPDIR", folder.path())
+            .env("BATON_LOG_FORMAT", "console")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

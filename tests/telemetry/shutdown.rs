@@ -51,7 +51,8 @@ fn a_startup_failure_is_reported_before_waiting_for_the_collector() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let told = lines.skip_while(|line| !line.starts_with("baton-retool: ")).map(|_| begun.elapsed()).next();
+    let told =
+        lines.skip_while(|line| !line.contains("\"msg\":\"command failed\"")).map(|_| begun.elapsed()).next();
     assert!(told.unwrap() < SOON, "told after {told:?}");
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }

@@ -10,15 +10,15 @@ use serde::Deserialize;
 
 use crate::agent::service::api_host::ApiHost;
 
-/// Why an id or a secret cannot be right. No message has a part of the secret.
+/// Why an id or a secret is invalid. No message contains a part of the secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CredentialsError {
-    /// The id is of another form.
+    /// The id does not have the form of one.
     #[error(
         "invalid client id: {0}; it has the form name@host/path: copy BATON_CLIENT_ID again from ConductorOne's page of the connector"
     )]
     Id(String),
-    /// The secret is of another form.
+    /// The secret does not have the form of one.
     #[error(
         "invalid client secret: it {0}; copy BATON_CLIENT_SECRET again from ConductorOne's page of the connector"
     )]
@@ -43,7 +43,7 @@ impl ClientId {
         // A line end comes along when a Secret is made from a file.
         let text = text.trim();
         let (name, rest) = text.split_once('@').ok_or_else(|| wrong("it has no @"))?;
-        let (host, _) = rest.split_once('/').ok_or_else(|| wrong("it has no / behind its host"))?;
+        let (host, _) = rest.split_once('/').ok_or_else(|| wrong("it has no / after the host"))?;
         let host = ApiHost::parse(host).map_err(|problem| wrong(&problem.to_string()))?;
         Ok(Self { text: text.to_owned(), name: name.to_owned(), host })
     }
@@ -97,22 +97,23 @@ impl ClientKey {
         let wrong = CredentialsError::Secret;
         let parts: Vec<&str> = secret.expose_secret().trim().splitn(4, ':').collect();
         let &[_, _, version, data] = &parts[..] else {
-            return Err(wrong("has not four parts with colons between"));
+            return Err(wrong("does not have four parts separated by colons"));
         };
         if version != "v1" {
             return Err(wrong("is not of version v1"));
         }
-        let bytes = decoded(data).ok_or(wrong("ends in something that is not base64"))?;
-        let jwk: Jwk = serde_json::from_slice(&bytes).map_err(|_| wrong("has no key in its last part"))?;
+        let bytes = decoded(data).ok_or(wrong("does not end in URL-safe base64 without padding"))?;
+        let jwk: Jwk =
+            serde_json::from_slice(&bytes).map_err(|_| wrong("does not contain a JSON Web Key"))?;
         if jwk.key_type.as_deref() != Some("OKP") || jwk.curve.as_deref() != Some("Ed25519") {
-            return Err(wrong("has a key of another kind than Ed25519"));
+            return Err(wrong("contains a key that is not an Ed25519 key"));
         }
         let half = |half: Option<String>| half.and_then(|text| decoded(&text));
         let (Some(seed), Some(public)) = (half(jwk.private), half(jwk.public)) else {
-            return Err(wrong("has a key that is not whole"));
+            return Err(wrong("contains an incomplete key"));
         };
         Ed25519KeyPair::from_seed_and_public_key(&seed, &public)
-            .map_err(|_| wrong("has a key whose halves do not belong together"))?;
+            .map_err(|_| wrong("contains a key whose private and public half do not match"))?;
         Ok(Self { pair: SecretSlice::from([seed, public].concat()), id: jwk.id })
     }
 
@@ -197,13 +198,13 @@ pub(crate) mod tests {
             ("a:b:v2:c".into(), "v1"),
             ("a:b:v1:=".into(), "base64"),
             (format!("{text}=").into(), "base64"),
-            (around("no json"), "no key"),
-            (around(&good.replace("OKP", "RSA")), "another kind"),
-            (around(&good.replace("Ed25519", "P-256")), "another kind"),
-            (around(&good.replace("\"d\"", "\"e\"")), "not whole"),
-            (around(&good.replace("\"x\"", "\"e\"")), "not whole"),
-            (around(&good.replace(&private, "AAAA")), "belong together"),
-            (around(&good.replace(&public, &private)), "belong together"),
+            (around("no json"), "JSON Web Key"),
+            (around(&good.replace("OKP", "RSA")), "not an Ed25519 key"),
+            (around(&good.replace("Ed25519", "P-256")), "not an Ed25519 key"),
+            (around(&good.replace("\"d\"", "\"e\"")), "incomplete key"),
+            (around(&good.replace("\"x\"", "\"e\"")), "incomplete key"),
+            (around(&good.replace(&private, "AAAA")), "do not match"),
+            (around(&good.replace(&public, &private)), "do not match"),
         ] {
             let error = ClientKey::parse(&wrong).unwrap_err().to_string();
             assert!(error.starts_with("invalid client secret: ") && error.contains(word), "{error}");

@@ -1,6 +1,6 @@
 //! Connections to ConductorOne: TCP, by way of an HTTP proxy where the environment names one, and TLS over it.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
-use rustls::{CertificateError, ClientConfig};
+use rustls::{AlertDescription, CertificateError, ClientConfig, PeerIncompatible};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
@@ -56,14 +56,14 @@ type Connection = TokioIo<Box<dyn Io>>;
 /// Why there can be no connections at all.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SetupError {
-    /// The platform trusts nobody.
+    /// The platform has no certificate authorities.
     #[error(
         "there are no certificate authorities on this machine{}; install the package ca-certificates, or set SSL_CERT_FILE",
         .0.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default()
     )]
     NoRoots(Option<String>),
-    /// The API is named by something that can have no certificate.
-    #[error("{0:?} is no name that a certificate can have; correct the host")]
+    /// The name of the API is not a host name.
+    #[error("{0:?} is not a valid host name; correct the host")]
     Name(String),
     /// TLS, or the client of HTTP, cannot be set up.
     #[error("connections to ConductorOne cannot be set up: {0}")]
@@ -110,6 +110,11 @@ pub(crate) enum DialError {
         /// Why, and what to do.
         problem: String,
     },
+    /// The other end is too old.
+    #[error(
+        "{0} offers neither TLS 1.2 nor TLS 1.3, and this program accepts nothing older; update it, or the proxy in front of it"
+    )]
+    OldTls(String),
     /// TLS does not come about otherwise.
     #[error("the TLS handshake with {host} failed: {source}")]
     Tls {
@@ -272,13 +277,31 @@ fn shown(uri: &Uri) -> String {
 }
 
 fn tls_problem(host: String, error: io::Error) -> DialError {
-    let certificate = error.get_ref().and_then(|inner| match inner.downcast_ref::<rustls::Error>() {
-        Some(rustls::Error::InvalidCertificate(problem)) => Some(problem.clone()),
-        _ => None,
-    });
-    match certificate {
-        Some(problem) => DialError::Certificate { host, problem: explained(&problem) },
+    match known_problem(&host, &error) {
+        Some(problem) => problem,
         None => DialError::Tls { host, source: error },
+    }
+}
+
+/// What a failed handshake with `host` comes to, where there are words for it; nothing for other errors.
+pub(super) fn known_problem(host: &str, error: &(dyn Error + 'static)) -> Option<DialError> {
+    // TLS reports its errors inside those of input and output, which do not name them as their cause.
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let error = match inner {
+        Some(inner) => inner.downcast_ref::<rustls::Error>(),
+        None => error.downcast_ref::<rustls::Error>(),
+    };
+    let host = host.to_owned();
+    match error? {
+        rustls::Error::InvalidCertificate(problem) => {
+            Some(DialError::Certificate { host, problem: explained(problem) })
+        }
+        rustls::Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13)
+        | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => Some(DialError::OldTls(host)),
+        rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            Some(DialError::NotHttp2(host))
+        }
+        _ => None,
     }
 }
 
@@ -286,13 +309,13 @@ fn explained(problem: &CertificateError) -> String {
     match problem {
         // The second is what another authority of the same name comes to.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "it comes from an authority that this machine does not trust; name the authority of a proxy that looks into TLS in SSL_CERT_FILE".to_owned()
+            "it comes from an authority that this machine does not trust; if a proxy inspects TLS, name the file with its authority in SSL_CERT_FILE".to_owned()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "it has expired; look at this machine's clock".to_owned()
+            "it has expired; check this machine's clock".to_owned()
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet; look at this machine's clock".to_owned()
+            "it is not valid yet; check this machine's clock".to_owned()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "it is for another host; correct the host in BATON_CLIENT_ID or BATON_C1_API_HOST".to_owned()
@@ -321,7 +344,13 @@ mod tests {
         assert!(of(CertificateError::UnknownIssuer).contains("SSL_CERT_FILE"));
         assert!(of(CertificateError::Expired).contains("clock"));
         assert!(of(CertificateError::NotValidForName).contains("another host"));
+        let of = |error: rustls::Error| {
+            tls_problem("h".to_owned(), io::Error::new(io::ErrorKind::InvalidData, error))
+        };
+        let old = AlertDescription::ProtocolVersion;
+        assert!(matches!(of(rustls::Error::AlertReceived(old)), DialError::OldTls(_)));
         let other = tls_problem("h".to_owned(), io::ErrorKind::UnexpectedEof.into());
         assert!(matches!(other, DialError::Tls { .. }));
+        assert!(known_problem("h", &rustls::Error::NoCertificatesPresented).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! Tells ConductorOne that a long task is still worked on, and hears from it when the task is not wanted any more.
+//! Heartbeats: they tell ConductorOne that a long task is still running, and return whether it has been cancelled.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

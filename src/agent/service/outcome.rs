@@ -1,4 +1,4 @@
-//! How a task ended, in the form in which ConductorOne is told.
+//! How a task ended, and the report of it to ConductorOne.
 
 use prost::{Message, Name};
 use prost_types::Any;

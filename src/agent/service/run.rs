@@ -85,7 +85,7 @@ async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, place: Own
         // One task that breaks off must not take the others with it.
         let Ended { outcome, until_reported } =
             AssertUnwindSafe(tasks::run(&context, task)).catch_unwind().await.unwrap_or_else(|_| {
-                Failure::plain("the task broke off: this is a fault of the program; see its log").into()
+                Failure::plain("the task panicked: this is a bug in baton-retool; see its log").into()
             });
         let ended = report(&context.api, &id, kind, outcome, begun).await;
         drop(until_reported);

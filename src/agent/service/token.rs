@@ -1,5 +1,9 @@
 //! The access token that every call carries: fetched when it is first needed, kept while it lasts.
 
+mod error;
+
+use std::error::Error;
+use std::iter::successors;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -16,13 +20,13 @@ use url::form_urlencoded;
 use crate::agent::service::api_host::ApiHost;
 use crate::agent::service::assertion;
 use crate::agent::service::credentials::{ClientId, ClientKey};
-use crate::agent::service::dial::{self, SetupError};
+use crate::agent::service::dial::{self, DialError, SetupError};
 use crate::agent::service::version::SDK;
+
+pub(crate) use error::TokenError;
 
 /// A token with less life than this is not used any more.
 const SPARE: Duration = Duration::from_secs(10);
-/// How far clocks may differ before a refusal mentions it.
-const NOTABLE: Duration = Duration::from_secs(30);
 /// Longest life that a token is believed to have.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Largest answer that is read, in bytes.
@@ -34,51 +38,6 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How often a request is made again when the endpoint is out of order, and the first wait before that.
 const AGAIN: (usize, Duration) = (3, Duration::from_millis(500));
 
-/// Why there is no token.
-#[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum TokenError {
-    /// The endpoint refuses this client.
-    #[error(
-        "ConductorOne refuses this client: {url} answered {status}; {}",
-        advice(*.status, *.clock_is_ahead_by)
-    )]
-    Refused {
-        /// The endpoint.
-        url: String,
-        /// What it answered.
-        status: StatusCode,
-        /// How many seconds this machine's clock is ahead of the endpoint's, where it said.
-        clock_is_ahead_by: Option<i64>,
-    },
-    /// The endpoint is out of order.
-    #[error("{url} answered {status} instead of an access token")]
-    OutOfOrder {
-        /// The endpoint.
-        url: String,
-        /// What it answered.
-        status: StatusCode,
-    },
-    /// The endpoint answers with something else than a token.
-    #[error("{url} answered {problem} instead of an access token; check that the host is ConductorOne's API")]
-    NoToken {
-        /// The endpoint.
-        url: String,
-        /// What is wrong with the answer.
-        problem: &'static str,
-    },
-    /// The endpoint cannot be reached.
-    #[error("{url} cannot be reached: {problem}")]
-    Unreachable {
-        /// The endpoint.
-        url: String,
-        /// What went wrong.
-        problem: String,
-    },
-    /// The statement that proves who the client is cannot be signed.
-    #[error("the client's key cannot sign: {0}")]
-    Signature(String),
-}
-
 /// Gets tokens and keeps the newest.
 #[derive(Debug)]
 pub(crate) struct Tokens {
@@ -86,6 +45,8 @@ pub(crate) struct Tokens {
     url: Url,
     id: ClientId,
     key: ClientKey,
+    /// Where requests go through, if they go through a proxy.
+    proxy: Option<String>,
     /// Locked while a token is fetched, so that all calls wait for the same one.
     state: Mutex<State>,
 }
@@ -115,24 +76,9 @@ struct Answer {
     expires_in: i64,
 }
 
-impl TokenError {
-    /// Whether the same request may succeed later.
-    pub(crate) fn is_temporary(&self) -> bool {
-        match self {
-            Self::Refused { .. } => self.is_the_clock(),
-            Self::Signature(_) => false,
-            Self::OutOfOrder { .. } | Self::NoToken { .. } | Self::Unreachable { .. } => true,
-        }
-    }
-
-    /// Whether the client is refused because this machine's clock is wrong.
-    pub(crate) fn is_the_clock(&self) -> bool {
-        matches!(self, Self::Refused { clock_is_ahead_by: Some(seconds), .. } if is_too_far(*seconds))
-    }
-}
-
 impl Tokens {
-    /// Tokens for this client from the API at `host`. Nothing is connected yet.
+    /// Tokens for this client from the API at `host`, which is reached through `proxy` where there is one. Nothing is
+    /// connected yet.
     ///
     /// # Errors
     /// [`SetupError`]
@@ -140,6 +86,7 @@ impl Tokens {
         host: &ApiHost,
         id: ClientId,
         key: ClientKey,
+        proxy: Option<String>,
         timeout: Duration,
     ) -> Result<Self, SetupError> {
         let url = Url::parse(&format!("https://{host}/auth/v1/token"))
@@ -155,7 +102,7 @@ impl Tokens {
             .timeout(timeout)
             .build()
             .map_err(|error| SetupError::Client(reason(error)))?;
-        Ok(Self { client, url, id, key, state: Mutex::default() })
+        Ok(Self { client, url, id, key, proxy, state: Mutex::default() })
     }
 
     /// The value of the `authorization` header of a call that is made now.
@@ -271,23 +218,40 @@ impl Tokens {
     }
 
     fn unreachable(&self, error: reqwest::Error) -> TokenError {
-        TokenError::Unreachable { url: self.url.to_string(), problem: reason(error) }
+        let host = self.url.host_str().unwrap_or_default();
+        let known = causes(&error).find_map(|cause| dial::known_problem(host, cause));
+        let is_connecting = error.is_connect();
+        let problem = match (known, &self.proxy) {
+            (Some(problem), _) => problem.to_string(),
+            (None, Some(proxy)) if is_connecting => {
+                let (proxy, address) = (proxy.clone(), self.authority());
+                DialError::Proxy { proxy, address, problem: reason(error) }.to_string()
+            }
+            (None, _) => reason(error),
+        };
+        TokenError::Unreachable { url: self.url.to_string(), problem }
+    }
+
+    /// Host and port of the endpoint.
+    fn authority(&self) -> String {
+        let port = self.url.port_or_known_default().unwrap_or_default();
+        format!("{}:{port}", self.url.host_str().unwrap_or_default())
     }
 }
 
 /// An error and its causes, without the address, which others add.
 fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(next) = cause {
-        let next_text = next.to_string();
-        if !text.contains(&next_text) {
-            text = format!("{text}: {next_text}");
-        }
-        cause = next.source();
-    }
-    text
+    causes(&error).map(ToString::to_string).fold(String::new(), |text, next| match text.as_str() {
+        "" => next,
+        _ if text.contains(&next) => text,
+        _ => format!("{text}: {next}"),
+    })
+}
+
+/// An error and its causes, the outermost first.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |&error: &&'a (dyn Error + 'static)| error.source())
 }
 
 /// How many seconds this machine's clock is ahead of the endpoint's; nothing where that does not say.
@@ -295,30 +259,6 @@ fn ahead(answer: &Response, now: OffsetDateTime) -> Option<i64> {
     let date = answer.headers().get(header::DATE)?.to_str().ok()?;
     let theirs = OffsetDateTime::from(httpdate::parse_http_date(date).ok()?);
     Some((now - theirs).whole_seconds())
-}
-
-fn advice(status: StatusCode, clock_is_ahead_by: Option<i64>) -> String {
-    let clock = |seconds: i64| {
-        let direction = if seconds > 0 { "ahead" } else { "behind" };
-        format!("this machine's clock is {} s {direction}", seconds.abs())
-    };
-    let copy = "copy BATON_CLIENT_ID and BATON_CLIENT_SECRET again from ConductorOne's page of the connector";
-    match clock_is_ahead_by {
-        Some(seconds) if is_too_far(seconds) => format!("{}: set it right", clock(seconds)),
-        _ if status == StatusCode::NOT_FOUND => {
-            "there is no such API at that host: check the host in BATON_CLIENT_ID and BATON_C1_API_HOST"
-                .to_owned()
-        }
-        Some(seconds) if seconds.abs() > NOTABLE.as_secs() as i64 => {
-            format!("{copy}; {}, which may also be the reason", clock(seconds))
-        }
-        _ => copy.to_owned(),
-    }
-}
-
-/// Whether clocks that differ by so many seconds are enough for a refusal.
-fn is_too_far(seconds: i64) -> bool {
-    seconds.abs() > assertion::TOLERANCE.as_secs() as i64
 }
 
 #[cfg(test)]
@@ -347,6 +287,7 @@ mod tests {
             url: Url::parse(&format!("https://{address}/auth/v1/token")).unwrap(),
             id: ClientId::parse("tree@acme.conductor.one/pcc").unwrap(),
             key: key(None),
+            proxy: None,
             state: Mutex::default(),
         });
         // Every connection ends at once, and is counted.
@@ -372,28 +313,5 @@ mod tests {
         // A connection without a byte ends the count.
         drop(TcpStream::connect(address).await.unwrap());
         assert_eq!(counting.await.unwrap(), 1 + AGAIN.0);
-    }
-
-    #[test]
-    fn a_wrong_clock_can_be_set_right() {
-        let refused = |clock_is_ahead_by| TokenError::Refused {
-            url: String::new(),
-            status: StatusCode::UNAUTHORIZED,
-            clock_is_ahead_by,
-        };
-        assert!(refused(Some(121)).is_temporary() && refused(Some(-121)).is_temporary());
-        assert!(!refused(Some(120)).is_temporary() && !refused(None).is_temporary());
-    }
-
-    #[test]
-    fn a_refusal_says_what_to_look_at() {
-        let unauthorized = StatusCode::UNAUTHORIZED;
-        assert!(advice(unauthorized, Some(-4000)).contains("4000 s behind"));
-        assert!(advice(unauthorized, Some(300)).contains("300 s ahead"));
-        assert!(advice(unauthorized, Some(3)).ends_with("page of the connector"));
-        let perhaps = advice(unauthorized, Some(100));
-        assert!(perhaps.contains("BATON_CLIENT_SECRET") && perhaps.contains("100 s ahead"), "{perhaps}");
-        assert!(advice(unauthorized, None).contains("BATON_CLIENT_SECRET"));
-        assert!(advice(StatusCode::NOT_FOUND, None).contains("BATON_C1_API_HOST"));
     }
 }

@@ -30,7 +30,8 @@ fn parts(settings: &ServiceSettings) -> Result<(String, Dialer, Tokens), Service
     let host = api_host(settings, &id)?;
     let name = format!("{} at {host}", id.name());
     let dialer = Dialer::new(host.clone())?;
-    Ok((name, dialer, Tokens::new(&host, id, key, settings.timeout)?))
+    let tokens = Tokens::new(&host, id, key, dialer.proxy(), settings.timeout)?;
+    Ok((name, dialer, tokens))
 }
 
 async fn connect(name: &str, dialer: &Dialer, tokens: &Tokens) -> Line {
@@ -39,7 +40,9 @@ async fn connect(name: &str, dialer: &Dialer, tokens: &Tokens) -> Line {
     }
     let through = dialer.proxy().map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default();
     match tokens.authorization().await {
-        Ok(_) => Line::ok(Check::C1, format!("it has proved who it is and gives {name} a token{through}")),
+        Ok(_) => {
+            Line::ok(Check::C1, format!("its certificate is valid and it gives {name} a token{through}"))
+        }
         Err(problem) => without_token(&problem),
     }
 }
@@ -57,10 +60,10 @@ fn unreachable(problem: &DialError) -> Line {
             line.fix("correct HTTPS_PROXY, or leave this host out with NO_PROXY")
         }
         DialError::Certificate { .. } => {
-            line.means("Somebody is in the way who looks into TLS, or this machine lacks the authorities.")
+            line.means("A proxy inspects TLS, or this machine lacks the certificate authorities.")
         }
-        DialError::Tls { .. } | DialError::NotHttp2(_) => {
-            line.means("Something else than ConductorOne's API answers there, or is on the way.")
+        DialError::Tls { .. } | DialError::OldTls(_) | DialError::NotHttp2(_) => {
+            line.means("Something other than ConductorOne's API answers, such as a proxy.")
         }
     }
 }
@@ -68,10 +71,10 @@ fn unreachable(problem: &DialError) -> Line {
 fn without_token(problem: &TokenError) -> Line {
     let line = Line::failed(Check::C1, problem.to_string());
     if problem.is_the_clock() {
-        line.means("ConductorOne takes what proves the client's identity for two minutes only.")
-            .fix("set this machine's clock, best by NTP")
+        line.means("ConductorOne accepts a proof of identity for two minutes only.")
+            .fix("correct this machine's clock, for example with NTP")
     } else if problem.is_temporary() {
-        line.means("Service mode tries again by itself.").fix("run this again in a minute")
+        line.means("Service mode retries by itself.").fix("run this again in a minute")
     } else {
         line.means("Service mode cannot start.")
     }

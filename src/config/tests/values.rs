@@ -29,7 +29,7 @@ fn every_setting_has_its_default() {
             stall: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
-            grace: Duration::from_secs(30),
+            grace: Duration::from_secs(25),
         },
     };
     assert_eq!(settings.server, server);

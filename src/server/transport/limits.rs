@@ -60,7 +60,7 @@ impl Limits {
         stall: Duration::from_secs(10),
         keepalive_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_secs(20),
-        grace: Duration::from_secs(30),
+        grace: Duration::from_secs(25),
     };
 }
 

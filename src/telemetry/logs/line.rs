@@ -1,6 +1,7 @@
 //! How one event becomes one line.
 
 use std::fmt::{self, Write as _};
+use std::panic::Location;
 
 use opentelemetry::trace::SpanContext;
 use serde_json::{Map, Value};
@@ -51,13 +52,15 @@ where
     }
 }
 
-/// A line of the log about the log, with its line end. It does not pass through `tracing`: the writer that
-/// has something to report must not wait for itself.
-pub(super) fn notice(format: LogFormat, level: Level, message: &str, fields: &[(&str, Value)]) -> Vec<u8> {
+/// A line, with its line end, that does not pass through `tracing`: the writer of the log must not wait for itself,
+/// and a program that fails early has no log yet.
+#[track_caller]
+pub(crate) fn notice(format: LogFormat, level: Level, message: &str, fields: &[(&str, Value)]) -> Vec<u8> {
+    let place = Location::caller();
     let line = Line {
         time: OffsetDateTime::now_utc(),
         level,
-        caller: caller(Some(file!()), Some(line!())),
+        caller: caller(Some(place.file()), Some(place.line())),
         message: message.to_owned(),
         fields: fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
         logger: None,

@@ -1,9 +1,9 @@
 //! The TLS port: HTTP/1.1 for the token endpoint, HTTP/2 for the API.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::{fs, io};
 
 use axum::Router;
 use axum::routing::post;
@@ -15,46 +15,70 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::TcpListener;
+use rustls::version::TLS12;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use super::plan::SCRIPTED;
+use super::plan::{SCRIPTED, Tls};
 use super::{Shared, api, token};
 
 /// Listens on a free port of this machine, with a certificate of an authority whose file is put into the folder.
 pub(super) async fn listen(folder: &Path, shared: Arc<Shared>) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(tls(folder)));
+    let trusted = Identity::new();
+    fs::write(folder.join("authority.pem"), &trusted.authority).unwrap();
     let listening = tokio::spawn(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
-            if shared.lock().plan.away {
-                continue;
-            }
-            let (acceptor, serving) = (acceptor.clone(), Arc::clone(&shared));
-            let connection = tokio::spawn(async move {
-                let shared = serving;
-                let Ok(stream) = acceptor.accept(stream).await else { return };
-                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                let service = TowerToHyperService::new(routes(Arc::clone(&shared)));
-                let stream = TokioIo::new(stream);
-                // A client that goes away ends its connection with an error.
-                if http2 {
-                    shared.lock().connections += 1;
-                    let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                    let _ = server.serve_connection(stream, service).await;
-                } else {
-                    let _ =
-                        hyper::server::conn::http1::Builder::new().serve_connection(stream, service).await;
+            let tls = {
+                let mut state = shared.lock();
+                state.attempts += 1;
+                if state.plan.away {
+                    continue;
                 }
-            });
+                state.plan.tls
+            };
+            let serving = serve(stream, tls, trusted.clone(), Arc::clone(&shared));
+            let connection = tokio::spawn(serving);
             shared.lock().serving.push(connection.abort_handle());
         }
     });
     (address, listening)
+}
+
+async fn serve(mut stream: TcpStream, tls: Tls, trusted: Identity, shared: Arc<Shared>) {
+    // A client that goes away ends its connection with an error.
+    let Some(config) = config(tls, trusted) else { return drop(answer_in_old_tls(&mut stream).await) };
+    let Ok(stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return };
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let service = TowerToHyperService::new(routes(Arc::clone(&shared)));
+    let stream = TokioIo::new(stream);
+    if http2 {
+        shared.lock().connections += 1;
+        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let _ = server.serve_connection(stream, service).await;
+    } else {
+        let _ = hyper::server::conn::http1::Builder::new().serve_connection(stream, service).await;
+    }
+}
+
+/// Answers the first message of a client as a server does that knows no TLS after 1.1, and waits for the client to
+/// leave.
+async fn answer_in_old_tls(stream: &mut TcpStream) -> io::Result<()> {
+    let mut head = [0; 5];
+    stream.read_exact(&mut head).await?;
+    let mut hello = vec![0; u16::from_be_bytes([head[3], head[4]]).into()];
+    stream.read_exact(&mut hello).await?;
+    // A record with one message: version, 32 random bytes, no session, a cipher suite, no compression.
+    let mut answer = vec![0x16, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2];
+    answer.extend([7; 32]);
+    answer.extend([0, 0, 0x2f, 0]);
+    stream.write_all(&answer).await?;
+    stream.read_to_end(&mut hello).await.map(drop)
 }
 
 fn routes(shared: Arc<Shared>) -> Router {
@@ -75,23 +99,48 @@ fn routes(shared: Arc<Shared>) -> Router {
     Router::new().fallback_service(checked)
 }
 
-fn tls(folder: &Path) -> ServerConfig {
-    let mut params = CertificateParams::new([]).unwrap();
-    params.distinguished_name.push(DnType::CommonName, "the stand-in's authority");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    fs::write(folder.join("authority.pem"), authority.pem()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
-    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
-    let chain = vec![CertificateDer::from_pem_slice(certificate.pem().as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+/// A certificate for this machine, its key, and the authority that has signed it, all in PEM.
+#[derive(Clone)]
+struct Identity {
+    certificate: String,
+    key: String,
+    authority: String,
+}
+
+impl Identity {
+    fn new() -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "the stand-in's authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
+        Self { certificate: certificate.pem(), key: key.serialize_pem(), authority: authority.pem() }
+    }
+}
+
+/// What TLS is like; nothing for one that rustls does not know.
+fn config(tls: Tls, trusted: Identity) -> Option<ServerConfig> {
+    let identity = if tls == Tls::Untrusted { Identity::new() } else { trusted };
+    let chain = vec![CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+    let versions: &[_] = match tls {
+        Tls::Only11 => return None,
+        Tls::Only12 => &[&TLS12],
+        _ => rustls::ALL_VERSIONS,
+    };
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config
+    let protocols: &[&[u8]] = match tls {
+        Tls::WithoutAlpn => &[],
+        Tls::OnlyHttp1 => &[b"http/1.1"],
+        _ => &[b"h2", b"http/1.1"],
+    };
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    Some(config)
 }

@@ -26,7 +26,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
-pub(crate) use plan::{Method, Plan};
+pub(crate) use plan::{Method, Plan, Tls};
 
 use super::server::{Server, program};
 
@@ -73,6 +73,8 @@ struct State {
     disturbed: bool,
     uploads: Vec<Upload>,
     connections: usize,
+    /// How often something connected, whatever came of it.
+    attempts: usize,
     serving: Vec<tokio::task::AbortHandle>,
     /// What was wrong with what it was sent.
     faults: Vec<String>,
@@ -299,6 +301,11 @@ impl C1 {
     /// How many connections to the API there were, those of the token endpoint left out.
     pub(crate) fn connections(&self) -> usize {
         self.shared.lock().connections
+    }
+
+    /// How many connections of any kind were begun, also while it was away.
+    pub(crate) fn attempts(&self) -> usize {
+        self.shared.lock().attempts
     }
 
     /// Ends every connection, and lets no new one come about.

@@ -17,6 +17,24 @@ pub(crate) enum Method {
     FinishTask,
 }
 
+/// What TLS on its port is like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tls {
+    /// As it should be: TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2.
+    #[default]
+    Usual,
+    /// TLS 1.2 and nothing newer.
+    Only12,
+    /// TLS 1.1 and nothing newer.
+    Only11,
+    /// No protocol is agreed on.
+    WithoutAlpn,
+    /// Clients that want HTTP/2 are refused.
+    OnlyHttp1,
+    /// The certificate is of an authority that nobody trusts.
+    Untrusted,
+}
+
 /// What the stand-in does. The default is to be well, and to want to be asked again soon.
 pub(crate) struct Plan {
     /// The failures of the next calls, in order; nothing is a call that goes well.
@@ -28,8 +46,13 @@ pub(crate) struct Plan {
     /// How long a token lasts, in seconds; none for an answer without it.
     pub(crate) token_life: Option<i64>,
     pub(crate) token_type: String,
+    /// Requests for tokens get no answer.
+    pub(crate) holds_tokens: bool,
     /// Connections end as soon as they are there.
     pub(crate) away: bool,
+    pub(crate) tls: Tls,
+    /// The host id that every request has to name.
+    pub(crate) host: String,
     pub(crate) next_poll: Option<Duration>,
     /// Tasks are offered again and again until they are finished.
     pub(crate) insists: bool,
@@ -58,7 +81,10 @@ impl Default for Plan {
             token_answers: VecDeque::new(),
             token_life: Some(3600),
             token_type: "bearer".to_owned(),
+            holds_tokens: false,
             away: false,
+            tls: Tls::Usual,
+            host: "test-host".to_owned(),
             next_poll: Some(Duration::from_millis(20)),
             insists: false,
             next_heartbeat: Some(Duration::from_secs(1)),

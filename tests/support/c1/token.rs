@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::{Call, Method, Shared, State};
 
 pub(super) async fn answer(shared: Arc<Shared>, headers: HeaderMap, body: Bytes) -> Response<String> {
+    shared.until(|state| (!state.plan.holds_tokens).then_some(())).await;
     let mut state = shared.lock();
     state.calls.push(Call { method: Method::Token, task_id: String::new(), at: Instant::now(), asked: None });
     let answered = match state.plan.token_answers.pop_front() {

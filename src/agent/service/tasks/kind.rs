@@ -96,3 +96,28 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::proto::connectorapi::task::HelloTask;
+
+    #[test]
+    fn a_task_of_a_later_protocol_is_read_as_far_as_it_is_known() {
+        let hello = Task {
+            id: "t1".to_owned(),
+            task_type: Some(TaskType::Hello(HelloTask::default())),
+            ..Default::default()
+        };
+        // Field 1000, two bytes long.
+        let added = [0xc2, 0x3e, 0x02, 0x01, 0x02];
+        let read = Task::decode([hello.encode_to_vec(), added.to_vec()].concat().as_slice()).unwrap();
+        assert_eq!((read.id.as_str(), Kind::of(&read)), ("t1", Kind::Hello));
+        let later = Task { id: "t2".to_owned(), ..Default::default() };
+        let read = Task::decode([later.encode_to_vec(), added.to_vec()].concat().as_slice()).unwrap();
+        assert_eq!((read.id.as_str(), Kind::of(&read)), ("t2", Kind::Unknown));
+    }
+}

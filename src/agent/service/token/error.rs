@@ -1,0 +1,123 @@
+//! Why there is no access token, and what to do about it.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::agent::service::assertion;
+
+/// How far clocks may differ before a refusal mentions it.
+const NOTABLE: Duration = Duration::from_secs(30);
+
+/// Why there is no token.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum TokenError {
+    /// The endpoint refuses this client.
+    #[error(
+        "ConductorOne refuses this client: {url} answered {status}; {}",
+        advice(*.status, *.clock_is_ahead_by)
+    )]
+    Refused {
+        /// The endpoint.
+        url: String,
+        /// What it answered.
+        status: StatusCode,
+        /// How many seconds this machine's clock is ahead of the endpoint's, where it said.
+        clock_is_ahead_by: Option<i64>,
+    },
+    /// The endpoint is out of order.
+    #[error("{url} answered {status} instead of an access token")]
+    OutOfOrder {
+        /// The endpoint.
+        url: String,
+        /// What it answered.
+        status: StatusCode,
+    },
+    /// The endpoint answers with something else than a token.
+    #[error("{url} answered {problem} instead of an access token; check that the host is ConductorOne's API")]
+    NoToken {
+        /// The endpoint.
+        url: String,
+        /// What is wrong with the answer.
+        problem: &'static str,
+    },
+    /// The endpoint cannot be reached.
+    #[error("{url} cannot be reached: {problem}")]
+    Unreachable {
+        /// The endpoint.
+        url: String,
+        /// What went wrong.
+        problem: String,
+    },
+    /// The statement that proves who the client is cannot be signed.
+    #[error("the client's key cannot sign: {0}")]
+    Signature(String),
+}
+
+impl TokenError {
+    /// Whether the same request may succeed later.
+    pub(crate) fn is_temporary(&self) -> bool {
+        match self {
+            Self::Refused { .. } => self.is_the_clock(),
+            Self::Signature(_) => false,
+            Self::OutOfOrder { .. } | Self::NoToken { .. } | Self::Unreachable { .. } => true,
+        }
+    }
+
+    /// Whether the client is refused because this machine's clock is wrong.
+    pub(crate) fn is_the_clock(&self) -> bool {
+        matches!(self, Self::Refused { clock_is_ahead_by: Some(seconds), .. } if is_too_far(*seconds))
+    }
+}
+
+fn advice(status: StatusCode, clock_is_ahead_by: Option<i64>) -> String {
+    let clock = |seconds: i64| {
+        let direction = if seconds > 0 { "ahead" } else { "behind" };
+        format!("this machine's clock is {} s {direction}", seconds.abs())
+    };
+    let copy = "copy BATON_CLIENT_ID and BATON_CLIENT_SECRET again from ConductorOne's page of the connector";
+    match clock_is_ahead_by {
+        Some(seconds) if is_too_far(seconds) => format!("{}: correct it", clock(seconds)),
+        _ if status == StatusCode::NOT_FOUND => {
+            "there is no such API at that host: check the host in BATON_CLIENT_ID and BATON_C1_API_HOST"
+                .to_owned()
+        }
+        Some(seconds) if seconds.abs() > NOTABLE.as_secs() as i64 => {
+            format!("{copy}; {}, which may also be the reason", clock(seconds))
+        }
+        _ => copy.to_owned(),
+    }
+}
+
+/// Whether clocks that differ by so many seconds are enough for a refusal.
+fn is_too_far(seconds: i64) -> bool {
+    seconds.abs() > assertion::TOLERANCE.as_secs() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_clock_can_be_set_right() {
+        let refused = |clock_is_ahead_by| TokenError::Refused {
+            url: String::new(),
+            status: StatusCode::UNAUTHORIZED,
+            clock_is_ahead_by,
+        };
+        assert!(refused(Some(121)).is_temporary() && refused(Some(-121)).is_temporary());
+        assert!(!refused(Some(120)).is_temporary() && !refused(None).is_temporary());
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_look_at() {
+        let unauthorized = StatusCode::UNAUTHORIZED;
+        assert!(advice(unauthorized, Some(-4000)).contains("4000 s behind"));
+        assert!(advice(unauthorized, Some(300)).contains("300 s ahead"));
+        assert!(advice(unauthorized, Some(3)).ends_with("page of the connector"));
+        let perhaps = advice(unauthorized, Some(100));
+        assert!(perhaps.contains("BATON_CLIENT_SECRET") && perhaps.contains("100 s ahead"), "{perhaps}");
+        assert!(advice(unauthorized, None).contains("BATON_CLIENT_SECRET"));
+        assert!(advice(StatusCode::NOT_FOUND, None).contains("BATON_C1_API_HOST"));
+    }
+}

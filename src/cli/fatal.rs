@@ -1,0 +1,102 @@
+//! The last words of a command that fails.
+
+use std::io::{self, Write};
+
+use clap::ArgMatches;
+use serde_json::Value;
+use tracing::Level;
+
+use crate::cli::failure::Failure;
+use crate::cli::{demo, serve, sync};
+use crate::config::{self, Sources};
+use crate::telemetry::logs;
+use crate::telemetry::settings::{LogFormat, LogSettings, LogTarget};
+
+/// The message in the log, and that of a command that a signal has stopped.
+const FAILED: &str = "command failed";
+const STOPPED: &str = "command stopped";
+
+/// Reports why a command failed, on stderr and in the log. Where the log is JSON, stderr gets one line of JSON for each
+/// error, also when the program fails before it logs; else one line of text.
+pub(super) fn tell(failure: &Failure, matches: &ArgMatches) {
+    let report = Report::of(failure, matches);
+    let done = match logs::in_force() {
+        Some(log) => report.log(log),
+        None if report.is_logged(matches) => report.print_json(),
+        None => false,
+    };
+    if !done {
+        report.print_text();
+    }
+}
+
+struct Report {
+    /// One for each error.
+    errors: Vec<String>,
+    message: &'static str,
+    exit_code: u8,
+    /// The command that prints help, where it may help.
+    help: Option<String>,
+}
+
+impl Report {
+    fn of(failure: &Failure, matches: &ArgMatches) -> Self {
+        Self {
+            errors: failure.message().lines().map(str::to_owned).collect(),
+            message: if matches!(failure, Failure::Stopped { .. }) { STOPPED } else { FAILED },
+            exit_code: failure.code(),
+            help: matches!(failure, Failure::Usage(_)).then(|| format!("{} --help", names_of(matches))),
+        }
+    }
+
+    /// Whether the command would log as JSON.
+    fn is_logged(&self, matches: &ArgMatches) -> bool {
+        let (name, matches) = matches.subcommand().unwrap_or((sync::NAME, matches));
+        [serve::NAME, sync::NAME, demo::NAME].contains(&name)
+            && config::log_format(matches, &Sources::of_process()) == LogFormat::Json
+    }
+
+    /// Logs it, and returns whether stderr has it as JSON now. A log that has no other reader than a person at a
+    /// terminal does not repeat what is printed there.
+    fn log(&self, log: &LogSettings) -> bool {
+        if log.format == LogFormat::Console && log.paths == [LogTarget::Stderr] {
+            return false;
+        }
+        for error in &self.errors {
+            let (exit_code, help) = (self.exit_code, self.help.as_deref());
+            tracing::error!(error, exit_code, help, "{}", self.message);
+        }
+        logs::flush();
+        log.format == LogFormat::Json && log.paths.contains(&LogTarget::Stderr)
+    }
+
+    fn print_json(&self) -> bool {
+        for error in &self.errors {
+            let mut fields: Vec<(&str, Value)> =
+                vec![("error", error.as_str().into()), ("exit_code", self.exit_code.into())];
+            fields.extend(self.help.as_deref().map(|help| ("help", help.into())));
+            let line = logs::notice(LogFormat::Json, Level::ERROR, self.message, &fields);
+            // Nobody is left to tell when stderr is gone.
+            let _ = io::stderr().write_all(&line);
+        }
+        true
+    }
+
+    fn print_text(&self) {
+        let help = self.help.as_ref().map(|help| format!("; see `{help}`")).unwrap_or_default();
+        for line in format!("{}{help}", self.errors.join("\n")).lines() {
+            let _ = writeln!(io::stderr(), "baton-retool: {line}");
+        }
+    }
+}
+
+/// The names of the command that was run: `baton-retool show grants`.
+fn names_of(matches: &ArgMatches) -> String {
+    let mut names = "baton-retool".to_owned();
+    let mut at = matches;
+    while let Some((name, inner)) = at.subcommand() {
+        names = format!("{names} {name}");
+        at = inner;
+    }
+    names
+}

@@ -1,0 +1,152 @@
+//! The last words of a command that fails: JSON where the log is, text for people otherwise.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::server::program;
+
+/// Nobody listens there.
+const NOWHERE: &str = "host=127.0.0.1 port=1 user=baton dbname=retool sslmode=disable connect_timeout=1";
+
+/// Every command that logs, with what makes it one.
+const LOGGING: [(&str, &[&str]); 6] = [
+    ("baton-retool", &[]),
+    ("baton-retool", &["--revoke-grant=x"]),
+    ("baton-retool", &["--client-id=n@127.0.0.1:1/p", "--client-secret=a:b:v1:hunter2"]),
+    ("baton-retool sync", &["sync"]),
+    ("baton-retool serve", &["serve"]),
+    ("baton-retool demo", &["demo"]),
+];
+
+fn run_in(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    program()
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    run_in(tempfile::tempdir().unwrap().path(), arguments, variables)
+}
+
+/// What it wrote to stderr, which is nothing but JSON.
+#[track_caller]
+fn lines(output: &Output) -> Vec<Value> {
+    let text = std::str::from_utf8(&output.stderr).unwrap();
+    assert!(!text.contains("hunter2"), "{text}");
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{text}"))).collect()
+}
+
+/// The error of a line that says that a command failed so.
+#[track_caller]
+fn error(line: &Value, exit_code: u8) -> &str {
+    assert_eq!((&line["level"], &line["msg"]), (&json!("error"), &json!("command failed")), "{line}");
+    assert_eq!(line["exit_code"], exit_code, "{line}");
+    assert!(line["ts"].is_f64() && line["caller"].as_str().unwrap().starts_with("cli/fatal.rs:"), "{line}");
+    line["error"].as_str().unwrap()
+}
+
+#[test]
+fn a_wrong_setting_is_json_where_the_log_is() {
+    for (name, arguments) in LOGGING {
+        for (more, variables) in [
+            (&["--log-format", "json"][..], &[][..]),
+            (&[], &[("BATON_LOG_FORMAT", "JSON")]),
+            // Which is the default without a terminal.
+            (&[], &[]),
+        ] {
+            let output = run(&[arguments, &["--statement-timeout-seconds=0"], more].concat(), variables);
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+            let lines = lines(&output);
+            let errors: Vec<&str> = lines.iter().map(|line| error(line, 2)).collect();
+            assert_eq!(errors.len(), 2, "one line for each: {errors:?}");
+            assert!(
+                errors.iter().any(|text| text.starts_with("connection-string is required")),
+                "{errors:?}"
+            );
+            assert!(errors.iter().any(|text| text.contains("1 to 3600")), "{errors:?}");
+            assert_eq!(lines[0]["help"], format!("{name} --help"));
+        }
+    }
+}
+
+#[test]
+fn it_is_text_where_the_log_is() {
+    for (name, arguments) in LOGGING {
+        let output = run(&[arguments, &["--log-format", "console"]].concat(), &[]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.starts_with("baton-retool: connection-string is required"), "{text}");
+        assert!(text.ends_with(&format!("; see `{name} --help`\n")), "{text}");
+    }
+}
+
+#[test]
+fn a_command_that_does_not_log_speaks_to_people() {
+    for arguments in [&["settings"][..], &["health-check", "--health-check-port=1"], &["show", "grants"]] {
+        let output = run(arguments, &[("BATON_LOG_FORMAT", "json"), ("BATON_LISTEN", "8080")]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_ne!(output.status.code(), Some(0), "{arguments:?}: {text}");
+        assert!(text.lines().all(|line| line.starts_with("baton-retool: ")), "{text}");
+    }
+}
+
+#[test]
+fn a_configuration_file_that_cannot_be_read_changes_nothing_about_it() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(".baton.yaml"), "log-format: [hunter2").unwrap();
+    let output = run_in(folder.path(), &["serve"], &[("BATON_LOG_FORMAT", "json")]);
+    assert!(error(&lines(&output)[0], 2).contains(".baton.yaml"));
+    let output = run_in(folder.path(), &["serve", "--log-format=console"], &[]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.starts_with("baton-retool: config file "), "{text}");
+    fs::write(folder.path().join(".baton.yaml"), "log-format: console\nconnection-strng: hunter2\n").unwrap();
+    let output = run_in(folder.path(), &["serve"], &[]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    let told: Vec<&str> = text.lines().collect();
+    assert!(
+        told[0].contains("unknown key connection-strng is ignored; did you mean connection-string?"),
+        "{text}"
+    );
+    assert!(told[1].starts_with("baton-retool: connection-string is required"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn what_fails_later_is_a_line_of_the_log() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let serve = ["serve", "--connection-string", NOWHERE, "--listen", &address];
+    let lines = lines(&run(&serve, &[]));
+    let last = lines.last().unwrap();
+    assert!(error(last, 1).contains(&format!("cannot listen on {address}")), "{last}");
+    assert!(last.get("help").is_none(), "{last}");
+
+    // A log that others read gets it too, in its own shape, and so does the person who has started the program.
+    for (format, log_is_json) in [("json", true), ("console", false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let more = ["--log-path", "the.log", "--log-format", format];
+        let output = run_in(folder.path(), &[&serve[..], &more].concat(), &[]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.starts_with("baton-retool: cannot listen on") && text.lines().count() == 1, "{text}");
+        let log = fs::read_to_string(folder.path().join("the.log")).unwrap();
+        let last = log.lines().last().unwrap();
+        assert!(last.contains("command failed") && last.contains("cannot listen on"), "{log}");
+        assert_eq!(serde_json::from_str::<Value>(last).is_ok(), log_is_json, "{last}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_answered_in_text() {
+    let output = run(&["serve", "--no-such-flag"], &[("BATON_LOG_FORMAT", "json")]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.starts_with("error: ") && text.contains("baton-retool serve --help"), "{text}");
+}
