@@ -21,6 +21,7 @@ mod request_body;
 pub(crate) mod request_memory;
 mod response_body;
 mod seats;
+mod strangers;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 mod who;
