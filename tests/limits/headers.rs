@@ -78,6 +78,33 @@ async fn headers_without_an_end_and_calls_that_are_reset_at_once_end_the_connect
     });
 }
 
+/// Such as a web page can make a browser send, with the client certificate of the person who looks at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_not_of_grpc_are_refused() {
+    const METHODS: [&[u8]; 3] = [b"\x82", b"\x83", b"\x42\x07OPTIONS"];
+    const TYPES: [&[u8]; 3] = [b"\x0f\x10\x10application/grpc", b"\x0f\x10\x0atext/plain", b""];
+    let server = Server::start_at(NOWHERE, &[]);
+    let path = [&[0x04, u8::try_from(GET_METADATA.len()).unwrap()], GET_METADATA].concat();
+    let mut open = Vec::new();
+    for method in METHODS {
+        for content_type in TYPES {
+            let headers = [method, b"\x86\x01\x01a", &path, content_type].concat();
+            let mut stream = connect(&server);
+            stream.write_all(&frame(HEADERS, END_HEADERS, 1, &headers)).unwrap();
+            stream.write_all(&frame(0, 1, 1, &[0; 5])).unwrap();
+            open.push(stream);
+        }
+    }
+    let codes = eventually("nine lines", async || {
+        let logs = server.logs().into_iter().filter(|line| line["grpc.method"] == "GetMetadata");
+        let mut codes: Vec<_> = logs.map(|line| line["grpc.code"].as_str().unwrap().to_owned()).collect();
+        codes.sort();
+        (codes.len() == METHODS.len() * TYPES.len()).then_some(codes)
+    })
+    .await;
+    assert!(codes[..8].iter().all(|code| code == "InvalidArgument") && codes[8] == "Ok", "{codes:?}");
+}
+
 /// One header of 4,000 bytes goes into the table of HPACK, and 12,000 bytes refer to it once each.
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_that_refer_to_one_another_use_bounded_memory() {
