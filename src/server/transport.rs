@@ -10,6 +10,7 @@ pub(crate) mod connection;
 pub(crate) mod deadline;
 pub(crate) mod endpoint;
 mod frame_budget;
+mod grpc_only;
 mod health_calls;
 pub(crate) mod limits;
 pub(crate) mod listener;
@@ -21,6 +22,7 @@ mod request_body;
 pub(crate) mod request_memory;
 mod response_body;
 mod seats;
+mod strangers;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 mod who;
@@ -38,6 +40,7 @@ use crate::server::transport::access_log::AccessLogLayer;
 use crate::server::transport::auth::TokenCheck;
 use crate::server::transport::calls::CallLimitLayer;
 use crate::server::transport::connection::{ConnectionLimits, CurrentTls};
+use crate::server::transport::grpc_only::GrpcOnly;
 use crate::server::transport::limits::Limits;
 use crate::server::transport::listener::Listener;
 use crate::server::transport::request_memory::RequestMemoryLayer;
@@ -119,6 +122,7 @@ impl Transport {
             .http2_keepalive_timeout(Some(limits.keepalive_timeout))
             .layer(AccessLogLayer::new(limits.deadline))
             .layer(CatchPanicLayer::custom(panic::internal_error))
+            .layer(ValidateRequestHeaderLayer::custom(GrpcOnly))
             .layer(ValidateRequestHeaderLayer::custom(auth))
             // A request waits for memory before it counts as a call that is under way.
             .layer(RequestMemoryLayer::new(limits.request_bytes))

@@ -4,6 +4,7 @@ pub(crate) mod faults;
 mod groups;
 mod model;
 mod pages;
+mod planted;
 mod races;
 mod record;
 mod users;

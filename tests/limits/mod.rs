@@ -2,6 +2,7 @@
 
 mod control_frames;
 mod decoding;
+mod headers;
 mod hostile;
 mod memory;
 mod per_client;

@@ -248,7 +248,7 @@ async fn a_call_over_the_request_timeout_is_deadline_exceeded_and_its_statement_
 #[tokio::test]
 async fn only_a_caller_that_answers_pings_stays_connected() {
     let server =
-        Server::start_at(NOWHERE, &["--keepalive-interval-seconds", "1", "--keepalive-timeout-seconds", "1"]);
+        Server::start_at(NOWHERE, &["--keepalive-interval-seconds", "1", "--keepalive-timeout-seconds", "4"]);
     let live = Wire::to(&server).await;
     metadata(&live).await.unwrap();
     let mut dead = TcpStream::connect(server.address()).unwrap();

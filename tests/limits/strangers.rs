@@ -13,10 +13,11 @@ const TOKEN: &str = "a-token-0123456789";
 /// A quarter of the connections that there may be.
 const STRANGERS: u64 = 100;
 /// How much memory one may hold.
-const EACH: u64 = 320 * 1024;
+const EACH: u64 = 160 * 1024;
 
 const HEADERS: u8 = 1;
 const DATA: u8 = 0;
+const CONTINUATION: u8 = 9;
 const PING: u8 = 6;
 const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
@@ -36,36 +37,59 @@ fn length(mut length: usize) -> Vec<u8> {
     encoded
 }
 
-/// The headers of a call, with as many bytes beside them as fit into a frame.
-fn headers(path: &str) -> Vec<u8> {
-    let field = |name: &str, value: &str| {
-        [&[0], &length(name.len())[..], name.as_bytes(), &length(value.len()), value.as_bytes()].concat()
-    };
-    // POST and http are in the table of HPACK, and so is the name of the path.
-    let path = [&[0x83, 0x86, 0x04], &length(path.len())[..], path.as_bytes()].concat();
-    [path, field("content-type", "application/grpc"), field("x-large", &"x".repeat(15_000))].concat()
+/// A header as HPACK writes it, without compression and not for the table.
+fn field(name: &str, value: &str) -> Vec<u8> {
+    [&[0], &length(name.len())[..], name.as_bytes(), &length(value.len()), value.as_bytes()].concat()
 }
 
-fn calls(path: &str, count: u32) -> Vec<u8> {
-    (0..count).flat_map(|number| frame(HEADERS, END_HEADERS, 2 * number + 1, &headers(path))).collect()
+/// The headers of a call, with so many bytes beside them.
+fn headers(path: &str, beside: usize) -> Vec<u8> {
+    // POST and http are in the table of HPACK, and so are the names of the path and the authority. The authority is
+    // one for the table.
+    let fixed = [&[0x83, 0x86, 0x41, 1, b'a', 0x04], &length(path.len())[..], path.as_bytes()].concat();
+    [fixed, field("content-type", "application/grpc"), field("x-large", &"x".repeat(beside))].concat()
 }
 
-/// Waits until the server has seen what was sent.
-fn seen(stream: &mut TcpStream) {
-    stream.write_all(&frame(PING, 0, 0, b"12345678")).unwrap();
+/// The same with an authority and a long header in Huffman's code: the letter `a`, and zeros, of which five bytes are
+/// eight.
+fn compressed_headers(path: &str, bytes: usize) -> Vec<u8> {
+    let mut long = length(bytes);
+    long[0] |= 0x80;
+    let fixed = [&[0x83, 0x86, 0x41, 0x81, 0x1f, 0x04], &length(path.len())[..], path.as_bytes()].concat();
+    [fixed, field("content-type", "application/grpc"), vec![0, 1, b'x'], long, vec![0; bytes]].concat()
+}
+
+/// So many calls with these headers.
+fn calls(count: u32, headers: &[u8]) -> Vec<u8> {
+    (0..count).flat_map(|number| frame(HEADERS, END_HEADERS, 2 * number + 1, headers)).collect()
+}
+
+/// Waits until the server has seen what was sent; an error where it hangs up.
+fn seen(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.write_all(&frame(PING, 0, 0, b"12345678"))?;
     let mut head = [0; 9];
     loop {
-        stream.read_exact(&mut head).unwrap();
+        stream.read_exact(&mut head)?;
         let size = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        stream.read_exact(&mut vec![0; size as usize]).unwrap();
+        stream.read_exact(&mut vec![0; size as usize])?;
         if head[3] == PING && head[4] & ACK != 0 {
-            return;
+            return Ok(());
         }
     }
 }
 
+/// What becomes of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It stays, and the server has seen everything.
+    Kept,
+    /// It stays, in the middle of something.
+    Unfinished,
+    HungUp,
+}
+
 /// How much memory each stranger holds who sends these bytes.
-async fn held_by_each(bytes: &[u8], complete: bool) -> Option<u64> {
+async fn held_by_each(bytes: &[u8], fate: Fate) -> Option<u64> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tokens");
     std::fs::write(&path, TOKEN).unwrap();
@@ -82,9 +106,14 @@ async fn held_by_each(bytes: &[u8], complete: bool) -> Option<u64> {
         let open = (0..STRANGERS).map(|_| {
             let mut stream = TcpStream::connect(server.address()).unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-            stream.write_all(&[GREETING, bytes].concat()).unwrap();
-            if complete {
-                seen(&mut stream);
+            let sent = stream.write_all(&[GREETING, bytes].concat());
+            match fate {
+                Fate::Unfinished => sent.unwrap(),
+                Fate::Kept => sent.and_then(|()| seen(&mut stream)).unwrap(),
+                Fate::HungUp => {
+                    let kept = sent.and_then(|()| seen(&mut stream)).is_ok();
+                    assert!(!kept, "the server takes all that a stranger sends");
+                }
             }
             stream
         });
@@ -112,17 +141,27 @@ async fn held_by_each(bytes: &[u8], complete: bool) -> Option<u64> {
 async fn strangers_hold_little_memory_whatever_they_send() {
     const GET_METADATA: &str = "/c1.connector.v2.ConnectorService/GetMetadata";
     const HEALTH: &str = "/grpc.health.v1.Health/Check";
-    let half_a_block = frame(HEADERS, 0, 1, &headers(HEALTH));
-    let half_a_frame = frame(DATA, 0, 1, &[7; 16_000]);
-    for (what, bytes, complete) in [
-        ("nothing", vec![], true),
-        ("health checks without a message", calls(HEALTH, 8), true),
-        ("more health checks than they may", calls(HEALTH, 100), true),
-        ("calls that need a token", calls(GET_METADATA, 100), true),
-        ("headers without an end", half_a_block, false),
-        ("a frame without an end", [calls(HEALTH, 1), half_a_frame[..15_000].to_vec()].concat(), false),
+    // Close to the most that fits into one frame.
+    const LARGE: usize = 15_000;
+    let (large, small) = (headers(HEALTH, LARGE), headers(HEALTH, 0));
+    let half_a_block = frame(HEADERS, 0, 1, &large);
+    // A header that says it is longer than all that comes of it.
+    let long = [&[0][..], &length(1), b"x", &length(200_000)].concat();
+    let piece = frame(CONTINUATION, 0, 1, &vec![b'x'; LARGE]);
+    let half_a_header = [frame(HEADERS, 0, 1, &[small.clone(), long].concat()), piece.repeat(3)].concat();
+    let half_a_frame = frame(DATA, 0, 1, &[7; 16_000])[..LARGE].to_vec();
+    for (what, bytes, fate) in [
+        ("nothing", vec![], Fate::Kept),
+        ("health checks without a message", calls(3, &large), Fate::Kept),
+        ("compressed headers", calls(5, &compressed_headers(HEALTH, 9_000)), Fate::Kept),
+        ("more health checks than they may", calls(200, &small), Fate::Kept),
+        ("calls that need a token", calls(200, &headers(GET_METADATA, 0)), Fate::Kept),
+        ("more bytes than they may", calls(100, &large), Fate::HungUp),
+        ("headers without an end", half_a_block, Fate::Unfinished),
+        ("a header without an end", half_a_header, Fate::Unfinished),
+        ("a frame without an end", [calls(1, &large), half_a_frame].concat(), Fate::Unfinished),
     ] {
-        let Some(each) = held_by_each(&bytes, complete).await else { return };
+        let Some(each) = held_by_each(&bytes, fate).await else { return };
         eprintln!("{what}: {} KiB for each connection", each / 1024);
         assert!(each <= EACH, "{what}: {each} bytes for each connection");
     }

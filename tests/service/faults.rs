@@ -96,7 +96,7 @@ async fn an_api_that_goes_away_in_the_middle_of_a_sync_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_away_fails_the_sync_and_not_the_program() {
-    let stage = Stage::new(&["--connect-timeout-seconds", "1"]).await;
+    let stage = Stage::new(&[]).await;
     let rename = |from: &str, to: &str| format!("ALTER TABLE {from} RENAME TO {to}");
     stage.database.execute(&rename("users", "users_away")).await;
     let ended = stage.c1.run(TaskType::SyncFull(SyncFullTask::default())).await;

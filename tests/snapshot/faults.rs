@@ -135,7 +135,7 @@ async fn a_read_that_nobody_waits_for_is_cancelled() {
 async fn a_database_that_goes_while_a_snapshot_is_read_is_unavailable_until_it_is_back() {
     let cluster = Cluster::private();
     let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
-    let server = Server::start(&database, &["--connect-timeout-seconds", "1"]);
+    let server = Server::start(&database, &["--connect-timeout-seconds", "5"]);
     let client = Client::of(&server).await;
     let sync = client.in_sync("sync");
     let whole = client.grant_ids("group", "g1").await;

@@ -160,7 +160,7 @@ impl Tables {
         let mut tables = BTreeMap::new();
         for name in client.query(names, &[]).await.unwrap() {
             let name: String = name.get(0);
-            let rows = format!("SELECT t::text FROM {name} t ORDER BY 1");
+            let rows = format!(r#"SELECT t::text FROM "{name}" t ORDER BY 1"#);
             let rows = client.query(&rows, &[]).await.unwrap();
             tables.insert(name, rows.iter().map(|row| row.get(0)).collect());
         }

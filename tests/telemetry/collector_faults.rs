@@ -53,12 +53,12 @@ async fn a_silent_or_missing_collector_delays_neither_answers_nor_shutdown() {
         let server = Server::start_with(&HASTY, NOWHERE, &[ENDPOINT, &address, INSECURE]);
         let slowest = ask_much(&server).await;
         // Twenty answers at a time, against the ten seconds that one try to send takes.
-        assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+        assert!(slowest < Duration::from_secs(5), "{slowest:?}");
         let asked = Instant::now();
         let (status, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
         let took = asked.elapsed();
         assert_eq!(status.code(), Some(0));
-        assert!(took < Duration::from_secs(7), "took {took:?}");
+        assert!(took < Duration::from_secs(9), "took {took:?}");
         let calls = logs.iter().filter(|line| line["msg"] == "finished call").count();
         assert_eq!(calls, 2_000);
         let told = logs.iter().filter(|line| line["msg"].as_str().unwrap().contains("telemetry")).count();

@@ -10,8 +10,8 @@ use crate::support::server::{Server, program};
 use crate::support::wire::{Wire, eventually};
 
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
-/// Much less than the five seconds that the program waits for a collector.
-const SOON: Duration = Duration::from_secs(3);
+/// Less than the five seconds that the program waits for a collector.
+const SOON: Duration = Duration::from_secs(4);
 
 /// A collector that takes connections and never says a word, and the flags that name it.
 fn silent() -> (TcpListener, [String; 2]) {

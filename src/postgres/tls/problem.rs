@@ -53,8 +53,12 @@ pub(crate) enum CertificateProblem {
     /// It names no host.
     #[error("the server's certificate names no host: it has neither a subjectAltName nor a common name")]
     NoName,
-    /// The server ended the handshake: it has no key, cipher or curve that this program takes.
-    #[error("the server has no certificate, cipher or curve of a kind that this program takes")]
+    /// The server ended the handshake before it showed a certificate: it has no key, cipher or curve that this program
+    /// takes.
+    #[error(
+        "the server has no certificate, cipher or curve of a kind that this program takes; its key may be of ECDSA \
+         with another curve, such as secp256k1 or brainpoolP256r1"
+    )]
     NothingInCommon,
     /// Something else.
     #[error("the server's certificate cannot be used: {0}")]

@@ -26,6 +26,7 @@ use crate::server::transport::frame_budget::{self, FrameBudget};
 use crate::server::transport::listener::{Listener, Stream};
 use crate::server::transport::places::{Network, network};
 use crate::server::transport::seats::{Seat, Seated, Seats};
+use crate::server::transport::strangers::{Allowance, TooMuch, poll_read_piece};
 
 /// How connections are treated before and between calls.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +62,8 @@ pub(crate) struct Connection {
     authorities: Option<Authorities>,
     _seated: Seated,
     frames: FrameBudget,
+    /// Counts until a call is admitted.
+    allowance: Allowance,
     /// What ends the connection once its frames are over the budget: what is left to be read of it.
     ending: Option<&'static [u8]>,
 }
@@ -146,6 +149,7 @@ pub(crate) fn accept_connections(
                             authorities: address.is_none().then(Authorities::default),
                             _seated: seated,
                             frames: FrameBudget::new(std::time::Instant::now()),
+                            allowance: Allowance::default(),
                             ending: None,
                         };
                         // The server may have stopped meanwhile.
@@ -234,6 +238,19 @@ impl Connection {
         if self.peer.seat.closer.is_closed() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 
+    /// # Errors
+    /// The connection has sent too much and is closed.
+    fn receive_from_stranger(&mut self, bytes: usize, calls: bool) -> io::Result<()> {
+        let received = self.allowance.receive(bytes, calls);
+        if self.allowance.is_spent() {
+            self.peer.seat.spend();
+        }
+        received.map_err(|TooMuch| {
+            self.peer.log_hung_up("sends more than is read before a call is let in");
+            io::ErrorKind::ConnectionAborted.into()
+        })
+    }
+
     /// Reads what ends the connection.
     fn end(&mut self, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
         let ending = self.ending.unwrap_or_default();
@@ -283,7 +300,13 @@ impl AsyncRead for Connection {
             return Poll::Ready(self.end(buffer));
         }
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.transport).poll_read(context, buffer);
+        let stranger = !self.peer.seat.is_trusted();
+        let read = if stranger {
+            ready!(self.allowance.poll_ready(context));
+            poll_read_piece(Pin::new(&mut self.transport), context, buffer)
+        } else {
+            Pin::new(&mut self.transport).poll_read(context, buffer)
+        };
         if read.is_pending() {
             ready!(self.silence.poll_passed(context));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -293,12 +316,17 @@ impl AsyncRead for Connection {
                 authorities.pass(&mut buffer.filled_mut()[before..]);
             }
             self.silence.reset();
+            let calls = self.frames.calls();
             let received = self.frames.receive(&buffer.filled()[before..], std::time::Instant::now());
             if let Err(whole) = received {
                 self.peer.log_hung_up("sends too many frames without data");
                 buffer.set_filled(before + whole);
                 self.ending = Some(frame_budget::FORBIDDEN);
                 return Poll::Ready(self.end(buffer));
+            }
+            if stranger {
+                let calls = self.frames.calls() > calls;
+                self.receive_from_stranger(buffer.filled().len() - before, calls)?;
             }
         }
         read

@@ -16,6 +16,8 @@ pub(super) struct FrameBudget {
     refilled: Instant,
     /// Bytes sent to the caller for which no token has been added.
     sent: usize,
+    /// How many frames of headers have come, of which each begins a call.
+    calls: u64,
 }
 
 /// Where in the caller's frames the next byte belongs.
@@ -45,7 +47,7 @@ const RESET: u32 = 8;
 
 impl FrameBudget {
     pub(super) fn new(now: Instant) -> Self {
-        Self { at: Position::Within(PREFACE), tokens: MOST, refilled: now, sent: 0 }
+        Self { at: Position::Within(PREFACE), tokens: MOST, refilled: now, sent: 0, calls: 0 }
     }
 
     /// Takes the tokens for what the caller has sent.
@@ -86,6 +88,11 @@ impl FrameBudget {
         Ok(())
     }
 
+    /// How many calls the caller has begun, those counted too that are refused.
+    pub(super) fn calls(&self) -> u64 {
+        self.calls
+    }
+
     /// Adds tokens for so many bytes that have been sent to the caller.
     pub(super) fn send(&mut self, bytes: usize) {
         self.sent += bytes;
@@ -100,7 +107,10 @@ impl FrameBudget {
             // DATA, PUSH_PROMISE, which is an error, and CONTINUATION.
             0 | 5 | 9 => {}
             // HEADERS.
-            1 => self.add(CALL),
+            1 => {
+                self.calls += 1;
+                self.add(CALL);
+            }
             // RST_STREAM.
             3 => self.tokens = self.tokens.saturating_sub(RESET),
             _ => self.tokens = self.tokens.saturating_sub(1),

@@ -40,6 +40,8 @@ pub(crate) struct Seat {
     /// Closes the connection.
     pub(crate) closer: Closer,
     trusted: AtomicBool,
+    /// A stranger has sent nearly as much as it may.
+    spent: AtomicBool,
     calls: AtomicUsize,
     idle_since: Mutex<Instant>,
     seats: Weak<Inner>,
@@ -57,6 +59,8 @@ pub(crate) struct Busy(Arc<Seat>);
 const FEW: usize = 16;
 /// How long a stranger may have no call under way.
 const STRANGER: Duration = Duration::from_secs(30);
+/// The same of one that has sent nearly as much as it may.
+const SPENT_STRANGER: Duration = Duration::from_secs(1);
 /// How many calls a stranger may have under way. They are health checks: no others are let in without proof.
 const STRANGERS_CALLS: usize = 8;
 
@@ -88,6 +92,7 @@ impl Seats {
             network,
             closer: Closer::default(),
             trusted: AtomicBool::new(false),
+            spent: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
             idle_since: Mutex::new(Instant::now()),
             seats: Arc::downgrade(&self.0),
@@ -103,10 +108,11 @@ impl Seats {
         self.0.open().evict(None)
     }
 
-    /// Closes the strangers' connections that have been idle for too long.
+    /// Closes the strangers' connections that have been idle for too long. A health check makes the next call on a
+    /// new connection.
     pub(crate) fn sweep(&self) {
         let mut open = self.0.open();
-        let idle = |seat: &&Arc<Seat>| !seat.is_busy() && seat.idle() > STRANGER;
+        let idle = |seat: &&Arc<Seat>| !seat.is_busy() && seat.idle() > seat.longest_idle();
         let idle: Vec<_> = open.strangers.values().filter(idle).cloned().collect();
         for seat in idle {
             open.close(&seat);
@@ -184,6 +190,15 @@ impl Seat {
             open.stranger_gone(self.network);
             open.trusted.insert(self.number, seat);
         }
+    }
+
+    /// Has the connection closed as soon as it is idle, unless a call on it is admitted before.
+    pub(crate) fn spend(&self) {
+        self.spent.store(true, Ordering::Relaxed);
+    }
+
+    fn longest_idle(&self) -> Duration {
+        if self.spent.load(Ordering::Relaxed) { SPENT_STRANGER } else { STRANGER }
     }
 
     pub(crate) fn is_trusted(&self) -> bool {

@@ -18,7 +18,7 @@ fn every_kind_of_key_works_or_is_named() {
     workshop.authority("authority", P256);
     let full = settings(SslMode::VerifyFull, workshop.roots("authority"));
     let unchecked = settings(SslMode::Require, Roots::Platform);
-    let nothing = "no certificate, cipher or curve";
+    let nothing = "curve, such as secp256k1 or brainpoolP256r1";
     let restricted = "-algorithm RSA-PSS -pkeyopt rsa_pss_keygen_md:sha256 \
                       -pkeyopt rsa_pss_keygen_mgf1_md:sha256 -pkeyopt rsa_pss_keygen_saltlen:32";
     for (key, more, words) in [
@@ -40,6 +40,7 @@ fn every_kind_of_key_works_or_is_named() {
         // libpq has nothing in common with a server of these keys either.
         ("-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1", "", nothing),
         ("-algorithm EC -pkeyopt ec_paramgen_curve:brainpoolP256r1", "", nothing),
+        ("-algorithm EC -pkeyopt ec_paramgen_curve:brainpoolP384r1", "-tls1_2", nothing),
         ("-algorithm ED25519", "", ""),
         ("-algorithm ED25519", "-tls1_2", ""),
         ("-algorithm ED448", "", "Ed448"),

@@ -1,0 +1,181 @@
+//! Names and e-mail addresses in every text of the database, and in what it says of errors. Callers and files of a
+//! sync may have them; logs and telemetry may not.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Output};
+
+use crate::changes::faults::world;
+use crate::support::changes::{Changes, refused};
+use crate::support::collector::Collector;
+use crate::support::postgres::Database;
+use crate::support::server::program;
+
+const PLANTED: &str = "Ann Planted <ann@planted.example>";
+/// The name and the address, in lower case.
+const PARTS: [&str; 2] = ["ann planted", "ann@planted.example"];
+/// Columns that take nothing but levels of access.
+const LEVELS: [&str; 6] = [
+    "group_pages.accessLevel",
+    "group_resources.accessLevel",
+    "groups.universalAccess",
+    "groups.universalQueryLibraryAccess",
+    "groups.universalResourceAccess",
+    "groups.universalWorkflowAccess",
+];
+const VERBOSE: [&str; 2] = ["--log-level", "debug"];
+
+/// Tables and types that some releases of Retool have and the schema of the tests does not.
+const MORE: &str = r#"
+CREATE TABLE "SequelizeMeta" (name varchar(255) PRIMARY KEY);
+INSERT INTO "SequelizeMeta" VALUES ('20231116-a.js');
+CREATE TABLE access_control_lists (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), "entityType" text, "entityId" text,
+    "accessLevel" text, "organizationId" integer);
+CREATE TABLE access_control_list_members ("aclId" uuid, "memberType" text, "memberId" text);
+INSERT INTO access_control_lists ("entityType", "entityId", "accessLevel") VALUES ('page', '1', 'own');
+INSERT INTO access_control_list_members VALUES (gen_random_uuid(), 'group', '1');
+ALTER TABLE users ADD nicknames text[], ADD aliases varchar(255)[], ADD settings json, ADD history jsonb[];
+ALTER TABLE user_groups ADD note text NOT NULL DEFAULT 'by Ann Planted <ann@planted.example>'"#;
+
+/// Every column of Retool's tables that holds text, in one form or another.
+const COLUMNS: &str = "
+SELECT c.relname::text, a.attname::text, a.atttypid::regtype::text
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+  AND a.atttypid::regtype::text IN ('text', 'character varying', 'character', 'json', 'jsonb',
+      'text[]', 'character varying[]', 'character[]', 'json[]', 'jsonb[]')
+ORDER BY 1, 2";
+
+/// Writes the name and the address into every text of every row that takes them; the columns that do not.
+async fn plant(database: &Database) -> BTreeSet<String> {
+    let client = database.client().await;
+    let mut refused = BTreeSet::new();
+    for row in client.query(COLUMNS, &[]).await.unwrap() {
+        let (table, column, kind): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+        // No two rows have the same, since some columns are unique.
+        let text = format!("('{PLANTED} in {table}.{column} ' || ctid)");
+        let value = match kind.trim_end_matches("[]") {
+            json @ ("json" | "jsonb") => format!("json_build_object('by', {text})::{json}"),
+            _ => text,
+        };
+        let value = if kind.ends_with("[]") { format!("ARRAY[{value}]::{kind}") } else { value };
+        // The names of these groups say what they are.
+        let rows = if table == "groups" { "name NOT IN ('admin', 'All Users')" } else { "true" };
+        let update = format!(r#"UPDATE "{table}" SET "{column}" = {value} WHERE {rows}"#);
+        if client.batch_execute(&update).await.is_err() {
+            refused.insert(format!("{table}.{column}"));
+        }
+    }
+    refused
+}
+
+/// Lets a trigger do this for each row of `user_groups` until [`appease`].
+async fn provoke(database: &Database, body: &str) {
+    database
+        .execute(&format!(
+            "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$;
+             CREATE TRIGGER z_meddle BEFORE INSERT OR UPDATE OR DELETE ON user_groups
+             FOR EACH ROW EXECUTE PROCEDURE meddle()"
+        ))
+        .await;
+}
+
+async fn appease(database: &Database) {
+    database.execute("DROP FUNCTION meddle CASCADE").await;
+}
+
+/// What the program with these arguments writes, which takes some time.
+async fn output(database: &Database, telemetry: &[&str], arguments: &[&str]) -> Output {
+    let mut command: Command = program();
+    let folder = tempfile::tempdir().unwrap();
+    command
+        .current_dir(folder.path())
+        .env("BATON_CONNECTION_STRING", database.url())
+        .args(arguments)
+        .args(VERBOSE)
+        .args(telemetry);
+    tokio::task::spawn_blocking(move || {
+        let output = command.output().unwrap();
+        drop(folder);
+        output
+    })
+    .await
+    .unwrap()
+}
+
+#[track_caller]
+fn assert_unsaid(place: &str, text: &str) {
+    let lower = text.to_lowercase();
+    for part in PARTS {
+        assert!(!lower.contains(part), "{part} is in {place}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_in_the_tables_and_in_triggers_reach_the_caller_and_no_log() {
+    let (database, collector) = (world().await, Collector::start().await);
+    database.execute(MORE).await;
+    assert_eq!(plant(&database).await, LEVELS.map(str::to_owned).into());
+    let address = collector.address();
+    let telemetry = ["--otel-collector-endpoint", &address, "--otel-collector-endpoint-tls-insecure"];
+
+    let flags = [&VERBOSE[..], &telemetry].concat();
+    let (changes, server) = Changes::serving(&database, &flags).await;
+    for sync in ["", "0ujtsYcgvSTl8PAuAdqWYSMnLOv"] {
+        let seen = changes.client.in_sync(sync).everything().await;
+        let named = seen.resources.iter().filter(|resource| resource.display_name.contains(PLANTED));
+        assert!(named.count() > 50, "the caller does not read the names");
+    }
+    changes.grant("page:p100:group:own", "group/g100").await.unwrap();
+    changes.grant("group:g100:member", "user/u100").await.unwrap();
+    let status = refused(&database, changes.revoke("page:p100:user:read", "user/u100")).await;
+    assert!(status.message().contains(PLANTED), "the caller does not read it: {}", status.message());
+
+    for state in ["P0001", "40001", "42501", "23505", "23514", "XX000"] {
+        let planted = ["DETAIL", "HINT", "CONSTRAINT", "TABLE", "COLUMN", "DATATYPE", "SCHEMA"];
+        let planted = planted.map(|field| format!("{field} = '{PLANTED}'")).join(", ");
+        let body = format!("RAISE EXCEPTION '{PLANTED} is on leave' USING ERRCODE = '{state}', {planted};");
+        provoke(&database, &body).await;
+        let status = refused(&database, changes.revoke("group:g100:member", "user/u100")).await;
+        if state == "P0001" {
+            assert!(status.message().contains("is on leave"), "the caller does not read it: {status:?}");
+        }
+        if state == "42501" {
+            let doctor = output(&database, &telemetry, &["doctor", "--provisioning"]).await;
+            assert_unsaid("the log of doctor", &String::from_utf8_lossy(&doctor.stderr));
+        }
+        appease(&database).await;
+    }
+    // The answer to a row that breaks a rule holds the row.
+    database.execute(r#"ALTER TABLE user_groups ADD CHECK ("userId" <> 101)"#).await;
+    database
+        .execute(&format!(
+            r#"INSERT INTO users (id, email, "firstName", "organizationId", "createdAt", "updatedAt")
+               VALUES (101, '{PLANTED} the last', '{PLANTED}', 1, now(), now())"#
+        ))
+        .await;
+    refused(&database, changes.grant("group:g100:member", "user/u101")).await;
+    provoke(&database, &format!("RAISE WARNING '{PLANTED} looks on'; RETURN OLD;")).await;
+    changes.revoke("group:g100:member", "user/u100").await.unwrap();
+    appease(&database).await;
+
+    let sync = output(&database, &telemetry, &["sync", "--file", "planted.c1z"]).await;
+    let doctor = output(&database, &telemetry, &["doctor", "--provisioning"]).await;
+    for (place, output) in [("a sync", &sync), ("doctor", &doctor)] {
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert_unsaid(&format!("the log of {place}"), &log);
+    }
+    assert!(sync.status.success(), "{}", String::from_utf8_lossy(&sync.stderr));
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("login"), "{doctor:?}");
+
+    // The client has to hear that the server goes.
+    let (_, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
+    let records = logs.iter().filter(|line| line["msg"] == "change").count();
+    assert!(logs.len() > 300 && records >= 11, "{records} records in {} lines", logs.len());
+    for line in logs {
+        assert_unsaid("the log of the server", &line.to_string());
+    }
+    let received = collector.received();
+    assert_eq!(received.signals(), [true; 3], "traces, metrics and logs");
+    assert!(received.records().len() > 300, "{} records", received.records().len());
+    assert_unsaid("what the collector received", &format!("{received:?}"));
+}

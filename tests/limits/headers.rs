@@ -1,0 +1,144 @@
+//! Headers of HTTP/2 that are small on the wire and would be large in memory, or never end.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::support::raw::{GREETING, frame};
+use crate::support::server::Server;
+use crate::support::wire::{Wire, eventually};
+
+const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
+const GET_METADATA: &[u8] = b"/c1.connector.v2.ConnectorService/GetMetadata";
+const HEALTH: &[u8] = b"/grpc.health.v1.Health/Check";
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+const CANCEL: [u8; 4] = [0, 0, 0, 8];
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The headers of a call: POST, http, an authority and the path, in HPACK.
+fn call(path: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(path.len()).unwrap();
+    [&[0x83, 0x86, 0x01, 1, b'a', 0x04, length], path, b"\x0f\x10\x10application/grpc"].concat()
+}
+
+fn connect(server: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(GREETING).unwrap();
+    stream
+}
+
+/// Sends what is made for each number from 0 on until the server hangs up, while its answers are read.
+#[track_caller]
+fn assert_ends(stream: &mut TcpStream, what: &str, make: impl Fn(u32) -> Vec<u8>) {
+    let mut reading = stream.try_clone().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut answers = [0; 16 * 1024];
+        while reading.read(&mut answers).is_ok_and(|length| length > 0) {}
+    });
+    let begun = Instant::now();
+    for number in 0.. {
+        if let Err(error) = stream.write_all(&make(number)) {
+            assert_ne!(error.kind(), ErrorKind::WouldBlock, "{what}: the server does not hang up");
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what}: the server takes them without end");
+    }
+    reader.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_without_an_end_and_calls_that_are_reset_at_once_end_the_connection() {
+    let server = Server::start_at(NOWHERE, &[]);
+    let regular = Wire::to(&server).await;
+    tokio::task::block_in_place(|| {
+        let mut stream = connect(&server);
+        stream.write_all(&frame(HEADERS, 0, 1, &call(GET_METADATA))).unwrap();
+        assert_ends(&mut stream, "empty CONTINUATION", |_| frame(CONTINUATION, 0, 1, &[]));
+        let mut stream = connect(&server);
+        stream.write_all(&frame(HEADERS, 0, 1, &call(GET_METADATA))).unwrap();
+        // Each is one header more.
+        assert_ends(&mut stream, "short CONTINUATION", |_| frame(CONTINUATION, 0, 1, b"\x00\x01x\x01y"));
+        for path in [GET_METADATA, HEALTH] {
+            assert_ends(&mut connect(&server), "calls that are reset", |number| {
+                let stream = 2 * number + 1;
+                let begin = frame(HEADERS, END_HEADERS, stream, &call(path));
+                [begin, frame(RST_STREAM, 0, stream, &CANCEL)].concat()
+            });
+        }
+    });
+    regular.metadata().await.unwrap();
+    server.wait_for_log(|line| {
+        line["msg"].as_str().is_some_and(|text| text.contains("too many frames without data"))
+    });
+}
+
+/// Such as a web page can make a browser send, with the client certificate of the person who looks at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_not_of_grpc_are_refused() {
+    const METHODS: [&[u8]; 3] = [b"\x82", b"\x83", b"\x42\x07OPTIONS"];
+    const TYPES: [&[u8]; 3] = [b"\x0f\x10\x10application/grpc", b"\x0f\x10\x0atext/plain", b""];
+    let server = Server::start_at(NOWHERE, &[]);
+    let path = [&[0x04, u8::try_from(GET_METADATA.len()).unwrap()], GET_METADATA].concat();
+    let mut open = Vec::new();
+    for method in METHODS {
+        for content_type in TYPES {
+            let headers = [method, b"\x86\x01\x01a", &path, content_type].concat();
+            let mut stream = connect(&server);
+            stream.write_all(&frame(HEADERS, END_HEADERS, 1, &headers)).unwrap();
+            stream.write_all(&frame(0, 1, 1, &[0; 5])).unwrap();
+            open.push(stream);
+        }
+    }
+    let codes = eventually("nine lines", async || {
+        let logs = server.logs().into_iter().filter(|line| line["grpc.method"] == "GetMetadata");
+        let mut codes: Vec<_> = logs.map(|line| line["grpc.code"].as_str().unwrap().to_owned()).collect();
+        codes.sort();
+        (codes.len() == METHODS.len() * TYPES.len()).then_some(codes)
+    })
+    .await;
+    assert!(codes[..8].iter().all(|code| code == "InvalidArgument") && codes[8] == "Ok", "{codes:?}");
+}
+
+/// One header of 4,000 bytes goes into the table of HPACK, and 12,000 bytes refer to it once each.
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_that_refer_to_one_another_use_bounded_memory() {
+    const ADDED: u64 = 16 * 1024 * 1024;
+    const CALLS: u32 = 20;
+    let server = Server::start_at(NOWHERE, &[]);
+    let regular = Wire::to(&server).await;
+    for _ in 0..100 {
+        regular.metadata().await.unwrap();
+    }
+    let Some(before) = server.data_memory() else { return };
+    let long = [&[0x40, 1, b'x', 0x7f, 0xa1, 0x1e][..], &[b'y'; 4_000]].concat();
+    let bomb = [call(GET_METADATA), long, vec![0xbe; 12_000]].concat();
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        let mut stream = connect(&server);
+        for number in 0..CALLS {
+            // It may be closed already.
+            let _ = stream.write_all(&frame(HEADERS, END_HEADERS, 2 * number + 1, &bomb));
+        }
+        open.push(stream);
+    }
+    // Each has been answered, or closed, before the memory counts.
+    for stream in &mut open {
+        stream.set_nonblocking(true).unwrap();
+        eventually("an answer", async || match stream.read(&mut [0; 4096]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            _ => Some(()),
+        })
+        .await;
+    }
+    for _ in 0..20 {
+        regular.metadata().await.unwrap();
+    }
+    let added = server.peak_data_memory().unwrap_or_default().saturating_sub(before);
+    assert!(added < ADDED, "{added} bytes");
+}
