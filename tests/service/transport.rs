@@ -69,7 +69,8 @@ async fn authorities_can_come_from_a_folder() {
 async fn without_any_authority_it_ends_at_once() {
     let c1 = C1::start().await;
     let mut command = c1.program(NOWHERE);
-    command.env("SSL_CERT_FILE", "/nowhere.pem");
+    let empty = tempfile::tempdir().unwrap();
+    command.env("SSL_CERT_FILE", "/nowhere.pem").env("SSL_CERT_DIR", empty.path());
     let (status, said, _) = super::end(Server::run(command));
     assert_eq!(status.code(), Some(2), "{said}");
     assert!(said.contains("no certificate authorities") && said.contains("/nowhere.pem"), "{said}");

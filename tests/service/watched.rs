@@ -45,7 +45,7 @@ async fn a_sync_is_answered_from_one_snapshot_unless_none_may_be_held() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_task_is_a_span_with_its_calls_below() {
+async fn each_task_is_a_span_of_its_own_trace() {
     let collector = Collector::start().await;
     let endpoint = collector.address();
     let stage = Stage::new(&[
@@ -74,9 +74,6 @@ async fn each_task_is_a_span_with_its_calls_below() {
     }
     assert_ne!(sync.trace_id, grant.trace_id);
     assert!(sync.parent_span_id.is_empty(), "{sync:?}");
-    // What the sync asks of the connector belongs to it.
-    let below = spans.iter().filter(|span| span.trace_id == sync.trace_id).count();
-    assert!(below > 1, "{below}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -285,14 +285,8 @@ fn tls_problem(host: String, error: io::Error) -> DialError {
 
 /// What a failed handshake with `host` comes to, where there are words for it; nothing for other errors.
 pub(super) fn known_problem(host: &str, error: &(dyn Error + 'static)) -> Option<DialError> {
-    // TLS reports its errors inside those of input and output, which do not name them as their cause.
-    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let error = match inner {
-        Some(inner) => inner.downcast_ref::<rustls::Error>(),
-        None => error.downcast_ref::<rustls::Error>(),
-    };
     let host = host.to_owned();
-    match error? {
+    match tls_error(error)? {
         rustls::Error::InvalidCertificate(problem) => {
             Some(DialError::Certificate { host, problem: explained(problem) })
         }
@@ -302,6 +296,17 @@ pub(super) fn known_problem(host: &str, error: &(dyn Error + 'static)) -> Option
             Some(DialError::NotHttp2(host))
         }
         _ => None,
+    }
+}
+
+/// The error of TLS in an error of input and output, or in one of those inside another. They do not name it as their
+/// cause.
+fn tls_error<'a>(mut error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    loop {
+        if let Some(found) = error.downcast_ref::<rustls::Error>() {
+            return Some(found);
+        }
+        error = error.downcast_ref::<io::Error>()?.get_ref()?;
     }
 }
 
@@ -349,6 +354,9 @@ mod tests {
         };
         let old = AlertDescription::ProtocolVersion;
         assert!(matches!(of(rustls::Error::AlertReceived(old)), DialError::OldTls(_)));
+        let certificate = rustls::Error::InvalidCertificate(CertificateError::Expired);
+        let twice = io::Error::other(io::Error::other(certificate));
+        assert!(matches!(known_problem("h", &twice), Some(DialError::Certificate { .. })));
         let other = tls_problem("h".to_owned(), io::ErrorKind::UnexpectedEof.into());
         assert!(matches!(other, DialError::Tls { .. }));
         assert!(known_problem("h", &rustls::Error::NoCertificatesPresented).is_none());
