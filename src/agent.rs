@@ -2,5 +2,7 @@
 
 pub mod c1z;
 pub mod expansion;
+#[cfg(feature = "lambda")]
+pub(crate) mod hosted;
 pub(crate) mod service;
 pub mod sync;

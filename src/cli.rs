@@ -7,6 +7,8 @@ mod doctor;
 mod failure;
 mod health_check;
 mod in_memory;
+#[cfg(feature = "lambda")]
+mod lambda;
 mod output;
 mod serve;
 mod service;
@@ -29,6 +31,13 @@ use crate::telemetry::logs;
 /// The settings as a Markdown table: what the README has, so that a test can compare the two.
 pub fn settings_table() -> String {
     config::markdown_table()
+}
+
+/// The settings of a connector that ConductorOne hosts, as a Markdown table: what `docs/lambda.md` has, so that a test
+/// can compare the two.
+#[cfg(feature = "lambda")]
+pub fn hosted_settings_table() -> String {
+    config::hosted_markdown_table()
 }
 
 /// Runs the program with these arguments, the first being its name.
@@ -62,6 +71,8 @@ fn run_command(arguments: Vec<OsString>) -> ExitCode {
         Some((demo::NAME, matches)) => demo::run(matches),
         Some((show::NAME, matches)) => show::run(matches),
         Some((sync::NAME, matches)) => sync::run(matches),
+        #[cfg(feature = "lambda")]
+        Some((lambda::NAME, matches)) => return lambda::run(matches),
         _ => service::run_bare(&matches),
     };
     if let Err(failure) = &result {

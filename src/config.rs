@@ -12,10 +12,13 @@ mod declaration;
 mod deserializer;
 mod error;
 mod file;
+mod hosted;
 mod layer;
 mod merge;
 mod names;
 mod reference;
+#[cfg(feature = "lambda")]
+mod served;
 mod setting;
 mod settings;
 mod sources;
@@ -26,11 +29,19 @@ mod values;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+#[cfg(feature = "lambda")]
+use serde_json::{Map, Value};
+#[cfg(feature = "lambda")]
+use time::OffsetDateTime;
 
+#[cfg(feature = "lambda")]
+use crate::agent::hosted::{FromEnvironment, HostedSettings};
 use crate::agent::service::{Overrides, ServiceSettings};
 use crate::agent::sync::SyncSettings;
 use crate::retool::privileges::Scope;
 use crate::server::HealthSettings;
+#[cfg(feature = "lambda")]
+use crate::telemetry::settings::{LogSettings, TelemetrySettings};
 
 use error::Origin;
 use values::Values;
@@ -38,6 +49,8 @@ use values::Values;
 pub(crate) use arguments::arguments;
 pub(crate) use error::{Error, Warning};
 pub(crate) use reference::markdown_table;
+#[cfg(feature = "lambda")]
+pub(crate) use {arguments::hosted_arguments, reference::hosted_markdown_table};
 pub(crate) use setting::Setting;
 pub(crate) use settings::{InForce, Provenance, Settings};
 pub(crate) use sources::Sources;
@@ -114,6 +127,75 @@ pub(crate) fn load_service(
     settings.overrides =
         Overrides::read(|name| sources.given(name).map(|value| value.to_string_lossy().into_owned()));
     Ok(Some(settings))
+}
+
+/// Reads what is logged and collected, and nothing else: for a program that learns the other settings later. Sources
+/// and warnings are those of [`load`].
+///
+/// # Errors
+/// As [`load`], though only these settings have to be right.
+#[cfg(feature = "lambda")]
+pub(crate) fn load_telemetry(
+    matches: &ArgMatches,
+    sources: &Sources,
+) -> Result<(LogSettings, TelemetrySettings, Vec<Warning>), Error> {
+    let (values, warnings) = collect(matches, sources)?;
+    Ok((values.read()?, values.read()?, warnings))
+}
+
+/// Reads which function of ConductorOne this is, and nothing else. Sources and warnings are those of [`load`].
+///
+/// # Errors
+/// As [`load`], though only these settings have to be right.
+#[cfg(feature = "lambda")]
+pub(crate) fn load_hosted(matches: &ArgMatches, sources: &Sources) -> Result<HostedSettings, Error> {
+    let (values, _) = collect(matches, sources)?;
+    values.check_hosted()?;
+    let mut settings: HostedSettings = values.read()?;
+    settings.environment =
+        FromEnvironment::read(|name| sources.given(name).map(|value| value.to_string_lossy().into_owned()));
+    Ok(settings)
+}
+
+/// Whether the sources speak of a function of ConductorOne at all.
+#[cfg(feature = "lambda")]
+pub(crate) fn is_hosted(matches: &ArgMatches, sources: &Sources) -> bool {
+    collect(matches, sources).is_ok_and(|(values, _)| values.get("lambda-client-id").is_some())
+}
+
+/// As [`load`], with a served configuration, which wins over every other source. Changes and tickets are on unless
+/// a source turns them off: whether they are wanted is ConductorOne's to decide.
+///
+/// The time is when debug logs end; nothing where they do not end by themselves.
+///
+/// # Errors
+/// As [`load`].
+#[cfg(feature = "lambda")]
+pub(crate) fn load_served(
+    matches: &ArgMatches,
+    sources: &Sources,
+    served: &Map<String, Value>,
+) -> Result<(Settings, Vec<Warning>, Option<OffsetDateTime>), Error> {
+    let mut warnings = Vec::new();
+    let layer = served::layer(served, &mut warnings)?;
+    let merged = merge::collect_with(matches, sources, layer, &mut warnings)?;
+    let values = Values::new(merged, sources, &mut warnings)?;
+    values.check()?;
+    let mut settings: Settings = values.read()?;
+    settings.provenance = Provenance::of(&values);
+    let is_open = |name| values.get(name).is_none_or(|entry| entry.origin == Origin::Default);
+    settings.scope.provisioning |= is_open("provisioning");
+    settings.options.ticketing |= is_open("ticketing");
+    let expiry: served::DebugExpiry = values.read()?;
+    let expires = match (expiry.time(), values.get("log-level-debug-expires-at")) {
+        (Ok(time), _) => time,
+        (Err(problem), Some(entry)) => return Err(entry.invalid(problem)),
+        (Err(problem), None) => return Err(Error::Internal { problem }),
+    };
+    if let Some(host) = settings.rest.as_ref().and_then(|rest| rest.base_url.exposed_host()) {
+        warnings.push(Warning::ClearText { host: host.to_owned() });
+    }
+    Ok((settings, warnings, expires))
 }
 
 /// Reads what is left out from the command line, and nothing from the other sources: for a command that prints the

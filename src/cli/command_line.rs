@@ -8,7 +8,7 @@ use crate::config;
 
 /// The command line. Settings are accepted before and after the name of a command.
 pub(crate) fn command() -> Command {
-    Command::new("baton-retool")
+    let command = Command::new("baton-retool")
         .version(concat!("version ", env!("CARGO_PKG_VERSION")))
         .about("Baton connector for self-hosted Retool: tells a baton agent who has access to what, straight from Retool's Postgres database.")
         .after_help("Every setting can also be given as a BATON_ variable or in a configuration file: ./.baton.yaml, or the file that BATON_CONFIG_PATH names. A flag beats a variable, a variable beats the file.\n\nExit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right. `doctor` has its own: see `doctor --help`.")
@@ -23,7 +23,10 @@ pub(crate) fn command() -> Command {
         .subcommand(setup_sql::command())
         .subcommand(doctor::command())
         .subcommand(child::command())
-        .subcommand(demo::command())
+        .subcommand(demo::command());
+    #[cfg(feature = "lambda")]
+    let command = command.subcommand(crate::cli::lambda::command());
+    command
 }
 
 /// The error without what may be a secret, such as a connection string that was given without its flag: only what

@@ -122,6 +122,8 @@ pub(crate) enum Group {
     Run,
     /// How ConductorOne is served.
     Service,
+    /// How a connector that ConductorOne hosts is called.
+    Hosted,
     /// What a sync reads and where it goes.
     Sync,
     /// How callers reach this program.
@@ -194,6 +196,7 @@ impl Group {
             Self::Connector => "Connector options",
             Self::Run => "Run options",
             Self::Service => "ConductorOne options",
+            Self::Hosted => "Function options",
             Self::Sync => "Sync options",
             Self::Server => "Server options",
             Self::Limits => "Limit options",

@@ -9,7 +9,6 @@ use crate::config::merge::Merged;
 use crate::config::setting::{Fallback, Group, Kind, MOST_WORKERS, Relation, Setting};
 use crate::config::sources::Sources;
 use crate::config::table;
-use crate::config::table::ALL;
 
 /// The settings that have a value, by name: what the strongest source gives, else the default.
 pub(super) struct Values(BTreeMap<&'static str, Entry>);
@@ -34,7 +33,7 @@ impl Values {
         warnings: &mut Vec<Warning>,
     ) -> Result<Self, Error> {
         let mut entries = BTreeMap::new();
-        for setting in ALL {
+        for setting in table::every() {
             let given = merged.remove(setting.name).map(|(value, origin)| Entry { setting, origin, value });
             if let Some(entry) = given.as_ref().filter(|entry| setting.protects && entry.is_blank()) {
                 return Err(entry.invalid("the value is empty, which would turn the protection off".into()));
@@ -44,8 +43,7 @@ impl Values {
             let Some(entry) = given.or_else(|| Entry::default_of(setting, sources)) else { continue };
             entries.insert(setting.name, entry.known_word(warnings));
         }
-        let overruled: Vec<_> = ALL
-            .iter()
+        let overruled: Vec<_> = table::every()
             .filter(|setting| setting.overruled_by.is_some_and(|switch| is_on(&entries, switch)))
             .collect();
         for setting in overruled {
@@ -66,7 +64,7 @@ impl Values {
     /// # Errors
     /// The first that has not.
     pub(super) fn check(&self) -> Result<(), Error> {
-        self.check_those(|group| !matches!(group, Group::Sync | Group::Service))
+        self.check_those(|group| !matches!(group, Group::Sync | Group::Service | Group::Hosted))
     }
 
     /// As [`Values::check`], for the settings of service mode.
@@ -75,6 +73,15 @@ impl Values {
     /// The first that is wrong.
     pub(super) fn check_service(&self) -> Result<(), Error> {
         self.check_those(|group| group == Group::Service)
+    }
+
+    /// As [`Values::check`], for the settings of a hosted connector.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    #[cfg(feature = "lambda")]
+    pub(super) fn check_hosted(&self) -> Result<(), Error> {
+        self.check_those(|group| group == Group::Hosted)
     }
 
     /// As [`Values::check`], for the settings of a sync.
@@ -86,7 +93,7 @@ impl Values {
     }
 
     fn check_those(&self, of_group: impl Fn(Group) -> bool) -> Result<(), Error> {
-        let those = || ALL.iter().filter(|setting| of_group(setting.group));
+        let those = || table::every().filter(|setting| of_group(setting.group));
         for setting in those() {
             match self.get(setting.name) {
                 Some(entry) => entry.check()?,

@@ -215,7 +215,7 @@ impl Api {
 }
 
 /// What is at the bottom of an error.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(cause) = innermost.source() {
         // A dial error tells everything; what is below repeats a part.

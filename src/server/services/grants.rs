@@ -9,7 +9,7 @@ use crate::proto::connector::{
     GrantManagerServiceRevokeResponse, GrantsServiceListGrantsRequest, GrantsServiceListGrantsResponse,
 };
 use crate::server::services::caller::caller;
-use crate::server::services::{Services, page_request};
+use crate::server::services::Services;
 use crate::server::transport::access_log::Notes;
 
 #[tonic::async_trait]
@@ -22,7 +22,7 @@ impl GrantsService for Services {
         let request = request.into_inner();
         let page = self
             .connector
-            .grants(request.resource.as_ref(), page_request(request.page_size, &request.page_token)?)
+            .grants(request.resource.as_ref(), self.page_request(request.page_size, &request.page_token)?)
             .await?;
         notes.listed(page.items.len());
         Ok(Response::new(GrantsServiceListGrantsResponse {

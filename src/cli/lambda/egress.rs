@@ -1,0 +1,52 @@
+//! Whether ConductorOne lets the connector reach what its settings name.
+
+use anyhow::anyhow;
+use url::Url;
+
+use crate::agent::hosted::{EgressPolicy, Verdict};
+use crate::cli::failure::Failure;
+use crate::config::Settings;
+use crate::postgres::connection_string::{Address, ConnectionSettings, Host};
+
+/// Checks every host that the connector connects to. A socket file is no connection to another machine.
+///
+/// # Errors
+/// The first host that the policy refuses.
+pub(crate) fn check(
+    policy: &EgressPolicy,
+    connection: &ConnectionSettings,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    for (host, verdict) in connection.hosts.iter().filter_map(|host| verdict_on(policy, host)) {
+        enforce(verdict, &host, "connection-string")?;
+    }
+    let url = settings.rest.as_ref().and_then(|rest| Url::parse(rest.base_url.as_str()).ok());
+    if let Some((url, host)) = url.as_ref().and_then(|url| Some((url, url.host_str()?))) {
+        let tls = url.scheme() == "https";
+        let host_as_shown = format!("{}://{host}", url.scheme());
+        enforce(policy.http(host, tls), &host_as_shown, "retool-api-base-url")?;
+    }
+    Ok(())
+}
+
+/// The host that a connection to the database really leads to, and what the policy says of it.
+fn verdict_on(policy: &EgressPolicy, host: &Host) -> Option<(String, Verdict)> {
+    let Address::Tcp { name, address } = &host.address else { return None };
+    // The address is what is connected to, whatever name stands beside it.
+    let host = address.map_or_else(|| name.clone(), |address| address.to_string());
+    let verdict = policy.connection(&host);
+    Some((host, verdict))
+}
+
+fn enforce(verdict: Verdict, host: &str, setting: &str) -> Result<(), Failure> {
+    match verdict {
+        Verdict::Allowed => Ok(()),
+        Verdict::Reported => {
+            tracing::warn!(host, setting, "ConductorOne's egress policy does not name this host");
+            Ok(())
+        }
+        Verdict::Refused => Err(Failure::Run(anyhow!(
+            "{setting}: ConductorOne's egress policy does not allow connections to {host}; allow that host for this connector in ConductorOne, or correct {setting}"
+        ))),
+    }
+}

@@ -1,0 +1,92 @@
+//! The configuration that ConductorOne serves to a hosted connector, as one more source of settings: it wins over
+//! all others.
+
+use config::{Value as ConfigValue, ValueKind};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::config::error::{Error, Origin, Warning};
+use crate::config::layer::Layer;
+use crate::config::names;
+use crate::config::table;
+
+/// How long debug logs are written.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct DebugExpiry {
+    #[serde(rename = "log-level-debug-expires-at")]
+    text: Option<String>,
+}
+
+impl DebugExpiry {
+    /// When debug logs end; nothing where they do not end by themselves.
+    ///
+    /// # Errors
+    /// What is wrong with the time.
+    pub(super) fn time(&self) -> Result<Option<OffsetDateTime>, String> {
+        let Some(text) = &self.text else { return Ok(None) };
+        OffsetDateTime::parse(text, &Rfc3339)
+            .map(Some)
+            .map_err(|_| "it is no time as in 2026-01-31T12:00:00Z".to_owned())
+    }
+}
+
+/// What a served configuration gives, and a warning for each key that means nothing here.
+///
+/// # Errors
+/// [`Error::Invalid`] of a setting that is there twice.
+pub(super) fn layer(served: &Map<String, Value>, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
+    let mut layer = Layer::default();
+    for (key, value) in served {
+        let Some(setting) = table::every().find(|setting| setting.name.eq_ignore_ascii_case(key)) else {
+            if !names::is_former_key(key) {
+                warnings.push(unknown(key));
+            }
+            continue;
+        };
+        // An empty value sets nothing. Of a setting that protects it is an error, which its reader says.
+        if value.is_null() && !setting.protects {
+            continue;
+        }
+        if !layer.insert(setting.name, kind(value), Origin::Served(setting.name)) {
+            return Err(Error::Invalid {
+                name: setting.name,
+                origin: Origin::Served(setting.name),
+                problem: "it is there twice".to_owned(),
+                accepted: setting.kind.accepted(),
+            });
+        }
+    }
+    Ok(layer)
+}
+
+fn unknown(key: &str) -> Warning {
+    // A secret in the wrong place can end up as a key; nothing that is not a plain name is repeated.
+    let is_plain = key.len() <= 100
+        && key.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
+    Warning::UnknownServedKey {
+        key: is_plain.then(|| key.to_owned()),
+        nearest: names::nearest_key(key),
+    }
+}
+
+/// A value of JSON as one of a file. A number that is whole counts as such however it is written.
+fn kind(value: &Value) -> ValueKind {
+    match value {
+        Value::Null => ValueKind::Nil,
+        Value::Bool(value) => ValueKind::Boolean(*value),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => ValueKind::I64(whole),
+            (None, Some(number)) if number.fract() == 0.0 && number.abs() < 9e15 => {
+                ValueKind::I64(number as i64)
+            }
+            (None, number) => ValueKind::Float(number.unwrap_or_default()),
+        },
+        Value::String(text) => ValueKind::String(text.clone()),
+        Value::Array(items) => {
+            ValueKind::Array(items.iter().map(|item| ConfigValue::new(None, kind(item))).collect())
+        }
+        Value::Object(_) => ValueKind::Table(config::Map::new()),
+    }
+}
