@@ -21,7 +21,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: help demo test releases docs-check judge lint fmt doc deny bench soak fuzz-smoke check-chart static image check-image sbom clean
+.PHONY: help demo test test-lambda releases docs-check judge lint fmt doc deny bench soak fuzz-smoke check-chart static lambda image check-image sbom clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -35,9 +35,14 @@ demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTE
 
 test: lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test
+	$(MAKE) test-lambda
 	$(MAKE) judge
 	$(MAKE) releases
 	scripts/docs-check
+
+test-lambda: ## test the function of ConductorOne's hosted runner, which has a build of its own
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --lib -- lambda hosted
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --test lambda
 
 releases: ## run a sync and every change on the oldest and the newest Postgres that is supported (x86-64 Linux; needs npm)
 	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "passed over: there are packages for x86-64 Linux only"; exit 0; }; \
@@ -59,6 +64,7 @@ lint: ## check format, lints and documentation (installs rustfmt and clippy when
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --features lambda -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 
 fmt: ## format the code
@@ -83,6 +89,9 @@ check-chart: ## check the chart, its alerts, the workflows, the Dockerfile (need
 
 static: ## build the program as one static file into target/static (KIND=amd64 or arm64)
 	scripts/build-static $(KIND)
+
+lambda: ## build the archive of a function for AWS Lambda into target/lambda (KIND=amd64 or arm64)
+	scripts/build-lambda $(KIND)
 
 image: ## build the container image with docker (IMAGE=)
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker build --tag $(IMAGE) \

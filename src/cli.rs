@@ -51,6 +51,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run_command(arguments: Vec<OsString>) -> ExitCode {
+    #[cfg(feature = "lambda")]
+    let arguments = lambda::as_function(arguments);
     let parsed = command().try_get_matches_from(&arguments).map_err(without_secrets);
     if child::is_requested(&parsed, &arguments) {
         return child::run(parsed, &arguments);

@@ -49,12 +49,12 @@ use values::Values;
 pub(crate) use arguments::arguments;
 pub(crate) use error::{Error, Warning};
 pub(crate) use reference::markdown_table;
-#[cfg(feature = "lambda")]
-pub(crate) use {arguments::hosted_arguments, reference::hosted_markdown_table};
 pub(crate) use setting::Setting;
 pub(crate) use settings::{InForce, Provenance, Settings};
 pub(crate) use sources::Sources;
 pub(crate) use table::ALL;
+#[cfg(feature = "lambda")]
+pub(crate) use {arguments::hosted_arguments, reference::hosted_markdown_table};
 
 /// Reads every setting: a flag wins over a variable, a variable over the config file, the file over the default.
 ///

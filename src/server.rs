@@ -22,10 +22,10 @@ use tonic_health::ServingStatus;
 pub(crate) use error::Error;
 pub(crate) use http_health::{HealthServer, Readiness};
 pub(crate) use settings::{HealthSettings, ServerSettings};
-pub(crate) use transport::endpoint::{Endpoint, Security};
-pub(crate) use transport::limits::Limits;
 #[cfg(feature = "lambda")]
 pub(crate) use transport::InMemory;
+pub(crate) use transport::endpoint::{Endpoint, Security};
+pub(crate) use transport::limits::Limits;
 pub(crate) use transport::parent_handshake::accept_parent_connection;
 
 use crate::connector::Connector;

@@ -6,7 +6,9 @@ mod egress;
 mod generations;
 mod keys;
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
@@ -21,7 +23,8 @@ use crate::proto;
 use crate::server::lambda::{Callers, Function, Runtime, RuntimeError};
 use crate::telemetry::{self, logs};
 
-pub(super) use generations::Generations;
+pub(super) use egress::check as check_egress;
+pub(super) use generations::{Effective, Generations};
 pub(super) use keys::Keys;
 
 /// The name of the command.
@@ -40,6 +43,18 @@ const FIELDS: [(&str, &str); 9] = [
     ("tenant_is_internal", "tenant_is_internal"),
 ];
 
+/// What Lambda calls the program in a function's archive, which it starts without arguments.
+const BOOTSTRAP: &str = "bootstrap";
+
+/// The arguments, with the command where Lambda has started the program.
+pub(super) fn as_function(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let name = arguments.first().and_then(|program| Path::new(program).file_name());
+    if arguments.len() == 1 && name == Some(OsStr::new(BOOTSTRAP)) {
+        arguments.push(NAME.into());
+    }
+    arguments
+}
+
 pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Answer the baton connector protocol as a function of AWS Lambda, hosted by ConductorOne")
@@ -50,6 +65,11 @@ pub(super) fn command() -> Command {
 /// Runs the function until Lambda ends it. A failure is one line of JSON on standard error.
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     let sources = Sources::of_process();
+    // What Lambda shows of a failure takes every line that is no JSON. The message may hold anything.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a panic");
+    }));
     let result = start_logs(matches, &sources)
         .and_then(|()| block_on(async { serve(matches.clone(), sources).await }));
     logs::flush();
@@ -65,8 +85,7 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
 }
 
 fn start_logs(matches: &ArgMatches, sources: &Sources) -> Result<(), Failure> {
-    let (settings, telemetry, warnings) =
-        config::load_telemetry(matches, sources).map_err(Failure::usage)?;
+    let (settings, telemetry, warnings) = config::load_telemetry(matches, sources).map_err(Failure::usage)?;
     logs::add_fields(fields(sources));
     telemetry::start(&settings, &telemetry).map_err(Failure::usage)?;
     for warning in warnings {

@@ -65,10 +65,7 @@ fn unknown(key: &str) -> Warning {
     // A secret in the wrong place can end up as a key; nothing that is not a plain name is repeated.
     let is_plain = key.len() <= 100
         && key.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
-    Warning::UnknownServedKey {
-        key: is_plain.then(|| key.to_owned()),
-        nearest: names::nearest_key(key),
-    }
+    Warning::UnknownServedKey { key: is_plain.then(|| key.to_owned()), nearest: names::nearest_key(key) }
 }
 
 /// A value of JSON as one of a file. A number that is whole counts as such however it is written.

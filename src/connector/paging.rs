@@ -62,12 +62,7 @@ impl PageRequest<'_> {
     /// # Errors
     /// [`Error::PageToken`]
     pub(crate) fn bounds<'l>(&self, listing: &'l Listing) -> Result<PageBounds<'l>, Error> {
-        Ok(PageBounds {
-            listing,
-            size: self.size,
-            bytes: self.bytes,
-            start: listing.position(self.token)?,
-        })
+        Ok(PageBounds { listing, size: self.size, bytes: self.bytes, start: listing.position(self.token)? })
     }
 }
 

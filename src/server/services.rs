@@ -118,4 +118,3 @@ pub(crate) fn reflection() -> tonic_reflection::server::Builder<'static> {
         .with_service_name("grpc.health.v1.Health");
     names().fold(builder, |builder, name| builder.with_service_name(name))
 }
-

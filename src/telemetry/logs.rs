@@ -1,5 +1,7 @@
 //! Logs, one line an event, in the former program's two formats.
 
+#[cfg(feature = "lambda")]
+mod level;
 mod line;
 pub(super) mod losses;
 mod queue;
@@ -10,7 +12,7 @@ mod tests;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -20,7 +22,6 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::reload;
 
 use crate::telemetry::logs::queue::Queue;
 use crate::telemetry::logs::sink::Sink;
@@ -28,22 +29,13 @@ use crate::telemetry::logs::sink::Sink;
 use crate::telemetry::settings::LogFormat;
 use crate::telemetry::settings::{LogLevel, LogSettings, LogTarget};
 
-#[cfg(feature = "lambda")]
-pub(crate) use line::add_fields;
 pub(crate) use line::{AUDIT, Lines};
 pub(crate) use sink::Unwritable;
+#[cfg(feature = "lambda")]
+pub(crate) use {level::set_level, line::add_fields};
 
 /// Where the lines go, once logging has started.
 static QUEUES: OnceLock<Arc<[Queue]>> = OnceLock::new();
-
-/// Changes the least severity that is logged, once logging has started.
-static LEVEL: OnceLock<Level> = OnceLock::new();
-
-/// The least severity that is logged, and how it is changed.
-struct Level {
-    now: Mutex<LogLevel>,
-    change: Box<dyn Fn(LogLevel) + Send + Sync>,
-}
 
 /// How long a change waits until the record of what was asked for is written.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -67,37 +59,15 @@ where
     let queues = Queue::start(sinks, settings.format)?;
     // Another start has been there first; its targets stay.
     let queues = QUEUES.get_or_init(|| queues.into());
+    #[cfg(feature = "lambda")]
+    let filtered = level::changeable(settings.level, filter);
+    #[cfg(not(feature = "lambda"))]
+    let filtered = filter(settings.level);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(Writers(Arc::clone(queues)))
         .event_format(Lines { format: settings.format })
-        .with_filter(changeable(settings.level));
+        .with_filter(filtered);
     Ok(Some(layer))
-}
-
-/// The filter of a level that [`set_level`] can change.
-fn changeable<S>(level: LogLevel) -> reload::Layer<Targets, S>
-where
-    S: Subscriber,
-{
-    let (filtered, handle) = reload::Layer::new(filter(level));
-    let change = move |level| {
-        // It fails where logging has ended.
-        let _ = handle.reload(filter(level));
-    };
-    // Another start has been there first; its filter stays.
-    let _ = LEVEL.set(Level { now: Mutex::new(level), change: Box::new(change) });
-    filtered
-}
-
-/// Writes events from this level up from now on. What a collector gets stays as it is.
-#[cfg(feature = "lambda")]
-pub(crate) fn set_level(level: LogLevel) {
-    let Some(Level { now, change }) = LEVEL.get() else { return };
-    let mut now = now.lock().unwrap_or_else(PoisonError::into_inner);
-    if *now != level {
-        *now = level;
-        change(level);
-    }
 }
 
 /// A line about a failure, in the form of the log, for when nothing is logged.

@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use crate::agent::hosted::error::HostedError;
 use crate::agent::hosted::settings::Role;
 use crate::proto::any;
-use crate::proto::connectorapi::{Sigv4SignedRequestStsGetCallerIdentity, SignedHeader};
+use crate::proto::connectorapi::{SignedHeader, Sigv4SignedRequestStsGetCallerIdentity};
 
 const BODY: &str = "Action=GetCallerIdentity&Version=2011-06-15";
 const CONTENT_TYPE: &str = "application/x-www-form-urlencoded; charset=utf-8";

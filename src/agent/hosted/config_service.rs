@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::timeout;
-use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request};
 use tower::service_fn;
 
 use crate::agent::hosted::dpop::Proof;
@@ -78,11 +78,9 @@ impl ConfigService {
         environment.role.whole()?;
         let tls = tls_with(authorities(environment)?)?;
         let user_agent = user_agent(&id);
-        let tokens =
-            Tokens::new(&token_host, id, key, environment.role.clone(), tls.clone(), &user_agent)?;
+        let tokens = Tokens::new(&token_host, id, key, environment.role.clone(), tls.clone(), &user_agent)?;
         let dialer = Dialer::with_tls(configuration_host.clone(), tls)?;
-        let client =
-            ConnectorConfigServiceClient::new(channel(&configuration_host, dialer, &user_agent)?);
+        let client = ConnectorConfigServiceClient::new(channel(&configuration_host, dialer, &user_agent)?);
         Ok(Self { client, tokens, process: ProcessKey::generate()?, host: configuration_host })
     }
 
@@ -115,26 +113,20 @@ impl ConfigService {
         let url = format!("https://{}{PATH}", self.host);
         let proof = Proof { url: &url, nonce: None, token: Some(&token.text) };
         let proof = proof.signed(&self.process, OffsetDateTime::now_utc())?;
-        let mut request =
-            Request::new(GetConnectorConfigRequest { requested_version: version.to_owned() });
+        let mut request = Request::new(GetConnectorConfigRequest { requested_version: version.to_owned() });
         let metadata = request.metadata_mut();
         metadata.insert("authorization", secret(format!("{} {}", token.kind, token.text))?);
         metadata.insert("dpop", secret(proof)?);
         let answer = self.client.clone().get_connector_config(request).await;
-        Ok(answer.map_err(of_status)?.into_inner())
-    }
-
-    /// Whether a token is to be had, for a check of the settings.
-    ///
-    /// # Errors
-    /// [`HostedError`]
-    pub(crate) async fn token(&self) -> Result<(), HostedError> {
-        self.tokens.token(&self.process).await.map(drop)
-    }
-
-    /// Where the configuration service answers.
-    pub(crate) fn host(&self) -> &ApiHost {
-        &self.host
+        match answer {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(status) => {
+                if status.code() == Code::Unauthenticated {
+                    self.tokens.forget().await;
+                }
+                Err(of_status(status))
+            }
+        }
     }
 }
 
@@ -147,8 +139,7 @@ fn label(answer: &GetConnectorConfigResponse, requested: &str) -> String {
             .last_updated
             .as_ref()
             .and_then(|updated| {
-                let nanoseconds =
-                    i128::from(updated.seconds) * 1_000_000_000 + i128::from(updated.nanos);
+                let nanoseconds = i128::from(updated.seconds) * 1_000_000_000 + i128::from(updated.nanos);
                 OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?.format(&Rfc3339).ok()
             })
             .unwrap_or_default(),
@@ -192,8 +183,9 @@ fn user_agent(id: &ClientId) -> String {
 }
 
 fn secret(text: String) -> Result<MetadataValue<Ascii>, HostedError> {
-    let mut value = MetadataValue::try_from(text)
-        .map_err(|_| HostedError::Config("cannot be asked for: the token has letters that no header can have"))?;
+    let mut value = MetadataValue::try_from(text).map_err(|_| {
+        HostedError::Config("cannot be asked for: the token has letters that no header can have")
+    })?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -28,7 +28,9 @@ pub(crate) enum HostedError {
         problem: String,
     },
     /// AWS has not said who the function is.
-    #[error("{0} is not set, and without it the function cannot prove its AWS role; Lambda sets it by itself")]
+    #[error(
+        "{0} is not set, and without it the function cannot prove its AWS role; Lambda sets it by itself"
+    )]
     NoRole(&'static str),
     /// The proof of the role cannot be made.
     #[error("the AWS role cannot be proved: {0}")]

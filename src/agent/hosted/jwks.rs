@@ -29,8 +29,10 @@ impl Jwks {
     /// # Errors
     /// [`HostedError::Jwks`], [`HostedError::Setup`]
     pub(crate) fn new(url: &str) -> Result<Self, HostedError> {
-        let url = Url::parse(url)
-            .map_err(|error| HostedError::Jwks { url: url.to_owned(), problem: format!("is no URL: {error}") })?;
+        let url = Url::parse(url).map_err(|error| HostedError::Jwks {
+            url: url.to_owned(),
+            problem: format!("is no URL: {error}"),
+        })?;
         let client = Client::builder()
             .tls_backend_preconfigured(tls_with(Vec::new())?)
             .user_agent(concat!("baton-retool/", env!("CARGO_PKG_VERSION")))
@@ -68,7 +70,8 @@ impl Jwks {
             }
             body.extend_from_slice(&piece);
         }
-        let text = String::from_utf8(body).map_err(|_| failed("answered with something that is no text".to_owned()))?;
+        let text = String::from_utf8(body)
+            .map_err(|_| failed("answered with something that is no text".to_owned()))?;
         Ok((text, kept))
     }
 }

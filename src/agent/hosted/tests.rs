@@ -49,7 +49,8 @@ fn what_the_go_sdk_encrypts_can_be_decrypted() {
 fn a_proof_names_the_request_the_key_and_the_token() {
     let now = datetime!(2026-01-02 03:04:05 UTC);
     let url = "https://h:1/auth/v1/token";
-    let part = |text: &str| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap() };
+    let part =
+        |text: &str| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap() };
     let signed = Proof { url, nonce: Some("n1"), token: None }.signed(&counting(), now).unwrap();
     let [header, claims, _] = signed.split('.').collect::<Vec<_>>()[..] else { panic!("{signed}") };
     assert_eq!(

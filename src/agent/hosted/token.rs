@@ -153,6 +153,11 @@ impl Tokens {
         Ok(token)
     }
 
+    /// The token was refused: the next call gets another one.
+    pub(super) async fn forget(&self) {
+        self.state.lock().await.newest = None;
+    }
+
     async fn fetch(&self, process: &ProcessKey, nonce: Option<&str>) -> Result<Answered, HostedError> {
         let begun = Instant::now();
         let now = OffsetDateTime::now_utc();

@@ -74,11 +74,6 @@ impl Generations {
             config::load_served(&self.matches, &self.sources, served).map_err(Failure::usage)?;
         Ok(Effective { settings, warnings, debug_until, egress, version })
     }
-
-    /// The client of the configuration service.
-    pub(crate) fn service(&self) -> &ConfigService {
-        &self.service
-    }
 }
 
 impl Configurations for Generations {

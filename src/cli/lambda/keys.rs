@@ -27,7 +27,7 @@ impl Keys {
     /// There is not exactly one source of them, or it cannot be right.
     pub(crate) fn new(settings: &HostedSettings) -> Result<Self, Failure> {
         match (&settings.signer, &settings.jwks_url) {
-            (Some(signer), None) => Ok(Self::Given(signer.clone())),
+            (Some(signer), None) => given(signer).map(|_| Self::Given(signer.clone())),
             (None, Some(url)) => Ok(Self::Published(Jwks::new(url)?)),
             _ => Err(Failure::Usage(anyhow!(
                 "lambda-run: must specify exactly one of lambda-auth-jwt-signer or lambda-auth-jwt-jwks-url"
@@ -41,8 +41,7 @@ impl Keys {
     /// They cannot be had, or none of them can be used.
     pub(crate) async fn first(&self) -> Result<KeySet, Failure> {
         match self {
-            Self::Given(signer) => KeySet::of_key(signer)
-                .map_err(|error| Failure::Usage(anyhow!("lambda-auth-jwt-signer: {error}"))),
+            Self::Given(signer) => given(signer),
             Self::Published(jwks) => {
                 let (text, _) = jwks.fetch().await?;
                 set(&text)
@@ -74,6 +73,10 @@ impl Keys {
             }
         });
     }
+}
+
+fn given(signer: &str) -> Result<KeySet, Failure> {
+    KeySet::of_key(signer).map_err(|error| Failure::Usage(anyhow!("lambda-auth-jwt-signer: {error}")))
 }
 
 fn set(text: &str) -> Result<KeySet, Failure> {

@@ -2,8 +2,9 @@
 
 use std::sync::LazyLock;
 
-use prost_reflect::{DeserializeOptions, DescriptorPool, DynamicMessage, MessageDescriptor};
-use prost_types::Any;
+use prost::Message;
+use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor};
+use prost_types::{Any, DescriptorProto, FileDescriptorProto, FileDescriptorSet};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -17,11 +18,23 @@ const ANNOTATIONS: &str = "annotations";
 /// The types that can be packed: those of the protocol, and the details of a status.
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     let mut pool = descriptor_pool().clone();
-    if let Err(error) = pool.decode_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET) {
-        tracing::warn!(%error, "the details of a status cannot be written as JSON");
+    if let Err(error) = add_details(&mut pool) {
+        tracing::warn!(error, "the details of a status cannot be written as JSON");
     }
     pool
 });
+
+/// Adds the messages of `google.rpc` that describe errors. The protocol has their `Status` already.
+fn add_details(pool: &mut DescriptorPool) -> Result<(), String> {
+    let set =
+        FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).map_err(|error| error.to_string())?;
+    let is_new = |file: &FileDescriptorProto| {
+        let name = |message: &DescriptorProto| format!("{}.{}", file.package(), message.name());
+        file.message_type.iter().all(|message| pool.get_message_by_name(&name(message)).is_none())
+    };
+    let files: Vec<_> = set.file.iter().filter(|file| is_new(file)).cloned().collect();
+    pool.add_file_descriptor_protos(files).map_err(|error| error.to_string())
+}
 
 /// A packed message that is written as JSON.
 pub(super) struct Packed(DynamicMessage);

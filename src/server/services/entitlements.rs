@@ -18,9 +18,10 @@ impl EntitlementsService for Services {
     ) -> Result<Response<EntitlementsServiceListEntitlementsResponse>, Status> {
         let notes = Notes::of(&request, |asked| &asked.active_sync_id);
         let request = request.into_inner();
-        let page = self
-            .connector
-            .entitlements(request.resource.as_ref(), self.page_request(request.page_size, &request.page_token)?)?;
+        let page = self.connector.entitlements(
+            request.resource.as_ref(),
+            self.page_request(request.page_size, &request.page_token)?,
+        )?;
         notes.listed(page.items.len());
         Ok(Response::new(EntitlementsServiceListEntitlementsResponse {
             list: page.items,

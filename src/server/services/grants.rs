@@ -8,8 +8,8 @@ use crate::proto::connector::{
     GrantManagerServiceGrantRequest, GrantManagerServiceGrantResponse, GrantManagerServiceRevokeRequest,
     GrantManagerServiceRevokeResponse, GrantsServiceListGrantsRequest, GrantsServiceListGrantsResponse,
 };
-use crate::server::services::caller::caller;
 use crate::server::services::Services;
+use crate::server::services::caller::caller;
 use crate::server::transport::access_log::Notes;
 
 #[tonic::async_trait]

@@ -21,7 +21,8 @@ impl ResourceTypesService for Services {
     ) -> Result<Response<ResourceTypesServiceListResourceTypesResponse>, Status> {
         let notes = Notes::of(&request, |asked| &asked.active_sync_id);
         let request = request.into_inner();
-        let page = self.connector.resource_types(self.page_request(request.page_size, &request.page_token)?)?;
+        let page =
+            self.connector.resource_types(self.page_request(request.page_size, &request.page_token)?)?;
         notes.listed(page.items.len());
         Ok(Response::new(ResourceTypesServiceListResourceTypesResponse {
             list: page.items,

@@ -75,7 +75,8 @@ fn routes(shared: Arc<Shared>) -> Router {
     Router::new().fallback_service(checked)
 }
 
-fn tls(folder: &Path) -> ServerConfig {
+/// A certificate of an authority whose file is put into the folder.
+pub(crate) fn tls(folder: &Path) -> ServerConfig {
     let mut params = CertificateParams::new([]).unwrap();
     params.distinguished_name.push(DnType::CommonName, "the stand-in's authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

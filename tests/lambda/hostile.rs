@@ -1,0 +1,85 @@
+//! Events that are made to harm.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use baton_retool::proto::connector::{
+    ConnectorServiceGetMetadataRequest, ConnectorServiceGetMetadataResponse, GrantsServiceListGrantsRequest,
+};
+use baton_retool::proto::transport;
+use prost::{Message, Name};
+use prost_types::Any;
+use serde_json::json;
+
+use crate::support::hosted::caller::{Answered, Call, Form};
+use crate::support::hosted::stage::Stage;
+
+const MIB: usize = 1024 * 1024;
+/// How much memory such an event may take at the most, besides what the program needs anyway.
+const TAKEN: u64 = 96 * MIB as u64;
+
+async fn works(stage: &Stage) {
+    let request = ConnectorServiceGetMetadataRequest::default();
+    let answered = stage.call("ConnectorService/GetMetadata", &request, Form::Frame).await;
+    let _: ConnectorServiceGetMetadataResponse = answered.message();
+}
+
+fn framed(value: Vec<u8>, headers: &str) -> String {
+    let request = transport::Request {
+        method: "/c1.connector.v2.GrantsService/ListGrants".to_owned(),
+        req: Some(Any { type_url: GrantsServiceListGrantsRequest::type_url(), value }),
+        headers: None,
+    };
+    let mut bytes = request.encode_to_vec();
+    // Headers with one value, as they are encoded.
+    let call = Call { method: String::new(), request: None, headers: Vec::new() };
+    let token = call.with("authorization", &[headers]).event(Form::Frame);
+    let encoded = STANDARD.decode(token["frame"].as_str().unwrap()).unwrap();
+    bytes.extend(encoded);
+    json!({ "v": 2, "frame": STANDARD.encode(bytes) }).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_events_are_bounded() {
+    let stage = Stage::nowhere().await;
+    works(&stage).await;
+    let before = stage.function.peak_data_memory();
+    let token = stage.parts.signer.token();
+    let typed = |rest: &str| {
+        format!(
+            r#"{{"method":"/c1.connector.v2.GrantsService/ListGrants","headers":{{"authorization":["{token}"]}},"req":{{"@type":"type.googleapis.com/c1.connector.v2.GrantsServiceListGrantsRequest",{rest}}}}}"#
+        )
+    };
+    let errors = [
+        // More than Lambda itself would let through.
+        vec![b' '; 64 * MIB],
+        format!("{{\"x\":\"{}\"}}", "y".repeat(64 * MIB)).into_bytes(),
+        "[".repeat(5 * MIB).into_bytes(),
+        format!("{{\"a\":{}", "{\"a\":".repeat(MIB)).into_bytes(),
+        typed(&format!("\"annotations\":[{}{{}}]", "{},".repeat(MIB))).into_bytes(),
+        typed(&format!("\"x\":{}{}", "[".repeat(1000), "]".repeat(1000))).into_bytes(),
+        format!(r#"{{"headers":{{"x":[{}""]}}}}"#, "\"\",".repeat(MIB)).into_bytes(),
+        json!({ "v": 2, "frame": "A".repeat(5 * MIB) }).to_string().into_bytes(),
+    ];
+    for event in errors {
+        let head = String::from_utf8_lossy(&event[..event.len().min(60)]).into_owned();
+        let posted = stage.parts.lambda.invoke(event).await;
+        assert_eq!(posted.error().1, "InvalidEvent", "{head}");
+        assert!(posted.error().0.len() < 1000);
+        works(&stage).await;
+    }
+    // The same bounds as over the port, for what is a call.
+    for (value, code, word) in [
+        ([0x22, 0x00].repeat(MIB / 2), 8, "more than 100000 fields and items"),
+        // A page token of 3 MiB.
+        ([&[0x1a, 0x80, 0x80, 0xc0, 0x01][..], &[b'x'; 3 * MIB][..]].concat(), 8, "--max-request-bytes"),
+        (vec![0x1a, 0xff, 0xff, 0xff, 0x7f], 3, "cannot decode"),
+    ] {
+        let posted = stage.parts.lambda.invoke(framed(value, &token)).await;
+        Answered::read(&posted, Form::Frame).assert_failed(code, word);
+        works(&stage).await;
+    }
+    if let (Some(before), Some(after)) = (before, stage.function.peak_data_memory()) {
+        eprintln!("memory in MiB: {} before, {} at the most", before / MIB as u64, after / MIB as u64);
+        assert!(after < before + TAKEN, "{before} {after}");
+    }
+}
