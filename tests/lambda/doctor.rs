@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::hosted::Config;
-use crate::support::hosted::stage::Parts;
+use crate::support::hosted::stage::{NOWHERE, Parts};
 use crate::support::postgres::Database;
 
 fn report(parts: &Parts, variables: &[(&str, &str)]) -> (Option<i32>, Value) {
@@ -35,14 +35,16 @@ async fn it_looks_at_the_settings_that_are_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_says_why_the_function_cannot_start() {
-    let parts = Parts::new("postgres://baton@127.0.0.1:1/retool").await;
+    let parts = Parts::new(NOWHERE).await;
     let (code, found) = report(&parts, &[("BATON_LAMBDA_AUTH_JWT_SIGNER", "{}")]);
     let (status, text) = line(&found, "c1");
     assert!(code == Some(2) && status == "failed" && text.contains("lambda-auth-jwt-signer"), "{text}");
     let (code, found) = report(&parts, &[("BATON_LAMBDA_CLIENT_SECRET", "a:b:v2:c")]);
     let (status, text) = line(&found, "c1");
     assert!(code == Some(2) && status == "failed" && text.contains("client secret"), "{text}");
-    parts.hosted.serve("cv-2", Config::of("cv-2", json!({ "skip-pages": "perhaps" })));
+    parts
+        .hosted
+        .serve("cv-2", Config::of("cv-2", json!({ "connection-string": NOWHERE, "skip-pages": "perhaps" })));
     let (code, found) = report(&parts, &[]);
     let (status, text) = line(&found, "c1");
     assert!(code == Some(2) && status == "failed" && text.contains("skip-pages"), "{text}");

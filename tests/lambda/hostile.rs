@@ -69,7 +69,7 @@ async fn hostile_events_are_bounded() {
     }
     // The same bounds as over the port, for what is a call.
     for (value, code, word) in [
-        ([0x22, 0x00].repeat(MIB / 2), 8, "more than 100000 fields and items"),
+        ([0x22, 0x00].repeat(MIB / 2), 8, "would take more than"),
         // A page token of 3 MiB.
         ([&[0x1a, 0x80, 0x80, 0xc0, 0x01][..], &[b'x'; 3 * MIB][..]].concat(), 8, "--max-request-bytes"),
         (vec![0x1a, 0xff, 0xff, 0xff, 0x7f], 3, "cannot decode"),

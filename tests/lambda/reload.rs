@@ -44,7 +44,7 @@ async fn until_asked(stage: &Stage, version: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_version_is_fetched_once() {
     let stage = Stage::nowhere().await;
-    stage.parts.hosted.serve("cv-2", Config::of("cv-2", settings(true, false)));
+    stage.parts.hosted.add("cv-2", Config::of("cv-2", settings(true, false)));
     assert_eq!(types(&stage, "").await, 5);
     assert_eq!(types(&stage, "cv-1").await, 5);
     assert_eq!(stage.parts.hosted.asked(), [""]);
@@ -62,8 +62,8 @@ async fn there_is_no_reload_right_after_another() {
     // The machine may be so busy that the second has passed.
     for attempt in 0..20 {
         let (one, two) = (format!("a-{attempt}"), format!("b-{attempt}"));
-        stage.parts.hosted.serve(&one, Config::of(&one, settings(true, false)));
-        stage.parts.hosted.serve(&two, Config::of(&two, settings(true, true)));
+        stage.parts.hosted.add(&one, Config::of(&one, settings(true, false)));
+        stage.parts.hosted.add(&two, Config::of(&two, settings(true, true)));
         until_asked(&stage, &one).await;
         let begun = Instant::now();
         let found = types(&stage, &two).await;
@@ -80,7 +80,7 @@ async fn there_is_no_reload_right_after_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_cannot_be_used_leaves_the_former_one() {
     let stage = Stage::nowhere().await;
-    stage.parts.hosted.serve("cv-2", Config::of("cv-2", json!({ "connection-string": "postgres://h:x/" })));
+    stage.parts.hosted.add("cv-2", Config::of("cv-2", json!({ "connection-string": "postgres://h:x/" })));
     let text = "lambda-run: failed to reload connector config: ";
     for times in 1..=3 {
         // In JSON, whatever the form of the call.
@@ -96,14 +96,14 @@ async fn a_configuration_that_cannot_be_used_leaves_the_former_one() {
     let gone = expecting(&stage, "no-such-version", Form::Json).await;
     gone.assert_failed(14, "answered NotFound");
     // Once it is good, it is taken.
-    stage.parts.hosted.serve("cv-2", Config::of("cv-2", settings(true, true)));
+    stage.parts.hosted.add("cv-2", Config::of("cv-2", settings(true, true)));
     assert_eq!(types(&stage, "cv-2").await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_version_than_asked_for_is_used_as_what_it_is() {
     let stage = Stage::nowhere().await;
-    stage.parts.hosted.serve("cv-2", Config::of("cv-3", settings(true, false)));
+    stage.parts.hosted.add("cv-2", Config::of("cv-3", settings(true, false)));
     assert_eq!(types(&stage, "cv-2").await, 4);
     stage.function.wait_for_log(|line| line["served"] == "cv-3" && line["level"] == "warn");
     // That is the version that it has now.
@@ -114,8 +114,7 @@ async fn another_version_than_asked_for_is_used_as_what_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_without_a_version_is_known_by_its_time_or_by_what_was_asked() {
     let parts = Parts::new(NOWHERE).await;
-    parts.hosted.serve("", Config { settings: settings(false, false), ..Config::default() });
-    parts.hosted.serve("v", Config { settings: settings(true, false), ..Config::default() });
+    parts.hosted.add("v", Config { settings: settings(true, false), ..Config::default() });
     parts.hosted.serve("", Config { settings: settings(false, false), ..Config::default() });
     let stage = parts.run();
     assert_eq!(types(&stage, "").await, 5);
@@ -131,8 +130,7 @@ async fn a_configuration_without_a_version_is_known_by_its_time_or_by_what_was_a
 async fn a_token_without_a_life_is_fetched_anew() {
     let parts = Parts::new(NOWHERE).await;
     parts.hosted.plan(|plan| plan.token_life = None);
-    parts.hosted.serve("cv-2", Config::of("cv-2", settings(true, false)));
-    parts.hosted.serve("cv-1", Config::of("cv-1", settings(false, false)));
+    parts.hosted.add("cv-2", Config::of("cv-2", settings(true, false)));
     let stage = parts.run();
     assert_eq!(types(&stage, "cv-2").await, 4);
     // The nonce stays, so that one challenge is enough.

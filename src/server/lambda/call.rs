@@ -16,7 +16,7 @@ use crate::proto::log_text::logged_in_full;
 use crate::server::InMemory;
 use crate::server::lambda::event::Event;
 use crate::server::lambda::headers::Headers;
-use crate::server::lambda::reply::Reply;
+use crate::server::lambda::reply::{Answer, Reply};
 use crate::server::services;
 
 /// What stands before a message: whether it is compressed, and its length.
@@ -89,7 +89,7 @@ async fn made(calls: InMemory, request: Request<Body>, method: &MethodDescriptor
     let mut headers = parts.headers;
     leave_what_the_service_set(&mut headers);
     leave_what_the_service_set(&mut trailers);
-    Reply::Answer { message: Any { type_url, value: value.into() }, headers, trailers }
+    Reply::Answer(Box::new(Answer { message: Any { type_url, value: value.into() }, headers, trailers }))
 }
 
 /// The method of this name, which a service has that is registered.

@@ -23,9 +23,18 @@ const LARGEST: usize = 6 * 1024 * 1024 - 64 * 1024;
 #[derive(Debug)]
 pub(super) enum Reply {
     /// The call went well.
-    Answer { message: Any, headers: HeaderMap, trailers: HeaderMap },
+    Answer(Box<Answer>),
     /// The call failed.
     Refusal(Status),
+}
+
+/// What a call that went well is answered with.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) message: Any,
+    /// What the service has set.
+    pub(super) headers: HeaderMap,
+    pub(super) trailers: HeaderMap,
 }
 
 /// An answer that holds what cannot be written as JSON.
@@ -79,11 +88,11 @@ impl Reply {
     fn encoded(&self) -> Response {
         let status = Some(packed_status(self));
         match self {
-            Self::Answer { message, headers, trailers } => Response {
-                resp: Some(message.clone()),
+            Self::Answer(answer) => Response {
+                resp: Some(answer.message.clone()),
                 status,
-                headers: Some(as_struct(headers)),
-                trailers: Some(as_struct(trailers)),
+                headers: Some(as_struct(&answer.headers)),
+                trailers: Some(as_struct(&answer.trailers)),
             },
             Self::Refusal(_) => Response { status, ..Default::default() },
         }
@@ -92,11 +101,11 @@ impl Reply {
     fn as_json(&self) -> Result<Written, String> {
         let status = Packed::of(&packed_status(self))?;
         Ok(match self {
-            Self::Answer { message, headers, trailers } => Written {
-                resp: Some(Packed::of(message)?),
+            Self::Answer(answer) => Written {
+                resp: Some(Packed::of(&answer.message)?),
                 status,
-                headers: Some(as_object(headers)),
-                trailers: Some(as_object(trailers)),
+                headers: Some(as_object(&answer.headers)),
+                trailers: Some(as_object(&answer.trailers)),
             },
             Self::Refusal(_) => Written { resp: None, status, headers: None, trailers: None },
         })
@@ -106,7 +115,7 @@ impl Reply {
 /// The status as the message that answers have.
 fn packed_status(reply: &Reply) -> Any {
     let status = match reply {
-        Reply::Answer { .. } => {
+        Reply::Answer(_) => {
             pb::Status { code: Code::Ok.into(), message: "OK".to_owned(), details: Vec::new() }
         }
         Reply::Refusal(status) => pb::Status {

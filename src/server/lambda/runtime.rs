@@ -53,12 +53,12 @@ pub(crate) enum RuntimeError {
 }
 
 /// An event as Lambda hands it over.
-struct Invocation {
-    id: String,
-    /// Until when the function may work on it.
-    deadline: Option<SystemTime>,
+pub(super) struct Invocation {
+    pub(super) id: String,
+    /// Until when the function may work on it; nothing where Lambda does not say.
+    pub(super) deadline: Option<SystemTime>,
     /// Nothing where it is too long.
-    event: Option<Bytes>,
+    pub(super) event: Option<Bytes>,
 }
 
 impl RuntimeError {
@@ -162,7 +162,10 @@ impl Runtime {
 }
 
 /// What the function makes of an event, also where it panics.
-async fn outcome<C: Configurations>(function: &mut Function<C>, invocation: &Invocation) -> Outcome {
+pub(super) async fn outcome<C: Configurations>(
+    function: &mut Function<C>,
+    invocation: &Invocation,
+) -> Outcome {
     let error = |message: String, kind| Outcome::Error { message, kind };
     let Some(deadline) = invocation.deadline else {
         let message = "the header Lambda-Runtime-Deadline-Ms is missing or no number";

@@ -174,7 +174,7 @@ impl Answered {
 }
 
 /// A packed message as JSON.
-fn as_json(packed: &Any) -> Value {
+pub(crate) fn as_json(packed: &Any) -> Value {
     let any = descriptor_pool().get_message_by_name("google.protobuf.Any").unwrap();
     let mut message = DynamicMessage::new(any);
     message.transcode_from(packed).unwrap();

@@ -165,9 +165,13 @@ impl Hosted {
 
     /// Serves this configuration from now on to whoever asks for the newest, or for this version.
     pub(crate) fn serve(&self, version: &str, config: Config) {
-        let mut state = self.shared.lock();
-        state.newest = version.to_owned();
-        state.configs.insert(version.to_owned(), config);
+        self.shared.lock().newest = version.to_owned();
+        self.add(version, config);
+    }
+
+    /// Serves this configuration from now on to whoever asks for this version.
+    pub(crate) fn add(&self, version: &str, config: Config) {
+        self.shared.lock().configs.insert(version.to_owned(), config);
     }
 
     /// The versions that were asked for so far.

@@ -20,23 +20,23 @@ use crate::server::lambda::callers::{Callers, KeyError, KeySet, Refusal};
 const RSA: &[u8] = include_bytes!("../../../../tests/data/x509-v1/client.key");
 
 /// Signs a message.
-type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+pub(super) type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn claims() -> Value {
+pub(super) fn claims() -> Value {
     json!({ "iss": "issuer", "sub": "subject", "aud": "audience", "exp": now() + 60 })
 }
 
-fn token(header: &Value, claims: &Value, sign: &Sign) -> String {
+pub(super) fn token(header: &Value, claims: &Value, sign: &Sign) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", part(header), part(claims));
     format!("Bearer {message}.{}", URL_SAFE_NO_PAD.encode(sign(message.as_bytes())))
 }
 
-fn ed25519(seed: u8, id: Option<&str>) -> (Value, Sign) {
+pub(super) fn ed25519(seed: u8, id: Option<&str>) -> (Value, Sign) {
     let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
     let mut jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(pair.public_key()) });
     if let Some(id) = id {

@@ -18,7 +18,7 @@ use crate::proto::transport::{Request, Response};
 use crate::server::lambda::budget;
 use crate::server::lambda::event::{Event, EventError, Form};
 use crate::server::lambda::headers::{Headers, HeadersError};
-use crate::server::lambda::reply::Reply;
+use crate::server::lambda::reply::{Answer, Reply};
 
 const METADATA: &str = "/c1.connector.v2.ConnectorService/GetMetadata";
 /// A request of GetMetadata with the token "T", as the Go SDK encodes it.
@@ -131,7 +131,8 @@ fn answers_are_written_in_the_form_of_the_call() {
     let mut headers = HeaderMap::new();
     headers.append("x-a", "1".parse().unwrap());
     headers.append("x-a", "2".parse().unwrap());
-    let answer = Reply::Answer { message: message.clone(), headers, trailers: HeaderMap::new() };
+    let answer = Answer { message: message.clone(), headers, trailers: HeaderMap::new() };
+    let answer = Reply::Answer(Box::new(answer));
     let text = String::from_utf8(answer.write(Form::Json).unwrap()).unwrap();
     assert_eq!(
         text,
@@ -162,7 +163,9 @@ fn an_answer_with_an_unknown_message_can_be_framed_only() {
             ..Default::default()
         }),
     });
-    let reply = |message| Reply::Answer { message, headers: HeaderMap::new(), trailers: HeaderMap::new() };
+    let reply = |message| {
+        Reply::Answer(Box::new(Answer { message, headers: HeaderMap::new(), trailers: HeaderMap::new() }))
+    };
     assert!(reply(message.clone()).write(Form::Json).is_err());
     assert!(reply(message.clone()).write(Form::Frame).is_ok());
     // What is too large for Lambda becomes a refusal.
