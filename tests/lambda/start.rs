@@ -23,8 +23,11 @@ async fn metadata(stage: &Stage) {
     assert_eq!(answer.metadata.unwrap().display_name, "Retool");
 }
 
+/// A variable, and its value; nothing where it is not set.
+type Variable<'a> = (&'a str, Option<&'a str>);
+
 /// How a start with these variables fails: the exit code and the message of the last line.
-fn failure(parts: &Parts, variables: &[(&str, Option<&str>)]) -> (i32, String) {
+fn failure(parts: &Parts, variables: &[Variable<'_>]) -> (i32, String) {
     let mut program = parts.program("lambda");
     for (name, value) in variables {
         match value {
@@ -61,7 +64,7 @@ async fn a_setting_that_cannot_be_right_ends_it_with_one_line() {
     let parts = Parts::new(NOWHERE).await;
     const SIGNER: &str = "BATON_LAMBDA_AUTH_JWT_SIGNER";
     let both = ("BATON_LAMBDA_AUTH_JWT_JWKS_URL", Some("http://127.0.0.1:1/jwks"));
-    let cases: &[(&[(&str, Option<&str>)], &str)] = &[
+    let cases: &[(&[Variable<'_>], &str)] = &[
         (&[("BATON_LAMBDA_CLIENT_ID", None)], "lambda-client-id is required"),
         (&[("BATON_LAMBDA_CLIENT_ID", Some(""))], "lambda-client-id is required"),
         (&[("BATON_LAMBDA_CLIENT_ID", Some("name"))], "invalid client id"),

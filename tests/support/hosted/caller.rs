@@ -1,5 +1,6 @@
 //! Whoever calls a hosted connector: it signs tokens, and makes events of calls.
 
+use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -7,7 +8,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use baton_retool::proto::descriptor_pool;
 use baton_retool::proto::transport;
 use prost::{Message, Name};
-use prost_reflect::DynamicMessage;
+use prost_reflect::{DescriptorPool, DynamicMessage};
 use prost_types::value::Kind;
 use prost_types::{Any, FileDescriptorSet, ListValue, Struct};
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -182,10 +183,14 @@ pub(crate) fn as_json(packed: &Any) -> Value {
 }
 
 fn any_of(json: &Value) -> Any {
-    let mut pool = descriptor_pool().clone();
-    let mut set = FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).unwrap();
-    set.file.retain(|file| file.name() == "error_details.proto");
-    pool.add_file_descriptor_set(set).unwrap();
-    let any = pool.get_message_by_name("google.protobuf.Any").unwrap();
+    /// The protocol, and the details of a status.
+    static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+        let mut pool = descriptor_pool().clone();
+        let mut set = FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).unwrap();
+        set.file.retain(|file| file.name() == "error_details.proto");
+        pool.add_file_descriptor_set(set).unwrap();
+        pool
+    });
+    let any = POOL.get_message_by_name("google.protobuf.Any").unwrap();
     DynamicMessage::deserialize(any, json).unwrap().transcode_to().unwrap()
 }

@@ -80,6 +80,6 @@ fn encrypt(key: &[u8], plain: &[u8]) -> Vec<u8> {
     let field = |bytes: &[u8]| [&u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat();
     let wire = [field(b"ssh-ed25519"), field(key)].concat();
     let recipient: age::ssh::Recipient =
-        format!("ssh-ed25519 {}", STANDARD.encode(wire)).parse().ok().expect("an SSH key");
+        format!("ssh-ed25519 {}", STANDARD.encode(wire)).parse().expect("an SSH key");
     age::encrypt(&recipient, plain).unwrap()
 }
