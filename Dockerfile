@@ -1,5 +1,3 @@
-# syntax=docker/dockerfile:1
-#
 # make image    builds it for this machine
 # make check-image    runs what it says without a container engine
 #
@@ -7,11 +5,10 @@
 # are under way. It has no default argument: with a client of ConductorOne in its variables it asks ConductorOne for tasks,
 # without one it reads everything once into a file, and with `serve` it answers an agent.
 
-ARG RUST=1.95.0
-ARG DEBIAN=bookworm
-
-# On the builder's own processor whatever the image is for: scripts/build-static compiles for either kind.
-FROM --platform=$BUILDPLATFORM rust:${RUST}-slim-${DEBIAN} AS build
+# On the builder's own processor whatever the image is for: scripts/build-static compiles for either kind. The digest is
+# that of the index of all platforms; this prints that of another release:
+#   docker buildx imagetools inspect rust:1.95.0-slim-bookworm
+FROM --platform=$BUILDPLATFORM rust:1.95.0-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082 AS build
 ARG TARGETARCH
 # Seconds since 1970. The same value, source and base image give the same bytes.
 ARG SOURCE_DATE_EPOCH=0
@@ -27,8 +24,10 @@ RUN export DEBIAN_FRONTEND=noninteractive && case "$(dpkg --print-architecture)-
     apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev $foreign && \
     rm -rf /var/lib/apt/lists/*
 COPY . .
+# The commit, which the program says with --version.
+ARG REVISION=unknown
 RUN --mount=type=cache,target=/source/target \
-    scripts/build-static "$TARGETARCH" /image
+    BATON_RETOOL_COMMIT="$REVISION" scripts/build-static "$TARGETARCH" /image
 # The authorities that TLS to Retool's REST API and to ConductorOne is checked against, a name for the user, and a folder
 # for temporary files.
 RUN mkdir -p /image/etc/ssl/certs && \

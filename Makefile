@@ -6,7 +6,8 @@ USERS = 40
 GROUPS = 8
 PAGES = 24
 RESOURCES = 12
-# What the benchmark walks: small, large, or sizes as in "users=100 groups=5 pages=20 resources=10".
+SIZES = users=$(USERS) groups=$(GROUPS) pages=$(PAGES) resources=$(RESOURCES)
+# What the benchmark walks: small, large, huge (its snapshot only), or sizes as in "users=100 groups=5 pages=20 resources=10".
 ORGANIZATIONS = small large
 
 # Most tests wait for a timeout or another program, so that more of them than there are processors can run at once.
@@ -21,24 +22,29 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: help demo test test-lambda releases docs-check judge lint fmt doc deny bench soak fuzz-smoke check-chart static lambda image check-image sbom clean
+.PHONY: needs-rust help demo test test-lambda releases docs-check judge lint fmt doc deny man bench soak fuzz-smoke check-chart static lambda image check-image sbom clean
 .DEFAULT_GOAL := help
+
+# One line instead of a failure in the middle of a build.
+needs-rust:
+	@command -v cargo >/dev/null || { echo "Rust is missing. Install it from https://rustup.rs, then run make again." >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "A C compiler is missing. Install one, for example: apt-get install gcc libc6-dev" >&2; exit 1; }
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' Makefile
 
-demo: ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTEN=, USERS=, GROUPS=, PAGES=, RESOURCES=)
-	cargo build --release --bin baton-retool
+demo: needs-rust ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTEN=, USERS=, GROUPS=, PAGES=, RESOURCES=)
+	@scripts/demo --check $(LISTEN) $(SIZES)
+	cargo build --bin baton-retool --example retool-api-double
 	@# Ctrl-C is how a demo ends, and no error. It reaches this shell too, which would die of it.
-	@trap : INT; scripts/with-postgres scripts/demo $(LISTEN) users=$(USERS) groups=$(GROUPS) pages=$(PAGES) \
-		resources=$(RESOURCES) || [ $$? -eq 130 ]
+	@trap : INT; scripts/with-postgres scripts/demo $(LISTEN) $(SIZES) || [ $$? -eq 130 ]
 
-test: lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
+test: needs-rust lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test
 	$(MAKE) test-lambda
 	$(MAKE) judge
 	$(MAKE) releases
-	scripts/docs-check
+	$(MAKE) docs-check
 
 test-lambda: ## test the function of ConductorOne's hosted runner, which has a build of its own
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --lib -- lambda hosted
@@ -57,15 +63,17 @@ judge: ## let the Go SDK read, expand and continue the files of a sync (needs Go
 	cargo test --lib agent::c1z::tests::judge -- --ignored
 	cargo test --test behaviour -- --ignored sync::sdk service::sdk
 
-docs-check: ## run the commands of the README and compare what they print
+docs-check: ## build the book, check its links, run the commands of all pages and compare what they print (needs Python)
 	scripts/docs-check
+	scripts/docs-check docs/command-line.md
 
 lint: ## check format, lints and documentation (installs rustfmt and clippy when rustup left them out)
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --all-targets --features lambda -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	@# With the examples, so that it shares the checked dependencies with clippy.
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib --bins --examples
 
 fmt: ## format the code
 	cargo fmt
@@ -77,6 +85,9 @@ deny: ## check the dependencies: advisories, licenses, sources, duplicates (inst
 bench: ## measure full walks of organizations (ORGANIZATIONS=small, large or sizes), and syncs beside the Go SDK's
 	cargo bench --bench walk -- $(ORGANIZATIONS)
 	cargo bench --bench sync -- --sdk
+
+man: ## write a manual page for each command into target/man
+	cargo run --quiet --bin baton-retool -- man --directory target/man
 
 soak: ## list grants with 200 clients, while Postgres is restarted, and beside hostile callers; a minute each (SECONDS=)
 	cargo bench --bench soak -- --seconds $(SECONDS)

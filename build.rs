@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 use prost_types::DescriptorProto;
@@ -13,6 +14,8 @@ const PROTO: &str = "proto";
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={PROTO}");
     println!("cargo:rerun-if-changed=build.rs");
+
+    describe_build();
 
     let mut files = Vec::new();
     collect(Path::new(PROTO), &mut files)?;
@@ -48,6 +51,33 @@ fn main() -> Result<(), Box<dyn Error>> {
         ])
         .compile_fds_with_config(documented, config)?;
     Ok(())
+}
+
+/// Tells the program which commit it is built from, and for what. The variable `BATON_RETOOL_COMMIT` names the commit
+/// where there is no git; a build for development does not ask git, or every commit would compile everything anew.
+fn describe_build() {
+    println!("cargo:rerun-if-env-changed=BATON_RETOOL_COMMIT");
+    let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let released = variable("PROFILE").is_some_and(|profile| profile == "release");
+    let commit = variable("BATON_RETOOL_COMMIT").or_else(|| released.then(git_commit).flatten());
+    println!("cargo:rustc-env=BATON_RETOOL_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
+    println!("cargo:rustc-env=BATON_RETOOL_TARGET={}", variable("TARGET").as_deref().unwrap_or("unknown"));
+}
+
+/// The commit that is checked out; nothing without git.
+fn git_commit() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then(|| text.trim().to_owned())
+    };
+    // Both change with a commit: the file that names the branch, and the log of where it was.
+    for file in ["HEAD", "logs/HEAD"] {
+        if let Some(path) = git(&["rev-parse", "--git-path", file]).filter(|path| Path::new(path).exists()) {
+            println!("cargo:rerun-if-changed={path}");
+        }
+    }
+    git(&["rev-parse", "HEAD"])
 }
 
 /// Says for every repeated number that it is packed, as proto3 has it unless a file says otherwise. The generator

@@ -1,34 +1,45 @@
 //! What a person types: one file per command.
 
+mod change;
 mod child;
 mod command_line;
+mod completion;
 mod demo;
 mod doctor;
+mod documents;
 mod failure;
 mod health_check;
+mod help;
 mod in_memory;
 #[cfg(feature = "lambda")]
 mod lambda;
+mod man;
 mod output;
 mod serve;
 mod service;
+mod settings;
 mod setup_sql;
 mod show;
 mod signals;
 mod sync;
+mod table;
+mod version;
 mod wiring;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::cli::command_line::{command, without_secrets};
-use crate::cli::failure::USAGE;
+use anyhow::anyhow;
+use clap::ArgMatches;
+
+use crate::cli::command_line::command;
+use crate::cli::failure::{Failure, USAGE};
 use crate::cli::wiring::stop_telemetry;
-use crate::config;
+use crate::config::{self, Detail, Group};
 use crate::telemetry::logs;
 
-/// The settings as a Markdown table: what the README has, so that a test can compare the two.
+/// The settings as a Markdown table: what `docs/settings.md` has, so that a test can compare the two.
 pub fn settings_table() -> String {
     config::markdown_table()
 }
@@ -53,38 +64,95 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run_command(arguments: Vec<OsString>) -> ExitCode {
     #[cfg(feature = "lambda")]
     let arguments = lambda::as_function(arguments);
-    let parsed = command().try_get_matches_from(&arguments).map_err(without_secrets);
+    let (detail, arguments) = help::detail(arguments);
+    let parsed = command(detail).try_get_matches_from(&arguments).map_err(help::without_secrets);
     if child::is_requested(&parsed, &arguments) {
         return child::run(parsed, &arguments);
     }
     let matches = match parsed {
         Ok(matches) => matches,
         Err(error) => {
+            let path = help::path_of(&command(detail), &arguments);
             // Printing help or a usage error has nowhere else to go when it fails.
+            if error.use_stderr() {
+                let _ = write!(anstream::stderr(), "{}", help::error_text(&error, &path));
+                return ExitCode::from(USAGE);
+            }
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            return ExitCode::SUCCESS;
         }
     };
     let result = match matches.subcommand() {
-        Some((serve::NAME, matches)) => serve::run(matches),
-        Some((health_check::NAME, matches)) => health_check::run(matches),
-        Some((setup_sql::NAME, matches)) => setup_sql::run(matches),
-        Some((doctor::NAME, matches)) => return doctor::run(matches),
-        Some((demo::NAME, matches)) => demo::run(matches),
-        Some((show::NAME, matches)) => show::run(matches),
-        Some((sync::NAME, matches)) => sync::run(matches),
-        #[cfg(feature = "lambda")]
-        Some((lambda::NAME, matches)) => return lambda::run(matches),
-        _ => service::run_bare(&matches),
+        Some((name, matches)) => match refuse_change(name, matches) {
+            // The exit codes of this one are its own.
+            Ok(()) if name == doctor::NAME => return doctor::run(matches),
+            #[cfg(feature = "lambda")]
+            Ok(()) if name == lambda::NAME => return lambda::run(matches),
+            Ok(()) => run_named(name, matches),
+            Err(failure) => Err(failure),
+        },
+        None => service::run_bare(&matches),
     };
     if let Err(failure) = &result {
         logs::flush();
-        // Before the wait for a collector. Nobody is left to tell when stderr is gone.
-        let _ = writeln!(io::stderr(), "baton-retool: {}", failure.message());
+        // Before the wait for a collector.
+        tell(failure, &matches);
     }
     stop_telemetry(&result);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.exit_code(),
     }
+}
+
+fn run_named(name: &str, matches: &ArgMatches) -> Result<(), Failure> {
+    match name {
+        serve::NAME => serve::run(matches),
+        health_check::NAME => health_check::run(matches),
+        setup_sql::NAME => setup_sql::run(matches),
+        demo::NAME => demo::run(matches),
+        show::NAME => show::run(matches),
+        settings::NAME => settings::run(matches),
+        documents::CAPABILITIES => documents::capabilities(matches),
+        documents::CONFIG => documents::config(),
+        completion::NAME => completion::run(matches, command(Detail::Documented)),
+        man::NAME => man::run(matches, command(Detail::Documented)),
+        version::NAME => version::run(matches),
+        _ => sync::run(matches),
+    }
+}
+
+/// A flag that asks for a one-shot change means nothing to a command, and what it asks for would not be done.
+fn refuse_change(name: &str, matches: &ArgMatches) -> Result<(), Failure> {
+    match config::typed(matches).find(|setting| setting.group == Group::Change) {
+        Some(setting) => {
+            let flag = setting.name;
+            Err(Failure::Usage(anyhow!("--{flag} is for a run without a command: leave {name} out")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Says why a command failed, on stderr. A usage error names the help of the command.
+fn tell(failure: &Failure, matches: &ArgMatches) {
+    let help = match failure {
+        Failure::Usage(_) => format!("; see `{} --help`", names_of(matches)),
+        _ => String::new(),
+    };
+    let message = failure.message();
+    for line in format!("{message}{help}").lines() {
+        // Nobody is left to tell when stderr is gone.
+        let _ = writeln!(io::stderr(), "baton-retool: {line}");
+    }
+}
+
+/// The names of the command that was run: `baton-retool show grants`.
+fn names_of(matches: &ArgMatches) -> String {
+    let mut names = "baton-retool".to_owned();
+    let mut at = matches;
+    while let Some((name, inner)) = at.subcommand() {
+        names = format!("{names} {name}");
+        at = inner;
+    }
+    names
 }

@@ -1,13 +1,14 @@
 //! Every setting, declared once in a table and read into the types of the modules that use it.
 //!
 //! [`ALL`] is the declaration. The command line ([`arguments`]), the `BATON_` variables, the keys of the config
-//! file, the help texts and the README table ([`markdown_table`]) all come from it, so that none of them can
+//! file, the help texts and the table of `docs/settings.md` ([`markdown_table`]) all come from it, so that none of them can
 //! disagree with another. Defaults belong to the settings types; the table refers to them.
 //!
 //! To add a setting: give it a field in the settings type of the module that uses it, and declare it in `table.rs`.
 //! A new settings type gets a field in [`Settings`].
 
 mod arguments;
+mod check;
 mod declaration;
 mod deserializer;
 mod error;
@@ -16,7 +17,10 @@ mod hosted;
 mod layer;
 mod merge;
 mod names;
+mod one_shot_table;
+mod operation_table;
 mod reference;
+mod schema;
 #[cfg(feature = "lambda")]
 mod served;
 mod setting;
@@ -31,26 +35,25 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 #[cfg(feature = "lambda")]
 use serde_json::{Map, Value};
-#[cfg(feature = "lambda")]
 use time::OffsetDateTime;
 
 #[cfg(feature = "lambda")]
 use crate::agent::hosted::{FromEnvironment, HostedSettings};
+use crate::agent::one_shot::OneShot;
 use crate::agent::service::{Overrides, ServiceSettings};
 use crate::agent::sync::SyncSettings;
 use crate::retool::privileges::Scope;
-use crate::server::HealthSettings;
-#[cfg(feature = "lambda")]
-use crate::telemetry::settings::{LogSettings, TelemetrySettings};
+use crate::server::{HealthSettings, ServerSettings};
+use crate::telemetry::settings::{LogLevel, LogSettings, TelemetrySettings};
 
-use error::Origin;
-use values::Values;
+use values::{Entry, Values};
 
-pub(crate) use arguments::arguments;
-pub(crate) use error::{Error, Warning};
+pub(crate) use arguments::{Detail, arguments, arguments_for};
+pub(crate) use error::{Error, Origin, Warning};
 pub(crate) use reference::markdown_table;
-pub(crate) use setting::Setting;
-pub(crate) use settings::{InForce, Provenance, Settings};
+pub(crate) use schema::schema;
+pub(crate) use setting::{Group, Setting};
+pub(crate) use settings::{InForce, Provenance, Settings, Shown};
 pub(crate) use sources::Sources;
 pub(crate) use table::ALL;
 #[cfg(feature = "lambda")]
@@ -62,19 +65,94 @@ pub(crate) use {arguments::hosted_arguments, reference::hosted_markdown_table};
 /// for the caller to log once logging is up; where logging goes is among the settings.
 ///
 /// # Errors
-/// The first setting or file that cannot be right, as [`Error`] describes. The process is expected to end with
+/// Every setting that cannot be right, or the file, as [`Error`] describes. The process is expected to end with
 /// exit code 2.
 pub(crate) fn load(matches: &ArgMatches, sources: &Sources) -> Result<(Settings, Vec<Warning>), Error> {
     let (values, mut warnings) = collect(matches, sources)?;
-    values.check()?;
-    let mut settings: Settings = values.read()?;
-    // Port and address of the probes are checked even where the switch leaves them without effect.
-    values.read::<HealthSettings>()?;
+    let mut settings = checked(&values).map_err(|error| error.explained_by(&warnings))?;
     settings.provenance = Provenance::of(&values);
+    let expires = debug_expiry(&values)?;
+    if settings.logs.level == LogLevel::Debug && expires.is_some_and(|at| at <= OffsetDateTime::now_utc()) {
+        settings.logs.level = LogLevel::Info;
+    }
     if let Some(host) = settings.rest.as_ref().and_then(|rest| rest.base_url.exposed_host()) {
         warnings.push(Warning::ClearText { host: host.to_owned() });
     }
     Ok((settings, warnings))
+}
+
+/// When debug logs end; nothing where they do not end by themselves.
+fn debug_expiry(values: &Values) -> Result<Option<OffsetDateTime>, Error> {
+    values.get("log-level-debug-expires-at").map(Entry::time).transpose()
+}
+
+fn checked(values: &Values) -> Result<Settings, Error> {
+    let settings = values.read::<Settings>();
+    let mut errors: Vec<Error> = values.check().err().into_iter().collect();
+    // Reading ends at the first that is wrong, so the parts are read one by one as well. Port and address of the
+    // probes are checked even where the switch leaves them without effect.
+    errors.extend(values.read::<ServerSettings>().err());
+    errors.extend(values.read::<HealthSettings>().err());
+    errors.extend(values.read::<LogSettings>().err());
+    errors.extend(values.read::<TelemetrySettings>().err());
+    match settings {
+        Ok(settings) => Error::all(errors).map(|()| settings),
+        Err(error) => {
+            errors.push(error);
+            Error::all(errors)?;
+            Err(Error::Internal { problem: "a setting that is wrong was lost".to_owned() })
+        }
+    }
+}
+
+/// The settings in force and where each came from, also where some of them cannot be right; and the warnings, and the
+/// errors that [`load`] would end with.
+///
+/// # Errors
+/// As [`load`] where the sources cannot be read at all.
+pub(crate) fn load_in_force(
+    matches: &ArgMatches,
+    sources: &Sources,
+) -> Result<(Provenance, Vec<Warning>, Option<Error>), Error> {
+    let (values, warnings) = collect(matches, sources)?;
+    let errors = [checked(&values).err(), values.check_sync().err(), service_error(&values)];
+    let error = Error::all(errors.into_iter().flatten().collect()).err();
+    Ok((Provenance::of(&values), warnings.clone(), error.map(|error| error.explained_by(&warnings))))
+}
+
+/// Reads what is read from Retool and what may be changed, and nothing else: for a command that needs no connection
+/// string. Sources and warnings are those of [`load`].
+///
+/// # Errors
+/// As [`load`], though only these settings have to be right.
+pub(crate) fn load_scope(matches: &ArgMatches, sources: &Sources) -> Result<Scope, Error> {
+    let (values, _) = collect(matches, sources)?;
+    values.read()
+}
+
+/// Reads which one-shot change is asked for; nothing where there is none.
+///
+/// # Errors
+/// As [`load`], though only these settings have to be right.
+pub(crate) fn load_change(matches: &ArgMatches, sources: &Sources) -> Result<Option<OneShot>, Error> {
+    let (values, warnings) = collect(matches, sources)?;
+    values.check_change().map_err(|error| error.explained_by(&warnings))?;
+    match values.verb() {
+        Some(_) => values.read().map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The name of the setting that asks for a one-shot change, whatever else is wrong with it.
+///
+/// # Errors
+/// As [`load`] where the sources cannot be read at all.
+pub(crate) fn change_asked_for(
+    matches: &ArgMatches,
+    sources: &Sources,
+) -> Result<Option<&'static str>, Error> {
+    let (values, _) = collect(matches, sources)?;
+    Ok(values.verb().map(|entry| entry.setting.name))
 }
 
 /// Reads where probes are answered, whether or not they are, and nothing else: for a command that sends one to
@@ -99,7 +177,7 @@ pub(crate) fn load_sync(
     sources: &Sources,
 ) -> Result<(SyncSettings, Vec<Warning>), Error> {
     let (values, warnings) = collect(matches, sources)?;
-    values.check_sync()?;
+    values.check_sync().map_err(|error| error.explained_by(&warnings))?;
     let mut settings: SyncSettings = values.read()?;
     settings.file_is_given = values.get("file").is_some_and(|entry| entry.origin != Origin::Default);
     if let Some(entry) = values.get("sync-resources").filter(|_| settings.options.wants_no_target()) {
@@ -118,11 +196,11 @@ pub(crate) fn load_service(
     matches: &ArgMatches,
     sources: &Sources,
 ) -> Result<Option<ServiceSettings>, Error> {
-    let (values, _) = collect(matches, sources)?;
-    if values.get("client-id").is_none() && values.get("client-secret").is_none() {
+    let (values, warnings) = collect(matches, sources)?;
+    if !is_service(&values) {
         return Ok(None);
     }
-    values.check_service()?;
+    values.check_service().map_err(|error| error.explained_by(&warnings))?;
     let mut settings: ServiceSettings = values.read()?;
     settings.overrides =
         Overrides::read(|name| sources.given(name).map(|value| value.to_string_lossy().into_owned()));
@@ -149,8 +227,8 @@ pub(crate) fn load_telemetry(
 /// As [`load`], though only these settings have to be right.
 #[cfg(feature = "lambda")]
 pub(crate) fn load_hosted(matches: &ArgMatches, sources: &Sources) -> Result<HostedSettings, Error> {
-    let (values, _) = collect(matches, sources)?;
-    values.check_hosted()?;
+    let (values, warnings) = collect(matches, sources)?;
+    values.check_hosted().map_err(|error| error.explained_by(&warnings))?;
     let mut settings: HostedSettings = values.read()?;
     settings.environment =
         FromEnvironment::read(|name| sources.given(name).map(|value| value.to_string_lossy().into_owned()));
@@ -180,22 +258,25 @@ pub(crate) fn load_served(
     let layer = served::layer(served, &mut warnings)?;
     let merged = merge::collect_with(matches, sources, layer, &mut warnings)?;
     let values = Values::new(merged, sources, &mut warnings)?;
-    values.check()?;
-    let mut settings: Settings = values.read()?;
+    warnings.extend(values.outdated());
+    let mut settings = checked(&values).map_err(|error| error.explained_by(&warnings))?;
     settings.provenance = Provenance::of(&values);
     let is_open = |name| values.get(name).is_none_or(|entry| entry.origin == Origin::Default);
     settings.scope.provisioning |= is_open("provisioning");
     settings.options.ticketing |= is_open("ticketing");
-    let expiry: served::DebugExpiry = values.read()?;
-    let expires = match (expiry.time(), values.get("log-level-debug-expires-at")) {
-        (Ok(time), _) => time,
-        (Err(problem), Some(entry)) => return Err(entry.invalid(problem)),
-        (Err(problem), None) => return Err(Error::Internal { problem }),
-    };
+    let expires = debug_expiry(&values)?;
     if let Some(host) = settings.rest.as_ref().and_then(|rest| rest.base_url.exposed_host()) {
         warnings.push(Warning::ClearText { host: host.to_owned() });
     }
     Ok((settings, warnings, expires))
+}
+
+fn is_service(values: &Values) -> bool {
+    values.get("client-id").is_some() || values.get("client-secret").is_some()
+}
+
+fn service_error(values: &Values) -> Option<Error> {
+    if is_service(values) { values.check_service().err() } else { None }
 }
 
 /// Reads what is left out from the command line, and nothing from the other sources: for a command that prints the
@@ -208,6 +289,11 @@ pub(crate) fn load_typed_scope(matches: &ArgMatches, except: &str) -> Result<Sco
     Values::new(merged, &Sources::default(), &mut Vec::new())?.read()
 }
 
+/// Whether a setting of this name is one that people are shown unasked.
+pub(crate) fn is_listed(name: &str) -> bool {
+    table::named(name).is_some_and(|setting| !setting.hidden && setting.group != Group::Change)
+}
+
 /// The settings that were typed.
 pub(crate) fn typed(matches: &ArgMatches) -> impl Iterator<Item = &'static Setting> {
     let source = |setting: &Setting| matches.value_source(setting.name);
@@ -218,5 +304,6 @@ fn collect(matches: &ArgMatches, sources: &Sources) -> Result<(Values, Vec<Warni
     let mut warnings = Vec::new();
     let merged = merge::collect(matches, sources, &mut warnings)?;
     let values = Values::new(merged, sources, &mut warnings)?;
+    warnings.extend(values.outdated());
     Ok((values, warnings))
 }

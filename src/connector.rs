@@ -11,6 +11,8 @@ mod context;
 pub(crate) mod database_message;
 mod entitlement_words;
 pub(crate) mod error;
+mod grant_writer;
+mod holder;
 mod identified;
 pub(crate) mod ids;
 mod metadata;
@@ -21,6 +23,7 @@ mod refusal_message;
 pub(crate) mod resource_kind;
 mod resource_type;
 pub(crate) mod rest_message;
+pub(crate) mod snapshots;
 mod text;
 mod types;
 mod unsupported;
@@ -29,6 +32,7 @@ mod validate;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use futures_util::FutureExt;
 use serde::Deserialize;
 use tokio::sync::RwLock;
 
@@ -41,18 +45,21 @@ use crate::connector::page_token::{Listing, Position};
 use crate::connector::paging::{AnswerPage, PageRequest};
 use crate::connector::resource_kind::ResourceKind;
 use crate::connector::resource_type::ResourceSyncer;
+use crate::connector::snapshots::{Reader, Snapshots};
 use crate::proto::connector::{ConnectorMetadata, Entitlement, Resource, ResourceId, ResourceType};
 use crate::proto::grants::GrantList;
 use crate::retool::api::Api;
 use crate::retool::change::Mode;
 use crate::retool::database::Database;
+use crate::retool::snapshot;
 use crate::retool::tables::Users;
 
 pub(crate) use context::MANAGED_GROUPS;
+pub(crate) use metadata::capabilities_of;
 
 /// What a configuration leaves out or turns on, beyond the [`Scope`](crate::retool::privileges::Scope) of its
 /// database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Options {
     /// No disabled users, neither as resources nor as principals.
@@ -61,17 +68,21 @@ pub(crate) struct Options {
     pub dry_run: bool,
     /// Tickets are asked for.
     pub ticketing: bool,
+    /// What snapshots of access may take together, in MiB; 0 is no snapshots.
+    pub snapshot_max_mib: u32,
 }
 
 impl Options {
     /// What `--help` says.
-    pub(crate) const DEFAULT: Self = Self { skip_disabled_users: false, dry_run: false, ticketing: false };
+    pub(crate) const DEFAULT: Self =
+        Self { skip_disabled_users: false, dry_run: false, ticketing: false, snapshot_max_mib: 96 };
 }
 
 /// The connector: everything that the server answers comes from here.
 pub(crate) struct Connector {
     context: Arc<Context>,
     runs: Arc<Runs>,
+    snapshots: Snapshots,
     syncers: Vec<Box<dyn ResourceSyncer>>,
     provisioning: bool,
     ticketing: bool,
@@ -82,12 +93,14 @@ impl Connector {
     pub(crate) fn new(database: Arc<Database>, api: Option<Arc<Api>>, options: Options) -> Self {
         let scope = database.scope();
         let syncers = types::of_scope(scope);
+        let users = if options.skip_disabled_users { Users::EnabledOnly } else { Users::All };
+        let snapshots = snapshots(&database, users, options.snapshot_max_mib);
         let context = Context {
             database,
             api,
             admin_lock: RwLock::default(),
             kinds: syncers.iter().map(|syncer| syncer.kind()).collect(),
-            users: if options.skip_disabled_users { Users::EnabledOnly } else { Users::All },
+            users,
             mode: if options.dry_run { Mode::DryRun } else { Mode::Real },
             counted_crossing: AtomicBool::new(false),
             managed_groups: scope.managed_groups,
@@ -95,6 +108,7 @@ impl Connector {
         Self {
             context: Arc::new(context),
             runs: Arc::default(),
+            snapshots,
             syncers,
             provisioning: scope.provisioning,
             ticketing: options.ticketing,
@@ -128,7 +142,7 @@ impl Connector {
         listed(&listing, request, types)
     }
 
-    /// Resources of a type below a parent.
+    /// Resources of a type below a parent: those of now, and where a sync asks, those of them that its snapshot has.
     ///
     /// # Errors
     /// [`Error::UnknownResourceType`], [`Error::WrongParent`], [`Error::MalformedId`],
@@ -137,11 +151,15 @@ impl Connector {
         &self,
         type_id: &str,
         parent: Option<&ResourceId>,
+        sync: &str,
         request: PageRequest<'_>,
     ) -> Result<AnswerPage<Vec<Resource>>, Error> {
         let syncer = self.syncer(type_id)?;
         let listing = self.listing("ListResources", &[type_id], parent);
-        syncer.list(&self.context, parent, &request.bounds(&listing)?).await
+        let bounds = request.bounds(&listing)?;
+        syncer.parent(parent)?;
+        let source = self.snapshots.source(sync).await?;
+        syncer.list(&self.context, &source, parent, &bounds).await
     }
 
     /// One resource, as its listing has it.
@@ -198,7 +216,8 @@ impl Connector {
         listed(&Listing::new("ListStaticEntitlements", &[type_id]), request, Vec::new())
     }
 
-    /// Who has what on a resource; nobody has anything on one that is gone.
+    /// Who has what on a resource: now, or where a sync asks, when its snapshot was taken. Nobody has anything on one
+    /// that is gone.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::UnknownResourceType`], [`Error::MalformedId`],
@@ -206,13 +225,22 @@ impl Connector {
     pub(crate) async fn grants(
         &self,
         resource: Option<&Resource>,
+        sync: &str,
         request: PageRequest<'_>,
     ) -> Result<AnswerPage<GrantList>, Error> {
         let on = Identified::of(resource)?;
         let syncer = self.syncer(&on.id.resource_type)?;
         syncer.parent(on.resource.parent_resource_id.as_ref())?;
         let listing = self.listing("ListGrants", &[&on.id.resource_type, &on.id.resource], None);
-        syncer.grants(&self.context, &on, &request.bounds(&listing)?).await
+        let bounds = request.bounds(&listing)?;
+        syncer.check(&on)?;
+        let source = self.snapshots.source(sync).await?;
+        syncer.grants(&self.context, &source, &on, &bounds).await
+    }
+
+    /// The sync is over, and what was kept for it is let go of.
+    pub(crate) fn cleanup(&self, sync: &str) {
+        self.snapshots.end(sync);
     }
 
     /// Whether changes are allowed here.
@@ -249,6 +277,19 @@ impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connector").field("kinds", &self.context.kinds).finish_non_exhaustive()
     }
+}
+
+/// Snapshots of what the scope of the database has.
+fn snapshots(database: &Arc<Database>, users: Users, most_mib: u32) -> Snapshots {
+    const MIB: usize = 1024 * 1024;
+    let database = Arc::clone(database);
+    let reader: Reader = Box::new(move |most_bytes| {
+        let database = Arc::clone(&database);
+        let limits = snapshot::Limits { names: MANAGED_GROUPS, users, most_bytes };
+        async move { snapshot::read(&database, limits).await }.boxed()
+    });
+    let most_mib = usize::try_from(most_mib).unwrap_or(usize::MAX);
+    Snapshots::new(reader, most_mib.saturating_mul(MIB))
 }
 
 /// Pages through what is already there.

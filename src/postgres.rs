@@ -4,6 +4,7 @@
 //! Nothing here knows which database it talks to.
 
 pub(crate) mod connection_string;
+pub(crate) mod consistent;
 pub(crate) mod diagnosis;
 pub(crate) mod error;
 pub(crate) mod identifier;

@@ -10,6 +10,7 @@ mod fragment;
 pub(crate) mod id;
 pub(crate) mod privileges;
 pub(crate) mod setup;
+pub(crate) mod snapshot;
 pub(crate) mod tables;
 mod template;
 pub(crate) mod transaction;

@@ -13,6 +13,7 @@ mod limits;
 mod releases;
 mod service;
 mod setup_sql;
+mod snapshot;
 mod support;
 mod sync;
 mod telemetry;

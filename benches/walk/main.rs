@@ -3,6 +3,7 @@
 // A benchmark is here to print, and nobody could do anything about what goes wrong in it.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod huge;
 mod measure;
 #[path = "../process.rs"]
 mod process;
@@ -41,12 +42,21 @@ fn main() {
         Ok(runtime) => runtime,
         Err(error) => return eprintln!("no runtime: {error}"),
     };
+    if organizations.huge {
+        if !json {
+            eprintln!("huge: filling the tables, which takes minutes");
+        }
+        println!("{}", runtime.block_on(huge::measure(json)));
+    }
     let mut measured = Vec::new();
-    for organization in organizations {
+    for organization in organizations.walked {
         if !json {
             eprintln!("{}: seeding and walking", organization.name);
         }
-        measured.push(runtime.block_on(measure::measure(organization, WALKS, STARTS)));
+        measured.extend(runtime.block_on(measure::measure(organization, WALKS, STARTS)));
+    }
+    if measured.is_empty() {
+        return;
     }
     let text = if json { report::as_json(&measured) } else { report::as_table(&measured) };
     println!("{text}");
@@ -57,7 +67,7 @@ fn command() -> Command {
         .about("Walks seeded organizations as an agent does and prints what that costs")
         .arg(
             Arg::new("organization")
-                .help("small, large, or sizes of your own: users=100 groups=5 pages=20 resources=10")
+                .help("small, large, huge, or sizes of your own: users=100 groups=5 pages=20 resources=10")
                 .num_args(0..)
                 .default_values(["small", "large"]),
         )
@@ -71,24 +81,33 @@ fn command() -> Command {
         .arg(Arg::new("bench").long("bench").action(ArgAction::SetTrue).hide(true))
 }
 
+/// What to measure.
+struct Organizations {
+    walked: Vec<Organization>,
+    /// Whether the one that is too large to be walked is measured too.
+    huge: bool,
+}
+
 /// Names stand for an organization each, all sizes together for one.
-fn organizations<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<Organization>, String> {
+fn organizations<'a>(words: impl Iterator<Item = &'a str>) -> Result<Organizations, String> {
+    let mut huge = false;
     let mut organizations = Vec::new();
     let mut own: Option<Sizes> = None;
     for word in words {
         match word {
             "small" => organizations.push(Organization::small()),
             "large" => organizations.push(Organization::large()),
+            "huge" => huge = true,
             size => set(own.get_or_insert_default(), size)?,
         }
     }
     organizations.extend(own.map(|sizes| Organization { name: "own sizes".to_owned(), sizes, targets: &[] }));
-    Ok(organizations)
+    Ok(Organizations { walked: organizations, huge })
 }
 
 fn set(sizes: &mut Sizes, word: &str) -> Result<(), String> {
     let (name, size) =
-        word.split_once('=').ok_or_else(|| format!("{word:?} is not small, large or NAME=NUMBER"))?;
+        word.split_once('=').ok_or_else(|| format!("{word:?} is not small, large, huge or NAME=NUMBER"))?;
     let place = match name {
         "users" => &mut sizes.users,
         "groups" => &mut sizes.groups,

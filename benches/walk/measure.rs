@@ -9,7 +9,7 @@ use baton_retool::proto::connector::connector_service_client::ConnectorServiceCl
 use tonic::transport::{Channel, Endpoint};
 
 use crate::process::{cpu, cpu_of_family, peak_memory};
-use crate::report::{Measured, Organization};
+use crate::report::{Measured, Organization, Source};
 use crate::support::cluster::Cluster;
 use crate::support::postgres::{Database, Role};
 use crate::support::server::Server;
@@ -20,40 +20,52 @@ const WINDOW: u32 = 4 * 1024 * 1024;
 /// A walk of this length needs no other beside it to be trusted.
 const LONG: Duration = Duration::from_secs(20);
 
-/// Seeds the organization on the throwaway server and measures it as the documented role sees it.
-pub(crate) async fn measure(organization: Organization, walks: usize, starts: usize) -> Measured {
+/// Seeds the organization on the throwaway server and measures it as the documented role sees it, with each of the
+/// sources in turn.
+pub(crate) async fn measure(organization: Organization, walks: usize, starts: usize) -> Vec<Measured> {
     let cluster = Cluster::shared();
     let database = Database::seeded(organization.sizes).await;
     // What autovacuum would long have done for a database that is in use.
     database.execute("VACUUM ANALYZE").await;
     let role = database.documented_role(&[]).await;
 
-    let mut measured = vec![one_walk(&organization, &cluster, &database, &role).await];
-    while measured.len() < walks && measured.iter().map(|one| one.wall).sum::<Duration>() < LONG {
-        measured.push(one_walk(&organization, &cluster, &database, &role).await);
+    let mut measured: Vec<Measured> = Vec::new();
+    for turn in 0..walks {
+        if turn > 0 && measured.iter().map(|one| one.wall).sum::<Duration>() >= LONG {
+            break;
+        }
+        for source in Source::ALL {
+            measured.push(one_walk(&organization, source, &cluster, &database, &role).await);
+        }
     }
-    measured.sort_by_key(|one| one.wall);
-    let mut shown = measured.swap_remove(measured.len() / 2);
-
     let mut first_answers = Vec::new();
     for _ in 0..starts {
         first_answers.push(first_answer(&database, &role).await);
     }
     first_answers.sort();
-    shown.first_answer = first_answers[first_answers.len() / 2];
-    shown
+    let first_answer = first_answers[first_answers.len() / 2];
+    let median = |source| {
+        let (mut of_source, rest) =
+            std::mem::take(&mut measured).into_iter().partition::<Vec<_>, _>(|one| one.source == source);
+        measured = rest;
+        of_source.sort_by_key(|one| one.wall);
+        let shown = of_source.swap_remove(of_source.len() / 2);
+        Measured { first_answer, ..shown }
+    };
+    Source::ALL.map(median).into()
 }
 
 /// A walk through a program that has served nothing before.
 async fn one_walk(
     organization: &Organization,
+    source: Source,
     cluster: &Cluster,
     database: &Database,
     role: &Role,
 ) -> Measured {
     let postmaster = postmaster(cluster);
     database.forget_statements().await;
-    let server = Server::start_quietly(&database.url_as(role), &[]);
+    let server = Server::start_quietly(&database.url_as(role), source.flags());
     let program = server.process_id();
     let spent = |process: Option<u32>| cpu_of_family(process?);
     let before = (spent(Some(program)), spent(postmaster), cpu(std::process::id()));
@@ -73,6 +85,7 @@ async fn one_walk(
     }
     Measured {
         organization: organization.clone(),
+        source,
         met,
         calls: found.calls,
         statements,
@@ -97,7 +110,7 @@ async fn first_answer(database: &Database, role: &Role) -> Duration {
     started.elapsed()
 }
 
-async fn channel(server: &Server) -> Channel {
+pub(crate) async fn channel(server: &Server) -> Channel {
     Endpoint::from_shared(format!("http://{}", server.address()))
         .expect("an address is a URL")
         .initial_stream_window_size(WINDOW)
@@ -108,13 +121,13 @@ async fn channel(server: &Server) -> Channel {
 }
 
 /// The first process of a server that runs on this machine; nothing when it runs in a container.
-fn postmaster(cluster: &Cluster) -> Option<u32> {
+pub(crate) fn postmaster(cluster: &Cluster) -> Option<u32> {
     let data: &Path = &cluster.socket()?.join("data");
     let pid_file = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
     pid_file.lines().next()?.parse().ok()
 }
 
-fn difference(before: Option<f64>, after: Option<f64>) -> Option<f64> {
+pub(crate) fn difference(before: Option<f64>, after: Option<f64>) -> Option<f64> {
     Some(after? - before?)
 }
 

@@ -31,6 +31,7 @@ mod container;
 mod database;
 mod error;
 mod expand;
+mod grant_ids;
 mod image;
 mod intern;
 mod lock;

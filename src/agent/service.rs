@@ -2,13 +2,14 @@
 //!
 //! `run` has the loop: a free place, a task for it from `poll`, and on. `tasks` has what each kind of task asks of the
 //! connector, and `outcome` what ConductorOne learns about its end. Below them, `api` makes the calls with a token of
-//! `token` on a connection of `dial`.
+//! `token` on a `connection`, which `dial` makes.
 //!
 //! Any connector can be driven, not only this program's own: the agent speaks the protocol over a `Channel`.
 
 mod api;
 mod api_host;
 mod assertion;
+mod connection;
 mod context;
 mod credentials;
 mod debug_log;

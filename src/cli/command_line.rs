@@ -1,62 +1,85 @@
 //! The command line of the program: its settings and its commands.
 
-use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command};
 
-use crate::cli::{child, demo, doctor, health_check, serve, setup_sql, show, sync};
-use crate::config;
+use crate::cli::{
+    child, completion, demo, doctor, documents, health_check, help, man, serve, settings, setup_sql, show,
+    sync, version,
+};
+use crate::config::{self, Detail};
+
+const EXAMPLES: &str = "\
+Examples:
+  # Read who has access to what into sync.c1z, and look at it
+  baton-retool --connection-string \"host=db dbname=hammerhead_production user=baton\"
+  baton-retool show access ada@example.com
+
+  # Find out what is wrong
+  baton-retool doctor
+
+  # Make one change
+  baton-retool -p --grant-entitlement group:g7:member --grant-principal u5 --grant-principal-type user
+
+Every setting is a flag (--log-level), a variable (BATON_LOG_LEVEL) and a key (log-level) of ./.baton.yaml or of the file that BATON_CONFIG_PATH names. A flag beats a variable, and a variable beats the file.
+
+Exit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right.";
 
 /// The command line. Settings are accepted before and after the name of a command.
-pub(crate) fn command() -> Command {
+pub(crate) fn command(detail: Detail) -> Command {
+    let commands = [
+        sync::command(),
+        show::command(),
+        serve::command(),
+        doctor::command(),
+        settings::command(),
+        health_check::command(),
+        setup_sql::command(detail),
+        documents::capabilities_command(),
+        documents::config_command(),
+        completion::command(),
+        man::command(),
+        version::command(),
+        demo::command(),
+        child::command(),
+    ];
     let command = Command::new("baton-retool")
-        .version(concat!("version ", env!("CARGO_PKG_VERSION")))
-        .about("Baton connector for self-hosted Retool: tells a baton agent who has access to what, straight from Retool's Postgres database.")
-        .after_help("Every setting can also be given as a BATON_ variable or in a configuration file: ./.baton.yaml, or the file that BATON_CONFIG_PATH names. A flag beats a variable, a variable beats the file.\n\nExit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right. `doctor` has its own: see `doctor --help`.")
+        .version(version::SHORT)
+        .long_version(version::long())
+        .about("Baton connector for self-hosted Retool: who has access to what, and changing it")
+        .long_about("Baton connector for self-hosted Retool. Without a command it reads who has access to what from Retool's Postgres database into a c1z file; with a client of ConductorOne it runs ConductorOne's tasks instead, until it is stopped; with a flag such as --grant-entitlement it makes one change. Such flags are under --help-all.")
+        .after_help(EXAMPLES)
         .disable_version_flag(true)
         .arg(Arg::new("version").short('v').long("version").help("Print version").action(ArgAction::Version))
-        .args(config::arguments())
+        .arg(help::argument())
+        .args(of_the_program(detail))
         .arg(sync::output_argument())
-        .subcommand(serve::command())
-        .subcommand(sync::command())
-        .subcommand(show::command())
-        .subcommand(health_check::command())
-        .subcommand(setup_sql::command())
-        .subcommand(doctor::command())
-        .subcommand(child::command())
-        .subcommand(demo::command());
+        .subcommands(commands.map(|command| with_settings(command, detail)));
     #[cfg(feature = "lambda")]
-    let command = command.subcommand(crate::cli::lambda::command());
+    let command = command.subcommand(with_settings(crate::cli::lambda::command(), detail));
     command
 }
 
-/// The error without what may be a secret, such as a connection string that was given without its flag: only what
-/// looks like the name of a flag or a command is repeated.
-pub(crate) fn without_secrets(mut error: clap::Error) -> clap::Error {
-    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
-        let given = match error.get(kind) {
-            Some(ContextValue::String(given)) => given.clone(),
-            _ => continue,
-        };
-        if !is_name(&given) {
-            error.insert(kind, ContextValue::String("...".to_owned()));
-            // These repeat it with advice.
-            error.remove(ContextKind::Suggested);
-            error.remove(ContextKind::Usage);
-        }
-    }
-    error
+/// The settings as flags of the program itself, which every command accepts.
+fn of_the_program(detail: Detail) -> impl Iterator<Item = Arg> {
+    let arguments = config::arguments_for(help::OF_THE_PROGRAM, help::EVERY_GROUP, detail);
+    // A command is documented with its own settings only.
+    arguments.into_iter().map(move |argument| argument.global(detail != Detail::Documented))
 }
 
-/// A flag with what clap says of its value, such as `--listen <ADDRESS>`, or a word.
-fn is_name(given: &str) -> bool {
-    let name = given.trim_start_matches('-').split(' ').next().unwrap_or_default();
-    name.len() <= 50 && name.chars().all(|letter| letter.is_ascii_lowercase() || matches!(letter, '-' | '_'))
+/// The command with the settings that its help shows. One that shows them itself keeps them.
+fn with_settings(command: Command, detail: Detail) -> Command {
+    if command.get_name() == setup_sql::NAME {
+        return command;
+    }
+    let (usual, groups) = help::of_command(command.get_name());
+    command.args(config::arguments_for(usual, groups, detail))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::cli::help::without_secrets;
 
     #[test]
     fn what_may_be_a_secret_is_not_repeated() {
@@ -71,7 +94,9 @@ mod tests {
             &["show", "-phunter2"],
             &["doctor", "--output-format=hunter2"],
         ] {
-            let error = command().try_get_matches_from(["baton-retool"].iter().chain(arguments)).unwrap_err();
+            let error = command(Detail::Usual)
+                .try_get_matches_from(["baton-retool"].iter().chain(arguments))
+                .unwrap_err();
             let text = without_secrets(error).to_string();
             assert!(!text.contains("hunter2"), "{arguments:?}: {text}");
         }
@@ -79,9 +104,11 @@ mod tests {
 
     #[test]
     fn a_slip_is_named() {
-        let error = command().try_get_matches_from(["baton-retool", "srve"]).unwrap_err();
+        let error = command(Detail::Usual).try_get_matches_from(["baton-retool", "srve"]).unwrap_err();
         assert!(without_secrets(error).to_string().contains("srve"));
-        let error = command().try_get_matches_from(["baton-retool", "serve", "--lissen=h:1"]).unwrap_err();
+        let error = command(Detail::Usual)
+            .try_get_matches_from(["baton-retool", "serve", "--lissen=h:1"])
+            .unwrap_err();
         assert!(without_secrets(error).to_string().contains("--lissen"));
     }
 }

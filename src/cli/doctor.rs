@@ -34,7 +34,7 @@ pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Look for what keeps the connector from working, and say how to fix it")
         .long_about("Checks, with the same settings as `serve`: the settings themselves, names and ports, TLS, the login, the database and its tables, every privilege, row-level security, changes (with --provisioning; tried in a transaction that is undone, on no row), how long the heaviest statements take, Retool's REST API where it is set up, and ConductorOne where there is a client of it: that it can be reached and gives a token. Each line says what was found, what it means and how to fix it. Nothing is changed and nothing is logged.")
-        .after_help("Exit codes: 0 nothing failed, 1 a warning with --strict, 2 something failed or a setting cannot be right.")
+        .after_help("Examples:\n  baton-retool doctor\n  baton-retool doctor --provisioning --strict --output json\n\nExit codes: 0 nothing failed, 1 a warning with --strict, 2 something failed or a setting cannot be right.")
         .arg(output("What to print: a table for people, or one JSON object for machines"))
         .arg(
             Arg::new("strict")
@@ -61,7 +61,9 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         match config::load(matches, &sources) {
             Ok((settings, warnings)) => examine(&settings, &warnings, &mut report).await,
             Err(error) => {
-                report.push(settings::refused(&error.to_string()));
+                for error in error.each() {
+                    report.push(settings::refused(&error.to_string()));
+                }
                 report.skip(Check::Dns..=Check::Rest, "a setting is wrong");
             }
         }

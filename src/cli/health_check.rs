@@ -22,8 +22,9 @@ const ENDPOINTS: [&str; 3] = ["health", "ready", "live"];
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Ask a running server whether it is well: exit code 0 or 1")
+        .about("Check the health of a running program: exit code 0 or 1")
         .long_about("Asks the HTTP health endpoint of a server that runs with --health-check, at --health-check-bind-address and --health-check-port. Ends with exit code 0 and no output when the answer is 200, else with 1 and the reason.")
+        .after_help("Examples:\n  baton-retool health-check --endpoint live\n  baton-retool health-check --health-check-port 8082 --timeout 2")
         .arg(
             Arg::new("endpoint")
                 .long("endpoint")

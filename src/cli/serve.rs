@@ -19,6 +19,7 @@ pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Answer the baton connector protocol on a port, with gRPC reflection and health")
         .long_about("Answers the baton connector protocol on --listen, for an agent or for grpcurl: gRPC reflection and the standard health service are on. Ends on Ctrl-C or SIGTERM, after the calls under way.")
+        .after_help("Examples:\n  baton-retool serve\n  baton-retool serve --provisioning --listen 0.0.0.0:8080 --tls-cert cert.pem --tls-key key.pem --auth-token-file tokens")
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {

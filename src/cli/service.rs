@@ -10,22 +10,32 @@ use crate::agent::sync::SyncSettings;
 use crate::cli::failure::Failure;
 use crate::cli::signals::{handle_other_signals, stop_requested, stop_requested_twice};
 use crate::cli::wiring::{self, block_on, connector, look_ahead, serve_metrics};
-use crate::cli::{in_memory, sync};
+use crate::cli::{change, in_memory, sync};
 use crate::config::{self, Settings, Sources};
 use crate::server::{HealthServer, Readiness};
 
-/// Runs a program that was started without a command: service mode with a client of ConductorOne, and a one-shot sync
-/// without one.
+/// Runs a program that was started without a command: service mode with a client of ConductorOne; without one the
+/// one-shot change that is asked for, else a one-shot sync.
 pub(super) fn run_bare(matches: &ArgMatches) -> Result<(), Failure> {
-    match config::load_service(matches, &Sources::of_process()).map_err(Failure::usage)? {
-        Some(service) => run(matches, service),
+    let sources = Sources::of_process();
+    if let Some(service) = config::load_service(matches, &sources).map_err(Failure::usage)? {
+        return run(matches, service);
+    }
+    match config::load_change(matches, &sources).map_err(Failure::usage)? {
+        Some(asked) => change::run(matches, asked),
         None => sync::run(matches),
     }
 }
 
 fn run(matches: &ArgMatches, service: ServiceSettings) -> Result<(), Failure> {
     let sync = sync::sync_settings(matches)?;
+    let asked = config::change_asked_for(matches, &Sources::of_process()).map_err(Failure::usage)?;
     let settings = wiring::settings(matches)?;
+    if let Some(verb) = asked {
+        tracing::warn!(
+            "--{verb} has no effect with a client of ConductorOne, which asks for changes itself; leave --client-id out to make one change"
+        );
+    }
     if sync.file_is_given {
         tracing::warn!(
             "--file has no effect with a client of ConductorOne, which gets the file; `baton-retool sync` writes one"

@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::cli::failure::Failure;
-use crate::config;
+use crate::config::{self, Detail};
 use crate::postgres::identifier::RoleName;
 use crate::retool::privileges::Scope;
 use crate::retool::setup::{Wanted, script};
@@ -28,7 +28,7 @@ const PROVISIONING: &str = "provisioning";
 const GROUPS: &str = "groups";
 const PAGES: &str = "pages";
 
-pub(super) fn command() -> Command {
+pub(super) fn command(detail: Detail) -> Command {
     Command::new(NAME)
         .about("Print the SQL that creates the database role and grants it what it needs, and nothing more")
         .long_about("Prints the SQL that creates the database role, if it is not there, and grants it what it needs and nothing more. Run it in Retool's database as the owner of its tables, with any client and as often as you like. Reads no variable, no configuration file and no database.")
@@ -54,16 +54,16 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Also archived groups, creation time, last activity and kind of users, folders, and the audit log without its metadata"),
         )
-        .args(settings())
+        .args(settings(detail))
 }
 
 /// The settings: those that say what the role need not reach, and the others out of sight. They are global, so a
 /// command line can have them, and it is told then that they mean nothing here.
-fn settings() -> impl Iterator<Item = Arg> {
+fn settings(detail: Detail) -> impl Iterator<Item = Arg> {
     let others = config::arguments().into_iter().filter(|argument| argument.get_id() != PROVISIONING);
-    others.map(|argument| match USED.iter().find(|(name, _)| argument.get_id() == name) {
-        Some((_, help)) => argument.help(*help).help_heading(None),
-        None => argument.hide(true),
+    others.filter_map(move |argument| match USED.iter().find(|(name, _)| argument.get_id() == name) {
+        Some((_, help)) => Some(argument.help(*help).help_heading(None)),
+        None => (detail != Detail::Documented).then(|| argument.hide(true)),
     })
 }
 

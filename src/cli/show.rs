@@ -2,7 +2,6 @@
 
 mod access;
 mod rows;
-mod table;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -30,6 +29,7 @@ pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Show what a c1z file holds, from its latest finished sync")
         .long_about("Shows the resources, entitlements or grants of a c1z file, or how a user comes to what the user has access to. Reads the latest finished sync of any c1z file of format v1, from any connector. Give the file with --file.")
+        .after_help("Examples:\n  baton-retool show resources --type user\n  baton-retool show grants --principal group/g1 --output json\n  baton-retool show access ada@example.com")
         .subcommand_required(true)
         .subcommand(listing("resources", "List resources; --resource lists those below one"))
         .subcommand(listing("entitlements", "List what can be granted"))

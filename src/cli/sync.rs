@@ -39,7 +39,7 @@ pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Read everything from Retool into a c1z file, which baton and `show` read")
         .long_about("Reads who has access to what from Retool's database into a c1z file. A program that is started without a command and without a client of ConductorOne does the same. The file is replaced as a whole once it is complete; Ctrl-C or SIGTERM keeps what was read as an unfinished sync, which the next run goes on with.")
-        .after_help("Exit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.")
+        .after_help("Examples:\n  baton-retool sync --file retool.c1z\n  baton-retool sync --sync-resource-types org,user,group --output json\n\nExit codes: 0 done, 1 failed, 2 a command line or setting that cannot be right, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.")
         .arg(output_argument())
 }
 
@@ -66,7 +66,8 @@ pub(super) fn sync_settings(matches: &ArgMatches) -> Result<SyncSettings, Failur
     config::load_sync(matches, &Sources::of_process()).map(|(sync, _)| sync).map_err(Failure::usage)
 }
 
-fn settings(matches: &ArgMatches) -> Result<Settings, Failure> {
+/// The settings of a run at a terminal or in a script, which logs less at a terminal.
+pub(super) fn settings(matches: &ArgMatches) -> Result<Settings, Failure> {
     // Lines of the log would stand between those of the progress.
     let quiet = io::stderr().is_terminal()
         && matches.value_source("log-level").is_none()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Setting};
+use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Setting, Standing};
 
 /// An optional text, the start of most declarations.
 pub(super) const fn text(name: &'static str, group: Group, help: &'static str) -> Setting {
@@ -19,6 +19,7 @@ pub(super) const fn text(name: &'static str, group: Group, help: &'static str) -
         group,
         relation: None,
         overruled_by: None,
+        standing: Standing::Used,
     }
 }
 
@@ -70,4 +71,14 @@ pub(super) const fn seconds(
     help: &'static str,
 ) -> Setting {
     whole(name, group, bounds, default.as_secs() as usize, "SECONDS", help)
+}
+
+/// A setting of the former program that is accepted and has no effect.
+pub(super) const fn idle(setting: Setting, why: &'static str) -> Setting {
+    Setting { hidden: true, standing: Standing::Idle(why), ..setting }
+}
+
+/// A flag of the former program that is refused.
+pub(super) const fn refused(name: &'static str, why: &'static str) -> Setting {
+    Setting { hidden: true, standing: Standing::Refused(why), ..text(name, Group::Change, why) }
 }

@@ -152,7 +152,9 @@ impl<'de> Deserializer<'de> for SettingValue<'_> {
             | Kind::HostAndPort
             | Kind::Host
             | Kind::Path
-            | Kind::Url => visitor.visit_str(self.entry.text()?),
+            | Kind::Url
+            | Kind::Time => visitor.visit_str(self.entry.text()?),
+            Kind::Json => visitor.visit_str(self.entry.json()?),
         }
     }
 

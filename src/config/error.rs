@@ -91,6 +91,22 @@ pub(crate) enum Error {
         /// The other.
         other: &'static str,
     },
+    /// A flag of the former program that cannot apply here.
+    #[error("{name} ({origin}) does not apply: {why}")]
+    Refused {
+        /// The setting.
+        name: &'static str,
+        /// The source that gave it.
+        origin: Origin,
+        /// Why, and what there is instead.
+        why: &'static str,
+    },
+    /// What may explain the errors that follow.
+    #[error("{0}")]
+    Hint(Warning),
+    /// Several of these, one on each line.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<Error>),
     /// `BATON_CONFIG_PATH` names a file of no known format.
     #[error(
         "variable BATON_CONFIG_PATH: cannot tell the format of {}; \
@@ -121,6 +137,76 @@ pub(crate) enum Error {
         /// What does not fit.
         problem: String,
     },
+}
+
+impl Error {
+    /// One error for all of these, each told once; none for none.
+    pub(super) fn all(errors: Vec<Self>) -> Result<(), Self> {
+        let mut several: Vec<Self> = Vec::new();
+        for error in errors {
+            let parts = match error {
+                Self::Several(parts) => parts,
+                one => vec![one],
+            };
+            for part in parts {
+                if !several.contains(&part) {
+                    several.push(part);
+                }
+            }
+        }
+        // One half of a pair says that the other is missing.
+        let named: Vec<&'static str> = several.iter().filter_map(Self::names_as_missing).collect();
+        several.retain(|error| !matches!(error, Self::Missing { name, .. } if named.contains(name)));
+        match (several.pop(), several.is_empty()) {
+            (None, _) => Ok(()),
+            (Some(one), true) => Err(one),
+            (Some(last), false) => {
+                several.push(last);
+                Err(Self::Several(several))
+            }
+        }
+    }
+
+    fn names_as_missing(&self) -> Option<&'static str> {
+        match self {
+            Self::Alone { missing, .. } | Self::Without { missing, .. } => Some(missing),
+            _ => None,
+        }
+    }
+
+    /// The same, after what may explain it: a setting is missing where a misspelt one was found.
+    pub(super) fn explained_by(self, warnings: &[Warning]) -> Self {
+        if !self.lacks_something() {
+            return self;
+        }
+        let misspelt = |warning: &&Warning| match warning {
+            Warning::UnknownVariable { .. } | Warning::UnknownKey { nearest: Some(_), .. } => true,
+            #[cfg(feature = "lambda")]
+            Warning::UnknownServedKey { nearest: Some(_), .. } => true,
+            _ => false,
+        };
+        let hints = warnings.iter().filter(misspelt).map(|warning| Self::Hint(warning.clone()));
+        match Self::all(hints.chain([self]).collect()) {
+            Ok(()) => Self::Several(Vec::new()),
+            Err(error) => error,
+        }
+    }
+
+    fn lacks_something(&self) -> bool {
+        match self {
+            Self::Missing { .. } | Self::Alone { .. } | Self::Without { .. } => true,
+            Self::Several(errors) => errors.iter().any(Self::lacks_something),
+            _ => false,
+        }
+    }
+
+    /// Each of the errors in turn.
+    pub(crate) fn each(&self) -> Vec<&Self> {
+        match self {
+            Self::Several(errors) => errors.iter().collect(),
+            one => vec![one],
+        }
+    }
 }
 
 /// Something an operator probably did not mean, though the program can run with it.
@@ -162,6 +248,24 @@ pub(crate) enum Warning {
         used: String,
         /// What a person may write.
         accepted: String,
+    },
+    /// Another setting does it better.
+    Deprecated {
+        /// The setting.
+        name: &'static str,
+        /// The source that gave it.
+        origin: Origin,
+        /// The other.
+        instead: &'static str,
+    },
+    /// A setting of the former program that is accepted without effect.
+    Idle {
+        /// The setting.
+        name: &'static str,
+        /// The source that gave it.
+        origin: Origin,
+        /// Why it has none.
+        why: &'static str,
     },
     /// The REST API's token would cross a network unencrypted.
     ClearText {
@@ -211,6 +315,10 @@ impl fmt::Display for Warning {
             Self::UnknownWord { name, origin, word, used, accepted } => {
                 write!(f, "{name} ({origin}): {word:?} is unknown, using {used}; accepted: {accepted}")
             }
+            Self::Deprecated { name, origin, instead } => {
+                write!(f, "{name} ({origin}) is deprecated: use {instead}")
+            }
+            Self::Idle { name, origin, why } => write!(f, "{name} ({origin}) has no effect: {why}"),
             Self::ClearText { host } => {
                 write!(f, "retool-api-base-url: http sends the API token to {host} unencrypted; use https")
             }

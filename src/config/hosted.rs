@@ -49,12 +49,4 @@ pub(crate) const HOSTED: &[Setting] = &[
         value_name: "AUDIENCE",
         ..text("lambda-auth-jwt-expected-audience", Group::Hosted, "For whom the tokens of callers are")
     },
-    Setting {
-        value_name: "TIME",
-        ..text(
-            "log-level-debug-expires-at",
-            Group::Hosted,
-            "When log-level debug ends and info begins, as in 2026-01-31T12:00:00Z",
-        )
-    },
 ];

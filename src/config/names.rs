@@ -11,51 +11,8 @@ pub(super) const CONFIG_PATH: &str = "BATON_CONFIG_PATH";
 /// programs have `BATON_` variables too.
 const VARIABLE_DISTANCE: usize = 2;
 
-/// Settings of the program this one replaces that mean nothing here. Existing files and
-/// deployments carry them, and a warning at every start would teach people to ignore warnings.
-const FORMER: &[&str] = &[
-    "applied-sync-id",
-    "auth-method",
-    "base-sync-id",
-    "bulk-create-ticket",
-    "bulk-ticket-template-path",
-    "compact-file-paths",
-    "compact-output-path",
-    "compact-sync-ids",
-    "compact-syncs",
-    "create-account-email",
-    "create-account-login",
-    "create-account-profile",
-    "create-account-resource-type",
-    "create-ticket",
-    "delete-resource",
-    "delete-resource-type",
-    "diff-syncs",
-    "event-feed",
-    "event-feed-cursor",
-    "event-feed-id",
-    "event-feed-start-at",
-    "get-ticket",
-    "grant-entitlement",
-    "grant-principal",
-    "grant-principal-type",
-    "invoke-action",
-    "invoke-action-args",
-    "invoke-action-resource-type",
-    "list-action-schemas",
-    "list-action-schemas-resource-type",
-    "list-resource-actions",
-    "list-ticket-schemas",
-    "log-level-debug-expires-at",
-    "revoke-grant",
-    "rotate-credentials",
-    "rotate-credentials-type",
-    "session-store-maximum-size",
-    "ticket-id",
-    "ticket-template-path",
-];
-
-/// How a whole family of former settings begins.
+/// How a family of settings of the former program begins that mean nothing here. Existing files and deployments may
+/// carry them, and a warning at every start would teach people to ignore warnings.
 const FORMER_PREFIX: &str = "invoke-resource-action";
 
 /// Variables of the former program, and of its parent process, that were never settings. Some still count.
@@ -76,8 +33,7 @@ const FORMER_VARIABLES: &[&str] = &[
 
 /// Whether the former program knew this key, so that it is passed over in silence.
 pub(super) fn is_former_key(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    key.starts_with(FORMER_PREFIX) || FORMER.contains(&key.as_str())
+    key.to_ascii_lowercase().starts_with(FORMER_PREFIX)
 }
 
 /// The setting whose name is closest to an unknown key; `None` when nothing is close.

@@ -1,10 +1,10 @@
 //! The table as documentation.
 
-use crate::config::setting::{Fallback, Kind, Setting};
+use crate::config::setting::{Fallback, Group, Kind, Setting};
 use crate::config::table::ALL;
 
-/// The settings as a Markdown table for the README: flag, variable, default, what it does. Hidden
-/// settings are left out. Ends with a newline.
+/// The settings as a Markdown table for the README: flag, variable, default, what it does. Hidden settings and those
+/// of one-shot changes are left out. Ends with a newline.
 pub(crate) fn markdown_table() -> String {
     let head = "| Flag | Variable | Default | What it does |\n|---|---|---|---|\n";
     ALL.iter().filter_map(row).fold(head.to_owned(), |table, row| table + &row)
@@ -17,9 +17,9 @@ pub(crate) fn hosted_markdown_table() -> String {
     crate::config::hosted::HOSTED.iter().filter_map(row).fold(head.to_owned(), |table, row| table + &row)
 }
 
-/// One line of the table; `None` for a hidden setting.
+/// One line of the table; `None` for a setting that is left out.
 pub(super) fn row(setting: &Setting) -> Option<String> {
-    if setting.hidden {
+    if setting.hidden || setting.group == Group::Change {
         return None;
     }
     let short = setting.short.map(|letter| format!("`-{letter}`, ")).unwrap_or_default();
@@ -41,10 +41,12 @@ pub(super) fn row(setting: &Setting) -> Option<String> {
         | Kind::Host
         | Kind::Path
         | Kind::LogTargets
-        | Kind::Url => String::new(),
+        | Kind::Url
+        | Kind::Time
+        | Kind::Json => String::new(),
     };
     let secret = if setting.secret { " Secret: never shown or logged." } else { "" };
-    let help = setting.help.replace('|', "\\|");
+    let help = setting.help.replace('|', "\\|").replace('<', "&lt;");
     let (name, variable) = (setting.name, setting.variable());
     Some(format!("| {short}`--{name}` | `{variable}` | {fallback} | {help}.{accepted}{secret} |\n"))
 }

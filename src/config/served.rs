@@ -2,35 +2,12 @@
 //! all others.
 
 use config::{Value as ConfigValue, ValueKind};
-use serde::Deserialize;
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::config::error::{Error, Origin, Warning};
 use crate::config::layer::Layer;
 use crate::config::names;
 use crate::config::table;
-
-/// How long debug logs are written.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct DebugExpiry {
-    #[serde(rename = "log-level-debug-expires-at")]
-    text: Option<String>,
-}
-
-impl DebugExpiry {
-    /// When debug logs end; nothing where they do not end by themselves.
-    ///
-    /// # Errors
-    /// What is wrong with the time.
-    pub(super) fn time(&self) -> Result<Option<OffsetDateTime>, String> {
-        let Some(text) = &self.text else { return Ok(None) };
-        OffsetDateTime::parse(text, &Rfc3339)
-            .map(Some)
-            .map_err(|_| "it is no time as in 2026-01-31T12:00:00Z".to_owned())
-    }
-}
 
 /// What a served configuration gives, and a warning for each key that means nothing here.
 ///

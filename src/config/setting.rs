@@ -25,7 +25,7 @@ pub(crate) struct Setting {
     /// Whether it keeps callers out. An empty value is an error then, where it would mean none for others: it comes
     /// from a variable that somebody forgot to fill.
     pub protects: bool,
-    /// Whether help and README pass over it.
+    /// Whether help and documentation leave it out.
     pub hidden: bool,
     /// The heading it stands under.
     pub group: Group,
@@ -33,6 +33,21 @@ pub(crate) struct Setting {
     pub relation: Option<Relation>,
     /// The switch that leaves this setting without effect while it is on.
     pub overruled_by: Option<&'static str>,
+    /// Whether it still does what it says.
+    pub standing: Standing,
+}
+
+/// Whether a setting still does what it says. Those that do not are kept for the command lines of the former program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It does.
+    Used,
+    /// It does, and another setting does it better: this one.
+    Deprecated(&'static str),
+    /// It is accepted and has no effect, for this reason.
+    Idle(&'static str),
+    /// It is refused, for this reason.
+    Refused(&'static str),
 }
 
 /// What a setting has to do with another one, which is given by its name.
@@ -79,6 +94,10 @@ pub(crate) enum Kind {
     LogTargets,
     /// An `http` or `https` URL.
     Url,
+    /// A point in time.
+    Time,
+    /// A JSON object.
+    Json,
 }
 
 /// The most workers that a sync can have.
@@ -126,6 +145,8 @@ pub(crate) enum Group {
     Hosted,
     /// What a sync reads and where it goes.
     Sync,
+    /// The one change or question that a run without a command makes in place of a sync.
+    Change,
     /// How callers reach this program.
     Server,
     /// What callers may take from it.
@@ -158,7 +179,7 @@ impl fmt::Display for DefaultValue {
 }
 
 impl Kind {
-    /// What a person may write, for messages and the README.
+    /// What a person may write, for messages and the documentation.
     pub(crate) fn accepted(self) -> String {
         match self {
             Self::Text => "text (in a config file, in quotes)".into(),
@@ -177,6 +198,8 @@ impl Kind {
                  or, in a config file, as a list"
                 .into(),
             Self::Url => "an http or https URL with a host, such as https://retool.example.com".into(),
+            Self::Time => "a time with its zone, such as 2026-01-31T12:00:00Z".into(),
+            Self::Json => r#"a JSON object, such as {"key": "value"}"#.into(),
         }
     }
 
@@ -190,7 +213,7 @@ impl Kind {
 }
 
 impl Group {
-    /// The heading in `--help` and in the README.
+    /// The heading in `--help`.
     pub(crate) fn heading(self) -> &'static str {
         match self {
             Self::Connector => "Connector options",
@@ -198,6 +221,7 @@ impl Group {
             Self::Service => "ConductorOne options",
             Self::Hosted => "Function options",
             Self::Sync => "Sync options",
+            Self::Change => "One-shot change options",
             Self::Server => "Server options",
             Self::Limits => "Limit options",
             Self::Database => "Database options",

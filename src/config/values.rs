@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use config::ValueKind;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::config::error::{Error, Origin, Warning};
 use crate::config::merge::Merged;
-use crate::config::setting::{Fallback, Group, Kind, MOST_WORKERS, Relation, Setting};
+use crate::config::setting::{Fallback, Kind, MOST_WORKERS, Setting};
 use crate::config::sources::Sources;
 use crate::config::table;
 
@@ -55,79 +57,6 @@ impl Values {
     /// The value of the setting of this name; `None` when it has none.
     pub(super) fn get(&self, name: &str) -> Option<&Entry> {
         self.0.get(name)
-    }
-
-    /// Whether every setting has what its kind accepts, and what is required is there. Those of a sync are left to
-    /// [`Values::check_sync`] and those of service mode to [`Values::check_service`]: a server that does not use them
-    /// starts without them.
-    ///
-    /// # Errors
-    /// The first that has not.
-    pub(super) fn check(&self) -> Result<(), Error> {
-        self.check_those(|group| !matches!(group, Group::Sync | Group::Service | Group::Hosted))
-    }
-
-    /// As [`Values::check`], for the settings of service mode.
-    ///
-    /// # Errors
-    /// The first that is wrong.
-    pub(super) fn check_service(&self) -> Result<(), Error> {
-        self.check_those(|group| group == Group::Service)
-    }
-
-    /// As [`Values::check`], for the settings of a hosted connector.
-    ///
-    /// # Errors
-    /// The first that is wrong.
-    #[cfg(feature = "lambda")]
-    pub(super) fn check_hosted(&self) -> Result<(), Error> {
-        self.check_those(|group| group == Group::Hosted)
-    }
-
-    /// As [`Values::check`], for the settings of a sync.
-    ///
-    /// # Errors
-    /// The first that is wrong.
-    pub(super) fn check_sync(&self) -> Result<(), Error> {
-        self.check_those(|group| group == Group::Sync)
-    }
-
-    fn check_those(&self, of_group: impl Fn(Group) -> bool) -> Result<(), Error> {
-        let those = || table::every().filter(|setting| of_group(setting.group));
-        for setting in those() {
-            match self.get(setting.name) {
-                Some(entry) => entry.check()?,
-                None if matches!(setting.fallback, Fallback::Required) => return Err(missing(setting)),
-                None => {}
-            }
-        }
-        those().try_for_each(|setting| self.check_relation(setting))
-    }
-
-    fn check_relation(&self, setting: &Setting) -> Result<(), Error> {
-        let (Some(entry), Some(relation)) = (self.get(setting.name), setting.relation) else {
-            return Ok(());
-        };
-        // A switch that is off asks for nothing.
-        if setting.kind == Kind::Switch && !entry.switch()? {
-            return Ok(());
-        }
-        let (given, origin) = (setting.name, entry.origin.clone());
-        let other = |name| table::named(name).map(|other| (other.name, other.variable()));
-        match relation {
-            Relation::GoesWith(name) if self.get(name).is_none() => match other(name) {
-                Some((missing, variable)) => Err(Error::Alone { given, origin, missing, variable }),
-                None => Ok(()),
-            },
-            Relation::Needs(name) if self.get(name).is_none() => match other(name) {
-                Some((missing, variable)) => Err(Error::Without { given, origin, missing, variable }),
-                None => Ok(()),
-            },
-            Relation::Excludes(other) if self.get(other).is_some() => {
-                Err(Error::Exclusive { given, origin, other })
-            }
-            Relation::GoesWith(_) | Relation::Needs(_) | Relation::Excludes(_) => Ok(()),
-        }
     }
 }
 
@@ -199,12 +128,15 @@ impl Entry {
         self
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// Whether it is what its setting's kind accepts.
+    pub(super) fn check(&self) -> Result<(), Error> {
         match self.setting.kind {
             Kind::Switch => self.switch().map(drop),
             Kind::Whole { .. } => self.whole().map(drop),
             Kind::Workers => self.workers().map(drop),
             Kind::LogTargets | Kind::Texts => self.texts().map(drop),
+            Kind::Time => self.time().map(drop),
+            Kind::Json => self.json().map(drop),
             Kind::Text
             | Kind::Choice(_)
             | Kind::SocketAddress
@@ -261,6 +193,27 @@ impl Entry {
                 .parse()
                 .map_err(|_| self.invalid(format!("{} is not a whole number", self.describe(&self.value)))),
             other => Err(self.invalid(format!("{} is not text", self.describe(other)))),
+        }
+    }
+
+    /// A point in time.
+    pub(super) fn time(&self) -> Result<OffsetDateTime, Error> {
+        let text = self.text()?;
+        OffsetDateTime::parse(text, &Rfc3339)
+            .map_err(|_| self.invalid(format!("{} is not a time", self.describe(&self.value))))
+    }
+
+    /// The text of a JSON object.
+    pub(super) fn json(&self) -> Result<&str, Error> {
+        let text = self.text()?;
+        match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
+            Ok(_) => Ok(text),
+            // The parser's own words may quote the value.
+            Err(error) => Err(self.invalid(format!(
+                "the value is not a JSON object (line {}, column {})",
+                error.line(),
+                error.column()
+            ))),
         }
     }
 
@@ -321,6 +274,9 @@ impl Entry {
                 }) || all(6, |letter| letter.is_ascii_alphanumeric())
             }
             Kind::Switch => all(6, |letter| letter.is_ascii_alphanumeric() || letter == ' '),
+            Kind::Time => {
+                all(35, |letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | ':' | '.' | '+'))
+            }
             _ => all(12, |letter| letter.is_ascii_alphabetic()),
         }
     }

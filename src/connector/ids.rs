@@ -1,12 +1,14 @@
 //! Ids of resources, entitlements and grants, as C1 tenants have stored them. Nothing here may ever change.
 
 mod entitlement;
+mod reference;
 
 use crate::connector::error::Error;
 use crate::connector::resource_kind::{Identity, Spelled};
 use crate::proto::connector::ResourceId as ProtoResourceId;
 
 pub(crate) use entitlement::{EntitlementId, PageFamily};
+pub(crate) use reference::{parts_of_grant, resource_of_entitlement};
 
 /// The id of the resource with this key.
 pub(crate) fn resource_id<T: Identity>(key: T) -> ProtoResourceId {

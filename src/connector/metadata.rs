@@ -2,12 +2,14 @@
 //! types that they leave out.
 
 use crate::connector::resource_type::ResourceSyncer;
+use crate::connector::types;
 use crate::proto::connector::connector_account_creation_schema::{Field, StringField, field};
 use crate::proto::connector::{
     Capability, CapabilityDetailCredentialOption, CapabilityPermissions, ConnectorAccountCreationSchema,
     ConnectorCapabilities, ConnectorMetadata, CredentialDetails, CredentialDetailsAccountProvisioning,
     ResourceTypeCapability,
 };
+use crate::retool::privileges::Scope;
 
 pub(super) fn metadata(syncers: &[Box<dyn ResourceSyncer>]) -> ConnectorMetadata {
     ConnectorMetadata {
@@ -17,6 +19,11 @@ pub(super) fn metadata(syncers: &[Box<dyn ResourceSyncer>]) -> ConnectorMetadata
         account_creation_schema: Some(account_creation_schema()),
         ..Default::default()
     }
+}
+
+/// What the connector can do, by resource type, where it reads what is in this scope.
+pub(crate) fn capabilities_of(scope: Scope) -> ConnectorCapabilities {
+    capabilities(&types::of_scope(scope))
 }
 
 fn capabilities(syncers: &[Box<dyn ResourceSyncer>]) -> ConnectorCapabilities {

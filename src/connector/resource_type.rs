@@ -3,7 +3,6 @@
 //! A type implements [`ResourceType`]: its rows, its words and its changes. [`ResourceSyncer`] answers the requests
 //! of the protocol, in the same way for all types.
 
-use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use crate::connector::change::answer::ChangeAnswer;
@@ -11,14 +10,18 @@ use crate::connector::change::request::ChangeRequest;
 use crate::connector::context::Context;
 use crate::connector::entitlement_words::EntitlementWords;
 use crate::connector::error::Error;
+use crate::connector::grant_writer::GrantWriter;
+use crate::connector::holder::Holder;
 use crate::connector::identified::Identified;
 use crate::connector::ids::{self, EntitlementId};
 use crate::connector::page_token::Position;
 use crate::connector::paging::{self, AnswerPage, GrantPage, PageBounds};
 use crate::connector::resource_kind::{Identity, ResourceKind};
+use crate::connector::snapshots::Source;
 use crate::proto::connector::{self as proto, Capability, Entitlement, Resource, ResourceId};
-use crate::proto::grants::{GrantList, GrantParts};
+use crate::proto::grants::GrantList;
 use crate::retool::id::OrganizationId;
+use crate::retool::snapshot::{Listed, Snapshot, Table};
 use crate::retool::tables::Page;
 
 /// Why there is nothing to grant on some resource types, as the end of a sentence.
@@ -42,9 +45,9 @@ pub(crate) trait ResourceType: Send + Sync {
     type Key: Identity;
     /// A row of the table.
     type Row: Send;
-    /// What tells the entitlements on one resource apart; [`Infallible`] when there are none.
+    /// What tells the entitlements on one resource apart; [`Infallible`](std::convert::Infallible) when there are none.
     type Entitlement: Copy + Send + Sync + 'static;
-    /// Somebody who has something on a resource; [`Infallible`] when there are no entitlements.
+    /// Somebody who has something on a resource; [`Infallible`](std::convert::Infallible) when there are no entitlements.
     type Holder: Holder<Self::Entitlement>;
 
     /// See [`Parent`].
@@ -55,6 +58,8 @@ pub(crate) trait ResourceType: Send + Sync {
     const ANNOTATION_BYTES: usize = 0;
     /// Every entitlement on a resource, in their order, which page tokens depend on.
     const ENTITLEMENTS: &'static [Self::Entitlement];
+    /// The table, as snapshots of access name it.
+    const TABLE: Table;
     /// Whether a holder has one grant only, so that page tokens do not count the entitlements.
     const ONE_GRANT_PER_HOLDER: bool = false;
 
@@ -95,6 +100,15 @@ pub(crate) trait ResourceType: Send + Sync {
         page: Page,
     ) -> Result<Vec<Self::Holder>, Error>;
 
+    /// The same holders, as a snapshot has them, from this place in their order on until `each` breaks.
+    fn holders_in<B>(
+        &self,
+        snapshot: &Snapshot,
+        key: Self::Key,
+        from: u32,
+        each: impl FnMut(&Self::Holder) -> ControlFlow<B>,
+    ) -> ControlFlow<B>;
+
     /// Gives an entitlement to a principal.
     async fn grant(&self, _context: &Context, _request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error> {
         Err(Error::NotImplemented { what: NOTHING_TO_GRANT })
@@ -103,32 +117,6 @@ pub(crate) trait ResourceType: Send + Sync {
     /// Takes an entitlement away.
     async fn revoke(&self, _context: &Context, _request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error> {
         Err(Error::NotImplemented { what: NOTHING_TO_GRANT })
-    }
-}
-
-/// Somebody who has entitlements on a resource.
-pub(crate) trait Holder<E>: Send + Sync {
-    /// Where the holder stands in the listing. Each holder has a number of its own.
-    fn order(&self) -> u32;
-
-    /// The holder as a principal.
-    fn principal(&self) -> ResourceId;
-
-    /// The encoded annotations of the grant of this entitlement; `None` when the holder does not have it.
-    fn grant_annotations(&self, entitlement: E) -> Option<&[u8]>;
-}
-
-impl<E> Holder<E> for Infallible {
-    fn order(&self) -> u32 {
-        match *self {}
-    }
-
-    fn principal(&self) -> ResourceId {
-        match *self {}
-    }
-
-    fn grant_annotations(&self, _: E) -> Option<&[u8]> {
-        match *self {}
     }
 }
 
@@ -150,10 +138,18 @@ pub(crate) trait ResourceSyncer: Send + Sync {
     /// [`Error::WrongParent`], [`Error::MalformedId`]
     fn parent(&self, parent: Option<&ResourceId>) -> Result<Option<OrganizationId>, Error>;
 
-    /// Resources below the parent.
+    /// Makes sure that the resource is one of this type.
+    ///
+    /// # Errors
+    /// [`Error::MalformedId`]
+    fn check(&self, on: &Identified<'_>) -> Result<(), Error>;
+
+    /// Resources below the parent. With a snapshot, those that it does not have are left out: nothing in it is about
+    /// them.
     async fn list(
         &self,
         context: &Context,
+        source: &Source,
         parent: Option<&ResourceId>,
         bounds: &PageBounds<'_>,
     ) -> Result<AnswerPage<Vec<Resource>>, Error>;
@@ -168,6 +164,7 @@ pub(crate) trait ResourceSyncer: Send + Sync {
     async fn grants(
         &self,
         context: &Context,
+        source: &Source,
         on: &Identified<'_>,
         bounds: &PageBounds<'_>,
     ) -> Result<AnswerPage<GrantList>, Error>;
@@ -204,9 +201,14 @@ impl<T: ResourceType> ResourceSyncer for T {
         }
     }
 
+    fn check(&self, on: &Identified<'_>) -> Result<(), Error> {
+        ids::parse::<T::Key>(on.id).map(drop)
+    }
+
     async fn list(
         &self,
         context: &Context,
+        source: &Source,
         parent: Option<&ResourceId>,
         bounds: &PageBounds<'_>,
     ) -> Result<AnswerPage<Vec<Resource>>, Error> {
@@ -215,7 +217,10 @@ impl<T: ResourceType> ResourceSyncer for T {
             return Ok(AnswerPage::empty());
         }
         let page = bounds.page(T::RESOURCE_BYTES);
-        let rows = self.rows(context, parent, page).await?;
+        let rows = match source {
+            Source::Statements => self.rows(context, parent, page).await?,
+            Source::Snapshot(snapshot) => rows_of(self, context, snapshot, parent, page).await?,
+        };
         let position = |row: &T::Row| Position { key: self.key(row).number(), ordinal: 0 };
         Ok(paging::fill(bounds, rows, page.limit, position, |row| self.resource(context, &row)))
     }
@@ -237,6 +242,7 @@ impl<T: ResourceType> ResourceSyncer for T {
     async fn grants(
         &self,
         context: &Context,
+        source: &Source,
         on: &Identified<'_>,
         bounds: &PageBounds<'_>,
     ) -> Result<AnswerPage<GrantList>, Error> {
@@ -244,34 +250,24 @@ impl<T: ResourceType> ResourceSyncer for T {
         if T::ENTITLEMENTS.is_empty() {
             return Ok(AnswerPage::empty());
         }
-        let mut answer = GrantPage::new(bounds, on.resource)?;
-        let page = bounds.page(GrantPage::grant_bytes(on.resource) + T::ANNOTATION_BYTES);
-        let holders = self.holders(context, key, page).await?;
-        let named = |entitlement: &T::Entitlement| {
-            let id = self.entitlement_id(key, *entitlement);
-            (*entitlement, id, id.to_string())
+        let answer = GrantPage::new(bounds, on.resource)?;
+        let named = |(index, entitlement): (u8, &T::Entitlement)| {
+            let ordinal = if T::ONE_GRANT_PER_HOLDER { 0 } else { index };
+            (*entitlement, ordinal, self.entitlement_id(key, *entitlement))
         };
-        let entitlements: Vec<_> = T::ENTITLEMENTS.iter().map(named).collect();
-        let outcome = holders.iter().try_for_each(|holder| {
-            let principal = holder.principal();
-            (0..).zip(&entitlements).try_for_each(|(index, (entitlement, id, entitlement_id))| {
-                let Some(annotations) = holder.grant_annotations(*entitlement) else {
-                    return ControlFlow::Continue(());
-                };
-                let ordinal = if T::ONE_GRANT_PER_HOLDER { 0 } else { index };
-                answer.push(
-                    Position { key: holder.order(), ordinal },
-                    GrantParts {
-                        id: &id.grant_id(entitlement_id, &principal),
-                        entitlement_id,
-                        principal_type: &principal.resource_type,
-                        principal_id: &principal.resource,
-                        annotations,
-                    },
-                )
-            })
-        });
-        Ok(answer.finish(outcome, paging::last_key(&holders, page.limit, Holder::order)))
+        let mut writer = GrantWriter::new(answer, (0..).zip(T::ENTITLEMENTS).map(named));
+        match source {
+            Source::Snapshot(snapshot) => {
+                let outcome = self.holders_in(snapshot, key, bounds.start.key, |holder| writer.write(holder));
+                Ok(writer.finish(outcome, None))
+            }
+            Source::Statements => {
+                let page = bounds.page(GrantPage::grant_bytes(on.resource) + T::ANNOTATION_BYTES);
+                let holders = self.holders(context, key, page).await?;
+                let outcome = holders.iter().try_for_each(|holder| writer.write(holder));
+                Ok(writer.finish(outcome, paging::last_key(&holders, page.limit, Holder::order)))
+            }
+        }
     }
 
     async fn grant(&self, context: &Context, request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error> {
@@ -281,4 +277,36 @@ impl<T: ResourceType> ResourceSyncer for T {
     async fn revoke(&self, context: &Context, request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error> {
         ResourceType::revoke(self, context, request).await
     }
+}
+
+/// The rows of a page that a snapshot has. The snapshot takes note of those that it has and that are gone.
+async fn rows_of<T: ResourceType>(
+    of: &T,
+    context: &Context,
+    snapshot: &Snapshot,
+    parent: Option<OrganizationId>,
+    page: Page,
+) -> Result<Vec<T::Row>, Error> {
+    let wanted = usize::try_from(page.limit).unwrap_or(usize::MAX);
+    let mut from = page.from;
+    let mut kept = Vec::new();
+    loop {
+        let rows = of.rows(context, parent, Page { from, limit: page.limit }).await?;
+        let keys: Vec<u32> = rows.iter().map(|row| of.key(row).number()).collect();
+        let last = keys.last().copied().filter(|_| keys.len() >= wanted);
+        snapshot.note(&Listed {
+            table: T::TABLE,
+            parent,
+            from: u32::try_from(from).unwrap_or(u32::MAX),
+            to: last.unwrap_or(u32::MAX),
+            keys: &keys,
+        });
+        kept.extend(rows.into_iter().filter(|row| snapshot.has(T::TABLE, of.key(row).number())));
+        match last {
+            Some(last) if kept.len() < wanted => from = i64::from(last) + 1,
+            _ => break,
+        }
+    }
+    kept.truncate(wanted);
+    Ok(kept)
 }

@@ -1,7 +1,7 @@
 //! Whether the connector can do what it is configured for.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use backon::Retryable;
@@ -11,6 +11,7 @@ use crate::connector::database_message::database_message;
 use crate::connector::error::Error;
 use crate::connector::{Connector, rate_limit};
 use crate::postgres::error::Nature;
+use crate::repeats::{Repeats, Verdict};
 use crate::retool::api::error::Problem;
 use crate::retool::diagnosis::crossing_memberships;
 
@@ -22,6 +23,9 @@ const VALIDATE_WAITS: [Duration; 5] = [
     Duration::from_secs(4),
     Duration::from_secs(5),
 ];
+
+/// Callers can validate as often as they like.
+static LINES: LazyLock<Repeats> = LazyLock::new(|| Repeats::new(10));
 
 impl Connector {
     /// The same for an agent, which asks once and gives up: an outage is waited for, 15 seconds in all. Then
@@ -41,7 +45,9 @@ impl Connector {
                     return Err(error.into());
                 }
                 let error = Error::from(error);
-                tracing::warn!(%error, "Retool's REST API, which accounts need, cannot be used; the token needs the scope users:read");
+                if let Verdict::Log { left_out } = LINES.judge("rest", None) {
+                    tracing::warn!(%error, left_out, "Retool's REST API, which accounts need, cannot be used; the token needs the scope users:read");
+                }
                 Ok(Vec::new())
             }
         }
@@ -74,9 +80,16 @@ impl Connector {
             .retry(VALIDATE_WAITS.into_iter())
             .when(|error| error.nature() == Nature::Outage)
             .notify(|error, wait| {
-                let error = database_message(error);
-                let wait_seconds = wait.as_secs();
-                tracing::warn!(error, wait_seconds, "the database does not answer; trying again");
+                if let Verdict::Log { left_out } = LINES.judge("database", None) {
+                    let error = database_message(error);
+                    let wait_seconds = wait.as_secs();
+                    tracing::warn!(
+                        error,
+                        wait_seconds,
+                        left_out,
+                        "the database does not answer; trying again"
+                    );
+                }
             });
         checked.await?;
         self.count_crossing_memberships();

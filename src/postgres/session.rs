@@ -334,12 +334,19 @@ impl Session {
     /// make the next transaction write. The same holds for the search_path. Behind a pooler it brings the
     /// statement timeout too.
     pub(crate) fn begin(&self, access: AccessMode) -> String {
-        let access = match access {
-            AccessMode::ReadWrite => "READ WRITE",
-            AccessMode::ReadOnly => "READ ONLY",
-        };
-        let mut begin =
-            format!("BEGIN ISOLATION LEVEL READ COMMITTED {access}; SET LOCAL search_path = {PINNED}");
+        self.begin_as(match access {
+            AccessMode::ReadWrite => "READ COMMITTED READ WRITE",
+            AccessMode::ReadOnly => "READ COMMITTED READ ONLY",
+        })
+    }
+
+    /// As [`Session::begin`], for a read-only transaction all statements of which see the database at one moment.
+    pub(crate) fn begin_consistent(&self) -> String {
+        self.begin_as("REPEATABLE READ READ ONLY")
+    }
+
+    fn begin_as(&self, mode: &str) -> String {
+        let mut begin = format!("BEGIN ISOLATION LEVEL {mode}; SET LOCAL search_path = {PINNED}");
         if let Limits::OfTransaction { statement_timeout } = self.limits {
             let limit = statement_timeout.as_millis().max(1);
             begin.push_str(&format!("; SET LOCAL statement_timeout = {limit}"));

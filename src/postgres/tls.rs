@@ -1,11 +1,19 @@
 //! TLS to Postgres: which server certificates are trusted, and which client certificate is presented.
 //!
-//! The cryptography is ring's, named here and not taken from the process, so that nobody else's choice of a
-//! default can change or break this connection.
+//! The cryptography is named here and not taken from the process, so that nobody else's choice of a default can
+//! change or break this connection.
 
+mod certificate;
+mod ecdsa;
+mod explain;
 mod identity;
+mod key_kind;
+mod p521;
+mod path;
 mod problem;
+mod provider;
 mod public_key;
+mod rsa_pss;
 #[cfg(test)]
 mod tests;
 mod verifier;
@@ -14,7 +22,6 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use rustls::{
     ClientConfig, RootCertStore,
-    crypto::ring,
     pki_types::{CertificateDer, pem},
     sign::SingleCertAndKey,
     version::{TLS12, TLS13},
@@ -155,6 +162,17 @@ pub(crate) enum TlsError {
         /// The file.
         path: PathBuf,
     },
+    /// The key is of a kind that there is no algorithm for.
+    #[error(
+        "sslkey: {} has a key that this program cannot sign with: {kind}; use a key of ECDSA with the curve P-256, \
+         P-384 or P-521, of Ed25519, or of RSA with 2048 to 8192 bits", .path.display()
+    )]
+    UnsupportedKey {
+        /// The file.
+        path: PathBuf,
+        /// What the key is: `RSA with 1024 bits`.
+        kind: String,
+    },
     /// Certificate and key do not make a client certificate.
     #[error(
         "sslcert and sslkey: {} and {} cannot be used together: {source}",
@@ -189,7 +207,7 @@ pub(crate) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, Tls
 /// # Errors
 /// A file cannot be used, or the platform has no roots where they are needed.
 pub(crate) fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(provider::provider());
     let verification = settings.verification();
     let roots = match verification {
         Verification::Possession => Vec::new(),
@@ -198,6 +216,7 @@ pub(crate) fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsE
     let verifier = ServerVerifier {
         verification,
         anchors: anchors(&settings.roots, &roots)?,
+        checks_roots: matches!(settings.roots, Roots::File(_)),
         roots,
         algorithms: provider.signature_verification_algorithms,
     };

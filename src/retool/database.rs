@@ -1,8 +1,10 @@
 //! Retool's Postgres database: a pool of sessions, and what the role may do there.
 
+use std::fmt::Display;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio_postgres::Row;
+use tokio_postgres::row::RowIndex;
 use tokio_postgres::types::{FromSql, Type};
 
 use crate::postgres::connection_string::ConnectionSettings;
@@ -200,7 +202,7 @@ impl std::fmt::Debug for Database {
 }
 
 /// The key in a column of type `int8`.
-pub(crate) fn key<T>(row: &Row, column: &str) -> Result<T, tokio_postgres::Error>
+pub(crate) fn key<T>(row: &Row, column: impl RowIndex + Display) -> Result<T, tokio_postgres::Error>
 where
     T: TryFrom<i64, Error = OutOfRange>,
 {
@@ -208,7 +210,10 @@ where
 }
 
 /// The key in a column of type `int8` that may be NULL.
-pub(crate) fn optional_key<T>(row: &Row, column: &str) -> Result<Option<T>, tokio_postgres::Error>
+pub(crate) fn optional_key<T>(
+    row: &Row,
+    column: impl RowIndex + Display,
+) -> Result<Option<T>, tokio_postgres::Error>
 where
     T: TryFrom<i64, Error = OutOfRange>,
 {

@@ -23,6 +23,7 @@ mod response_body;
 mod seats;
 pub(crate) mod tls;
 pub(crate) mod tokens;
+mod who;
 
 #[cfg(feature = "lambda")]
 use std::convert::Infallible;

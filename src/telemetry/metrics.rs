@@ -9,6 +9,7 @@ mod instruments;
 mod outcome;
 mod pool;
 mod service;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use crate::telemetry::metrics::instruments::Instruments;
 pub(crate) use outcome::{Outcome, Provisioning, RestOutcome, UNKNOWN};
 pub(crate) use pool::{PoolState, watch_pool};
 pub(crate) use service::TaskOutcome;
+pub(crate) use snapshots::{SnapshotRead, SnapshotState, watch_snapshots};
 
 static INSTRUMENTS: OnceLock<Instruments> = OnceLock::new();
 static REGISTRY: OnceLock<Registry> = OnceLock::new();
@@ -124,6 +126,20 @@ pub(crate) fn rest_ended(operation: &'static str, outcome: RestOutcome, status: 
 pub(crate) fn provisioning_ended(operation: &'static str, outcome: Provisioning) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.provisioning_ended(operation, outcome);
+    }
+}
+
+/// A listing of a sync was asked for, and there was a snapshot to answer it from or not.
+pub(crate) fn snapshot_asked(is_there: bool) {
+    if let Some(instruments) = INSTRUMENTS.get() {
+        instruments.snapshots.asked(is_there);
+    }
+}
+
+/// A snapshot was read, or could not be.
+pub(crate) fn snapshot_read(outcome: SnapshotRead, took: Duration) {
+    if let Some(instruments) = INSTRUMENTS.get() {
+        instruments.snapshots.read(outcome, took);
     }
 }
 

@@ -62,16 +62,6 @@ fn without_a_command_and_a_connection_string_the_program_names_the_missing_setti
 }
 
 #[test]
-fn the_version_is_printed() {
-    for flag in ["--version", "-v"] {
-        let output = run_with(&[flag]);
-        assert_ends(&output, 0, &[]);
-        let expected = format!("baton-retool version {}\n", env!("CARGO_PKG_VERSION"));
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
-    }
-}
-
-#[test]
 fn invalid_arguments_and_settings_exit_with_2_and_the_reason() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["serve", "--no-such-flag"], &["--no-such-flag"]),
@@ -187,11 +177,11 @@ async fn an_idle_server_with_open_connections_ends_at_once() {
 }
 
 #[test]
-fn the_readme_lists_the_settings_as_declared() {
-    let readme = std::fs::read_to_string(project_file("README.md")).unwrap();
-    let (_, rest) = readme.split_once("<!-- settings -->").expect("a mark before the table");
+fn the_page_of_settings_lists_them_as_declared() {
+    let page = std::fs::read_to_string(project_file("docs/settings.md")).unwrap();
+    let (_, rest) = page.split_once("<!-- settings -->").expect("a mark before the table");
     let (table, _) = rest.split_once("<!-- /settings -->").expect("a mark behind the table");
-    assert_eq!(table.trim(), settings_table().trim(), "copy the right-hand side into the README");
+    assert_eq!(table.trim(), settings_table().trim(), "copy the right-hand side into docs/settings.md");
 }
 
 #[test]

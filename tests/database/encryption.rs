@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use tonic::{Code, Status};
@@ -12,17 +13,17 @@ use crate::support::server::Server;
 use crate::support::tls::{Certificates, allow_first};
 use crate::support::wire::{Wire, assert_refused, eventually};
 
-struct Encrypted {
-    cluster: Arc<Cluster>,
-    database: Database,
+pub(super) struct Encrypted {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) database: Database,
     role: Role,
-    certificates: Certificates,
+    pub(super) certificates: Certificates,
 }
 
 impl Encrypted {
     /// A server whose organizations say whether the session that reads them is encrypted; nothing, and a
     /// word about it, where the server's files are out of reach.
-    async fn start() -> Option<Self> {
+    pub(super) async fn start() -> Option<Self> {
         let cluster = Cluster::private();
         let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
         let role = database.documented_role(&[]).await;
@@ -34,7 +35,7 @@ impl Encrypted {
         Some(Self { cluster, database, role, certificates })
     }
 
-    fn string(&self, host: &str, more: &str) -> String {
+    pub(super) fn string(&self, host: &str, more: &str) -> String {
         let port = self.cluster.address().rsplit(':').next().unwrap();
         let Role { name, password } = &self.role;
         format!(
@@ -44,7 +45,7 @@ impl Encrypted {
     }
 }
 
-async fn asked(string: &str) -> Result<String, Status> {
+pub(super) async fn asked(string: &str) -> Result<String, Status> {
     let server = Server::start_at(string, &[]);
     Wire::to(&server).await.revealed().await
 }
@@ -131,6 +132,24 @@ async fn a_client_certificate_can_replace_the_password() {
     assert_refused(asked(&without).await, Code::Unavailable, &["certificate"]);
     let wrong = format!("{without} sslcert={} sslkey={}", of_another.display(), key_of_another.display());
     assert_refused(asked(&wrong).await, Code::Unavailable, &["cannot connect"]);
+
+    // The files are read for each new connection.
+    let server = Server::start_at(&with, &[]);
+    let wire = Wire::to(&server).await;
+    assert_eq!(wire.revealed().await.unwrap(), "true");
+    let own = [&certificate, &key].map(|file| fs::read(file).unwrap());
+    fs::copy(&of_another, &certificate).unwrap();
+    fs::copy(&key_of_another, &key).unwrap();
+    let end =
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'", role.name);
+    eventually("a refused certificate", async || {
+        database.execute(&end).await;
+        wire.revealed().await.err()
+    })
+    .await;
+    fs::write(&certificate, &own[0]).unwrap();
+    fs::write(&key, &own[1]).unwrap();
+    eventually("the former certificate", async || wire.revealed().await.ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,7 +173,7 @@ async fn statements_are_cancelled_over_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn certificates_of_version_1_are_accepted_where_they_can_be() {
+async fn certificates_of_version_1_are_accepted() {
     let Some(encrypted) = Encrypted::start().await else { return };
     let Encrypted { cluster, database, role, certificates } = &encrypted;
     let (certificate, key) = certificates.client_of_version_1();
@@ -174,10 +193,14 @@ async fn certificates_of_version_1_are_accepted_where_they_can_be() {
 
     certificates.show_version_1(cluster, database).await;
     assert_eq!(asked(&with).await.unwrap(), "true", "a server that proves no name");
-    let authority = certificates.authority();
-    let checked =
-        with.replace("sslmode=require", &format!("sslmode=verify-ca sslrootcert={}", authority.display()));
-    assert_refused(asked(&checked).await, Code::Unavailable, &["X.509 version 1"]);
+    // Its authority is of version 1, too.
+    let checked = |root: &Path| {
+        with.replace("host=127.0.0.1", "host=localhost")
+            .replace("sslmode=require", &format!("sslmode=verify-full sslrootcert={}", root.display()))
+    };
+    assert_eq!(asked(&checked(&certificates.authority())).await.unwrap(), "true");
+    let refused = asked(&checked(&certificates.other_authority())).await;
+    assert_refused(refused, Code::Unavailable, &["no authority that is trusted here has issued"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,7 +236,7 @@ async fn plaintext_in_spite_of_tls_is_warned_of() {
 
 /// What the connection string names is read for each new connection, as libpq does.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_password_and_a_new_certificate_need_no_restart() {
+async fn a_new_password_needs_no_restart() {
     let database = Database::small().await;
     let role = database.documented_role(&[]).await;
     let directory = tempfile::tempdir().unwrap();

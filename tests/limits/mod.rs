@@ -6,3 +6,4 @@ mod hostile;
 mod memory;
 mod per_client;
 mod places;
+mod strangers;

@@ -6,6 +6,7 @@ use tonic::Code;
 use super::{NOWHERE, Stage, small};
 use crate::support::c1::{C1, Finished, Method};
 use crate::support::faulty_http::ConnectProxy;
+use crate::support::postgres::Database;
 use crate::support::server::Server;
 use crate::support::wire::eventually;
 
@@ -34,6 +35,43 @@ async fn a_report_that_is_not_taken_is_in_the_log() {
         (Some(true), Some("list_action_schemas"))
     );
     assert_eq!(c1.called(Method::FinishTask, 1).await.len(), 1);
+    c1.run(small()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_whose_answer_is_lost_is_not_taken_for_refused() {
+    let c1 = C1::start().await;
+    c1.plan(|plan| plan.loses_reports = 1);
+    let server = c1.serve(NOWHERE, &[]);
+    let id = c1.give(small());
+    c1.finished(&id).await;
+    server.wait_for_log(|line| {
+        line["task_id"] == *id
+            && line["msg"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("ConductorOne already has the report"))
+    });
+    c1.run(small()).await;
+    assert!(!server.logs().iter().any(|line| line["level"] == "error"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_lost_without_a_word_is_replaced() {
+    let (c1, database) = (C1::start().await, Database::small().await);
+    let proxy = ConnectProxy::start().await;
+    let client = database.client().await;
+    client.batch_execute("BEGIN; LOCK TABLE users").await.unwrap();
+    let mut command = c1.program(&database.url());
+    command.env("HTTPS_PROXY", proxy.url());
+    let _server = Server::run(command);
+    let id = c1.give(TaskType::SyncFull(SyncFullTask::default()));
+    let before = c1.called(Method::Heartbeat, 2).await.len();
+    proxy.lose_tunnels();
+    // One heartbeat gets no answer, and the next takes another way.
+    c1.called(Method::Heartbeat, before + 2).await;
+    client.batch_execute("ROLLBACK").await.unwrap();
+    assert!(matches!(c1.finished(&id).await, Finished::Success(_)));
+    // Polls do as well.
     c1.run(small()).await;
 }
 

@@ -1,7 +1,10 @@
 //! Service mode: the real program between a stand-in of ConductorOne and a Postgres.
 
+#[cfg(target_os = "linux")]
+mod disk;
 mod faults;
 mod manifests;
+mod memory;
 mod polling;
 mod sdk;
 mod soak;

@@ -74,6 +74,39 @@ async fn a_task_that_is_offered_again_is_run_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_offer_that_is_older_than_the_end_of_its_task_is_passed_over() {
+    let c1 = C1::start().await;
+    c1.plan(|plan| {
+        (plan.insists, plan.answers_late, plan.next_poll) = (true, true, None);
+        // So that it is polled before the task ends.
+        plan.fail(Method::FinishTask, &[Code::Unavailable]);
+    });
+    let id = c1.give(small());
+    let server = c1.serve(NOWHERE, &[]);
+    server.wait_for_log(|line| {
+        line["task_id"] == *id && line["msg"].as_str().is_some_and(|text| text.ends_with("or has just ended"))
+    });
+    let begun = |line: &serde_json::Value| line["msg"] == "task started" && line["task_id"] == *id;
+    assert_eq!(server.logs().iter().filter(|line| begun(line)).count(), 1);
+    c1.plan(|plan| (plan.insists, plan.answers_late) = (false, false));
+    c1.run(small()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_at_hand_does_not_wait_for_the_next_poll() {
+    let c1 = C1::start().await;
+    c1.plan(|plan| (plan.answers_late, plan.next_poll) = (true, None));
+    let ids = [c1.give(small()), c1.give(small())];
+    let mut command = c1.program(NOWHERE);
+    command.env("BATON_GET_TASKS", "1");
+    let _server = Server::run(command);
+    // Both came with one answer, and the next answer waits for both.
+    for id in &ids {
+        c1.finished(id).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn several_tasks_are_asked_for_at_a_time() {
     let c1 = C1::start().await;
     let ids: Vec<String> = (0..20).map(|_| c1.give(small())).collect();

@@ -98,6 +98,24 @@ async fn an_introduction_is_made_again_until_it_gets_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_may_pass_is_waited_out() {
+    for code in [
+        Code::Cancelled,
+        Code::Unknown,
+        Code::DeadlineExceeded,
+        Code::ResourceExhausted,
+        Code::Aborted,
+        Code::DataLoss,
+    ] {
+        let c1 = C1::start().await;
+        c1.plan(|plan| plan.fail(Method::Hello, &[code]));
+        let server = c1.serve(NOWHERE, &[]);
+        c1.called(Method::GetTask, 1).await;
+        server.wait_for_log(|line| line["msg"] == "startup Hello failed, retrying");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_introduction_that_is_refused_for_good_ends_it() {
     for code in [
         Code::InvalidArgument,

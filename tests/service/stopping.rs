@@ -79,14 +79,51 @@ async fn the_grace_period_has_an_end() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.always(Method::FinishTask, Some(Code::Unavailable)));
     let server = c1.serve(NOWHERE, &["--shutdown-grace-seconds", "1"]);
-    c1.give(small());
+    let id = c1.give(small());
     c1.called(Method::FinishTask, 1).await;
     let (status, lines) = server.stop();
     assert_eq!(status.code(), Some(0));
-    let said = |line: &serde_json::Value| {
-        line["msg"].as_str().is_some_and(|text| text.starts_with("the grace period ended before"))
+    let said = |line: &serde_json::Value, begin: &str| {
+        line["msg"].as_str().is_some_and(|text| text.starts_with(begin))
     };
-    assert!(lines.iter().any(said), "{lines:?}");
+    assert!(lines.iter().any(|line| said(line, "the grace period ended before")), "{lines:?}");
+    let lost = |line: &serde_json::Value| said(line, "the program ends before") && line["task_id"] == *id;
+    assert!(lines.iter().any(lost), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_is_given_back_from_the_middle_of_its_upload() {
+    // The file of the sync has one piece; a log that goes along has more than the connection takes.
+    for (pieces, uploads) in [(1, 1), (2, 2)] {
+        let stage = Stage::new(&["--sync-resource-types", "org"]).await;
+        let log = stage.c1.temp_dir().join("debug.log");
+        std::fs::write(&log, vec![b'x'; 16 * 1024 * 1024]).unwrap();
+        stage.c1.plan(|plan| plan.holds_uploads_at = Some(pieces));
+        let id = stage.c1.give(TaskType::SyncFull(SyncFullTask::default()));
+        stage.c1.called(Method::Upload, uploads).await;
+        let Stage { server, c1, .. } = stage;
+        let (status, lines) = server.stop();
+        assert_eq!(status.code(), Some(0), "{lines:?}");
+        assert!(
+            !lines.iter().any(|line| line["msg"].as_str().is_some_and(|text| text.contains("grace period")))
+        );
+        c1.finished(&id).await.assert_failed(1, "context canceled", false);
+        let whole: Vec<Vec<usize>> = c1.uploads().into_iter().map(|upload| upload.pieces).collect();
+        assert_eq!(whole.len(), uploads - 1, "{whole:?} {lines:?}");
+        assert_eq!(c1.left_over(), ["debug.log"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_under_way_is_finished() {
+    let c1 = C1::start().await;
+    c1.plan(|plan| plan.fail(Method::FinishTask, &[Code::Unavailable, Code::Unavailable]));
+    let server = c1.serve(NOWHERE, &[]);
+    let id = c1.give(small());
+    c1.called(Method::FinishTask, 1).await;
+    let (status, lines) = server.stop();
+    assert_eq!(status.code(), Some(0), "{lines:?}");
+    assert_eq!(c1.reports(&id), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

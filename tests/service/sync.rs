@@ -134,6 +134,14 @@ async fn a_sync_does_not_begin_unless_it_is_wanted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_first_heartbeat_that_does_not_get_through_is_made_again() {
+    let stage = Stage::new(&["--sync-resource-types", "org"]).await;
+    stage.c1.plan(|plan| plan.fail(Method::Heartbeat, &[Code::Unavailable, Code::Unauthenticated]));
+    let ended = stage.c1.run(sync()).await;
+    assert!(matches!(ended, Finished::Success(_)), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_sync_stops_its_statements() {
     let stage = Stage::new(&[]).await;
     stage.c1.plan(|plan| plan.cancels_at = Some(2));
@@ -181,6 +189,67 @@ async fn an_upload_that_is_refused_is_made_three_times() {
     stage.c1.finished(&id).await.assert_failed(8, "the upload failed", false);
     assert_eq!(stage.c1.called(Method::Upload, 6).await.len(), 6);
     assert!(stage.c1.left_over().is_empty(), "{:?}", stage.c1.left_over());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_waits_while_conductorone_is_out_of_order() {
+    let stage = Stage::new(&["--sync-resource-types", "org"]).await;
+    stage.c1.plan(|plan| plan.fail(Method::Upload, &[Code::Unavailable; 4]));
+    let id = stage.c1.give(sync());
+    assert!(matches!(stage.c1.finished(&id).await, Finished::Success(_)));
+    assert_eq!(stage.c1.called(Method::Upload, 5).await.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_answered_too_early_is_made_again() {
+    let stage = Stage::new(&["--sync-resource-types", "org"]).await;
+    // More than the connection takes before the other end has read it.
+    fs::write(stage.c1.temp_dir().join("debug.log"), vec![b'x'; 16 * 1024 * 1024]).unwrap();
+    stage.c1.plan(|plan| plan.upload_is_enough_at = Some(2));
+    let id = stage.c1.give(sync());
+    assert!(matches!(stage.c1.finished(&id).await, Finished::Success(_)));
+    stage.server.wait_for_log(|line| {
+        line["msg"] == "upload failed, retrying"
+            && line["error"].as_str().is_some_and(|text| text.ends_with("before it had the whole file"))
+    });
+    let sizes: Vec<usize> = stage.c1.uploads().iter().map(|upload| upload.bytes.len()).collect();
+    assert_eq!((sizes.len(), sizes[1]), (2, 16 * 1024 * 1024));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_can_be_cancelled_while_it_is_uploaded() {
+    let stage = Stage::new(&["--sync-resource-types", "org"]).await;
+    stage.c1.plan(|plan| plan.holds_uploads_at = Some(1));
+    let id = stage.c1.give(sync());
+    stage.c1.called(Method::Upload, 1).await;
+    stage.c1.plan(|plan| plan.cancels_at = Some(1));
+    stage.c1.finished(&id).await.assert_failed(1, "context canceled", false);
+    assert!(stage.c1.uploads().is_empty());
+    assert!(stage.c1.left_over().is_empty(), "{:?}", stage.c1.left_over());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_go_on_through_the_upload_and_end_with_the_task() {
+    let stage = Stage::new(&["--sync-resource-types", "org"]).await;
+    let beats = |c1: &C1, id: &str| {
+        c1.calls().iter().filter(|call| call.method == Method::Heartbeat && call.task_id == id).count()
+    };
+    stage.c1.plan(|plan| plan.holds_uploads_at = Some(1));
+    let first = stage.c1.give(sync());
+    stage.c1.called(Method::Upload, 1).await;
+    let before = beats(&stage.c1, &first);
+    stage.c1.called(Method::Heartbeat, before + 2).await;
+    stage.c1.plan(|plan| plan.holds_uploads_at = None);
+    assert!(matches!(stage.c1.finished(&first).await, Finished::Success(_)));
+    // While another one is under way there is time for more.
+    stage.c1.plan(|plan| plan.holds_uploads_at = Some(1));
+    let second = stage.c1.give(sync());
+    stage.c1.called(Method::Upload, 2).await;
+    let (after, so_far) = (beats(&stage.c1, &first), stage.c1.called(Method::Heartbeat, 1).await.len());
+    stage.c1.called(Method::Heartbeat, so_far + 3).await;
+    assert_eq!(beats(&stage.c1, &first), after);
+    stage.c1.plan(|plan| plan.holds_uploads_at = None);
+    stage.c1.finished(&second).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,8 @@
 use baton_retool::proto::connector::{
     AccountInfo, BatonActionStatus, CreateAccountResponse, CredentialIssueOptions, EncryptionConfig,
     GetActionSchemaResponse, GetActionStatusResponse, Grant, GrantManagerServiceGrantResponse,
-    GrantManagerServiceRevokeResponse, InvokeActionResponse, ListActionSchemasResponse, Resource, ResourceId,
-    TicketRequest,
+    GrantManagerServiceRevokeResponse, InvokeActionResponse, ListActionSchemasResponse,
+    ListEventFeedsResponse, Resource, ResourceId, TicketRequest,
 };
 use baton_retool::proto::connectorapi::Task;
 use baton_retool::proto::connectorapi::task::{
@@ -47,6 +47,29 @@ fn account() -> CreateAccountTask {
     CreateAccountTask { account_info: ada().account_info, ..Default::default() }
 }
 
+/// What only other connectors can do.
+fn absent() -> [TaskType; 4] {
+    let resource_id = Some(id("user", "u1"));
+    let resource = Some(Resource { id: resource_id.clone(), ..Default::default() });
+    [
+        TaskType::CreateResource(CreateResourceTask { resource }),
+        TaskType::DeleteResource(DeleteResourceTask {
+            resource_id: resource_id.clone(),
+            parent_resource_id: None,
+        }),
+        TaskType::RotateCredentials(RotateCredentialsTask {
+            resource_id: resource_id.clone(),
+            ..Default::default()
+        }),
+        TaskType::IssueCredential(IssueCredentialTask {
+            identity_id: resource_id,
+            credential_options: Some(CredentialIssueOptions::default()),
+            encryption_configs: vec![EncryptionConfig::default()],
+            ..Default::default()
+        }),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_are_made_and_answered() {
     let stage = Stage::new(&["--provisioning"]).await;
@@ -83,29 +106,8 @@ async fn changes_are_made_and_answered() {
 async fn without_provisioning_changes_are_refused_for_good() {
     let c1 = C1::start().await;
     let _server = c1.serve(NOWHERE, &[]);
-    let resource_id = Some(id("user", "u1"));
-    let resource = Some(Resource { id: resource_id.clone(), ..Default::default() });
-    let encryption_configs = vec![EncryptionConfig::default()];
-    for task in [
-        TaskType::Grant(grant()),
-        TaskType::Revoke(revoke()),
-        TaskType::CreateAccount(account()),
-        TaskType::CreateResource(CreateResourceTask { resource }),
-        TaskType::DeleteResource(DeleteResourceTask {
-            resource_id: resource_id.clone(),
-            parent_resource_id: None,
-        }),
-        TaskType::RotateCredentials(RotateCredentialsTask {
-            resource_id: resource_id.clone(),
-            ..Default::default()
-        }),
-        TaskType::IssueCredential(IssueCredentialTask {
-            identity_id: resource_id,
-            credential_options: Some(CredentialIssueOptions::default()),
-            encryption_configs,
-            ..Default::default()
-        }),
-    ] {
+    let changes = [TaskType::Grant(grant()), TaskType::Revoke(revoke()), TaskType::CreateAccount(account())];
+    for task in changes.into_iter().chain(absent()) {
         let shown = format!("{task:?}");
         let ended = c1.run(task).await;
         let Finished::Error { code, ref message, non_retryable, .. } = ended else {
@@ -115,6 +117,21 @@ async fn without_provisioning_changes_are_refused_for_good() {
         assert!(code == 9 || code == 3, "{shown}: {ended:?}");
     }
     c1.run(TaskType::Grant(grant())).await.assert_failed(9, "provisioning", true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_retool_has_nothing_for_is_refused_for_good() {
+    let c1 = C1::start().await;
+    let _server = c1.serve(NOWHERE, &["--provisioning"]);
+    for task in absent() {
+        let shown = format!("{task:?}");
+        let ended = c1.run(task).await;
+        let Finished::Error { code, ref message, non_retryable, .. } = ended else {
+            panic!("{shown}: {ended:?}")
+        };
+        assert!(code == 12 && non_retryable, "{shown}: {ended:?}");
+        assert!(message.starts_with("rpc error: code = Unimplemented desc = "), "{shown}: {ended:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,18 +264,17 @@ async fn tickets_are_refused_and_keep_their_annotations() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn feeds_that_cannot_be_read_are_not_reported() {
+async fn there_are_no_feeds_and_events_of_one_are_not_reported() {
     let c1 = C1::start().await;
     let server = c1.serve(NOWHERE, &["--task-concurrency", "1"]);
     let feeds = c1.give(TaskType::ListEventFeeds(ListEventFeedsTask::default()));
     let events = c1.give(TaskType::ListEvents(ListEventsTask::default()));
     c1.run(small()).await;
-    for (id, kind) in [(&feeds, "list_event_feeds"), (&events, "list_events")] {
-        let ended = server.wait_for_log(|line| line["task_id"] == **id && line["seconds"].is_number());
-        assert_eq!(ended["task_type"], kind);
-        let reported = ended["msg"] == "task finished";
-        assert_eq!(c1.reports(id), usize::from(reported), "{ended}");
-    }
+    let answer = c1.finished(&feeds).await.response::<ListEventFeedsResponse>();
+    assert_eq!(answer, ListEventFeedsResponse::default());
+    let ended = server.wait_for_log(|line| line["task_id"] == *events && line["seconds"].is_number());
+    assert_eq!(ended["reason"], "the connector answered NotFound");
+    assert_eq!(c1.reports(&events), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tonic::Code;
 
 use super::{NOWHERE, end, small};
@@ -69,6 +70,34 @@ async fn an_endpoint_out_of_order_is_asked_again() {
     let log = server.logs().iter().map(ToString::to_string).collect::<String>();
     assert!(log.contains("not the JSON of a token") && log.contains("an empty token"), "{log}");
     assert!(!log.contains("token-0") && !log.contains("a portal"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_clock_is_named_and_waited_for() {
+    let c1 = C1::start().await;
+    let set = |ahead_by: i64| {
+        c1.plan(|plan| {
+            plan.clock_ahead_by = ahead_by;
+            // Every call needs a new token.
+            plan.token_life = Some(5);
+        });
+    };
+    set(4000);
+    let server = c1.serve(NOWHERE, &[]);
+    let told = |line: &Value, what: &str, direction: &str| {
+        let error = line["error"].as_str().unwrap_or_default();
+        line["msg"] == *what && error.contains("this machine's clock is ") && error.contains(direction)
+    };
+    server.wait_for_log(|line| told(line, "startup Hello failed, retrying", " s behind: set it right"));
+    set(0);
+    c1.called(Method::GetTask, 1).await;
+    // It may also go wrong later.
+    set(-4000);
+    server.wait_for_log(|line| {
+        told(line, "cannot get tasks from ConductorOne, retrying", " s ahead: set it right")
+    });
+    set(0);
+    c1.run(small()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

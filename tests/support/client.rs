@@ -29,6 +29,8 @@ pub(crate) struct Client {
     /// Ends with the last copy.
     #[expect(dead_code)]
     server: Option<Arc<Server>>,
+    /// The sync that listings belong to; empty for none.
+    sync: String,
     types: ResourceTypesServiceClient<Channel>,
     resources: ResourcesServiceClient<Channel>,
     getter: ResourceGetterServiceClient<Channel>,
@@ -101,12 +103,18 @@ impl Client {
     pub(crate) fn over(channel: Channel) -> Self {
         Self {
             server: None,
+            sync: String::new(),
             types: ResourceTypesServiceClient::new(channel.clone()),
             resources: ResourcesServiceClient::new(channel.clone()),
             getter: ResourceGetterServiceClient::new(channel.clone()),
             entitlements: EntitlementsServiceClient::new(channel.clone()),
             grants: GrantsServiceClient::new(channel),
         }
+    }
+
+    /// The same client, whose listings belong to this sync.
+    pub(crate) fn in_sync(&self, sync: &str) -> Self {
+        Self { sync: sync.to_owned(), ..self.clone() }
     }
 
     /// All resource types.
@@ -222,8 +230,12 @@ impl Client {
         page_size: u32,
         page_token: String,
     ) -> Result<Answer<ResourceType>, Status> {
-        let request =
-            ResourceTypesServiceListResourceTypesRequest { page_size, page_token, ..Default::default() };
+        let request = ResourceTypesServiceListResourceTypesRequest {
+            page_size,
+            page_token,
+            active_sync_id: self.sync.clone(),
+            ..Default::default()
+        };
         answer(self.types.clone().list_resource_types(request).await?, |it| (it.list, it.next_page_token))
     }
 
@@ -240,6 +252,7 @@ impl Client {
             parent_resource_id: parent.and_then(|parent| named("org", parent).id),
             page_size,
             page_token,
+            active_sync_id: self.sync.clone(),
             ..Default::default()
         };
         answer(self.resources.clone().list_resources(request).await?, |it| (it.list, it.next_page_token))
@@ -255,6 +268,7 @@ impl Client {
             resource: Some(on.clone()),
             page_size,
             page_token,
+            active_sync_id: self.sync.clone(),
             ..Default::default()
         };
         answer(self.entitlements.clone().list_entitlements(request).await?, |it| {
@@ -272,6 +286,7 @@ impl Client {
             resource: Some(on.clone()),
             page_size,
             page_token,
+            active_sync_id: self.sync.clone(),
             ..Default::default()
         };
         answer(self.grants.clone().list_grants(request).await?, |it| {

@@ -1,16 +1,19 @@
-//! An HTTP proxy that lets TLS through with CONNECT, or does not.
+//! An HTTP proxy that lets TLS through with CONNECT, or does not, or loses it on the way.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// The proxy, until dropped.
 pub(crate) struct ConnectProxy {
     address: SocketAddr,
     /// Where it was asked to connect to.
     seen: Arc<Mutex<Vec<String>>>,
+    /// Changes when the tunnels of the moment are to be lost.
+    lost: watch::Sender<()>,
     listening: tokio::task::JoinHandle<()>,
 }
 
@@ -29,18 +32,26 @@ impl ConnectProxy {
         let address = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = Arc::clone(&seen);
+        let lost = watch::Sender::new(());
+        let losing = lost.clone();
         let listening = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let noted = Arc::clone(&noted);
+                let lost = losing.subscribe();
                 // A client that goes away ends its connection with an error.
-                tokio::spawn(async move { drop(connect(stream, lets_through, &noted).await) });
+                tokio::spawn(async move { drop(connect(stream, lets_through, &noted, lost).await) });
             }
         });
-        Self { address, seen, listening }
+        Self { address, seen, lost, listening }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Passes nothing on any more in the tunnels that there are, and tells neither end.
+    pub(crate) fn lose_tunnels(&self) {
+        self.lost.send_replace(());
     }
 
     pub(crate) fn seen(&self) -> Vec<String> {
@@ -58,6 +69,7 @@ async fn connect(
     mut stream: TcpStream,
     lets_through: bool,
     seen: &Mutex<Vec<String>>,
+    mut lost: watch::Receiver<()>,
 ) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -71,5 +83,9 @@ async fn connect(
     seen.lock().unwrap().push(target.to_owned());
     let mut behind = TcpStream::connect(target).await?;
     stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
-    copy_bidirectional(&mut stream, &mut behind).await.map(drop)
+    tokio::select! {
+        copied = copy_bidirectional(&mut stream, &mut behind) => copied.map(drop),
+        // Both stay open.
+        Ok(()) = lost.changed() => std::future::pending().await,
+    }
 }

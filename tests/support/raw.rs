@@ -39,7 +39,11 @@ impl Raw {
 
     /// A connection, if the server accepts one.
     pub(crate) async fn try_to(address: SocketAddr) -> Option<Self> {
-        let stream = TcpStream::connect(address).await.ok()?;
+        Self::over(TcpStream::connect(address).await.ok()?).await
+    }
+
+    /// A connection over a stream, if the server takes it.
+    pub(crate) async fn over(stream: TcpStream) -> Option<Self> {
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
         Some(Self { sender })

@@ -3,9 +3,13 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+    date_time_ymd,
+};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -72,11 +76,32 @@ impl Certificates {
         self.show(database, &certificate, &key).await;
     }
 
-    /// From now on the server shows what `openssl req -x509 -subj /CN=localhost` makes: an authority of its
-    /// own, with a name only where nobody looks for one.
+    /// From now on the server shows a certificate that is an authority of its own, and names no host.
     pub(crate) async fn show_self_signed(&self, database: &Database) {
-        let certificate = authority("localhost");
-        self.show(database, &certificate.pem(), &certificate.key().serialize_pem()).await;
+        let mut params = CertificateParams::new([]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "the test's organization");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        self.show(database, &certificate.pem(), &key.serialize_pem()).await;
+    }
+
+    /// From now on the server shows these: PEM.
+    pub(crate) async fn show_any(&self, database: &Database, certificates: &str, key: &str) {
+        self.write("server.crt", certificates);
+        self.write("server.key", key);
+        database.execute("SELECT pg_reload_conf()").await;
+        let first = certificates.split_inclusive("-----END CERTIFICATE-----").next().unwrap();
+        let address = database.cluster().address();
+        eventually("the new certificate", async || {
+            // OpenSSL's client, which knows more kinds of keys than ours.
+            let arguments = ["s_client", "-starttls", "postgres", "-showcerts", "-connect", address];
+            let shown = Command::new("openssl").args(arguments).stdin(Stdio::null()).output();
+            let shown = shown.unwrap_or_else(|error| panic!("install openssl: {error}"));
+            String::from_utf8_lossy(&shown.stdout).contains(first).then_some(())
+        })
+        .await;
     }
 
     /// From now on the server shows a certificate of X.509 version 1, from the files in `tests/data/x509-v1`.

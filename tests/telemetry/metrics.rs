@@ -56,10 +56,10 @@ fn listed() -> BTreeMap<String, (String, Labels)> {
     lines.map(metric).collect()
 }
 
-/// Labels of the metrics in the README's table.
+/// Labels of the metrics in the table of `docs/observability.md`.
 fn documented() -> BTreeMap<String, Labels> {
-    let readme = include_str!("../../README.md");
-    let (_, table) = readme.split_once("| Metric | Labels |").unwrap();
+    let page = include_str!("../../docs/observability.md");
+    let (_, table) = page.split_once("| Metric | Labels |").unwrap();
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     let metric = |row: &str| {
         let cells: Vec<_> = row.split('|').collect();
@@ -84,7 +84,7 @@ fn served(text: &str) -> BTreeMap<String, (String, Labels)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_served_metrics_are_those_of_the_readme_and_the_chart() {
+async fn the_served_metrics_are_those_of_the_documentation_and_the_chart() {
     let database = Database::small().await;
     // Nobody answers there, which is a request all the same.
     let rest = ["--retool-api-base-url", "http://127.0.0.1:1", "--retool-api-token", "x"];
@@ -105,7 +105,7 @@ async fn the_served_metrics_are_those_of_the_readme_and_the_chart() {
     let served = served(&text);
     assert_eq!(served, listed(), "left: /metrics; right: helm/metrics.tsv");
     let labels: BTreeMap<_, _> = served.into_iter().map(|(name, (_, labels))| (name, labels)).collect();
-    assert_eq!(labels, documented(), "left: /metrics; right: the README's table");
+    assert_eq!(labels, documented(), "left: /metrics; right: docs/observability.md");
     for name in labels.keys() {
         assert!(text.contains(&format!("# HELP {name} ")), "{name}");
     }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod child;
 mod child_calls;
+mod coverage;
 mod health;
 mod port;
 mod services;

@@ -36,7 +36,7 @@ use crate::support::postgres::Database;
 use crate::support::server::Server;
 use crate::support::wire::{Wire, assert_refused, id, resource};
 
-/// What a connector child registers (protocol, "Services").
+/// The services that a connector child registers.
 const SERVICES: [&str; 16] = [
     "c1.connector.v2.AccountManagerService",
     "c1.connector.v2.ActionService",
@@ -249,7 +249,7 @@ fn grant_request() -> GrantManagerServiceGrantRequest {
 }
 
 /// The answers to everything that changes something, asked for properly.
-async fn changes(wire: &Wire) -> Vec<(&'static str, Result<(), Status>)> {
+pub(super) async fn changes(wire: &Wire) -> Vec<(&'static str, Result<(), Status>)> {
     let grant = Grant {
         id: "group:g4:member:user:u5".to_owned(),
         entitlement: grant_request().entitlement,

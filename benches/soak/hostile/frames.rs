@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use crate::hostile::{Attack, Kind};
+use crate::hostile::{Attack, Kind, connect};
 use crate::raw::{GREETING, frame};
 
 pub(super) const KINDS: [Kind; 3] = [
@@ -17,7 +16,7 @@ pub(super) const KINDS: [Kind; 3] = [
 /// Sends the frame until the server hangs up, and reads what it answers.
 fn flood(server: SocketAddr, frame: Vec<u8>) -> Attack {
     Box::pin(async move {
-        let Ok(mut stream) = TcpStream::connect(server).await else { return };
+        let Some(mut stream) = connect(server).await else { return };
         let (mut reading, mut writing) = stream.split();
         let write = async {
             let many = frame.repeat(100);

@@ -2,11 +2,16 @@
 //! and [`kinds`] lists them all.
 
 mod frames;
+mod places;
 mod requests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
+
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::raw::Raw;
 
 /// A kind of hostile caller.
 pub(crate) struct Kind {
@@ -25,9 +30,24 @@ const REST: Duration = Duration::from_millis(20);
 /// How long an attack may take.
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// Where hostile callers come from: not from where the honest ones do.
+const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
+
+/// A connection to the server, if it takes one.
+async fn connect(server: SocketAddr) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.bind(ADDRESS).ok()?;
+    socket.connect(server).await.ok()
+}
+
+/// The same, of HTTP/2.
+async fn raw(server: SocketAddr) -> Option<Raw> {
+    Raw::over(connect(server).await?).await
+}
+
 /// Every kind.
 pub(crate) fn kinds() -> impl Iterator<Item = Kind> {
-    requests::KINDS.into_iter().chain(frames::KINDS)
+    requests::KINDS.into_iter().chain(frames::KINDS).chain(places::KINDS)
 }
 
 /// Attacks again and again until the time is up; how often.

@@ -8,8 +8,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::bytes::Bytes;
 
-use crate::hostile::{Attack, Kind};
-use crate::raw::{Raw, framed};
+use crate::hostile::{Attack, Kind, raw};
+use crate::raw::framed;
 
 const MIB: usize = 1024 * 1024;
 
@@ -48,7 +48,7 @@ fn send(server: SocketAddr, call: &'static Call) -> Attack {
     Box::pin(async move {
         let (path, header, body) = &**call;
         let headers: Vec<_> = header.iter().copied().collect();
-        if let Some(raw) = Raw::try_to(server).await {
+        if let Some(raw) = raw(server).await {
             // Whatever comes of it.
             let _ = raw.send(path, &headers, body.clone()).await;
         }

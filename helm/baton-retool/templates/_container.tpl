@@ -36,7 +36,7 @@ livenessProbe:
 readinessProbe:
   {{- include "baton-retool.probe" (list . "ready" .Values.probes.readiness) | nindent 2 }}
 resources:
-  {{- toYaml .Values.resources | nindent 2 }}
+  {{- include "baton-retool.resources" . | nindent 2 }}
 securityContext:
   {{- toYaml .Values.securityContext | nindent 2 }}
 {{- with include "baton-retool.volumeMounts" . | trim }}
@@ -208,4 +208,12 @@ envFrom:
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* What the container may take: what the mode needs, with what the values say in its place. */}}
+{{- define "baton-retool.resources" -}}
+{{- $server := dict "requests" (dict "cpu" "100m" "memory" "64Mi") "limits" (dict "memory" "384Mi") -}}
+{{- $service := dict "requests" (dict "cpu" "100m" "memory" "128Mi") "limits" (dict "memory" "1Gi") -}}
+{{- $usual := ternary $service $server (eq (include "baton-retool.mode" .) "service") -}}
+{{- toYaml (mergeOverwrite $usual .Values.resources) -}}
 {{- end -}}

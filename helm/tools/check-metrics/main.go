@@ -3,7 +3,7 @@
 //	check-metrics METRICS.tsv ALERTS.yaml DASHBOARD.json
 //
 // Every expression must parse, use metrics of the list only, and match and group by labels that these have. Every metric
-// of the list must be used somewhere. A test of the program compares the list with what is served and with the README.
+// of the list must be used somewhere. A test of the program compares the list with what is served and with docs/observability.md.
 package main
 
 import (

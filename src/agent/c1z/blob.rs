@@ -82,6 +82,14 @@ pub(super) fn sources<'a>(entries: impl Iterator<Item = (&'a str, bool)>) -> Vec
     out
 }
 
+/// The size of what [`sources`] answers for entries with ids of these lengths.
+pub(super) fn sources_len(entries: impl Iterator<Item = (usize, bool)>) -> usize {
+    let record = |content: usize| key_len(1) + encoded_len_varint(content as u64) + content;
+    let body: usize =
+        entries.map(|(key, is_direct)| record(record(key) + record(if is_direct { 2 } else { 0 }))).sum();
+    record(body)
+}
+
 /// An encoded grant without its sources, to which [`sources`] can be appended: they are the last field.
 pub(super) fn without_sources(grant: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(grant.len());
@@ -136,9 +144,19 @@ pub(super) fn immutable_annotation() -> Vec<u8> {
 
 /// Writes a length-delimited field.
 pub(super) fn put_record(number: u32, content: &[u8], out: &mut Vec<u8>) {
-    encode_key(number, WireType::LengthDelimited, out);
-    encode_varint(content.len() as u64, out);
+    put_head(number, content.len(), out);
     out.extend_from_slice(content);
+}
+
+/// Writes what a length-delimited field of this number and size begins with.
+pub(super) fn put_head(number: u32, content: usize, out: &mut Vec<u8>) {
+    encode_key(number, WireType::LengthDelimited, out);
+    encode_varint(content as u64, out);
+}
+
+/// The size of what [`put_head`] writes.
+pub(super) fn head_len(number: u32, content: usize) -> usize {
+    key_len(number) + encoded_len_varint(content as u64)
 }
 
 fn put_source(key: &str, is_direct: bool, out: &mut Vec<u8>) {
@@ -326,6 +344,14 @@ mod tests {
         assert_eq!(other, bytes);
         assert_eq!(field(&bytes, tag::grant::ID), Some("e:user:u1".as_bytes()));
         assert_eq!(without_sources(&bytes[..bytes.len() - 1]), None);
+        let long = "e".repeat(200);
+        for entries in [&[][..], &[("a", false), ("b", true)], &[(long.as_str(), true), ("b", false)]] {
+            let lengths = entries.iter().map(|(key, direct)| (key.len(), *direct));
+            assert_eq!(sources_len(lengths), sources(entries.iter().copied()).len());
+        }
+        let mut head = Vec::new();
+        put_head(tag::grant::ID, long.len(), &mut head);
+        assert_eq!(head.len(), head_len(tag::grant::ID, long.len()));
     }
 
     #[test]

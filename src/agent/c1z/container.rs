@@ -189,10 +189,16 @@ impl Target {
         self.temporary().map(drop)
     }
 
-    /// Packs `database` and lets the result take the target's place. Answers its size in bytes.
-    pub(super) fn replace(&self, database: &Path, workers: u32) -> Result<u64, Error> {
+    /// Packs a database of `size` bytes, on several threads, and lets the result take the target's place. `write`
+    /// is called once and hands the database on, piece by piece. Answers the size of the file in bytes.
+    pub(super) fn replace(
+        &self,
+        size: u64,
+        threads: usize,
+        write: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error>,
+    ) -> Result<u64, Error> {
         let temporary = self.temporary()?;
-        pack(database, temporary.as_file(), temporary.path(), workers)?;
+        pack(size, temporary.as_file(), temporary.path(), threads, write)?;
         let size = temporary.as_file().metadata().map_err(Error::io("read", temporary.path()))?.len();
         temporary.as_file().sync_all().map_err(Error::io("write", temporary.path()))?;
         temporary
@@ -225,32 +231,28 @@ impl Target {
 
 const SUFFIX: &str = ".tmp";
 
-fn pack(database: &Path, out: &File, out_path: &Path, workers: u32) -> Result<(), Error> {
-    let mut content = File::open(database).map_err(Error::io("read", database))?;
-    let size = content.metadata().map_err(Error::io("read", database))?.len();
+fn pack(
+    size: u64,
+    out: &File,
+    out_path: &Path,
+    threads: usize,
+    write: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error>,
+) -> Result<(), Error> {
     let failed = || Error::io("write", out_path);
     let mut out = BufWriter::with_capacity(1 << 18, out);
     out.write_all(MAGIC_V1).map_err(failed())?;
     let mut encoder = zstd::Encoder::new(&mut out, LEVEL).map_err(failed())?;
     encoder.include_checksum(true).map_err(failed())?;
     encoder.include_contentsize(true).map_err(failed())?;
+    // What is written must be of this size, or the frame does not end.
     encoder.set_pledged_src_size(Some(size)).map_err(failed())?;
     // Less than the content, which would otherwise be one segment: memory of its size to unpack.
     let window = size.saturating_sub(1).max(1).ilog2();
     encoder.window_log(window.clamp(10, LARGEST_WINDOW_LOG)).map_err(failed())?;
-    if workers > 1 {
-        encoder.multithread(workers).map_err(failed())?;
+    if threads > 1 {
+        encoder.multithread(u32::try_from(threads).unwrap_or(1)).map_err(failed())?;
     }
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = match content.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Error::io("read", database)(error)),
-        };
-        encoder.write_all(buffer.get(..read).unwrap_or_default()).map_err(failed())?;
-    }
+    write(&mut |piece| encoder.write_all(piece).map_err(failed()))?;
     encoder.finish().map_err(failed())?;
     out.flush().map_err(failed())
 }

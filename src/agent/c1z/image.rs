@@ -2,35 +2,47 @@
 //!
 //! A large organization has millions of grants, and seven indexes over them: more than nine tenths of the
 //! file. Inserting them row by row and letting the database sort each index takes several times as long as
-//! everything else in a sync together (`benches/README.md` has figures), and none of it is needed, because the
-//! new file is written once, in order, and everything about it is known.
-//! So the database makes the file with everything else in it and the grants' table and indexes empty; then
-//! their trees are written from the bottom up ([`tree`]) into the pages after it, as the published format of
-//! SQLite 3 files has them ([`record`]), with only their roots where the database has put them. Tests let
-//! the database check the result.
+//! everything else in a sync together, and none of it is needed, because the new file is written once, in order,
+//! and everything about it is known.
+//!
+//! So the database makes the file with everything else in it and the grants' table and indexes empty. From the
+//! sizes of all rows and index entries follows which pages their trees take ([`layout`]), hence how many pages the
+//! file has and what its first part says about that: the roots, which are where the database has put them, and the
+//! number of pages. Then the pages after it are written in the order of the file, as the published format of
+//! SQLite 3 files has them ([`pages`], [`record`]), by several threads ([`stream`]), and packed as they come. They
+//! are never on a disk as they are: that would take as long again. Tests let the database check the result.
 
+mod coded;
+mod derived;
+mod encoded;
 mod error;
+mod index;
 mod keys;
+mod layout;
+mod order;
 mod pages;
 mod record;
-mod sorted;
 mod sources;
+mod stored;
+mod stream;
 mod table;
-mod tree;
 
 use std::collections::VecDeque;
-use std::fs::OpenOptions;
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::Connection;
 
 use crate::agent::c1z::Error;
-use crate::agent::c1z::database::failed;
+use crate::agent::c1z::image::coded::Codes;
 use crate::agent::c1z::image::error::WriteError;
-use crate::agent::c1z::image::keys::Keys;
-use crate::agent::c1z::image::pages::Pages;
-use crate::agent::c1z::image::sorted::IndexKind;
+use crate::agent::c1z::image::index::{Index, IndexKind};
+use crate::agent::c1z::image::keys::{Keys, Ranks};
+use crate::agent::c1z::image::layout::{LOCK_PAGE, Layout, PAGE, advance};
+use crate::agent::c1z::image::stream::Trees;
 use crate::agent::c1z::image::table::Table;
 use crate::agent::c1z::schema;
 use crate::agent::c1z::stats::GrantCounts;
@@ -38,38 +50,90 @@ use crate::agent::c1z::workspace::Workspace;
 
 pub(super) use self::sources::Sources;
 
-/// Fills the empty grants table of a database that nobody has open. Answers how many grants of this sync
-/// there are, by the types of the resources that they are on.
-pub(super) fn write_grants(
-    database: &Path,
-    workspace: &Workspace,
-    sources: Sources<'_>,
-) -> Result<GrantCounts, Error> {
-    let layout = Layout::read(database).map_err(failed("read", workspace))?;
-    let file =
-        OpenOptions::new().read(true).write(true).open(database).map_err(Error::io("write", database))?;
-    let pages = Pages::new(&file, layout.pages);
-    let failed_write = |error: WriteError| match error {
-        WriteError::Io(source) => Error::io("write", database)(source),
-        WriteError::Read(source) => failed("read", workspace)(source),
-        WriteError::TooManyPages => Error::TooManyPages,
-        WriteError::SameId(id) => Error::GrantIds { id },
-        WriteError::Row(row, source) => Error::Row { table: "v1_grants", row, source },
-    };
-    let (table, keys) = Table::begin(&pages, layout.table, sources).map_err(failed_write)?;
-    write_rest(&pages, table, &layout.indexes, &keys).map_err(failed_write)?;
-    pages.finish().map_err(Error::io("write", database))?;
-    Ok(keys.counts())
+/// The grants of a new file.
+pub(super) struct Grants<'a> {
+    workspace: &'a Workspace,
+    table: Table<'a>,
+    keys: Keys,
+}
+
+/// A new file's database, ready to be written.
+pub(super) struct Image<'a> {
+    workspace: &'a Workspace,
+    /// The first part.
+    database: PathBuf,
+    trees: Trees<'a>,
+    /// In pages.
+    size: u64,
+}
+
+impl<'a> Grants<'a> {
+    /// Reads what is stored.
+    pub(super) fn read(sources: &'a Sources, workspace: &'a Workspace) -> Result<Self, Error> {
+        let (table, keys) = Table::read(sources).map_err(|error| error.named(&sources.current, workspace))?;
+        Ok(Self { workspace, table, keys })
+    }
+
+    /// How many grants of this sync there are, by the types of the resources that they are on.
+    pub(super) fn counts(&self) -> GrantCounts {
+        self.keys.counts()
+    }
+
+    /// The texts that the indexes sort by, in order.
+    pub(super) fn ranks(&self) -> Ranks<'_> {
+        self.keys.ranks()
+    }
+}
+
+impl<'a> Image<'a> {
+    /// Completes a database that has everything but grants and that nobody has open.
+    pub(super) fn complete(
+        database: &Path,
+        grants: &'a Grants<'a>,
+        ranks: &Ranks<'_>,
+    ) -> Result<Self, Error> {
+        let named = |error: WriteError| error.named(database, grants.workspace);
+        let roots = Roots::read(database).map_err(|error| named(error.into()))?;
+        let (mut trees, size) = lay_out(grants, ranks, &roots).map_err(named)?;
+        let size = place(&mut trees, size).map_err(named)?;
+        write_roots(database, &trees, size).map_err(named)?;
+        Ok(Self { workspace: grants.workspace, database: database.to_owned(), trees, size })
+    }
+
+    /// The size in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.size * PAGE as u64
+    }
+
+    /// Calls `put` with the whole database, piece by piece in order.
+    pub(super) fn write(
+        &self,
+        threads: usize,
+        put: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let refused = || Error::io("read", &self.database);
+        let mut first = File::open(&self.database).map_err(refused())?;
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            match first.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => put(buffer.get(..read).unwrap_or_default())?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(refused()(error)),
+            }
+        }
+        self.trees.write(threads, |error| error.named(&self.database, self.workspace), put)
+    }
 }
 
 /// Where the database has put the roots, and its number of pages.
-struct Layout {
+struct Roots {
     pages: u32,
     table: u32,
     indexes: Vec<(IndexKind, u32)>,
 }
 
-impl Layout {
+impl Roots {
     fn read(path: &Path) -> rusqlite::Result<Self> {
         let database = Connection::open(path)?;
         let root = |name: &str| {
@@ -84,27 +148,63 @@ impl Layout {
     }
 }
 
-/// Writes the rest of the table and the indexes, on two threads: one begins with the table, the other with the
-/// indexes, and both go on with the indexes that are left.
-fn write_rest(
-    pages: &Pages<'_>,
-    table: Table<'_>,
-    indexes: &[(IndexKind, u32)],
-    keys: &Keys,
-) -> Result<(), WriteError> {
-    let ranks = keys.ranks();
-    let pending: Mutex<VecDeque<_>> = Mutex::new(indexes.iter().copied().collect());
-    let write_indexes = || loop {
-        let next = pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let Some((kind, root)) = next else { return Ok(()) };
-        sorted::write(pages, kind, root, keys, &ranks)?;
-    };
-    std::thread::scope(|scope| {
-        let second = scope.spawn(write_indexes);
-        let first = table.finish().and_then(|()| write_indexes());
-        match second.join() {
-            Ok(second) => first.and(second),
-            Err(panic) => std::panic::resume_unwind(panic),
+/// Finds out how many pages each tree takes, on two threads: one begins with the table, the other with the indexes,
+/// and both go on with the indexes that are left. Answers the number of the database's last page as well.
+fn lay_out<'a>(
+    grants: &'a Grants<'a>,
+    ranks: &Ranks<'_>,
+    roots: &Roots,
+) -> Result<(Trees<'a>, u64), WriteError> {
+    let Grants { table, keys, .. } = grants;
+    let codes = Codes::new(ranks);
+    let pending: Mutex<VecDeque<_>> = Mutex::new(roots.indexes.iter().copied().collect());
+    let sort = || -> Result<Vec<Index>, WriteError> {
+        let mut sorted = Vec::new();
+        loop {
+            let next = pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some((kind, root)) = next else { return Ok(sorted) };
+            sorted.push(Index::new(kind, root, keys, ranks, &codes)?);
         }
-    })
+    };
+    let (table_layout, mut indexes) = std::thread::scope(|scope| {
+        let second = scope.spawn(sort);
+        let first = table.lay_out(roots.table).and_then(|layout| Ok((layout, sort()?)));
+        let second = second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let (layout, mut indexes) = first?;
+        indexes.extend(second?);
+        Ok::<(Layout, Vec<Index>), WriteError>((layout, indexes))
+    })?;
+    indexes.sort_unstable_by_key(|index| IndexKind::ALL.iter().position(|kind| *kind == index.kind));
+    Ok((Trees { table, table_layout, indexes, keys, codes }, u64::from(roots.pages)))
+}
+
+/// Gives the trees their places after page `last`. Answers the number of the last page then.
+fn place(trees: &mut Trees<'_>, last: u64) -> Result<u64, WriteError> {
+    let first = advance(last, 1);
+    let mut next = trees.table_layout.place(first);
+    for index in &mut trees.indexes {
+        next = index.layout.place(next);
+    }
+    if next >= u64::from(u32::MAX) {
+        return Err(WriteError::TooManyPages);
+    }
+    // A page that is never used is not the last one.
+    Ok(if next == first { last } else { next - if next - 1 == LOCK_PAGE { 2 } else { 1 } })
+}
+
+/// Writes what the first part says about the rest: the roots, and how many pages there are.
+fn write_roots(database: &Path, trees: &Trees<'_>, size: u64) -> Result<(), WriteError> {
+    let file = OpenOptions::new().read(true).write(true).open(database)?;
+    for (number, root) in trees.roots()? {
+        file.write_all_at(&root, u64::from(number.saturating_sub(1)) * PAGE as u64)?;
+    }
+    // The number of pages is believed when the number of changes is the one that it was written with.
+    let mut changes = [0; 4];
+    file.read_exact_at(&mut changes, 24)?;
+    let changes = u32::from_be_bytes(changes).wrapping_add(1).to_be_bytes();
+    let size = u32::try_from(size).map_err(|_| WriteError::TooManyPages)?;
+    file.write_all_at(&changes, 24)?;
+    file.write_all_at(&size.to_be_bytes(), 28)?;
+    file.write_all_at(&changes, 92)?;
+    Ok(())
 }

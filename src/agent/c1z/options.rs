@@ -9,8 +9,8 @@ use crate::agent::c1z::container::DecodeLimits;
 pub struct StoreOptions {
     /// The file. It need not exist; its folder must.
     pub path: PathBuf,
-    /// Where the unpacked databases are kept while the sync runs, up to twice the size of the old one and the
-    /// new one together. Without it, the system's folder for temporary files.
+    /// Where the databases are kept while the sync runs: the old one unpacked, and what the connector answers. Without
+    /// it, the system's folder for temporary files.
     pub temp_dir: Option<PathBuf>,
     /// How many full syncs stay in the file, the new one included; at least one does.
     pub keep_syncs: usize,

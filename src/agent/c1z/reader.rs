@@ -210,6 +210,13 @@ impl Reader {
         self.page(query, after, limit, lookup::grant)
     }
 
+    /// One grant by its id, GrantExpandable among its annotations (last).
+    pub fn grant(&self, id: &str) -> Result<Option<Grant>, Error> {
+        let mut query = Query::new("v1_grants", "expansion");
+        query.equal("external_id", Some(id));
+        Ok(self.page(query, None, 1, lookup::grant)?.rows.pop())
+    }
+
     fn by_external_id<M: Message + Default>(
         &self,
         table: &'static str,

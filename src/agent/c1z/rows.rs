@@ -2,8 +2,9 @@
 //! already is replaced.
 
 use prost::Message as _;
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, params};
 
+use crate::agent::c1z::grant_ids::GrantIds;
 use crate::agent::c1z::{Error, blob, clock};
 use crate::proto::connector::{Entitlement, Grant, GrantExpandable, Resource, ResourceId, ResourceType};
 
@@ -99,66 +100,87 @@ pub(super) fn put_entitlements(
     transaction.commit()
 }
 
-pub(super) fn put_grants(database: &Connection, sync_id: &str, page: Vec<Grant>) -> Result<(), Refusal> {
+pub(super) fn put_grants(
+    database: &Connection,
+    ids: &mut GrantIds,
+    sync_id: &str,
+    page: Vec<Grant>,
+) -> Result<(), Refusal> {
+    let all_new = ids.are_new(database, &page)?;
     let transaction = database.unchecked_transaction()?;
     let now = clock::now(database)?;
+    let mut put = PutGrant { insert: transaction.prepare_cached(insert(all_new))?, sync_id, now: &now };
     for mut one in page {
         let expansion = blob::take_expansion(&mut one.annotations);
-        if put_grant(&transaction, sync_id, &now, &one, expansion.as_deref())? {
+        if put.put(&one, expansion.as_deref())? {
             continue;
         }
         // The id is another holder's. Both are access that exists, so the later one gets the id that derived
         // grants have, which says who holds what.
         let taken = std::mem::take(&mut one.id);
         one.id = standard_id(&one);
-        if one.id == taken || !put_grant(&transaction, sync_id, &now, &one, expansion.as_deref())? {
+        if one.id == taken || !put.put(&one, expansion.as_deref())? {
             return Err(Refusal::Other(Error::GrantIds { id: taken }));
         }
     }
+    drop(put);
     transaction.commit()?;
     Ok(())
 }
 
 /// Removes grants by their ids.
-pub(super) fn remove_grants(database: &Connection, ids: &[String]) -> rusqlite::Result<()> {
+pub(super) fn remove_grants(
+    database: &Connection,
+    ids: &mut GrantIds,
+    removed: &[String],
+) -> rusqlite::Result<()> {
+    ids.index(database)?;
     let transaction = database.unchecked_transaction()?;
     let mut delete = transaction.prepare_cached("DELETE FROM main.v1_grants WHERE external_id = ?1")?;
-    for id in ids {
+    for id in removed {
         delete.execute([id])?;
     }
     drop(delete);
     transaction.commit()
 }
 
-/// Stores one grant; false when its id is taken by a grant of another entitlement or principal.
-fn put_grant(
-    database: &Connection,
-    sync_id: &str,
-    now: &str,
-    grant: &Grant,
-    expansion: Option<&[u8]>,
-) -> rusqlite::Result<bool> {
-    let entitlement = grant.entitlement.as_ref();
-    let owner = entitlement.and_then(|one| one.resource.as_ref()).and_then(|owner| owner.id.as_ref());
-    let principal = grant.principal.as_ref().and_then(|principal| principal.id.as_ref());
-    let (owner_type, owner_id) = pair(owner);
-    let (principal_type, principal_id) = pair(principal);
-    let changed = database
-        .prepare_cached(
-            "INSERT INTO main.v1_grants
-                 (resource_type_id, resource_id, entitlement_id, principal_resource_type_id,
-                  principal_resource_id, external_id, expansion, needs_expansion, data, sync_id,
-                  discovered_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-             ON CONFLICT (external_id, sync_id) DO UPDATE SET
-                 data = excluded.data, expansion = excluded.expansion,
-                 needs_expansion = excluded.needs_expansion, resource_type_id = excluded.resource_type_id,
-                 resource_id = excluded.resource_id
-             WHERE entitlement_id = excluded.entitlement_id
-                 AND principal_resource_type_id = excluded.principal_resource_type_id
-                 AND principal_resource_id = excluded.principal_resource_id",
-        )?
-        .execute(params![
+/// How grants are stored: those with new ids, or any.
+fn insert(all_new: bool) -> &'static str {
+    if all_new {
+        "INSERT INTO main.v1_grants
+             (resource_type_id, resource_id, entitlement_id, principal_resource_type_id, principal_resource_id,
+              external_id, expansion, needs_expansion, data, sync_id, discovered_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+    } else {
+        "INSERT INTO main.v1_grants
+             (resource_type_id, resource_id, entitlement_id, principal_resource_type_id, principal_resource_id,
+              external_id, expansion, needs_expansion, data, sync_id, discovered_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+         ON CONFLICT (external_id, sync_id) DO UPDATE SET
+             data = excluded.data, expansion = excluded.expansion,
+             needs_expansion = excluded.needs_expansion, resource_type_id = excluded.resource_type_id,
+             resource_id = excluded.resource_id
+         WHERE entitlement_id = excluded.entitlement_id
+             AND principal_resource_type_id = excluded.principal_resource_type_id
+             AND principal_resource_id = excluded.principal_resource_id"
+    }
+}
+
+struct PutGrant<'a> {
+    insert: CachedStatement<'a>,
+    sync_id: &'a str,
+    now: &'a str,
+}
+
+impl PutGrant<'_> {
+    /// Stores one grant; false when its id is taken by a grant of another entitlement or principal.
+    fn put(&mut self, grant: &Grant, expansion: Option<&[u8]>) -> rusqlite::Result<bool> {
+        let entitlement = grant.entitlement.as_ref();
+        let owner = entitlement.and_then(|one| one.resource.as_ref()).and_then(|owner| owner.id.as_ref());
+        let principal = grant.principal.as_ref().and_then(|principal| principal.id.as_ref());
+        let (owner_type, owner_id) = pair(owner);
+        let (principal_type, principal_id) = pair(principal);
+        let changed = self.insert.execute(params![
             owner_type,
             owner_id,
             entitlement.map_or("", |one| &one.id),
@@ -168,10 +190,11 @@ fn put_grant(
             expansion,
             expansion.is_some(),
             blob::grant(grant),
-            sync_id,
-            now
+            self.sync_id,
+            self.now
         ])?;
-    Ok(changed == 1)
+        Ok(changed == 1)
+    }
 }
 
 /// A grant as the connector sent it, out of its row.

@@ -189,6 +189,11 @@ pub(super) fn create_unique_indexes(database: &Connection) -> rusqlite::Result<(
     create_chosen(database, |index| index.unique)
 }
 
+/// The same for all tables but that of the grants.
+pub(super) fn create_small_unique_indexes(database: &Connection) -> rusqlite::Result<()> {
+    create_chosen(database, |index| index.unique && index.table != GRANTS)
+}
+
 fn create_chosen(database: &Connection, chosen: impl Fn(&Index) -> bool) -> rusqlite::Result<()> {
     for index in INDEXES.iter().filter(|index| chosen(index)) {
         database.execute_batch(&format!(

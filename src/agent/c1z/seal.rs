@@ -1,26 +1,30 @@
 //! Putting the new file's database together: what is kept of the old file, and this sync.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, params};
 
+use crate::agent::c1z::container::Target;
 use crate::agent::c1z::database::{CURRENT, OLD, attach, failed, tune};
 use crate::agent::c1z::expand::Expansion;
+use crate::agent::c1z::image::{Grants, Image, Sources};
 use crate::agent::c1z::options::StoreOptions;
 use crate::agent::c1z::prune::{self, Candidate};
 use crate::agent::c1z::stats::{self, GrantCounts};
 use crate::agent::c1z::workspace::Workspace;
-use crate::agent::c1z::{Error, clock, image, schema};
+use crate::agent::c1z::{Error, clock, schema};
 
-/// A database that is ready to be packed.
+/// What was written.
 pub(super) struct Sealed {
-    pub(super) database: PathBuf,
+    /// The size of the file in bytes.
+    pub(super) bytes: u64,
     /// How many grants of this sync are in it.
     pub(super) grants: u64,
 }
 
-/// Writes the database. Everything is written anew, so that nothing has to be deleted and no page is free.
+/// Writes the file. Everything is written anew, so that nothing has to be deleted and no page is free.
 pub(super) fn seal(
+    target: &Target,
     workspace: &Workspace,
     options: &StoreOptions,
     sync_id: &str,
@@ -28,19 +32,24 @@ pub(super) fn seal(
 ) -> Result<Sealed, Error> {
     let path = workspace.file("sealed.db");
     let copied = copy(&path, workspace, options, sync_id).map_err(failed("write", workspace))?;
-    let sources = image::Sources {
-        old: &workspace.file(OLD),
-        kept: &copied.kept,
-        current: &workspace.file(CURRENT),
-        sync_id,
-        now: &copied.now,
+    let sources = Sources {
+        old: workspace.file(OLD),
+        kept: copied.kept,
+        current: workspace.file(CURRENT),
+        sync_id: sync_id.to_owned(),
+        now: copied.now,
         expansion,
     };
-    let counts = image::write_grants(&path, workspace, sources)?;
+    let grants = Grants::read(&sources, workspace)?;
+    let counts = grants.counts();
     if copied.finished {
         write_stats(&path, sync_id, &counts).map_err(failed("write", workspace))?;
     }
-    Ok(Sealed { database: path, grants: counts.values().sum() })
+    let ranks = grants.ranks();
+    let image = Image::complete(&path, &grants, &ranks)?;
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
+    let bytes = target.replace(image.size(), threads, |put| image.write(threads, put))?;
+    Ok(Sealed { bytes, grants: counts.values().sum() })
 }
 
 struct Copied {

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use crate::agent::c1z::container::{self, Found, Target};
 use crate::agent::c1z::database::{CURRENT, OLD, adopt, attach, failed, tune};
 use crate::agent::c1z::expand::{self, Expanded, Expansion};
+use crate::agent::c1z::grant_ids::GrantIds;
 use crate::agent::c1z::lock::LockFile;
 use crate::agent::c1z::lookup::{self, Order, Page, Read, RowId};
 use crate::agent::c1z::options::StoreOptions;
@@ -40,6 +41,7 @@ pub struct Store {
     /// `main` holds the running sync, `old` what the file holds.
     database: Connection,
     sync_id: Option<String>,
+    grant_ids: GrantIds,
     expansion: Option<Expansion>,
     // In this order: the database closes before its folder goes, and the lock is the last to go.
     workspace: Workspace,
@@ -69,7 +71,16 @@ impl Store {
         adopt(&old, target.path())?;
         let database = open_current(&workspace).map_err(|source| failed("open", &workspace)(source))?;
         let options = options.clone();
-        Ok(Self { options, target, database, sync_id: None, expansion: None, workspace, lock })
+        Ok(Self {
+            options,
+            target,
+            database,
+            sync_id: None,
+            grant_ids: GrantIds::default(),
+            expansion: None,
+            workspace,
+            lock,
+        })
     }
 
     /// Starts a sync. A full or resources-only one goes on with the newest unfinished sync of its kind, if
@@ -79,6 +90,9 @@ impl Store {
     /// [`Error::Database`], as for every method that says nothing else.
     pub fn start(&mut self, kind: SyncKind) -> Result<Started, Error> {
         let started = runs::start(&self.database, kind).map_err(self.failed("write"))?;
+        if started.resumed {
+            self.grant_ids.index(&self.database).map_err(self.failed("write"))?;
+        }
         self.sync_id = Some(started.sync_id.clone());
         Ok(started)
     }
@@ -105,7 +119,8 @@ impl Store {
     /// # Errors
     /// [`Error::GrantIds`] when that id is taken too; nothing of the page is stored then.
     pub fn put_grants(&mut self, page: Vec<Grant>) -> Result<(), Error> {
-        match rows::put_grants(&self.database, self.sync_id()?, page) {
+        let sync_id = self.sync_id.as_deref().ok_or(Error::NotStarted)?;
+        match rows::put_grants(&self.database, &mut self.grant_ids, sync_id, page) {
             Ok(()) => Ok(()),
             Err(Refusal::Database(source)) => Err(self.failed("write")(source)),
             Err(Refusal::Other(error)) => Err(error),
@@ -114,7 +129,7 @@ impl Store {
 
     /// Removes grants by id. Ids that are not there are passed over.
     pub fn remove_grants(&mut self, ids: &[String]) -> Result<(), Error> {
-        rows::remove_grants(&self.database, ids).map_err(self.failed("write"))
+        rows::remove_grants(&self.database, &mut self.grant_ids, ids).map_err(self.failed("write"))
     }
 
     /// Every resource type of the sync, in the order of storing.
@@ -216,15 +231,13 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] and [`Error::Database`], mostly for a full disk; the old file is as it was.
     pub fn close(self) -> Result<Option<Saved>, Error> {
-        let Self { options, target, database, sync_id, expansion, workspace, lock } = self;
+        let Self { options, target, database, sync_id, grant_ids: _, expansion, workspace, lock } = self;
         let Some(sync_id) = sync_id else { return Ok(None) };
         drop(database);
-        let sealed = seal::seal(&workspace, &options, &sync_id, expansion)?;
-        let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
-        let bytes = target.replace(&sealed.database, u32::try_from(workers).unwrap_or(1))?;
+        let sealed = seal::seal(&target, &workspace, &options, &sync_id, expansion)?;
         drop(workspace);
         drop(lock);
-        Ok(Some(Saved { path: target.path().to_owned(), bytes, grants: sealed.grants }))
+        Ok(Some(Saved { path: target.path().to_owned(), bytes: sealed.bytes, grants: sealed.grants }))
     }
 
     fn sync_id(&self) -> Result<&str, Error> {
@@ -244,7 +257,7 @@ fn open_current(workspace: &Workspace) -> rusqlite::Result<Connection> {
     let database = Connection::open(workspace.file(CURRENT))?;
     tune(&database)?;
     schema::create_tables(&database)?;
-    schema::create_unique_indexes(&database)?;
+    schema::create_small_unique_indexes(&database)?;
     attach(&database, &workspace.file(OLD), "old")?;
     database.set_prepared_statement_cache_capacity(64);
     Ok(database)

@@ -5,4 +5,5 @@ mod files;
 mod goldens;
 mod judge;
 mod kills;
+mod shapes;
 mod support;

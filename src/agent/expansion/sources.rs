@@ -92,6 +92,11 @@ impl SourceSets {
         self.slice(set).iter().map(|member| (member >> 1, member & 1 == 1))
     }
 
+    /// Every set.
+    pub fn ids(&self) -> impl Iterator<Item = SetId> {
+        (0..).take(self.len()).map(SetId)
+    }
+
     /// How many sets there are, the empty one included.
     pub fn len(&self) -> usize {
         self.starts.len() - 1

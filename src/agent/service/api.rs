@@ -1,18 +1,17 @@
-//! ConductorOne's API: every call on one connection, with a fresh access token.
+//! ConductorOne's API: every call on one kept connection, with a fresh access token.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tokio_stream::Stream;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
-use tower::service_fn;
 
 use crate::agent::service::api_host::ApiHost;
-use crate::agent::service::dial::{Dialer, SetupError};
+use crate::agent::service::connection::Connection;
+use crate::agent::service::dial::{DialError, Dialer, SetupError};
 use crate::agent::service::token::{TokenError, Tokens};
 use crate::agent::service::version::SDK;
 use crate::proto::connectorapi::baton_service_client::BatonServiceClient;
@@ -22,12 +21,17 @@ use crate::proto::connectorapi::{
     BatonServiceHeartbeatResponse, BatonServiceHelloRequest, BatonServiceUploadAssetRequest,
 };
 
-/// Longest time for a call that is answered at once.
-const CALL: Duration = Duration::from_secs(30);
-/// Longest time for a poll, which the API may hold back until there is a task.
-const POLL: Duration = Duration::from_secs(10 * 60);
-/// Longest time for one upload of a file.
-const UPLOAD: Duration = Duration::from_secs(2 * 60 * 60);
+/// How long the answer to a call may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// It is answered at once.
+    Short,
+    /// The API may hold its answer back until there is a task.
+    Poll,
+    /// A file is on the way.
+    Upload,
+}
+
 /// How long the connection may have calls and no word before HTTP/2 asks whether the API is still there. Servers
 /// close connections that ask more often.
 const KEEPALIVE: Duration = Duration::from_secs(5 * 60 + 10);
@@ -40,9 +44,12 @@ pub(crate) enum ApiError {
     /// There is no token to make it with.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// The API cannot be reached, or the connection to it broke.
+    /// The API cannot be reached: it has not seen the call.
     #[error("ConductorOne's API cannot be reached: {0}")]
     Unreachable(String),
+    /// The connection broke: the API may have seen the call.
+    #[error("the connection to ConductorOne's API broke: {0}")]
+    Interrupted(String),
     /// The API refused it.
     #[error("ConductorOne's API answered {:?}: {}", .0.code(), .0.message())]
     Status(Box<Status>),
@@ -54,12 +61,22 @@ pub(crate) enum ApiError {
 /// The client of the API. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
-    client: BatonServiceClient<Channel>,
+    connection: Arc<Connection>,
     tokens: Arc<Tokens>,
     host_id: Arc<str>,
 }
 
 type Client = BatonServiceClient<Channel>;
+
+impl Patience {
+    fn limit(self) -> Duration {
+        match self {
+            Self::Short => Duration::from_secs(30),
+            Self::Poll => Duration::from_secs(10 * 60),
+            Self::Upload => Duration::from_secs(2 * 60 * 60),
+        }
+    }
+}
 
 impl ApiError {
     /// The code that the API answered; nothing where it did not.
@@ -74,16 +91,25 @@ impl ApiError {
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Token(error) => error.is_temporary(),
-            Self::Unreachable(_) | Self::Silent(_) => true,
-            Self::Status(_) => false,
+            Self::Unreachable(_) | Self::Interrupted(_) | Self::Silent(_) => true,
+            // What stands before the API answers so while nothing is behind it.
+            Self::Status(status) => status.code() == Code::Unavailable,
         }
     }
 
     fn of(status: Status) -> Self {
         // What the API sends has no cause in this process; what a broken connection leads to has.
-        match std::error::Error::source(&status) {
-            Some(cause) => Self::Unreachable(innermost(cause)),
-            None => Self::Status(Box::new(status)),
+        let Some(mut cause) = std::error::Error::source(&status) else {
+            return Self::Status(Box::new(status));
+        };
+        loop {
+            if cause.is::<DialError>() {
+                return Self::Unreachable(cause.to_string());
+            }
+            match cause.source() {
+                Some(next) => cause = next,
+                None => return Self::Interrupted(cause.to_string()),
+            }
         }
     }
 }
@@ -113,13 +139,8 @@ impl Api {
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE_ANSWER)
             .keep_alive_while_idle(false);
-        let dialer = Arc::new(dialer);
-        let channel = endpoint.connect_with_connector_lazy(service_fn(move |_| {
-            let dialer = Arc::clone(&dialer);
-            async move { dialer.dial().await.map(TokioIo::new) }
-        }));
         Ok(Self {
-            client: BatonServiceClient::new(channel),
+            connection: Arc::new(Connection::new(endpoint, dialer)),
             tokens: Arc::new(tokens),
             host_id: host_id.into(),
         })
@@ -136,14 +157,14 @@ impl Api {
     /// [`ApiError`], as for every call.
     pub(crate) async fn hello(&self, request: BatonServiceHelloRequest) -> Result<(), ApiError> {
         let send = |mut client: Client, request| async move { client.hello(request).await };
-        self.call(CALL, request, send).await.map(drop)
+        self.call(Patience::Short, request, send).await.map(drop)
     }
 
     /// Asks for a task.
     pub(crate) async fn get_task(&self) -> Result<BatonServiceGetTaskResponse, ApiError> {
         let request = BatonServiceGetTaskRequest { host_id: self.host_id() };
-        self.call(POLL, request, |mut client: Client, request| async move { client.get_task(request).await })
-            .await
+        let send = |mut client: Client, request| async move { client.get_task(request).await };
+        self.call(Patience::Poll, request, send).await
     }
 
     /// Asks for at most `most` tasks besides those that are known.
@@ -158,8 +179,8 @@ impl Api {
             known_task_ids: known,
             annotations: Vec::new(),
         };
-        self.call(POLL, request, |mut client: Client, request| async move { client.get_tasks(request).await })
-            .await
+        let send = |mut client: Client, request| async move { client.get_tasks(request).await };
+        self.call(Patience::Poll, request, send).await
     }
 
     /// Says that a task is still worked on.
@@ -169,14 +190,14 @@ impl Api {
             task_id: task_id.to_owned(),
             ..Default::default()
         };
-        self.call(CALL, request, |mut client: Client, request| async move { client.heartbeat(request).await })
-            .await
+        let send = |mut client: Client, request| async move { client.heartbeat(request).await };
+        self.call(Patience::Short, request, send).await
     }
 
     /// Says how a task ended.
     pub(crate) async fn finish_task(&self, request: BatonServiceFinishTaskRequest) -> Result<(), ApiError> {
         let send = |mut client: Client, request| async move { client.finish_task(request).await };
-        self.call(CALL, request, send).await.map(drop)
+        self.call(Patience::Short, request, send).await.map(drop)
     }
 
     /// Sends a file in pieces.
@@ -185,12 +206,12 @@ impl Api {
         pieces: impl Stream<Item = BatonServiceUploadAssetRequest> + Send + 'static,
     ) -> Result<(), ApiError> {
         let send = |mut client: Client, request| async move { client.upload_asset(request).await };
-        self.call(UPLOAD, pieces, send).await.map(drop)
+        self.call(Patience::Upload, pieces, send).await.map(drop)
     }
 
     async fn call<Q, A, F>(
         &self,
-        limit: Duration,
+        patience: Patience,
         message: Q,
         send: impl FnOnce(Client, Request<Q>) -> F,
     ) -> Result<A, ApiError>
@@ -200,11 +221,24 @@ impl Api {
         let authorization: MetadataValue<Ascii> = self.tokens.authorization().await?;
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", authorization.clone());
-        let answer =
-            timeout(limit, send(self.client.clone(), request)).await.map_err(|_| ApiError::Silent(limit))?;
+        let channel = self.connection.current();
+        let client = BatonServiceClient::new(channel.channel.clone());
+        let limit = patience.limit();
+        let answer = tokio::select! {
+            answer = timeout(limit, send(client, request)) => answer,
+            // Nothing else would notice for minutes that no task can come this way.
+            () = channel.replaced.cancelled(), if patience == Patience::Poll => {
+                return Err(ApiError::Interrupted("another call got no answer on it".to_owned()));
+            }
+        };
         match answer {
-            Ok(answer) => Ok(answer.into_inner()),
-            Err(status) => {
+            Err(_) => {
+                // Something on the way may have lost the connection without a word to either end.
+                self.connection.replace(&channel);
+                Err(ApiError::Silent(limit))
+            }
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => {
                 if status.code() == Code::Unauthenticated {
                     self.tokens.refused(&authorization).await;
                 }
@@ -215,11 +249,12 @@ impl Api {
 }
 
 /// What is at the bottom of an error.
+#[cfg(feature = "lambda")]
 pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(cause) = innermost.source() {
         // A dial error tells everything; what is below repeats a part.
-        if innermost.is::<crate::agent::service::dial::DialError>() {
+        if innermost.is::<DialError>() {
             break;
         }
         innermost = cause;

@@ -15,12 +15,12 @@ use crate::agent::service::api_host::ApiHost;
 pub(crate) enum CredentialsError {
     /// The id is of another form.
     #[error(
-        "invalid client id: {0}; it has the form name@host/path: copy BATON_CLIENT_ID anew from ConductorOne's page of the connector"
+        "invalid client id: {0}; it has the form name@host/path: copy BATON_CLIENT_ID again from ConductorOne's page of the connector"
     )]
     Id(String),
     /// The secret is of another form.
     #[error(
-        "invalid client secret: it {0}; copy BATON_CLIENT_SECRET anew from ConductorOne's page of the connector"
+        "invalid client secret: it {0}; copy BATON_CLIENT_SECRET again from ConductorOne's page of the connector"
     )]
     Secret(&'static str),
 }
@@ -40,6 +40,8 @@ impl ClientId {
     /// [`CredentialsError::Id`]
     pub(crate) fn parse(text: &str) -> Result<Self, CredentialsError> {
         let wrong = |problem: &str| CredentialsError::Id(problem.to_owned());
+        // A line end comes along when a Secret is made from a file.
+        let text = text.trim();
         let (name, rest) = text.split_once('@').ok_or_else(|| wrong("it has no @"))?;
         let (host, _) = rest.split_once('/').ok_or_else(|| wrong("it has no / behind its host"))?;
         let host = ApiHost::parse(host).map_err(|problem| wrong(&problem.to_string()))?;
@@ -93,7 +95,7 @@ impl ClientKey {
     /// [`CredentialsError::Secret`]
     pub(crate) fn parse(secret: &SecretString) -> Result<Self, CredentialsError> {
         let wrong = CredentialsError::Secret;
-        let parts: Vec<&str> = secret.expose_secret().splitn(4, ':').collect();
+        let parts: Vec<&str> = secret.expose_secret().trim().splitn(4, ':').collect();
         let &[_, _, version, data] = &parts[..] else {
             return Err(wrong("has not four parts with colons between"));
         };
@@ -172,7 +174,7 @@ pub(crate) mod tests {
             ("@127.0.0.1:18443/a/b@c", "", "127.0.0.1:18443"),
             ("n@h/", "n", "h"),
         ] {
-            let id = ClientId::parse(text).unwrap();
+            let id = ClientId::parse(&format!(" {text}\n")).unwrap();
             assert_eq!((id.as_str(), id.name(), id.host().to_string().as_str()), (text, name, host));
         }
         for wrong in ["", "name", "name@host", "name/host", "name@/path", "name@host:port/x"] {
@@ -188,7 +190,7 @@ pub(crate) mod tests {
         let good = jwk("");
         let (private, public) = halves();
         let text = around(&good).expose_secret().to_owned();
-        let broken = format!("{}\r\n{}", &text[..60], &text[60..]);
+        let broken = format!(" {}\r\n{}\n ", &text[..60], &text[60..]);
         assert!(ClientKey::parse(&broken.into()).is_ok());
         for (wrong, word) in [
             ("a:b:v1".into(), "four parts"),

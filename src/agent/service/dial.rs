@@ -31,6 +31,10 @@ const ADDRESS: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(30);
 /// How often it asks, and how long it waits each time.
 const PROBES: (u32, Duration) = (3, Duration::from_secs(10));
+/// How long the other end may leave what it was sent without a sign that it has it. Without this the system tries for
+/// a quarter of an hour.
+#[cfg(target_os = "linux")]
+const UNTAKEN: Duration = Duration::from_secs(60);
 
 /// Makes connections to ConductorOne.
 #[derive(Debug, Clone)]
@@ -258,7 +262,10 @@ async fn tcp(host: &str, port: u16) -> Result<TcpStream, DialError> {
                 let _ = stream.set_nodelay(true);
                 let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PROBES.1);
                 let keepalive = keepalive.with_retries(PROBES.0);
-                let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+                let socket = SockRef::from(&stream);
+                let _ = socket.set_tcp_keepalive(&keepalive);
+                #[cfg(target_os = "linux")]
+                let _ = socket.set_tcp_user_timeout(Some(UNTAKEN));
                 return Ok(stream);
             }
             Err(error) => last = error,

@@ -3,9 +3,11 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 
 use crate::agent::service::api::{Api, ApiError};
 use crate::proto::connectorapi::BatonServiceHeartbeatResponse;
@@ -13,6 +15,8 @@ use crate::proto::connectorapi::BatonServiceHeartbeatResponse;
 /// The time between heartbeats when ConductorOne gives none, and the bounds of what it gives.
 const USUAL: Duration = Duration::from_secs(30);
 const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5 * 60));
+/// How long the waits between attempts at the first heartbeat may be together.
+const FIRST: Duration = Duration::from_secs(60);
 /// How many heartbeats in a row may fail before the task is given up.
 const MOST_MISSED: u32 = 9;
 
@@ -34,6 +38,9 @@ pub(super) enum NotBegun {
     /// ConductorOne does not want the task any more.
     #[error("ConductorOne has cancelled the task")]
     Cancelled,
+    /// The program is to stop.
+    #[error("the program stops")]
+    Stopped,
 }
 
 /// Heartbeats of one task, until dropped.
@@ -49,7 +56,11 @@ impl Heartbeats {
     /// # Errors
     /// [`NotBegun`]
     pub(super) async fn begin(api: &Api, task_id: &str, stop: CancellationToken) -> Result<Self, NotBegun> {
-        let first = api.heartbeat(task_id).await?;
+        let first = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(NotBegun::Stopped),
+            first = first(api, task_id) => first?,
+        };
         if first.cancelled {
             return Err(NotBegun::Cancelled);
         }
@@ -74,6 +85,22 @@ impl Drop for Heartbeats {
     fn drop(&mut self) {
         self.beating.abort();
     }
+}
+
+/// The first heartbeat. One that does not reach ConductorOne is made again for a minute.
+async fn first(api: &Api, task_id: &str) -> Result<BatonServiceHeartbeatResponse, ApiError> {
+    let wait = ExponentialBuilder::default()
+        .with_min_delay(BOUNDS.0)
+        .with_total_delay(Some(FIRST))
+        .without_max_times();
+    (|| api.heartbeat(task_id))
+        .retry(wait)
+        // A token that was refused is not used again.
+        .when(|error| error.is_outage() || error.code() == Some(Code::Unauthenticated))
+        .notify(|error, wait| {
+            tracing::warn!(task_id, %error, next_backoff = wait.as_secs_f64(), "the first heartbeat failed, retrying");
+        })
+        .await
 }
 
 /// Makes heartbeats until the task is not to go on.

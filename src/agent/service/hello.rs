@@ -81,7 +81,7 @@ pub(super) fn request(api: &Api, task_id: &str, metadata: ConnectorMetadata) -> 
 fn is_final(error: &ApiError) -> bool {
     match error {
         ApiError::Token(error) => !error.is_temporary(),
-        ApiError::Unreachable(_) | ApiError::Silent(_) => false,
+        ApiError::Unreachable(_) | ApiError::Interrupted(_) | ApiError::Silent(_) => false,
         ApiError::Status(status) => matches!(
             status.code(),
             Code::InvalidArgument

@@ -16,6 +16,9 @@ const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// The wait before the next poll where ConductorOne gives none and there was nothing to do.
 const FLOOR: Duration = Duration::from_secs(1);
 
+/// Longest id of a task, in bytes. ConductorOne's have 27.
+const LONGEST_ID: usize = 256;
+
 /// A task to run, if there is one, and how long to wait before the next is asked for.
 #[derive(Debug)]
 pub(super) struct Polled {
@@ -64,6 +67,7 @@ impl Poll {
 }
 
 async fn single(api: &Api, in_flight: &InFlight) -> Result<Polled, ApiError> {
+    in_flight.poll_begins();
     let answer = asked(api.get_task().await)?;
     let wait = clamped(answer.next_poll);
     let task = answer.task.filter(is_work).and_then(|task| begun(in_flight, task));
@@ -73,18 +77,17 @@ async fn single(api: &Api, in_flight: &InFlight) -> Result<Polled, ApiError> {
 
 impl Batch {
     async fn next(&mut self, api: &Api, in_flight: &InFlight) -> Result<Polled, ApiError> {
-        let next = self.take(in_flight);
-        let there = self.queue.len() + in_flight.count();
-        if there < self.enough && self.next <= Instant::now() {
-            let known = self.queue.iter().map(|task| task.id.clone()).chain(in_flight.ids()).collect();
-            match asked(api.get_tasks(2 * self.enough - there, known).await) {
-                Ok(answer) => self.add(answer.tasks, clamped(answer.next_poll), in_flight),
-                // It is asked again when the task at hand is under way.
-                Err(_) if next.is_some() => {}
-                Err(error) => return Err(error),
-            }
+        // A task at hand does not wait for the answer to a poll, which may take minutes.
+        if let Some(task) = self.take(in_flight) {
+            return Ok(Polled { task: Some(task), wait: Duration::ZERO });
         }
-        let task = next.or_else(|| self.take(in_flight));
+        let there = in_flight.count();
+        if there < self.enough && self.next <= Instant::now() {
+            in_flight.poll_begins();
+            let answer = asked(api.get_tasks(2 * self.enough - there, in_flight.ids()).await)?;
+            self.add(answer.tasks, clamped(answer.next_poll), in_flight);
+        }
+        let task = self.take(in_flight);
         let wait = match task {
             Some(_) => Duration::ZERO,
             None => self.next.saturating_duration_since(Instant::now()).max(Duration::from_millis(100)),
@@ -124,17 +127,19 @@ fn is_work(task: &Task) -> bool {
 }
 
 fn begun(in_flight: &InFlight, task: Task) -> Option<(Task, InFlightGuard)> {
-    if task.id.is_empty() {
-        tracing::warn!(
-            task_type = Kind::of(&task).name(),
-            "ignoring a task without an id, which cannot be reported"
-        );
+    let problem = match task.id.len() {
+        0 => Some("ignoring a task without an id, which cannot be reported"),
+        length if length > LONGEST_ID => Some("ignoring a task whose id is too long to be reported"),
+        _ => None,
+    };
+    if let Some(problem) = problem {
+        tracing::warn!(task_type = Kind::of(&task).name(), "{problem}");
         return None;
     }
     match in_flight.begin(&task.id) {
         Some(guard) => Some((task, guard)),
         None => {
-            tracing::debug!(task_id = task.id, "ignoring a task that is already running");
+            tracing::debug!(task_id = task.id, "ignoring a task that is running or has just ended");
             None
         }
     }
@@ -163,6 +168,7 @@ mod tests {
         assert!(first.is_some());
         assert!(begun(&in_flight, task("t1")).is_none());
         assert!(begun(&in_flight, task("")).is_none());
+        assert!(begun(&in_flight, task(&"x".repeat(LONGEST_ID + 1))).is_none());
         assert_eq!(in_flight.ids(), ["t1"]);
         drop(first);
         assert!(begun(&in_flight, task("t1")).is_some());

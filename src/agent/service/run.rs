@@ -78,6 +78,7 @@ async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, place: Own
     let kind = Kind::of(&task);
     let watched = watch::task(kind.name());
     let span = watched.span();
+    let open = Open { task_id: task.id.clone(), task_type: kind.name(), is_open: true };
     let ended = async {
         let (id, begun) = (task.id.clone(), Instant::now());
         tracing::info!(task_id = id, task_type = kind.name(), "task started");
@@ -92,10 +93,39 @@ async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, place: Own
     }
     .instrument(span)
     .await;
+    open.closed();
     watched.ended(ended);
     // In this order: who sees the place free must not find the task under way.
-    drop(guard);
+    match ended {
+        TaskOutcome::Done | TaskOutcome::FailedForGood => guard.over(),
+        _ => drop(guard),
+    }
     drop(place);
+}
+
+/// Says in the log when a task is dropped before ConductorOne knows its end.
+struct Open {
+    task_id: String,
+    task_type: &'static str,
+    is_open: bool,
+}
+
+impl Open {
+    fn closed(mut self) {
+        self.is_open = false;
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.is_open {
+            tracing::warn!(
+                task_id = self.task_id,
+                task_type = self.task_type,
+                "the program ends before the end of this task is reported; check in ConductorOne whether it runs again"
+            );
+        }
+    }
 }
 
 /// Tells ConductorOne and the log how a task ended.

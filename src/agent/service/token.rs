@@ -21,6 +21,8 @@ use crate::agent::service::version::SDK;
 
 /// A token with less life than this is not used any more.
 const SPARE: Duration = Duration::from_secs(10);
+/// How far clocks may differ before a refusal mentions it.
+const NOTABLE: Duration = Duration::from_secs(30);
 /// Longest life that a token is believed to have.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Largest answer that is read, in bytes.
@@ -84,8 +86,15 @@ pub(crate) struct Tokens {
     url: Url,
     id: ClientId,
     key: ClientKey,
-    /// Locked while one is fetched, so that all calls wait for the same.
-    newest: Mutex<Option<Token>>,
+    /// Locked while a token is fetched, so that all calls wait for the same one.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    newest: Option<Token>,
+    /// When the last request for a token failed, and why; nothing once one has succeeded.
+    failed: Option<(Instant, TokenError)>,
 }
 
 #[derive(Debug, Clone)]
@@ -109,7 +118,16 @@ struct Answer {
 impl TokenError {
     /// Whether the same request may succeed later.
     pub(crate) fn is_temporary(&self) -> bool {
-        !matches!(self, Self::Refused { .. } | Self::Signature(_))
+        match self {
+            Self::Refused { .. } => self.is_the_clock(),
+            Self::Signature(_) => false,
+            Self::OutOfOrder { .. } | Self::NoToken { .. } | Self::Unreachable { .. } => true,
+        }
+    }
+
+    /// Whether the client is refused because this machine's clock is wrong.
+    pub(crate) fn is_the_clock(&self) -> bool {
+        matches!(self, Self::Refused { clock_is_ahead_by: Some(seconds), .. } if is_too_far(*seconds))
     }
 }
 
@@ -137,7 +155,7 @@ impl Tokens {
             .timeout(timeout)
             .build()
             .map_err(|error| SetupError::Client(reason(error)))?;
-        Ok(Self { client, url, id, key, newest: Mutex::default() })
+        Ok(Self { client, url, id, key, state: Mutex::default() })
     }
 
     /// The value of the `authorization` header of a call that is made now.
@@ -145,9 +163,15 @@ impl Tokens {
     /// # Errors
     /// [`TokenError`]
     pub(crate) async fn authorization(&self) -> Result<MetadataValue<Ascii>, TokenError> {
-        let mut newest = self.newest.lock().await;
-        if let Some(token) = newest.as_ref().filter(|token| token.until > Instant::now() + SPARE) {
+        let asked = Instant::now();
+        let mut state = self.state.lock().await;
+        if let Some(token) = state.newest.as_ref().filter(|token| token.until > Instant::now() + SPARE) {
             return Ok(token.authorization.clone());
+        }
+        // The request that this call has waited for has failed. Calls that each made their own, one after the other,
+        // would wait for minutes.
+        if let Some((_, error)) = state.failed.as_ref().filter(|(at, _)| *at > asked) {
+            return Err(error.clone());
         }
         let wait =
             ExponentialBuilder::default().with_max_times(AGAIN.0).with_min_delay(AGAIN.1).with_jitter();
@@ -155,17 +179,25 @@ impl Tokens {
             .retry(wait)
             .when(|error| matches!(error, TokenError::OutOfOrder { .. } | TokenError::Unreachable { .. }))
             .notify(|error, wait| tracing::debug!(%error, ?wait, "asking for an access token again"))
-            .await?;
-        let authorization = token.authorization.clone();
-        *newest = Some(token);
-        Ok(authorization)
+            .await;
+        match token {
+            Ok(token) => {
+                let authorization = token.authorization.clone();
+                *state = State { newest: Some(token), failed: None };
+                Ok(authorization)
+            }
+            Err(error) => {
+                state.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
     }
 
     /// A call with this header was refused: the next one asks for a new token, unless another call has done so.
     pub(crate) async fn refused(&self, authorization: &MetadataValue<Ascii>) {
-        let mut newest = self.newest.lock().await;
-        if newest.as_ref().is_some_and(|token| token.authorization == authorization) {
-            *newest = None;
+        let mut state = self.state.lock().await;
+        if state.newest.as_ref().is_some_and(|token| token.authorization == authorization) {
+            state.newest = None;
         }
     }
 
@@ -266,32 +298,101 @@ fn ahead(answer: &Response, now: OffsetDateTime) -> Option<i64> {
 }
 
 fn advice(status: StatusCode, clock_is_ahead_by: Option<i64>) -> String {
-    let tolerance = assertion::TOLERANCE.as_secs() as i64;
+    let clock = |seconds: i64| {
+        let direction = if seconds > 0 { "ahead" } else { "behind" };
+        format!("this machine's clock is {} s {direction}", seconds.abs())
+    };
+    let copy = "copy BATON_CLIENT_ID and BATON_CLIENT_SECRET again from ConductorOne's page of the connector";
     match clock_is_ahead_by {
-        Some(seconds) if seconds.abs() > tolerance => format!(
-            "this machine's clock is {} s {}: set it right",
-            seconds.abs(),
-            if seconds > 0 { "ahead" } else { "behind" }
-        ),
+        Some(seconds) if is_too_far(seconds) => format!("{}: set it right", clock(seconds)),
         _ if status == StatusCode::NOT_FOUND => {
             "there is no such API at that host: check the host in BATON_CLIENT_ID and BATON_C1_API_HOST"
                 .to_owned()
         }
-        _ => "copy BATON_CLIENT_ID and BATON_CLIENT_SECRET anew from ConductorOne's page of the connector"
-            .to_owned(),
+        Some(seconds) if seconds.abs() > NOTABLE.as_secs() as i64 => {
+            format!("{copy}; {}, which may also be the reason", clock(seconds))
+        }
+        _ => copy.to_owned(),
     }
 }
 
+/// Whether clocks that differ by so many seconds are enough for a refusal.
+fn is_too_far(seconds: i64) -> bool {
+    seconds.abs() > assertion::TOLERANCE.as_secs() as i64
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::Arc;
+
+    use rustls::crypto::ring;
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
+    use crate::agent::service::credentials::tests::key;
+
+    #[tokio::test]
+    async fn calls_that_wait_for_the_same_token_fail_together() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let tokens = Arc::new(Tokens {
+            client: Client::builder().no_proxy().tls_backend_preconfigured(tls).build().unwrap(),
+            url: Url::parse(&format!("https://{address}/auth/v1/token")).unwrap(),
+            id: ClientId::parse("tree@acme.conductor.one/pcc").unwrap(),
+            key: key(None),
+            state: Mutex::default(),
+        });
+        // Every connection ends at once, and is counted.
+        let counting = tokio::spawn(async move {
+            let mut connections = 0;
+            loop {
+                let accepted = tokio::time::timeout(Duration::from_secs(30), listener.accept()).await;
+                let Ok(Ok((stream, _))) = accepted else { return connections };
+                let mut byte = [0];
+                if stream.peek(&mut byte).await.is_ok_and(|read| read == 0) {
+                    return connections;
+                }
+                connections += 1;
+            }
+        });
+        let calls = (0..20).map(|_| {
+            let tokens = Arc::clone(&tokens);
+            tokio::spawn(async move { tokens.authorization().await })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            assert!(matches!(call.await.unwrap(), Err(TokenError::Unreachable { .. })));
+        }
+        // A connection without a byte ends the count.
+        drop(TcpStream::connect(address).await.unwrap());
+        assert_eq!(counting.await.unwrap(), 1 + AGAIN.0);
+    }
+
+    #[test]
+    fn a_wrong_clock_can_be_set_right() {
+        let refused = |clock_is_ahead_by| TokenError::Refused {
+            url: String::new(),
+            status: StatusCode::UNAUTHORIZED,
+            clock_is_ahead_by,
+        };
+        assert!(refused(Some(121)).is_temporary() && refused(Some(-121)).is_temporary());
+        assert!(!refused(Some(120)).is_temporary() && !refused(None).is_temporary());
+    }
 
     #[test]
     fn a_refusal_says_what_to_look_at() {
         let unauthorized = StatusCode::UNAUTHORIZED;
         assert!(advice(unauthorized, Some(-4000)).contains("4000 s behind"));
         assert!(advice(unauthorized, Some(300)).contains("300 s ahead"));
-        assert!(advice(unauthorized, Some(100)).contains("BATON_CLIENT_SECRET"));
+        assert!(advice(unauthorized, Some(3)).ends_with("page of the connector"));
+        let perhaps = advice(unauthorized, Some(100));
+        assert!(perhaps.contains("BATON_CLIENT_SECRET") && perhaps.contains("100 s ahead"), "{perhaps}");
         assert!(advice(unauthorized, None).contains("BATON_CLIENT_SECRET"));
         assert!(advice(StatusCode::NOT_FOUND, None).contains("BATON_C1_API_HOST"));
     }

@@ -3,13 +3,19 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::stream::poll_fn;
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
-use tokio::time::sleep;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{sleep, timeout};
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
 
 use crate::agent::service::api::{Api, ApiError};
 use crate::proto::connectorapi::BatonServiceUploadAssetRequest;
@@ -24,6 +30,8 @@ const PIECE: usize = 512 * 1024;
 const AHEAD: usize = 4;
 /// The waits before the second and the third attempt after a refusal.
 const AGAIN: [Duration; 2] = [Duration::ZERO, Duration::from_secs(1)];
+/// How long ConductorOne may take for a piece, or for its answer after the last one.
+const STALL: Duration = Duration::from_secs(10 * 60);
 /// While the API is not there: the first wait, the longest, and how long the waits may be together.
 const OUTAGE: (Duration, Duration, Duration) =
     (Duration::from_secs(1), Duration::from_secs(30), Duration::from_secs(10 * 60));
@@ -37,6 +45,9 @@ pub(super) enum UploadError {
     /// ConductorOne does not take it.
     #[error("the upload failed: {0}")]
     Api(#[from] ApiError),
+    /// ConductorOne answered too early.
+    #[error("the upload failed: ConductorOne ended it before it had the whole file")]
+    Early,
 }
 
 /// Sends a file as an asset of a task, and gives its size in bytes. An attempt that ConductorOne refuses is made
@@ -54,16 +65,16 @@ pub(super) async fn upload(api: &Api, task_id: &str, path: &Path) -> Result<u64,
         .with_jitter()
         .build();
     loop {
-        let error = match attempt(api, task_id, path).await {
+        let (error, wait) = match attempt(api, task_id, path).await {
             Ok(bytes) => {
                 metrics::uploaded(bytes);
                 return Ok(bytes);
             }
-            Err(UploadError::Api(error)) => error,
-            Err(error) => return Err(error),
+            Err(error @ UploadError::File(_)) => return Err(error),
+            Err(UploadError::Api(error)) if error.is_outage() => (error.into(), outages.next()),
+            Err(error) => (error, refusals.next()),
         };
-        let wait = if error.is_outage() { outages.next() } else { refusals.next() };
-        let Some(wait) = wait else { return Err(error.into()) };
+        let Some(wait) = wait else { return Err(error) };
         tracing::warn!(task_id, %error, next_backoff = wait.as_secs_f64(), "upload failed, retrying");
         sleep(wait).await;
     }
@@ -74,38 +85,171 @@ async fn attempt(api: &Api, task_id: &str, path: &Path) -> Result<u64, UploadErr
     let (send, pieces) = mpsc::channel(AHEAD);
     let metadata =
         UploadMetadata { host_id: api.host_id(), task_id: task_id.to_owned(), annotations: Vec::new() };
-    let reading = tokio::task::spawn_blocking(move || read(file, metadata, &send));
-    let sent = api.upload(ReceiverStream::new(pieces)).await;
-    // The reader ends when the upload does: nobody takes its pieces any more.
-    let read = reading.await.map_err(|error| io::Error::other(error.to_string()))?;
-    match (sent, read) {
-        // What broke the stream off is the file.
-        (_, Err(error)) => Err(error.into()),
-        (Err(error), Ok(_)) => Err(error.into()),
-        (Ok(()), Ok(bytes)) => Ok(bytes),
+    let over = CancellationToken::new();
+    // Whatever ends the attempt ends the reader, even where the connection keeps the pieces that it has.
+    let _ends = over.clone().drop_guard();
+    let pipe = Pipe { send, over: over.clone(), runtime: Handle::current() };
+    let reading = tokio::task::spawn_blocking(move || read(file, metadata, &pipe));
+    let taken = Arc::new(Taken::default());
+    let sent = tokio::select! {
+        sent = api.upload(stream(pieces, Arc::clone(&taken))) => sent,
+        error = taken.breaks() => return Err(error.into()),
+        () = taken.stalls(STALL) => Err(ApiError::Silent(STALL)),
+    };
+    over.cancel();
+    let bytes = reading.await.map_err(|error| io::Error::other(error.to_string()))?;
+    match sent {
+        Ok(()) if taken.all() => Ok(bytes),
+        Ok(()) => Err(UploadError::Early),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The pieces as they are sent. Without the last one there is no end, which would be the end of a whole upload: the
+/// call is dropped instead.
+fn stream(
+    mut pieces: mpsc::Receiver<io::Result<BatonServiceUploadAssetRequest>>,
+    taken: Arc<Taken>,
+) -> impl Stream<Item = BatonServiceUploadAssetRequest> + Send + 'static {
+    poll_fn(move |context| match pieces.poll_recv(context) {
+        Poll::Ready(Some(Ok(piece))) => {
+            taken.note(&piece);
+            Poll::Ready(Some(piece))
+        }
+        Poll::Ready(Some(Err(error))) => {
+            taken.broke(error);
+            Poll::Pending
+        }
+        Poll::Ready(None) if taken.all() => Poll::Ready(None),
+        Poll::Ready(None) | Poll::Pending => Poll::Pending,
+    })
+}
+
+/// What the connection has taken of an upload.
+#[derive(Debug, Default)]
+struct Taken {
+    any: Notify,
+    all: AtomicBool,
+    /// Why the file could not be read to its end.
+    error: Mutex<Option<io::Error>>,
+    broken: Notify,
+}
+
+impl Taken {
+    fn note(&self, piece: &BatonServiceUploadAssetRequest) {
+        if matches!(piece.msg, Some(Msg::Eof(_))) {
+            self.all.store(true, Ordering::Relaxed);
+        }
+        self.any.notify_one();
+    }
+
+    /// Whether the last piece was taken.
+    fn all(&self) -> bool {
+        self.all.load(Ordering::Relaxed)
+    }
+
+    fn broke(&self, error: io::Error) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        self.broken.notify_one();
+    }
+
+    /// Ends when the file cannot be read any further.
+    async fn breaks(&self) -> io::Error {
+        loop {
+            self.broken.notified().await;
+            if let Some(error) = self.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return error;
+            }
+        }
+    }
+
+    /// Ends when no piece has been taken for so long.
+    async fn stalls(&self, limit: Duration) {
+        while timeout(limit, self.any.notified()).await.is_ok() {}
+    }
+}
+
+/// Where the pieces of a file go, from a thread that may wait.
+struct Pipe {
+    send: mpsc::Sender<io::Result<BatonServiceUploadAssetRequest>>,
+    /// Cancelled when nobody takes pieces any more.
+    over: CancellationToken,
+    runtime: Handle,
+}
+
+impl Pipe {
+    /// Whether the piece was taken.
+    fn put(&self, piece: io::Result<Msg>) -> bool {
+        let piece = piece.map(|msg| BatonServiceUploadAssetRequest { msg: Some(msg) });
+        self.runtime.block_on(async {
+            tokio::select! {
+                sent = self.send.send(piece) => sent.is_ok(),
+                () = self.over.cancelled() => false,
+            }
+        })
     }
 }
 
 /// Reads a file into messages, as far as somebody takes them, and gives how many bytes were read.
-fn read(
-    mut file: File,
-    metadata: UploadMetadata,
-    send: &mpsc::Sender<BatonServiceUploadAssetRequest>,
-) -> io::Result<u64> {
-    let put = |message| send.blocking_send(BatonServiceUploadAssetRequest { msg: Some(message) }).is_ok();
+fn read(mut file: File, metadata: UploadMetadata, pipe: &Pipe) -> u64 {
     let (mut hash, mut bytes) = (Sha256::new(), 0);
-    let mut going = put(Msg::Metadata(metadata));
+    let mut going = pipe.put(Ok(Msg::Metadata(metadata)));
     while going {
         let mut data = Vec::with_capacity(PIECE);
-        (&mut file).take(PIECE as u64).read_to_end(&mut data)?;
+        if let Err(error) = (&mut file).take(PIECE as u64).read_to_end(&mut data) {
+            pipe.put(Err(error));
+            break;
+        }
         if data.is_empty() {
             let sha256_checksum = hash.finalize().to_vec();
-            put(Msg::Eof(UploadEof { sha256_checksum, annotations: Vec::new() }));
+            pipe.put(Ok(Msg::Eof(UploadEof { sha256_checksum, annotations: Vec::new() })));
             break;
         }
         hash.update(&data);
         bytes += data.len() as u64;
-        going = put(Msg::Data(UploadData { data }));
+        going = pipe.put(Ok(Msg::Data(UploadData { data })));
     }
-    Ok(bytes)
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_without_progress_ends() {
+        let taken = Arc::new(Taken::default());
+        let noted = Arc::clone(&taken);
+        let begun = tokio::time::Instant::now();
+        tokio::spawn(async move {
+            for _ in 0..3 {
+                sleep(STALL - Duration::from_secs(1)).await;
+                noted.note(&BatonServiceUploadAssetRequest::default());
+            }
+        });
+        taken.stalls(STALL).await;
+        assert_eq!(begun.elapsed(), 4 * STALL - Duration::from_secs(3));
+        assert!(!taken.all());
+        taken.note(&BatonServiceUploadAssetRequest { msg: Some(Msg::Eof(UploadEof::default())) });
+        assert!(taken.all());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_ends_nothing_as_if_it_were_whole() {
+        let taken = Arc::new(Taken::default());
+        let (send, pieces) = mpsc::channel(AHEAD);
+        let mut stream = Box::pin(stream(pieces, Arc::clone(&taken)));
+        let sent = send.send(Err(io::ErrorKind::PermissionDenied.into())).await;
+        assert!(sent.is_ok());
+        drop(send);
+        let ended = tokio::select! {
+            biased;
+            piece = stream.next() => Err(piece),
+            error = taken.breaks() => Ok(error.kind()),
+        };
+        assert_eq!(ended, Ok(io::ErrorKind::PermissionDenied));
+        assert!(!taken.all());
+    }
 }

@@ -1,7 +1,9 @@
 //! Which versions this program says that it has.
 
+use crate::proto::PROTOCOL_LEVEL;
+
 /// The version of the SDK whose protocol is spoken.
-pub(super) const SDK: &str = "v0.25.0";
+pub(super) const SDK: &str = PROTOCOL_LEVEL;
 
 /// The version of this program.
 pub(super) const PROGRAM: &str = concat!("v", env!("CARGO_PKG_VERSION"));

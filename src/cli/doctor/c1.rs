@@ -49,7 +49,7 @@ fn unreachable(problem: &DialError) -> Line {
     match problem {
         DialError::Resolve { .. } => line
             .means("The host is wrong, or the name server of this machine does not know it.")
-            .fix("copy BATON_CLIENT_ID anew from ConductorOne's page of the connector, or correct BATON_C1_API_HOST"),
+            .fix("copy BATON_CLIENT_ID again from ConductorOne's page of the connector, or correct BATON_C1_API_HOST"),
         DialError::Connect { .. } | DialError::Silent { .. } => line
             .means("A firewall, a NetworkPolicy or a missing proxy is in the way.")
             .fix("let this machine reach that port, or name the proxy in HTTPS_PROXY"),
@@ -67,7 +67,10 @@ fn unreachable(problem: &DialError) -> Line {
 
 fn without_token(problem: &TokenError) -> Line {
     let line = Line::failed(Check::C1, problem.to_string());
-    if problem.is_temporary() {
+    if problem.is_the_clock() {
+        line.means("ConductorOne takes what proves the client's identity for two minutes only.")
+            .fix("set this machine's clock, best by NTP")
+    } else if problem.is_temporary() {
         line.means("Service mode tries again by itself.").fix("run this again in a minute")
     } else {
         line.means("Service mode cannot start.")

@@ -16,6 +16,7 @@ use crate::retool::diagnosis::{
     Access, Facts, Listing, Measured, OptionalColumn, Standing, drift, facts, folders_inside_others,
     last_event, measure, migrations,
 };
+use crate::retool::snapshot::estimate;
 
 /// The releases of Postgres that the tests run on.
 const SUPPORTED: std::ops::RangeInclusive<i32> = 10..=18;
@@ -61,9 +62,18 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
     ]);
     changes::check(&database, settings, connection, &facts, report).await;
     if complete {
-        report.push(statements(&database, &facts, connection).await);
+        match measure(&database, MANAGED_GROUPS).await {
+            Ok(measured) => {
+                report.push(statements(&measured, &facts));
+                report.push(snapshot(&measured, settings.options.snapshot_max_mib));
+            }
+            Err(error) => {
+                report.push(failed(Check::Statements, &error, connection));
+                report.skip(Check::Snapshot..=Check::Snapshot, "the rows cannot be counted");
+            }
+        }
     } else {
-        report.skip(Check::Statements..=Check::Statements, "not everything can be read");
+        report.skip(Check::Statements..=Check::Snapshot, "not everything can be read");
     }
     report.push(lists(&database, &facts, complete, scope.skip_pages).await);
 }
@@ -261,11 +271,7 @@ fn extra(standing: &Standing) -> Line {
     }
 }
 
-async fn statements(database: &Database, facts: &Facts, connection: &ConnectionSettings) -> Line {
-    let Measured { rows, timed } = match measure(database, MANAGED_GROUPS).await {
-        Ok(measured) => measured,
-        Err(error) => return failed(Check::Statements, &error, connection),
-    };
+fn statements(Measured { rows, timed }: &Measured, facts: &Facts) -> Line {
     let rows = rows.iter().map(|(table, rows)| format!("{rows} {table}")).collect::<Vec<_>>().join(", ");
     let limit = facts.server.statement_timeout_ms;
     let Some(slowest) = timed.first() else {
@@ -286,6 +292,24 @@ async fn statements(database: &Database, facts: &Facts, connection: &ConnectionS
             .fix("raise --statement-timeout-seconds, and the role's own statement_timeout where it has one");
     }
     Line::ok(Check::Statements, found).means(format!("Rows: {rows}."))
+}
+
+/// How much memory a sync's snapshot of access takes, by the numbers of rows.
+fn snapshot(Measured { rows, .. }: &Measured, most_mib: u32) -> Line {
+    const MIB: usize = 1024 * 1024;
+    if most_mib == 0 {
+        return Line::skipped(Check::Snapshot, "--snapshot-max-mib is 0: statements answer syncs");
+    }
+    let needed = estimate(rows.iter().copied()).div_ceil(MIB).max(1);
+    let found = format!("reading one takes up to {needed} MiB; --snapshot-max-mib allows {most_mib}");
+    if needed > usize::try_from(most_mib).unwrap_or(usize::MAX) {
+        return Line::warning(Check::Snapshot, found)
+            .means("Syncs are answered by statements, which takes the database much longer.")
+            .fix(format!(
+                "set --snapshot-max-mib to {needed} or more, and allow the program as much memory on top"
+            ));
+    }
+    Line::ok(Check::Snapshot, found)
 }
 
 async fn lists(database: &Database, facts: &Facts, complete: bool, skip_pages: bool) -> Line {

@@ -20,7 +20,9 @@ pub(super) async fn check(
     let hosted = match config::load_hosted(matches, sources) {
         Ok(hosted) => hosted,
         Err(error) => {
-            report.push(settings::refused(&error.to_string()));
+            for error in error.each() {
+                report.push(settings::refused(&error.to_string()));
+            }
             return (None, Line::skipped(Check::C1, "a setting of the function is wrong"));
         }
     };

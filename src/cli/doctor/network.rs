@@ -198,7 +198,6 @@ fn unprotected(problem: &TlsProblem, mode: SslMode) -> Line {
 
 fn meaning(problem: &CertificateProblem) -> &'static str {
     match problem {
-        CertificateProblem::Unreadable => "Old recipes for Postgres make such certificates.",
         CertificateProblem::SelfSigned => "The server made it itself, as many do, or somebody is in the way.",
         CertificateProblem::OfAnAuthority => "It may sign others, and is trusted only where it is named.",
         CertificateProblem::UnknownIssuer => {
@@ -208,10 +207,15 @@ fn meaning(problem: &CertificateProblem) -> &'static str {
             "sslmode=verify-full wants the certificate to name the host of the connection string."
         }
         CertificateProblem::NoName => {
-            "sslmode=verify-full wants it to name the host of the connection string; a common name (CN) does not count."
+            "sslmode=verify-full wants it to name the host of the connection string."
         }
         // Nothing that the problem itself does not say.
-        CertificateProblem::Expired
+        CertificateProblem::Unreadable
+        | CertificateProblem::UnsupportedKey(_)
+        | CertificateProblem::UnsupportedAuthority(_)
+        | CertificateProblem::UnsupportedSignature(_)
+        | CertificateProblem::Expired
+        | CertificateProblem::ExpiredAuthority
         | CertificateProblem::NotYetValid
         | CertificateProblem::NothingInCommon
         | CertificateProblem::Other(_) => "",

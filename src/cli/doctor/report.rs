@@ -33,6 +33,7 @@ pub(super) enum Check {
     Extras,
     Change,
     Statements,
+    Snapshot,
     Drift,
     Rest,
     C1,
@@ -68,7 +69,7 @@ impl Status {
 }
 
 impl Check {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Settings,
         Self::Dns,
         Self::Tcp,
@@ -84,6 +85,7 @@ impl Check {
         Self::Extras,
         Self::Change,
         Self::Statements,
+        Self::Snapshot,
         Self::Drift,
         Self::Rest,
         Self::C1,
@@ -107,6 +109,7 @@ impl Check {
             Self::Extras => "extras",
             Self::Change => "change",
             Self::Statements => "statements",
+            Self::Snapshot => "snapshot",
             Self::Drift => "drift",
             Self::Rest => "rest",
             Self::C1 => "c1",

@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use crate::agent::c1z::{GrantFilter, Reader, ResourceFilter};
 use crate::cli::show::rows::{every, names};
-use crate::cli::show::table::{PAGE, Table, cell, written};
+use crate::cli::table::{PAGE, Table, cell, written};
 use crate::proto::connector::{Grant, GrantImmutable, Resource, ResourceId, UserTrait};
 use crate::proto::find_annotation;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::agent::c1z::{EntitlementFilter, GrantFilter, Page, Reader, ResourceFilter, RowId};
-use crate::cli::show::table::{PAGE, Table, cell, written};
+use crate::cli::table::{PAGE, Table, cell, written};
 use crate::proto::connector::{Grant, GrantExpandable, GrantImmutable, ResourceId};
 use crate::proto::find_annotation;
 

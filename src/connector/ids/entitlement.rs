@@ -47,10 +47,19 @@ impl EntitlementId {
     /// A grant on a group or page has the type of the principal in it; one on an organization or resource begins
     /// with a word of its own instead.
     pub(crate) fn grant_id(&self, id: &str, principal: &ProtoResourceId) -> String {
-        let ProtoResourceId { resource_type, resource, .. } = principal;
-        match self {
-            Self::Group(..) | Self::Page(..) => format!("{id}:{resource_type}:{resource}"),
-            Self::Organization(..) | Self::Resource(..) => format!("grant:{id}:{resource}"),
+        let mut text = String::new();
+        self.write_grant_id(id, &principal.resource_type, &principal.resource, &mut text);
+        text
+    }
+
+    /// As [`EntitlementId::grant_id`], at the end of a text.
+    pub(crate) fn write_grant_id(&self, id: &str, principal_type: &str, principal: &str, to: &mut String) {
+        let parts = match self {
+            Self::Group(..) | Self::Page(..) => ["", id, ":", principal_type, ":", principal],
+            Self::Organization(..) | Self::Resource(..) => ["grant:", id, ":", principal, "", ""],
+        };
+        for part in parts {
+            to.push_str(part);
         }
     }
 }

@@ -1,20 +1,24 @@
 //! The resource type `group`: a row of `groups`, and its members.
 
+use std::ops::ControlFlow;
+
 use crate::connector::change::answer::ChangeAnswer;
 use crate::connector::change::request::ChangeRequest;
 use crate::connector::context::Context;
 use crate::connector::entitlement_words::{EntitlementWords, Purpose};
 use crate::connector::error::Error;
+use crate::connector::holder::Holder;
 use crate::connector::ids::{EntitlementId, resource_id};
-use crate::connector::resource_kind::Spelled;
-use crate::connector::resource_type::{Holder, Parent, ResourceType};
+use crate::connector::resource_kind::{Identity, ResourceKind, Spelled};
+use crate::connector::resource_type::{Parent, ResourceType};
 use crate::connector::text::named;
 use crate::connector::types::user;
 use crate::proto::connector::{
-    self as proto, Capability, GrantReplaced, GroupTrait, Resource, ResourceId, resource_type,
+    self as proto, Capability, GrantReplaced, GroupTrait, Resource, resource_type,
 };
 use crate::proto::{any, number, structure};
 use crate::retool::id::{GroupId, OrganizationId, UserId};
+use crate::retool::snapshot::{Snapshot, Table};
 use crate::retool::tables::groups::{self, Group, Member};
 use crate::retool::tables::memberships::{self, Membership};
 use crate::retool::tables::{Page, admins};
@@ -49,8 +53,8 @@ impl Holder<Membership> for Member {
         self.user.get().unsigned_abs()
     }
 
-    fn principal(&self) -> ResourceId {
-        resource_id(self.user)
+    fn principal(&self) -> (ResourceKind, u32) {
+        (ResourceKind::User, self.user.number())
     }
 
     /// One grant a member: an admin's row does not also make a member.
@@ -67,6 +71,7 @@ impl ResourceType for Groups {
     type Holder = Member;
 
     const PARENT: Parent = Parent::Optional;
+    const TABLE: Table = Table::Groups;
     const RESOURCE_BYTES: usize = 150;
     const ENTITLEMENTS: &'static [Membership] = &Membership::ALL;
     const ONE_GRANT_PER_HOLDER: bool = true;
@@ -120,6 +125,16 @@ impl ResourceType for Groups {
 
     async fn holders(&self, context: &Context, key: GroupId, page: Page) -> Result<Vec<Member>, Error> {
         Ok(groups::members(&context.database, key, context.users, page).await?)
+    }
+
+    fn holders_in<B>(
+        &self,
+        snapshot: &Snapshot,
+        key: GroupId,
+        from: u32,
+        mut each: impl FnMut(&Member) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        snapshot.group_members(key, from, |member| each(&member))
     }
 
     /// An admin is a member already, and a member that becomes an admin is none any more.

@@ -1,16 +1,20 @@
 //! The resource type `org`: a row of `organizations`.
 
+use std::ops::ControlFlow;
+
 use crate::connector::context::Context;
 use crate::connector::entitlement_words::{EntitlementWords, Purpose};
 use crate::connector::error::Error;
+use crate::connector::holder::Holder;
 use crate::connector::ids::{EntitlementId, resource_id};
-use crate::connector::resource_kind::{ResourceKind, Spelled};
-use crate::connector::resource_type::{Holder, Parent, ResourceType};
+use crate::connector::resource_kind::{Identity, ResourceKind, Spelled};
+use crate::connector::resource_type::{Parent, ResourceType};
 use crate::connector::text::named;
 use crate::connector::types::user;
 use crate::proto::any;
-use crate::proto::connector::{self as proto, Capability, ChildResourceType, Resource, ResourceId};
+use crate::proto::connector::{self as proto, Capability, ChildResourceType, Resource};
 use crate::retool::id::OrganizationId;
+use crate::retool::snapshot::{Snapshot, Table};
 use crate::retool::tables::Page;
 use crate::retool::tables::organizations::{self, Organization, Right};
 
@@ -64,8 +68,8 @@ impl Holder<Right> for organizations::Holder {
         self.user.get().unsigned_abs()
     }
 
-    fn principal(&self) -> ResourceId {
-        resource_id(self.user)
+    fn principal(&self) -> (ResourceKind, u32) {
+        (ResourceKind::User, self.user.number())
     }
 
     fn grant_annotations(&self, entitlement: Right) -> Option<&[u8]> {
@@ -81,6 +85,7 @@ impl ResourceType for Organizations {
     type Holder = organizations::Holder;
 
     const PARENT: Parent = Parent::None;
+    const TABLE: Table = Table::Organizations;
     const RESOURCE_BYTES: usize = 150;
     const ENTITLEMENTS: &'static [Right] = &Right::ALL;
 
@@ -139,5 +144,15 @@ impl ResourceType for Organizations {
         page: Page,
     ) -> Result<Vec<organizations::Holder>, Error> {
         Ok(organizations::holders(&context.database, key, context.users, page).await?)
+    }
+
+    fn holders_in<B>(
+        &self,
+        snapshot: &Snapshot,
+        key: OrganizationId,
+        from: u32,
+        mut each: impl FnMut(&organizations::Holder) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        snapshot.organization_holders(key, from, |holder| each(&holder))
     }
 }

@@ -1,5 +1,8 @@
 //! The resource type `page`: a row of `pages`, which Retool's users call an app.
 
+use std::ops::ControlFlow;
+use std::sync::LazyLock;
+
 use prost_types::Any;
 
 use crate::connector::change::answer::ChangeAnswer;
@@ -7,18 +10,18 @@ use crate::connector::change::request::ChangeRequest;
 use crate::connector::context::{Context, MANAGED_GROUPS};
 use crate::connector::entitlement_words::{EntitlementWords, Purpose, level_word};
 use crate::connector::error::Error;
+use crate::connector::holder::Holder;
 use crate::connector::ids::{EntitlementId, PageFamily, resource_id};
-use crate::connector::resource_kind::{ResourceKind, Spelled};
-use crate::connector::resource_type::{Holder, Parent, ResourceType};
+use crate::connector::resource_kind::{Identity, ResourceKind, Spelled};
+use crate::connector::resource_type::{Parent, ResourceType};
 use crate::connector::text::named;
 use crate::connector::types::{group, user};
-use crate::proto::connector::{
-    self as proto, Capability, GrantExpandable, GrantImmutable, Resource, ResourceId,
-};
+use crate::proto::connector::{self as proto, Capability, GrantExpandable, GrantImmutable, Resource};
 use crate::proto::grants::encode_grant_annotations;
 use crate::proto::{any, packed, string, structure};
 use crate::retool::access::AccessLevel;
 use crate::retool::id::{GroupId, OrganizationId, PageId, UserId};
+use crate::retool::snapshot::{Snapshot, Table};
 use crate::retool::tables::memberships::Membership;
 use crate::retool::tables::page_access::{self, UserPageChange};
 use crate::retool::tables::{self, pages};
@@ -46,6 +49,10 @@ fn annotations(group: GroupId, inherited: bool) -> Vec<Any> {
     annotations
 }
 
+/// What [`annotations`] have at the end for inherited access, encoded.
+static IMMUTABLE: LazyLock<Vec<u8>> =
+    LazyLock::new(|| encode_grant_annotations(&[any(&GrantImmutable::default())]));
+
 /// A group or a user with access to a page, and the encoded annotations of its grants.
 pub(crate) struct PageHolder {
     holder: pages::Holder,
@@ -59,8 +66,9 @@ impl From<pages::Holder> for PageHolder {
     fn from(holder: pages::Holder) -> Self {
         match holder {
             pages::Holder::Group { group, .. } => {
-                let encoded = |inherited| encode_grant_annotations(&annotations(group, inherited));
-                Self { holder, own: encoded(false), inherited: encoded(true) }
+                let own = encode_grant_annotations(&annotations(group, false));
+                let inherited = [own.as_slice(), IMMUTABLE.as_slice()].concat();
+                Self { holder, own, inherited }
             }
             pages::Holder::User { .. } => Self { holder, own: Vec::new(), inherited: Vec::new() },
         }
@@ -72,10 +80,10 @@ impl Holder<PageEntitlement> for PageHolder {
         self.holder.order()
     }
 
-    fn principal(&self) -> ResourceId {
+    fn principal(&self) -> (ResourceKind, u32) {
         match self.holder {
-            pages::Holder::Group { group, .. } => resource_id(group),
-            pages::Holder::User { user, .. } => resource_id(user),
+            pages::Holder::Group { group, .. } => (ResourceKind::Group, group.number()),
+            pages::Holder::User { user, .. } => (ResourceKind::User, user.number()),
         }
     }
 
@@ -100,6 +108,7 @@ impl ResourceType for Pages {
     type Holder = PageHolder;
 
     const PARENT: Parent = Parent::Required;
+    const TABLE: Table = Table::Pages;
     const RESOURCE_BYTES: usize = 70;
     const ANNOTATION_BYTES: usize = 100;
     /// What groups are given, then what users have by it.
@@ -174,6 +183,16 @@ impl ResourceType for Pages {
     ) -> Result<Vec<PageHolder>, Error> {
         let holders = pages::holders(&context.database, key, MANAGED_GROUPS, context.users, page).await?;
         Ok(holders.into_iter().map(PageHolder::from).collect())
+    }
+
+    fn holders_in<B>(
+        &self,
+        snapshot: &Snapshot,
+        key: PageId,
+        from: u32,
+        mut each: impl FnMut(&PageHolder) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        snapshot.page_holders(key, from, |holder| each(&PageHolder::from(holder)))
     }
 
     /// The principal is raised to at least the level. A group by its own row, a user through the managed group of

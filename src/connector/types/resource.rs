@@ -1,16 +1,20 @@
 //! The resource type `resource`: a row of `resources`, one environment of a data source.
 
+use std::ops::ControlFlow;
+
 use crate::connector::context::Context;
 use crate::connector::entitlement_words::{EntitlementWords, Purpose, level_word};
 use crate::connector::error::Error;
+use crate::connector::holder::Holder;
 use crate::connector::ids::{EntitlementId, resource_id};
-use crate::connector::resource_kind::Spelled;
-use crate::connector::resource_type::{Holder, Parent, ResourceType};
+use crate::connector::resource_kind::{Identity, ResourceKind, Spelled};
+use crate::connector::resource_type::{Parent, ResourceType};
 use crate::connector::text::{DISPLAY_NAME, fit, named};
 use crate::connector::types::user;
-use crate::proto::connector::{self as proto, Capability, Resource, ResourceId as ProtoResourceId};
+use crate::proto::connector::{self as proto, Capability, Resource};
 use crate::retool::access::AccessLevel;
 use crate::retool::id::{OrganizationId, ResourceId};
+use crate::retool::snapshot::{Snapshot, Table};
 use crate::retool::tables::Page;
 use crate::retool::tables::resources::{self, UserAccess};
 
@@ -22,8 +26,8 @@ impl Holder<AccessLevel> for UserAccess {
         self.user.get().unsigned_abs()
     }
 
-    fn principal(&self) -> ProtoResourceId {
-        resource_id(self.user)
+    fn principal(&self) -> (ResourceKind, u32) {
+        (ResourceKind::User, self.user.number())
     }
 
     /// A user has the highest level and every weaker one: who owns may edit and use.
@@ -40,6 +44,7 @@ impl ResourceType for Resources {
     type Holder = UserAccess;
 
     const PARENT: Parent = Parent::Required;
+    const TABLE: Table = Table::Resources;
     const RESOURCE_BYTES: usize = 80;
     const ENTITLEMENTS: &'static [AccessLevel] = &AccessLevel::ALL;
 
@@ -105,5 +110,15 @@ impl ResourceType for Resources {
         page: Page,
     ) -> Result<Vec<UserAccess>, Error> {
         Ok(resources::user_access(&context.database, key, context.users, page).await?)
+    }
+
+    fn holders_in<B>(
+        &self,
+        snapshot: &Snapshot,
+        key: ResourceId,
+        from: u32,
+        mut each: impl FnMut(&UserAccess) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        snapshot.resource_users(key, from, |access| each(&access))
     }
 }

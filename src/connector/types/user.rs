@@ -1,6 +1,7 @@
 //! The resource type `user`: a row of `users`.
 
 use std::convert::Infallible;
+use std::ops::ControlFlow;
 
 use time::OffsetDateTime;
 
@@ -17,6 +18,7 @@ use crate::proto::connector::{
 };
 use crate::proto::{any, number, string, structure, timestamp};
 use crate::retool::id::{OrganizationId, UserId};
+use crate::retool::snapshot::{Snapshot, Table};
 use crate::retool::tables::Page;
 use crate::retool::tables::users::{self, User};
 
@@ -111,6 +113,7 @@ impl ResourceType for Users {
     type Holder = Infallible;
 
     const PARENT: Parent = Parent::Optional;
+    const TABLE: Table = Table::Users;
     const RESOURCE_BYTES: usize = 430;
     const ENTITLEMENTS: &'static [Infallible] = &[];
 
@@ -153,5 +156,15 @@ impl ResourceType for Users {
 
     async fn holders(&self, _: &Context, _: UserId, _: Page) -> Result<Vec<Infallible>, Error> {
         Ok(Vec::new())
+    }
+
+    fn holders_in<B>(
+        &self,
+        _: &Snapshot,
+        _: UserId,
+        _: u32,
+        _: impl FnMut(&Infallible) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        ControlFlow::Continue(())
     }
 }

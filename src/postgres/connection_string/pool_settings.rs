@@ -27,7 +27,8 @@ const WHOLE: &str = "a whole number";
 const DURATION: &str = "a duration like 1h30m, 90s or 250ms";
 const LONGER: &str = "a duration longer than zero, like 1h30m, 90s or 250ms";
 
-/// Reads the pool's settings; without any they are those of spec 5.2. Checks those without effect on the way.
+/// Reads the pool's settings; the defaults are those of pgxpool, which the Go connector uses. Also checks the settings
+/// without effect.
 pub(crate) fn read(layers: &Layers, processors: u32) -> Result<PoolSettings, ConnectionStringError> {
     let number = |text: &str| text.parse().ok().filter(|number| i32::try_from(*number).is_ok());
     let longer = |key, otherwise| {

@@ -10,6 +10,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, InconsistentKeys};
 use secrecy::ExposeSecret;
 
+use crate::postgres::tls::certificate::Certificate;
 use crate::postgres::tls::public_key::public_key;
 use crate::postgres::tls::{ClientIdentity, TlsError, certificates, read};
 
@@ -29,6 +30,10 @@ impl ClientIdentity {
             key: self.key.clone(),
             source,
         };
+        // The certificate tells the kind of its key for less than the key would.
+        if let Some(kind) = chain.first().and_then(|own| Certificate::read(own)?.unusable_key()) {
+            return Err(TlsError::UnsupportedKey { path: self.key.clone(), kind });
+        }
         let key = provider.key_provider.load_private_key(key).map_err(unusable)?;
         let of_certificate = chain.first().and_then(public_key);
         match (of_certificate, key.public_key()) {

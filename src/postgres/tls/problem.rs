@@ -3,17 +3,27 @@
 use std::error::Error;
 use std::io;
 
-use rustls::pki_types::CertificateDer;
-use rustls::{AlertDescription, CertificateError};
+use rustls::{AlertDescription, CertificateError, PeerMisbehaved};
+
+use crate::postgres::tls::key_kind::algorithm_name;
 
 /// Why a server's certificate proves nothing. Each has a remedy, see [`fix`](Self::fix).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CertificateProblem {
     /// It cannot even be read.
-    #[error(
-        "the server's certificate is malformed or of X.509 version 1, which sslmode=verify-ca and verify-full cannot check"
-    )]
+    #[error("the server's certificate cannot be read: it is malformed")]
     Unreadable,
+    /// Its key is of a kind that there is no algorithm for: `RSA with 1024 bits`.
+    #[error("the server's certificate has a key that this program cannot check: {0}")]
+    UnsupportedKey(String),
+    /// The same of the authority that has signed it.
+    #[error("the authority of the server's certificate has a key that this program cannot check: {0}")]
+    UnsupportedAuthority(String),
+    /// It, or one above it, has a signature that is not trusted: `sha1WithRSAEncryption`.
+    #[error(
+        "the server's certificate, or that of an authority above it, is signed by {0}, which is not trusted"
+    )]
+    UnsupportedSignature(String),
     /// It vouches for itself, and nobody here vouches for it.
     #[error("the server's certificate is self-signed, and not one of sslrootcert")]
     SelfSigned,
@@ -26,6 +36,9 @@ pub(crate) enum CertificateProblem {
     /// It, or one above it, is no longer good.
     #[error("the server's certificate has expired")]
     Expired,
+    /// The authority that has signed it is no longer good.
+    #[error("the authority of the server's certificate has expired")]
+    ExpiredAuthority,
     /// It, or one above it, is not good yet.
     #[error("the server's certificate is not valid yet: is a clock wrong?")]
     NotYetValid,
@@ -37,8 +50,8 @@ pub(crate) enum CertificateProblem {
         /// The names in the certificate.
         presented: String,
     },
-    /// It names no host in the place where names are looked for.
-    #[error("the server's certificate names no host: it has no subjectAltName")]
+    /// It names no host.
+    #[error("the server's certificate names no host: it has neither a subjectAltName nor a common name")]
     NoName,
     /// The server ended the handshake: it has no key, cipher or curve that this program takes.
     #[error("the server has no certificate, cipher or curve of a kind that this program takes")]
@@ -52,9 +65,12 @@ impl CertificateProblem {
     /// What to do about it.
     pub(crate) fn fix(&self) -> &'static str {
         match self {
-            Self::Unreadable => {
-                "give Postgres a new certificate of version 3, with the host as subjectAltName"
+            Self::Unreadable => "give Postgres a new certificate, with the host as subjectAltName",
+            Self::UnsupportedKey(_) => GOOD_KEYS,
+            Self::UnsupportedAuthority(_) => {
+                "let an authority with a key of ECDSA, Ed25519 or RSA with 2048 bits or more issue the certificate"
             }
+            Self::UnsupportedSignature(_) => "give Postgres a new certificate, signed with SHA-256",
             Self::SelfSigned => "name the file of that certificate as sslrootcert in the connection string",
             Self::OfAnAuthority => {
                 "name the file of that certificate as sslrootcert in the connection string, or give Postgres one that was issued to a server"
@@ -63,6 +79,9 @@ impl CertificateProblem {
                 "name the file of the right authority as sslrootcert in the connection string"
             }
             Self::Expired => "give Postgres a new certificate, and look at this machine's clock",
+            Self::ExpiredAuthority => {
+                "name the file of its successor as sslrootcert in the connection string, and look at this machine's clock"
+            }
             Self::NotYetValid => "set the clock",
             Self::WrongName { .. } => {
                 "use a name of the certificate as host, with hostaddr for the address if need be"
@@ -71,7 +90,7 @@ impl CertificateProblem {
                 "give Postgres a new certificate with the host as subjectAltName, or use sslmode=verify-ca, which looks at no name"
             }
             Self::NothingInCommon => {
-                "give Postgres a key of ECDSA with the curve P-256 or P-384, of Ed25519, or of RSA with 2048 bits or more, and leave ssl_ecdh_curve at prime256v1"
+                "give Postgres a key of ECDSA with the curve P-256, P-384 or P-521, of Ed25519, or of RSA with 2048 to 8192 bits, leave ssl_ecdh_curve at prime256v1, and let ssl_max_protocol_version be TLSv1.2 or more"
             }
             Self::Other(_) => "give Postgres a new certificate",
         }
@@ -85,27 +104,17 @@ impl CertificateProblem {
         match error.downcast_ref()? {
             rustls::Error::InvalidCertificate(problem) => Some(Self::from(problem)),
             rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => Some(Self::NothingInCommon),
+            // rustls knows such signatures in TLS 1.3 only.
+            rustls::Error::PeerMisbehaved(PeerMisbehaved::SignedKxWithWrongAlgorithm) => {
+                Some(Self::UnsupportedKey("RSA-PSS with TLS 1.2".to_owned()))
+            }
             _ => None,
         }
     }
-
-    /// What the library says of this certificate, told apart by what the certificate says of itself.
-    pub(super) fn of_chain(error: &rustls::Error, certificate: &CertificateDer<'_>) -> Option<Self> {
-        let rustls::Error::InvalidCertificate(problem) = error else { return None };
-        let otherwise = match problem {
-            // A bad signature: its authority has the name of one that is trusted, and another key.
-            CertificateError::BadSignature | CertificateError::UnknownIssuer => Self::UnknownIssuer,
-            CertificateError::Other(other)
-                if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
-            {
-                Self::OfAnAuthority
-            }
-            _ => return None,
-        };
-        let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
-        Some(if parsed.issuer() == parsed.subject() { Self::SelfSigned } else { otherwise })
-    }
 }
+
+/// What to do about a key that cannot be checked.
+const GOOD_KEYS: &str = "give Postgres a certificate with a key of ECDSA with the curve P-256, P-384 or P-521, of Ed25519, or of RSA with 2048 to 8192 bits";
 
 impl From<&CertificateError> for CertificateProblem {
     fn from(error: &CertificateError) -> Self {
@@ -125,6 +134,17 @@ impl From<&CertificateError> for CertificateProblem {
                     .replace("IpAddress(", "")
                     .replace(')', ""),
             },
+            CertificateError::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. } => {
+                Self::UnsupportedSignature(algorithm_name(signature_algorithm_id).unwrap_or_default())
+            }
+            CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+                signature_algorithm_id,
+                public_key_algorithm_id,
+            } => {
+                let name = |id| algorithm_name(id).unwrap_or_default();
+                let (signature, key) = (name(signature_algorithm_id), name(public_key_algorithm_id));
+                Self::UnsupportedSignature(format!("{signature} with a key of the kind {key}"))
+            }
             CertificateError::Other(other) => match other.0.downcast_ref::<Self>() {
                 Some(ours) => ours.clone(),
                 None => Self::Other(other.0.to_string()),

@@ -12,7 +12,7 @@ pub(crate) fn public_key(certificate: &CertificateDer<'_>) -> Option<SubjectPubl
 }
 
 /// The contents as a SEQUENCE of DER.
-fn sequence(contents: &[u8]) -> Vec<u8> {
+pub(super) fn sequence(contents: &[u8]) -> Vec<u8> {
     const SEQUENCE: u8 = 0x30;
     const LONG: u8 = 0x80;
     let length = contents.len().to_be_bytes();

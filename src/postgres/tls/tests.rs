@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod files;
+mod kinds;
+mod openssl;
 
 use std::{fs, path::Path};
 
@@ -29,9 +31,14 @@ struct Pair {
 }
 
 fn authority(name: &str) -> Authority {
+    changed_authority(name, |_| {})
+}
+
+fn changed_authority(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Authority {
     let mut params = CertificateParams::new([]).unwrap();
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    change(&mut params);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
@@ -61,7 +68,7 @@ fn server(
     clients: Option<&Authority>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> ServerConfig {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(provider::provider());
     let key = PrivateKeyDer::try_from(pair.key.serialize_der()).unwrap();
     let key = provider.key_provider.load_private_key(key).unwrap();
     // Not with_single_cert, which refuses the certificates that the client is to be tried with.
@@ -173,12 +180,26 @@ fn refusals_say_why() {
     use CertificateProblem::{Expired, NoName, UnknownIssuer, WrongName};
     let (asked, presented) = ("x.example.com".to_owned(), format!("{HOST:?}"));
     assert_eq!(why(&issued(&trusted, |_| {}), "x.example.com"), WrongName { asked, presented });
-    let nameless = issued(&trusted, |params| params.subject_alt_names.clear());
+    let nameless = issued(&trusted, |params| {
+        params.subject_alt_names.clear();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+    });
     assert_eq!(why(&nameless, HOST), NoName);
     assert_eq!(why(&issued(&authority("stranger"), |_| {}), HOST), UnknownIssuer);
     // The same name, and another key.
     assert_eq!(why(&issued(&authority("trusted"), |_| {}), HOST), UnknownIssuer);
     assert_eq!(why(&issued(&trusted, expired), HOST), Expired);
+}
+
+#[test]
+fn an_authority_that_has_expired_vouches_for_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, other) = (changed_authority("old", expired), authority("other"));
+    let (of_old, of_other) = (issued(&old, |_| {}), issued(&other, |_| {}));
+    let both = settings(SslMode::VerifyCa, roots_file(&directory, &format!("{}{}", old.pem(), other.pem())));
+    let Err(error) = shake(&both, server(&of_old, None, BOTH), HOST) else { panic!("accepted") };
+    assert_eq!(CertificateProblem::of(&error), Some(CertificateProblem::ExpiredAuthority));
+    assert!(shake(&both, server(&of_other, None, BOTH), HOST).is_ok());
 }
 
 #[test]
@@ -234,8 +255,9 @@ fn a_self_made_certificate_is_its_own_root() {
     assert!(shake(&full, server(&old, None, BOTH), HOST).is_err());
 }
 
+/// Two extensions less and the version: a signature that no longer fits.
 #[test]
-fn a_version_1_certificate_passes_only_unverified() {
+fn a_certificate_that_was_changed_passes_only_unverified() {
     let directory = tempfile::tempdir().unwrap();
     let trusted = authority("trusted");
     let mut pair = issued(&trusted, |_| {});
@@ -245,8 +267,11 @@ fn a_version_1_certificate_passes_only_unverified() {
     for version in [&TLS12, &TLS13] {
         assert!(shake(&platform, server(&pair, None, &[version]), HOST).is_ok());
         let Err(error) = shake(&checked, server(&pair, None, &[version]), HOST) else { panic!("accepted") };
-        assert_eq!(CertificateProblem::of(&error), Some(CertificateProblem::Unreadable));
+        assert_eq!(CertificateProblem::of(&error), Some(CertificateProblem::UnknownIssuer));
     }
+    pair.certificate = CertificateDer::from(pair.certificate[..pair.certificate.len() - 1].to_vec());
+    let Err(error) = shake(&checked, server(&pair, None, BOTH), HOST) else { panic!("accepted") };
+    assert_eq!(CertificateProblem::of(&error), Some(CertificateProblem::Unreadable));
 }
 
 /// The certificate without the fields that version 1 lacks; its signature no longer fits.

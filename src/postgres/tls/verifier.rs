@@ -13,7 +13,11 @@ use rustls::{
 
 use webpki::RawPublicKeyEntity;
 
+use crate::postgres::tls::certificate::Certificate;
+use crate::postgres::tls::explain::explain;
+use crate::postgres::tls::path::Vouchers;
 use crate::postgres::tls::problem::CertificateProblem;
+use crate::postgres::tls::provider::RSA_PSS_KEYS;
 use crate::postgres::tls::public_key::public_key;
 
 /// How much of a server's certificate is checked.
@@ -35,43 +39,101 @@ pub(crate) struct ServerVerifier {
     pub(crate) roots: Vec<CertificateDer<'static>>,
     /// The same roots as issuers.
     pub(crate) anchors: RootCertStore,
+    /// Whether the roots, each of which is one of the anchors then, have to be in date.
+    pub(crate) checks_roots: bool,
     pub(crate) algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerVerifier {
+    /// Checks that an authority vouches for the certificate and that it is valid now.
     fn verify_chain(
         &self,
         shown: &CertificateDer<'_>,
-        parsed: &ParsedCertificate<'_>,
+        read: Option<&Certificate<'_>>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        // The usual self-made Postgres certificate is its own root and marked as an authority, which webpki does not
+        // take from a server, but libpq and Go do: whoever lists the very certificate vouches for it.
+        if let Some(read) = read.filter(|_| self.roots.iter().any(|root| root == shown)) {
+            return Ok(read.check_dates(now)?);
+        }
+        self.verify_by(&self.anchors, shown, read, intermediates, now)?;
+        match self.anchors_in_date(now) {
+            Some(anchors) => self
+                .verify_by(&anchors, shown, read, intermediates, now)
+                .map_err(|_| CertificateProblem::ExpiredAuthority.into()),
+            None => Ok(()),
+        }
+    }
+
+    fn verify_by(
+        &self,
+        anchors: &RootCertStore,
+        shown: &CertificateDer<'_>,
+        read: Option<&Certificate<'_>>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
         let algorithms = self.algorithms.all;
-        match verify_server_cert_signed_by_trust_anchor(parsed, &self.anchors, intermediates, now, algorithms)
-        {
-            // The usual self-made Postgres certificate is its own root and marked as an authority, which
-            // webpki does not take from a server, but libpq and Go do: whoever lists the very certificate
-            // vouches for it. These two errors come after the check of the dates, so it is in date.
-            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_)))
-                if self.roots.iter().any(|root| root == shown) =>
-            {
-                Ok(())
+        match (ParsedCertificate::try_from(shown), read) {
+            (Ok(parsed), _) => {
+                verify_server_cert_signed_by_trust_anchor(&parsed, anchors, intermediates, now, algorithms)
             }
-            result => result.map_err(|error| {
-                CertificateProblem::of_chain(&error, shown).map_or(error, CertificateProblem::into)
-            }),
+            (Err(_), Some(read)) => {
+                let vouchers = Vouchers { anchors, shown: intermediates, algorithms, now };
+                vouchers.check(read).map_err(Error::from)
+            }
+            // The error itself would reach the operator as the debug form of some inner type.
+            (Err(_), None) => Err(CertificateProblem::Unreadable.into()),
         }
+        .map_err(|error| {
+            let explained = read.and_then(|read| explain(&error, read, &self.roots));
+            explained.map_or(error, CertificateProblem::into)
+        })
     }
 
-    /// Checks that the server has the key of a certificate that the library does not read, of X.509 version 1 above
-    /// all, which old recipes for Postgres produce. Nothing for certificates that it reads.
-    fn verify_unread(
+    /// The authorities that have not expired, which webpki does not look at; nothing where that are all of them, and
+    /// for those of the platform.
+    fn anchors_in_date(&self, now: UnixTime) -> Option<RootCertStore> {
+        if !self.checks_roots {
+            return None;
+        }
+        let in_date = |root: &CertificateDer<'_>| {
+            Certificate::read(root).is_none_or(|root| root.check_dates(now).is_ok())
+        };
+        let all = self.anchors.roots.iter().zip(&self.roots);
+        let current: Vec<_> =
+            all.filter(|(_, root)| in_date(root)).map(|(anchor, _)| anchor.clone()).collect();
+        (current.len() < self.roots.len()).then_some(RootCertStore { roots: current })
+    }
+
+    /// Checks that the certificate names the host: in its alternative names, and in its common name where it has
+    /// no alternative names of that kind, as libpq does.
+    fn verify_name(
+        shown: &CertificateDer<'_>,
+        read: Option<&Certificate<'_>>,
+        asked: &ServerName<'_>,
+    ) -> Result<(), Error> {
+        let by_alternatives = match ParsedCertificate::try_from(shown) {
+            Ok(parsed) => verify_server_name(&parsed, asked),
+            Err(_) => Err(CertificateProblem::NoName.into()),
+        };
+        by_alternatives.or_else(|error| match read {
+            Some(read) if !read.has_alternative_names_like(asked) => Ok(read.check_common_name(asked)?),
+            _ => Err(error),
+        })
+    }
+
+    /// Checks that the server has the key of its certificate, where rustls does not do it: for certificates that it
+    /// does not read, of X.509 version 1 above all, and for keys that it does not know. Nothing for others.
+    fn verify_besides(
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Option<Result<HandshakeSignatureValid, Error>> {
-        if ParsedCertificate::try_from(certificate).is_ok() {
+        if !RSA_PSS_KEYS.contains(&signature.scheme) && ParsedCertificate::try_from(certificate).is_ok() {
             return None;
         }
         Some(self.verify_by_key(message, certificate, signature))
@@ -103,14 +165,17 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let read = Certificate::read(end_entity);
+        let read = read.as_ref();
+        // Whatever is checked of the certificate, the server has to sign with its key.
+        if let Some(key) = read.and_then(Certificate::unsupported_key) {
+            return Err(CertificateProblem::UnsupportedKey(key).into());
+        }
         if self.verification != Verification::Possession {
-            // The error itself would reach the operator as the debug form of some inner type.
-            let parsed =
-                ParsedCertificate::try_from(end_entity).map_err(|_| CertificateProblem::Unreadable)?;
-            self.verify_chain(end_entity, &parsed, intermediates, now)?;
-            if self.verification == Verification::ChainAndName {
-                verify_server_name(&parsed, server_name)?;
-            }
+            self.verify_chain(end_entity, read, intermediates, now)?;
+        }
+        if self.verification == Verification::ChainAndName {
+            Self::verify_name(end_entity, read, server_name)?;
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -121,7 +186,7 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        if let Some(verified) = self.verify_unread(message, certificate, signature) {
+        if let Some(verified) = self.verify_besides(message, certificate, signature) {
             return verified;
         }
         verify_tls12_signature(message, certificate, signature, &self.algorithms)
@@ -133,13 +198,17 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        if let Some(verified) = self.verify_unread(message, certificate, signature) {
+        if let Some(verified) = self.verify_besides(message, certificate, signature) {
             return verified;
         }
         verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        let mut schemes = self.algorithms.supported_schemes();
+        // There is no algorithm for it. A server that has such a key shows its certificate only to those who ask for
+        // it, and then the error names the key instead of saying that there is nothing in common.
+        schemes.push(SignatureScheme::ED448);
+        schemes
     }
 }

@@ -28,23 +28,23 @@ impl ManagedGroupNames {
     }
 }
 
-/// Whether the group `g` is a managed group of page `$1` by its row `gp` in `group_pages`; `$2` is what the names of
-/// such groups begin with.
+/// Whether the group `g` is a managed group of the page `{@page}` by its row `gp` in `group_pages`; `{@prefix}` is
+/// what the names of such groups begin with.
 ///
 /// An older naming counts too: a memory address, the page's key, `-group-`, the page's name and the level.
 const MANAGED_GROUP: &str = r#"
        gp."accessLevel" IN ('read', 'write', 'own')
-   AND (g.name = $2 || gp."pageId" || ':' || gp."accessLevel"
+   AND (g.name = {@prefix} || gp."pageId" || ':' || gp."accessLevel"
         OR g.name ~ ('^(0x)?[0-9a-f]+' || gp."pageId" || '-group-.*-' || gp."accessLevel" || '$'))
    AND {@only_a_page}"#;
 
-/// Whether the group `g` does nothing but give its members access to page `$1`. What would be taken from them with
+/// Whether the group `g` does nothing but give its members access to the page `{@page}`. What would be taken from them with
 /// their membership is then no more than that.
 const ONLY_A_PAGE: &str = r#"
        g."universalAccess" = 'none' AND g."universalResourceAccess" = 'none'
    AND g."universalQueryLibraryAccess" = 'none'
    AND NOT coalesce(g."userListAccess", false) AND NOT coalesce(g."auditLogAccess", false)
-   AND NOT EXISTS (SELECT FROM {group_pages} more WHERE more."groupId" = g.id AND more."pageId" <> $1)
+   AND NOT EXISTS (SELECT FROM {group_pages} more WHERE more."groupId" = g.id AND more."pageId" <> {@page})
    AND NOT EXISTS (SELECT FROM {group_folder_defaults} more WHERE more."groupId" = g.id)
    {?select group_resources.groupId: AND NOT EXISTS
        (SELECT FROM {group_resources} more WHERE more."groupId" = g.id)}
@@ -52,9 +52,16 @@ const ONLY_A_PAGE: &str = r#"
        (SELECT FROM {group_resource_folder_defaults} more WHERE more."groupId" = g.id)}
 "#;
 
-/// The statement with the conditions above in place of `{@managed_group}` and `{@only_a_page}`.
+/// The statement with the conditions above in place of `{@managed_group}` and `{@only_a_page}`, for the page `$1` and
+/// names that begin with `$2`.
 pub(crate) fn with_conditions(statement: &str) -> String {
-    fill(&fill(statement, "managed_group", MANAGED_GROUP), "only_a_page", ONLY_A_PAGE)
+    with_conditions_for(statement, "$1", "$2")
+}
+
+/// As [`with_conditions`], for whichever page and whichever beginning of names these expressions give.
+pub(crate) fn with_conditions_for(statement: &str, page: &str, prefix: &str) -> String {
+    let filled = fill(&fill(statement, "managed_group", MANAGED_GROUP), "only_a_page", ONLY_A_PAGE);
+    fill(&fill(&filled, "page", page), "prefix", prefix)
 }
 
 /// The managed group of a page and level, which need not exist.

@@ -6,6 +6,7 @@ use tokio_postgres::types::Type;
 use crate::postgres::statement::Parameter;
 use crate::retool::database::{Database, key};
 use crate::retool::error::DatabaseError;
+use crate::retool::fragment::fill;
 use crate::retool::id::{OrganizationId, UserId};
 use crate::retool::tables::{Page, Users};
 
@@ -110,10 +111,34 @@ impl Right {
 }
 
 impl Rights {
+    /// The rights that the statements say in a number.
+    pub(crate) fn from_bits(bits: i32) -> Self {
+        Self(u16::try_from(bits).unwrap_or_default())
+    }
+
+    /// See [`Rights::from_bits`].
+    pub(crate) fn bits(self) -> u16 {
+        self.0
+    }
+
     /// Whether the right is in the set.
     pub(crate) fn contains(self, right: Right) -> bool {
         self.0 & (1 << right as u8) != 0
     }
+}
+
+/// What the group `g` gives its members on its organization: the bits are those of [`Right`].
+const RIGHTS: &str = r#"
+    CASE g."universalAccess" WHEN 'read' THEN 1 << 1 WHEN 'write' THEN 1 << 2 WHEN 'own' THEN 1 << 3 ELSE 0 END
+  | CASE g."universalResourceAccess" WHEN 'read' THEN 1 << 4 WHEN 'write' THEN 1 << 5 WHEN 'own' THEN 1 << 6 ELSE 0 END
+  | CASE g."universalQueryLibraryAccess" WHEN 'read' THEN 1 << 7 WHEN 'write' THEN 1 << 8 WHEN 'own' THEN 1 << 9 ELSE 0 END
+  | CASE WHEN g."userListAccess" THEN 1 << 10 ELSE 0 END
+  | CASE WHEN g."auditLogAccess" THEN 1 << 11 ELSE 0 END
+  | CASE WHEN g."unpublishedReleaseAccess" THEN 1 << 12 ELSE 0 END"#;
+
+/// The statement with the rights of the group `g` in place of `{@rights}`.
+pub(crate) fn with_rights(statement: &str) -> String {
+    fill(statement, "rights", RIGHTS)
 }
 
 /// Everybody who holds anything, one row each.
@@ -124,12 +149,7 @@ impl Rights {
 const HOLDERS: &str = r#"
 WITH grantor AS {materialized} (
     SELECT g.id,
-           CASE g."universalAccess" WHEN 'read' THEN 1 << 1 WHEN 'write' THEN 1 << 2 WHEN 'own' THEN 1 << 3 ELSE 0 END
-         | CASE g."universalResourceAccess" WHEN 'read' THEN 1 << 4 WHEN 'write' THEN 1 << 5 WHEN 'own' THEN 1 << 6 ELSE 0 END
-         | CASE g."universalQueryLibraryAccess" WHEN 'read' THEN 1 << 7 WHEN 'write' THEN 1 << 8 WHEN 'own' THEN 1 << 9 ELSE 0 END
-         | CASE WHEN g."userListAccess" THEN 1 << 10 ELSE 0 END
-         | CASE WHEN g."auditLogAccess" THEN 1 << 11 ELSE 0 END
-         | CASE WHEN g."unpublishedReleaseAccess" THEN 1 << 12 ELSE 0 END AS rights
+           {@rights} AS rights
     FROM {groups} g
     WHERE g."organizationId" = $1 AND g.id > 0 AND {g:groups.archivedAt} IS NULL
 ),
@@ -172,9 +192,9 @@ pub(crate) async fn holders(
         (&page.limit, Type::INT8),
     ];
     database
-        .read("organizations.holders", HOLDERS, &parameters, |row| {
+        .read("organizations.holders", &with_rights(HOLDERS), &parameters, |row| {
             let bits: i32 = row.try_get("rights")?;
-            Ok(Holder { user: key(row, "id")?, rights: Rights(u16::try_from(bits).unwrap_or_default()) })
+            Ok(Holder { user: key(row, "id")?, rights: Rights::from_bits(bits) })
         })
         .await
 }

@@ -2,16 +2,13 @@
 
 use tonic::{Request, Response, Status};
 
+use crate::proto::PROTOCOL_LEVEL;
 use crate::proto::connector::connector_service_server::ConnectorService;
 use crate::proto::connector::{
     ConnectorServiceCleanupRequest, ConnectorServiceCleanupResponse, ConnectorServiceGetMetadataRequest,
     ConnectorServiceGetMetadataResponse, ConnectorServiceValidateRequest, ConnectorServiceValidateResponse,
 };
 use crate::server::services::Services;
-
-/// The protocol level, as agents parse it. A pre-release suffix would keep them from
-/// sending the sync id.
-const SDK_VERSION: &str = "v0.25.0";
 
 #[tonic::async_trait]
 impl ConnectorService for Services {
@@ -28,16 +25,16 @@ impl ConnectorService for Services {
     ) -> Result<Response<ConnectorServiceValidateResponse>, Status> {
         let annotations = self.connector.validate().await?;
         Ok(Response::new(ConnectorServiceValidateResponse {
-            sdk_version: SDK_VERSION.to_owned(),
+            sdk_version: PROTOCOL_LEVEL.to_owned(),
             annotations,
         }))
     }
 
-    /// Nothing outlives a sync here, so there is nothing to clean up.
     async fn cleanup(
         &self,
-        _: Request<ConnectorServiceCleanupRequest>,
+        request: Request<ConnectorServiceCleanupRequest>,
     ) -> Result<Response<ConnectorServiceCleanupResponse>, Status> {
+        self.connector.cleanup(&request.get_ref().active_sync_id);
         Ok(Response::new(ConnectorServiceCleanupResponse::default()))
     }
 }

@@ -22,7 +22,11 @@ impl GrantsService for Services {
         let request = request.into_inner();
         let page = self
             .connector
-            .grants(request.resource.as_ref(), self.page_request(request.page_size, &request.page_token)?)
+            .grants(
+                request.resource.as_ref(),
+                &request.active_sync_id,
+                self.page_request(request.page_size, &request.page_token)?,
+            )
             .await?;
         notes.listed(page.items.len());
         Ok(Response::new(GrantsServiceListGrantsResponse {

@@ -45,6 +45,7 @@ impl ResourcesService for Services {
             .resources(
                 &request.resource_type_id,
                 request.parent_resource_id.as_ref(),
+                &request.active_sync_id,
                 self.page_request(request.page_size, &request.page_token)?,
             )
             .await?;

@@ -25,7 +25,7 @@ use crate::server::transport::request_body;
 use crate::server::transport::request_memory::PAGE_TOKEN;
 use crate::server::transport::response_body::{CallDeadline, Patience, ResponseBody, oversized_as_exhausted};
 use crate::server::transport::seats::Busy;
-use crate::server::transport::tokens::TokenId;
+use crate::server::transport::who::who;
 
 /// Answers Unavailable to calls over the limit, and DeadlineExceeded to a call that takes too long: agents
 /// retry both, and would not retry the Cancelled that tonic answers.
@@ -153,7 +153,7 @@ where
     let deadline = CallDeadline { due: Box::pin(sleep_until(due)), timeout };
     let deadline = Some(deadline).filter(|_| kind != CallKind::HealthWatch);
     let patience = Patience { stall: rules.stall.min(longest), total: longest };
-    let slow_client = peer.map(|peer| (peer.seat.closer.clone(), patience));
+    let slow_client = peer.map(|peer| (peer, patience));
     let body = ResponseBody::new(body, deadline, rules.answers.open(who), held, slow_client);
     Ok(Response::from_parts(parts, Body::new(body)))
 }
@@ -199,16 +199,6 @@ impl Rules {
         let held = Held { _busy: busy, _place: place, _bytes: Some(bytes) };
         Ok((Request::from_parts(parts, body), held))
     }
-}
-
-fn who<B>(request: &Request<B>) -> Who {
-    let token = request.extensions().get::<TokenId>().copied();
-    let seat = request.extensions().get::<Peer>().map(|peer| &peer.seat);
-    seat.map_or(Who { token, ..Who::default() }, |seat| Who {
-        connection: seat.number,
-        network: seat.network,
-        token,
-    })
 }
 
 fn refused(what: &str, setting: &str, Full { whose, most }: Full) -> Status {

@@ -48,6 +48,8 @@ pub(crate) struct Peer {
     pub(crate) address: Option<SocketAddr>,
     /// The place of the connection among the others.
     pub(crate) seat: Arc<Seat>,
+    /// How many lines there are about connections.
+    lines: Arc<Repeats>,
 }
 
 /// A connection that calls arrive on.
@@ -139,7 +141,7 @@ pub(crate) fn accept_connections(
                         }
                         let connection = Connection {
                             transport,
-                            peer: Peer { address, seat: Arc::clone(&seated.0) },
+                            peer: Peer { address, seat: Arc::clone(&seated.0), lines },
                             silence: SilenceLimit::new(limits),
                             authorities: address.is_none().then(Authorities::default),
                             _seated: seated,
@@ -214,6 +216,15 @@ impl SilenceLimit {
     }
 }
 
+impl Peer {
+    /// Says that the connection was closed, and why: what its client does.
+    pub(crate) fn log_hung_up(&self, client: &'static str) {
+        if let Verdict::Log { left_out } = self.lines.judge(client, self.seat.network) {
+            tracing::info!(peer.address = ?self.address, left_out, "hung up on a client that {client}");
+        }
+    }
+}
+
 impl Connection {
     /// A connection whose peer takes nothing is polled for writing only.
     ///
@@ -284,7 +295,7 @@ impl AsyncRead for Connection {
             self.silence.reset();
             let received = self.frames.receive(&buffer.filled()[before..], std::time::Instant::now());
             if let Err(whole) = received {
-                tracing::info!("hung up on a client that sends too many frames without data");
+                self.peer.log_hung_up("sends too many frames without data");
                 buffer.set_filled(before + whole);
                 self.ending = Some(frame_budget::FORBIDDEN);
                 return Poll::Ready(self.end(buffer));

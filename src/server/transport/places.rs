@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
 
 use crate::server::transport::tokens::TokenId;
 
@@ -15,6 +18,8 @@ pub(crate) struct Ledger(Arc<Inner>);
 struct Inner {
     shares: Shares,
     held: Mutex<Held>,
+    /// Somebody has given something back.
+    freed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -95,7 +100,7 @@ impl Shares {
 
 impl Ledger {
     pub(crate) fn new(shares: Shares) -> Self {
-        Self(Arc::new(Inner { shares, held: Mutex::default() }))
+        Self(Arc::new(Inner { shares, held: Mutex::default(), freed: Notify::new() }))
     }
 
     /// Nothing yet; see [`Hold::add`].
@@ -111,6 +116,19 @@ impl Ledger {
         let mut hold = self.open(who);
         hold.add(amount)?;
         Ok(hold)
+    }
+
+    /// Takes so much more for a holder, as soon as there is so much for it.
+    pub(crate) async fn wait(&self, hold: &Mutex<Hold>, amount: usize) {
+        loop {
+            let mut freed = pin!(self.0.freed.notified());
+            // What is given back from here on wakes this up.
+            freed.as_mut().enable();
+            if hold.lock().unwrap_or_else(PoisonError::into_inner).add(amount).is_ok() {
+                return;
+            }
+            freed.await;
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -167,6 +185,8 @@ impl Drop for Hold {
                 }
             }
         }
+        drop(held);
+        self.ledger.0.freed.notify_waiters();
     }
 }
 
@@ -196,6 +216,25 @@ mod tests {
         held.clear();
         assert!(ledger.take(who(1, "10.0.0.1"), 4).is_ok());
         assert!(ledger.held().by_holder.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_waits_gets_what_another_one_gives_back() {
+        let ledger = Ledger::new(Shares::of(8));
+        let first = ledger.take(who(1, "10.0.0.1"), 4).unwrap();
+        let second = Mutex::new(ledger.open(who(2, "10.0.0.2")));
+        ledger.wait(&second, 2).await;
+        let mut waiting = pin!(ledger.wait(&second, 3));
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        drop(first);
+        // No more than half of it is for one connection.
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        assert_eq!(ledger.held().total, 2);
+        let third = ledger.take(who(3, "10.0.0.3"), 4).unwrap();
+        let mut waiting = pin!(ledger.wait(&second, 2));
+        waiting.as_mut().await;
+        drop(third);
+        assert_eq!(ledger.held().total, 4);
     }
 
     #[test]

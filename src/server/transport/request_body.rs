@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
@@ -13,22 +13,26 @@ use crate::server::transport::places::{Full as NoRoom, Hold};
 
 /// Bytes before a message: whether it is compressed, and its length.
 const HEAD: usize = 5;
+/// How many times the patience between two pieces a whole message may take: what a caller sends byte by byte holds
+/// memory that others need.
+const WHOLE: u32 = 3;
 
 /// The body of a request with its one message, whole, and what it holds of the bytes under way. A message that
 /// is longer than `most` bytes comes unread: its reader refuses it by its first bytes.
 ///
 /// # Errors
-/// `Cancelled` when the caller breaks off, `DeadlineExceeded` when nothing comes for `patience`, `Unavailable`
-/// when there is no room for the bytes, and `ResourceExhausted` for more than a message.
+/// `Cancelled` when the caller breaks off, `DeadlineExceeded` when nothing comes for `patience` or not all for three
+/// times as long, `Unavailable` when there is no room for the bytes, and `ResourceExhausted` for more than a message.
 pub(super) async fn whole(
     mut body: Body,
     most: usize,
     patience: Duration,
     mut hold: Hold,
 ) -> Result<(Body, Hold), Status> {
+    let due = Instant::now() + WHOLE * patience;
     let mut first = Bytes::new();
     let mut gathered = BytesMut::new();
-    while let Some(piece) = next(&mut body, patience).await? {
+    while let Some(piece) = next(&mut body, patience, due).await? {
         hold.add(piece.len()).map_err(no_room)?;
         if first.is_empty() && gathered.is_empty() {
             first = piece;
@@ -55,7 +59,7 @@ pub(super) async fn whole(
 }
 
 /// The next piece that has bytes; nothing at the end.
-async fn next(body: &mut Body, patience: Duration) -> Result<Option<Bytes>, Status> {
+async fn next(body: &mut Body, patience: Duration, due: Instant) -> Result<Option<Bytes>, Status> {
     // Pieces without bytes are no progress.
     let piece = async {
         while let Some(frame) = body.frame().await {
@@ -71,10 +75,11 @@ async fn next(body: &mut Body, patience: Duration) -> Result<Option<Bytes>, Stat
         }
         Ok(None)
     };
-    timeout(patience, piece).await.unwrap_or_else(|_| {
+    timeout_at(due.min(Instant::now() + patience), piece).await.unwrap_or_else(|_| {
         Err(logged_in_full(Status::deadline_exceeded(format!(
-            "nothing of the request's message came for {} s (--stall-timeout-seconds)",
-            patience.as_secs()
+            "nothing of the request's message came for {} s (--stall-timeout-seconds), or not all of it for {} s",
+            patience.as_secs(),
+            (WHOLE * patience).as_secs()
         ))))
     })
 }
@@ -149,5 +154,17 @@ mod tests {
     async fn a_message_that_does_not_come_is_given_up() {
         let pending = Body::new(StreamBody::new(tokio_stream::pending::<Result<Frame<Bytes>, Status>>()));
         assert_eq!(read(pending, 16).await.unwrap_err().code(), Code::DeadlineExceeded);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_comes_byte_by_byte_is_given_up() {
+        let begun = Instant::now();
+        let bytes = tokio_stream::StreamExt::then(tokio_stream::iter([0_u8; 1000]), |byte| async move {
+            tokio::time::sleep(SOON / 2).await;
+            Ok::<_, Status>(Frame::data(Bytes::from(vec![byte])))
+        });
+        let refused = read(Body::new(StreamBody::new(bytes)), 2000).await.unwrap_err();
+        assert_eq!(refused.code(), Code::DeadlineExceeded);
+        assert_eq!(begun.elapsed(), WHOLE * SOON);
     }
 }

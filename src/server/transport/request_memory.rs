@@ -3,14 +3,13 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http_body::{Frame, SizeHint};
-use tokio::task::futures::TaskLocalFuture;
 use tokio::time::{Timeout, timeout};
 use tonic::Status;
 use tonic::body::Body;
@@ -19,6 +18,8 @@ use tower::{Layer, Service};
 use crate::proto::descriptor_pool;
 use crate::proto::log_text::logged_in_full;
 use crate::proto::request_memory::{RequestMemory, Share, exhausted, within};
+use crate::server::transport::places::{Hold, Ledger, Shares};
+use crate::server::transport::who::who;
 
 /// Longest page token that the protocol allows, in bytes. A call that can continue a listing may be longer
 /// by it.
@@ -36,6 +37,8 @@ const INFLATION: usize = 1040;
 #[derive(Debug, Clone)]
 pub(crate) struct RequestMemoryLayer {
     memory: RequestMemory,
+    /// What each caller has of it.
+    shares: Ledger,
     /// Longest request of each call, by its path.
     longest: Arc<HashMap<String, usize>>,
 }
@@ -59,7 +62,12 @@ impl RequestMemoryLayer {
         }
         // A compressed request and what becomes of it fit in.
         let largest = 4 * longest.values().copied().max().unwrap_or_default();
-        Self { memory: RequestMemory::new(MEMORY.max(largest)), longest: Arc::new(longest) }
+        let memory = MEMORY.max(largest);
+        Self {
+            memory: RequestMemory::new(memory),
+            shares: Ledger::new(Shares::of(memory)),
+            longest: Arc::new(longest),
+        }
     }
 }
 
@@ -87,10 +95,11 @@ impl<S> Layer<S> for RequestMemoryLayer {
 impl<S> Service<Request<Body>> for RequestMemories<S>
 where
     S: Service<Request<Body>>,
+    S::Future: Send + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = TaskLocalFuture<Arc<Share>, S::Future>;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -99,14 +108,22 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let share = self.rules.memory.share();
         let Some(longest) = self.rules.longest.get(request.uri().path()).copied() else {
-            return within(share, self.inner.call(request));
+            return Box::pin(within(share, self.inner.call(request)));
         };
         let compressed = request.headers().contains_key("grpc-encoding");
+        let hold = Arc::new(Mutex::new(self.rules.shares.open(who(&request))));
         let request = request.map(|body| {
-            let share = Arc::clone(&share);
-            Body::new(RequestBody { body, longest, compressed, read: 0, share, waiting: None })
+            let (share, hold) = (Arc::clone(&share), Arc::clone(&hold));
+            let shares = self.rules.shares.clone();
+            Body::new(RequestBody { body, longest, compressed, read: 0, share, shares, hold, waiting: None })
         });
-        within(share, self.inner.call(request))
+        let call = within(share, self.inner.call(request));
+        Box::pin(async move {
+            let answer = call.await;
+            // Until here, also of a call that is dropped.
+            drop(hold);
+            answer
+        })
     }
 }
 
@@ -118,6 +135,9 @@ struct RequestBody {
     /// How many bytes have been read.
     read: usize,
     share: Arc<Share>,
+    shares: Ledger,
+    /// The same as `share` has, of what is for this caller.
+    hold: Arc<Mutex<Hold>>,
     /// A piece that has been read, and the wait for its memory.
     waiting: Option<(Bytes, Pin<Box<Timeout<Grow>>>)>,
 }
@@ -158,7 +178,12 @@ impl http_body::Body for RequestBody {
             if missing == 0 {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
-            let grow: Grow = Box::pin(Arc::clone(&self.share).grow(missing));
+            let (share, shares) = (Arc::clone(&self.share), self.shares.clone());
+            let hold = Arc::clone(&self.hold);
+            let grow: Grow = Box::pin(async move {
+                shares.wait(&hold, missing as usize).await;
+                share.grow(missing).await;
+            });
             self.waiting = Some((piece, Box::pin(timeout(PATIENCE, grow))));
         }
         let Some((_, grow)) = &mut self.waiting else { return Poll::Ready(None) };
@@ -185,14 +210,57 @@ fn too_long(longest: usize) -> Status {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use http_body_util::{BodyExt, Full};
     use tonic::Code;
 
     use super::*;
+    use crate::server::transport::places::Who;
 
+    /// Of a caller of its own.
     fn body(layer: &RequestMemoryLayer, longest: usize, compressed: bool, bytes: usize) -> RequestBody {
+        static CALLERS: AtomicU64 = AtomicU64::new(0);
+        let connection = CALLERS.fetch_add(1, Ordering::Relaxed);
+        let last = u8::try_from(connection % 200).unwrap();
+        let who = Who { connection, network: Some([10, 0, 0, last].into()), token: None };
+        body_of(layer, who, longest, compressed, bytes)
+    }
+
+    fn body_of(
+        layer: &RequestMemoryLayer,
+        who: Who,
+        longest: usize,
+        compressed: bool,
+        bytes: usize,
+    ) -> RequestBody {
         let body = Body::new(Full::new(Bytes::from(vec![0; bytes])));
-        RequestBody { body, longest, compressed, read: 0, share: layer.memory.share(), waiting: None }
+        let (share, shares) = (layer.memory.share(), layer.shares.clone());
+        let hold = Arc::new(Mutex::new(shares.open(who)));
+        RequestBody { body, longest, compressed, read: 0, share, shares, hold, waiting: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_caller_leaves_memory_for_the_others() {
+        const MIB: usize = 1024 * 1024;
+        let layer = RequestMemoryLayer::new(MIB);
+        let who = Who::default();
+        let mut held = Vec::new();
+        // A few kilobytes that say they are compressed count as what may become of them.
+        let refused = loop {
+            let mut body = body_of(&layer, who, 2 * MIB, true, 4096);
+            if let Err(refused) = body.frame().await.unwrap() {
+                break refused;
+            }
+            held.push(body);
+            assert!(held.len() < 100, "one caller gets everything");
+        };
+        assert_eq!((refused.code(), held.len()), (Code::Unavailable, 8));
+        for _ in 0..4 {
+            let mut other = body(&layer, 2 * MIB, true, 4096);
+            other.frame().await.unwrap().unwrap();
+            held.push(other);
+        }
     }
 
     #[tokio::test(start_paused = true)]

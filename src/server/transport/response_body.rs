@@ -14,7 +14,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::proto::log_text::logged_in_full;
-use crate::server::transport::closer::Closer;
+use crate::server::transport::connection::Peer;
 use crate::server::transport::deadline::deadline_exceeded;
 use crate::server::transport::places::Hold;
 
@@ -77,12 +77,12 @@ impl<H> ResponseBody<H> {
         deadline: Option<CallDeadline>,
         bytes: Hold,
         held: H,
-        slow_client: Option<(Closer, Patience)>,
+        slow_client: Option<(Peer, Patience)>,
     ) -> Self {
         let (open, closed) = oneshot::channel();
         let unread = UnreadTime::running();
-        if let Some((closer, patience)) = slow_client {
-            tokio::spawn(unread.clone().close_after(patience, closer, closed));
+        if let Some((peer, patience)) = slow_client {
+            tokio::spawn(unread.clone().close_after(patience, peer, closed));
         }
         let (rest, ended) = (Bytes::new(), false);
         Self { body, rest, deadline, ended, unread, bytes, _held: held, _open: open }
@@ -188,12 +188,12 @@ impl UnreadTime {
 
     /// Closes the connection when the client has left the answer unread for too long, unless the body is dropped
     /// before.
-    async fn close_after(self, patience: Patience, closer: Closer, mut dropped: oneshot::Receiver<()>) {
+    async fn close_after(self, patience: Patience, peer: Peer, mut dropped: oneshot::Receiver<()>) {
         loop {
             let left = self.lock().left(patience);
             if left.is_zero() {
-                tracing::info!("hung up on a client that does not take its answers");
-                return closer.close();
+                peer.log_hung_up("does not take its answers");
+                return peer.seat.closer.close();
             }
             if timeout(left.max(TICK), &mut dropped).await.is_ok() {
                 return;

@@ -20,6 +20,8 @@ use crate::telemetry::settings::{LogFormat, LogTarget};
 const ROOM: usize = 2 * 1024 * 1024;
 /// How many bytes records of changes may have beyond that.
 const RECORDS: usize = 2 * 1024 * 1024;
+/// How many may wait until something is written. Beyond that the target has stalled for long.
+const WAITING: usize = 1024;
 /// How often the writer says that its target cannot be written to.
 const COMPLAINT: Duration = Duration::from_secs(10);
 
@@ -39,6 +41,8 @@ struct State {
     items: VecDeque<Item>,
     /// Of all lines in `items`.
     bytes: usize,
+    /// How many of `items` are [`Item::Then`].
+    waiters: usize,
     /// Lines that found no room since the writer last said so.
     dropped: u64,
 }
@@ -111,9 +115,13 @@ impl Queue {
         self.add(state, Item::Line { text, audit });
     }
 
-    /// Calls `done` when every line before it is written or lost.
+    /// Calls `done` when every line before it is written or lost; drops it where too many wait already.
     pub(super) fn when_written(&self, done: impl FnOnce() + Send + 'static) {
-        self.add(self.state(), Item::Then(Box::new(done)));
+        let mut state = self.state();
+        if state.waiters < WAITING {
+            state.waiters += 1;
+            self.add(state, Item::Then(Box::new(done)));
+        }
     }
 
     /// Opens the target again.
@@ -149,8 +157,10 @@ impl Queue {
         let mut state = self.state();
         loop {
             if let Some(item) = state.items.pop_front() {
-                if let Item::Line { text, .. } = &item {
-                    state.bytes -= text.len();
+                match &item {
+                    Item::Line { text, .. } => state.bytes -= text.len(),
+                    Item::Then(_) => state.waiters -= 1,
+                    Item::Reopen => {}
                 }
                 return (item, std::mem::take(&mut state.dropped));
             }
@@ -179,6 +189,12 @@ impl Writer {
     fn run(mut self) {
         loop {
             let (item, dropped) = self.queue.next();
+            // Before anybody learns that everything is written.
+            if dropped > 0 {
+                let message = "lines of the log were dropped: the reader of --log-path is too slow";
+                let fields = [("lines", dropped.into()), ("log_path", self.sink.name().into())];
+                self.line(&notice(self.format, Level::WARN, message, &fields), false);
+            }
             match item {
                 Item::Line { text, audit } => self.line(&text, audit),
                 Item::Then(done) => done(),
@@ -188,11 +204,6 @@ impl Writer {
                         self.complain(Level::ERROR, message, &error.to_string());
                     }
                 }
-            }
-            if dropped > 0 {
-                let message = "lines of the log were dropped: the reader of --log-path is too slow";
-                let fields = [("lines", dropped.into()), ("log_path", self.sink.name().into())];
-                self.line(&notice(self.format, Level::WARN, message, &fields), false);
             }
         }
     }

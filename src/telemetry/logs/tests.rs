@@ -20,3 +20,14 @@ fn a_queue_that_nobody_empties_drops_lines_and_keeps_room_for_records() {
     assert!(queue.waiting() <= 4 * 1024 * 1024, "{}", queue.waiting());
     assert!(queue.lost_records() > 0);
 }
+
+#[test]
+fn few_wait_for_a_queue_that_nobody_empties() {
+    let queue = Queue::new();
+    let waiter = Arc::new(());
+    for _ in 0..5_000 {
+        let waiting = Arc::clone(&waiter);
+        queue.when_written(move || drop(waiting));
+    }
+    assert_eq!(Arc::strong_count(&waiter), 1 + 1024);
+}

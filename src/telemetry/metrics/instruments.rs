@@ -12,6 +12,7 @@ use crate::telemetry::metrics::clock::seconds_since_1970;
 use crate::telemetry::metrics::outcome::{Outcome, Provisioning, RestOutcome, UNKNOWN, code_name};
 use crate::telemetry::metrics::pool::pool_state;
 use crate::telemetry::metrics::service::ServiceInstruments;
+use crate::telemetry::metrics::snapshots::SnapshotInstruments;
 
 /// From what a statement on a small table takes to what a caller waits for at most, in seconds.
 const SECONDS: [f64; 15] =
@@ -29,6 +30,8 @@ pub(super) struct Instruments {
     rest: Counter<u64>,
     rest_seconds: Histogram<f64>,
     provisioning: Counter<u64>,
+    /// Snapshots of access.
+    pub(super) snapshots: SnapshotInstruments,
     /// What is there in service mode only.
     pub(super) service: ServiceInstruments,
 }
@@ -79,6 +82,7 @@ impl Instruments {
                 "baton_retool_provisioning_total",
                 "Requests to change something in Retool.",
             ),
+            snapshots: SnapshotInstruments::new(meter),
             service: ServiceInstruments::new(meter),
         }
     }

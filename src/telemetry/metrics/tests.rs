@@ -99,10 +99,10 @@ fn served(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     served
 }
 
-/// The rows of the README's table of metrics: the name, and its labels in backticks.
+/// The rows of the table of metrics in `docs/observability.md`: the name, and its labels in backticks.
 fn documented() -> BTreeMap<String, BTreeSet<String>> {
-    let readme = include_str!("../../../README.md");
-    let (_, table) = readme.split_once("| Metric | Labels |").unwrap();
+    let page = include_str!("../../../docs/observability.md");
+    let (_, table) = page.split_once("| Metric | Labels |").unwrap();
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     let quoted = |cell: &str| {
         let parts: Vec<_> = cell.split('`').skip(1).step_by(2).map(str::to_owned).collect();
@@ -116,7 +116,7 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn the_readme_lists_every_metric_with_its_labels() {
+fn the_documentation_lists_every_metric_with_its_labels() {
     let (instruments, _provider, registry) = instruments();
     watch_pool(|| PoolState { idle: 1, in_use: 2, most: 3 });
     instruments.call_ended(("c1.a", "b"), Code::Ok, HALF, Some(1));
@@ -124,6 +124,9 @@ fn the_readme_lists_every_metric_with_its_labels() {
     instruments.statement_ended("groups.list", Outcome::Ok, HALF);
     instruments.rest_ended("users.create", RestOutcome::Closed, None, HALF);
     instruments.provisioning_ended("group.grant", Provisioning::Changed);
+    watch_snapshots(|| SnapshotState { count: 1, bytes: 2, rows: 3, oldest: HALF });
+    instruments.snapshots.asked(true);
+    instruments.snapshots.read(SnapshotRead::Ok, HALF);
     let service = &instruments.service;
     service.task_under_way(1);
     service.task_ended("grant", TaskOutcome::Done, HALF);
@@ -131,6 +134,7 @@ fn the_readme_lists_every_metric_with_its_labels() {
     service.uploaded(1);
     service.synced();
     let text = text(&registry);
-    assert_eq!(served(&text), documented(), "left: what is served; right: the README\n{text}");
+    assert!(text.contains("baton_retool_snapshot_age_seconds 0.5"), "{text}");
+    assert_eq!(served(&text), documented(), "left: what is served; right: docs/observability.md\n{text}");
     assert!(text.contains(r#"baton_retool_pool_connections{state="in_use"} 2"#), "{text}");
 }

@@ -131,6 +131,12 @@ impl Bench {
                 }
                 Ok(())
             }
+            // What is not written meets no trigger.
+            (Answer::Refused(reasons), Ok(answered))
+                if self.dry_run && matches!(reasons.as_slice(), [Reason::Trigger]) =>
+            {
+                if answered.says("dry_run") { Ok(()) } else { Err(format!("not a dry run: {answered:?}")) }
+            }
             (Answer::Refused(reasons), Err(status)) => {
                 let says = |reason: &&Reason| {
                     status.code() == reason.code()

@@ -1,6 +1,7 @@
 //! The API: gives out tasks and takes what comes of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use baton_retool::proto::connectorapi::baton_service_server::{BatonService, BatonServiceServer};
 use baton_retool::proto::connectorapi::baton_service_upload_asset_request::Msg;
@@ -75,6 +76,21 @@ impl Api {
         self.0.changed.notify_waiters();
         failure.map_or(Ok(()), Err)
     }
+
+    /// With such a plan: waits for the end of these tasks, and then a little.
+    async fn be_late(&self, open: Vec<String>) {
+        if !self.0.lock().plan.answers_late || open.is_empty() {
+            return;
+        }
+        self.0.until(|state| open.iter().all(|id| state.finished.contains_key(id)).then_some(())).await;
+        // How long the answer is under way; nothing that is checked depends on it.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The tasks that were offered and are not finished.
+fn open(state: &State) -> Vec<String> {
+    state.offered.iter().filter(|id| !state.finished.contains_key(*id)).cloned().collect()
 }
 
 fn duration(given: Option<std::time::Duration>) -> Option<prost_types::Duration> {
@@ -113,9 +129,12 @@ impl BatonService for Api {
         request: Request<BatonServiceGetTaskRequest>,
     ) -> Result<Response<BatonServiceGetTaskResponse>, Status> {
         self.begin(Method::GetTask, &request, "", &request.get_ref().host_id)?;
-        let mut state = self.0.lock();
-        let task = next(&mut state, &[]);
-        let next_poll = duration(state.plan.next_poll);
+        let (task, next_poll, open) = {
+            let mut state = self.0.lock();
+            let open = open(&state);
+            (next(&mut state, &[]), duration(state.plan.next_poll), open)
+        };
+        self.be_late(open).await;
         Ok(Response::new(BatonServiceGetTaskResponse { task, next_poll, ..Default::default() }))
     }
 
@@ -126,15 +145,19 @@ impl BatonService for Api {
         let asked = request.get_ref().clone();
         let noted = Some((asked.page_size, asked.known_task_ids.clone()));
         self.note(Method::GetTasks, &request, "", &asked.host_id, noted)?;
-        let mut state = self.0.lock();
-        let mut known = asked.known_task_ids;
         let mut tasks = Vec::new();
-        while tasks.len() < asked.page_size as usize {
-            let Some(task) = next(&mut state, &known) else { break };
-            known.push(task.id.clone());
-            tasks.push(task);
-        }
-        let next_poll = duration(state.plan.next_poll);
+        let (next_poll, open) = {
+            let mut state = self.0.lock();
+            let open = open(&state);
+            let mut known = asked.known_task_ids;
+            while tasks.len() < asked.page_size as usize {
+                let Some(task) = next(&mut state, &known) else { break };
+                known.push(task.id.clone());
+                tasks.push(task);
+            }
+            (duration(state.plan.next_poll), open)
+        };
+        self.be_late(open).await;
         Ok(Response::new(BatonServiceGetTasksResponse { tasks, next_poll, ..Default::default() }))
     }
 
@@ -149,7 +172,7 @@ impl BatonService for Api {
         let number = state.calls.iter().filter(of_task).count();
         Ok(Response::new(BatonServiceHeartbeatResponse {
             next_heartbeat: duration(state.plan.next_heartbeat),
-            cancelled: state.plan.cancels_at == Some(number),
+            cancelled: state.plan.cancels_at.is_some_and(|at| number >= at),
             ..Default::default()
         }))
     }
@@ -174,8 +197,17 @@ impl BatonService for Api {
             return Err(Status::not_found(SCRIPTED));
         }
         state.finished.insert(id, finished);
+        let is_lost = state.plan.loses_reports > 0;
+        if is_lost {
+            state.plan.loses_reports -= 1;
+            state.disturbed = true;
+            state.serving.drain(..).for_each(|connection| connection.abort());
+        }
         drop(state);
         self.0.changed.notify_waiters();
+        if is_lost {
+            return Err(Status::aborted(SCRIPTED));
+        }
         Ok(Response::new(BatonServiceFinishTaskResponse::default()))
     }
 
@@ -194,8 +226,16 @@ impl BatonService for Api {
         let mut upload = Upload { task_id: first.task_id, bytes: Vec::new(), pieces: Vec::new() };
         let mut checksum = None;
         while let Some(piece) = pieces.message().await? {
+            let so_far = upload.pieces.len();
+            self.0
+                .until(|state| state.plan.holds_uploads_at.is_none_or(|at| so_far < at).then_some(()))
+                .await;
             if breaks_off.is_some_and(|at| upload.pieces.len() >= at) {
                 return Err(Status::new(Code::Internal, SCRIPTED));
+            }
+            let enough = &mut self.0.lock().plan.upload_is_enough_at;
+            if enough.take_if(|at| upload.pieces.len() >= *at).is_some() {
+                return Ok(Response::new(BatonServiceUploadAssetResponse::default()));
             }
             match piece.msg {
                 Some(Msg::Data(piece)) if checksum.is_none() => {
@@ -205,6 +245,10 @@ impl BatonService for Api {
                 Some(Msg::Eof(end)) if checksum.is_none() => checksum = Some(end.sha256_checksum),
                 _ => self.0.fault("the parts of an upload are out of order"),
             }
+        }
+        // A call that its client gives up ends like one that is complete.
+        if checksum.is_none() {
+            return Err(Status::cancelled(SCRIPTED));
         }
         if checksum != Some(Sha256::digest(&upload.bytes).to_vec()) {
             self.0.fault("the checksum of an upload is wrong, or missing");

@@ -243,9 +243,14 @@ impl C1 {
 
     /// Waits for the end of a task.
     pub(crate) async fn finished(&self, id: &str) -> Finished {
+        self.finished_within(PATIENCE, id).await
+    }
+
+    /// As [`finished`](Self::finished), for as long as this.
+    pub(crate) async fn finished_within(&self, patience: Duration, id: &str) -> Finished {
         let what = format!("the end of {id}");
         let find = |state: &State| state.finished.get(id).cloned();
-        let request = self.wait_for(&what, find).await;
+        let request = self.wait_for(patience, &what, find).await;
         match request.final_state.clone().unwrap() {
             FinalState::Success(_) => {
                 assert_eq!(request.status, None);
@@ -266,7 +271,7 @@ impl C1 {
 
     /// Waits until so many calls of a method were made, and gives them all.
     pub(crate) async fn called(&self, method: Method, times: usize) -> Vec<Call> {
-        self.wait_for(&format!("{times} calls of {method:?}"), |state| {
+        self.wait_for(PATIENCE, &format!("{times} calls of {method:?}"), |state| {
             let calls: Vec<Call> = state.calls.iter().filter(|call| call.method == method).cloned().collect();
             (calls.len() >= times).then_some(calls)
         })
@@ -316,19 +321,8 @@ impl C1 {
         assert_eq!(self.shared.lock().faults, Vec::<String>::new());
     }
 
-    async fn wait_for<T>(&self, what: &str, mut find: impl FnMut(&State) -> Option<T>) -> T {
-        let waiting = async {
-            loop {
-                let changed = self.shared.changed.notified();
-                tokio::pin!(changed);
-                changed.as_mut().enable();
-                if let Some(found) = find(&self.shared.lock()) {
-                    return found;
-                }
-                changed.await;
-            }
-        };
-        match tokio::time::timeout(PATIENCE, waiting).await {
+    async fn wait_for<T>(&self, patience: Duration, what: &str, find: impl FnMut(&State) -> Option<T>) -> T {
+        match tokio::time::timeout(patience, self.shared.until(find)).await {
             Ok(found) => found,
             Err(_) => panic!("waited in vain for {what}; calls: {:?}", self.calls()),
         }
@@ -347,6 +341,19 @@ impl Drop for C1 {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poison| poison.into_inner())
+    }
+
+    /// Waits for a change after which there is something to find.
+    async fn until<T>(&self, mut find: impl FnMut(&State) -> Option<T>) -> T {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(found) = find(&self.lock()) {
+                return found;
+            }
+            changed.await;
+        }
     }
 
     fn fault(&self, fault: impl Into<String>) {

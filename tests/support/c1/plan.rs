@@ -34,10 +34,20 @@ pub(crate) struct Plan {
     /// Tasks are offered again and again until they are finished.
     pub(crate) insists: bool,
     pub(crate) next_heartbeat: Option<Duration>,
-    /// The heartbeat that is answered with a cancellation; the first is 1.
+    /// From this heartbeat of a task on, its cancellation is the answer; the first is 1.
     pub(crate) cancels_at: Option<usize>,
     /// Uploads break off after so many pieces of data, once each.
     pub(crate) upload_ends: VecDeque<usize>,
+    /// The next upload with so many pieces of data is taken for whole then.
+    pub(crate) upload_is_enough_at: Option<usize>,
+    /// Uploads are read up to so many pieces of data, and no further.
+    pub(crate) holds_uploads_at: Option<usize>,
+    /// How many reports are taken and not answered: their connections break.
+    pub(crate) loses_reports: usize,
+    /// The answer to a poll waits until all that was offered before it is finished, and is then long under way.
+    pub(crate) answers_late: bool,
+    /// How far the clock is ahead of this machine's, in seconds.
+    pub(crate) clock_ahead_by: i64,
 }
 
 impl Default for Plan {
@@ -54,6 +64,11 @@ impl Default for Plan {
             next_heartbeat: Some(Duration::from_secs(1)),
             cancels_at: None,
             upload_ends: VecDeque::new(),
+            upload_is_enough_at: None,
+            holds_uploads_at: None,
+            loses_reports: 0,
+            answers_late: false,
+            clock_ahead_by: 0,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{Entitlement, Group, Level, Model, Page, Principal, Rules, WORDS, Whi
 use crate::support::client::Fact;
 
 /// The rights that make a group more than the managed group of a page: whoever leaves it would lose them
-/// too. The other columns are on in every group that the former program made (D4).
+/// too. The other columns are on in every group that the Go connector made (decision managed-groups).
 const MORE: [&str; 5] = [
     "universalAccess",
     "universalResourceAccess",

@@ -49,7 +49,7 @@ impl Model {
             (5, Some(1), "former".to_owned(), true, &[]),
             (6, Some(2), "admin".to_owned(), false, &[]),
             (7, None, "admin".to_owned(), false, &[]),
-            // As the former program made them, with what Retool gives a group by itself (D4).
+            // As the Go connector made them, with the rights that Retool gives a new group (decision managed-groups).
             (
                 8,
                 Some(1),

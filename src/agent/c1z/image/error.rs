@@ -1,19 +1,44 @@
 //! What can go wrong in writing the trees.
 
+use std::io;
+use std::path::Path;
+
+use crate::agent::c1z::Error;
+use crate::agent::c1z::database::failed;
+use crate::agent::c1z::workspace::Workspace;
+
 /// Why the trees were not written.
 #[derive(Debug)]
 pub(super) enum WriteError {
-    Io(std::io::Error),
+    Io(io::Error),
     Read(rusqlite::Error),
     /// A row's data is no grant.
     Row(i64, prost::DecodeError),
     TooManyPages,
     /// Two grants of one sync have this id.
     SameId(String),
+    /// A stored row is not the one that was measured.
+    Changed,
 }
 
-impl From<std::io::Error> for WriteError {
-    fn from(error: std::io::Error) -> Self {
+impl WriteError {
+    /// The same with the names of the files.
+    pub(super) fn named(self, database: &Path, workspace: &Workspace) -> Error {
+        match self {
+            Self::Io(source) => Error::io("write", database)(source),
+            Self::Read(source) => failed("read", workspace)(source),
+            Self::TooManyPages => Error::TooManyPages,
+            Self::SameId(id) => Error::GrantIds { id },
+            Self::Row(row, source) => Error::Row { table: "v1_grants", row, source },
+            Self::Changed => Error::io("read", workspace.path())(io::Error::other(
+                "the database changed while it was read; let no other program write there",
+            )),
+        }
+    }
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }

@@ -1,11 +1,12 @@
-//! What the indexes need to know of every row, in five words a row.
+//! What the indexes need to know of every row, in five short words a row.
 
 use std::cmp::Ordering;
 
+use crate::agent::c1z::image::error::WriteError;
 use crate::agent::c1z::intern::{Interner, Pair, Pairs};
 use crate::agent::c1z::stats::GrantCounts;
 
-/// The rows that were written, in the order of their keys, which count from 1.
+/// The rows, in the order of the table. They are numbered from 0; the table's keys count from 1.
 #[derive(Default)]
 pub(super) struct Keys {
     pub(super) rows: Vec<Key>,
@@ -38,7 +39,7 @@ pub(super) struct Key {
 pub(super) const STANDARD_ID: u32 = u32::MAX;
 
 /// The texts again, by their numbers, with their places in order.
-pub(super) struct Ranks<'a> {
+pub(crate) struct Ranks<'a> {
     pub(super) entitlements: Ranked<&'a str>,
     pub(super) principals: Ranked<&'a Pair>,
     pub(super) owners: Ranked<&'a Pair>,
@@ -52,6 +53,16 @@ pub(super) struct Ranked<T> {
 }
 
 impl Keys {
+    /// The numbers of all rows, which count from 0.
+    pub(super) fn all(&self) -> Vec<u32> {
+        (0_u32..).zip(&self.rows).map(|(row, _)| row).collect()
+    }
+
+    /// Checks that so many more rows can be numbered.
+    pub(super) fn check_room(&self, more: usize) -> Result<(), WriteError> {
+        if self.rows.len() + more < STANDARD_ID as usize { Ok(()) } else { Err(WriteError::TooManyPages) }
+    }
+
     /// How many rows of the counted sync there are, by the types of their owners.
     pub(super) fn counts(&self) -> GrantCounts {
         let mut by_owner = vec![0_u64; self.owners.values().len()];
@@ -79,11 +90,15 @@ impl Keys {
 
 impl<T: Ord> Ranked<T> {
     fn new(values: Vec<T>) -> Self {
-        Self { ranks: ranks(values.len(), |one, other| values.get(one).cmp(&values.get(other))), values }
+        Self { ranks: ranks_of(values.len(), |one, other| values.get(one).cmp(&values.get(other))), values }
     }
 }
 
 impl<T: Copy> Ranked<T> {
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
     pub(super) fn rank(&self, number: u32) -> u32 {
         self.ranks.get(number as usize).copied().unwrap_or(u32::MAX)
     }
@@ -93,14 +108,20 @@ impl<T: Copy> Ranked<T> {
     }
 }
 
-/// For each of `count` things its place when they are sorted.
-pub(super) fn ranks(count: usize, compare: impl Fn(usize, usize) -> Ordering) -> Vec<u32> {
+/// For each of `count` things its place when they are sorted; equal things have the same place.
+pub(super) fn ranks_of(count: usize, compare: impl Fn(usize, usize) -> Ordering) -> Vec<u32> {
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_unstable_by(|one, other| compare(*one, *other));
     let mut ranks = vec![0; count];
-    for (rank, thing) in (0_u32..).zip(order) {
-        if let Some(place) = ranks.get_mut(thing) {
-            *place = rank;
+    let mut place = 0_u32;
+    let mut before = None;
+    for thing in order {
+        if before.is_some_and(|before| compare(before, thing) != Ordering::Equal) {
+            place += 1;
+        }
+        before = Some(thing);
+        if let Some(rank) = ranks.get_mut(thing) {
+            *rank = place;
         }
     }
     ranks

@@ -10,15 +10,17 @@ pub(super) enum Value<'a> {
     Blob(&'a [u8]),
 }
 
+/// How many bytes [`put`] appends.
+pub(super) fn len(values: &[Value<'_>]) -> usize {
+    let types: usize = values.iter().map(|value| varint_len(kind(value))).sum();
+    let content: usize = values.iter().map(content_len).sum();
+    header_len(types) + content
+}
+
 /// Appends a record.
 pub(super) fn put(values: &[Value<'_>], out: &mut Vec<u8>) {
-    let mut types = 0;
-    for value in values {
-        types += varint_len(kind(value));
-    }
-    // The header's size counts itself; no header here comes near the size where that takes a third byte.
-    let header = if types + 1 < 0x80 { types + 1 } else { types + 2 };
-    put_varint(header as u64, out);
+    let types = values.iter().map(|value| varint_len(kind(value))).sum();
+    put_varint(header_len(types) as u64, out);
     for value in values {
         put_varint(kind(value), out);
     }
@@ -29,6 +31,12 @@ pub(super) fn put(values: &[Value<'_>], out: &mut Vec<u8>) {
             Value::Text(bytes) | Value::Blob(bytes) => out.extend_from_slice(bytes),
         }
     }
+}
+
+/// The size of a header, which counts itself, whose types take `types` bytes. No header here comes near the
+/// size where its own size takes a third byte.
+fn header_len(types: usize) -> usize {
+    if types + 1 < 0x80 { types + 1 } else { types + 2 }
 }
 
 /// Appends a variable-length integer: seven bits a byte, most significant first, all eight in a ninth.
@@ -75,8 +83,33 @@ fn kind(value: &Value<'_>) -> u64 {
             6 => 5,
             _ => 6,
         },
-        Value::Blob(bytes) => bytes.len() as u64 * 2 + 12,
-        Value::Text(bytes) => bytes.len() as u64 * 2 + 13,
+        Value::Blob(bytes) => blob_kind(bytes.len()),
+        Value::Text(bytes) => text_kind(bytes.len()),
+    }
+}
+
+/// The code for a blob of this size.
+pub(super) fn blob_kind(length: usize) -> u64 {
+    length as u64 * 2 + 12
+}
+
+/// The code for a text of this size.
+pub(super) fn text_kind(length: usize) -> u64 {
+    blob_kind(length) + 1
+}
+
+/// The code for an integer, which is a short one, and how many of its last bytes are stored.
+pub(super) fn integer(number: i64) -> (u8, usize) {
+    let value = Value::Integer(number);
+    (kind(&value) as u8, content_len(&value))
+}
+
+/// How many bytes a value takes after the header.
+fn content_len(value: &Value<'_>) -> usize {
+    match value {
+        Value::Null | Value::Integer(0 | 1) => 0,
+        Value::Integer(number) => integer_len(*number),
+        Value::Text(bytes) | Value::Blob(bytes) => bytes.len(),
     }
 }
 
@@ -139,6 +172,7 @@ mod tests {
             let mut out = Vec::new();
             put(&[Value::Integer(number)], &mut out);
             assert_eq!(out, bytes, "{number}");
+            assert_eq!(len(&[Value::Integer(number)]), bytes.len(), "{number}");
         }
     }
 }

@@ -231,8 +231,12 @@ fn a_failing_replacement_leaves_the_old_file() -> Outcome {
     let path = folder.path().join("sync.c1z");
     Organization::nested().sync(&path)?;
     let before = fs::read(&path)?;
-    let failed = Target::new(&path)?.replace(Path::new("/nowhere/db"), 1);
-    assert!(failed.is_err());
+    let target = Target::new(&path)?;
+    let broken = || Error::Foreign { path: path.clone() };
+    let failed = target.replace(100, 2, |put| put(&[0; 50]).and(Err(broken())));
+    assert!(matches!(failed, Err(Error::Foreign { .. })), "{failed:?}");
+    // Less than was announced.
+    assert!(target.replace(100, 2, |put| put(&[0; 99])).is_err());
     assert!(fs::read(&path)? == before);
     assert_eq!(names(folder.path())?, ["sync.c1z"]);
     Ok(())

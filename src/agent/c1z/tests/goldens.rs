@@ -183,7 +183,8 @@ fn age(path: &std::path::Path, modifier: &str) -> Outcome {
         [modifier],
     )?;
     drop(database);
-    crate::agent::c1z::container::Target::new(path)?.replace(&aged, 1)?;
+    let aged = fs::read(&aged)?;
+    crate::agent::c1z::container::Target::new(path)?.replace(aged.len() as u64, 1, |put| put(&aged))?;
     Ok(())
 }
 

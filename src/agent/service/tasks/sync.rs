@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::c1z::{self, Store, StoreOptions, Workspace};
 use crate::agent::service::context::Context;
 use crate::agent::service::debug_log::DebugLog;
-use crate::agent::service::heartbeat::{self, Heartbeats};
+use crate::agent::service::heartbeat::{self, Heartbeats, NotBegun};
 use crate::agent::service::outcome::{Failure, Outcome};
 use crate::agent::service::tasks::ended::Ended;
 use crate::agent::service::upload::{UploadError, upload};
@@ -35,6 +35,7 @@ pub(super) async fn full(context: &Context, task_id: &str, task: SyncFullTask, d
     let stop = context.stop.child_token();
     let heartbeats = match Heartbeats::begin(&context.api, task_id, stop.clone()).await {
         Ok(heartbeats) => heartbeats,
+        Err(NotBegun::Stopped) => return Failure::cancelled().into(),
         Err(error) => return Outcome::Unreported(error.to_string()).into(),
     };
     let work = async {
@@ -106,14 +107,19 @@ async fn send(context: &Context, task_id: &str, file: PathBuf, debug: bool) -> R
             Some(code) => Failure::of_status(&tonic::Status::new(code, error.to_string())),
             None => Failure::plain(error.to_string()),
         },
-        UploadError::File(_) => Failure::plain(error.to_string()),
+        UploadError::File(_) | UploadError::Early => Failure::plain(error.to_string()),
     };
     let bytes = upload(&context.api, task_id, &file).await.map_err(failed)?;
     tracing::info!(task_id, size = bytes, "upload complete");
     if let Some(log) = DebugLog::left_in(context.sync.temp_dir.as_deref()) {
-        upload(&context.api, task_id, log.path()).await.map_err(failed)?;
-        if debug {
-            log.remove();
+        match upload(&context.api, task_id, log.path()).await {
+            // Another user's file of that name is no reason to give up what was read.
+            Err(UploadError::File(error)) => {
+                tracing::warn!(task_id, path = %log.path().display(), %error, "a debug log cannot be read");
+            }
+            Err(error) => return Err(failed(error)),
+            Ok(_) if debug => log.remove(),
+            Ok(_) => {}
         }
     }
     Ok(())

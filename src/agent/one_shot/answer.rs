@@ -1,0 +1,96 @@
+//! What became of a one-shot change.
+
+use prost::Name;
+use prost_types::value::Kind;
+use prost_types::{Any, Struct};
+use serde_json::{Map, Value};
+
+use crate::agent::one_shot::error::OneShotError;
+use crate::proto::json;
+
+/// What became of a one-shot change, or the answer to a question.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// What was asked for: `grant`, `create_account`, ...
+    pub operation: &'static str,
+    /// Whether anything was done.
+    pub outcome: Outcome,
+    /// What it was about: names and ids.
+    pub about: Vec<(&'static str, String)>,
+    /// The connector's answer, in protobuf's JSON.
+    pub response: Value,
+}
+
+/// Whether anything was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was.
+    Changed,
+    /// It was like that before.
+    Unchanged,
+    /// It was described only, in these words.
+    DryRun(String),
+    /// It was a question.
+    Read,
+}
+
+impl Outcome {
+    /// The word for it.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::DryRun(_) => "dry_run",
+            Self::Read => "read",
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn new<M: Name>(
+        operation: &'static str,
+        outcome: Outcome,
+        about: Vec<(&'static str, String)>,
+        response: &M,
+    ) -> Result<Self, OneShotError> {
+        Ok(Self { operation, outcome, about, response: json(response)? })
+    }
+
+    /// One object for machines.
+    pub(crate) fn as_json(&self) -> Value {
+        let mut object = Map::new();
+        object.insert("operation".to_owned(), self.operation.into());
+        object.insert("outcome".to_owned(), self.outcome.word().into());
+        if let Outcome::DryRun(would) = &self.outcome {
+            object.insert("would".to_owned(), would.as_str().into());
+        }
+        object.extend(self.about.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())));
+        object.insert("response".to_owned(), self.response.clone());
+        Value::Object(object)
+    }
+}
+
+/// What the answer to a change would have done, where it was a dry run: an annotation with a struct says so.
+pub(super) fn dry_run(annotations: &[Any]) -> Option<String> {
+    annotations.iter().find_map(|annotation| {
+        let name = annotation.type_url.rsplit('/').next()?;
+        if name != "google.protobuf.Struct" {
+            return None;
+        }
+        let told: Struct = prost::Message::decode(annotation.value.as_slice()).ok()?;
+        is_dry_run(&told).then(|| text_of(&told, "would"))
+    })
+}
+
+/// Whether a struct says that nothing was done.
+pub(super) fn is_dry_run(told: &Struct) -> bool {
+    matches!(told.fields.get("dry_run").and_then(|value| value.kind.as_ref()), Some(Kind::BoolValue(true)))
+}
+
+/// A text in a struct; empty when there is none.
+pub(super) fn text_of(told: &Struct, key: &str) -> String {
+    match told.fields.get(key).and_then(|value| value.kind.as_ref()) {
+        Some(Kind::StringValue(text)) => text.clone(),
+        _ => String::new(),
+    }
+}

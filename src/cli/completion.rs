@@ -1,0 +1,66 @@
+//! `baton-retool completion`: scripts by which shells complete the command line.
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap_complete::Shell;
+
+use crate::cli::failure::Failure;
+
+/// The name of the command.
+pub(super) const NAME: &str = "completion";
+
+pub(super) fn command() -> Command {
+    Command::new(NAME)
+        .about("Print the completion script for a shell")
+        .long_about("Prints a script by which a shell completes commands, flags and their values.")
+        .after_help("Examples:\n  bash:        source <(baton-retool completion bash)\n  zsh:         source <(baton-retool completion zsh)\n  fish:        baton-retool completion fish | source\n  powershell:  baton-retool completion powershell | Out-String | Invoke-Expression")
+        .arg(
+            Arg::new("shell")
+                .value_name("SHELL")
+                .required(true)
+                .value_parser(value_parser!(Shell))
+                .hide_possible_values(true)
+                .help("bash, zsh, fish or powershell"),
+        )
+        .arg(
+            Arg::new("no-descriptions")
+                .long("no-descriptions")
+                .action(ArgAction::SetTrue)
+                .help("Complete names without what they mean"),
+        )
+}
+
+/// `whole` is the command line to complete.
+pub(super) fn run(matches: &ArgMatches, whole: Command) -> Result<(), Failure> {
+    let Some(&shell) = matches.get_one::<Shell>("shell") else { return Ok(()) };
+    let mut whole = if matches.get_flag("no-descriptions") { without_descriptions(whole) } else { whole };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut whole, "baton-retool", &mut script);
+    if shell == Shell::Bash {
+        script = repaired(script);
+    }
+    let mut stdout = io::stdout();
+    stdout
+        .write_all(&script)
+        .and_then(|()| stdout.flush())
+        .context("cannot write to stdout")
+        .map_err(Failure::Run)
+}
+
+/// The generator names the command in two ways where the program's name has a hyphen, so that the script would complete
+/// commands and none of their flags.
+fn repaired(script: Vec<u8>) -> Vec<u8> {
+    match String::from_utf8(script) {
+        Ok(text) => text.replace("baton__subcmd__retool", "baton__retool").into_bytes(),
+        Err(error) => error.into_bytes(),
+    }
+}
+
+fn without_descriptions(command: Command) -> Command {
+    command
+        .about("")
+        .mut_args(|argument| argument.help("").long_help(""))
+        .mut_subcommands(without_descriptions)
+}

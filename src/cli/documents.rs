@@ -1,0 +1,48 @@
+//! `baton-retool capabilities` and `baton-retool config`: what the tools of ConductorOne read when a version is released.
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use clap::{ArgMatches, Command};
+use serde_json::Value;
+
+use crate::cli::failure::Failure;
+use crate::config::{self, Sources};
+use crate::connector::capabilities_of;
+use crate::proto::{any, json, json_of_any};
+
+/// The name of the command that prints what the connector can do.
+pub(super) const CAPABILITIES: &str = "capabilities";
+
+/// The name of the command that prints what can be set.
+pub(super) const CONFIG: &str = "config";
+
+pub(super) fn capabilities_command() -> Command {
+    Command::new(CAPABILITIES)
+        .about("Print what the connector can do, as JSON")
+        .long_about("Prints the capabilities of the connector by resource type as JSON, as its metadata has them. Connects to nothing; only --skip-pages and --skip-resources change what is printed.")
+}
+
+pub(super) fn config_command() -> Command {
+    Command::new(CONFIG)
+        .about("Print the configuration schema, as JSON")
+        .long_about("Prints the settings that ConductorOne can fill in, with their types, defaults and rules, as JSON. Reads no settings. `baton-retool settings` prints what is in force.")
+}
+
+pub(super) fn capabilities(matches: &ArgMatches) -> Result<(), Failure> {
+    let scope = config::load_scope(matches, &Sources::of_process()).map_err(Failure::usage)?;
+    let document = json_of_any(&any(&capabilities_of(scope))).map_err(Failure::run)?;
+    print(&document).map_err(Failure::Run)
+}
+
+pub(super) fn config() -> Result<(), Failure> {
+    let document = json(&config::schema()).map_err(Failure::run)?;
+    print(&document).map_err(Failure::Run)
+}
+
+/// Without an end of line, as programs that compare the bytes have it.
+fn print(document: &Value) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(document)?;
+    let mut stdout = io::stdout();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("cannot write to stdout")
+}

@@ -1,0 +1,218 @@
+//! Which settings the help of each command shows, and what an error of the command line says of it.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue};
+use clap::{Arg, ArgAction, Command};
+
+#[cfg(feature = "lambda")]
+use crate::cli::lambda;
+use crate::cli::{demo, doctor, documents, health_check, serve, settings, show, sync};
+use crate::config::{Detail, Group};
+
+/// The flag that asks for the help with every setting.
+const HELP_ALL: &str = "help-all";
+
+/// The settings of a run without a command that matter most.
+pub(super) const OF_THE_PROGRAM: &[&str] = &[
+    "connection-string",
+    "file",
+    "provisioning",
+    "dry-run",
+    "retool-api-base-url",
+    "retool-api-token",
+    "client-id",
+    "client-secret",
+    "log-level",
+    "health-check",
+];
+
+/// The groups that a run without a command uses: all of them.
+pub(super) const EVERY_GROUP: &[Group] = &[
+    Group::Connector,
+    Group::Run,
+    Group::Service,
+    Group::Sync,
+    Group::Change,
+    Group::Server,
+    Group::Limits,
+    Group::Database,
+    Group::Health,
+    Group::Logs,
+    Group::Telemetry,
+];
+
+/// The settings that matter most to each command, and the groups that it uses. A command that is not here uses none.
+const OF_COMMANDS: &[(&str, &[&str], &[Group])] = &[
+    (
+        serve::NAME,
+        &[
+            "connection-string",
+            "listen",
+            "tls-cert",
+            "tls-key",
+            "auth-token-file",
+            "provisioning",
+            "dry-run",
+            "retool-api-base-url",
+            "retool-api-token",
+            "log-level",
+        ],
+        &[
+            Group::Connector,
+            Group::Run,
+            Group::Server,
+            Group::Limits,
+            Group::Database,
+            Group::Health,
+            Group::Logs,
+            Group::Telemetry,
+        ],
+    ),
+    (
+        sync::NAME,
+        &[
+            "connection-string",
+            "file",
+            "sync-resource-types",
+            "sync-resources",
+            "skip-pages",
+            "skip-resources",
+            "skip-disabled-users",
+            "workers",
+            "log-level",
+        ],
+        &[Group::Connector, Group::Sync, Group::Database, Group::Logs, Group::Telemetry],
+    ),
+    (show::NAME, &["file", "c1z-temp-dir"], &[]),
+    (health_check::NAME, &["health-check-bind-address", "health-check-port"], &[]),
+    (
+        doctor::NAME,
+        &[
+            "connection-string",
+            "provisioning",
+            "retool-api-base-url",
+            "retool-api-token",
+            "client-id",
+            "client-secret",
+        ],
+        &[
+            Group::Connector,
+            Group::Run,
+            Group::Service,
+            Group::Server,
+            Group::Database,
+            Group::Logs,
+            Group::Telemetry,
+        ],
+    ),
+    (
+        demo::NAME,
+        &["connection-string", "listen", "provisioning"],
+        &[
+            Group::Connector,
+            Group::Run,
+            Group::Server,
+            Group::Limits,
+            Group::Database,
+            Group::Logs,
+            Group::Telemetry,
+        ],
+    ),
+    #[cfg(feature = "lambda")]
+    (
+        lambda::NAME,
+        &["connection-string", "log-level", "log-level-debug-expires-at"],
+        &[
+            Group::Connector,
+            Group::Run,
+            Group::Limits,
+            Group::Database,
+            Group::Logs,
+            Group::Telemetry,
+        ],
+    ),
+    (documents::CAPABILITIES, &["skip-pages", "skip-resources"], &[]),
+    (settings::NAME, &[], EVERY_GROUP),
+];
+
+/// The settings that matter most to a command, and the groups that it uses.
+pub(super) fn of_command(name: &str) -> (&'static [&'static str], &'static [Group]) {
+    let found = OF_COMMANDS.iter().find(|(command, ..)| *command == name);
+    found.map_or((&[], &[]), |(_, usual, groups)| (usual, groups))
+}
+
+/// The flag `--help-all`. [`detail`] acts on it.
+pub(super) fn argument() -> Arg {
+    Arg::new(HELP_ALL)
+        .long(HELP_ALL)
+        .global(true)
+        .action(ArgAction::SetTrue)
+        .display_order(1000)
+        .help("Print help with every setting")
+}
+
+/// How much help is asked for, and the arguments with `--help` in place of `--help-all`.
+pub(super) fn detail(mut arguments: Vec<OsString>) -> (Detail, Vec<OsString>) {
+    let flag = format!("--{HELP_ALL}");
+    let found = arguments
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .position(|argument| argument.to_str() == Some(&flag));
+    match found {
+        Some(place) => {
+            if let Some(argument) = arguments.get_mut(place) {
+                *argument = "--help".into();
+            }
+            (Detail::Everything, arguments)
+        }
+        None => (Detail::Usual, arguments),
+    }
+}
+
+/// The names of the command that the arguments lead to: `baton-retool show grants`.
+pub(super) fn path_of(command: &Command, arguments: &[OsString]) -> String {
+    let mut path = command.get_name().to_owned();
+    let mut at = command;
+    for argument in arguments.iter().skip(1).filter_map(|argument| argument.to_str()) {
+        if let Some(next) = at.get_subcommands().find(|next| next.get_name() == argument) {
+            path = format!("{path} {argument}");
+            at = next;
+        }
+    }
+    path
+}
+
+/// The text of an error of the command line, with the whole command that prints help. Styled, for a stream that takes
+/// the styles out where they are not wanted.
+pub(super) fn error_text(error: &clap::Error, path: &str) -> String {
+    let text = error.render().ansi().to_string();
+    match text.rsplit_once("--help") {
+        Some((before, after)) if error.use_stderr() => format!("{before}{path} --help{after}"),
+        _ => text,
+    }
+}
+
+/// The error without what may be a secret, such as a connection string that was given without its flag: only what
+/// looks like the name of a flag or a command is repeated.
+pub(super) fn without_secrets(mut error: clap::Error) -> clap::Error {
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
+        let given = match error.get(kind) {
+            Some(ContextValue::String(given)) => given.clone(),
+            _ => continue,
+        };
+        if !is_name(&given) {
+            error.insert(kind, ContextValue::String("...".to_owned()));
+            // These repeat it with advice.
+            error.remove(ContextKind::Suggested);
+            error.remove(ContextKind::Usage);
+        }
+    }
+    error
+}
+
+/// A flag with what clap says of its value, such as `--listen <ADDRESS>`, or a word.
+fn is_name(given: &str) -> bool {
+    let name = given.trim_start_matches('-').split(' ').next().unwrap_or_default();
+    name.len() <= 50 && name.chars().all(|letter| letter.is_ascii_lowercase() || matches!(letter, '-' | '_'))
+}

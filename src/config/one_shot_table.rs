@@ -1,0 +1,146 @@
+//! The declaration of the settings that ask for one change, or one question, in place of a sync.
+
+use crate::config::declaration::{refused, switch, text};
+use crate::config::setting::{Group, Kind, Relation, Setting};
+
+/// The settings of a run without a command that makes one change. Of those in [`VERBS`] only one can be given.
+pub(super) const ONE_SHOT: &[Setting] = &[
+    needing(
+        "grant-principal",
+        value("grant-entitlement", "ID", "Grant this entitlement, such as group:g7:member"),
+    ),
+    needing(
+        "grant-principal-type",
+        value("grant-principal", "ID", "Who gets the entitlement, such as u5; goes with grant-entitlement"),
+    ),
+    needing(
+        "grant-entitlement",
+        value("grant-principal-type", "TYPE", "The resource type of who gets it: user or group"),
+    ),
+    value("revoke-grant", "ID", "Revoke this grant, such as group:g7:member:user:u5"),
+    personal(value("create-account-login", "LOGIN", "Create an account with this login")),
+    personal(value("create-account-email", "ADDRESS", "Create an account with this e-mail address")),
+    personal(json(
+        "create-account-profile",
+        "Create an account with this profile: email, first_name, last_name and, if wanted, user_type",
+    )),
+    value("create-account-resource-type", "TYPE", "The resource type of the new account: user"),
+    value("invoke-action", "NAME", "Run this action: enable_user or disable_user"),
+    needing(
+        "invoke-action",
+        personal(json(
+            "invoke-action-args",
+            r#"What the action is given, such as {"user_id": {"resource_type_id": "user", "resource_id": "u5"}}"#,
+        )),
+    ),
+    needing(
+        "invoke-action",
+        value("invoke-action-resource-type", "TYPE", "The resource type that the action belongs to"),
+    ),
+    question("list-action-schemas", "Print the actions that can be run, with their arguments"),
+    needing(
+        "list-action-schemas",
+        value("list-action-schemas-resource-type", "TYPE", "Print only actions of this resource type"),
+    ),
+    value(
+        "delete-resource",
+        "ID",
+        "Delete this resource; nothing in Retool can be deleted, which is the answer",
+    ),
+    needing("delete-resource", value("delete-resource-type", "TYPE", "The resource type of that resource")),
+    value(
+        "rotate-credentials",
+        "ID",
+        "Rotate the credentials of this resource; Retool has none, which is the answer",
+    ),
+    needing(
+        "rotate-credentials",
+        value("rotate-credentials-type", "TYPE", "The resource type of that resource"),
+    ),
+    question("event-feed", "Print the events of a feed; Retool has none, which is the answer"),
+    needing("event-feed", value("event-feed-id", "ID", "Which feed")),
+    needing(
+        "event-feed",
+        Setting {
+            kind: Kind::Time,
+            ..value("event-feed-start-at", "TIME", "From when on; a day ago where it is left out")
+        },
+    ),
+    needing("event-feed", value("event-feed-cursor", "CURSOR", "Where to go on")),
+    question("list-ticket-schemas", "Print the kinds of tickets; Retool has none, which is the answer"),
+    needing(
+        "ticket-template-path",
+        question("create-ticket", "Create a ticket; Retool has none, which is the answer"),
+    ),
+    needing("create-ticket", template("ticket-template-path", "JSON file with the ticket")),
+    needing(
+        "bulk-ticket-template-path",
+        question("bulk-create-ticket", "Create several tickets; Retool has none, which is the answer"),
+    ),
+    needing("bulk-create-ticket", template("bulk-ticket-template-path", "JSON file with the tickets")),
+    needing("ticket-id", question("get-ticket", "Print a ticket; Retool has none, which is the answer")),
+    needing("get-ticket", value("ticket-id", "ID", "Which ticket")),
+    refused("list-resource-actions", OF_A_TYPE),
+    refused("invoke-resource-action", OF_A_TYPE),
+    refused("invoke-resource-action-args", OF_A_TYPE),
+    refused("invoke-resource-action-type", OF_A_TYPE),
+    refused("diff-syncs", COMPARED),
+    refused("base-sync-id", COMPARED),
+    refused("applied-sync-id", COMPARED),
+    refused("compact-syncs", COMPACTED),
+    refused("compact-sync-ids", COMPACTED),
+    refused("compact-file-paths", COMPACTED),
+    refused("compact-output-path", COMPACTED),
+    refused("log-event-log", "the event log is Windows's, where this program does not run; use --log-path"),
+];
+
+/// What asks for a change or a question, in the order in which they are named in errors. The several that ask for one
+/// account stand together.
+pub(super) const VERBS: &[&[&str]] = &[
+    &["grant-entitlement"],
+    &["revoke-grant"],
+    &[
+        "create-account-login",
+        "create-account-email",
+        "create-account-profile",
+        "create-account-resource-type",
+    ],
+    &["invoke-action"],
+    &["list-action-schemas"],
+    &["delete-resource"],
+    &["rotate-credentials"],
+    &["event-feed"],
+    &["list-ticket-schemas"],
+    &["create-ticket"],
+    &["bulk-create-ticket"],
+    &["get-ticket"],
+];
+
+const OF_A_TYPE: &str = "Retool has no actions of a resource type; --list-action-schemas and --invoke-action have those that there are";
+const COMPARED: &str = "this program does not compare syncs; the baton tool does, with `baton diff`";
+const COMPACTED: &str = "this program does not merge syncs; each file it writes is complete, and --keep-sync-count limits what stays in it";
+
+const fn value(name: &'static str, value_name: &'static str, help: &'static str) -> Setting {
+    Setting { value_name, ..text(name, Group::Change, help) }
+}
+
+const fn question(name: &'static str, help: &'static str) -> Setting {
+    switch(name, Group::Change, false, help)
+}
+
+const fn json(name: &'static str, help: &'static str) -> Setting {
+    Setting { kind: Kind::Json, ..value(name, "JSON", help) }
+}
+
+const fn template(name: &'static str, help: &'static str) -> Setting {
+    Setting { kind: Kind::Path, ..value(name, "FILE", help) }
+}
+
+/// Its value is about a person, so it is not shown.
+const fn personal(setting: Setting) -> Setting {
+    Setting { secret: true, ..setting }
+}
+
+const fn needing(other: &'static str, setting: Setting) -> Setting {
+    Setting { relation: Some(Relation::Needs(other)), ..setting }
+}

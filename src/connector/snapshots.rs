@@ -1,0 +1,298 @@
+//! The snapshots of access that answer running syncs.
+//!
+//! The first listing of resources or grants of a sync reads a snapshot; all later ones of the sync are answered from it.
+//! Whenever there is none, for whatever reason, statements answer: the rows are the same, and page tokens of either
+//! continue on the other.
+//!
+//! Callers choose the names of syncs, so that nothing here grows with them: there are at most [`MOST_HELD`] snapshots,
+//! all of them together within a bound on memory, one is read at a time, and how often is limited by [`Allowance`].
+
+mod allowance;
+mod held;
+mod sync_id;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use tokio::time::Instant;
+
+use crate::connector::error::Error;
+use crate::connector::snapshots::allowance::Allowance;
+use crate::connector::snapshots::held::{Held, Needed};
+use crate::connector::snapshots::sync_id::SyncId;
+use crate::postgres::error::{Nature, PostgresError};
+use crate::retool::error::DatabaseError;
+use crate::retool::snapshot::{ReadError, Snapshot};
+use crate::telemetry::metrics::{self, SnapshotRead, SnapshotState};
+
+/// What a listing is answered from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// The database, as it is now.
+    Statements,
+    /// The database, as it was when the sync began.
+    Snapshot(Arc<Snapshot>),
+}
+
+/// Reads a snapshot that takes at most so many bytes while it is read.
+pub(crate) type Reader = Box<dyn Fn(usize) -> BoxFuture<'static, Result<Snapshot, ReadError>> + Send + Sync>;
+
+/// The snapshots of all syncs.
+pub(crate) struct Snapshots(Arc<Registry>);
+
+struct Registry {
+    reader: Reader,
+    /// What all snapshots together may take, in bytes; 0 is none at all.
+    most_bytes: usize,
+    /// Whose turn it is to read.
+    turn: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+}
+
+struct State {
+    held: Held,
+    /// Reads under way; each ends when nobody waits for it any more.
+    readings: HashMap<SyncId, WeakShared<Reading>>,
+    allowance: Allowance,
+    /// No read begins before.
+    paused_until: Option<Instant>,
+    /// Whether a task waits for snapshots to become idle.
+    is_watched: bool,
+}
+
+type Reading = BoxFuture<'static, Found>;
+
+/// How a read ended. Failures that statements would meet as well are passed on.
+#[derive(Clone)]
+enum Found {
+    Snapshot(Arc<Snapshot>),
+    Nothing,
+    Failed(DatabaseError),
+}
+
+/// How many snapshots there are at most.
+const MOST_HELD: usize = 8;
+/// How long a snapshot stays that nobody asks for.
+const IDLE: Duration = Duration::from_secs(5 * 60);
+/// How long a read may take. Statements answer the call then, within its time.
+const READ_LIMIT: Duration = Duration::from_secs(60);
+/// A read that callers gave up after that time takes longer than they wait.
+const SLOW: Duration = Duration::from_secs(10);
+/// How long no other read is tried after one that cannot succeed soon.
+const PAUSE: Duration = Duration::from_secs(10 * 60);
+/// How long no other read is tried after one that failed.
+const SHORT_PAUSE: Duration = Duration::from_secs(60);
+
+// ===== impl Snapshots =====
+
+impl Snapshots {
+    /// Snapshots that `reader` reads, within so many bytes together; none where that is 0.
+    pub(crate) fn new(reader: Reader, most_bytes: usize) -> Self {
+        let state = State {
+            held: Held::default(),
+            readings: HashMap::new(),
+            allowance: Allowance::full(Instant::now()),
+            paused_until: None,
+            is_watched: false,
+        };
+        let registry = Arc::new(Registry {
+            reader,
+            most_bytes,
+            turn: tokio::sync::Mutex::new(()),
+            state: Mutex::new(state),
+        });
+        let watched = Arc::downgrade(&registry);
+        metrics::watch_snapshots(move || {
+            watched.upgrade().map(|registry| registry.metrics()).unwrap_or_default()
+        });
+        Self(registry)
+    }
+
+    /// What answers a listing of this sync: its snapshot, which is read when there is none yet. An empty name is no
+    /// sync's.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when the database is away.
+    pub(crate) async fn source(&self, sync: &str) -> Result<Source, Error> {
+        let Some(sync) = SyncId::of(sync).filter(|_| self.0.most_bytes > 0) else {
+            return Ok(Source::Statements);
+        };
+        let source = match self.0.find(sync) {
+            Ok(snapshot) => Source::Snapshot(snapshot),
+            Err(None) => Source::Statements,
+            Err(Some(reading)) => match reading.await {
+                Found::Snapshot(snapshot) => Source::Snapshot(snapshot),
+                Found::Nothing => Source::Statements,
+                Found::Failed(error) => return Err(error.into()),
+            },
+        };
+        metrics::snapshot_asked(matches!(source, Source::Snapshot(_)));
+        Ok(source)
+    }
+
+    /// The sync is over.
+    pub(crate) fn end(&self, sync: &str) {
+        if let Some(sync) = SyncId::of(sync) {
+            self.0.state().held.remove(sync);
+        }
+    }
+}
+
+// ===== impl Registry =====
+
+impl Registry {
+    /// The sync's snapshot, else the read that will give one, else nothing: no read may begin now.
+    fn find(self: &Arc<Self>, sync: SyncId) -> Result<Arc<Snapshot>, Option<Shared<Reading>>> {
+        let now = Instant::now();
+        let mut state = self.state();
+        if let Some(snapshot) = state.held.get(sync, now) {
+            return Ok(snapshot);
+        }
+        if let Some(reading) = state.readings.get(&sync).and_then(WeakShared::upgrade) {
+            return Err(Some(reading));
+        }
+        let is_paused = state.paused_until.is_some_and(|until| now < until);
+        let has_place = state.held.has_place(MOST_HELD, now);
+        if is_paused || !has_place || !state.allowance.take(now) {
+            return Err(None);
+        }
+        state.readings.retain(|_, reading| reading.upgrade().is_some());
+        let reading = Arc::clone(self).read(sync).boxed().shared();
+        if let Some(weak) = reading.downgrade() {
+            state.readings.insert(sync, weak);
+        }
+        Err(Some(reading))
+    }
+
+    async fn read(self: Arc<Self>, sync: SyncId) -> Found {
+        let _turn = self.turn.lock().await;
+        let mut watched =
+            Watched { registry: &self, began: Instant::now(), outcome: SnapshotRead::Cancelled };
+        let read = tokio::time::timeout(READ_LIMIT, self.read_within_bounds()).await;
+        let (found, outcome) = match read {
+            Ok(Ok(snapshot)) => {
+                let snapshot = Arc::new(snapshot);
+                self.hold(sync, &snapshot, watched.began);
+                (Found::Snapshot(snapshot), SnapshotRead::Ok)
+            }
+            Ok(Err(ReadError::TooLarge { most_bytes })) => {
+                let setting = self.most_bytes;
+                tracing::warn!(
+                    most_bytes,
+                    setting,
+                    "a snapshot of access does not fit into --snapshot-max-mib; syncs are answered by statements"
+                );
+                // While other syncs have a part of it, the rest may suffice later.
+                self.pause(if most_bytes == setting { PAUSE } else { SHORT_PAUSE });
+                (Found::Nothing, SnapshotRead::TooLarge)
+            }
+            Ok(Err(ReadError::Database(error))) if is_away(&error) => {
+                (Found::Failed(error), SnapshotRead::Failed)
+            }
+            Ok(Err(ReadError::Database(error))) => {
+                tracing::warn!(%error, "a snapshot of access could not be read; syncs are answered by statements");
+                self.pause(SHORT_PAUSE);
+                (Found::Nothing, SnapshotRead::Failed)
+            }
+            Err(_) => {
+                let limit = READ_LIMIT.as_secs();
+                tracing::warn!(
+                    limit,
+                    "reading a snapshot of access took too long; syncs are answered by statements"
+                );
+                self.pause(PAUSE);
+                (Found::Nothing, SnapshotRead::TooSlow)
+            }
+        };
+        watched.outcome = outcome;
+        self.state().readings.remove(&sync);
+        found
+    }
+
+    /// What is not in use makes room, when that is needed.
+    async fn read_within_bounds(&self) -> Result<Snapshot, ReadError> {
+        let free = self.state().held.free(self.most_bytes, Needed::AsLastTime, Instant::now());
+        match (self.reader)(free).await {
+            Err(ReadError::TooLarge { .. }) if free < self.most_bytes => {
+                let more = self.state().held.free(self.most_bytes, Needed::All, Instant::now());
+                if more == free {
+                    return Err(ReadError::TooLarge { most_bytes: free });
+                }
+                (self.reader)(more).await
+            }
+            result => result,
+        }
+    }
+
+    fn hold(self: &Arc<Self>, sync: SyncId, snapshot: &Arc<Snapshot>, began: Instant) {
+        tracing::info!(
+            rows = snapshot.rows(),
+            bytes = snapshot.bytes(),
+            milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "read a snapshot of access for a sync"
+        );
+        let mut state = self.state();
+        state.held.insert(sync, Arc::clone(snapshot), began, MOST_HELD);
+        if !std::mem::replace(&mut state.is_watched, true) {
+            let registry = Arc::downgrade(self);
+            tokio::spawn(async move {
+                while let Some(next) = registry.upgrade().and_then(|registry| registry.drop_idle()) {
+                    tokio::time::sleep_until(next).await;
+                }
+            });
+        }
+    }
+
+    /// Drops what nobody has asked for; when to look again, or nothing when there is nothing left to look at.
+    fn drop_idle(&self) -> Option<Instant> {
+        let mut state = self.state();
+        let next = state.held.drop_idle(IDLE, Instant::now());
+        state.is_watched = next.is_some();
+        next
+    }
+
+    fn pause(&self, duration: Duration) {
+        self.state().paused_until = Some(Instant::now() + duration);
+    }
+
+    fn metrics(&self) -> SnapshotState {
+        self.state().held.metrics(Instant::now())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether statements would meet the same failure, so that the caller need not wait for it twice.
+fn is_away(error: &DatabaseError) -> bool {
+    let is_slow =
+        |error: &PostgresError| matches!(error, PostgresError::Timeout { .. } | PostgresError::Locked { .. });
+    error.nature() == Nature::Outage && !error.postgres().is_some_and(is_slow)
+}
+
+/// A read under way. Dropped before its end, nobody waits for it any more.
+struct Watched<'a> {
+    registry: &'a Registry,
+    began: Instant,
+    outcome: SnapshotRead,
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        metrics::snapshot_read(self.outcome, took);
+        if self.outcome == SnapshotRead::Cancelled && took > SLOW {
+            tracing::warn!(
+                seconds = took.as_secs(),
+                "callers gave up while a snapshot of access was read; syncs are answered by statements"
+            );
+            self.registry.pause(PAUSE);
+        }
+    }
+}

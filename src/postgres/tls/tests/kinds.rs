@@ -1,0 +1,202 @@
+//! Kinds of keys, curves, signatures and certificates that OpenSSL can make: each works, or the error names it.
+
+use super::openssl::{P256, Workshop};
+use super::*;
+
+const VERSION_3: &str = "-extfile openssl.cnf -extensions server";
+
+fn expect(outcome: &Result<(), String>, words: &str, what: &str) {
+    match outcome {
+        Ok(()) => assert_eq!(words, "", "{what} was accepted"),
+        Err(problem) => assert!(!words.is_empty() && problem.contains(words), "{what}: {problem}"),
+    }
+}
+
+#[test]
+fn every_kind_of_key_works_or_is_named() {
+    let workshop = Workshop::open();
+    workshop.authority("authority", P256);
+    let full = settings(SslMode::VerifyFull, workshop.roots("authority"));
+    let unchecked = settings(SslMode::Require, Roots::Platform);
+    let nothing = "no certificate, cipher or curve";
+    let restricted = "-algorithm RSA-PSS -pkeyopt rsa_pss_keygen_md:sha256 \
+                      -pkeyopt rsa_pss_keygen_mgf1_md:sha256 -pkeyopt rsa_pss_keygen_saltlen:32";
+    for (key, more, words) in [
+        ("-algorithm RSA -pkeyopt rsa_keygen_bits:2048", "", ""),
+        ("-algorithm RSA -pkeyopt rsa_keygen_bits:2048", "-tls1_2", ""),
+        ("-algorithm RSA -pkeyopt rsa_keygen_bits:4096", "", ""),
+        ("-algorithm RSA -pkeyopt rsa_keygen_bits:1024", "", "RSA with 1024 bits"),
+        ("-algorithm RSA -pkeyopt rsa_keygen_bits:1024", "-tls1_2", "RSA with 1024 bits"),
+        ("-algorithm RSA-PSS", "", ""),
+        ("-algorithm RSA-PSS", "-tls1_2", "RSA-PSS with TLS 1.2"),
+        (restricted, "", ""),
+        (P256, "", ""),
+        (P256, "-tls1_2", ""),
+        ("-algorithm EC -pkeyopt ec_paramgen_curve:P-384", "", ""),
+        ("-algorithm EC -pkeyopt ec_paramgen_curve:P-384", "-tls1_2", ""),
+        ("-algorithm EC -pkeyopt ec_paramgen_curve:P-521", "", ""),
+        ("-algorithm EC -pkeyopt ec_paramgen_curve:P-521", "-tls1_2", ""),
+        ("-algorithm EC -pkeyopt ec_paramgen_curve:P-521", "-tls1_2 -curves P-521", ""),
+        // libpq has nothing in common with a server of these keys either.
+        ("-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1", "", nothing),
+        ("-algorithm EC -pkeyopt ec_paramgen_curve:brainpoolP256r1", "", nothing),
+        ("-algorithm ED25519", "", ""),
+        ("-algorithm ED25519", "-tls1_2", ""),
+        ("-algorithm ED448", "", "Ed448"),
+        ("-algorithm ED448", "-tls1_2", "Ed448"),
+    ] {
+        workshop.issue("server", key, HOST, "authority", VERSION_3);
+        for settings in [&full, &unchecked] {
+            expect(&workshop.shake("server", more, settings), words, &format!("{key} {more}"));
+        }
+    }
+}
+
+#[test]
+fn every_curve_for_the_exchange_of_keys_works_or_the_error_names_the_setting() {
+    let workshop = Workshop::open();
+    workshop.self_signed("server", P256, HOST, "-extensions server");
+    let full = settings(SslMode::VerifyFull, workshop.roots("server"));
+    for version in ["-tls1_2", "-tls1_3"] {
+        for (curve, words) in [
+            ("P-256", ""),
+            ("P-384", ""),
+            ("P-521", ""),
+            ("X25519", ""),
+            ("P-256:P-521", ""),
+            ("X448", "no certificate, cipher or curve"),
+        ] {
+            let more = format!("{version} -curves {curve}");
+            expect(&workshop.shake("server", &more, &full), words, &more);
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_signature_works_or_is_named() {
+    let workshop = Workshop::open();
+    let rsa = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048";
+    let p384 = "-algorithm EC -pkeyopt ec_paramgen_curve:P-384";
+    let p521 = "-algorithm EC -pkeyopt ec_paramgen_curve:P-521";
+    let pss = "-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:-1";
+    for (key, more, words) in [
+        (rsa, "-sha256", ""),
+        (rsa, "-sha384", ""),
+        (rsa, "-sha512", ""),
+        (rsa, &format!("-sha256 {pss}"), ""),
+        (rsa, &format!("-sha512 {pss}"), ""),
+        (rsa, "-sha1", "signed by sha1WithRSAEncryption, which is not trusted"),
+        (rsa, "-md5", "signed by md5WithRSAEncryption, which is not trusted"),
+        (rsa, "-sha224", "signed by sha224WithRSAEncryption, which is not trusted"),
+        ("-algorithm RSA -pkeyopt rsa_keygen_bits:1024", "-sha256", "RSA with 1024 bits"),
+        ("-algorithm RSA-PSS", "-sha256 -sigopt rsa_pss_saltlen:-1", ""),
+        (P256, "-sha256", ""),
+        (P256, "-sha384", ""),
+        (P256, "-sha512", ""),
+        (P256, "-sha1", "signed by ecdsa-with-SHA1, which is not trusted"),
+        (p384, "-sha256", ""),
+        (p384, "-sha384", ""),
+        (p384, "-sha512", ""),
+        (p521, "-sha256", ""),
+        (p521, "-sha384", ""),
+        (p521, "-sha512", ""),
+        ("-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1", "-sha256", "the curve secp256k1"),
+        ("-algorithm ED25519", "", ""),
+        ("-algorithm ED448", "", "signed by Ed448, which is not trusted"),
+    ] {
+        workshop.authority("authority", key);
+        workshop.issue("server", P256, HOST, "authority", &format!("{more} {VERSION_3}"));
+        let full = settings(SslMode::VerifyFull, workshop.roots("authority"));
+        expect(&workshop.shake("server", "", &full), words, &format!("{key} {more}"));
+        // The same of a certificate of version 1.
+        workshop.issue("old", P256, HOST, "authority", more);
+        assert!(workshop.is_version_1("old"));
+        expect(&workshop.shake("old", "", &full), words, &format!("version 1, {key} {more}"));
+    }
+}
+
+#[test]
+fn certificates_of_version_1_are_checked_as_others_are() {
+    let workshop = Workshop::open();
+    workshop.authority("authority", P256);
+    workshop.authority("stranger", P256);
+    // What the manual of Postgres makes of an authority in between.
+    workshop.issue("between", P256, "between", "authority", "-extfile openssl.cnf -extensions authority");
+    workshop.issue("nobody", P256, "nobody", "authority", "-extfile openssl.cnf -extensions nobody");
+    workshop.issue("old-between", P256, "old-between", "authority", "");
+    for (name, subject, authority) in [
+        ("below", HOST, "authority"),
+        ("of-stranger", HOST, "stranger"),
+        ("named-otherwise", "elsewhere.example.com", "authority"),
+        ("wildcard", "*.example.com", "authority"),
+        ("two-below", HOST, "between"),
+        ("below-nobody", HOST, "nobody"),
+        ("below-old", HOST, "old-between"),
+    ] {
+        workshop.issue(name, P256, subject, authority, "");
+        assert!(workshop.is_version_1(name));
+    }
+    let root = || workshop.roots("authority");
+    let [ca, full] = [SslMode::VerifyCa, SslMode::VerifyFull].map(|mode| settings(mode, root()));
+    let unknown = "no authority that is trusted here";
+    for (name, more, settings, words) in [
+        ("below", "", &full, ""),
+        ("below", "-tls1_2", &full, ""),
+        ("of-stranger", "", &ca, unknown),
+        ("named-otherwise", "", &ca, ""),
+        ("named-otherwise", "", &full, "is for \"elsewhere.example.com\", not for \"db.example.com\""),
+        ("wildcard", "", &full, ""),
+        ("two-below", "-cert_chain between.crt", &full, ""),
+        ("two-below", "", &full, unknown),
+        ("below-nobody", "-cert_chain nobody.crt", &ca, unknown),
+        ("below-old", "-cert_chain old-between.crt", &ca, unknown),
+    ] {
+        expect(&workshop.shake(name, more, settings), words, &format!("{name} {more}"));
+    }
+    // The very certificate is trusted, whoever has signed it.
+    let listed = settings(SslMode::VerifyFull, workshop.roots("below"));
+    expect(&workshop.shake("below", "", &listed), "", "a certificate that is listed");
+    expect(&workshop.shake("of-stranger", "", &listed), unknown, "another one");
+}
+
+#[test]
+fn a_common_name_counts_where_there_is_no_alternative_name() {
+    let workshop = Workshop::open();
+    workshop.self_signed("manual", P256, HOST, "-extensions authority");
+    workshop.self_signed("other", P256, "other.example.com", "-extensions server");
+    let named = |name: &str| settings(SslMode::VerifyFull, workshop.roots(name));
+    expect(&workshop.shake("manual", "", &named("manual")), "", "the recipe of the manual");
+    expect(&workshop.shake("other", "", &named("other")), "", "an alternative name");
+    workshop.self_signed("wrong", P256, HOST, "-addext subjectAltName=DNS:x.example.com");
+    expect(
+        &workshop.shake("wrong", "", &named("wrong")),
+        "is for \"x.example.com\"",
+        "a name that does not count",
+    );
+}
+
+#[test]
+fn client_certificates_of_every_kind_of_key_work_or_are_named() {
+    let workshop = Workshop::open();
+    workshop.authority("authority", P256);
+    workshop.issue("server", P256, HOST, "authority", VERSION_3);
+    for (key, words) in [
+        ("-algorithm RSA -pkeyopt rsa_keygen_bits:2048", ""),
+        ("-algorithm RSA -pkeyopt rsa_keygen_bits:1024", "RSA with 1024 bits"),
+        ("-algorithm RSA-PSS", "RSA-PSS"),
+        (P256, ""),
+        ("-algorithm EC -pkeyopt ec_paramgen_curve:P-384", ""),
+        ("-algorithm EC -pkeyopt ec_paramgen_curve:P-521", ""),
+        ("-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1", "the curve secp256k1"),
+        ("-algorithm ED25519", ""),
+        ("-algorithm ED448", "Ed448"),
+    ] {
+        workshop.issue("client", key, "baton", "authority", "");
+        let full = settings(SslMode::VerifyFull, workshop.roots("authority"));
+        let shown = TlsSettings { identity: Some(workshop.identity("client")), ..full };
+        for version in ["-tls1_2", "-tls1_3"] {
+            let more = format!("{version} -Verify 1 -CAfile authority.crt -verify_return_error");
+            expect(&workshop.shake("server", &more, &shown), words, &format!("{key} {version}"));
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Who makes a call.
+
+use http::Request;
+
+use crate::server::transport::connection::Peer;
+use crate::server::transport::places::Who;
+use crate::server::transport::tokens::TokenId;
+
+/// Who makes the call of this request, which has passed the check of its token.
+pub(super) fn who<B>(request: &Request<B>) -> Who {
+    let token = request.extensions().get::<TokenId>().copied();
+    let seat = request.extensions().get::<Peer>().map(|peer| &peer.seat);
+    seat.map_or(Who { token, ..Who::default() }, |seat| Who {
+        connection: seat.number,
+        network: seat.network,
+        token,
+    })
+}

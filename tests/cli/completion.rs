@@ -1,0 +1,102 @@
+//! Completions as shells take them, and manual pages.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::support::server::program;
+
+/// The program's own folder, for `PATH`.
+fn folder() -> PathBuf {
+    PathBuf::from(program().get_program()).parent().unwrap().to_owned()
+}
+
+/// Runs a script in a shell that finds the program, and returns what it prints. Nothing where there is no such shell,
+/// which is an error where the variable CI is set.
+fn in_shell(shell: &str, flags: &[&str], script: &str) -> Option<String> {
+    let path = format!("{}:{}", folder().display(), std::env::var("PATH").unwrap());
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(shell);
+    command.args(flags).args(["-c", script]).env("PATH", path).env("HOME", home.path()).stdin(Stdio::null());
+    let output = match command.output() {
+        Err(_) if std::env::var_os("CI").is_none() => {
+            eprintln!("passed over: {shell} is not installed");
+            return None;
+        }
+        output => output.unwrap(),
+    };
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{shell}: {errors}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn bash_completes_commands_flags_and_values() {
+    let script = r#"
+        source <(baton-retool completion bash)
+        function=$(complete -p baton-retool | sed 's/.*-F \([^ ]*\).*/\1/')
+        ask() {
+            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+            "$function" baton-retool "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+            echo "${COMPREPLY[@]}"
+        }
+        ask baton-retool cap
+        ask baton-retool sync --skip-pa
+        ask baton-retool show g
+        ask baton-retool completion p
+        ask baton-retool capabilities --connection
+    "#;
+    let Some(printed) = in_shell("bash", &["--norc", "--noprofile"], script) else { return };
+    let lines: Vec<_> = printed.lines().collect();
+    assert_eq!(lines[..3], ["capabilities", "--skip-pages", "grants"], "{printed}");
+    assert!(lines[3].contains("powershell"), "{printed}");
+    assert_eq!(lines[4], "", "a command completes its own flags only");
+    assert!(!printed.contains("_connector-service"), "{printed}");
+}
+
+#[test]
+fn zsh_takes_the_completions() {
+    let script = r#"
+        autoload -U compinit && compinit -u -d "$HOME/dump"
+        source <(baton-retool completion zsh)
+        print -r -- "$_comps[baton-retool]"
+        whence -w "$_comps[baton-retool]"
+    "#;
+    let Some(printed) = in_shell("zsh", &["-f"], script) else { return };
+    assert_eq!(printed, "_baton-retool\n_baton-retool: function\n");
+}
+
+#[test]
+fn names_can_be_completed_without_descriptions() {
+    let script = |flags: &[&str]| {
+        let output = program().args(["completion", "fish"]).args(flags).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (with, without) = (script(&[]), script(&["--no-descriptions"]));
+    let words = "Connection string of Retool";
+    assert!(with.contains(words) && !without.contains(words), "{without}");
+    assert!(without.contains("connection-string"));
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man1");
+    let output = program().args(["man", "--directory", pages.to_str().unwrap()]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut names: Vec<_> = fs::read_dir(&pages)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    for name in
+        ["baton-retool.1", "baton-retool-sync.1", "baton-retool-show-grants.1", "baton-retool-serve.1"]
+    {
+        assert!(names.iter().any(|known| known == name), "no {name} in {names:?}");
+    }
+    assert!(!names.iter().any(|name| name.contains("_connector-service")), "{names:?}");
+    let page = fs::read_to_string(pages.join("baton-retool.1")).unwrap();
+    let printed = program().arg("man").output().unwrap();
+    assert!(page.contains("BATON_CONNECTION_STRING") && page.contains("grant\\-entitlement"), "{page}");
+    assert!(String::from_utf8(printed.stdout).unwrap().contains(".TH baton-retool"));
+}

@@ -1,0 +1,170 @@
+//! What help shows, and what an error of the command line says of it.
+
+use std::process::{Output, Stdio};
+
+use crate::support::server::program;
+
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    // As wide as a terminal would be.
+    program()
+        .args(arguments)
+        .env("COLUMNS", "110")
+        .envs(variables.iter().copied())
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn help(arguments: &[&str]) -> String {
+    let output = run(arguments, &[]);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn errors(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let output = run(arguments, variables);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stdout.is_empty());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// The flags that a help names.
+fn flags(text: &str) -> Vec<&str> {
+    let named = text.lines().filter_map(|line| {
+        let line = line.trim_start();
+        let flag = line.strip_prefix("-p, ").or(line.strip_prefix("-f, ")).unwrap_or(line);
+        flag.strip_prefix("--")
+    });
+    named.map(|flag| flag.split([' ', '[', '=']).next().unwrap()).collect()
+}
+
+#[test]
+fn help_is_as_it_was_read_through() {
+    insta::assert_snapshot!("help_short", help(&["-h"]));
+    insta::assert_snapshot!("help_long", help(&["--help"]));
+    insta::assert_snapshot!("help_sync", help(&["sync", "-h"]));
+    insta::assert_snapshot!("help_serve", help(&["serve", "-h"]));
+    insta::assert_snapshot!("help_show_grants", help(&["show", "grants", "-h"]));
+    insta::assert_snapshot!("help_doctor", help(&["doctor", "-h"]));
+    insta::assert_snapshot!("help_settings", help(&["settings", "-h"]));
+    insta::assert_snapshot!("help_health_check", help(&["health-check", "-h"]));
+    insta::assert_snapshot!("help_capabilities", help(&["capabilities", "-h"]));
+    insta::assert_snapshot!("help_completion", help(&["completion", "-h"]));
+}
+
+#[test]
+fn help_shows_what_matters_and_help_all_everything() {
+    let (usual, everything) = (help(&["--help"]), help(&["--help-all"]));
+    let (usual, everything) = (flags(&usual), flags(&everything));
+    let settings: Vec<_> = usual.iter().filter(|flag| !["help-all", "output"].contains(flag)).collect();
+    assert_eq!(settings.len(), 10, "{settings:?}");
+    assert!(usual.iter().all(|flag| everything.contains(flag)), "{usual:?} {everything:?}");
+    for flag in ["max-streams", "grant-entitlement", "otel-tracing-disabled", "log-level-debug-expires-at"] {
+        let hidden = flag == "log-level-debug-expires-at";
+        assert!(!usual.contains(&flag) && everything.contains(&flag) != hidden, "{flag}");
+    }
+}
+
+#[test]
+fn each_command_shows_its_own_options_only() {
+    for (command, its, not_its) in [
+        (&["sync"][..], "sync-resources", "listen"),
+        (&["serve"], "listen", "file"),
+        (&["show", "grants"], "principal", "connection-string"),
+        (&["health-check"], "endpoint", "connection-string"),
+        (&["capabilities"], "skip-pages", "connection-string"),
+        (&["config"], "help-all", "connection-string"),
+        (&["completion"], "no-descriptions", "log-level"),
+        (&["doctor"], "strict", "workers"),
+        (&["setup-sql"], "role", "connection-string"),
+    ] {
+        for flag in ["-h", "--help", "--help-all"] {
+            let text = help(&[command, &[flag]].concat());
+            let shown = flags(&text);
+            assert!(shown.contains(&its), "{command:?} {flag}: no {its} in {shown:?}");
+            assert!(!shown.contains(&not_its), "{command:?} {flag}: {not_its} in {shown:?}");
+        }
+    }
+}
+
+#[test]
+fn a_slip_is_answered_with_what_was_meant_and_the_help_of_the_command() {
+    let unknown = errors(&["sync", "--sync-resource-type=user"], &[]);
+    assert!(unknown.contains("'--sync-resource-types'"), "{unknown}");
+    assert!(unknown.contains("try 'baton-retool sync --help'"), "{unknown}");
+    let unknown = errors(&["shwo"], &[]);
+    assert!(unknown.contains("'show'") && unknown.contains("try 'baton-retool --help'"), "{unknown}");
+    let unknown = errors(&["show", "grnts"], &[]);
+    assert!(unknown.contains("'grants'") && unknown.contains("try 'baton-retool show --help'"), "{unknown}");
+    let wrong = errors(&["serve", "--connection-string=host=h dbname=d", "--listen=8080"], &[]);
+    assert!(wrong.trim_end().ends_with("; see `baton-retool serve --help`"), "{wrong}");
+}
+
+#[test]
+fn a_misspelt_variable_is_told_before_what_it_leaves_missing() {
+    let told = errors(&["sync"], &[("BATON_CONNECTION_STRNG", "host=db password=hunter2")]);
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines.len(), 2, "{told}");
+    assert!(lines[0].contains("did you mean BATON_CONNECTION_STRING?"), "{told}");
+    assert!(lines[1].contains("connection-string is required"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+#[test]
+fn colors_are_for_those_who_see_them() {
+    let piped = run(&["--no-such-flag"], &[]);
+    assert!(!piped.stderr.contains(&0x1b));
+    let forced = run(&["--no-such-flag"], &[("CLICOLOR_FORCE", "1")]);
+    assert!(forced.stderr.contains(&0x1b), "{}", String::from_utf8_lossy(&forced.stderr));
+    let refused = run(&["--no-such-flag"], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]);
+    assert!(!refused.stderr.contains(&0x1b));
+    for variables in [&[][..], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]] {
+        assert!(!run(&["--help"], variables).stdout.contains(&0x1b));
+    }
+}
+
+#[test]
+fn the_version_names_commit_target_and_protocol() {
+    let first = format!("baton-retool version {}", env!("CARGO_PKG_VERSION"));
+    let (short, long) = (help(&["-v"]), help(&["--version"]));
+    assert_eq!(short, format!("{first}\n"));
+    let lines: Vec<_> = long.lines().collect();
+    assert_eq!(lines[0], first);
+    let names: Vec<_> = lines[1..].iter().map(|line| line.split_once(": ").unwrap().0).collect();
+    assert_eq!(names, ["commit", "target", "protocol"]);
+    assert!(
+        lines[2].contains(std::env::consts::ARCH) && lines[3].starts_with("protocol: baton-sdk v"),
+        "{long}"
+    );
+    assert_eq!(help(&["version"]), long);
+    let machine: serde_json::Value = serde_json::from_str(&help(&["version", "--output", "json"])).unwrap();
+    assert_eq!(machine["version"], env!("CARGO_PKG_VERSION"));
+    assert!(lines[3].ends_with(machine["protocol"].as_str().unwrap()), "{machine}");
+}
+
+#[test]
+fn settings_are_shown_with_their_source_and_without_secrets() {
+    let variables = [("BATON_CONNECTION_STRING", "host=db dbname=d password=hunter2")];
+    let output = run(&["settings", "--given", "--listen=127.0.0.1:9"], &variables);
+    assert_eq!(output.status.code(), Some(0));
+    let table = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<Vec<_>> = table
+        .lines()
+        .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            ["setting", "value", "from"],
+            ["connection-string", "(secret)", "variable BATON_CONNECTION_STRING"],
+            ["listen", "127.0.0.1:9", "flag --listen"],
+        ]
+    );
+    let wrong = run(&["settings", "--listen=8080", "--skip-pages=banana"], &[]);
+    let errors = String::from_utf8(wrong.stderr).unwrap();
+    assert_eq!(wrong.status.code(), Some(2), "{errors}");
+    assert_eq!(errors.lines().count(), 3, "{errors}");
+    assert!(String::from_utf8(wrong.stdout).unwrap().contains("statement-timeout-seconds"));
+}

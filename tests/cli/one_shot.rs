@@ -1,0 +1,258 @@
+//! One-shot changes: the program run without a command, on a real Postgres and the double of Retool's REST API.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::changes::Tables;
+use crate::support::postgres::Database;
+use crate::support::retool_api::{Reply, RetoolApi};
+use crate::support::server::program;
+
+const JOIN: [&str; 3] =
+    ["--grant-entitlement=group:g5:member", "--grant-principal=u7", "--grant-principal-type=user"];
+const LEAVE: &str = "--revoke-grant=group:g5:member:user:u7";
+
+/// A Retool, and a folder to run in.
+struct Bench {
+    api: RetoolApi,
+    database: Database,
+    folder: TempDir,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let database = Database::small().await;
+        database.execute(r#"DELETE FROM user_groups WHERE "groupId" = 5 AND "userId" = 7"#).await;
+        Self { api: RetoolApi::start(&database), database, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Runs the program with these flags to its end. At debug level, so that everything that it could log is there.
+    async fn run(&self, flags: &[&str]) -> Output {
+        let mut command: Command = program();
+        command
+            .args(flags)
+            .args(self.api.flags())
+            .args(["--log-level", "debug"])
+            .env("BATON_CONNECTION_STRING", self.database.url())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        // The double answers from this process.
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        for personal in ["ada@", "Lovelace", "retool_01-kept"] {
+            assert!(!errors.contains(personal), "{personal}: {errors}");
+        }
+        output
+    }
+
+    /// What it says as JSON of a change that is done.
+    async fn done(&self, flags: &[&str]) -> Value {
+        let mut all = vec!["--provisioning", "--output", "json"];
+        all.extend(flags);
+        let output = self.run(&all).await;
+        assert_eq!(output.status.code(), Some(0), "{flags:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The reason why it is not done: the last line. Nothing is printed and no row changes.
+    async fn refused(&self, code: i32, flags: &[&str]) -> String {
+        let before = Tables::of(&self.database).await;
+        let output = self.run(flags).await;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{flags:?}: {errors}");
+        assert!(output.stdout.is_empty(), "{flags:?}");
+        before.assert_same(&Tables::of(&self.database).await);
+        let reason = errors.lines().rfind(|line| line.starts_with("baton-retool: "));
+        reason.unwrap_or_else(|| panic!("{flags:?}: {errors}")).to_owned()
+    }
+
+    /// Makes a change twice. Before that it is refused while changes are off, and a dry run leaves every row alone.
+    async fn twice(&self, flags: &[&str]) -> (Value, Value) {
+        let reason = self.refused(1, flags).await;
+        assert!(reason.contains("provisioning is not enabled: add --provisioning"), "{reason}");
+        let before = Tables::of(&self.database).await;
+        let dry = self.done(&[flags, &["--dry-run"]].concat()).await;
+        assert_eq!(dry["outcome"], "dry_run", "{dry}");
+        assert!(!dry["would"].as_str().unwrap().is_empty(), "{dry}");
+        before.assert_same(&Tables::of(&self.database).await);
+        (self.done(flags).await, self.done(flags).await)
+    }
+
+    async fn count(&self, sql: &str) -> i64 {
+        self.database.client().await.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    async fn is_member(&self) -> bool {
+        self.count(r#"SELECT count(*) FROM user_groups WHERE "groupId" = 5 AND "userId" = 7"#).await == 1
+    }
+}
+
+fn outcomes(pair: &(Value, Value)) -> (&str, &str) {
+    (pair.0["outcome"].as_str().unwrap(), pair.1["outcome"].as_str().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_membership_is_granted_and_revoked() {
+    let bench = Bench::new().await;
+    let granted = bench.twice(&JOIN).await;
+    assert_eq!(outcomes(&granted), ("changed", "unchanged"));
+    assert!(bench.is_member().await);
+    let (first, _) = granted;
+    assert_eq!(first["operation"], "grant");
+    assert_eq!((&first["entitlement"], &first["principal"]), (&json!("group:g5:member"), &json!("user/u7")));
+    assert_eq!(first["response"]["grants"][0]["id"], "group:g5:member:user:u7");
+    let revoked = bench.twice(&[LEAVE]).await;
+    assert_eq!(outcomes(&revoked), ("changed", "unchanged"));
+    assert!(!bench.is_member().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_told_in_a_line() {
+    let bench = Bench::new().await;
+    for (flags, line) in [
+        (
+            &[&JOIN[..], &["-p", "--dry-run"]].concat(),
+            "dry run: would change the principal's access from none to member",
+        ),
+        (&[&JOIN[..], &["-p"]].concat(), "granted group:g5:member to user/u7"),
+        (&[&JOIN[..], &["-p"]].concat(), "nothing to do: user/u7 already has group:g5:member"),
+        (&vec![LEAVE, "-p"], "revoked group:g5:member:user:u7"),
+        (&vec![LEAVE, "-p"], "nothing to do: there is no grant group:g5:member:user:u7"),
+    ] {
+        let output = bench.run(flags).await;
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{line}\n"), "{flags:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn access_to_a_page_is_granted_and_revoked() {
+    let bench = Bench::new().await;
+    bench.database.execute(r#"DELETE FROM group_pages WHERE "groupId" = 9 AND "pageId" = 1"#).await;
+    let flags =
+        ["--grant-entitlement=page:p1:group:write", "--grant-principal=g9", "--grant-principal-type=group"];
+    assert_eq!(outcomes(&bench.twice(&flags).await), ("changed", "unchanged"));
+    let sql = r#"SELECT count(*) FROM group_pages WHERE "groupId" = 9 AND "pageId" = 1 AND "accessLevel" = 'write'"#;
+    assert_eq!(bench.count(sql).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_are_looked_up_in_the_file_that_is_given() {
+    let bench = Bench::new().await;
+    let synced = bench.run(&["sync", "-f", "a.c1z"]).await;
+    assert!(synced.status.success(), "{}", String::from_utf8_lossy(&synced.stderr));
+    assert!(Path::new(&bench.folder.path().join("a.c1z")).exists());
+    let with_file = |flags: &[&'static str]| [flags, &["-f", "a.c1z"]].concat();
+    assert_eq!(outcomes(&bench.twice(&with_file(&JOIN)).await), ("changed", "unchanged"));
+    assert!(bench.is_member().await);
+    // The grant came after the file.
+    let reason = bench.refused(1, &with_file(&["-p", LEAVE])).await;
+    assert!(reason.contains("a.c1z has no grant \"group:g5:member:user:u7\""), "{reason}");
+    let synced = bench.run(&["sync", "-f", "a.c1z"]).await;
+    assert!(synced.status.success());
+    assert_eq!(outcomes(&bench.twice(&with_file(&[LEAVE])).await), ("changed", "unchanged"));
+    assert!(!bench.is_member().await);
+    let missing = [
+        "-p",
+        "--grant-entitlement=group:g999:member",
+        "--grant-principal=u7",
+        "--grant-principal-type=user",
+    ];
+    let reason = bench.refused(1, &with_file(&missing)).await;
+    assert!(reason.contains("has no entitlement \"group:g999:member\""), "{reason}");
+    let reason = bench.refused(1, &[&JOIN[..], &["-p", "-f", "nowhere.c1z"]].concat()).await;
+    assert!(reason.contains("nowhere.c1z"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_named() {
+    let bench = Bench::new().await;
+    let grant = |entitlement: &str, principal: &str, kind: &str| {
+        vec![
+            "-p".to_owned(),
+            format!("--grant-entitlement={entitlement}"),
+            format!("--grant-principal={principal}"),
+            format!("--grant-principal-type={kind}"),
+        ]
+    };
+    for (flags, words) in [
+        (grant("group:g999:member", "u7", "user"), "g999"),
+        (grant("group:g5:owner", "u7", "user"), "it has group:g5:member, group:g5:admin"),
+        (grant("group:g5:member", "u99999", "user"), "u99999"),
+        (grant("group:g5:member", "u7", "banana"), "banana"),
+        (grant("entitlement:o1:auditLog", "u7", "user"), "Unimplemented"),
+        (grant("nonsense", "u7", "user"), "is the id of no entitlement here"),
+    ] {
+        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        let reason = bench.refused(1, &flags).await;
+        assert!(reason.contains(words), "no {words:?} in: {reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_is_created_once() {
+    let bench = Bench::new().await;
+    let flags = [
+        "--create-account-email=ada@example.com",
+        r#"--create-account-profile={"first_name": "Ada", "last_name": "Lovelace"}"#,
+    ];
+    let created = bench.twice(&flags).await;
+    assert_eq!(outcomes(&created), ("changed", "unchanged"));
+    assert_eq!(created.0["account"], created.1["account"]);
+    assert!(created.0["account"].as_str().unwrap().starts_with("user/u"), "{}", created.0);
+    assert_eq!(bench.count("SELECT count(*) FROM users WHERE email = 'ada@example.com'").await, 1);
+    let reason = bench.refused(1, &["-p", "--create-account-login=ada"]).await;
+    assert!(reason.contains("account_info.profile.email: is required"), "{reason}");
+    assert_eq!(bench.api.faults(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_is_run_to_its_end() {
+    let bench = Bench::new().await;
+    let args = r#"--invoke-action-args={"user_id": {"resource_type_id": "user", "resource_id": "u5"}}"#;
+    let disabled = bench.twice(&["--invoke-action=disable_user", args]).await;
+    assert_eq!(outcomes(&disabled), ("changed", "changed"));
+    assert_eq!(disabled.0["response"]["status"], "BATON_ACTION_STATUS_COMPLETE");
+    assert_eq!(disabled.0["response"]["response"], json!({"success": true}));
+    assert_eq!(bench.count("SELECT count(*) FROM users WHERE id = 5 AND NOT enabled").await, 1);
+    bench.done(&["--invoke-action=enable_user", args]).await;
+    assert_eq!(bench.count("SELECT count(*) FROM users WHERE id = 5 AND enabled").await, 1);
+    bench.api.always("PATCH", Reply::refusal(400, "no"));
+    let reason = bench.refused(1, &["-p", "--invoke-action=disable_user", args]).await;
+    assert!(reason.contains("the action failed: {\"error\":\"InvalidArgument: "), "{reason}");
+    let reason = bench.refused(1, &["-p", "--invoke-action=no_such_action"]).await;
+    assert!(reason.contains("NotFound"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_actions_are_listed() {
+    let bench = Bench::new().await;
+    let listed = bench.done(&["--list-action-schemas"]).await;
+    assert_eq!(listed["outcome"], "read");
+    let names: Vec<_> =
+        listed["response"]["schemas"].as_array().unwrap().iter().map(|schema| &schema["name"]).collect();
+    assert_eq!(names, ["enable_user", "disable_user"]);
+    let of_users = bench.done(&["--list-action-schemas", "--list-action-schemas-resource-type=user"]).await;
+    assert_eq!(of_users["response"], json!({}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_retool_has_nothing_for_is_refused_and_changes_nothing() {
+    let bench = Bench::new().await;
+    let template = bench.folder.path().join("ticket.json");
+    std::fs::write(&template, r#"{"schema_id": "s1", "display_name": "A ticket"}"#).unwrap();
+    for (flags, words) in [
+        (vec!["-p", "--delete-resource=g5", "--delete-resource-type=group"], "Unimplemented"),
+        (vec!["-p", "--rotate-credentials=u5", "--rotate-credentials-type=user"], "Unimplemented"),
+        (vec!["-p", "--event-feed"], "event feed id \"baton_feed_event\" not found"),
+        (vec!["-p", "--create-ticket", "--ticket-template-path=ticket.json"], "Unimplemented"),
+        (vec!["-p", "--bulk-create-ticket", "--bulk-ticket-template-path=ticket.json"], "Unimplemented"),
+        (vec!["-p", "--get-ticket", "--ticket-id=t1"], "Unimplemented"),
+        (vec!["-p", "--list-ticket-schemas"], "Unimplemented"),
+    ] {
+        let reason = bench.refused(1, &flags).await;
+        assert!(reason.contains(words), "no {words:?} in: {reason}");
+    }
+}

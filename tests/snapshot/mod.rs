@@ -1,0 +1,6 @@
+//! Syncs that are answered from a snapshot of access.
+
+mod bounds;
+mod changes;
+mod faults;
+mod same;
