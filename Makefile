@@ -73,7 +73,7 @@ lint: ## check format, lints and documentation (installs rustfmt and clippy when
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --all-targets --features lambda -- -D warnings
 	@# With the examples, so that it shares the checked dependencies with clippy.
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib --bins --examples
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib --examples
 
 fmt: ## format the code
 	cargo fmt

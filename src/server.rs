@@ -126,7 +126,7 @@ impl Server {
         let without_proof = security.token_file.is_none()
             && security.tls.as_ref().is_none_or(|files| files.client_ca.is_none());
         if wide && without_proof {
-            tracing::warn!(address = %endpoint, "whoever reaches this address can read who has access to what; set --tls-client-ca or --auth-token-file");
+            tracing::warn!(address = %endpoint, "everyone who reaches this address can read who has access to what; set --tls-client-ca or --auth-token-file");
         }
         let tls = security.tls.map(tls::of_files).transpose()?;
         let tokens = security.token_file.map(Tokens::watch).transpose()?;

@@ -158,7 +158,7 @@ async fn let_parent_connect(handover: Option<Received>) -> anyhow::Result<()> {
 /// Starts the program over so that the inherited socket can be adopted, and does not return if that
 /// works.
 ///
-/// Making a socket of a bare number is unsafe in Rust, and only whoever knows that nobody else uses the
+/// Making a socket of a bare number is unsafe in Rust, and only code that knows that nothing else uses the
 /// number may do it. `listenfd` does, for sockets announced by the `LISTEN_` variables; they can only be
 /// set for a new program, so this one becomes it, with the same process id and descriptors.
 pub(super) fn announce_listener(arguments: &[OsString]) {

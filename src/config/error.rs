@@ -103,7 +103,7 @@ pub(crate) enum Error {
     },
     /// What may explain the errors that follow.
     #[error("{0}")]
-    Hint(Warning),
+    Hint(Box<Warning>),
     /// Several of these, one on each line.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<Error>),
@@ -185,7 +185,7 @@ impl Error {
             Warning::UnknownServedKey { nearest: Some(_), .. } => true,
             _ => false,
         };
-        let hints = warnings.iter().filter(misspelt).map(|warning| Self::Hint(warning.clone()));
+        let hints = warnings.iter().filter(misspelt).map(|warning| Self::Hint(Box::new(warning.clone())));
         match Self::all(hints.chain([self]).collect()) {
             Ok(()) => Self::Several(Vec::new()),
             Err(error) => error,

@@ -168,7 +168,7 @@ async fn read_back(context: &Context, made: &ApiUser, new: &NewUser) -> Option<U
     found.inspect_err(warn).ok()
 }
 
-/// The row of an account that the API has told of, or else of the one with that address.
+/// The row of the account that the API named, else of the one with that address.
 async fn row_of(
     context: &Context,
     known: Option<&ApiUser>,

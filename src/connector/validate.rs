@@ -25,7 +25,7 @@ const VALIDATE_WAITS: [Duration; 5] = [
 ];
 
 /// Callers can validate as often as they like.
-static LINES: LazyLock<Repeats> = LazyLock::new(|| Repeats::new(10));
+static LINES: LazyLock<Repeats> = LazyLock::new(|| Repeats::new(20));
 
 impl Connector {
     /// The same for an agent, which asks once and gives up: an outage is waited for, 15 seconds in all. Then

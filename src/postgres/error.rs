@@ -46,7 +46,7 @@ pub(crate) enum PostgresError {
         /// How long the call waited.
         waited: Duration,
     },
-    /// The session ended or the server gave up on the statement in a way that another try can mend.
+    /// The session ended or the server gave up on the statement; a retry can succeed.
     #[error("the database broke off the statement: {reason}")]
     Interrupted {
         /// The server's or the socket's own words.

@@ -76,7 +76,7 @@ impl ManageConnection for Manager {
 
 impl Pool {
     /// A pool that opens its first connection when it is first asked for one; `wait` is how long a call
-    /// may wait for a connection, be it busy or still being opened.
+    /// may wait for a connection that is busy or still being opened.
     pub(crate) fn new(opener: Opener, wait: Duration) -> Self {
         let settings = &opener.settings.pool;
         let (most, target) = (settings.max_connections, opener.settings.describe());

@@ -100,7 +100,7 @@ pub(super) fn call_ended(
     }
 }
 
-/// A call has waited so long for a connection to the database, be it in vain.
+/// A call has waited so long for a connection to the database, whether it got one or not.
 pub(crate) fn pool_waited(waited: Duration) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.pool_waited(waited);

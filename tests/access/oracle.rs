@@ -7,7 +7,7 @@ use crate::support::oracle::Oracle;
 use crate::support::organization::{random, with_rows};
 use crate::support::postgres::{Database, Sizes};
 
-/// Compares both ways, and makes sure that whoever is granted something is listed.
+/// Compares both ways, and makes sure that everyone who is granted something is listed.
 async fn agrees_with_its_tables(database: &Database, context: &str) {
     for skip_disabled_users in [false, true] {
         let flags: &[&str] = if skip_disabled_users { &["--skip-disabled-users"] } else { &[] };

@@ -260,7 +260,7 @@ async fn a_group_profile_names_its_organization_if_it_has_one() {
         assert_eq!((group.display_name.as_str(), parent_of(&group)), (name, parent.to_owned()));
         assert_eq!(group.annotations.len(), 1);
         let it = annotations::<GroupTrait>(&group.annotations).pop().unwrap();
-        assert_eq!(profile(it.profile.as_ref().expect("a profile, be it empty")), expected);
+        assert_eq!(profile(it.profile.as_ref().expect("a profile, even if it is empty")), expected);
         assert_eq!(it, GroupTrait { profile: it.profile.clone(), ..Default::default() });
         assert_eq!(client.get("group", id_of(&group)).await.unwrap(), group);
     }

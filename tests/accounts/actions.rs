@@ -264,7 +264,7 @@ async fn the_last_enabled_administrator_cannot_be_disabled() {
     assert_eq!(stage.api.methods(), Vec::<String>::new());
     assert_eq!(stage.tables().await, before);
     assert_eq!(stage.records().pop().unwrap()["reason"], "last_admin");
-    // Who is disabled already administers nothing, and whoever is enabled may be the other one.
+    // Who is disabled already administers nothing, and the enabled one may be the other.
     assert_complete(&stage.act("disable_user", "u21").await);
     assert_complete(&stage.act("enable_user", "u22").await);
     assert_complete(&stage.act("disable_user", "u1").await);

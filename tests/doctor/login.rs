@@ -23,7 +23,7 @@ fn served_by(serve: impl Fn(TcpStream) -> std::io::Result<()> + Send + 'static) 
     port
 }
 
-/// The beginning of what a MySQL says to whoever connects.
+/// The beginning of what a MySQL server sends to a client.
 const MYSQL: &[u8] = b"\x4a\x00\x00\x00\x0a8.0.36\x00\x08\x00\x00\x00abcdefgh\x00\xff\xff\xff\x02\x00";
 
 #[test]
@@ -60,9 +60,9 @@ async fn expired_passwords_and_closed_databases_are_reported() {
     let (database, role) = healthy().await;
     database.execute(&format!("ALTER ROLE {} VALID UNTIL '2020-01-01'", role.name)).await;
     let seen = visit(&database.url_as(&role), &[]);
-    let mends = format!("ALTER ROLE {} VALID UNTIL 'infinity';", role.name);
-    assert!(seen.text.contains("has expired") && seen.text.contains(&mends), "{}", seen.text);
-    database.execute(&mends).await;
+    let fix = format!("ALTER ROLE {} VALID UNTIL 'infinity';", role.name);
+    assert!(seen.text.contains("has expired") && seen.text.contains(&fix), "{}", seen.text);
+    database.execute(&fix).await;
     // Not from inside it.
     let elsewhere = connect(&database.url().replace(database.name(), "postgres")).await.unwrap();
     let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", database.name());

@@ -190,7 +190,7 @@ impl Reason {
         }
     }
 
-    /// Words that the message has to have, so that whoever reads it knows what is in the way.
+    /// Words that the message has to have, so that its reader knows what is in the way.
     pub(crate) fn words(&self) -> Vec<String> {
         match self {
             Self::NothingToGrant => vec!["not implemented".to_owned()],

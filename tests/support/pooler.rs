@@ -15,7 +15,7 @@ use super::postgres::{Database, Role};
 /// A running pooler with a single connection to the server, which all its clients share.
 pub(crate) struct Pooler {
     address: SocketAddr,
-    /// A shell that ends the pooler when its stdin closes, be it that we are killed.
+    /// A shell that ends the pooler when its stdin closes, also when this process is killed.
     keeper: Child,
     _directory: TempDir,
 }
@@ -108,7 +108,7 @@ fn configure(
     );
     let configuration = directory.join("pgbouncer.ini");
     fs::write(&configuration, text).unwrap();
-    // Whoever it drops to has to read them.
+    // The user that it drops to has to read them.
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
     configuration
 }

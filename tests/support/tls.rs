@@ -159,7 +159,7 @@ impl Certificates {
         (certificate.pem(), key.serialize_pem())
     }
 
-    /// As a file of whoever runs the server, which Postgres insists on for keys.
+    /// As a file of the user that runs the server, which Postgres requires for keys.
     fn write(&self, name: &str, contents: &str) -> PathBuf {
         let path = self.directory.join(name);
         fs::write(&path, contents).unwrap();

@@ -419,7 +419,7 @@ impl Rules {
     }
 }
 
-/// The message that a field holds, be it in a list or a map.
+/// The message that a field holds, also in a list or a map.
 fn nested(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     match field.kind() {
         Kind::Message(entry) if field.is_map() => match entry.map_entry_value_field().kind() {

@@ -33,7 +33,7 @@ func main() {
 	if len(problems) > 0 {
 		os.Exit(1)
 	}
-	fmt.Printf("%d objects are well\n", len(objects))
+	fmt.Printf("%d objects are valid\n", len(objects))
 }
 
 // read decodes every document, or says what is wrong with the first that cannot be.

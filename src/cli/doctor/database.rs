@@ -98,7 +98,7 @@ fn server(facts: &Facts) -> Line {
     }
     if server.superuser {
         return Line::warning(Check::Server, format!("{found}; the role {:?} is a superuser", server.role))
-            .means("Whoever gets hold of its password can do anything with the server.")
+            .means("Anyone who gets its password can do anything with the server.")
             .fix("use a role of its own: baton-retool setup-sql --role baton");
     }
     let line = Line::ok(Check::Server, found);

@@ -134,7 +134,7 @@ async fn protect(
 }
 
 fn protected(transport: Transport, far: bool) -> Line {
-    let exposed = "Whoever is on the way between can read everything, the password exchange included.";
+    let exposed = "Anyone on the network path can read everything, including the password exchange.";
     let line = |found: &str| if far { Line::warning(Check::Tls, found) } else { Line::ok(Check::Tls, found) };
     match transport {
         Transport::Socket => Line::skipped(Check::Tls, "a socket file needs none"),

@@ -7,7 +7,7 @@ use crate::postgres::connection_string::layers::Layers;
 
 /// What kind of server is wanted (`target_session_attrs`).
 ///
-/// The driver is not told: it knows only some of these. Whoever connects asks the server and then
+/// The driver is not told: it knows only some of these. The caller that connects asks the server and then
 /// [`accepts`](Self::accepts).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum TargetSessionAttrs {
@@ -40,7 +40,7 @@ impl TargetSessionAttrs {
     }
 
     /// Whether a server is of the wanted kind: whether it is in recovery, and whether its sessions begin
-    /// read-only. [`PreferStandby`](Self::PreferStandby) accepts standbys; whoever connects falls back.
+    /// read-only. [`PreferStandby`](Self::PreferStandby) accepts standbys; the caller that connects falls back.
     pub(crate) fn accepts(self, standby: bool, read_only: bool) -> bool {
         match self {
             Self::Any => true,

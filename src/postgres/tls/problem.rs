@@ -1,4 +1,4 @@
-//! What is wrong with the certificate that a server shows, in words for whoever runs the connector.
+//! What is wrong with the certificate that a server shows, in words for the operator.
 
 use std::error::Error;
 use std::io;

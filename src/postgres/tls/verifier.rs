@@ -54,7 +54,7 @@ impl ServerVerifier {
         now: UnixTime,
     ) -> Result<(), Error> {
         // The usual self-made Postgres certificate is its own root and marked as an authority, which webpki does not
-        // take from a server, but libpq and Go do: whoever lists the very certificate vouches for it.
+        // take from a server, but libpq and Go do: an operator who lists the certificate itself trusts it.
         if let Some(read) = read.filter(|_| self.roots.iter().any(|root| root == shown)) {
             return Ok(read.check_dates(now)?);
         }

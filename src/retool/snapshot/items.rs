@@ -210,7 +210,10 @@ fn by_item(keys: &[u32], mut rows: Vec<(u32, Row)>, managed: &[(u32, u32)]) -> (
     (starts.into(), kept.into())
 }
 
-fn by_folder(mut rows: Vec<(i64, Row)>) -> (Box<[Box<[Row]>]>, HashMap<i64, u32>) {
+/// The rows of each folder, and the place of each folder among them.
+type ByFolder = (Box<[Box<[Row]>]>, HashMap<i64, u32>);
+
+fn by_folder(mut rows: Vec<(i64, Row)>) -> ByFolder {
     rows.sort_unstable_by_key(|(folder, row)| (*folder, row.group(), u32::MAX - row.0));
     rows.dedup_by_key(|(folder, row)| (*folder, row.group()));
     let mut numbers = HashMap::new();

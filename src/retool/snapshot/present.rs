@@ -1,6 +1,6 @@
 //! Which users and groups of a snapshot have gone since, as listings find out.
 //!
-//! A sync lists users and groups after its snapshot was taken. Whoever has gone by then is not listed, and must not be
+//! A sync lists users and groups after its snapshot was taken. Those who are gone by then are not listed, and must not be
 //! named by a grant either.
 
 use std::sync::{Arc, PoisonError, RwLock};

@@ -48,7 +48,7 @@ impl Instruments {
             .i64_up_down_counter("baton_retool_grpc_requests_in_flight")
             .with_description("Calls under way.")
             .build();
-        // There from the start, for whoever waits for it to be 0.
+        // Present from the start, for queries that expect 0.
         calls_under_way.add(0, &[]);
         Self {
             calls: counter("baton_retool_grpc_requests_total", "Calls that have ended."),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Entitlement, Group, Level, Model, Page, Principal, Rules, WORDS, Which};
 use crate::support::client::Fact;
 
-/// The rights that make a group more than the managed group of a page: whoever leaves it would lose them
+/// The rights that make a group more than the managed group of a page: a user who leaves it would lose them
 /// too. The other columns are on in every group that the Go connector made (decision managed-groups).
 const MORE: [&str; 5] = [
     "universalAccess",

@@ -122,6 +122,9 @@ fn odd(holders: &[(usize, usize, u8)]) -> Organization {
     made
 }
 
+/// The rows before and after, and a count.
+type Written = (Vec<String>, Vec<String>, i64);
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
@@ -129,7 +132,7 @@ proptest! {
     #[test]
     fn every_file_is_whole(holders in prop::collection::vec(holder(), 0..60), stop in 0_usize..60) {
         let made = odd(&holders);
-        let written = || -> Result<(Vec<String>, Vec<String>, i64), Box<dyn std::error::Error>> {
+        let written = || -> Result<Written, Box<dyn std::error::Error>> {
             let folder = tempfile::tempdir()?;
             let path = folder.path().join("sync.c1z");
             made.sync(&path)?;

@@ -153,7 +153,7 @@ fn certificates_of_version_1_are_checked_as_others_are() {
     ] {
         expect(&workshop.shake(name, more, settings), words, &format!("{name} {more}"));
     }
-    // The very certificate is trusted, whoever has signed it.
+    // The certificate itself is trusted, no matter who signed it.
     let listed = settings(SslMode::VerifyFull, workshop.roots("below"));
     expect(&workshop.shake("below", "", &listed), "", "a certificate that is listed");
     expect(&workshop.shake("of-stranger", "", &listed), unknown, "another one");
