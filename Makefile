@@ -46,7 +46,7 @@ test: needs-rust lint check-chart ## check everything: format, lints, documentat
 	$(MAKE) releases
 	$(MAKE) docs-check
 
-test-lambda: ## test the function of ConductorOne's hosted runner, which has a build of its own
+test-lambda: ## test the function of AWS Lambda, which needs a build of its own
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --lib -- lambda hosted
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --test lambda
 
@@ -70,8 +70,9 @@ docs-check: ## build the book, check its links, run the commands of all pages an
 lint: ## check format, lints and documentation (installs rustfmt and clippy when rustup left them out)
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
 	cargo clippy --all-targets --features lambda -- -D warnings
+	@# Without the feature the tests are the same, and only the program differs.
+	cargo clippy --lib --bins -- -D warnings
 	@# With the examples, so that it shares the checked dependencies with clippy.
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib --examples
 

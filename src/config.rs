@@ -81,7 +81,7 @@ pub(crate) fn load(matches: &ArgMatches, sources: &Sources) -> Result<(Settings,
     Ok((settings, warnings))
 }
 
-/// When debug logs end; nothing where they do not end by themselves.
+/// When debug logs end; `None` if they do not end.
 fn debug_expiry(values: &Values) -> Result<Option<OffsetDateTime>, Error> {
     values.get("log-level-debug-expires-at").map(Entry::time).transpose()
 }
@@ -124,7 +124,7 @@ pub(crate) fn load_in_force(
 /// string. Sources and warnings are those of [`load`].
 ///
 /// # Errors
-/// As [`load`], though only these settings have to be right.
+/// As [`load`], for these settings only.
 pub(crate) fn load_scope(matches: &ArgMatches, sources: &Sources) -> Result<Scope, Error> {
     let (values, _) = collect(matches, sources)?;
     values.read()
@@ -133,7 +133,7 @@ pub(crate) fn load_scope(matches: &ArgMatches, sources: &Sources) -> Result<Scop
 /// Reads which one-shot change is asked for; nothing where there is none.
 ///
 /// # Errors
-/// As [`load`], though only these settings have to be right.
+/// As [`load`], for these settings only.
 pub(crate) fn load_change(matches: &ArgMatches, sources: &Sources) -> Result<Option<OneShot>, Error> {
     let (values, warnings) = collect(matches, sources)?;
     values.check_change().map_err(|error| error.explained_by(&warnings))?;
@@ -159,7 +159,7 @@ pub(crate) fn change_asked_for(
 /// another process and needs no connection string. Sources and warnings are those of [`load`].
 ///
 /// # Errors
-/// As [`load`], though only these settings have to be right.
+/// As [`load`], for these settings only.
 pub(crate) fn load_health_check(
     matches: &ArgMatches,
     sources: &Sources,
@@ -171,7 +171,7 @@ pub(crate) fn load_health_check(
 /// Reads what a one-shot sync reads and where it goes, and nothing else. Sources and warnings are those of [`load`].
 ///
 /// # Errors
-/// As [`load`], though only these settings have to be right.
+/// As [`load`], for these settings only.
 pub(crate) fn load_sync(
     matches: &ArgMatches,
     sources: &Sources,
@@ -191,7 +191,7 @@ pub(crate) fn load_sync(
 /// nor a secret. Sources and warnings are those of [`load`].
 ///
 /// # Errors
-/// As [`load`], though only these settings have to be right.
+/// As [`load`], for these settings only.
 pub(crate) fn load_service(
     matches: &ArgMatches,
     sources: &Sources,
@@ -207,11 +207,11 @@ pub(crate) fn load_service(
     Ok(Some(settings))
 }
 
-/// Reads what is logged and collected, and nothing else: for a program that learns the other settings later. Sources
-/// and warnings are those of [`load`].
+/// Reads the settings of logs and telemetry, for a program that gets the other settings later. Sources and warnings are
+/// those of [`load`].
 ///
 /// # Errors
-/// As [`load`], though only these settings have to be right.
+/// As [`load`], for these settings only.
 #[cfg(feature = "lambda")]
 pub(crate) fn load_telemetry(
     matches: &ArgMatches,
@@ -221,10 +221,10 @@ pub(crate) fn load_telemetry(
     Ok((values.read()?, values.read()?, warnings))
 }
 
-/// Reads which function of ConductorOne this is, and nothing else. Sources and warnings are those of [`load`].
+/// Reads the settings of a hosted connector. Sources and warnings are those of [`load`].
 ///
 /// # Errors
-/// As [`load`], though only these settings have to be right.
+/// As [`load`], for these settings only.
 #[cfg(feature = "lambda")]
 pub(crate) fn load_hosted(matches: &ArgMatches, sources: &Sources) -> Result<HostedSettings, Error> {
     let (values, warnings) = collect(matches, sources)?;
@@ -235,16 +235,14 @@ pub(crate) fn load_hosted(matches: &ArgMatches, sources: &Sources) -> Result<Hos
     Ok(settings)
 }
 
-/// Whether the sources speak of a function of ConductorOne at all.
+/// Whether a source sets the client of a hosted connector.
 #[cfg(feature = "lambda")]
 pub(crate) fn is_hosted(matches: &ArgMatches, sources: &Sources) -> bool {
     collect(matches, sources).is_ok_and(|(values, _)| values.get("lambda-client-id").is_some())
 }
 
 /// As [`load`], with a served configuration, which wins over every other source. Changes and tickets are on unless
-/// a source turns them off: whether they are wanted is ConductorOne's to decide.
-///
-/// The time is when debug logs end; nothing where they do not end by themselves.
+/// a source turns them off, because ConductorOne decides about them. The time is when debug logs end.
 ///
 /// # Errors
 /// As [`load`].

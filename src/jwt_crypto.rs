@@ -1,4 +1,4 @@
-//! The cryptography of JSON Web Tokens: `jsonwebtoken` has their form and their rules, `ring` signs and verifies.
+//! The cryptography of JSON Web Tokens: `ring` signs and verifies for the crate `jsonwebtoken`.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -11,16 +11,16 @@ use ring::signature::{
     UnparsedPublicKey, VerificationAlgorithm,
 };
 
-/// How many bytes of a private key are its seed; the rest is the public half.
+/// Length of the seed of a key pair, in bytes; the public key follows it.
 pub(crate) const SEED: usize = 32;
 
-/// Lets `jsonwebtoken` use what is here. To be called before it signs or verifies; a second call does nothing.
+/// Makes `jsonwebtoken` use this. Call it before it signs or verifies; a second call does nothing.
 pub(crate) fn install() {
-    // Another thread, or a call before, may have been first with the same.
+    // Another call can have been first.
     let _ = PROVIDER.install_default();
 }
 
-/// Signs with Ed25519, and verifies what other parties sign with.
+/// Signs with Ed25519; verifies Ed25519, RSA, P-256 and P-384.
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |algorithm, key| match algorithm {
         Algorithm::EdDSA => signer(key.as_bytes()),
@@ -40,7 +40,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 
 struct Ed25519Signer(Ed25519KeyPair);
 
-/// A signer with a key out of its two halves.
+/// A signer with this seed and public key.
 fn signer(pair: &[u8]) -> Result<Box<dyn JwtSigner>, Error> {
     let halves = pair.split_at_checked(SEED);
     let pair = halves.and_then(|(seed, public)| Ed25519KeyPair::from_seed_and_public_key(seed, public).ok());
@@ -67,7 +67,7 @@ struct RingVerifier {
 
 /// How `ring` verifies a signature.
 enum Check {
-    /// With a key of RSA in two parts.
+    /// With an RSA key: modulus and exponent.
     Rsa(&'static RsaParameters),
     /// With the bytes of a public key.
     Bytes(&'static dyn VerificationAlgorithm),

@@ -1,8 +1,8 @@
-//! The client of a connector that ConductorOne hosts: it gets the connector's configuration.
+//! Gets the configuration of a connector that ConductorOne hosts.
 //!
-//! `config_service` asks for it with a token of `token`. Both prove with a key of this process (`process_key`, `dpop`)
-//! that they are the same program, and `attestation` proves which role of AWS it runs as. The configuration comes
-//! encrypted for the key of the process. `egress` is what comes beside it: where the connector may connect to.
+//! `config_service` requests it with a token of `token`. Both sign their requests with a key of this process
+//! (`process_key`, `dpop`), for which the configuration is encrypted. `attestation` proves the AWS role. `egress` is the
+//! policy that comes with the configuration, and `jwks` fetches the keys of callers.
 
 mod attestation;
 mod config_service;

@@ -1,6 +1,6 @@
 //! `baton-retool lambda`: the connector as a function of AWS Lambda, hosted by ConductorOne.
 //!
-//! The function gets its settings from ConductorOne, makes a connector of them, and answers events until Lambda ends it.
+//! The function gets its settings from ConductorOne, builds a connector, and answers events until Lambda ends it.
 
 mod egress;
 mod generations;
@@ -30,7 +30,7 @@ pub(super) use keys::Keys;
 /// The name of the command.
 pub(super) const NAME: &str = "lambda";
 
-/// The variables that every line of the log repeats, and the names of their fields.
+/// The variables that are fields of every log line, and the names of the fields.
 const FIELDS: [(&str, &str); 9] = [
     ("tenant", "tenant_id"),
     ("connector", "connector_id"),
@@ -43,10 +43,10 @@ const FIELDS: [(&str, &str); 9] = [
     ("tenant_is_internal", "tenant_is_internal"),
 ];
 
-/// What Lambda calls the program in a function's archive, which it starts without arguments.
+/// The name of the program in the archive of a function. Lambda starts it without arguments.
 const BOOTSTRAP: &str = "bootstrap";
 
-/// The arguments, with the command where Lambda has started the program.
+/// The arguments, with the command if Lambda started the program.
 pub(super) fn as_function(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let name = arguments.first().and_then(|program| Path::new(program).file_name());
     if arguments.len() == 1 && name == Some(OsStr::new(BOOTSTRAP)) {
@@ -58,23 +58,23 @@ pub(super) fn as_function(mut arguments: Vec<OsString>) -> Vec<OsString> {
 pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Answer the baton connector protocol as a function of AWS Lambda, hosted by ConductorOne")
-        .long_about("Answers the baton connector protocol as a function of AWS Lambda. ConductorOne, which hosts the function, serves the settings and makes the calls. Changes and tickets are on unless provisioning or ticketing is given as false. What the server's own port has, such as --listen, TLS and health checks, has no effect.")
+        .long_about("Answers the baton connector protocol as a function of AWS Lambda. ConductorOne hosts the function, serves its settings and makes the calls. Changes and tickets are on unless provisioning or ticketing is false. Settings of the server's port, such as --listen, TLS and health checks, have no effect.")
         .args(config::hosted_arguments())
 }
 
 /// Runs the function until Lambda ends it. A failure is one line of JSON on standard error.
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     let sources = Sources::of_process();
-    // What Lambda shows of a failure takes every line that is no JSON. The message may hold anything.
+    // Lambda's report of a failure repeats lines that are not JSON, and a panic message can contain anything.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "a panic");
+        tracing::error!(place, "panic");
     }));
     let result = start_logs(matches, &sources)
         .and_then(|()| block_on(async { serve(matches.clone(), sources).await }));
     logs::flush();
     if let Err(failure) = &result {
-        // Nobody is left to tell when stderr is gone.
+        // A failure to write to stderr cannot be reported.
         let _ = io::stderr().write_all(&logs::error_line(&failure.message()));
     }
     stop_telemetry(&result);
@@ -111,7 +111,7 @@ async fn serve(matches: ArgMatches, sources: Sources) -> Result<(), Failure> {
     let address = sources.variable(Runtime::VARIABLE).map(|address| address.to_string_lossy().into_owned());
     let runtime = Runtime::new(address.as_deref())?;
     let generations = Generations::new(matches, sources, &hosted)?;
-    // Side by side: both are waited for before the first event.
+    // Concurrently: the first event needs both.
     let (first, set) = tokio::join!(generations.first(), keys.first());
     let callers = Callers::new(set?, &hosted.issuer, &hosted.subject, &hosted.audience);
     keys.keep_fresh(callers.clone());
@@ -121,14 +121,14 @@ async fn serve(matches: ArgMatches, sources: Sources) -> Result<(), Failure> {
 }
 
 impl From<HostedError> for Failure {
-    /// A function that gets no configuration: because of a setting, or since ConductorOne does not give it one.
+    /// A wrong setting, or a failure of the requests to ConductorOne.
     fn from(error: HostedError) -> Self {
         if error.is_a_setting() { Self::usage(error) } else { Self::run(error) }
     }
 }
 
 impl From<RuntimeError> for Failure {
-    /// A function that is none, or that Lambda takes nothing from.
+    /// A wrong variable, or a failure of the Runtime API.
     fn from(error: RuntimeError) -> Self {
         if error.is_a_setting() { Self::usage(error) } else { Self::run(error) }
     }

@@ -1,5 +1,5 @@
-//! The settings of a connector that ConductorOne hosts. They have flags on the command `lambda` alone, and a program
-//! without that command passes over them.
+//! The settings of a connector that ConductorOne hosts. Only the command `lambda` has flags for them, and a program
+//! without that command ignores them.
 
 use crate::config::declaration::text;
 use crate::config::setting::{Fallback, Group, Relation, Setting};
@@ -9,13 +9,13 @@ pub(crate) const HOSTED: &[Setting] = &[
     Setting {
         fallback: Fallback::Required,
         value_name: "ID",
-        ..text("lambda-client-id", Group::Hosted, "Which client of ConductorOne the function is")
+        ..text("lambda-client-id", Group::Hosted, "OAuth client of the function at ConductorOne")
     },
     Setting {
         fallback: Fallback::Required,
         value_name: "SECRET",
         secret: true,
-        ..text("lambda-client-secret", Group::Hosted, "The key of that client")
+        ..text("lambda-client-secret", Group::Hosted, "Private key of that client")
     },
     Setting {
         value_name: "JWK",
@@ -23,7 +23,7 @@ pub(crate) const HOSTED: &[Setting] = &[
         ..text(
             "lambda-auth-jwt-signer",
             Group::Hosted,
-            "The public key that callers sign with, as a JSON Web Key; this or lambda-auth-jwt-jwks-url",
+            "Public key of the callers' tokens, as a JSON Web Key; set this or lambda-auth-jwt-jwks-url",
         )
     },
     Setting {
@@ -31,22 +31,22 @@ pub(crate) const HOSTED: &[Setting] = &[
         ..text(
             "lambda-auth-jwt-jwks-url",
             Group::Hosted,
-            "Where the public keys are that callers sign with; this or lambda-auth-jwt-signer",
+            "URL of the public keys of the callers' tokens; set this or lambda-auth-jwt-signer",
         )
     },
     Setting {
         fallback: Fallback::Required,
         value_name: "ISSUER",
-        ..text("lambda-auth-jwt-expected-issuer", Group::Hosted, "Who issues the tokens of callers")
+        ..text("lambda-auth-jwt-expected-issuer", Group::Hosted, "Issuer that the callers' tokens must have")
     },
     Setting {
         fallback: Fallback::Required,
         value_name: "SUBJECT",
-        ..text("lambda-auth-jwt-expected-subject", Group::Hosted, "What the tokens of callers are about")
+        ..text("lambda-auth-jwt-expected-subject", Group::Hosted, "Subject that the callers' tokens must have")
     },
     Setting {
         fallback: Fallback::Required,
         value_name: "AUDIENCE",
-        ..text("lambda-auth-jwt-expected-audience", Group::Hosted, "For whom the tokens of callers are")
+        ..text("lambda-auth-jwt-expected-audience", Group::Hosted, "Audience that the callers' tokens must have")
     },
 ];

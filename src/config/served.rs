@@ -1,5 +1,4 @@
-//! The configuration that ConductorOne serves to a hosted connector, as one more source of settings: it wins over
-//! all others.
+//! The configuration that ConductorOne serves to a hosted connector: a source of settings that wins over all others.
 
 use config::{Value as ConfigValue, ValueKind};
 use serde_json::{Map, Value};
@@ -9,10 +8,10 @@ use crate::config::layer::Layer;
 use crate::config::names;
 use crate::config::table;
 
-/// What a served configuration gives, and a warning for each key that means nothing here.
+/// Reads a served configuration, with a warning for each unknown key.
 ///
 /// # Errors
-/// [`Error::Invalid`] of a setting that is there twice.
+/// [`Error::Invalid`] for a setting that is set twice.
 pub(super) fn layer(served: &Map<String, Value>, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
     let mut layer = Layer::default();
     for (key, value) in served {
@@ -22,7 +21,7 @@ pub(super) fn layer(served: &Map<String, Value>, warnings: &mut Vec<Warning>) ->
             }
             continue;
         };
-        // An empty value sets nothing. Of a setting that protects it is an error, which its reader says.
+        // Null sets nothing. For a setting that protects, its reader reports an error.
         if value.is_null() && !setting.protects {
             continue;
         }
@@ -30,7 +29,7 @@ pub(super) fn layer(served: &Map<String, Value>, warnings: &mut Vec<Warning>) ->
             return Err(Error::Invalid {
                 name: setting.name,
                 origin: Origin::Served(setting.name),
-                problem: "it is there twice".to_owned(),
+                problem: "it is set twice".to_owned(),
                 accepted: setting.kind.accepted(),
             });
         }
@@ -39,13 +38,13 @@ pub(super) fn layer(served: &Map<String, Value>, warnings: &mut Vec<Warning>) ->
 }
 
 fn unknown(key: &str) -> Warning {
-    // A secret in the wrong place can end up as a key; nothing that is not a plain name is repeated.
+    // A secret can end up as a key by mistake, so only plain names are repeated.
     let is_plain = key.len() <= 100
         && key.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
     Warning::UnknownServedKey { key: is_plain.then(|| key.to_owned()), nearest: names::nearest_key(key) }
 }
 
-/// A value of JSON as one of a file. A number that is whole counts as such however it is written.
+/// A JSON value as a value of a file. A whole number is an integer however it is written.
 fn kind(value: &Value) -> ValueKind {
     match value {
         Value::Null => ValueKind::Nil,

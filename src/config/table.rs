@@ -250,7 +250,7 @@ fn folder_of_the_family(sources: &Sources) -> Option<String> {
     sources.variable("BATON_TMPDIR").map(|folder| folder.to_string_lossy().into_owned())
 }
 
-/// Every setting that a source can give, those of a hosted connector included.
+/// All settings, including those of a hosted connector.
 pub(super) fn every() -> impl Iterator<Item = &'static Setting> {
     ALL.iter().chain(HOSTED)
 }

@@ -1,8 +1,8 @@
-//! The connector protocol over AWS Lambda, as ConductorOne's hosted runner speaks it: one event is one unary call.
+//! The connector protocol over AWS Lambda, as ConductorOne's hosted runner uses it: one event is one unary call.
 //!
-//! `runtime` takes events from Lambda's Runtime API and gives back what `function` makes of them. It reads the call out
-//! of the event (`event`, `headers`, `json`), checks who makes it (`callers`), hands it to the very services that a
-//! port would have, in memory (`call`), and writes the answer in the form that the caller understands (`reply`).
+//! `runtime` gets events from Lambda's Runtime API and posts their results. `function` handles an event: it reads the
+//! call (`event`, `headers`, `json`), checks the caller (`callers`), makes the call in memory, with the services of a
+//! port (`call`), and encodes the answer in the form of the call (`reply`).
 
 mod budget;
 mod call;
@@ -20,6 +20,5 @@ pub(crate) use callers::{Callers, KeySet};
 pub(crate) use function::{Configurations, DebugUntil, Function, Generation};
 pub(crate) use runtime::{Runtime, RuntimeError};
 
-/// How many bytes a page of a listing may take: as JSON, which needs about three times as many, it stays below what
-/// Lambda takes for an answer.
+/// Size of a page of a listing in bytes. As JSON it has about three times as many, which is below Lambda's limit.
 pub(crate) const PAGE_BYTES: usize = 1_000_000;

@@ -67,7 +67,7 @@ async fn a_caller_shows_a_token_by_the_right_key_for_this_function() {
     let (_, lines) = stage.function.stop();
     let text = lines.iter().map(ToString::to_string).collect::<String>();
     assert!(!text.contains(good.trim_start_matches("Bearer ")));
-    assert!(text.contains("a caller was refused"));
+    assert!(text.contains("call refused"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,19 +87,23 @@ async fn a_caller_without_a_token_learns_nothing_and_causes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_can_be_published() {
     let parts = Parts::new(NOWHERE).await;
-    let start = |parts: &Parts| {
+    let start_at = |parts: &Parts, url: String| {
         let mut program = parts.program("lambda");
-        program
-            .env_remove("BATON_LAMBDA_AUTH_JWT_SIGNER")
-            .env("BATON_LAMBDA_AUTH_JWT_JWKS_URL", format!("http://{}/jwks", parts.lambda.address()));
+        program.env_remove("BATON_LAMBDA_AUTH_JWT_SIGNER").env("BATON_LAMBDA_AUTH_JWT_JWKS_URL", url);
         Server::run(program)
     };
+    let start = |parts: &Parts| start_at(parts, format!("http://{}/jwks", parts.lambda.address()));
+    let (status, lines) = start_at(&parts, "http://x:hunter2@127.0.0.1:1/jwks?k=hunter2".to_owned()).ended();
+    assert_eq!(status.code(), Some(1));
+    let said = lines.last().unwrap()["msg"].as_str().unwrap();
+    assert!(said.contains("http://127.0.0.1:1/jwks cannot be reached") && !said.contains("hunter2"), "{said}");
     let odd = json!({ "kty": "oct", "k": "AAAA" });
     for (status, text, word) in [
         (404, String::new(), "answered 404"),
-        (200, "no JSON".to_owned(), "no set of JSON Web Keys"),
-        (200, json!({ "keys": [odd] }).to_string(), "none of its keys can be used"),
+        (200, "no JSON".to_owned(), "not a set of JSON Web Keys"),
+        (200, json!({ "keys": [odd] }).to_string(), "the set has no usable key"),
         (302, String::new(), "answered 302"),
+        (200, json!({ "keys": [], "x": "y".repeat(2 * 1024 * 1024) }).to_string(), "more than 1048576 bytes"),
     ] {
         parts.lambda.publish(status, text);
         let (status, lines) = start(&parts).ended();
@@ -112,6 +116,8 @@ async fn keys_can_be_published() {
     named["kid"] = "k2".into();
     parts.lambda.publish(200, json!({ "keys": [odd, parts.signer.jwk(), named] }).to_string());
     let function = start(&parts);
+    // Its URL has no TLS.
+    function.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.contains("has no TLS")));
     let stage = Stage { function, parts };
     for signer in [&stage.parts.signer, &other] {
         let _: ConnectorServiceGetMetadataResponse =

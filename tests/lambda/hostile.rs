@@ -1,5 +1,7 @@
 //! Events that are made to harm.
 
+use std::time::Instant;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use baton_retool::proto::connector::{
@@ -67,6 +69,19 @@ async fn hostile_events_are_bounded() {
         assert!(posted.error().0.len() < 1000);
         works(&stage).await;
     }
+    // Packed messages in packed messages, with the types last, so that each level is read before its type is known.
+    let kind = "type.googleapis.com/c1.connector.v2.GrantsServiceListGrantsRequest";
+    let mut nested = format!(r#"{{"pageToken":"{}","@type":"{kind}"}}"#, "x".repeat(4 * MIB));
+    for _ in 0..45 {
+        nested = format!(r#"{{"annotations":[{nested}],"@type":"{kind}"}}"#);
+    }
+    let event = format!(
+        r#"{{"method":"/c1.connector.v2.GrantsService/ListGrants","headers":{{"authorization":["{token}"]}},"req":{nested}}}"#
+    );
+    let begun = Instant::now();
+    Answered::read(&stage.parts.lambda.invoke(event).await, Form::Json).assert_failed(8, "--max-request-bytes");
+    eprintln!("45 packed messages in each other took {:?}", begun.elapsed());
+    works(&stage).await;
     // The same bounds as over the port, for what is a call.
     for (value, code, word) in [
         ([0x22, 0x00].repeat(MIB / 2), 8, "would take more than"),

@@ -1,6 +1,6 @@
 //! Another configuration, where a caller expects one.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use baton_retool::proto::connector::{
     ResourceTypesServiceListResourceTypesRequest, ResourceTypesServiceListResourceTypesResponse,
@@ -98,6 +98,30 @@ async fn a_configuration_that_cannot_be_used_leaves_the_former_one() {
     // Once it is good, it is taken.
     stage.parts.hosted.add("cv-2", Config::of("cv-2", settings(true, true)));
     assert_eq!(types(&stage, "cv-2").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_is_not_served_in_time_leaves_the_former_one() {
+    let stage = Stage::nowhere().await;
+    assert_eq!(types(&stage, "").await, 5);
+    stage.parts.hosted.plan(|plan| plan.silent = true);
+    let request = ResourceTypesServiceListResourceTypesRequest::default();
+    let call = Call::of("ResourceTypesService/ListResourceTypes", &request)
+        .with("x-baton-connector-config-version", &["cv-2"])
+        .with("authorization", &[&stage.parts.signer.token()]);
+    let begun = SystemTime::now();
+    // Long past, and soon.
+    for seconds in [0, 2] {
+        let deadline = begun.duration_since(UNIX_EPOCH).unwrap().as_millis() + seconds * 1000;
+        let event = call.event(Form::Json).to_string();
+        let posted = stage.parts.lambda.invoke_until(Some(&deadline.to_string()), event).await;
+        Answered::read(&posted, Form::Json)
+            .assert_failed(14, "ConductorOne did not serve it before the deadline of the invocation");
+    }
+    assert_eq!(types(&stage, "").await, 5);
+    stage.parts.hosted.plan(|plan| plan.silent = false);
+    stage.parts.hosted.add("cv-2", Config::of("cv-2", settings(true, false)));
+    assert_eq!(types(&stage, "cv-2").await, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use baton_retool::proto::connector::{
 use baton_retool::proto::connectorapi::{EgressMode, EgressSection, ServedPolicyEnvelope};
 use serde_json::{Value, json};
 
-use crate::support::hosted::Config;
+use crate::support::hosted::{Config, sealed_for_another};
 use crate::support::hosted::caller::Form;
 use crate::support::hosted::stage::{NOWHERE, Parts, Stage};
 use crate::support::server::Server;
@@ -63,7 +63,8 @@ async fn it_gets_its_settings_and_answers() {
 async fn a_setting_that_cannot_be_right_ends_it_with_one_line() {
     let parts = Parts::new(NOWHERE).await;
     const SIGNER: &str = "BATON_LAMBDA_AUTH_JWT_SIGNER";
-    let both = ("BATON_LAMBDA_AUTH_JWT_JWKS_URL", Some("http://127.0.0.1:1/jwks"));
+    const JWKS: &str = "BATON_LAMBDA_AUTH_JWT_JWKS_URL";
+    let both = (JWKS, Some("http://127.0.0.1:1/jwks"));
     let cases: &[(&[Variable<'_>], &str)] = &[
         (&[("BATON_LAMBDA_CLIENT_ID", None)], "lambda-client-id is required"),
         (&[("BATON_LAMBDA_CLIENT_ID", Some(""))], "lambda-client-id is required"),
@@ -75,10 +76,14 @@ async fn a_setting_that_cannot_be_right_ends_it_with_one_line() {
         (&[("BATON_LAMBDA_AUTH_JWT_EXPECTED_AUDIENCE", None)], "expected-audience is required"),
         (&[(SIGNER, None)], "must specify exactly one of lambda-auth-jwt-signer or lambda-auth-jwt-jwks-url"),
         (&[both], "mutually exclusive"),
-        (&[(SIGNER, Some("{}"))], "lambda-auth-jwt-signer: it is a key of another kind"),
+        (
+            &[(SIGNER, None), (JWKS, Some("keys.example.com/hunter2"))],
+            "lambda-auth-jwt-jwks-url is not an http or https URL",
+        ),
+        (&[(SIGNER, Some("{}"))], "lambda-auth-jwt-signer: its type is not"),
         (
             &[(SIGNER, Some(r#"{"kty":"OKP","crv":"Ed25519","x":"AA","d":"AA"}"#))],
-            "the private half of a key",
+            "it is a private key",
         ),
         (&[("BATON_LAMBDA_TOKEN_HOST", Some(""))], "BATON_LAMBDA_TOKEN_HOST"),
         (&[("BATON_LAMBDA_CONFIGURATION_HOST", Some("a b"))], "BATON_LAMBDA_CONFIGURATION_HOST"),
@@ -91,6 +96,7 @@ async fn a_setting_that_cannot_be_right_ends_it_with_one_line() {
     for (variables, word) in cases {
         let (code, said) = failure(&parts, variables);
         assert!(code == 2 && said.contains(word), "{variables:?}: {code} {said}");
+        assert!(!said.contains("hunter2"), "{said}");
     }
     // None of them was found out by asking.
     assert!(parts.hosted.asked().is_empty());
@@ -109,8 +115,8 @@ async fn without_a_token_or_a_configuration_it_ends_with_one_line() {
         assert!(code == 1 && said.contains(word), "{code} {said}");
     };
     let challenge = r#"{"error":"use_dpop_nonce"}"#;
-    answered(400, Some("n"), challenge, "a second demand for a nonce");
-    answered(400, None, challenge, "without the header DPoP-Nonce");
+    answered(400, Some("n"), challenge, "a second use_dpop_nonce");
+    answered(400, None, challenge, "use_dpop_nonce without the header DPoP-Nonce");
     answered(401, None, r#"{"error":"invalid_client"}"#, "answered 401 (invalid_client)");
     answered(403, None, r#"{"error":"Who are you?"}"#, "answered 403;");
     answered(200, None, "{}", "a token of an unknown type");
@@ -125,8 +131,15 @@ async fn without_a_token_or_a_configuration_it_ends_with_one_line() {
         assert!(found == code && said.contains(word), "{found} {said}");
     };
     let sealed = Config { sealed: Some(b"age-encryption.org/v1\n".to_vec()), ..Config::default() };
-    served(sealed, 1, "cannot be decrypted");
-    served(Config::of("cv-1", json!([1])), 1, "is no JSON object");
+    served(sealed, 1, "cannot decrypt the served configuration");
+    let settings = json!({ "connection-string": NOWHERE });
+    let foreign = Config { sealed: Some(sealed_for_another(&settings)), ..Config::default() };
+    served(foreign, 1, "cannot decrypt the served configuration: No matching keys found");
+    let plain = Config { sealed: Some(settings.to_string().into_bytes()), ..Config::default() };
+    served(plain, 1, "cannot decrypt the served configuration");
+    let many = Config { sealed: Some(vec![b'x'; 5 * 1024 * 1024]), ..Config::default() };
+    served(many, 1, "configuration service answered OutOfRange");
+    served(Config::of("cv-1", json!([1])), 1, "is not a JSON object");
     served(Config::of("cv-1", json!({})), 2, "connection-string is required");
     let wrong = json!({ "connection-string": NOWHERE, "skip-pages": "perhaps" });
     served(Config::of("cv-1", wrong), 2, "skip-pages (key skip-pages of the served configuration)");
@@ -135,9 +148,9 @@ async fn without_a_token_or_a_configuration_it_ends_with_one_line() {
     served(Config::of("cv-1", wrong), 2, "log-level-debug-expires-at");
     let hosts = [("BATON_LAMBDA_CONFIGURATION_HOST", Some("127.0.0.1:1"))];
     let (code, said) = failure(&parts, &hosts);
-    assert!(code == 1 && said.contains("configuration service cannot be reached"), "{said}");
+    assert!(code == 1 && said.contains("cannot reach ConductorOne's configuration service"), "{said}");
     let (code, said) = failure(&parts, &[("BATON_LAMBDA_CA_CERT_PATH", None)]);
-    assert!(code == 1 && said.contains("cannot be reached"), "{said}");
+    assert!(code == 1 && said.contains("cannot reach"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,6 +163,7 @@ async fn what_is_served_wins_and_the_rest_stays() {
             json!({
                 "connection-string": NOWHERE, "Skip-Pages": true, "max-requests": 7.0, "log-level": "debug",
                 "no-such-setting": 1, "auth-method": "x", "sync-resource-types": ["user"],
+                "session-store-maximum-size": 1,
             }),
         ),
     );
@@ -175,6 +189,9 @@ async fn what_is_served_wins_and_the_rest_stays() {
             .is_some_and(|text| text.starts_with("served configuration: unknown key no-such-setting"))
     });
     assert_eq!(unknown["level"], "warn");
+    let (_, lines) = stage.function.stop();
+    let unknown = |line: &&Value| line["msg"].as_str().is_some_and(|text| text.contains("unknown key"));
+    assert_eq!(lines.iter().filter(unknown).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,22 +66,25 @@ async fn an_answer_has_the_form_of_its_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_call_is_an_error_and_the_function_goes_on() {
+async fn an_event_that_is_not_a_call_is_an_error_and_the_function_continues() {
     let stage = Stage::nowhere().await;
     let frame =
         |version: i32, bytes: &[u8]| json!({ "v": version, "frame": STANDARD.encode(bytes) }).to_string();
     let request = transport::Request { method: "/a/b".to_owned(), ..Default::default() }.encode_to_vec();
+    let token = stage.parts.signer.token();
+    let with_request =
+        |request: Value| json!({ "req": request, "headers": { "authorization": [token] } }).to_string();
     for (event, word) in [
-        (String::new(), "is no JSON object"),
-        ("no JSON".to_owned(), "is no JSON object"),
-        ("[]".to_owned(), "is no JSON object"),
-        ("{\"method\":".to_owned(), "is no JSON object"),
-        (json!({ "method": 7, "headers": {} }).to_string(), "method is no text"),
-        (json!({ "headers": "x" }).to_string(), "headers are no object"),
-        (json!({ "req": { "@type": "type.googleapis.com/no.Such" }, "headers": {} }).to_string(), "no.Such"),
-        (json!({ "req": { "@type": 7 }, "headers": {} }).to_string(), "cannot be read"),
+        (String::new(), "is not a JSON object"),
+        ("no JSON".to_owned(), "is not a JSON object"),
+        ("[]".to_owned(), "is not a JSON object"),
+        ("{\"method\":".to_owned(), "is not a JSON object"),
+        (json!({ "method": 7, "headers": {} }).to_string(), "method is not a string"),
+        (json!({ "headers": "x" }).to_string(), "headers are not an object"),
+        (with_request(json!({ "@type": "type.googleapis.com/no.Such" })), "no.Such"),
+        (with_request(json!({ "@type": 7 })), "cannot be read"),
         (frame(3, &request), "transport: unsupported wire frame version 3"),
-        (frame(2, b"\xff\xff"), "the frame is no encoded request"),
+        (frame(2, b"\xff\xff"), "the frame does not decode"),
     ] {
         let posted = stage.parts.lambda.invoke(event.clone()).await;
         let (message, kind) = posted.error();
@@ -230,7 +233,7 @@ async fn a_status_keeps_its_code_its_text_and_its_details() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn annotations_that_nobody_knows_do_no_harm() {
+async fn unknown_annotations_are_ignored() {
     let stage = Stage::nowhere().await;
     let unknown = Any { type_url: "type.googleapis.com/no.Such".to_owned(), value: vec![8, 1] };
     let id = ResourceId { resource_type: "org".to_owned(), resource: "o1".to_owned(), ..Default::default() };
@@ -298,7 +301,7 @@ async fn changes_and_tickets_are_on_unless_they_are_turned_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_lambda_does_not_take_ends_the_function() {
+async fn an_answer_that_lambda_refuses_ends_the_function() {
     let stage = Stage::nowhere().await;
     works(&stage, Form::Frame).await;
     stage.parts.lambda.refuse(413);

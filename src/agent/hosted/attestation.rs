@@ -1,5 +1,5 @@
-//! The proof of the AWS role that the function runs as: a request to AWS STS that is signed and not sent. ConductorOne
-//! sends it, and learns from the answer who has signed it.
+//! The proof of the AWS role of the function: a signed request to AWS STS, which is not sent. ConductorOne sends it, and
+//! the answer names the role.
 
 use std::time::SystemTime;
 
@@ -19,7 +19,7 @@ use crate::proto::connectorapi::{SignedHeader, Sigv4SignedRequestStsGetCallerIde
 const BODY: &str = "Action=GetCallerIdentity&Version=2011-06-15";
 const CONTENT_TYPE: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
-/// The proof, as a claim of a token has it.
+/// The proof as a claim of the assertion.
 ///
 /// # Errors
 /// [`HostedError::NoRole`], [`HostedError::Attestation`]
@@ -53,7 +53,7 @@ fn signed_request(
             .map_err(|error| failed(&error))?;
     let (instructions, _) = sign(request, &parameters).map_err(|error| failed(&error))?.into_parts();
     let header = |key: &str, value: &str| SignedHeader { key: key.to_owned(), value: vec![value.to_owned()] };
-    // Length and host are signed, and whoever sends the request knows them.
+    // Length and host are signed too. The sender adds them.
     let mut headers = vec![header("Content-Type", CONTENT_TYPE)];
     headers.extend(instructions.headers().map(|(name, value)| header(capitalized(name), value)));
     Ok(Sigv4SignedRequestStsGetCallerIdentity {
@@ -64,7 +64,7 @@ fn signed_request(
     })
 }
 
-/// A header as Go writes it.
+/// The spelling of Go.
 fn capitalized(name: &str) -> &str {
     match name {
         "authorization" => "Authorization",

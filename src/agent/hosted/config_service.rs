@@ -1,4 +1,4 @@
-//! The service that has the configuration of hosted connectors.
+//! The client of the service that has the configuration of hosted connectors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +24,11 @@ use crate::proto::connectorapi::connector_config_service_client::ConnectorConfig
 use crate::proto::connectorapi::{GetConnectorConfigRequest, GetConnectorConfigResponse};
 use crate::tls_roots;
 
-/// Longest time for a call, the token included.
+/// Timeout of a call, including that for a token.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The version of the SDK whose protocol is spoken.
+/// The version of the Go SDK whose protocol this is.
 const SDK: &str = "v0.25.0";
-/// The path of the call, for its proof.
+/// The path of the call, which its proof contains.
 const PATH: &str = "/c1.connectorapi.baton.v1.ConnectorConfigService/GetConnectorConfig";
 /// Largest file of certificate authorities, in bytes.
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
@@ -39,7 +39,7 @@ pub(crate) struct ConfigService {
     client: ConnectorConfigServiceClient<Channel>,
     tokens: Tokens,
     process: ProcessKey,
-    /// As configured, for proofs.
+    /// The host as configured, which proofs contain.
     host: ApiHost,
 }
 
@@ -47,11 +47,11 @@ pub(crate) struct ConfigService {
 pub(crate) struct Served {
     /// The settings. They may hold secrets.
     pub(crate) settings: Map<String, Value>,
-    /// Which version it is; empty where nothing says so.
+    /// Its version; empty if the service does not say.
     pub(crate) version: String,
-    /// Whether that is another one than was asked for.
+    /// Whether it is another version than the requested one.
     pub(crate) is_another: bool,
-    /// Where the connector may connect to; nothing where no policy is served.
+    /// Where the connector can connect to; `None` without a policy.
     pub(crate) egress: Option<EgressPolicy>,
 }
 
@@ -59,7 +59,7 @@ impl ConfigService {
     /// A client with a new key. Nothing is connected yet.
     ///
     /// # Errors
-    /// [`HostedError`] of a setting or a variable that cannot be right.
+    /// [`HostedError`] for a malformed setting or variable.
     pub(crate) fn new(settings: &HostedSettings) -> Result<Self, HostedError> {
         let environment = &settings.environment;
         let id = ClientId::parse(&settings.client_id).map_err(HostedError::Credentials)?;
@@ -84,7 +84,7 @@ impl ConfigService {
         Ok(Self { client, tokens, process: ProcessKey::generate()?, host: configuration_host })
     }
 
-    /// The configuration of this version, or the newest one where that is empty.
+    /// The configuration of this version, or the newest one if `version` is empty.
     ///
     /// # Errors
     /// [`HostedError`]
@@ -95,8 +95,8 @@ impl ConfigService {
         let plain = self.process.open(&answer.config)?;
         let settings = match serde_json::from_slice(&plain) {
             Ok(Value::Object(settings)) => settings,
-            Ok(_) => return Err(HostedError::Config("is no JSON object")),
-            Err(_) => return Err(HostedError::Config("is no JSON")),
+            Ok(_) => return Err(HostedError::Config("is not a JSON object")),
+            Err(_) => return Err(HostedError::Config("is not JSON")),
         };
         let served_version = answer.config_version.as_deref();
         let egress = answer
@@ -130,7 +130,7 @@ impl ConfigService {
     }
 }
 
-/// What the configuration is known by.
+/// The version by which the configuration is known.
 fn label(answer: &GetConnectorConfigResponse, requested: &str) -> String {
     match (&answer.config_version, requested) {
         (Some(version), "") => version.clone(),
@@ -164,7 +164,7 @@ fn channel(host: &ApiHost, dialer: Dialer, user_agent: &str) -> Result<Channel, 
     let failed = |error: &dyn std::fmt::Display| SetupError::Client(error.to_string());
     let authority = host.authority();
     let origin = format!("https://{authority}").parse().map_err(|error| failed(&error))?;
-    // The dialer does TLS; to tonic it is a plain connection.
+    // The dialer does TLS, so tonic sees a plain connection.
     let endpoint = Endpoint::from_shared(format!("http://{authority}"))
         .and_then(|endpoint| endpoint.user_agent(user_agent.to_owned()))
         .map_err(|error| failed(&error))?
@@ -184,14 +184,14 @@ fn user_agent(id: &ClientId) -> String {
 
 fn secret(text: String) -> Result<MetadataValue<Ascii>, HostedError> {
     let mut value = MetadataValue::try_from(text).map_err(|_| {
-        HostedError::Config("cannot be asked for: the token has letters that no header can have")
+        HostedError::Config("cannot be requested: the token has characters that are not allowed in a header")
     })?;
     value.set_sensitive(true);
     Ok(value)
 }
 
 fn of_status(status: tonic::Status) -> HostedError {
-    // What the service sends has no cause in this process; what a broken connection leads to has.
+    // Only a failure of the connection has a cause in this process.
     match std::error::Error::source(&status) {
         Some(cause) => HostedError::ServiceUnreachable(innermost(cause)),
         None => HostedError::Service(Box::new(status)),

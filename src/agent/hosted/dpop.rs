@@ -1,4 +1,4 @@
-//! Proofs that a request comes from the process that a token was given to (DPoP, RFC 9449).
+//! Proofs that a request comes from the owner of a token (DPoP, RFC 9449).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,17 +11,17 @@ use crate::agent::hosted::error::HostedError;
 use crate::agent::hosted::process_key::ProcessKey;
 use crate::jwt_crypto;
 
-/// How many seconds before now a proof begins to hold, and after now it ends.
+/// Seconds before and after now in which a proof is valid.
 const HOLDS: (i64, i64) = (30, 300);
 
-/// What a proof is for.
+/// The request of a proof.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Proof<'a> {
     /// The URL of the request.
     pub(super) url: &'a str,
-    /// What the endpoint wants to find in the proof.
+    /// The nonce that the endpoint expects.
     pub(super) nonce: Option<&'a str>,
-    /// The token that goes with it.
+    /// The token of the request.
     pub(super) token: Option<&'a str>,
 }
 
@@ -40,7 +40,7 @@ struct Claims<'a> {
 }
 
 impl Proof<'_> {
-    /// Signs the proof, for one request.
+    /// Signs the proof. Each is for one request.
     ///
     /// # Errors
     /// [`HostedError::Key`]
@@ -64,7 +64,7 @@ impl Proof<'_> {
     }
 }
 
-/// A random number in the form of a UUID of version 4.
+/// A random number as a UUID of version 4.
 fn identifier(random: u128) -> String {
     let bits = random & !(0xf << 76) & !(0b11 << 62) | (4 << 76) | (0b10 << 62);
     let hex = format!("{bits:032x}");

@@ -1,41 +1,41 @@
-//! Where ConductorOne lets a hosted connector connect to.
+//! The hosts that ConductorOne allows a hosted connector to connect to.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::proto::connectorapi::{EgressMode, ServedPolicyEnvelope};
 
-/// The version of the envelope, and of its section, that is understood.
+/// The supported version of the envelope and of its section.
 const VERSION: u32 = 1;
 
-/// Where a hosted connector may connect to.
+/// The hosts that a hosted connector can connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EgressPolicy {
-    /// Names of hosts in lower case.
+    /// Host names in lower case.
     hosts: BTreeSet<String>,
-    /// HTTP is allowed with TLS only.
+    /// HTTP needs TLS.
     https_only: bool,
-    /// What is not allowed is refused, and not only reported.
+    /// Other connections are refused, not only reported.
     enforced: bool,
 }
 
-/// What a policy says of a connection.
+/// What a policy says about a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It is allowed.
     Allowed,
-    /// It is not allowed, and reported.
+    /// It is not allowed; a warning says so.
     Reported,
-    /// It is not allowed, and refused.
+    /// It is not allowed and must not be made.
     Refused,
 }
 
 impl EgressPolicy {
-    /// Nothing is allowed.
+    /// A policy that allows nothing.
     const NOTHING: Self = Self { hosts: BTreeSet::new(), https_only: true, enforced: true };
 
-    /// The policy in an envelope that came with this version of the configuration. One that is not understood, or
-    /// belongs to another version, allows nothing.
+    /// The policy of an envelope that came with this version of the configuration. A policy of an unsupported version,
+    /// or for another configuration, allows nothing.
     pub(crate) fn of(envelope: &ServedPolicyEnvelope, config_version: &str) -> Self {
         let belongs = !envelope.config_version.is_empty() && envelope.config_version == config_version;
         let section = envelope.egress.as_ref().filter(|section| section.schema_version == VERSION);
@@ -52,7 +52,7 @@ impl EgressPolicy {
             }
         }
         if invalid > 0 {
-            tracing::warn!(entries = invalid, enforced, "the egress policy has entries that name no host");
+            tracing::warn!(entries = invalid, enforced, "the egress policy has entries that are not host names");
             if enforced {
                 return Self::NOTHING;
             }
@@ -60,12 +60,12 @@ impl EgressPolicy {
         Self { hosts, https_only: section.https_only, enforced }
     }
 
-    /// What it says of a connection to this host.
+    /// The verdict on a connection to this host.
     pub(crate) fn connection(&self, host: &str) -> Verdict {
         self.verdict(self.hosts.contains(&normal(host)))
     }
 
-    /// What it says of HTTP requests to this host, with TLS or without.
+    /// The verdict on HTTP requests to this host, with or without TLS.
     pub(crate) fn http(&self, host: &str, tls: bool) -> Verdict {
         self.verdict(self.hosts.contains(&normal(host)) && (tls || !self.https_only))
     }
@@ -79,7 +79,7 @@ impl EgressPolicy {
     }
 }
 
-/// The host that an entry names; nothing where it is none, or an address, or a pattern.
+/// The host name of an entry; `None` for an address, a pattern, or anything else.
 fn host_of_entry(entry: &str) -> Option<String> {
     let host = normal(entry);
     let is_name = !host.is_empty() && !host.contains(['*', '/', ':', '[', ']']);

@@ -1,48 +1,48 @@
-//! Why a hosted connector gets no configuration.
+//! Errors of a hosted connector.
 
 use std::path::PathBuf;
 
 use crate::address::AddressError;
 use crate::agent::service::{CredentialsError, SetupError};
 
-/// Why a hosted connector gets no configuration. No message has a part of a secret.
+/// Why a hosted connector gets no configuration, or no keys of callers. No message has a part of a secret.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HostedError {
-    /// The client's id or secret cannot be right.
+    /// The client's id or secret is malformed.
     #[error("{}", .0.to_string().replace("BATON_CLIENT", "BATON_LAMBDA_CLIENT"))]
     Credentials(#[source] CredentialsError),
-    /// A variable does not name a host.
-    #[error("{variable}: {source}; it takes host or host:port")]
+    /// A variable is not a host.
+    #[error("{variable}: {source}; set it to host or host:port")]
     Host {
         /// The variable.
         variable: &'static str,
         /// What is wrong.
         source: AddressError,
     },
-    /// The file with more certificate authorities cannot be used.
-    #[error("BATON_LAMBDA_CA_CERT_PATH: {} {problem}; it takes a PEM file with certificates", path.display())]
+    /// The file of additional certificate authorities cannot be used.
+    #[error("BATON_LAMBDA_CA_CERT_PATH: {} {problem}; set it to a PEM file with certificates", path.display())]
     Authorities {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         problem: String,
     },
-    /// AWS has not said who the function is.
+    /// A variable of the AWS role is missing.
     #[error(
-        "{0} is not set, and without it the function cannot prove its AWS role; Lambda sets it by itself"
+        "{0} is not set: the function needs it to prove its AWS role, and AWS Lambda sets it"
     )]
     NoRole(&'static str),
-    /// The proof of the role cannot be made.
-    #[error("the AWS role cannot be proved: {0}")]
+    /// The proof of the AWS role cannot be signed.
+    #[error("cannot sign the proof of the AWS role: {0}")]
     Attestation(String),
-    /// No connection can ever come about.
+    /// The client cannot be set up.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// There is no key for this process, or it cannot sign.
-    #[error("the key of this process cannot be used: {0}")]
+    /// The key of this process cannot be made, or cannot sign.
+    #[error("cannot use the key of this process: {0}")]
     Key(String),
     /// The token endpoint cannot be reached.
-    #[error("{url} cannot be reached: {problem}")]
+    #[error("cannot reach {url}: {problem}")]
     Unreachable {
         /// The endpoint.
         url: String,
@@ -51,7 +51,7 @@ pub(crate) enum HostedError {
     },
     /// The token endpoint refuses this client.
     #[error(
-        "ConductorOne gives this function no token: {url} answered {status}{}; check BATON_LAMBDA_CLIENT_ID, BATON_LAMBDA_CLIENT_SECRET and the role of the function",
+        "ConductorOne refused a token: {url} answered {status}{}; check BATON_LAMBDA_CLIENT_ID, BATON_LAMBDA_CLIENT_SECRET and the role of the function",
         error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default()
     )]
     Refused {
@@ -59,10 +59,10 @@ pub(crate) enum HostedError {
         url: String,
         /// The HTTP status.
         status: u16,
-        /// The OAuth error, where it is a plain word.
+        /// The OAuth error code, if it is a plain word.
         error: Option<String>,
     },
-    /// The token endpoint answers with something else than a token.
+    /// The answer of the token endpoint is not a token.
     #[error("{url} answered {problem} instead of an access token")]
     NoToken {
         /// The endpoint.
@@ -70,25 +70,28 @@ pub(crate) enum HostedError {
         /// What is wrong with the answer.
         problem: &'static str,
     },
-    /// The configuration service does not answer as it should.
+    /// The configuration service refuses the call.
     #[error("ConductorOne's configuration service answered {:?}: {}", .0.code(), .0.message())]
     Service(Box<tonic::Status>),
     /// The configuration service cannot be reached.
-    #[error("ConductorOne's configuration service cannot be reached: {0}")]
+    #[error("cannot reach ConductorOne's configuration service: {0}")]
     ServiceUnreachable(String),
-    /// It takes too long.
+    /// The configuration service does not answer in time.
     #[error("ConductorOne's configuration service did not answer within {0} s")]
     Silent(u64),
-    /// What it sent cannot be decrypted.
-    #[error("the served configuration cannot be decrypted: {0}")]
+    /// The configuration cannot be decrypted.
+    #[error("cannot decrypt the served configuration: {0}")]
     Sealed(String),
-    /// What it sent is no configuration.
+    /// The configuration is not a JSON object.
     #[error("the served configuration {0}")]
     Config(&'static str),
-    /// The keys that callers sign with cannot be fetched.
+    /// The URL of the callers' keys is not a URL. Its text is not repeated, since it can hold a credential.
+    #[error("lambda-auth-jwt-jwks-url is not an http or https URL")]
+    JwksUrl,
+    /// The keys of callers cannot be fetched.
     #[error("lambda-auth-jwt-jwks-url: {url} {problem}")]
     Jwks {
-        /// Where they should be.
+        /// The URL, without credentials.
         url: String,
         /// What went wrong.
         problem: String,
@@ -96,7 +99,7 @@ pub(crate) enum HostedError {
 }
 
 impl HostedError {
-    /// Whether a setting or a variable has to be changed.
+    /// Whether a setting or a variable is wrong.
     pub(crate) fn is_a_setting(&self) -> bool {
         matches!(
             self,
@@ -104,6 +107,7 @@ impl HostedError {
                 | Self::Host { .. }
                 | Self::Authorities { .. }
                 | Self::NoRole(_)
+                | Self::JwksUrl
                 | Self::Setup(_)
         )
     }

@@ -1,5 +1,6 @@
-//! The public keys that callers sign with, as an issuer publishes them.
+//! Fetches the public keys of callers from the URL where their issuer publishes them.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::{StatusCode, header};
@@ -9,30 +10,28 @@ use crate::agent::hosted::error::HostedError;
 use crate::agent::hosted::token::reason;
 use crate::agent::service::{SetupError, tls_with};
 
-/// Longest time for one request.
+/// Timeout of one request.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Largest document that is read, in bytes.
+/// Largest document, in bytes.
 const LARGEST: usize = 1024 * 1024;
-/// The shortest and the longest time that a document is kept.
+/// Bounds of the time until the document is fetched again.
 const KEPT: (Duration, Duration) = (Duration::from_secs(5 * 60), Duration::from_secs(12 * 60 * 60));
 
-/// Where public keys are published.
-#[derive(Debug, Clone)]
+/// The URL of a set of public keys.
+#[derive(Clone)]
 pub(crate) struct Jwks {
     client: Client,
     url: Url,
 }
 
 impl Jwks {
-    /// The keys at this address. Nothing is connected yet.
+    /// The keys at this URL. Nothing is connected yet.
     ///
     /// # Errors
-    /// [`HostedError::Jwks`], [`HostedError::Setup`]
+    /// [`HostedError::JwksUrl`], [`HostedError::Setup`]
     pub(crate) fn new(url: &str) -> Result<Self, HostedError> {
-        let url = Url::parse(url).map_err(|error| HostedError::Jwks {
-            url: url.to_owned(),
-            problem: format!("is no URL: {error}"),
-        })?;
+        let is_http = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        let url = Url::parse(url).ok().filter(is_http).ok_or(HostedError::JwksUrl)?;
         let client = Client::builder()
             .tls_backend_preconfigured(tls_with(Vec::new())?)
             .user_agent(concat!("baton-retool/", env!("CARGO_PKG_VERSION")))
@@ -44,12 +43,17 @@ impl Jwks {
         Ok(Self { client, url })
     }
 
-    /// The document, and how long it may be kept.
+    /// Whether anyone on the way can replace the keys.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.url.scheme() == "http"
+    }
+
+    /// Fetches the document. The duration is the time until it should be fetched again.
     ///
     /// # Errors
     /// [`HostedError::Jwks`]
     pub(crate) async fn fetch(&self) -> Result<(String, Duration), HostedError> {
-        let failed = |problem: String| HostedError::Jwks { url: self.url.to_string(), problem };
+        let failed = |problem: String| HostedError::Jwks { url: shown(&self.url), problem };
         let unreachable = |error| failed(format!("cannot be reached: {}", reason(error)));
         let mut answer = self
             .client
@@ -71,20 +75,41 @@ impl Jwks {
             body.extend_from_slice(&piece);
         }
         let text = String::from_utf8(body)
-            .map_err(|_| failed("answered with something that is no text".to_owned()))?;
+            .map_err(|_| failed("answered with something that is not text".to_owned()))?;
         Ok((text, kept))
     }
 }
 
-/// How long a document with this `Cache-Control` may be kept.
+impl fmt::Debug for Jwks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jwks").field("url", &shown(&self.url)).finish_non_exhaustive()
+    }
+}
+
+/// The URL without what can be a credential: user, password, query and fragment.
+fn shown(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}
+
+/// The time until a document with this `Cache-Control` is fetched again.
 fn kept(control: &str) -> Duration {
     let seconds = control.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok());
     seconds.map_or(KEPT.0, Duration::from_secs).clamp(KEPT.0, KEPT.1)
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_in_the_url_are_not_shown() {
+        let url = Url::parse("https://user:hunter2@keys.example.com:8443/jwks?key=hunter2#hunter2").unwrap();
+        assert_eq!(shown(&url), "https://keys.example.com:8443/jwks");
+        for wrong in ["keys.example.com", "file:///jwks", "https://", ""] {
+            assert!(matches!(Jwks::new(wrong), Err(HostedError::JwksUrl)), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_document_is_kept_as_long_as_it_says_within_bounds() {

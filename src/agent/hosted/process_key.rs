@@ -1,5 +1,5 @@
-//! The key that a process makes for itself at its start and forgets at its end. Tokens are bound to it, and the
-//! configuration is encrypted for it.
+//! The key pair of this process, made at its start and never stored. Tokens are bound to it, and the configuration is
+//! encrypted for it.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 use crate::agent::hosted::error::HostedError;
 use crate::jwt_crypto::SEED;
 
-/// How SSH calls keys of this kind.
+/// The name of the key type in SSH.
 const KIND: &[u8] = b"ssh-ed25519";
 
 /// An Ed25519 key pair of this process.
@@ -34,7 +34,7 @@ impl ProcessKey {
         Self::of_seed(rand::random())
     }
 
-    /// The key of this seed.
+    /// The key with this seed.
     ///
     /// # Errors
     /// [`HostedError::Key`]
@@ -44,12 +44,12 @@ impl ProcessKey {
         Ok(Self { pair: SecretSlice::from([seed.as_slice(), pair.public_key().as_ref()].concat()) })
     }
 
-    /// To sign tokens with.
+    /// The key for signing.
     pub(super) fn signing(&self) -> EncodingKey {
         EncodingKey::from_ed_der(self.pair.expose_secret())
     }
 
-    /// The public half, as proofs carry it.
+    /// The public key, as proofs contain it.
     pub(super) fn jwk(&self) -> Jwk {
         Jwk {
             common: CommonParameters {
@@ -81,12 +81,12 @@ impl ProcessKey {
         &self.pair.expose_secret()[SEED..]
     }
 
-    /// The key in OpenSSH's file format, which is the one that `age` reads, without a passphrase.
+    /// The key in OpenSSH's file format, which `age` reads, without a passphrase.
     fn as_openssh(&self) -> SecretSlice<u8> {
         const CHECK: [u8; 8] = [0; 8];
         const BLOCK: usize = 8;
         let public = [field(KIND), field(self.public())].concat();
-        // Check twice, the public half, both halves, and no comment.
+        // The check number twice, the public key, the key pair, an empty comment.
         let mut private = [&CHECK[..], &public, &field(self.pair.expose_secret()), &field(b"")].concat();
         private.extend((1..).take(private.len().next_multiple_of(BLOCK) - private.len()));
         let key = [
@@ -115,7 +115,7 @@ impl fmt::Debug for ProcessKey {
     }
 }
 
-/// Bytes with their length before them, as SSH writes them.
+/// A field of SSH: the length, then the bytes.
 fn field(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     [&length.to_be_bytes()[..], bytes].concat()

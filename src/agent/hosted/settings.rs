@@ -1,4 +1,4 @@
-//! Which function of ConductorOne this is, and who may call it.
+//! The settings of a hosted connector: its client at ConductorOne, and the tokens of its callers.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,49 +8,49 @@ use serde::Deserialize;
 
 use crate::agent::hosted::error::HostedError;
 
-/// Which function of ConductorOne this is, and who may call it. `Debug` does not show the secret.
+/// The client at ConductorOne, and the tokens of callers. `Debug` does not show the secret.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct HostedSettings {
-    /// Which client of ConductorOne this is; unchecked.
+    /// The id of the client; not checked.
     #[serde(rename = "lambda-client-id")]
     pub client_id: String,
-    /// The private key of the client; unchecked.
+    /// The private key of the client; not checked.
     #[serde(rename = "lambda-client-secret")]
     pub client_secret: SecretString,
-    /// The public key that callers sign with, as a JSON Web Key.
+    /// The public key of callers, as a JSON Web Key.
     #[serde(rename = "lambda-auth-jwt-signer")]
     pub signer: Option<String>,
-    /// Where the public keys are that callers sign with.
+    /// The URL of the public keys of callers.
     #[serde(rename = "lambda-auth-jwt-jwks-url")]
     pub jwks_url: Option<String>,
-    /// Who issues the tokens of callers.
+    /// The issuer of the tokens of callers.
     #[serde(rename = "lambda-auth-jwt-expected-issuer")]
     pub issuer: String,
-    /// What the tokens of callers are about.
+    /// The subject of the tokens of callers.
     #[serde(rename = "lambda-auth-jwt-expected-subject")]
     pub subject: String,
-    /// For whom the tokens of callers are.
+    /// The audience of the tokens of callers.
     #[serde(rename = "lambda-auth-jwt-expected-audience")]
     pub audience: String,
-    /// What the environment alone can say. For the reader of the settings to fill in.
+    /// Values that only variables can set. The reader of the settings fills them in.
     #[serde(skip)]
     pub environment: FromEnvironment,
 }
 
-/// What only variables can say. `Debug` shows no secret.
+/// Values that only variables can set. `Debug` shows no secret.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FromEnvironment {
-    /// Where tokens are given out, in place of the host in the client's id.
+    /// The host of the token endpoint, instead of the one in the client's id.
     pub token_host: Option<String>,
-    /// Where the configuration service answers, in place of the token host.
+    /// The host of the configuration service, instead of the token endpoint's.
     pub configuration_host: Option<String>,
-    /// A PEM file with more certificate authorities.
+    /// A PEM file with additional certificate authorities.
     pub authorities: Option<PathBuf>,
-    /// Which role of AWS the function has.
+    /// The credentials of the AWS role.
     pub role: Role,
 }
 
-/// Temporary credentials of a role of AWS, as Lambda hands them to a function.
+/// Temporary credentials of an AWS role, which Lambda sets.
 #[derive(Clone, Default)]
 pub(crate) struct Role {
     pub access_key_id: Option<String>,
@@ -60,18 +60,18 @@ pub(crate) struct Role {
 }
 
 impl FromEnvironment {
-    /// The variable that names the token endpoint's host.
+    /// The variable with the host of the token endpoint.
     pub(crate) const TOKEN_HOST: &str = "BATON_LAMBDA_TOKEN_HOST";
-    /// The variable that names the configuration service's host.
+    /// The variable with the host of the configuration service.
     pub(crate) const CONFIGURATION_HOST: &str = "BATON_LAMBDA_CONFIGURATION_HOST";
-    /// The variable that names the file with more certificate authorities.
+    /// The variable with the file of additional certificate authorities.
     pub(crate) const AUTHORITIES: &str = "BATON_LAMBDA_CA_CERT_PATH";
     const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
     const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
     const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
     const REGION: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 
-    /// Reads the variables through `get`, which gives the value of a variable that is set, even to nothing.
+    /// Reads the variables. `get` returns the value of a variable that is set, even if it is empty.
     pub(crate) fn read(get: impl Fn(&str) -> Option<String>) -> Self {
         let filled = |name: &str| get(name).filter(|value| !value.is_empty());
         Self {
@@ -89,7 +89,7 @@ impl FromEnvironment {
 }
 
 impl Role {
-    /// The key's id, the key and the region.
+    /// Key id, secret key and region.
     ///
     /// # Errors
     /// [`HostedError::NoRole`] names the first variable that is missing.

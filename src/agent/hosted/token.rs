@@ -20,20 +20,20 @@ use crate::agent::hosted::settings::Role;
 use crate::agent::service::{ApiHost, ClientId, ClientKey, SetupError};
 use crate::jwt_crypto;
 
-/// Longest time that one request may take.
+/// Timeout of one request.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A token with less life than this is not used any more.
+/// A token that expires sooner is not used any more.
 const SPARE: Duration = Duration::from_secs(20);
-/// Longest life that a token is believed to have.
+/// Longest time that a token is used.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Largest answer that is read, in bytes.
+/// Largest answer, in bytes.
 const LARGEST: usize = 64 * 1024;
-/// How many seconds before now the client's statement begins to hold, and after now it ends.
+/// Seconds before and after now in which the assertion of the client is valid.
 const HOLDS: (i64, i64) = (60, 120);
-/// The header in which the endpoint gives a nonce.
+/// The header with the nonce of the endpoint.
 const NONCE: &str = "dpop-nonce";
 
-/// Gets tokens and keeps the newest.
+/// Gets tokens and keeps the newest one.
 #[derive(Debug)]
 pub(super) struct Tokens {
     client: Client,
@@ -41,18 +41,18 @@ pub(super) struct Tokens {
     id: ClientId,
     key: ClientKey,
     role: Role,
-    /// Locked while one is fetched.
+    /// Locked while a token is fetched.
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     newest: Option<Token>,
-    /// What the endpoint wants to find in proofs.
+    /// The nonce that the endpoint expects in proofs.
     nonce: Option<String>,
 }
 
-/// A token, and how to name it in a call.
+/// A token and its type.
 #[derive(Clone)]
 pub(super) struct Token {
     /// `DPoP` or `Bearer`.
@@ -67,7 +67,7 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// What the client states of itself.
+/// The claims of the client's assertion.
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
@@ -79,7 +79,7 @@ struct Claims<'a> {
     id_att: String,
 }
 
-/// What the endpoint answers. Keys that are not named here are passed over.
+/// A successful answer. Other keys are ignored.
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
@@ -90,16 +90,16 @@ struct Answer {
     expires_in: i64,
 }
 
-/// What the endpoint answers where it gives no token.
+/// The answer to a refused request.
 #[derive(Deserialize)]
 struct Refusal {
     error: String,
 }
 
-/// What one request leads to.
+/// The result of one request.
 enum Answered {
     Token(Token),
-    /// The endpoint wants another proof, with this in it.
+    /// The endpoint wants a proof with this nonce.
     Challenge(String),
 }
 
@@ -130,7 +130,7 @@ impl Tokens {
         Ok(Self { client, url, id, key, role, state: Mutex::default() })
     }
 
-    /// A token for a call that is made now.
+    /// A token for a call now.
     ///
     /// # Errors
     /// [`HostedError`]
@@ -145,7 +145,7 @@ impl Tokens {
                 let nonce = state.nonce.insert(nonce);
                 match self.fetch(process, Some(nonce.as_str())).await? {
                     Answered::Token(token) => token,
-                    Answered::Challenge(_) => return Err(self.no_token("a second demand for a nonce")),
+                    Answered::Challenge(_) => return Err(self.no_token("a second use_dpop_nonce")),
                 }
             }
         };
@@ -153,7 +153,7 @@ impl Tokens {
         Ok(token)
     }
 
-    /// The token was refused: the next call gets another one.
+    /// Drops the newest token, which was refused.
     pub(super) async fn forget(&self) {
         self.state.lock().await.newest = None;
     }
@@ -185,7 +185,7 @@ impl Tokens {
         }
         let error = serde_json::from_slice(&body).ok().map(|Refusal { error }| error);
         if status == StatusCode::BAD_REQUEST && error.as_deref() == Some("use_dpop_nonce") {
-            let missing = || self.no_token("a demand for a nonce without the header DPoP-Nonce");
+            let missing = || self.no_token("use_dpop_nonce without the header DPoP-Nonce");
             return challenge.filter(|nonce| !nonce.is_empty()).map(Answered::Challenge).ok_or_else(missing);
         }
         let error = error.filter(|error| {
@@ -194,7 +194,7 @@ impl Tokens {
         Err(HostedError::Refused { url: self.url.to_string(), status: status.as_u16(), error })
     }
 
-    /// The statement by which the client proves who it is, and as which role it runs.
+    /// The assertion by which the client proves its identity and its AWS role.
     fn assertion(&self, now: OffsetDateTime) -> Result<String, HostedError> {
         jwt_crypto::install();
         let mut header = Header::new(Algorithm::EdDSA);
@@ -218,7 +218,7 @@ impl Tokens {
         let mut body = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(|error| self.unreachable(error))? {
             if body.len() + piece.len() > LARGEST {
-                return Err(self.no_token("more than a token can have"));
+                return Err(self.no_token("more than 64 KiB"));
             }
             body.extend_from_slice(&piece);
         }
@@ -249,7 +249,7 @@ impl Tokens {
     }
 }
 
-/// An error and its causes, without the address, which others add.
+/// An error and its causes, without the URL.
 pub(super) fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();

@@ -1,4 +1,4 @@
-//! A function of ConductorOne's hosted runner: its credentials, the configuration that it is served, and who may call it.
+//! Checks a hosted connector: its credentials, its configuration, and the keys of its callers.
 
 use clap::ArgMatches;
 
@@ -10,7 +10,7 @@ use crate::cli::lambda::{Effective, Generations, Keys, check_egress};
 use crate::cli::wiring;
 use crate::config::{self, Settings, Sources, Warning};
 
-/// The settings that the function would have, and what ConductorOne says; no settings where it serves none.
+/// The settings that the function would have, `None` if it gets none, and a line about ConductorOne.
 pub(super) async fn check(
     matches: &ArgMatches,
     sources: &Sources,
@@ -39,20 +39,20 @@ pub(super) async fn check(
         Err(failure) => failed(failure).means("Nobody can call the function."),
         Ok(_) => match egress.map(|policy| reachable(&policy, &settings)) {
             Some(Err(failure)) => failed(failure).means("The function cannot start."),
-            Some(Ok(())) => Line::ok(Check::C1, served(&version, "its egress policy allows what they name")),
+            Some(Ok(())) => Line::ok(Check::C1, served(&version, "the egress policy does not refuse their hosts")),
             None => Line::ok(Check::C1, served(&version, "there is no egress policy")),
         },
     };
     (Some((settings, warnings)), line)
 }
 
-/// Whether the policy allows what the settings name.
+/// Whether the policy allows the hosts in the settings.
 fn reachable(policy: &EgressPolicy, settings: &Settings) -> Result<(), Failure> {
     check_egress(policy, &wiring::connection(settings)?, settings)
 }
 
 fn served(version: &str, egress: &str) -> String {
     format!(
-        "it serves the function settings of version {version:?}, and the key of its callers is usable; {egress}"
+        "it serves version {version:?} of the settings, and the keys of callers are usable; {egress}"
     )
 }

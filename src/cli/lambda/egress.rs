@@ -1,4 +1,4 @@
-//! Whether ConductorOne lets the connector reach what its settings name.
+//! Checks the hosts in the settings against the egress policy.
 
 use anyhow::anyhow;
 use url::Url;
@@ -8,7 +8,7 @@ use crate::cli::failure::Failure;
 use crate::config::Settings;
 use crate::postgres::connection_string::{Address, ConnectionSettings, Host};
 
-/// Checks every host that the connector connects to. A socket file is no connection to another machine.
+/// Checks every host that the connector connects to. Unix sockets are not checked.
 ///
 /// # Errors
 /// The first host that the policy refuses.
@@ -29,10 +29,10 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// The host that a connection to the database really leads to, and what the policy says of it.
+/// The host of a connection to the database, and the verdict on it; `None` for a Unix socket.
 fn verdict_on(policy: &EgressPolicy, host: &Host) -> Option<(String, Verdict)> {
     let Address::Tcp { name, address } = &host.address else { return None };
-    // The address is what is connected to, whatever name stands beside it.
+    // `hostaddr` is what the client connects to, not the name next to it.
     let host = address.map_or_else(|| name.clone(), |address| address.to_string());
     let verdict = policy.connection(&host);
     Some((host, verdict))
@@ -42,11 +42,11 @@ fn enforce(verdict: Verdict, host: &str, setting: &str) -> Result<(), Failure> {
     match verdict {
         Verdict::Allowed => Ok(()),
         Verdict::Reported => {
-            tracing::warn!(host, setting, "ConductorOne's egress policy does not name this host");
+            tracing::warn!(host, setting, "ConductorOne's egress policy does not allow this host; it is not enforced");
             Ok(())
         }
         Verdict::Refused => Err(Failure::Run(anyhow!(
-            "{setting}: ConductorOne's egress policy does not allow connections to {host}; allow that host for this connector in ConductorOne, or correct {setting}"
+            "{setting}: ConductorOne's egress policy does not allow connections to {host}; allow the host for this connector in ConductorOne, or change {setting}"
         ))),
     }
 }

@@ -1,4 +1,4 @@
-//! Connectors, made of what ConductorOne serves.
+//! Builds connectors from what ConductorOne serves.
 
 use clap::ArgMatches;
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use crate::config::{self, InForce, Settings, Sources, Warning};
 use crate::server::Server;
 use crate::server::lambda::{Configurations, DebugUntil, Generation, PAGE_BYTES};
 
-/// Makes connectors of what ConductorOne serves and of the settings that the function has already.
+/// Builds connectors from what ConductorOne serves and from the other sources of settings.
 pub(crate) struct Generations {
     matches: ArgMatches,
     sources: Sources,
@@ -23,7 +23,7 @@ pub(crate) struct Generations {
 pub(crate) struct Effective {
     pub(crate) settings: Settings,
     pub(crate) warnings: Vec<Warning>,
-    /// When debug logs end; nothing where they do not.
+    /// When debug logs end; `None` if they do not.
     debug_until: Option<OffsetDateTime>,
     pub(crate) egress: Option<EgressPolicy>,
     /// The version of the configuration.
@@ -34,7 +34,7 @@ impl Generations {
     /// For the function that these settings describe. Nothing is connected yet.
     ///
     /// # Errors
-    /// A setting that cannot be right.
+    /// A setting is wrong.
     pub(crate) fn new(
         matches: ArgMatches,
         sources: Sources,
@@ -46,20 +46,20 @@ impl Generations {
     /// The connector of the newest configuration.
     ///
     /// # Errors
-    /// There is no configuration, or a setting in it that cannot be right.
+    /// There is no configuration, or a setting in it is wrong.
     pub(crate) async fn first(&self) -> Result<Generation, Failure> {
         made(self.effective("").await?)
     }
 
-    /// The settings of this version of the configuration, or of the newest one where that is empty.
+    /// The settings of this version of the configuration, or of the newest one if `version` is empty.
     ///
     /// # Errors
-    /// There is no configuration, or a setting in it that cannot be right.
+    /// There is no configuration, or a setting in it is wrong.
     pub(crate) async fn effective(&self, version: &str) -> Result<Effective, Failure> {
         let Served { settings: served, version: is, is_another, egress } =
             self.service.config(version).await?;
         if is_another {
-            tracing::warn!(asked = version, served = is, "another version of the configuration is served");
+            tracing::warn!(asked = version, served = is, "ConductorOne served another version of the configuration");
         }
         self.overlaid(&served, is, egress)
     }
@@ -85,7 +85,7 @@ impl Configurations for Generations {
 
 fn made(effective: Effective) -> Result<Generation, Failure> {
     let Effective { settings, warnings, debug_until, egress, version } = effective;
-    // Before the connector is made, so that what it logs is logged as this configuration says.
+    // First, since building the connector writes log lines.
     let logs = DebugUntil { level: settings.logs.level, until: debug_until };
     logs.apply();
     for warning in warnings {

@@ -1,4 +1,4 @@
-//! The public keys that callers sign with: one that is given, or those that an issuer publishes.
+//! The public keys of callers: one that is set, or a set that an issuer publishes.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::agent::hosted::{HostedSettings, Jwks};
 use crate::cli::failure::Failure;
 use crate::server::lambda::{Callers, KeySet};
 
-/// How long after a document could not be fetched it is asked for again.
+/// Time until keys are fetched again: after the start, and after a failure.
 const AGAIN: Duration = Duration::from_secs(5 * 60);
 
-/// Where the keys come from.
+/// The source of the keys.
 pub(crate) enum Keys {
-    /// One that is given, as a JSON Web Key.
+    /// One key, as a JSON Web Key.
     Given(String),
-    /// Those that an issuer publishes.
+    /// The keys at a URL.
     Published(Jwks),
 }
 
@@ -24,21 +24,27 @@ impl Keys {
     /// The keys that the settings name.
     ///
     /// # Errors
-    /// There is not exactly one source of them, or it cannot be right.
+    /// There is not exactly one source, or it is malformed.
     pub(crate) fn new(settings: &HostedSettings) -> Result<Self, Failure> {
         match (&settings.signer, &settings.jwks_url) {
             (Some(signer), None) => given(signer).map(|_| Self::Given(signer.clone())),
-            (None, Some(url)) => Ok(Self::Published(Jwks::new(url)?)),
+            (None, Some(url)) => {
+                let jwks = Jwks::new(url)?;
+                if jwks.is_plain() {
+                    tracing::warn!("lambda-auth-jwt-jwks-url has no TLS: who can change the answer can make calls");
+                }
+                Ok(Self::Published(jwks))
+            }
             _ => Err(Failure::Usage(anyhow!(
                 "lambda-run: must specify exactly one of lambda-auth-jwt-signer or lambda-auth-jwt-jwks-url"
             ))),
         }
     }
 
-    /// The keys to begin with.
+    /// The keys at the start.
     ///
     /// # Errors
-    /// They cannot be had, or none of them can be used.
+    /// They cannot be fetched, or none of them can be used.
     pub(crate) async fn first(&self) -> Result<KeySet, Failure> {
         match self {
             Self::Given(signer) => given(signer),
@@ -49,29 +55,32 @@ impl Keys {
         }
     }
 
-    /// Fetches published keys again whenever they are old; former ones stay while that fails.
+    /// Keeps published keys up to date. While they cannot be fetched, the old ones stay.
     pub(crate) fn keep_fresh(self, callers: Callers) {
         let Self::Published(jwks) = self else { return };
-        tokio::spawn(async move {
-            let mut wait = AGAIN;
-            loop {
-                sleep(wait).await;
-                let fetched = match jwks.fetch().await {
-                    Ok((text, kept)) => set(&text).map(|set| (set, kept)),
-                    Err(error) => Err(error.into()),
-                };
-                wait = match fetched {
-                    Ok((set, kept)) => {
-                        callers.replace(set);
-                        kept
-                    }
-                    Err(failure) => {
-                        tracing::warn!(error = failure.message(), "the keys of callers are not renewed");
-                        AGAIN
-                    }
-                };
+        let fetch = async move || {
+            let (text, kept) = jwks.fetch().await?;
+            Ok((set(&text)?, kept))
+        };
+        tokio::spawn(async move { renew(fetch, |keys| callers.replace(keys)).await });
+    }
+}
+
+/// Fetches keys again whenever they are due, without an end. `fetch` returns the time until the next fetch.
+async fn renew<K>(fetch: impl AsyncFn() -> Result<(K, Duration), Failure>, replace: impl Fn(K)) {
+    let mut wait = AGAIN;
+    loop {
+        sleep(wait).await;
+        wait = match fetch().await {
+            Ok((keys, kept)) => {
+                replace(keys);
+                kept
             }
-        });
+            Err(failure) => {
+                tracing::warn!(error = failure.message(), "keys of callers not renewed; the old ones stay in force");
+                AGAIN
+            }
+        };
     }
 }
 
@@ -81,4 +90,33 @@ fn given(signer: &str) -> Result<KeySet, Failure> {
 
 fn set(text: &str) -> Result<KeySet, Failure> {
     KeySet::of_set(text).map_err(|error| Failure::Run(anyhow!("lambda-auth-jwt-jwks-url: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_renewed_when_they_are_due_and_stay_while_they_cannot_be_fetched() {
+        let begun = Instant::now();
+        let fetched = RefCell::new(Vec::new());
+        let replaced = RefCell::new(Vec::new());
+        let fetch = async || {
+            fetched.borrow_mut().push(begun.elapsed().as_secs());
+            match fetched.borrow().len() {
+                1 => Ok((1, Duration::from_secs(3600))),
+                2 | 3 => Err(Failure::Run(anyhow!("down"))),
+                number => Ok((number, Duration::from_secs(600))),
+            }
+        };
+        let renewal = renew(fetch, |keys| replaced.borrow_mut().push(keys));
+        let ended = timeout(Duration::from_secs(5_000), renewal).await;
+        assert!(ended.is_err(), "it has no end");
+        assert_eq!(fetched.into_inner(), [300, 3900, 4200, 4500]);
+        assert_eq!(replaced.into_inner(), [1, 4]);
+    }
 }

@@ -1,20 +1,20 @@
-//! What an event may hold, looked at before anything is built of it.
+//! Limits on the JSON of a request, checked before it is decoded.
 
 use crate::proto::validate::ELEMENTS;
 
-/// How deep values may be nested.
-const DEPTH: usize = 100;
+/// How deep values can be nested.
+pub(super) const DEPTH: usize = 100;
 
-/// What is too much of.
+/// The limit that a text exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Excess {
-    /// Values.
+    /// The number of values.
     Elements,
-    /// Values in values.
+    /// The nesting of values.
     Depth,
 }
 
-/// Whether a JSON text has few enough values. The text need not be right.
+/// Counts the values of a JSON text. The text need not be valid.
 ///
 /// # Errors
 /// [`Excess`]
@@ -42,7 +42,7 @@ pub(super) fn check(text: &str) -> Result<(), Excess> {
     Ok(())
 }
 
-/// Goes on behind the end of a text whose beginning has been read.
+/// Skips the rest of a string whose opening quote has been read.
 fn skip_text(bytes: &mut std::str::Bytes<'_>) {
     while let Some(byte) = bytes.next() {
         match byte {

@@ -1,4 +1,4 @@
-//! Who may call: whoever shows a token that the right issuer has signed.
+//! Checks the tokens of callers.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use crate::jwt_crypto;
 
-/// How many seconds from now a token may last.
+/// The longest time from now to the expiry of a token, in seconds.
 const LONGEST_LIFE: f64 = 24.0 * 60.0 * 60.0;
-/// Most keys of a set.
+/// Most keys that are used of a set.
 const MOST_KEYS: usize = 100;
 
 /// Checks the tokens of callers. Copies share their keys.
@@ -25,7 +25,7 @@ pub(crate) struct Callers {
     audience: Arc<str>,
 }
 
-/// Public keys that callers sign with.
+/// The public keys of callers.
 #[derive(Default)]
 pub(crate) struct KeySet(Vec<Key>);
 
@@ -34,27 +34,27 @@ struct Key {
     key: DecodingKey,
 }
 
-/// A text that is no public key, or no set of them.
+/// A text that is not a public key, or not a set of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KeyError {
-    /// It is of another form.
-    #[error("it is no JSON Web Key")]
+    /// It is malformed.
+    #[error("it is not a JSON Web Key")]
     NoKey,
-    /// It would let whoever reads the settings sign.
-    #[error("it has the private half of a key; give the public one")]
+    /// A reader of the settings could sign with it.
+    #[error("it is a private key; set the public one")]
     Private,
-    /// No token can be signed with it.
-    #[error("it is a key of another kind than RSA, P-256, P-384 and Ed25519")]
+    /// Its type is not supported.
+    #[error("its type is not RSA, P-256, P-384 or Ed25519")]
     Kind,
-    /// It is of another form.
-    #[error("it is no set of JSON Web Keys")]
+    /// It is malformed.
+    #[error("it is not a set of JSON Web Keys")]
     NoSet,
     /// Nobody could call.
-    #[error("none of its keys can be used")]
+    #[error("the set has no usable key")]
     Empty,
 }
 
-/// Why a caller is not let in.
+/// Why a call is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("missing authorization header")]
@@ -83,7 +83,7 @@ impl KeySet {
         Ok(Self(vec![Key::of(&value)?]))
     }
 
-    /// A set as an issuer publishes it. Keys that cannot be used are left out.
+    /// A set as an issuer publishes it, without the keys that cannot be used.
     ///
     /// # Errors
     /// [`KeyError::NoSet`], [`KeyError::Empty`]
@@ -116,7 +116,7 @@ impl Key {
 }
 
 impl Callers {
-    /// Callers with tokens by this issuer, about this subject, for this audience.
+    /// Accepts tokens with this issuer, this subject and this audience.
     pub(crate) fn new(keys: KeySet, issuer: &str, subject: &str, audience: &str) -> Self {
         jwt_crypto::install();
         Self {
@@ -127,12 +127,12 @@ impl Callers {
         }
     }
 
-    /// Takes other keys from now on.
+    /// Replaces the keys.
     pub(crate) fn replace(&self, keys: KeySet) {
         self.keys.store(Arc::new(keys));
     }
 
-    /// Lets in who shows a good token in this header.
+    /// Checks the token of an `authorization` header.
     ///
     /// # Errors
     /// [`Refusal`]
@@ -146,7 +146,7 @@ impl Callers {
     fn check(&self, token: &str) -> Result<(), &'static str> {
         let header = decode_header(token).map_err(|error| reason(error.kind()))?;
         if header.crit.is_some() {
-            return Err("it has critical headers, which are not understood");
+            return Err("it has critical headers, which are not supported");
         }
         let keys = self.keys.load();
         let named = |key: &&Key| header.kid.is_none() || key.id == header.kid;
@@ -155,7 +155,7 @@ impl Callers {
             match decode::<Claims>(token, &key.key, &self.rules(key)) {
                 Ok(TokenData { claims, .. }) => return self.check_claims(&claims),
                 Err(error) => match error.kind() {
-                    // Another key may be the one.
+                    // Another key can fit.
                     ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => {
                         problem = reason(error.kind());
                     }
@@ -177,7 +177,7 @@ impl Callers {
         rules
     }
 
-    /// What the library takes more loosely than the hosted runner does.
+    /// Checks what the library is less strict about than the Go SDK.
     fn check_claims(&self, claims: &Claims) -> Result<(), &'static str> {
         let is_for_us = match &claims.aud {
             Value::String(audience) => **audience == *self.audience,
@@ -194,7 +194,7 @@ impl Callers {
             return Err(reason(&ErrorKind::InvalidAudience));
         }
         if claims.exp > get_current_timestamp() as f64 + LONGEST_LIFE {
-            return Err("it lasts more than 24 hours from now");
+            return Err("it expires more than 24 hours from now");
         }
         Ok(())
     }
@@ -206,17 +206,17 @@ impl std::fmt::Debug for Callers {
     }
 }
 
-/// What is wrong with a token, without anything of it.
+/// What is wrong with a token, without a part of it.
 fn reason(kind: &ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::InvalidSignature => "its signature is not good",
-        ErrorKind::InvalidAlgorithm => "it is signed with another algorithm than the key is for",
+        ErrorKind::InvalidSignature => "its signature does not match",
+        ErrorKind::InvalidAlgorithm => "its algorithm is not one of the key",
         ErrorKind::ExpiredSignature => "it has expired",
         ErrorKind::ImmatureSignature => "it is not valid yet",
-        ErrorKind::InvalidIssuer => "it has another issuer",
-        ErrorKind::InvalidSubject => "it has another subject",
-        ErrorKind::InvalidAudience => "it is for another audience",
+        ErrorKind::InvalidIssuer => "it has the wrong issuer",
+        ErrorKind::InvalidSubject => "it has the wrong subject",
+        ErrorKind::InvalidAudience => "it has the wrong audience",
         ErrorKind::MissingRequiredClaim(_) => "it lacks one of the claims exp, iss, sub and aud",
-        _ => "it is no signed JSON Web Token",
+        _ => "it is not a signed JSON Web Token",
     }
 }

@@ -1,4 +1,4 @@
-//! What an event says: a call, in one of two forms.
+//! Reads an event: a call in one of two forms.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,55 +7,63 @@ use prost_types::Any;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::server::lambda::budget;
+use crate::proto::validate::ELEMENTS;
+use crate::server::lambda::budget::{self, DEPTH};
 use crate::server::lambda::headers::{Headers, HeadersError};
 use crate::server::lambda::json;
 
-/// The version of frames that is understood.
+/// The supported version of frames.
 const FRAME_VERSION: i64 = 2;
 
-/// A call.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Event {
-    /// As the caller spells it.
+/// A call. Its request is not decoded yet, so that callers without a token cost little.
+#[derive(Debug, Clone)]
+pub(super) struct Event<'a> {
+    /// The method as the caller spells it.
     pub(super) method: String,
-    /// Nothing where there is none.
-    pub(super) request: Option<Any>,
-    /// Nothing where there are none at all.
+    /// `None` if the event has no headers at all.
     pub(super) headers: Option<Headers>,
-    /// How the answer is to be written.
+    /// The form of the answer.
     pub(super) form: Form,
+    request: Sent<'a>,
 }
 
-/// How a call and its answer are written.
+/// The request as it was sent.
+#[derive(Debug, Clone)]
+enum Sent<'a> {
+    Nothing,
+    Json(&'a RawValue),
+    Packed(Any),
+}
+
+/// The form of a call and of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// Every field as JSON.
+    /// All fields as JSON.
     Json,
-    /// One encoded message within JSON.
+    /// One encoded message in a JSON field.
     Frame,
 }
 
-/// An event that is no call. The texts are for whoever sent it.
+/// An event that is not a call. The messages go to the sender.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum EventError {
-    #[error("transport: the event is no JSON object{}", .0.as_ref().map(|at| format!(": {at}")).unwrap_or_default())]
+    #[error("transport: the event is not a JSON object{}", .0.as_ref().map(|at| format!(": {at}")).unwrap_or_default())]
     NoObject(Option<String>),
     #[error("transport: unsupported wire frame version {0}")]
     Version(i64),
-    #[error("transport: the frame is no encoded request")]
+    #[error("transport: the frame does not decode as a request")]
     Frame,
     #[error("transport: {0}")]
     Headers(#[from] HeadersError),
     #[error("transport: the request cannot be read: {0}")]
     Request(String),
-    #[error("transport: the request has more values than one call may have; send less in one call")]
+    #[error("transport: the request has more than {ELEMENTS} values; split it into several calls")]
     Elements,
-    #[error("transport: the request is nested too deep")]
+    #[error("transport: the request is nested more than {DEPTH} levels deep")]
     Depth,
 }
 
-/// An event as it is written. A frame may stand beside the other fields, and wins.
+/// The JSON of an event. If it has a frame, the frame wins over the other fields.
 #[derive(Deserialize)]
 struct Written<'a> {
     #[serde(borrow)]
@@ -70,7 +78,7 @@ struct Written<'a> {
     headers: Option<&'a RawValue>,
 }
 
-/// `c1.transport.v1.Request` with its headers as they are encoded, so that little is built of many.
+/// `c1.transport.v1.Request` with encoded headers, whose size is checked before they are decoded.
 #[derive(Clone, PartialEq, Message)]
 struct Encoded {
     #[prost(string, tag = "1")]
@@ -81,15 +89,16 @@ struct Encoded {
     headers: Option<Vec<u8>>,
 }
 
-impl Event {
-    /// Reads an event.
+impl<'a> Event<'a> {
+    /// Reads an event, without its request.
     ///
     /// # Errors
     /// [`EventError`]
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, EventError> {
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, EventError> {
         let text = std::str::from_utf8(bytes).map_err(|_| EventError::NoObject(None))?.trim();
         if text == "null" {
-            return Ok(Self { method: String::new(), request: None, headers: None, form: Form::Json });
+            let request = Sent::Nothing;
+            return Ok(Self { method: String::new(), request, headers: None, form: Form::Json });
         }
         if !text.starts_with('{') {
             return Err(EventError::NoObject(None));
@@ -105,32 +114,42 @@ impl Event {
     fn of_frame(frame: &[u8]) -> Result<Self, EventError> {
         let Encoded { method, req, headers } = Encoded::decode(frame).map_err(|_| EventError::Frame)?;
         let headers = headers.map(|headers| Headers::of_struct(&headers)).transpose()?;
-        Ok(Self { method, request: req, headers, form: Form::Frame })
+        let request = req.map_or(Sent::Nothing, Sent::Packed);
+        Ok(Self { method, request, headers, form: Form::Frame })
     }
 
-    fn of_json(written: &Written<'_>) -> Result<Self, EventError> {
+    fn of_json(written: &Written<'a>) -> Result<Self, EventError> {
         let method: Option<String> = match written.method {
             Some(method) => serde_json::from_str(method.get())
-                .map_err(|_| EventError::Request("its method is no text".to_owned()))?,
+                .map_err(|_| EventError::Request("its method is not a string".to_owned()))?,
             None => None,
         };
         let headers = written.headers.map(|headers| Headers::of_json(headers.get())).transpose()?.flatten();
-        let request = match written.req {
-            Some(request) => {
-                budget::check(request.get()).map_err(|excess| match excess {
+        let request = written.req.map_or(Sent::Nothing, Sent::Json);
+        Ok(Self { method: method.unwrap_or_default(), request, headers, form: Form::Json })
+    }
+
+    /// Decodes the request; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`EventError::Request`], [`EventError::Elements`], [`EventError::Depth`]
+    pub(super) fn request(&self) -> Result<Option<Any>, EventError> {
+        match &self.request {
+            Sent::Nothing => Ok(None),
+            Sent::Packed(packed) => Ok(Some(packed.clone())),
+            Sent::Json(text) => {
+                budget::check(text.get()).map_err(|excess| match excess {
                     budget::Excess::Elements => EventError::Elements,
                     budget::Excess::Depth => EventError::Depth,
                 })?;
-                json::unpacked(request.get()).map_err(EventError::Request)?
+                json::unpacked(text.get()).map_err(EventError::Request)
             }
-            None => None,
-        };
-        Ok(Self { method: method.unwrap_or_default(), request, headers, form: Form::Json })
+        }
     }
 }
 
 impl Written<'_> {
-    /// The frame; nothing where there is none, or something else of that name.
+    /// The decoded frame; `None` if there is none, or if the field is not base64.
     ///
     /// # Errors
     /// [`EventError::Version`]
@@ -148,7 +167,7 @@ impl Written<'_> {
     }
 }
 
-/// Where JSON breaks off, without what stands there.
+/// The position of a JSON error, without the text at that position.
 fn place(error: &serde_json::Error) -> String {
-    format!("it is wrong at line {}, column {}", error.line(), error.column())
+    format!("syntax error at line {}, column {}", error.line(), error.column())
 }

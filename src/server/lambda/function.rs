@@ -1,4 +1,4 @@
-//! What the function makes of an event: who calls, whether another configuration is wanted, and the call itself.
+//! Answers an event: checks the caller, reloads the configuration if the caller expects another one, makes the call.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,47 +10,49 @@ use tonic::Status;
 use crate::connector::Connector;
 use crate::proto::log_text::logged_in_full;
 use crate::server::InMemory;
-use crate::server::lambda::call;
+use crate::server::lambda::call::{self, Call};
 use crate::server::lambda::callers::Callers;
-use crate::server::lambda::event::{Event, Form};
+use crate::server::lambda::event::{Event, EventError, Form};
 use crate::server::lambda::reply::Reply;
 use crate::telemetry::logs;
 use crate::telemetry::settings::LogLevel;
 
 /// The header in which callers name the version of the configuration that they expect.
 const VERSION: &str = "x-baton-connector-config-version";
-/// How long after a reload there is none, and none for the same version.
+/// How long after a reload there is no other one, and no other one for the same version.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
-/// How long what a former connector has begun may go on.
+/// How long the actions of a replaced connector are waited for.
 const GRACE: Duration = Duration::from_secs(30);
+/// How long before the deadline of an invocation a reload ends.
+const MARGIN: Duration = Duration::from_secs(1);
 
-/// Makes connectors out of configurations.
+/// Builds connectors from configurations.
 pub(crate) trait Configurations: Send + Sync {
     /// The connector of this version of the configuration.
     ///
     /// # Errors
-    /// Why there is none, in one line.
+    /// The reason in one line.
     fn generation(&self, version: &str) -> impl Future<Output = Result<Generation, String>> + Send;
 }
 
-/// A connector, and the configuration that it is made of.
+/// A connector built from one version of the configuration.
 pub(crate) struct Generation {
     /// The version of the configuration.
     pub(crate) version: String,
-    /// The connector, which may have work under way that outlives a call.
+    /// The connector. Its actions can outlive a call.
     pub(crate) connector: Arc<Connector>,
-    /// Its services.
+    /// The services of the connector.
     pub(crate) calls: InMemory,
-    /// What is logged.
+    /// The log level.
     pub(crate) logs: DebugUntil,
 }
 
-/// What is logged, for debug logs may end by themselves.
+/// The log level, and when debug logs end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DebugUntil {
-    /// The least severity.
+    /// The lowest level that is logged.
     pub(crate) level: LogLevel,
-    /// When debug logs end; nothing where they do not.
+    /// When debug logs end; `None` if they do not.
     pub(crate) until: Option<OffsetDateTime>,
 }
 
@@ -62,23 +64,23 @@ pub(crate) struct Function<C> {
     reloads: Reloads,
 }
 
-/// When connectors were made anew.
+/// The last reload: when, and for which version.
 #[derive(Default)]
 struct Reloads {
     last: Option<(Instant, String)>,
 }
 
-/// What Lambda gets for an event.
+/// The result of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// An answer.
     Reply(Vec<u8>),
-    /// The event is no call, or its answer cannot be written.
+    /// The event is not a call, or its answer cannot be encoded.
     Error { message: String, kind: &'static str },
 }
 
 impl DebugUntil {
-    /// Logs so from now on.
+    /// Sets the log level.
     pub(crate) fn apply(self) {
         let is_over = self.until.is_some_and(|until| until <= OffsetDateTime::now_utc());
         let level = if self.level == LogLevel::Debug && is_over { LogLevel::Info } else { self.level };
@@ -87,56 +89,65 @@ impl DebugUntil {
 }
 
 impl<C: Configurations> Function<C> {
-    /// A function that lets these callers call this connector.
+    /// A function with this connector for these callers.
     pub(crate) fn new(callers: Callers, configurations: C, generation: Generation) -> Self {
         Self { callers, configurations, generation, reloads: Reloads::default() }
     }
 
-    /// Answers an event. A call may take until `deadline`.
+    /// Answers an event. `deadline` is the end of the invocation.
     pub(super) async fn answer(&mut self, event: &[u8], deadline: SystemTime) -> Outcome {
         let event = match Event::read(event) {
             Ok(event) => event,
-            Err(error) => {
-                // The text may repeat what the caller sent.
-                tracing::warn!("an event is no call");
-                return Outcome::Error { message: error.to_string(), kind: "InvalidEvent" };
-            }
+            Err(error) => return invalid(&error),
         };
         let form = event.form;
-        let Some(headers) = event.headers.clone() else {
+        let Some(headers) = &event.headers else {
             return written(&broken(), Form::Json);
         };
-        // Before anything else is done for the caller: only a known one can cause a reload.
+        // First of all: without a good token nothing is decoded or reloaded.
         if let Err(refusal) = self.callers.admit(headers.first("authorization")) {
-            tracing::warn!(reason = %refusal, "a caller was refused");
+            tracing::warn!(reason = %refusal, "call refused");
             return written(&Reply::Refusal(Status::unauthenticated(refusal.to_string())), form);
         }
+        let request = match event.request() {
+            Ok(request) => request,
+            Err(error) => return invalid(&error),
+        };
         if let Some(version) = headers.first(VERSION)
-            && let Err(refusal) = self.reload(version).await
+            && let Err(refusal) = self.reload(version, deadline).await
         {
             return written(&Reply::Refusal(refusal), Form::Json);
         }
         self.generation.logs.apply();
-        let reply = call::answer(self.generation.calls.clone(), event, &headers, deadline).await;
+        let call = Call { method: &event.method, request, headers, deadline };
+        let reply = call::answer(self.generation.calls.clone(), call).await;
         written(&reply, form)
     }
 
-    /// Makes the connector anew where the caller expects another version of the configuration.
-    async fn reload(&mut self, version: &str) -> Result<(), Status> {
+    /// Builds a new connector if the caller expects another version of the configuration.
+    ///
+    /// # Errors
+    /// `Unavailable`: the old connector stays.
+    async fn reload(&mut self, version: &str, deadline: SystemTime) -> Result<(), Status> {
         if version == self.generation.version || self.reloads.are_too_frequent(version) {
             return Ok(());
         }
-        let made = self.configurations.generation(version).await.map_err(|problem| {
-            tracing::error!(error = problem, "the new configuration cannot be used; the former one stays");
+        let limit = limit_of_reload(deadline.duration_since(SystemTime::now()).unwrap_or_default());
+        let made = match timeout(limit, self.configurations.generation(version)).await {
+            Ok(made) => made,
+            Err(_) => Err("ConductorOne did not serve it before the deadline of the invocation".to_owned()),
+        };
+        let made = made.map_err(|problem| {
+            tracing::error!(error = problem, "configuration not reloaded; the old one stays in force");
             logged_in_full(Status::unavailable(format!(
                 "lambda-run: failed to reload connector config: {problem}"
             )))
         })?;
-        tracing::info!(version = made.version, "the connector has a new configuration");
+        tracing::info!(version = made.version, "configuration reloaded");
         self.reloads.last = Some((Instant::now(), version.to_owned()));
         let former = std::mem::replace(&mut self.generation, made);
         tokio::spawn(async move {
-            // What has not ended by then goes on by itself; only the wait for it ends.
+            // An action that takes longer continues; only the wait ends.
             let _ = timeout(GRACE, former.connector.actions_ended()).await;
         });
         Ok(())
@@ -152,17 +163,30 @@ impl Reloads {
     }
 }
 
-/// What is answered to a call of which nothing is known, or that broke off.
+/// How long a reload can take in an invocation that ends in `left`: the refusal needs time to get back to Lambda,
+/// which would otherwise end the process.
+fn limit_of_reload(left: Duration) -> Duration {
+    left.saturating_sub(MARGIN.min(left / 4))
+}
+
+/// The answer to an event that is not a call.
+fn invalid(error: &EventError) -> Outcome {
+    // The message can repeat what the caller sent, so it is not logged.
+    tracing::warn!("event is not a call");
+    Outcome::Error { message: error.to_string(), kind: "InvalidEvent" }
+}
+
+/// The answer to an event without headers, and to a call that panics.
 pub(super) fn broken() -> Reply {
     Reply::Refusal(Status::internal("Internal Server Error"))
 }
 
-/// The answer in this form.
+/// Encodes the answer.
 pub(super) fn written(reply: &Reply, form: Form) -> Outcome {
     match reply.write(form) {
         Ok(bytes) => Outcome::Reply(bytes),
         Err(error) => {
-            tracing::warn!("an answer cannot be written as JSON");
+            tracing::warn!("answer cannot be encoded as JSON");
             Outcome::Error { message: error.to_string(), kind: "MarshalerError" }
         }
     }

@@ -1,4 +1,4 @@
-//! The headers of a call: a list of texts for each name.
+//! The headers of a call: a list of values for each name.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prost::Message;
@@ -6,11 +6,10 @@ use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 use serde_json::Value as Json;
 
-/// Most bytes of the encoded headers of a call.
+/// Largest headers of a call, in bytes as they are sent.
 const LARGEST: usize = 64 * 1024;
 
-/// Headers that mean something to the connection, of which there is none, or to the caller's proof, which has been
-/// checked when the services see the others.
+/// Headers that the services do not get: those of a connection, and the token, which has been checked.
 const NOT_PASSED_ON: [&str; 11] = [
     "authorization",
     "connection",
@@ -29,17 +28,17 @@ const NOT_PASSED_ON: [&str; 11] = [
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Headers(Vec<(String, Vec<String>)>);
 
-/// There is too much of them, or they are no headers.
+/// The headers are malformed or too large.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HeadersError {
     #[error("the headers take more than {LARGEST} bytes")]
     TooLarge,
-    #[error("the headers are no object")]
+    #[error("the headers are not an object")]
     NoObject,
 }
 
 impl Headers {
-    /// Out of a JSON value; nothing for null.
+    /// Reads a JSON value; `None` for null.
     ///
     /// # Errors
     /// [`HeadersError`]
@@ -61,7 +60,7 @@ impl Headers {
         }))))
     }
 
-    /// Out of an encoded `google.protobuf.Struct`.
+    /// Reads an encoded `google.protobuf.Struct`.
     ///
     /// # Errors
     /// [`HeadersError`]
@@ -88,13 +87,13 @@ impl Headers {
         Self(fields.map(lower).collect())
     }
 
-    /// The first value of this name; nothing where there is none.
+    /// The first value of this name.
     pub(super) fn first(&self, name: &str) -> Option<&str> {
         let of_name = self.0.iter().filter(|(of, _)| of == name);
         of_name.flat_map(|(_, values)| values).map(String::as_str).next()
     }
 
-    /// What a service sees of them. What HTTP cannot have is left out.
+    /// The headers for the services, without those that HTTP does not allow.
     pub(super) fn for_services(&self) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, values) in &self.0 {

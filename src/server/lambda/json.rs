@@ -1,4 +1,4 @@
-//! Packed messages as JSON, by the descriptors of the protocol.
+//! Converts packed messages from and to JSON with the descriptors of the protocol.
 
 use std::sync::LazyLock;
 
@@ -12,14 +12,14 @@ use crate::proto::descriptor_pool;
 
 /// The key that names the type of a packed message.
 const TYPE: &str = "@type";
-/// The key below which messages may be packed that nobody here knows.
+/// The key of lists that can hold packed messages of unknown types.
 const ANNOTATIONS: &str = "annotations";
 
-/// The types that can be packed: those of the protocol, and the details of a status.
+/// The types of packed messages: those of the protocol, and the details of a status.
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     let mut pool = descriptor_pool().clone();
     if let Err(error) = add_details(&mut pool) {
-        tracing::warn!(error, "the details of a status cannot be written as JSON");
+        tracing::warn!(error, "cannot encode the details of a status as JSON");
     }
     pool
 });
@@ -36,13 +36,12 @@ fn add_details(pool: &mut DescriptorPool) -> Result<(), String> {
     pool.add_file_descriptor_protos(files).map_err(|error| error.to_string())
 }
 
-/// A packed message that is written as JSON.
+/// A packed message that serializes as JSON.
 pub(super) struct Packed(DynamicMessage);
 
-/// Reads a packed message; nothing for null.
+/// Reads a packed message; `None` for null.
 ///
-/// Fields that are not known are passed over. Where the message cannot be read, those packed in its annotations whose
-/// types are not known are left out, and it is read again.
+/// Unknown fields are ignored. If the message cannot be read, it is read again without the annotations of unknown types.
 ///
 /// # Errors
 /// What is wrong with the text.
@@ -54,7 +53,7 @@ pub(super) fn unpacked(text: &str) -> Result<Option<Any>, String> {
     let mut value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     match &value {
         Value::Null => return Ok(None),
-        // It has no type, which the check of the call's type finds.
+        // The check of the request's type refuses it.
         Value::Object(fields) if fields.is_empty() => return Ok(Some(Any::default())),
         _ => {}
     }
@@ -71,7 +70,7 @@ fn read<'de>(text: impl serde::Deserializer<'de, Error = serde_json::Error>) -> 
     message.transcode_to().map_err(|error| error.to_string())
 }
 
-/// Takes packed messages of unknown types out of annotations. Answers whether there were any.
+/// Removes packed messages of unknown types from annotations. Returns whether there were any.
 fn drop_unknown(value: &mut Value) -> bool {
     match value {
         Value::Array(items) => items.iter_mut().fold(false, |dropped, item| drop_unknown(item) | dropped),
@@ -104,7 +103,7 @@ fn is_known(type_url: &str) -> bool {
 }
 
 fn any() -> Result<MessageDescriptor, String> {
-    POOL.get_message_by_name("google.protobuf.Any").ok_or_else(|| "the protocol has no Any".to_owned())
+    POOL.get_message_by_name("google.protobuf.Any").ok_or_else(|| "the descriptors have no Any".to_owned())
 }
 
 impl Packed {

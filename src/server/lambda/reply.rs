@@ -16,30 +16,30 @@ use crate::proto::transport::Response;
 use crate::server::lambda::event::Form;
 use crate::server::lambda::json::Packed;
 
-/// Most bytes of an answer that Lambda takes: 6 MB, and some for what is around it.
+/// Largest answer, in bytes: what Lambda accepts, less a margin.
 const LARGEST: usize = 6 * 1024 * 1024 - 64 * 1024;
 
 /// An answer.
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// The call went well.
+    /// The call succeeded.
     Answer(Box<Answer>),
     /// The call failed.
     Refusal(Status),
 }
 
-/// What a call that went well is answered with.
+/// The answer of a successful call.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) message: Any,
-    /// What the service has set.
+    /// Headers that the service set.
     pub(super) headers: HeaderMap,
     pub(super) trailers: HeaderMap,
 }
 
-/// An answer that holds what cannot be written as JSON.
+/// An answer that cannot be encoded as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("transport: the answer cannot be written as JSON: {0}")]
+#[error("transport: cannot encode the answer as JSON: {0}")]
 pub(super) struct Unwritable(String);
 
 /// An answer as JSON.
@@ -55,7 +55,7 @@ struct Written {
 }
 
 impl Reply {
-    /// The bytes that Lambda gets. One that it would not take becomes a refusal.
+    /// The bytes for Lambda. An answer that is too large becomes a refusal.
     ///
     /// # Errors
     /// [`Unwritable`]
@@ -64,9 +64,9 @@ impl Reply {
         if written.len() <= LARGEST {
             return Ok(written);
         }
-        tracing::warn!(bytes = written.len(), "an answer is larger than Lambda takes");
+        tracing::warn!(bytes = written.len(), limit = LARGEST, "answer too large for Lambda");
         let refusal = Status::resource_exhausted(format!(
-            "the answer takes {} bytes, and Lambda takes at most {LARGEST}; ask for a smaller page",
+            "the answer has {} bytes, more than the {LARGEST} that Lambda accepts; ask for a smaller page",
             written.len()
         ));
         Self::Refusal(refusal).written(form)
@@ -112,7 +112,7 @@ impl Reply {
     }
 }
 
-/// The status as the message that answers have.
+/// The status as a packed `google.rpc.Status`.
 fn packed_status(reply: &Reply) -> Any {
     let status = match reply {
         Reply::Answer(_) => {
@@ -121,14 +121,14 @@ fn packed_status(reply: &Reply) -> Any {
         Reply::Refusal(status) => pb::Status {
             code: status.code().into(),
             message: status.message().to_owned(),
-            // What a service puts there is a whole status.
+            // A service puts a whole status there.
             details: pb::Status::decode(status.details()).map(|status| status.details).unwrap_or_default(),
         },
     };
     Any { type_url: "type.googleapis.com/google.rpc.Status".to_owned(), value: status.encode_to_vec() }
 }
 
-/// The values of each name that are text.
+/// The values of each name, without those that are not text.
 fn texts(headers: &HeaderMap) -> impl Iterator<Item = (String, Vec<String>)> {
     headers.keys().map(|name| {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());

@@ -1,4 +1,7 @@
-//! Lambda's Runtime API: takes events, one at a time, and gives back what the function makes of them.
+//! The client of Lambda's Runtime API: gets events, one at a time, and posts their results.
+//!
+//! The crate `lambda_runtime` has a loop of its own. It reads events and errors of any size, so this one uses only its
+//! client.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime};
@@ -15,11 +18,11 @@ use serde_json::json;
 use crate::server::lambda::event::Form;
 use crate::server::lambda::function::{Configurations, Function, Outcome, broken, written};
 
-/// The variable in which Lambda says where its Runtime API is.
+/// The variable with the address of the Runtime API.
 const VARIABLE: &str = "AWS_LAMBDA_RUNTIME_API";
-/// Most bytes of an event that are read. Lambda takes none of more than 6 MB.
+/// Largest event, in bytes. Lambda accepts at most 6 MB.
 const LARGEST_EVENT: usize = 6 * 1024 * 1024 + 64 * 1024;
-/// Most bytes of an answer of the Runtime API that are read.
+/// Largest answer to a post, in bytes.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
 /// The Runtime API.
@@ -27,49 +30,49 @@ pub(crate) struct Runtime {
     client: PooledClient,
 }
 
-/// Why no further event can be taken.
+/// Why the function ends.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RuntimeError {
-    /// This is no function.
-    #[error("{VARIABLE} is not set: `baton-retool lambda` runs as a function of AWS Lambda, which sets it")]
+    /// The program does not run in AWS Lambda.
+    #[error("{VARIABLE} is not set: run `baton-retool lambda` in AWS Lambda, which sets it")]
     NoRuntime,
-    /// The variable names no host.
-    #[error("{VARIABLE} is no host and port")]
+    /// The variable is malformed.
+    #[error("{VARIABLE} is not host:port")]
     Address,
     /// The Runtime API cannot be reached.
-    #[error("Lambda's Runtime API cannot be reached: {0}")]
+    #[error("cannot reach Lambda's Runtime API: {0}")]
     Unreachable(String),
-    /// The Runtime API gives no event.
-    #[error("Lambda's Runtime API gave no event: it answered {0}")]
+    /// The Runtime API returns no event.
+    #[error("Lambda's Runtime API returned no event: it answered {0}")]
     NoEvent(StatusCode),
-    /// The Runtime API does not take an answer.
-    #[error("Lambda's Runtime API did not take an answer of {bytes} bytes: it answered {status}")]
+    /// The Runtime API refuses a result.
+    #[error("Lambda's Runtime API refused a result of {bytes} bytes: it answered {status}")]
     NotTaken {
-        /// What it answered.
+        /// The HTTP status.
         status: StatusCode,
-        /// How long the answer was.
+        /// The size of the result.
         bytes: usize,
     },
 }
 
-/// An event as Lambda hands it over.
+/// An event with what Lambda says about it.
 pub(super) struct Invocation {
     pub(super) id: String,
-    /// Until when the function may work on it; nothing where Lambda does not say.
+    /// When Lambda ends the invocation; `None` if the header is missing or malformed.
     pub(super) deadline: Option<SystemTime>,
-    /// Nothing where it is too long.
+    /// `None` if it is too large.
     pub(super) event: Option<Bytes>,
 }
 
 impl RuntimeError {
-    /// Whether this is no place for a function.
+    /// Whether the variable is wrong.
     pub(crate) fn is_a_setting(&self) -> bool {
         matches!(self, Self::NoRuntime | Self::Address)
     }
 }
 
 impl Runtime {
-    /// The Runtime API at an address, which Lambda gives in a variable. Nothing is connected yet.
+    /// The Runtime API at this address. Nothing is connected yet.
     ///
     /// # Errors
     /// [`RuntimeError::NoRuntime`], [`RuntimeError::Address`]
@@ -82,10 +85,10 @@ impl Runtime {
         Ok(Self { client: PooledClient::builder().with_endpoint(endpoint).build() })
     }
 
-    /// The address that Lambda gives.
+    /// The variable with the address.
     pub(crate) const VARIABLE: &str = VARIABLE;
 
-    /// Lets the function answer events until `stop` is done. The event under way is answered first.
+    /// Answers events until `stop` completes. An event under way is answered first.
     ///
     /// # Errors
     /// [`RuntimeError`]
@@ -135,7 +138,7 @@ impl Runtime {
         let bytes = body.len();
         let answer = self.request("POST", what, &format!("invocation/{id}"), body, kind).await?;
         let status = answer.status();
-        // Read to its end, so that the connection can be used again.
+        // Reading to the end lets the connection be used again.
         let _ = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
         if status == StatusCode::ACCEPTED { Ok(()) } else { Err(RuntimeError::NotTaken { status, bytes }) }
     }
@@ -161,14 +164,14 @@ impl Runtime {
     }
 }
 
-/// What the function makes of an event, also where it panics.
+/// The result of an event, also if its handling panics.
 pub(super) async fn outcome<C: Configurations>(
     function: &mut Function<C>,
     invocation: &Invocation,
 ) -> Outcome {
     let error = |message: String, kind| Outcome::Error { message, kind };
     let Some(deadline) = invocation.deadline else {
-        let message = "the header Lambda-Runtime-Deadline-Ms is missing or no number";
+        let message = "the header Lambda-Runtime-Deadline-Ms is missing or not a number";
         return error(message.to_owned(), "InvalidDeadline");
     };
     let Some(event) = &invocation.event else {
@@ -176,7 +179,7 @@ pub(super) async fn outcome<C: Configurations>(
     };
     let answered = AssertUnwindSafe(function.answer(event, deadline)).catch_unwind().await;
     answered.unwrap_or_else(|_| {
-        tracing::error!("an event panicked; the function goes on");
+        tracing::error!("handling an event panicked; the function continues");
         written(&broken(), Form::Json)
     })
 }

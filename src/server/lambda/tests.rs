@@ -3,3 +3,4 @@
 mod callers;
 mod events;
 mod function;
+mod fuzz;

@@ -29,7 +29,7 @@ use crate::server::lambda::tests::callers::{claims, ed25519, token};
 use crate::telemetry::settings::LogLevel;
 
 /// There is one configuration.
-struct Nothing;
+pub(super) struct Nothing;
 
 impl Configurations for Nothing {
     async fn generation(&self, version: &str) -> Result<Generation, String> {
@@ -38,7 +38,7 @@ impl Configurations for Nothing {
 }
 
 /// A function with these services, and a good token for it.
-fn function(calls: InMemory) -> (Function<Nothing>, String) {
+pub(super) fn function(calls: InMemory) -> (Function<Nothing>, String) {
     let url = "postgres://baton@127.0.0.1:1/retool".to_owned();
     let connection = ConnectionSettings::parse(&url.into(), &Environment::of_process()).unwrap();
     let database = Database::new(connection, Timeouts::DEFAULT, Scope::DEFAULT).unwrap();
@@ -51,7 +51,7 @@ fn function(calls: InMemory) -> (Function<Nothing>, String) {
     (Function::new(callers, Nothing, generation), token(&json!({ "alg": "EdDSA" }), &claims(), &sign))
 }
 
-fn event(token: &str) -> Value {
+pub(super) fn event(token: &str) -> Value {
     json!({
         "method": "/c1.connector.v2.ConnectorService/GetMetadata",
         "req": { "@type": "type.googleapis.com/c1.connector.v2.ConnectorServiceGetMetadataRequest" },
@@ -78,7 +78,7 @@ fn written(outcome: Outcome) -> Value {
 }
 
 /// An answer with this message and these trailers.
-fn answer(
+pub(super) fn answer(
     message: &ConnectorServiceGetMetadataResponse,
     trailers: &[(&'static str, &str)],
 ) -> Response<Body> {
@@ -96,7 +96,7 @@ fn answer(
     response
 }
 
-fn answering(
+pub(super) fn answering(
     make: impl Fn() -> Response<Body> + Clone + Send + 'static,
     seen: &Arc<Mutex<Option<Request<()>>>>,
 ) -> InMemory {
