@@ -123,14 +123,7 @@ const OF_COMMANDS: &[(&str, &[&str], &[Group])] = &[
     (
         lambda::NAME,
         &["connection-string", "log-level", "log-level-debug-expires-at"],
-        &[
-            Group::Connector,
-            Group::Run,
-            Group::Limits,
-            Group::Database,
-            Group::Logs,
-            Group::Telemetry,
-        ],
+        &[Group::Connector, Group::Run, Group::Limits, Group::Database, Group::Logs, Group::Telemetry],
     ),
     (documents::CAPABILITIES, &["skip-pages", "skip-resources"], &[]),
     (settings::NAME, &[], EVERY_GROUP),

@@ -14,7 +14,9 @@ impl Values {
     /// # Errors
     /// Every one that has not.
     pub(super) fn check(&self) -> Result<(), Error> {
-        self.check_those(|group| !matches!(group, Group::Sync | Group::Service | Group::Hosted | Group::Change))
+        self.check_those(|group| {
+            !matches!(group, Group::Sync | Group::Service | Group::Hosted | Group::Change)
+        })
     }
 
     /// As [`Values::check`], for the settings of service mode.

@@ -42,11 +42,19 @@ pub(crate) const HOSTED: &[Setting] = &[
     Setting {
         fallback: Fallback::Required,
         value_name: "SUBJECT",
-        ..text("lambda-auth-jwt-expected-subject", Group::Hosted, "Subject that the callers' tokens must have")
+        ..text(
+            "lambda-auth-jwt-expected-subject",
+            Group::Hosted,
+            "Subject that the callers' tokens must have",
+        )
     },
     Setting {
         fallback: Fallback::Required,
         value_name: "AUDIENCE",
-        ..text("lambda-auth-jwt-expected-audience", Group::Hosted, "Audience that the callers' tokens must have")
+        ..text(
+            "lambda-auth-jwt-expected-audience",
+            Group::Hosted,
+            "Audience that the callers' tokens must have",
+        )
     },
 ];

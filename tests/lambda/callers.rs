@@ -96,7 +96,10 @@ async fn keys_can_be_published() {
     let (status, lines) = start_at(&parts, "http://x:hunter2@127.0.0.1:1/jwks?k=hunter2".to_owned()).ended();
     assert_eq!(status.code(), Some(1));
     let said = lines.last().unwrap()["msg"].as_str().unwrap();
-    assert!(said.contains("http://127.0.0.1:1/jwks cannot be reached") && !said.contains("hunter2"), "{said}");
+    assert!(
+        said.contains("http://127.0.0.1:1/jwks cannot be reached") && !said.contains("hunter2"),
+        "{said}"
+    );
     let odd = json!({ "kty": "oct", "k": "AAAA" });
     for (status, text, word) in [
         (404, String::new(), "answered 404"),

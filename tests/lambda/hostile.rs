@@ -79,7 +79,8 @@ async fn hostile_events_are_bounded() {
         r#"{{"method":"/c1.connector.v2.GrantsService/ListGrants","headers":{{"authorization":["{token}"]}},"req":{nested}}}"#
     );
     let begun = Instant::now();
-    Answered::read(&stage.parts.lambda.invoke(event).await, Form::Json).assert_failed(8, "--max-request-bytes");
+    Answered::read(&stage.parts.lambda.invoke(event).await, Form::Json)
+        .assert_failed(8, "--max-request-bytes");
     eprintln!("45 packed messages in each other took {:?}", begun.elapsed());
     works(&stage).await;
     // The same bounds as over the port, for what is a call.

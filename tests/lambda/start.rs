@@ -10,9 +10,9 @@ use baton_retool::proto::connector::{
 use baton_retool::proto::connectorapi::{EgressMode, EgressSection, ServedPolicyEnvelope};
 use serde_json::{Value, json};
 
-use crate::support::hosted::{Config, sealed_for_another};
 use crate::support::hosted::caller::Form;
 use crate::support::hosted::stage::{NOWHERE, Parts, Stage};
+use crate::support::hosted::{Config, sealed_for_another};
 use crate::support::server::Server;
 
 const METADATA: &str = "ConnectorService/GetMetadata";
@@ -81,10 +81,7 @@ async fn a_setting_that_cannot_be_right_ends_it_with_one_line() {
             "lambda-auth-jwt-jwks-url is not an http or https URL",
         ),
         (&[(SIGNER, Some("{}"))], "lambda-auth-jwt-signer: its type is not"),
-        (
-            &[(SIGNER, Some(r#"{"kty":"OKP","crv":"Ed25519","x":"AA","d":"AA"}"#))],
-            "it is a private key",
-        ),
+        (&[(SIGNER, Some(r#"{"kty":"OKP","crv":"Ed25519","x":"AA","d":"AA"}"#))], "it is a private key"),
         (&[("BATON_LAMBDA_TOKEN_HOST", Some(""))], "BATON_LAMBDA_TOKEN_HOST"),
         (&[("BATON_LAMBDA_CONFIGURATION_HOST", Some("a b"))], "BATON_LAMBDA_CONFIGURATION_HOST"),
         (&[("BATON_LAMBDA_CA_CERT_PATH", Some("/no/such/file"))], "BATON_LAMBDA_CA_CERT_PATH"),

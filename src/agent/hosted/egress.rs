@@ -52,7 +52,11 @@ impl EgressPolicy {
             }
         }
         if invalid > 0 {
-            tracing::warn!(entries = invalid, enforced, "the egress policy has entries that are not host names");
+            tracing::warn!(
+                entries = invalid,
+                enforced,
+                "the egress policy has entries that are not host names"
+            );
             if enforced {
                 return Self::NOTHING;
             }

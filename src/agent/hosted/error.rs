@@ -28,9 +28,7 @@ pub(crate) enum HostedError {
         problem: String,
     },
     /// A variable of the AWS role is missing.
-    #[error(
-        "{0} is not set: the function needs it to prove its AWS role, and AWS Lambda sets it"
-    )]
+    #[error("{0} is not set: the function needs it to prove its AWS role, and AWS Lambda sets it")]
     NoRole(&'static str),
     /// The proof of the AWS role cannot be signed.
     #[error("cannot sign the proof of the AWS role: {0}")]

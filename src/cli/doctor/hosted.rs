@@ -39,7 +39,9 @@ pub(super) async fn check(
         Err(failure) => failed(failure).means("Nobody can call the function."),
         Ok(_) => match egress.map(|policy| reachable(&policy, &settings)) {
             Some(Err(failure)) => failed(failure).means("The function cannot start."),
-            Some(Ok(())) => Line::ok(Check::C1, served(&version, "the egress policy does not refuse their hosts")),
+            Some(Ok(())) => {
+                Line::ok(Check::C1, served(&version, "the egress policy does not refuse their hosts"))
+            }
             None => Line::ok(Check::C1, served(&version, "there is no egress policy")),
         },
     };
@@ -52,7 +54,5 @@ fn reachable(policy: &EgressPolicy, settings: &Settings) -> Result<(), Failure> 
 }
 
 fn served(version: &str, egress: &str) -> String {
-    format!(
-        "it serves version {version:?} of the settings, and the keys of callers are usable; {egress}"
-    )
+    format!("it serves version {version:?} of the settings, and the keys of callers are usable; {egress}")
 }

@@ -42,7 +42,11 @@ fn enforce(verdict: Verdict, host: &str, setting: &str) -> Result<(), Failure> {
     match verdict {
         Verdict::Allowed => Ok(()),
         Verdict::Reported => {
-            tracing::warn!(host, setting, "ConductorOne's egress policy does not allow this host; it is not enforced");
+            tracing::warn!(
+                host,
+                setting,
+                "ConductorOne's egress policy does not allow this host; it is not enforced"
+            );
             Ok(())
         }
         Verdict::Refused => Err(Failure::Run(anyhow!(

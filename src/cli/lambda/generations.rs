@@ -59,7 +59,11 @@ impl Generations {
         let Served { settings: served, version: is, is_another, egress } =
             self.service.config(version).await?;
         if is_another {
-            tracing::warn!(asked = version, served = is, "ConductorOne served another version of the configuration");
+            tracing::warn!(
+                asked = version,
+                served = is,
+                "ConductorOne served another version of the configuration"
+            );
         }
         self.overlaid(&served, is, egress)
     }

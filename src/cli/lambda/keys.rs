@@ -31,7 +31,9 @@ impl Keys {
             (None, Some(url)) => {
                 let jwks = Jwks::new(url)?;
                 if jwks.is_plain() {
-                    tracing::warn!("lambda-auth-jwt-jwks-url has no TLS: who can change the answer can make calls");
+                    tracing::warn!(
+                        "lambda-auth-jwt-jwks-url has no TLS: who can change the answer can make calls"
+                    );
                 }
                 Ok(Self::Published(jwks))
             }
@@ -77,7 +79,10 @@ async fn renew<K>(fetch: impl AsyncFn() -> Result<(K, Duration), Failure>, repla
                 kept
             }
             Err(failure) => {
-                tracing::warn!(error = failure.message(), "keys of callers not renewed; the old ones stay in force");
+                tracing::warn!(
+                    error = failure.message(),
+                    "keys of callers not renewed; the old ones stay in force"
+                );
                 AGAIN
             }
         };

@@ -55,9 +55,7 @@ fn prepared(call: Call<'_>) -> Result<(Request<Body>, MethodDescriptor), Status>
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
     let left = requested.map_or(left, |requested| requested.min(left));
     if left.is_zero() {
-        return Err(logged_in_full(Status::deadline_exceeded(
-            "the deadline passed before the call started",
-        )));
+        return Err(logged_in_full(Status::deadline_exceeded("the deadline passed before the call started")));
     }
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     let mut request = Request::post(path)

@@ -14,9 +14,9 @@ use prost_types::{ListValue, Struct};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::proto;
 use crate::proto::connector::{ConnectorServiceGetMetadataRequest, ConnectorServiceGetMetadataResponse};
 use crate::proto::transport::Request;
-use crate::proto::{any, string};
 use crate::server::lambda::callers::{Callers, KeySet};
 use crate::server::lambda::function::{Function, Outcome};
 use crate::server::lambda::tests::callers::{claims, ed25519, token};
@@ -85,17 +85,19 @@ fn is_good(outcome: &Outcome) -> bool {
 }
 
 fn encoded(token: &str) -> Vec<u8> {
-    let list = ListValue { values: vec![string(token.to_owned())] };
+    let list = ListValue { values: vec![proto::string(token.to_owned())] };
     let value = prost_types::Value { kind: Some(Kind::ListValue(list)) };
     Request {
         method: "/c1.connector.v2.ConnectorService/GetMetadata".to_owned(),
-        req: Some(any(&ConnectorServiceGetMetadataRequest::default())),
+        req: Some(proto::any(&ConnectorServiceGetMetadataRequest::default())),
         headers: Some(Struct { fields: [("authorization".to_owned(), value)].into() }),
     }
     .encode_to_vec()
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn an_event_is_a_call_or_an_error(changes in vec(change(), 0..5)) {
         let token = runtime().block_on(async { answering_all().1 });
@@ -128,7 +130,8 @@ proptest! {
         let other = String::from_utf8_lossy(&other);
         prop_assert!(other == good || callers.admit(Some(&other)).is_err(), "{}", other);
         prop_assert!(callers.admit(Some(&text)).is_err());
-        prop_assert!(callers.admit(Some(&format!("Bearer {text}"))).is_err());
+        let bearer = format!("Bearer {text}");
+        prop_assert!(callers.admit(Some(&bearer)).is_err());
     }
 
     #[test]
