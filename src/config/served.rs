@@ -41,7 +41,8 @@ fn unknown(key: &str) -> Warning {
     // A secret can end up as a key by mistake, so only plain names are repeated.
     let is_plain = key.len() <= 100
         && key.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
-    Warning::UnknownServedKey { key: is_plain.then(|| key.to_owned()), nearest: names::nearest_key(key) }
+    let key = is_plain.then_some(key);
+    Warning::UnknownServedKey { key: key.map(str::to_owned), nearest: key.and_then(names::nearest_key) }
 }
 
 /// A JSON value as a value of a file. A whole number is an integer however it is written.

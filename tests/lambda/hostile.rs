@@ -61,6 +61,13 @@ async fn hostile_events_are_bounded() {
         typed(&format!("\"x\":{}{}", "[".repeat(1000), "]".repeat(1000))).into_bytes(),
         format!(r#"{{"headers":{{"x":[{}""]}}}}"#, "\"\",".repeat(MIB)).into_bytes(),
         json!({ "v": 2, "frame": "A".repeat(5 * MIB) }).to_string().into_bytes(),
+        typed(&format!("\"annotations\":7,\"@type\":\"x.y/{}\"", "z".repeat(5 * MIB))).into_bytes(),
+        json!({
+            "headers": { "authorization": [token] },
+            "req": { "@type": format!("type.googleapis.com/{}", "z".repeat(5 * MIB)) },
+        })
+        .to_string()
+        .into_bytes(),
     ];
     for event in errors {
         let head = String::from_utf8_lossy(&event[..event.len().min(60)]).into_owned();
@@ -83,6 +90,20 @@ async fn hostile_events_are_bounded() {
         .assert_failed(8, "--max-request-bytes");
     eprintln!("45 packed messages in each other took {:?}", begun.elapsed());
     works(&stage).await;
+    // Long names are not repeated in full.
+    for (method, code) in [("x".repeat(4 * MIB), 12), (format!("/{}/x", "x".repeat(4 * MIB)), 12)] {
+        let request = ConnectorServiceGetMetadataRequest::default();
+        let call = Call { method, ..Call::of("ConnectorService/GetMetadata", &request) };
+        let answered = stage.make(call, Form::Json).await;
+        answered.assert_failed(code, "");
+        assert!(answered.status.message.len() < 1000);
+    }
+    let long = "v".repeat(10_000);
+    let call = Call::of("ConnectorService/GetMetadata", &ConnectorServiceGetMetadataRequest::default())
+        .with("authorization", &[&token])
+        .with("x-baton-connector-config-version", &[&long]);
+    Answered::read(&stage.invoke(&call.event(Form::Json)).await, Form::Json)
+        .assert_failed(14, "its version has more than 256 bytes");
     // The same bounds as over the port, for what is a call.
     for (value, code, word) in [
         ([0x22, 0x00].repeat(MIB / 2), 8, "would take more than"),

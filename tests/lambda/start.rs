@@ -8,10 +8,10 @@ use baton_retool::proto::connector::{
     ResourceTypesServiceListResourceTypesRequest, ResourceTypesServiceListResourceTypesResponse,
 };
 use baton_retool::proto::connectorapi::{EgressMode, EgressSection, ServedPolicyEnvelope};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::support::hosted::caller::Form;
-use crate::support::hosted::stage::{NOWHERE, Parts, Stage};
+use crate::support::hosted::stage::{NOWHERE, Parts, Stage, other_program};
 use crate::support::hosted::{Config, sealed_for_another};
 use crate::support::server::Server;
 
@@ -137,6 +137,9 @@ async fn without_a_token_or_a_configuration_it_ends_with_one_line() {
     let many = Config { sealed: Some(vec![b'x'; 5 * 1024 * 1024]), ..Config::default() };
     served(many, 1, "configuration service answered OutOfRange");
     served(Config::of("cv-1", json!([1])), 1, "is not a JSON object");
+    let many: Map<String, Value> = (0..1001).map(|number| (format!("k{number}"), json!(1))).collect();
+    served(Config::of("cv-1", many.into()), 1, "the served configuration has more than 1000 keys");
+    served(Config::of("cv-1", json!({ "x".repeat(1024 * 1024): 1 })), 2, "connection-string is required");
     served(Config::of("cv-1", json!({})), 2, "connection-string is required");
     let wrong = json!({ "connection-string": NOWHERE, "skip-pages": "perhaps" });
     served(Config::of("cv-1", wrong), 2, "skip-pages (key skip-pages of the served configuration)");
@@ -269,23 +272,24 @@ async fn an_egress_policy_is_enforced_or_reported() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_answer_comes_soon() {
+    const STARTS: usize = 10;
     // A build for tests takes several times as long as a release.
-    let limit = Duration::from_millis(if cfg!(debug_assertions) { 3000 } else { 300 });
+    let is_release = other_program().is_some() || !cfg!(debug_assertions);
+    let limit = Duration::from_millis(if is_release { 300 } else { 3000 });
     let mut parts = Parts::new(NOWHERE).await;
-    let mut fastest = Duration::MAX;
-    // The machine may be busy with something else for a while.
-    for _ in 0..10 {
+    let mut times = Vec::new();
+    // The machine can be busy with something else for a while, so the fastest start counts.
+    while times.len() < STARTS || (times[0] >= limit && times.len() < 3 * STARTS) {
         let begun = Instant::now();
         let stage = parts.run();
         metadata(&stage).await;
-        fastest = fastest.min(begun.elapsed());
+        times.push(begun.elapsed());
+        times.sort_unstable();
         let Stage { function, parts: left } = stage;
         drop(function);
         parts = left;
-        if fastest < limit {
-            break;
-        }
     }
-    eprintln!("cold start to the first answer: {fastest:?}");
+    let (fastest, median) = (times[0], times[times.len() / 2]);
+    eprintln!("from exec to the first answer: fastest {fastest:?}, median {median:?} of {}", times.len());
     assert!(fastest < limit, "{fastest:?}");
 }

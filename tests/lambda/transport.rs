@@ -190,6 +190,9 @@ async fn deadlines_are_those_of_the_call_and_of_lambda() {
     let past = metadata().with("authorization", &[&stage.parts.signer.token()]).event(Form::Frame);
     let posted = stage.parts.lambda.invoke_until(Some("1000"), past.to_string()).await;
     Answered::read(&posted, Form::Frame).assert_failed(4, "");
+    let event = metadata().with("authorization", &[&stage.parts.signer.token()]).event(Form::Json);
+    let posted = stage.parts.lambda.invoke_until(Some(&u64::MAX.to_string()), event.to_string()).await;
+    let _: ConnectorServiceGetMetadataResponse = Answered::read(&posted, Form::Json).message();
     // A call that would take long: nobody answers there, and it tries for 15 seconds.
     let call = Call::of("ConnectorService/Validate", &ConnectorServiceValidateRequest::default());
     let begun = Instant::now();

@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SDK: &str = "v0.25.0";
 /// The path of the call, which its proof contains.
 const PATH: &str = "/c1.connectorapi.baton.v1.ConnectorConfigService/GetConnectorConfig";
+/// Most keys of a configuration, each of which can lead to a line in the log.
+const MOST_KEYS: usize = 1000;
 /// Largest file of certificate authorities, in bytes.
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
@@ -94,6 +96,9 @@ impl ConfigService {
             .map_err(|_| HostedError::Silent(PATIENCE.as_secs()))??;
         let plain = self.process.open(&answer.config)?;
         let settings = match serde_json::from_slice(&plain) {
+            Ok(Value::Object(settings)) if settings.len() > MOST_KEYS => {
+                return Err(HostedError::Config("has more than 1000 keys"));
+            }
             Ok(Value::Object(settings)) => settings,
             Ok(_) => return Err(HostedError::Config("is not a JSON object")),
             Err(_) => return Err(HostedError::Config("is not JSON")),

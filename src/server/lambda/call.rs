@@ -101,17 +101,22 @@ fn find(name: &str) -> Result<MethodDescriptor, Status> {
     let unimplemented = |text: String| Err(Status::unimplemented(text));
     let path = name.strip_prefix('/').unwrap_or(name);
     let Some((service, method)) = path.rsplit_once('/') else {
-        return unimplemented(format!("malformed method name: {name:?}"));
+        return unimplemented(format!("malformed method name: {:?}", shown(name)));
     };
     let is_registered = service != ONLY_OF_CHILDREN && services::names().any(|known| known == service);
     let known = descriptor_pool().get_service_by_name(service).filter(|_| is_registered);
-    let Some(known) = known else { return unimplemented(format!("unknown service {service}")) };
+    let Some(known) = known else { return unimplemented(format!("unknown service {}", shown(service))) };
     let found = known.methods().find(|rpc| rpc.name() == method);
     // An event has one request and one answer.
     match found.filter(|rpc| !rpc.is_server_streaming() && !rpc.is_client_streaming()) {
         Some(method) => Ok(method),
-        None => unimplemented(format!("unknown method {method}")),
+        None => unimplemented(format!("unknown method {}", shown(method))),
     }
+}
+
+/// A name in a message: its beginning, since a caller can send megabytes.
+fn shown(name: &str) -> String {
+    name.chars().take(100).collect()
 }
 
 /// The encoded request of a call.

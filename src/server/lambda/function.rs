@@ -23,6 +23,10 @@ const VERSION: &str = "x-baton-connector-config-version";
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 /// How long the actions of a replaced connector are waited for.
 const GRACE: Duration = Duration::from_secs(30);
+/// Longest version of a configuration, in bytes.
+const LONGEST_VERSION: usize = 256;
+/// Longest message about an event that is not a call, in characters.
+const LONGEST_MESSAGE: usize = 500;
 /// How long before the deadline of an invocation a reload ends.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -82,9 +86,13 @@ pub(super) enum Outcome {
 impl DebugUntil {
     /// Sets the log level.
     pub(crate) fn apply(self) {
-        let is_over = self.until.is_some_and(|until| until <= OffsetDateTime::now_utc());
-        let level = if self.level == LogLevel::Debug && is_over { LogLevel::Info } else { self.level };
-        logs::set_level(level);
+        logs::set_level(self.level_at(OffsetDateTime::now_utc()));
+    }
+
+    /// The level at this time.
+    pub(super) fn level_at(self, now: OffsetDateTime) -> LogLevel {
+        let is_over = self.until.is_some_and(|until| until <= now);
+        if self.level == LogLevel::Debug && is_over { LogLevel::Info } else { self.level }
     }
 }
 
@@ -132,12 +140,7 @@ impl<C: Configurations> Function<C> {
         if version == self.generation.version || self.reloads.are_too_frequent(version) {
             return Ok(());
         }
-        let limit = limit_of_reload(deadline.duration_since(SystemTime::now()).unwrap_or_default());
-        let made = match timeout(limit, self.configurations.generation(version)).await {
-            Ok(made) => made,
-            Err(_) => Err("ConductorOne did not serve it before the deadline of the invocation".to_owned()),
-        };
-        let made = made.map_err(|problem| {
+        let made = self.made_before(version, deadline).await.map_err(|problem| {
             tracing::error!(error = problem, "configuration not reloaded; the old one stays in force");
             logged_in_full(Status::unavailable(format!(
                 "lambda-run: failed to reload connector config: {problem}"
@@ -151,6 +154,18 @@ impl<C: Configurations> Function<C> {
             let _ = timeout(GRACE, former.connector.actions_ended()).await;
         });
         Ok(())
+    }
+
+    /// # Errors
+    /// The reason in one line.
+    async fn made_before(&self, version: &str, deadline: SystemTime) -> Result<Generation, String> {
+        if version.len() > LONGEST_VERSION {
+            return Err(format!("its version has more than {LONGEST_VERSION} bytes"));
+        }
+        let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+        timeout(limit_of_reload(left), self.configurations.generation(version)).await.unwrap_or_else(|_| {
+            Err("ConductorOne did not serve it before the deadline of the invocation".to_owned())
+        })
     }
 }
 
@@ -173,7 +188,8 @@ fn limit_of_reload(left: Duration) -> Duration {
 fn invalid(error: &EventError) -> Outcome {
     // The message can repeat what the caller sent, so it is not logged.
     tracing::warn!("event is not a call");
-    Outcome::Error { message: error.to_string(), kind: "InvalidEvent" }
+    let message = error.to_string().chars().take(LONGEST_MESSAGE).collect();
+    Outcome::Error { message, kind: "InvalidEvent" }
 }
 
 /// The answer to an event without headers, and to a call that panics.

@@ -1,5 +1,6 @@
 //! The real program as a function, between ConductorOne, Lambda and a Postgres.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use prost::{Message, Name};
@@ -10,10 +11,15 @@ use super::caller::{Answered, Call, Form, Signer};
 use super::runtime::{Lambda, Posted};
 use super::{Config, Hosted};
 use crate::support::postgres::Database;
-use crate::support::server::{Server, program};
+use crate::support::server::{Server, program, without_settings};
 
 /// A database that nobody reaches: for what needs none.
 pub(crate) const NOWHERE: &str = "postgres://baton@127.0.0.1:1/retool";
+
+/// Another build of the program that the tests run, such as `target/lambda/amd64/bootstrap`.
+pub(crate) fn other_program() -> Option<PathBuf> {
+    std::env::var_os("RETOOL_LAMBDA_PROGRAM").map(|path| PathBuf::from(path).canonicalize().unwrap())
+}
 
 /// The program at work. Dropped from the program down.
 pub(crate) struct Stage {
@@ -46,7 +52,10 @@ impl Parts {
 
     /// The program with all that it needs.
     pub(crate) fn program(&self, name: &str) -> Command {
-        let mut program = program();
+        let mut program = match other_program() {
+            Some(path) => without_settings(Command::new(path)),
+            None => program(),
+        };
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("AWS_")) {
                 program.env_remove(name);

@@ -122,6 +122,31 @@ fn the_header_says_bearer_and_a_token() {
 }
 
 #[test]
+fn a_header_cannot_bring_a_key_or_change_the_rules() {
+    let (jwk, sign) = ed25519(7, None);
+    let callers = callers(&jwk);
+    let (own, own_sign) = ed25519(8, None);
+    for header in [
+        json!({ "alg": "EdDSA", "jwk": own }),
+        json!({ "alg": "EdDSA", "jku": "https://keys.example.com/jwks", "kid": "k" }),
+        json!({ "alg": "EdDSA", "x5u": "https://keys.example.com/x509" }),
+    ] {
+        let foreign = callers.admit(Some(&token(&header, &claims(), &own_sign)));
+        assert!(matches!(foreign, Err(Refusal::Token(_))), "{header}");
+    }
+    // Signed well, but with an extension that the check does not know.
+    let critical = json!({ "alg": "EdDSA", "crit": ["b64"], "b64": false });
+    assert!(matches!(callers.admit(Some(&token(&critical, &claims(), &sign))), Err(Refusal::Token(_))));
+    // The public key is not a secret to sign with.
+    let (rsa, _) = rsa(&RSA_PKCS1_SHA256);
+    let modulus = URL_SAFE_NO_PAD.decode(rsa["n"].as_str().unwrap()).unwrap();
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &modulus);
+    let hmac: Sign = Box::new(move |message| ring::hmac::sign(&key, message).as_ref().to_vec());
+    let forged = token(&json!({ "alg": "HS256" }), &claims(), &hmac);
+    assert!(matches!(self::callers(&rsa).admit(Some(&forged)), Err(Refusal::Token(_))));
+}
+
+#[test]
 fn claims_have_to_be_exact_and_timely() {
     let (jwk, sign) = ed25519(7, None);
     let callers = callers(&jwk);

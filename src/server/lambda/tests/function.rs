@@ -11,6 +11,7 @@ use http_body_util::StreamBody;
 use prost::Message;
 use prost_types::Any;
 use serde_json::{Value, json};
+use time::macros::datetime;
 use tonic::body::Body;
 use tower::service_fn;
 use tower::util::BoxCloneService;
@@ -199,4 +200,15 @@ async fn what_lambda_hands_over_may_be_wrong() {
     assert_eq!(kind(|invocation| invocation.deadline = None).await, "InvalidDeadline");
     assert_eq!(kind(|invocation| invocation.event = None).await, "InvalidEvent");
     assert_eq!(kind(|invocation| invocation.event = Some(Bytes::new())).await, "InvalidEvent");
+}
+
+#[test]
+fn debug_logs_end_at_their_time_and_other_levels_stay() {
+    let until = datetime!(2026-01-31 12:00:00 UTC);
+    let second = Duration::from_secs(1);
+    let level = |level, until, now| DebugUntil { level, until }.level_at(now);
+    assert_eq!(level(LogLevel::Debug, Some(until), until - second), LogLevel::Debug);
+    assert_eq!(level(LogLevel::Debug, Some(until), until), LogLevel::Info);
+    assert_eq!(level(LogLevel::Debug, None, until + second), LogLevel::Debug);
+    assert_eq!(level(LogLevel::Warn, Some(until), until + second), LogLevel::Warn);
 }
