@@ -163,10 +163,12 @@ async fn posted(
         }
         other => panic!("{other}"),
     };
+    // Before the test goes on, which can change what the next one is answered with.
+    let status = shared.refusals.lock().unwrap().pop().unwrap_or(StatusCode::ACCEPTED);
     let waiting = shared.waiting.lock().unwrap().remove(&id);
     // A test that waits no longer.
     let _ = waiting.expect("an event that was handed out").send(posted);
-    shared.refusals.lock().unwrap().pop().unwrap_or(StatusCode::ACCEPTED)
+    status
 }
 
 async fn jwks(shared: Arc<Shared>, headers: HeaderMap) -> (StatusCode, String) {
