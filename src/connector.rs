@@ -129,6 +129,11 @@ impl Connector {
         Ok(())
     }
 
+    /// Whether the database refused the password when it was last to be connected to. Nothing is sent to it.
+    pub(crate) fn is_login_refused(&self) -> bool {
+        self.context.database.is_login_refused()
+    }
+
     /// The resource types, always in the same order.
     ///
     /// # Errors

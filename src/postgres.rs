@@ -8,6 +8,7 @@ pub(crate) mod consistent;
 pub(crate) mod diagnosis;
 pub(crate) mod error;
 pub(crate) mod identifier;
+pub(crate) mod opener;
 pub(crate) mod pool;
 pub(crate) mod reason;
 pub(crate) mod session;

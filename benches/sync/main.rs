@@ -80,11 +80,13 @@ fn named(name: &str) -> Organization {
             name: "tiny",
             sizes: Sizes { users: 40, groups: 8, pages: 24, resources: 12 },
             most_seconds: Some(0.3),
+            times_faster: None,
         },
         _ => Organization {
             name: "small",
             sizes: Sizes { users: 2_000, groups: 60, pages: 400, resources: 120 },
             most_seconds: None,
+            times_faster: Some(4.0),
         },
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Organization {
     pub(crate) sizes: Sizes,
     /// The target in seconds, where it does not depend on the SDK's agent.
     pub(crate) most_seconds: Option<f64>,
+    /// How many times faster than the SDK's agent a sync is to be.
+    pub(crate) times_faster: Option<f64>,
 }
 
 /// What syncing an organization cost.

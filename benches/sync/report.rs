@@ -8,9 +8,6 @@ use crate::measure::{Measured, Theirs};
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
-/// How many times faster than the SDK's agent a sync is to be.
-const FASTER: f64 = 4.0;
-
 /// The most memory that a sync may take, in MiB: with grants that follow from others, and before they are made.
 const MOST_MEMORY: f64 = 600.0;
 const MOST_MEMORY_UNEXPANDED: f64 = 150.0;
@@ -58,7 +55,7 @@ pub(crate) fn as_table(measured: &[Measured]) -> String {
             let _ = writeln!(
                 text,
                 "SDK's agent: {theirs:.3} s, {ratio:.1} times ours{}, peak RSS {memory:.1} MiB, file {:.2} MiB",
-                verdict(Some(ratio >= FASTER)),
+                verdict(one.organization.times_faster.map(|times| ratio >= times)),
                 *file as f64 / MEBIBYTE
             );
         }

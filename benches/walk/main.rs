@@ -3,6 +3,7 @@
 // A benchmark is here to print, and nobody could do anything about what goes wrong in it.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod count;
 mod huge;
 mod measure;
 #[path = "../process.rs"]

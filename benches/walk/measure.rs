@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use baton_retool::agent::sync::{Counts, Visitor, walk};
-use baton_retool::proto::connector::ConnectorServiceValidateRequest;
 use baton_retool::proto::connector::connector_service_client::ConnectorServiceClient;
+use baton_retool::proto::connector::{ConnectorServiceValidateRequest, Resource};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::count;
 use crate::process::{cpu, cpu_of_family, peak_memory};
 use crate::report::{Measured, Organization, Source};
 use crate::support::cluster::Cluster;
@@ -71,8 +72,9 @@ async fn one_walk(
     let before = (spent(Some(program)), spent(postmaster), cpu(std::process::id()));
 
     let channel = channel(&server).await;
-    let (found, phases) = walk(channel, Phases::default()).await.expect("the walk gets to its end");
+    let (found, phases) = walk(channel.clone(), Phases::default()).await.expect("the walk gets to its end");
 
+    let grants_phase = phases.grants();
     let after = (spent(Some(program)), spent(postmaster), cpu(std::process::id()));
     let peak_memory = peak_memory(program);
     let statements = database.statements_of(role).await;
@@ -83,6 +85,14 @@ async fn one_walk(
         met.entitlements += counts.entitlements;
         met.grants += counts.grants;
     }
+    // After everything else is measured, since this is another sync.
+    let with_grants: Vec<&str> =
+        found.types.iter().filter(|(_, counts)| counts.grants > 0).map(|(one, _)| one.id.as_str()).collect();
+    let mut resources = phases.resources;
+    resources
+        .retain(|one| one.id.as_ref().is_some_and(|id| with_grants.contains(&id.resource_type.as_str())));
+    let (served, serving) = count::list_grants(channel, &resources).await.expect("all grants are listed");
+    assert_eq!(served, met.grants, "both ways list the same grants");
     Measured {
         organization: organization.clone(),
         source,
@@ -90,7 +100,8 @@ async fn one_walk(
         calls: found.calls,
         statements,
         wall: found.elapsed,
-        grants_phase: phases.grants(),
+        grants_phase,
+        serving,
         server_cpu: difference(before.0, after.0),
         database_cpu: difference(before.1, after.1),
         client_cpu: difference(before.2.map(|cpu| cpu.own), after.2.map(|cpu| cpu.own)),
@@ -136,6 +147,8 @@ pub(crate) fn difference(before: Option<f64>, after: Option<f64>) -> Option<f64>
 struct Phases {
     before_grants: Option<Instant>,
     last_grants: Option<Instant>,
+    /// All that were listed.
+    resources: Vec<Resource>,
 }
 
 impl Phases {
@@ -148,6 +161,10 @@ impl Phases {
 }
 
 impl Visitor for Phases {
+    fn resource(&mut self, resource: &Resource) {
+        self.resources.push(resource.clone());
+    }
+
     fn progress(&mut self, phase: &'static str, _: Counts) {
         match phase {
             "entitlements" => self.before_grants = Some(Instant::now()),

@@ -19,15 +19,18 @@ pub(crate) fn database_message(error: &DatabaseError) -> String {
 
 fn postgres_message(error: &PostgresError) -> String {
     use PostgresError::{
-        BadValue, Connect, ConnectForbidden, Forbidden, Gone, Interrupted, Locked, NoTransactions,
-        PoolExhausted, ReadOnly, Refused, Silent, Statement, StillConnecting, Timeout, Uncertain,
-        UnknownSchema,
+        BadValue, Connect, ConnectForbidden, Forbidden, Gone, Interrupted, Locked, LoginRefused,
+        NoTransactions, PoolExhausted, ReadOnly, Refused, Silent, Statement, StillConnecting, Timeout,
+        Uncertain, UnknownSchema,
     };
     match error {
         Connect { target, reason } => format!("cannot connect to the Retool database at {target}: {reason}"),
         StillConnecting { target, waited } => format!(
             "cannot connect to the Retool database at {target}: still connecting after {} s (--pool-wait-seconds)",
             waited.as_secs()
+        ),
+        LoginRefused { target, reason } => format!(
+            "cannot connect to the Retool database at {target}: {reason}; check user and password in the connection string, or the password file"
         ),
         ConnectForbidden { .. } => error.to_string(),
         PoolExhausted { limit, waited } => format!(

@@ -19,6 +19,14 @@ pub(crate) enum PostgresError {
         /// What the last attempt met.
         reason: String,
     },
+    /// The server does not accept the password. Another attempt would send the same one.
+    #[error("the database at {target} does not accept the password: {reason}")]
+    LoginRefused {
+        /// Where to, without the password.
+        target: String,
+        /// What the server said.
+        reason: String,
+    },
     /// The login was accepted, and the role may not connect to this database.
     #[error("the role {role} may not connect to the database {database}")]
     ConnectForbidden {
@@ -151,7 +159,8 @@ impl PostgresError {
             | Self::Timeout { .. }
             | Self::Locked { .. }
             | Self::Silent { .. } => Nature::Outage,
-            Self::ConnectForbidden { .. }
+            Self::LoginRefused { .. }
+            | Self::ConnectForbidden { .. }
             | Self::Forbidden { .. }
             | Self::ReadOnly { .. }
             | Self::NoTransactions { .. } => Nature::SetUp,
@@ -175,6 +184,7 @@ impl PostgresError {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Connect { .. } | Self::StillConnecting { .. } => "database_unreachable",
+            Self::LoginRefused { .. } => "database_login_refused",
             Self::PoolExhausted { .. } => "pool_exhausted",
             Self::Interrupted { .. } => "database_interrupted",
             Self::Uncertain { .. } => "commit_uncertain",

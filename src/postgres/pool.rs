@@ -1,5 +1,7 @@
 //! The connections that all calls share.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bb8::{ManageConnection, PooledConnection, RunError};
@@ -8,7 +10,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument;
 
 use crate::postgres::error::PostgresError;
-use crate::postgres::session::{Opener, Session};
+use crate::postgres::opener::Opener;
+use crate::postgres::session::Session;
 use crate::telemetry::metrics::{self, PoolState};
 use crate::telemetry::watch;
 
@@ -44,6 +47,8 @@ pub(crate) struct Pool {
     wait: Duration,
     most: u32,
     target: String,
+    /// Whether the server refused the password of the last session that was to be opened.
+    login_refused: Arc<AtomicBool>,
 }
 
 /// What the pool holds: a session, or why there is none.
@@ -55,14 +60,20 @@ pub(crate) struct Slot {
     made: Instant,
 }
 
-pub(crate) struct Manager(Opener);
+pub(crate) struct Manager {
+    opener: Opener,
+    login_refused: Arc<AtomicBool>,
+}
 
 impl ManageConnection for Manager {
     type Connection = Slot;
     type Error = std::convert::Infallible;
 
     async fn connect(&self) -> Result<Slot, Self::Error> {
-        Ok(Slot { session: self.0.open().await, made: Instant::now() })
+        let session = self.opener.open().await;
+        let refused = matches!(session, Err(PostgresError::LoginRefused { .. }));
+        self.login_refused.store(refused, Ordering::Relaxed);
+        Ok(Slot { session, made: Instant::now() })
     }
 
     async fn is_valid(&self, _: &mut Slot) -> Result<(), Self::Error> {
@@ -80,6 +91,7 @@ impl Pool {
     pub(crate) fn new(opener: Opener, wait: Duration) -> Self {
         let settings = &opener.settings.pool;
         let (most, target) = (settings.max_connections, opener.settings.describe());
+        let login_refused = Arc::<AtomicBool>::default();
         let inner = bb8::Pool::builder()
             .max_size(settings.max_connections)
             .min_idle((settings.min_connections > 0).then_some(settings.min_connections))
@@ -88,7 +100,7 @@ impl Pool {
             .reaper_rate(settings.health_check_period)
             .connection_timeout(wait)
             .test_on_check_out(false)
-            .build_unchecked(Manager(opener));
+            .build_unchecked(Manager { opener, login_refused: Arc::clone(&login_refused) });
         let watched = inner.clone();
         metrics::watch_pool(move || {
             let state = watched.state();
@@ -96,7 +108,12 @@ impl Pool {
             PoolState { idle: state.idle_connections, in_use, most }
         });
         let changes = Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(1).max(1));
-        Self { inner, changes, wait, most, target }
+        Self { inner, changes, wait, most, target, login_refused }
+    }
+
+    /// Whether the server refused the password when a session was last to be opened.
+    pub(crate) fn is_login_refused(&self) -> bool {
+        self.login_refused.load(Ordering::Relaxed)
     }
 
     /// A change has to have a place before it asks for a session, and to keep it until it ends.

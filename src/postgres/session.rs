@@ -1,35 +1,27 @@
-//! One session with the server: how it is opened, and what is known of it afterwards.
+//! One session with the server: what is known of it, its limits, and statements that are cancelled.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bb8::ManageConnection;
-use bb8_postgres::PostgresConnectionManager;
 use tokio::time::timeout;
-use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
 use tokio_postgres::{CancelToken, Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::postgres::connection_string::{Attempt, ConnectionSettings, Encryption, Host, TargetSessionAttrs};
-use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::literal;
 use crate::postgres::reason::reason;
-use crate::postgres::tls;
 
 /// An open session.
 pub(crate) struct Session {
-    client: Client,
-    tls: Option<MakeRustlsConnect>,
-    limits: Limits,
-    statement_timeout: Duration,
-    search_path: SearchPath,
-    version: i32,
-    expires: Instant,
-    used: bool,
-    broken: Arc<AtomicBool>,
+    pub(super) client: Client,
+    pub(super) tls: Option<MakeRustlsConnect>,
+    pub(super) limits: Limits,
+    pub(super) statement_timeout: Duration,
+    pub(super) search_path: SearchPath,
+    pub(super) version: i32,
+    pub(super) expires: Instant,
+    pub(super) used: bool,
+    pub(super) broken: Arc<AtomicBool>,
 }
 
 /// The search_path that the role, the database or the connection string gives a session.
@@ -69,246 +61,6 @@ pub(crate) enum Limits {
         /// Longest time that a statement may run.
         statement_timeout: Duration,
     },
-}
-
-/// What the server says of a session that has just begun.
-///
-/// The marker tells whether our start-up options have reached the server itself. The role's own
-/// statement timeout stands where it is lower than ours. On a large organization Postgres would compile
-/// our statements, which takes longer than running them: 100 ms for one that runs for 30.
-///
-/// It runs with the search_path that the session was given, so that every name in it is qualified. `OFFSET 0` makes
-/// Postgres evaluate the inner steps first; `AS MATERIALIZED` would too, from release 12 on.
-const INTRODUCE: &str = r#"
-WITH session AS (
-    SELECT coalesce(pg_catalog.current_setting('baton_retool.direct', true), '') OPERATOR(pg_catalog.=) 'on' AS direct,
-           pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' AS read_only,
-           pg_catalog.current_setting('server_version_num')::pg_catalog.int4 AS version,
-           pg_catalog.current_setting('search_path') AS search_path,
-           pg_catalog.current_schemas(false)::pg_catalog.text[] AS schemas,
-           (extract(epoch FROM pg_catalog.current_setting('statement_timeout')::interval)::pg_catalog.float8
-               OPERATOR(pg_catalog.*) 1000::pg_catalog.float8)::pg_catalog.int8 AS own
-    OFFSET 0
-),
-limits AS (
-    SELECT *, CASE WHEN own OPERATOR(pg_catalog.>=) 1 AND own OPERATOR(pg_catalog.<=) $1 THEN own ELSE $1 END AS timeout
-    FROM session
-    OFFSET 0
-)
-SELECT direct,
-       timeout,
-       pg_catalog.pg_is_in_recovery() AS standby,
-       read_only,
-       version,
-       search_path,
-       schemas,
-       CASE WHEN direct THEN pg_catalog.set_config('statement_timeout', timeout::pg_catalog.text, false) END,
-       CASE WHEN direct THEN pg_catalog.set_config('default_transaction_read_only', 'on', false) END,
-       CASE WHEN direct THEN pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false) END,
-       CASE WHEN direct AND pg_catalog.current_setting('jit', true) IS NOT NULL
-            THEN pg_catalog.set_config('jit', 'off', false) END
-FROM limits
-"#;
-
-/// A start-up option of our own making that a server keeps and a pooler drops or refuses.
-const DIRECT: &str = "-c baton_retool.direct=on";
-
-/// Everything that opening a session needs.
-#[derive(Clone)]
-pub(crate) struct Opener {
-    pub(crate) settings: Arc<ConnectionSettings>,
-    pub(crate) tls: MakeRustlsConnect,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) statement_timeout: Duration,
-}
-
-impl Opener {
-    /// Tries the ways to connect in their order and takes the first session that fits.
-    ///
-    /// # Errors
-    /// [`PostgresError::Connect`] with what the last way met; [`PostgresError::ConnectForbidden`] when the role may not connect to
-    /// the database.
-    pub(crate) async fn open(&self) -> Result<Session, PostgresError> {
-        let current;
-        let opener = match self.with_files_of_now()? {
-            Some(fresh) => {
-                current = fresh;
-                &current
-            }
-            None => self,
-        };
-        opener.open_first().await
-    }
-
-    /// With the certificates and keys that the files have now, where they come from files.
-    ///
-    /// # Errors
-    /// [`PostgresError::Connect`] when a file cannot be used.
-    fn with_files_of_now(&self) -> Result<Option<Self>, PostgresError> {
-        if !self.settings.ssl.reads_files() {
-            return Ok(None);
-        }
-        let tls = tls::connector(&self.settings.ssl).map_err(|error| PostgresError::Connect {
-            target: self.settings.describe(),
-            reason: error.to_string(),
-        })?;
-        Ok(Some(Self { tls, ..self.clone() }))
-    }
-
-    async fn open_first(&self) -> Result<Session, PostgresError> {
-        let wanted = self.settings.target_session_attrs;
-        let mut failures: Vec<String> = Vec::new();
-        let mut second_choice = None;
-        let mut without_tls = None;
-        for attempt in self.settings.attempts() {
-            let tried = self.within_timeout(&attempt).await;
-            match (&tried, attempt.encryption) {
-                (Err(met), Encryption::Tls) if !met.tls_not_offered => {
-                    without_tls = Some((attempt.host.clone(), met.reason.clone()));
-                }
-                (Ok(_), Encryption::Plain) => warn_of_plaintext(&attempt, without_tls.take()),
-                _ => {}
-            }
-            match tried {
-                Ok((session, server)) if wanted.accepts(server.standby, server.read_only) => {
-                    return Ok(session);
-                }
-                Ok((session, _)) if wanted == TargetSessionAttrs::PreferStandby => {
-                    second_choice = Some(session)
-                }
-                Ok(_) => {
-                    failures.push(format!("{attempt}: not of the kind that target_session_attrs asks for"))
-                }
-                Err(met) if met.connect_forbidden => {
-                    return Err(PostgresError::ConnectForbidden {
-                        role: self.settings.user.clone(),
-                        database: self.settings.database.clone(),
-                    });
-                }
-                Err(met) => {
-                    failures.push(format!("{attempt}: {}", met.reason));
-                    // Another way would be refused the same, and send the wrong password once more. A login
-                    // refused for anything else may be wanted with encryption, or without.
-                    if met.login_refused {
-                        break;
-                    }
-                }
-            }
-        }
-        failures.dedup();
-        second_choice.ok_or_else(|| PostgresError::Connect {
-            target: self.settings.describe(),
-            reason: failures.join("; "),
-        })
-    }
-
-    /// Tries one way to connect and lets the session go again; whether the server is of the kind that is
-    /// wanted.
-    ///
-    /// # Errors
-    /// What the attempt met.
-    pub(crate) async fn try_once(&self, attempt: &Attempt) -> Result<bool, Failed> {
-        let (_, server) = self.within_timeout(attempt).await?;
-        let wanted = self.settings.target_session_attrs;
-        Ok(wanted == TargetSessionAttrs::PreferStandby || wanted.accepts(server.standby, server.read_only))
-    }
-
-    async fn within_timeout(&self, attempt: &Attempt) -> Result<(Session, Server), Failed> {
-        match timeout(self.connect_timeout, self.start(attempt)).await {
-            Ok(result) => result,
-            Err(_) => Err(Failed {
-                reason: format!("no answer within {} s", self.connect_timeout.as_secs()),
-                state: None,
-                login_refused: false,
-                connect_forbidden: false,
-                tls_not_offered: false,
-            }),
-        }
-    }
-
-    /// A pooler may refuse start-up options; then the session does without.
-    async fn start(&self, attempt: &Attempt) -> Result<(Session, Server), Failed> {
-        let own = self.settings.startup_options();
-        let with_ours = match &own {
-            Some(own) => format!("{DIRECT} {own}"),
-            None => DIRECT.to_owned(),
-        };
-        match self.connect(attempt, Some(&with_ours)).await {
-            Err(error) if refuses_options(&error) => self.connect(attempt, own.as_deref()).await,
-            other => other,
-        }
-        .map_err(|error| Failed {
-            state: error.code().cloned(),
-            connect_forbidden: error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE),
-            login_refused: error.code() == Some(&SqlState::INVALID_PASSWORD),
-            tls_not_offered: error.to_string().contains("server does not support TLS")
-                || error.source().is_some_and(|cause| cause.to_string() == "server does not support TLS"),
-            reason: reason(&error).to_string(),
-        })
-    }
-
-    async fn connect(
-        &self,
-        attempt: &Attempt,
-        options: Option<&str>,
-    ) -> Result<(Session, Server), tokio_postgres::Error> {
-        let mut config = attempt.config(&self.settings);
-        config.connect_timeout(self.connect_timeout);
-        if self.settings.application_name.is_none() {
-            config.application_name(env!("CARGO_PKG_NAME"));
-        }
-        if let Some(options) = options {
-            config.options(options);
-        }
-        let (client, tls) = match attempt.encryption {
-            Encryption::Plain => (PostgresConnectionManager::new(config, NoTls).connect().await?, None),
-            Encryption::Tls => {
-                let manager = PostgresConnectionManager::new(config, self.tls.clone());
-                (manager.connect().await?, Some(self.tls.clone()))
-            }
-        };
-        let limit = i64::try_from(self.statement_timeout.as_millis()).unwrap_or(i64::MAX);
-        let row = client.query_typed_one(INTRODUCE, &[(&limit, Type::INT8)]).await?;
-        let direct: bool = row.try_get("direct")?;
-        let effective: i64 = row.try_get("timeout")?;
-        let statement_timeout = Duration::from_millis(u64::try_from(effective).unwrap_or_default());
-        let server = Server { standby: row.try_get("standby")?, read_only: row.try_get("read_only")? };
-        let pool = &self.settings.pool;
-        let session = Session {
-            client,
-            tls,
-            statement_timeout,
-            search_path: SearchPath {
-                setting: row.try_get("search_path")?,
-                schemas: row.try_get("schemas")?,
-            },
-            version: row.try_get("version")?,
-            limits: if direct { Limits::OfSession } else { Limits::OfTransaction { statement_timeout } },
-            expires: Instant::now() + pool.max_lifetime + pool.max_lifetime_jitter.mul_f64(rand::random()),
-            used: false,
-            broken: Arc::default(),
-        };
-        Ok((session, server))
-    }
-}
-
-/// Why an attempt gave no session.
-pub(crate) struct Failed {
-    pub(crate) reason: String,
-    /// The server's code; nothing where it did not come to that.
-    pub(crate) state: Option<SqlState>,
-    pub(crate) login_refused: bool,
-    /// The login was fine, the database is closed to the role.
-    pub(crate) connect_forbidden: bool,
-    /// TLS was asked for, and the server has none.
-    pub(crate) tls_not_offered: bool,
-}
-
-/// What kind of server a session has met.
-#[derive(Debug, Clone, Copy)]
-struct Server {
-    standby: bool,
-    read_only: bool,
 }
 
 impl Session {
@@ -437,24 +189,4 @@ impl Drop for Running {
             }
         });
     }
-}
-
-/// `sslmode=prefer` goes on without TLS, as in libpq; that should not go unseen where the server offers it.
-fn warn_of_plaintext(attempt: &Attempt, with_tls: Option<(Host, String)>) {
-    let Some((host, reason)) = with_tls else { return };
-    if host.port == attempt.host.port && host.address == attempt.host.address {
-        tracing::warn!(
-            server = %attempt,
-            reason,
-            "a connection to the database is not encrypted although the server offers TLS; sslmode=require refuses such connections and says why"
-        );
-    }
-}
-
-/// PgBouncer refuses unknown start-up parameters, RDS Proxy any start-up options.
-fn refuses_options(error: &tokio_postgres::Error) -> bool {
-    error.as_db_error().is_some_and(|server| {
-        let message = server.message().to_ascii_lowercase();
-        message.contains("startup parameter") || message.contains("command-line options")
-    })
 }

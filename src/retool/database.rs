@@ -9,8 +9,9 @@ use tokio_postgres::types::{FromSql, Type};
 
 use crate::postgres::connection_string::ConnectionSettings;
 use crate::postgres::error::PostgresError;
+use crate::postgres::opener::Opener;
 use crate::postgres::pool::{Lease, Pool, Timeouts};
-use crate::postgres::session::{AccessMode, Opener};
+use crate::postgres::session::AccessMode;
 use crate::postgres::statement::{self, FromRow, Parameter, guarded};
 use crate::postgres::tls::{self, TlsError};
 use crate::postgres::transaction::{End, Transaction};
@@ -58,6 +59,11 @@ impl Database {
         let privileges = self.probe().await?;
         privileges.require(self.scope)?;
         Ok(privileges)
+    }
+
+    /// Whether the server refused the password when a session was last to be opened.
+    pub(crate) fn is_login_refused(&self) -> bool {
+        self.pool.is_login_refused()
     }
 
     /// As [`Database::check`], and makes sure that the server takes changes where the configuration makes any.

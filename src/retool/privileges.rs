@@ -5,19 +5,16 @@
 
 mod column;
 pub(crate) mod missing;
+mod probe;
 pub(crate) mod reads;
 mod scope;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokio_postgres::Row;
-use tokio_postgres::types::Type;
-
 use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::quoted;
 use crate::postgres::session::Session;
-use crate::postgres::statement::{self, Parameter};
 use crate::retool::error::DatabaseError;
 use missing::Lacking;
 use reads::{AUDIT, FOLDERS, OF_DIAGNOSIS, OPTIONAL, Optional, Reads, reads_of};
@@ -66,77 +63,6 @@ enum RowSecurity {
     Filters,
 }
 
-/// Looks every column up by name, in the first schema of the search_path that has `organizations` and that the role
-/// may use; one that has the table and may not be used is named. `$3` are the schemas that could be used when the
-/// session began, `$4` is the search_path: a GRANT may have come since.
-const PROBE: &str = r#"
-SELECT wanted.ordinal::int8 AS ordinal,
-       home.name AS schema,
-       relation.oid IS NOT NULL AS table_exists,
-       attribute.attnum IS NOT NULL AS column_exists,
-       coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, 'SELECT'), false) AS readable,
-       current_user::text AS role,
-       (SELECT schema.nspname::text
-        FROM pg_class AS closed
-        JOIN pg_namespace AS schema ON schema.oid = closed.relnamespace
-        WHERE closed.relname = wanted.table_name
-          AND schema.nspname = ANY (string_to_array(replace($4, '"', ''), ', '))
-          AND NOT has_schema_privilege(schema.oid, 'USAGE')
-        LIMIT 1) AS closed_schema,
-       coalesce(row_security_active(relation.oid), false) AS row_security,
-       EXISTS (SELECT FROM pg_policy AS policy, unnest(policy.polroles) AS of_role (id)
-               WHERE policy.polrelid = relation.oid
-                 AND policy.polcmd IN ('r', '*') AND policy.polpermissive
-                 AND (of_role.id = 0 OR pg_has_role(of_role.id, 'USAGE'))) AS policy_for_role
-FROM unnest($1, $2) WITH ORDINALITY AS wanted (table_name, column_name, ordinal)
-LEFT JOIN (SELECT schema.oid, schema.nspname::text AS name
-           FROM unnest($3 || string_to_array(replace(replace($4, '"', ''), '$user', current_user::text), ', '))
-                    WITH ORDINALITY AS searched (name, place)
-           JOIN pg_namespace AS schema ON schema.nspname = searched.name
-           JOIN pg_class AS first ON first.relnamespace = schema.oid
-           WHERE has_schema_privilege(schema.oid, 'USAGE') AND first.relname = 'organizations' AND first.relkind IN ('r', 'p', 'v', 'm', 'f')
-           ORDER BY searched.place
-           LIMIT 1) AS home ON true
-LEFT JOIN pg_class AS relation
-       ON relation.relnamespace = home.oid
-      AND relation.relname = wanted.table_name
-      AND relation.relkind IN ('r', 'p', 'v', 'm', 'f')
-LEFT JOIN pg_attribute AS attribute
-       ON attribute.attrelid = relation.oid
-      AND attribute.attname = wanted.column_name
-      AND attribute.attnum > 0
-      AND NOT attribute.attisdropped
-"#;
-
-/// A row of [`PROBE`].
-struct Found {
-    ordinal: i64,
-    schema: Option<String>,
-    table_exists: bool,
-    column_exists: bool,
-    readable: bool,
-    role: String,
-    closed_schema: Option<String>,
-    row_security: bool,
-    policy_for_role: bool,
-}
-
-impl Found {
-    fn of(row: &Row) -> Result<Self, tokio_postgres::Error> {
-        Ok(Self {
-            ordinal: row.try_get("ordinal")?,
-            schema: row.try_get("schema")?,
-            table_exists: row.try_get("table_exists")?,
-            column_exists: row.try_get("column_exists")?,
-            readable: row.try_get("readable")?,
-            role: row.try_get("role")?,
-            closed_schema: row.try_get("closed_schema")?,
-            row_security: row.try_get("row_security")?,
-            policy_for_role: row.try_get("policy_for_role")?,
-        })
-    }
-}
-
 impl Privileges {
     /// Asks the server about every column that `scope` needs or can use, and about these.
     ///
@@ -149,16 +75,7 @@ impl Privileges {
     ) -> Result<Self, PostgresError> {
         let optional = OPTIONAL.iter().map(|optional| optional.column);
         let columns: Vec<Column> = required(scope).chain(optional).chain(also.iter().copied()).collect();
-        let tables: Vec<&str> = columns.iter().map(|column| column.table).collect();
-        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
-        let searched = session.search_path();
-        let parameters: [Parameter<'_>; 4] = [
-            (&tables, Type::TEXT_ARRAY),
-            (&names, Type::TEXT_ARRAY),
-            (&searched.schemas, Type::TEXT_ARRAY),
-            (&searched.setting, Type::TEXT),
-        ];
-        let rows = statement::run(session, PROBE, &parameters, Found::of).await?;
+        let rows = probe::probe(session, &columns).await?;
         let mut privileges = Self {
             standings: BTreeMap::new(),
             role: String::new(),

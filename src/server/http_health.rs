@@ -138,13 +138,21 @@ impl Health {
     }
 }
 
+/// Whether calls are taken. A database that cannot be reached may be back for the next call; one that refuses the
+/// password answers no call until somebody has changed it, so that the server is not ready.
 async fn ready(State(health): State<Health>) -> Response {
-    if health.readiness.is_ready() {
-        answer(StatusCode::OK, "ready", None)
+    let details = if !health.readiness.is_ready() {
+        Details { error: "the server is starting or stopping", validation_error: None }
+    } else if health.connector.is_login_refused()
+        // No call may come while the server is not ready, so that the probe itself has to find the login in order again.
+        && let Some(problem) = health.check().await.problem
+        && health.connector.is_login_refused()
+    {
+        Details { error: "the database does not accept the password", validation_error: Some(problem) }
     } else {
-        let details = Details { error: "the server is starting or stopping", validation_error: None };
-        answer(StatusCode::SERVICE_UNAVAILABLE, "not_ready", Some(details))
-    }
+        return answer(StatusCode::OK, "ready", None);
+    };
+    answer(StatusCode::SERVICE_UNAVAILABLE, "not_ready", Some(details))
 }
 
 fn answer(code: StatusCode, status: &'static str, details: Option<Details>) -> Response {

@@ -8,7 +8,7 @@ use baton_retool::proto::connector::connector_service_client::ConnectorServiceCl
 use tonic::Code;
 
 use crate::support::http::ask;
-use crate::support::postgres::Database;
+use crate::support::postgres::{Database, Role};
 use crate::support::server::{Server, program};
 use crate::support::wire::{Wire, assert_refused, eventually};
 
@@ -101,6 +101,32 @@ async fn a_down_database_fails_only_the_health_probe() {
     assert_ends(&check("health"), 1, &["health check returned status 503"]);
     assert_ends(&check("ready"), 0, &[]);
     assert_ends(&check("live"), 0, &[]);
+}
+
+#[tokio::test]
+async fn a_refused_password_is_reported_at_once_and_the_server_is_not_ready_until_it_is_accepted() {
+    let database = Database::small().await;
+    let role = database.documented_role(&[]).await;
+    let wrong = Role { name: role.name.clone(), password: "hunter2".to_owned() };
+    let server = Server::start_at(&database.url_as(&wrong), &FLAGS);
+    let line = server.wait_for_log(|line| line["msg"] == "health endpoints listening");
+    let probes: SocketAddr = line["address"].as_str().unwrap().parse().unwrap();
+    let mut connector = ConnectorServiceClient::new(server.channel().await);
+    let status = connector.validate(ConnectorServiceValidateRequest::default()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert!(status.message().contains("check user and password"), "{status}");
+    let logged = server.logs();
+    assert!(!logged.iter().any(|line| line["msg"] == "the database does not answer; trying again"));
+
+    let answer = ask(probes, "GET", "/ready");
+    let json = answer.json();
+    assert_eq!((answer.code, json["status"].as_str()), (503, Some("not_ready")), "{json}");
+    assert_eq!(json["details"]["error"], "the database does not accept the password");
+    assert!(!answer.body.contains("hunter2"), "{json}");
+    assert_eq!(ask(probes, "GET", "/live").code, 200);
+
+    database.execute(&format!("ALTER ROLE {} PASSWORD 'hunter2'", role.name)).await;
+    eventually("readiness", async || (ask(probes, "GET", "/ready").code == 200).then_some(())).await;
 }
 
 // The call goes on while this thread waits.

@@ -1,9 +1,9 @@
 //! Which ids of grants the running sync has met.
 
 use std::collections::HashSet;
-use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 
+use foldhash::quality::RandomState;
 use rusqlite::Connection;
 
 use crate::agent::c1z::schema;
@@ -18,7 +18,7 @@ const MOST: usize = 1 << 20;
 /// longer to keep than all else about a row. It gets one at the first id that may have come before.
 #[derive(Debug, Default)]
 pub(super) struct GrantIds {
-    hashes: HashSet<u64>,
+    hashes: HashSet<u64, RandomState>,
     by: RandomState,
     is_indexed: bool,
 }
@@ -43,7 +43,7 @@ impl GrantIds {
         if !self.is_indexed {
             schema::create_unique_indexes(database)?;
             self.is_indexed = true;
-            self.hashes = HashSet::new();
+            self.hashes = HashSet::default();
         }
         Ok(())
     }

@@ -26,8 +26,16 @@ fn as_table(report: &Report) -> String {
     let mut text = String::new();
     let widths = report.lines().iter().map(|line| title(line).chars().count());
     let width = widths.filter(|width| *width <= WIDEST_TITLE).max().unwrap_or_default();
-    for line in report.lines() {
+    for lines in report.lines().chunk_by(skipped_alike) {
+        let [line, alike @ ..] = lines else { continue };
         let style = style(line.status);
+        if !alike.is_empty() {
+            let titles: Vec<String> = lines.iter().map(title).collect();
+            let (word, found) = (line.status.as_str(), in_one_line(&line.found));
+            text.push_str(&format!("{style}{word:<STATUS$}{style:#}{} checks: {found}\n", lines.len()));
+            text.push_str(&format!("{}{}\n", " ".repeat(STATUS), titles.join(", ")));
+            continue;
+        }
         let title = title(line);
         text.push_str(&format!(
             "{style}{:<STATUS$}{style:#}{title:<width$}  {}\n",
@@ -44,6 +52,13 @@ fn as_table(report: &Report) -> String {
     }
     text.push_str(&format!("\n{}\n", sum(report)));
     text
+}
+
+/// Whether both were skipped for the same reason. One entry in the table is enough for all of those.
+fn skipped_alike(one: &Line, other: &Line) -> bool {
+    let skipped =
+        |line: &Line| line.status == Status::Skipped && line.meaning.is_empty() && line.fix.is_empty();
+    skipped(one) && skipped(other) && one.found == other.found
 }
 
 fn title(line: &Line) -> String {

@@ -35,9 +35,14 @@ impl<'a> ChangeRequest<'a> {
         Ok(Self { on, entitlement_id, entitlement, principal })
     }
 
-    /// The error for an entitlement that resources of the type do not have; `known` are those that they have.
-    pub(crate) fn unknown_entitlement(&self, known: &'static str) -> Error {
+    /// The error for an entitlement that the resource does not have; `known` are those that it has, with `<id>` for
+    /// the id of the resource.
+    pub(crate) fn unknown_entitlement<T: Identity>(&self, known: &str) -> Error {
         let given = self.entitlement.id.as_str().into();
+        let known = match ids::parse::<T>(self.on.id) {
+            Ok(_) => known.replace("<id>", &self.on.id.resource),
+            Err(_) => known.to_owned(),
+        };
         Error::Argument {
             field: "entitlement.id",
             problem: ArgumentProblem::UnknownEntitlement { given, known },

@@ -8,12 +8,12 @@ use crate::private_text::PrivateText as CallerText;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ArgumentProblem {
     /// The id is not one of an entitlement on a resource of the type.
-    #[error("{given} is no entitlement of such a resource; these are {known}")]
+    #[error("{given} is not an entitlement of the resource, which has {known}")]
     UnknownEntitlement {
         /// The id.
         given: CallerText,
-        /// The ids that there are.
-        known: &'static str,
+        /// The ids of those that the resource has.
+        known: String,
     },
     /// The entitlement and the resource it comes with do not belong together.
     #[error("{entitlement} is an entitlement on another resource than {resource}")]

@@ -66,7 +66,9 @@ pub(crate) fn refusal_kind(refusal: &Refusal) -> ErrorKind {
 pub(crate) fn database_kind(error: &DatabaseError) -> ErrorKind {
     let Some(error) = error.postgres() else { return ErrorKind::FailedPrecondition };
     match error {
-        PostgresError::Connect { .. }
+        // A password may be about to change on both sides.
+        PostgresError::LoginRefused { .. }
+        | PostgresError::Connect { .. }
         | PostgresError::StillConnecting { .. }
         | PostgresError::PoolExhausted { .. }
         | PostgresError::Interrupted { .. }

@@ -177,7 +177,7 @@ struct MembershipChange {
 impl MembershipChange {
     fn of(request: &ChangeRequest<'_>) -> Result<Self, Error> {
         let Some(EntitlementId::Group(group, membership)) = request.entitlement_id else {
-            return Err(request.unknown_entitlement("group:g7:member or group:g7:admin"));
+            return Err(request.unknown_entitlement::<GroupId>("group:<id>:member and group:<id>:admin"));
         };
         request.cross_check(group, membership.as_str())?;
         Ok(Self { group, membership, user: request.principal()? })

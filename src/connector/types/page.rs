@@ -262,8 +262,8 @@ enum Principal {
 impl PageChange {
     fn of(request: &ChangeRequest<'_>) -> Result<Self, Error> {
         let Some(EntitlementId::Page(page, family, level)) = request.entitlement_id else {
-            return Err(request.unknown_entitlement(
-                "page:p7:group:<level> or page:p7:user:<level>, the level read, write or own",
+            return Err(request.unknown_entitlement::<PageId>(
+                "page:<id>:group:<level> and page:<id>:user:<level>, with the level read, write or own",
             ));
         };
         request.cross_check(page, &slug((family, level)))?;

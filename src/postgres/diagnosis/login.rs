@@ -6,8 +6,8 @@ use tokio_postgres::error::SqlState;
 
 use crate::postgres::connection_string::ConnectionSettings;
 use crate::postgres::identifier::quoted;
+use crate::postgres::opener::{Failed, Opener};
 use crate::postgres::pool::Timeouts;
-use crate::postgres::session::{Failed, Opener};
 use crate::postgres::tls::{TlsError, connector};
 
 /// Why the server does not let the role in, as far as it says.

@@ -127,10 +127,10 @@ mod tests {
                         field: "entitlement.id",
                         problem: ArgumentProblem::UnknownEntitlement {
                             given: given.as_str().into(),
-                            known: "group:g7:member",
+                            known: "group:g7:member".to_owned(),
                         },
                     },
-                    r#"entitlement.id: "..." is no entitlement"#,
+                    r#"entitlement.id: "..." is not an entitlement"#,
                 ),
             ] {
                 assert!(error.for_caller().contains("ann@example.com"), "{error}");

@@ -107,13 +107,10 @@ impl<'a> Derivation<'a> {
             let owner = keys.owners.number(&destination.owner.0, &destination.owner.1);
             let end = self.destinations.get(number + 1).map_or(self.len(), |next| next.first);
             let grants = self.expansion.derived.get(destination.first..end).unwrap_or_default();
-            keys.rows.extend(grants.iter().map(|grant| Key {
-                entitlement,
-                principal: numbers.get(grant.principal.index as usize).copied().unwrap_or(u32::MAX),
-                owner,
-                sync,
-                id: STANDARD_ID,
-            }));
+            for grant in grants {
+                let principal = numbers.get(grant.principal.index as usize).copied().unwrap_or(u32::MAX);
+                keys.rows.push(Key { entitlement, principal, owner, sync, id: STANDARD_ID });
+            }
         }
         Ok(())
     }

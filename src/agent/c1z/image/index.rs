@@ -2,7 +2,7 @@
 
 use crate::agent::c1z::image::coded::{Coded, Codes, Header};
 use crate::agent::c1z::image::error::WriteError;
-use crate::agent::c1z::image::keys::{Key, Keys, Ranks};
+use crate::agent::c1z::image::keys::{Keys, Ranks};
 use crate::agent::c1z::image::layout::{Kind, Layout, key};
 use crate::agent::c1z::image::order;
 use crate::agent::c1z::image::pages::Records;
@@ -46,26 +46,23 @@ impl IndexKind {
 
     /// The rows in the order of this index.
     fn rows(self, keys: &Keys, ranks: &Ranks<'_>) -> Result<Vec<u32>, WriteError> {
-        let entitlements =
-            || (ranks.entitlements.len(), |key: &Key| ranks.entitlements.rank(key.entitlement));
-        let principals = || (ranks.principals.len(), |key: &Key| ranks.principals.rank(key.principal));
-        let syncs = || (ranks.syncs.len(), |key: &Key| ranks.syncs.rank(key.sync));
+        let Ranks { entitlements, principals, owners, syncs } = ranks;
+        let of = &keys.rows;
+        let by_entitlement =
+            (entitlements.len(), |row| of.entitlement(row).map(|number| entitlements.rank(number)));
+        let by_principal = (principals.len(), |row| of.principal(row).map(|number| principals.rank(number)));
+        let by_owner = (owners.len(), |row| of.owner(row).map(|number| owners.rank(number)));
+        let by_sync = (syncs.len(), |row| of.sync(row).map(|number| syncs.rank(number)));
         Ok(match self {
             Self::Id => order::of_ids(keys, ranks)?,
             Self::EntitlementAndPrincipal => {
-                order::sorted(order::sorted(keys.all(), keys, principals()), keys, entitlements())
+                order::sorted(order::sorted(keys.all(), by_principal), by_entitlement)
             }
-            Self::EntitlementAndSync => {
-                order::sorted(order::sorted(keys.all(), keys, syncs()), keys, entitlements())
-            }
-            Self::Principal => order::sorted(keys.all(), keys, principals()),
-            Self::Owner => order::sorted(
-                keys.all(),
-                keys,
-                (ranks.owners.len(), |key: &Key| ranks.owners.rank(key.owner)),
-            ),
-            Self::Expandable => order::sorted(keys.expandable.clone(), keys, syncs()),
-            Self::NeedsExpansion => order::sorted(keys.needing.clone(), keys, syncs()),
+            Self::EntitlementAndSync => order::sorted(order::sorted(keys.all(), by_sync), by_entitlement),
+            Self::Principal => order::sorted(keys.all(), by_principal),
+            Self::Owner => order::sorted(keys.all(), by_owner),
+            Self::Expandable => order::sorted(keys.expandable.clone(), by_sync),
+            Self::NeedsExpansion => order::sorted(keys.needing.clone(), by_sync),
         })
     }
 }
@@ -192,21 +189,22 @@ impl<'a> Entries<'a> {
         // Far below the largest integer.
         let number = key(row) as i64;
         let found = || -> Option<Entry<'a>> {
-            let key = keys.rows.get(row as usize)?;
-            let entitlement = || codes.entitlements.get(key.entitlement as usize);
-            let principal = || codes.principals.get(key.principal as usize);
-            let sync = || codes.syncs.get(key.sync as usize);
+            let of = &keys.rows;
+            let entitlement = || codes.entitlements.get(of.entitlement(row)? as usize);
+            let principal = || codes.principals.get(of.principal(row)? as usize);
+            let sync = || codes.syncs.get(of.sync(row)? as usize);
             Some(match self.kind {
-                IndexKind::Id => match keys.ids.get(key.id as usize) {
+                IndexKind::Id => match keys.ids.get(of.id(row)? as usize) {
                     Some(id) => Entry::Id(id.as_bytes(), &[], sync()?),
                     None => {
-                        Entry::Id(&entitlement()?.bytes, codes.ends.get(key.principal as usize)?, sync()?)
+                        let end = codes.ends.get(of.principal(row)? as usize)?;
+                        Entry::Id(&entitlement()?.bytes, end, sync()?)
                     }
                 },
                 IndexKind::EntitlementAndPrincipal => Entry::Two(entitlement()?, principal()?),
                 IndexKind::EntitlementAndSync => Entry::Sorted(entitlement()?, sync()?),
                 IndexKind::Principal => Entry::One(principal()?),
-                IndexKind::Owner => Entry::One(codes.owners.get(key.owner as usize)?),
+                IndexKind::Owner => Entry::One(codes.owners.get(of.owner(row)? as usize)?),
                 IndexKind::Expandable | IndexKind::NeedsExpansion => Entry::One(sync()?),
             })
         };

@@ -6,18 +6,15 @@
 use std::cmp::Ordering;
 
 use crate::agent::c1z::image::error::WriteError;
-use crate::agent::c1z::image::keys::{Key, Keys, Ranks, STANDARD_ID, ranks_of};
+use crate::agent::c1z::image::keys::{Keys, Ranks, STANDARD_ID, ranks_of};
 
 /// The rows sorted by places below a number; rows of one place keep their order.
-pub(super) fn sorted(rows: Vec<u32>, keys: &Keys, by: (usize, impl Fn(&Key) -> u32)) -> Vec<u32> {
+pub(super) fn sorted(rows: Vec<u32>, by: (usize, impl Fn(u32) -> Option<u32>)) -> Vec<u32> {
     let (places, place) = by;
     if places <= 1 {
         return rows;
     }
-    let place = |row: u32| {
-        let place = keys.rows.get(row as usize).map_or(0, &place);
-        (place as usize).min(places - 1)
-    };
+    let place = |row: u32| (place(row).unwrap_or_default() as usize).min(places - 1);
     let mut next = vec![0_u32; places];
     for row in &rows {
         if let Some(count) = next.get_mut(place(*row)) {
@@ -45,7 +42,7 @@ pub(super) fn sorted(rows: Vec<u32>, keys: &Keys, by: (usize, impl Fn(&Key) -> u
 /// [`WriteError::SameId`] when two rows of one sync have the same id.
 pub(super) fn of_ids(keys: &Keys, ranks: &Ranks<'_>) -> Result<Vec<u32>, WriteError> {
     let parts = Parts::new(ranks);
-    let is_standard = |row: &u32| keys.rows.get(*row as usize).is_some_and(|key| key.id == STANDARD_ID);
+    let is_standard = |row: &u32| keys.rows.id(*row) == Some(STANDARD_ID);
     let (standard, mut explicit): (Vec<u32>, Vec<u32>) = keys.all().into_iter().partition(is_standard);
     let by_text = |row: &u32| {
         let mut id = String::new();
@@ -53,14 +50,17 @@ pub(super) fn of_ids(keys: &Keys, ranks: &Ranks<'_>) -> Result<Vec<u32>, WriteEr
         (id, sync_rank(*row, keys, ranks), *row)
     };
     explicit.sort_by_cached_key(by_text);
-    let standard = sorted(standard, keys, (ranks.syncs.len(), |key: &Key| ranks.syncs.rank(key.sync)));
-    let standard = sorted(standard, keys, (parts.principals.len(), |key: &Key| parts.principal(key)));
-    let mut standard = sorted(standard, keys, (parts.mixes.len(), |key: &Key| parts.group(key)));
+    let group = |row: u32| keys.rows.entitlement(row).map(|entitlement| parts.group(entitlement));
+    let standard =
+        sorted(standard, (ranks.syncs.len(), |row| keys.rows.sync(row).map(|sync| ranks.syncs.rank(sync))));
+    let principal = |row: u32| keys.rows.principal(row).map(|principal| parts.principal(principal));
+    let standard = sorted(standard, (parts.principals.len(), principal));
+    let mut standard = sorted(standard, (parts.mixes.len(), group));
     // Where ids of different entitlements mix, the texts decide.
     if parts.mixes.contains(&true) {
-        let group = |row: &u32| keys.rows.get(*row as usize).map_or(0, |key| parts.group(key));
-        for rows in standard.chunk_by_mut(|one, other| group(one) == group(other)) {
-            if rows.first().is_some_and(|row| parts.mixes.get(group(row) as usize) == Some(&true)) {
+        for rows in standard.chunk_by_mut(|one, other| group(*one) == group(*other)) {
+            let group = rows.first().and_then(|row| group(*row));
+            if group.is_some_and(|group| parts.mixes.get(group as usize) == Some(&true)) {
                 rows.sort_by_cached_key(by_text);
             }
         }
@@ -126,12 +126,12 @@ impl Parts {
         Self { groups, mixes, principals }
     }
 
-    fn group(&self, key: &Key) -> u32 {
-        self.groups.get(key.entitlement as usize).copied().unwrap_or_default()
+    fn group(&self, entitlement: u32) -> u32 {
+        self.groups.get(entitlement as usize).copied().unwrap_or_default()
     }
 
-    fn principal(&self, key: &Key) -> u32 {
-        self.principals.get(key.principal as usize).copied().unwrap_or_default()
+    fn principal(&self, principal: u32) -> u32 {
+        self.principals.get(principal as usize).copied().unwrap_or_default()
     }
 }
 
@@ -159,17 +159,17 @@ fn merged(standard: Vec<u32>, explicit: Vec<u32>, keys: &Keys, ranks: &Ranks<'_>
 
 /// Whether two rows that follow each other have the same id and sync.
 fn is_same(one: u32, other: u32, keys: &Keys, ranks: &Ranks<'_>, parts: &Parts) -> bool {
-    let (Some(left), Some(right)) = (keys.rows.get(one as usize), keys.rows.get(other as usize)) else {
-        return false;
-    };
-    if left.sync != right.sync {
+    let rows = &keys.rows;
+    if rows.sync(one) != rows.sync(other) {
         return false;
     }
-    if left.id == STANDARD_ID && right.id == STANDARD_ID {
-        if left.entitlement == right.entitlement {
-            return parts.principal(left) == parts.principal(right);
+    if rows.id(one) == Some(STANDARD_ID) && rows.id(other) == Some(STANDARD_ID) {
+        let principal = |row: u32| rows.principal(row).map(|principal| parts.principal(principal));
+        let group = |row: u32| rows.entitlement(row).map(|entitlement| parts.group(entitlement));
+        if rows.entitlement(one) == rows.entitlement(other) {
+            return principal(one) == principal(other);
         }
-        if parts.group(left) != parts.group(right) {
+        if group(one) != group(other) {
             return false;
         }
     }
@@ -180,18 +180,19 @@ fn is_same(one: u32, other: u32, keys: &Keys, ranks: &Ranks<'_>, parts: &Parts) 
 }
 
 fn sync_rank(row: u32, keys: &Keys, ranks: &Ranks<'_>) -> u32 {
-    keys.rows.get(row as usize).map_or(0, |key| ranks.syncs.rank(key.sync))
+    keys.rows.sync(row).map_or(0, |sync| ranks.syncs.rank(sync))
 }
 
 fn put_id(row: u32, keys: &Keys, ranks: &Ranks<'_>, out: &mut String) {
     out.clear();
-    let Some(key) = keys.rows.get(row as usize) else { return };
-    if let Some(id) = keys.ids.get(key.id as usize) {
+    if let Some(id) = keys.rows.id(row).and_then(|id| keys.ids.get(id as usize)) {
         out.push_str(id);
         return;
     }
-    let Some((kind, id)) = ranks.principals.value(key.principal) else { return };
-    for part in [ranks.entitlements.value(key.entitlement).unwrap_or_default(), ":", kind, ":", id] {
+    let entitlement = keys.rows.entitlement(row).and_then(|number| ranks.entitlements.value(number));
+    let principal = keys.rows.principal(row).and_then(|number| ranks.principals.value(number));
+    let Some((kind, id)) = principal else { return };
+    for part in [entitlement.unwrap_or_default(), ":", kind, ":", id] {
         out.push_str(part);
     }
 }

@@ -248,7 +248,7 @@ fn add_key(keys: &mut Keys, columns: &Columns<'_>, id: &str) -> Result<(), Write
         sync: keys.syncs.number(columns.sync_id),
         id,
     };
-    let row = keys.rows.len() as u32;
+    let row = keys.rows.len();
     keys.rows.push(key);
     if columns.expansion.is_some() {
         keys.expandable.push(row);
