@@ -40,15 +40,16 @@ demo: needs-rust ## serve a seeded organization on a throwaway Postgres until Ct
 	@trap : INT; scripts/with-postgres scripts/demo $(LISTEN) $(SIZES) || [ $$? -eq 130 ]
 
 test: needs-rust lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --bins --examples --test architecture --test behaviour
+	cargo test --doc
 	$(MAKE) test-lambda
 	$(MAKE) judge
 	$(MAKE) releases
 	$(MAKE) docs-check
 
-test-lambda: ## test the function of AWS Lambda, which needs a build of its own
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --lib -- lambda hosted
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --test lambda
+# The feature needs a build of its own, so the unit tests are built there only: they are the same and more.
+test-lambda: ## run the unit tests, and the tests of the AWS Lambda function (cargo feature lambda)
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --lib --test lambda
 
 releases: ## run a sync and every change on the oldest and the newest Postgres that is supported (x86-64 Linux; needs npm)
 	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "passed over: there are packages for x86-64 Linux only"; exit 0; }; \
@@ -60,7 +61,7 @@ releases: ## run a sync and every change on the oldest and the newest Postgres t
 judge: ## let the Go SDK read, expand and continue the files of a sync (needs Go; the first time takes minutes)
 	scripts/sdk-tool baton
 	scripts/sdk-tool agent
-	cargo test --lib agent::c1z::tests::judge -- --ignored
+	cargo test --features lambda --lib agent::c1z::tests::judge -- --ignored
 	cargo test --test behaviour -- --ignored sync::sdk service::sdk
 
 docs-check: ## build the book, check its links, run the commands of all pages and compare what they print (needs Python)
