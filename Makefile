@@ -72,10 +72,9 @@ lint: ## check format, lints and documentation (installs rustfmt and clippy when
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --check
 	cargo clippy --all-targets --features lambda -- -D warnings
-	@# Without the feature the tests are the same, and only the program differs.
-	cargo clippy --lib --bins -- -D warnings
-	@# With the examples, so that it shares the checked dependencies with clippy.
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib --examples
+	@# With the examples, so that all three share the checked dependencies.
+	cargo clippy --lib --bins --examples -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib --examples --features lambda
 
 fmt: ## format the code
 	cargo fmt
