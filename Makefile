@@ -22,7 +22,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: needs-rust help demo test releases docs-check judge lint fmt doc deny man bench soak fuzz-smoke check-chart static image check-image sbom clean
+.PHONY: needs-rust help demo test test-lambda releases docs-check judge lint fmt doc deny man bench soak fuzz-smoke check-chart static lambda image check-image sbom clean
 .DEFAULT_GOAL := help
 
 # One line instead of a failure in the middle of a build.
@@ -40,10 +40,16 @@ demo: needs-rust ## serve a seeded organization on a throwaway Postgres until Ct
 	@trap : INT; scripts/with-postgres scripts/demo $(LISTEN) $(SIZES) || [ $$? -eq 130 ]
 
 test: needs-rust lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --bins --examples --test architecture --test behaviour
+	cargo test --doc
+	$(MAKE) test-lambda
 	$(MAKE) judge
 	$(MAKE) releases
 	$(MAKE) docs-check
+
+# The feature needs a build of its own, so the unit tests are built there only: they are the same and more.
+test-lambda: ## run the unit tests, and the tests of the AWS Lambda function (cargo feature lambda)
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --lib --test lambda
 
 releases: ## run a sync and every change on the oldest and the newest Postgres that is supported (x86-64 Linux; needs npm)
 	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "passed over: there are packages for x86-64 Linux only"; exit 0; }; \
@@ -55,7 +61,7 @@ releases: ## run a sync and every change on the oldest and the newest Postgres t
 judge: ## let the Go SDK read, expand and continue the files of a sync (needs Go; the first time takes minutes)
 	scripts/sdk-tool baton
 	scripts/sdk-tool agent
-	cargo test --lib agent::c1z::tests::judge -- --ignored
+	cargo test --features lambda --lib agent::c1z::tests::judge -- --ignored
 	cargo test --test behaviour -- --ignored sync::sdk service::sdk
 
 docs-check: ## build the book, check its links, run the commands of all pages and compare what they print (needs Python)
@@ -65,9 +71,10 @@ docs-check: ## build the book, check its links, run the commands of all pages an
 lint: ## check format, lints and documentation (installs rustfmt and clippy when rustup left them out)
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
-	@# With the examples, so that it shares the checked dependencies with clippy.
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib --examples
+	cargo clippy --all-targets --features lambda -- -D warnings
+	@# With the examples, so that all three share the checked dependencies.
+	cargo clippy --lib --bins --examples -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib --examples --features lambda
 
 fmt: ## format the code
 	cargo fmt
@@ -94,6 +101,9 @@ check-chart: ## check the chart, its alerts, the workflows, the Dockerfile (need
 
 static: ## build the program as one static file into target/static (KIND=amd64 or arm64)
 	scripts/build-static $(KIND)
+
+lambda: ## build the archive of a function for AWS Lambda into target/lambda (KIND=amd64 or arm64)
+	scripts/build-lambda $(KIND)
 
 image: ## build the container image with docker (IMAGE=)
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker build --tag $(IMAGE) \

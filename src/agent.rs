@@ -2,6 +2,8 @@
 
 pub mod c1z;
 pub mod expansion;
+#[cfg(feature = "lambda")]
+pub(crate) mod hosted;
 pub(crate) mod one_shot;
 pub(crate) mod service;
 pub mod sync;

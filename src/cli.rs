@@ -12,6 +12,8 @@ mod fatal;
 mod health_check;
 mod help;
 mod in_memory;
+#[cfg(feature = "lambda")]
+mod lambda;
 mod man;
 mod output;
 mod serve;
@@ -43,6 +45,13 @@ pub fn settings_table() -> String {
     config::markdown_table()
 }
 
+/// The settings of a connector that ConductorOne hosts, as a Markdown table: what `docs/lambda.md` has, so that a test
+/// can compare the two.
+#[cfg(feature = "lambda")]
+pub fn hosted_settings_table() -> String {
+    config::hosted_markdown_table()
+}
+
 /// Runs the program with these arguments, the first being its name.
 ///
 /// Exit codes: 0 done, 1 failed, 2 invalid command line or settings. A sync that a signal stops ends
@@ -54,6 +63,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run_command(arguments: Vec<OsString>) -> ExitCode {
+    #[cfg(feature = "lambda")]
+    let arguments = lambda::as_function(arguments);
     let (detail, arguments) = help::detail(arguments);
     let parsed = command(detail).try_get_matches_from(&arguments).map_err(help::without_secrets);
     if child::is_requested(&parsed, &arguments) {
@@ -74,8 +85,10 @@ fn run_command(arguments: Vec<OsString>) -> ExitCode {
     };
     let result = match matches.subcommand() {
         Some((name, matches)) => match refuse_change(name, matches) {
-            // Its exit codes are its own.
+            // The exit codes of this one are its own.
             Ok(()) if name == doctor::NAME => return doctor::run(matches),
+            #[cfg(feature = "lambda")]
+            Ok(()) if name == lambda::NAME => return lambda::run(matches),
             Ok(()) => run_named(name, matches),
             Err(failure) => Err(failure),
         },

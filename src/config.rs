@@ -13,6 +13,7 @@ mod declaration;
 mod deserializer;
 mod error;
 mod file;
+mod hosted;
 mod layer;
 mod merge;
 mod names;
@@ -20,6 +21,8 @@ mod one_shot_table;
 mod operation_table;
 mod reference;
 mod schema;
+#[cfg(feature = "lambda")]
+mod served;
 mod setting;
 mod settings;
 mod sources;
@@ -31,8 +34,12 @@ mod values;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use config::ValueKind;
+#[cfg(feature = "lambda")]
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+#[cfg(feature = "lambda")]
+use crate::agent::hosted::{FromEnvironment, HostedSettings};
 use crate::agent::one_shot::OneShot;
 use crate::agent::service::{Overrides, ServiceSettings};
 use crate::agent::sync::SyncSettings;
@@ -50,6 +57,8 @@ pub(crate) use setting::{Group, Setting};
 pub(crate) use settings::{InForce, Provenance, Settings, Shown};
 pub(crate) use sources::Sources;
 pub(crate) use table::ALL;
+#[cfg(feature = "lambda")]
+pub(crate) use {arguments::hosted_arguments, reference::hosted_markdown_table};
 
 /// Reads every setting: a flag wins over a variable, a variable over the config file, the file over the default.
 ///
@@ -63,7 +72,7 @@ pub(crate) fn load(matches: &ArgMatches, sources: &Sources) -> Result<(Settings,
     let (values, mut warnings) = collect(matches, sources)?;
     let mut settings = checked(&values).map_err(|error| error.explained_by(&warnings))?;
     settings.provenance = Provenance::of(&values);
-    let expires = values.get("log-level-debug-expires-at").map(Entry::time).transpose()?;
+    let expires = debug_expiry(&values)?;
     if settings.logs.level == LogLevel::Debug && expires.is_some_and(|at| at <= OffsetDateTime::now_utc()) {
         settings.logs.level = LogLevel::Info;
     }
@@ -71,6 +80,11 @@ pub(crate) fn load(matches: &ArgMatches, sources: &Sources) -> Result<(Settings,
         warnings.push(Warning::ClearText { host: host.to_owned() });
     }
     Ok((settings, warnings))
+}
+
+/// When debug logs end; `None` if they do not end.
+fn debug_expiry(values: &Values) -> Result<Option<OffsetDateTime>, Error> {
+    values.get("log-level-debug-expires-at").map(Entry::time).transpose()
 }
 
 fn checked(values: &Values) -> Result<Settings, Error> {
@@ -111,7 +125,7 @@ pub(crate) fn load_in_force(
 /// string. Sources and warnings are those of [`load`].
 ///
 /// # Errors
-/// As [`load`], though only these settings have to be right.
+/// As [`load`], for these settings only.
 pub(crate) fn load_scope(matches: &ArgMatches, sources: &Sources) -> Result<Scope, Error> {
     let (values, _) = collect(matches, sources)?;
     values.read()
@@ -120,7 +134,7 @@ pub(crate) fn load_scope(matches: &ArgMatches, sources: &Sources) -> Result<Scop
 /// Reads which one-shot change is asked for; nothing where there is none.
 ///
 /// # Errors
-/// As [`load`], though only these settings have to be right.
+/// As [`load`], for these settings only.
 pub(crate) fn load_change(matches: &ArgMatches, sources: &Sources) -> Result<Option<OneShot>, Error> {
     let (values, warnings) = collect(matches, sources)?;
     values.check_change().map_err(|error| error.explained_by(&warnings))?;
@@ -146,7 +160,7 @@ pub(crate) fn change_asked_for(
 /// another process and needs no connection string. Sources and warnings are those of [`load`].
 ///
 /// # Errors
-/// As [`load`], though only these settings have to be right.
+/// As [`load`], for these settings only.
 pub(crate) fn load_health_check(
     matches: &ArgMatches,
     sources: &Sources,
@@ -158,7 +172,7 @@ pub(crate) fn load_health_check(
 /// Reads what a one-shot sync reads and where it goes, and nothing else. Sources and warnings are those of [`load`].
 ///
 /// # Errors
-/// As [`load`], though only these settings have to be right.
+/// As [`load`], for these settings only.
 pub(crate) fn load_sync(
     matches: &ArgMatches,
     sources: &Sources,
@@ -178,7 +192,7 @@ pub(crate) fn load_sync(
 /// nor a secret. Sources and warnings are those of [`load`].
 ///
 /// # Errors
-/// As [`load`], though only these settings have to be right.
+/// As [`load`], for these settings only.
 pub(crate) fn load_service(
     matches: &ArgMatches,
     sources: &Sources,
@@ -192,6 +206,68 @@ pub(crate) fn load_service(
     settings.overrides =
         Overrides::read(|name| sources.given(name).map(|value| value.to_string_lossy().into_owned()));
     Ok(Some(settings))
+}
+
+/// Reads the settings of logs and telemetry, for a program that gets the other settings later. Sources and warnings are
+/// those of [`load`].
+///
+/// # Errors
+/// As [`load`], for these settings only.
+#[cfg(feature = "lambda")]
+pub(crate) fn load_telemetry(
+    matches: &ArgMatches,
+    sources: &Sources,
+) -> Result<(LogSettings, TelemetrySettings, Vec<Warning>), Error> {
+    let (values, warnings) = collect(matches, sources)?;
+    Ok((values.read()?, values.read()?, warnings))
+}
+
+/// Reads the settings of a hosted connector. Sources and warnings are those of [`load`].
+///
+/// # Errors
+/// As [`load`], for these settings only.
+#[cfg(feature = "lambda")]
+pub(crate) fn load_hosted(matches: &ArgMatches, sources: &Sources) -> Result<HostedSettings, Error> {
+    let (values, warnings) = collect(matches, sources)?;
+    values.check_hosted().map_err(|error| error.explained_by(&warnings))?;
+    let mut settings: HostedSettings = values.read()?;
+    settings.environment =
+        FromEnvironment::read(|name| sources.given(name).map(|value| value.to_string_lossy().into_owned()));
+    Ok(settings)
+}
+
+/// Whether a source sets the client of a hosted connector.
+#[cfg(feature = "lambda")]
+pub(crate) fn is_hosted(matches: &ArgMatches, sources: &Sources) -> bool {
+    collect(matches, sources).is_ok_and(|(values, _)| values.get("lambda-client-id").is_some())
+}
+
+/// As [`load`], with a served configuration, which wins over every other source. Changes and tickets are on unless
+/// a source turns them off, because ConductorOne decides about them. The time is when debug logs end.
+///
+/// # Errors
+/// As [`load`].
+#[cfg(feature = "lambda")]
+pub(crate) fn load_served(
+    matches: &ArgMatches,
+    sources: &Sources,
+    served: &Map<String, Value>,
+) -> Result<(Settings, Vec<Warning>, Option<OffsetDateTime>), Error> {
+    let mut warnings = Vec::new();
+    let layer = served::layer(served, &mut warnings)?;
+    let merged = merge::collect_with(matches, sources, layer, &mut warnings)?;
+    let values = Values::new(merged, sources, &mut warnings)?;
+    warnings.extend(values.outdated());
+    let mut settings = checked(&values).map_err(|error| error.explained_by(&warnings))?;
+    settings.provenance = Provenance::of(&values);
+    let is_open = |name| values.get(name).is_none_or(|entry| entry.origin == Origin::Default);
+    settings.scope.provisioning |= is_open("provisioning");
+    settings.options.ticketing |= is_open("ticketing");
+    let expires = debug_expiry(&values)?;
+    if let Some(host) = settings.rest.as_ref().and_then(|rest| rest.base_url.exposed_host()) {
+        warnings.push(Warning::ClearText { host: host.to_owned() });
+    }
+    Ok((settings, warnings, expires))
 }
 
 fn is_service(values: &Values) -> bool {

@@ -8,8 +8,8 @@
 //!   any Postgres database.
 //! - [`proto`] holds the messages of the protocol and their rules; `telemetry` has logs, traces and metrics, and
 //!   every module may use it.
-//! - `address`, `file_watch`, `monitoring_http`, `nearest`, `private_text`, `repeats` and `tls_roots` are small helpers
-//!   that import none of the others.
+//! - `address`, `file_watch`, `jwt_crypto`, `monitoring_http`, `nearest`, `private_text`, `repeats` and `tls_roots` are
+//!   small helpers that import none of the others.
 //!
 //! `docs/architecture.md` says what each owns. Only what the program, its tests and its benchmarks call is public.
 
@@ -19,6 +19,7 @@ pub mod cli;
 pub(crate) mod config;
 pub(crate) mod connector;
 pub(crate) mod file_watch;
+pub(crate) mod jwt_crypto;
 pub(crate) mod monitoring_http;
 pub(crate) mod nearest;
 pub(crate) mod postgres;

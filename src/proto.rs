@@ -1,7 +1,8 @@
 //! The wire: generated messages, clients and servers of the baton connector protocol, and the few
 //! helpers that everything above shares.
 //!
-//! [`connector`], [`config`], [`ratelimit`], [`utls`], [`connector_wrapper`] and [`connectorapi`] are the packages.
+//! [`connector`], [`config`], [`ratelimit`], [`transport`], [`utls`], [`connector_wrapper`] and [`connectorapi`] are the
+//! packages.
 
 pub mod c1;
 pub mod codec;
@@ -22,6 +23,7 @@ pub use c1::config::v1 as config;
 pub use c1::connector_wrapper::v1 as connector_wrapper;
 pub use c1::connectorapi::baton::v1 as connectorapi;
 pub use c1::ratelimit::v1 as ratelimit;
+pub use c1::transport::v1 as transport;
 pub use c1::utls::v1 as utls;
 pub use descriptors::{FILE_DESCRIPTOR_SET, descriptor_pool};
 pub use json::{JsonError, from_json, json, json_of_any, json_of_structure, structure_of_json};

@@ -6,6 +6,8 @@
 mod error;
 mod grpc_health;
 mod http_health;
+#[cfg(feature = "lambda")]
+pub(crate) mod lambda;
 mod rate_limiter;
 mod services;
 mod settings;
@@ -20,11 +22,14 @@ use tonic_health::ServingStatus;
 pub(crate) use error::Error;
 pub(crate) use http_health::{HealthServer, Readiness};
 pub(crate) use settings::{HealthSettings, ServerSettings};
+#[cfg(feature = "lambda")]
+pub(crate) use transport::InMemory;
 pub(crate) use transport::endpoint::{Endpoint, Security};
 pub(crate) use transport::limits::Limits;
 pub(crate) use transport::parent_handshake::accept_parent_connection;
 
 use crate::connector::Connector;
+use crate::connector::paging::PageRequest;
 use crate::proto::ratelimit::RateLimiterConfig;
 use crate::proto::utls::Credential;
 use crate::server::rate_limiter::RateLimiter;
@@ -42,6 +47,7 @@ pub(crate) struct Server {
     limiter: RateLimiter,
     limits: Limits,
     reflection: bool,
+    page_bytes: usize,
     readiness: Readiness,
 }
 
@@ -63,6 +69,7 @@ impl Server {
             limiter: RateLimiter::default(),
             limits: Limits::default(),
             reflection: ServerSettings::REFLECTION,
+            page_bytes: PageRequest::BYTES,
             readiness: Readiness::default(),
         }
     }
@@ -77,6 +84,21 @@ impl Server {
     #[must_use]
     pub(crate) fn with_reflection(self, reflection: bool) -> Self {
         Self { reflection, ..self }
+    }
+
+    /// With pages of so many bytes, where a caller leaves their size to the server.
+    #[cfg(feature = "lambda")]
+    #[must_use]
+    pub(crate) fn with_page_bytes(self, page_bytes: usize) -> Self {
+        Self { page_bytes, ..self }
+    }
+
+    /// The services as they are behind a port, for calls that are made one by one within this process.
+    #[cfg(feature = "lambda")]
+    pub(crate) fn in_memory(self) -> InMemory {
+        let mut routes = RoutesBuilder::default();
+        self.services().register(&mut routes, self.limits);
+        transport::in_memory(routes, &self.limits)
     }
 
     /// Tells whether the server takes calls, also after it has begun to stop.
@@ -164,6 +186,7 @@ impl Server {
             connector: Arc::clone(&self.connector),
             limiter: Arc::new(self.limiter.clone()),
             deadline: self.limits.deadline,
+            page_bytes: self.page_bytes,
         }
     }
 }

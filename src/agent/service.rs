@@ -37,9 +37,15 @@ use crate::agent::service::api::Api;
 use crate::agent::service::context::Context;
 use crate::agent::sync::SyncSettings;
 
+#[cfg(feature = "lambda")]
+pub(crate) use api::innermost;
 pub(crate) use api_host::ApiHost;
+#[cfg(feature = "lambda")]
+pub(crate) use credentials::CredentialsError;
 pub(crate) use credentials::{ClientId, ClientKey};
 pub(crate) use dial::{DialError, Dialer};
+#[cfg(feature = "lambda")]
+pub(crate) use dial::{SetupError, tls_with};
 pub(crate) use error::ServiceError;
 pub(crate) use settings::{Overrides, ServiceSettings};
 pub(crate) use token::{TokenError, Tokens};

@@ -42,7 +42,7 @@ pub(crate) fn command(detail: Detail) -> Command {
         demo::command(),
         child::command(),
     ];
-    Command::new("baton-retool")
+    let command = Command::new("baton-retool")
         .version(version::SHORT)
         .long_version(version::long())
         .about("Baton connector for self-hosted Retool: who has access to what, and changing it")
@@ -53,7 +53,10 @@ pub(crate) fn command(detail: Detail) -> Command {
         .arg(help::argument())
         .args(of_the_program(detail))
         .arg(sync::output_argument())
-        .subcommands(commands.map(|command| with_settings(command, detail)))
+        .subcommands(commands.map(|command| with_settings(command, detail)));
+    #[cfg(feature = "lambda")]
+    let command = command.subcommand(with_settings(crate::cli::lambda::command(), detail));
+    command
 }
 
 /// The settings as flags of the program itself, which every command accepts.

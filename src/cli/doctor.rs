@@ -7,6 +7,8 @@ mod c1;
 mod changes;
 mod database;
 mod failure;
+#[cfg(feature = "lambda")]
+mod hosted;
 mod network;
 mod output;
 mod report;
@@ -23,7 +25,7 @@ use crate::cli::doctor::report::{Check, Line, Report};
 use crate::cli::failure::USAGE;
 use crate::cli::output::{output, wants_json};
 use crate::cli::wiring::block_on;
-use crate::config::{self, Sources};
+use crate::config::{self, Settings, Sources, Warning};
 
 /// The name of the command.
 pub(super) const NAME: &str = "doctor";
@@ -46,7 +48,25 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     let sources = Sources::of_process();
     let mut report = Report::default();
     let examined = block_on(async {
-        examine(matches, &sources, &mut report).await;
+        #[cfg(feature = "lambda")]
+        if config::is_hosted(matches, &sources) {
+            let (served, c1) = hosted::check(matches, &sources, &mut report).await;
+            match served {
+                Some((settings, warnings)) => examine(&settings, &warnings, &mut report).await,
+                None => report.skip(Check::Dns..=Check::Rest, "the function has no settings"),
+            }
+            report.push(c1);
+            return Ok(());
+        }
+        match config::load(matches, &sources) {
+            Ok((settings, warnings)) => examine(&settings, &warnings, &mut report).await,
+            Err(error) => {
+                for error in error.each() {
+                    report.push(settings::refused(&error.to_string()));
+                }
+                report.skip(Check::Dns..=Check::Rest, "a setting is wrong");
+            }
+        }
         report.push(c1::check(matches, &sources).await);
         Ok(())
     });
@@ -64,26 +84,16 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-async fn examine(matches: &ArgMatches, sources: &Sources, report: &mut Report) {
-    let (settings, warnings) = match config::load(matches, sources) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            for error in error.each() {
-                report.push(settings::refused(&error.to_string()));
-            }
-            report.skip(Check::Dns..=Check::Rest, "a setting is wrong");
-            return;
-        }
-    };
-    settings::serving(&settings, report).await;
-    match settings::connection(&settings, &warnings, report) {
+async fn examine(settings: &Settings, warnings: &[Warning], report: &mut Report) {
+    settings::serving(settings, report).await;
+    match settings::connection(settings, warnings, report) {
         Some(connection) => {
             let connection = Arc::new(connection);
             if network::check(&connection, settings.timeouts, report).await {
-                database::check(&connection, &settings, report).await;
+                database::check(&connection, settings, report).await;
             }
         }
         None => report.skip(Check::Dns..=Check::Drift, "the connection string is wrong"),
     }
-    rest::check(&settings, report).await;
+    rest::check(settings, report).await;
 }

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command};
 
+#[cfg(feature = "lambda")]
+use crate::cli::lambda;
 use crate::cli::{demo, doctor, documents, health_check, serve, settings, show, sync};
 use crate::config::{Detail, Group};
 
@@ -116,6 +118,12 @@ const OF_COMMANDS: &[(&str, &[&str], &[Group])] = &[
             Group::Logs,
             Group::Telemetry,
         ],
+    ),
+    #[cfg(feature = "lambda")]
+    (
+        lambda::NAME,
+        &["connection-string", "log-level", "log-level-debug-expires-at"],
+        &[Group::Connector, Group::Run, Group::Limits, Group::Database, Group::Logs, Group::Telemetry],
     ),
     (documents::CAPABILITIES, &["skip-pages", "skip-resources"], &[]),
     (settings::NAME, &[], EVERY_GROUP),

@@ -42,9 +42,21 @@ pub(super) fn settings_with(
 
 /// The connector that these settings describe. Nothing is connected yet.
 pub(super) fn connector(settings: &Settings) -> Result<Arc<Connector>, Failure> {
+    connector_to(connection(settings)?, settings)
+}
+
+/// How to reach Retool's database.
+pub(super) fn connection(settings: &Settings) -> Result<ConnectionSettings, Failure> {
+    ConnectionSettings::parse(&settings.connection_string, &Environment::of_process())
+        .map_err(|error| Failure::Usage(anyhow::Error::from(error).context("connection-string")))
+}
+
+/// The connector that these settings describe, to this database. Nothing is connected yet.
+pub(super) fn connector_to(
+    connection: ConnectionSettings,
+    settings: &Settings,
+) -> Result<Arc<Connector>, Failure> {
     let usage = |error: anyhow::Error| Failure::Usage(error.context("connection-string"));
-    let connection = ConnectionSettings::parse(&settings.connection_string, &Environment::of_process())
-        .map_err(|error| usage(error.into()))?;
     for warning in &connection.warnings {
         tracing::warn!("{warning}");
     }

@@ -44,6 +44,12 @@ pub(crate) fn arguments_for(usual: &[&str], groups: &[Group], detail: Detail) ->
     ALL.iter().filter_map(shown).collect()
 }
 
+/// One flag per setting of a hosted connector, for the command `lambda`.
+#[cfg(feature = "lambda")]
+pub(crate) fn hosted_arguments() -> Vec<Arg> {
+    crate::config::hosted::HOSTED.iter().map(|setting| argument(setting).global(false)).collect()
+}
+
 /// The flag of one setting.
 pub(super) fn argument(setting: &Setting) -> Arg {
     let argument = Arg::new(setting.name)

@@ -8,13 +8,15 @@ use crate::config::values::{Entry, Values, missing};
 
 impl Values {
     /// Whether every setting has what its kind accepts, and what is required is there. Those of a sync are left to
-    /// [`Values::check_sync`], those of service mode to [`Values::check_service`] and those of a one-shot change to
-    /// [`Values::check_change`]: a server that does not use them starts without them.
+    /// [`Values::check_sync`], those of service mode to [`Values::check_service`], those of a one-shot change to
+    /// [`Values::check_change`] and those of a hosted connector to `check_hosted`: a server that does not use them starts without them.
     ///
     /// # Errors
     /// Every one that has not.
     pub(super) fn check(&self) -> Result<(), Error> {
-        self.check_those(|group| !matches!(group, Group::Sync | Group::Service | Group::Change))
+        self.check_those(|group| {
+            !matches!(group, Group::Sync | Group::Service | Group::Hosted | Group::Change)
+        })
     }
 
     /// As [`Values::check`], for the settings of service mode.
@@ -23,6 +25,15 @@ impl Values {
     /// Every one that is wrong.
     pub(super) fn check_service(&self) -> Result<(), Error> {
         self.check_those(|group| group == Group::Service)
+    }
+
+    /// As [`Values::check`], for the settings of a hosted connector.
+    ///
+    /// # Errors
+    /// Every one that is wrong.
+    #[cfg(feature = "lambda")]
+    pub(super) fn check_hosted(&self) -> Result<(), Error> {
+        self.check_those(|group| group == Group::Hosted)
     }
 
     /// As [`Values::check`], for the settings of a sync.
@@ -91,7 +102,7 @@ impl Values {
     }
 
     fn check_those(&self, of_group: impl Fn(Group) -> bool) -> Result<(), Error> {
-        let those = || ALL.iter().filter(|setting| of_group(setting.group));
+        let those = || table::every().filter(|setting| of_group(setting.group));
         let mut errors = Vec::new();
         for setting in those() {
             match self.get(setting.name) {

@@ -17,6 +17,9 @@ pub(crate) enum Origin {
         /// The file.
         file: PathBuf,
     },
+    /// The configuration that ConductorOne serves, under this key.
+    #[cfg(feature = "lambda")]
+    Served(&'static str),
     /// Nobody set it: the value the program brings along.
     Default,
 }
@@ -176,8 +179,11 @@ impl Error {
         if !self.lacks_something() {
             return self;
         }
-        let misspelt = |warning: &&Warning| {
-            matches!(warning, Warning::UnknownVariable { .. } | Warning::UnknownKey { nearest: Some(_), .. })
+        let misspelt = |warning: &&Warning| match warning {
+            Warning::UnknownVariable { .. } | Warning::UnknownKey { nearest: Some(_), .. } => true,
+            #[cfg(feature = "lambda")]
+            Warning::UnknownServedKey { nearest: Some(_), .. } => true,
+            _ => false,
         };
         let hints = warnings.iter().filter(misspelt).map(|warning| Self::Hint(Box::new(warning.clone())));
         match Self::all(hints.chain([self]).collect()) {
@@ -212,6 +218,14 @@ pub(crate) enum Warning {
         key: Option<String>,
         /// The file.
         file: PathBuf,
+        /// The known key it resembles most, if any.
+        nearest: Option<&'static str>,
+    },
+    /// The served configuration has a key that means nothing here.
+    #[cfg(feature = "lambda")]
+    UnknownServedKey {
+        /// The key, if it is fit to be shown.
+        key: Option<String>,
         /// The known key it resembles most, if any.
         nearest: Option<&'static str>,
     },
@@ -266,6 +280,8 @@ impl fmt::Display for Origin {
             Self::Flag(name) => write!(f, "flag --{name}"),
             Self::Variable(name) => write!(f, "variable {name}"),
             Self::Key { key, file } => write!(f, "key {key} of {}", file.display()),
+            #[cfg(feature = "lambda")]
+            Self::Served(key) => write!(f, "key {key} of the served configuration"),
             Self::Default => write!(f, "default"),
         }
     }
@@ -279,6 +295,15 @@ impl fmt::Display for Warning {
                     Some(key) => write!(f, "config file {}: unknown key {key} is ignored", file.display())?,
                     None => write!(f, "config file {}: a key that is no name is ignored", file.display())?,
                 }
+                match nearest {
+                    Some(nearest) => write!(f, "; did you mean {nearest}?"),
+                    None => Ok(()),
+                }
+            }
+            #[cfg(feature = "lambda")]
+            Self::UnknownServedKey { key, nearest } => {
+                let key = key.as_deref().unwrap_or("that is no name");
+                write!(f, "served configuration: unknown key {key} is ignored")?;
                 match nearest {
                     Some(nearest) => write!(f, "; did you mean {nearest}?"),
                     None => Ok(()),

@@ -9,7 +9,7 @@ use crate::config::error::{Error, Origin, Warning};
 use crate::config::layer::Layer;
 use crate::config::names;
 use crate::config::sources::Sources;
-use crate::config::table::ALL;
+use crate::config::table;
 
 /// The file that is read when none is named, and may be absent.
 const USUAL_FILE: &str = ".baton.yaml";
@@ -96,7 +96,7 @@ fn sort(path: &Path, table: Vec<(String, Value)>, warnings: &mut Vec<Warning>) -
     let mut layer = Layer::default();
     for (key, value) in table {
         // The former program did not mind the case of a key.
-        let known = ALL.iter().find(|setting| setting.name.eq_ignore_ascii_case(&key));
+        let known = table::every().find(|setting| setting.name.eq_ignore_ascii_case(&key));
         let Some(setting) = known else {
             if !names::is_former_key(&key) {
                 warnings.push(unknown(path, &key));

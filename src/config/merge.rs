@@ -7,8 +7,7 @@ use config::{Config, ConfigError, Source as _, ValueKind};
 use crate::config::error::{Error, Origin, Warning};
 use crate::config::layer::Layer;
 use crate::config::sources::Sources;
-use crate::config::table::ALL;
-use crate::config::{file, names};
+use crate::config::{file, names, table};
 
 /// What the strongest source that has a value gives, by the setting's name, and where it came from.
 pub(super) type Merged = BTreeMap<&'static str, (ValueKind, Origin)>;
@@ -34,6 +33,23 @@ pub(super) fn collect(
 /// [`Error::Invalid`] of a variable that is not text.
 pub(super) fn without_file(matches: &clap::ArgMatches, sources: &Sources) -> Result<Merged, Error> {
     merge([environment(sources, &mut Vec::new())?, flags(matches)])
+}
+
+/// As [`collect`], with a layer that wins over all others.
+///
+/// # Errors
+/// As [`collect`].
+#[cfg(feature = "lambda")]
+pub(super) fn collect_with(
+    matches: &clap::ArgMatches,
+    sources: &Sources,
+    strongest: Layer,
+    warnings: &mut Vec<Warning>,
+) -> Result<Merged, Error> {
+    let flags = flags(matches);
+    let environment = environment(sources, warnings)?;
+    let file = file::layer(sources, warnings)?;
+    merge([file, environment, flags, strongest])
 }
 
 /// What was typed, and no other source. `except` is a setting whose flag means something else to the command.
@@ -66,7 +82,7 @@ fn internal(error: ConfigError) -> Error {
 /// The flags that were typed.
 fn flags(matches: &clap::ArgMatches) -> Layer {
     let mut layer = Layer::default();
-    for setting in ALL {
+    for setting in table::every() {
         if let Some(given) = matches.try_get_many::<String>(setting.name).ok().flatten() {
             // More than one only where commas separate the values of one.
             let text = given.map(String::as_str).collect::<Vec<_>>().join(",");
@@ -84,7 +100,7 @@ fn environment(sources: &Sources, warnings: &mut Vec<Warning>) -> Result<Layer, 
         }
     }
     let mut layer = Layer::default();
-    for setting in ALL {
+    for setting in table::every() {
         let variable = setting.variable();
         // One that protects must not be empty, which its reader says.
         let given = if setting.protects { sources.given(&variable) } else { sources.variable(&variable) };

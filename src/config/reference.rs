@@ -10,6 +10,13 @@ pub(crate) fn markdown_table() -> String {
     ALL.iter().filter_map(row).fold(head.to_owned(), |table, row| table + &row)
 }
 
+/// As [`markdown_table`], with the settings of a hosted connector.
+#[cfg(feature = "lambda")]
+pub(crate) fn hosted_markdown_table() -> String {
+    let head = "| Flag | Variable | Default | What it does |\n|---|---|---|---|\n";
+    crate::config::hosted::HOSTED.iter().filter_map(row).fold(head.to_owned(), |table, row| table + &row)
+}
+
 /// One line of the table; `None` for a setting that is left out.
 pub(super) fn row(setting: &Setting) -> Option<String> {
     if setting.hidden || setting.group == Group::Change {

@@ -141,6 +141,8 @@ pub(crate) enum Group {
     Run,
     /// How ConductorOne is served.
     Service,
+    /// How a connector that ConductorOne hosts is called.
+    Hosted,
     /// What a sync reads and where it goes.
     Sync,
     /// The one change or question that a run without a command makes in place of a sync.
@@ -217,6 +219,7 @@ impl Group {
             Self::Connector => "Connector options",
             Self::Run => "Run options",
             Self::Service => "ConductorOne options",
+            Self::Hosted => "Function options",
             Self::Sync => "Sync options",
             Self::Change => "One-shot change options",
             Self::Server => "Server options",

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// What the settings are read from besides the command line, passed in so that a test can choose it. The default
 /// has nothing.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Sources {
     /// The environment. A variable that is set but empty counts as not set.
     pub environment: BTreeMap<String, OsString>,

@@ -3,6 +3,7 @@
 use crate::agent::service::ServiceSettings;
 use crate::agent::sync::SyncSettings;
 use crate::config::declaration::{idle, path, seconds, switch, text, texts, whole};
+use crate::config::hosted::HOSTED;
 use crate::config::one_shot_table::ONE_SHOT;
 use crate::config::operation_table::OPERATION;
 use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Relation, Setting, Standing};
@@ -249,7 +250,12 @@ fn folder_of_the_family(sources: &Sources) -> Option<String> {
     sources.variable("BATON_TMPDIR").map(|folder| folder.to_string_lossy().into_owned())
 }
 
+/// All settings, including those of a hosted connector.
+pub(super) fn every() -> impl Iterator<Item = &'static Setting> {
+    ALL.iter().chain(HOSTED)
+}
+
 /// The setting of this name.
 pub(super) fn named(name: &str) -> Option<&'static Setting> {
-    ALL.iter().find(|setting| setting.name == name)
+    every().find(|setting| setting.name == name)
 }

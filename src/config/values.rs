@@ -10,7 +10,7 @@ use crate::config::error::{Error, Origin, Warning};
 use crate::config::merge::Merged;
 use crate::config::setting::{Fallback, Kind, MOST_WORKERS, Setting};
 use crate::config::sources::Sources;
-use crate::config::table::ALL;
+use crate::config::table;
 
 /// The settings that have a value, by name: what the strongest source gives, else the default.
 pub(super) struct Values(BTreeMap<&'static str, Entry>);
@@ -35,7 +35,7 @@ impl Values {
         warnings: &mut Vec<Warning>,
     ) -> Result<Self, Error> {
         let mut entries = BTreeMap::new();
-        for setting in ALL {
+        for setting in table::every() {
             let given = merged.remove(setting.name).map(|(value, origin)| Entry { setting, origin, value });
             if let Some(entry) = given.as_ref().filter(|entry| setting.protects && entry.is_blank()) {
                 return Err(entry.invalid("the value is empty, which would turn the protection off".into()));
@@ -45,8 +45,7 @@ impl Values {
             let Some(entry) = given.or_else(|| Entry::default_of(setting, sources)) else { continue };
             entries.insert(setting.name, entry.known_word(warnings));
         }
-        let overruled: Vec<_> = ALL
-            .iter()
+        let overruled: Vec<_> = table::every()
             .filter(|setting| setting.overruled_by.is_some_and(|switch| is_on(&entries, switch)))
             .collect();
         for setting in overruled {

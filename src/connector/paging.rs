@@ -48,15 +48,21 @@ pub(crate) struct PageRequest<'a> {
     pub size: PageSize,
     /// Where to go on; empty to start.
     pub token: &'a str,
+    /// How many bytes of rows an answer may have.
+    pub bytes: usize,
 }
 
 impl PageRequest<'_> {
+    /// Bytes of rows in one answer where nothing asks for less. Under 2 MiB with space for the token and the
+    /// framing; clients refuse more than 4 MiB.
+    pub(crate) const BYTES: usize = 2_000_000;
+
     /// The part of this listing that is asked for.
     ///
     /// # Errors
     /// [`Error::PageToken`]
     pub(crate) fn bounds<'l>(&self, listing: &'l Listing) -> Result<PageBounds<'l>, Error> {
-        Ok(PageBounds { listing, size: self.size, start: listing.position(self.token)? })
+        Ok(PageBounds { listing, size: self.size, bytes: self.bytes, start: listing.position(self.token)? })
     }
 }
 
@@ -83,6 +89,8 @@ pub(crate) struct PageBounds<'a> {
     pub(crate) listing: &'a Listing,
     /// How many rows are wanted.
     pub(crate) size: PageSize,
+    /// How many bytes of rows it may have.
+    pub(crate) bytes: usize,
     /// The first row that belongs into it.
     pub(crate) start: Position,
 }
@@ -92,7 +100,7 @@ impl PageBounds<'_> {
     /// that an earlier answer may have had already, one that tells whether there is more.
     pub(crate) fn page(&self, bytes: usize) -> Page {
         let rows = match self.size {
-            PageSize::Any => (BUDGET / bytes.max(1)).clamp(1, MOST_ROWS),
+            PageSize::Any => (self.bytes / bytes.max(1)).clamp(1, MOST_ROWS),
             PageSize::Exactly(size) => usize::from(size),
         };
         let limit = i64::try_from(rows).unwrap_or(i64::MAX).saturating_add(2);
@@ -100,9 +108,6 @@ impl PageBounds<'_> {
     }
 }
 
-/// Bytes of rows in one answer. Under 2 MiB with space for the token and the framing; clients refuse
-/// more than 4 MiB.
-const BUDGET: usize = 2_000_000;
 /// Rows asked of the database at once.
 const MOST_ROWS: usize = 16_000;
 /// The largest resource that is repeated in an answer. Ours have a few hundred bytes.
@@ -128,7 +133,7 @@ pub(crate) fn fill<R, M: Message>(
         let at = position(&row);
         let made = message(row);
         bytes += made.encoded_len() + FRAMING;
-        if items.len() == bounds.size.most() || (bytes > BUDGET && !items.is_empty()) {
+        if items.len() == bounds.size.most() || (bytes > bounds.bytes && !items.is_empty()) {
             next = Some(at);
             break;
         }
@@ -156,7 +161,7 @@ impl<'a> GrantPage<'a> {
     /// [`Error::ResourceTooLarge`]
     pub(crate) fn new(bounds: &PageBounds<'a>, resource: &Resource) -> Result<Self, Error> {
         check_size(resource)?;
-        Ok(Self { bounds: *bounds, builder: GrantListBuilder::new(resource, BUDGET) })
+        Ok(Self { bounds: *bounds, builder: GrantListBuilder::new(resource, bounds.bytes) })
     }
 
     /// About how many bytes one grant on `resource` takes in an answer.
@@ -223,7 +228,8 @@ mod tests {
     }
 
     fn taken(size: PageSize, rows: Vec<u32>, fetched: i64) -> AnswerPage<Vec<ResourceId>> {
-        let bounds = PageBounds { listing: &listing(), size, start: Position::START };
+        let bounds =
+            PageBounds { listing: &listing(), size, bytes: PageRequest::BYTES, start: Position::START };
         fill(&bounds, rows, fetched, at, message)
     }
 

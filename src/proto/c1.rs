@@ -18,6 +18,11 @@ pub mod ratelimit {
         tonic::include_proto!("c1.ratelimit.v1");
     }
 }
+pub mod transport {
+    pub mod v1 {
+        tonic::include_proto!("c1.transport.v1");
+    }
+}
 pub mod utls {
     pub mod v1 {
         tonic::include_proto!("c1.utls.v1");

@@ -50,6 +50,8 @@ pub(crate) struct Services {
     pub(crate) limiter: Arc<RateLimiter>,
     /// Longest that a call may take.
     pub(crate) deadline: Duration,
+    /// How many bytes a page of a listing may take.
+    pub(crate) page_bytes: usize,
 }
 
 impl Services {
@@ -88,14 +90,21 @@ impl Services {
             RateLimiterServiceServer,
         );
     }
+
+    /// What a listing request says about paging.
+    fn page_request<'a>(&self, size: u32, token: &'a str) -> Result<PageRequest<'a>, ConnectorError> {
+        Ok(PageRequest { size: PageSize::try_from(size)?, token, bytes: self.page_bytes })
+    }
 }
 
 /// The names of the services that [`Services::register`] registers: all of the protocol but `SchemaService`, which
-/// it declares and no connector serves, and `BatonService`, which ConductorOne serves.
+/// it declares and no connector serves, and `BatonService` and `ConnectorConfigService`, which ConductorOne serves.
 pub(crate) fn names() -> impl Iterator<Item = String> {
     descriptor_pool()
         .services()
-        .filter(|service| !["SchemaService", "BatonService"].contains(&service.name()))
+        .filter(|service| {
+            !["SchemaService", "BatonService", "ConnectorConfigService"].contains(&service.name())
+        })
         .map(|service| service.full_name().to_owned())
 }
 
@@ -108,9 +117,4 @@ pub(crate) fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         .with_service_name("grpc.health.v1.Health");
     names().fold(builder, |builder, name| builder.with_service_name(name))
-}
-
-/// What a listing request says about paging.
-fn page_request(size: u32, token: &str) -> Result<PageRequest<'_>, ConnectorError> {
-    Ok(PageRequest { size: PageSize::try_from(size)?, token })
 }

@@ -27,12 +27,20 @@ pub(crate) mod tls;
 pub(crate) mod tokens;
 mod who;
 
+#[cfg(feature = "lambda")]
+use std::convert::Infallible;
 use std::time::Duration;
 
+#[cfg(feature = "lambda")]
+use http::{Request, Response};
 use tokio::io::DuplexStream;
 use tokio_stream::wrappers::ReceiverStream;
+#[cfg(feature = "lambda")]
+use tonic::body::Body;
 use tonic::service::RoutesBuilder;
 use tonic::transport::Error as TransportError;
+#[cfg(feature = "lambda")]
+use tower::{Layer, util::BoxCloneService};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::validate_request::ValidateRequestHeaderLayer;
 
@@ -93,6 +101,19 @@ pub(crate) async fn serve_in_memory_logged(
         .add_routes(routes.routes())
         .serve_with_incoming(tokio_stream::once(Ok::<_, std::io::Error>(connection)))
         .await
+}
+
+/// Services that are called one by one within this process, with the limits and the access log of a port.
+#[cfg(feature = "lambda")]
+pub(crate) type InMemory = BoxCloneService<Request<Body>, Response<Body>, Infallible>;
+
+/// These services, for calls within this process.
+#[cfg(feature = "lambda")]
+pub(crate) fn in_memory(routes: RoutesBuilder, limits: &Limits) -> InMemory {
+    let limited = CallLimitLayer::new(limits).layer(routes.routes());
+    let remembered = RequestMemoryLayer::new(limits.request_bytes).layer(limited);
+    let caught = CatchPanicLayer::custom(panic::internal_error).layer(remembered);
+    BoxCloneService::new(AccessLogLayer::new(limits.deadline).layer(caught))
 }
 
 impl Transport {

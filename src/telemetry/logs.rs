@@ -1,5 +1,7 @@
 //! Logs, one line an event, in the former program's two formats.
 
+#[cfg(feature = "lambda")]
+mod level;
 mod line;
 pub(super) mod losses;
 mod queue;
@@ -23,10 +25,14 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::telemetry::logs::queue::Queue;
 use crate::telemetry::logs::sink::Sink;
+#[cfg(feature = "lambda")]
+use crate::telemetry::settings::LogFormat;
 use crate::telemetry::settings::{LogLevel, LogSettings, LogTarget};
 
 pub(crate) use line::{AUDIT, Lines, notice};
 pub(crate) use sink::Unwritable;
+#[cfg(feature = "lambda")]
+pub(crate) use {level::set_level, line::add_fields};
 
 /// Where the lines go, once logging has started.
 static QUEUES: OnceLock<Arc<[Queue]>> = OnceLock::new();
@@ -56,16 +62,26 @@ where
     // Another start has been there first; its targets stay.
     let queues = QUEUES.get_or_init(|| queues.into());
     let _ = IN_FORCE.set(settings.clone());
+    #[cfg(feature = "lambda")]
+    let filtered = level::changeable(settings.level, filter);
+    #[cfg(not(feature = "lambda"))]
+    let filtered = filter(settings.level);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(Writers(Arc::clone(queues)))
         .event_format(Lines { format: settings.format })
-        .with_filter(filter(settings.level));
+        .with_filter(filtered);
     Ok(Some(layer))
 }
 
 /// The settings that logging has started with; nothing before it has.
 pub(crate) fn in_force() -> Option<&'static LogSettings> {
     IN_FORCE.get()
+}
+
+/// A line about a failure, in the form of the log, for when nothing is logged.
+#[cfg(feature = "lambda")]
+pub(crate) fn error_line(message: &str) -> Vec<u8> {
+    line::notice(LogFormat::Json, tracing::Level::ERROR, message, &[])
 }
 
 /// Puts each line into every queue.

@@ -12,7 +12,7 @@ const DEPTH: usize = 4;
 
 /// Every service that a connector serves: not the one that nobody serves, and not ConductorOne's.
 pub(crate) fn services() -> impl Iterator<Item = ServiceDescriptor> {
-    let elsewhere = ["SchemaService", "BatonService"];
+    let elsewhere = ["SchemaService", "BatonService", "ConnectorConfigService"];
     descriptor_pool().services().filter(move |service| !elsewhere.contains(&service.name()))
 }
 

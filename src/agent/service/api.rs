@@ -248,6 +248,20 @@ impl Api {
     }
 }
 
+/// What is at the bottom of an error.
+#[cfg(feature = "lambda")]
+pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        // A dial error tells everything; what is below repeats a part.
+        if innermost.is::<DialError>() {
+            break;
+        }
+        innermost = cause;
+    }
+    innermost.to_string()
+}
+
 /// A name with only the letters that a header can have.
 fn visible(name: &str) -> String {
     name.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '_' }).collect()

@@ -4,21 +4,16 @@
 
 use std::time::Duration;
 
-use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, KeyUtils};
-use jsonwebtoken::errors::{Error, ErrorKind};
-use jsonwebtoken::signature::{self, Signer};
+use jsonwebtoken::errors::Error;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use ring::signature::Ed25519KeyPair;
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::agent::service::credentials::{ClientId, ClientKey};
+use crate::jwt_crypto;
 
 /// How long before and after now the statement holds, so that clocks may differ.
 pub(super) const TOLERANCE: Duration = Duration::from_secs(120);
-
-/// How many bytes of a key are its seed; the rest is the public half.
-const SEED: usize = 32;
 
 #[derive(Serialize)]
 struct Claims<'a> {
@@ -41,8 +36,7 @@ pub(super) fn signed(
     now: OffsetDateTime,
     nonce: u128,
 ) -> Result<String, Error> {
-    // Another thread, or a call before, may have been first with the same.
-    let _ = PROVIDER.install_default();
+    jwt_crypto::install();
     let mut header = Header::new(Algorithm::EdDSA);
     header.typ = None;
     header.kid = key.id().map(str::to_owned);
@@ -59,43 +53,6 @@ pub(super) fn signed(
     encode(&header, &claims, &EncodingKey::from_ed_der(key.pair()))
 }
 
-/// Signs with Ed25519 and can do nothing else.
-static PROVIDER: CryptoProvider = CryptoProvider {
-    signer_factory: |algorithm, key| match algorithm {
-        Algorithm::EdDSA => signer(key.as_bytes()),
-        _ => Err(ErrorKind::InvalidAlgorithm.into()),
-    },
-    verifier_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
-    key_utils: KeyUtils {
-        rsa_pub_components_from_private_key: |_| Err(ErrorKind::InvalidAlgorithm.into()),
-        rsa_pub_components_from_public_key: |_| Err(ErrorKind::InvalidAlgorithm.into()),
-        ec_pub_components_from_private_key: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
-        ed_pub_components_from_private_key: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
-        compute_digest: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
-    },
-};
-
-struct Ed25519Signer(Ed25519KeyPair);
-
-/// A signer with a key out of its two halves.
-fn signer(pair: &[u8]) -> Result<Box<dyn JwtSigner>, Error> {
-    let halves = pair.split_at_checked(SEED);
-    let pair = halves.and_then(|(seed, public)| Ed25519KeyPair::from_seed_and_public_key(seed, public).ok());
-    Ok(Box::new(Ed25519Signer(pair.ok_or(ErrorKind::InvalidEddsaKey)?)))
-}
-
-impl Signer<Vec<u8>> for Ed25519Signer {
-    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
-        Ok(self.0.sign(message).as_ref().to_vec())
-    }
-}
-
-impl JwtSigner for Ed25519Signer {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::EdDSA
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -107,6 +64,7 @@ mod tests {
 
     use super::*;
     use crate::agent::service::credentials::tests::key;
+    use crate::jwt_crypto::SEED;
 
     fn part(text: &str) -> Value {
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()

@@ -118,12 +118,12 @@ impl ClientKey {
     }
 
     /// Seed and public key, 32 bytes each.
-    pub(super) fn pair(&self) -> &[u8] {
+    pub(crate) fn pair(&self) -> &[u8] {
         self.pair.expose_secret()
     }
 
     /// What ConductorOne calls the key, if anything.
-    pub(super) fn id(&self) -> Option<&str> {
+    pub(crate) fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 }

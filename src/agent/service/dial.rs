@@ -10,7 +10,7 @@ use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use rustls::crypto::ring;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, CertificateError, ClientConfig, PeerIncompatible};
 use socket2::{SockRef, TcpKeepalive};
@@ -139,8 +139,16 @@ pub(crate) enum DialError {
 /// # Errors
 /// [`SetupError::NoRoots`], [`SetupError::Client`]
 pub(super) fn tls() -> Result<ClientConfig, SetupError> {
+    tls_with(Vec::new())
+}
+
+/// As [`tls`], with more authorities.
+///
+/// # Errors
+/// [`SetupError::NoRoots`], [`SetupError::Client`]
+pub(crate) fn tls_with(more: Vec<CertificateDer<'static>>) -> Result<ClientConfig, SetupError> {
     let platform = tls_roots::platform();
-    let roots = tls_roots::usable_anchors(platform.certificates);
+    let roots = tls_roots::usable_anchors(platform.certificates.into_iter().chain(more));
     if roots.is_empty() {
         return Err(SetupError::NoRoots(platform.problem.map(|error| error.to_string())));
     }
@@ -156,9 +164,16 @@ impl Dialer {
     /// # Errors
     /// [`SetupError`]
     pub(crate) fn new(host: ApiHost) -> Result<Self, SetupError> {
+        Self::with_tls(host, tls()?)
+    }
+
+    /// As [`Dialer::new`], with other settings of TLS.
+    ///
+    /// # Errors
+    /// [`SetupError`]
+    pub(crate) fn with_tls(host: ApiHost, mut tls: ClientConfig) -> Result<Self, SetupError> {
         let name =
             ServerName::try_from(host.host.clone()).map_err(|_| SetupError::Name(host.host.clone()))?;
-        let mut tls = tls()?;
         tls.alpn_protocols = vec![b"h2".to_vec()];
         let proxy = Matcher::from_env().intercept(&uri(&host)?);
         Ok(Self { host, name, tls: Arc::new(tls), proxy })

@@ -36,12 +36,22 @@ fn the_descriptor_set_is_the_wire_table() {
     assert!(missing.is_empty() && surplus.is_empty(), "missing {missing:#?}, surplus {surplus:#?}");
 }
 
-/// Of ConductorOne's API only the service that gives out tasks is defined; the others of its package are for
-/// connectors that ConductorOne hosts itself.
+/// Of ConductorOne's API only the services that give out tasks and the configuration of hosted connectors are
+/// defined; this program stores nothing in the sessions that the third one is for.
 fn is_of_use(name: &str) -> bool {
-    const TASKS: [&str; 3] = ["BatonService", "Task", "StartDebugging"];
+    const USED: [&str; 9] = [
+        "BatonService",
+        "Task",
+        "StartDebugging",
+        "ConnectorConfigService",
+        "GetConnector",
+        "ServedPolicyEnvelope",
+        "Egress",
+        "Sigv4SignedRequest",
+        "SignedHeader",
+    ];
     let rest = name.strip_prefix("c1.connectorapi.baton.v1.");
-    rest.is_none_or(|rest| TASKS.iter().any(|prefix| rest.starts_with(prefix)))
+    rest.is_none_or(|rest| USED.iter().any(|prefix| rest.starts_with(prefix)))
 }
 
 #[test]

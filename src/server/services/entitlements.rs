@@ -7,7 +7,7 @@ use crate::proto::connector::{
     EntitlementsServiceListEntitlementsRequest, EntitlementsServiceListEntitlementsResponse,
     EntitlementsServiceListStaticEntitlementsRequest, EntitlementsServiceListStaticEntitlementsResponse,
 };
-use crate::server::services::{Services, page_request};
+use crate::server::services::Services;
 use crate::server::transport::access_log::Notes;
 
 #[tonic::async_trait]
@@ -18,9 +18,10 @@ impl EntitlementsService for Services {
     ) -> Result<Response<EntitlementsServiceListEntitlementsResponse>, Status> {
         let notes = Notes::of(&request, |asked| &asked.active_sync_id);
         let request = request.into_inner();
-        let page = self
-            .connector
-            .entitlements(request.resource.as_ref(), page_request(request.page_size, &request.page_token)?)?;
+        let page = self.connector.entitlements(
+            request.resource.as_ref(),
+            self.page_request(request.page_size, &request.page_token)?,
+        )?;
         notes.listed(page.items.len());
         Ok(Response::new(EntitlementsServiceListEntitlementsResponse {
             list: page.items,
@@ -37,7 +38,7 @@ impl EntitlementsService for Services {
         let request = request.into_inner();
         let page = self.connector.static_entitlements(
             &request.resource_type_id,
-            page_request(request.page_size, &request.page_token)?,
+            self.page_request(request.page_size, &request.page_token)?,
         )?;
         notes.listed(page.items.len());
         Ok(Response::new(EntitlementsServiceListStaticEntitlementsResponse {

@@ -8,8 +8,8 @@ use crate::proto::connector::{
     GrantManagerServiceGrantRequest, GrantManagerServiceGrantResponse, GrantManagerServiceRevokeRequest,
     GrantManagerServiceRevokeResponse, GrantsServiceListGrantsRequest, GrantsServiceListGrantsResponse,
 };
+use crate::server::services::Services;
 use crate::server::services::caller::caller;
-use crate::server::services::{Services, page_request};
 use crate::server::transport::access_log::Notes;
 
 #[tonic::async_trait]
@@ -25,7 +25,7 @@ impl GrantsService for Services {
             .grants(
                 request.resource.as_ref(),
                 &request.active_sync_id,
-                page_request(request.page_size, &request.page_token)?,
+                self.page_request(request.page_size, &request.page_token)?,
             )
             .await?;
         notes.listed(page.items.len());

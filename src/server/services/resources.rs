@@ -10,7 +10,7 @@ use crate::proto::connector::{
     ResourceTypesServiceListResourceTypesRequest, ResourceTypesServiceListResourceTypesResponse,
     ResourcesServiceListResourcesRequest, ResourcesServiceListResourcesResponse,
 };
-use crate::server::services::{Services, page_request};
+use crate::server::services::Services;
 use crate::server::transport::access_log::Notes;
 
 #[tonic::async_trait]
@@ -21,7 +21,8 @@ impl ResourceTypesService for Services {
     ) -> Result<Response<ResourceTypesServiceListResourceTypesResponse>, Status> {
         let notes = Notes::of(&request, |asked| &asked.active_sync_id);
         let request = request.into_inner();
-        let page = self.connector.resource_types(page_request(request.page_size, &request.page_token)?)?;
+        let page =
+            self.connector.resource_types(self.page_request(request.page_size, &request.page_token)?)?;
         notes.listed(page.items.len());
         Ok(Response::new(ResourceTypesServiceListResourceTypesResponse {
             list: page.items,
@@ -45,7 +46,7 @@ impl ResourcesService for Services {
                 &request.resource_type_id,
                 request.parent_resource_id.as_ref(),
                 &request.active_sync_id,
-                page_request(request.page_size, &request.page_token)?,
+                self.page_request(request.page_size, &request.page_token)?,
             )
             .await?;
         notes.listed(page.items.len());

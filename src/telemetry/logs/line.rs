@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::panic::Location;
+use std::sync::OnceLock;
 
 use opentelemetry::trace::SpanContext;
 use serde_json::{Map, Value};
@@ -18,6 +19,15 @@ use crate::telemetry::watch;
 
 /// The target of the events that record changes in Retool. They are logged whatever the level is.
 pub(crate) const AUDIT: &str = "audit";
+
+/// Fields of every line.
+static FIXED: OnceLock<Map<String, Value>> = OnceLock::new();
+
+/// Adds these fields to every line from now on. A second call does nothing.
+#[cfg(feature = "lambda")]
+pub(crate) fn add_fields(fields: Map<String, Value>) {
+    let _ = FIXED.set(fields);
+}
 
 /// Formats events as lines.
 pub(crate) struct Lines {
@@ -100,6 +110,7 @@ impl Line {
         }
         object.insert("caller".into(), self.caller.into());
         object.insert("msg".into(), self.message.into());
+        object.extend(FIXED.get().cloned().unwrap_or_default());
         object.extend(self.fields);
         Value::Object(object).to_string()
     }

@@ -120,6 +120,13 @@ impl Identity {
     }
 }
 
+/// TLS with a certificate of an authority whose file is put into the folder.
+pub(crate) fn tls(folder: &Path) -> ServerConfig {
+    let identity = Identity::new();
+    fs::write(folder.join("authority.pem"), &identity.authority).unwrap();
+    config(Tls::Usual, identity).unwrap()
+}
+
 /// What TLS is like; nothing for one that rustls does not know.
 fn config(tls: Tls, trusted: Identity) -> Option<ServerConfig> {
     let identity = if tls == Tls::Untrusted { Identity::new() } else { trusted };

@@ -2,7 +2,7 @@
 //! all that it is sent, and fails when it is told to.
 
 mod api;
-mod listener;
+pub(crate) mod listener;
 mod plan;
 mod token;
 

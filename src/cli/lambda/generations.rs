@@ -1,0 +1,112 @@
+//! Builds connectors from what ConductorOne serves.
+
+use clap::ArgMatches;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+use crate::agent::hosted::{ConfigService, EgressPolicy, HostedSettings, Served};
+use crate::cli::failure::Failure;
+use crate::cli::lambda::egress;
+use crate::cli::wiring::{connection, connector_to, look_ahead};
+use crate::config::{self, InForce, Settings, Sources, Warning};
+use crate::server::Server;
+use crate::server::lambda::{Configurations, DebugUntil, Generation, PAGE_BYTES};
+
+/// Builds connectors from what ConductorOne serves and from the other sources of settings.
+pub(crate) struct Generations {
+    matches: ArgMatches,
+    sources: Sources,
+    service: ConfigService,
+}
+
+/// Settings of a hosted connector.
+pub(crate) struct Effective {
+    pub(crate) settings: Settings,
+    pub(crate) warnings: Vec<Warning>,
+    /// When debug logs end; `None` if they do not.
+    debug_until: Option<OffsetDateTime>,
+    pub(crate) egress: Option<EgressPolicy>,
+    /// The version of the configuration.
+    pub(crate) version: String,
+}
+
+impl Generations {
+    /// For the function that these settings describe. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// A setting is wrong.
+    pub(crate) fn new(
+        matches: ArgMatches,
+        sources: Sources,
+        settings: &HostedSettings,
+    ) -> Result<Self, Failure> {
+        Ok(Self { matches, sources, service: ConfigService::new(settings)? })
+    }
+
+    /// The connector of the newest configuration.
+    ///
+    /// # Errors
+    /// There is no configuration, or a setting in it is wrong.
+    pub(crate) async fn first(&self) -> Result<Generation, Failure> {
+        made(self.effective("").await?)
+    }
+
+    /// The settings of this version of the configuration, or of the newest one if `version` is empty.
+    ///
+    /// # Errors
+    /// There is no configuration, or a setting in it is wrong.
+    pub(crate) async fn effective(&self, version: &str) -> Result<Effective, Failure> {
+        let Served { settings: served, version: is, is_another, egress } =
+            self.service.config(version).await?;
+        if is_another {
+            tracing::warn!(
+                asked = version,
+                served = is,
+                "ConductorOne served another version of the configuration"
+            );
+        }
+        self.overlaid(&served, is, egress)
+    }
+
+    fn overlaid(
+        &self,
+        served: &Map<String, Value>,
+        version: String,
+        egress: Option<EgressPolicy>,
+    ) -> Result<Effective, Failure> {
+        let (settings, warnings, debug_until) =
+            config::load_served(&self.matches, &self.sources, served).map_err(Failure::usage)?;
+        Ok(Effective { settings, warnings, debug_until, egress, version })
+    }
+}
+
+impl Configurations for Generations {
+    async fn generation(&self, version: &str) -> Result<Generation, String> {
+        let made = async { made(self.effective(version).await?) };
+        made.await.map_err(|failure: Failure| failure.message())
+    }
+}
+
+fn made(effective: Effective) -> Result<Generation, Failure> {
+    let Effective { settings, warnings, debug_until, egress, version } = effective;
+    // First, since building the connector writes log lines.
+    let logs = DebugUntil { level: settings.logs.level, until: debug_until };
+    logs.apply();
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    for InForce { name, value, origin } in settings.provenance.iter() {
+        tracing::debug!(setting = name, %value, %origin, "setting in force");
+    }
+    let connection = connection(&settings)?;
+    if let Some(policy) = &egress {
+        egress::check(policy, &connection, &settings)?;
+    }
+    let connector = connector_to(connection, &settings)?;
+    look_ahead(&connector);
+    let calls = Server::new(connector.clone())
+        .with_limits(settings.server.limits)
+        .with_page_bytes(PAGE_BYTES)
+        .in_memory();
+    Ok(Generation { version, connector, calls, logs })
+}

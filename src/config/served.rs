@@ -1,0 +1,66 @@
+//! The configuration that ConductorOne serves to a hosted connector: a source of settings that wins over all others.
+
+use config::{Value as ConfigValue, ValueKind};
+use serde_json::{Map, Value};
+
+use crate::config::error::{Error, Origin, Warning};
+use crate::config::layer::Layer;
+use crate::config::names;
+use crate::config::table;
+
+/// Reads a served configuration, with a warning for each unknown key.
+///
+/// # Errors
+/// [`Error::Invalid`] for a setting that is set twice.
+pub(super) fn layer(served: &Map<String, Value>, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
+    let mut layer = Layer::default();
+    for (key, value) in served {
+        let Some(setting) = table::every().find(|setting| setting.name.eq_ignore_ascii_case(key)) else {
+            if !names::is_former_key(key) {
+                warnings.push(unknown(key));
+            }
+            continue;
+        };
+        // Null sets nothing. For a setting that protects, its reader reports an error.
+        if value.is_null() && !setting.protects {
+            continue;
+        }
+        if !layer.insert(setting.name, kind(value), Origin::Served(setting.name)) {
+            return Err(Error::Invalid {
+                name: setting.name,
+                origin: Origin::Served(setting.name),
+                problem: "it is set twice".to_owned(),
+                accepted: setting.kind.accepted(),
+            });
+        }
+    }
+    Ok(layer)
+}
+
+fn unknown(key: &str) -> Warning {
+    // A secret can end up as a key by mistake, so only plain names are repeated.
+    let is_plain = key.len() <= 100
+        && key.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
+    let key = is_plain.then_some(key);
+    Warning::UnknownServedKey { key: key.map(str::to_owned), nearest: key.and_then(names::nearest_key) }
+}
+
+/// A JSON value as a value of a file. A whole number is an integer however it is written.
+fn kind(value: &Value) -> ValueKind {
+    match value {
+        Value::Null => ValueKind::Nil,
+        Value::Bool(value) => ValueKind::Boolean(*value),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => ValueKind::I64(whole),
+            (None, Some(number)) if number.fract() == 0.0 && number.abs() < 9e15 => {
+                ValueKind::I64(number as i64)
+            }
+            (None, number) => ValueKind::Float(number.unwrap_or_default()),
+        },
+        Value::String(text) => ValueKind::String(text.clone()),
+        Value::Array(items) => {
+            ValueKind::Array(items.iter().map(|item| ConfigValue::new(None, kind(item))).collect())
+        }
+        Value::Object(_) => ValueKind::Table(config::Map::new()),
+    }
+}

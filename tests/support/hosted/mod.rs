@@ -1,0 +1,282 @@
+//! What a hosted connector meets: ConductorOne's token endpoint and configuration service, Lambda's Runtime API, and
+//! a caller with signed tokens.
+
+pub(crate) mod bridge;
+pub(crate) mod caller;
+mod config_service;
+pub(crate) mod runtime;
+pub(crate) mod stage;
+mod token;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::Router;
+use axum::routing::post;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use baton_retool::proto::connectorapi::ServedPolicyEnvelope;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::c1::listener::tls;
+
+/// ConductorOne as a hosted connector sees it, until dropped. It checks all that it is sent.
+pub(crate) struct Hosted {
+    address: SocketAddr,
+    folder: TempDir,
+    secret: String,
+    shared: Arc<Shared>,
+    listening: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    client_id: String,
+    /// The public key of the client.
+    client_key: Vec<u8>,
+    address: String,
+    plan: Plan,
+    /// The keys of proofs that were seen.
+    proofs: Vec<String>,
+    /// Tokens that were given out.
+    tokens: Vec<String>,
+    token_requests: usize,
+    configs: BTreeMap<String, Config>,
+    newest: String,
+    /// The versions that were asked for.
+    asked: Vec<String>,
+    faults: Vec<String>,
+}
+
+/// What the stand-in does.
+pub(crate) struct Plan {
+    /// What the token endpoint wants to find in proofs.
+    pub(crate) nonce: Option<String>,
+    /// What it answers in place of a token, for so many requests: status, nonce, body.
+    pub(crate) answers: VecDeque<(u16, Option<&'static str>, &'static str)>,
+    pub(crate) token_type: &'static str,
+    pub(crate) token_life: Option<i64>,
+    /// The configuration service does not answer.
+    pub(crate) silent: bool,
+}
+
+/// One version of a configuration.
+#[derive(Clone, Default)]
+pub(crate) struct Config {
+    pub(crate) settings: Value,
+    /// What the answer calls its version.
+    pub(crate) version: Option<String>,
+    pub(crate) policy: Option<ServedPolicyEnvelope>,
+    /// The answer in place of an encrypted configuration.
+    pub(crate) sealed: Option<Vec<u8>>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            nonce: Some("nonce-1".to_owned()),
+            answers: VecDeque::new(),
+            token_type: "DPoP",
+            token_life: Some(3600),
+            silent: false,
+        }
+    }
+}
+
+impl Config {
+    /// A configuration of this version.
+    pub(crate) fn of(version: &str, settings: Value) -> Self {
+        Self { settings, version: Some(version.to_owned()), ..Self::default() }
+    }
+}
+
+impl Hosted {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(tls(folder.path())));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seed: [u8; 32] = rand::random();
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).unwrap();
+        let shared = Arc::new(Shared::default());
+        {
+            let mut state = shared.lock();
+            state.client_id = format!("tall-tree-1@{address}/lambda");
+            state.client_key = pair.public_key().as_ref().to_vec();
+            state.address = address.to_string();
+        }
+        let key = json!({
+            "kty": "OKP", "crv": "Ed25519",
+            "x": URL_SAFE_NO_PAD.encode(pair.public_key()), "d": URL_SAFE_NO_PAD.encode(seed),
+        });
+        let secret = format!("secret-token:conductorone.com:v1:{}", URL_SAFE_NO_PAD.encode(key.to_string()));
+        let routes = routes(&shared);
+        let listening = tokio::spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                let (acceptor, service) = (acceptor.clone(), TowerToHyperService::new(routes.clone()));
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                    let stream = TokioIo::new(stream);
+                    // A client that goes away ends its connection with an error.
+                    if http2 {
+                        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                        let _ = server.serve_connection(stream, service).await;
+                    } else {
+                        let server = hyper::server::conn::http1::Builder::new();
+                        let _ = server.serve_connection(stream, service).await;
+                    }
+                });
+            }
+        });
+        Self { address, folder, secret, shared, listening }
+    }
+
+    pub(crate) fn client_id(&self) -> String {
+        self.shared.lock().client_id.clone()
+    }
+
+    pub(crate) fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The authority that vouches for the stand-in.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.folder.path().join("authority.pem")
+    }
+
+    /// Changes what the stand-in does from now on.
+    pub(crate) fn plan(&self, change: impl FnOnce(&mut Plan)) {
+        change(&mut self.shared.lock().plan);
+    }
+
+    /// Serves this configuration from now on to whoever asks for the newest, or for this version.
+    pub(crate) fn serve(&self, version: &str, config: Config) {
+        self.shared.lock().newest = version.to_owned();
+        self.add(version, config);
+    }
+
+    /// Serves this configuration from now on to whoever asks for this version.
+    pub(crate) fn add(&self, version: &str, config: Config) {
+        self.shared.lock().configs.insert(version.to_owned(), config);
+    }
+
+    /// The versions that were asked for so far.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.shared.lock().asked.clone()
+    }
+
+    /// How often a token was asked for.
+    pub(crate) fn token_requests(&self) -> usize {
+        self.shared.lock().token_requests
+    }
+
+    /// Fails unless all that the stand-in was sent was right.
+    #[track_caller]
+    pub(crate) fn assert_no_faults(&self) {
+        assert_eq!(self.shared.lock().faults, Vec::<String>::new());
+    }
+}
+
+impl Drop for Hosted {
+    fn drop(&mut self) {
+        self.listening.abort();
+        if !std::thread::panicking() {
+            self.assert_no_faults();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(|poison| poison.into_inner())
+    }
+}
+
+fn routes(shared: &Arc<Shared>) -> Router {
+    let endpoint = Arc::clone(shared);
+    tonic::service::Routes::new(config_service::service(Arc::clone(shared)))
+        .into_axum_router()
+        .route("/auth/v1/token", post(move |headers, body| token::answer(endpoint, headers, body)))
+}
+
+/// Header and claims of a signed token.
+///
+/// # Errors
+/// What is wrong with it.
+fn verified(token: &str, key: &[u8]) -> Result<(Value, Value), String> {
+    let parts: Vec<&str> = token.split('.').collect();
+    let &[header, claims, signature] = &parts[..] else { return Err("no JWT".to_owned()) };
+    UnparsedPublicKey::new(&ED25519, key)
+        .verify(format!("{header}.{claims}").as_bytes(), &decoded(signature)?)
+        .map_err(|_| "the signature is not good".to_owned())?;
+    let json = |part| serde_json::from_slice(&decoded(part)?).map_err(|error| error.to_string());
+    Ok((json(header)?, json(claims)?))
+}
+
+/// A configuration that is encrypted for another process.
+pub(crate) fn sealed_for_another(settings: &Value) -> Vec<u8> {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    config_service::encrypt(pair.public_key().as_ref(), settings.to_string().as_bytes())
+}
+
+/// The public key within a proof.
+fn key_of(proof: &str) -> Result<Vec<u8>, String> {
+    let header = decoded(proof.split('.').next().unwrap_or_default())?;
+    let header: Value = serde_json::from_slice(&header).map_err(|error| error.to_string())?;
+    decoded(header["jwk"]["x"].as_str().unwrap_or_default())
+}
+
+/// Checks a proof. Its claims beyond those of every proof have to be these.
+fn check_proof(state: &mut State, proof: &str, url: &str, more: &Value) -> Result<Vec<u8>, String> {
+    let key = key_of(proof)?;
+    let (header, mut claims) = verified(proof, &key)?;
+    let jwk = json!({
+        "use": "sig", "kty": "OKP", "kid": "key", "crv": "Ed25519", "alg": "EdDSA",
+        "x": URL_SAFE_NO_PAD.encode(&key),
+    });
+    same("header", &header, &json!({ "alg": "EdDSA", "typ": "dpop+jwt", "jwk": jwk }))?;
+    let id = claims["jti"].as_str().unwrap_or_default().to_owned();
+    if id.len() != 36 || state.proofs.contains(&id) {
+        return Err(format!("the id {id:?} is none, or not new"));
+    }
+    state.proofs.push(id);
+    claims.as_object_mut().unwrap().remove("jti");
+    let at = claims["iat"].as_i64().unwrap_or_default();
+    check_now(at)?;
+    let mut expected = json!({ "iat": at, "nbf": at - 30, "exp": at + 300, "htm": "POST", "htu": url });
+    for (name, value) in more.as_object().unwrap() {
+        expected[name] = value.clone();
+    }
+    same("claims", &claims, &expected)?;
+    Ok(key)
+}
+
+fn check_now(seconds: i64) -> Result<(), String> {
+    let now = time::OffsetDateTime::now_utc().unix_timestamp();
+    if (now - seconds).abs() > 60 { Err("it was not issued now".to_owned()) } else { Ok(()) }
+}
+
+fn decoded(text: &str) -> Result<Vec<u8>, String> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|error| error.to_string())
+}
+
+fn same<T: PartialEq + std::fmt::Debug + ?Sized>(what: &str, found: &T, expected: &T) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("{what}: {found:?} in place of {expected:?}")) }
+}
