@@ -189,6 +189,8 @@ pub(super) fn filter(level: LogLevel) -> Targets {
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("opentelemetry", LevelFilter::OFF)
+        // It warns of what a caller does on its connection, without a limit.
+        .with_target("h2", level.min(LevelFilter::ERROR))
         .with_target(env!("CARGO_CRATE_NAME"), level)
         // What was changed is a record, not a message of some severity.
         .with_target(AUDIT, LevelFilter::INFO)

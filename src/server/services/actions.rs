@@ -64,7 +64,7 @@ const USUAL_WAIT: Duration = Duration::from_secs(1);
 /// Longest time that it waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 /// What is left of the call's own time for the answer, at the most.
-const SPARE: Duration = Duration::from_secs(1);
+const SPARE: Duration = Duration::from_secs(3);
 
 /// How long to wait for an action. The answer that it is still running has to get through before the call
 /// runs out of time.
@@ -86,7 +86,7 @@ mod tests {
             (None, seconds(300), seconds(1)),
             (Some(asked(0)), seconds(300), seconds(1)),
             (Some(asked(20)), seconds(300), seconds(20)),
-            (Some(asked(400)), seconds(300), seconds(299)),
+            (Some(asked(400)), seconds(300), seconds(297)),
             (Some(asked(7200)), seconds(10_000), seconds(3600)),
             (Some(asked(20)), seconds(2), Duration::from_millis(1500)),
             (None, seconds(1), Duration::from_millis(750)),
