@@ -238,17 +238,11 @@ impl Connection {
         if self.peer.seat.closer.is_closed() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 
-    /// # Errors
-    /// The connection has sent too much and is closed.
-    fn receive_from_stranger(&mut self, bytes: usize, calls: bool) -> io::Result<()> {
-        let received = self.allowance.receive(bytes, calls);
+    fn receive_from_stranger(&mut self, bytes: usize, calls: bool) {
+        self.allowance.receive(bytes, calls);
         if self.allowance.is_spent() {
             self.peer.seat.spend();
         }
-        received.map_err(|TooMuch| {
-            self.peer.log_hung_up("sends more than is read before a call is let in");
-            io::ErrorKind::ConnectionAborted.into()
-        })
     }
 
     /// Reads what ends the connection.
@@ -302,7 +296,10 @@ impl AsyncRead for Connection {
         let before = buffer.filled().len();
         let stranger = !self.peer.seat.is_trusted();
         let read = if stranger {
-            ready!(self.allowance.poll_ready(context));
+            if let Err(TooMuch) = ready!(self.allowance.poll_ready(context)) {
+                self.peer.log_hung_up("sends more than is read before a call is admitted");
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
             poll_read_piece(Pin::new(&mut self.transport), context, buffer)
         } else {
             Pin::new(&mut self.transport).poll_read(context, buffer)
@@ -326,7 +323,7 @@ impl AsyncRead for Connection {
             }
             if stranger {
                 let calls = self.frames.calls() > calls;
-                self.receive_from_stranger(buffer.filled().len() - before, calls)?;
+                self.receive_from_stranger(buffer.filled().len() - before, calls);
             }
         }
         read

@@ -20,6 +20,8 @@ pub(super) struct Allowance {
     /// Runs after calls have been read. Kept for the next ones.
     pause: Option<Pin<Box<Sleep>>>,
     paused: bool,
+    /// Since when the connection has sent as much as it may.
+    full_since: Option<Instant>,
 }
 
 /// How many bytes are read at a time: no more than some twenty calls.
@@ -28,38 +30,49 @@ const PIECE: usize = 256;
 const PAUSE: Duration = Duration::from_millis(5);
 /// A connection that has sent so much is closed when it is idle. That is more than two hundred health checks.
 const SPENT: usize = 32 * 1024;
-/// A connection that has sent so much is closed at once. Compressed headers can take 1.6 times as much memory.
+/// Of a connection that has sent so much, nothing is read until a call is admitted. Compressed headers can take 1.6
+/// times as much memory.
 const MOST: usize = 48 * 1024;
+/// How long that may take. The check of a call needs its headers only, so a large first message waits for moments.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Allowance {
-    /// Whether to read on now; wakes the task when it is time to.
-    pub(super) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.paused
-            && let Some(pause) = &mut self.pause
-        {
-            std::task::ready!(pause.as_mut().poll(context));
-            self.paused = false;
+    /// Whether to read on now; wakes the task when it is time to look again.
+    ///
+    /// # Errors
+    /// The connection has sent as much as it may, and no call on it was admitted within [`PATIENCE`].
+    pub(super) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), TooMuch>> {
+        loop {
+            if self.paused
+                && let Some(pause) = &mut self.pause
+            {
+                std::task::ready!(pause.as_mut().poll(context));
+                self.paused = false;
+            }
+            if self.received < MOST {
+                return Poll::Ready(Ok(()));
+            }
+            if self.full_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+                return Poll::Ready(Err(TooMuch));
+            }
+            self.pause();
         }
-        Poll::Ready(())
     }
 
     /// Counts what was read. `calls` is whether calls have begun in it.
-    ///
-    /// # Errors
-    /// It was too much.
-    pub(super) fn receive(&mut self, bytes: usize, calls: bool) -> Result<(), TooMuch> {
+    pub(super) fn receive(&mut self, bytes: usize, calls: bool) {
         self.received += bytes;
-        if self.received > MOST {
-            return Err(TooMuch);
-        }
         if calls {
-            self.paused = true;
-            match &mut self.pause {
-                Some(pause) => pause.as_mut().reset(Instant::now() + PAUSE),
-                None => self.pause = Some(Box::pin(sleep(PAUSE))),
-            }
+            self.pause();
         }
-        Ok(())
+    }
+
+    fn pause(&mut self) {
+        self.paused = true;
+        match &mut self.pause {
+            Some(pause) => pause.as_mut().reset(Instant::now() + PAUSE),
+            None => self.pause = Some(Box::pin(sleep(PAUSE))),
+        }
     }
 
     /// Whether the connection has sent nearly as much as it may, and should make room for a new one.
@@ -100,24 +113,27 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn after_a_call_nothing_is_read_for_a_moment() {
         let mut allowance = Allowance::default();
-        allowance.receive(100, false).unwrap();
+        allowance.receive(100, false);
         assert!(ready(&mut allowance));
         for _ in 0..3 {
-            allowance.receive(100, true).unwrap();
+            allowance.receive(100, true);
             assert!(!ready(&mut allowance) && !ready(&mut allowance));
             tokio::time::advance(PAUSE).await;
             assert!(ready(&mut allowance) && ready(&mut allowance));
         }
     }
 
-    #[test]
-    fn a_stranger_is_spent_before_it_is_over_its_limit() {
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_that_has_sent_its_allowance_waits_for_a_call_to_be_admitted_and_is_closed() {
         let mut allowance = Allowance::default();
-        allowance.receive(SPENT, false).unwrap();
+        allowance.receive(SPENT, false);
         assert!(!allowance.is_spent());
-        allowance.receive(MOST - SPENT, false).unwrap();
+        allowance.receive(MOST - SPENT, false);
         assert!(allowance.is_spent());
-        assert!(allowance.receive(1, false).is_err());
+        let begun = Instant::now();
+        let ready = std::future::poll_fn(|context| allowance.poll_ready(context)).await;
+        assert!(ready.is_err());
+        assert!(begun.elapsed() >= PATIENCE && begun.elapsed() < PATIENCE + 2 * PAUSE);
     }
 
     #[tokio::test]

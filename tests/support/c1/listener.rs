@@ -101,14 +101,14 @@ fn routes(shared: Arc<Shared>) -> Router {
 
 /// A certificate for this machine, its key, and the authority that has signed it, all in PEM.
 #[derive(Clone)]
-struct Identity {
+pub(crate) struct Identity {
     certificate: String,
     key: String,
-    authority: String,
+    pub(crate) authority: String,
 }
 
 impl Identity {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.distinguished_name.push(DnType::CommonName, "the stand-in's authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -120,15 +120,8 @@ impl Identity {
     }
 }
 
-/// TLS with a certificate of an authority whose file is put into the folder.
-pub(crate) fn tls(folder: &Path) -> ServerConfig {
-    let identity = Identity::new();
-    fs::write(folder.join("authority.pem"), &identity.authority).unwrap();
-    config(Tls::Usual, identity).unwrap()
-}
-
 /// What TLS is like; nothing for one that rustls does not know.
-fn config(tls: Tls, trusted: Identity) -> Option<ServerConfig> {
+pub(crate) fn config(tls: Tls, trusted: Identity) -> Option<ServerConfig> {
     let identity = if tls == Tls::Untrusted { Identity::new() } else { trusted };
     let chain = vec![CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
