@@ -94,6 +94,7 @@ pub(crate) fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result
         .with(otlp.as_ref().and_then(|otlp| otlp.log_layer(logs::filter(logs.level))));
     // Another call has been there first; its choice stands.
     let _ = subscriber.try_init();
+    logs::started(logs);
     let _ = RUNNING.set(Running { otlp, meters });
     if let Some(described) = described {
         tracing::info!("{described}");

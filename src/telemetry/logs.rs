@@ -61,7 +61,6 @@ where
     let queues = Queue::start(sinks, settings.format)?;
     // Another start has been there first; its targets stay.
     let queues = QUEUES.get_or_init(|| queues.into());
-    let _ = IN_FORCE.set(settings.clone());
     #[cfg(feature = "lambda")]
     let filtered = level::changeable(settings.level, filter);
     #[cfg(not(feature = "lambda"))]
@@ -71,6 +70,12 @@ where
         .event_format(Lines { format: settings.format })
         .with_filter(filtered);
     Ok(Some(layer))
+}
+
+/// Remembers the settings. To be called once lines are written.
+pub(crate) fn started(settings: &LogSettings) {
+    // The first start stays.
+    let _ = IN_FORCE.set(settings.clone());
 }
 
 /// The settings that logging has started with; nothing before it has.
