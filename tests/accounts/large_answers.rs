@@ -49,7 +49,7 @@ impl Memory {
 #[tokio::test]
 async fn validate_reads_an_answer_with_everybody_in_little_memory() {
     // Large answers are read one after another, which takes its time on a busy machine.
-    let stage = Stage::with(&["--http-timeout-seconds=30"]).await;
+    let stage = Stage::with(&["--http-timeout-seconds=120"]).await;
     let memory = Memory::of(&stage).await;
     stage.api.always("GET", everybody(Value::Null));
     let three = futures_util::future::join_all((0..3).map(|_| stage.validate())).await;

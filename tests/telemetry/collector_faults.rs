@@ -147,7 +147,7 @@ fn invalid_collector_settings_are_usage_errors() {
         (&[ENDPOINT, "h"], &["has no port"]),
     ] {
         let output = program()
-            .args(["serve", "--listen=127.0.0.1:0", "--connection-string", NOWHERE])
+            .args(["serve", "--listen=127.0.0.1:0", "--log-format=console", "--connection-string", NOWHERE])
             .args(flags)
             .stdin(Stdio::null())
             .output()
@@ -191,7 +191,7 @@ fn invalid_otel_variables_are_usage_errors_under_their_own_name() {
     ] {
         let output = program()
             .envs(variables.clone())
-            .args(["serve", "--listen=127.0.0.1:0", "--connection-string", NOWHERE])
+            .args(["serve", "--listen=127.0.0.1:0", "--log-format=console", "--connection-string", NOWHERE])
             .stdin(Stdio::null())
             .output()
             .unwrap();
