@@ -17,6 +17,7 @@ use crate::agent::hosted::dpop::Proof;
 use crate::agent::hosted::error::HostedError;
 use crate::agent::hosted::process_key::ProcessKey;
 use crate::agent::hosted::settings::Role;
+use crate::agent::limited_body::{self, BodyError};
 use crate::agent::service::{ApiHost, ClientId, ClientKey, SetupError};
 use crate::jwt_crypto;
 
@@ -214,15 +215,11 @@ impl Tokens {
             .map_err(|error| HostedError::Key(error.to_string()))
     }
 
-    async fn body(&self, mut answer: Response) -> Result<Vec<u8>, HostedError> {
-        let mut body = Vec::new();
-        while let Some(piece) = answer.chunk().await.map_err(|error| self.unreachable(error))? {
-            if body.len() + piece.len() > LARGEST {
-                return Err(self.no_token("more than 64 KiB"));
-            }
-            body.extend_from_slice(&piece);
-        }
-        Ok(body)
+    async fn body(&self, answer: Response) -> Result<Vec<u8>, HostedError> {
+        limited_body::read(answer, LARGEST).await.map_err(|error| match error {
+            BodyError::Connection(error) => self.unreachable(error),
+            BodyError::TooLong => self.no_token("more than 64 KiB"),
+        })
     }
 
     fn read(&self, body: &[u8], begun: Instant) -> Result<Token, HostedError> {

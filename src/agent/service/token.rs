@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataValue};
 use url::form_urlencoded;
 
+use crate::agent::limited_body::{self, BodyError};
 use crate::agent::service::api_host::ApiHost;
 use crate::agent::service::assertion;
 use crate::agent::service::credentials::{ClientId, ClientKey};
@@ -182,15 +183,11 @@ impl Tokens {
         self.read(self.body(answer).await?, begun)
     }
 
-    async fn body(&self, mut answer: Response) -> Result<Vec<u8>, TokenError> {
-        let mut body = Vec::new();
-        while let Some(piece) = answer.chunk().await.map_err(|error| self.unreachable(error))? {
-            if body.len() + piece.len() > LARGEST {
-                return Err(self.no_token("more than a token can have"));
-            }
-            body.extend_from_slice(&piece);
-        }
-        Ok(body)
+    async fn body(&self, answer: Response) -> Result<Vec<u8>, TokenError> {
+        limited_body::read(answer, LARGEST).await.map_err(|error| match error {
+            BodyError::Connection(error) => self.unreachable(error),
+            BodyError::TooLong => self.no_token("more than a token can have"),
+        })
     }
 
     fn read(&self, body: Vec<u8>, begun: Instant) -> Result<Token, TokenError> {

@@ -1,4 +1,4 @@
-//! Whoever calls a hosted connector: it signs tokens, and makes events of calls.
+//! The caller of a hosted connector: signs tokens and encodes calls as events.
 
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};

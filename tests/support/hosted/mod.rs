@@ -171,13 +171,13 @@ impl Hosted {
         change(&mut self.shared.lock().plan);
     }
 
-    /// Serves this configuration from now on to whoever asks for the newest, or for this version.
+    /// Serves this configuration from now on as the newest, and under this version.
     pub(crate) fn serve(&self, version: &str, config: Config) {
         self.shared.lock().newest = version.to_owned();
         self.add(version, config);
     }
 
-    /// Serves this configuration from now on to whoever asks for this version.
+    /// Serves this configuration from now on under this version.
     pub(crate) fn add(&self, version: &str, config: Config) {
         self.shared.lock().configs.insert(version.to_owned(), config);
     }
