@@ -40,7 +40,7 @@ demo: needs-rust ## serve a seeded organization on a throwaway Postgres until Ct
 	@trap : INT; scripts/with-postgres scripts/demo $(LISTEN) $(SIZES) || [ $$? -eq 130 ]
 
 test: needs-rust lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --bins --examples --test architecture --test behaviour
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --bins --test architecture --test behaviour
 	cargo test --doc
 	$(MAKE) test-lambda
 	$(MAKE) judge

@@ -24,6 +24,9 @@ struct Demo {
 
 impl Demo {
     fn start() -> Self {
+        // Cargo builds examples for a test run only where the command names no target.
+        let build = Command::new(env!("CARGO")).args(["build", "--example", "retool-api-double"]).status().unwrap();
+        assert!(build.success(), "the double of Retool's REST API was not built");
         let sizes = ["users=3", "groups=1", "pages=1", "resources=1"];
         let mut process = Command::new(project_file("scripts/with-postgres"))
             .arg(project_file("scripts/demo"))
