@@ -4,14 +4,20 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use baton_retool::agent::c1z::{DecodeLimits, GrantFilter, Reader, ResourceFilter};
+use baton_retool::agent::c1z::{DecodeLimits, GrantFilter, Reader, ResourceFilter, Store, StoreOptions};
+use baton_retool::agent::sync::{Options, Syncer};
+use baton_retool::proto::connector::resource_type::Trait;
+use baton_retool::proto::connector::{BatonId, Resource};
 use baton_retool::proto::connectorapi::Task;
 use baton_retool::proto::connectorapi::task::{SyncFullTask, TaskType};
+use baton_retool::proto::find_annotation;
 use tonic::Code;
 
 use super::{NOWHERE, Stage, small};
 use crate::support::c1::{C1, Finished, Method, Upload};
 use crate::support::postgres::Database;
+use crate::support::rows::{group, user, with_trait};
+use crate::support::scripted::Script;
 use crate::support::wire::resource;
 
 fn sync() -> TaskType {
@@ -114,6 +120,35 @@ async fn settings_say_what_the_task_does_not() {
     let received = uploaded(&empty.c1, &id);
     assert_eq!(received.counts(), (0, 0));
     assert_eq!(received.reader().runs().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_users_and_groups_of_the_external_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("directory.c1z");
+    let store = Store::open(&StoreOptions::new(&file)).unwrap();
+    let script = Script::new();
+    script.types(vec![with_trait("user", Trait::User), with_trait("group", Trait::Group)]);
+    script.resources("user", vec![user("ada")]);
+    script.resources("group", vec![group("crew")]);
+    let (outcome, store) = Syncer::new(script.channel().await, Options::default()).run(store).await;
+    outcome.unwrap();
+    store.unwrap().close().unwrap();
+    let stage = Stage::new(&["--external-resource-c1z", file.to_str().unwrap()]).await;
+    let id = stage.c1.give(sync());
+    stage.c1.finished(&id).await;
+    let received = uploaded(&stage.c1, &id);
+    let rows = received.reader().resources(&ResourceFilter::default(), None, usize::MAX).unwrap().rows;
+    let (copied, own): (Vec<_>, Vec<_>) =
+        rows.iter().partition(|row| find_annotation::<BatonId>(&row.annotations).is_some());
+    let ids = |rows: &[&Resource]| -> Vec<String> {
+        rows.iter()
+            .map(|row| row.id.as_ref().unwrap())
+            .map(|id| format!("{}/{}", id.resource_type, id.resource))
+            .collect()
+    };
+    assert_eq!(ids(&copied), ["group/crew", "user/ada"]);
+    assert!(own.len() > 80, "{}", own.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
