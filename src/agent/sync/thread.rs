@@ -59,8 +59,8 @@ impl<S: Storage> StorageThread<S> {
         self.storing.clone()
     }
 
-    /// The storage, when all work sent before is done.
     /// Returns the storage after all earlier jobs are done.
+    ///
     /// # Errors
     /// [`Error::StorageLost`]
     pub(crate) async fn end(self) -> Result<S, Error> {
