@@ -18,7 +18,7 @@ const USUAL: Duration = Duration::from_secs(30);
 const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5 * 60));
 /// Maximum total wait between attempts at the first heartbeat.
 const FIRST: Duration = Duration::from_secs(60);
-/// How many heartbeats in a row may fail before the task is abandoned.
+/// The number of consecutive failed heartbeats after which the task is abandoned.
 const MOST_MISSED: u32 = 9;
 
 /// The reason why a task must stop.
