@@ -88,7 +88,7 @@ async fn the_task_sets_the_scope_of_the_sync() {
     let targeted_sync_resources = vec![resource("group", "g1")];
     let one = run(SyncFullTask { targeted_sync_resources, ..Default::default() }).await.counts();
     assert!(one.0 < some.0, "{one:?}");
-    // The file is always one that every reader supports, whatever engine the task names.
+    // The file has a format that every reader supports, even if the task names another engine.
     let engine = "pebble".to_owned();
     let other = run(SyncFullTask { storage_engine: engine, ..Default::default() }).await.counts();
     assert_eq!(other, (resources, grants));

@@ -85,7 +85,7 @@ impl Meter {
         self.finished.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Records the begin of a phase; `None` records the end of the sync.
+    /// Records the start of a phase; `None` records the end of the sync.
     pub(crate) fn enter(&self, operation: Option<Operation>) {
         let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         if phase.map(|running| running.operation) == operation {

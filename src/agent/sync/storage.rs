@@ -90,7 +90,7 @@ pub trait Storage: Send + 'static {
     /// The storage cannot be read, or the cursor is invalid.
     fn grants(&mut self, cursor: &str) -> Result<Page<Grant>, StorageError>;
 
-    /// Stores the pending actions. When it returns, all earlier writes are durable as well.
+    /// Stores the pending actions. When it returns, all earlier writes are stored as well.
     ///
     /// # Errors
     /// The storage cannot be written.

@@ -60,7 +60,7 @@ impl Trees<'_> {
         let pieces = &pieces;
         let threads = threads.max(1);
         thread::scope(|scope| {
-            // The pieces are dealt to the threads in turn, so that the thread of the next piece is known.
+            // The pieces are assigned to the threads round-robin, so that the thread of the next piece is known.
             let lines: Vec<(Receiver<_>, Sender<_>)> = (0..threads)
                 .map(|first| {
                     let (done, written) = sync_channel(WAITING);
