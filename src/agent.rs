@@ -1,4 +1,4 @@
-//! Drives a connector the way an agent does. Speaks the protocol only, to any connector.
+//! A baton agent: it reads and changes any connector through the connector protocol.
 
 pub mod c1z;
 pub mod expansion;

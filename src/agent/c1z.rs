@@ -1,9 +1,9 @@
-//! The `.c1z` file, format v1: what an agent leaves behind for `baton` and for other agents to read.
+//! The `.c1z` file, format v1, in which an agent stores its syncs for `baton` and other agents.
 //!
-//! A file is a magic, then one zstd frame, which holds a SQLite database with one or more syncs. It is never
-//! changed in place: [`Store`] unpacks what is there into a private folder, collects the new sync in a
-//! database of its own beside it, and [`Store::close`] writes a complete new file that takes the old one's
-//! place in one step. Until that step the old file is as it was.
+//! A file is a magic number followed by one zstd frame, which holds a SQLite database with one or more syncs.
+//! It is never changed in place. [`Store`] unpacks the existing file into a private folder and collects the
+//! new sync in a separate database next to it. [`Store::close`] then writes a complete new file and replaces
+//! the old file atomically. Until then, the old file is unchanged.
 //!
 //! ```no_run
 //! use baton_retool::agent::c1z::{Store, StoreOptions, SyncKind};

@@ -1,13 +1,13 @@
-//! Grant expansion: who holds an entitlement because the holders of another one do.
+//! Grant expansion: derives who holds an entitlement because they hold another one.
 //!
-//! A grant of entitlement D to a principal that itself can be held (a group, say) may hand D on to the
-//! holders of entitlements of that principal. Every such S makes an edge from S to D, along which grants
-//! travel: in topological order, each destination takes over the grants of its sources as they are after
-//! the sources' own expansion. Entitlements that hand each other on in a circle form one node of the graph:
-//! they do not exchange holders, and what reaches one of them reaches all.
+//! A grant of entitlement D to a principal that itself has holders (a group, for example) may extend D to the
+//! holders of entitlements of that principal. Each such entitlement S adds an edge from S to D, along which
+//! grants propagate. In topological order, each destination receives the grants of its sources, as they are
+//! after the expansion of the sources. Entitlements in a cycle form one node of the graph: they do not
+//! exchange holders, and a grant that reaches one of them reaches all.
 //!
-//! The module knows numbers only. Entitlements, principals and resource types are indexes that the caller
-//! gives out, so that millions of grants are arrays of a few words each.
+//! The module only handles numbers. Entitlements, principals and resource types are indexes that the caller
+//! assigns, so that millions of grants are arrays of a few words each.
 
 mod graph;
 mod sources;
@@ -19,57 +19,57 @@ use graph::Nodes;
 pub use graph::Edge;
 pub use sources::{SetId, SourceSets};
 
-/// One grant, or what is left of it: who holds what, and through what.
+/// The parts of a grant that expansion needs: the entitlement, the principal and the sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
     /// The entitlement.
     pub entitlement: u32,
-    /// The principal; `None` for a grant that names none, which is never handed on.
+    /// The principal; `None` for a grant without one, which is never expanded.
     pub principal: Option<Principal>,
-    /// Its sources; [`SetId::EMPTY`] for a plain direct grant.
+    /// Its sources; [`SetId::EMPTY`] for a direct grant without sources.
     pub sources: SetId,
-    /// What a derived grant takes over from the one it comes from, in the caller's terms.
+    /// A value that a derived grant copies from its origin; the caller defines it.
     pub carried: u32,
 }
 
-/// Who holds a grant.
+/// The holder of a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Principal {
-    /// Which one, counted from 0: tables have a row for each up to the largest.
+    /// Its index, counted from 0: tables have a row for each index up to the largest.
     pub index: u32,
     /// Its resource type.
     pub kind: u32,
 }
 
-/// A grant that is there because of others.
+/// A grant that derives from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Derived {
     /// The destination.
     pub entitlement: u32,
-    /// Who holds it.
+    /// The holder.
     pub principal: Principal,
-    /// Through what.
+    /// The entitlements that it derives from.
     pub sources: SetId,
-    /// From the first grant that it came from.
+    /// Copied from the first grant that it derives from.
     pub carried: u32,
 }
 
-/// What an expansion made.
+/// The result of an expansion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// The grants to add, those of one destination side by side.
+    /// The grants to add; those of one destination are adjacent.
     pub derived: Vec<Derived>,
-    /// How many of the grants that were there got other sources.
+    /// How many existing grants got other sources.
     pub updated: u64,
-    /// How many edges there are after those between the same two nodes were merged.
+    /// The number of edges after edges between the same two nodes were merged.
     pub edges: u64,
-    /// How many circles became one node.
+    /// How many cycles became one node.
     pub cycles: u64,
 }
 
-/// Expands `grants` along `edges`. Grants that were there keep their place and get new sources; entitlements
-/// are numbered below `entitlements`, and what lies beyond is passed over. `progress` is given the
-/// destinations done and their number, and may end the expansion: there is no outcome then.
+/// Expands `grants` along `edges`. Existing grants keep their position and get new sources. Entitlements are
+/// numbered below `entitlements`; larger numbers are skipped. Calls `progress` with the number of finished
+/// destinations and their total number. If it returns `Break`, the result is `None`.
 pub fn expand(
     entitlements: u32,
     grants: &mut [Grant],
@@ -107,7 +107,7 @@ pub fn expand(
 struct Run<'a> {
     grants: &'a mut [Grant],
     existing: ByEntitlement,
-    /// Where an entitlement's derived grants are in the outcome.
+    /// The range of an entitlement's derived grants in the outcome.
     derived_of: Vec<(u32, u32)>,
     sets: &'a mut SourceSets,
     found: Found,
@@ -115,7 +115,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Gathers what reaches a destination along all its edges.
+    /// Collects the grants that reach a destination along all its edges.
     fn collect(&mut self, nodes: &Nodes, node: &graph::Node<'_>, destination: u32) {
         self.found.begin();
         for edge in node.incoming {
@@ -138,7 +138,7 @@ impl Run<'_> {
         debug_assert!(node.members.contains(&destination));
     }
 
-    /// Gives the contributions to the grants that are there already, and derives one for everybody else.
+    /// Adds the contributions to existing grants, and derives a grant for every other principal.
     fn settle(&mut self, destination: u32) {
         for &index in self.existing.of(destination) {
             let Some(grant) = self.grants.get_mut(index as usize) else { continue };
@@ -172,7 +172,7 @@ impl Run<'_> {
     }
 }
 
-/// A grant as a destination sees it.
+/// A source's grant from the view of a destination.
 #[derive(Clone, Copy)]
 struct Held {
     principal: Principal,
@@ -180,23 +180,23 @@ struct Held {
     carried: u32,
 }
 
-/// What reached one destination, by principal.
+/// The contributions that reached one destination, by principal.
 #[derive(Default)]
 struct Found {
     entries: Vec<Entry>,
-    /// For each principal, its entry in a round.
+    /// For each principal, its round and its entry.
     places: Vec<(u32, u32)>,
     round: u32,
-    /// Whether a set makes a grant direct on the source at hand; grants with the same set come in rows.
+    /// Whether a set makes a grant direct on the current source; grants with the same set are often adjacent.
     last: Option<(u32, SetId, bool)>,
 }
 
 struct Entry {
     principal: Principal,
-    /// The contributions.
+    /// The contributing sources.
     sources: SetId,
     carried: u32,
-    /// Whether the principal holds the destination already.
+    /// Whether the principal already holds the destination.
     has_grant: bool,
 }
 
@@ -243,7 +243,7 @@ impl Found {
     }
 }
 
-/// The indexes of grants, by their entitlement, in their order.
+/// The indexes of grants, grouped by entitlement, in order.
 struct ByEntitlement {
     starts: Vec<u32>,
     indexes: Vec<u32>,

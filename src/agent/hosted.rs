@@ -1,8 +1,9 @@
 //! Gets the configuration of a connector that ConductorOne hosts.
 //!
-//! `config_service` requests it with a token of `token`. Both sign their requests with a key of this process
-//! (`process_key`, `dpop`), for which the configuration is encrypted. `attestation` proves the AWS role. `egress` is the
-//! policy that comes with the configuration, and `jwks` fetches the keys of callers.
+//! `config_service` requests the configuration with a token of `token`. Both sign their requests with a key
+//! of this process (`process_key`, `dpop`), for which the configuration is encrypted. `attestation` proves
+//! the AWS role. `egress` is the policy that comes with the configuration, and `jwks` fetches the keys of
+//! callers.
 
 mod attestation;
 mod config_service;

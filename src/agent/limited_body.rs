@@ -1,17 +1,17 @@
-//! Reading the body of an HTTP answer up to a length.
+//! Reads the body of an HTTP response up to a maximum length.
 
 use reqwest::Response;
 
-/// Why a body was not read.
+/// The reason why a body was not read.
 #[derive(Debug)]
 pub(crate) enum BodyError {
     /// The connection failed.
     Connection(reqwest::Error),
-    /// It is longer than allowed.
+    /// The body is longer than allowed.
     TooLong,
 }
 
-/// Reads a body of at most `longest` bytes. No more than that is held.
+/// Reads a body of at most `longest` bytes. Never holds more than that in memory.
 ///
 /// # Errors
 /// [`BodyError`]

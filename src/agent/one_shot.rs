@@ -1,8 +1,8 @@
-//! One change, or one question, in place of a sync: what an agent of ConductorOne would be given as a task, asked for
-//! on a command line.
+//! One-shot operations: a single change or query on the command line, instead of a sync. An agent of
+//! ConductorOne would receive the same operation as a task.
 //!
-//! [`OneShot`] is what is asked for, by ids; `lookup` finds what they name, in a file or in the connector. Any connector
-//! can be asked: the agent speaks the protocol over a `Channel`.
+//! [`OneShot`] is the requested operation, with ids; `lookup` resolves the ids, in a file or in the
+//! connector. The operations support any connector: the agent speaks the protocol over a `Channel`.
 
 mod actions;
 mod answer;
@@ -20,10 +20,10 @@ pub(crate) use error::OneShotError;
 pub(crate) use lookup::{IdForms, Lookup};
 pub(crate) use settings::OneShot;
 
-/// Asks a connector for it and waits until it is done.
+/// Performs the operation on a connector and waits until it is done.
 ///
 /// # Errors
-/// [`OneShotError`]: it was not done.
+/// [`OneShotError`] if the operation failed.
 pub(crate) async fn run(
     asked: OneShot,
     lookup: &Lookup<'_>,

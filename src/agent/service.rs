@@ -1,10 +1,11 @@
-//! Service mode: asks ConductorOne's API for tasks, runs them against a connector, and says how they ended.
+//! Service mode: polls ConductorOne's API for tasks, runs them against a connector, and reports their
+//! results.
 //!
-//! `run` has the loop: a free place, a task for it from `poll`, and on. `tasks` has what each kind of task asks of the
-//! connector, and `outcome` what ConductorOne learns about its end. Below them, `api` makes the calls with a token of
-//! `token` on a `connection`, which `dial` makes.
+//! `run` contains the main loop: it takes a free slot, gets a task for it from `poll`, and repeats. `tasks`
+//! contains the connector calls of each kind of task, and `outcome` the report to ConductorOne. Below them,
+//! `api` makes the calls with a token of `token` on a `connection`, which `dial` creates.
 //!
-//! Any connector can be driven, not only this program's own: the agent speaks the protocol over a `Channel`.
+//! The agent can drive any connector, not only this program's own: it speaks the protocol over a `Channel`.
 
 mod api;
 mod api_host;
@@ -50,10 +51,10 @@ pub(crate) use error::ServiceError;
 pub(crate) use settings::{Overrides, ServiceSettings};
 pub(crate) use token::{TokenError, Tokens};
 
-/// What ConductorOne knows an installation by that has no name at all.
+/// The name of an installation without a name, for ConductorOne.
 const NAMELESS: &str = "baton-sdk";
 
-/// Where the API answers: where the variable says, else at the host in the client's id.
+/// The host of the API: the one from the environment variable, or else the host in the client's id.
 ///
 /// # Errors
 /// [`ServiceError::ApiHost`]
@@ -74,10 +75,10 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// A client as the settings describe it. Nothing is connected yet.
+    /// Creates a client from the settings. Nothing is connected yet.
     ///
     /// # Errors
-    /// [`ServiceError`] of a setting that cannot be right.
+    /// [`ServiceError`] for an invalid setting.
     pub(crate) fn new(settings: &ServiceSettings, sync: SyncSettings) -> Result<Self, ServiceError> {
         if let Some(folder) = sync.temp_dir.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(ServiceError::NoTempDir(folder.clone()));
@@ -105,9 +106,9 @@ impl Service {
         Ok(Self { api, sync, places, batch: settings.overrides.batch })
     }
 
-    /// Introduces the program to ConductorOne and runs its tasks against the connector at the other end of a channel.
-    /// `ready` is called when ConductorOne knows the program. When `stop` is cancelled no further task is taken,
-    /// syncs are stopped, and the tasks that are under way are waited for.
+    /// Introduces the program to ConductorOne and runs its tasks against the connector at the other end of a
+    /// channel. Calls `ready` once ConductorOne accepts the program. When `stop` is cancelled, takes no
+    /// further tasks, stops syncs, and waits for the running tasks.
     ///
     /// # Errors
     /// [`ServiceError::Connector`], [`ServiceError::Refused`]
@@ -119,7 +120,7 @@ impl Service {
     ) -> Result<(), ServiceError> {
         let Self { api, sync, places, batch } = self;
         let temp_dir = sync.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
-        // What a process left that was killed in the middle of a sync. What cannot be removed stays.
+        // Files of a process that was killed during a sync. Files that cannot be removed stay.
         let _ = tokio::task::spawn_blocking(move || c1z::remove_abandoned(&temp_dir)).await;
         let metadata = hello::metadata(&connector).await.map_err(ServiceError::Connector)?;
         hello::at_the_start(&api, metadata, &stop).await?;

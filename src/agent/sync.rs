@@ -1,11 +1,12 @@
-//! Reads everything that a connector has into a storage: what the agent of the baton protocol does.
+//! Syncs: read everything that a connector has into a storage, as an agent of the baton protocol does.
 //!
-//! A sync is a stack of actions (`state`). The main loop (`main_loop`) takes the topmost ones, lets workers make their
-//! calls, and checkpoints the stack, so that a later run goes on where this one ended. The phases have a file each
-//! and say what an answer leads to: rows for the storage, more actions, or the end.
+//! A sync is a stack of actions (`state`). The main loop (`main_loop`) takes the topmost actions, lets
+//! workers make their calls, and checkpoints the stack so that a later run can resume the sync. Each phase
+//! has its own file, which defines the result of a response: rows for the storage, more actions, or the end
+//! of an action.
 //!
-//! Any connector can be read, not only this program's own: the agent speaks the protocol over a `Channel` and
-//! checks what comes back.
+//! The agent can read any connector, not only this program's own: it speaks the protocol over a `Channel` and
+//! checks every response.
 
 mod annotation;
 mod connector;

@@ -1,4 +1,4 @@
-//! A full disk: the sync fails with the reason, nothing stays behind, and it goes on by itself once there is room.
+//! A full disk: the sync fails with the reason, leaves no files, and succeeds once there is space.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ fn sync() -> TaskType {
     TaskType::SyncFull(SyncFullTask::default())
 }
 
-/// The program, started by these words of a shell, which end in `exec "$@"`; `$0` is a folder.
+/// The program, started by a shell command, which ends in `exec "$@"`; `$0` is a folder.
 fn behind(words: &str, folder: &Path, program: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(words).arg(folder).arg(program.get_program()).args(program.get_args());
@@ -34,12 +34,12 @@ async fn fails(c1: &C1, server: &Server) {
     let id = c1.give(sync());
     c1.finished(&id).await.assert_failed(2, "cannot ", false);
     server.wait_for_log(|line| line["msg"] == "the sync failed");
-    // The rest goes on.
+    // Other tasks continue.
     c1.run(small()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_cannot_grow_fail_the_sync_and_not_the_program() {
+async fn a_file_size_limit_fails_the_sync_but_not_the_program() {
     let (c1, database) = (C1::start().await, Database::small().await);
     let words = r#"trap '' XFSZ; ulimit -S -f 64; exec "$@""#;
     let server = Server::run(behind(words, &c1.temp_dir(), &c1.program(&database.url())));
@@ -53,9 +53,9 @@ async fn files_that_cannot_grow_fail_the_sync_and_not_the_program() {
     assert!(c1.left_over().is_empty(), "{:?}", c1.left_over());
 }
 
-/// Needs a file system of its own, which the system lets only some users mount.
+/// Needs a separate file system, which only some users may mount.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_fails_the_sync_and_not_the_program() {
+async fn a_full_disk_fails_the_sync_but_not_the_program() {
     let alone = ["--user", "--map-root-user", "--mount"];
     let can_mount = Command::new("unshare")
         .args(alone)
@@ -72,7 +72,7 @@ async fn a_full_disk_fails_the_sync_and_not_the_program() {
         head -c 16m /dev/zero >"$0/ballast"
         exec "$@"' "$0" "$@""#;
     let server = Server::run(behind(words, &c1.temp_dir(), &c1.program(&database.url())));
-    // Not a byte of room.
+    // No free space at all.
     fails(&c1, &server).await;
     let inside = PathBuf::from(format!("/proc/{}/root", server.process_id()));
     let inside = inside.join(c1.temp_dir().strip_prefix("/").unwrap());
@@ -81,7 +81,7 @@ async fn a_full_disk_fails_the_sync_and_not_the_program() {
         names.filter(|name| name != "ballast").collect()
     };
     assert!(left_over().is_empty(), "{:?}", left_over());
-    // Room for a beginning.
+    // Space for the start of a file.
     let ballast = File::options().write(true).open(inside.join("ballast")).unwrap();
     ballast.set_len(ballast.metadata().unwrap().len() - 64 * 1024).unwrap();
     fails(&c1, &server).await;

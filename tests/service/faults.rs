@@ -1,4 +1,4 @@
-//! Faults in the middle of the work: nothing is lost, nothing is done twice, and it goes on by itself.
+//! Faults during the work: no task is lost or done twice, and the program recovers on its own.
 
 use baton_retool::proto::connectorapi::task::{SyncFullTask, TaskType};
 use tonic::Code;
@@ -11,7 +11,7 @@ use crate::support::server::Server;
 use crate::support::wire::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_that_does_not_get_through_is_made_again() {
+async fn retries_a_report_that_fails() {
     let c1 = C1::start().await;
     c1.plan(|plan| {
         plan.fail(Method::FinishTask, &[Code::Unavailable, Code::Internal, Code::Unauthenticated])
@@ -24,7 +24,7 @@ async fn a_report_that_does_not_get_through_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_that_is_not_taken_is_in_the_log() {
+async fn logs_a_rejected_report() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.fail(Method::FinishTask, &[Code::NotFound]));
     let server = c1.serve(NOWHERE, &[]);
@@ -39,7 +39,7 @@ async fn a_report_that_is_not_taken_is_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_whose_answer_is_lost_is_not_taken_for_refused() {
+async fn a_report_whose_response_is_lost_counts_as_delivered() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.loses_reports = 1);
     let server = c1.serve(NOWHERE, &[]);
@@ -56,7 +56,7 @@ async fn a_report_whose_answer_is_lost_is_not_taken_for_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_is_lost_without_a_word_is_replaced() {
+async fn replaces_a_connection_that_is_lost_silently() {
     let (c1, database) = (C1::start().await, Database::small().await);
     let proxy = ConnectProxy::start().await;
     let client = database.client().await;
@@ -67,22 +67,22 @@ async fn a_connection_that_is_lost_without_a_word_is_replaced() {
     let id = c1.give(TaskType::SyncFull(SyncFullTask::default()));
     let before = c1.called(Method::Heartbeat, 2).await.len();
     proxy.lose_tunnels();
-    // One heartbeat gets no answer, and the next takes another way.
+    // One heartbeat gets no response, and the next one uses a new connection.
     c1.called(Method::Heartbeat, before + 2).await;
     client.batch_execute("ROLLBACK").await.unwrap();
     assert!(matches!(c1.finished(&id).await, Finished::Success(_)));
-    // Polls do as well.
+    // Polls use the new connection as well.
     c1.run(small()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_that_goes_away_in_the_middle_of_a_sync_is_waited_for() {
+async fn a_sync_waits_for_an_api_that_becomes_unavailable() {
     let stage = Stage::new(&[]).await;
     stage.c1.called(Method::GetTask, 1).await;
     let client = stage.database.client().await;
     client.batch_execute("BEGIN; LOCK TABLE users").await.unwrap();
     let id = stage.c1.give(TaskType::SyncFull(SyncFullTask::default()));
-    // From then on the first heartbeat has been answered.
+    // The file exists only after the first heartbeat was answered.
     eventually("a file", async || (!stage.c1.left_over().is_empty()).then_some(())).await;
     stage.c1.go_away();
     client.batch_execute("ROLLBACK").await.unwrap();
@@ -95,7 +95,7 @@ async fn an_api_that_goes_away_in_the_middle_of_a_sync_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_away_fails_the_sync_and_not_the_program() {
+async fn a_missing_table_fails_the_sync_but_not_the_program() {
     let stage = Stage::new(&[]).await;
     let rename = |from: &str, to: &str| format!("ALTER TABLE {from} RENAME TO {to}");
     stage.database.execute(&rename("users", "users_away")).await;
@@ -109,7 +109,7 @@ async fn a_database_that_is_away_fails_the_sync_and_not_the_program() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_takes_no_files_fails_the_sync_and_not_the_program() {
+async fn a_missing_folder_fails_the_sync_but_not_the_program() {
     let stage = Stage::new(&[]).await;
     let folder = stage.c1.temp_dir();
     stage.c1.called(Method::GetTask, 1).await;
@@ -142,7 +142,7 @@ async fn calls_go_through_a_proxy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_refuses_is_named_without_its_password() {
+async fn the_error_names_a_refusing_proxy_without_its_password() {
     let c1 = C1::start().await;
     let proxy = ConnectProxy::refusing().await;
     let mut command = c1.program(NOWHERE);

@@ -1,6 +1,7 @@
-//! How much memory syncs take.
+//! The memory use of syncs.
 //!
-//! `docs/service-mode.md` and the chart have the figures of a release build: RETOOL_MEASURED names another binary to measure.
+//! `docs/service-mode.md` and the chart contain the figures of a release build: RETOOL_MEASURED names another
+//! binary to measure.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,10 +12,10 @@ use crate::support::c1::{C1, Finished};
 use crate::support::postgres::{Database, Sizes};
 use crate::support::server::Server;
 
-/// The limit that the chart sets for service mode, in bytes.
+/// The memory limit that the chart sets for service mode, in bytes.
 const LIMIT: u64 = 1024 * 1024 * 1024;
 
-/// The most memory that was resident, in bytes, after three syncs one after the other and three at a time.
+/// The peak resident memory, in bytes, after three syncs in sequence and three in parallel.
 async fn peak(sizes: Sizes) -> (u64, usize) {
     let (c1, database) = (C1::start().await, Database::seeded(sizes).await);
     let program = c1.program(&database.url());
@@ -43,14 +44,14 @@ async fn peak(sizes: Sizes) -> (u64, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_syncs_at_a_time_fit_into_what_the_chart_gives() {
+async fn three_parallel_syncs_fit_into_the_memory_limit_of_the_chart() {
     let (bytes, _) = peak(Sizes { users: 300, groups: 30, pages: 80, resources: 30 }).await;
     assert!(bytes < LIMIT / 2, "{} MiB", bytes / 1024 / 1024);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement, which takes minutes"]
-async fn a_large_organization_fits_into_what_the_chart_gives() {
+async fn a_large_organization_fits_into_the_memory_limit_of_the_chart() {
     let sizes = Sizes { users: 2000, groups: 60, pages: 400, resources: 120 };
     let (bytes, uploaded) = peak(sizes).await;
     eprintln!("{} MiB for an upload of {uploaded} bytes", bytes / 1024 / 1024);

@@ -1,4 +1,4 @@
-//! Service mode: the real program between a stand-in of ConductorOne and a Postgres.
+//! Service mode: the real program between a stand-in for ConductorOne and a Postgres.
 
 #[cfg(target_os = "linux")]
 mod disk;
@@ -27,10 +27,10 @@ use crate::support::c1::C1;
 use crate::support::postgres::Database;
 use crate::support::server::Server;
 
-/// A database that nobody reaches: for what needs none.
+/// The URL of an unreachable database, for tests that need none.
 const NOWHERE: &str = "postgres://baton@127.0.0.1:1/retool";
 
-/// The program at work. Dropped from the program down.
+/// The running program with its dependencies. Fields drop in order, the program first.
 struct Stage {
     server: Server,
     c1: C1,
@@ -38,7 +38,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// The small organization, served with these flags.
+    /// Serves the small organization with these flags.
     async fn new(flags: &[&str]) -> Self {
         Self::planned(flags, C1::start().await).await
     }
@@ -55,7 +55,7 @@ fn small() -> TaskType {
     TaskType::ActionListSchemas(ActionListSchemasTask::default())
 }
 
-/// How it ended, why as the last line of its log says, and how long that took.
+/// The exit status, the error in the last line of the log, and how long the program took to end.
 fn end(server: Server) -> (ExitStatus, String, Duration) {
     let begun = Instant::now();
     let (status, lines) = server.ended();
@@ -65,7 +65,7 @@ fn end(server: Server) -> (ExitStatus, String, Duration) {
     (status, last["error"].as_str().unwrap().to_owned(), begun.elapsed())
 }
 
-/// A task of no kind that this program knows.
+/// A task of a kind that this program does not know.
 fn unknown(id: String) -> Task {
     Task { id, ..Default::default() }
 }

@@ -1,4 +1,4 @@
-//! How ConductorOne is asked for tasks.
+//! Polling ConductorOne for tasks.
 
 use baton_retool::proto::connectorapi::Task;
 use baton_retool::proto::connectorapi::task::{NoneTask, TaskType};
@@ -13,7 +13,7 @@ fn waits(calls: &[Call]) -> Vec<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_are_waited_out_for_ever_longer() {
+async fn the_wait_after_errors_grows() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.fail(Method::GetTask, &[Code::Unavailable, Code::PermissionDenied]));
     let server = c1.serve(NOWHERE, &[]);
@@ -23,7 +23,7 @@ async fn errors_are_waited_out_for_ever_longer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_word_on_when_to_ask_again_it_waits_a_little() {
+async fn waits_a_second_if_no_poll_interval_is_given() {
     for batch in [false, true] {
         let c1 = C1::start().await;
         c1.plan(|plan| plan.next_poll = None);
@@ -39,9 +39,9 @@ async fn without_a_word_on_when_to_ask_again_it_waits_a_little() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_tasks_are_taken_than_there_are_places() {
+async fn takes_no_more_tasks_than_there_are_slots() {
     let c1 = C1::start().await;
-    // Tasks cannot end, so that their places are not free.
+    // Tasks cannot end, so their slots stay occupied.
     c1.plan(|plan| plan.always(Method::FinishTask, Some(Code::Unavailable)));
     let ids: Vec<String> = (0..5).map(|_| c1.give(small())).collect();
     let server = c1.serve(NOWHERE, &["--task-concurrency", "2"]);
@@ -55,7 +55,7 @@ async fn no_more_tasks_are_taken_than_there_are_places() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_is_offered_again_is_run_once() {
+async fn a_task_that_is_offered_again_runs_once() {
     for batch in [false, true] {
         let c1 = C1::start().await;
         c1.plan(|plan| {
@@ -74,11 +74,11 @@ async fn a_task_that_is_offered_again_is_run_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_offer_that_is_older_than_the_end_of_its_task_is_passed_over() {
+async fn skips_an_offer_older_than_the_end_of_its_task() {
     let c1 = C1::start().await;
     c1.plan(|plan| {
         (plan.insists, plan.answers_late, plan.next_poll) = (true, true, None);
-        // So that it is polled before the task ends.
+        // Ensures a poll before the task ends.
         plan.fail(Method::FinishTask, &[Code::Unavailable]);
     });
     let id = c1.give(small());
@@ -93,21 +93,21 @@ async fn an_offer_that_is_older_than_the_end_of_its_task_is_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_at_hand_does_not_wait_for_the_next_poll() {
+async fn a_waiting_task_does_not_wait_for_the_next_poll() {
     let c1 = C1::start().await;
     c1.plan(|plan| (plan.answers_late, plan.next_poll) = (true, None));
     let ids = [c1.give(small()), c1.give(small())];
     let mut command = c1.program(NOWHERE);
     command.env("BATON_GET_TASKS", "1");
     let _server = Server::run(command);
-    // Both came with one answer, and the next answer waits for both.
+    // Both tasks came with one response, and the next response waits for both.
     for id in &ids {
         c1.finished(id).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_tasks_are_asked_for_at_a_time() {
+async fn requests_several_tasks_at_a_time() {
     let c1 = C1::start().await;
     let ids: Vec<String> = (0..20).map(|_| c1.give(small())).collect();
     let none = c1.give(TaskType::None(NoneTask::default()));
@@ -129,7 +129,7 @@ async fn several_tasks_are_asked_for_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_task_is_passed_over() {
+async fn skips_tasks_without_a_kind_or_an_id() {
     let c1 = C1::start().await;
     let none = c1.give(TaskType::None(NoneTask::default()));
     c1.give_as(|_| Task { task_type: Some(small()), ..Default::default() });
@@ -143,7 +143,7 @@ async fn what_is_no_task_is_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_tasks_leave_nothing_behind() {
+async fn ten_thousand_tasks_leak_no_memory_files_or_connections() {
     const TASKS: usize = 10_000;
     let c1 = C1::start().await;
     c1.plan(|plan| plan.next_poll = None);

@@ -1,6 +1,6 @@
-//! The SDK's own tool reads what is uploaded to ConductorOne.
+//! The SDK's own tool reads files that are uploaded to ConductorOne.
 //!
-//! Building the tool takes Go and minutes, so that `cargo test` alone leaves these out: `make judge` runs them.
+//! Building the tool takes Go and minutes, so `cargo test` skips these tests; `make judge` runs them.
 
 use std::fs;
 use std::process::Command;
@@ -14,7 +14,7 @@ use crate::support::cluster::project_file;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "builds a Go program: make judge"]
-async fn the_sdk_reads_what_is_uploaded() {
+async fn the_sdk_reads_an_uploaded_file() {
     let built = Command::new(project_file("scripts/sdk-tool")).arg("baton").output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let tool = String::from_utf8(built.stdout).unwrap().trim_end().to_owned();

@@ -1,5 +1,5 @@
-//! Half an hour's worth of tasks in a minute or two, with faults all along: each runs and is reported once, and nothing
-//! piles up.
+//! Half an hour's worth of tasks in a minute or two, with faults throughout: each task runs and is reported
+//! once, and memory does not grow.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use super::{Stage, small};
 use crate::support::c1::{C1, Finished, Method};
 use crate::support::changes::{entitlement_of, principal_of};
 
-/// As many as one each second.
+/// Equal to one task each second.
 const TASKS: usize = 1800;
-/// A burst is given, disturbed and waited for.
+/// The number of tasks that are given, disturbed and awaited at a time.
 const BURST: usize = 150;
 
-/// A sync does not begin while ConductorOne is away, and is given out again some day.
+/// A sync does not start while ConductorOne is unavailable; ConductorOne offers it again later.
 fn task(random: &mut StdRng, number: usize, with_syncs: bool) -> TaskType {
     match number % 60 {
         0 if with_syncs => TaskType::SyncFull(SyncFullTask::default()),
@@ -32,12 +32,12 @@ fn task(random: &mut StdRng, number: usize, with_syncs: bool) -> TaskType {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_an_hour_of_tasks_and_faults_loses_nothing() {
+async fn half_an_hour_of_tasks_and_faults_loses_no_task() {
     let c1 = C1::start().await;
     c1.plan(|plan| {
         plan.next_poll = Some(Duration::from_millis(2));
         plan.insists = true;
-        // Good for two seconds: what has less than ten left is not used.
+        // Valid for two seconds: a token with less than ten seconds left is not used.
         plan.token_life = Some(12);
     });
     let flags = ["--provisioning", "--task-concurrency", "20", "--log-level", "info"];
@@ -60,13 +60,13 @@ async fn half_an_hour_of_tasks_and_faults_loses_nothing() {
         if outage {
             stage.c1.called(Method::GetTask, 1).await;
             stage.c1.go_away();
-            // How long the outage lasts; nothing that is checked depends on it.
+            // The duration of the outage; no check depends on it.
             tokio::time::sleep(Duration::from_millis(300)).await;
             stage.c1.plan(|plan| plan.away = false);
         }
         for id in &ids {
             if let Finished::Error { code, message, .. } = stage.c1.finished(id).await {
-                // Those that lack what they are about, and those that Retool does not allow.
+                // Tasks that lack a required field, and changes that Retool does not allow.
                 assert!(matches!(code, 2 | 9), "{id}: {code} {message}");
             }
             assert_eq!(stage.c1.reports(id), 1);

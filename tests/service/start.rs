@@ -11,7 +11,7 @@ use crate::support::http::ask;
 use crate::support::server::{Server, program};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_client_and_no_command_it_introduces_itself_and_asks_for_tasks() {
+async fn client_credentials_without_a_command_start_service_mode() {
     let stage = Stage::new(&["-f", "ignored.c1z", "--skip-entitlements-and-grants"]).await;
     stage.c1.called(Method::GetTask, 2).await;
     let methods: Vec<Method> = stage.c1.calls().iter().map(|call| call.method).collect();
@@ -33,14 +33,14 @@ async fn with_a_client_and_no_command_it_introduces_itself_and_asks_for_tasks() 
     });
     let (status, _) = stage.server.stop();
     assert!(status.success());
-    // Nothing was written where it was started.
+    // No file was written to the working directory.
     assert!(!stage.c1.temp_dir().join("../ignored.c1z").exists());
-    // All calls, one connection.
+    // All calls share one connection.
     assert_eq!(stage.c1.connections(), 1);
 }
 
 #[test]
-fn an_id_or_a_secret_that_cannot_be_right_ends_it_at_once() {
+fn an_invalid_id_or_secret_ends_the_program_at_once() {
     let run = |variables: &[(&str, &str)]| {
         let mut command = program();
         let folder = tempfile::tempdir().unwrap();
@@ -69,7 +69,7 @@ fn an_id_or_a_secret_that_cannot_be_right_ends_it_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn folders_and_files_have_to_be_there() {
+async fn a_missing_folder_or_file_ends_the_program() {
     let c1 = C1::start().await;
     for (variable, value, words) in [
         ("BATON_C1Z_TEMP_DIR", "/no/such/folder", "the specified c1z temp dir does not exist"),
@@ -86,7 +86,7 @@ async fn folders_and_files_have_to_be_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_introduction_is_made_again_until_it_gets_through() {
+async fn retries_hello_until_it_succeeds() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.fail(Method::Hello, &[Code::Unavailable, Code::Internal]));
     let server = c1.serve(NOWHERE, &[]);
@@ -98,7 +98,7 @@ async fn an_introduction_is_made_again_until_it_gets_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_that_may_pass_is_waited_out() {
+async fn retries_hello_after_a_temporary_failure() {
     for code in [
         Code::Cancelled,
         Code::Unknown,
@@ -116,7 +116,7 @@ async fn a_failure_that_may_pass_is_waited_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_introduction_that_is_refused_for_good_ends_it() {
+async fn a_rejected_hello_ends_the_program() {
     for code in [
         Code::InvalidArgument,
         Code::NotFound,
@@ -135,7 +135,7 @@ async fn an_introduction_that_is_refused_for_good_ends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_that_is_away_at_the_start_is_waited_for() {
+async fn waits_for_an_api_that_is_unavailable_at_startup() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.away = true);
     let server = c1.serve(NOWHERE, &[]);
@@ -149,11 +149,11 @@ async fn an_api_that_is_away_at_the_start_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_may_be_elsewhere_than_the_client_says() {
+async fn a_variable_overrides_the_host_of_the_api() {
     let c1 = C1::start().await;
     let mut command = c1.program(NOWHERE);
     let id = format!("tall-tree-1@{}/pcc", c1.address());
-    // The audience stays that of the client's id.
+    // The audience stays the host of the client's id.
     assert_eq!(id, c1.client_id());
     command.env("BATON_C1_API_HOST", format!("localhost:{}", c1.address().port()));
     let server = Server::run(command);
@@ -162,7 +162,7 @@ async fn the_api_may_be_elsewhere_than_the_client_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probes_are_answered_from_the_start_and_ready_after_hello() {
+async fn probes_respond_from_the_start_and_are_ready_after_hello() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.always(Method::Hello, Some(Code::Unavailable)));
     let server = c1.serve(NOWHERE, &["--health-check", "--health-check-port", "0"]);
@@ -172,7 +172,7 @@ async fn probes_are_answered_from_the_start_and_ready_after_hello() {
     assert_eq!(ask(address, "GET", "/live").code, 200);
     let before = ask(address, "GET", "/ready");
     assert_eq!((before.code, before.json()["status"].as_str()), (503, Some("not_ready")));
-    // It asks the database, and there is none.
+    // The check queries the database, which is unreachable.
     let health = ask(address, "GET", "/health");
     assert_eq!((health.code, health.json()["status"].as_str()), (503, Some("unhealthy")));
     assert!(health.json()["details"]["validation_error"].is_string(), "{}", health.body);
@@ -180,6 +180,6 @@ async fn probes_are_answered_from_the_start_and_ready_after_hello() {
     let id = c1.give(small());
     c1.finished(&id).await;
     assert_eq!(ask(address, "GET", "/ready").code, 200);
-    // It serves nobody else.
+    // It does not listen for other callers.
     assert!(!server.logs().iter().any(|line| line["msg"] == "listening"));
 }

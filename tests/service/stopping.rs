@@ -1,4 +1,4 @@
-//! How the program ends when it is asked to, and what others can see of it while it runs.
+//! How the program stops, and what its metrics show while it runs.
 
 use baton_retool::proto::connectorapi::task::{GrantTask, SyncFullTask, TaskType};
 use tonic::Code;
@@ -10,7 +10,7 @@ use crate::support::http::ask;
 use crate::support::wire::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_tasks_either_signal_ends_it_at_once() {
+async fn without_tasks_either_signal_ends_the_program_at_once() {
     for by_interrupt in [false, true] {
         let c1 = C1::start().await;
         let server = c1.serve(NOWHERE, &[]);
@@ -22,7 +22,7 @@ async fn without_tasks_either_signal_ends_it_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_can_be_stopped_before_conductorone_knows_it() {
+async fn stops_before_hello_succeeds() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.always(Method::Hello, Some(Code::Unavailable)));
     let server = c1.serve(NOWHERE, &[]);
@@ -32,7 +32,7 @@ async fn it_can_be_stopped_before_conductorone_knows_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_are_finished_and_reported_and_nothing_new_is_taken() {
+async fn finishes_and_reports_changes_and_takes_no_new_task() {
     let stage = Stage::new(&["--provisioning"]).await;
     stage.database.execute(r#"DELETE FROM user_groups WHERE "groupId" = 5 AND "userId" = 7"#).await;
     let client = stage.database.client().await;
@@ -61,7 +61,7 @@ async fn changes_are_finished_and_reported_and_nothing_new_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_is_stopped_and_given_back() {
+async fn a_stopped_sync_is_reported_as_cancelled() {
     let stage = Stage::new(&[]).await;
     let client = stage.database.client().await;
     client.batch_execute("BEGIN; LOCK TABLE users, groups, pages").await.unwrap();
@@ -75,7 +75,7 @@ async fn a_sync_is_stopped_and_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_grace_period_has_an_end() {
+async fn the_program_ends_after_the_grace_period() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.always(Method::FinishTask, Some(Code::Unavailable)));
     let server = c1.serve(NOWHERE, &["--shutdown-grace-seconds", "1"]);
@@ -92,8 +92,8 @@ async fn the_grace_period_has_an_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_is_given_back_from_the_middle_of_its_upload() {
-    // The file of the sync has one piece; a log that goes along has more than the connection takes.
+async fn a_sync_stopped_during_its_upload_is_reported_as_cancelled() {
+    // The file of the sync has one piece; the log that follows it is larger than the connection's buffers.
     for (pieces, uploads) in [(1, 1), (2, 2)] {
         let stage = Stage::new(&["--sync-resource-types", "org"]).await;
         let log = stage.c1.temp_dir().join("debug.log");
@@ -115,7 +115,7 @@ async fn a_sync_is_given_back_from_the_middle_of_its_upload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_under_way_is_finished() {
+async fn a_started_report_is_finished_before_the_end() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.fail(Method::FinishTask, &[Code::Unavailable, Code::Unavailable]));
     let server = c1.serve(NOWHERE, &[]);
@@ -127,7 +127,7 @@ async fn a_report_under_way_is_finished() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_tell_what_was_done() {
+async fn metrics_count_tasks_polls_and_uploads() {
     let stage = Stage::new(&["--metrics-listen", "127.0.0.1:0", "--sync-resource-types", "org"]).await;
     let line = stage.server.wait_for_log(|line| line["msg"] == "metrics listening");
     let address = line["address"].as_str().unwrap().parse().unwrap();
@@ -142,7 +142,7 @@ async fn metrics_tell_what_was_done() {
         "baton_retool_tasks_in_flight 0".to_owned(),
         format!("baton_retool_upload_bytes_total {bytes}"),
     ];
-    // The last task counts a moment after it was reported.
+    // The last task is counted shortly after it is reported.
     eventually("the metrics", async || {
         let text = ask(address, "GET", "/metrics").body;
         let there = |line: &String| text.lines().any(|found| found == line);

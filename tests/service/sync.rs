@@ -1,4 +1,4 @@
-//! Full syncs: what is uploaded, and what ends them early.
+//! Full syncs: the content of the upload, and the reasons for an early end.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ fn sync() -> TaskType {
     TaskType::SyncFull(SyncFullTask::default())
 }
 
-/// The uploaded file, to be read.
+/// The uploaded file, ready to be read.
 struct Received {
     _folder: tempfile::TempDir,
     path: PathBuf,
@@ -42,7 +42,7 @@ impl Received {
         Reader::open(&self.path, None, DecodeLimits::default()).unwrap()
     }
 
-    /// How many resources and grants there are.
+    /// The number of resources and of grants.
     fn counts(&self) -> (usize, usize) {
         let reader = self.reader();
         let resources = reader.resources(&ResourceFilter::default(), None, usize::MAX).unwrap().rows.len();
@@ -57,7 +57,7 @@ fn uploaded(c1: &C1, id: &str) -> Received {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_read_and_uploaded() {
+async fn reads_and_uploads_everything() {
     let stage = Stage::new(&[]).await;
     let id = stage.c1.give(sync());
     let Finished::Success(request) = stage.c1.finished(&id).await else { panic!() };
@@ -73,7 +73,7 @@ async fn everything_is_read_and_uploaded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_says_what_is_read() {
+async fn the_task_sets_the_scope_of_the_sync() {
     let stage = Stage::new(&[]).await;
     let run = async |task: SyncFullTask| {
         let id = stage.c1.give(TaskType::SyncFull(task));
@@ -94,7 +94,7 @@ async fn a_task_says_what_is_read() {
     let targeted_sync_resources = vec![resource("group", "g1")];
     let one = run(SyncFullTask { targeted_sync_resources, ..Default::default() }).await.counts();
     assert!(one.0 < some.0, "{one:?}");
-    // Whatever engine is asked for, the file is one that every reader takes.
+    // The file has a format that every reader supports, even if the task names another engine.
     let engine = "pebble".to_owned();
     let other = run(SyncFullTask { storage_engine: engine, ..Default::default() }).await.counts();
     assert_eq!(other, (resources, grants));
@@ -107,7 +107,7 @@ async fn a_task_says_what_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_say_what_the_task_does_not() {
+async fn settings_apply_if_the_task_does_not_override_them() {
     let stage = Stage::new(&["--sync-resource-types", "org", "--workers", "4"]).await;
     let id = stage.c1.give(sync());
     stage.c1.finished(&id).await;
@@ -152,7 +152,7 @@ async fn copies_users_and_groups_of_the_external_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_does_not_begin_unless_it_is_wanted() {
+async fn a_sync_does_not_start_without_an_accepted_heartbeat() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.fail(Method::Heartbeat, &[Code::Internal]));
     let server = c1.serve(NOWHERE, &["--task-concurrency", "1"]);
@@ -169,7 +169,7 @@ async fn a_sync_does_not_begin_unless_it_is_wanted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_heartbeat_that_does_not_get_through_is_made_again() {
+async fn retries_the_first_heartbeat() {
     let stage = Stage::new(&["--sync-resource-types", "org"]).await;
     stage.c1.plan(|plan| plan.fail(Method::Heartbeat, &[Code::Unavailable, Code::Unauthenticated]));
     let ended = stage.c1.run(sync()).await;
@@ -180,7 +180,7 @@ async fn a_first_heartbeat_that_does_not_get_through_is_made_again() {
 async fn a_cancelled_sync_stops_its_statements() {
     let stage = Stage::new(&[]).await;
     stage.c1.plan(|plan| plan.cancels_at = Some(2));
-    // The sync waits for this until it is cancelled.
+    // The sync waits for this lock until it is cancelled.
     let client = stage.database.client().await;
     client.batch_execute("BEGIN; LOCK TABLE users, groups, pages, user_groups").await.unwrap();
     let id = stage.c1.give(sync());
@@ -196,14 +196,14 @@ async fn a_cancelled_sync_stops_its_statements() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_is_given_up_when_conductorone_is_not_heard_of() {
+async fn a_sync_ends_after_nine_missed_heartbeats() {
     let stage = Stage::new(&[]).await;
     let client = stage.database.client().await;
     client.batch_execute("BEGIN; LOCK TABLE users, groups, pages, user_groups").await.unwrap();
     let id = stage.c1.give(sync());
     stage.c1.called(Method::Heartbeat, 1).await;
     stage.c1.plan(|plan| plan.fail(Method::Heartbeat, &[Code::Unavailable; 8]));
-    // Eight in a row are borne.
+    // Eight failures in a row are tolerated.
     stage.c1.called(Method::Heartbeat, 10).await;
     assert_eq!(stage.c1.reports(&id), 0);
     stage.c1.plan(|plan| plan.always(Method::Heartbeat, Some(Code::Internal)));
@@ -211,7 +211,7 @@ async fn a_sync_is_given_up_when_conductorone_is_not_heard_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_is_refused_is_made_three_times() {
+async fn tries_a_rejected_upload_three_times() {
     let stage = Stage::new(&[]).await;
     stage.c1.plan(|plan| plan.upload_ends.extend([0, 0]));
     let id = stage.c1.give(sync());
@@ -227,7 +227,7 @@ async fn an_upload_that_is_refused_is_made_three_times() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_waits_while_conductorone_is_out_of_order() {
+async fn an_upload_waits_while_conductorone_is_unavailable() {
     let stage = Stage::new(&["--sync-resource-types", "org"]).await;
     stage.c1.plan(|plan| plan.fail(Method::Upload, &[Code::Unavailable; 4]));
     let id = stage.c1.give(sync());
@@ -236,9 +236,9 @@ async fn an_upload_waits_while_conductorone_is_out_of_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_is_answered_too_early_is_made_again() {
+async fn retries_an_upload_that_is_answered_too_early() {
     let stage = Stage::new(&["--sync-resource-types", "org"]).await;
-    // More than the connection takes before the other end has read it.
+    // More than the connection's buffers hold before the other end reads it.
     fs::write(stage.c1.temp_dir().join("debug.log"), vec![b'x'; 16 * 1024 * 1024]).unwrap();
     stage.c1.plan(|plan| plan.upload_is_enough_at = Some(2));
     let id = stage.c1.give(sync());
@@ -252,7 +252,7 @@ async fn an_upload_that_is_answered_too_early_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_can_be_cancelled_while_it_is_uploaded() {
+async fn a_sync_can_be_cancelled_during_its_upload() {
     let stage = Stage::new(&["--sync-resource-types", "org"]).await;
     stage.c1.plan(|plan| plan.holds_uploads_at = Some(1));
     let id = stage.c1.give(sync());
@@ -264,7 +264,7 @@ async fn a_sync_can_be_cancelled_while_it_is_uploaded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heartbeats_go_on_through_the_upload_and_end_with_the_task() {
+async fn heartbeats_continue_during_the_upload_and_end_with_the_task() {
     let stage = Stage::new(&["--sync-resource-types", "org"]).await;
     let beats = |c1: &C1, id: &str| {
         c1.calls().iter().filter(|call| call.method == Method::Heartbeat && call.task_id == id).count()
@@ -276,7 +276,7 @@ async fn heartbeats_go_on_through_the_upload_and_end_with_the_task() {
     stage.c1.called(Method::Heartbeat, before + 2).await;
     stage.c1.plan(|plan| plan.holds_uploads_at = None);
     assert!(matches!(stage.c1.finished(&first).await, Finished::Success(_)));
-    // While another one is under way there is time for more.
+    // While another sync runs, there is time for more heartbeats.
     stage.c1.plan(|plan| plan.holds_uploads_at = Some(1));
     let second = stage.c1.give(sync());
     stage.c1.called(Method::Upload, 2).await;
@@ -288,13 +288,13 @@ async fn heartbeats_go_on_through_the_upload_and_end_with_the_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_debug_log_goes_along() {
+async fn an_upload_includes_the_debug_log() {
     let stage = Stage::new(&["--log-level", "error", "--task-concurrency", "1"]).await;
     let log = stage.c1.temp_dir().join("debug.log");
     let debug = |task: TaskType| {
         stage.c1.give_as(|id| Task { id, debug: true, task_type: Some(task), ..Default::default() })
     };
-    // One of another kind leaves its log for the next upload.
+    // A task of another kind leaves its log for the next upload.
     stage.c1.finished(&debug(small())).await;
     assert!(log.exists());
     let plain = stage.c1.give(sync());
@@ -332,7 +332,7 @@ async fn files_of_any_size_are_sent_in_pieces() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_program_left_is_removed_by_the_next() {
+async fn the_next_run_removes_the_files_of_a_killed_program() {
     let c1 = C1::start().await;
     let database = Database::small().await;
     let client = database.client().await;

@@ -47,7 +47,7 @@ fn account() -> CreateAccountTask {
     CreateAccountTask { account_info: ada().account_info, ..Default::default() }
 }
 
-/// What only other connectors can do.
+/// Tasks that only other connectors support.
 fn absent() -> [TaskType; 4] {
     let resource_id = Some(id("user", "u1"));
     let resource = Some(Resource { id: resource_id.clone(), ..Default::default() });
@@ -71,7 +71,7 @@ fn absent() -> [TaskType; 4] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_are_made_and_answered() {
+async fn makes_changes_and_reports_the_response() {
     let stage = Stage::new(&["--provisioning"]).await;
     let members = r#"SELECT count(*) FROM user_groups WHERE "groupId" = 5 AND "userId" = 7"#;
     let count =
@@ -103,7 +103,7 @@ async fn changes_are_made_and_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_provisioning_changes_are_refused_for_good() {
+async fn without_provisioning_changes_fail_with_a_final_error() {
     let c1 = C1::start().await;
     let _server = c1.serve(NOWHERE, &[]);
     let changes = [TaskType::Grant(grant()), TaskType::Revoke(revoke()), TaskType::CreateAccount(account())];
@@ -120,7 +120,7 @@ async fn without_provisioning_changes_are_refused_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_retool_has_nothing_for_is_refused_for_good() {
+async fn unsupported_operations_fail_with_a_final_error() {
     let c1 = C1::start().await;
     let _server = c1.serve(NOWHERE, &["--provisioning"]);
     for task in absent() {
@@ -135,7 +135,7 @@ async fn what_retool_has_nothing_for_is_refused_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_lacks_what_it_is_about_is_malformed() {
+async fn a_task_without_a_required_field_is_malformed() {
     let c1 = C1::start().await;
     let _server = c1.serve(NOWHERE, &["--provisioning", "--ticketing"]);
     let nameless = Some(ResourceId::default());
@@ -162,7 +162,7 @@ async fn what_lacks_what_it_is_about_is_malformed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_this_program_does_not_know_may_be_tried_elsewhere() {
+async fn an_unknown_task_fails_with_an_error_that_is_not_final() {
     let c1 = C1::start().await;
     let _server = c1.serve(NOWHERE, &[]);
     for task in [
@@ -177,7 +177,7 @@ async fn what_this_program_does_not_know_may_be_tried_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn actions_are_described_run_and_watched() {
+async fn lists_runs_and_queries_actions() {
     let database = crate::support::postgres::Database::small().await;
     let api = RetoolApi::start(&database);
     let c1 = C1::start().await;
@@ -227,13 +227,13 @@ async fn actions_are_described_run_and_watched() {
     }
     let gone = ActionStatusTask { id: "2AAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned(), ..Default::default() };
     c1.run(TaskType::ActionStatus(gone)).await.assert_failed(5, "", false);
-    // Nothing that a person entered is in the log.
+    // The log contains no user input.
     let log = server.logs().iter().map(ToString::to_string).collect::<String>();
     assert!(!log.contains("ada@example.com") && !log.contains("Lovelace"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tickets_are_refused_and_keep_their_annotations() {
+async fn rejects_tickets_and_returns_their_annotations() {
     let annotations = vec![Any { type_url: "type.googleapis.com/a.B".to_owned(), value: Vec::new() }];
     for (flags, code, text) in
         [(&[][..], 2, "ticketing is not enabled"), (&["--ticketing"], 12, "not implemented")]
@@ -264,7 +264,7 @@ async fn tickets_are_refused_and_keep_their_annotations() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_are_no_feeds_and_events_of_one_are_not_reported() {
+async fn returns_no_feeds_and_does_not_report_a_failed_events_task() {
     let c1 = C1::start().await;
     let server = c1.serve(NOWHERE, &["--task-concurrency", "1"]);
     let feeds = c1.give(TaskType::ListEventFeeds(ListEventFeedsTask::default()));
@@ -278,7 +278,7 @@ async fn there_are_no_feeds_and_events_of_one_are_not_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_can_ask_for_an_introduction() {
+async fn a_hello_task_sends_hello_again() {
     let c1 = C1::start().await;
     let server = c1.serve(NOWHERE, &[]);
     let hello = c1.give(TaskType::Hello(HelloTask::default()));
@@ -292,7 +292,7 @@ async fn a_task_can_ask_for_an_introduction() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tasks_of_odd_ids_and_contents_harm_nobody() {
+async fn invalid_ids_and_contents_do_not_affect_other_tasks() {
     let c1 = C1::start().await;
     let server = c1.serve(NOWHERE, &["--provisioning"]);
     let account_info = Some(AccountInfo::default());
@@ -304,7 +304,7 @@ async fn tasks_of_odd_ids_and_contents_harm_nobody() {
     ] {
         assert!(matches!(c1.run(task).await, Finished::Error { .. }));
     }
-    // It cannot be reported under such an id: the API does not take it.
+    // A task with an invalid id cannot be reported, because the API rejects the id.
     c1.give_as(|_| Task { id: "short".to_owned(), task_type: Some(small()), ..Default::default() });
     server.wait_for_log(|line| {
         line["msg"].as_str().is_some_and(|text| text.starts_with("cannot report the end of the task"))

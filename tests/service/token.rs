@@ -1,4 +1,4 @@
-//! The access token: what the endpoint is sent is checked by the stand-in, in every test.
+//! The access token. The stand-in checks the requests to the endpoint in every test.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{NOWHERE, end, small};
 use crate::support::c1::{C1, Method};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_token_does_for_many_calls() {
+async fn one_token_serves_many_calls() {
     let c1 = C1::with_key_id(Some("key-7")).await;
     let _server = c1.serve(NOWHERE, &[]);
     c1.run(small()).await;
@@ -18,7 +18,7 @@ async fn one_token_does_for_many_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_ends_soon_or_does_not_say_is_fetched_anew() {
+async fn does_not_reuse_a_token_with_a_short_or_missing_lifetime() {
     for life in [None, Some(10), Some(-3)] {
         let c1 = C1::start().await;
         c1.plan(|plan| plan.token_life = life);
@@ -29,7 +29,7 @@ async fn a_token_that_ends_soon_or_does_not_say_is_fetched_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_kind_of_token_is_passed_on() {
+async fn sends_the_type_of_the_token() {
     for kind in ["", "BEARER", "DPoP"] {
         let c1 = C1::start().await;
         c1.plan(|plan| plan.token_type = if kind == "BEARER" { "bearer" } else { kind }.to_owned());
@@ -39,7 +39,7 @@ async fn the_kind_of_token_is_passed_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_is_refused_ends_the_program_at_the_start() {
+async fn a_rejected_client_ends_the_program_at_startup() {
     for status in [400, 401, 403] {
         let c1 = C1::start().await;
         c1.plan(|plan| plan.token_answers.push_back((status, "<html>no</html>".to_owned())));
@@ -53,7 +53,7 @@ async fn a_client_that_is_refused_ends_the_program_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_is_refused_later_is_told_and_tried_again() {
+async fn logs_and_retries_a_client_that_is_rejected_later() {
     let c1 = C1::start().await;
     // Every call needs a new token.
     c1.plan(|plan| plan.token_life = Some(5));
@@ -71,7 +71,7 @@ async fn a_client_that_is_refused_later_is_told_and_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endpoint_out_of_order_is_asked_again() {
+async fn retries_a_broken_token_endpoint() {
     let bad = [
         (500, String::new()),
         (503, "<html>".to_owned()),
@@ -91,7 +91,7 @@ async fn an_endpoint_out_of_order_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_clock_is_named_and_waited_for() {
+async fn names_a_wrong_clock_and_retries() {
     let c1 = C1::start().await;
     let set = |ahead_by: i64| {
         c1.plan(|plan| {
@@ -109,7 +109,7 @@ async fn a_wrong_clock_is_named_and_waited_for() {
     server.wait_for_log(|line| told(line, "startup Hello failed, retrying", " s behind: correct it"));
     set(0);
     c1.called(Method::GetTask, 1).await;
-    // It may also go wrong later.
+    // The clock may also become wrong later.
     set(-4000);
     server.wait_for_log(|line| {
         told(line, "cannot get tasks from ConductorOne, retrying", " s ahead: correct it")
@@ -119,7 +119,7 @@ async fn a_wrong_clock_is_named_and_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_is_refused_is_not_used_again() {
+async fn does_not_reuse_a_rejected_token() {
     let c1 = C1::start().await;
     c1.plan(|plan| {
         plan.failures.entry(Method::GetTask).or_default().extend([None, Some(Code::Unauthenticated)]);

@@ -1,5 +1,5 @@
-//! The way to ConductorOne: TLS, certificates, an endpoint that hangs, an outage. The log names each fault, and the
-//! program goes on by itself when it is over.
+//! The transport to ConductorOne: TLS, certificates, a hanging endpoint, an outage. The log names each fault,
+//! and the program recovers on its own.
 
 use std::fs;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use super::{NOWHERE, Stage, small};
 use crate::support::c1::{C1, Finished, Method, Tls};
 use crate::support::server::Server;
 
-/// A warning that the introduction failed for this reason.
+/// Whether the line is a warning that Hello failed for this reason.
 fn is_retried(line: &Value, reason: &str) -> bool {
     line["level"] == "warn"
         && line["msg"] == "startup Hello failed, retrying"
         && line["error"].as_str().is_some_and(|text| text.contains(reason))
 }
 
-/// The program is in the way of such TLS, says so, and goes on when TLS is as it should be.
+/// Checks that the program reports these TLS settings of the server, and continues once they are correct.
 async fn recovers_from(tls: Tls, reason: &str) {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.tls = tls);
@@ -30,19 +30,19 @@ async fn recovers_from(tls: Tls, reason: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_http2_is_named() {
+async fn the_error_names_a_server_without_http2() {
     for tls in [Tls::WithoutAlpn, Tls::OnlyHttp1] {
         recovers_from(tls, "127.0.0.1 does not speak HTTP/2, so it is not ConductorOne's API").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_before_1_2_is_refused() {
+async fn rejects_tls_before_1_2() {
     recovers_from(Tls::Only11, "127.0.0.1 offers neither TLS 1.2 nor TLS 1.3").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_1_2_is_enough() {
+async fn accepts_tls_1_2() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.tls = Tls::Only12);
     let _server = c1.serve(NOWHERE, &[]);
@@ -50,12 +50,12 @@ async fn tls_1_2_is_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_untrusted_certificate_is_named() {
+async fn the_error_names_an_untrusted_certificate() {
     recovers_from(Tls::Untrusted, "it comes from an authority that this machine does not trust").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn authorities_can_come_from_a_folder() {
+async fn reads_certificate_authorities_from_a_folder() {
     let c1 = C1::start().await;
     let folder = tempfile::tempdir().unwrap();
     fs::copy(c1.authority(), folder.path().join("authority.pem")).unwrap();
@@ -66,7 +66,7 @@ async fn authorities_can_come_from_a_folder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_any_authority_it_ends_at_once() {
+async fn without_certificate_authorities_the_program_ends_at_once() {
     let c1 = C1::start().await;
     let mut command = c1.program(NOWHERE);
     let empty = tempfile::tempdir().unwrap();
@@ -78,7 +78,7 @@ async fn without_any_authority_it_ends_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_endpoint_that_hangs_is_given_up_and_asked_again() {
+async fn a_hanging_token_endpoint_times_out_and_is_retried() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.holds_tokens = true);
     let server = c1.serve(NOWHERE, &["--http-timeout-seconds", "1"]);
@@ -99,7 +99,7 @@ async fn an_outage_causes_no_busy_loop() {
     let failed = |line: &Value, times: u64| {
         line["msg"] == "cannot get tasks from ConductorOne, retrying" && line["err_count"] == times
     };
-    // After 1 and 4 seconds more.
+    // After 1 and 4 more seconds.
     let last = server.wait_for_log(|line| failed(line, 3));
     assert_eq!(last["next_check_after"], 9.0);
     let made = c1.attempts() - before;
@@ -109,12 +109,12 @@ async fn an_outage_causes_no_busy_loop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_whose_connection_breaks_begins_anew() {
+async fn an_upload_whose_connection_breaks_restarts() {
     let stage = Stage::new(&["--sync-resource-types", "org"]).await;
-    // More than the connection takes before the other end has read it.
+    // More than the connection's buffers hold before the other end reads it.
     let log = vec![b'x'; 16 * 1024 * 1024];
     fs::write(stage.c1.temp_dir().join("debug.log"), &log).unwrap();
-    // The file of the sync has one piece; the log stops in the middle.
+    // The file of the sync has one piece; the upload of the log stops in the middle.
     stage.c1.plan(|plan| plan.holds_uploads_at = Some(2));
     let id = stage.c1.give(TaskType::SyncFull(SyncFullTask::default()));
     stage.c1.called(Method::Upload, 2).await;
@@ -129,7 +129,7 @@ async fn an_upload_whose_connection_breaks_begins_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_name_of_the_installation_is_its_own_or_the_machine_s() {
+async fn the_host_id_comes_from_the_variable_or_the_machine() {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
     let own = |value: &str| Some(value.to_owned());
     let mut cases = vec![(own(" "), " ".to_owned()), (own(""), "baton-sdk".to_owned())];
@@ -147,11 +147,11 @@ async fn the_name_of_the_installation_is_its_own_or_the_machine_s() {
     }
 }
 
-/// How long the program has for what it does at once.
+/// The time limit for the program to end immediately.
 const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_taken_port_for_probes_ends_it_before_it_asks_for_tasks() {
+async fn a_used_probe_port_ends_the_program_before_the_first_poll() {
     let c1 = C1::start().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

@@ -1,4 +1,4 @@
-//! What others see of service mode: snapshots of access in its metrics, a span for each task, probes while it stops.
+//! Observability of service mode: snapshots in its metrics, a span for each task, and probes while it stops.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ fn address(stage: &Stage) -> SocketAddr {
     line["address"].as_str().unwrap().parse().unwrap()
 }
 
-/// Waits until the metrics have all these lines.
+/// Waits until the metrics contain all these lines.
 async fn has(address: SocketAddr, wanted: &[&str]) {
     eventually("the metrics", async || {
         let text = ask(address, "GET", "/metrics").body;
@@ -27,7 +27,7 @@ async fn has(address: SocketAddr, wanted: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_is_answered_from_one_snapshot_unless_none_may_be_held() {
+async fn a_sync_uses_one_snapshot_unless_snapshots_are_disabled() {
     let mut sizes = Vec::new();
     for (most, reads) in [("96", 1), ("0", 0)] {
         let stage = Stage::new(&["--snapshot-max-mib", most, "--metrics-listen", "127.0.0.1:0"]).await;
@@ -38,14 +38,14 @@ async fn a_sync_is_answered_from_one_snapshot_unless_none_may_be_held() {
         assert_eq!(logs.iter().filter(is_read).count(), reads, "--snapshot-max-mib {most}");
         let complete = logs.iter().find(|line| line["msg"] == "sync complete").unwrap();
         sizes.push(complete["grants"].as_u64().unwrap());
-        // It is not kept after the sync.
+        // The snapshot is not kept after the sync.
         has(address(&stage), &["baton_retool_snapshots 0"]).await;
     }
     assert!(sizes[0] > 100 && sizes[0] == sizes[1], "{sizes:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_task_is_a_span_of_its_own_trace() {
+async fn each_task_has_its_own_trace() {
     let collector = Collector::start().await;
     let endpoint = collector.address();
     let stage = Stage::new(&[
@@ -58,7 +58,7 @@ async fn each_task_is_a_span_of_its_own_trace() {
     .await;
     stage.c1.run(TaskType::SyncFull(SyncFullTask::default())).await;
     stage.c1.run(TaskType::Grant(GrantTask::default())).await;
-    // Its end sends what is left.
+    // The end of the program sends the remaining spans.
     let Stage { server, .. } = stage;
     let (status, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
     assert!(status.success(), "{logs:?}");
@@ -77,7 +77,7 @@ async fn each_task_is_a_span_of_its_own_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_not_ready_while_it_stops() {
+async fn the_program_is_not_ready_while_it_stops() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.always(Method::FinishTask, Some(Code::Unavailable)));
     let server = c1.serve(NOWHERE, &["--health-check", "--health-check-port", "0"]);

@@ -1,4 +1,4 @@
-//! Snapshots take the memory that they may, whatever callers ask for.
+//! Snapshots stay within their memory limit, regardless of the requests.
 
 use crate::support::client::Client;
 use crate::support::postgres::{Database, Sizes};
@@ -11,9 +11,9 @@ fn count(server: &Server, message: &str) -> usize {
     server.logs().iter().filter(|line| says(line)).count()
 }
 
-/// Each call names another sync, and none of them ends.
+/// Each call names another sync, and none of the syncs ends.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_syncs_that_never_end_are_answered_within_bounds() {
+async fn a_thousand_unfinished_syncs_stay_within_the_memory_limit() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
     let client = Client::of(&server).await;
@@ -28,13 +28,13 @@ async fn a_thousand_syncs_that_never_end_are_answered_within_bounds() {
     let before = server.memory();
     let parts = (0..10).map(|part| ask(20 + part * 98..20 + (part + 1) * 98));
     futures_util::future::join_all(parts).await;
-    // Some at once, and one in a while; all others are answered by statements.
+    // Some snapshots are read at once, then one from time to time; statements answer all other syncs.
     let reads = count(&server, "read a snapshot of access for a sync");
     assert!((1..20).contains(&reads), "{reads}");
     if let (Some(before), Some(after)) = (before, server.memory()) {
         assert!(after < before + 32 * MIB, "{before} and {after} bytes");
     }
-    // A sync that has one keeps it.
+    // A sync keeps its snapshot.
     let kept = client.in_sync("made up 0");
     database.execute(r#"DELETE FROM user_groups WHERE "groupId" = 1"#).await;
     assert_eq!(kept.grant_ids("group", "g1").await, whole);
@@ -43,7 +43,7 @@ async fn a_thousand_syncs_that_never_end_are_answered_within_bounds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_organization_that_does_not_fit_is_answered_by_statements_with_one_log_line() {
-    // About 30,000 memberships and users, which do not fit into 1 MiB.
+    // About 30,000 memberships and users, which exceed 1 MiB.
     let database = Database::seeded(Sizes { users: 30_000, groups: 5, pages: 2, resources: 2 }).await;
     let server = Server::start(&database, &["--snapshot-max-mib=1"]);
     let client = Client::of(&server).await;
@@ -56,7 +56,7 @@ async fn an_organization_that_does_not_fit_is_answered_by_statements_with_one_lo
 }
 
 #[tokio::test]
-async fn no_snapshot_is_read_where_none_may_be_held() {
+async fn reads_no_snapshot_if_snapshots_are_disabled() {
     let database = Database::small().await;
     let server = Server::start(&database, &["--snapshot-max-mib=0"]);
     let client = Client::of(&server).await;

@@ -1,4 +1,4 @@
-//! What a sync sees of changes that are made while it runs.
+//! What a sync sees of changes that occur while it runs.
 
 use crate::support::changes::{Changes, Did};
 use crate::support::client::{Client, id_of};
@@ -6,13 +6,13 @@ use crate::support::postgres::Database;
 use crate::support::server::Server;
 
 #[tokio::test]
-async fn a_sync_sees_one_moment_and_everything_else_sees_now() {
+async fn a_sync_sees_one_point_in_time_and_other_calls_the_current_state() {
     let database = Database::small().await;
     let now = Client::serving(&database, &[]).await;
     let sync = now.in_sync("first");
     let before = now.grant_ids("group", "g6").await;
     assert_eq!(sync.grant_ids("group", "g6").await, before);
-    // User 1 goes from one group to another.
+    // User 1 moves from one group to another.
     database
         .execute(
             r#"DELETE FROM user_groups WHERE "userId" = 1 AND "groupId" IN (6, 7);
@@ -22,15 +22,15 @@ async fn a_sync_sees_one_moment_and_everything_else_sees_now() {
     let moved = |ids: &[String]| ids.iter().any(|id| id.ends_with(":user:u1"));
     assert!(moved(&now.grant_ids("group", "g7").await) && !moved(&now.grant_ids("group", "g6").await));
     assert_eq!(sync.grant_ids("group", "g6").await, before);
-    // A sync that begins now has its own.
+    // A sync that begins now has its own snapshot.
     let next = now.in_sync("second");
     assert_eq!(next.grant_ids("group", "g7").await, now.grant_ids("group", "g7").await);
     assert_eq!(sync.grant_ids("group", "g6").await, before);
 }
 
-/// A change leaves running syncs as they are: each is of one moment. The next one has it.
+/// A change does not affect running syncs, which see one point in time. The next sync sees it.
 #[tokio::test]
-async fn a_change_of_the_connectors_own_is_seen_by_the_next_sync() {
+async fn the_next_sync_sees_a_change_made_by_the_connector() {
     let database = Database::small().await;
     let server = Server::start(&database, &["--provisioning"]);
     let (now, changes) = (Client::of(&server).await, Changes::of(&server).await);
@@ -40,7 +40,7 @@ async fn a_change_of_the_connectors_own_is_seen_by_the_next_sync() {
     assert!(!before.contains(&granted));
     let answer = changes.grant("group:g6:member", "user/u10").await.unwrap();
     assert_eq!(answer.did(), Did::Changed);
-    // What the change itself reads, and what it answers, is of now.
+    // The change itself reads and returns the current state.
     let again = changes.grant("group:g6:member", "user/u10").await.unwrap();
     assert_eq!(again.did(), Did::Nothing);
     assert!(now.grant_ids("group", "g6").await.contains(&granted));
@@ -48,7 +48,7 @@ async fn a_change_of_the_connectors_own_is_seen_by_the_next_sync() {
     assert!(now.in_sync("second").grant_ids("group", "g6").await.contains(&granted));
 }
 
-/// What comes while a sync runs is neither listed nor granted anything in it.
+/// Rows that are added while a sync runs are neither listed nor granted in it.
 #[tokio::test]
 async fn new_rows_belong_to_the_next_sync() {
     let database = Database::small().await;
@@ -88,9 +88,9 @@ async fn new_rows_belong_to_the_next_sync() {
     assert_eq!(of(&now.in_sync("second")).await, after);
 }
 
-/// Pages of an exact size stay full when rows are left out.
+/// Pages of an exact size stay full if rows are left out.
 #[tokio::test]
-async fn pages_stay_full_where_new_rows_are_left_out() {
+async fn pages_stay_full_if_new_rows_are_left_out() {
     let database = Database::small().await;
     let now = Client::serving(&database, &[]).await;
     let sync = now.in_sync("first");
@@ -112,14 +112,14 @@ async fn pages_stay_full_where_new_rows_are_left_out() {
     }
 }
 
-/// What goes before the sync has listed it is not listed, and no grant names it either.
+/// Rows that are removed before the sync has listed them are not listed, and no grant refers to them.
 #[tokio::test]
 async fn no_grant_names_a_principal_that_the_sync_does_not_list() {
     let database = Database::small().await;
     let server = Server::start(&database, &["--skip-disabled-users"]);
     let now = Client::of(&server).await;
     let sync = now.in_sync("first");
-    // The snapshot is read here, before users and groups are listed.
+    // This call reads the snapshot, before users and groups are listed.
     assert_eq!(sync.listed("org", None).await, ["o1", "o2"]);
     database
         .execute(
@@ -140,6 +140,6 @@ async fn no_grant_names_a_principal_that_the_sync_does_not_list() {
         assert!(listed.contains(&principal), "{}", grant.id);
         named += usize::from(principal == "u9");
     }
-    // Somebody who only moved keeps what the snapshot says.
+    // A user who only moved keeps the grants of the snapshot.
     assert!(named > 0);
 }

@@ -1,4 +1,4 @@
-//! Syncs that run at once, end early, or meet a database that is away.
+//! Syncs that run in parallel, end early, or encounter an unavailable database.
 
 use baton_retool::proto::connector::{ConnectorServiceCleanupRequest, ConnectorServiceCleanupResponse};
 use tonic::Code;
@@ -36,14 +36,14 @@ async fn the_calls_of_one_sync_share_one_read_and_no_transaction_stays_open() {
         (open == 0).then_some(())
     })
     .await;
-    // From here on grants ask the database nothing.
+    // From here on, grants need no database query.
     database.forget_statements().await;
     sync.pages(&grants("g1"), 0).await;
     assert_eq!(database.statements().await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_syncs_at_once_have_a_snapshot_each() {
+async fn two_parallel_syncs_have_separate_snapshots() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
     let client = Client::of(&server).await;
@@ -76,14 +76,15 @@ async fn cleanup_ends_a_snapshot() {
     clean("another").await;
     assert_eq!(sync.grant_ids("group", "g6").await, before);
     clean("sync").await;
-    // The same name begins anew.
+    // The same id starts a new snapshot.
     assert_eq!(sync.grant_ids("group", "g6").await, Vec::<String>::new());
     assert_eq!(reads(&server), 2);
 }
 
-/// A program that is killed in the midst of a sync loses its snapshot; the next one goes on with a new one.
+/// A program that is killed during a sync loses its snapshot; the next program continues the sync with a new
+/// one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_that_is_cut_off_goes_on_with_another_program() {
+async fn another_program_continues_an_interrupted_sync() {
     let database = Database::small().await;
     let listing = Listing::Grants(named("resource", "r1"));
     let server = Server::start(&database, &[]);
@@ -103,9 +104,10 @@ async fn a_sync_that_is_cut_off_goes_on_with_another_program() {
     assert_eq!(reads(&server), 1);
 }
 
-/// Callers that hang up while a snapshot is read take the read along, with its statement in the database.
+/// If all callers disconnect while a snapshot is read, the read is cancelled, including its statement in the
+/// database.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_that_nobody_waits_for_is_cancelled() {
+async fn cancels_a_read_that_no_caller_waits_for() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
     let sync = Client::of(&server).await.in_sync("sync");
@@ -132,7 +134,7 @@ async fn a_read_that_nobody_waits_for_is_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_goes_while_a_snapshot_is_read_is_unavailable_until_it_is_back() {
+async fn reads_fail_while_the_database_is_down_and_recover_afterwards() {
     let cluster = Cluster::private();
     let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
     let server = Server::start(&database, &["--connect-timeout-seconds", "5"]);
@@ -154,15 +156,15 @@ async fn a_database_that_goes_while_a_snapshot_is_read_is_unavailable_until_it_i
     cluster.start();
     assert_eq!(sync.grant_ids("group", "g1").await, whole);
     assert_eq!(reads(&server), 1);
-    // What is held needs no database.
+    // A snapshot in memory needs no database.
     cluster.stop();
     assert_eq!(sync.grant_ids("group", "g1").await, whole);
     cluster.start();
 }
 
-/// A snapshot that takes too long does not fail the sync: statements answer it, as far as they can.
+/// A snapshot that takes too long does not fail the sync: statements answer it as far as possible.
 #[tokio::test(flavor = "multi_thread")]
-async fn statements_answer_where_a_snapshot_cannot_be_read() {
+async fn statements_answer_if_a_snapshot_cannot_be_read() {
     let database = Database::small().await;
     let server = Server::start(&database, &["--statement-timeout-seconds", "1"]);
     let client = Client::of(&server).await;
@@ -170,7 +172,7 @@ async fn statements_answer_where_a_snapshot_cannot_be_read() {
     let whole = client.grant_ids("group", "g1").await;
     let mut holder = database.client().await;
     let transaction = holder.transaction().await.unwrap();
-    // The members of a group do not need it.
+    // The members of a group do not require this table.
     transaction.batch_execute("LOCK TABLE group_resources").await.unwrap();
     assert_eq!(sync.grant_ids("group", "g1").await, whole);
     server.wait_for_log(|line| {
@@ -179,7 +181,7 @@ async fn statements_answer_where_a_snapshot_cannot_be_read() {
             .is_some_and(|text| text.contains("could not be read; syncs are answered by statements"))
     });
     transaction.rollback().await.unwrap();
-    // It is not tried again with every call.
+    // Later calls do not retry it.
     assert_eq!(sync.grant_ids("group", "g1").await, whole);
     assert_eq!(reads(&server), 0);
 }

@@ -1,5 +1,5 @@
-//! A snapshot answers as the statements do: the same rows in the same order, and page tokens of either continue on
-//! the other.
+//! A snapshot returns the same results as statements: the same rows in the same order, with page tokens that
+//! are interchangeable.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -9,7 +9,7 @@ use crate::support::organization::{random, with_rows};
 use crate::support::postgres::{Database, Sizes};
 use crate::support::server::Server;
 
-/// How many listings of syncs were answered from what, by the metrics.
+/// The number of listings of syncs for each source, from the metrics.
 async fn sources(server: &Server) -> (f64, f64) {
     let line = server.wait_for_log(|line| line["msg"] == "metrics listening");
     let address = line["address"].as_str().unwrap().parse().unwrap();
@@ -23,7 +23,7 @@ async fn sources(server: &Server) -> (f64, f64) {
     (count("snapshot"), count("statements"))
 }
 
-/// The pages of a listing, each from one of two clients by turns that `seed` decides.
+/// The rows of a listing whose pages come from two clients in an order that `seed` determines.
 async fn mixed(clients: [&Client; 2], listing: &Listing, size: u32, seed: u64) -> Vec<String> {
     let mut random = StdRng::seed_from_u64(seed);
     let (mut rows, mut token) = (Vec::new(), String::new());
@@ -38,7 +38,7 @@ async fn mixed(clients: [&Client; 2], listing: &Listing, size: u32, seed: u64) -
     }
 }
 
-/// Compares every listing of both, in whole, in pages of these sizes, and with pages of both.
+/// Compares every listing of both sources: complete, in pages of these sizes, and with pages from both.
 async fn both_agree(database: &Database, sizes: &[u32], flags: &[&str], context: &str) {
     let flags: Vec<&str> = flags.iter().copied().chain(["--metrics-listen=127.0.0.1:0"]).collect();
     let server = Server::start(database, &flags);
@@ -62,7 +62,7 @@ async fn both_agree(database: &Database, sizes: &[u32], flags: &[&str], context:
     let (of_snapshot, of_statements) = sources(&server).await;
     assert!(of_snapshot > listings.len() as f64, "{context}: {of_snapshot}");
     assert_eq!(of_statements, 0.0, "{context}");
-    // Grants in full, which are more than their ids.
+    // Compares complete grants, not only their ids.
     let (of_sync, of_now) = (sync.everything().await, now.everything().await);
     assert_eq!(of_sync.grants, of_now.grants, "{context}, {flags:?}");
     assert_eq!(of_sync.resources, of_now.resources, "{context}, {flags:?}");
@@ -70,7 +70,7 @@ async fn both_agree(database: &Database, sizes: &[u32], flags: &[&str], context:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn random_organizations_are_the_same_at_every_page_size() {
+async fn random_organizations_are_equal_at_every_page_size() {
     for seed in 100..105 {
         let database = random(seed).await;
         for flags in [&[][..], &["--skip-disabled-users"]] {
@@ -80,15 +80,16 @@ async fn random_organizations_are_the_same_at_every_page_size() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_seeded_organization_is_the_same() {
+async fn the_seeded_organization_is_equal_in_both_sources() {
     both_agree(&Database::small().await, &[5, 250], &[], "seed").await;
     let sizes = Sizes { users: 300, groups: 25, pages: 20, resources: 10 };
     both_agree(&Database::seeded(sizes).await, &[50], &[], "larger seed").await;
 }
 
-/// Managed groups by either naming, groups that only look like one, and those that give more besides.
+/// Managed groups with either form of name, groups whose names only look similar, and groups with additional
+/// access.
 #[tokio::test(flavor = "multi_thread")]
-async fn managed_groups_are_the_same() {
+async fn managed_groups_are_equal_in_both_sources() {
     let database = with_rows(
         r#"
         INSERT INTO users (id, "organizationId", enabled)
@@ -112,9 +113,9 @@ break-read');
     both_agree(&database, &[1], &["--skip-disabled-users"], "managed groups").await;
 }
 
-/// Without optional privileges, and without tables that the settings leave out.
+/// Without optional privileges, and without tables that the settings exclude.
 #[tokio::test(flavor = "multi_thread")]
-async fn roles_with_fewer_privileges_see_the_same_either_way() {
+async fn roles_with_fewer_privileges_get_equal_results() {
     let database = random(200).await;
     let role = database.documented_role(&[]).await;
     let name = &role.name;
@@ -146,9 +147,9 @@ async fn roles_with_fewer_privileges_see_the_same_either_way() {
     agree(&["--skip-resources", "--skip-pages"], "no pages").await;
 }
 
-/// A column that this Retool does not have, and keys of another type.
+/// A version of Retool without a column, and with keys of another type.
 #[tokio::test(flavor = "multi_thread")]
-async fn other_retools_are_the_same_either_way() {
+async fn other_retool_versions_give_equal_results() {
     let database = random(201).await;
     database
         .execute(
@@ -164,9 +165,9 @@ async fn other_retools_are_the_same_either_way() {
     both_agree(&database, &[2], &[], "another version").await;
 }
 
-/// A listing that one program begins goes on with another that has no snapshot, or one of its own.
+/// Another program, without a snapshot or with its own, continues a listing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listing_of_a_sync_goes_on_on_another_replica() {
+async fn another_replica_continues_a_listing_of_a_sync() {
     let database = Database::small().await;
     let first = Client::serving(&database, &[]).await.in_sync("sync");
     let second = Client::serving(&database, &[]).await.in_sync("sync");

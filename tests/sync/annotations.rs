@@ -1,4 +1,4 @@
-//! Annotations that change what a sync calls and stores.
+//! Annotations that change the calls and the stored rows of a sync.
 
 use baton_retool::agent::sync::{Error, Options, Workers};
 use baton_retool::proto::connector::resource_type::Trait;
@@ -16,7 +16,7 @@ use crate::support::rows::{
 };
 use crate::support::scripted::{Page, Script};
 
-/// How often entitlements and grants of the one resource `a/1` are listed.
+/// How often entitlements and grants of the only resource, `a/1`, are listed.
 async fn listings(on_type: Vec<Any>, on_resource: Vec<Any>) -> (usize, usize, usize) {
     let script = Script::new();
     let mut kind = plain("a");
@@ -31,7 +31,7 @@ async fn listings(on_type: Vec<Any>, on_resource: Vec<Any>) -> (usize, usize, us
 }
 
 #[tokio::test]
-async fn skips_count_on_types_and_resources_as_agents_honour_them() {
+async fn honours_skip_annotations_on_types_and_resources() {
     let both = any(&SkipEntitlementsAndGrants {});
     let entitlements = any(&SkipEntitlements {});
     let grants = any(&SkipGrants {});
@@ -41,12 +41,12 @@ async fn skips_count_on_types_and_resources_as_agents_honour_them() {
     assert_eq!(listings(vec![entitlements.clone()], vec![]).await, (0, 1, 1));
     assert_eq!(listings(vec![], vec![entitlements]).await, (0, 1, 1));
     assert_eq!(listings(vec![], vec![grants.clone()]).await, (1, 0, 1));
-    // No agent has looked for it on a type.
+    // Agents ignore this annotation on a type.
     assert_eq!(listings(vec![grants], vec![]).await, (1, 1, 1));
 }
 
 #[tokio::test]
-async fn a_template_is_an_entitlement_of_every_resource_of_its_type() {
+async fn a_template_adds_an_entitlement_to_every_resource_of_its_type() {
     let script = Script::new();
     script.types(vec![plain("a"), marked("b", &SkipEntitlements {})]);
     script.resources("a", vec![resource("a", "1")]);
@@ -79,12 +79,12 @@ async fn a_template_is_an_entitlement_of_every_resource_of_its_type() {
     let named = find_annotation::<EntitlementExclusionGroup>(&own.annotations).unwrap().unwrap();
     assert_eq!(named.exclusion_group_id, "role-2");
     assert_eq!(memory.entitlements.get("b:1:use").unwrap().display_name, "1 by name");
-    // Those of b came from the template and are not listed; its grants are.
+    // The entitlements of b come from the template and are not listed; its grants are listed.
     assert_eq!((script.count("ListEntitlements"), script.count("ListGrants")), (1, 3));
 }
 
 #[tokio::test]
-async fn a_listed_entitlement_replaces_that_of_a_template() {
+async fn a_listed_entitlement_replaces_the_one_from_a_template() {
     let script = small();
     let template =
         Entitlement { slug: "member".to_owned(), display_name: "Old".to_owned(), ..Default::default() };
@@ -96,7 +96,7 @@ async fn a_listed_entitlement_replaces_that_of_a_template() {
     assert_eq!(memory.entitlements.get("group:g2:member").unwrap().display_name, "Old");
 }
 
-/// A type whose rows are listed at once: two groups, `m` on each for `u1`.
+/// A type whose rows are listed for the whole type: two groups, each with `m` granted to `u1`.
 fn scoped() -> Script {
     let script = small();
     let mut groups = with_trait("group", Trait::Group);
@@ -110,7 +110,7 @@ fn scoped() -> Script {
 }
 
 #[tokio::test]
-async fn a_type_is_listed_at_once_where_it_asks_for_it() {
+async fn lists_a_type_scoped_type_with_one_call() {
     let script = scoped();
     let (outcome, memory) = sync(&script).await;
     outcome.unwrap();
@@ -137,7 +137,7 @@ fn enqueue(tokens: &[&str]) -> Any {
 }
 
 #[tokio::test]
-async fn cursors_are_followed_once_each_beside_the_next_page() {
+async fn follows_each_cursor_once_in_addition_to_the_next_page() {
     for workers in [1, 4] {
         let script = scoped();
         let own = entitlement(&group("g1"), "x");
@@ -146,7 +146,7 @@ async fn cursors_are_followed_once_each_beside_the_next_page() {
             |name: &str, tokens: &[&str]| Page::Grants(vec![grant(&own, &user(name))], vec![enqueue(tokens)]);
         script.page("ListGrants", "group/group", "", page("p1", &["a", "b"]), "next");
         script.page("ListGrants", "group/group", "next", held("p2"), "");
-        // Cursors that name each other come to an end.
+        // Cursors that request each other come to an end.
         script.page("ListGrants", "group/group", "a", page("p3", &["b"]), "a2");
         script.page("ListGrants", "group/group", "a2", held("p4"), "");
         script.page("ListGrants", "group/group", "b", page("p5", &["a"]), "");
@@ -169,7 +169,7 @@ async fn cursors_are_followed_once_each_beside_the_next_page() {
 }
 
 #[tokio::test]
-async fn cursors_of_one_resource_carry_that_resource() {
+async fn requests_for_cursors_carry_their_resource() {
     let script = small();
     let member = entitlement(&group("g1"), "member");
     let page = Page::Entitlements(vec![member.clone()], vec![enqueue(&["more"])]);
@@ -203,7 +203,7 @@ async fn cursors_that_break_the_rules_end_the_sync() {
 }
 
 #[tokio::test]
-async fn resources_that_come_with_grants_are_stored_and_their_grants_are_marked() {
+async fn stores_the_resources_of_grants_and_marks_the_grants() {
     let script = small();
     let mut found = group("g9");
     found.display_name = "found".to_owned();
@@ -223,12 +223,12 @@ async fn resources_that_come_with_grants_are_stored_and_their_grants_are_marked(
         assert_eq!(memory.grants.get(held).unwrap().annotations, [any(&InsertResourceGrants {})]);
     }
     assert!(memory.grants.get("group:g2:member:user:u1").unwrap().annotations.is_empty());
-    // Entitlements are over, and the plan for grants is made.
+    // The entitlements phase is over, and the grants phase is already planned.
     assert!(!script.said().iter().any(|call| call.contains("g9")));
 }
 
 #[tokio::test]
-async fn expansion_runs_when_a_grant_expands_and_is_limited_to_synced_types() {
+async fn expands_grants_only_to_synced_types() {
     let script = small();
     let member = entitlement(&group("g2"), "member");
     let expanding = |name: &str, types: &[&str]| {
@@ -266,7 +266,7 @@ async fn expansion_runs_when_a_grant_expands_and_is_limited_to_synced_types() {
 }
 
 #[tokio::test]
-async fn groups_of_entitlements_that_contradict_themselves_end_the_sync() {
+async fn a_contradictory_exclusion_group_ends_the_sync() {
     let named = |group_id: &str, on: &str, slug: &str, is_default: bool| {
         let mut one = entitlement(&group(on), slug);
         one.annotations.push(any(&EntitlementExclusionGroup {
@@ -303,7 +303,7 @@ async fn groups_of_entitlements_that_contradict_themselves_end_the_sync() {
 }
 
 #[tokio::test]
-async fn unknown_annotations_stay_where_they_are() {
+async fn unknown_annotations_are_kept() {
     let script = small();
     let unknown =
         Any { type_url: "type.googleapis.com/c1.connector.v2.FromTheFuture".to_owned(), value: vec![1, 2] };

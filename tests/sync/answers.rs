@@ -1,4 +1,4 @@
-//! Answers that break the protocol: what ends a sync, what is left out, and what is stored all the same.
+//! Responses that violate the protocol: which end a sync, which rows are left out, and which are stored.
 
 use baton_retool::agent::sync::{Error, Outcome};
 use baton_retool::proto::any;
@@ -91,7 +91,7 @@ async fn rows_without_an_id_are_left_out() {
 }
 
 #[tokio::test]
-async fn a_resource_that_claims_to_be_the_agents_ends_the_sync() {
+async fn a_resource_with_the_reserved_annotation_ends_the_sync() {
     let claimed = annotated(group("g1"), &BatonId {});
     let script = small();
     script.resources("group", vec![claimed.clone()]);
@@ -112,13 +112,13 @@ async fn a_resource_that_claims_to_be_the_agents_ends_the_sync() {
     );
     assert!(ends(&script).await.contains("BatonID"));
 
-    // It is not stored, so it may say so.
+    // Without InsertResourceGrants, the resource is not stored, so the annotation is allowed.
     script.grants("group/g1", rows);
     finishes(&script).await;
 }
 
 #[tokio::test]
-async fn the_last_of_two_resources_with_one_id_counts() {
+async fn the_last_of_two_resources_with_one_id_is_stored() {
     let named = |name: &str| Resource { display_name: name.to_owned(), ..group("g1") };
     let script = small();
     script.resources("group", vec![named("first"), named("second")]);
@@ -151,7 +151,7 @@ async fn rows_of_types_that_are_not_synced_are_left_out() {
 }
 
 #[tokio::test]
-async fn rows_that_refer_to_what_is_missing_are_stored() {
+async fn stores_rows_that_refer_to_missing_rows() {
     let script = small();
     let missing = entitlement(&group("missing"), "member");
     let mut bare = grant(&missing, &user("nobody"));
@@ -173,7 +173,7 @@ async fn rows_that_refer_to_what_is_missing_are_stored() {
 }
 
 #[tokio::test]
-async fn duplicate_resource_types_are_stored_once_and_asked_for_templates_twice() {
+async fn a_duplicate_resource_type_is_stored_once_and_its_templates_are_listed_twice() {
     let script = Script::new();
     script.types(vec![plain("a"), plain("a")]);
     let (_, memory) = finishes(&script).await;
@@ -209,7 +209,7 @@ async fn a_page_token_that_leads_back_ends_the_sync() {
 }
 
 #[tokio::test]
-async fn an_answer_beyond_four_mebibytes_ends_the_sync() {
+async fn a_response_over_four_mebibytes_ends_the_sync() {
     let script = small();
     let mut huge = group("g1");
     huge.description = "x".repeat(4 * 1024 * 1024);
@@ -219,7 +219,7 @@ async fn an_answer_beyond_four_mebibytes_ends_the_sync() {
 }
 
 #[tokio::test]
-async fn a_child_announcement_that_cannot_be_read_ends_the_sync() {
+async fn an_invalid_child_announcement_ends_the_sync() {
     let script = small();
     let mut odd = parent_of("user", group("g1"));
     odd.annotations.last_mut().unwrap().value = vec![0xFF];

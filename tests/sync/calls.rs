@@ -1,4 +1,4 @@
-//! Which calls a sync makes, how often, in which order and with what in them.
+//! The calls of a sync: which, how often, in which order, and with what content.
 
 use baton_retool::agent::sync::{Kind, Options, Workers};
 use baton_retool::proto::connector::resource_type::Trait;
@@ -50,7 +50,8 @@ async fn a_sync_reads_everything_phase_by_phase() {
         .collect();
     assert_eq!(counts, [("user", 2, 0, 0), ("group", 2, 2, 3)]);
     assert!(memory.collected && !memory.expanded);
-    // init, five phases and the expansion, two listings of resources, two of templates, four and four of the rest.
+    // The actions are init, five phases and the expansion, two listings of resources, two of templates, four
+    // of entitlements and four of grants.
     assert_eq!(
         memory.finished.unwrap(),
         r#"{"current_action_id":19,"completed_actions_count":19,"version":1}"#
@@ -90,14 +91,14 @@ async fn every_page_is_a_call_and_the_connector_chooses_its_size() {
 }
 
 #[tokio::test]
-async fn children_are_listed_below_each_parent_as_deep_as_they_go() {
+async fn lists_children_below_each_parent_at_any_depth() {
     let script = Script::new();
     script.types(vec![plain("org"), plain("team"), plain("seat")]);
     let org = parent_of("seat", parent_of("team", resource("org", "o1")));
     script.resources("org", vec![org]);
     script.resources("team<org/o1", vec![parent_of("seat", resource("team", "t1"))]);
     script.resources("seat<team/t1", vec![resource("seat", "s1")]);
-    // The type of a child need not be listed, as long as none comes.
+    // The type of a child need not be listed, as long as there is no such child.
     script.resources("seat<org/o1", vec![parent_of("unlisted", resource("seat", "s2"))]);
     let (outcome, memory) = sync(&script).await;
     outcome.unwrap();
@@ -120,7 +121,7 @@ async fn children_are_listed_below_each_parent_as_deep_as_they_go() {
 }
 
 #[tokio::test]
-async fn a_parent_that_is_listed_again_has_its_children_listed_once() {
+async fn lists_the_children_of_a_repeated_parent_once() {
     let script = Script::new();
     script.types(vec![plain("org"), plain("team")]);
     let org = || parent_of("team", resource("org", "o1"));
@@ -150,7 +151,7 @@ async fn requests_carry_the_stored_resource_and_the_id_of_the_sync() {
 }
 
 #[tokio::test]
-async fn an_old_or_unreleased_connector_is_not_given_the_id_of_the_sync() {
+async fn an_old_or_unreleased_connector_does_not_receive_the_sync_id() {
     for version in ["", "v0.4.2", "v0.25.1-0.2026", "latest"] {
         let script = small();
         script.sdk_version(version);
@@ -161,7 +162,7 @@ async fn an_old_or_unreleased_connector_is_not_given_the_id_of_the_sync() {
 }
 
 #[tokio::test]
-async fn a_connector_with_nothing_in_it_is_an_empty_sync_of_four_calls() {
+async fn an_empty_connector_takes_four_calls() {
     let script = Script::new();
     let (outcome, memory) = sync(&script).await;
     outcome.unwrap();
@@ -170,7 +171,7 @@ async fn a_connector_with_nothing_in_it_is_an_empty_sync_of_four_calls() {
 }
 
 #[tokio::test]
-async fn only_wanted_types_are_stored_but_templates_are_asked_for_all() {
+async fn stores_only_selected_types_but_lists_templates_of_all() {
     let script = Script::new();
     script.types(vec![plain("org"), plain("team"), plain("user")]);
     script.resources("org", vec![parent_of("user", parent_of("team", resource("org", "o1")))]);
@@ -195,7 +196,7 @@ async fn only_wanted_types_are_stored_but_templates_are_asked_for_all() {
 }
 
 #[tokio::test]
-async fn what_is_skipped_is_not_called() {
+async fn makes_no_calls_for_skipped_phases() {
     let script = small();
     let options = Options { skip_entitlements_and_grants: true, ..Default::default() };
     let (outcome, memory) = sync_with(&script, options, Memory::default()).await;
@@ -224,7 +225,7 @@ async fn what_is_skipped_is_not_called() {
 }
 
 #[tokio::test]
-async fn as_many_calls_are_under_way_as_there_are_workers() {
+async fn runs_as_many_parallel_calls_as_there_are_workers() {
     for (workers, together) in [(Workers::Count(4), 4), (Workers::One, 1), (Workers::Count(0), 1)] {
         let script = Script::new();
         script.types(vec![plain("a")]);
@@ -270,7 +271,7 @@ async fn rows_are_the_same_with_many_workers() {
 }
 
 #[tokio::test]
-async fn groups_are_principals_too() {
+async fn groups_can_be_principals() {
     let script = small();
     let own = entitlement(&group("g1"), "own");
     script.grants("group/g1", vec![grant(&own, &group("g2"))]);

@@ -1,4 +1,4 @@
-//! Calls that fail: what is tried again and when, what is skipped, and what ends a sync.
+//! Failed calls: which are retried and when, which are skipped, and which end a sync.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn unavailable() -> Status {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_may_succeed_later_is_made_again_with_growing_waits() {
+async fn retries_a_temporary_failure_with_growing_waits() {
     let script = small();
     script.fail(
         "ListGrants",
@@ -38,7 +38,7 @@ async fn a_call_that_may_succeed_later_is_made_again_with_growing_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wait_starts_over_when_a_step_succeeds_and_ends_at_a_minute() {
+async fn the_wait_resets_after_a_success_and_is_at_most_a_minute() {
     let script = small();
     script.fail("ListResourceTypes", "", "", vec![unavailable(); 2]);
     script.fail("ListStaticEntitlements", "user", "", vec![unavailable(); 2]);
@@ -70,12 +70,12 @@ async fn a_rate_limit_in_the_error_sets_the_wait() {
     let begun = Instant::now();
     sync(&script).await.0.unwrap();
     let waited = begun.elapsed().as_secs_f64();
-    // The real clock goes on while the test runs.
+    // The real clock advances while the test runs.
     assert!(waited > 10.0 && waited < 41.0, "{waited}");
 }
 
 #[tokio::test]
-async fn what_is_not_found_is_skipped_with_the_rest_of_its_listing() {
+async fn not_found_skips_the_rest_of_the_listing() {
     let script = small();
     script.fail("ListGrants", "group/g1", "", vec![Status::not_found("it went away")]);
     script.fail("ListStaticEntitlements", "user", "", vec![Status::not_found("no templates")]);
@@ -86,7 +86,7 @@ async fn what_is_not_found_is_skipped_with_the_rest_of_its_listing() {
 }
 
 #[tokio::test]
-async fn resource_types_that_are_not_found_end_the_sync() {
+async fn not_found_for_resource_types_ends_the_sync() {
     let script = small();
     script.fail("ListResourceTypes", "", "", vec![Status::not_found("none")]);
     let (outcome, memory) = sync(&script).await;
@@ -128,7 +128,7 @@ async fn one_error_cancels_the_other_workers() {
     let script = Script::new();
     script.types(vec![plain("a")]);
     script.resources("a", (0..50).map(|number| resource("a", &number.to_string())).collect());
-    // All but one wait for more calls than there are.
+    // All calls but one wait for more calls than there are.
     script.only_together("ListGrants", 4);
     script.fail("ListGrants", "a/47", "", vec![Status::internal("broken")]);
     let options = Options { workers: Workers::Count(4), ..Default::default() };
@@ -137,7 +137,7 @@ async fn one_error_cancels_the_other_workers() {
     assert!(script.count("ListGrants") < 50);
 }
 
-/// A sync of so many resources, of which so many are not found.
+/// A sync of this many resources, some of which are not found.
 async fn skipping(resources: usize, missing: usize) -> Result<u64, Error> {
     let script = Script::new();
     script.types(vec![plain("a")]);
@@ -151,7 +151,7 @@ async fn skipping(resources: usize, missing: usize) -> Result<u64, Error> {
 }
 
 #[tokio::test]
-async fn more_than_ten_skipped_listings_and_a_tenth_of_all_end_the_sync() {
+async fn over_ten_skipped_listings_and_a_tenth_of_all_end_the_sync() {
     assert_eq!(skipping(10, 10).await.unwrap(), 10);
     assert_eq!(skipping(200, 11).await.unwrap(), 11);
     let error = skipping(30, 11).await.unwrap_err();
@@ -160,7 +160,7 @@ async fn more_than_ten_skipped_listings_and_a_tenth_of_all_end_the_sync() {
 }
 
 #[tokio::test]
-async fn a_connector_that_does_not_validate_begins_no_sync() {
+async fn a_failed_validate_starts_no_sync() {
     let script = small();
     script.fail("Validate", "", "", vec![Status::permission_denied("wrong password")]);
     let (outcome, memory) = sync(&script).await;
@@ -173,7 +173,7 @@ async fn a_connector_that_does_not_validate_begins_no_sync() {
 }
 
 #[tokio::test]
-async fn a_cleanup_that_fails_leaves_the_sync_complete() {
+async fn a_failed_cleanup_leaves_the_sync_complete() {
     let script = small();
     script.fail("Cleanup", "", "", vec![Status::internal("no")]);
     let (outcome, memory) = sync(&script).await;
@@ -182,7 +182,7 @@ async fn a_cleanup_that_fails_leaves_the_sync_complete() {
 }
 
 #[tokio::test]
-async fn a_storage_that_cannot_be_written_ends_the_sync_with_its_reason() {
+async fn a_storage_error_ends_the_sync_with_its_reason() {
     let script = small();
     let memory = Memory { broken: Some("the disk is full"), ..Default::default() };
     let (outcome, memory) = sync_with(&script, Options::default(), memory).await;

@@ -1,4 +1,4 @@
-//! Grants for users and groups of another file.
+//! Grants to users and groups of an external file.
 
 use std::path::Path;
 
@@ -19,7 +19,8 @@ use crate::support::rows::{
 };
 use crate::support::scripted::Script;
 
-/// Writes a directory: `ada` and `bob`, and `g9` with `ada` in it; `robot` is neither user nor group.
+/// Writes a directory with `ada`, `bob`, and `g9`, whose member is `ada`; `robot` is neither a user nor a
+/// group.
 async fn directory(file: &Path) {
     let script = Script::new();
     script.types(vec![with_trait("user", Trait::User), with_trait("group", Trait::Group), plain("robot")]);
@@ -44,7 +45,7 @@ async fn directory(file: &Path) {
     store.unwrap().close().unwrap();
 }
 
-/// A connector whose groups are held by principals of the directory.
+/// Syncs a connector that issues grants to principals of the directory.
 async fn lent(grants: Vec<Grant>, entitlement_id: Option<&str>) -> (Outcome, Memory) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("directory.c1z");
@@ -60,7 +61,7 @@ async fn lent(grants: Vec<Grant>, entitlement_id: Option<&str>) -> (Outcome, Mem
     (outcome.unwrap(), memory)
 }
 
-/// The right to use the app, for a stand-in with an annotation that says who is meant.
+/// A grant of the app to a placeholder, with an annotation that selects the principals.
 fn meant<M: Name>(slug: &str, annotation: &M) -> Grant {
     let mut grant = grant(&entitlement(&resource("app", "a1"), slug), &resource("placeholder", slug));
     grant.annotations.push(any(annotation));
@@ -71,14 +72,14 @@ fn matching(kind: Trait, key: &str, value: &str) -> ExternalResourceMatch {
     ExternalResourceMatch { resource_type: kind.into(), key: key.to_owned(), value: value.to_owned() }
 }
 
-/// The grants on the app, without the app.
+/// The ids of the grants on the app, without the prefix of the app.
 fn held(memory: &Memory) -> Vec<String> {
     let ids = memory.grants.ids().into_iter();
     ids.filter_map(|id| id.strip_prefix("app:a1:").map(str::to_owned)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_and_groups_are_copied_and_marked() {
+async fn copies_and_marks_users_and_groups() {
     let (_, memory) = lent(vec![], None).await;
     assert_eq!(memory.types.ids(), ["app", "group", "user"]);
     assert_eq!(memory.resources.ids(), ["app/a1", "group/g9", "user/ada", "user/bob"]);
@@ -92,7 +93,7 @@ async fn users_and_groups_are_copied_and_marked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_grant_goes_to_those_who_are_meant() {
+async fn issues_each_grant_to_the_matching_principals() {
     let all = ExternalResourceMatchAll { resource_type: Trait::User.into() };
     let one = |id: &str| ExternalResourceMatchId { id: id.to_owned() };
     let (_, memory) = lent(
@@ -118,7 +119,7 @@ async fn each_grant_goes_to_those_who_are_meant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_hands_on_its_own_entitlements() {
+async fn a_matched_group_expands_its_own_entitlements() {
     let expandable = GrantExpandable {
         entitlement_ids: vec![
             "bid:e:placeholder/crew:member".to_owned(),
@@ -138,7 +139,7 @@ async fn a_group_hands_on_its_own_entitlements() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_holders_of_one_entitlement_are_copied_where_that_is_wanted() {
+async fn copies_only_the_holders_of_the_selected_entitlement() {
     let all = ExternalResourceMatchAll { resource_type: Trait::User.into() };
     let (_, memory) = lent(vec![meant("all", &all)], Some("group:g9:member")).await;
     assert_eq!(memory.resources.ids(), ["app/a1", "user/ada"]);
@@ -146,7 +147,7 @@ async fn only_holders_of_one_entitlement_are_copied_where_that_is_wanted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_cannot_be_read_ends_the_sync_before_it_begins() {
+async fn an_unreadable_file_ends_the_sync_before_it_starts() {
     let script = small();
     let external = External { file: "/no/such/file.c1z".into(), temp_dir: None, entitlement_id: None };
     let options = Options { external: Some(external), ..Default::default() };

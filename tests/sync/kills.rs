@@ -1,4 +1,4 @@
-//! The whole command, killed at any moment.
+//! The whole command, killed at arbitrary times.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -24,7 +24,7 @@ fn sync(database: &Database, file: &Path, temporary: &Path) -> Command {
     command
 }
 
-/// The ids of the finished syncs in a file, and how many grants the last one has.
+/// The ids of the finished syncs in a file, and the number of grants of the last one.
 fn finished(file: &Path) -> (Vec<String>, usize) {
     let reader = Reader::open(file, None, DecodeLimits::default()).unwrap();
     let runs = reader.runs().unwrap();
@@ -34,7 +34,7 @@ fn finished(file: &Path) -> (Vec<String>, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_sync_leaves_the_old_file_or_the_new_one_and_the_next_succeeds() {
+async fn a_killed_sync_leaves_a_complete_file_and_the_next_succeeds() {
     let database = Database::seeded(Sizes { users: 20, groups: 4, pages: 8, resources: 3 }).await;
     let folder = tempfile::tempdir().unwrap();
     let temporary = folder.path().join("temporary");
@@ -49,7 +49,8 @@ async fn a_killed_sync_leaves_the_old_file_or_the_new_one_and_the_next_succeeds(
     for round in 0..ROUNDS {
         let (before, _) = finished(&file);
         let mut running = sync(&database, &file, &temporary).spawn().unwrap();
-        // Spread over what a whole sync takes. When it ends depends on the machine, and any moment will do.
+        // The times are spread over the duration of a sync. The duration depends on the machine, and any time
+        // is valid.
         let moment = Instant::now() + whole * round / ROUNDS;
         while Instant::now() < moment {
             std::thread::yield_now();
@@ -62,7 +63,7 @@ async fn a_killed_sync_leaves_the_old_file_or_the_new_one_and_the_next_succeeds(
 
         assert!(sync(&database, &file, &temporary).status().unwrap().success(), "after round {round}");
         assert_eq!(finished(&file).1, grants);
-        // What the killed process left is gone.
+        // The files of the killed process are removed.
         assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "after round {round}");
     }
     let names: Vec<_> =

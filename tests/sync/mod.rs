@@ -1,4 +1,4 @@
-//! The agent: what it reads from scripted connectors, and the commands that use it.
+//! The agent: syncs of scripted connectors, and the commands that use it.
 
 mod annotations;
 mod answers;

@@ -1,4 +1,4 @@
-//! The program run without a command, or with `sync`: the real binary on a real Postgres.
+//! The program without a command, or with `sync`: the real binary on a real Postgres.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::support::observe::see;
 use crate::support::postgres::{Database, Sizes};
 use crate::support::server::{Server, program};
 
-/// How long a sync may take.
+/// Timeout of a sync.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn start(database: &Database, folder: &TempDir, arguments: &[&str]) -> Child {
@@ -42,7 +42,7 @@ fn end(mut running: Child) -> Output {
     while running.try_wait().unwrap().is_none() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
     }
-    // Without effect on one that has ended; one that goes on has no exit code then.
+    // This has no effect on a process that has ended; a process that is still running has no exit code then.
     running.kill().unwrap();
     running.wait_with_output().unwrap()
 }
@@ -54,7 +54,7 @@ fn assert_ends(output: &Output, code: i32) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// What the program says at the end, whatever its log says around it.
+/// The final message of the program, without the log around it.
 fn last_line(output: &Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     errors.lines().rfind(|line| line.starts_with("baton-retool: ")).unwrap_or_default().to_owned()
@@ -65,7 +65,7 @@ fn read(file: &Path) -> Reader {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn run_bare_it_writes_what_an_agent_reads() {
+async fn without_a_command_it_writes_the_file_of_a_sync() {
     let database = Database::small().await;
     let folder = tempfile::tempdir().unwrap();
     let table = assert_ends(&run(&database, &folder, &[]), 0);
@@ -95,7 +95,7 @@ async fn run_bare_it_writes_what_an_agent_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn options_do_what_they_say() {
+async fn options_change_the_scope_of_the_sync() {
     let database = Database::small().await;
     let folder = tempfile::tempdir().unwrap();
     let synced = |arguments: &[&str]| -> Value {
@@ -126,7 +126,7 @@ async fn options_do_what_they_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_file_can_lend_its_users() {
+async fn uses_the_users_of_an_external_file() {
     let database = Database::small().await;
     let folder = tempfile::tempdir().unwrap();
     assert_ends(&run(&database, &folder, &["-f", "lender.c1z"]), 0);
@@ -153,7 +153,7 @@ async fn another_file_can_lend_its_users() {
 }
 
 #[test]
-fn what_cannot_be_right_ends_with_2_before_anything_is_written() {
+fn invalid_options_exit_with_2_and_write_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = ["--connection-string", "postgres://baton@127.0.0.1:1/retool"];
     let cases: &[(&[&str], &str)] = &[
@@ -177,7 +177,7 @@ fn what_cannot_be_right_ends_with_2_before_anything_is_written() {
 }
 
 #[test]
-fn a_file_that_is_not_ours_is_refused_and_left_alone() {
+fn a_foreign_file_is_rejected_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = ["--connection-string", "postgres://baton@127.0.0.1:1/retool"];
     for (name, content) in [
@@ -198,24 +198,24 @@ fn a_file_that_is_not_ours_is_refused_and_left_alone() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_folder_that_cannot_be_written_to_is_named() {
+fn the_error_names_a_folder_that_is_not_writable() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = ["--connection-string", "postgres://baton@127.0.0.1:1/retool"];
-    // Not even root may create a file there.
+    // Even root may not create a file there.
     let output = end(command(&folder, &nowhere).args(["-f", "/sys/x.c1z"]).spawn().unwrap());
     assert_ends(&output, 1);
     assert!(last_line(&output).contains("cannot write files in /sys"), "{}", last_line(&output));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_without_room_leaves_the_old_file() {
+async fn a_full_disk_leaves_the_old_file() {
     let database = Database::small().await;
     let folder = tempfile::tempdir().unwrap();
     assert_ends(&run(&database, &folder, &[]), 0);
     let file = folder.path().join("sync.c1z");
     let before = fs::read(&file).unwrap();
-    // Every file may have 64 blocks, which the rows of a sync exceed and the old file, unpacked, does as well: only a
-    // new name gets as far as the rows.
+    // Every file may have 64 blocks, which both the rows of a sync and the unpacked old file exceed. Only a
+    // new file name gets as far as the rows.
     for name in ["sync.c1z", "new.c1z"] {
         let mut limited = Command::new("sh");
         limited
@@ -240,7 +240,7 @@ async fn a_disk_without_room_leaves_the_old_file() {
 }
 
 #[test]
-fn a_database_that_cannot_be_reached_leaves_no_file() {
+fn an_unreachable_database_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = ["--connection-string", "postgres://baton@127.0.0.1:1/retool"];
     let output = end(command(&folder, &nowhere).spawn().unwrap());
@@ -249,11 +249,11 @@ fn a_database_that_cannot_be_reached_leaves_no_file() {
     assert!(!folder.path().join("sync.c1z").exists());
 }
 
-/// The sync waits for a lock of ours in the middle of its listings, so that a signal meets it there.
+/// The sync waits for a lock of this test in the middle of its listings, so that the signal arrives there.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_keeps_what_was_read_and_the_next_run_goes_on_with_it() {
+async fn a_signal_keeps_the_unfinished_sync_and_the_next_run_resumes_it() {
     let database = Database::seeded(Sizes { users: 9, groups: 3, pages: 4, resources: 3 }).await;
-    // The organizations become a view, whose rows wait and whose columns can be looked at.
+    // The organizations become a view whose rows wait for the lock, while its columns can be inspected.
     database.reveal("'one'").await;
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Checkpoints, going on from one, and stopping.
+//! Checkpoints, resuming from one, and stopping.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::support::memory::Memory;
 use crate::support::rows::{entitlement, grant, group, small, sync, sync_with, user, with_trait};
 use crate::support::scripted::{Page, Script};
 
-/// Runs a sync that is stopped while this call is under way.
+/// Runs a sync that is stopped during this call.
 async fn stopped_at(script: &Script, method: &'static str, target: &str, token: &str) -> Memory {
     let stop = CancellationToken::new();
     let trigger = stop.clone();
     script.before(method, target, token, move || trigger.cancel());
-    // Not before the sync sees that it is to stop.
+    // The call does not return before the sync sees the cancellation.
     let syncer = Syncer::new(script.channel().await, Options::default()).stopped_by(stop);
     let (outcome, memory) = syncer.run(Memory::default()).await;
     assert!(matches!(outcome, Err(Error::Stopped)), "{outcome:?}");
@@ -27,7 +27,7 @@ async fn stopped_at(script: &Script, method: &'static str, target: &str, token: 
     memory
 }
 
-/// Goes on with what another sync has left.
+/// Resumes the sync that another run left unfinished.
 async fn resumed(script: &Script, left: Memory) -> Memory {
     let token = left.checkpoints.last().unwrap().clone();
     let memory = Memory { unfinished: Some(token), checkpoints: Vec::new(), ..left };
@@ -37,7 +37,7 @@ async fn resumed(script: &Script, left: Memory) -> Memory {
 }
 
 #[tokio::test]
-async fn the_first_checkpoint_has_the_phases_and_comes_before_the_first_listing() {
+async fn the_first_checkpoint_lists_the_phases_and_precedes_the_first_listing() {
     let script = small();
     let (outcome, memory) = sync(&script).await;
     outcome.unwrap();
@@ -64,9 +64,9 @@ async fn the_first_checkpoint_has_the_phases_and_comes_before_the_first_listing(
 }
 
 #[tokio::test(start_paused = true)]
-async fn checkpoints_come_every_ten_seconds_at_most() {
+async fn writes_a_checkpoint_at_most_every_ten_seconds() {
     let script = small();
-    // Each of the pages takes seven seconds, as the failure before it does.
+    // Each page takes seven seconds, because of the failures before it.
     for page in 0..10 {
         let token = if page == 0 { String::new() } else { page.to_string() };
         let next = if page == 9 { String::new() } else { (page + 1).to_string() };
@@ -83,7 +83,7 @@ async fn checkpoints_come_every_ten_seconds_at_most() {
 }
 
 #[tokio::test]
-async fn a_stopped_sync_goes_on_with_the_page_that_was_under_way() {
+async fn a_stopped_sync_resumes_with_the_interrupted_page() {
     let script = small();
     let page = || Page::Grants(vec![], vec![]);
     script.page("ListGrants", "group/g2", "", page(), "second");
@@ -114,7 +114,7 @@ async fn a_stopped_sync_goes_on_with_the_page_that_was_under_way() {
 }
 
 #[tokio::test]
-async fn a_sync_that_is_stopped_at_any_call_gets_to_the_same_end() {
+async fn a_sync_stopped_at_any_call_resumes_to_the_same_result() {
     let script = small();
     let (outcome, whole) = sync(&script).await;
     let calls = outcome.unwrap().calls;
@@ -136,7 +136,7 @@ async fn a_sync_that_is_stopped_at_any_call_gets_to_the_same_end() {
 }
 
 #[tokio::test]
-async fn a_sync_stops_in_the_middle_of_the_expansion() {
+async fn a_sync_can_be_stopped_during_the_expansion() {
     let script = small();
     let mut nested = grant(&entitlement(&group("g1"), "member"), &group("g2"));
     let expandable =
@@ -158,7 +158,7 @@ async fn a_sync_stops_in_the_middle_of_the_expansion() {
 }
 
 #[tokio::test]
-async fn pending_cursors_and_types_make_a_checkpoint_that_old_agents_do_not_misread() {
+async fn pending_cursors_and_types_raise_the_checkpoint_version() {
     let script = small();
     let mut groups = with_trait("group", Trait::Group);
     groups.annotations = vec![any(&TypeScopedGrants {})];
@@ -178,9 +178,9 @@ async fn pending_cursors_and_types_make_a_checkpoint_that_old_agents_do_not_misr
 }
 
 #[tokio::test]
-async fn a_sync_that_a_go_agent_left_goes_on_from_its_phase() {
+async fn resumes_a_sync_of_a_go_agent_in_its_phase() {
     let script = small();
-    // Collected up to the grants of one group, with what only the other agent keeps.
+    // Collected up to the grants of one group, with keys that only the other agent uses.
     let token = r#"{"actions_map":{"0000000001":{"id":"0000000001","operation":"grant-expansion"},"0000000030":{"id":"0000000030","operation":"list-grants","resource_type_id":"group","resource_id":"g2"}},"action_order":["0000000001","0000000030"],"current_action_id":40,"completed_actions_count":30,"exclusion_group_counts":{"x":1},"version":1}"#;
     let mut memory = Memory::resuming(token);
     {
@@ -200,7 +200,7 @@ async fn a_sync_that_a_go_agent_left_goes_on_from_its_phase() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_that_cannot_be_read_starts_the_collection_over() {
+async fn an_invalid_checkpoint_restarts_the_collection() {
     for token in ["", "nonsense", r#"{"version":7}"#] {
         let script = small();
         let (outcome, memory) = sync_with(&script, Options::default(), Memory::resuming(token)).await;
@@ -212,14 +212,14 @@ async fn a_checkpoint_that_cannot_be_read_starts_the_collection_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopping_does_not_wait_for_a_call_that_is_tried_again() {
+async fn stopping_does_not_wait_for_the_retry_of_a_call() {
     let script = small();
     script.fail("ListGrants", "group/g1", "", vec![tonic::Status::unavailable("down"); 1_000]);
     let stop = CancellationToken::new();
     let trigger = stop.clone();
     let syncer = Syncer::new(script.channel().await, Options::default()).stopped_by(stop);
     let calls = script.clone();
-    // Waits grow to a minute each; the clock of the test jumps over them.
+    // Waits grow to a minute each; the clock of the test skips them.
     let stopped = tokio::spawn(async move {
         while calls.said().iter().filter(|call| *call == "ListGrants group/g1").count() < 20 {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,7 +1,7 @@
-//! Our files beside those of the Go SDK's syncer, which reads from the same server: the same content, and each
-//! continues what the other left unfinished.
+//! Our files compared with those of the Go SDK's syncer, which reads from the same server: they have the same
+//! content, and each program resumes syncs that the other left unfinished.
 //!
-//! Building the SDK's syncer takes Go and minutes, so that `cargo test` alone leaves these out: `make judge` runs them.
+//! Building the SDK's syncer takes Go and minutes, so `cargo test` skips these tests; `make judge` runs them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,17 +15,17 @@ use crate::support::cluster::project_file;
 use crate::support::postgres::{Database, Sizes};
 use crate::support::server::{Server, program};
 
-/// An organization with every type and groups that hold grants.
+/// An organization with every resource type and with groups that hold grants.
 const SIZES: Sizes = Sizes { users: 30, groups: 6, pages: 12, resources: 5 };
 
-/// The SDK's syncer, built when it is not there yet.
+/// Builds the SDK's syncer if it is missing, and returns its path.
 fn agent() -> String {
     let built = Command::new(project_file("scripts/sdk-tool")).arg("agent").output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     String::from_utf8(built.stdout).unwrap().trim_end().to_owned()
 }
 
-/// Lets the SDK sync into a file and returns what it says. It stops after a number of calls; 0 means never.
+/// Runs the SDK's syncer on a file and returns its output. It stops after a number of calls; 0 means never.
 fn sdk(server: &Server, file: &Path, stop_after: u64) -> Value {
     let output = Command::new(agent())
         .args(["-address", &server.address().to_string(), "-stop-after", &stop_after.to_string(), "-file"])
@@ -49,7 +49,7 @@ fn ours(database: &Database, file: &Path) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// What the finished sync of a file says, by id. Times and ids of the sync are no part of it.
+/// The content of the finished sync in a file, by id, without times and ids of the sync.
 #[derive(Debug, PartialEq)]
 struct Content {
     types: Vec<String>,
@@ -99,7 +99,7 @@ fn assert_same(ours: &Content, theirs: &Content) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "builds a Go program: make judge"]
-async fn a_file_has_the_content_that_the_sdk_writes() {
+async fn a_file_has_the_same_content_as_the_sdks_file() {
     let database = Database::seeded(SIZES).await;
     let server = Server::start(&database, &[]);
     let folder = tempfile::tempdir().unwrap();
@@ -111,13 +111,13 @@ async fn a_file_has_the_content_that_the_sdk_writes() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "builds a Go program: make judge"]
-async fn a_sync_continues_what_the_sdk_left_unfinished() {
+async fn resumes_a_sync_that_the_sdk_left_unfinished() {
     let database = Database::seeded(SIZES).await;
     let server = Server::start(&database, &[]);
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole.c1z");
     let calls = sdk(&server, &whole, 0)["calls"].as_u64().unwrap();
-    // From the first listings to the last ones.
+    // Stops at points from the first listings to the last ones.
     for eighth in 1..8 {
         let file = folder.path().join(format!("{eighth}.c1z"));
         let stop_after = calls * eighth / 8;
@@ -129,10 +129,10 @@ async fn a_sync_continues_what_the_sdk_left_unfinished() {
     }
 }
 
-/// A lock on one table after the other stops our sync in different phases.
+/// Locks on different tables stop our sync in different phases.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "builds a Go program: make judge"]
-async fn the_sdk_continues_what_a_stopped_sync_left() {
+async fn the_sdk_resumes_a_stopped_sync() {
     let database = Database::seeded(SIZES).await;
     let server = Server::start(&database, &[]);
     let folder = tempfile::tempdir().unwrap();

@@ -22,7 +22,7 @@ fn rows(file: &str, arguments: &[&str]) -> Vec<Value> {
 }
 
 #[test]
-fn files_of_go_agents_are_shown() {
+fn shows_files_of_go_agents() {
     for name in ["go-0.13-sqlite.c1z", "go-0.25-sqlite.c1z"] {
         let file = project_file(&format!("tests/data/c1z/{name}"));
         let file = file.to_str().unwrap();
@@ -46,7 +46,7 @@ fn files_of_go_agents_are_shown() {
 }
 
 #[test]
-fn what_cannot_be_shown_is_said_in_one_line() {
+fn an_error_is_one_line() {
     let v3 = project_file("tests/data/c1z/go-0.25-pebble.c1z");
     let unfinished = project_file("tests/data/c1z/go-0.25-unfinished.c1z");
     let go = project_file("tests/data/c1z/go-0.25-sqlite.c1z");
@@ -68,7 +68,7 @@ fn what_cannot_be_shown_is_said_in_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_way_to_an_entitlement_has_its_line() {
+async fn access_has_one_line_for_each_path_to_an_entitlement() {
     let database = Database::small().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("sync.c1z");

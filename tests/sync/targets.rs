@@ -18,7 +18,7 @@ async fn target(script: &Script, ids: &[&str]) -> (Result<Outcome, Error>, Memor
 }
 
 #[tokio::test]
-async fn only_the_resource_and_what_belongs_to_it_is_read() {
+async fn reads_only_the_resource_and_its_children_entitlements_and_grants() {
     let script = small();
     let with_seats = parent_of("seat", group("g1"));
     script.types(vec![with_trait("user", Trait::User), with_trait("group", Trait::Group), plain("seat")]);
@@ -46,7 +46,7 @@ async fn only_the_resource_and_what_belongs_to_it_is_read() {
 }
 
 #[tokio::test]
-async fn a_resource_that_cannot_be_had_is_skipped_with_a_warning() {
+async fn skips_a_resource_that_cannot_be_fetched() {
     for status in [Status::not_found("gone"), Status::unimplemented("never heard of it")] {
         let script = small();
         script.fail("GetResource", "group/g1", "", vec![status]);
@@ -61,7 +61,7 @@ async fn a_resource_that_cannot_be_had_is_skipped_with_a_warning() {
 }
 
 #[tokio::test]
-async fn resources_of_grants_are_fetched_once_each() {
+async fn fetches_each_resource_of_a_grant_once() {
     let script = small();
     script.resource("group/g1", group("g1"));
     script.resource("group/far", group("far"));
@@ -80,7 +80,7 @@ async fn resources_of_grants_are_fetched_once_each() {
 }
 
 #[tokio::test]
-async fn skips_and_types_that_are_listed_at_once_are_left_out() {
+async fn honours_skips_and_does_not_list_type_scoped_types() {
     let script = small();
     script.resource("group/g1", annotated(group("g1"), &SkipGrants {}));
     target(&script, &["bid:r:group/g1"]).await.0.unwrap();

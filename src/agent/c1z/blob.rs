@@ -1,5 +1,6 @@
-//! Messages as the rows hold them: fields in order of their numbers, map entries in order of their keys and
-//! each with both its fields, so that equal messages are equal bytes in every agent's file.
+//! Encodes the messages that rows hold. Fields are in the order of their numbers, and map entries are in the
+//! order of their keys, each with both its fields, so that equal messages have equal bytes in the files of
+//! all agents.
 
 use prost::Message as _;
 use prost::encoding::{self, WireType, encode_key, encode_varint, encoded_len_varint, key_len};
@@ -9,12 +10,12 @@ use prost_types::{Any, ListValue, Struct, Value};
 use crate::proto::connector::{Entitlement, Grant, GrantExpandable, GrantSources, Resource, ResourceType};
 use crate::proto::unpack;
 
-/// A resource type.
+/// Encodes a resource type.
 pub(super) fn resource_type(message: &ResourceType) -> Vec<u8> {
     message.encode_to_vec()
 }
 
-/// A resource.
+/// Encodes a resource.
 pub(super) fn resource(message: &Resource) -> Vec<u8> {
     let Some(profile) = message.profile.as_ref().filter(|profile| leaves_out_structure(profile)) else {
         return message.encode_to_vec();
@@ -32,7 +33,7 @@ pub(super) fn resource(message: &Resource) -> Vec<u8> {
     out
 }
 
-/// An entitlement.
+/// Encodes an entitlement.
 pub(super) fn entitlement(message: &Entitlement) -> Vec<u8> {
     let Some(owner) = message.resource.as_ref().filter(|owner| needs_care(owner)) else {
         return message.encode_to_vec();
@@ -43,7 +44,7 @@ pub(super) fn entitlement(message: &Entitlement) -> Vec<u8> {
     out
 }
 
-/// A grant.
+/// Encodes a grant.
 pub(super) fn grant(message: &Grant) -> Vec<u8> {
     let owner = message.entitlement.as_ref().and_then(|one| one.resource.as_ref());
     if message.sources.is_none() && ![owner, message.principal.as_ref()].into_iter().flatten().any(needs_care)
@@ -71,7 +72,7 @@ pub(super) fn grant(message: &Grant) -> Vec<u8> {
     out
 }
 
-/// The field `sources` of a grant, whole, of entries in the order of their keys.
+/// Encodes the complete field `sources` of a grant. The entries must be in the order of their keys.
 pub(super) fn sources<'a>(entries: impl Iterator<Item = (&'a str, bool)>) -> Vec<u8> {
     let mut body = Vec::new();
     for (key, is_direct) in entries {
@@ -82,7 +83,7 @@ pub(super) fn sources<'a>(entries: impl Iterator<Item = (&'a str, bool)>) -> Vec
     out
 }
 
-/// The size of what [`sources`] answers for entries with ids of these lengths.
+/// The size of the result of [`sources`] for entries with ids of these lengths.
 pub(super) fn sources_len(entries: impl Iterator<Item = (usize, bool)>) -> usize {
     let record = |content: usize| key_len(1) + encoded_len_varint(content as u64) + content;
     let body: usize =
@@ -90,7 +91,8 @@ pub(super) fn sources_len(entries: impl Iterator<Item = (usize, bool)>) -> usize
     record(body)
 }
 
-/// An encoded grant without its sources, to which [`sources`] can be appended: they are the last field.
+/// Removes the sources of an encoded grant. Sources are the last field, so the result of [`sources`] can be
+/// appended.
 pub(super) fn without_sources(grant: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(grant.len());
     for field in fields(grant) {
@@ -102,8 +104,8 @@ pub(super) fn without_sources(grant: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The content of a field of an encoded message that is itself a message or text: the last one, as decoders
-/// take it. `None` when it is not there, or the bytes are no message.
+/// The content of a field of an encoded message that is itself a message or text. If the field repeats, the
+/// last one counts, as in decoders. `None` if the field is missing or the bytes are not a message.
 pub(super) fn field(message: &[u8], number: u32) -> Option<&[u8]> {
     let mut found = None;
     for field in fields(message) {
@@ -115,8 +117,8 @@ pub(super) fn field(message: &[u8], number: u32) -> Option<&[u8]> {
     found
 }
 
-/// Takes GrantExpandable out of a grant's annotations and encodes it for its own column. A list of nothing
-/// but blank ids makes a grant no expandable one; the annotation goes all the same.
+/// Removes GrantExpandable from a grant's annotations and encodes it for its own column. A grant whose
+/// entitlement ids are all blank is not expandable, but the annotation is removed as well.
 pub(super) fn take_expansion(annotations: &mut Vec<Any>) -> Option<Vec<u8>> {
     let mut taken = None;
     annotations.retain(|annotation| match unpack::<GrantExpandable>(annotation) {
@@ -128,13 +130,13 @@ pub(super) fn take_expansion(annotations: &mut Vec<Any>) -> Option<Vec<u8>> {
             }
             false
         }
-        // Not ours to interpret; readers see it where the connector put it.
+        // An invalid annotation stays, so that readers see it where the connector put it.
         Some(Err(_)) => true,
     });
     taken
 }
 
-/// The annotations of a derived grant: GrantImmutable, and nothing in it.
+/// The annotations of a derived grant: an empty GrantImmutable.
 pub(super) fn immutable_annotation() -> Vec<u8> {
     let marker = crate::proto::any(&crate::proto::connector::GrantImmutable::default());
     let mut out = Vec::new();
@@ -148,19 +150,19 @@ pub(super) fn put_record(number: u32, content: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(content);
 }
 
-/// Writes what a length-delimited field of this number and size begins with.
+/// Writes the key and the length of a length-delimited field.
 pub(super) fn put_head(number: u32, content: usize, out: &mut Vec<u8>) {
     encode_key(number, WireType::LengthDelimited, out);
     encode_varint(content as u64, out);
 }
 
-/// The size of what [`put_head`] writes.
+/// The size of the output of [`put_head`].
 pub(super) fn head_len(number: u32, content: usize) -> usize {
     key_len(number) + encoded_len_varint(content as u64)
 }
 
 fn put_source(key: &str, is_direct: bool, out: &mut Vec<u8>) {
-    // The inner message is one flag, or nothing at all.
+    // The inner message holds one flag, or is empty.
     let flag: &[u8] = if is_direct { &[0x08, 0x01] } else { &[] };
     put_entry(key, flag, out);
 }
@@ -177,7 +179,7 @@ fn needs_care(resource: &Resource) -> bool {
     resource.profile.as_ref().is_some_and(leaves_out_structure)
 }
 
-/// Whether the usual encoder would drop half of a map entry: an empty key, or a value without a kind.
+/// Whether the default encoder omits half of a map entry: an empty key, or a value without a kind.
 fn leaves_out_structure(map: &Struct) -> bool {
     map.fields.iter().any(|(key, value)| key.is_empty() || leaves_out(value))
 }
@@ -191,7 +193,7 @@ fn leaves_out(value: &Value) -> bool {
     }
 }
 
-/// In a list a value without a kind keeps its place; only maps inside matter.
+/// In a list, a value without a kind is encoded; only maps inside it matter.
 fn leaves_out_in_list(value: &Value) -> bool {
     value.kind.is_some() && leaves_out(value)
 }
@@ -222,13 +224,13 @@ fn value(message: &Value) -> Vec<u8> {
 
 struct Field<'a> {
     number: u32,
-    /// Key and all.
+    /// The field with its key.
     whole: &'a [u8],
-    /// What is inside, when the field is length-delimited.
+    /// The content, if the field is length-delimited.
     content: Option<&'a [u8]>,
 }
 
-/// The fields of an encoded message in their order; one `None` ends it where the bytes are no message.
+/// The fields of an encoded message in order. A final `None` means that the rest is not a message.
 fn fields(message: &[u8]) -> impl Iterator<Item = Option<Field<'_>>> {
     let mut rest = message;
     std::iter::from_fn(move || {
@@ -322,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn default_map_values_are_written() {
+    fn writes_default_map_values() {
         let bytes = grant(&sample());
         assert!(
             bytes.ends_with(&[
@@ -337,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_can_be_exchanged() {
+    fn sources_can_be_replaced() {
         let bytes = grant(&sample());
         let mut other = without_sources(&bytes).unwrap_or_default();
         other.extend(sources([("a", false), ("b", true)].into_iter()));
@@ -355,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_ids_make_no_expandable_grant() {
+    fn a_grant_with_only_blank_ids_is_not_expandable() {
         let expandable = |ids: &[&str]| {
             crate::proto::any(&GrantExpandable {
                 entitlement_ids: ids.iter().map(|id| (*id).to_owned()).collect(),

@@ -1,15 +1,15 @@
-//! Times as the file wants them: local wall-clock time as text, without a zone.
+//! Times in the format of the file: local wall-clock time as text, without a time zone.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
-/// Now. SQLite knows the local zone, also in a process with many threads.
+/// The current time. SQLite determines the local time zone, even in a process with many threads.
 pub(super) fn now(database: &Connection) -> rusqlite::Result<String> {
     at(database, SystemTime::now())
 }
 
-/// `age` ago, to compare stored times with as text.
+/// The time `age` ago, to compare with stored times as text.
 pub(super) fn ago(database: &Connection, age: Duration) -> rusqlite::Result<String> {
     at(database, SystemTime::now().checked_sub(age).unwrap_or(UNIX_EPOCH))
 }
@@ -23,7 +23,7 @@ fn at(database: &Connection, time: SystemTime) -> rusqlite::Result<String> {
     Ok(with_fraction(text, since.subsec_nanos()))
 }
 
-/// Up to nine digits, without trailing zeros, and no point for a whole second.
+/// Appends up to nine digits without trailing zeros, and no decimal point for a whole second.
 fn with_fraction(mut text: String, nanoseconds: u32) -> String {
     if nanoseconds > 0 {
         let digits = format!("{nanoseconds:09}");

@@ -1,4 +1,5 @@
-//! The file around the database: the magic, the zstd frame, and taking the old file's place in one step.
+//! The container of the database: the magic number, the zstd frame, and the atomic replacement of the old
+//! file.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
@@ -13,26 +14,26 @@ const MAGIC_V3: &[u8] = b"C1Z3\0";
 
 const MIB: u64 = 1 << 20;
 
-/// The largest window is 512 KiB. Readers accept 128 MiB, and agents write 8; rows repeat what is near, and the
-/// memory for packing on several threads is a multiple of it.
+/// The largest window is 512 KiB. Readers accept 128 MiB, and agents write 8 MiB. Rows repeat nearby content,
+/// and packing on several threads needs a multiple of the window as memory.
 const LARGEST_WINDOW_LOG: u32 = 19;
 
-/// The table of what was seen has 4,096 places, which stay in the processor's nearest cache. Larger ones take
-/// longer and save nothing, because rows repeat the row before.
+/// The hash table has 4,096 entries, which fit into the processor's nearest cache. A larger table takes longer
+/// and saves nothing, because rows repeat the previous row.
 const HASH_LOG: u32 = 12;
 
 /// Higher levels save little on rows that repeat each other, and take several times as long.
 const LEVEL: i32 = 1;
 
-/// How much unpacking a file may take. A few hundred bytes can unpack to any size.
+/// Limits for unpacking a file. A few hundred bytes can unpack to any size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
-    /// Bytes of the database.
+    /// Maximum size of the database in bytes.
     pub decoded: u64,
-    /// Bytes of the window, which is memory.
+    /// Maximum size of the window in bytes, which is memory.
     pub window: u64,
-    /// Whether a file is refused as soon as it declares too large a size. Without it, only once it has
-    /// unpacked to so much.
+    /// Whether a file is rejected as soon as it declares too large a size. Otherwise, it is rejected only
+    /// when the unpacked data exceeds the limit.
     pub trust_declared_size: bool,
 }
 
@@ -43,9 +44,9 @@ impl Default for DecodeLimits {
 }
 
 impl DecodeLimits {
-    /// The defaults, and what the environment says otherwise by the names that every agent knows:
+    /// The limits from the environment, or the defaults. The variables are the same for every agent:
     /// `BATON_DECODER_MAX_DECODED_SIZE_MB`, `BATON_DECODER_MAX_MEMORY_MB` and
-    /// `BATON_DISABLE_FCS_FAIL_FAST=1`. What is no positive number is ignored.
+    /// `BATON_DISABLE_FCS_FAIL_FAST=1`. Sizes that are not positive numbers are ignored.
     pub fn from_environment() -> Self {
         Self::from_variables(|name| std::env::var(name).ok())
     }
@@ -64,21 +65,21 @@ impl DecodeLimits {
     }
 
     fn window_log(self) -> u32 {
-        // What the decoder itself can do, on the smallest machines.
+        // The range that the decoder supports, including on 32-bit machines.
         self.window.max(1).ilog2().clamp(10, 30)
     }
 }
 
-/// What stands at a path.
+/// The kind of file at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// No file, or an empty one: a new store to a writer.
+    /// No file, or an empty one. A writer treats it as a new store.
     Nothing,
     /// A file of format v1.
     V1,
 }
 
-/// Looks at a file's first bytes.
+/// Detects the kind of a file by its first bytes.
 pub(super) fn look(path: &Path) -> Result<Found, Error> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -136,7 +137,7 @@ pub(super) fn unpack(path: &Path, database: &Path, limits: DecodeLimits) -> Resu
     Ok(())
 }
 
-/// The file that is to be written, and how its temporary companions are named.
+/// The file to write, which determines the names of its temporary files.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     path: PathBuf,
@@ -146,10 +147,10 @@ pub(super) struct Target {
 
 impl Target {
     /// # Errors
-    /// [`Error::Io`] when the path names no file or its folder is not there.
+    /// [`Error::Io`] if the path has no file name or its folder is missing.
     pub(super) fn new(path: &Path) -> Result<Self, Error> {
         let unusable = |kind| Error::io("write", path)(io::Error::from(kind));
-        // A link stays a link: what it points to is replaced.
+        // A link stays a link: the file that it points to is replaced.
         let real = match fs::canonicalize(path) {
             Ok(real) => real,
             Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
@@ -175,14 +176,14 @@ impl Target {
         &self.folder
     }
 
-    /// The file whose lock says that somebody writes the target. The target itself is replaced, and a lock
-    /// on it with it.
+    /// The file whose lock protects the writing of the target. The target itself is replaced, and a lock on
+    /// it would be lost.
     pub(super) fn lock_path(&self) -> PathBuf {
         self.folder.join(format!(".{}.lock", self.name))
     }
 
-    /// Removes what killed processes left beside the target, and shows that its folder can be written to.
-    /// Only for the holder of the lock.
+    /// Removes temporary files that killed processes left next to the target, and checks that its folder is
+    /// writable. Only the holder of the lock may call this.
     pub(super) fn prepare(&self) -> Result<(), Error> {
         let refused = Error::io("write files in", &self.folder);
         for entry in fs::read_dir(&self.folder).map_err(refused)?.flatten() {
@@ -195,8 +196,8 @@ impl Target {
         self.temporary().map(drop)
     }
 
-    /// Packs a database of `size` bytes, on several threads, and lets the result take the target's place. `write`
-    /// is called once and hands the database on, piece by piece. Answers the size of the file in bytes.
+    /// Packs a database of `size` bytes on several threads and replaces the target with the result. Calls
+    /// `write` once; it passes on the database piece by piece. Returns the size of the file in bytes.
     pub(super) fn replace(
         &self,
         size: u64,
@@ -223,7 +224,7 @@ impl Target {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            // As the file that it replaces; the process's umask still applies.
+            // The same mode as the replaced file; the umask of the process still applies.
             let mode = fs::metadata(&self.path).map_or(0o644, |there| there.permissions().mode() & 0o777);
             builder.permissions(fs::Permissions::from_mode(mode));
         }
@@ -250,9 +251,10 @@ fn pack(
     let mut encoder = zstd::Encoder::new(&mut out, LEVEL).map_err(failed())?;
     encoder.include_checksum(true).map_err(failed())?;
     encoder.include_contentsize(true).map_err(failed())?;
-    // What is written must be of this size, or the frame does not end.
+    // The encoder fails unless exactly this many bytes are written.
     encoder.set_pledged_src_size(Some(size)).map_err(failed())?;
-    // Less than the content, which would otherwise be one segment: memory of its size to unpack.
+    // Smaller than the content. Otherwise the frame is a single segment, which needs memory of its size to
+    // unpack.
     let window = size.saturating_sub(1).max(1).ilog2();
     encoder.window_log(window.clamp(10, LARGEST_WINDOW_LOG)).map_err(failed())?;
     encoder.set_parameter(CParameter::HashLog(HASH_LOG)).map_err(failed())?;
@@ -268,7 +270,7 @@ fn pack(
 fn sync_folder(folder: &Path) -> Result<(), Error> {
     let opened = File::open(folder).map_err(Error::io("read", folder))?;
     match opened.sync_all() {
-        // Some file systems cannot; the file itself is safe.
+        // Some file systems do not support this; the file itself is safe.
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
             Ok(())
         }

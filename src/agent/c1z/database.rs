@@ -7,12 +7,12 @@ use rusqlite::Connection;
 use crate::agent::c1z::workspace::Workspace;
 use crate::agent::c1z::{Error, schema};
 
-/// The running sync's database in the workspace.
+/// The database of the running sync in the workspace.
 pub(super) const CURRENT: &str = "current.db";
-/// The old file's database.
+/// The database of the old file.
 pub(super) const OLD: &str = "old.db";
 
-/// Names the workspace in an error of its databases.
+/// Adds the workspace to an error of one of its databases.
 pub(super) fn failed(
     action: &'static str,
     workspace: &Workspace,
@@ -21,7 +21,7 @@ pub(super) fn failed(
     move |source| Error::Database { action, folder, source }
 }
 
-/// Brings a file's database up to date: tables and columns that its writer did not know.
+/// Upgrades a file's database: adds tables and columns that its writer did not know.
 pub(super) fn adopt(database: &Path, file: &Path) -> Result<(), Error> {
     let adopted = || -> rusqlite::Result<()> {
         let database = Connection::open(database)?;
@@ -38,7 +38,7 @@ pub(super) fn adopt(database: &Path, file: &Path) -> Result<(), Error> {
     })
 }
 
-/// Settings of a private database: it need not survive a crash, and what its file holds is not trusted.
+/// Settings of a private database: it need not survive a crash, and the content of its file is not trusted.
 pub(super) fn tune(database: &Connection) -> rusqlite::Result<()> {
     database.execute_batch(
         "PRAGMA journal_mode = MEMORY;
@@ -49,7 +49,7 @@ pub(super) fn tune(database: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-/// Makes another database visible under a name.
+/// Attaches another database under a name.
 pub(super) fn attach(database: &Connection, path: &Path, name: &str) -> rusqlite::Result<()> {
     let path = path.to_string_lossy();
     database.execute(&format!("ATTACH DATABASE ?1 AS {name}"), [path.as_ref()])?;

@@ -1,20 +1,21 @@
-//! What can go wrong with a file.
+//! The errors of reading and writing a file.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-/// Why a file cannot be read or written. Every text is one line that names the file and what to do.
+/// The reason why a file cannot be read or written. Every message is one line that names the file and the
+/// fix.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process holds the file's lock.
     #[error("{} is being written by another run: wait until it ends, or choose another file", .path.display())]
     Busy {
-        /// The file that was to be written.
+        /// The file to write.
         path: PathBuf,
     },
-    /// The file is in the newer format, which this program does not write.
+    /// The file is in the newer format, which this program does not support.
     #[error(
         "{} is a c1z file of format v3, which this program neither reads nor replaces: choose another file, \
          or move this one away",
@@ -24,27 +25,27 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// The file is something else.
+    /// The file is not a c1z file.
     #[error("{} is not a c1z file: choose another file, or move this one away", .path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// There is nothing to read.
+    /// The file is missing or empty.
     #[error("{} is empty: run a sync first", .path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
-    /// The file begins as a c1z file does, and then makes no sense.
+    /// The file begins as a c1z file does, but its content is invalid.
     #[error("{} is damaged ({reason}): move it away, then sync again", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What makes no sense.
+        /// The problem with the content.
         reason: String,
     },
-    /// Unpacking the file would take more room than is allowed.
+    /// The unpacked file would exceed the limit.
     #[error(
         "{} unpacks to more than {limit_mib} MiB: if it can be trusted, raise \
          BATON_DECODER_MAX_DECODED_SIZE_MB",
@@ -56,37 +57,37 @@ pub enum Error {
         /// The limit in MiB.
         limit_mib: u64,
     },
-    /// The operating system refused something.
+    /// The operating system reported an error.
     #[error("cannot {action} {}: {source}{}", .path.display(), remedy(.source))]
     Io {
-        /// What was tried.
+        /// The attempted action.
         action: &'static str,
-        /// On what.
+        /// The path that it concerned.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// The private database failed.
+    /// The private database reported an error.
     #[error("cannot {action} the database in {}: {source}{}", .folder.display(), database_remedy(.source))]
     Database {
-        /// What was tried.
+        /// The attempted action.
         action: &'static str,
         /// The folder with the database.
         folder: PathBuf,
-        /// Why not.
+        /// The cause.
         source: rusqlite::Error,
     },
-    /// A row of the file holds bytes that are no such message.
+    /// The bytes of a row are not a message of its type.
     #[error("{table} row {row} does not decode ({source}): the file is damaged, sync again into a new one")]
     Row {
         /// The table.
         table: &'static str,
         /// The row's id.
         row: i64,
-        /// What is wrong with the bytes.
+        /// The decoding error.
         source: prost::DecodeError,
     },
-    /// Two grants have one id and cannot be told apart.
+    /// Two grants have the same id and cannot be told apart.
     #[error(
         "the connector gives the grant id {id:?} to several principals or entitlements: grant ids must be \
          unique"
@@ -95,7 +96,7 @@ pub enum Error {
         /// The id.
         id: String,
     },
-    /// A grant hands its entitlement on, but names an entitlement of another resource than its principal.
+    /// A grant expands an entitlement that belongs to another resource than the grant's principal.
     #[error(
         "grant {grant:?} expands entitlement {entitlement:?}, which belongs to another resource than the \
          grant's principal: the connector must name entitlements of the principal"
@@ -103,19 +104,19 @@ pub enum Error {
     ForeignExpansion {
         /// The grant's id.
         grant: String,
-        /// The entitlement that it names.
+        /// The entitlement that the grant names.
         entitlement: String,
     },
-    /// Something was asked for that needs a sync, and [`Store::start`](super::Store::start) was not called.
+    /// A call requires a running sync, but [`Store::start`](super::Store::start) was not called.
     #[error("no sync was started")]
     NotStarted,
-    /// The file has no sync to show.
+    /// The file contains no finished sync.
     #[error("{} has no finished sync: run a sync that completes, or name a sync", .path.display())]
     NoFinishedSync {
         /// The file.
         path: PathBuf,
     },
-    /// The file would become larger than the format allows.
+    /// The file would exceed the maximum size of the format.
     #[error("the database would have more than {} pages: keep fewer syncs in one file", u32::MAX - 1)]
     TooManyPages,
 }
@@ -130,7 +131,7 @@ impl Error {
         Self::Damaged { path: path.to_owned(), reason: reason.into() }
     }
 
-    /// Whether the user can free room and try again.
+    /// Whether the disk is full, so that a retry can succeed after the user frees space.
     pub fn is_disk_full(&self) -> bool {
         match self {
             Self::Io { source, .. } => is_full(source),

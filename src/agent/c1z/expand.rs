@@ -1,4 +1,4 @@
-//! Expansion of the stored grants: the rows become numbers, and the result waits for the file to be written.
+//! Expands the stored grants: maps rows to numbers, and keeps the result until the file is written.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -12,29 +12,29 @@ use crate::agent::c1z::{Error, blob};
 use crate::agent::expansion::{self, Edge, Principal, SetId, SourceSets};
 use crate::proto::connector::{GrantExpandable, GrantSources, Resource, ResourceId};
 
-/// What an expansion did.
+/// The counts of an expansion.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Expanded {
     /// Grants that were added.
     pub derived: u64,
     /// Grants whose sources changed.
     pub updated: u64,
-    /// Pairs of entitlements of which one hands holders on to the other.
+    /// Pairs of entitlements where the holders of one also hold the other.
     pub edges: u64,
-    /// Circles of entitlements that hand each other on.
+    /// Cycles of entitlements.
     pub cycles: u64,
-    /// Named entitlements that are not stored, which were passed over.
+    /// Named entitlements that are not stored and were skipped.
     pub unknown_entitlements: u64,
 }
 
-/// The result, as writing the file needs it.
+/// The result of an expansion, in the form that is needed to write the file.
 #[derive(Debug)]
 pub(super) struct Expansion {
-    /// Entitlement ids; the stored ones come first, in the order of their rows.
+    /// Entitlement ids; the stored entitlements come first, in the order of their rows.
     pub(super) entitlements: Vec<Box<str>>,
     /// Principals by their index.
     pub(super) principals: Vec<Pair>,
-    /// Encoded principals, which derived grants take over.
+    /// Encoded principals, which derived grants reuse.
     pub(super) carried: Vec<Box<[u8]>>,
     /// The rows whose sources changed, in ascending order of their ids.
     pub(super) updated: Vec<(i64, SetId)>,
@@ -42,10 +42,10 @@ pub(super) struct Expansion {
     pub(super) sets: SourceSets,
 }
 
-/// How often reading the grants reports progress, in rows.
+/// How often progress is reported while the grants are read, in rows.
 const REPORT_EVERY: usize = 1 << 16;
 
-/// Expands what is stored. Nothing when `progress` ends it.
+/// Expands the stored grants. `None` if `progress` stops the expansion.
 pub(super) fn expand(
     database: &Connection,
     progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
@@ -54,7 +54,7 @@ pub(super) fn expand(
     load.entitlements(database)?;
     let stored = load.names.len();
     let edges = load.edges(database)?;
-    // Rows that no edge can reach need not be read.
+    // Without edges, the grants need not be read.
     if !edges.is_empty() && load.grants(database, progress)?.is_break() {
         return Ok(None);
     }
@@ -120,7 +120,7 @@ impl Load {
         )?;
         let mut rows = query.query([])?;
         let mut edges: Vec<Edge> = Vec::new();
-        // Most edges come many times, from every grant that hands the same entitlement on.
+        // Most edges occur many times: once for every grant that expands the same entitlement.
         let mut known: HashMap<(u32, u32), usize> = HashMap::new();
         while let Some(row) = rows.next()? {
             let expandable =
@@ -174,7 +174,7 @@ impl Load {
             };
             let carried = match blob::field(data, blob::tag::grant::PRINCIPAL) {
                 Some(embedded) => self.carried.number(embedded),
-                // Other writers may leave out what the columns say.
+                // Other writers may omit from the message what the columns contain.
                 None => self.carried.number(bare_principal(text(row, 3)?, text(row, 4)?).as_slice()),
             };
             self.row_ids.push(row.get(0)?);
@@ -203,7 +203,7 @@ impl Load {
     }
 }
 
-/// A principal of which nothing but the id is known.
+/// Encodes a principal that has only an id.
 fn bare_principal(kind: &str, id: &str) -> Vec<u8> {
     let id = ResourceId { resource_type: kind.to_owned(), resource: id.to_owned(), baton_resource: false };
     Resource { id: Some(id), ..Resource::default() }.encode_to_vec()
@@ -216,7 +216,7 @@ fn damaged(row: &Row<'_>, source: prost::DecodeError) -> Refusal {
     }
 }
 
-/// A column's bytes, whether they were stored as text or not.
+/// The bytes of a column that is stored as text or as a blob.
 pub(super) fn bytes<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a [u8]> {
     Ok(row.get_ref(column)?.as_bytes()?)
 }

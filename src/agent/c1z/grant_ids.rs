@@ -1,4 +1,4 @@
-//! Which ids of grants the running sync has met.
+//! The grant ids that the running sync has stored.
 
 use std::collections::HashSet;
 use std::hash::BuildHasher as _;
@@ -9,13 +9,13 @@ use rusqlite::Connection;
 use crate::agent::c1z::schema;
 use crate::proto::connector::Grant;
 
-/// How many ids are remembered before the database does it, in some 20 MB.
+/// How many ids are kept in memory, in about 20 MB, before the database takes over.
 const MOST: usize = 1 << 20;
 
-/// Which ids of grants the running sync has met.
+/// The grant ids that the running sync has stored.
 ///
-/// Most connectors name a grant once. As long as they do, the database needs no index over the ids, which takes
-/// longer to keep than all else about a row. It gets one at the first id that may have come before.
+/// Most connectors return each grant once. As long as they do, the database needs no index on the ids, which
+/// costs more than the rest of a row. The index is created at the first id that may be a duplicate.
 #[derive(Debug, Default)]
 pub(super) struct GrantIds {
     hashes: HashSet<u64, RandomState>,
@@ -24,8 +24,8 @@ pub(super) struct GrantIds {
 }
 
 impl GrantIds {
-    /// Whether no row has one of the ids of a page, so that its grants need not be looked for. If there may be one,
-    /// the database can find it from now on.
+    /// Returns true if no row has an id of this page, so that its grants need no lookup. Otherwise, the index
+    /// exists from now on.
     pub(super) fn are_new(&mut self, database: &Connection, page: &[Grant]) -> rusqlite::Result<bool> {
         if self.is_indexed {
             return Ok(false);
@@ -38,7 +38,7 @@ impl GrantIds {
         Ok(false)
     }
 
-    /// Lets the database find grants by their ids.
+    /// Creates the index on grant ids.
     pub(super) fn index(&mut self, database: &Connection) -> rusqlite::Result<()> {
         if !self.is_indexed {
             schema::create_unique_indexes(database)?;

@@ -1,16 +1,17 @@
-//! Writing the grants of a new file.
+//! Writes the grants of a new file.
 //!
-//! A large organization has millions of grants, and seven indexes over them: more than nine tenths of the
-//! file. Inserting them row by row and letting the database sort each index takes several times as long as
-//! everything else in a sync together, and none of it is needed, because the new file is written once, in order,
-//! and everything about it is known.
+//! A large organization has millions of grants, which with their seven indexes take up more than nine tenths
+//! of the file. To insert them row by row and to let the database sort each index takes several times as long
+//! as the rest of a sync. This is not necessary, because the new file is written once, in order, and its
+//! content is known.
 //!
-//! So the database makes the file with everything else in it and the grants' table and indexes empty. From the
-//! sizes of all rows and index entries follows which pages their trees take ([`layout`]), hence how many pages the
-//! file has and what its first part says about that: the roots, which are where the database has put them, and the
-//! number of pages. Then the pages after it are written in the order of the file, as the published format of
-//! SQLite 3 files has them ([`pages`], [`record`]), by several threads ([`stream`]), and packed as they come. They
-//! are never on a disk as they are: that would take as long again. Tests let the database check the result.
+//! So the database creates the file with everything else in it; the grants' table and indexes are empty. The
+//! sizes of all rows and index entries determine the pages of their trees ([`layout`]), and thus the number
+//! of pages of the file and the references in its first part: the roots, at the page numbers that the
+//! database chose, and the page count. Several threads ([`stream`]) then write the remaining pages in the
+//! order of the file, in the published format of SQLite 3 files ([`pages`], [`record`]), and the pages are
+//! packed as they arrive. Unpacked pages are never written to disk, which would double the time. Tests let
+//! the database check the result.
 
 mod coded;
 mod derived;
@@ -57,10 +58,10 @@ pub(super) struct Grants<'a> {
     keys: Keys,
 }
 
-/// A new file's database, ready to be written.
+/// The database of a new file, ready to be written.
 pub(super) struct Image<'a> {
     workspace: &'a Workspace,
-    /// The first part.
+    /// The first part of the file.
     database: PathBuf,
     trees: Trees<'a>,
     /// In pages.
@@ -68,25 +69,25 @@ pub(super) struct Image<'a> {
 }
 
 impl<'a> Grants<'a> {
-    /// Reads what is stored.
+    /// Reads the stored rows.
     pub(super) fn read(sources: &'a Sources, workspace: &'a Workspace) -> Result<Self, Error> {
         let (table, keys) = Table::read(sources).map_err(|error| error.named(&sources.current, workspace))?;
         Ok(Self { workspace, table, keys })
     }
 
-    /// How many grants of this sync there are, by the types of the resources that they are on.
+    /// The number of grants of this sync for each type of resource that they are on.
     pub(super) fn counts(&self) -> GrantCounts {
         self.keys.counts()
     }
 
-    /// The texts that the indexes sort by, in order.
+    /// The texts by which the indexes sort, in order.
     pub(super) fn ranks(&self) -> Ranks<'_> {
         self.keys.ranks()
     }
 }
 
 impl<'a> Image<'a> {
-    /// Completes a database that has everything but grants and that nobody has open.
+    /// Completes a database that contains everything but grants. No connection to it may be open.
     pub(super) fn complete(
         database: &Path,
         grants: &'a Grants<'a>,
@@ -105,7 +106,7 @@ impl<'a> Image<'a> {
         self.size * PAGE as u64
     }
 
-    /// Calls `put` with the whole database, piece by piece in order.
+    /// Calls `put` with the whole database, piece by piece, in order.
     pub(super) fn write(
         &self,
         threads: usize,
@@ -126,7 +127,7 @@ impl<'a> Image<'a> {
     }
 }
 
-/// Where the database has put the roots, and its number of pages.
+/// The root pages that the database assigned, and its number of pages.
 struct Roots {
     pages: u32,
     table: u32,
@@ -148,8 +149,8 @@ impl Roots {
     }
 }
 
-/// Finds out how many pages each tree takes, on two threads: one begins with the table, the other with the indexes,
-/// and both go on with the indexes that are left. Answers the number of the database's last page as well.
+/// Computes the pages of each tree on two threads: one starts with the table, the other with the indexes, and
+/// both continue with the remaining indexes. Also returns the number of the database's last page.
 fn lay_out<'a>(
     grants: &'a Grants<'a>,
     ranks: &Ranks<'_>,
@@ -178,7 +179,7 @@ fn lay_out<'a>(
     Ok((Trees { table, table_layout, indexes, keys, codes }, u64::from(roots.pages)))
 }
 
-/// Gives the trees their places after page `last`. Answers the number of the last page then.
+/// Places the trees after page `last`. Returns the number of the last page of the file.
 fn place(trees: &mut Trees<'_>, last: u64) -> Result<u64, WriteError> {
     let first = advance(last, 1);
     let mut next = trees.table_layout.place(first);
@@ -188,17 +189,17 @@ fn place(trees: &mut Trees<'_>, last: u64) -> Result<u64, WriteError> {
     if next >= u64::from(u32::MAX) {
         return Err(WriteError::TooManyPages);
     }
-    // A page that is never used is not the last one.
+    // The lock page cannot be the last page.
     Ok(if next == first { last } else { next - if next - 1 == LOCK_PAGE { 2 } else { 1 } })
 }
 
-/// Writes what the first part says about the rest: the roots, and how many pages there are.
+/// Writes the references of the first part to the rest: the roots and the number of pages.
 fn write_roots(database: &Path, trees: &Trees<'_>, size: u64) -> Result<(), WriteError> {
     let file = OpenOptions::new().read(true).write(true).open(database)?;
     for (number, root) in trees.roots()? {
         file.write_all_at(&root, u64::from(number.saturating_sub(1)) * PAGE as u64)?;
     }
-    // The number of pages is believed when the number of changes is the one that it was written with.
+    // SQLite trusts the page count only if it was written with the current change counter.
     let mut changes = [0; 4];
     file.read_exact_at(&mut changes, 24)?;
     let changes = u32::from_be_bytes(changes).wrapping_add(1).to_be_bytes();

@@ -1,4 +1,4 @@
-//! Numbers for texts, so that millions of rows can refer to a few thousand of them.
+//! Assigns numbers to texts, so that millions of rows can refer to a few thousand texts.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -7,11 +7,11 @@ use std::hash::Hash;
 
 use foldhash::quality::RandomState;
 
-/// Numbers for values, from 0 in order of their first appearance.
+/// Numbers for values, starting at 0 in the order of their first appearance.
 #[derive(Debug)]
 pub(super) struct Interner<T> {
-    /// With a hash that is seeded for each process and faster than the standard one: it is taken several times for
-    /// each grant.
+    /// The hash function is seeded for each process and is faster than the standard one, because it runs
+    /// several times for each grant.
     numbers: HashMap<T, u32, RandomState>,
 }
 
@@ -22,7 +22,7 @@ impl<T> Default for Interner<T> {
 }
 
 impl<T: Hash + Eq> Interner<T> {
-    /// The value's number; a new value gets the next one.
+    /// Returns the value's number; a new value gets the next one.
     pub(super) fn number<Q>(&mut self, value: &Q) -> u32
     where
         Q: Hash + Eq + ?Sized,
@@ -36,7 +36,7 @@ impl<T: Hash + Eq> Interner<T> {
         next
     }
 
-    /// The value's number, if it has one.
+    /// Returns the value's number, if it has one.
     pub(super) fn find<Q: Hash + Eq + ?Sized>(&self, value: &Q) -> Option<u32>
     where
         T: Borrow<Q>,
@@ -45,12 +45,12 @@ impl<T: Hash + Eq> Interner<T> {
     }
 
     pub(super) fn len(&self) -> u32 {
-        // Values come from a database of less than 2^32 pages, several of them on a page at most as numbers
-        // that differ; memory ends long before.
+        // The values come from a database of fewer than 2^32 pages with only a few distinct values on each;
+        // memory is exhausted long before the numbers are.
         u32::try_from(self.numbers.len()).unwrap_or(u32::MAX)
     }
 
-    /// The values in order of their numbers, borrowed.
+    /// References to the values in the order of their numbers.
     pub(super) fn values(&self) -> Vec<&T> {
         let mut values: Vec<(u32, &T)> =
             self.numbers.iter().map(|(value, number)| (*number, value)).collect();
@@ -58,7 +58,7 @@ impl<T: Hash + Eq> Interner<T> {
         values.into_iter().map(|(_, value)| value).collect()
     }
 
-    /// The values in order of their numbers.
+    /// The values in the order of their numbers.
     pub(super) fn into_values(self) -> Vec<T> {
         let mut values: Vec<(u32, T)> =
             self.numbers.into_iter().map(|(value, number)| (number, value)).collect();
@@ -76,7 +76,7 @@ pub(super) struct Pairs {
     numbers: Interner<Box<str>>,
     values: Vec<Pair>,
     key: String,
-    /// The answer before: rows with the same pair come in rows.
+    /// The previous result: rows with the same pair are often adjacent.
     last: u32,
 }
 
@@ -88,9 +88,9 @@ impl Pairs {
         {
             return self.last;
         }
-        // The length tells where the one ends and the other begins.
+        // The length separates the two texts unambiguously.
         self.key.clear();
-        // Writing to a text does not fail.
+        // Writing to a string does not fail.
         let _ = write!(self.key, "{}:", first.len());
         self.key.push_str(first);
         self.key.push_str(second);

@@ -1,10 +1,11 @@
-//! Locks that outlive no process: files whose advisory lock says whether somebody still works there.
+//! Lock files: an advisory lock on a file shows whether a process still works there. The lock ends with its
+//! process.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A locked file, removed with the lock.
+/// A locked file, which is removed with the lock.
 #[derive(Debug)]
 pub(super) struct LockFile {
     path: PathBuf,
@@ -13,18 +14,18 @@ pub(super) struct LockFile {
 }
 
 impl LockFile {
-    /// Locks the file, which is made when it is not there; `None` when another process or store has it.
+    /// Locks the file and creates it if it is missing. `None` if another process or store holds the lock.
     pub(super) fn try_take(path: &Path) -> io::Result<Option<Self>> {
         loop {
             let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
-                // Some network file systems have no locks: better unlocked than not at all.
+                // Some network file systems do not support locks; the caller then works without one.
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            // The holder before may have removed the file between opening and locking.
+            // The previous holder may have removed the file after it was opened and before it was locked.
             if is_at(&file, path)? {
                 return Ok(Some(Self { path: path.to_owned(), _file: file }));
             }
@@ -34,7 +35,8 @@ impl LockFile {
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        // While the lock is held nobody else can be between opening and locking the same file for good.
+        // While the lock is held, no other process can lock this file; a process that has opened it detects
+        // the removal.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -61,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_holder_at_a_time() -> io::Result<()> {
+    fn only_one_holder_at_a_time_has_the_lock() -> io::Result<()> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("lock");
         let first = LockFile::try_take(&path)?;

@@ -1,4 +1,4 @@
-//! Reading back what the running sync has stored.
+//! Reads rows that the running sync has stored.
 
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -6,41 +6,41 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use crate::agent::c1z::{Error, rows};
 use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, ResourceType};
 
-/// Which way a listing goes.
+/// The order of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// As stored.
+    /// In the order of storing.
     Ascending,
-    /// Last stored first.
+    /// The last stored row first.
     Descending,
 }
 
-/// Where a page ended. Rows that are stored later come after it.
+/// The position at which a page ended. Rows that are stored later come after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowId(pub(super) i64);
 
 impl RowId {
-    /// The id as a number, for text that keeps it.
+    /// The id as a number, for storing it as text.
     pub fn number(self) -> i64 {
         self.0
     }
 
-    /// The id with this number, whether there is such a row or not.
+    /// The id with this number, whether or not such a row exists.
     pub fn from_number(number: i64) -> Self {
         Self(number)
     }
 }
 
-/// Some rows.
+/// A page of rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
-    /// The rows; fewer than asked for at the end.
+    /// The rows; fewer than the limit at the end.
     pub rows: Vec<T>,
-    /// What to ask for the next page with; `None` when there is no more.
+    /// The position from which to request the next page; `None` if there are no more rows.
     pub next: Option<RowId>,
 }
 
-/// A row that may not decode; the outer error is the database's.
+/// The result of a read: the outer error comes from the database, the inner one from decoding a row.
 pub(super) type Read<T> = rusqlite::Result<Result<T, Error>>;
 
 pub(super) fn resource_types(database: &Connection) -> Read<Vec<ResourceType>> {
@@ -110,7 +110,7 @@ pub(super) fn grants(database: &Connection, after: Option<RowId>, limit: usize) 
     page(database, query, after.map_or(i64::MIN, |after| after.0), limit, grant)
 }
 
-/// One page of a query that takes the row to start from and a number of rows, and answers ids first.
+/// Runs a query that takes the start row and the limit and returns the id first, and builds one page.
 fn page<T>(
     database: &Connection,
     query: &str,
@@ -134,14 +134,14 @@ fn page<T>(
     Ok(Ok(page))
 }
 
-/// A row's message, out of the columns `id` and `data`.
+/// Decodes a row's message from the columns `id` and `data`.
 pub(super) fn message<M: Message + Default>(table: &'static str, row: &Row<'_>) -> Read<M> {
     let decoded = M::decode(row.get_ref(1)?.as_blob()?);
     let id = row.get(0)?;
     Ok(decoded.map_err(|source| Error::Row { table, row: id, source }))
 }
 
-/// A grant, out of the columns `id`, `data` and `expansion`.
+/// Decodes a grant from the columns `id`, `data` and `expansion`.
 pub(super) fn grant(row: &Row<'_>) -> Read<Grant> {
     let decoded = rows::whole_grant(row.get_ref(1)?.as_blob()?, row.get_ref(2)?.as_blob_or_null()?);
     let id = row.get(0)?;

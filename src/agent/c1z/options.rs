@@ -1,27 +1,27 @@
-//! How a file is to be written.
+//! The options for writing a file.
 
 use std::path::PathBuf;
 
 use crate::agent::c1z::container::DecodeLimits;
 
-/// How a file is to be written.
+/// The options for writing a file.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// The file. It need not exist; its folder must.
+    /// The path of the file. The file need not exist; its folder must.
     pub path: PathBuf,
-    /// Where the databases are kept while the sync runs: the old one unpacked, and what the connector answers. Without
-    /// it, the system's folder for temporary files.
+    /// The folder for the databases while the sync runs: the unpacked old one and the one for the connector's
+    /// responses. `None` uses the system's folder for temporary files.
     pub temp_dir: Option<PathBuf>,
-    /// How many full syncs stay in the file, the new one included; at least one does.
+    /// How many full syncs the file keeps, including the new one; at least one.
     pub keep_syncs: usize,
-    /// Whether old syncs stay however many there are.
+    /// Whether all old syncs are kept.
     pub skip_cleanup: bool,
-    /// What unpacking the old file may take.
+    /// The limits for unpacking the old file.
     pub limits: DecodeLimits,
 }
 
 impl StoreOptions {
-    /// The file, and for the rest what agents do by default: two syncs are kept.
+    /// Creates options for a file with the defaults of other agents: two syncs are kept.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),

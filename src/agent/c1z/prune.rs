@@ -1,18 +1,19 @@
-//! Which syncs stay in a file.
+//! Selects the syncs that a file keeps.
 
-/// A sync, as far as keeping it depends on it.
+/// The properties of a sync that decide whether it is kept.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
     pub(super) id: String,
     pub(super) kind: String,
     pub(super) started_at: String,
-    /// `None` for an unfinished one, which always stays: somebody may resume it.
+    /// `None` for an unfinished sync, which is always kept because a run may resume it.
     pub(super) ended_at: Option<String>,
     pub(super) partner: String,
 }
 
-/// The ids of those that go: full syncs beyond the newest `keep`, then partial ones that ended before the
-/// newest full sync that goes began, then the halves of comparisons except the latest and its partner.
+/// Returns the ids of the syncs to remove: full syncs beyond the newest `keep`, then partial and resources-only
+/// syncs that ended before the newest removed full sync began, then the halves of comparisons except the latest
+/// and its partner.
 pub(super) fn dropped(syncs: &[Candidate], keep: usize) -> Vec<String> {
     let finished = |kinds: &[&str]| {
         let mut found: Vec<&Candidate> = syncs
@@ -54,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn full_syncs_beyond_the_limit_go_and_partial_ones_before_them() {
+    fn removes_full_syncs_beyond_the_limit_and_earlier_partial_syncs() {
         let syncs = [
             sync("p0", "partial", "00", Some("005")),
             sync("f1", "full", "01", Some("02")),
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_comparison_stays_whole() {
+    fn keeps_both_halves_of_the_latest_comparison() {
         let half = |id: &str, ended: &str, partner: &str| Candidate {
             partner: partner.into(),
             ..sync(id, "partial_upserts", "0", Some(ended))

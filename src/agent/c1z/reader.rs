@@ -1,4 +1,4 @@
-//! Looking into a file without changing it.
+//! Reads a file without changing it.
 
 use std::path::{Path, PathBuf};
 
@@ -16,52 +16,52 @@ use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, Resource
 /// A sync in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// Its id.
+    /// The id of the sync.
     pub sync_id: String,
-    /// `full`, `partial`, `resources_only` or what later writers may add.
+    /// `full`, `partial`, `resources_only` or a kind that later writers add.
     pub kind: String,
-    /// When it began: `YYYY-MM-DD HH:MM:SS.fff`, the writer's local time.
+    /// When it began: `YYYY-MM-DD HH:MM:SS.fff`, in the writer's local time.
     pub started_at: String,
-    /// When it was complete; `None` for an unfinished one.
+    /// When it was completed; `None` for an unfinished sync.
     pub ended_at: Option<String>,
     /// The full sync that a partial one belongs to, or empty.
     pub parent_sync_id: String,
 }
 
-/// Which resources to list. Empty means all.
+/// Selects the resources to list. Empty selects all.
 #[derive(Debug, Clone, Default)]
 pub struct ResourceFilter {
-    /// Only of this resource type.
+    /// Only resources of this type.
     pub resource_type: Option<String>,
-    /// Only below this resource.
+    /// Only resources below this parent.
     pub parent: Option<ResourceId>,
 }
 
-/// Which entitlements to list. Empty means all.
+/// Selects the entitlements to list. Empty selects all.
 #[derive(Debug, Clone, Default)]
 pub struct EntitlementFilter {
-    /// Only of resources of this type.
+    /// Only entitlements of resources of this type.
     pub resource_type: Option<String>,
-    /// Only of this resource.
+    /// Only entitlements of this resource.
     pub resource: Option<ResourceId>,
 }
 
-/// Which grants to list. Empty means all.
+/// Selects the grants to list. Empty selects all.
 #[derive(Debug, Clone, Default)]
 pub struct GrantFilter {
-    /// Only of entitlements of resources of this type.
+    /// Only grants of entitlements of resources of this type.
     pub resource_type: Option<String>,
-    /// Only of entitlements of this resource.
+    /// Only grants of entitlements of this resource.
     pub resource: Option<ResourceId>,
-    /// Only of this entitlement.
+    /// Only grants of this entitlement.
     pub entitlement: Option<String>,
-    /// Only those that principals of this type hold.
+    /// Only grants whose principal has this type.
     pub principal_type: Option<String>,
-    /// Only those that this principal holds.
+    /// Only grants of this principal.
     pub principal: Option<ResourceId>,
 }
 
-/// A read-only view of one sync in a file of format v1, whichever agent wrote it.
+/// A read-only view of one sync in a file of format v1, written by any agent.
 #[derive(Debug)]
 pub struct Reader {
     database: Connection,
@@ -73,12 +73,13 @@ pub struct Reader {
 const UNPACKED: &str = "read.db";
 
 impl Reader {
-    /// Opens a file and chooses the sync that ended last, of whatever kind, as `baton` does. The file is
-    /// unpacked into a private folder below `temp_dir` and is not touched itself.
+    /// Opens a file and selects the sync that ended last, of any kind, as `baton` does. The file is unpacked
+    /// into a private folder below `temp_dir` and is not changed.
     ///
     /// # Errors
-    /// [`Error::Empty`] for a file that is not there or empty, and as [`Store::open`](super::Store::open)
-    /// for one that is no file of format v1. A file without a finished sync opens.
+    /// [`Error::Empty`] if the file is missing or empty, and the errors of
+    /// [`Store::open`](super::Store::open) if it is not a file of format v1. A file without a finished sync
+    /// is not an error.
     pub fn open(path: &Path, temp_dir: Option<&Path>, limits: DecodeLimits) -> Result<Self, Error> {
         if container::look(path)? == Found::Nothing {
             return Err(Error::Empty { path: path.to_owned() });
@@ -90,7 +91,7 @@ impl Reader {
         let opened = || -> rusqlite::Result<Connection> {
             let database = Connection::open(&unpacked)?;
             tune(&database)?;
-            // A file may come without them, and filters would read everything.
+            // The file may lack indexes, and filters would then read everything.
             schema::create_indexes(&database)?;
             Ok(database)
         };
@@ -104,28 +105,29 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Chooses another sync.
+    /// Selects another sync, finished or not.
     ///
     /// # Errors
-    /// [`Error::NoFinishedSync`] when the file has no such sync. An unfinished one can be chosen.
+    /// [`Error::NoFinishedSync`] if the file has no such sync.
     pub fn choose(&mut self, sync_id: &str) -> Result<(), Error> {
         let found = self.runs()?.into_iter().find(|run| run.sync_id == sync_id);
         self.run = Some(found.ok_or_else(|| Error::NoFinishedSync { path: self.path.clone() })?);
         Ok(())
     }
 
-    /// The sync that is shown.
+    /// The selected sync.
     ///
     /// # Errors
-    /// [`Error::NoFinishedSync`] when no sync of the file is complete and none was chosen; as for all below.
+    /// [`Error::NoFinishedSync`] if no sync of the file is finished and none was selected; this also applies
+    /// to all methods below.
     pub fn run(&self) -> Result<&Run, Error> {
         self.run.as_ref().ok_or_else(|| Error::NoFinishedSync { path: self.path.clone() })
     }
 
-    /// Every sync in the file, in the order of writing.
+    /// All syncs in the file, in the order in which they were written.
     ///
     /// # Errors
-    /// [`Error::Database`], as for all below.
+    /// [`Error::Database`]; this also applies to all methods below.
     pub fn runs(&self) -> Result<Vec<Run>, Error> {
         let read = || -> rusqlite::Result<Vec<Run>> {
             self.database
@@ -147,10 +149,10 @@ impl Reader {
         read().map_err(failed("read", &self.workspace))
     }
 
-    /// The resource types.
+    /// Returns the resource types.
     ///
     /// # Errors
-    /// [`Error::Row`] for a row that does not decode, as for all below.
+    /// [`Error::Row`] if a row does not decode; this also applies to all methods below.
     pub fn resource_types(&self) -> Result<Vec<ResourceType>, Error> {
         let all = self.page(Query::new("v1_resource_types", "NULL"), None, usize::MAX, |row| {
             lookup::message("v1_resource_types", row)
@@ -158,7 +160,7 @@ impl Reader {
         Ok(all.rows)
     }
 
-    /// Resources, a page of at most `limit`.
+    /// Returns a page of at most `limit` resources.
     pub fn resources(
         &self,
         filter: &ResourceFilter,
@@ -171,12 +173,12 @@ impl Reader {
         self.messages(query, after, limit)
     }
 
-    /// One resource by its type and id.
+    /// Returns a resource by its type and id.
     pub fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, Error> {
         self.by_external_id("v1_resources", &rows::external_id(id))
     }
 
-    /// Entitlements, a page of at most `limit`.
+    /// Returns a page of at most `limit` entitlements.
     pub fn entitlements(
         &self,
         filter: &EntitlementFilter,
@@ -189,12 +191,12 @@ impl Reader {
         self.messages(query, after, limit)
     }
 
-    /// One entitlement by its id.
+    /// Returns an entitlement by its id.
     pub fn entitlement(&self, id: &str) -> Result<Option<Entitlement>, Error> {
         self.by_external_id("v1_entitlements", id)
     }
 
-    /// Grants, a page of at most `limit`, GrantExpandable among their annotations (last).
+    /// Returns a page of at most `limit` grants. GrantExpandable is the last of their annotations.
     pub fn grants(
         &self,
         filter: &GrantFilter,
@@ -210,7 +212,7 @@ impl Reader {
         self.page(query, after, limit, lookup::grant)
     }
 
-    /// One grant by its id, GrantExpandable among its annotations (last).
+    /// Returns a grant by its id. GrantExpandable is the last of its annotations.
     pub fn grant(&self, id: &str) -> Result<Option<Grant>, Error> {
         let mut query = Query::new("v1_grants", "expansion");
         query.equal("external_id", Some(id));
@@ -274,7 +276,7 @@ impl Reader {
     }
 }
 
-/// A listing in the making.
+/// A query under construction.
 struct Query {
     table: &'static str,
     /// A third column to read.

@@ -1,5 +1,5 @@
-//! Storing what a connector answers, page by page. Each page is one transaction, and a row that is there
-//! already is replaced.
+//! Stores the rows of a connector, page by page. Each page is one transaction, and a row that already exists
+//! is replaced.
 
 use prost::Message as _;
 use rusqlite::{CachedStatement, Connection, params};
@@ -8,7 +8,7 @@ use crate::agent::c1z::grant_ids::GrantIds;
 use crate::agent::c1z::{Error, blob, clock};
 use crate::proto::connector::{Entitlement, Grant, GrantExpandable, Resource, ResourceId, ResourceType};
 
-/// Why a page was not stored.
+/// The reason why a page was not stored.
 pub(super) enum Refusal {
     Database(rusqlite::Error),
     Other(Error),
@@ -42,7 +42,7 @@ pub(super) fn put_resource_types(
 pub(super) fn put_resources(database: &Connection, sync_id: &str, page: &[Resource]) -> rusqlite::Result<()> {
     let transaction = database.unchecked_transaction()?;
     let now = clock::now(database)?;
-    // The parent's columns follow the data: listings choose by column and show the data.
+    // The parent's columns follow the data, because listings filter by column and return the data.
     let mut insert = transaction.prepare_cached(
         "INSERT INTO main.v1_resources
              (resource_type_id, external_id, parent_resource_type_id, parent_resource_id, data, sync_id,
@@ -115,8 +115,8 @@ pub(super) fn put_grants(
         if put.put(&one, expansion.as_deref())? {
             continue;
         }
-        // The id is another holder's. Both are access that exists, so the later one gets the id that derived
-        // grants have, which says who holds what.
+        // Another holder's grant has this id. Both grants exist, so the later one gets a standard id, which
+        // identifies entitlement and principal.
         let taken = std::mem::take(&mut one.id);
         one.id = standard_id(&one);
         if one.id == taken || !put.put(&one, expansion.as_deref())? {
@@ -144,7 +144,7 @@ pub(super) fn remove_grants(
     transaction.commit()
 }
 
-/// How grants are stored: those with new ids, or any.
+/// The statement that stores grants: with new ids only, or with any ids.
 fn insert(all_new: bool) -> &'static str {
     if all_new {
         "INSERT INTO main.v1_grants
@@ -173,7 +173,7 @@ struct PutGrant<'a> {
 }
 
 impl PutGrant<'_> {
-    /// Stores one grant; false when its id is taken by a grant of another entitlement or principal.
+    /// Stores one grant. Returns false if a grant of another entitlement or principal has its id.
     fn put(&mut self, grant: &Grant, expansion: Option<&[u8]>) -> rusqlite::Result<bool> {
         let entitlement = grant.entitlement.as_ref();
         let owner = entitlement.and_then(|one| one.resource.as_ref()).and_then(|owner| owner.id.as_ref());
@@ -197,7 +197,7 @@ impl PutGrant<'_> {
     }
 }
 
-/// A grant as the connector sent it, out of its row.
+/// Restores a grant as the connector sent it from its row.
 pub(super) fn whole_grant(data: &[u8], expansion: Option<&[u8]>) -> Result<Grant, prost::DecodeError> {
     let mut grant = Grant::decode(data)?;
     if let Some(expansion) = expansion {
@@ -211,7 +211,7 @@ pub(super) fn external_id(id: &ResourceId) -> String {
     format!("{}:{}", id.resource_type, id.resource)
 }
 
-/// The id that says which entitlement and which principal.
+/// The id that identifies the entitlement and the principal.
 fn standard_id(grant: &Grant) -> String {
     let entitlement = grant.entitlement.as_ref().map_or("", |one| &one.id);
     let (kind, id) = pair(grant.principal.as_ref().and_then(|principal| principal.id.as_ref()));

@@ -1,4 +1,4 @@
-//! Syncs in the file: starting, resuming, checkpoints and the end.
+//! Syncs in the file: start, resume, checkpoint and finish.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use svix_ksuid::{Ksuid, KsuidLike as _};
 
 use crate::agent::c1z::{clock, schema};
 
-/// An unfinished sync that is older is left alone and a new one started.
+/// An older unfinished sync is ignored, and a new sync is started.
 const RESUMED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// What a sync reads.
+/// The scope of a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncKind {
     /// Everything.
     Full,
     /// Resource types and resources only.
     ResourcesOnly,
-    /// Named resources and what belongs to them.
+    /// Named resources with their children, entitlements and grants.
     Partial,
 }
 
 impl SyncKind {
-    /// As the file spells it.
+    /// The name in the file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -32,19 +32,19 @@ impl SyncKind {
     }
 }
 
-/// A sync that runs.
+/// A running sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {
-    /// Its id, which connectors are given as `active_sync_id`. A KSUID, unless another program began the
-    /// sync and chose something else.
+    /// Its id, which connectors receive as `active_sync_id`. A KSUID, unless another program began the sync
+    /// and chose another form.
     pub sync_id: String,
-    /// The state that the last checkpoint left; empty for a new sync, and for one that is to begin again.
+    /// The state of the last checkpoint; empty for a new sync, and for one that must start over.
     pub token: String,
-    /// Whether the sync was begun earlier, so that rows may be there already.
+    /// Whether an earlier run began the sync, so that rows may exist.
     pub resumed: bool,
 }
 
-/// Starts a sync in `main`, or takes an unfinished one of the same kind over from `old`.
+/// Starts a sync in `main`, or moves an unfinished one of the same kind from `old`.
 pub(super) fn start(database: &Connection, kind: SyncKind) -> rusqlite::Result<Started> {
     if kind != SyncKind::Partial
         && let Some((sync_id, token)) = unfinished(database, kind)?
@@ -66,13 +66,13 @@ pub(super) fn start(database: &Connection, kind: SyncKind) -> rusqlite::Result<S
     Ok(Started { sync_id, token: String::new(), resumed: false })
 }
 
-/// Writes the state from which the sync could go on.
+/// Writes the state from which the sync can be resumed.
 pub(super) fn checkpoint(database: &Connection, token: &str) -> rusqlite::Result<()> {
     database.prepare_cached("UPDATE main.v1_sync_runs SET sync_token = ?1")?.execute([token])?;
     Ok(())
 }
 
-/// Marks the sync as one whose expansion step was reached.
+/// Marks the sync as one that reached its expansion step.
 pub(super) fn mark_expanded(database: &Connection) -> rusqlite::Result<()> {
     database.execute("UPDATE main.v1_sync_runs SET supports_diff = 1", [])?;
     Ok(())
@@ -110,7 +110,7 @@ fn latest_full(database: &Connection) -> rusqlite::Result<Option<String>> {
         .optional()
 }
 
-/// Copies a sync's rows from `old` to `main`, in their order.
+/// Copies a sync's rows from `old` to `main`, in order.
 fn take_over(database: &Connection, sync_id: &str) -> rusqlite::Result<()> {
     let transaction = database.unchecked_transaction()?;
     for (table, columns) in schema::tables() {

@@ -8,7 +8,7 @@ use crate::agent::c1z::blob;
 /// The table that is written page by page.
 pub(super) const GRANTS: &str = "v1_grants";
 
-/// The tables, as every agent declares them. The declared types matter to the drivers of other programs.
+/// The tables, declared as by every agent. The declared types matter to the drivers of other programs.
 const TABLES: &[Table] = &[
     Table {
         name: "v1_resource_types",
@@ -92,8 +92,8 @@ const TABLES: &[Table] = &[
     },
 ];
 
-/// The indexes. Two names on `v1_resources` are swapped relative to their columns in every file there is:
-/// agents create an index only when its name is missing, so that other names would cost them the unique one.
+/// The indexes. Two names on `v1_resources` are swapped relative to their columns in all existing files.
+/// Agents create an index only if its name is missing, so with other names they would lack the unique index.
 const INDEXES: &[Index] = &[
     Index::unique("idx_resource_types_external_sync_v1", "v1_resource_types", "external_id, sync_id"),
     Index::plain("idx_resources_resource_type_id_v1", "v1_resources", "resource_type_id"),
@@ -154,12 +154,12 @@ impl Index {
     }
 }
 
-/// The tables' names and their columns besides `id`, in order of declaration.
+/// The names of the tables with their columns other than `id`, in the order of declaration.
 pub(super) fn tables() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
     TABLES.iter().map(|table| (table.name, table.columns.iter().map(|(name, _)| *name).collect()))
 }
 
-/// Makes what is missing: tables, and columns that older agents do not write.
+/// Creates missing tables, and columns that older agents do not write.
 pub(super) fn create_tables(database: &Connection) -> rusqlite::Result<()> {
     for table in TABLES {
         let columns: String =
@@ -179,17 +179,17 @@ pub(super) fn create_tables(database: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Makes every index that is missing.
+/// Creates all missing indexes.
 pub(super) fn create_indexes(database: &Connection) -> rusqlite::Result<()> {
     create_chosen(database, |_| true)
 }
 
-/// Makes the indexes that upserts need, and none that only readers do.
+/// Creates the indexes that upserts need, without those that only readers need.
 pub(super) fn create_unique_indexes(database: &Connection) -> rusqlite::Result<()> {
     create_chosen(database, |index| index.unique)
 }
 
-/// The same for all tables but that of the grants.
+/// Creates the same indexes for all tables except the grants table.
 pub(super) fn create_small_unique_indexes(database: &Connection) -> rusqlite::Result<()> {
     create_chosen(database, |index| index.unique && index.table != GRANTS)
 }
@@ -228,7 +228,7 @@ pub(super) fn move_expansions(database: &Connection) -> rusqlite::Result<()> {
             let Some((end, _)) = page.last() else { break };
             last = *end;
             for (row, data) in page {
-                // What does not decode stays as it is; listings name it when they come to it.
+                // A row that does not decode stays unchanged; listings report it.
                 let Ok(mut grant) = crate::proto::connector::Grant::decode(data.as_slice()) else { continue };
                 if let Some(expansion) = blob::take_expansion(&mut grant.annotations) {
                     update.execute(params![row, blob::grant(&grant), expansion])?;

@@ -1,4 +1,4 @@
-//! Putting the new file's database together: what is kept of the old file, and this sync.
+//! Builds the database of the new file from the kept syncs of the old file and this sync.
 
 use std::path::Path;
 
@@ -14,15 +14,15 @@ use crate::agent::c1z::stats::{self, GrantCounts};
 use crate::agent::c1z::workspace::Workspace;
 use crate::agent::c1z::{Error, clock, schema};
 
-/// What was written.
+/// The result of writing a file.
 pub(super) struct Sealed {
     /// The size of the file in bytes.
     pub(super) bytes: u64,
-    /// How many grants of this sync are in it.
+    /// The number of grants of this sync in the file.
     pub(super) grants: u64,
 }
 
-/// Writes the file. Everything is written anew, so that nothing has to be deleted and no page is free.
+/// Writes the file. All rows are written anew, so that nothing is deleted and no page is free.
 pub(super) fn seal(
     target: &Target,
     workspace: &Workspace,
@@ -60,7 +60,7 @@ struct Copied {
     now: String,
 }
 
-/// Makes the database, with all rows but grants.
+/// Creates the database with all rows except grants.
 fn copy(
     path: &Path,
     workspace: &Workspace,

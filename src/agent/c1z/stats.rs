@@ -1,14 +1,14 @@
-//! The counts that a finished sync carries, so that readers need not count.
+//! The counts that a finished sync stores, so that readers need not count.
 
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Row};
 use serde_json::{Map, Value, json};
 
-/// Grants of a sync by the types of the resources that they are on.
+/// The number of grants of a sync for each type of resource that they are on.
 pub(super) type GrantCounts = BTreeMap<String, u64>;
 
-/// Counts a sync in `database`, whose grants were counted while they were written.
+/// Counts the rows of a sync in `database`. Its grants were counted while they were written.
 pub(super) fn stats(
     database: &Connection,
     sync_id: &str,
@@ -59,7 +59,7 @@ pub(super) fn stats(
     Ok(Value::Object(out).to_string())
 }
 
-/// A column that counts, which is never negative.
+/// Reads a count, which is never negative.
 fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get(column).map(|number: i64| number.unsigned_abs())
 }

@@ -18,46 +18,50 @@ use crate::agent::c1z::workspace::Workspace;
 use crate::agent::c1z::{Error, schema, seal};
 use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, ResourceType};
 
-/// A file that was written.
+/// The result of writing a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
-    /// Where it is: the path that was asked for, links resolved.
+    /// The path of the file with links resolved.
     pub path: PathBuf,
     /// Its size in bytes.
     pub bytes: u64,
-    /// How many grants of this sync it holds, derived ones included.
+    /// The number of grants of this sync, including derived ones.
     pub grants: u64,
 }
 
-/// The store of one sync, from before the first row to the file that takes the old one's place.
+/// The store of one sync, from before the first row until the new file replaces the old one.
 ///
-/// One sync per store: [`Store::start`] once, pages in any order, [`Store::expand`] and [`Store::finish`]
-/// when everything was read, [`Store::close`] at the end in any case. Without `finish` the file gets an
-/// unfinished sync, which the next run resumes. Without `close` nothing happened: the old file stays.
+/// A store holds one sync. Call [`Store::start`] once, store pages in any order, call [`Store::expand`] and
+/// [`Store::finish`] when everything is read, and always call [`Store::close`] at the end. Without `finish`,
+/// the file contains an unfinished sync, which the next run resumes. Without `close`, the old file stays
+/// unchanged.
 #[derive(Debug)]
 pub struct Store {
     options: StoreOptions,
     target: Target,
-    /// `main` holds the running sync, `old` what the file holds.
+    /// `main` holds the running sync, `old` the content of the file.
     database: Connection,
     sync_id: Option<String>,
     grant_ids: GrantIds,
     expansion: Option<Expansion>,
-    // In this order: the database closes before its folder goes, and the lock is the last to go.
+    // The field order matters: the database closes before its folder is removed, and the lock is released
+    // last.
     workspace: Workspace,
     lock: LockFile,
 }
 
 impl Store {
-    /// Opens a file for writing: takes its lock, removes what killed runs left, and unpacks what is there.
+    /// Opens a file for writing: takes its lock, removes the temporary files of killed runs, and unpacks the
+    /// existing file.
     ///
     /// # Errors
-    /// [`Error::Busy`] when another run has it; [`Error::FormatV3`] and [`Error::Foreign`] for a file that is
-    /// not replaced; [`Error::TooLarge`] and [`Error::Damaged`] for one that does not unpack; [`Error::Io`]
-    /// for a folder that is not there or cannot be written to. The file is untouched in all these cases.
+    /// [`Error::Busy`] if another run has the lock; [`Error::FormatV3`] and [`Error::Foreign`] for a file
+    /// that must not be replaced; [`Error::TooLarge`] and [`Error::Damaged`] for a file that cannot be
+    /// unpacked; [`Error::Io`] if the folder is missing or not writable. The file is unchanged in all these
+    /// cases.
     pub fn open(options: &StoreOptions) -> Result<Self, Error> {
         let target = Target::new(&options.path)?;
-        // Before anything is written beside it.
+        // Check the file before anything is written next to it.
         container::look(target.path())?;
         let lock = LockFile::try_take(&target.lock_path())
             .map_err(Error::io("write files in", target.folder()))?
@@ -83,11 +87,11 @@ impl Store {
         })
     }
 
-    /// Starts a sync. A full or resources-only one goes on with the newest unfinished sync of its kind, if
-    /// that began in the last seven days; a partial one is always new.
+    /// Starts a sync. A full or resources-only sync resumes the newest unfinished sync of its kind if that
+    /// began in the last seven days; a partial sync is always new.
     ///
     /// # Errors
-    /// [`Error::Database`], as for every method that says nothing else.
+    /// [`Error::Database`]; this also applies to every method that documents no other error.
     pub fn start(&mut self, kind: SyncKind) -> Result<Started, Error> {
         let started = runs::start(&self.database, kind).map_err(self.failed("write"))?;
         if started.resumed {
@@ -97,27 +101,27 @@ impl Store {
         Ok(started)
     }
 
-    /// Stores resource types. A later one with the same id replaces the earlier.
+    /// Stores resource types. A later type with the same id replaces the earlier one.
     pub fn put_resource_types(&mut self, page: &[ResourceType]) -> Result<(), Error> {
         rows::put_resource_types(&self.database, self.sync_id()?, page).map_err(self.failed("write"))
     }
 
-    /// Stores resources. A later one with the same type and id replaces the earlier.
+    /// Stores resources. A later resource with the same type and id replaces the earlier one.
     pub fn put_resources(&mut self, page: &[Resource]) -> Result<(), Error> {
         rows::put_resources(&self.database, self.sync_id()?, page).map_err(self.failed("write"))
     }
 
-    /// Stores entitlements. A later one with the same id replaces the earlier.
+    /// Stores entitlements. A later entitlement with the same id replaces the earlier one.
     pub fn put_entitlements(&mut self, page: &[Entitlement]) -> Result<(), Error> {
         rows::put_entitlements(&self.database, self.sync_id()?, page).map_err(self.failed("write"))
     }
 
-    /// Stores grants. A later one with the same id, entitlement and principal replaces the earlier. When two
-    /// holders share an id, both are access that exists: the second is stored as
-    /// `<entitlement>:<principal type>:<principal id>`.
+    /// Stores grants. A later grant with the same id, entitlement and principal replaces the earlier one. If
+    /// two holders share an id, both grants are kept: the second is stored as `<entitlement>:<principal
+    /// type>:<principal id>`.
     ///
     /// # Errors
-    /// [`Error::GrantIds`] when that id is taken too; nothing of the page is stored then.
+    /// [`Error::GrantIds`] if that id is taken too; then no grant of the page is stored.
     pub fn put_grants(&mut self, page: Vec<Grant>) -> Result<(), Error> {
         let sync_id = self.sync_id.as_deref().ok_or(Error::NotStarted)?;
         match rows::put_grants(&self.database, &mut self.grant_ids, sync_id, page) {
@@ -127,25 +131,26 @@ impl Store {
         }
     }
 
-    /// Removes grants by id. Ids that are not there are passed over.
+    /// Removes grants by id. Unknown ids are ignored.
     pub fn remove_grants(&mut self, ids: &[String]) -> Result<(), Error> {
         rows::remove_grants(&self.database, &mut self.grant_ids, ids).map_err(self.failed("write"))
     }
 
-    /// Every resource type of the sync, in the order of storing.
+    /// Returns every resource type of the sync, in the order of storing.
     ///
     /// # Errors
-    /// [`Error::Row`] for a row that does not decode, which only a resumed sync can hold; as for all below.
+    /// [`Error::Row`] if a row does not decode, which happens only in a resumed sync; this also applies to
+    /// all methods below.
     pub fn resource_types(&self) -> Result<Vec<ResourceType>, Error> {
         self.read(lookup::resource_types(&self.database))
     }
 
-    /// One resource type by its id.
+    /// Returns a resource type by its id.
     pub fn resource_type(&self, id: &str) -> Result<Option<ResourceType>, Error> {
         self.read(lookup::resource_type(&self.database, id))
     }
 
-    /// Resources, a page of at most `limit`.
+    /// Returns a page of at most `limit` resources.
     pub fn resources(
         &self,
         order: Order,
@@ -155,7 +160,7 @@ impl Store {
         self.read(lookup::resources(&self.database, order, after, limit))
     }
 
-    /// One resource by its type and id.
+    /// Returns a resource by its type and id.
     pub fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, Error> {
         self.read(lookup::resource(&self.database, id))
     }
@@ -165,38 +170,40 @@ impl Store {
         lookup::has_entitlement(&self.database, id).map_err(self.failed("read"))
     }
 
-    /// One entitlement by its id.
+    /// Returns an entitlement by its id.
     pub fn entitlement(&self, id: &str) -> Result<Option<Entitlement>, Error> {
         self.read(lookup::entitlement(&self.database, id))
     }
 
-    /// Entitlements in the order of storing, a page of at most `limit`.
+    /// Returns a page of at most `limit` entitlements, in the order of storing.
     pub fn entitlements(&self, after: Option<RowId>, limit: usize) -> Result<Page<Entitlement>, Error> {
         self.read(lookup::entitlements(&self.database, after, limit))
     }
 
-    /// Grants in the order of storing, a page of at most `limit`, GrantExpandable among their annotations
-    /// (last). Derived grants are not among them before the file is closed.
+    /// Returns a page of at most `limit` grants, in the order of storing. GrantExpandable is the last of
+    /// their annotations. Derived grants are included only after the file is closed.
     pub fn grants(&self, after: Option<RowId>, limit: usize) -> Result<Page<Grant>, Error> {
         self.read(lookup::grants(&self.database, after, limit))
     }
 
-    /// Keeps the state from which the sync can go on. It reaches the file when the store is closed.
+    /// Stores the state from which the sync can be resumed. It is written to the file when the store is
+    /// closed.
     pub fn checkpoint(&mut self, token: &str) -> Result<(), Error> {
         self.sync_id()?;
         runs::checkpoint(&self.database, token).map_err(self.failed("write"))
     }
 
-    /// Derives what expandable grants hand on. Reports destinations done and their number to `progress`, which may
-    /// end the expansion: nothing is derived then, and the answer is `None`.
+    /// Derives the grants that follow from expandable grants. Calls `progress` with the number of finished
+    /// destinations and their total number. If it returns `Break`, nothing is derived, and the result is
+    /// `None`.
     ///
-    /// The result is kept in memory and reaches the file when the store is closed; grants that are stored
-    /// after this call are not considered, so that it comes last. Call it for a full sync also when no grant
-    /// is expandable: it marks the sync as one that was expanded.
+    /// The result stays in memory and is written to the file when the store is closed. Grants that are stored
+    /// after this call are not considered, so call it last. Call it for a full sync even if no grant is
+    /// expandable: it marks the sync as expanded.
     ///
     /// # Errors
-    /// [`Error::ForeignExpansion`] when a grant hands on an entitlement of another resource than its
-    /// principal; [`Error::Row`].
+    /// [`Error::ForeignExpansion`] if a grant expands an entitlement of another resource than its principal;
+    /// [`Error::Row`].
     pub fn expand(
         &mut self,
         progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
@@ -213,23 +220,23 @@ impl Store {
         Ok(Some(expanded))
     }
 
-    /// Marks the sync as one whose expansion step was reached, as [`Store::expand`] does, and expands nothing.
+    /// Marks the sync as one that reached its expansion step, as [`Store::expand`] does, without expanding.
     pub fn reach_expansion(&mut self) -> Result<(), Error> {
         self.sync_id()?;
         runs::mark_expanded(&self.database).map_err(self.failed("write"))
     }
 
-    /// Marks the sync as complete, with its last state.
+    /// Marks the sync as complete and stores its last state.
     pub fn finish(&mut self, token: &str) -> Result<(), Error> {
         self.sync_id()?;
         runs::finish(&self.database, token).map_err(self.failed("write"))
     }
 
-    /// Writes the file: the syncs of the old one that are kept, and this one, finished or not. `None` when no
-    /// sync was started; the old file is then left alone.
+    /// Writes the file with the kept syncs of the old file and this sync, finished or not. Returns `None` if
+    /// no sync was started; the old file is then unchanged.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::Database`], mostly for a full disk; the old file is as it was.
+    /// [`Error::Io`] and [`Error::Database`], mostly because of a full disk; the old file is unchanged.
     pub fn close(self) -> Result<Option<Saved>, Error> {
         let Self { options, target, database, sync_id, grant_ids: _, expansion, workspace, lock } = self;
         let Some(sync_id) = sync_id else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! The store as a whole: what it writes, and what it makes of files that others wrote.
+//! Tests of the whole store: the files that it writes, and how it handles files of other writers.
 
 mod content;
 mod files;

@@ -1,7 +1,7 @@
-//! The private folder in which a file is unpacked and a new one is put together.
+//! The private folder for the unpacked file and for building the new one.
 //!
-//! A folder `baton-c1z-*` belongs to the process that holds the lock on the file of the same name and `.lock`.
-//! A process that was killed leaves both behind, and the lock free; the next one removes them.
+//! A folder `baton-c1z-*` belongs to the process that holds the lock on the file of the same name with
+//! `.lock` appended. A killed process leaves both, without the lock; the next process removes them.
 
 use std::fs;
 use std::io;
@@ -16,20 +16,20 @@ const LOCK: &str = ".lock";
 /// A folder of one process, removed at the end.
 #[derive(Debug)]
 pub(crate) struct Workspace {
-    // Fields drop in this order: the folder goes while it is still locked.
+    // Fields drop in this order: the folder is removed while it is still locked.
     folder: tempfile::TempDir,
     _lock: LockFile,
 }
 
 impl Workspace {
-    /// Makes a folder below `parent` (without one, below the system's folder for temporary files), after
-    /// removing those of dead processes.
+    /// Removes the folders of dead processes, then creates a folder below `parent` or, without it, below the
+    /// system's folder for temporary files.
     pub(crate) fn create(parent: Option<&Path>) -> Result<Self, Error> {
         let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
         let refused = |error| Error::io("write temporary files in", &parent)(error);
         remove_abandoned(&parent);
         loop {
-            // The lock comes first, so that there is never a folder without one.
+            // The lock is created first, so that no folder ever exists without one.
             let named =
                 tempfile::Builder::new().prefix(PREFIX).suffix(LOCK).tempfile_in(&parent).map_err(refused)?;
             let (_, lock_path) = named.keep().map_err(|error| refused(error.error))?;
@@ -50,7 +50,7 @@ impl Workspace {
     }
 }
 
-/// Removes what processes left that do not live any more. What cannot be removed (another user's) stays.
+/// Removes the folders of processes that have ended. Folders that cannot be removed (another user's) stay.
 pub(crate) fn remove_abandoned(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
@@ -75,7 +75,7 @@ fn remove_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// The name of the folder that a lock file is for; `None` for other files.
+/// The name of the folder that a lock file protects; `None` for other files.
 fn folder_of(lock: &Path) -> Option<String> {
     let name = lock.file_name()?.to_str()?.strip_suffix(LOCK)?;
     name.starts_with(PREFIX).then(|| name.to_owned())
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_abandoned_folders_are_removed() -> Result<(), Box<dyn std::error::Error>> {
+    fn removes_only_abandoned_folders() -> Result<(), Box<dyn std::error::Error>> {
         let parent = tempfile::tempdir()?;
         let dead = parent.path().join("baton-c1z-dead");
         fs::create_dir(&dead)?;
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_folder_is_named() {
+    fn the_error_names_a_missing_parent_folder() {
         let error =
             Workspace::create(Some(Path::new("/nowhere/at/all"))).map(|_| ()).map_err(|e| e.to_string());
         assert!(

@@ -1,4 +1,4 @@
-//! The graph of entitlements, with circles collapsed and in topological order.
+//! The graph of entitlements, with cycles collapsed and nodes in topological order.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -9,19 +9,19 @@ use petgraph::graph::{DiGraph, NodeIndex};
 /// Holders of `source` also hold `destination`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edge {
-    /// Whose holders.
+    /// The entitlement whose holders receive the destination.
     pub source: u32,
-    /// What they hold.
+    /// The entitlement that they receive.
     pub destination: u32,
-    /// Whether only those count who hold the source directly.
+    /// Whether only direct holders of the source count.
     pub shallow: bool,
-    /// Principals of which resource types; `None` for all.
+    /// The resource types of principals that count; `None` for all.
     pub kinds: Option<Vec<u32>>,
 }
 
-/// The nodes that have edges: single entitlements, and circles of them.
+/// The nodes with edges: single entitlements, and cycles of them.
 pub(super) struct Nodes {
-    /// Sources before destinations.
+    /// Sources come before destinations.
     nodes: Vec<Stored>,
     cycles: u64,
 }
@@ -33,13 +33,13 @@ struct Stored {
 
 /// One node.
 pub(super) struct Node<'a> {
-    /// Its entitlements in order of their numbers.
+    /// Its entitlements, in the order of their numbers.
     pub(super) members: &'a [u32],
-    /// What leads here, nearest sources in order of the nodes.
+    /// The edges that lead here, in the order of their source nodes.
     pub(super) incoming: &'a [NodeEdge],
 }
 
-/// All edges between two nodes as one: deep if one of them is, for all principals if one of them is.
+/// All edges between two nodes, merged: deep if one of them is deep, for all principals if one of them is.
 pub(super) struct NodeEdge {
     pub(super) from: usize,
     pub(super) shallow: bool,
@@ -57,7 +57,7 @@ impl Nodes {
         for edge in known() {
             graph.add_edge(NodeIndex::from(edge.source), NodeIndex::from(edge.destination), ());
         }
-        // Destinations come first there.
+        // The algorithm returns destinations first.
         let mut components = kosaraju_scc(&graph);
         components.reverse();
         let mut node_of = vec![0; entitlements as usize];
@@ -106,7 +106,7 @@ impl Nodes {
         self.nodes.get(node).map_or(&[], |stored| &stored.members)
     }
 
-    /// How many entitlements something leads to.
+    /// The number of entitlements that have incoming edges.
     pub(super) fn destinations(&self) -> u64 {
         let reached = self.nodes.iter().filter(|stored| !stored.incoming.is_empty());
         reached.map(|stored| stored.members.len() as u64).sum()
@@ -136,7 +136,7 @@ impl NodeEdge {
     }
 }
 
-/// An empty filter lets everybody pass.
+/// An empty filter allows all principals.
 fn filter(edge: &Edge) -> Option<Vec<u32>> {
     edge.kinds.clone().filter(|kinds| !kinds.is_empty())
 }

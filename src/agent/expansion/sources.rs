@@ -1,4 +1,4 @@
-//! Sets of sources. Grants share them: one number says which, and adding to one is a look-up.
+//! Sets of sources. Grants share them: a number identifies a set, and adding to one is a lookup.
 
 use std::collections::HashMap;
 
@@ -10,25 +10,26 @@ impl SetId {
     /// No sources.
     pub const EMPTY: Self = Self(0);
 
-    /// For tables with a row for each set.
+    /// The index in tables with a row for each set.
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// Every set of sources that some grant has or had.
+/// All sets of sources that any grant has or had.
 #[derive(Debug)]
 pub struct SourceSets {
-    /// One after the other, each in order: an entitlement times two, and one more when it is direct.
+    /// The sets, one after the other, each in order. A member is twice the entitlement's number, plus one if
+    /// it is direct.
     members: Vec<u32>,
-    /// Where each begins in `members`; one more than there are sets.
+    /// The start of each set in `members`, plus the end of the last one.
     starts: Vec<u32>,
     by_members: HashMap<Box<[u32]>, SetId>,
-    /// What a set becomes with one more member.
+    /// The result of adding a member to a set.
     grown: HashMap<(SetId, u32), SetId>,
-    /// What two sets become together.
+    /// The union of two sets.
     united: HashMap<(SetId, SetId), SetId>,
-    /// The answers before, since the same questions come in rows.
+    /// The previous result, because equal requests are often adjacent.
     last: Option<(SetId, u32, SetId)>,
 }
 
@@ -46,7 +47,7 @@ impl Default for SourceSets {
 }
 
 impl SourceSets {
-    /// The set with a source added, or with its flag raised from indirect to direct. Flags are never lowered.
+    /// Adds a source to a set, or changes its flag from indirect to direct. A direct source stays direct.
     pub fn with(&mut self, set: SetId, entitlement: u32, direct: bool) -> SetId {
         let member = entitlement << 1 | u32::from(direct);
         if let Some((from, with, to)) = self.last
@@ -67,7 +68,7 @@ impl SourceSets {
         to
     }
 
-    /// Both sets in one; a source is direct when it is in either.
+    /// The union of two sets; a source is direct if it is direct in either.
     pub fn union(&mut self, one: SetId, other: SetId) -> SetId {
         if let Some(known) = self.united.get(&(one, other)) {
             return *known;
@@ -82,32 +83,32 @@ impl SourceSets {
         to
     }
 
-    /// Whether the entitlement is among the sources.
+    /// Whether the entitlement is one of the sources.
     pub fn contains(&self, set: SetId, entitlement: u32) -> bool {
         self.slice(set).binary_search_by_key(&entitlement, |member| member >> 1).is_ok()
     }
 
-    /// The sources and whether they are direct, in order of the entitlements' numbers.
+    /// The sources and whether they are direct, in the order of the entitlements' numbers.
     pub fn members(&self, set: SetId) -> impl Iterator<Item = (u32, bool)> {
         self.slice(set).iter().map(|member| (member >> 1, member & 1 == 1))
     }
 
-    /// Every set.
+    /// All sets.
     pub fn ids(&self) -> impl Iterator<Item = SetId> {
         (0..).take(self.len()).map(SetId)
     }
 
-    /// How many sets there are, the empty one included.
+    /// The number of sets, including the empty one.
     pub fn len(&self) -> usize {
         self.starts.len() - 1
     }
 
-    /// Whether there is only the empty set.
+    /// Whether only the empty set exists.
     pub fn is_empty(&self) -> bool {
         self.len() == 1
     }
 
-    /// Frees what only growing needs.
+    /// Frees the tables that only adding to sets needs.
     pub fn freeze(&mut self) {
         self.by_members = HashMap::new();
         self.grown = HashMap::new();

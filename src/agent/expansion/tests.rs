@@ -1,4 +1,4 @@
-//! The expansion against its definition, on random graphs.
+//! Compares the expansion with its definition, on random graphs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -7,10 +7,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A grant in the definition: who holds what, and the sources.
+/// A grant in the definition: entitlement, principal and sources.
 type Row = (u32, u32, BTreeMap<u32, bool>);
 
-/// Grants before and after, and edges.
+/// The input of an expansion: entitlements, grants and edges.
 #[derive(Debug, Clone)]
 struct Case {
     entitlements: u32,
@@ -18,8 +18,8 @@ struct Case {
     edges: Vec<Edge>,
 }
 
-/// The definition, as slow as it reads: the components of the graph by reachability, then one destination
-/// after another, once everything that leads to it is done.
+/// The definition, implemented without regard to speed: the components of the graph by reachability, then
+/// each destination after all its sources are done.
 fn define(case: &Case) -> BTreeMap<(u32, u32), Vec<BTreeMap<u32, bool>>> {
     let all: Vec<u32> = (0..case.entitlements).collect();
     let mut reach: BTreeSet<(u32, u32)> =
@@ -46,7 +46,7 @@ fn define(case: &Case) -> BTreeMap<(u32, u32), Vec<BTreeMap<u32, bool>>> {
     for destination in order {
         let mut contributions: BTreeMap<u32, BTreeMap<u32, bool>> = BTreeMap::new();
         for source in &all {
-            // Every edge between the two components counts for every pair of their members.
+            // Every edge between the two components applies to every pair of their members.
             let between: Vec<&Edge> = case
                 .edges
                 .iter()
@@ -98,7 +98,7 @@ fn kind(principal: u32) -> u32 {
     principal % 3
 }
 
-/// Expands without a stop.
+/// Expands to the end.
 #[allow(clippy::expect_used)]
 fn to_the_end(entitlements: u32, grants: &mut [Grant], edges: &[Edge], sets: &mut SourceSets) -> Outcome {
     expand(entitlements, grants, edges, sets, &mut |_, _| ControlFlow::Continue(()))
@@ -136,7 +136,7 @@ fn run(case: &Case) -> BTreeMap<(u32, u32), Vec<BTreeMap<u32, bool>>> {
 fn cases() -> impl Strategy<Value = Case> {
     (2_u32..9).prop_flat_map(|entitlements| {
         let sources = prop::collection::btree_map(0..entitlements, any::<bool>(), 0..3);
-        // Most grants are plain.
+        // Most grants have no sources.
         let sources = prop_oneof![4 => Just(BTreeMap::new()), 1 => sources];
         let grants = prop::collection::vec((0..entitlements, 0_u32..6, sources), 0..16);
         let kinds = prop::option::of(prop::collection::vec(0_u32..4, 0..3));
@@ -174,7 +174,7 @@ proptest! {
     }
 }
 
-/// Two nested groups and a page, the second edge deep or shallow: entitlements 0 (g2), 1 (g1), 2 (page).
+/// Two nested groups and a page, with a deep or shallow second edge: entitlements 0 (g2), 1 (g1), 2 (page).
 fn nested(shallow: bool) -> BTreeMap<(u32, u32), Vec<BTreeMap<u32, bool>>> {
     let plain = |entitlement, principal| (entitlement, principal, BTreeMap::new());
     let edge = |source, destination, shallow| Edge { source, destination, shallow, kinds: None };
@@ -186,7 +186,7 @@ fn nested(shallow: bool) -> BTreeMap<(u32, u32), Vec<BTreeMap<u32, bool>>> {
 }
 
 #[test]
-fn holders_travel_through_nested_groups() {
+fn expands_through_nested_groups() {
     let found = nested(false);
     assert_eq!(found[&(1, 2)], [BTreeMap::from([(1, true), (0, true)])]);
     assert_eq!(found[&(1, 3)], [BTreeMap::from([(0, true)])]);
@@ -203,7 +203,7 @@ fn a_shallow_edge_stops_derived_holders() {
 }
 
 #[test]
-fn a_chain_of_any_length_is_followed() {
+fn expands_a_chain_of_20000_entitlements() {
     let length = 20_000;
     let edge = |source| Edge { source, destination: source + 1, shallow: false, kinds: None };
     let case = Case {
@@ -215,7 +215,7 @@ fn a_chain_of_any_length_is_followed() {
 }
 
 #[test]
-fn grants_without_a_principal_stay_as_they_are() {
+fn grants_without_a_principal_stay_unchanged() {
     let mut sets = SourceSets::default();
     let mut grants = [Grant { entitlement: 0, principal: None, sources: SetId::EMPTY, carried: 0 }];
     let edge = Edge { source: 0, destination: 1, shallow: false, kinds: None };

@@ -1,5 +1,5 @@
-//! The proof of the AWS role of the function: a signed request to AWS STS, which is not sent. ConductorOne sends it, and
-//! the answer names the role.
+//! The proof of the AWS role of the function: a signed request to AWS STS that this program does not send.
+//! ConductorOne sends it, and the response names the role.
 
 use std::time::SystemTime;
 
@@ -53,7 +53,7 @@ fn signed_request(
             .map_err(|error| failed(&error))?;
     let (instructions, _) = sign(request, &parameters).map_err(|error| failed(&error))?.into_parts();
     let header = |key: &str, value: &str| SignedHeader { key: key.to_owned(), value: vec![value.to_owned()] };
-    // Length and host are signed too. The sender adds them.
+    // Length and host are signed too; the sender adds them.
     let mut headers = vec![header("Content-Type", CONTENT_TYPE)];
     headers.extend(instructions.headers().map(|(name, value)| header(capitalized(name), value)));
     Ok(Sigv4SignedRequestStsGetCallerIdentity {
@@ -64,7 +64,7 @@ fn signed_request(
     })
 }
 
-/// The spelling of Go.
+/// The header spelling of Go.
 fn capitalized(name: &str) -> &str {
     match name {
         "authorization" => "Authorization",

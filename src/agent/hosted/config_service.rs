@@ -1,4 +1,4 @@
-//! The client of the service that has the configuration of hosted connectors.
+//! The client of the service that provides the configuration of hosted connectors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,15 +24,15 @@ use crate::proto::connectorapi::connector_config_service_client::ConnectorConfig
 use crate::proto::connectorapi::{GetConnectorConfigRequest, GetConnectorConfigResponse};
 use crate::tls_roots;
 
-/// Timeout of a call, including that for a token.
+/// Timeout of a call, including the request for a token.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The version of the Go SDK whose protocol this is.
+/// The version of the Go SDK whose protocol is used.
 const SDK: &str = "v0.25.0";
 /// The path of the call, which its proof contains.
 const PATH: &str = "/c1.connectorapi.baton.v1.ConnectorConfigService/GetConnectorConfig";
-/// Most keys of a configuration, each of which can lead to a line in the log.
+/// Maximum number of keys in a configuration. Each can lead to a line in the log.
 const MOST_KEYS: usize = 1000;
-/// Largest file of certificate authorities, in bytes.
+/// Maximum size of a file with certificate authorities, in bytes.
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// The client of the configuration service.
@@ -49,16 +49,16 @@ pub(crate) struct ConfigService {
 pub(crate) struct Served {
     /// The settings. They may hold secrets.
     pub(crate) settings: Map<String, Value>,
-    /// Its version; empty if the service does not say.
+    /// Its version; empty if the service does not return one.
     pub(crate) version: String,
     /// Whether it is another version than the requested one.
     pub(crate) is_another: bool,
-    /// Where the connector can connect to; `None` without a policy.
+    /// The allowed destinations of the connector; `None` without a policy.
     pub(crate) egress: Option<EgressPolicy>,
 }
 
 impl ConfigService {
-    /// A client with a new key. Nothing is connected yet.
+    /// Creates a client with a new key. Nothing is connected yet.
     ///
     /// # Errors
     /// [`HostedError`] for a malformed setting or variable.
@@ -86,7 +86,7 @@ impl ConfigService {
         Ok(Self { client, tokens, process: ProcessKey::generate()?, host: configuration_host })
     }
 
-    /// The configuration of this version, or the newest one if `version` is empty.
+    /// Returns the configuration of this version, or the newest one if `version` is empty.
     ///
     /// # Errors
     /// [`HostedError`]
@@ -135,7 +135,7 @@ impl ConfigService {
     }
 }
 
-/// The version by which the configuration is known.
+/// The version that identifies the configuration.
 fn label(answer: &GetConnectorConfigResponse, requested: &str) -> String {
     match (&answer.config_version, requested) {
         (Some(version), "") => version.clone(),
@@ -169,7 +169,7 @@ fn channel(host: &ApiHost, dialer: Dialer, user_agent: &str) -> Result<Channel, 
     let failed = |error: &dyn std::fmt::Display| SetupError::Client(error.to_string());
     let authority = host.authority();
     let origin = format!("https://{authority}").parse().map_err(|error| failed(&error))?;
-    // The dialer does TLS, so tonic sees a plain connection.
+    // The dialer handles TLS; tonic sees a plain connection.
     let endpoint = Endpoint::from_shared(format!("http://{authority}"))
         .and_then(|endpoint| endpoint.user_agent(user_agent.to_owned()))
         .map_err(|error| failed(&error))?

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use crate::address::AddressError;
 use crate::agent::service::{CredentialsError, SetupError};
 
-/// Why a hosted connector gets no configuration, or no keys of callers. No message has a part of a secret.
+/// The reason why a hosted connector gets no configuration, or no keys of callers. No message contains a part
+/// of a secret.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HostedError {
     /// The client's id or secret is malformed.
@@ -16,7 +17,7 @@ pub(crate) enum HostedError {
     Host {
         /// The variable.
         variable: &'static str,
-        /// What is wrong.
+        /// The problem with its value.
         source: AddressError,
     },
     /// The file of additional certificate authorities cannot be used.
@@ -24,7 +25,7 @@ pub(crate) enum HostedError {
     Authorities {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem with the file.
         problem: String,
     },
     /// A variable of the AWS role is missing.
@@ -36,7 +37,7 @@ pub(crate) enum HostedError {
     /// The client cannot be set up.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// The key of this process cannot be made, or cannot sign.
+    /// The key of this process cannot be created, or cannot sign.
     #[error("cannot use the key of this process: {0}")]
     Key(String),
     /// The token endpoint cannot be reached.
@@ -44,10 +45,10 @@ pub(crate) enum HostedError {
     Unreachable {
         /// The endpoint.
         url: String,
-        /// What went wrong.
+        /// The cause.
         problem: String,
     },
-    /// The token endpoint refuses this client.
+    /// The token endpoint rejects this client.
     #[error(
         "ConductorOne refused a token: {url} answered {status}{}; check BATON_LAMBDA_CLIENT_ID, BATON_LAMBDA_CLIENT_SECRET and the role of the function",
         error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default()
@@ -57,24 +58,24 @@ pub(crate) enum HostedError {
         url: String,
         /// The HTTP status.
         status: u16,
-        /// The OAuth error code, if it is a plain word.
+        /// The OAuth error code, if it is a single word.
         error: Option<String>,
     },
-    /// The answer of the token endpoint is not a token.
+    /// The response of the token endpoint is not a token.
     #[error("{url} answered {problem} instead of an access token")]
     NoToken {
         /// The endpoint.
         url: String,
-        /// What is wrong with the answer.
+        /// The problem with the response.
         problem: &'static str,
     },
-    /// The configuration service refuses the call.
+    /// The configuration service returned an error.
     #[error("ConductorOne's configuration service answered {:?}: {}", .0.code(), .0.message())]
     Service(Box<tonic::Status>),
     /// The configuration service cannot be reached.
     #[error("cannot reach ConductorOne's configuration service: {0}")]
     ServiceUnreachable(String),
-    /// The configuration service does not answer in time.
+    /// The configuration service timed out.
     #[error("ConductorOne's configuration service did not answer within {0} s")]
     Silent(u64),
     /// The configuration cannot be decrypted.
@@ -83,7 +84,8 @@ pub(crate) enum HostedError {
     /// The configuration is not a JSON object.
     #[error("the served configuration {0}")]
     Config(&'static str),
-    /// The URL of the callers' keys is not a URL. Its text is not repeated, since it can hold a credential.
+    /// The URL of the callers' keys is invalid. Its text is not repeated, because it can contain a
+    /// credential.
     #[error("lambda-auth-jwt-jwks-url is not an http or https URL")]
     JwksUrl,
     /// The keys of callers cannot be fetched.
@@ -91,13 +93,13 @@ pub(crate) enum HostedError {
     Jwks {
         /// The URL, without credentials.
         url: String,
-        /// What went wrong.
+        /// The cause.
         problem: String,
     },
 }
 
 impl HostedError {
-    /// Whether a setting or a variable is wrong.
+    /// Whether a setting or a variable is invalid.
     pub(crate) fn is_a_setting(&self) -> bool {
         matches!(
             self,

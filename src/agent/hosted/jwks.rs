@@ -1,4 +1,4 @@
-//! Fetches the public keys of callers from the URL where their issuer publishes them.
+//! Fetches the public keys of callers from the URL at which their issuer publishes them.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use crate::agent::service::{SetupError, tls_with};
 
 /// Timeout of one request.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Largest document, in bytes.
+/// Maximum size of a document, in bytes.
 const LARGEST: usize = 1024 * 1024;
-/// Bounds of the time until the document is fetched again.
+/// Bounds of the interval between fetches.
 const KEPT: (Duration, Duration) = (Duration::from_secs(5 * 60), Duration::from_secs(12 * 60 * 60));
 
 /// The URL of a set of public keys.
@@ -25,7 +25,7 @@ pub(crate) struct Jwks {
 }
 
 impl Jwks {
-    /// The keys at this URL. Nothing is connected yet.
+    /// Creates a client for the keys at this URL. Nothing is connected yet.
     ///
     /// # Errors
     /// [`HostedError::JwksUrl`], [`HostedError::Setup`]
@@ -43,7 +43,7 @@ impl Jwks {
         Ok(Self { client, url })
     }
 
-    /// Whether anyone on the way can replace the keys.
+    /// Whether the URL uses plain HTTP, so that anyone on the network path can replace the keys.
     pub(crate) fn is_plain(&self) -> bool {
         self.url.scheme() == "http"
     }
@@ -86,7 +86,7 @@ impl fmt::Debug for Jwks {
     }
 }
 
-/// The URL without what can be a credential: user, password, query and fragment.
+/// The URL without the parts that can contain a credential: user, password, query and fragment.
 fn shown(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_kept_as_long_as_it_says_within_bounds() {
+    fn keeps_a_document_for_its_max_age_within_bounds() {
         assert_eq!(kept(""), KEPT.0);
         assert_eq!(kept("public, max-age=3600"), Duration::from_secs(3600));
         assert_eq!(kept("max-age=1"), KEPT.0);

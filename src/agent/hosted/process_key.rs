@@ -1,5 +1,5 @@
-//! The key pair of this process, made at its start and never stored. Tokens are bound to it, and the configuration is
-//! encrypted for it.
+//! The key pair of this process, which is generated at startup and never stored. Tokens are bound to it, and
+//! the configuration is encrypted for it.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub(super) struct ProcessKey {
 }
 
 impl ProcessKey {
-    /// A new key.
+    /// Generates a new key.
     ///
     /// # Errors
     /// [`HostedError::Key`]
@@ -34,7 +34,7 @@ impl ProcessKey {
         Self::of_seed(rand::random())
     }
 
-    /// The key with this seed.
+    /// Derives the key from this seed.
     ///
     /// # Errors
     /// [`HostedError::Key`]
@@ -44,12 +44,12 @@ impl ProcessKey {
         Ok(Self { pair: SecretSlice::from([seed.as_slice(), pair.public_key().as_ref()].concat()) })
     }
 
-    /// The key for signing.
+    /// The private key, for signing.
     pub(super) fn signing(&self) -> EncodingKey {
         EncodingKey::from_ed_der(self.pair.expose_secret())
     }
 
-    /// The public key, as proofs contain it.
+    /// The public key in the form that proofs contain.
     pub(super) fn jwk(&self) -> Jwk {
         Jwk {
             common: CommonParameters {
@@ -115,7 +115,7 @@ impl fmt::Debug for ProcessKey {
     }
 }
 
-/// A field of SSH: the length, then the bytes.
+/// A field in the encoding of SSH: the length, then the bytes.
 fn field(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     [&length.to_be_bytes()[..], bytes].concat()

@@ -8,13 +8,13 @@ use serde::Deserialize;
 
 use crate::agent::hosted::error::HostedError;
 
-/// The client at ConductorOne, and the tokens of callers. `Debug` does not show the secret.
+/// The client at ConductorOne, and the expected tokens of callers. `Debug` does not show the secret.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct HostedSettings {
-    /// The id of the client; not checked.
+    /// The id of the client; not validated.
     #[serde(rename = "lambda-client-id")]
     pub client_id: String,
-    /// The private key of the client; not checked.
+    /// The private key of the client; not validated.
     #[serde(rename = "lambda-client-secret")]
     pub client_secret: SecretString,
     /// The public key of callers, as a JSON Web Key.
@@ -89,7 +89,7 @@ impl FromEnvironment {
 }
 
 impl Role {
-    /// Key id, secret key and region.
+    /// Returns the key id, the secret key and the region.
     ///
     /// # Errors
     /// [`HostedError::NoRole`] names the first variable that is missing.

@@ -25,7 +25,7 @@ fn counting() -> ProcessKey {
 }
 
 #[test]
-fn what_the_go_sdk_encrypts_can_be_decrypted() {
+fn decrypts_a_configuration_that_the_go_sdk_encrypted() {
     const SEALED: &str = "YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IHNzaC1lZDI1NTE5IGxibXNvQSA0alhkZVpNK0gxY2RJcUNlRkVhaVc2ZUV6cUUrdnEyYngrL2xWcUZlTVZnClNNc0c4K29DT3pPcHJqbys0SGtYYWZDMWhSVFJ5MjZFRkIxUGtzWU5BZnMKLS0tIERheWEvbXFINU14WnB5bmFEZXhZSkh1dFNGZ0JtWlluSGRlNzE3ZU16akkKio0U8tglnlYwHaJUnAWBceAB6vIqub88jD5FKrMSvtdAQwsBi/atCKFw3uLl94LoDi37zQ==";
     let sealed = STANDARD.decode(SEALED).unwrap();
     assert_eq!(counting().open(&sealed).unwrap(), br#"{"greeting":"hello"}"#);
@@ -46,7 +46,7 @@ fn what_the_go_sdk_encrypts_can_be_decrypted() {
 }
 
 #[test]
-fn a_proof_names_the_request_the_key_and_the_token() {
+fn a_proof_contains_the_request_the_key_and_the_token() {
     let now = datetime!(2026-01-02 03:04:05 UTC);
     let url = "https://h:1/auth/v1/token";
     let part =
@@ -73,13 +73,13 @@ fn a_proof_names_the_request_the_key_and_the_token() {
 
     let signed = Proof { url, nonce: None, token: Some("abc") }.signed(&counting(), now).unwrap();
     let claims = part(signed.split('.').nth(1).unwrap());
-    // The digest of "abc" that the standard of SHA-256 gives as its example.
+    // The digest of "abc", the example in the SHA-256 standard.
     assert_eq!(claims["ath"], "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0");
     assert_eq!(claims.get("nonce"), None);
 }
 
 #[test]
-fn the_role_is_proved_by_a_signed_request_to_sts() {
+fn proves_the_role_with_a_signed_request_to_sts() {
     let role = Role {
         access_key_id: Some("AKIDEXAMPLE".to_owned()),
         secret_access_key: Some("wJalrXUtnFEMI".into()),
@@ -148,7 +148,7 @@ fn a_policy_allows_the_hosts_that_it_names() {
 }
 
 #[test]
-fn a_policy_that_is_not_understood_allows_nothing() {
+fn an_unsupported_policy_allows_nothing() {
     let good = envelope(EgressMode::Enforce, &["a.example.com"]);
     let mut wrong = Vec::new();
     for entry in ["", "*.example.com", "a.example.com:443", "a/b", "10.0.0.1", "::1", "[::1]"] {

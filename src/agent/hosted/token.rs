@@ -23,18 +23,18 @@ use crate::jwt_crypto;
 
 /// Timeout of one request.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A token that expires sooner is not used any more.
+/// A token that expires sooner is not used anymore.
 const SPARE: Duration = Duration::from_secs(20);
-/// Longest time that a token is used.
+/// Maximum time that a token is used.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Largest answer, in bytes.
+/// Maximum size of a response, in bytes.
 const LARGEST: usize = 64 * 1024;
 /// Seconds before and after now in which the assertion of the client is valid.
 const HOLDS: (i64, i64) = (60, 120);
 /// The header with the nonce of the endpoint.
 const NONCE: &str = "dpop-nonce";
 
-/// Gets tokens and keeps the newest one.
+/// Fetches tokens and keeps the newest one.
 #[derive(Debug)]
 pub(super) struct Tokens {
     client: Client,
@@ -80,7 +80,7 @@ struct Claims<'a> {
     id_att: String,
 }
 
-/// A successful answer. Other keys are ignored.
+/// A successful response. Other keys are ignored.
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
@@ -91,7 +91,7 @@ struct Answer {
     expires_in: i64,
 }
 
-/// The answer to a refused request.
+/// The response to a rejected request.
 #[derive(Deserialize)]
 struct Refusal {
     error: String,
@@ -100,12 +100,12 @@ struct Refusal {
 /// The result of one request.
 enum Answered {
     Token(Token),
-    /// The endpoint wants a proof with this nonce.
+    /// The endpoint requires a proof with this nonce.
     Challenge(String),
 }
 
 impl Tokens {
-    /// Tokens for this client from the endpoint at `host`. Nothing is connected yet.
+    /// Creates a token source for this client at the endpoint at `host`. Nothing is connected yet.
     ///
     /// # Errors
     /// [`HostedError::Setup`]
@@ -131,7 +131,7 @@ impl Tokens {
         Ok(Self { client, url, id, key, role, state: Mutex::default() })
     }
 
-    /// A token for a call now.
+    /// Returns a token for a call now.
     ///
     /// # Errors
     /// [`HostedError`]
@@ -154,7 +154,7 @@ impl Tokens {
         Ok(token)
     }
 
-    /// Drops the newest token, which was refused.
+    /// Drops the newest token, which was rejected.
     pub(super) async fn forget(&self) {
         self.state.lock().await.newest = None;
     }
@@ -195,7 +195,7 @@ impl Tokens {
         Err(HostedError::Refused { url: self.url.to_string(), status: status.as_u16(), error })
     }
 
-    /// The assertion by which the client proves its identity and its AWS role.
+    /// The assertion that proves the client's identity and its AWS role.
     fn assertion(&self, now: OffsetDateTime) -> Result<String, HostedError> {
         jwt_crypto::install();
         let mut header = Header::new(Algorithm::EdDSA);

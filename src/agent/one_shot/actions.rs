@@ -1,4 +1,4 @@
-//! Actions: which there are, and running one to its end.
+//! Actions: listing them, and running one to its end.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use crate::proto::connector::{
 };
 use crate::proto::json_of_structure;
 
-/// How long the first answer waits for the end of the action.
+/// How long the first call waits for the end of the action.
 const INLINE_WAIT: Duration = Duration::from_secs(30);
-/// How long to wait between asking how it is doing.
+/// The interval between status requests.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) async fn list(connector: &Channel, resource_type_id: String) -> Result<Answer, OneShotError> {
@@ -28,7 +28,7 @@ pub(super) async fn list(connector: &Channel, resource_type_id: String) -> Resul
     Answer::new("list_action_schemas", Outcome::Read, Vec::new(), &answer)
 }
 
-/// Runs an action and waits for its end, which the connector sees to: it lets none run for ever.
+/// Runs an action and waits for its end. The connector limits how long an action can run.
 pub(super) async fn invoke(
     connector: &Channel,
     name: String,
@@ -66,7 +66,7 @@ fn outcome(run: &InvokeActionResponse) -> Result<Outcome, OneShotError> {
     let nothing = Struct::default();
     let told = run.response.as_ref().unwrap_or(&nothing);
     match run.status() {
-        // A dry run does not end as one that is done, so that nobody takes it for one.
+        // A dry run has its own outcome, so that it cannot be mistaken for a change.
         _ if is_dry_run(told) => {
             let text = text_of(told, "error");
             let would = text.strip_prefix("dry run: would ").unwrap_or(&text);

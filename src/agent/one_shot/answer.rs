@@ -1,4 +1,4 @@
-//! What became of a one-shot change.
+//! The result of a one-shot operation.
 
 use prost::Name;
 use prost_types::value::Kind;
@@ -8,34 +8,34 @@ use serde_json::{Map, Value};
 use crate::agent::one_shot::error::OneShotError;
 use crate::proto::json;
 
-/// What became of a one-shot change, or the answer to a question.
+/// The result of a one-shot change or query.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// What was asked for: `grant`, `create_account`, ...
+    /// The operation: `grant`, `create_account`, ...
     pub operation: &'static str,
-    /// Whether anything was done.
+    /// Whether the operation changed anything.
     pub outcome: Outcome,
-    /// What it was about: names and ids.
+    /// The subject of the operation: names and ids.
     pub about: Vec<(&'static str, String)>,
-    /// The connector's answer, in protobuf's JSON.
+    /// The connector's response, in protobuf's JSON.
     pub response: Value,
 }
 
-/// Whether anything was done.
+/// Whether an operation changed anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It was.
+    /// It made the change.
     Changed,
-    /// It was like that before.
+    /// The requested state already existed.
     Unchanged,
-    /// It was described only, in these words.
+    /// It only described the change, with this text.
     DryRun(String),
-    /// It was a question.
+    /// It was a query.
     Read,
 }
 
 impl Outcome {
-    /// The word for it.
+    /// The name of the outcome.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Changed => "changed",
@@ -56,7 +56,7 @@ impl Answer {
         Ok(Self { operation, outcome, about, response: json(response)? })
     }
 
-    /// One object for machines.
+    /// The result as one JSON object, for machines.
     pub(crate) fn as_json(&self) -> Value {
         let mut object = Map::new();
         object.insert("operation".to_owned(), self.operation.into());
@@ -70,7 +70,8 @@ impl Answer {
     }
 }
 
-/// What the answer to a change would have done, where it was a dry run: an annotation with a struct says so.
+/// The change that a dry run describes; `None` if the response is not from a dry run. An annotation with a
+/// struct marks a dry run.
 pub(super) fn dry_run(annotations: &[Any]) -> Option<String> {
     annotations.iter().find_map(|annotation| {
         let name = annotation.type_url.rsplit('/').next()?;
@@ -82,12 +83,12 @@ pub(super) fn dry_run(annotations: &[Any]) -> Option<String> {
     })
 }
 
-/// Whether a struct says that nothing was done.
+/// Whether a struct marks a dry run.
 pub(super) fn is_dry_run(told: &Struct) -> bool {
     matches!(told.fields.get("dry_run").and_then(|value| value.kind.as_ref()), Some(Kind::BoolValue(true)))
 }
 
-/// A text in a struct; empty when there is none.
+/// A text in a struct; empty if it is missing.
 pub(super) fn text_of(told: &Struct, key: &str) -> String {
     match told.fields.get(key).and_then(|value| value.kind.as_ref()) {
         Some(Kind::StringValue(text)) => text.clone(),

@@ -1,4 +1,4 @@
-//! Grants, revocations, accounts, and what is changed on a resource.
+//! Changes: grants, revocations, accounts, and changes of a resource.
 
 use prost_types::Struct;
 use tonic::transport::Channel;
@@ -59,7 +59,8 @@ pub(super) async fn revoke(
     Answer::new("revoke", outcome, vec![("grant", grant_id.to_owned())], &answer)
 }
 
-/// The account to make. An address that is given by itself is part of the profile too, where connectors look for it.
+/// Builds the account to create. A separate email address is also added to the profile, where connectors look
+/// for it.
 ///
 /// # Errors
 /// [`OneShotError::Value`]
@@ -139,9 +140,9 @@ pub(super) async fn rotate_credentials(
     Answer::new("rotate_credentials", outcome, about, &answer)
 }
 
-/// The JSON object of a setting; an empty one where none is given.
+/// Parses the JSON object of a setting; an empty object if the setting is missing.
 pub(super) fn object(name: &'static str, text: Option<&str>) -> Result<Struct, OneShotError> {
-    // The parser's own words may quote the text, which may be about a person.
+    // The parser's message may quote the text, which may contain personal data.
     let wrong = |error: serde_json::Error| OneShotError::Value {
         name,
         problem: format!("not a JSON object (line {}, column {})", error.line(), error.column()),
@@ -169,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_completes_the_profile_and_never_replaces_it() {
+    fn an_email_is_added_to_the_profile_but_never_replaces_one() {
         let email = || Some("ada@example.com".to_owned());
         let made = account("ada".to_owned(), email(), Some(r#"{"first_name": "Ada"}"#)).unwrap();
         let profile = made.profile.unwrap();
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_that_is_no_object_is_refused_without_repeating_it() {
+    fn rejects_an_invalid_profile_without_repeating_it() {
         for text in ["hunter2", "[\"hunter2\"]", "{\"hunter2\""] {
             let error = account(String::new(), None, Some(text)).unwrap_err().to_string();
             assert!(error.contains("create-account-profile") && !error.contains("hunter2"), "{error}");

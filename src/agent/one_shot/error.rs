@@ -1,4 +1,4 @@
-//! Why a one-shot change was not made.
+//! The reasons why a one-shot operation failed.
 
 use std::path::PathBuf;
 
@@ -8,10 +8,10 @@ use tonic::Status;
 use crate::agent::c1z;
 use crate::proto::JsonError;
 
-/// Why a one-shot change was not made, or a question not answered.
+/// The reason why a one-shot change or query failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OneShotError {
-    /// The file does not have what is named.
+    /// The file does not contain the named object.
     #[error("the file {} has no {what} {id:?}: list them with `baton-retool show {what}s`, or sync again", file.display())]
     NotInFile {
         /// `entitlement`, `resource` or `grant`.
@@ -21,7 +21,7 @@ pub(crate) enum OneShotError {
         /// The file.
         file: PathBuf,
     },
-    /// No such thing of this connector has an id of this form.
+    /// The id does not have the form of this connector's ids.
     #[error("{id:?} is the id of no {what} here: `baton-retool show {what}s` lists the ids of a synced file")]
     UnknownId {
         /// `entitlement` or `grant`.
@@ -36,62 +36,62 @@ pub(crate) enum OneShotError {
         resource: String,
         /// The id.
         id: String,
-        /// What it has.
+        /// The entitlements of the resource.
         known: String,
     },
     /// The file cannot be read.
     #[error(transparent)]
     File(#[from] c1z::Error),
-    /// The connector refused a call.
+    /// The connector rejected a call.
     #[error("{method}: {:?}: {}", status.code(), status.message())]
     Call {
-        /// The call.
+        /// The RPC.
         method: &'static str,
-        /// What it answered.
+        /// The status that the connector returned.
         status: Box<Status>,
     },
-    /// An action ended without success.
+    /// An action failed.
     #[error("the action failed: {0}")]
     ActionFailed(Value),
-    /// An account was not made at once.
+    /// The account was not created immediately.
     #[error("the account is not there yet: {0}")]
     AccountPending(String),
-    /// The connector answered without what was asked for.
+    /// The connector's response lacks a required field.
     #[error("{method} answered without {what}")]
     Incomplete {
-        /// The call.
+        /// The RPC.
         method: &'static str,
-        /// What is missing.
+        /// The missing field.
         what: &'static str,
     },
-    /// A template cannot be used.
+    /// The template is invalid.
     #[error("the template {}: {problem}", path.display())]
     Template {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// A value that is given cannot be used. It is not repeated.
+    /// A value is invalid. The error does not repeat it.
     #[error("{name}: {problem}")]
     Value {
         /// The setting.
         name: &'static str,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// An answer cannot be printed.
+    /// A response cannot be printed.
     #[error(transparent)]
     Json(#[from] JsonError),
 }
 
 impl OneShotError {
-    /// Makes the error of a call that was refused.
+    /// Creates the error of a rejected call.
     pub(super) fn call(method: &'static str) -> impl FnOnce(Status) -> Self {
         move |status| Self::Call { method, status: Box::new(status) }
     }
 
-    /// The code that the connector refused a call with.
+    /// The code of a rejected call.
     pub(crate) fn code(&self) -> Option<tonic::Code> {
         match self {
             Self::Call { status, .. } => Some(status.code()),

@@ -11,12 +11,12 @@ use crate::proto::connector::event_service_client::EventServiceClient;
 use crate::proto::connector::{ListEventsRequest, ListEventsResponse};
 use crate::proto::timestamp;
 
-/// How many events are asked for at a time.
+/// How many events are requested at a time.
 const PAGE: u32 = 100;
-/// How many are printed at most; the answer says where to go on.
+/// Maximum number of events to print; the result contains the cursor at which to continue.
 const MOST_EVENTS: usize = 100_000;
 
-/// Lists the events from then on; a day ago where nothing is said.
+/// Lists the events since `start_at`, or of the last day if it is missing.
 pub(super) async fn list(
     connector: &Channel,
     event_feed_id: String,

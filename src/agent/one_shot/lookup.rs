@@ -1,4 +1,4 @@
-//! Looks up what ids name: in a file that a sync has written, or in the connector.
+//! Resolves ids, in a file that a sync has written or in the connector.
 
 use std::path::Path;
 
@@ -13,26 +13,26 @@ use crate::proto::connector::{
     ResourceGetterServiceGetResourceRequest, ResourceId,
 };
 
-/// Where ids are looked up.
+/// The source in which ids are resolved.
 pub(crate) enum Lookup<'a> {
-    /// In the latest finished sync of a file.
+    /// The latest finished sync of a file.
     File(&'a Reader, &'a Path),
-    /// In the connector, whose ids have these forms.
+    /// The connector, whose ids have these forms.
     Connector(&'a Channel, IdForms),
 }
 
-/// What the ids of a connector say of themselves. The protocol has no call for it: it lists entitlements and grants
+/// Parses the ids of a connector. The protocol has no call to look up an id: it lists entitlements and grants
 /// resource by resource.
 #[derive(Clone, Copy)]
 pub(crate) struct IdForms {
-    /// The resource that an entitlement is on.
+    /// Returns the resource of an entitlement.
     pub resource_of_entitlement: fn(&str) -> Option<ResourceId>,
-    /// The entitlement and the principal of a grant.
+    /// Returns the entitlement and the principal of a grant.
     pub parts_of_grant: fn(&str) -> Option<(String, ResourceId)>,
 }
 
 impl Lookup<'_> {
-    /// The entitlement with this id.
+    /// Returns the entitlement with this id.
     pub(super) async fn entitlement(&self, id: &str) -> Result<Entitlement, OneShotError> {
         match self {
             Self::File(reader, path) => {
@@ -47,7 +47,7 @@ impl Lookup<'_> {
         }
     }
 
-    /// The resource with this id.
+    /// Returns the resource with this id.
     pub(super) async fn resource(&self, id: ResourceId) -> Result<Resource, OneShotError> {
         match self {
             Self::File(reader, path) => {
@@ -57,7 +57,8 @@ impl Lookup<'_> {
         }
     }
 
-    /// The grant with this id. A connector is not asked whether it exists: the revoke of one that does not is done.
+    /// Returns the grant with this id. A connector is not asked whether the grant exists: revoking a missing
+    /// grant succeeds.
     pub(super) async fn grant(&self, id: &str) -> Result<Grant, OneShotError> {
         match self {
             Self::File(reader, path) => reader.grant(id)?.ok_or_else(|| missing("grant", id, path)),
@@ -114,7 +115,7 @@ async fn entitlement_of(
             }
             known.push(entitlement.id);
         }
-        // A token that does not move would never end.
+        // A token that repeats would lead to an endless loop.
         if answer.next_page_token.is_empty() || answer.next_page_token == page_token {
             break;
         }

@@ -1,11 +1,12 @@
-//! What is asked for, as its settings have it.
+//! The requested one-shot operation, from its settings.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// One change or question, by ids. `Debug` shows only which it is: some of them have personal data.
+/// One change or query, with ids. `Debug` shows only the operation, because some of them contain personal
+/// data.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "Given")]
 pub(crate) enum OneShot {
@@ -23,7 +24,7 @@ pub(crate) enum OneShot {
         /// The grant's id.
         grant: String,
     },
-    /// Makes an account.
+    /// Creates an account.
     CreateAccount {
         /// The login.
         login: String,
@@ -38,14 +39,14 @@ pub(crate) enum OneShot {
     InvokeAction {
         /// Its name.
         name: String,
-        /// What it is given, a JSON object.
+        /// Its arguments, a JSON object.
         args: Option<String>,
-        /// The resource type that it belongs to, or nothing.
+        /// The resource type that it belongs to, or empty.
         resource_type: String,
     },
     /// Lists the actions.
     ListActions {
-        /// Only those of this resource type, or nothing for those of none.
+        /// Only actions of this resource type; empty for actions without a resource type.
         resource_type: String,
     },
     /// Deletes a resource.
@@ -64,21 +65,21 @@ pub(crate) enum OneShot {
     },
     /// Lists events.
     Events {
-        /// The feed, or nothing for the usual one.
+        /// The feed; empty for the default one.
         feed: String,
-        /// From when on, as RFC 3339 has it.
+        /// The start of the range, in RFC 3339 format.
         start_at: Option<String>,
-        /// Where to go on, or nothing.
+        /// The cursor at which to continue, or empty.
         cursor: String,
     },
-    /// Lists the kinds of tickets.
+    /// Lists the ticket schemas.
     ListTicketSchemas,
-    /// Makes one ticket.
+    /// Creates one ticket.
     CreateTicket {
         /// The file that describes it.
         template: PathBuf,
     },
-    /// Makes several tickets.
+    /// Creates several tickets.
     CreateTickets {
         /// The file that describes them.
         template: PathBuf,
@@ -90,7 +91,7 @@ pub(crate) enum OneShot {
     },
 }
 
-/// A field for each setting.
+/// One field for each setting.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Given {
@@ -135,7 +136,7 @@ struct Given {
 }
 
 impl OneShot {
-    /// The word for what is asked for.
+    /// The name of the operation.
     pub(crate) fn operation(&self) -> &'static str {
         match self {
             Self::Grant { .. } => "grant",
@@ -153,7 +154,7 @@ impl OneShot {
         }
     }
 
-    /// Whether it is about tickets.
+    /// Whether the operation concerns tickets.
     pub(crate) fn is_about_tickets(&self) -> bool {
         matches!(
             self,
@@ -172,7 +173,7 @@ impl fmt::Debug for OneShot {
 }
 
 impl From<Given> for OneShot {
-    /// The reader of the settings has made sure that one thing is asked for.
+    /// The reader of the settings ensures that exactly one operation is requested.
     fn from(given: Given) -> Self {
         let account = [
             &given.create_account_login,

@@ -1,4 +1,4 @@
-//! Tickets, for connectors that have them.
+//! Tickets, for connectors that support them.
 
 use std::path::Path;
 
@@ -15,13 +15,13 @@ use crate::proto::connector::{
     TicketsServiceListTicketSchemasRequest, TicketsServiceListTicketSchemasResponse,
 };
 
-/// Largest template that is read, in bytes.
+/// Maximum size of a template, in bytes.
 const LARGEST_TEMPLATE: u64 = 1024 * 1024;
-/// How many kinds of tickets are asked for at a time, and how many pages at most.
+/// How many ticket schemas are requested at a time, and the maximum number of pages.
 const PAGE: u32 = 100;
 const MOST_PAGES: usize = 100;
 
-/// A ticket as a template describes it.
+/// A ticket in a template.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Template {
@@ -33,7 +33,7 @@ struct Template {
     labels: Vec<String>,
 }
 
-/// Several of them.
+/// Several tickets in a template.
 #[derive(Deserialize)]
 struct Templates {
     #[serde(default)]
@@ -85,7 +85,7 @@ pub(super) async fn bulk_create(connector: &Channel, path: &Path) -> Result<Answ
     Answer::new("bulk_create_ticket", Outcome::Changed, Vec::new(), &answer)
 }
 
-/// The request for a ticket, with the schema that the connector has for it.
+/// Builds the request for a ticket, with the ticket's schema from the connector.
 async fn request(
     connector: &Channel,
     template: Template,

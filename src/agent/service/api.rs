@@ -1,4 +1,4 @@
-//! ConductorOne's API: every call on one kept connection, with a fresh access token.
+//! ConductorOne's API: all calls share one persistent connection, and each carries a valid access token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,39 +21,39 @@ use crate::proto::connectorapi::{
     BatonServiceHeartbeatResponse, BatonServiceHelloRequest, BatonServiceUploadAssetRequest,
 };
 
-/// How long the answer to a call may take.
+/// The timeout class of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Patience {
-    /// It is answered at once.
+    /// The API answers at once.
     Short,
-    /// The API may hold its answer back until there is a task.
+    /// The API may delay its response until there is a task.
     Poll,
-    /// A file is on the way.
+    /// A file is being uploaded.
     Upload,
 }
 
-/// How long the connection may have calls and no word before HTTP/2 asks whether the API is still there. Servers
-/// close connections that ask more often.
+/// How long a connection with open calls may be silent before an HTTP/2 ping checks it. Servers close
+/// connections that ping more often.
 const KEEPALIVE: Duration = Duration::from_secs(5 * 60 + 10);
-/// How long the API has to answer that.
+/// How long the API may take to answer a ping.
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 
-/// Why a call has no answer.
+/// The reason why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    /// There is no token to make it with.
+    /// No token is available for the call.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// The API cannot be reached: it has not seen the call.
+    /// The API cannot be reached: it has not received the call.
     #[error("ConductorOne's API cannot be reached: {0}")]
     Unreachable(String),
-    /// The connection broke: the API may have seen the call.
+    /// The connection broke: the API may have received the call.
     #[error("the connection to ConductorOne's API broke: {0}")]
     Interrupted(String),
-    /// The API refused it.
+    /// The API returned an error.
     #[error("ConductorOne's API answered {:?}: {}", .0.code(), .0.message())]
     Status(Box<Status>),
-    /// It took too long.
+    /// The call timed out.
     #[error("ConductorOne's API did not answer within {} s", .0.as_secs())]
     Silent(Duration),
 }
@@ -79,7 +79,7 @@ impl Patience {
 }
 
 impl ApiError {
-    /// The code that the API answered; nothing where it did not.
+    /// The code that the API returned; `None` if it returned none.
     pub(crate) fn code(&self) -> Option<Code> {
         match self {
             Self::Status(status) => Some(status.code()),
@@ -87,18 +87,18 @@ impl ApiError {
         }
     }
 
-    /// Whether the API was not there, or was out of order, so that the call says nothing about what it was for.
+    /// Whether the API was unreachable or out of order, so that the error says nothing about the call itself.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Token(error) => error.is_temporary(),
             Self::Unreachable(_) | Self::Interrupted(_) | Self::Silent(_) => true,
-            // What stands before the API answers so while nothing is behind it.
+            // A proxy in front of the API returns this while the API is down.
             Self::Status(status) => status.code() == Code::Unavailable,
         }
     }
 
     fn of(status: Status) -> Self {
-        // What the API sends has no cause in this process; what a broken connection leads to has.
+        // An error that the API sent has no source in this process; a broken connection has one.
         let Some(mut cause) = std::error::Error::source(&status) else {
             return Self::Status(Box::new(status));
         };
@@ -115,7 +115,8 @@ impl ApiError {
 }
 
 impl Api {
-    /// A client that makes its connections with `dialer` and is known as `name`. Nothing is connected yet.
+    /// Creates a client that connects with `dialer` and sends `name` as its user agent. Nothing is connected
+    /// yet.
     ///
     /// # Errors
     /// [`SetupError`]
@@ -129,7 +130,7 @@ impl Api {
         let failed = |error: &dyn std::fmt::Display| SetupError::Client(error.to_string());
         let authority = host.authority();
         let origin = format!("https://{authority}").parse().map_err(|error| failed(&error))?;
-        // The dialer does TLS; to tonic it is a plain connection.
+        // The dialer handles TLS; tonic sees a plain connection.
         let endpoint = Endpoint::from_shared(format!("http://{authority}"))
             .and_then(|endpoint| {
                 endpoint.user_agent(format!("{} baton-sdk/{SDK}", visible(name)).trim_start().to_owned())
@@ -146,7 +147,7 @@ impl Api {
         })
     }
 
-    /// What the API knows this installation by.
+    /// The id of this installation in the API.
     pub(crate) fn host_id(&self) -> String {
         self.host_id.as_ref().to_owned()
     }
@@ -154,20 +155,20 @@ impl Api {
     /// Introduces this program.
     ///
     /// # Errors
-    /// [`ApiError`], as for every call.
+    /// [`ApiError`]; this also applies to every other call.
     pub(crate) async fn hello(&self, request: BatonServiceHelloRequest) -> Result<(), ApiError> {
         let send = |mut client: Client, request| async move { client.hello(request).await };
         self.call(Patience::Short, request, send).await.map(drop)
     }
 
-    /// Asks for a task.
+    /// Requests a task.
     pub(crate) async fn get_task(&self) -> Result<BatonServiceGetTaskResponse, ApiError> {
         let request = BatonServiceGetTaskRequest { host_id: self.host_id() };
         let send = |mut client: Client, request| async move { client.get_task(request).await };
         self.call(Patience::Poll, request, send).await
     }
 
-    /// Asks for at most `most` tasks besides those that are known.
+    /// Requests at most `most` tasks other than the known ones.
     pub(crate) async fn get_tasks(
         &self,
         most: usize,
@@ -183,7 +184,7 @@ impl Api {
         self.call(Patience::Poll, request, send).await
     }
 
-    /// Says that a task is still worked on.
+    /// Reports that a task is still running.
     pub(crate) async fn heartbeat(&self, task_id: &str) -> Result<BatonServiceHeartbeatResponse, ApiError> {
         let request = BatonServiceHeartbeatRequest {
             host_id: self.host_id(),
@@ -194,13 +195,13 @@ impl Api {
         self.call(Patience::Short, request, send).await
     }
 
-    /// Says how a task ended.
+    /// Reports how a task ended.
     pub(crate) async fn finish_task(&self, request: BatonServiceFinishTaskRequest) -> Result<(), ApiError> {
         let send = |mut client: Client, request| async move { client.finish_task(request).await };
         self.call(Patience::Short, request, send).await.map(drop)
     }
 
-    /// Sends a file in pieces.
+    /// Uploads a file in pieces.
     pub(crate) async fn upload(
         &self,
         pieces: impl Stream<Item = BatonServiceUploadAssetRequest> + Send + 'static,
@@ -226,14 +227,14 @@ impl Api {
         let limit = patience.limit();
         let answer = tokio::select! {
             answer = timeout(limit, send(client, request)) => answer,
-            // Nothing else would notice for minutes that no task can come this way.
+            // Without this, a poll would notice only after minutes that the connection is dead.
             () = channel.replaced.cancelled(), if patience == Patience::Poll => {
                 return Err(ApiError::Interrupted("another call got no answer on it".to_owned()));
             }
         };
         match answer {
             Err(_) => {
-                // Something on the way may have lost the connection without a word to either end.
+                // A device on the path may have dropped the connection without notifying either end.
                 self.connection.replace(&channel);
                 Err(ApiError::Silent(limit))
             }
@@ -248,12 +249,12 @@ impl Api {
     }
 }
 
-/// What is at the bottom of an error.
+/// The innermost cause of an error.
 #[cfg(feature = "lambda")]
 pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(cause) = innermost.source() {
-        // A dial error tells everything; what is below repeats a part.
+        // A dial error is complete; its causes repeat parts of it.
         if innermost.is::<DialError>() {
             break;
         }
@@ -262,7 +263,7 @@ pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     innermost.to_string()
 }
 
-/// A name with only the letters that a header can have.
+/// A name with all characters replaced that a header cannot contain.
 fn visible(name: &str) -> String {
     name.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '_' }).collect()
 }

@@ -1,26 +1,26 @@
-//! Where ConductorOne's API answers.
+//! The address of ConductorOne's API.
 
 use std::fmt;
 
 use crate::address::{AddressError, HostAndPort, parse_host};
 
-/// Where ConductorOne's API answers, over TLS. Printed as a person wrote it: with a port only if there is one.
+/// The address of ConductorOne's API, which uses TLS. Displayed with a port only if one was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiHost {
-    /// A name or an address; an IPv6 address without its brackets.
+    /// A name or an IP address; an IPv6 address without brackets.
     pub host: String,
-    /// The port, where one was given.
+    /// The port, if one was given.
     pub port: Option<u16>,
 }
 
 impl ApiHost {
-    /// The port for HTTPS.
+    /// The port of HTTPS.
     const USUAL_PORT: u16 = 443;
 
-    /// Reads `host` or `host:port`.
+    /// Parses `host` or `host:port`.
     ///
     /// # Errors
-    /// What [`HostAndPort`] says of a text with a port.
+    /// The error of [`HostAndPort`] for text with a port.
     pub(crate) fn parse(text: &str) -> Result<Self, AddressError> {
         let text = text.trim();
         match parse_host(text) {
@@ -32,12 +32,12 @@ impl ApiHost {
         }
     }
 
-    /// The port, given or usual.
+    /// The given port, or the default.
     pub(crate) fn port(&self) -> u16 {
         self.port.unwrap_or(Self::USUAL_PORT)
     }
 
-    /// Host and port, as gRPC writes them.
+    /// Host and port in the form of gRPC.
     pub(crate) fn authority(&self) -> String {
         HostAndPort { host: self.host.clone(), port: self.port() }.to_string()
     }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_has_a_port_or_the_usual_one() {
+    fn a_host_without_a_port_uses_443() {
         for (text, authority, shown) in [
             ("acme.conductor.one", "acme.conductor.one:443", "acme.conductor.one"),
             ("127.0.0.1:18443", "127.0.0.1:18443", "127.0.0.1:18443"),

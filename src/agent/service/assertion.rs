@@ -1,6 +1,6 @@
-//! The signed statement by which the client proves to the token endpoint who it is: a JSON Web Token.
+//! The signed assertion that authenticates the client at the token endpoint: a JSON Web Token.
 //!
-//! `jsonwebtoken` makes it, and signs with the cryptography that the rest of the program has.
+//! `jsonwebtoken` creates it and signs it with the cryptography that the rest of the program uses.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use crate::agent::service::credentials::{ClientId, ClientKey};
 use crate::jwt_crypto;
 
-/// How long before and after now the statement holds, so that clocks may differ.
+/// How long before and after now the assertion is valid, which allows for clock differences.
 pub(super) const TOLERANCE: Duration = Duration::from_secs(120);
 
 #[derive(Serialize)]
@@ -25,11 +25,11 @@ struct Claims<'a> {
     exp: i64,
 }
 
-/// Signs that this is the client, now and once. The audience is the host in the client's id, also where the API is
-/// reached at another one.
+/// Signs an assertion for this client at this time, for one use. The audience is the host in the client's id,
+/// even if the API is reached at another host.
 ///
 /// # Errors
-/// The library's, which a key that was parsed does not cause.
+/// The errors of the library, which do not occur with a parsed key.
 pub(super) fn signed(
     id: &ClientId,
     key: &ClientKey,
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_the_endpoint_wants_and_carries_a_good_signature() {
+    fn the_assertion_has_the_expected_claims_and_a_valid_signature() {
         let id = ClientId::parse("tree-1@acme.conductor.one:444/pcc").unwrap();
         for name in [None, Some("k1")] {
             let key = key(name);

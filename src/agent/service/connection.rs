@@ -1,4 +1,5 @@
-//! The connection to ConductorOne's API: one for all calls, made with the first of them and again when it breaks.
+//! The connection to ConductorOne's API: one for all calls, opened by the first call and again after it
+//! breaks.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +10,7 @@ use tower::service_fn;
 
 use crate::agent::service::dial::Dialer;
 
-/// The connection that calls are made on.
+/// The connection for calls.
 #[derive(Debug)]
 pub(super) struct Connection {
     endpoint: Endpoint,
@@ -17,29 +18,29 @@ pub(super) struct Connection {
     current: Mutex<Current>,
 }
 
-/// A channel, and whether it is still the one for calls.
+/// A channel, and whether it is still in use.
 #[derive(Debug, Clone)]
 pub(super) struct Current {
     pub(super) channel: Channel,
-    /// Cancelled when calls are made on another one.
+    /// Cancelled when another channel replaces this one.
     pub(super) replaced: CancellationToken,
 }
 
 impl Connection {
-    /// Connections that `dialer` makes. Nothing is connected yet.
+    /// Creates a connection that uses `dialer`. Nothing is connected yet.
     pub(super) fn new(endpoint: Endpoint, dialer: Dialer) -> Self {
         let dialer = Arc::new(dialer);
         let current = Mutex::new(Current::new(&endpoint, &dialer));
         Self { endpoint, dialer, current }
     }
 
-    /// For the next call.
+    /// The channel for the next call.
     pub(super) fn current(&self) -> Current {
         self.lock().clone()
     }
 
-    /// Further calls are made on another connection than this one, unless that is so already. Polls
-    /// that are under way end; other calls go on.
+    /// Replaces this channel for further calls, unless it is replaced already. Running polls end; other calls
+    /// continue.
     pub(super) fn replace(&self, used: &Current) {
         let mut current = self.lock();
         if !used.replaced.is_cancelled() {

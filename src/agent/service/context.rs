@@ -1,4 +1,4 @@
-//! What tasks need.
+//! The dependencies of tasks.
 
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -6,13 +6,13 @@ use tonic::transport::Channel;
 use crate::agent::service::api::Api;
 use crate::agent::sync::SyncSettings;
 
-/// What tasks need.
+/// The dependencies of tasks.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) api: Api,
     pub(super) connector: Channel,
-    /// What a sync does that no task says.
+    /// Settings of a sync that a task does not specify.
     pub(super) sync: SyncSettings,
-    /// Cancelled when the program is to stop.
+    /// Cancelled when the program must stop.
     pub(super) stop: CancellationToken,
 }

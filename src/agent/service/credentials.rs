@@ -1,4 +1,4 @@
-//! The two halves of a client of ConductorOne: its id, which names the host, and its secret, which is a key.
+//! The credentials of a ConductorOne client: its id, which names the host, and its secret, which is a key.
 
 use std::fmt;
 
@@ -10,15 +10,15 @@ use serde::Deserialize;
 
 use crate::agent::service::api_host::ApiHost;
 
-/// Why an id or a secret is invalid. No message contains a part of the secret.
+/// The reason why an id or a secret is invalid. No message contains a part of the secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CredentialsError {
-    /// The id does not have the form of one.
+    /// The id has an invalid form.
     #[error(
         "invalid client id: {0}; it has the form name@host/path: copy BATON_CLIENT_ID again from ConductorOne's page of the connector"
     )]
     Id(String),
-    /// The secret does not have the form of one.
+    /// The secret has an invalid form.
     #[error(
         "invalid client secret: it {0}; copy BATON_CLIENT_SECRET again from ConductorOne's page of the connector"
     )]
@@ -34,13 +34,13 @@ pub(crate) struct ClientId {
 }
 
 impl ClientId {
-    /// Reads an id. The name and what follows the host may be empty.
+    /// Parses an id. The name and the part after the host may be empty.
     ///
     /// # Errors
     /// [`CredentialsError::Id`]
     pub(crate) fn parse(text: &str) -> Result<Self, CredentialsError> {
         let wrong = |problem: &str| CredentialsError::Id(problem.to_owned());
-        // A line end comes along when a Secret is made from a file.
+        // A Secret that is created from a file may end with a newline.
         let text = text.trim();
         let (name, rest) = text.split_once('@').ok_or_else(|| wrong("it has no @"))?;
         let (host, _) = rest.split_once('/').ok_or_else(|| wrong("it has no / after the host"))?;
@@ -48,28 +48,28 @@ impl ClientId {
         Ok(Self { text: text.to_owned(), name: name.to_owned(), host })
     }
 
-    /// The whole id, which is what OAuth calls it by.
+    /// The whole id, which is the OAuth client id.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What stands before the host.
+    /// The part before the host.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where the API answers unless a variable names another host.
+    /// The host of the API, unless an environment variable overrides it.
     pub(crate) fn host(&self) -> &ApiHost {
         &self.host
     }
 }
 
-/// The key that proves who the client is.
+/// The key that authenticates the client.
 #[derive(Clone)]
 pub(crate) struct ClientKey {
     /// Seed and public key, 32 bytes each.
     pair: SecretSlice<u8>,
-    /// What ConductorOne calls the key, if anything.
+    /// ConductorOne's id of the key, if any.
     id: Option<String>,
 }
 
@@ -89,7 +89,7 @@ struct Jwk {
 }
 
 impl ClientKey {
-    /// Reads a secret: four parts between colons, the third being `v1` and the last the key.
+    /// Parses a secret: four parts separated by colons, where the third is `v1` and the last is the key.
     ///
     /// # Errors
     /// [`CredentialsError::Secret`]
@@ -122,7 +122,7 @@ impl ClientKey {
         self.pair.expose_secret()
     }
 
-    /// What ConductorOne calls the key, if anything.
+    /// ConductorOne's id of the key, if any.
     pub(crate) fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
@@ -134,7 +134,7 @@ impl fmt::Debug for ClientKey {
     }
 }
 
-/// Unpadded base64 for URLs. Line ends, which come with copying, are passed over.
+/// Decodes unpadded base64 for URLs. Ignores line breaks, which copying may add.
 fn decoded(text: &str) -> Option<Vec<u8>> {
     let text: String = text.chars().filter(|letter| !matches!(letter, '\r' | '\n')).collect();
     URL_SAFE_NO_PAD.decode(text).ok()
@@ -147,7 +147,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A secret around a JSON Web Key.
+    /// A secret that contains a JSON Web Key.
     fn around(key: &str) -> SecretString {
         format!("secret-token:conductorone.com:v1:{}", URL_SAFE_NO_PAD.encode(key)).into()
     }
@@ -162,14 +162,14 @@ pub(crate) mod tests {
         format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{public}","d":"{private}"{more}}}"#)
     }
 
-    /// A key, with the id that it has if it has one.
+    /// A key with an optional id.
     pub(crate) fn key(id: Option<&str>) -> ClientKey {
         let id = id.map(|id| format!(r#","kid":"{id}""#)).unwrap_or_default();
         ClientKey::parse(&around(&jwk(&id))).unwrap()
     }
 
     #[test]
-    fn a_client_id_names_a_host() {
+    fn parses_the_name_and_host_of_a_client_id() {
         for (text, name, host) in [
             ("tall-tree-1@acme.conductor.one/pcc", "tall-tree-1", "acme.conductor.one"),
             ("@127.0.0.1:18443/a/b@c", "", "127.0.0.1:18443"),
@@ -185,7 +185,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_secret_holds_a_whole_key() {
+    fn accepts_only_a_secret_with_a_complete_key() {
         assert_eq!(key(Some("k1")).id(), Some("k1"));
         assert_eq!((key(None).id(), key(None).pair().len()), (None, 64));
         let good = jwk("");

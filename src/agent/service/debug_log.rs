@@ -1,5 +1,5 @@
-//! The log of a task that ConductorOne wants to see: a file in the folder for temporary files, which the next upload
-//! of a sync takes along.
+//! The debug log of a task, if ConductorOne requests one: a file in the folder for temporary files, which the
+//! next upload of a sync includes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use crate::telemetry::debug_log::{self, Writing};
 /// The name of the file.
 const FILE: &str = "debug.log";
 
-/// A log that was left for the next upload.
+/// A log that waits for the next upload.
 #[derive(Debug)]
 pub(super) struct DebugLog(PathBuf);
 
-/// Writes a new log from now on until the result is dropped; nothing where the file cannot be written, which the log
-/// of the program says.
+/// Writes a new log until the result is dropped. Returns `None` and logs a warning if the file cannot be
+/// written.
 pub(super) fn begin(temp_dir: Option<&Path>) -> Option<Writing> {
     let path = path(temp_dir);
     debug_log::write_to(&path)
@@ -25,10 +25,10 @@ pub(super) fn begin(temp_dir: Option<&Path>) -> Option<Writing> {
 }
 
 impl DebugLog {
-    /// The log in a folder, of this process or an earlier one; nothing when there is none.
+    /// The log in a folder, from this process or an earlier one; `None` if there is none.
     pub(super) fn left_in(temp_dir: Option<&Path>) -> Option<Self> {
         let path = path(temp_dir);
-        // Not what a link leads to, which anybody could have put there.
+        // Do not follow a link, which any user could have created.
         fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()).then_some(Self(path))
     }
 

@@ -1,4 +1,4 @@
-//! Connections to ConductorOne: TCP, by way of an HTTP proxy where the environment names one, and TLS over it.
+//! Connections to ConductorOne: TCP, through an HTTP proxy if the environment names one, with TLS on top.
 
 use std::error::Error;
 use std::io;
@@ -23,20 +23,20 @@ use tower::{Service, service_fn};
 use crate::agent::service::api_host::ApiHost;
 use crate::tls_roots;
 
-/// Longest time that a connection may take, TLS included.
+/// Timeout of connecting, including TLS.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Longest time for one of several addresses of a host.
+/// Timeout of one of several addresses of a host.
 const ADDRESS: Duration = Duration::from_secs(10);
-/// How long a connection may be silent before the system asks whether the other end is still there.
+/// How long a connection may be silent before the system probes it.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How often it asks, and how long it waits each time.
+/// The number of probes, and the interval between them.
 const PROBES: (u32, Duration) = (3, Duration::from_secs(10));
-/// How long the other end may leave what it was sent without a sign that it has it. Without this the system tries for
-/// a quarter of an hour.
+/// How long sent data may stay unacknowledged. Without this limit, the system retries for a quarter of an
+/// hour.
 #[cfg(target_os = "linux")]
 const UNTAKEN: Duration = Duration::from_secs(60);
 
-/// Makes connections to ConductorOne.
+/// Opens connections to ConductorOne.
 #[derive(Debug, Clone)]
 pub(crate) struct Dialer {
     host: ApiHost,
@@ -45,15 +45,15 @@ pub(crate) struct Dialer {
     proxy: Option<Intercept>,
 }
 
-/// Both directions of a connection.
+/// A bidirectional byte stream.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// A connection, whatever it goes through.
+/// A connection, direct or through a proxy.
 type Connection = TokioIo<Box<dyn Io>>;
 
-/// Why there can be no connections at all.
+/// The reason why connections cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SetupError {
     /// The platform has no certificate authorities.
@@ -62,71 +62,71 @@ pub(crate) enum SetupError {
         .0.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default()
     )]
     NoRoots(Option<String>),
-    /// The name of the API is not a host name.
+    /// The API host is not a valid host name.
     #[error("{0:?} is not a valid host name; correct the host")]
     Name(String),
-    /// TLS, or the client of HTTP, cannot be set up.
+    /// TLS or the HTTP client cannot be set up.
     #[error("connections to ConductorOne cannot be set up: {0}")]
     Client(String),
 }
 
-/// Why there is no connection now.
+/// The reason why a connection failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DialError {
     /// The name has no address.
     #[error("the name {host} cannot be resolved: {source}")]
     Resolve {
-        /// Whose.
+        /// The name.
         host: String,
-        /// What the resolver says.
+        /// The resolver's error.
         source: io::Error,
     },
-    /// Nobody answers at any of the addresses.
+    /// None of the addresses accepts a connection.
     #[error("{address} cannot be reached: {source}")]
     Connect {
         /// Host and port.
         address: String,
-        /// What the system says of the last address.
+        /// The system's error for the last address.
         source: io::Error,
     },
-    /// The proxy does not let the connection through.
+    /// The proxy rejected the connection.
     #[error("the proxy {proxy} refused a connection to {address}: {problem}")]
     Proxy {
-        /// Where the proxy is.
+        /// The address of the proxy.
         proxy: String,
-        /// Host and port behind it.
+        /// Host and port of the target.
         address: String,
-        /// What it answered.
+        /// The proxy's response.
         problem: String,
     },
-    /// The proxy speaks another protocol.
+    /// The proxy uses an unsupported protocol.
     #[error("{0} is not an HTTP proxy; HTTPS_PROXY takes http://host:port and https://host:port")]
     ProxyScheme(String),
-    /// The certificate is not good.
+    /// The certificate is not valid.
     #[error("the certificate of {host} is not valid: {problem}")]
     Certificate {
-        /// Whose.
+        /// The host of the certificate.
         host: String,
-        /// Why, and what to do.
+        /// The cause and the fix.
         problem: String,
     },
-    /// The other end is too old.
+    /// The server supports only outdated versions of TLS.
     #[error(
         "{0} offers neither TLS 1.2 nor TLS 1.3, and this program accepts nothing older; update it, or the proxy in front of it"
     )]
     OldTls(String),
-    /// TLS does not come about otherwise.
+    /// The TLS handshake failed for another reason.
     #[error("the TLS handshake with {host} failed: {source}")]
     Tls {
-        /// With whom.
+        /// The host.
         host: String,
-        /// What went wrong.
+        /// The cause.
         source: io::Error,
     },
-    /// Something else than the API answers.
+    /// The server is not the API.
     #[error("{0} does not speak HTTP/2, so it is not ConductorOne's API; check the host and the proxy")]
     NotHttp2(String),
-    /// It takes too long.
+    /// The connection timed out.
     #[error("{address} did not answer within {} s", PATIENCE.as_secs())]
     Silent {
         /// Host and port.
@@ -134,7 +134,8 @@ pub(crate) enum DialError {
     },
 }
 
-/// TLS 1.2 and 1.3 on the platform's authorities, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+/// TLS 1.2 and 1.3 with the platform's certificate authorities, or those of `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR`.
 ///
 /// # Errors
 /// [`SetupError::NoRoots`], [`SetupError::Client`]
@@ -142,7 +143,7 @@ pub(super) fn tls() -> Result<ClientConfig, SetupError> {
     tls_with(Vec::new())
 }
 
-/// As [`tls`], with more authorities.
+/// Like [`tls`], with additional certificate authorities.
 ///
 /// # Errors
 /// [`SetupError::NoRoots`], [`SetupError::Client`]
@@ -159,7 +160,7 @@ pub(crate) fn tls_with(more: Vec<CertificateDer<'static>>) -> Result<ClientConfi
 }
 
 impl Dialer {
-    /// Connections to this host. Nothing is connected yet.
+    /// Creates a dialer for this host. Nothing is connected yet.
     ///
     /// # Errors
     /// [`SetupError`]
@@ -167,7 +168,7 @@ impl Dialer {
         Self::with_tls(host, tls()?)
     }
 
-    /// As [`Dialer::new`], with other settings of TLS.
+    /// Like [`Dialer::new`], with other TLS settings.
     ///
     /// # Errors
     /// [`SetupError`]
@@ -179,12 +180,12 @@ impl Dialer {
         Ok(Self { host, name, tls: Arc::new(tls), proxy })
     }
 
-    /// Where the proxy is that connections go through, if they do.
+    /// The proxy for connections, if any, as text.
     pub(crate) fn proxy(&self) -> Option<String> {
         self.proxy.as_ref().map(|proxy| shown(proxy.uri()))
     }
 
-    /// A new connection, ready for HTTP/2.
+    /// Opens a connection that is ready for HTTP/2.
     ///
     /// # Errors
     /// [`DialError`]
@@ -209,7 +210,7 @@ impl Dialer {
         Ok(stream)
     }
 
-    /// A way through an HTTP proxy.
+    /// Opens a tunnel through an HTTP proxy.
     async fn through(&self, proxy: &Intercept) -> Result<Box<dyn Io>, DialError> {
         let scheme = proxy.uri().scheme_str().unwrap_or_default().to_owned();
         if !matches!(scheme.as_str(), "http" | "https") {
@@ -234,7 +235,7 @@ impl Dialer {
     }
 }
 
-/// A connection to the proxy itself.
+/// Opens a connection to the proxy itself.
 async fn reach_proxy(uri: Uri, tls: Arc<ClientConfig>) -> Result<Connection, DialError> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let secure = uri.scheme_str() == Some("https");
@@ -243,7 +244,7 @@ async fn reach_proxy(uri: Uri, tls: Arc<ClientConfig>) -> Result<Connection, Dia
         return Ok(TokioIo::new(Box::new(stream)));
     }
     let name = ServerName::try_from(host.clone()).map_err(|_| DialError::ProxyScheme(shown(&uri)))?;
-    // A proxy speaks HTTP/1.1.
+    // The connection to a proxy uses HTTP/1.1.
     let mut plain = ClientConfig::clone(&tls);
     plain.alpn_protocols.clear();
     let stream = TlsConnector::from(Arc::new(plain))
@@ -253,7 +254,7 @@ async fn reach_proxy(uri: Uri, tls: Arc<ClientConfig>) -> Result<Connection, Dia
     Ok(TokioIo::new(Box::new(stream)))
 }
 
-/// A connection without TLS. The system watches it, so that one to a machine that is gone ends.
+/// Opens a connection without TLS. The system probes it, so that a connection to a dead machine ends.
 async fn tcp(host: &str, port: u16) -> Result<TcpStream, DialError> {
     let addresses = lookup_host((host, port))
         .await
@@ -263,7 +264,7 @@ async fn tcp(host: &str, port: u16) -> Result<TcpStream, DialError> {
         let connected = timeout(ADDRESS, TcpStream::connect(address));
         match connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => {
-                // A connection without these is slower and no less right.
+                // If these options cannot be set, the connection is slower but still correct.
                 let _ = stream.set_nodelay(true);
                 let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PROBES.1);
                 let keepalive = keepalive.with_retries(PROBES.0);
@@ -284,7 +285,7 @@ fn uri(host: &ApiHost) -> Result<Uri, SetupError> {
     format!("https://{}/", host.authority()).parse().map_err(|_| SetupError::Name(host.host.clone()))
 }
 
-/// A proxy for people, without a password.
+/// A proxy URL without its password, for messages.
 fn shown(uri: &Uri) -> String {
     let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
@@ -298,7 +299,7 @@ fn tls_problem(host: String, error: io::Error) -> DialError {
     }
 }
 
-/// What a failed handshake with `host` comes to, where there are words for it; nothing for other errors.
+/// Maps a failed handshake with `host` to a specific error; `None` for other errors.
 pub(super) fn known_problem(host: &str, error: &(dyn Error + 'static)) -> Option<DialError> {
     let host = host.to_owned();
     match tls_error(error)? {
@@ -314,8 +315,8 @@ pub(super) fn known_problem(host: &str, error: &(dyn Error + 'static)) -> Option
     }
 }
 
-/// The error of TLS in an error of input and output, or in one of those inside another. They do not name it as their
-/// cause.
+/// Finds the TLS error inside an I/O error, or inside nested I/O errors. These do not return it as their
+/// source.
 fn tls_error<'a>(mut error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     loop {
         if let Some(found) = error.downcast_ref::<rustls::Error>() {
@@ -327,7 +328,7 @@ fn tls_error<'a>(mut error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Err
 
 fn explained(problem: &CertificateError) -> String {
     match problem {
-        // The second is what another authority of the same name comes to.
+        // A different authority of the same name results in `BadSignature`.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "it comes from an authority that this machine does not trust; if a proxy inspects TLS, name the file with its authority in SSL_CERT_FILE".to_owned()
         }
@@ -355,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_certificate_is_said_in_words() {
+    fn certificate_errors_name_the_cause_and_the_fix() {
         let of = |problem| {
             let error =
                 io::Error::new(io::ErrorKind::InvalidData, rustls::Error::InvalidCertificate(problem));

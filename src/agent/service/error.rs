@@ -1,4 +1,4 @@
-//! Why service mode cannot start, or ends by itself.
+//! The reasons why service mode cannot start or ends on its own.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::agent::service::api::ApiError;
 use crate::agent::service::credentials::CredentialsError;
 use crate::agent::service::dial::SetupError;
 
-/// Why service mode cannot start, or ends by itself.
+/// The reason why service mode cannot start or ends on its own.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServiceError {
     /// The client's id or secret is invalid.
@@ -22,13 +22,13 @@ pub(crate) enum ServiceError {
     /// The folder for temporary files does not exist.
     #[error("the specified c1z temp dir does not exist: {}; create it, or correct --c1z-temp-dir or BATON_TMPDIR", .0.display())]
     NoTempDir(PathBuf),
-    /// The file of the other connector does not exist.
+    /// The c1z file of the external connector does not exist.
     #[error("the specified external resource c1z file does not exist: {}; correct --external-resource-c1z", .0.display())]
     NoExternalFile(PathBuf),
     /// The connector does not return its metadata.
     #[error("the connector does not answer: {0}")]
     Connector(Box<tonic::Status>),
-    /// ConductorOne refuses this program, and a retry does not help.
+    /// ConductorOne rejects this program, and a retry does not help.
     #[error("runner: startup Hello failed: {0}")]
     Refused(#[source] ApiError),
 }

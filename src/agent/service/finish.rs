@@ -1,4 +1,4 @@
-//! Tells ConductorOne how a task ended, for as long as that can be expected to get through.
+//! Reports to ConductorOne how a task ended, and retries as long as the report can succeed.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use tonic::Code;
 use crate::agent::service::api::{Api, ApiError};
 use crate::proto::connectorapi::BatonServiceFinishTaskRequest;
 
-/// The first wait before the report is made again, and the longest.
+/// The first and the longest wait before a retry.
 const WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// How long after the first attempt the last one begins.
+/// The time from the first attempt to the start of the last one.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// Reports how a task ended. A report that does not get through is made again for ten minutes.
+/// Reports how a task ended. Retries a failed report for ten minutes.
 ///
 /// # Errors
-/// It did not get through, or ConductorOne does not take it.
+/// The report could not be delivered, or ConductorOne rejects it.
 pub(super) async fn finish(api: &Api, report: BatonServiceFinishTaskRequest) -> Result<(), ApiError> {
     let task_id = report.task_id.clone();
     let last = Instant::now() + PATIENCE;
@@ -51,10 +51,10 @@ pub(super) async fn finish(api: &Api, report: BatonServiceFinishTaskRequest) -> 
     }
 }
 
-/// Whether the same report may be taken later.
+/// Whether a retry of the report may succeed.
 fn may_get_through(error: &ApiError) -> bool {
     match error {
-        // ConductorOne may take the client back, and nothing else can be done with the report.
+        // ConductorOne may accept the client again, and there is no other use for the report.
         ApiError::Token(_) | ApiError::Unreachable(_) | ApiError::Interrupted(_) | ApiError::Silent(_) => {
             true
         }
@@ -70,7 +70,7 @@ fn may_get_through(error: &ApiError) -> bool {
     }
 }
 
-/// Whether ConductorOne says that the task is not open any more.
+/// Whether ConductorOne answers that the task is no longer open.
 fn is_over(error: &ApiError) -> bool {
     matches!(error.code(), Some(Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition))
 }

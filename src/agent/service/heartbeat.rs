@@ -1,4 +1,5 @@
-//! Heartbeats: they tell ConductorOne that a long task is still running, and return whether it has been cancelled.
+//! Heartbeats: they tell ConductorOne that a long task is still running, and return whether it has been
+//! cancelled.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,38 +13,38 @@ use tonic::Code;
 use crate::agent::service::api::{Api, ApiError};
 use crate::proto::connectorapi::BatonServiceHeartbeatResponse;
 
-/// The time between heartbeats when ConductorOne gives none, and the bounds of what it gives.
+/// The default interval between heartbeats, and the bounds of the interval that ConductorOne requests.
 const USUAL: Duration = Duration::from_secs(30);
 const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5 * 60));
-/// How long the waits between attempts at the first heartbeat may be together.
+/// Maximum total wait between attempts at the first heartbeat.
 const FIRST: Duration = Duration::from_secs(60);
-/// How many heartbeats in a row may fail before the task is given up.
+/// The number of consecutive failed heartbeats after which the task is abandoned.
 const MOST_MISSED: u32 = 9;
 
-/// Why a task is not to go on.
+/// The reason why a task must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// ConductorOne does not want it any more.
+    /// ConductorOne has cancelled the task.
     Cancelled,
-    /// ConductorOne has not been heard of for too long.
+    /// ConductorOne has not answered for too long.
     Missed,
 }
 
-/// Why a task does not begin.
+/// The reason why a task does not start.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotBegun {
     /// The first heartbeat failed.
     #[error("the first heartbeat failed: {0}")]
     Failed(#[from] ApiError),
-    /// ConductorOne does not want the task any more.
+    /// ConductorOne has cancelled the task.
     #[error("ConductorOne has cancelled the task")]
     Cancelled,
-    /// The program is to stop.
+    /// The program must stop.
     #[error("the program stops")]
     Stopped,
 }
 
-/// Heartbeats of one task, until dropped.
+/// The heartbeats of one task, which end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Heartbeats {
     beating: JoinHandle<()>,
@@ -51,7 +52,8 @@ pub(crate) struct Heartbeats {
 }
 
 impl Heartbeats {
-    /// Makes the first heartbeat and then one after the other. `stop` is cancelled when the task is not to go on.
+    /// Sends the first heartbeat, then starts sending them periodically. Cancels `stop` when the task must
+    /// stop.
     ///
     /// # Errors
     /// [`NotBegun`]
@@ -68,14 +70,14 @@ impl Heartbeats {
         let (api, task_id, noted) = (api.clone(), task_id.to_owned(), Arc::clone(&ended));
         let beating = tokio::spawn(async move {
             let why = beat(&api, &task_id, interval(&first)).await;
-            // Set once: this is the only task that does.
+            // Set once: only this task sets it.
             let _ = noted.set(why);
             stop.cancel();
         });
         Ok(Self { beating, ended })
     }
 
-    /// Why the task is not to go on; nothing while it is.
+    /// The reason why the task must stop; `None` while it may continue.
     pub(super) fn ended(&self) -> Option<Ended> {
         self.ended.get().copied()
     }
@@ -87,7 +89,7 @@ impl Drop for Heartbeats {
     }
 }
 
-/// The first heartbeat. One that does not reach ConductorOne is made again for a minute.
+/// Sends the first heartbeat. Retries for a minute if it does not reach ConductorOne.
 async fn first(api: &Api, task_id: &str) -> Result<BatonServiceHeartbeatResponse, ApiError> {
     let wait = ExponentialBuilder::default()
         .with_min_delay(BOUNDS.0)
@@ -95,7 +97,7 @@ async fn first(api: &Api, task_id: &str) -> Result<BatonServiceHeartbeatResponse
         .without_max_times();
     (|| api.heartbeat(task_id))
         .retry(wait)
-        // A token that was refused is not used again.
+        // A rejected token is not used again.
         .when(|error| error.is_outage() || error.code() == Some(Code::Unauthenticated))
         .notify(|error, wait| {
             tracing::warn!(task_id, %error, next_backoff = wait.as_secs_f64(), "the first heartbeat failed, retrying");
@@ -103,7 +105,7 @@ async fn first(api: &Api, task_id: &str) -> Result<BatonServiceHeartbeatResponse
         .await
 }
 
-/// Makes heartbeats until the task is not to go on.
+/// Sends heartbeats until the task must stop.
 async fn beat(api: &Api, task_id: &str, mut wait: Duration) -> Ended {
     let mut missed = 0;
     loop {

@@ -1,4 +1,4 @@
-//! How the program introduces itself: at the start, until it is known, and whenever a task asks for it.
+//! Introduces the program to ConductorOne: at startup until it succeeds, and whenever a task requests it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::proto::connector::{ConnectorMetadata, ConnectorServiceGetMetadataRequ
 use crate::proto::connectorapi::BatonServiceHelloRequest;
 use crate::proto::connectorapi::baton_service_hello_request::BuildInfo;
 
-/// The first wait after an introduction that failed, and the longest.
+/// The first and the longest wait after a failed introduction.
 const WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5 * 60));
 
-/// Introduces the program until ConductorOne knows it, or the program is to stop.
+/// Introduces the program until ConductorOne accepts it, or the program must stop.
 ///
 /// # Errors
-/// ConductorOne refuses it for good.
+/// ConductorOne rejects the program, and a retry does not help.
 pub(super) async fn at_the_start(
     api: &Api,
     metadata: ConnectorMetadata,
@@ -54,14 +54,14 @@ pub(super) async fn at_the_start(
     }
 }
 
-/// What the connector says of itself.
+/// The connector's metadata.
 pub(super) async fn metadata(connector: &Channel) -> Result<ConnectorMetadata, Box<tonic::Status>> {
     let mut client = ConnectorServiceClient::new(connector.clone());
     let answer = client.get_metadata(ConnectorServiceGetMetadataRequest::default()).await?.into_inner();
     Ok(answer.metadata.unwrap_or_default())
 }
 
-/// An introduction, because of this task if there is one.
+/// Builds an introduction for this task; `task_id` is empty at startup.
 pub(super) fn request(api: &Api, task_id: &str, metadata: ConnectorMetadata) -> BatonServiceHelloRequest {
     BatonServiceHelloRequest {
         host_id: api.host_id(),
@@ -77,7 +77,7 @@ pub(super) fn request(api: &Api, task_id: &str, metadata: ConnectorMetadata) -> 
     }
 }
 
-/// Whether the same introduction would be refused again.
+/// Whether a retry would be rejected as well.
 fn is_final(error: &ApiError) -> bool {
     match error {
         ApiError::Token(error) => !error.is_temporary(),

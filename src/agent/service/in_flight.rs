@@ -1,24 +1,25 @@
-//! The tasks that are under way, so that one that is offered again is not run twice.
+//! Tracks the running tasks, so that a task that is offered again does not run twice.
 //!
-//! An offer can be older than the end of its task: ConductorOne makes it while the task runs, and it arrives when the
-//! task has ended. So the tasks that have ended for good since the last poll began count as well.
+//! An offer can be older than the end of its task: ConductorOne sends it while the task runs, and it arrives
+//! after the task has ended. Therefore, tasks that have ended with a final result since the last poll began
+//! count as well.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The ids of the tasks that are under way.
+/// The ids of the running tasks.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InFlight(Arc<Mutex<Ids>>);
 
 #[derive(Debug, Default)]
 struct Ids {
     running: BTreeSet<String>,
-    /// Those that have ended for good since the last poll began. No more than there are places for tasks, and tasks
-    /// that wait for one: further ones come with a poll.
+    /// Tasks that have ended with a final result since the last poll began. Their number is limited by the
+    /// slots for tasks and the tasks that wait for a slot, because further tasks arrive only with a poll.
     over: BTreeSet<String>,
 }
 
-/// A task that is under way until this is dropped.
+/// Marks a task as running until this is dropped.
 #[derive(Debug)]
 pub(super) struct InFlightGuard {
     id: String,
@@ -27,30 +28,30 @@ pub(super) struct InFlightGuard {
 }
 
 impl InFlight {
-    /// Notes that a poll begins. What is offered from now on is offered in knowledge of what has ended so far.
+    /// Records that a poll begins. ConductorOne knows the results of earlier tasks when it answers this poll.
     pub(super) fn poll_begins(&self) {
         self.lock().over.clear();
     }
 
-    /// Notes that a task is under way; nothing when it is already, or the offer is older than its end.
+    /// Records that a task is running. `None` if it is running already or the offer is older than its end.
     pub(super) fn begin(&self, id: &str) -> Option<InFlightGuard> {
         let mut ids = self.lock();
         let is_new = !ids.over.contains(id) && ids.running.insert(id.to_owned());
         is_new.then(|| InFlightGuard { id: id.to_owned(), all: self.clone(), over: false })
     }
 
-    /// Whether a task is under way, or has ended for good since the poll began.
+    /// Whether a task is running, or has ended with a final result since the poll began.
     pub(super) fn has(&self, id: &str) -> bool {
         let ids = self.lock();
         ids.running.contains(id) || ids.over.contains(id)
     }
 
-    /// All that are under way.
+    /// The ids of all running tasks.
     pub(super) fn ids(&self) -> Vec<String> {
         self.lock().running.iter().cloned().collect()
     }
 
-    /// How many are under way.
+    /// The number of running tasks.
     pub(super) fn count(&self) -> usize {
         self.lock().running.len()
     }
@@ -61,7 +62,8 @@ impl InFlight {
 }
 
 impl InFlightGuard {
-    /// The task ends for good, and ConductorOne knows: it does not offer it again.
+    /// Records that the task has ended with a final result that ConductorOne knows, so that it does not offer
+    /// the task again.
     pub(super) fn over(mut self) {
         self.over = true;
     }
@@ -81,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_offer_that_is_older_than_the_end_of_its_task_does_not_count() {
+    fn ignores_an_offer_older_than_the_end_of_its_task() {
         let tasks = InFlight::default();
         tasks.poll_begins();
         let (done, failed) = (tasks.begin("done"), tasks.begin("failed"));
@@ -89,9 +91,9 @@ mod tests {
         tasks.poll_begins();
         done.into_iter().for_each(InFlightGuard::over);
         drop(failed);
-        // The answer to the poll from before both ends.
+        // The response to the poll that began before both ends.
         assert!(tasks.has("done") && tasks.begin("done").is_none());
-        // ConductorOne may have offered it in answer to the failure.
+        // ConductorOne may have offered it again because of the failure.
         assert!(!tasks.has("failed") && tasks.begin("failed").is_some());
         assert_eq!(tasks.count(), 0);
         tasks.poll_begins();

@@ -1,16 +1,17 @@
-//! The machine that the program runs on, as the agents of the Go SDK describe it.
+//! Describes the machine that the program runs on, in the same terms as the agents of the Go SDK.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::proto::connectorapi::baton_service_hello_request::OsInfo;
 
-/// Longest value, in letters.
+/// Maximum length of a value, in characters.
 const LONGEST: usize = 256;
-/// Longest file that is read, in bytes.
-const LARGEST: usize = 1024 * 1024;
+/// How many bytes of a file are used.
+const LARGEST: u64 = 1024 * 1024;
 
-/// The machine, read from below this folder, which is `/` outside of tests.
+/// Describes the machine from files below this folder, which is `/` except in tests.
 pub(super) fn describe(root: &Path, hostname: Option<String>) -> OsInfo {
     let files = Files(root.to_owned());
     let os = std::env::consts::OS.to_owned();
@@ -39,10 +40,11 @@ impl Files {
         self.0.join(path).exists()
     }
 
-    /// A file as text; nothing for one that is not there or is no file for this.
+    /// The text of a file; `None` if it is missing or unreadable.
     fn text(&self, path: &str) -> Option<String> {
-        let bytes = fs::read(self.0.join(path)).ok()?;
-        Some(String::from_utf8_lossy(&bytes[..bytes.len().min(LARGEST)]).into_owned())
+        let mut bytes = Vec::new();
+        File::open(self.0.join(path)).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     fn line(&self, path: &str) -> Option<String> {
@@ -50,7 +52,7 @@ impl Files {
         (!line.is_empty()).then_some(line)
     }
 
-    /// A value of a file of `NAME=value` lines.
+    /// A value from a file with `NAME=value` lines.
     fn value(&self, path: &str, name: &str) -> Option<String> {
         let text = self.text(path)?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
@@ -58,7 +60,7 @@ impl Files {
     }
 }
 
-/// The distribution and its version: the first of the files that distributions are known by.
+/// The distribution and its version, from the first known release file that exists.
 fn platform(files: &Files) -> Option<(String, String)> {
     const RELEASES: [(&str, &str); 3] = [
         ("etc/oracle-release", "oracle"),
@@ -116,7 +118,7 @@ fn family(platform: &str) -> Option<&'static str> {
     })
 }
 
-/// What keeps the machine from being a real one; of several signs the last counts.
+/// The virtualization system; of several signs, the last one counts.
 fn virtualization(files: &Files) -> Option<&'static str> {
     let mut found = None;
     let mut sign = |is: bool, name| {
@@ -169,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn distributions_are_known_by_their_files() {
+    fn detects_distributions_by_their_files() {
         let is = |files: &[(&str, &str)], platform: &str, version: &str, family: &str| {
             let found = machine(files);
             let found = (found.platform, found.platform_version, found.platform_family);
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_empty_or_too_long() {
+    fn no_value_is_empty_or_too_long() {
         let bare = describe(Path::new("/nowhere"), None);
         assert_eq!((bare.hostname.as_str(), bare.kernel_version.as_str()), ("unknown", "unknown"));
         assert!(!bare.platform.is_empty() && !bare.platform_family.is_empty());

@@ -1,4 +1,4 @@
-//! How a task ended, and the report of it to ConductorOne.
+//! The result of a task, and its report to ConductorOne.
 
 use prost::{Message, Name};
 use prost_types::Any;
@@ -8,32 +8,33 @@ use crate::proto::any;
 use crate::proto::connectorapi::BatonServiceFinishTaskRequest;
 use crate::proto::connectorapi::baton_service_finish_task_request::{Error, FinalState, Success};
 
-/// What ConductorOne's own programs add to the message of a failure that is final. It reads the message too.
+/// The suffix that ConductorOne's own programs add to the message of a final failure. ConductorOne also reads
+/// the message.
 const FINAL: &str = "\ntask failed and is non-retryable";
-/// How many annotations a report can have.
+/// Maximum number of annotations in a report.
 const MOST_ANNOTATIONS: usize = 16;
-/// Longest message, in bytes.
+/// Maximum length of a message, in bytes.
 const LONGEST_MESSAGE: usize = 64 * 1024;
 
-/// How a task ended.
+/// The result of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Outcome {
-    /// It was done.
+    /// The task succeeded.
     Done {
-        /// What the connector answered, where ConductorOne wants to know.
+        /// The connector's response, if ConductorOne needs it.
         response: Option<Any>,
-        /// What is special about it.
+        /// Annotations for the report.
         annotations: Vec<Any>,
     },
-    /// It was not.
+    /// The task failed.
     Failed(Failure),
-    /// It was done, and ConductorOne knows.
+    /// The task succeeded, and ConductorOne already knows.
     Known,
-    /// ConductorOne is not told, for this reason, and gives the task out again when it sees fit.
+    /// The result is not reported, for this reason. ConductorOne may offer the task again.
     Unreported(String),
 }
 
-/// Why a task was not done.
+/// The failure of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failure {
     code: Code,
@@ -44,23 +45,23 @@ pub(crate) struct Failure {
 }
 
 impl Outcome {
-    /// Not done and not reported, since the connector refused a call.
+    /// A task that failed because the connector rejected a call, and whose result is not reported.
     pub(super) fn unreported(status: &Status) -> Self {
-        // Its message may repeat what a person entered, and has a line of its own in the connector's log.
+        // Its message may repeat user input, and the connector logs it in a separate line.
         Self::Unreported(format!("the connector answered {:?}", status.code()))
     }
 
-    /// Done, with nothing to say.
+    /// A success without a response.
     pub(super) fn done() -> Self {
         Self::Done { response: None, annotations: Vec::new() }
     }
 
-    /// Done, with an answer.
+    /// A success with a response.
     pub(super) fn answered<M: Name>(response: &M, annotations: Vec<Any>) -> Self {
         Self::Done { response: Some(any(response)), annotations }
     }
 
-    /// The report; nothing when there is none.
+    /// The report; `None` if the result is not reported.
     pub(super) fn report(self, host_id: String, task_id: &str) -> Option<BatonServiceFinishTaskRequest> {
         let (status, state) = match self {
             Self::Done { response, annotations } => {
@@ -104,17 +105,17 @@ impl Failure {
         Self::of(Code::Cancelled, "context canceled".to_owned(), Vec::new())
     }
 
-    /// The connector refused: its status as it is.
+    /// The connector's status, unchanged.
     pub(super) fn of_status(status: &Status) -> Self {
         Self::of(status.code(), status.message().to_owned(), details(status))
     }
 
-    /// A call failed on the way to something larger: its status, with the text that Go programs give it.
+    /// A failed call inside a larger task: its status, with the text of Go programs.
     pub(super) fn of_call(status: &Status) -> Self {
         Self::of(status.code(), in_go(status), details(status))
     }
 
-    /// The same for good: ConductorOne does not try again.
+    /// Makes the failure final: ConductorOne does not retry the task.
     #[must_use]
     pub(super) fn for_good(mut self) -> Self {
         if !self.is_final {
@@ -124,18 +125,18 @@ impl Failure {
         self
     }
 
-    /// The same with these annotations.
+    /// Sets the annotations.
     #[must_use]
     pub(super) fn with(self, annotations: Vec<Any>) -> Self {
         Self { annotations, ..self }
     }
 
-    /// The code of gRPC.
+    /// The gRPC code.
     pub(super) fn code(&self) -> Code {
         self.code
     }
 
-    /// Whether ConductorOne does not try again.
+    /// Whether the failure is final, so that ConductorOne does not retry the task.
     pub(super) fn is_final(&self) -> bool {
         self.is_final
     }
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_for_good_says_so_twice() {
+    fn a_final_failure_is_marked_in_the_message_and_the_report() {
         let status = Status::failed_precondition("provisioning is not enabled");
         let text = "rpc error: code = FailedPrecondition desc = provisioning is not enabled";
         assert_eq!(failed(Failure::of_call(&status)), (9, text.to_owned(), false));
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn details_travel_and_annotations_are_few() {
+    fn keeps_details_and_limits_annotations() {
         let detail = Any { type_url: "t".to_owned(), value: vec![1] };
         let inner =
             tonic_types::pb::Status { code: 5, message: String::new(), details: vec![detail.clone()] };
@@ -207,13 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_an_end() {
+    fn truncates_a_long_message() {
         let (_, message, _) = failed(Failure::plain("ä".repeat(LONGEST_MESSAGE)));
         assert!(message.len() <= LONGEST_MESSAGE);
     }
 
     #[test]
-    fn what_is_not_reported_has_no_report() {
+    fn unreported_outcomes_have_no_report() {
         let silent = [Outcome::Known, Outcome::unreported(&Status::internal("x"))];
         assert!(silent.into_iter().all(|outcome| outcome.report(String::new(), "t").is_none()));
         let done = Outcome::done().report("h".to_owned(), "t").unwrap();

@@ -1,4 +1,4 @@
-//! Where tasks come from: ConductorOne is asked for one at a time, or for several.
+//! Polls ConductorOne for tasks, one at a time or several at once.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use crate::agent::service::tasks::Kind;
 use crate::proto::connectorapi::Task;
 use crate::telemetry::metrics;
 
-/// Longest wait that ConductorOne can ask for.
+/// Maximum wait that ConductorOne can request.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
-/// The wait before the next poll where ConductorOne gives none and there was nothing to do.
+/// The wait before the next poll if ConductorOne specifies none and there was no task.
 const FLOOR: Duration = Duration::from_secs(1);
 
-/// Longest id of a task, in bytes. ConductorOne's have 27.
+/// Maximum length of a task id, in bytes. ConductorOne's ids have 27.
 const LONGEST_ID: usize = 256;
 
-/// A task to run, if there is one, and how long to wait before the next is asked for.
+/// A task to run, if there is one, and the wait before the next poll.
 #[derive(Debug)]
 pub(super) struct Polled {
     pub(super) task: Option<(Task, InFlightGuard)>,
     pub(super) wait: Duration,
 }
 
-/// Asks for tasks.
+/// Polls for tasks.
 #[derive(Debug)]
 pub(super) struct Poll {
     api: Api,
@@ -34,17 +34,19 @@ pub(super) struct Poll {
     batch: Option<Batch>,
 }
 
-/// What is there when several tasks are asked for at a time.
+/// The state of polling for several tasks at once.
 #[derive(Debug)]
 struct Batch {
     queue: VecDeque<Task>,
-    /// How many tasks should at least be there, waiting or under way; twice as many are asked for.
+    /// The minimum number of waiting and running tasks. A poll requests enough tasks to reach twice that
+    /// number.
     enough: usize,
     next: Instant,
 }
 
 impl Poll {
-    /// Asks `api` for one task at a time or, with a number of places for tasks, for as many as fill them twice.
+    /// Polls `api` for one task at a time or, if a number of slots is given, for enough tasks to fill them
+    /// twice.
     pub(super) fn new(api: Api, in_flight: InFlight, batch_for: Option<usize>) -> Self {
         let batch = batch_for.map(|places| Batch {
             queue: VecDeque::new(),
@@ -54,10 +56,10 @@ impl Poll {
         Self { api, in_flight, batch }
     }
 
-    /// The next task.
+    /// Returns the next task.
     ///
     /// # Errors
-    /// ConductorOne gives no answer, and there is no task left from an earlier one.
+    /// The poll failed, and no task is left from an earlier one.
     pub(super) async fn next(&mut self) -> Result<Polled, ApiError> {
         match &mut self.batch {
             None => single(&self.api, &self.in_flight).await,
@@ -77,7 +79,7 @@ async fn single(api: &Api, in_flight: &InFlight) -> Result<Polled, ApiError> {
 
 impl Batch {
     async fn next(&mut self, api: &Api, in_flight: &InFlight) -> Result<Polled, ApiError> {
-        // A task at hand does not wait for the answer to a poll, which may take minutes.
+        // A waiting task does not wait for the response to a poll, which may take minutes.
         if let Some(task) = self.take(in_flight) {
             return Ok(Polled { task: Some(task), wait: Duration::ZERO });
         }
@@ -99,7 +101,7 @@ impl Batch {
         let before = self.queue.len();
         for task in tasks.into_iter().filter(is_work) {
             let known = in_flight.has(&task.id) || self.queue.iter().any(|queued| queued.id == task.id);
-            // An answer has no more than were asked for; one that has is not kept whole.
+            // Drop the tasks beyond the requested number.
             if !known && self.queue.len() < 2 * self.enough {
                 self.queue.push_back(task);
             }
@@ -154,14 +156,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_has_bounds() {
+    fn limits_the_requested_wait() {
         let of = |seconds| clamped(Some(prost_types::Duration { seconds, nanos: 0 }));
         assert_eq!(clamped(None), Duration::ZERO);
         assert_eq!((of(-1), of(7), of(600)), (Duration::ZERO, Duration::from_secs(7), LONGEST));
     }
 
     #[test]
-    fn a_task_is_under_way_once() {
+    fn a_task_cannot_start_twice() {
         let in_flight = InFlight::default();
         let task = |id: &str| Task { id: id.to_owned(), ..Default::default() };
         let first = begun(&in_flight, task("t1"));

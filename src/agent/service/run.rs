@@ -1,4 +1,4 @@
-//! The loop: a free place, a task for it, and on.
+//! The main loop: takes a free slot, gets a task for it, and repeats.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use crate::proto::connectorapi::Task;
 use crate::telemetry::metrics::{self, TaskOutcome};
 use crate::telemetry::watch;
 
-/// Longest wait after a poll that failed.
+/// Maximum wait after a failed poll.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
-/// Asks for tasks and runs them, as many at a time as there are places, until the program is to stop. Those that
-/// are under way then are waited for.
+/// Polls for tasks and runs them, as many at a time as there are slots, until the program must stop. Then
+/// waits for the running tasks.
 pub(super) async fn run(context: Context, places: usize, batch: bool) {
     let context = Arc::new(context);
     let in_flight = InFlight::default();
@@ -36,7 +36,7 @@ pub(super) async fn run(context: Context, places: usize, batch: bool) {
         let (mut wait, mut errors) = (Duration::ZERO, 0_u64);
         loop {
             sleep(wait).await;
-            // Nobody closes it.
+            // The semaphore is never closed.
             let Ok(place) = Arc::clone(&free).acquire_owned().await else { return };
             match poll.next().await {
                 Ok(Polled { task, wait: next }) => {
@@ -73,7 +73,7 @@ pub(super) async fn run(context: Context, places: usize, batch: bool) {
     running.wait().await;
 }
 
-/// Runs a task to its end and reports it.
+/// Runs a task to its end and reports the result.
 async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, place: OwnedSemaphorePermit) {
     let kind = Kind::of(&task);
     let watched = watch::task(kind.name());
@@ -82,7 +82,7 @@ async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, place: Own
     let ended = async {
         let (id, begun) = (task.id.clone(), Instant::now());
         tracing::info!(task_id = id, task_type = kind.name(), "task started");
-        // One task that breaks off must not take the others with it.
+        // A panic in one task must not stop the others.
         let Ended { outcome, until_reported } =
             AssertUnwindSafe(tasks::run(&context, task)).catch_unwind().await.unwrap_or_else(|_| {
                 Failure::plain("the task panicked: this is a bug in baton-retool; see its log").into()
@@ -95,7 +95,7 @@ async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, place: Own
     .await;
     open.closed();
     watched.ended(ended);
-    // In this order: who sees the place free must not find the task under way.
+    // The order matters: when the slot becomes free, the task must no longer count as running.
     match ended {
         TaskOutcome::Done | TaskOutcome::FailedForGood => guard.over(),
         _ => drop(guard),
@@ -103,7 +103,7 @@ async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, place: Own
     drop(place);
 }
 
-/// Says in the log when a task is dropped before ConductorOne knows its end.
+/// Logs a warning if a task is dropped before ConductorOne knows its result.
 struct Open {
     task_id: String,
     task_type: &'static str,
@@ -128,7 +128,7 @@ impl Drop for Open {
     }
 }
 
-/// Tells ConductorOne and the log how a task ended.
+/// Reports the result of a task to ConductorOne and the log.
 async fn report(api: &Api, task_id: &str, kind: Kind, outcome: Outcome, begun: Instant) -> TaskOutcome {
     let task_type = kind.name();
     let seconds = begun.elapsed().as_secs_f64();
@@ -147,7 +147,7 @@ async fn report(api: &Api, task_id: &str, kind: Kind, outcome: Outcome, begun: I
             );
             (TaskOutcome::Unreported, None)
         }
-        // Its message may repeat what a person entered; what the connector says of it is in its own line.
+        // The message may repeat user input; the connector logs its error in a separate line.
         Outcome::Failed(failure) => {
             let (code, is_final) = (failure.code(), failure.is_final());
             tracing::warn!(task_id, task_type, seconds, ?code, non_retryable = is_final, "task failed");
@@ -177,7 +177,7 @@ async fn report(api: &Api, task_id: &str, kind: Kind, outcome: Outcome, begun: I
     }
 }
 
-/// The square of the number of errors in a row, in seconds.
+/// The square of the number of consecutive errors, in seconds.
 fn backoff(errors: u64) -> Duration {
     Duration::from_secs(errors.saturating_mul(errors)).min(LONGEST_BACKOFF)
 }

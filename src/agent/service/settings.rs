@@ -1,42 +1,42 @@
-//! How to reach ConductorOne, and how much to do at a time.
+//! The settings of the connection to ConductorOne and of the number of parallel tasks.
 
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
-/// How to reach ConductorOne, and how much to do at a time. `Debug` does not show the secret.
+/// The settings of service mode. `Debug` does not show the secret.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct ServiceSettings {
-    /// Which client of ConductorOne this is; unchecked.
+    /// The id of the client; not validated.
     #[serde(rename = "client-id")]
     pub client_id: String,
-    /// The private key of the client; unchecked.
+    /// The private key of the client; not validated.
     #[serde(rename = "client-secret")]
     pub client_secret: SecretString,
-    /// How many tasks may be under way at a time.
+    /// How many tasks may run at the same time.
     #[serde(rename = "task-concurrency")]
     pub task_concurrency: u32,
-    /// Longest time that one request for a token may take; at most [`LONGEST_REQUEST`].
+    /// Timeout of one token request; at most [`LONGEST_REQUEST`].
     #[serde(rename = "http-timeout-seconds", deserialize_with = "timeout")]
     pub timeout: Duration,
-    /// What the environment alone can say. For the reader of the settings to fill in.
+    /// Values that only the environment can set. The reader of the settings fills them in.
     #[serde(skip)]
     pub overrides: Overrides,
 }
 
-/// What only variables can say.
+/// Values that only environment variables can set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Overrides {
-    /// Where the API answers, in place of the host in the client's id.
+    /// The host of the API, instead of the one in the client's id.
     pub api_host: Option<String>,
-    /// What ConductorOne knows this installation by, in place of the name of the machine. May be empty.
+    /// The id of this installation in ConductorOne, instead of the host name of the machine. May be empty.
     pub host_id: Option<String>,
-    /// Whether several tasks are asked for at a time.
+    /// Whether a poll requests several tasks.
     pub batch: bool,
 }
 
-/// Longest time that one request for a token may take, whatever the setting says.
+/// Maximum timeout of one token request, regardless of the setting.
 pub(crate) const LONGEST_REQUEST: Duration = Duration::from_secs(30);
 
 impl ServiceSettings {
@@ -45,19 +45,20 @@ impl ServiceSettings {
 }
 
 impl Overrides {
-    /// The variable that names the API.
+    /// The variable for the API host.
     pub(crate) const API_HOST: &str = "BATON_C1_API_HOST";
-    /// The variable that names this installation.
+    /// The variable for the id of this installation.
     pub(crate) const HOST_ID: &str = "BATON_HOST_ID";
-    /// The variable that asks for several tasks at a time.
+    /// The variable that enables requests for several tasks.
     pub(crate) const BATCH: &str = "BATON_GET_TASKS";
 
-    /// Reads the variables through `get`, which gives the value of a variable that is set, even to nothing.
+    /// Reads the variables through `get`, which returns the value of a variable that is set, even if it is
+    /// empty.
     pub(crate) fn read(get: impl Fn(&str) -> Option<String>) -> Self {
         Self {
             api_host: get(Self::API_HOST).filter(|host| !host.trim().is_empty()),
             host_id: get(Self::HOST_ID),
-            // Any other word leaves it off, as it always did.
+            // Any other value leaves it off, for compatibility.
             batch: get(Self::BATCH)
                 .is_some_and(|word| matches!(word.as_str(), "1" | "t" | "T" | "true" | "True" | "TRUE")),
         }
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_say_what_has_no_flag() {
+    fn reads_the_settings_that_have_no_flag() {
         let read = |name: &'static str, value: &'static str| {
             Overrides::read(|asked| (asked == name).then(|| value.to_owned()))
         };

@@ -1,4 +1,4 @@
-//! What each kind of task asks of the connector, and how its end is reported.
+//! The connector calls of each kind of task, and the report of its result.
 
 mod actions;
 mod answers;
@@ -20,8 +20,8 @@ use crate::proto::connectorapi::task::TaskType;
 pub(super) use ended::Ended;
 pub(super) use kind::Kind;
 
-/// Runs a task to its end. Nothing is tried again: what can be is tried in the connector, and what is left is
-/// ConductorOne's to try.
+/// Runs a task to its end without retries: the connector retries what it can, and ConductorOne retries the
+/// rest.
 pub(super) async fn run(context: &Context, task: Task) -> Ended {
     let Task { id, debug, task_type, .. } = task;
     let connector = &context.connector;
@@ -51,7 +51,7 @@ pub(super) async fn run(context: &Context, task: Task) -> Ended {
         Some(TaskType::ActionStatus(task)) => actions::status(connector, task).await.into(),
         Some(TaskType::ListEventFeeds(task)) => events::list_feeds(connector, task).await.into(),
         Some(TaskType::ListEvents(task)) => events::list(connector, task).await.into(),
-        // Another version of the program may know it.
+        // Another version of the program may support it.
         Some(
             TaskType::None(_)
             | TaskType::EventFeed(_)

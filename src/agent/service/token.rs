@@ -1,4 +1,4 @@
-//! The access token that every call carries: fetched when it is first needed, kept while it lasts.
+//! The access token of every call: fetched when it is first needed and kept until it expires.
 
 mod error;
 
@@ -26,27 +26,28 @@ use crate::agent::service::version::SDK;
 
 pub(crate) use error::TokenError;
 
-/// A token with less life than this is not used any more.
+/// A token that expires sooner is not used anymore.
 const SPARE: Duration = Duration::from_secs(10);
-/// Longest life that a token is believed to have.
+/// Maximum accepted lifetime of a token.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Largest answer that is read, in bytes.
+/// Maximum size of a response, in bytes.
 const LARGEST: usize = 64 * 1024;
-/// How long a connection may take to come about.
+/// Timeout of connecting.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
-/// How often a request is made again when the endpoint is out of order, and the first wait before that.
+/// How often a request is retried when the endpoint is out of order or unreachable, and the first wait before
+/// a retry.
 const AGAIN: (usize, Duration) = (3, Duration::from_millis(500));
 
-/// Gets tokens and keeps the newest.
+/// Fetches tokens and keeps the newest one.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     client: Client,
     url: Url,
     id: ClientId,
     key: ClientKey,
-    /// Where requests go through, if they go through a proxy.
+    /// The proxy that requests go through, if any.
     proxy: Option<String>,
     /// Locked while a token is fetched, so that all calls wait for the same one.
     state: Mutex<State>,
@@ -55,18 +56,18 @@ pub(crate) struct Tokens {
 #[derive(Debug, Default)]
 struct State {
     newest: Option<Token>,
-    /// When the last request for a token failed, and why; nothing once one has succeeded.
+    /// The time and the error of the last failed request; `None` once a request has succeeded.
     failed: Option<(Instant, TokenError)>,
 }
 
 #[derive(Debug, Clone)]
 struct Token {
-    /// The header of a call.
+    /// The value of the `authorization` header of a call.
     authorization: MetadataValue<Ascii>,
     until: Instant,
 }
 
-/// What the endpoint answers. Keys that are not named here are passed over.
+/// The endpoint's response. Other keys are ignored.
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
@@ -78,8 +79,8 @@ struct Answer {
 }
 
 impl Tokens {
-    /// Tokens for this client from the API at `host`, which is reached through `proxy` where there is one. Nothing is
-    /// connected yet.
+    /// Creates a token source for this client at the API at `host`, which is reached through `proxy` if it is
+    /// set. Nothing is connected yet.
     ///
     /// # Errors
     /// [`SetupError`]
@@ -106,7 +107,7 @@ impl Tokens {
         Ok(Self { client, url, id, key, proxy, state: Mutex::default() })
     }
 
-    /// The value of the `authorization` header of a call that is made now.
+    /// Returns the value of the `authorization` header for a call now.
     ///
     /// # Errors
     /// [`TokenError`]
@@ -116,8 +117,8 @@ impl Tokens {
         if let Some(token) = state.newest.as_ref().filter(|token| token.until > Instant::now() + SPARE) {
             return Ok(token.authorization.clone());
         }
-        // The request that this call has waited for has failed. Calls that each made their own, one after the other,
-        // would wait for minutes.
+        // The request that this call has waited for has failed. If each call made its own request in
+        // sequence, calls would wait for minutes.
         if let Some((_, error)) = state.failed.as_ref().filter(|(at, _)| *at > asked) {
             return Err(error.clone());
         }
@@ -141,7 +142,8 @@ impl Tokens {
         }
     }
 
-    /// A call with this header was refused: the next one asks for a new token, unless another call has done so.
+    /// Drops the token of a call that was rejected, so that the next call fetches a new one, unless another
+    /// call has already done so.
     pub(crate) async fn refused(&self, authorization: &MetadataValue<Ascii>) {
         let mut state = self.state.lock().await;
         if state.newest.as_ref().is_some_and(|token| token.authorization == authorization) {
@@ -236,7 +238,7 @@ impl Tokens {
     }
 }
 
-/// An error and its causes, without the address, which others add.
+/// An error and its causes, without the URL, which callers add.
 fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
     causes(&error).map(ToString::to_string).fold(String::new(), |text, next| match text.as_str() {
@@ -251,7 +253,8 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     successors(Some(error), |&error: &&'a (dyn Error + 'static)| error.source())
 }
 
-/// How many seconds this machine's clock is ahead of the endpoint's; nothing where that does not say.
+/// How many seconds this machine's clock is ahead of the endpoint's; `None` if the response has no valid
+/// date.
 fn ahead(answer: &Response, now: OffsetDateTime) -> Option<i64> {
     let date = answer.headers().get(header::DATE)?.to_str().ok()?;
     let theirs = OffsetDateTime::from(httpdate::parse_http_date(date).ok()?);
@@ -287,7 +290,7 @@ mod tests {
             proxy: None,
             state: Mutex::default(),
         });
-        // Every connection ends at once, and is counted.
+        // Every connection closes at once and is counted.
         let counting = tokio::spawn(async move {
             let mut connections = 0;
             loop {
@@ -307,7 +310,7 @@ mod tests {
         for call in calls.collect::<Vec<_>>() {
             assert!(matches!(call.await.unwrap(), Err(TokenError::Unreachable { .. })));
         }
-        // A connection without a byte ends the count.
+        // A connection that sends no bytes ends the count.
         drop(TcpStream::connect(address).await.unwrap());
         assert_eq!(counting.await.unwrap(), 1 + AGAIN.0);
     }

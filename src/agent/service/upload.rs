@@ -1,4 +1,4 @@
-//! Sends the file of a task to ConductorOne, in pieces with a checksum at the end.
+//! Uploads the file of a task to ConductorOne in pieces, with a checksum at the end.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -24,34 +24,35 @@ use crate::proto::connectorapi::baton_service_upload_asset_request::{
 };
 use crate::telemetry::metrics;
 
-/// How many bytes a piece has, except the last.
+/// The size of a piece in bytes; only the last piece is smaller.
 const PIECE: usize = 512 * 1024;
-/// How many pieces are read ahead of what is sent.
+/// How many pieces are read ahead of the upload.
 const AHEAD: usize = 4;
-/// The waits before the second and the third attempt after a refusal.
+/// The waits before the second and the third attempt after a rejection.
 const AGAIN: [Duration; 2] = [Duration::ZERO, Duration::from_secs(1)];
-/// How long ConductorOne may take for a piece, or for its answer after the last one.
+/// How long ConductorOne may take for a piece, or for its response after the last one.
 const STALL: Duration = Duration::from_secs(10 * 60);
-/// While the API is not there: the first wait, the longest, and how long the waits may be together.
+/// While the API is down: the first wait, the longest wait, and the maximum total wait.
 const OUTAGE: (Duration, Duration, Duration) =
     (Duration::from_secs(1), Duration::from_secs(30), Duration::from_secs(10 * 60));
 
-/// Why a file was not sent.
+/// The reason why a file was not uploaded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UploadError {
     /// The file cannot be read.
     #[error("the file of the sync cannot be read: {0}")]
     File(#[from] io::Error),
-    /// ConductorOne does not take it.
+    /// ConductorOne rejected it.
     #[error("the upload failed: {0}")]
     Api(#[from] ApiError),
-    /// ConductorOne answered too early.
+    /// ConductorOne answered before it had the whole file.
     #[error("the upload failed: ConductorOne ended it before it had the whole file")]
     Early,
 }
 
-/// Sends a file as an asset of a task, and gives its size in bytes. An attempt that ConductorOne refuses is made
-/// three times; one that does not reach it, for ten minutes. Each begins with the first byte.
+/// Uploads a file as an asset of a task and returns its size in bytes. If ConductorOne rejects the upload,
+/// makes up to three attempts; if it is unreachable, retries for ten minutes. Each attempt starts from the
+/// first byte.
 ///
 /// # Errors
 /// [`UploadError`]
@@ -86,7 +87,7 @@ async fn attempt(api: &Api, task_id: &str, path: &Path) -> Result<u64, UploadErr
     let metadata =
         UploadMetadata { host_id: api.host_id(), task_id: task_id.to_owned(), annotations: Vec::new() };
     let over = CancellationToken::new();
-    // Whatever ends the attempt ends the reader, even where the connection keeps the pieces that it has.
+    // The end of the attempt always ends the reader, even if the connection keeps the pieces that it has.
     let _ends = over.clone().drop_guard();
     let pipe = Pipe { send, over: over.clone(), runtime: Handle::current() };
     let reading = tokio::task::spawn_blocking(move || read(file, metadata, &pipe));
@@ -105,8 +106,8 @@ async fn attempt(api: &Api, task_id: &str, path: &Path) -> Result<u64, UploadErr
     }
 }
 
-/// The pieces as they are sent. Without the last one there is no end, which would be the end of a whole upload: the
-/// call is dropped instead.
+/// The stream of pieces. If the last piece is missing, the stream does not end, because its end would
+/// complete the upload; the call is dropped instead.
 fn stream(
     mut pieces: mpsc::Receiver<io::Result<BatonServiceUploadAssetRequest>>,
     taken: Arc<Taken>,
@@ -125,12 +126,12 @@ fn stream(
     })
 }
 
-/// What the connection has taken of an upload.
+/// The progress of an upload: the pieces that the connection has taken.
 #[derive(Debug, Default)]
 struct Taken {
     any: Notify,
     all: AtomicBool,
-    /// Why the file could not be read to its end.
+    /// The error that stopped the reading of the file.
     error: Mutex<Option<io::Error>>,
     broken: Notify,
 }
@@ -153,7 +154,7 @@ impl Taken {
         self.broken.notify_one();
     }
 
-    /// Ends when the file cannot be read any further.
+    /// Waits until the file cannot be read further, and returns the error.
     async fn breaks(&self) -> io::Error {
         loop {
             self.broken.notified().await;
@@ -163,16 +164,16 @@ impl Taken {
         }
     }
 
-    /// Ends when no piece has been taken for so long.
+    /// Waits until no piece has been taken for `limit`.
     async fn stalls(&self, limit: Duration) {
         while timeout(limit, self.any.notified()).await.is_ok() {}
     }
 }
 
-/// Where the pieces of a file go, from a thread that may wait.
+/// Sends the pieces of a file from a blocking thread.
 struct Pipe {
     send: mpsc::Sender<io::Result<BatonServiceUploadAssetRequest>>,
-    /// Cancelled when nobody takes pieces any more.
+    /// Cancelled when the receiver of the pieces is gone.
     over: CancellationToken,
     runtime: Handle,
 }
@@ -190,7 +191,7 @@ impl Pipe {
     }
 }
 
-/// Reads a file into messages, as far as somebody takes them, and gives how many bytes were read.
+/// Reads a file into messages while they are taken, and returns the number of bytes read.
 fn read(mut file: File, metadata: UploadMetadata, pipe: &Pipe) -> u64 {
     let (mut hash, mut bytes) = (Sha256::new(), 0);
     let mut going = pipe.put(Ok(Msg::Metadata(metadata)));
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_cannot_be_read_ends_nothing_as_if_it_were_whole() {
+    async fn an_unreadable_file_does_not_end_the_stream_as_complete() {
         let taken = Arc::new(Taken::default());
         let (send, pieces) = mpsc::channel(AHEAD);
         let mut stream = Box::pin(stream(pieces, Arc::clone(&taken)));

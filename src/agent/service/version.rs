@@ -1,14 +1,14 @@
-//! Which versions this program says that it has.
+//! The versions that this program reports.
 
 use crate::proto::PROTOCOL_LEVEL;
 
-/// The version of the SDK whose protocol is spoken.
+/// The SDK version of the supported protocol.
 pub(super) const SDK: &str = PROTOCOL_LEVEL;
 
 /// The version of this program.
 pub(super) const PROGRAM: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
-/// What is built, by the name that ConductorOne knows.
+/// The package name that ConductorOne knows.
 pub(super) const PACKAGE: &str = "github.com/conductorone/baton-retool";
 
 /// The language and its version.

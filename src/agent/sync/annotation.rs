@@ -1,35 +1,35 @@
-//! Annotations by their names, without decoding them: most are markers, and every row of a sync is asked for some.
+//! Looks up annotations by name without decoding them: most are markers, and a sync checks some on every row.
 
 use prost::{Message, Name};
 use prost_types::Any;
 
 use crate::proto;
 
-/// Neither entitlements nor grants are to be listed.
+/// Do not list entitlements or grants.
 pub(crate) const SKIP_ENTITLEMENTS_AND_GRANTS: &str = "c1.connector.v2.SkipEntitlementsAndGrants";
-/// No entitlements are to be listed.
+/// Do not list entitlements.
 pub(crate) const SKIP_ENTITLEMENTS: &str = "c1.connector.v2.SkipEntitlements";
-/// No grants are to be listed.
+/// Do not list grants.
 pub(crate) const SKIP_GRANTS: &str = "c1.connector.v2.SkipGrants";
-/// Entitlements are to be listed for the whole type.
+/// List entitlements for the whole type.
 pub(crate) const TYPE_SCOPED_ENTITLEMENTS: &str = "c1.connector.v2.TypeScopedEntitlements";
-/// Grants are to be listed for the whole type.
+/// List grants for the whole type.
 pub(crate) const TYPE_SCOPED_GRANTS: &str = "c1.connector.v2.TypeScopedGrants";
-/// More pages are to be fetched.
+/// Fetch more pages.
 pub(crate) const ENQUEUE_PAGE_TOKENS: &str = "c1.connector.v2.EnqueuePageTokens";
-/// The resources of the grants are to be stored.
+/// Store the resources of the grants.
 pub(crate) const INSERT_RESOURCE_GRANTS: &str = "c1.connector.v2.InsertResourceGrants";
-/// Other grants follow from the grant.
+/// Other grants derive from the grant.
 pub(crate) const GRANT_EXPANDABLE: &str = "c1.connector.v2.GrantExpandable";
-/// The entitlement excludes others.
+/// The entitlement belongs to an exclusion group.
 pub(crate) const EXCLUSION_GROUP: &str = "c1.connector.v2.EntitlementExclusionGroup";
 /// The resource belongs to the agent, not to the connector.
 pub(crate) const BATON_ID: &str = "c1.connector.v2.BatonID";
-/// The grant is meant for every principal of another file.
+/// The grant is for every principal of the external file with a trait.
 pub(crate) const EXTERNAL_MATCH_ALL: &str = "c1.connector.v2.ExternalResourceMatchAll";
-/// The grant is meant for one principal of another file.
+/// The grant is for one principal of the external file.
 pub(crate) const EXTERNAL_MATCH_ID: &str = "c1.connector.v2.ExternalResourceMatchID";
-/// The grant is meant for the principals of another file that have something in common.
+/// The grant is for the principals of the external file whose profile has a value.
 pub(crate) const EXTERNAL_MATCH: &str = "c1.connector.v2.ExternalResourceMatch";
 
 /// Whether one of the annotations is of the type with this full name.
@@ -42,7 +42,7 @@ pub(crate) fn is(annotation: &Any, name: &str) -> bool {
     annotation.type_url.rsplit('/').next() == Some(name)
 }
 
-/// Whether the grant is meant for principals of another file.
+/// Whether the grant is for principals of the external file.
 pub(crate) fn asks_for_external(annotations: &[Any]) -> bool {
     annotations.iter().any(|annotation| {
         is(annotation, EXTERNAL_MATCH_ALL)
@@ -51,7 +51,7 @@ pub(crate) fn asks_for_external(annotations: &[Any]) -> bool {
     })
 }
 
-/// Adds an annotation, in the place of the one of its type if there is one.
+/// Adds an annotation, or replaces the existing one of its type.
 pub(crate) fn set<M: Name + Message>(annotations: &mut Vec<Any>, message: &M) {
     let packed = proto::any(message);
     let name = M::full_name();

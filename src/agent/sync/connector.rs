@@ -1,4 +1,4 @@
-//! The calls that a sync makes.
+//! The calls that a sync makes to a connector.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -24,10 +24,10 @@ use crate::proto::connector::{
     ResourcesServiceListResourcesResponse,
 };
 
-/// Largest answer that is accepted, in bytes.
+/// Largest accepted response, in bytes.
 pub(crate) const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 
-/// A connector to read from, and what reading cost so far.
+/// A connector to read from, with counters of the cost of reading.
 #[derive(Debug)]
 pub(crate) struct Connector {
     connector: ConnectorServiceClient<Channel>,
@@ -41,7 +41,8 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// A connector at the other end of a channel. Measuring the answers costs a walk through each.
+    /// Creates a client for the connector at the other end of a channel. Measuring computes the size of every
+    /// response.
     pub(crate) fn new(channel: Channel, measures: bool) -> Self {
         Self {
             connector: ConnectorServiceClient::new(channel.clone()),
@@ -57,23 +58,23 @@ impl Connector {
         }
     }
 
-    /// How many calls were made.
+    /// The number of calls made.
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// The size of the largest answer in bytes; 0 when answers are not measured.
+    /// The size of the largest response in bytes; 0 if responses are not measured.
     pub(crate) fn largest_answer(&self) -> usize {
         self.largest_answer.as_ref().map_or(0, |largest| largest.load(Ordering::Relaxed))
     }
 
-    /// Asks the connector whether it can work, and which SDK version it implements.
+    /// Calls Validate and returns the SDK version that the connector reports.
     pub(crate) async fn validate(&self) -> Result<String, Error> {
         let answer = self.connector.clone().validate(ConnectorServiceValidateRequest::default()).await;
         Ok(self.answered(answer, "Validate", || "the connector".to_owned())?.sdk_version)
     }
 
-    /// Lets the connector forget the sync.
+    /// Calls Cleanup, so that the connector can discard its state of the sync.
     pub(crate) async fn cleanup(&self, active_sync_id: &str) -> Result<(), Error> {
         let request = ConnectorServiceCleanupRequest {
             active_sync_id: active_sync_id.to_owned(),
@@ -83,7 +84,7 @@ impl Connector {
         self.answered(answer, "Cleanup", || "the connector".to_owned()).map(drop)
     }
 
-    /// One page of resource types.
+    /// Lists one page of resource types.
     pub(crate) async fn resource_types(
         &self,
         page_token: &str,
@@ -98,7 +99,7 @@ impl Connector {
         self.answered(answer, "ListResourceTypes", || "the connector".to_owned())
     }
 
-    /// One page of resources of a type, below a parent or at the root.
+    /// Lists one page of resources of a type, below a parent or at the root.
     pub(crate) async fn resources(
         &self,
         resource_type_id: &str,
@@ -118,7 +119,7 @@ impl Connector {
         self.answered(answer, "ListResources", target)
     }
 
-    /// One resource; nothing when the answer has none.
+    /// Fetches one resource; `None` if the response has none.
     pub(crate) async fn resource(
         &self,
         id: &ResourceId,
@@ -136,7 +137,7 @@ impl Connector {
         Ok(self.answered(answer, "GetResource", target)?.resource)
     }
 
-    /// One page of entitlement templates of a type.
+    /// Lists one page of entitlement templates of a type.
     pub(crate) async fn static_entitlements(
         &self,
         resource_type_id: &str,
@@ -154,7 +155,7 @@ impl Connector {
         self.answered(answer, "ListStaticEntitlements", target)
     }
 
-    /// One page of entitlements.
+    /// Lists one page of entitlements.
     pub(crate) async fn entitlements(
         &self,
         resource: Resource,
@@ -174,7 +175,7 @@ impl Connector {
         self.answered(answer, "ListEntitlements", target)
     }
 
-    /// One page of grants.
+    /// Lists one page of grants.
     pub(crate) async fn grants(
         &self,
         resource: Resource,

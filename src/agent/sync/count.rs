@@ -1,4 +1,4 @@
-//! A storage that counts and forgets: what there is, and what reading it costs.
+//! A storage that counts rows and discards them, to measure a connector and the cost of reading it.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -16,7 +16,7 @@ use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, Resource
 /// How many resources a page has.
 const PAGE: usize = 10_000;
 
-/// What a walk met.
+/// The result of a walk.
 #[derive(Debug, Clone, Default)]
 pub struct Walk {
     /// The resource types in the connector's order, with their counts.
@@ -27,32 +27,32 @@ pub struct Walk {
     pub elapsed: Duration,
     /// How long Validate took.
     pub validate: Duration,
-    /// The largest answer in bytes.
+    /// The largest response in bytes.
     pub largest_answer: usize,
 }
 
-/// What a walk does with what it meets, besides counting it. It is called on another thread than the walk's.
+/// Receives every row of a walk. Its methods are called on another thread than the walk's.
 pub trait Visitor: Send + 'static {
-    /// A resource was listed.
+    /// Called for each listed resource.
     fn resource(&mut self, _resource: &Resource) {}
-    /// An entitlement was listed.
+    /// Called for each listed entitlement.
     fn entitlement(&mut self, _entitlement: &Entitlement) {}
-    /// A grant was listed.
+    /// Called for each listed grant.
     fn grant(&mut self, _grant: &Grant) {}
-    /// Another answer has come; so much has been met so far.
+    /// Called after each response with the counts up to now.
     fn progress(&mut self, _phase: &'static str, _met: Counts) {}
 }
 
-/// Only counts.
+/// A visitor that does nothing, for walks that only count.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CountOnly;
 
 impl Visitor for CountOnly {}
 
-/// Reads everything once, keeps the counts, and gives the visitor back.
+/// Reads everything once and returns the counts and the visitor.
 ///
 /// # Errors
-/// Those of a sync.
+/// The errors of a sync.
 pub async fn walk<V: Visitor>(channel: Channel, visitor: V) -> Result<(Walk, V), Error> {
     let options = Options { measure_answers: true, ..Options::default() };
     let (outcome, tally) = Syncer::new(channel, options).run(Tally::new(visitor)).await;
@@ -67,7 +67,7 @@ pub async fn walk<V: Visitor>(channel: Channel, visitor: V) -> Result<(Walk, V),
     Ok((Walk { types, calls, elapsed, validate, largest_answer }, tally.visitor))
 }
 
-/// Keeps resource types and resources, which a sync reads again, and shows everything to a visitor.
+/// Keeps the resource types and resources, which a sync reads again, and passes every row to a visitor.
 #[derive(Debug)]
 struct Tally<V> {
     types: Vec<ResourceType>,

@@ -20,7 +20,7 @@ use crate::proto::connector::{
 use crate::proto::{any, find_annotation};
 
 impl<S: Storage> Run<S> {
-    /// One listing for every type that the connector has, wanted or not.
+    /// Plans one listing for every type that the connector has, whether or not the type is synced.
     pub(crate) async fn plan_static_entitlements(&self) -> Result<Step, Error> {
         let mut step = Step::default();
         let mut chain = Chain::new("");
@@ -41,7 +41,7 @@ impl<S: Storage> Run<S> {
         }
     }
 
-    /// One page of templates, each of which is an entitlement of every stored resource of the type.
+    /// Lists one page of templates and stores each as an entitlement of every stored resource of the type.
     pub(crate) async fn list_static_entitlements(&self, action: &Action) -> Result<Step, Error> {
         let of = &action.resource_type_id;
         let answer = self
@@ -69,7 +69,7 @@ impl<S: Storage> Run<S> {
         Ok(Step { next: answer.next_page_token, ..Default::default() })
     }
 
-    /// One listing for each type that wants it so, and for each stored resource of the others.
+    /// Plans one listing for each type-scoped type, and one for each stored resource of the other types.
     pub(crate) async fn plan_entitlements(&self, action: &Action) -> Result<Step, Error> {
         let skips = self.state().should_skip_entitlements_and_grants;
         self.plan_listings(
@@ -80,7 +80,7 @@ impl<S: Storage> Run<S> {
         .await
     }
 
-    /// One page of entitlements.
+    /// Lists one page of entitlements.
     pub(crate) async fn list_entitlements(&self, action: &Action) -> Result<Step, Error> {
         let (resource, annotations) = self.subject(action, any(&TypeScopedEntitlements {})).await?;
         let answer = self
@@ -107,8 +107,8 @@ impl<S: Storage> Run<S> {
         Ok(Step { next: answer.next_page_token, children, ..Default::default() })
     }
 
-    /// The entitlements that can be stored: of a full sync those whose types are stored, and those that say what they
-    /// are and where they belong.
+    /// Returns the entitlements that can be stored: those with an id and a resource that has an id, and, in a
+    /// full sync, only those on resources of synced types.
     fn storable_entitlements(
         &self,
         mut entitlements: Vec<Entitlement>,
@@ -139,8 +139,8 @@ impl<S: Storage> Run<S> {
         Ok(entitlements)
     }
 
-    /// What a listing of entitlements or grants is about, and how the request is marked: the stored resource, or a
-    /// resource with the id of a type alone, for the whole type, with the marker.
+    /// Returns the resource and the annotations of a listing request: the stored resource, or, for a whole
+    /// type, a resource that holds only the type's id, with the marker.
     pub(crate) async fn subject(&self, action: &Action, marker: Any) -> Result<(Resource, Vec<Any>), Error> {
         let of = action.resource_type_id.clone();
         if action.type_scoped {
@@ -157,7 +157,7 @@ impl<S: Storage> Run<S> {
         Ok((resource, Vec::new()))
     }
 
-    /// Listings for whole types, once, and for one page of the stored resources of the others.
+    /// Plans listings for whole types, once, and for one page of the stored resources of the other types.
     pub(crate) async fn plan_listings(
         &self,
         action: &Action,
@@ -200,14 +200,15 @@ pub(crate) fn skips_entitlements(resource: &Resource, facts: &Facts) -> bool {
         || carries(&resource.annotations, SKIP_ENTITLEMENTS)
 }
 
-/// Whether a resource's grants are not listed. Nothing on the type but SkipEntitlementsAndGrants counts.
+/// Whether a resource's grants are not listed. Of the type's annotations, only SkipEntitlementsAndGrants
+/// matters.
 pub(crate) fn skips_grants(resource: &Resource, facts: &Facts) -> bool {
     facts.skips_entitlements_and_grants
         || carries(&resource.annotations, SKIP_ENTITLEMENTS_AND_GRANTS)
         || carries(&resource.annotations, SKIP_GRANTS)
 }
 
-/// Stores the entitlement that a template stands for, on every resource of the type.
+/// Stores the entitlement of a template on every resource of the type.
 fn put_static<S: Storage>(
     storage: &mut S,
     resource_type: &str,

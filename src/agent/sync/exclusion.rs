@@ -1,4 +1,4 @@
-//! Entitlements that exclude each other: what holds for the groups that they form.
+//! Checks the exclusion groups of entitlements.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use crate::agent::sync::storage::Storage;
 use crate::proto::connector::{Entitlement, EntitlementExclusionGroup};
 use crate::proto::unpack;
 
-/// How many entitlements a group may have.
+/// Maximum number of entitlements in a group.
 const MOST_MEMBERS: usize = 50;
 
-/// The groups met so far.
+/// The groups found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Groups(BTreeMap<String, Group>);
 
@@ -45,7 +45,8 @@ impl Groups {
         let id = &entitlement.id;
         let of = entitlement.resource.as_ref().and_then(|resource| resource.id.as_ref());
         let of = of.map_or("", |id| &id.resource_type);
-        // An entitlement counts once in a group, however often it names it; the rules hold each time.
+        // An entitlement counts once in a group, even if it names the group several times; the rules apply
+        // each time.
         let mut counted: Vec<String> = Vec::new();
         for named in entitlement.annotations.iter().filter_map(unpack::<EntitlementExclusionGroup>) {
             let named =

@@ -1,4 +1,4 @@
-//! Users and groups of another file, and the grants that a connector means for them.
+//! Users and groups of an external file, and the grants that a connector issues to them.
 
 mod baton_id;
 mod principals;
@@ -20,20 +20,20 @@ use crate::proto::connector::{
 use crate::proto::{any, find_annotation};
 use principals::Principals;
 
-/// How many rows of the other file are read at a time.
+/// How many rows of the external file are read at a time.
 const PAGE: usize = 10_000;
 
-/// What was copied.
+/// The rows that were copied.
 #[derive(Debug, Default)]
 pub(crate) struct Copied {
     pub(crate) types: Vec<ResourceType>,
     pub(crate) resources: usize,
     pub(crate) entitlements: usize,
-    /// Grants were stored that others follow from.
+    /// Expandable grants were stored.
     pub(crate) expands: bool,
 }
 
-/// Opens the other file.
+/// Opens the external file.
 pub(crate) fn open(external: &External) -> Result<Reader, Error> {
     let reader =
         Reader::open(&external.file, external.temp_dir.as_deref(), DecodeLimits::from_environment())?;
@@ -41,14 +41,14 @@ pub(crate) fn open(external: &External) -> Result<Reader, Error> {
     Ok(reader)
 }
 
-/// The types of the other file whose resources are copied.
+/// The types of the external file whose resources are copied.
 pub(crate) fn matching_types(reader: &Reader) -> Result<BTreeSet<String>, Error> {
     let types = reader.resource_types()?;
     Ok(types.into_iter().filter(is_matched).map(|resource_type| resource_type.id).collect())
 }
 
-/// Copies users and groups with their entitlements and grants, all of them or those who hold one entitlement, and
-/// then gives the grants that ask for principals of the other file to those.
+/// Copies all users and groups with their entitlements and grants, or only the holders of one entitlement.
+/// Then replaces the grants that ask for principals of the external file by grants to these principals.
 pub(crate) fn copy<S: Storage>(
     storage: &mut S,
     reader: &Reader,
@@ -82,7 +82,7 @@ pub(crate) fn copy<S: Storage>(
     Ok(copied)
 }
 
-/// Every user and group of the file.
+/// Returns every user and group of the file.
 fn everyone(
     reader: &Reader,
     types: Vec<ResourceType>,
@@ -104,7 +104,7 @@ fn everyone(
     Ok((types, principals))
 }
 
-/// Those who hold one entitlement of the file.
+/// Returns the principals that hold one entitlement of the file.
 fn holders(
     reader: &Reader,
     types: Vec<ResourceType>,
@@ -138,7 +138,7 @@ fn holders(
     Ok((types, principals))
 }
 
-/// Copies the entitlements of a principal and the grants of them, which cannot be changed from here.
+/// Copies the entitlements of a principal and their grants, which are marked immutable.
 fn copy_entitlements<S: Storage>(
     storage: &mut S,
     reader: &Reader,
@@ -162,7 +162,7 @@ fn copy_entitlements<S: Storage>(
             }
             grants_of(reader, &entitlement.id, |mut grants| {
                 for grant in &mut grants {
-                    // The other file holds what follows already.
+                    // The external file already holds the derived grants.
                     grant.annotations.retain(|annotation| !is(annotation, GRANT_EXPANDABLE));
                     set(&mut grant.annotations, &GrantImmutable::default());
                 }
@@ -195,8 +195,8 @@ fn grants_of(
     }
 }
 
-/// Replaces each grant that asks for principals of the other file by one grant for each of them, also by none.
-/// Answers whether others follow from the new ones.
+/// Replaces each grant that asks for principals of the external file by one grant for each match; without a
+/// match, the grant is removed. Returns whether the new grants are expandable.
 fn give<S: Storage>(storage: &mut S, principals: &Principals) -> Result<bool, StorageError> {
     let mut cursor = String::new();
     let mut given: Vec<Grant> = Vec::new();
@@ -221,7 +221,7 @@ fn give<S: Storage>(storage: &mut S, principals: &Principals) -> Result<bool, St
     Ok(expands)
 }
 
-/// The grants that one grant stands for.
+/// The grants that replace one grant.
 fn matched<S: Storage>(
     storage: &mut S,
     principals: &Principals,
@@ -229,7 +229,7 @@ fn matched<S: Storage>(
 ) -> Result<Vec<Grant>, StorageError> {
     if let Some(all) = find_annotation::<ExternalResourceMatchAll>(&grant.annotations) {
         let all = all.map_err(StorageError::new)?;
-        // Nothing follows from a grant for everybody.
+        // A grant for all principals is not expandable.
         return Ok(principals.of_trait(all.resource_type()).map(|to| issued(grant, to)).collect());
     }
     let mut holders: Vec<(&Resource, bool)> = Vec::new();
@@ -240,7 +240,7 @@ fn matched<S: Storage>(
     if let Some(some) = find_annotation::<ExternalResourceMatch>(&grant.annotations) {
         let some = some.map_err(StorageError::new)?;
         let kind = some.resource_type();
-        // Users are at the end of an expansion; groups hand on what they hold.
+        // Users are the leaves of an expansion; groups pass on the entitlements that they hold.
         let expands = kind != Trait::User;
         holders.extend(
             principals
@@ -260,7 +260,7 @@ fn matched<S: Storage>(
     Ok(grants)
 }
 
-/// The grant as it is for another principal, without how it expands.
+/// Copies a grant to another principal, without its expansion.
 fn issued(grant: &Grant, principal: &Resource) -> Grant {
     let id = principal.id.clone().unwrap_or_default();
     let entitlement_id = grant.entitlement.as_ref().map_or("", |entitlement| &entitlement.id);
@@ -275,7 +275,8 @@ fn issued(grant: &Grant, principal: &Resource) -> Grant {
     }
 }
 
-/// Lets the new grant expand the entitlements of its principal that have the names of those of the old one.
+/// Makes the new grant expand the entitlements of its principal that have the same slugs as the entitlements
+/// of the old grant.
 fn expand_from<S: Storage>(
     storage: &mut S,
     grant: &Grant,

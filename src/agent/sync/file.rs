@@ -1,4 +1,4 @@
-//! The c1z file as the storage of a sync.
+//! Implements the storage of a sync with a c1z file.
 
 use std::ops::ControlFlow;
 
@@ -101,7 +101,7 @@ impl From<Error> for StorageError {
     }
 }
 
-/// The row behind which a page begins. A cursor names the first row that may be on it.
+/// The row after which a page begins. A cursor names the first row that may be on the page.
 fn row(cursor: &str) -> Result<Option<RowId>, StorageError> {
     if cursor.is_empty() {
         return Ok(None);

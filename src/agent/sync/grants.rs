@@ -14,11 +14,11 @@ use crate::agent::sync::types::{has_id, type_of};
 use crate::proto::connector::{Grant, GrantExpandable, InsertResourceGrants, Resource};
 use crate::proto::{any, find_annotation};
 
-/// Why grants are left out.
+/// The reason why grants are left out.
 const UNSYNCED: &str = "grants on or for resources of types that are not synced";
 
 impl<S: Storage> Run<S> {
-    /// One listing for each type that wants it so, and for each stored resource of the others.
+    /// Plans one listing for each type-scoped type, and one for each stored resource of the other types.
     pub(crate) async fn plan_grants(&self, action: &Action) -> Result<Step, Error> {
         let skips = {
             let state = self.state();
@@ -32,7 +32,7 @@ impl<S: Storage> Run<S> {
         .await
     }
 
-    /// One page of grants.
+    /// Lists one page of grants.
     pub(crate) async fn list_grants(&self, action: &Action) -> Result<Step, Error> {
         let (resource, annotations) = self.subject(action, type_scoped_grants()).await?;
         let answer = self
@@ -73,8 +73,8 @@ impl<S: Storage> Run<S> {
         Ok(Step { next: answer.next_page_token, children, ..Default::default() })
     }
 
-    /// The resources of the entitlements, each once, the last one of an id; and the mark on each grant that says that
-    /// its resource came with it. Grants on resources without an id are left out.
+    /// Returns the resources of the entitlements, the last one for each id, and marks each grant to record
+    /// that its resource came with it. Grants on resources without an id are left out.
     fn take_resources(&self, grants: &mut Vec<Grant>, action: &Action) -> Result<Vec<Resource>, Error> {
         let mark = any(&InsertResourceGrants {});
         let types = self.types();
@@ -119,8 +119,8 @@ impl<S: Storage> Run<S> {
         Ok(found)
     }
 
-    /// The grants that a full sync stores: those whose types on both sides are stored. How they expand is limited to
-    /// stored types as well.
+    /// Returns the grants that a full sync stores: those whose resource and principal types are stored. Their
+    /// expansion is limited to stored types as well.
     fn storable_grants(&self, grants: Vec<Grant>, action: &Action) -> Result<Vec<Grant>, Error> {
         let types = self.types();
         let listed = grants.len();
@@ -146,8 +146,8 @@ impl<S: Storage> Run<S> {
         Ok(kept)
     }
 
-    /// Takes types that are not stored out of the filter of an expansion. No filter at all would let every type in, so
-    /// an expansion whose filter is left empty goes with it.
+    /// Removes types that are not stored from the filter of an expansion. An empty filter would allow every
+    /// type, so an expansion whose filter becomes empty is removed too.
     fn limit_expansion(&self, types: &Types, grant: &mut Grant, action: &Action) -> Result<(), Error> {
         let expandable =
             find_annotation::<GrantExpandable>(&grant.annotations).transpose().map_err(|error| {
@@ -170,7 +170,7 @@ impl<S: Storage> Run<S> {
         Ok(())
     }
 
-    /// Remembers what later phases have to do.
+    /// Records which later phases the grants require.
     fn note(&self, grants: &[Grant]) {
         let mut annotated = grants.iter().filter(|grant| !grant.annotations.is_empty()).peekable();
         if annotated.peek().is_none() {
@@ -186,8 +186,8 @@ impl<S: Storage> Run<S> {
         state.has_external_resource_grants |= external;
     }
 
-    /// Whether references to resources of this type are stored. One without a type is broken rather than unwanted,
-    /// and stays for the reader to see.
+    /// Whether references to resources of this type are stored. A reference without a type is stored, so that
+    /// readers see the fault.
     pub(crate) fn is_synced(&self, types: &Types, resource_type: &str) -> bool {
         resource_type.is_empty()
             || types.get(resource_type).is_some()

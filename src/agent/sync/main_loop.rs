@@ -11,11 +11,11 @@ use crate::agent::sync::state::{Action, ActionId, Operation};
 use crate::agent::sync::storage::Storage;
 use crate::agent::sync::tokens::Chain;
 
-/// How many listings may be skipped whatever their share.
+/// How many listings may be skipped regardless of their share.
 const SOME_WARNINGS: u64 = 10;
 
 impl<S: Storage> Run<S> {
-    /// Does all that is still to do, and ends the sync.
+    /// Performs all pending actions and completes the sync.
     pub(crate) async fn complete(self: &Arc<Self>) -> Result<(), Error> {
         let collected = self.collect().await;
         self.meter.enter(None);
@@ -71,7 +71,7 @@ impl<S: Storage> Run<S> {
         self.meter.expect(self.state().pending().filter(same).count() as u64);
     }
 
-    /// Lets workers do the actions at the top, and those that join them.
+    /// Lets workers perform the actions at the top of the stack, and the actions that join them.
     async fn batch(self: &Arc<Self>) -> Result<(), Error> {
         let mut waiting: VecDeque<ActionId> = self.state().batch().into();
         let workers = self.options.workers.count();
@@ -86,7 +86,7 @@ impl<S: Storage> Run<S> {
                 ended = working.join_next() => match ended {
                     Some(Ok(Ok(()))) => {}
                     Some(Ok(Err(error))) => {
-                        // The others hold the storage until they have ended.
+                        // The other workers hold the storage until they end.
                         working.shutdown().await;
                         return Err(error);
                     }
@@ -105,7 +105,7 @@ impl<S: Storage> Run<S> {
         }
     }
 
-    /// Does an action to its end, or only its next page.
+    /// Performs an action to its end, or only its next page.
     async fn perform(self: Arc<Self>, id: ActionId, once: bool) -> Result<(), Error> {
         let mut chain = None;
         loop {
@@ -157,7 +157,7 @@ impl<S: Storage> Run<S> {
         }
     }
 
-    /// Puts what a step led to on the stack, and the action to its next page.
+    /// Pushes the children of a step and advances the action to its next page.
     fn transition(&self, id: ActionId, action: &Action, step: Step) -> Result<(), Error> {
         let mut joins = Vec::new();
         {
@@ -220,8 +220,8 @@ impl<S: Storage> Run<S> {
     }
 }
 
-/// Whether the sync goes on when a connector does not find what a listing is about. Without resource types there is
-/// nothing to go on with.
+/// Whether the sync continues if the connector does not find the subject of a listing. Without resource
+/// types, nothing is left to sync.
 fn may_be_skipped(operation: Operation) -> bool {
     operation != Operation::ListResourceTypes
 }

@@ -1,4 +1,4 @@
-//! How far a sync has come, for those who watch it.
+//! The progress of a sync, for observers.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::agent::sync::state::Operation;
 use crate::agent::sync::usage::Usage;
 
-/// How far a sync has come. Shared with those who watch it; reading it costs nothing worth mentioning.
+/// The progress of a sync, shared with its observers. Reading it is cheap.
 #[derive(Debug, Default)]
 pub struct Meter {
     phase: Mutex<Option<Running>>,
@@ -22,21 +22,21 @@ pub struct Meter {
     finished: Mutex<Vec<Phase>>,
 }
 
-/// A phase that is over, and what it cost.
+/// A finished phase and the resources that it used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Phase {
-    /// What was done.
+    /// The operation of the phase.
     pub operation: Operation,
     /// How long it took.
     pub elapsed: Duration,
-    /// How much processor time the process spent meanwhile, in all its threads.
+    /// The processor time that all threads of the process spent during the phase.
     pub cpu: Duration,
-    /// The most memory that the process has had resident until the end of the phase, in bytes. Nothing where the
-    /// system does not tell.
+    /// The peak resident memory of the process up to the end of the phase, in bytes. `None` if the system
+    /// does not report it.
     pub peak_memory: Option<u64>,
 }
 
-/// The phase that a sync is in.
+/// The current phase of a sync.
 #[derive(Debug, Clone, Copy)]
 struct Running {
     operation: Operation,
@@ -45,16 +45,16 @@ struct Running {
     cpu: Duration,
 }
 
-/// A look at a [`Meter`].
+/// A snapshot of a [`Meter`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// What is done now; nothing before the first phase.
+    /// The current operation; `None` before the first phase and after the last.
     pub phase: Option<Operation>,
-    /// How long the phase has taken.
+    /// How long the phase has run.
     pub elapsed: Duration,
-    /// How much of the phase is done: listings, or entitlements in the expansion.
+    /// How much of the phase is done: listings, or entitlements during expansion.
     pub done: u64,
-    /// How much the phase has to do, as far as it is known by now.
+    /// How much work the phase has, as far as it is known.
     pub expected: u64,
     /// Resources read so far.
     pub resources: u64,
@@ -65,7 +65,7 @@ pub struct Reading {
 }
 
 impl Meter {
-    /// How far the sync has come.
+    /// Returns the current progress.
     pub fn read(&self) -> Reading {
         let running = *self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -80,12 +80,12 @@ impl Meter {
         }
     }
 
-    /// The phases that are over, in the order in which they began.
+    /// The finished phases, in the order in which they began.
     pub fn phases(&self) -> Vec<Phase> {
         self.finished.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Another phase has begun; nothing when the sync is over.
+    /// Records the start of a phase; `None` records the end of the sync.
     pub(crate) fn enter(&self, operation: Option<Operation>) {
         let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         if phase.map(|running| running.operation) == operation {
@@ -120,33 +120,33 @@ impl Meter {
         }
     }
 
-    /// So much more is to do in this phase.
+    /// Adds to the expected work of this phase.
     pub(crate) fn expect(&self, more: u64) {
         self.expected.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// One more is done in this phase.
+    /// Counts one more unit of work as done in this phase.
     pub(crate) fn did_one(&self) {
         self.done.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So much of so much is done in this phase.
+    /// Sets the done and the expected work of this phase.
     pub(crate) fn did(&self, done: u64, expected: u64) {
         self.done.store(done, Ordering::Relaxed);
         self.expected.store(expected, Ordering::Relaxed);
     }
 
-    /// So many resources were read.
+    /// Counts resources that were read.
     pub(crate) fn resources(&self, more: usize) {
         self.resources.fetch_add(more as u64, Ordering::Relaxed);
     }
 
-    /// So many entitlements were read.
+    /// Counts entitlements that were read.
     pub(crate) fn entitlements(&self, more: usize) {
         self.entitlements.fetch_add(more as u64, Ordering::Relaxed);
     }
 
-    /// So many grants were read.
+    /// Counts grants that were read.
     pub(crate) fn grants(&self, more: usize) {
         self.grants.fetch_add(more as u64, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What a sync covers and how it works.
+//! The scope of a sync and how it runs.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use serde::Deserialize;
 use crate::agent::sync::storage::Kind;
 use crate::proto::connector::ResourceId;
 
-/// What a sync covers and how it works. The default is everything, one call at a time.
+/// The scope of a sync and how it runs. By default, a sync reads everything with one call at a time.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// How many calls may be under way at a time.
+    /// How many calls may run at the same time.
     pub workers: Workers,
     /// The resource types to store; empty for all.
     pub resource_types: Vec<String>,
@@ -22,23 +22,23 @@ pub struct Options {
     pub skip_grants: bool,
     /// Nothing is read; the sync is empty.
     pub skip_full_sync: bool,
-    /// Grants that follow from others are left to the reader of the file.
+    /// Grants that derive from others are not added; the reader of the file adds them.
     pub skip_expansion: bool,
-    /// Another file whose users and groups hold grants of this connector.
+    /// An external file whose users and groups hold grants of this connector.
     pub external: Option<External>,
-    /// Keep track of the size of the largest answer.
+    /// Record the size of the largest response.
     pub measure_answers: bool,
 }
 
-/// How many calls may be under way at a time.
+/// How many calls may run at the same time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Workers {
-    /// As many as the machine has processors, at most four.
+    /// One for each processor of the machine, at most four.
     Auto,
     /// One.
     #[default]
     One,
-    /// So many; 0 counts as 1.
+    /// This many; 0 counts as 1.
     Count(usize),
 }
 
@@ -48,22 +48,22 @@ pub enum Workers {
 pub struct Target {
     /// Its id.
     pub resource: ResourceId,
-    /// The resource that it belongs to.
+    /// Its parent resource.
     pub parent: Option<ResourceId>,
 }
 
-/// Another file whose users and groups hold grants of this connector.
+/// An external file whose users and groups hold grants of this connector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct External {
-    /// Where the file is.
+    /// The path of the file.
     pub file: PathBuf,
-    /// Where it is unpacked; nothing for the system's folder for temporary files.
+    /// The folder for the unpacked file; `None` for the system's folder for temporary files.
     pub temp_dir: Option<PathBuf>,
-    /// Only those who hold this entitlement of that file; nothing for all.
+    /// Only the principals that hold this entitlement of that file; `None` for all.
     pub entitlement_id: Option<String>,
 }
 
-/// Why a text names no resource.
+/// The error for text that is not the baton id of a resource.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} names no resource: {problem}; write bid:r:<type>/<id> or bid:r:<parent type>/<parent id>/<type>/<id>"
@@ -74,7 +74,7 @@ pub struct TargetError {
 }
 
 impl Options {
-    /// What the sync covers.
+    /// The kind of the sync.
     pub fn kind(&self) -> Kind {
         if !self.targets.is_empty() {
             Kind::Partial
@@ -85,12 +85,12 @@ impl Options {
         }
     }
 
-    /// Single resources are given, and none of them is of a type that is stored.
+    /// Whether targets are given, but none of them is of a type that is stored.
     pub(crate) fn wants_no_target(&self) -> bool {
         !self.targets.is_empty() && self.wanted_targets().is_empty()
     }
 
-    /// The resources to read, each once, as far as their types are stored.
+    /// The resources to read whose types are stored, without duplicates.
     pub(crate) fn wanted_targets(&self) -> Vec<Target> {
         let mut wanted: Vec<Target> = Vec::new();
         for target in &self.targets {
@@ -105,7 +105,7 @@ impl Options {
 }
 
 impl Workers {
-    /// How many, never 0.
+    /// The number of workers, never 0.
     pub fn count(self) -> usize {
         match self {
             Self::Auto => std::thread::available_parallelism().map_or(1, |count| count.get().min(4)),
@@ -124,8 +124,8 @@ impl TryFrom<String> for Target {
 }
 
 impl Target {
-    /// Reads a baton id of a resource: `bid:r:type/id`, or `bid:r:parent type/parent id/type/id`. In each part a
-    /// backslash comes before a slash, a colon and a backslash that belong to it.
+    /// Parses the baton id of a resource: `bid:r:type/id`, or `bid:r:parent type/parent id/type/id`. A
+    /// backslash escapes a slash, a colon or a backslash within a part.
     ///
     /// # Errors
     /// [`TargetError`]
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_baton_id_names_a_resource_and_perhaps_its_parent() {
+    fn parses_baton_ids_with_and_without_a_parent() {
         let plain = Target::parse("bid:r:group/g1").unwrap();
         assert_eq!(plain, Target { resource: id("group", "g1"), parent: None });
         let below = Target::parse(r"bid:r:org/o\/1\:x\\/group/g1").unwrap();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_the_form_to_write() {
+    fn rejects_other_text_and_shows_the_form_to_write() {
         for text in [
             "group/g1",
             "bid:e:group/g1:member",
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_count_once_and_only_of_stored_types() {
+    fn skips_duplicate_targets_and_types_that_are_not_stored() {
         let target = |text| Target::parse(text).unwrap();
         let options = Options {
             targets: vec![target("bid:r:user/u1"), target("bid:r:group/g1"), target("bid:r:user/u1")],

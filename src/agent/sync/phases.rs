@@ -1,4 +1,4 @@
-//! The order of the phases, and those that make no call.
+//! The order of the phases, and the phases that make no calls.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::agent::sync::state::{Action, ActionId, Operation};
 use crate::agent::sync::storage::{Kind, Storage};
 
 impl<S: Storage> Run<S> {
-    /// Puts the phases on the stack, the first on top.
+    /// Pushes the phases onto the stack, with the first one on top.
     pub(crate) async fn plan(&self, id: ActionId) -> Result<(), Error> {
         {
             let mut state = self.state();
@@ -77,7 +77,7 @@ impl<S: Storage> Run<S> {
 
     pub(crate) async fn external(&self, id: ActionId) -> Result<(), Error> {
         let Some(reader) = locked(&self.external).take() else {
-            // A sync that an earlier run began with another file, or none.
+            // An earlier run began the sync with an external file, and this run has none.
             tracing::warn!(
                 "the unfinished sync asks for an external file, and none is given; it goes on without one"
             );

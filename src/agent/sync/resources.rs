@@ -9,11 +9,11 @@ use crate::agent::sync::types::{has_id, type_of};
 use crate::proto::connector::{ChildResourceType, Resource, ResourceId};
 use crate::proto::unpack;
 
-/// How many types an error names.
+/// Maximum number of types that an error names.
 const SOME_TYPES: usize = 20;
 
 impl<S: Storage> Run<S> {
-    /// One page of resource types, as far as they are wanted.
+    /// Lists one page of resource types and stores the selected ones.
     pub(crate) async fn list_resource_types(&self, action: &Action) -> Result<Step, Error> {
         let answer = self.connector.resource_types(&action.page_token, &self.active_sync_id).await?;
         let mut found = answer.list;
@@ -40,7 +40,7 @@ impl<S: Storage> Run<S> {
         Ok(Step { next: answer.next_page_token, ..Default::default() })
     }
 
-    /// One listing for each stored type.
+    /// Plans one listing for each stored type.
     pub(crate) fn plan_resources(&self, action: &Action) -> Result<Step, Error> {
         let listing = |id: &String| Action {
             parent_resource_type_id: action.parent_resource_type_id.clone(),
@@ -50,7 +50,7 @@ impl<S: Storage> Run<S> {
         Ok(Step { children: self.types().ids().iter().map(listing).collect(), ..Default::default() })
     }
 
-    /// One page of resources, and listings for the children that they announce.
+    /// Lists one page of resources and plans listings for the children that they announce.
     pub(crate) async fn list_resources(&self, action: &Action) -> Result<Step, Error> {
         let has_parent = !action.parent_resource_type_id.is_empty() && !action.parent_resource_id.is_empty();
         let parent = has_parent.then(|| ResourceId {
@@ -70,7 +70,7 @@ impl<S: Storage> Run<S> {
         for resource in &found {
             let id = resource.id.clone().unwrap_or_default();
             let Some(facts) = types.get(&id.resource_type) else {
-                // What the listing gave before stays, as after any other listing that is skipped.
+                // Earlier pages of the listing stay, as for any other skipped listing.
                 return Err(Error::Call {
                     method: method(action.operation),
                     target: action.target(),
@@ -99,7 +99,7 @@ impl<S: Storage> Run<S> {
         Ok(Step { next: answer.next_page_token, children, ..Default::default() })
     }
 
-    /// Listings for the children that a resource announces and no resource announced before.
+    /// Plans listings for the children that a resource announces, unless an earlier resource announced them.
     pub(crate) fn children(&self, resource: &Resource, action: &Action) -> Result<Vec<Action>, Error> {
         let Some(id) = &resource.id else { return Ok(Vec::new()) };
         let mut children = Vec::new();
@@ -123,10 +123,10 @@ impl<S: Storage> Run<S> {
         Ok(children)
     }
 
-    /// The resources that can be stored. Those without an id are left out.
+    /// Returns the resources that can be stored. Resources without an id are left out.
     ///
     /// # Errors
-    /// [`Error::Answer`] for one that claims to be the agent's own
+    /// [`Error::Answer`] if a resource has an annotation that is reserved for agents
     pub(crate) fn own_resources(
         &self,
         mut resources: Vec<Resource>,
@@ -154,8 +154,8 @@ impl<S: Storage> Run<S> {
     }
 }
 
-/// Why resources are left out.
+/// The reason why resources are left out.
 pub(crate) const NAMELESS: &str = "resources without a type or an id";
 
-/// Why an answer with such a resource is refused.
+/// The problem of a response with a reserved annotation.
 pub(crate) const CLAIMED: &str = "a resource has the annotation BatonID, which is reserved for agents";

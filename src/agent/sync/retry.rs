@@ -1,7 +1,7 @@
-//! When a call that failed is made again.
+//! The wait before a failed call is retried.
 //!
-//! The `backon` crate fits no part of this: one count of attempts is shared by all workers, the wait grows by a
-//! fixed step, and the error itself may say how long to wait.
+//! The `backon` crate does not fit: all workers share one count of attempts, the wait grows by a fixed step,
+//! and the error itself may specify the wait.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,17 +14,17 @@ use tonic::Status;
 use crate::proto::connector::RateLimitDescription;
 use crate::proto::unpack;
 
-/// What each attempt adds to the wait.
+/// How much each attempt adds to the wait.
 const STEP: Duration = Duration::from_secs(1);
 
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How often calls failed since a step of the sync last succeeded.
+/// The number of failed calls since the last successful step of the sync.
 #[derive(Debug, Default)]
 pub(crate) struct Attempts(AtomicU32);
 
-/// The details of a status: `google.rpc.Status`, of which only these are of interest.
+/// The part of a `google.rpc.Status` that is needed here: its details.
 #[derive(Clone, PartialEq, Message)]
 struct Details {
     #[prost(message, repeated, tag = "3")]
@@ -32,20 +32,20 @@ struct Details {
 }
 
 impl Attempts {
-    /// How long to wait before the call that failed so is made again.
+    /// How long to wait before the call that failed with this status is retried.
     pub(crate) fn wait(&self, status: &Status) -> Duration {
         let attempt = self.0.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let wait = limited(status, OffsetDateTime::now_utc()).unwrap_or_else(|| STEP.saturating_mul(attempt));
         wait.min(LONGEST)
     }
 
-    /// A step has succeeded.
+    /// Resets the count after a successful step.
     pub(crate) fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 }
 
-/// How long the rate limit that a status describes lasts; nothing when it describes none.
+/// How long the rate limit that a status describes lasts; `None` if it describes none.
 fn limited(status: &Status, now: OffsetDateTime) -> Option<Duration> {
     let details = Details::decode(status.details()).ok()?.details;
     details.iter().filter_map(unpack::<RateLimitDescription>).find_map(|described| {
@@ -56,7 +56,7 @@ fn limited(status: &Status, now: OffsetDateTime) -> Option<Duration> {
         let until = Duration::try_from(reset_at - now).ok().filter(|until| !until.is_zero())?;
         match u32::try_from(described.remaining.max(0)).unwrap_or(u32::MAX) {
             0 => Some(until),
-            // A share of the time for each call that is left, in whole seconds.
+            // An equal share of the time for each remaining call, rounded up to whole seconds.
             remaining => {
                 let share = until / remaining;
                 Some(Duration::from_secs(share.as_secs() + u64::from(share.subsec_nanos() > 0)))
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_hours_is_waited_for_a_minute_at_a_time() {
+    fn a_limit_of_hours_waits_at_most_a_minute_at_a_time() {
         let reset_at = Some(timestamp(OffsetDateTime::now_utc() + time::Duration::hours(2)));
         let description = RateLimitDescription { reset_at, ..Default::default() };
         let details = Details { details: vec![any(&description)] };

@@ -1,4 +1,4 @@
-//! A sync under way: what its workers share.
+//! The state of a running sync that its workers share.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
@@ -23,27 +23,27 @@ use crate::agent::sync::tokens::Met;
 use crate::agent::sync::types::Types;
 use crate::agent::sync::{external, version};
 
-/// How often what is still to do is kept, at most.
+/// The minimum time between two checkpoints of the pending actions.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
-/// A sync under way, shared by its workers.
+/// A running sync, shared by its workers.
 pub(crate) struct Run<S> {
     pub(crate) connector: Connector,
     pub(crate) store: Storing<S>,
     pub(crate) options: Options,
     pub(crate) kind: Kind,
-    /// The id of the sync as calls carry it; empty when the connector does not take it.
+    /// The id of the sync as calls carry it; empty if the connector does not accept it.
     pub(crate) active_sync_id: String,
     pub(crate) meter: Arc<Meter>,
     pub(crate) stop: CancellationToken,
     pub(crate) scheduled_children: Mutex<Met>,
     pub(crate) spawned_cursors: Mutex<Met>,
-    /// Types that come from another file once everything is collected.
+    /// Types that are copied from the external file after everything is collected.
     pub(crate) external_types: BTreeSet<String>,
     pub(crate) external: Mutex<Option<Reader>>,
-    /// Ids of types that the connector has, for a hint.
+    /// Ids of the types that the connector has, for a hint in an error.
     pub(crate) listed_types: Mutex<Vec<String>>,
-    /// Entitlements that exclude each other may be stored.
+    /// Whether entitlements with exclusion groups may be stored.
     pub(crate) excludes: AtomicBool,
     pub(crate) started: Started,
     pub(crate) state: Mutex<State>,
@@ -54,19 +54,19 @@ pub(crate) struct Run<S> {
     pub(crate) warnings: Mutex<Warnings>,
     pub(crate) expanded: Mutex<Expanded>,
     pub(crate) checkpointed: Mutex<Instant>,
-    /// Actions that joined the batch under way.
+    /// Actions that joined the current batch.
     pub(crate) joined: Mutex<Vec<ActionId>>,
     pub(crate) joined_now: Notify,
 }
 
-/// What an action's next piece of work led to.
+/// The result of one unit of work of an action.
 #[derive(Debug, Default)]
 pub(crate) struct Step {
-    /// Where the action goes on; empty when it is done.
+    /// The page token at which the action continues; empty if it is done.
     pub(crate) next: String,
-    /// Actions to put on top.
+    /// Actions to push onto the stack.
     pub(crate) children: Vec<Action>,
-    /// The actions for whole types are among the children.
+    /// The children include the actions for whole types.
     pub(crate) planned_type_scoped: bool,
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct Warnings {
 }
 
 impl<S: Storage> Run<S> {
-    /// Begins a sync, or goes on with an unfinished one.
+    /// Begins a sync, or resumes an unfinished one.
     pub(crate) async fn begin(
         connector: Connector,
         store: Storing<S>,
@@ -142,12 +142,12 @@ impl<S: Storage> Run<S> {
         })
     }
 
-    /// Ends the sync with what is stored.
+    /// Completes the sync with the stored rows.
     pub(crate) async fn seal(&self, token: String) -> Result<(), Error> {
         self.store.read(move |storage| storage.finish(&token)).await
     }
 
-    /// What was read, without the times that only the caller knows.
+    /// The result of the sync, without the durations that only the caller knows.
     pub(crate) fn outcome(&self) -> Outcome {
         let mut counts = std::mem::take(&mut *locked(&self.counts));
         let types = self.types();
@@ -175,7 +175,7 @@ impl<S: Storage> Run<S> {
             return Ok(());
         }
         *locked(&self.checkpointed) = Instant::now();
-        // Pages that the stack counts as done were sent to the storage before this is.
+        // The storage works in order, so pages that the stack counts as done are written before this token.
         let token = self.state().text().map_err(|error| Error::Broken(error.to_string()))?;
         self.store.write(move |storage| storage.checkpoint(&token)).await
     }
@@ -190,7 +190,7 @@ impl<S: Storage> Run<S> {
         locked(&self.state)
     }
 
-    /// The stored resource types as they are now.
+    /// The resource types that are stored now.
     pub(crate) fn types(&self) -> Arc<Types> {
         Arc::clone(&self.types.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -209,7 +209,7 @@ impl<S: Storage> Run<S> {
         }
     }
 
-    /// Counts rows that are not stored.
+    /// Counts rows that are not stored, by reason.
     pub(crate) fn leave_out(&self, what: &'static str, count: u64) {
         if count > 0 {
             *locked(&self.dropped).entry(what).or_default() += count;
@@ -217,13 +217,13 @@ impl<S: Storage> Run<S> {
     }
 }
 
-/// What makes two cursors the same.
+/// The fields that identify a cursor.
 pub(crate) fn identity(action: &Action) -> [&str; 5] {
     let scope = if action.type_scoped { "type" } else { "resource" };
     [action.operation.name(), &action.resource_type_id, &action.resource_id, scope, &action.page_token]
 }
 
-/// The call that an operation makes for its pages.
+/// The RPC that an operation calls to list its pages.
 pub(crate) fn method(operation: Operation) -> &'static str {
     match operation {
         Operation::ListResourceTypes => "ListResourceTypes",

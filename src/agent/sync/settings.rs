@@ -1,4 +1,4 @@
-//! What a one-shot sync reads and where it goes, as its settings have it.
+//! The settings of a one-shot sync.
 
 use std::path::PathBuf;
 
@@ -6,23 +6,23 @@ use serde::Deserialize;
 
 use crate::agent::sync::options::{External, Options, Target, Workers};
 
-/// What a one-shot sync reads and where it goes.
+/// The settings of a one-shot sync.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Given")]
 pub(crate) struct SyncSettings {
     /// The file to write or to show.
     pub file: PathBuf,
-    /// Somebody named the file. For the reader of the settings to fill in.
+    /// The user named the file. The reader of the settings sets this field.
     pub file_is_given: bool,
-    /// Where files are unpacked; nothing for the system's folder.
+    /// The folder for unpacked files; `None` for the system's folder.
     pub temp_dir: Option<PathBuf>,
-    /// How many full syncs stay in the file.
+    /// How many full syncs the file keeps.
     pub keep_syncs: usize,
-    /// Every sync stays in the file.
+    /// The file keeps every sync.
     pub skip_cleanup: bool,
-    /// Full syncs for ConductorOne are to be empty, which means nothing to a one-shot sync.
+    /// Full syncs for ConductorOne are empty. A one-shot sync ignores this setting.
     pub skip_full_sync: bool,
-    /// What to read and how.
+    /// The options of the sync.
     pub options: Options,
 }
 
@@ -31,12 +31,12 @@ impl SyncSettings {
     pub(crate) const FILE: &str = "sync.c1z";
     /// The default of `--keep-sync-count`.
     pub(crate) const KEEP_SYNCS: u32 = 2;
-    /// The default of `--workers`: as many as [`Workers::Auto`] has. Our own connector answers several calls at a time,
-    /// and a sync waits for the database most of its time.
+    /// The default of `--workers`: as many as [`Workers::Auto`] uses. This program's connector answers
+    /// several calls at a time, and a sync spends most of its time waiting for the database.
     pub(crate) const WORKERS: &str = "-1";
 }
 
-/// A field for each setting.
+/// One field for each setting.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Given {

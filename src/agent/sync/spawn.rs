@@ -1,4 +1,4 @@
-//! Cursors that an answer asks to follow besides its own next page.
+//! Cursors that a response adds to its own next page.
 
 use std::collections::BTreeSet;
 
@@ -13,19 +13,19 @@ use crate::agent::sync::tokens::MOST_CURSORS;
 use crate::proto::connector::EnqueuePageTokens;
 use crate::proto::find_annotation;
 
-/// How many cursors one answer may ask for.
+/// Maximum number of cursors in one response.
 const MOST_IN_ANSWER: usize = 1024;
-/// How long one page token may be, in bytes.
+/// Maximum length of one page token, in bytes.
 const LONGEST_TOKEN: usize = 1 << 20;
-/// How long all of them may be together, in bytes.
+/// Maximum total length of the page tokens of one response, in bytes.
 const LONGEST_TOGETHER: usize = 16 << 20;
 
 impl<S: Storage> Run<S> {
-    /// The actions for the cursors that an answer asks to follow. One that was asked for before is left out, so that
-    /// cursors that name each other come to an end.
+    /// Returns the actions for the cursors that a response requests. A cursor that was requested before is
+    /// skipped, so that cursors that request each other come to an end.
     ///
     /// # Errors
-    /// [`Error::Answer`] when they break the rules, [`Error::TooManyCursors`]
+    /// [`Error::Answer`] if the cursors break the rules, [`Error::TooManyCursors`]
     pub(crate) fn spawned(
         &self,
         action: &Action,

@@ -1,7 +1,7 @@
-//! What a sync has still to do: a stack of actions, and the JSON text in which a file keeps it.
+//! The pending work of a sync: a stack of actions, and the JSON text that stores it in a file.
 //!
-//! The text is shared with the agents of the Go SDK: they continue a sync that this agent left unfinished, and the
-//! other way round. Actions are numbered in the order of their creation, and the highest number is the top of the
+//! The agents of the Go SDK use the same text: they can resume a sync that this agent left unfinished, and
+//! vice versa. Actions are numbered in the order of their creation, and the highest number is the top of the
 //! stack.
 
 use std::collections::BTreeMap;
@@ -9,20 +9,21 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Version of a text that every agent understands.
+/// Version of a text that every agent supports.
 const PLAIN: u64 = 1;
 
-/// Version of a text with type-scoped or spawned actions. Agents that do not know these start over.
+/// Version of a text with type-scoped or spawned actions. Agents that do not support these actions start
+/// over.
 const TYPE_SCOPED: u64 = 2;
 
-/// How many actions are taken off the stack at a time.
+/// How many actions are taken from the stack at a time.
 const BATCH: usize = 100;
 
-/// Keys of the text that are kept for the agent that wrote them.
+/// Keys of the text that are preserved for the agent that wrote them.
 const KEPT: [&str; 5] =
     ["step_durations_ms", "connector_call_stats", "session_store_stats", "ingest_quality", "compaction"];
 
-/// What an action does.
+/// The operation of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
@@ -30,52 +31,53 @@ pub enum Operation {
     Init,
     /// Lists the resource types.
     ListResourceTypes,
-    /// Lists resources, of one type or below one parent; without a type, plans that for every type.
+    /// Lists resources of one type, at the root or below one parent; without a type, plans that for every
+    /// type.
     ListResources,
     /// Lists entitlements of one resource or one type; without either, plans that for every resource.
     ListEntitlements,
     /// Lists grants of one resource or one type; without either, plans that for every resource.
     ListGrants,
-    /// Copies users and groups out of another file and matches grants with them.
+    /// Copies users and groups from an external file and matches grants with them.
     ListExternalResources,
-    /// Adds the grants that follow from others.
+    /// Adds the grants that derive from others.
     GrantExpansion,
-    /// Fetches one resource and plans what belongs to it.
+    /// Fetches one resource and plans its children, entitlements and grants.
     TargetedResourceSync,
     /// Lists entitlement templates of one type; without a type, plans that for every type.
     ListStaticEntitlements,
 }
 
-/// One piece of work.
+/// A unit of work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Action {
-    /// Its number as the text has it; written by [`State::text`].
+    /// Its number in the text; [`State::text`] writes it.
     #[serde(default)]
     pub(crate) id: String,
-    /// What to do.
+    /// The operation to perform.
     pub(crate) operation: Operation,
-    /// Where to go on; empty at the start.
+    /// The page at which to continue; empty at the start.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) page_token: String,
-    /// The resource type it is about; empty when it plans for all.
+    /// The resource type of the action; empty if it plans for all types.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) resource_type_id: String,
-    /// The resource it is about; empty when it is about a type.
+    /// The resource of the action; empty if it concerns a type.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) resource_id: String,
-    /// The type of the resource to list below.
+    /// The type of the parent resource.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) parent_resource_type_id: String,
-    /// The resource to list below.
+    /// The id of the parent resource.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) parent_resource_id: String,
-    /// It came out of an answer of another action.
+    /// The response of another action created it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) spawned: bool,
     /// It lists for a whole type instead of one resource.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) type_scoped: bool,
-    /// It has planned the actions for whole types already.
+    /// It has already planned the actions for whole types.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) type_scoped_planned: bool,
 }
@@ -83,15 +85,15 @@ pub(crate) struct Action {
 /// The number of an action.
 pub(crate) type ActionId = u64;
 
-/// The stack and the facts that steer a sync.
+/// The stack and the flags that control a sync.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct State {
     actions: BTreeMap<ActionId, Action>,
     next_id: ActionId,
     completed: u64,
-    /// A grant was stored that others follow from.
+    /// An expandable grant was stored.
     pub(crate) needs_expansion: bool,
-    /// A grant was stored that asks for principals of another file.
+    /// A grant that asks for principals of an external file was stored.
     pub(crate) has_external_resource_grants: bool,
     /// Resources of grants that are not stored are fetched.
     pub(crate) should_fetch_related_resources: bool,
@@ -102,7 +104,7 @@ pub(crate) struct State {
     kept: Map<String, Value>,
 }
 
-/// The text as it is written. The order of the fields is part of it.
+/// The text as it is written. The order of the fields is part of the format.
 #[derive(Serialize, Deserialize)]
 struct Text {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -130,7 +132,7 @@ struct Text {
 }
 
 impl Operation {
-    /// The word that the text and the logs use.
+    /// The name in the text and the logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Init => "init",
@@ -147,7 +149,7 @@ impl Operation {
 }
 
 impl Action {
-    /// An action about nothing in particular.
+    /// Creates an action without a type or a resource.
     pub(crate) fn new(operation: Operation) -> Self {
         Self {
             id: String::new(),
@@ -163,7 +165,7 @@ impl Action {
         }
     }
 
-    /// An action about one resource type.
+    /// Creates an action for one resource type.
     pub(crate) fn of_type(operation: Operation, resource_type_id: impl Into<String>) -> Self {
         Self { resource_type_id: resource_type_id.into(), ..Self::new(operation) }
     }
@@ -173,7 +175,7 @@ impl Action {
         self.resource_type_id.is_empty() && self.resource_id.is_empty()
     }
 
-    /// What it is about, for people.
+    /// A description of the subject of the action, for messages.
     pub(crate) fn target(&self) -> String {
         let of = match (self.resource_type_id.as_str(), self.resource_id.as_str()) {
             ("", _) => "all types".to_owned(),
@@ -188,15 +190,15 @@ impl Action {
 }
 
 impl State {
-    /// A sync that has not begun.
+    /// Creates the state of a sync that has not begun.
     pub(crate) fn new() -> Self {
         let mut state = Self::default();
         state.push(Action::new(Operation::Init));
         state
     }
 
-    /// What a text says. An empty text, one that does not parse, or one of another version is a sync that has not
-    /// begun: what it stored is kept and collected again.
+    /// Parses a text. An empty or invalid text, or one of an unsupported version, gives a sync that has not
+    /// begun: its stored rows are kept and collected again.
     pub(crate) fn parse(text: &str) -> Self {
         let mut state = Self::read(text).unwrap_or_else(|| {
             if !text.is_empty() {
@@ -234,7 +236,7 @@ impl State {
                 _ => false,
             };
             if pages_through_rows {
-                // The rows of a file have other numbers once it is opened again.
+                // Row numbers change when a file is opened again.
                 action.page_token.clear();
             }
             actions.insert(number, action);
@@ -254,7 +256,7 @@ impl State {
         })
     }
 
-    /// The text that a file keeps.
+    /// The text to store in a file.
     pub(crate) fn text(&self) -> Result<String, serde_json::Error> {
         let special = |action: &Action| action.type_scoped || action.spawned || action.type_scoped_planned;
         let version = if self.actions.values().any(special) { TYPE_SCOPED } else { PLAIN };
@@ -280,12 +282,12 @@ impl State {
         })
     }
 
-    /// The action to do next; nothing when all is done.
+    /// The next action; `None` if all are done.
     pub(crate) fn top(&self) -> Option<(ActionId, &Action)> {
         self.actions.last_key_value().map(|(&id, action)| (id, action))
     }
 
-    /// The actions at the top that do the same, the topmost first, as many as are taken at a time.
+    /// The topmost actions with the same operation, the topmost first, up to the batch size.
     pub(crate) fn batch(&self) -> Vec<ActionId> {
         let Some((_, top)) = self.top() else { return Vec::new() };
         let same = self.actions.iter().rev().take_while(|(_, action)| action.operation == top.operation);
@@ -307,7 +309,7 @@ impl State {
         self.completed
     }
 
-    /// Puts an action on top.
+    /// Pushes an action onto the stack.
     pub(crate) fn push(&mut self, action: Action) -> ActionId {
         let id = self.next_id;
         self.next_id += 1;
@@ -315,14 +317,14 @@ impl State {
         id
     }
 
-    /// Takes an action off.
+    /// Removes a finished action.
     pub(crate) fn finish(&mut self, id: ActionId) {
         if self.actions.remove(&id).is_some() {
             self.completed += 1;
         }
     }
 
-    /// Lets an action go on with its next page, or takes it off when there is none.
+    /// Advances an action to its next page, or removes it if there is none.
     pub(crate) fn advance(&mut self, id: ActionId, next_page_token: String) {
         if next_page_token.is_empty() {
             return self.finish(id);
@@ -332,7 +334,7 @@ impl State {
         }
     }
 
-    /// Remembers that a planning action has planned the actions for whole types.
+    /// Records that a planning action has planned the actions for whole types.
     pub(crate) fn planned_type_scoped(&mut self, id: ActionId) {
         if let Some(action) = self.actions.get_mut(&id) {
             action.type_scoped_planned = true;

@@ -1,4 +1,4 @@
-//! Where a sync puts what it reads.
+//! The storage of a sync.
 
 use std::error::Error;
 use std::fmt;
@@ -8,13 +8,13 @@ use std::sync::Arc;
 use crate::agent::c1z::Expanded;
 use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, ResourceType};
 
-/// Where a sync puts what it reads, and reads it again for the next phase.
+/// Stores the rows of a sync and returns them to its later phases.
 ///
-/// Every call blocks; the syncer makes them from a thread of its own, in order. Rows of a sync have an id and the
-/// last write of an id counts. Pages begin at a cursor, which is a decimal number as the unfinished syncs of the Go
-/// SDK's agents have it; an empty cursor begins at the first row.
+/// Every call blocks; the syncer makes the calls from a separate thread, in order. The rows of a sync have an
+/// id, and the last write of an id wins. A page begins at a cursor, which is a decimal number, as in the
+/// unfinished syncs of the Go SDK's agents; an empty cursor begins at the first row.
 pub trait Storage: Send + 'static {
-    /// Begins a sync, or goes on with an unfinished one of the same kind. Partial syncs always begin.
+    /// Begins a sync, or resumes an unfinished one of the same kind. Partial syncs always begin anew.
     ///
     /// # Errors
     /// The storage cannot be written.
@@ -44,66 +44,66 @@ pub trait Storage: Send + 'static {
     /// The storage cannot be written.
     fn put_grants(&mut self, grants: Vec<Grant>) -> Result<(), StorageError>;
 
-    /// Removes grants by their ids. Those that are not there are ignored.
+    /// Removes grants by id. Unknown ids are ignored.
     ///
     /// # Errors
     /// The storage cannot be written.
     fn delete_grants(&mut self, ids: &[String]) -> Result<(), StorageError>;
 
-    /// Every resource type in the order in which they came.
+    /// Returns every resource type in the order in which the types were added.
     ///
     /// # Errors
     /// The storage cannot be read.
     fn resource_types(&mut self) -> Result<Vec<ResourceType>, StorageError>;
 
-    /// One resource; nothing when it is not stored.
+    /// Returns one resource; `None` if it is not stored.
     ///
     /// # Errors
     /// The storage cannot be read.
     fn resource(&mut self, id: &ResourceId) -> Result<Option<Resource>, StorageError>;
 
-    /// Some resources, of one type or of all, in the order in which they came.
+    /// Returns a page of resources, of one type or of all, in the order in which they were added.
     ///
     /// # Errors
-    /// The storage cannot be read, or the cursor is none.
+    /// The storage cannot be read, or the cursor is invalid.
     fn resources(
         &mut self,
         resource_type: Option<&str>,
         cursor: &str,
     ) -> Result<Page<Resource>, StorageError>;
 
-    /// Some entitlements, in the order in which they came.
+    /// Returns a page of entitlements, in the order in which they were added.
     ///
     /// # Errors
-    /// The storage cannot be read, or the cursor is none.
+    /// The storage cannot be read, or the cursor is invalid.
     fn entitlements(&mut self, cursor: &str) -> Result<Page<Entitlement>, StorageError>;
 
-    /// Whether there is an entitlement of this id.
+    /// Whether an entitlement with this id is stored.
     ///
     /// # Errors
     /// The storage cannot be read.
     fn has_entitlement(&mut self, id: &str) -> Result<bool, StorageError>;
 
-    /// Some grants as they were put, in the order in which they came.
+    /// Returns a page of grants, unchanged, in the order in which they were added.
     ///
     /// # Errors
-    /// The storage cannot be read, or the cursor is none.
+    /// The storage cannot be read, or the cursor is invalid.
     fn grants(&mut self, cursor: &str) -> Result<Page<Grant>, StorageError>;
 
-    /// Keeps what is still to do. When it returns, everything put before is kept as well.
+    /// Stores the pending actions. When it returns, all earlier writes are stored as well.
     ///
     /// # Errors
     /// The storage cannot be written.
     fn checkpoint(&mut self, token: &str) -> Result<(), StorageError>;
 
-    /// Everything was collected and expansion is next, whether or not there is something to expand.
+    /// Records that everything is collected and expansion is next, whether or not there are grants to expand.
     ///
     /// # Errors
     /// The storage cannot be written.
     fn collected(&mut self) -> Result<(), StorageError>;
 
-    /// Adds the grants that follow from others. Calls `progress` with how many entitlements are done and how many
-    /// there are. When that asks to end, nothing is added, and the answer is `None`.
+    /// Adds the grants that derive from others. Calls `progress` with the number of entitlements that are
+    /// done and their total number. If it returns `Break`, nothing is added, and the result is `None`.
     ///
     /// # Errors
     /// The storage cannot be written, or the grants contradict each other.
@@ -112,23 +112,23 @@ pub trait Storage: Send + 'static {
         progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Option<Expanded>, StorageError>;
 
-    /// Ends the sync: it is complete.
+    /// Marks the sync as complete.
     ///
     /// # Errors
     /// The storage cannot be written.
     fn finish(&mut self, token: &str) -> Result<(), StorageError>;
 }
 
-/// Why a storage failed.
+/// The error of a storage.
 #[derive(Clone)]
 pub struct StorageError(Arc<dyn Error + Send + Sync>);
 
-/// What a sync covers.
+/// The scope of a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Everything.
     Full,
-    /// Single resources and what belongs to them.
+    /// Single resources with their children, entitlements and grants.
     Partial,
     /// Resource types and resources only.
     ResourcesOnly,
@@ -139,18 +139,18 @@ pub enum Kind {
 pub struct Started {
     /// Its id.
     pub sync_id: String,
-    /// What was still to do; empty for a new one.
+    /// The checkpoint of the pending actions; empty for a new sync.
     pub token: String,
-    /// It was begun by an earlier run.
+    /// An earlier run began it.
     pub resumed: bool,
 }
 
-/// Some rows and where the next ones begin.
+/// A page of rows and the cursor of the next page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
     /// The rows.
     pub rows: Vec<T>,
-    /// The cursor of the next rows; empty when there are none.
+    /// The cursor of the next page; empty if there is none.
     pub next: String,
 }
 
@@ -180,7 +180,7 @@ impl Error for StorageError {
 }
 
 impl Kind {
-    /// The word of the file format.
+    /// The name in the file format.
     pub fn name(self) -> &'static str {
         match self {
             Self::Full => "full",

@@ -1,4 +1,4 @@
-//! A sync from its first call to its last.
+//! Runs a sync from its first call to its last.
 
 use std::sync::Arc;
 
@@ -25,25 +25,26 @@ pub struct Syncer {
 }
 
 impl Syncer {
-    /// A sync of the connector at the other end of a channel.
+    /// Creates a sync of the connector at the other end of a channel.
     pub fn new(channel: Channel, options: Options) -> Self {
         Self { channel, options, meter: Arc::default(), stop: CancellationToken::new() }
     }
 
-    /// Stops the sync when the token is cancelled. What was read until then is an unfinished sync.
+    /// Stops the sync when the token is cancelled. The rows read until then form an unfinished sync.
     #[must_use]
     pub fn stopped_by(self, stop: CancellationToken) -> Self {
         Self { stop, ..self }
     }
 
-    /// Where to see how far the sync has come.
+    /// The progress of the sync.
     pub fn meter(&self) -> Arc<Meter> {
         Arc::clone(&self.meter)
     }
 
-    /// Runs the sync and gives the storage back. The storage is nothing when it was lost with its thread.
+    /// Runs the sync and returns the storage, or `None` if the storage was lost with its thread.
     ///
-    /// Must run on a tokio runtime. Dropping the future leaves the storage to its thread, which ends by itself.
+    /// Must run on a tokio runtime. If the future is dropped, the thread keeps the storage and ends on its
+    /// own.
     pub async fn run<S: Storage>(self, storage: S) -> (Result<Outcome, Error>, Option<S>) {
         let thread = match StorageThread::start(storage) {
             Ok(thread) => thread,

@@ -1,4 +1,4 @@
-//! Reading single resources and what belongs to them.
+//! Reads single resources with their children, entitlements and grants.
 
 use tonic::{Code, Status};
 
@@ -11,8 +11,8 @@ use crate::agent::sync::types::type_of;
 use crate::proto::connector::{Grant, Resource, ResourceId};
 
 impl<S: Storage> Run<S> {
-    /// Fetches one resource, and plans its children, entitlements and grants. What is listed for a whole type at once
-    /// is not: that is more than was asked for.
+    /// Fetches one resource and plans its children, entitlements and grants. Skips type-scoped listings,
+    /// because they cover more than the requested resource.
     pub(crate) async fn fetch_target(&self, action: &Action) -> Result<Step, Error> {
         let id = ResourceId {
             resource_type: action.resource_type_id.clone(),
@@ -42,7 +42,7 @@ impl<S: Storage> Run<S> {
             resource_id: action.resource_id.clone(),
             ..Action::of_type(operation, action.resource_type_id.clone())
         };
-        // The last one is done first.
+        // The last action is performed first.
         let mut children = Vec::new();
         if !(skips_both || no_grants || facts.type_scoped_grants || skips_grants(&resource, facts)) {
             children.push(listing(Operation::ListGrants));
@@ -54,7 +54,7 @@ impl<S: Storage> Run<S> {
         Ok(Step { children, ..Default::default() })
     }
 
-    /// Fetches the resources that grants are on and that are not stored.
+    /// Fetches the resources of grants that are not stored.
     pub(crate) async fn fetch_related(&self, grants: &[Grant], action: &Action) -> Result<(), Error> {
         let mut known: Vec<&ResourceId> = Vec::new();
         for grant in grants {
@@ -72,7 +72,8 @@ impl<S: Storage> Run<S> {
         Ok(())
     }
 
-    /// Fetches and stores a resource; nothing when the connector does not find it or cannot fetch single ones.
+    /// Fetches and stores a resource; `None` if the connector does not find it or does not support single
+    /// fetches.
     async fn fetch(
         &self,
         id: &ResourceId,

@@ -1,4 +1,4 @@
-//! The thread on which a storage works, so that no call to it blocks the runtime.
+//! A thread for the storage, so that its calls do not block the runtime.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -8,26 +8,26 @@ use tokio::sync::{mpsc, oneshot};
 use crate::agent::sync::error::Error;
 use crate::agent::sync::storage::{Storage, StorageError};
 
-/// How many pages may wait to be written. Each is at most what one answer holds.
+/// How many pages may wait to be written. Each holds at most one response.
 const WAITING: usize = 4;
 
-/// Something to do with the storage.
+/// A job for the storage.
 type Job<S> = Box<dyn FnOnce(&mut S) -> Result<(), StorageError> + Send>;
 
-/// Sends work to the storage. Work is done in the order in which it is sent.
+/// Sends jobs to the storage, which performs them in order.
 pub(crate) struct Storing<S> {
     jobs: mpsc::Sender<Option<Job<S>>>,
     failure: Arc<Mutex<Option<StorageError>>>,
 }
 
-/// The storage at work.
+/// A storage that runs on its own thread.
 pub(crate) struct StorageThread<S> {
     storing: Storing<S>,
     returned: oneshot::Receiver<S>,
 }
 
 impl<S: Storage> StorageThread<S> {
-    /// Puts the storage on a thread of its own.
+    /// Moves the storage to a new thread.
     ///
     /// # Errors
     /// [`Error::Thread`], with the storage lost
@@ -45,36 +45,36 @@ impl<S: Storage> StorageThread<S> {
                         break;
                     }
                 }
-                // Senders see it before they can see the storage again.
+                // Senders see the closed channel before the storage is returned.
                 drop(received);
-                // Nobody waits for it any more.
+                // An error only means that the receiver is gone.
                 let _ = give_back.send(storage);
             })
             .map_err(Error::Thread)?;
         Ok(Self { storing: Storing { jobs, failure }, returned })
     }
 
-    /// A sender of work.
+    /// Returns a sender of jobs.
     pub(crate) fn storing(&self) -> Storing<S> {
         self.storing.clone()
     }
 
-    /// The storage, when all work sent before is done.
+    /// Returns the storage after all earlier jobs are done.
     ///
     /// # Errors
     /// [`Error::StorageLost`]
     pub(crate) async fn end(self) -> Result<S, Error> {
-        // A thread that has ended gives the storage back as well.
+        // A thread that has already ended has returned the storage as well.
         let _ = self.storing.jobs.send(None).await;
         self.returned.await.map_err(|_| Error::StorageLost)
     }
 }
 
 impl<S: Storage> Storing<S> {
-    /// Sends work and does not wait for it. An error comes back from a later call.
+    /// Sends a job without waiting for it. A later call returns its error.
     ///
     /// # Errors
-    /// [`Error::Storage`] when this or earlier work failed
+    /// [`Error::Storage`] if an earlier job failed
     pub(crate) async fn write(
         &self,
         job: impl FnOnce(&mut S) -> Result<(), StorageError> + Send + 'static,
@@ -82,10 +82,10 @@ impl<S: Storage> Storing<S> {
         self.jobs.send(Some(Box::new(job))).await.map_err(|_| self.failed())
     }
 
-    /// Sends work and waits for its result.
+    /// Sends a job and waits for its result.
     ///
     /// # Errors
-    /// [`Error::Storage`] when this or earlier work failed
+    /// [`Error::Storage`] if this or an earlier job failed
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut S) -> Result<T, StorageError> + Send + 'static,

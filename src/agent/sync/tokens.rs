@@ -1,14 +1,14 @@
-//! What keeps a connector from making a sync endless: page tokens that come again, and cursors that breed.
+//! Guards against an endless sync: page tokens that repeat, and cursors that multiply.
 
 use std::collections::HashSet;
 
 use sha2::{Digest, Sha256};
 
-/// How many cursors one sync follows besides the pages of its listings.
+/// Maximum number of cursors that one sync follows in addition to the pages of its listings.
 pub(crate) const MOST_CURSORS: usize = 1_000_000;
 
-/// The page tokens of one listing. Finds a cycle of any length after at most three times its pages, and keeps one
-/// token for that: the one whose turn it was at the last power of two.
+/// The page tokens of one listing. Detects a cycle of any length after at most three times its pages. It
+/// keeps only one token: the current one at the last power of two.
 #[derive(Debug)]
 pub(crate) struct Chain {
     kept: String,
@@ -16,17 +16,17 @@ pub(crate) struct Chain {
     next_turn: u64,
 }
 
-/// Identities that were met, each as 16 bytes of its digest.
+/// Identities that were seen, each as 16 bytes of its digest.
 #[derive(Debug, Default)]
 pub(crate) struct Met(HashSet<[u8; 16]>);
 
 impl Chain {
-    /// A listing that goes on at this token; empty for one that begins.
+    /// Creates a chain that continues at this token; an empty token begins a listing.
     pub(crate) fn new(token: &str) -> Self {
         Self { kept: token.to_owned(), steps: 0, next_turn: 1 }
     }
 
-    /// Takes the next token. False when it leads where the listing has been.
+    /// Takes the next token. Returns false if it leads back to an earlier page.
     #[must_use]
     pub(crate) fn goes_on(&mut self, token: &str) -> bool {
         if token.is_empty() {
@@ -46,7 +46,7 @@ impl Chain {
 }
 
 impl Met {
-    /// Whether these parts are met for the first time.
+    /// Whether these parts are seen for the first time.
     pub(crate) fn is_new<'a>(&mut self, parts: impl IntoIterator<Item = &'a str>) -> bool {
         let mut digest = Sha256::new();
         for part in parts {
@@ -60,7 +60,7 @@ impl Met {
         self.0.insert(short)
     }
 
-    /// How many were met.
+    /// How many identities were seen.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_token_that_was_asked_with_is_noticed_at_once() {
+    fn detects_the_token_of_the_request_at_once() {
         let mut chain = Chain::new("");
         assert!(chain.goes_on("a"));
         assert!(!chain.goes_on("a"));
@@ -84,7 +84,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_cycle_is_noticed(before in 0_usize..200, length in 1_usize..200) {
+        fn detects_every_cycle(before in 0_usize..200, length in 1_usize..200) {
             let mut chain = Chain::new("");
             let token = |page: usize| {
                 (if page < before { page } else { before + (page - before) % length }).to_string()
@@ -95,14 +95,14 @@ mod tests {
         }
 
         #[test]
-        fn a_listing_without_a_cycle_goes_on(pages in 1_usize..2_000) {
+        fn a_listing_without_a_cycle_continues(pages in 1_usize..2_000) {
             let mut chain = Chain::new("");
             prop_assert!((0..pages).all(|page| chain.goes_on(&page.to_string())));
         }
     }
 
     #[test]
-    fn identities_are_told_apart_by_their_parts() {
+    fn distinguishes_identities_by_their_parts() {
         let mut met = Met::default();
         assert!(met.is_new(["ab", "c"]));
         assert!(met.is_new(["a", "bc"]));

@@ -1,4 +1,4 @@
-//! The resource types of a sync, as far as they steer it.
+//! The properties of the resource types that control a sync.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ pub(crate) struct Types {
     order: Vec<String>,
 }
 
-/// What a resource type says about its resources.
+/// The properties of a resource type that control how its resources are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// The annotations that its resources must have, as full names.
+    /// The full names of the annotations that its resources must have.
     pub(crate) traits: Vec<&'static str>,
     /// Neither entitlements nor grants are listed.
     pub(crate) skips_entitlements_and_grants: bool,
@@ -40,12 +40,12 @@ impl Types {
         }
     }
 
-    /// What is known about a type; nothing when it is not stored.
+    /// The properties of a type; `None` if the type is not stored.
     pub(crate) fn get(&self, id: &str) -> Option<&Facts> {
         self.by_id.get(id)
     }
 
-    /// The ids in the order in which the types came.
+    /// The ids in the order in which the types were added.
     pub(crate) fn ids(&self) -> &[String] {
         &self.order
     }
@@ -63,13 +63,13 @@ impl Facts {
         }
     }
 
-    /// The trait that a resource of the type lacks.
+    /// The first trait annotation of the type that a resource lacks.
     pub(crate) fn missing_trait(&self, resource: &Resource) -> Option<&'static str> {
         self.traits.iter().find(|name| !carries(&resource.annotations, name)).copied()
     }
 }
 
-/// The annotation that a resource with this trait has. The other traits need none.
+/// The annotation of a resource with this trait. `None` for traits that require no annotation.
 pub(crate) fn annotation_of(kind: Trait) -> Option<&'static str> {
     match kind {
         Trait::User => Some("c1.connector.v2.UserTrait"),
@@ -81,12 +81,12 @@ pub(crate) fn annotation_of(kind: Trait) -> Option<&'static str> {
     }
 }
 
-/// Whether both parts of a resource's id are there.
+/// Whether a resource id has both a type and an id.
 pub(crate) fn has_id(resource: &Resource) -> bool {
     resource.id.as_ref().is_some_and(|id| !id.resource_type.is_empty() && !id.resource.is_empty())
 }
 
-/// The type of a resource; empty where it has no id.
+/// The type of a resource; empty if it has no id.
 pub(crate) fn type_of(resource: &Resource) -> &str {
     resource.id.as_ref().map_or("", |id| &id.resource_type)
 }

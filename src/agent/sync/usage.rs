@@ -1,18 +1,18 @@
-//! What the process has used so far.
+//! The processor time and memory that the process has used.
 
 use std::time::Duration;
 
-/// What the process has used so far.
+/// The processor time and memory that the process has used.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
     /// Processor time of all threads, user and system.
     pub cpu: Duration,
-    /// The most memory that has been resident at once, in bytes. Only Linux tells.
+    /// Peak resident memory in bytes. `None` on systems other than Linux.
     pub peak_memory: Option<u64>,
 }
 
 impl Usage {
-    /// Asks the system.
+    /// Reads the current usage from the system.
     pub fn now() -> Self {
         let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
         Self { cpu: Duration::try_from(spent).unwrap_or_default(), peak_memory: peak_memory() }

@@ -1,12 +1,12 @@
-//! What a connector's version says about it.
+//! Capabilities of a connector that follow from its version.
 
 use semver::Version;
 
-/// The first version whose servers accept the id of a sync in a request.
+/// The first SDK version whose servers accept the id of a sync in a request.
 const FIRST: Version = Version::new(0, 4, 3);
 
-/// Whether a connector of this SDK version wants to know the id of the sync that a call belongs to. A version that is
-/// empty, no version, older, or of a release to come does not.
+/// Whether a connector of this SDK version accepts the id of the sync that a call belongs to. It does not if
+/// the version is empty, invalid, older, or a pre-release.
 pub(crate) fn takes_sync_id(sdk_version: &str) -> bool {
     let number = sdk_version.strip_prefix('v').unwrap_or(sdk_version);
     let padded = match number.matches('.').count() {
@@ -22,7 +22,7 @@ mod tests {
     use super::takes_sync_id;
 
     #[test]
-    fn only_a_released_version_from_0_4_3_on_counts() {
+    fn accepts_only_releases_since_0_4_3() {
         for yes in ["v0.4.3", "0.4.3", "v0.25.0", "v1", "v1.2", "v0.12.7", "v0.25.0+build"] {
             assert!(takes_sync_id(yes), "{yes}");
         }

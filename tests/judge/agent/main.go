@@ -1,7 +1,7 @@
 // Command agent syncs a connector that listens on a port into a .c1z file with the SDK's own syncer.
 //
-// The tests use it to continue files that baton-retool left unfinished, and to leave files that baton-retool
-// continues. The benchmark uses it for the comparison.
+// The tests use it to resume syncs that baton-retool left unfinished, and to leave unfinished syncs that baton-retool
+// resumes. The benchmark uses it for the comparison.
 package main
 
 import (
@@ -21,10 +21,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// maxAnswer is the largest answer in bytes: what the SDK's own command line accepts.
+// maxAnswer is the maximum size of a response in bytes, as in the SDK's own command line.
 const maxAnswer = 4 << 20
 
-// result is what the program prints on stdout.
+// result is the output of the program on stdout.
 type result struct {
 	Finished bool    `json:"finished"`
 	Calls    int64   `json:"calls"`
@@ -51,7 +51,7 @@ func main() {
 	}
 }
 
-// run syncs once. A sync that stops because of stopAfter is a success that is not finished.
+// run syncs once. A sync that stops because of stopAfter is unfinished, but not an error.
 func run(address, file string, engine c1zstore.Engine, workers int, stopAfter int64, skipGrants bool) (result, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -93,7 +93,7 @@ func run(address, file string, engine c1zstore.Engine, workers int, stopAfter in
 	if err != nil && stopped {
 		err = nil
 	}
-	// A canceled context must not keep the file from being saved.
+	// The file must be saved even if the context is canceled.
 	err = errors.Join(err, syncer.Close(context.WithoutCancel(ctx)))
 	return result{
 		Finished: err == nil && !stopped,

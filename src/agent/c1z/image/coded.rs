@@ -1,19 +1,19 @@
-//! Texts that many records have, as they have them.
+//! Texts that many records share, encoded for a record.
 
 use crate::agent::c1z::image::keys::Ranks;
 use crate::agent::c1z::image::record::{put_varint, text_kind};
 
-/// As many texts as stand side by side in a record, up to three.
+/// Up to three adjacent texts of a record, encoded.
 #[derive(Debug, Default)]
 pub(super) struct Coded {
-    /// What the record's header says of them.
+    /// Their types in the record's header.
     types: [u8; TYPES],
     types_len: u8,
     /// Their bytes.
     pub(super) bytes: Box<[u8]>,
 }
 
-/// A length takes at most five bytes.
+/// The type of one text takes at most five bytes.
 const TYPES: usize = 15;
 
 impl Coded {
@@ -30,19 +30,19 @@ impl Coded {
         coded
     }
 
-    /// How much of a record they are.
+    /// Their size in a record.
     pub(super) fn len(&self) -> usize {
         usize::from(self.types_len) + self.bytes.len()
     }
 }
 
-/// The header of a record in the making. It is short enough for its size to take one byte.
+/// A record header under construction. It is short enough that its size takes one byte.
 pub(super) struct Header {
     bytes: [u8; LONGEST],
     len: usize,
 }
 
-/// More than the longest header here, that of a row of the table.
+/// More than the longest header here, which is that of a table row.
 const LONGEST: usize = 64;
 
 impl Header {
@@ -52,14 +52,14 @@ impl Header {
 
     /// Adds texts.
     pub(super) fn texts(&mut self, coded: &Coded) {
-        // All of the array, which takes less time than a part of it.
+        // Copying the whole array is faster than copying a part of it.
         if let Some(place) = self.bytes.get_mut(self.len..self.len + TYPES) {
             place.copy_from_slice(&coded.types);
             self.len += usize::from(coded.types_len);
         }
     }
 
-    /// Adds a value of a kind that takes one byte.
+    /// Adds a value whose kind takes one byte.
     pub(super) fn short(&mut self, kind: u8) {
         if let Some(place) = self.bytes.get_mut(self.len) {
             *place = kind;
@@ -85,12 +85,12 @@ impl Header {
     }
 }
 
-/// All that indexes are made of, by the numbers of the keys.
+/// The encoded parts of index entries, by the numbers of the keys.
 #[derive(Debug)]
 pub(super) struct Codes {
     pub(super) entitlements: Vec<Coded>,
     pub(super) principals: Vec<Coded>,
-    /// What ids end with: `:<principal type>:<principal id>`.
+    /// The ends of ids: `:<principal type>:<principal id>`.
     pub(super) ends: Vec<Box<[u8]>>,
     pub(super) owners: Vec<Coded>,
     pub(super) syncs: Vec<Coded>,
@@ -108,7 +108,7 @@ impl Codes {
     }
 }
 
-/// What the id of a principal's grant ends with, when nothing else is said.
+/// The end of a standard id of a principal's grant.
 pub(super) fn end_of_id(kind: &str, id: &str) -> Box<[u8]> {
     [":", kind, ":", id].concat().into_bytes().into()
 }
@@ -119,7 +119,7 @@ mod tests {
     use crate::agent::c1z::image::record::{self, Value};
 
     #[test]
-    fn records_are_the_same() {
+    fn writes_the_same_bytes_as_the_record_module() {
         let long = "x".repeat(9_000);
         for texts in [["a", "", "b"], ["a", &long, &long], ["", "", ""]] {
             let coded = Coded::new(&texts);

@@ -13,24 +13,24 @@ use crate::agent::c1z::image::stored::Updates;
 use crate::agent::c1z::intern::Pair;
 use crate::agent::expansion::Derived;
 
-/// The derived grants, and what many of them have in common, encoded.
+/// The derived grants and their common parts, encoded.
 pub(super) struct Derivation<'a> {
     expansion: &'a Expansion,
     destinations: Vec<Destination<'a>>,
-    /// The destinations by their entitlements' numbers.
+    /// The positions of the destinations, by the numbers of their entitlements.
     places: Vec<u32>,
     principals: Vec<Holder>,
-    /// The field of each carried principal.
+    /// The encoded field of each carried principal.
     carried: Vec<Vec<u8>>,
-    /// The field that says that the grant cannot be revoked.
+    /// The field that marks a grant as not revocable.
     immutable: Vec<u8>,
-    /// The sizes of the fields of the sets of sources.
+    /// The sizes of the encoded fields of the sets of sources.
     lengths: Vec<u32>,
-    /// The sync and the time.
+    /// The id of the sync and the time.
     end: Coded,
 }
 
-/// An entitlement that was derived for somebody.
+/// An entitlement that has derived grants.
 struct Destination<'a> {
     /// Its first grant.
     first: usize,
@@ -38,11 +38,11 @@ struct Destination<'a> {
     owner: Pair,
     /// The first three texts of its rows.
     texts: Coded,
-    /// The field.
+    /// Its encoded field.
     entitlement: Vec<u8>,
 }
 
-/// Who holds something.
+/// A principal that holds a derived grant.
 struct Holder {
     texts: Coded,
     end_of_id: Box<[u8]>,
@@ -90,12 +90,12 @@ impl<'a> Derivation<'a> {
         })
     }
 
-    /// How many there are.
+    /// The number of derived grants.
     pub(super) fn len(&self) -> usize {
         self.expansion.derived.len()
     }
 
-    /// Adds what the indexes need of them.
+    /// Adds the keys that the indexes need.
     pub(super) fn add_keys(&self, keys: &mut Keys) -> Result<(), WriteError> {
         let numbers: Vec<u32> =
             self.expansion.principals.iter().map(|(kind, id)| keys.principals.number(kind, id)).collect();
@@ -115,7 +115,7 @@ impl<'a> Derivation<'a> {
         Ok(())
     }
 
-    /// The size of a row's record; 0 for one that is not there.
+    /// The size of a row's record; 0 if there is no such row.
     pub(super) fn record(&self, number: usize) -> usize {
         let Some(row) = self.row(number) else { return 0 };
         let sources = self.lengths.get(row.grant.sources.index()).copied().unwrap_or_default() as usize;
@@ -142,12 +142,12 @@ impl<'a> Derivation<'a> {
         let Row { destination, holder, carried, grant } = row;
         let sources = updates.encoded(grant.sources);
         let mut header = Header::new();
-        // The key is beside the record.
+        // The key is stored outside the record.
         header.short(NULL);
         header.texts(&destination.texts);
         header.texts(&holder.texts);
         header.value(text_kind(row.id()));
-        // It does not expand.
+        // A derived grant does not expand.
         header.short(NULL);
         header.short(ZERO);
         header.value(blob_kind(row.data(&self.immutable) + sources.len()));
@@ -180,11 +180,11 @@ impl<'a> Derivation<'a> {
     }
 }
 
-/// The kinds of no value and of the number 0.
+/// The codes of NULL and of the number 0.
 const NULL: u8 = 0;
 const ZERO: u8 = 8;
 
-/// What a row is made of.
+/// The parts of a row.
 struct Row<'a> {
     grant: &'a Derived,
     destination: &'a Destination<'a>,
@@ -198,7 +198,7 @@ impl Row<'_> {
         self.destination.name.len() + self.holder.end_of_id.len()
     }
 
-    /// The size of the grant without its sources.
+    /// The size of the encoded grant without its sources.
     fn data(&self, immutable: &[u8]) -> usize {
         let id = self.id();
         self.destination.entitlement.len()
@@ -215,7 +215,7 @@ fn field(number: u32, content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The sizes of the fields of all sets of sources.
+/// The sizes of the encoded fields of all sets of sources.
 fn lengths(expansion: &Expansion) -> Vec<u32> {
     let sets = &expansion.sets;
     let name = |number: u32| expansion.entitlements.get(number as usize).map(|name| name.len());

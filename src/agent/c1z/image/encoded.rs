@@ -1,19 +1,19 @@
-//! The sources of grants as their messages have them.
+//! Encodes the sources of grants for their messages.
 
 use crate::agent::c1z::blob;
 use crate::agent::c1z::expand::Expansion;
 use crate::agent::c1z::image::keys::ranks_of;
 use crate::agent::expansion::SetId;
 
-/// From here on encoding begins anew, to bound the memory.
+/// Above this size in bytes, the cache is cleared to limit memory.
 const MOST_ENCODED: usize = 16 << 20;
 
-/// Sources as grants have them, each set encoded once.
+/// Encoded sources; each set is encoded once.
 pub(super) struct EncodedSources<'a> {
     expansion: &'a Expansion,
-    /// Places of the entitlements in order of their ids.
+    /// The positions of the entitlements in the order of their ids.
     ranks: Vec<u32>,
-    /// Where each set is in `bytes`; nothing for those not encoded yet.
+    /// The range of each set in `bytes`; (0, 0) if the set is not encoded yet.
     places: Vec<(u32, u32)>,
     bytes: Vec<u8>,
 }
@@ -25,7 +25,7 @@ impl<'a> EncodedSources<'a> {
         Self { expansion, ranks, places: vec![(0, 0); expansion.sets.len()], bytes: Vec::new() }
     }
 
-    /// The field of a set.
+    /// The encoded field of a set.
     pub(super) fn get(&mut self, set: SetId) -> &[u8] {
         let known = self.places.get(set.index()).copied().unwrap_or_default();
         let (start, end) = if known == (0, 0) { self.encode(set) } else { known };

@@ -1,4 +1,4 @@
-//! What can go wrong in writing the trees.
+//! The errors of writing the trees.
 
 use std::io;
 use std::path::Path;
@@ -7,22 +7,22 @@ use crate::agent::c1z::Error;
 use crate::agent::c1z::database::failed;
 use crate::agent::c1z::workspace::Workspace;
 
-/// Why the trees were not written.
+/// The reason why the trees were not written.
 #[derive(Debug)]
 pub(super) enum WriteError {
     Io(io::Error),
     Read(rusqlite::Error),
-    /// A row's data is no grant.
+    /// A row's data is not a grant.
     Row(i64, prost::DecodeError),
     TooManyPages,
     /// Two grants of one sync have this id.
     SameId(String),
-    /// A stored row is not the one that was measured.
+    /// A stored row differs from the row that was measured.
     Changed,
 }
 
 impl WriteError {
-    /// The same with the names of the files.
+    /// Converts to an error that names the files.
     pub(super) fn named(self, database: &Path, workspace: &Workspace) -> Error {
         match self {
             Self::Io(source) => Error::io("write", database)(source),

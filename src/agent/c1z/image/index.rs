@@ -21,7 +21,7 @@ pub(super) enum IndexKind {
 }
 
 impl IndexKind {
-    /// The ones that take longest to sort first.
+    /// All indexes; those that take longest to sort come first.
     pub(super) const ALL: [Self; 7] = [
         Self::Id,
         Self::EntitlementAndPrincipal,
@@ -67,7 +67,7 @@ impl IndexKind {
     }
 }
 
-/// One index, in order.
+/// One sorted index.
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) kind: IndexKind,
@@ -76,7 +76,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Sorts the rows and finds out how many pages they take.
+    /// Sorts the rows and computes their pages.
     pub(super) fn new(
         kind: IndexKind,
         root: u32,
@@ -91,7 +91,7 @@ impl Index {
         Ok(Self { kind, layout, rows })
     }
 
-    /// The entries, to be written.
+    /// The entries to write.
     pub(super) fn entries<'a>(&'a self, keys: &'a Keys, codes: &'a Codes) -> Entries<'a> {
         Entries { kind: self.kind, rows: &self.rows, keys, codes }
     }
@@ -106,13 +106,13 @@ pub(super) struct Entries<'a> {
     codes: &'a Codes,
 }
 
-/// What an entry holds before the row's key, which some have twice.
+/// The values of an entry before the row's key. Some entries hold the key twice.
 enum Entry<'a> {
     One(&'a Coded),
     Two(&'a Coded, &'a Coded),
     /// With the key twice.
     Sorted(&'a Coded, &'a Coded),
-    /// An id of two parts, and the sync.
+    /// An id in two parts, and the sync.
     Id(&'a [u8], &'a [u8], &'a Coded),
     None,
 }
@@ -182,11 +182,11 @@ impl Records for Entries<'_> {
 }
 
 impl<'a> Entries<'a> {
-    /// What an entry holds, and the row's key, which is its last value.
+    /// The values of an entry, and the row's key, which is its last value.
     fn entry(&self, entry: u32) -> (Entry<'a>, i64) {
         let Self { keys, codes, .. } = *self;
         let row = self.rows.get(entry as usize).copied().unwrap_or_default();
-        // Far below the largest integer.
+        // The key is far below the largest integer.
         let number = key(row) as i64;
         let found = || -> Option<Entry<'a>> {
             let of = &keys.rows;

@@ -1,4 +1,4 @@
-//! What the indexes need to know of every row: five numbers a row.
+//! The keys that the indexes need of every row: five numbers for each row.
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use crate::agent::c1z::image::error::WriteError;
 use crate::agent::c1z::intern::{Interner, Pair, Pairs};
 use crate::agent::c1z::stats::GrantCounts;
 
-/// The rows, in the order of the table. They are numbered from 0; the table's keys count from 1.
+/// The rows in the order of the table. Rows are numbered from 0; the table's keys start at 1.
 #[derive(Default)]
 pub(super) struct Keys {
     pub(super) rows: KeyColumns,
@@ -14,17 +14,18 @@ pub(super) struct Keys {
     pub(super) principals: Pairs,
     pub(super) owners: Pairs,
     pub(super) syncs: Interner<Box<str>>,
-    /// Ids that do not follow from entitlement and principal.
+    /// Ids that do not derive from entitlement and principal.
     pub(super) ids: Vec<Box<str>>,
     /// The rows with an expansion.
     pub(super) expandable: Vec<u32>,
     /// The rows whose expansion is marked as needed.
     pub(super) needing: Vec<u32>,
-    /// The number of the sync that is counted.
+    /// The number of the sync whose grants are counted.
     pub(super) counted: u32,
 }
 
-/// The numbers of all rows, by column. Sorting reads one column in random order, which is faster the smaller it is.
+/// The numbers of all rows, by column. Sorting reads one column in random order, which is faster for smaller
+/// columns.
 #[derive(Debug, Default)]
 pub(super) struct KeyColumns {
     entitlements: Vec<u32>,
@@ -41,14 +42,14 @@ pub(super) struct Key {
     pub(super) principal: u32,
     pub(super) owner: u32,
     pub(super) sync: u32,
-    /// Where the id is in [`Keys::ids`], or [`STANDARD_ID`].
+    /// The position of the id in [`Keys::ids`], or [`STANDARD_ID`].
     pub(super) id: u32,
 }
 
 /// The id is `<entitlement>:<principal type>:<principal id>`.
 pub(super) const STANDARD_ID: u32 = u32::MAX;
 
-/// The texts again, by their numbers, with their places in order.
+/// The texts by number, with their positions in sorted order.
 pub(crate) struct Ranks<'a> {
     pub(super) entitlements: Ranked<&'a str>,
     pub(super) principals: Ranked<&'a Pair>,
@@ -56,19 +57,19 @@ pub(crate) struct Ranks<'a> {
     pub(super) syncs: Ranked<&'a str>,
 }
 
-/// Values by number, and each one's place when they are sorted.
+/// Values by number, with the position of each in sorted order.
 pub(super) struct Ranked<T> {
     pub(super) values: Vec<T>,
     ranks: Vec<u32>,
 }
 
 impl Keys {
-    /// The numbers of all rows, which count from 0.
+    /// The numbers of all rows, which start at 0.
     pub(super) fn all(&self) -> Vec<u32> {
         (0..self.rows.len()).collect()
     }
 
-    /// Checks that so many more rows can be numbered.
+    /// Checks that `more` additional rows can be numbered.
     pub(super) fn check_room(&self, more: usize) -> Result<(), WriteError> {
         if self.rows.len() as usize + more < STANDARD_ID as usize {
             Ok(())
@@ -77,7 +78,7 @@ impl Keys {
         }
     }
 
-    /// How many rows of the counted sync there are, by the types of their owners.
+    /// The number of rows of the counted sync for each type of owner.
     pub(super) fn counts(&self) -> GrantCounts {
         let mut by_owner = vec![0_u64; self.owners.values().len()];
         for (owner, sync) in self.rows.owners.iter().zip(&self.rows.syncs) {
@@ -103,9 +104,9 @@ impl Keys {
 }
 
 impl KeyColumns {
-    /// How many rows there are.
+    /// The number of rows.
     pub(super) fn len(&self) -> u32 {
-        // `Keys::check_room` keeps it below 2^32.
+        // `Keys::check_room` keeps the number below 2^32.
         self.entitlements.len() as u32
     }
 
@@ -141,7 +142,7 @@ impl KeyColumns {
         self.syncs.get(row as usize).copied()
     }
 
-    /// Where the id is in [`Keys::ids`], or [`STANDARD_ID`].
+    /// The position of the id in [`Keys::ids`], or [`STANDARD_ID`].
     pub(super) fn id(&self, row: u32) -> Option<u32> {
         self.ids.get(row as usize).copied()
     }
@@ -167,7 +168,7 @@ impl<T: Copy> Ranked<T> {
     }
 }
 
-/// For each of `count` things its place when they are sorted; equal things have the same place.
+/// The position of each of `count` items in sorted order; equal items have the same position.
 pub(super) fn ranks_of(count: usize, compare: impl Fn(usize, usize) -> Ordering) -> Vec<u32> {
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_unstable_by(|one, other| compare(*one, *other));

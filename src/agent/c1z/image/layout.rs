@@ -1,37 +1,38 @@
-//! Where everything of a tree goes, found out from the sizes of its records before a page is written.
+//! Computes the pages of a tree from the sizes of its records, before any page is written.
 //!
-//! A tree has its leaves first, each followed by the pages of the records that do not fit into it; then the
-//! levels above, from the bottom up. Its root is where the database has put it, before all of them.
+//! A tree begins with its leaves, each followed by the overflow pages of its records. The levels above
+//! follow, from the bottom up. The root is before all of them, at the page that the database assigned.
 //!
-//! Leaves are filled in the order of the entries. Between two leaves there is a separator in the level above: in
-//! an index, the last entry of the left one, which is in one place only; in a table, the key of the left one's
-//! last row. The levels above are filled with separators in the same way, and their last ones move up.
+//! Leaves are filled in the order of the entries. Between two leaves, there is a separator in the level
+//! above. In an index, the separator is the last entry of the left leaf, which is stored only there. In a
+//! table, it is the key of the left leaf's last row. The levels above are filled with separators in the same
+//! way, and the last separator of a page moves up.
 
 use crate::agent::c1z::image::record::varint_len;
 
-/// The size of a page, as the database makes them by default.
+/// The page size, which is the default of the database.
 pub(super) const PAGE: usize = 4096;
 
-/// The page at 1 GiB, whose bytes serve the database as locks. It is never used.
+/// The page at 1 GiB, whose bytes the database uses as locks. It is never used for data.
 pub(super) const LOCK_PAGE: u64 = 0x4000_0000 / PAGE as u64 + 1;
 
-/// How much of a record a page of its own takes.
+/// How many bytes of a record an overflow page holds.
 pub(super) const OVERFLOW: usize = PAGE - 4;
 
-/// The most bytes of a record in a cell, by the format's rules for the size of a page.
+/// The maximum number of bytes of a record in a cell, by the rules of the format for this page size.
 const TABLE_LOCAL: usize = PAGE - 35;
 const INDEX_LOCAL: usize = (PAGE - 12) * 64 / 255 - 23;
-/// The fewest, when the record does not fit.
+/// The minimum number, if the record does not fit.
 const LEAST_LOCAL: usize = (PAGE - 12) * 32 / 255 - 23;
 
-/// The size of a page's header, in the leaves and above.
+/// The sizes of the page headers of leaves and of the levels above.
 pub(super) const LEAF_HEADER: usize = 8;
 pub(super) const INNER_HEADER: usize = 12;
 
-/// The place of a child in a cell above the leaves.
+/// The size of a child pointer in a cell above the leaves.
 pub(super) const CHILD: usize = 4;
 
-/// What a tree is of.
+/// The kind of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Table,
@@ -42,33 +43,33 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) kind: Kind,
-    /// The number of its root.
+    /// The page number of its root.
     pub(super) root: u32,
-    /// The number of its first page besides the root.
+    /// The page number of its first page besides the root.
     first: u64,
     entries: u32,
-    /// From the leaves up: the first entry of each leaf, and the first separator of each page above.
+    /// From the leaves up: the first entry of each leaf, and the first separator of each page above the leaves.
     levels: Vec<Vec<u32>>,
-    /// The leaves with records that need pages of their own, and how many pages those of all leaves up to here
-    /// need.
+    /// The leaves with records that need overflow pages, each with the number of overflow pages of all leaves
+    /// up to and including it.
     overflowing: Vec<(u32, u64)>,
 }
 
-/// How a record is divided.
+/// How a record is split between its cell and overflow pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Division {
-    /// How many bytes are in the cell.
+    /// The number of bytes in the cell.
     pub(super) local: usize,
-    /// How many pages the rest takes.
+    /// The number of overflow pages.
     pub(super) pages: u64,
 }
 
-/// What a page holds, by numbers of entries or of separators.
+/// The range of entries or separators on a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) start: u32,
     pub(super) end: u32,
-    /// Whether it is the last page of its level, from which nothing moves up.
+    /// Whether it is the last page of its level. Nothing moves up from the last page.
     pub(super) is_last: bool,
 }
 
@@ -80,7 +81,7 @@ pub(super) struct Separator {
 }
 
 impl Kind {
-    /// How a record of this size is divided.
+    /// How a record of this size is split.
     pub(super) fn divide(self, record: usize) -> Division {
         let most = match self {
             Self::Table => TABLE_LOCAL,
@@ -89,13 +90,13 @@ impl Kind {
         if record <= most {
             return Division { local: record, pages: 0 };
         }
-        // So that the last of those pages is full, if that leaves not too much in the cell.
+        // Fills the last overflow page, unless that leaves too much in the cell.
         let filling = LEAST_LOCAL + (record - LEAST_LOCAL) % OVERFLOW;
         let local = if filling <= most { filling } else { LEAST_LOCAL };
         Division { local, pages: (record - local).div_ceil(OVERFLOW) as u64 }
     }
 
-    /// The size of a leaf's cell.
+    /// The size of a leaf cell.
     pub(super) fn cell(self, entry: u32, record: usize, division: Division) -> usize {
         let key = match self {
             Self::Table => varint_len(key(entry)),
@@ -116,7 +117,7 @@ impl Kind {
     }
 }
 
-/// The key of a table's row: rows count from 1.
+/// The key of a table row: rows count from 1.
 pub(super) fn key(entry: u32) -> u64 {
     u64::from(entry) + 1
 }
@@ -128,7 +129,7 @@ pub(super) fn advance(number: u64, pages: u64) -> u64 {
 }
 
 impl Layout {
-    /// A tree of `entries` entries, whose records have the sizes that `record` answers.
+    /// Computes a tree of `entries` entries. `record` returns the size of each record.
     pub(super) fn new(kind: Kind, root: u32, entries: u32, mut record: impl FnMut(u32) -> usize) -> Self {
         let mut overflowing: Vec<(u32, u64)> = Vec::new();
         let mut leaves = Filling::new(LEAF_HEADER);
@@ -158,24 +159,24 @@ impl Layout {
         layout
     }
 
-    /// Lets the tree's pages begin at a number. Answers the number after the last one.
+    /// Sets the number of the tree's first page. Returns the number after the last page.
     pub(super) fn place(&mut self, first: u64) -> u64 {
         self.first = first;
         self.number(self.above(self.top()))
     }
 
-    /// The highest level, which is the root.
+    /// The highest level, which holds the root.
     pub(super) fn top(&self) -> usize {
         self.levels.len() - 1
     }
 
-    /// How many pages a level has.
+    /// The number of pages of a level.
     pub(super) fn pages_at(&self, level: usize) -> u32 {
-        // A page has at least one entry, of which there are fewer than 2^32.
+        // A page has at least one entry, and there are fewer than 2^32 entries.
         self.levels.get(level).map_or(0, |starts| starts.len() as u32)
     }
 
-    /// What is on a page.
+    /// The range of a page.
     pub(super) fn span(&self, level: usize, page: u32) -> Span {
         let starts = self.levels.get(level).map_or(&[][..], |starts| starts);
         let page = page as usize;
@@ -186,7 +187,7 @@ impl Layout {
         }
     }
 
-    /// The separator of this number on a level above the leaves.
+    /// The separator with this number on a level above the leaves.
     pub(super) fn separator(&self, level: usize, number: u32) -> Separator {
         let mut below = number;
         for level in (1..level).rev() {
@@ -195,7 +196,7 @@ impl Layout {
         Separator { entry: self.span(0, below).end.saturating_sub(1), leaf: below }
     }
 
-    /// The number of a page.
+    /// The page number of a page.
     pub(super) fn page(&self, level: usize, page: u32) -> u32 {
         if level == self.top() {
             return self.root;
@@ -207,7 +208,7 @@ impl Layout {
         self.short(place)
     }
 
-    /// How many pages a leaf and the records on it take, and all leaves before it.
+    /// How many pages the leaves before this one take, with their overflow pages.
     pub(super) fn leaf(&self, leaf: u32) -> u64 {
         let before = self.overflowing.partition_point(|(one, _)| *one < leaf);
         let overflow =
@@ -215,18 +216,18 @@ impl Layout {
         overflow + if self.top() == 0 { 0 } else { u64::from(leaf) }
     }
 
-    /// The number of the first page for the records of a leaf.
+    /// The number of the first overflow page of a leaf.
     pub(super) fn overflow_of_leaf(&self, leaf: u32) -> u64 {
         self.number(self.leaf(leaf) + u64::from(self.top() > 0))
     }
 
-    /// The number of the first page for the record of a separator that needs `pages` pages: the last ones of
-    /// its leaf.
+    /// The number of the first overflow page of a separator's record that needs `pages` pages: the last pages
+    /// of its leaf.
     pub(super) fn overflow_of_separator(&self, separator: Separator, pages: u64) -> u64 {
         self.number((self.leaf(separator.leaf + 1)).saturating_sub(pages))
     }
 
-    /// How many separators or entries a level has.
+    /// The number of separators or entries of a level.
     fn items(&self, level: usize) -> u32 {
         match level.checked_sub(1) {
             None => self.entries,
@@ -234,7 +235,7 @@ impl Layout {
         }
     }
 
-    /// How many pages are before those of a level.
+    /// The number of pages before those of a level.
     fn above(&self, level: usize) -> u64 {
         let leaves = self.leaf(self.pages_at(0));
         leaves + (1..level).map(|level| u64::from(self.pages_at(level))).sum::<u64>()
@@ -245,12 +246,12 @@ impl Layout {
     }
 
     fn short(&self, place: u64) -> u32 {
-        // That the last number of all trees is small enough is checked when they are placed.
+        // The last number of all trees is checked when they are placed.
         u32::try_from(self.number(place)).unwrap_or(u32::MAX)
     }
 }
 
-/// Pages being filled.
+/// Distributes items over pages.
 struct Filling {
     starts: Vec<u32>,
     header: usize,
@@ -263,7 +264,7 @@ impl Filling {
     }
 
     fn add(&mut self, item: u32, cell: usize) {
-        // With its place in the list of cells.
+        // Two bytes for its entry in the cell list.
         let size = cell + 2;
         if self.used + size > PAGE {
             self.starts.push(item);
@@ -293,7 +294,7 @@ mod tests {
 
     #[test]
     fn pages_are_filled_to_the_last_byte() {
-        // Cells of 1 + 1 + 100 bytes and their places: 39 fill a page but for 32 bytes.
+        // Cells of 1 + 1 + 100 bytes with their list entries: 39 cells leave 32 bytes of a page free.
         let of = |entries| Layout::new(Kind::Table, 7, entries, |_| 100);
         for (entries, pages) in [(0, 1), (1, 1), (39, 1), (40, 2), (78, 2), (79, 3)] {
             let mut layout = of(entries);
@@ -301,7 +302,7 @@ mod tests {
             assert_eq!(layout.top(), usize::from(pages > 1));
             assert_eq!(layout.place(20), if pages > 1 { 20 + u64::from(pages) } else { 20 });
         }
-        // A record that leaves exactly nothing, and one byte more.
+        // A record that fits exactly, and one that is one byte larger.
         let full = PAGE - LEAF_HEADER - 2 - 3;
         assert_eq!(Kind::Table.divide(TABLE_LOCAL).pages, 0);
         assert!(full > TABLE_LOCAL);
@@ -310,8 +311,8 @@ mod tests {
     }
 
     #[test]
-    fn records_of_their_own_pages_follow_their_leaf() {
-        // Every tenth record takes two pages more.
+    fn overflow_pages_follow_their_leaf() {
+        // Every tenth record takes two overflow pages.
         let mut layout = Layout::new(Kind::Index, 3, 1000, |entry| if entry % 10 == 0 { 8_000 } else { 200 });
         let end = layout.place(50);
         let top = layout.top();

@@ -1,14 +1,14 @@
 //! The order of rows in indexes.
 //!
-//! What indexes sort by are few different texts that many rows share, and whose places are known. So rows are
-//! dealt out to their places, which takes a fraction of the time of comparing them.
+//! Indexes sort by a few distinct texts that many rows share and whose sorted positions are known. So rows
+//! are distributed by position (a counting sort), which takes a fraction of the time of comparing them.
 
 use std::cmp::Ordering;
 
 use crate::agent::c1z::image::error::WriteError;
 use crate::agent::c1z::image::keys::{Keys, Ranks, STANDARD_ID, ranks_of};
 
-/// The rows sorted by places below a number; rows of one place keep their order.
+/// Sorts rows by positions below a limit; rows with the same position keep their order.
 pub(super) fn sorted(rows: Vec<u32>, by: (usize, impl Fn(u32) -> Option<u32>)) -> Vec<u32> {
     let (places, place) = by;
     if places <= 1 {
@@ -36,10 +36,11 @@ pub(super) fn sorted(rows: Vec<u32>, by: (usize, impl Fn(u32) -> Option<u32>)) -
     sorted
 }
 
-/// The rows in the order of their ids. Most ids are made of entitlement and principal, and never exist as texts.
+/// Returns the rows in the order of their ids. Most ids consist of entitlement and principal and never exist
+/// as text.
 ///
 /// # Errors
-/// [`WriteError::SameId`] when two rows of one sync have the same id.
+/// [`WriteError::SameId`] if two rows of one sync have the same id.
 pub(super) fn of_ids(keys: &Keys, ranks: &Ranks<'_>) -> Result<Vec<u32>, WriteError> {
     let parts = Parts::new(ranks);
     let is_standard = |row: &u32| keys.rows.id(*row) == Some(STANDARD_ID);
@@ -56,7 +57,7 @@ pub(super) fn of_ids(keys: &Keys, ranks: &Ranks<'_>) -> Result<Vec<u32>, WriteEr
     let principal = |row: u32| keys.rows.principal(row).map(|principal| parts.principal(principal));
     let standard = sorted(standard, (parts.principals.len(), principal));
     let mut standard = sorted(standard, (parts.mixes.len(), group));
-    // Where ids of different entitlements mix, the texts decide.
+    // In groups with several entitlements, the texts decide the order.
     if parts.mixes.contains(&true) {
         for rows in standard.chunk_by_mut(|one, other| group(*one) == group(*other)) {
             let group = rows.first().and_then(|row| group(*row));
@@ -78,15 +79,15 @@ pub(super) fn of_ids(keys: &Keys, ranks: &Ranks<'_>) -> Result<Vec<u32>, WriteEr
     Ok(rows)
 }
 
-/// Ids as the parts that they are made of, when nothing else is said.
+/// Standard ids, as the parts that they consist of.
 ///
-/// What two ids begin with, an entitlement and a colon, decides their order, unless one of these beginnings begins
-/// with the other. Entitlements whose beginnings begin with each other share a group.
+/// The prefix of an id, its entitlement and a colon, decides the order of two ids, unless one prefix is a
+/// prefix of the other. Entitlements with such prefixes share a group.
 struct Parts {
     groups: Vec<u32>,
     /// Whether a group has several entitlements.
     mixes: Vec<bool>,
-    /// Places of the principals by `<type>:<id>`; those with the same text have the same place.
+    /// Sorted positions of the principals by `<type>:<id>`; equal texts have the same position.
     principals: Vec<u32>,
 }
 
@@ -135,7 +136,7 @@ impl Parts {
     }
 }
 
-/// Two orders as one.
+/// Merges two sorted lists.
 fn merged(standard: Vec<u32>, explicit: Vec<u32>, keys: &Keys, ranks: &Ranks<'_>) -> Vec<u32> {
     if explicit.is_empty() {
         return standard;
@@ -157,7 +158,7 @@ fn merged(standard: Vec<u32>, explicit: Vec<u32>, keys: &Keys, ranks: &Ranks<'_>
     rows
 }
 
-/// Whether two rows that follow each other have the same id and sync.
+/// Whether two adjacent rows have the same id and sync.
 fn is_same(one: u32, other: u32, keys: &Keys, ranks: &Ranks<'_>, parts: &Parts) -> bool {
     let rows = &keys.rows;
     if rows.sync(one) != rows.sync(other) {

@@ -1,4 +1,4 @@
-//! The pages of a tree as bytes.
+//! Encodes the pages of a tree.
 
 use crate::agent::c1z::image::error::WriteError;
 use crate::agent::c1z::image::layout::{
@@ -6,12 +6,12 @@ use crate::agent::c1z::image::layout::{
 };
 use crate::agent::c1z::image::record::put_varint;
 
-/// The records of a tree, by the numbers of its entries.
+/// The records of a tree, by entry number.
 pub(super) trait Records {
     /// The size of a record.
     fn len(&mut self, entry: u32) -> usize;
 
-    /// Appends a record, which has that size.
+    /// Appends a record, which has the size that `len` returns.
     fn put(&mut self, entry: u32, out: &mut Vec<u8>) -> Result<(), WriteError>;
 }
 
@@ -19,11 +19,11 @@ pub(super) trait Records {
 pub(super) struct Pages<'a, R> {
     layout: &'a Layout,
     records: R,
-    /// The sizes of the records on the page.
+    /// The sizes of the records on the current page.
     sizes: Vec<usize>,
     /// A record that does not fit into its cell.
     record: Vec<u8>,
-    /// The pages that follow the leaf.
+    /// The overflow pages of the leaf.
     behind: Vec<u8>,
 }
 
@@ -32,19 +32,19 @@ impl<'a, R: Records> Pages<'a, R> {
         Self { layout, records, sizes: Vec::new(), record: Vec::new(), behind: Vec::new() }
     }
 
-    /// The root.
+    /// The root page.
     pub(super) fn root(&mut self) -> Result<Vec<u8>, WriteError> {
         let mut out = Vec::new();
         match self.layout.top() {
             0 => self.leaf(0, &mut out)?,
             top => self.inner(top, 0, &mut out)?,
         }
-        // Those that follow it are elsewhere in the file.
+        // Its overflow pages are elsewhere in the file.
         out.truncate(PAGE);
         Ok(out)
     }
 
-    /// Appends a leaf and the pages that follow it.
+    /// Appends a leaf and its overflow pages.
     pub(super) fn leaf(&mut self, leaf: u32, out: &mut Vec<u8>) -> Result<(), WriteError> {
         let Self { layout, .. } = *self;
         let kind = layout.kind;
@@ -125,8 +125,8 @@ impl<'a, R: Records> Pages<'a, R> {
         pad(begin + PAGE, out)
     }
 
-    /// Appends as much of a record as belongs into a cell, and, if asked to, the rest to the pages behind, which
-    /// begin with number `first`. Answers the number after them.
+    /// Appends the part of a record that belongs into its cell. With `with_rest`, also writes the rest to
+    /// overflow pages that begin at page number `first`. Returns the number after them.
     fn record(
         &mut self,
         entry: u32,
@@ -175,14 +175,14 @@ impl<'a, R: Records> Pages<'a, R> {
     }
 }
 
-/// Appends the page that is never used when `number` is the one after it.
+/// Appends the lock page, which is never used, if `number` is the page after it.
 fn skip_lock_page(number: u64, out: &mut Vec<u8>) {
     if number == LOCK_PAGE + 1 {
         out.resize(out.len() + PAGE, 0);
     }
 }
 
-/// What a page begins with: its kind, no free blocks, its cells and where they begin, no fragments.
+/// The page header: its kind, no free blocks, the cell count, the start of the cells, no fragments.
 fn put_head(kind: u8, cells: usize, content: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&[kind, 0, 0]);
     put_u16(cells, out);
@@ -190,7 +190,7 @@ fn put_head(kind: u8, cells: usize, content: usize, out: &mut Vec<u8>) {
     out.push(0);
 }
 
-/// Appends zeros up to a length. Whatever is longer already is not what was measured.
+/// Appends zeros up to a length. A longer page means that the rows changed after they were measured.
 fn pad(length: usize, out: &mut Vec<u8>) -> Result<(), WriteError> {
     if out.len() > length {
         return Err(WriteError::Changed);
@@ -200,7 +200,7 @@ fn pad(length: usize, out: &mut Vec<u8>) -> Result<(), WriteError> {
 }
 
 fn put_u16(number: usize, out: &mut Vec<u8>) {
-    // All are places on a page.
+    // All numbers are offsets within a page.
     out.extend_from_slice(&(number as u16).to_be_bytes());
 }
 
@@ -212,7 +212,7 @@ fn short(number: u64) -> u32 {
 mod tests {
     use super::*;
 
-    /// Records of one size.
+    /// Records of equal size.
     struct Same(usize);
 
     impl Records for Same {
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(layout.place(first), LOCK_PAGE + 9);
         let mut pages = Vec::new();
         Pages::new(&layout, Same(size)).leaf(0, &mut pages)?;
-        // The root, three pages for each row, and the one that is left out.
+        // The root, three pages for each row, and the lock page.
         assert_eq!(pages.len(), (1 + 4 * 3 + 1) * PAGE);
         let page = |number: u64| {
             let begin = (number - first + 1) as usize * PAGE;
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_another_size_are_refused() {
+    fn rejects_records_whose_size_differs() {
         let layout = Layout::new(Kind::Index, 9, 300, |_| 20);
         assert!(Pages::new(&layout, Same(20)).leaf(0, &mut Vec::new()).is_ok());
         assert!(matches!(Pages::new(&layout, Same(60)).leaf(0, &mut Vec::new()), Err(WriteError::Changed)));

@@ -1,5 +1,5 @@
-//! Rows and index entries as SQLite stores them: a header with the kind and size of each value, then the
-//! values.
+//! Encodes rows and index entries in SQLite's record format: a header with the kind and size of each value,
+//! followed by the values.
 
 /// A value of a record.
 #[derive(Debug, Clone, Copy)]
@@ -10,7 +10,7 @@ pub(super) enum Value<'a> {
     Blob(&'a [u8]),
 }
 
-/// How many bytes [`put`] appends.
+/// The number of bytes that [`put`] appends.
 pub(super) fn len(values: &[Value<'_>]) -> usize {
     let types: usize = values.iter().map(|value| varint_len(kind(value))).sum();
     let content: usize = values.iter().map(content_len).sum();
@@ -33,15 +33,16 @@ pub(super) fn put(values: &[Value<'_>], out: &mut Vec<u8>) {
     }
 }
 
-/// The size of a header, which counts itself, whose types take `types` bytes. No header here comes near the
-/// size where its own size takes a third byte.
+/// The size of a header, including its own size field, whose types take `types` bytes. No header here is long
+/// enough for its size to take three bytes.
 fn header_len(types: usize) -> usize {
     if types + 1 < 0x80 { types + 1 } else { types + 2 }
 }
 
-/// Appends a variable-length integer: seven bits a byte, most significant first, all eight in a ninth.
+/// Appends a variable-length integer: seven bits in each byte, the most significant first, and eight bits in
+/// a ninth byte.
 pub(super) fn put_varint(number: u64, out: &mut Vec<u8>) {
-    // Nearly all are lengths of short texts.
+    // Nearly all numbers are lengths of short texts.
     if number < 0x80 {
         return out.push(number as u8);
     }
@@ -88,23 +89,23 @@ fn kind(value: &Value<'_>) -> u64 {
     }
 }
 
-/// The code for a blob of this size.
+/// The code of a blob of this size.
 pub(super) fn blob_kind(length: usize) -> u64 {
     length as u64 * 2 + 12
 }
 
-/// The code for a text of this size.
+/// The code of a text of this size.
 pub(super) fn text_kind(length: usize) -> u64 {
     blob_kind(length) + 1
 }
 
-/// The code for an integer, which is a short one, and how many of its last bytes are stored.
+/// The code of an integer, which takes one byte, and the number of its bytes that are stored.
 pub(super) fn integer(number: i64) -> (u8, usize) {
     let value = Value::Integer(number);
     (kind(&value) as u8, content_len(&value))
 }
 
-/// How many bytes a value takes after the header.
+/// The number of bytes that a value takes after the header.
 fn content_len(value: &Value<'_>) -> usize {
     match value {
         Value::Null | Value::Integer(0 | 1) => 0,
@@ -120,9 +121,9 @@ fn put_integer(number: i64, out: &mut Vec<u8>) {
     }
 }
 
-/// How many bytes an integer takes: 1 to 4, 6 or 8.
+/// The number of bytes that an integer takes: 1 to 4, 6 or 8.
 fn integer_len(number: i64) -> usize {
-    // One bit more for the sign.
+    // One additional bit for the sign.
     let bits = 65 - (if number < 0 { !number } else { number }).leading_zeros();
     match bits {
         ..=8 => 1,
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn varints() {
+    fn encodes_varints() {
         let written = |number| {
             let mut out = Vec::new();
             put_varint(number, &mut out);
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn records() {
+    fn encodes_records() {
         let mut out = Vec::new();
         put(&[Value::Null, Value::Integer(1), Value::Text(b"ab"), Value::Blob(b"c")], &mut out);
         assert_eq!(out, [5, 0, 9, 17, 14, b'a', b'b', b'c']);

@@ -1,4 +1,4 @@
-//! The rows of the grants table that are stored: those of older syncs, then those of this one.
+//! The stored rows of the grants table: first the rows of older syncs, then those of this sync.
 
 use std::borrow::Cow;
 
@@ -16,24 +16,24 @@ use crate::agent::c1z::image::sources::Sources;
 use crate::agent::expansion::SetId;
 use crate::proto::connector::Grant;
 
-/// The rows of a database from an id on.
+/// Selects the rows of a database from an id on.
 pub(super) const QUERY: &str =
     "SELECT id, sync_id, resource_type_id, resource_id, entitlement_id, principal_resource_type_id,
          principal_resource_id, external_id, expansion, needs_expansion, data, discovered_at
      FROM v1_grants WHERE id >= ?1 ORDER BY id";
 
-/// What was found out about the stored rows when they were read for the first time.
+/// Data about the stored rows, collected by the first read.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     /// The sizes of their records in the new file.
     lengths: Vec<u32>,
-    /// The rows before whose id in their database is not one less, and these ids.
+    /// The rows whose database id does not follow the id of the previous row, and these ids.
     ids: Vec<(u32, i64)>,
-    /// How many are rows of older syncs.
+    /// The number of rows of older syncs.
     old: u32,
 }
 
-/// What every row has, besides its data.
+/// The values of a row other than its data.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'a> {
     pub(super) owner: (&'a str, &'a str),
@@ -47,7 +47,7 @@ pub(super) struct Columns<'a> {
 }
 
 impl Stored {
-    /// Reads every row, and remembers what the indexes need of it.
+    /// Reads every row and records the keys that the indexes need.
     pub(super) fn read(sources: &Sources, keys: &mut Keys) -> Result<Self, WriteError> {
         let mut stored = Self::default();
         if !sources.kept.is_empty() {
@@ -61,9 +61,9 @@ impl Stored {
         Ok(stored)
     }
 
-    /// How many there are.
+    /// The number of rows.
     pub(super) fn len(&self) -> u32 {
-        // As many as there are keys, whose number is checked.
+        // Equal to the number of keys, which is checked.
         self.lengths.len() as u32
     }
 
@@ -99,17 +99,17 @@ impl Stored {
         Ok(())
     }
 
-    /// The id of a row in its database. Of the row after the last one, the next number.
+    /// The id of a row in its database. For the row after the last one, the next number.
     fn id(&self, row: u32) -> Option<i64> {
         let run = self.ids.partition_point(|(first, _)| *first <= row).checked_sub(1)?;
         self.ids.get(run).map(|(first, id)| id + i64::from(row - first))
     }
 }
 
-/// The values of a row, as the table declares them.
+/// The values of a row, in the column order of the table.
 pub(super) fn values<'a>(columns: &Columns<'a>, data: Value<'a>) -> [Value<'a>; 12] {
     [
-        // The key itself is beside the record.
+        // The key itself is stored outside the record.
         Value::Null,
         Value::Text(columns.owner.0.as_bytes()),
         Value::Text(columns.owner.1.as_bytes()),
@@ -125,7 +125,7 @@ pub(super) fn values<'a>(columns: &Columns<'a>, data: Value<'a>) -> [Value<'a>; 
     ]
 }
 
-/// Stored rows in their order, from one of them on.
+/// Reads stored rows in order.
 pub(super) struct Reading<'a, 'q> {
     stored: &'a Stored,
     old: Option<Rows<'q>>,
@@ -133,7 +133,7 @@ pub(super) struct Reading<'a, 'q> {
 }
 
 impl<'a, 'q> Reading<'a, 'q> {
-    /// Begins with row `first`; `old` and `current` are [`QUERY`] on the databases.
+    /// Begins at row `first`; `old` and `current` are [`QUERY`] on the two databases.
     pub(super) fn begin(
         stored: &'a Stored,
         first: u32,
@@ -160,7 +160,7 @@ impl<'a, 'q> Reading<'a, 'q> {
         loop {
             let Some(row) = rows.next()? else { return Err(WriteError::Changed) };
             let id: i64 = row.get(0)?;
-            // Rows of syncs that are not kept.
+            // Skips rows of syncs that are not kept.
             if id < expected {
                 continue;
             }
@@ -172,7 +172,7 @@ impl<'a, 'q> Reading<'a, 'q> {
     }
 }
 
-/// The rows of this sync whose sources were changed by expansion.
+/// The rows of this sync whose sources expansion changed.
 #[derive(Default)]
 pub(super) struct Updates<'a> {
     sets: &'a [(i64, SetId)],
@@ -189,7 +189,7 @@ impl<'a> Updates<'a> {
         }
     }
 
-    /// The field of a set of sources.
+    /// The encoded field of a set of sources.
     pub(super) fn encoded(&mut self, set: SetId) -> &[u8] {
         self.encoded.as_mut().map_or(&[], |encoded| encoded.get(set))
     }
@@ -205,7 +205,7 @@ impl<'a> Updates<'a> {
                 grant.extend_from_slice(sources);
                 grant
             }
-            // Says what is wrong.
+            // Decoding produces the error for an invalid row.
             None => {
                 let decoded = Grant::decode(data).map_err(|source| WriteError::Row(row, source))?;
                 blob::grant(&decoded)
@@ -231,14 +231,14 @@ fn columns<'a>(row: &'a Row<'_>) -> rusqlite::Result<Columns<'a>> {
     })
 }
 
-/// Remembers what the indexes need of a row.
+/// Records the keys of a row that the indexes need.
 fn add_key(keys: &mut Keys, columns: &Columns<'_>, id: &str) -> Result<(), WriteError> {
     keys.check_room(1)?;
     let id = if is_standard(columns, id) {
         STANDARD_ID
     } else {
         keys.ids.push(id.into());
-        // Fewer than there are rows.
+        // There are fewer ids than rows.
         keys.ids.len() as u32 - 1
     };
     let key = Key {
@@ -259,7 +259,7 @@ fn add_key(keys: &mut Keys, columns: &Columns<'_>, id: &str) -> Result<(), Write
     Ok(())
 }
 
-/// Whether an id is the one that derived grants get.
+/// Whether an id has the form of the ids of derived grants.
 fn is_standard(columns: &Columns<'_>, id: &str) -> bool {
     let (kind, principal) = columns.principal;
     id.strip_prefix(columns.entitlement)

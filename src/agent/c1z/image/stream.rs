@@ -1,4 +1,4 @@
-//! The pages of all trees, written by several threads and handed on in the order of the file.
+//! Writes the pages of all trees on several threads and delivers them in the order of the file.
 
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -12,13 +12,13 @@ use crate::agent::c1z::image::layout::{Layout, PAGE};
 use crate::agent::c1z::image::pages::Pages;
 use crate::agent::c1z::image::table::{Table, TableWriter};
 
-/// How many pages are written at once. They stay in the processor's cache until they are packed.
+/// How many pages are written at a time. They stay in the processor's cache until they are packed.
 const AT_ONCE: u64 = 64;
 
-/// How many such pieces of each thread may wait.
+/// How many finished pieces of each thread may wait.
 const WAITING: usize = 4;
 
-/// The trees, placed.
+/// The trees with their places in the file.
 pub(super) struct Trees<'a> {
     pub(super) table: &'a Table<'a>,
     pub(super) table_layout: Layout,
@@ -27,17 +27,17 @@ pub(super) struct Trees<'a> {
     pub(super) codes: Codes,
 }
 
-/// Pages of a tree that follow each other in the file.
+/// Adjacent pages of a tree.
 #[derive(Debug, Clone)]
 struct Piece {
-    /// The index; without one it is the table.
+    /// The index; `None` for the table.
     index: Option<usize>,
     level: usize,
     pages: Range<u32>,
 }
 
 impl Trees<'_> {
-    /// The roots' pages by their numbers.
+    /// The root pages and their page numbers.
     pub(super) fn roots(&self) -> Result<Vec<(u32, Vec<u8>)>, WriteError> {
         let mut table = TableWriter::new(self.table, &self.table_layout)?;
         let mut roots = vec![(self.table_layout.root, table.root()?)];
@@ -48,7 +48,8 @@ impl Trees<'_> {
         Ok(roots)
     }
 
-    /// Calls `put` with all pages but the roots, in order, many at once. It may end this with an error of its own.
+    /// Calls `put` with all pages except the roots, in order, many at a time. An error of `put` ends the
+    /// call.
     pub(super) fn write<E>(
         &self,
         threads: usize,
@@ -59,7 +60,7 @@ impl Trees<'_> {
         let pieces = &pieces;
         let threads = threads.max(1);
         thread::scope(|scope| {
-            // Each thread writes every so many pieces, so that it is known whose turn it is.
+            // The pieces are assigned to the threads round-robin, so that the thread of the next piece is known.
             let lines: Vec<(Receiver<_>, Sender<_>)> = (0..threads)
                 .map(|first| {
                     let (done, written) = sync_channel(WAITING);
@@ -70,18 +71,18 @@ impl Trees<'_> {
                 })
                 .collect();
             for ((written, used), _) in lines.iter().cycle().zip(pieces) {
-                // A thread that is gone without an answer has panicked, and so will the scope.
+                // A thread that ended without a result has panicked, and the scope passes on the panic.
                 let Ok(piece) = written.recv() else { break };
                 let piece: Vec<u8> = piece.map_err(&named)?;
                 put(&piece)?;
-                // The thread may have written its last one.
+                // The thread may have written its last piece.
                 let _ = used.send(piece);
             }
             Ok(())
         })
     }
 
-    /// What one thread does, until it is done or nobody waits for it any more.
+    /// The work of one thread. It ends when all its pieces are written or the receiver is gone.
     fn work<'p>(
         &self,
         pieces: impl Iterator<Item = &'p Piece>,
@@ -134,7 +135,7 @@ impl Trees<'_> {
         for (index, layout) in std::iter::once((None, &self.table_layout)).chain(indexes) {
             for level in 0..=layout.top() {
                 if level == layout.top() && (level > 0 || layout.leaf(1) == 0) {
-                    // The root is elsewhere, and nothing follows it here.
+                    // The root is written elsewhere, and it has no overflow pages here.
                     continue;
                 }
                 let mut start = 0;
@@ -157,7 +158,7 @@ impl Trees<'_> {
 }
 
 impl Layout {
-    /// Takes the page of a leaf that is the root away from what follows it.
+    /// Removes the page of a leaf that is the root from its overflow pages.
     fn drop_root(&self, level: usize, out: &mut Vec<u8>) {
         if level == self.top() {
             out.drain(..PAGE.min(out.len()));

@@ -1,4 +1,4 @@
-//! The grants table: the rows that are stored, then the derived ones.
+//! The grants table: first the stored rows, then the derived ones.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::agent::c1z::image::pages::{Pages, Records};
 use crate::agent::c1z::image::sources::Sources;
 use crate::agent::c1z::image::stored::{QUERY, Reading, Stored, Updates};
 
-/// The rows, by their numbers, which count from 0.
+/// The rows, by their numbers, which start at 0.
 pub(super) struct Table<'a> {
     sources: &'a Sources,
     stored: Stored,
@@ -20,7 +20,7 @@ pub(super) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Reads what is stored, and answers what the indexes need of all rows.
+    /// Reads the stored rows and returns the keys of all rows for the indexes.
     pub(super) fn read(sources: &'a Sources) -> Result<(Self, Keys), WriteError> {
         let mut keys = Keys::default();
         keys.counted = keys.syncs.number(sources.sync_id.as_str());
@@ -33,7 +33,7 @@ impl<'a> Table<'a> {
         Ok((Self { sources, stored, derived }, keys))
     }
 
-    /// Finds out how many pages the rows take.
+    /// Computes the pages of the rows.
     pub(super) fn lay_out(&self, root: u32) -> Result<Layout, WriteError> {
         let derived = self.derived.as_ref().map_or(0, Derivation::len);
         let count =
@@ -49,7 +49,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// What a thread that writes the table needs for itself.
+/// The state of a thread that writes the table.
 pub(super) struct TableWriter<'a> {
     table: &'a Table<'a>,
     layout: &'a Layout,
@@ -65,12 +65,12 @@ impl<'a> TableWriter<'a> {
         Ok(Self { table, layout, old, current, updates: Updates::new(table.sources) })
     }
 
-    /// The root.
+    /// The root page.
     pub(super) fn root(&mut self) -> Result<Vec<u8>, WriteError> {
         self.with_pages(0, |pages| pages.root())
     }
 
-    /// Appends leaves and the pages that follow them.
+    /// Appends leaves and their overflow pages.
     pub(super) fn leaves(&mut self, leaves: Range<u32>, out: &mut Vec<u8>) -> Result<(), WriteError> {
         let first = self.layout.span(0, leaves.start).start;
         self.with_pages(first, |pages| {
@@ -88,7 +88,7 @@ impl<'a> TableWriter<'a> {
         pages: Range<u32>,
         out: &mut Vec<u8>,
     ) -> Result<(), WriteError> {
-        // They hold keys only.
+        // Inner pages hold only keys.
         let none = self.table.stored.len();
         self.with_pages(none, |of| {
             for page in pages {
@@ -110,7 +110,7 @@ impl<'a> TableWriter<'a> {
     }
 }
 
-/// Rows in their order.
+/// Provides the rows in order.
 struct Rows<'w, 'a, 'q> {
     table: &'a Table<'a>,
     stored: Reading<'a, 'q>,

@@ -1,4 +1,4 @@
-//! What is in a file that the store wrote.
+//! The content of a file that the store wrote.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -13,7 +13,7 @@ use crate::agent::c1z::{Error, Order, SyncKind};
 use crate::proto::connector::{Grant, Resource};
 
 #[test]
-fn a_finished_sync_says_so() -> Outcome {
+fn a_finished_sync_is_marked_and_counted() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sync.c1z");
     let saved = Organization::nested().sync(&path)?;
@@ -48,7 +48,7 @@ fn a_finished_sync_says_so() -> Outcome {
 }
 
 #[test]
-fn derived_grants_say_where_they_come_from() -> Outcome {
+fn derived_grants_name_their_sources() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sync.c1z");
     Organization::nested().sync(&path)?;
@@ -84,11 +84,11 @@ fn derived_grants_say_where_they_come_from() -> Outcome {
 }
 
 #[test]
-fn large_files_are_whole() -> Outcome {
+fn large_files_pass_the_integrity_check() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sync.c1z");
     let mut made = Organization::wide(700, 9, 40);
-    // Records that need pages of their own, in the table and in the indexes.
+    // Records that need overflow pages, in the table and in the indexes.
     for length in [900, 1000, 1024, 3000, 4000, 4061, 4062, 9000, 100_000] {
         let owner = Resource { description: "d".repeat(length), ..resource("page", "p1") };
         let kept = made.grants.len();
@@ -119,7 +119,7 @@ fn large_files_are_whole() -> Outcome {
             number(&file, "SELECT count(*) FROM v1_grants WHERE expansion IS NOT NULL")?,
             number(&file, "SELECT count(*) FROM v1_grants NOT INDEXED WHERE needs_expansion = 1")?
         );
-        // The file can be written to as any other.
+        // SQLite can modify the file like any other.
         file.execute_batch(
             "DELETE FROM v1_grants WHERE id % 3 = 0;
              UPDATE v1_grants SET external_id = external_id || ':more' WHERE id % 5 = 0;
@@ -134,7 +134,7 @@ fn large_files_are_whole() -> Outcome {
 }
 
 #[test]
-fn ids_that_begin_with_each_other_keep_their_order() -> Outcome {
+fn sorts_ids_that_are_prefixes_of_each_other() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sync.c1z");
     let mut made = Organization::new(30, 1, 1);
@@ -161,7 +161,7 @@ fn ids_that_begin_with_each_other_keep_their_order() -> Outcome {
 }
 
 #[test]
-fn what_is_stored_again_replaces_the_row() -> Outcome {
+fn storing_a_row_again_replaces_it() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sync.c1z");
     let mut made = Organization::nested();
@@ -174,7 +174,7 @@ fn what_is_stored_again_replaces_the_row() -> Outcome {
         ..resource("page", "p1")
     };
     store.put_resources(std::slice::from_ref(&changed))?;
-    // Without the annotation the grant is no expandable one any more.
+    // Without the annotation, the grant is not expandable.
     let plain =
         made.grants.iter_mut().find(|one| one.id == "group:g1:member:group:g2").ok_or("no such grant")?;
     plain.annotations.clear();
@@ -200,7 +200,7 @@ fn what_is_stored_again_replaces_the_row() -> Outcome {
 }
 
 #[test]
-fn two_holders_of_one_id_are_both_stored() -> Outcome {
+fn stores_both_holders_of_one_grant_id() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sync.c1z");
     let mut store = open(&path)?;
@@ -218,7 +218,7 @@ fn two_holders_of_one_id_are_both_stored() -> Outcome {
     store.put_grants(vec![taken])?;
     let refused = store.put_grants(vec![shared("u4"), shared("u3")]);
     assert!(matches!(refused, Err(Error::GrantIds { .. })), "{refused:?}");
-    // Nothing of that page was stored.
+    // No grant of that page was stored.
     assert_eq!(store.grants(None, 10)?.rows.len(), 3);
     Ok(())
 }
@@ -264,7 +264,7 @@ fn listings_page_in_both_orders() -> Outcome {
 }
 
 #[test]
-fn an_entitlement_of_another_resource_is_not_handed_on() -> Outcome {
+fn rejects_expansion_of_an_entitlement_of_another_resource() -> Outcome {
     let folder = tempfile::tempdir()?;
     let mut store = open(&folder.path().join("sync.c1z"))?;
     store.start(SyncKind::Full)?;

@@ -1,4 +1,4 @@
-//! The file on the disk: what is refused, what is left alone, what replaces what.
+//! The file on disk: which files are rejected, left unchanged or replaced.
 
 use std::fs;
 use std::io::Write as _;
@@ -22,7 +22,7 @@ fn names(folder: &Path) -> std::io::Result<Vec<String>> {
 }
 
 #[test]
-fn the_frame_is_as_readers_want_it() -> Outcome {
+fn the_frame_meets_the_requirements_of_readers() -> Outcome {
     let folder = tempfile::tempdir()?;
     for (users, name) in [(5, "small.c1z"), (900, "large.c1z")] {
         let path = folder.path().join(name);
@@ -47,13 +47,13 @@ fn the_frame_is_as_readers_want_it() -> Outcome {
 }
 
 #[test]
-fn nothing_is_left_beside_the_file() -> Outcome {
+fn leaves_no_other_file_in_the_folder() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sync.c1z");
     Organization::nested().sync(&path)?;
     assert_eq!(names(folder.path())?, ["sync.c1z"]);
     let before = fs::read(&path)?;
-    // A store in which no sync was started, and one that is dropped on the way.
+    // A store without a sync, and one that is dropped before `close`.
     assert_eq!(open(&path)?.close()?, None);
     let mut store = open(&path)?;
     store.start(SyncKind::Full)?;
@@ -88,7 +88,7 @@ fn an_interrupted_sync_is_resumed() -> Outcome {
     store.put_resource_types(&made.types)?;
     store.checkpoint("{\"version\":1,\"here\":true}")?;
     store.close()?;
-    // The finished sync is still the one to show.
+    // Readers still see the finished sync.
     assert_eq!(Reader::open(&path, None, DecodeLimits::default())?.resource_types()?.len(), 3);
 
     let mut store = open(&path)?;
@@ -109,13 +109,13 @@ fn an_interrupted_sync_is_resumed() -> Outcome {
 }
 
 #[test]
-fn only_one_run_at_a_time() -> Outcome {
+fn only_one_run_at_a_time_can_open_a_file() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sync.c1z");
     let first = open(&path)?;
     let refused = open(&path).map(drop).map_err(|error| error.to_string());
     assert!(refused.is_err_and(|text| text.contains("sync.c1z") && text.contains("another run")));
-    // Another file in the same folder is nobody's concern.
+    // Another file in the same folder is independent.
     drop(open(&folder.path().join("other.c1z"))?);
     drop(first);
     drop(open(&path)?);
@@ -123,7 +123,7 @@ fn only_one_run_at_a_time() -> Outcome {
 }
 
 #[test]
-fn foreign_files_are_left_alone() -> Outcome {
+fn foreign_files_are_rejected_and_unchanged() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sync.c1z");
     for (content, expected) in [
@@ -139,7 +139,7 @@ fn foreign_files_are_left_alone() -> Outcome {
         assert_eq!(fs::read(&path)?, content);
         assert_eq!(names(folder.path())?, ["sync.c1z"]);
     }
-    // A frame that is none of a database.
+    // A frame that does not contain a database.
     let mut packed = b"C1ZF\0".to_vec();
     packed.extend(zstd::encode_all(&b"no database at all, but long enough to be read as one"[..], 1)?);
     fs::write(&path, packed)?;
@@ -154,7 +154,7 @@ fn foreign_files_are_left_alone() -> Outcome {
 }
 
 #[test]
-fn a_bomb_is_not_unpacked() -> Outcome {
+fn a_decompression_bomb_is_not_unpacked() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sync.c1z");
     let limits = DecodeLimits { decoded: 1 << 20, ..DecodeLimits::default() };
@@ -180,7 +180,7 @@ fn a_bomb_is_not_unpacked() -> Outcome {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_named() {
+fn the_error_names_a_missing_folder() {
     let refused = Store::open(&StoreOptions::new("/nowhere/at/all/sync.c1z"));
     let text = refused.map(drop).map_err(|error| error.to_string());
     assert!(text.is_err_and(|text| text.contains("/nowhere/at/all") && text.contains("create the folder")));
@@ -189,7 +189,7 @@ fn a_folder_that_is_not_there_is_named() {
 }
 
 #[test]
-fn what_killed_runs_left_is_removed() -> Outcome {
+fn removes_leftovers_of_killed_runs() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sync.c1z");
     for (name, content) in [
@@ -209,7 +209,7 @@ fn what_killed_runs_left_is_removed() -> Outcome {
 
 #[cfg(unix)]
 #[test]
-fn links_and_modes_stay() -> Outcome {
+fn keeps_links_and_file_modes() -> Outcome {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     let folder = tempfile::tempdir()?;
@@ -235,7 +235,7 @@ fn a_failing_replacement_leaves_the_old_file() -> Outcome {
     let broken = || Error::Foreign { path: path.clone() };
     let failed = target.replace(100, 2, |put| put(&[0; 50]).and(Err(broken())));
     assert!(matches!(failed, Err(Error::Foreign { .. })), "{failed:?}");
-    // Less than was announced.
+    // Fewer bytes than announced.
     assert!(target.replace(100, 2, |put| put(&[0; 99])).is_err());
     assert!(fs::read(&path)? == before);
     assert_eq!(names(folder.path())?, ["sync.c1z"]);

@@ -1,4 +1,4 @@
-//! Files that Go agents wrote: read, extended, resumed, refused.
+//! Files written by Go agents: reading, extending, resuming and rejecting them.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -21,7 +21,7 @@ fn read(path: &std::path::Path) -> Result<Reader, Error> {
     Reader::open(path, path.parent(), DecodeLimits::default())
 }
 
-/// Everything that a paged listing answers.
+/// All rows of a paged listing.
 fn all<T>(mut page: impl FnMut(Option<RowId>) -> Result<Page<T>, Error>) -> Result<Vec<T>, Error> {
     let mut found = Vec::new();
     let mut after = None;
@@ -36,7 +36,7 @@ fn all<T>(mut page: impl FnMut(Option<RowId>) -> Result<Page<T>, Error>) -> Resu
 }
 
 #[test]
-fn a_finished_file_is_read() -> Outcome {
+fn reads_a_finished_file() -> Outcome {
     let folder = tempfile::tempdir()?;
     for name in FINISHED {
         let path = golden(name, folder.path())?;
@@ -74,10 +74,10 @@ fn a_finished_file_is_read() -> Outcome {
     Ok(())
 }
 
-/// Takes the derived grants and all sources out of what a Go agent stored, stores and expands it anew, and
-/// compares every row with what that agent wrote.
+/// Removes the derived grants and all sources from the rows of a Go agent, stores and expands them again, and
+/// compares every row with the agent's original.
 #[test]
-fn rows_are_the_bytes_that_a_go_agent_writes() -> Outcome {
+fn writes_the_same_rows_as_a_go_agent() -> Outcome {
     for name in FINISHED {
         let folder = tempfile::tempdir()?;
         let theirs = golden(name, folder.path())?;
@@ -140,7 +140,7 @@ fn rows_are_the_bytes_that_a_go_agent_writes() -> Outcome {
 }
 
 #[test]
-fn a_finished_file_is_extended() -> Outcome {
+fn extends_a_finished_file() -> Outcome {
     for name in FINISHED {
         let folder = tempfile::tempdir()?;
         let path = golden(name, folder.path())?;
@@ -154,7 +154,7 @@ fn a_finished_file_is_extended() -> Outcome {
         let old: Vec<String> = all_grants(&now)?.into_iter().filter(|row| !row.ends_with(&first)).collect();
         assert_eq!(old, rows_before);
 
-        // The third full sync makes the oldest go.
+        // The third full sync removes the oldest one.
         made.sync(&path)?;
         let now = database(&path)?;
         assert_eq!(integrity(&now)?, ["ok"]);
@@ -173,7 +173,7 @@ fn all_grants(database: &Connection) -> rusqlite::Result<Vec<String>> {
     )
 }
 
-/// Makes the unfinished sync of a file so old.
+/// Sets the age of the unfinished sync in a file.
 fn age(path: &std::path::Path, modifier: &str) -> Outcome {
     let aged = path.with_extension("aged.db");
     crate::agent::c1z::container::unpack(path, &aged, DecodeLimits::default())?;
@@ -208,7 +208,7 @@ fn an_unfinished_sync_is_resumed() -> Outcome {
         assert_eq!(store.resource_types()?.len(), 5);
         let grants = store.grants(None, 10_000)?.rows;
         assert_eq!(grants.len() as i64, stored);
-        // The connector's answers come again, and change nothing.
+        // Storing the connector's responses again changes nothing.
         store.put_grants(grants)?;
         assert_eq!(store.grants(None, 10_000)?.rows.len() as i64, stored);
         store.expand(&mut |_, _| ControlFlow::Continue(()))?;
@@ -240,7 +240,7 @@ fn an_unfinished_sync_is_not_resumed_by_another_kind_or_after_a_week() -> Outcom
     Organization::nested().put(&mut store)?;
     store.finish(TOKEN)?;
     store.close()?;
-    // It stays in the file, rows and all.
+    // The unfinished sync stays in the file with all its rows.
     let after = database(&path)?;
     assert_eq!(number(&after, "SELECT count(*) FROM v1_sync_runs WHERE ended_at IS NULL")?, 1);
     assert!(number(&after, "SELECT count(*) FROM v1_grants")? > 700);
@@ -249,7 +249,7 @@ fn an_unfinished_sync_is_not_resumed_by_another_kind_or_after_a_week() -> Outcom
 }
 
 #[test]
-fn a_file_without_a_finished_sync_opens_and_says_so() -> Outcome {
+fn opens_a_file_without_a_finished_sync_and_reports_it() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = golden(UNFINISHED[0], folder.path())?;
     let mut reader = read(&path)?;
@@ -263,7 +263,7 @@ fn a_file_without_a_finished_sync_opens_and_says_so() -> Outcome {
 }
 
 #[test]
-fn a_file_of_the_newer_format_is_refused_and_left_alone() -> Outcome {
+fn a_file_of_the_newer_format_is_rejected_and_unchanged() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = golden("go-0.25-pebble.c1z", folder.path())?;
     let before = fs::read(&path)?;

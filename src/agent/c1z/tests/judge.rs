@@ -1,6 +1,6 @@
 //! The public `baton` tool reads what the store writes, and expands it to the same grants.
 //!
-//! Building the tool takes Go and minutes, so that `cargo test` alone passes these by: `make judge` runs them.
+//! Building the tool takes Go and minutes, so `cargo test` skips these tests; `make judge` runs them.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use crate::agent::c1z::tests::support::{Organization, Outcome, hands_on};
 
-/// The tool, built when it is not there yet.
+/// Builds the tool if it is missing, and returns its path.
 fn baton() -> Result<PathBuf, Box<dyn StdError>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let built = Command::new(root.join("scripts/sdk-tool")).arg("baton").output()?;
@@ -29,7 +29,7 @@ fn run(tool: &Path, file: &Path, arguments: &[&str]) -> Result<Output, Box<dyn S
     Err(format!("baton {arguments:?} on {}: {said}", file.display()).into())
 }
 
-/// Organizations of several shapes; whether the tool's own expansion of them is always the same.
+/// Organizations of several shapes, and whether the tool's own expansion of each is always the same.
 fn shapes() -> Vec<(&'static str, Organization, bool)> {
     let mut cycle = Organization::nested();
     cycle.grant("g2", "g1", vec![hands_on(&["group:g1:member"], false, &[])]);
@@ -53,7 +53,7 @@ fn shapes() -> Vec<(&'static str, Organization, bool)> {
 
 #[test]
 #[ignore = "builds a Go program: make judge"]
-fn every_command_reads_our_files() -> Outcome {
+fn every_baton_command_reads_our_files() -> Outcome {
     let tool = baton()?;
     let folder = tempfile::tempdir()?;
     for (name, made, same) in shapes() {
@@ -86,7 +86,7 @@ fn every_command_reads_our_files() -> Outcome {
             let out = format!("{name}-replayed.c1z");
             run(&tool, &file, &["rollback-expansion", "--out", &out, "--replay", "--validate"])?;
         }
-        // A second sync gives the comparison something to compare.
+        // The second sync gives `diff` two syncs to compare.
         made.sync(&file)?;
         run(&tool, &file, &["diff"])?;
         run(&tool, &file, &["syncs"])?;

@@ -1,4 +1,4 @@
-//! Runs that are killed at any moment.
+//! Runs that are killed at arbitrary times.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -12,11 +12,11 @@ use crate::agent::c1z::tests::support::{
     Organization, Outcome, TOKEN, database, integrity, number, open, rows,
 };
 
-/// Tells the victim which file to write.
+/// The environment variable that names the file for the victim.
 const FILE: &str = "C1Z_TESTS_FILE";
 
-/// Writes the file again and again, and says on standard output how far it is. Only a child of the test below
-/// does that.
+/// Writes the file repeatedly and reports its progress on standard output. Runs only as a child of the test
+/// below.
 #[test]
 #[ignore = "runs until it is killed; `a_killed_run_leaves_a_whole_file` starts it"]
 fn victim() -> Outcome {
@@ -55,7 +55,7 @@ fn a_killed_run_leaves_a_whole_file() -> Outcome {
         for _ in 0..=round % 7 {
             steps.next().ok_or("the victim ended by itself")?;
         }
-        // Somewhere into the next step: spread over what such a step takes.
+        // Kill at a point within the next step; the points are spread over the duration of a step.
         let moment = Instant::now() + Duration::from_micros(round * 7919 % 100_000);
         while Instant::now() < moment {
             std::hint::spin_loop();
@@ -69,7 +69,7 @@ fn a_killed_run_leaves_a_whole_file() -> Outcome {
         assert!((1..=2).contains(&finished.len()), "{finished:?}");
         assert_eq!(number(&file, "SELECT count(*) FROM v1_grants")?, grants * finished.len() as i64);
     }
-    // The next run succeeds and leaves nothing behind.
+    // The next run succeeds and leaves no other files.
     made.sync(&path)?;
     drop(database(&path)?);
     fs::remove_file(path.with_extension("unpacked.db"))?;

@@ -1,4 +1,4 @@
-//! Grants of odd numbers and sizes: whatever there is, the database finds nothing wrong with the pages.
+//! Grants in unusual numbers and sizes: the database finds no fault in the pages of any file.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -13,12 +13,12 @@ use crate::agent::c1z::tests::support::{
 use crate::agent::c1z::{Store, SyncKind};
 use crate::proto::connector::{Grant, Resource};
 
-/// Every row of the grants table, as text.
+/// All rows of the grants table, as text.
 const ALL: &str = "SELECT concat_ws('|', external_id, sync_id, entitlement_id, principal_resource_type_id,
         principal_resource_id, resource_type_id, resource_id, hex(expansion), needs_expansion, hex(data))
     FROM v1_grants NOT INDEXED ORDER BY external_id, sync_id";
 
-/// What is right about the grants of any file: the pages, and that each index has what the table has.
+/// Checks the grants of any file: the pages, and that each index has all rows of the table.
 fn check(path: &Path) -> Outcome {
     let file = database(path)?;
     assert_eq!(integrity(&file)?, ["ok"]);
@@ -44,8 +44,8 @@ fn finish(mut store: Store) -> Outcome {
     Ok(())
 }
 
-/// Users on one page, as many as there are lengths, each with so long an id, and with descriptions of a page that
-/// are so long.
+/// One user for each length, whose id has this length, with a grant on one page whose description has the
+/// given length.
 fn made(users: &[usize], description: usize) -> Organization {
     let mut made = Organization::new(0, 1, 1);
     for (number, length) in users.iter().enumerate() {
@@ -61,7 +61,7 @@ fn made(users: &[usize], description: usize) -> Organization {
 }
 
 #[test]
-fn no_grant_and_one_grant() -> Outcome {
+fn files_with_no_grant_or_one_grant_are_valid() -> Outcome {
     let folder = tempfile::tempdir()?;
     for (name, users) in [("none", &[][..]), ("one", &[3]), ("large", &[5_000]), ("huge", &[300_000])] {
         let path = folder.path().join(name);
@@ -73,9 +73,10 @@ fn no_grant_and_one_grant() -> Outcome {
 }
 
 #[test]
-fn pages_that_are_just_full() -> Outcome {
+fn files_with_exactly_full_pages_are_valid() -> Outcome {
     let folder = tempfile::tempdir()?;
-    // One byte more each time: at some length the rows fill a page to the last byte, at others each index does.
+    // One additional byte each time: at some lengths the rows fill a page to the last byte, at others each
+    // index does.
     for length in 0..140 {
         let path = folder.path().join(format!("{length}"));
         made(&[length % 70; 90], length).sync(&path)?;
@@ -84,7 +85,7 @@ fn pages_that_are_just_full() -> Outcome {
     Ok(())
 }
 
-/// Lengths around those at which something changes: a longer length of the length, pages of their own.
+/// Lengths around the thresholds of the format: a longer length field, and overflow pages.
 fn length() -> impl Strategy<Value = usize> {
     prop_oneof![
         6 => 0_usize..70,
@@ -96,8 +97,8 @@ fn length() -> impl Strategy<Value = usize> {
     ]
 }
 
-/// A user's length of id, the length of the description on its grant, and what is odd about the grant: its id, that
-/// it comes through a group, or nothing.
+/// The length of a user's id, the length of the description on its grant, and a variant of the grant: an
+/// unusual id, a grant through a group, or none of these.
 fn holder() -> impl Strategy<Value = (usize, usize, u8)> {
     (length(), length(), 0_u8..4)
 }
@@ -128,9 +129,9 @@ type Written = (Vec<String>, Vec<String>, i64);
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// A sync that is interrupted and resumed, and syncs that are kept beside it.
+    /// An interrupted and resumed sync, and the syncs that are kept next to it.
     #[test]
-    fn every_file_is_whole(holders in prop::collection::vec(holder(), 0..60), stop in 0_usize..60) {
+    fn every_file_is_valid(holders in prop::collection::vec(holder(), 0..60), stop in 0_usize..60) {
         let made = odd(&holders);
         let written = || -> Result<Written, Box<dyn std::error::Error>> {
             let folder = tempfile::tempdir()?;

@@ -1,4 +1,4 @@
-//! Organizations to store, and looks into the files that result.
+//! Sample organizations to store, and helpers to inspect the resulting files.
 
 use std::error::Error as StdError;
 use std::fs;
@@ -17,7 +17,7 @@ pub(super) type Outcome = Result<(), Box<dyn StdError>>;
 
 pub(super) const TOKEN: &str = r#"{"current_action_id":7,"needs_expansion":true,"version":1}"#;
 
-/// What a connector would answer.
+/// The data that a connector would return.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Organization {
     pub(super) types: Vec<ResourceType>,
@@ -27,7 +27,7 @@ pub(super) struct Organization {
 }
 
 impl Organization {
-    /// Some users, groups and pages, each group with a member entitlement and each page with a use one.
+    /// Users, groups and pages; each group has a member entitlement, and each page has a use entitlement.
     pub(super) fn new(users: usize, groups: usize, pages: usize) -> Self {
         let types = ["user", "group", "page"].map(|id| ResourceType {
             id: id.to_owned(),
@@ -48,7 +48,7 @@ impl Organization {
         made
     }
 
-    /// Lets a principal such as `u1` or `g2` hold the entitlement of a resource such as `g1` or `p1`.
+    /// Grants the entitlement of a resource such as `g1` or `p1` to a principal such as `u1` or `g2`.
     pub(super) fn grant(&mut self, of: &str, to: &str, annotations: Vec<Any>) {
         let entitlement = self.entitlements.iter().find(|one| id(one.resource.as_ref()) == of).cloned();
         let principal = self.resources.iter().find(|one| id(Some(one)) == to);
@@ -57,7 +57,7 @@ impl Organization {
         self.grants.push(grant);
     }
 
-    /// A nested group, a page that both reach, direct and derived holders: every kind of grant there is.
+    /// A nested group, a page that both groups reach, direct and derived holders: all kinds of grants.
     pub(super) fn nested() -> Self {
         let mut made = Self::new(6, 3, 2);
         for (of, to) in [("g2", "u2"), ("g2", "u3"), ("g1", "u1"), ("g1", "u2"), ("p1", "u1"), ("g3", "u4")] {
@@ -70,7 +70,7 @@ impl Organization {
         made
     }
 
-    /// Users in groups that pages are given to: many grants, most of them derived.
+    /// Users in groups that hold pages: many grants, most of them derived.
     pub(super) fn wide(users: usize, groups: usize, pages: usize) -> Self {
         let mut made = Self::new(users, groups, pages);
         for user in 1..=users {
@@ -89,7 +89,7 @@ impl Organization {
         made
     }
 
-    /// Stores everything, in pages of 100.
+    /// Stores all rows, in pages of 100.
     pub(super) fn put(&self, store: &mut Store) -> Result<(), crate::agent::c1z::Error> {
         store.put_resource_types(&self.types)?;
         for page in self.resources.chunks(100) {
@@ -104,7 +104,7 @@ impl Organization {
         Ok(())
     }
 
-    /// Writes a whole sync to a file.
+    /// Writes a complete sync to a file.
     pub(super) fn sync(&self, path: &Path) -> Result<Saved, Box<dyn StdError>> {
         let mut store = open(path)?;
         store.start(SyncKind::Full)?;
@@ -115,7 +115,7 @@ impl Organization {
     }
 }
 
-/// Opens a store whose temporary files are beside the file.
+/// Opens a store whose temporary files are next to the file.
 pub(super) fn open(path: &Path) -> Result<Store, crate::agent::c1z::Error> {
     Store::open(&StoreOptions { temp_dir: path.parent().map(Path::to_owned), ..StoreOptions::new(path) })
 }
@@ -162,19 +162,19 @@ fn id(resource: Option<&Resource>) -> &str {
     resource.and_then(|one| one.id.as_ref()).map_or("", |id| &id.resource)
 }
 
-/// The database in a file, unpacked beside it.
+/// Unpacks the database of a file next to it and opens it.
 pub(super) fn database(path: &Path) -> Result<Connection, Box<dyn StdError>> {
     let unpacked = path.with_extension("unpacked.db");
     container::unpack(path, &unpacked, DecodeLimits::default())?;
     Ok(Connection::open(unpacked)?)
 }
 
-/// What the database itself says about its structure.
+/// The result of the database's integrity check.
 pub(super) fn integrity(database: &Connection) -> rusqlite::Result<Vec<String>> {
     database.prepare("PRAGMA integrity_check")?.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Rows of texts.
+/// Runs a query whose rows are texts.
 pub(super) fn rows(database: &Connection, query: &str) -> rusqlite::Result<Vec<String>> {
     database.prepare(query)?.query_map([], |row| row.get(0))?.collect()
 }
@@ -183,7 +183,7 @@ pub(super) fn number(database: &Connection, query: &str) -> rusqlite::Result<i64
     database.query_row(query, [], |row| row.get(0))
 }
 
-/// A copy of one of the files that Go agents wrote.
+/// Copies one of the files written by Go agents.
 pub(super) fn golden(name: &str, folder: &Path) -> Result<PathBuf, std::io::Error> {
     let copy = folder.join(name);
     fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/c1z").join(name), &copy)?;

@@ -1,4 +1,4 @@
-//! Actions: which there are, running one, and how one is doing. ConductorOne may try all of it again.
+//! Actions: listing them, running one, and querying its status. ConductorOne may retry all of these tasks.
 
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
@@ -42,7 +42,7 @@ pub(super) async fn invoke(connector: &Channel, task: ActionInvokeTask) -> Outco
     ended(or_again(answer).and_then(invoked))
 }
 
-/// An action that has failed is a task that has; one that is still under way is a task that is done.
+/// A failed action is a failed task; an action that is still running is a finished task.
 fn invoked(answer: InvokeActionResponse) -> Result<Outcome, Failure> {
     if answer.status() != BatonActionStatus::Failed {
         return Ok(Outcome::answered(&answer, Vec::new()));
@@ -59,7 +59,7 @@ fn said(response: &Struct) -> Option<&str> {
     }
 }
 
-// Older connectors go by the name too.
+// Older connectors also use the name.
 #[allow(deprecated)]
 pub(super) async fn status(connector: &Channel, task: ActionStatusTask) -> Outcome {
     let ActionStatusTask { name, id, annotations } = task;

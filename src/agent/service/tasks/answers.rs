@@ -1,25 +1,25 @@
-//! What the answer to a call means for its task.
+//! Converts the response to a call into the result of its task.
 
 use tonic::{Response, Status};
 
 use crate::agent::service::outcome::{Failure, Outcome};
 
-/// What a call answered, or the failure that ends the task for good.
+/// The response to a call, or a final failure of the task.
 pub(super) fn or_for_good<T>(answer: Result<Response<T>, Status>) -> Result<T, Failure> {
     answer.map(Response::into_inner).map_err(|status| Failure::of_call(&status).for_good())
 }
 
-/// What a call answered, or the failure after which ConductorOne may try again.
+/// The response to a call, or a failure after which ConductorOne may retry the task.
 pub(super) fn or_again<T>(answer: Result<Response<T>, Status>) -> Result<T, Failure> {
     answer.map(Response::into_inner).map_err(|status| Failure::of_status(&status))
 }
 
-/// A task that lacks what it is about.
+/// A final failure of a task that lacks a required field.
 pub(super) fn malformed(what: &str) -> Failure {
     Failure::plain(format!("malformed {what} task")).for_good()
 }
 
-/// The end of a task that a failure may have ended early.
+/// The result of a task that a failure may have ended early.
 pub(super) fn ended(result: Result<Outcome, Failure>) -> Outcome {
     result.unwrap_or_else(Outcome::Failed)
 }

@@ -1,4 +1,4 @@
-//! Changes: grants, revocations and accounts. A refusal is final: ConductorOne asks anew when it wants to.
+//! Changes: grants, revocations and accounts. A failure is final: ConductorOne creates a new task if needed.
 
 use tonic::transport::Channel;
 

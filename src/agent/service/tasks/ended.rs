@@ -3,7 +3,7 @@
 use crate::agent::service::heartbeat::Heartbeats;
 use crate::agent::service::outcome::Outcome;
 
-/// How a task ended, and what goes on until ConductorOne knows.
+/// The result of a task, and the heartbeats that continue until ConductorOne knows it.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) outcome: Outcome,

@@ -1,4 +1,4 @@
-//! Feeds of events. A call that fails is not reported: ConductorOne asks again by itself.
+//! Event feeds. A failed call is not reported: ConductorOne retries on its own.
 
 use tonic::transport::Channel;
 

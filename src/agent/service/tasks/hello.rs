@@ -1,4 +1,4 @@
-//! ConductorOne asks the program to introduce itself again. The introduction is the report.
+//! ConductorOne requests a new introduction. The introduction replaces the report.
 
 use crate::agent::service::context::Context;
 use crate::agent::service::hello;

@@ -34,7 +34,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The kind of a task; unknown for one that a later version of the protocol has.
+    /// The kind of a task; unknown for a kind that a later version of the protocol adds.
     pub(crate) fn of(task: &Task) -> Self {
         match &task.task_type {
             Some(TaskType::None(_)) => Self::None,
@@ -65,7 +65,7 @@ impl Kind {
         }
     }
 
-    /// The name in logs and metrics, as ConductorOne's own programs have it.
+    /// The name in logs and metrics, as in ConductorOne's own programs.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -106,7 +106,7 @@ mod tests {
     use crate::proto::connectorapi::task::HelloTask;
 
     #[test]
-    fn a_task_of_a_later_protocol_is_read_as_far_as_it_is_known() {
+    fn reads_a_task_of_a_later_protocol_version() {
         let hello = Task {
             id: "t1".to_owned(),
             task_type: Some(TaskType::Hello(HelloTask::default())),

@@ -1,5 +1,5 @@
-//! Resources and credentials that a connector makes and removes. This program's own connector refuses all of them;
-//! another may not.
+//! Resources and credentials that a connector creates and removes. This program's own connector rejects all
+//! of these tasks; other connectors may support them.
 
 use tonic::transport::Channel;
 

@@ -1,4 +1,4 @@
-//! A full sync: everything is read into a file, and the file is uploaded.
+//! A full sync: reads everything into a file and uploads the file.
 
 use std::path::PathBuf;
 
@@ -16,10 +16,10 @@ use crate::agent::sync::{Error, Options, Syncer, Target};
 use crate::proto::connector::Resource;
 use crate::proto::connectorapi::task::SyncFullTask;
 
-/// The name of the file, in a folder of its own.
+/// The name of the file, which is in its own folder.
 const FILE: &str = "sync.c1z";
 
-/// Why there is no file to upload.
+/// The reason why there is no file to upload.
 #[derive(Debug, thiserror::Error)]
 enum SyncError {
     #[error("{0}")]
@@ -30,7 +30,7 @@ enum SyncError {
     Broken(String),
 }
 
-/// Reads everything and uploads it. Heartbeats go on until the end is reported.
+/// Reads everything and uploads it. Heartbeats continue until the result is reported.
 pub(super) async fn full(context: &Context, task_id: &str, task: SyncFullTask, debug: bool) -> Ended {
     let stop = context.stop.child_token();
     let heartbeats = match Heartbeats::begin(&context.api, task_id, stop.clone()).await {
@@ -54,7 +54,7 @@ pub(super) async fn full(context: &Context, task_id: &str, task: SyncFullTask, d
     Ended { outcome, until_reported: Some(heartbeats) }
 }
 
-/// Reads everything into a file. The folder of the file goes when it is dropped.
+/// Reads everything into a file. The folder of the file is removed when the workspace is dropped.
 async fn read(
     context: &Context,
     task_id: &str,
@@ -100,7 +100,7 @@ async fn read(
     Ok((saved.path, folder))
 }
 
-/// Uploads the file and, where there is one, the debug log after it.
+/// Uploads the file and, if there is one, the debug log after it.
 async fn send(context: &Context, task_id: &str, file: PathBuf, debug: bool) -> Result<(), Failure> {
     let failed = |error: UploadError| match &error {
         UploadError::Api(api) => match api.code() {
@@ -113,7 +113,7 @@ async fn send(context: &Context, task_id: &str, file: PathBuf, debug: bool) -> R
     tracing::info!(task_id, size = bytes, "upload complete");
     if let Some(log) = DebugLog::left_in(context.sync.temp_dir.as_deref()) {
         match upload(&context.api, task_id, log.path()).await {
-            // Another user's file of that name is no reason to give up what was read.
+            // An unreadable file of that name, such as another user's, is no reason to discard the sync.
             Err(UploadError::File(error)) => {
                 tracing::warn!(task_id, path = %log.path().display(), %error, "a debug log cannot be read");
             }
@@ -125,7 +125,7 @@ async fn send(context: &Context, task_id: &str, file: PathBuf, debug: bool) -> R
     Ok(())
 }
 
-/// What the task asks for, and for the rest what the settings say.
+/// The options of the task, and the settings for everything that the task does not specify.
 fn options(settings: &Options, task: SyncFullTask) -> Options {
     let SyncFullTask {
         skip_expand_grants,
@@ -157,7 +157,7 @@ fn target(resource: Resource) -> Option<Target> {
     Some(Target { resource: resource.id?, parent: resource.parent_resource_id })
 }
 
-/// The failure of a sync. What a call answered keeps its code.
+/// The failure of a sync. The error of a call keeps its code.
 fn failure(error: SyncError) -> Failure {
     match &error {
         SyncError::Read(Error::Stopped) => Failure::cancelled(),
@@ -193,7 +193,7 @@ mod tests {
     use crate::proto::connector::ResourceId;
 
     #[test]
-    fn a_task_decides_what_is_read_and_the_settings_how() {
+    fn the_task_sets_the_scope_and_the_settings_the_workers() {
         let settings = Options {
             workers: Workers::Count(3),
             resource_types: vec!["user".to_owned()],
@@ -203,7 +203,7 @@ mod tests {
         };
         let plain = options(&settings, SyncFullTask::default());
         assert_eq!((plain.workers, plain.resource_types), (Workers::Count(3), vec!["user".to_owned()]));
-        // Those of a one-shot sync.
+        // These are options of a one-shot sync.
         assert!(!plain.skip_entitlements_and_grants && !plain.skip_grants && plain.targets.is_empty());
         let id =
             ResourceId { resource_type: "group".to_owned(), resource: "g1".to_owned(), ..Default::default() };

@@ -1,4 +1,4 @@
-//! Tickets. ConductorOne may try all of it again, and gets the annotations of its task back.
+//! Tickets. ConductorOne may retry all of these tasks, and receives the annotations of its task back.
 
 use prost_types::Any;
 use tonic::transport::Channel;
@@ -15,7 +15,7 @@ use crate::proto::connectorapi::task::{
     BulkCreateTicketsTask, BulkGetTicketsTask, CreateTicketTask, GetTicketTask, ListTicketSchemasTask,
 };
 
-/// How many schemas are reported.
+/// Maximum number of schemas in a report.
 const MOST_SCHEMAS: usize = 100;
 
 pub(super) async fn create(connector: &Channel, task: CreateTicketTask) -> Outcome {
@@ -51,7 +51,8 @@ pub(super) async fn get(connector: &Channel, task: GetTicketTask) -> Outcome {
     }
 }
 
-/// The ticket of an answer and nothing else of it, with the annotations of the task.
+/// The ticket of a response and its annotations, with the annotations of the task appended. All other fields
+/// are dropped.
 fn found(
     answer: TicketsServiceGetTicketResponse,
     annotations: &[Any],
@@ -75,7 +76,7 @@ pub(super) async fn list_schemas(connector: &Channel, _: ListTicketSchemasTask) 
         };
         let empty = answer.list.is_empty();
         list.extend(answer.list);
-        // A connector that gives empty pages without end, or the same one, is not followed.
+        // Ends the loop for a connector that returns empty pages, or the same page, endlessly.
         if list.len() >= MOST_SCHEMAS || empty || matches!(answer.next_page_token.as_str(), "") {
             break;
         }
@@ -145,7 +146,7 @@ mod tests {
     use crate::proto::connector::Ticket;
 
     #[test]
-    fn a_ticket_is_passed_on_with_the_annotations_of_the_task() {
+    fn returns_a_ticket_with_the_annotations_of_the_task() {
         let annotation = |name: &str| Any { type_url: name.to_owned(), value: Vec::new() };
         let ticket = Some(Ticket { id: "t1".to_owned(), ..Default::default() });
         let answer = TicketsServiceGetTicketResponse {
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bulk_answer_has_as_many_as_were_asked_for() {
+    fn a_bulk_response_must_have_the_requested_count() {
         assert!(as_many(2, 2).is_ok());
         assert!(as_many(1, 2).unwrap_err().is_final());
     }

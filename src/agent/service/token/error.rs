@@ -1,4 +1,4 @@
-//! Why there is no access token, and what to do about it.
+//! The reasons why no access token is available, with the fix for each.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use http::StatusCode;
 
 use crate::agent::service::assertion;
 
-/// How far clocks may differ before a refusal mentions it.
+/// The clock difference from which an error message mentions it.
 const NOTABLE: Duration = Duration::from_secs(30);
 
-/// Why there is no token.
+/// The reason why no token is available.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum TokenError {
-    /// The endpoint refuses this client.
+    /// The endpoint rejects this client.
     #[error(
         "ConductorOne refuses this client: {url} answered {status}; {}",
         advice(*.status, *.clock_is_ahead_by)
@@ -20,9 +20,9 @@ pub(crate) enum TokenError {
     Refused {
         /// The endpoint.
         url: String,
-        /// What it answered.
+        /// The HTTP status.
         status: StatusCode,
-        /// How many seconds this machine's clock is ahead of the endpoint's, where it said.
+        /// How many seconds this machine's clock is ahead of the endpoint's, if known.
         clock_is_ahead_by: Option<i64>,
     },
     /// The endpoint is out of order.
@@ -30,15 +30,15 @@ pub(crate) enum TokenError {
     OutOfOrder {
         /// The endpoint.
         url: String,
-        /// What it answered.
+        /// The HTTP status.
         status: StatusCode,
     },
-    /// The endpoint answers with something else than a token.
+    /// The response of the endpoint is not a token.
     #[error("{url} answered {problem} instead of an access token; check that the host is ConductorOne's API")]
     NoToken {
         /// The endpoint.
         url: String,
-        /// What is wrong with the answer.
+        /// The problem with the response.
         problem: &'static str,
     },
     /// The endpoint cannot be reached.
@@ -46,10 +46,10 @@ pub(crate) enum TokenError {
     Unreachable {
         /// The endpoint.
         url: String,
-        /// What went wrong.
+        /// The cause.
         problem: String,
     },
-    /// The statement that proves who the client is cannot be signed.
+    /// The assertion that authenticates the client cannot be signed.
     #[error("the client's key cannot sign: {0}")]
     Signature(String),
 }
@@ -64,7 +64,7 @@ impl TokenError {
         }
     }
 
-    /// Whether the client is refused because this machine's clock is wrong.
+    /// Whether the client is rejected because this machine's clock is wrong.
     pub(crate) fn is_the_clock(&self) -> bool {
         matches!(self, Self::Refused { clock_is_ahead_by: Some(seconds), .. } if is_too_far(*seconds))
     }
@@ -89,7 +89,7 @@ fn advice(status: StatusCode, clock_is_ahead_by: Option<i64>) -> String {
     }
 }
 
-/// Whether clocks that differ by so many seconds are enough for a refusal.
+/// Whether clocks that differ by this many seconds cause a rejection.
 fn is_too_far(seconds: i64) -> bool {
     seconds.abs() > assertion::TOLERANCE.as_secs() as i64
 }
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_clock_can_be_set_right() {
+    fn a_refusal_is_temporary_only_if_the_clock_is_wrong() {
         let refused = |clock_is_ahead_by| TokenError::Refused {
             url: String::new(),
             status: StatusCode::UNAUTHORIZED,
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_to_look_at() {
+    fn a_refusal_names_the_setting_or_the_clock_to_check() {
         let unauthorized = StatusCode::UNAUTHORIZED;
         assert!(advice(unauthorized, Some(-4000)).contains("4000 s behind"));
         assert!(advice(unauthorized, Some(300)).contains("300 s ahead"));

@@ -1,16 +1,16 @@
-//! The ids that baton makes of resources and entitlements.
+//! Baton ids of resources and entitlements.
 
 use crate::proto::connector::Resource;
 
-/// The parts that a baton id has for a resource: its type and id, behind those of its parent if it has one. Nothing
-/// for a resource without an id.
+/// The parts of a resource in a baton id: its type and id, after the type and id of its parent if it has one.
+/// `None` for a resource without an id.
 pub(super) fn parts(resource: &Resource) -> Option<Vec<String>> {
     let ids = resource.parent_resource_id.iter().chain(resource.id.iter());
     let parts: Vec<String> = ids.flat_map(|id| [id.resource_type.clone(), id.resource.clone()]).collect();
     (resource.id.is_some() && parts.iter().all(|part| !part.is_empty())).then_some(parts)
 }
 
-/// Reads `bid:e:type/id:slug`: the parts of the resource and the slug. Nothing for anything else.
+/// Parses `bid:e:type/id:slug` into the parts of the resource and the slug. `None` for any other text.
 pub(super) fn entitlement(text: &str) -> Option<(Vec<String>, String)> {
     let rest = text.strip_prefix("bid:e:")?;
     let mut parts = vec![String::new()];
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entitlement_is_a_resource_and_a_slug() {
+    fn parses_an_entitlement_id_into_resource_parts_and_slug() {
         let read = |text| entitlement(text).map(|(parts, slug)| (parts.join("|"), slug));
         assert_eq!(read("bid:e:group/g1:member"), Some(("group|g1".to_owned(), "member".to_owned())));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The principals of another file, by what a grant may ask for.
+//! The principals of the external file, indexed for the searches of grants.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::proto::connector::resource_type::Trait;
 use crate::proto::connector::{GroupTrait, Resource, UserTrait};
 use crate::proto::find_annotation;
 
-/// The principals of another file.
+/// The principals of the external file.
 #[derive(Debug)]
 pub(super) struct Principals {
     principals: Vec<Resource>,
@@ -41,18 +41,18 @@ impl Principals {
         Self { principals, by_id, profiles, by_email }
     }
 
-    /// Those who have a trait.
+    /// The principals that have a trait.
     pub(super) fn of_trait(&self, kind: Trait) -> impl Iterator<Item = &Resource> {
         self.principals.iter().filter(move |principal| has(principal, kind))
     }
 
-    /// The one with an id, whatever its type.
+    /// The principal with this id, of any type.
     pub(super) fn by_id(&self, id: &str) -> Option<&Resource> {
         self.by_id.get(id).and_then(|&index| self.principals.get(index))
     }
 
-    /// Users or groups with a value in their profile, whatever its case. An address matches a user by any of the
-    /// user's addresses as well.
+    /// Users or groups with a value in their profile, compared without case. An email address also matches a
+    /// user by any of the user's addresses.
     pub(super) fn matching(&self, kind: Trait, key: &str, value: &str) -> Vec<&Resource> {
         if !matches!(kind, Trait::User | Trait::Group) {
             tracing::warn!(
@@ -82,20 +82,20 @@ fn has(principal: &Resource, kind: Trait) -> bool {
     annotation_of(kind).is_some_and(|name| carries(&principal.annotations, name))
 }
 
-/// What a resource says about itself, or its trait in its place: connectors of older SDKs say it there.
+/// The profile of a resource, or else the profile of its trait, where connectors of older SDKs put it.
 #[allow(deprecated)]
 fn profile(principal: &Resource, user: Option<UserTrait>) -> Option<Struct> {
     let of_group = || find_annotation::<GroupTrait>(&principal.annotations)?.ok()?.profile;
     principal.profile.clone().or_else(|| user?.profile).or_else(of_group)
 }
 
-/// A text whose case does not matter: equal for texts that Unicode's simple case folding makes equal.
+/// Folds the case of text: texts that are equal under Unicode's simple case folding give equal results.
 fn folded(text: &str) -> String {
     text.chars().map(fold).collect()
 }
 
 fn fold(character: char) -> char {
-    // The dotless i is a letter of its own; its upper case would make it an i.
+    // The dotless i is a separate letter; its upper case would turn it into an i.
     if character == 'ı' {
         return character;
     }
@@ -112,7 +112,7 @@ mod tests {
     use super::folded;
 
     #[test]
-    fn case_does_not_matter_in_any_script() {
+    fn ignores_case_in_any_script() {
         for (one, other) in
             [("Ada@Example.COM", "ada@example.com"), ("ΣΑΣ", "σας"), ("ſtraße", "STRAẞE"), ("ЖЁ", "жё")]
         {

@@ -2,11 +2,11 @@
 
 use super::*;
 
-/// What an agent of the Go SDK left after it had planned the phases.
+/// The checkpoint that an agent of the Go SDK writes after it has planned the phases.
 const PLANNED: &str = r#"{"actions_map":{"0000000001":{"id":"0000000001","operation":"grant-expansion"},"0000000002":{"id":"0000000002","operation":"list-grants"},"0000000003":{"id":"0000000003","operation":"list-entitlements"},"0000000004":{"id":"0000000004","operation":"list-static-entitlements"},"0000000005":{"id":"0000000005","operation":"list-resources"},"0000000006":{"id":"0000000006","operation":"list-resource-types"}},"action_order":["0000000001","0000000002","0000000003","0000000004","0000000005","0000000006"],"current_action_id":7,"completed_actions_count":1,"version":1}"#;
 
 #[test]
-fn a_text_of_the_go_agent_comes_back_unchanged() {
+fn a_checkpoint_of_the_go_agent_round_trips_unchanged() {
     let state = State::parse(PLANNED);
     assert_eq!(state.text().unwrap(), PLANNED);
     assert_eq!(state.top().unwrap().1.operation, Operation::ListResourceTypes);
@@ -14,7 +14,7 @@ fn a_text_of_the_go_agent_comes_back_unchanged() {
 }
 
 #[test]
-fn planning_the_phases_gives_the_text_of_the_go_agent() {
+fn planning_the_phases_writes_the_checkpoint_of_the_go_agent() {
     let mut state = State::new();
     let init = state.top().unwrap().0;
     state.finish(init);
@@ -32,7 +32,7 @@ fn planning_the_phases_gives_the_text_of_the_go_agent() {
 }
 
 #[test]
-fn a_finished_sync_is_its_counters() {
+fn a_finished_sync_keeps_only_its_counters() {
     let mut state = State::new();
     while let Some((id, _)) = state.top() {
         state.finish(id);
@@ -45,7 +45,7 @@ fn a_finished_sync_is_its_counters() {
 }
 
 #[test]
-fn actions_that_old_agents_do_not_know_raise_the_version() {
+fn actions_unknown_to_old_agents_raise_the_version() {
     for mark in [
         |action: &mut Action| action.spawned = true,
         |action: &mut Action| action.type_scoped = true,
@@ -64,7 +64,7 @@ fn actions_that_old_agents_do_not_know_raise_the_version() {
 }
 
 #[test]
-fn what_only_the_writer_understands_is_kept_and_the_rest_is_dropped() {
+fn keeps_known_foreign_keys_and_drops_the_rest() {
     let text = r#"{"current_action_id":3,"completed_actions_count":3,"entitlement_graph":{"nodes":[1]},"exclusion_group_counts":{"g":1},"ingest_quality":{"reason_flags":32},"version":1}"#;
     let state = State::parse(text);
     assert_eq!(state.top().unwrap().1.operation, Operation::Init, "a finished sync that is run again begins");
@@ -75,14 +75,14 @@ fn what_only_the_writer_understands_is_kept_and_the_rest_is_dropped() {
 }
 
 #[test]
-fn a_text_that_cannot_be_read_starts_over() {
+fn an_invalid_checkpoint_starts_over() {
     for text in [
         "",
         "nonsense",
         "{}",
         r#"{"current_action_id":1,"version":3}"#,
         r#"{"actions":[],"current_action":{"operation":"list-grants"}}"#,
-        // An unknown operation, an order without its action, an order that is none, a number from the future.
+        // An unknown operation, an order without its action, an unsorted order, a number above the next id.
         r#"{"actions_map":{"0000000001":{"id":"0000000001","operation":"sing"}},"action_order":["0000000001"],"current_action_id":2,"version":1}"#,
         r#"{"action_order":["0000000001"],"current_action_id":2,"version":1}"#,
         r#"{"actions_map":{"0000000001":{"operation":"init"},"0000000002":{"operation":"init"}},"action_order":["0000000002","0000000001"],"current_action_id":3,"version":1}"#,
@@ -93,7 +93,7 @@ fn a_text_that_cannot_be_read_starts_over() {
 }
 
 #[test]
-fn actions_that_page_through_rows_start_from_the_first_row() {
+fn actions_that_page_through_rows_restart_at_the_first_row() {
     for (operation, of, kept) in [
         ("grant-expansion", "", ""),
         ("list-grants", "", ""),
@@ -109,7 +109,7 @@ fn actions_that_page_through_rows_start_from_the_first_row() {
 }
 
 #[test]
-fn a_batch_is_the_top_of_the_stack_as_far_as_it_does_the_same() {
+fn a_batch_holds_the_topmost_actions_with_the_same_operation() {
     let mut state = State::new();
     state.push(Action::new(Operation::ListGrants));
     for number in 0..150 {
@@ -125,7 +125,7 @@ fn a_batch_is_the_top_of_the_stack_as_far_as_it_does_the_same() {
 }
 
 #[test]
-fn an_action_stays_until_its_last_page() {
+fn an_action_stays_on_the_stack_until_its_last_page() {
     let mut state = State::new();
     let id = state.push(Action::of_type(Operation::ListGrants, "group"));
     state.advance(id, "next".to_owned());
