@@ -11,7 +11,7 @@
 //! | `{?select group_resources.groupId: AND ...}` | the text after the colon if the column is readable, else nothing |
 //! | `{?update group_pages.updatedAt: , ...}` | the same if the column may be updated |
 //! | `{materialized}` | `MATERIALIZED` from Postgres 12 on; older versions lack the keyword and always materialize |
-//! | `{@managed_group}` | a text that several statements share or that is read from the database, see [`fill`](crate::retool::fragment::fill) |
+//! | `{@managed_group}` | a shared text, or a text read from the database, see [`fill`](crate::retool::fragment::fill) |
 //!
 //! The text after a colon may contain such parts too.
 
