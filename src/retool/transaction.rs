@@ -115,7 +115,7 @@ impl Transaction<'_> {
     /// Waits until no other change holds these locks.
     ///
     /// # Errors
-    /// [`PostgresError::Timeout`] if another change holds a lock for too long, and the errors of any
+    /// [`PostgresError::Locked`] if another change holds a lock for too long, and the errors of any
     /// statement.
     pub(crate) async fn lock(&self, locks: &[Lock]) -> Result<(), DatabaseError> {
         let mut locks = locks.to_vec();
