@@ -46,7 +46,7 @@ pub(crate) enum Error {
         /// The field, as the protocol spells it.
         field: &'static str,
     },
-    /// The id is not one of a resource of the expected type.
+    /// The id does not belong to a resource of the expected type.
     #[error(
         "{} is no id of type {}: such an id is the letter {} and a number from 1 to 2147483647, e.g. {}/{}42",
         given, kind.type_id(), kind.letter(), kind.type_id(), kind.letter()

@@ -136,7 +136,7 @@ pub(crate) enum Refusal {
         /// The sources that grant the level or more.
         sources: Vec<Source>,
     },
-    /// A group has the name of a managed group but does not have exactly the rights of one.
+    /// A group has the name of a managed group, but not exactly its rights.
     #[error("group {group} has the name of a managed group, {name}, and is not as it was made: {problem}")]
     NotManaged {
         /// The group.

@@ -7,7 +7,7 @@ use crate::private_text::PrivateText as CallerText;
 /// The problem and the valid values, as the end of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ArgumentProblem {
-    /// The id is not one of an entitlement on a resource of the type.
+    /// The id does not belong to an entitlement on a resource of the type.
     #[error("{given} is not an entitlement of the resource, which has {known}")]
     UnknownEntitlement {
         /// The id.

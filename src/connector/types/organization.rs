@@ -21,7 +21,7 @@ use crate::retool::tables::organizations::{self, Organization, Right};
 /// The resource type; see the module.
 pub(crate) struct Organizations;
 
-/// Slug and names of each entitlement. Slugs use Retool's terms for levels, ids the database's terms.
+/// Slug and names of an entitlement. Slugs use Retool's terms for levels, ids the database's terms.
 fn words(right: Right) -> EntitlementWords {
     let (slug, name, description) = match right {
         Right::Member => ("member", "Organization Member", "Is member of"),

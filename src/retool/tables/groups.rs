@@ -57,7 +57,6 @@ fn group(row: &Row) -> Result<Group, tokio_postgres::Error> {
 ///
 /// # Errors
 /// See [`DatabaseError`].
-/// See [`DatabaseError`].
 pub(crate) async fn list(
     database: &Database,
     organization: Option<OrganizationId>,
