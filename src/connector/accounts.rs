@@ -1,8 +1,8 @@
-//! Making an account through Retool's REST API.
+//! Creates accounts through Retool's REST API.
 //!
-//! Retool may have the account already, may say so in a way that is not established, or may not say what
-//! became of the request. So a refused request leads to a look-up, and an account that was made is read back
-//! from the database, where the next listing will find it.
+//! Retool may have the account already, may report that in a way that is not established, or may not report
+//! the result of the request. A refused request therefore leads to a look-up. A new account is read back from
+//! the database, where the next listing finds it.
 
 mod form;
 
@@ -33,7 +33,7 @@ use crate::retool::id::OrganizationId;
 use crate::retool::tables::users::User;
 use crate::retool::tables::{Page, Users, organizations, users};
 
-/// Waits between looking for a new account in the database: about five seconds in all.
+/// Waits between attempts to find a new account in the database: about five seconds in total.
 const READ_BACK: [Duration; 7] = [
     Duration::from_millis(50),
     Duration::from_millis(100),
@@ -43,18 +43,18 @@ const READ_BACK: [Duration; 7] = [
     Duration::from_millis(1500),
     Duration::from_millis(1600),
 ];
-/// How long that may take, the database's own time included.
+/// Timeout of these attempts, including the database's response times.
 const LONGEST_READ_BACK: Duration = Duration::from_secs(6);
-/// How many pages of a look-up are read: a Retool that ignores the filter lists everybody.
+/// Limit of the pages that a look-up reads. A Retool that ignores the filter lists all users.
 const MOST_PAGES: usize = 20;
-/// What is added to an error after which there may be an account.
+/// Appended to an error after which the account may exist.
 const UNCERTAIN: &str = "; the account may have been made all the same, and asking again is safe";
-/// What is added to a refusal of an address that is taken.
+/// Appended to a refusal because the address is taken.
 const UNKNOWN_WHICH: &str =
     "; some account has the address, and which one could not be asked: look for it in Retool, or ask again";
 
 impl Connector {
-    /// Makes an account in Retool, or tells of the one that has the address already.
+    /// Creates an account in Retool, or returns the existing account with the address.
     ///
     /// # Errors
     /// [`Error::ProvisioningDisabled`], [`Error::NotImplemented`], [`Error::Argument`], [`Error::NoRest`],
@@ -74,10 +74,10 @@ impl Connector {
     }
 }
 
-/// Makes the account, or finds the one that is there.
+/// Creates the account, or finds the existing one.
 ///
 /// # Errors
-/// The request is not as it should be, or Retool did not make the account and has none with that address.
+/// The request is invalid, or Retool did not create the account and has none with this address.
 async fn create(
     context: &Context,
     request: &CreateAccountRequest,
@@ -87,7 +87,7 @@ async fn create(
     accept_credential(request.credential_options.as_ref())?;
     let new = form::new_user(request)?;
     let api = context.api()?;
-    // Before anything is made: without it the account could not be found again.
+    // Checked before the account is created, because a new account could not be found without the sids.
     users::require_sids(&context.database).await?;
     if context.mode == Mode::DryRun {
         return rehearse(context, api, &new, record).await;
@@ -95,7 +95,7 @@ async fn create(
     record.announce(context.mode).await?;
     match api.create_user(&new).await {
         Ok(answer) => {
-            // A database that is slow to answer counts as one that does not show the account.
+            // A slow database counts as one that does not show the account.
             let made = timeout(LONGEST_READ_BACK, read_back(context, &answer.value, &new)).await;
             let made = made.ok().flatten();
             Ok(created(context, made, &answer.value, answer.rate_limit, record).await)
@@ -116,7 +116,7 @@ async fn create(
                     let error = ApiError { rate_limit, ..error };
                     Err(Error::Rest { error, uncertain: UNKNOWN_WHICH })
                 }
-                // Whether Retool has the account is open; nothing was made, so asking again is safe.
+                // It is unknown whether Retool has the account. Nothing was created, so a retry is safe.
                 (None, Some(look_up)) => Err(look_up.into()),
             }
         }
@@ -134,8 +134,8 @@ fn accept_type(type_id: &str) -> Result<(), Error> {
     Err(Error::NotImplemented { what: "Retool has accounts of resource type user only" })
 }
 
-/// Retool invites people, who then choose how to sign in; so every option comes to that, but for a password
-/// that somebody relies on.
+/// Retool invites users, who then choose how to sign in. Every option is therefore accepted, except a
+/// password that the caller relies on.
 fn accept_credential(options: Option<&CredentialOptions>) -> Result<(), Error> {
     let wrong =
         |problem: &'static str| Err(Error::Argument { field: "credential_options", problem: problem.into() });
@@ -150,14 +150,14 @@ fn accept_credential(options: Option<&CredentialOptions>) -> Result<(), Error> {
     }
 }
 
-/// Whether Retool may have refused because it has the account. How it says so is not established.
+/// Whether Retool may have refused because it has the account. How it reports that is not established.
 fn may_be_a_duplicate(error: &ApiError) -> bool {
     matches!(error.problem, Problem::Refused { status: 400 | 409 | 422, .. } | Problem::Declined { .. })
 }
 
-/// The new account as the database has it; `None` when it does not show up in time.
+/// The new account in the database; `None` if it does not appear in time.
 async fn read_back(context: &Context, made: &ApiUser, new: &NewUser) -> Option<User> {
-    // `Err(None)`: it is not there yet.
+    // `Err(None)` means that the account has not appeared yet.
     let look = || async { row_of(context, Some(made), new, false).await.map_err(Some)?.ok_or(None) };
     let warn = |missing: &Option<Error>| {
         if let Some(error) = missing {
@@ -168,7 +168,7 @@ async fn read_back(context: &Context, made: &ApiUser, new: &NewUser) -> Option<U
     found.inspect_err(warn).ok()
 }
 
-/// The row of the account that the API named, else of the one with that address.
+/// The row of the account that the API returned, or of the account with the address.
 async fn row_of(
     context: &Context,
     known: Option<&ApiUser>,
@@ -181,8 +181,8 @@ async fn row_of(
         Some((None, Some(id))) => {
             users::get(database, id, Users::All).await?.filter(|row| has_address(row, &new.email))
         }
-        // The API sees one organization only. Somebody with that address in another one is somebody else,
-        // unless Retool has said that the address is taken and there is just one who has it.
+        // The API covers one organization only. In another organization, the address belongs to another user,
+        // unless Retool reports the address as taken and exactly one user has it.
         Some((None, None)) | None if taken || only_organization(context).await?.is_some() => {
             users::get_by_email(database, &new.email).await?
         }
@@ -194,7 +194,7 @@ fn has_address(row: &User, email: &str) -> bool {
     row.email.as_ref().is_some_and(|own| own.to_lowercase() == email.to_lowercase())
 }
 
-/// The organization, where there is just one.
+/// The organization, if there is exactly one.
 async fn only_organization(context: &Context) -> Result<Option<OrganizationId>, Error> {
     Ok(match organizations::list(&context.database, Page { from: 0, limit: 2 }).await?.as_slice() {
         [only] => Some(only.id),
@@ -212,7 +212,7 @@ async fn created(
     let in_database = row.is_some();
     let row = match row {
         Some(row) => Some(row),
-        // Without it the answer has no id; the account was made all the same.
+        // Without the row the answer has no id, but the account exists.
         None => provisional(context, made).await.inspect_err(|error| tracing::warn!(%error)).ok().flatten(),
     };
     let after = row.as_ref().map_or("created", |row| state(row.enabled));
@@ -226,22 +226,22 @@ async fn created(
     (response(answered, vec![rate_limit::annotation(&rate_limit)]), completed)
 }
 
-/// The account as Retool's answer tells of it, while the database does not show it. `None` when its number
-/// is not known, for then it would have no id.
+/// The account from Retool's response, while the database does not show it. `None` if the response has no
+/// number, because the account would have no id.
 ///
 /// # Errors
-/// [`Error::DifferentRetools`] when somebody else has that number here; [`Error::Database`].
+/// [`Error::DifferentRetools`] if another user has that number in the database; [`Error::Database`].
 async fn provisional(context: &Context, made: &ApiUser) -> Result<Option<User>, Error> {
     let Some(id) = made.legacy_id else { return Ok(None) };
     match users::get(&context.database, id, Users::All).await? {
-        // The database shows it by now.
+        // The database shows it now.
         Some(row) if made.email.as_deref().is_some_and(|email| has_address(&row, email)) => {
             return Ok(Some(row));
         }
         Some(_) => return Err(Error::DifferentRetools),
         None => {}
     }
-    // Where there is one organization, the account is in it; of several the API does not say which.
+    // With one organization, the account belongs to it. With several, the API does not tell which.
     let organization = only_organization(context).await.ok().flatten();
     Ok(Some(User {
         id,
@@ -258,8 +258,8 @@ async fn provisional(context: &Context, made: &ApiUser) -> Result<Option<User>, 
     }))
 }
 
-/// The account with this address, if the API finds one. However the API compares, only an address that is
-/// the same without regard to case counts.
+/// The account with this address, if the API finds one. The result must match the address, ignoring case,
+/// regardless of how the API compares.
 async fn find(api: &Api, new: &NewUser, rate_limit: &mut RateLimit) -> Result<Option<ApiUser>, ApiError> {
     let lower = new.email.to_lowercase();
     let spellings = [Some(new.email.as_str()), Some(lower.as_str()).filter(|lower| *lower != new.email)];
@@ -282,8 +282,8 @@ async fn find(api: &Api, new: &NewUser, rate_limit: &mut RateLimit) -> Result<Op
     Ok(None)
 }
 
-/// The account that is there, as the database has it, whether the API found it or not. `taken` says that
-/// Retool has called the address taken.
+/// The existing account in the database, found by the API or by its address. `taken` tells that Retool has
+/// reported the address as taken.
 async fn existing(
     context: &Context,
     found: Option<ApiUser>,
@@ -309,7 +309,7 @@ fn already_exists(
     (response(answered, annotations), Completed { outcome: Outcome::Unchanged, before: state, after: state })
 }
 
-/// What would be done; nothing is.
+/// Describes the change without making it.
 async fn rehearse(
     context: &Context,
     api: &Api,
@@ -332,7 +332,7 @@ async fn rehearse(
     Ok((response(answered, vec![dry_run(&would), rate_limit::annotation(&rate_limit)]), completed))
 }
 
-/// The user as the next listing has it, named in the record of the change.
+/// The user as the next listing shows it. Also sets the principal of the change record.
 fn known(row: &User, record: &mut Record) -> Resource {
     record.principal(Spelled(row.id).to_string());
     user::resource(row)

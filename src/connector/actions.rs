@@ -1,7 +1,7 @@
-//! What can be done to an account beside granting: enabling and disabling it.
+//! Actions on accounts: enabling and disabling them.
 //!
-//! An action runs by itself, whether or not a caller waits for it; what became of it can be asked for later. One that
-//! fails is a run with that result, not a failed call.
+//! An action runs in the background, even if no caller waits for it, and its status can be requested later. A
+//! failed action is a run with that result, not a failed call.
 
 mod action;
 pub(crate) mod runs;
@@ -24,16 +24,16 @@ use crate::connector::context::Context;
 use crate::connector::error::Error;
 use crate::proto::connector::{BatonActionSchema, InvokeActionRequest};
 
-/// Longest time that an action may run.
+/// Timeout of an action.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 impl Connector {
-    /// The actions that can be invoked, those of a resource type only when one is named: there are none.
+    /// The available actions. No action belongs to a resource type, so the list is empty if one is given.
     pub(crate) fn action_schemas(&self, resource_type_id: &str) -> Vec<BatonActionSchema> {
         if resource_type_id.is_empty() { schemas() } else { Vec::new() }
     }
 
-    /// The action of that name.
+    /// The action with this name.
     ///
     /// # Errors
     /// [`Error::UnknownAction`]
@@ -44,8 +44,7 @@ impl Connector {
             .ok_or_else(|| Error::UnknownAction { given: name.into() })
     }
 
-    /// Begins an action and waits for its end, but no longer than `wait`. An action that fails is a run with
-    /// that result.
+    /// Starts an action and waits for its end, at most for `wait`. A failed action is a run with that result.
     ///
     /// # Errors
     /// [`Error::ProvisioningDisabled`], [`Error::UnknownAction`], [`Error::TooManyRuns`]
@@ -71,7 +70,7 @@ impl Connector {
         Ok(run)
     }
 
-    /// The run of an action, under way or past.
+    /// The run of an action, running or ended.
     ///
     /// # Errors
     /// [`Error::ProvisioningDisabled`], [`Error::UnknownRun`]
@@ -80,18 +79,18 @@ impl Connector {
         self.runs.find(id)
     }
 
-    /// How many actions are under way.
+    /// The number of running actions.
     pub(crate) fn actions_under_way(&self) -> usize {
         self.runs.under_way()
     }
 
-    /// Returns when no action is under way.
+    /// Waits until no action is running.
     pub(crate) async fn actions_ended(&self) {
         self.runs.idle().await;
     }
 }
 
-/// What [`start`] is asked for.
+/// The parameters of [`start`].
 struct Invocation<'a> {
     name: &'a str,
     resource_type_id: &'a str,
@@ -101,10 +100,10 @@ struct Invocation<'a> {
     gate: Result<(), Error>,
 }
 
-/// Begins an action, which goes on whatever becomes of the caller.
+/// Starts an action, which continues even if the caller disconnects.
 ///
 /// # Errors
-/// [`Error::ProvisioningDisabled`], also for an action that there is not; [`Error::UnknownAction`];
+/// [`Error::ProvisioningDisabled`], also for an unknown action; [`Error::UnknownAction`];
 /// [`Error::TooManyRuns`]
 async fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) -> Result<Arc<Run>, Error> {
     let Invocation { name, resource_type_id, args, caller, gate } = asked;
@@ -116,7 +115,7 @@ async fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) 
         }
         return Err(error);
     }
-    // All of them are of the whole Retool, none is of a resource type.
+    // All actions are global; none belongs to a resource type.
     let unknown = || match resource_type_id {
         "" => Error::UnknownAction { given: name.into() },
         type_id => Error::UnknownAction { given: format!("{type_id}/{name}").into() },

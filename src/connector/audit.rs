@@ -1,6 +1,6 @@
-//! The record of changes: one event of target `audit` before each change, which has to be written before the
-//! change begins, and one at its end, whether it was made, was not needed, was refused or failed. They hold ids
-//! only, nothing about a person.
+//! The audit log of changes. It has one event of target `audit` before each change, which must be written
+//! before the change begins, and one at its end: made, not needed, refused or failed. The events contain ids
+//! only, no personal data.
 
 use std::time::Instant;
 
@@ -10,12 +10,12 @@ use crate::retool::change::{Mode, Outcome};
 use crate::telemetry::logs::{self, AUDIT};
 use crate::telemetry::metrics::{self, Provisioning};
 
-/// Who asks for a change.
+/// The client that requests a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Caller {
     /// `host:port` of the connection; empty on a unix socket.
     pub peer: String,
-    /// What the caller calls the request; empty when it has no name, or one that is no id.
+    /// The client's id of the request; empty if it has none, or an invalid one.
     pub request_id: String,
 }
 
@@ -31,7 +31,7 @@ impl From<Outcome> for Provisioning {
     }
 }
 
-/// A change under way. Dropped before its end, it is recorded as broken off.
+/// A change in progress. If dropped before its end, it is recorded as broken off.
 pub(crate) struct Record {
     operation: &'static str,
     caller: Caller,
@@ -43,21 +43,22 @@ pub(crate) struct Record {
 
 impl Record {
     /// Begins the record of `operation`. `target` and `principal` are ids as this connector spells them,
-    /// never as the caller did; empty where there is none yet.
+    /// never as the caller did; empty if not known yet.
     pub(crate) fn begin(operation: &'static str, caller: &Caller, target: String, principal: String) -> Self {
         let (caller, started) = (caller.clone(), Instant::now());
         Self { operation, caller, target, principal, started, ended: false }
     }
 
-    /// Names the principal once it is known.
+    /// Sets the principal once it is known.
     pub(crate) fn principal(&mut self, principal: String) {
         self.principal = principal;
     }
 
-    /// Writes what is asked for, and returns when it is written. A dry run changes nothing and needs no such line.
+    /// Records the request, and returns once it is written. A dry run changes nothing and needs no such
+    /// event.
     ///
     /// # Errors
-    /// [`Error::Unrecorded`]: the change must not begin, since nothing would show that it was made.
+    /// [`Error::Unrecorded`]: the change must not begin, because the log would not show that it was made.
     pub(crate) async fn announce(&self, mode: Mode) -> Result<(), Error> {
         if mode == Mode::DryRun {
             return Ok(());
@@ -76,8 +77,8 @@ impl Record {
         logs::recorded(log).await.map_err(Error::Unrecorded)
     }
 
-    /// Writes the record of a change that came to its end, and returns when it is written, so that an answered change
-    /// has its record. Where it cannot be written, the log and the metrics say so, and the next change is refused.
+    /// Records the end of a change, and returns once it is written, so that every answered change has its
+    /// record. If the write fails, the log and the metrics report it, and the next change is refused.
     pub(crate) async fn close(mut self, result: Result<&Completed, &Error>) {
         let log = || match result {
             Ok(completed) => self.write(completed.outcome, completed.before, completed.after, None),
@@ -86,7 +87,7 @@ impl Record {
                 self.write(outcome, "", "", Some(error.reason()));
             }
         };
-        // What was done stays done.
+        // The change cannot be undone.
         let _ = logs::recorded(log).await;
     }
 

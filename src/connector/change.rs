@@ -1,4 +1,4 @@
-//! Granting and revoking: what every resource type has in common.
+//! The parts of Grant and Revoke that all resource types share.
 
 pub(crate) mod answer;
 pub(crate) mod request;
@@ -19,8 +19,8 @@ use crate::proto::connector::{Entitlement, Grant, Resource};
 use crate::retool::id::{GroupId, UserId};
 
 impl Connector {
-    /// Gives the entitlement to the principal: the grants that now exist, and annotations that say whether
-    /// anything had to be done.
+    /// Grants the entitlement to the principal. Returns the resulting grants, and annotations that tell
+    /// whether anything had to be done.
     ///
     /// # Errors
     /// [`Error::ProvisioningDisabled`], [`Error::NotImplemented`], [`Error::Missing`],
@@ -47,10 +47,10 @@ impl Connector {
         granted.map(|ChangeAnswer { grants, annotations, .. }| (grants, annotations))
     }
 
-    /// Takes the grant away; the annotations say whether anything had to be done.
+    /// Revokes the grant. The annotations tell whether anything had to be done.
     ///
     /// # Errors
-    /// As [`Connector::grant`].
+    /// The same as for [`Connector::grant`].
     pub(crate) async fn revoke(&self, caller: &Caller, grant: Option<&Grant>) -> Result<Vec<Any>, Error> {
         let (entitlement, principal) =
             grant.map(|grant| (grant.entitlement.as_ref(), grant.principal.as_ref())).unwrap_or_default();
@@ -71,7 +71,7 @@ impl Connector {
         revoked.map(|answer| answer.annotations)
     }
 
-    /// The type of the resource that the entitlement is on.
+    /// The syncer for the resource type of the entitlement.
     fn grantable(&self, request: &ChangeRequest<'_>) -> Result<&dyn ResourceSyncer, Error> {
         let type_id = &request.on.id.resource_type;
         if ResourceKind::from_type_id(type_id).is_none() {
@@ -81,12 +81,12 @@ impl Connector {
     }
 }
 
-/// The entitlement as the record names it; empty when it is none that can be granted.
+/// The entitlement in the audit log; empty if it cannot be granted.
 fn target(entitlement: Option<EntitlementId>) -> String {
     entitlement.map(|entitlement| entitlement.to_string()).unwrap_or_default()
 }
 
-/// The principal as the record names it; empty when it is no user or group.
+/// The principal in the audit log; empty if it is neither a user nor a group.
 fn holder(principal: Option<&Resource>) -> String {
     let Some(id) = principal.and_then(|principal| principal.id.as_ref()) else { return String::new() };
     let user = || ids::parse::<UserId>(id).map(|user| Spelled(user).to_string());

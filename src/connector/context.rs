@@ -1,4 +1,4 @@
-//! What every resource type and every change works with.
+//! The shared context of all resource types and changes.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,27 +13,27 @@ use crate::retool::database::Database;
 use crate::retool::tables::Users;
 use crate::retool::tables::managed_groups::ManagedGroupNames;
 
-/// How the groups are named that are made to give single users access to pages.
+/// The names of groups that are created to give single users access to pages.
 pub(crate) const MANAGED_GROUPS: ManagedGroupNames = ManagedGroupNames { prefix: "baton:page:" };
 
-/// The connections and the choices of a configuration.
+/// The connections and settings of a configuration.
 pub(crate) struct Context {
     pub(crate) database: Arc<Database>,
-    /// Retool's REST API, where it is set up.
+    /// Retool's REST API, if configured.
     pub(crate) api: Option<Arc<Api>>,
-    /// Keeps the last administrator: an action that disables one of several administrators holds it alone, a
-    /// change that takes administrators out of their group holds it together with others, and each counts who
-    /// remains while it does.
+    /// Protects the last administrator. An action that disables an administrator holds it exclusively;
+    /// changes that remove administrators from their group hold it shared. Each counts the remaining
+    /// administrators while holding it.
     pub(crate) admin_lock: RwLock<()>,
-    /// The resource types of this configuration in their order.
+    /// The resource types of this configuration, in order.
     pub(crate) kinds: Vec<ResourceKind>,
-    /// Which users are resources and principals.
+    /// The users that are resources and principals.
     pub(crate) users: Users,
     /// Whether changes are made or only described.
     pub(crate) mode: Mode,
     /// Whether this process has counted memberships across organizations.
     pub(crate) counted_crossing: AtomicBool,
-    /// Whether single users are given access to pages, through groups that are made for it.
+    /// Whether single users get access to pages through groups that are created for it.
     pub(crate) managed_groups: bool,
 }
 

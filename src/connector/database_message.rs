@@ -1,11 +1,11 @@
-//! What an operator reads when the database fails: what happened, in which database, and which setting to change.
+//! Database errors for operators: what happened, in which database, and which setting to change.
 //!
-//! The modules below know neither our flags nor what an agent does next, so that advice is added here.
+//! The modules below know neither our flags nor how an agent reacts, so this module adds that advice.
 
 use crate::postgres::error::PostgresError;
 use crate::retool::error::DatabaseError;
 
-/// The failure in one line, with the way to fix it where there is one.
+/// The error in one line, with the fix if there is one.
 pub(crate) fn database_message(error: &DatabaseError) -> String {
     match error {
         DatabaseError::Postgres(error) => postgres_message(error),

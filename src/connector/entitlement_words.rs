@@ -1,33 +1,33 @@
-//! The words of entitlements, which all resource types put around the name of a resource.
+//! Names and descriptions of entitlements, which contain the name of the resource.
 
 use crate::connector::text::{DESCRIPTION, DISPLAY_NAME, fit};
 use crate::proto::connector::entitlement::PurposeValue;
 use crate::proto::connector::{Entitlement, Resource, ResourceType};
 use crate::retool::access::AccessLevel;
 
-/// The words of one entitlement around the name of the resource it is on.
+/// The names of one entitlement, with a gap for the name of its resource.
 pub(crate) struct EntitlementWords {
     pub(crate) slug: String,
-    /// What stands before and behind the name.
+    /// The text before and after the name.
     pub(crate) display_name: (String, String),
-    /// What stands before and behind the name.
+    /// The text before and after the name.
     pub(crate) description: (String, String),
     pub(crate) purpose: Purpose,
     /// The type of the principals.
     pub(crate) grantable_to: ResourceType,
 }
 
-/// What having an entitlement means.
+/// The meaning of an entitlement.
 #[derive(Clone, Copy)]
 pub(crate) enum Purpose {
-    /// Belonging to something.
+    /// Membership in something.
     Assignment,
-    /// Being allowed to do something.
+    /// Permission to do something.
     Permission,
 }
 
 impl EntitlementWords {
-    /// The entitlement `id` on the resource, which is embedded as it came.
+    /// The entitlement `id` on the resource, which is embedded unchanged.
     pub(crate) fn on(self, resource: &Resource, id: String) -> Entitlement {
         let name = &resource.display_name;
         let around = |(before, after): (String, String), limit| fit(format!("{before}{name}{after}"), limit);
@@ -48,13 +48,13 @@ impl EntitlementWords {
     }
 }
 
-/// Retool's word for an access level, as its screens have it.
+/// The name of an access level in Retool's user interface.
 pub(crate) struct LevelWord {
     pub(crate) lower: &'static str,
     pub(crate) title: &'static str,
 }
 
-/// The word for a level.
+/// The name of a level.
 pub(crate) fn level_word(level: AccessLevel) -> LevelWord {
     match level {
         AccessLevel::Read => LevelWord { lower: "use", title: "Use" },

@@ -1,6 +1,7 @@
-//! Everything that can go wrong in answering a request, in the words of the domain.
+//! All errors of requests, in domain terms.
 //!
-//! An error displays without what the caller sent, so that it is safe to log; [`Error::for_caller`] has it.
+//! `Display` leaves out text of the caller, so that an error is safe to log. [`Error::for_caller`] includes
+//! it.
 
 mod argument;
 mod kind;
@@ -28,35 +29,35 @@ pub(crate) use crate::private_text::PrivateText as CallerText;
 pub(crate) use argument::ArgumentProblem;
 pub(crate) use kind::ErrorKind;
 
-/// Why a request has no answer. The server turns each into a gRPC status.
+/// Why a request failed. The server maps each error to a gRPC status.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Error {
-    /// No such resource type, or one that the configuration leaves out.
+    /// The resource type does not exist, or the configuration leaves it out.
     #[error("there is no resource type {given} here; there are: {known}")]
     UnknownResourceType {
         /// As the caller spelled it.
         given: CallerText,
-        /// The types that there are.
+        /// The known types.
         known: String,
     },
-    /// A field that the request cannot do without.
+    /// A required field is missing.
     #[error("{field} is required")]
     Missing {
         /// The field, as the protocol spells it.
         field: &'static str,
     },
-    /// Not the id of a resource of the type it should have.
+    /// The id does not belong to a resource of the expected type.
     #[error(
         "{} is no id of type {}: such an id is the letter {} and a number from 1 to 2147483647, e.g. {}/{}42",
         given, kind.type_id(), kind.letter(), kind.type_id(), kind.letter()
     )]
     MalformedId {
-        /// The type that was expected.
+        /// The expected type.
         kind: ResourceKind,
         /// Type and id as the caller spelled them.
         given: CallerText,
     },
-    /// A parent that resources of the type do not have.
+    /// Resources of the type do not have this parent.
     #[error("resources of type {} lie in an org, so their parent_resource_id is an org or absent, not {given}", kind.type_id())]
     WrongParent {
         /// The type of the resources.
@@ -64,16 +65,16 @@ pub(crate) enum Error {
         /// The parent's type as the caller spelled it.
         given: CallerText,
     },
-    /// A page token that does not belong to the listing.
+    /// The page token does not belong to the listing.
     #[error(transparent)]
     PageToken(#[from] InvalidPageToken),
-    /// A page size beyond the protocol's limit.
+    /// The page size exceeds the protocol's limit.
     #[error("page_size must be 0 to 250, is {given}; 0 leaves the choice to the connector")]
     PageSize {
         /// As given.
         given: u32,
     },
-    /// A resource too large to be repeated in every entitlement and grant of an answer.
+    /// The resource is too large to be repeated in every entitlement and grant of an answer.
     #[error("the resource in the request has {size} bytes, at most {limit} can be repeated in an answer")]
     ResourceTooLarge {
         /// Encoded size in bytes.
@@ -81,7 +82,7 @@ pub(crate) enum Error {
         /// The largest accepted size in bytes.
         limit: usize,
     },
-    /// The resource does not exist, or no longer, or the configuration hides it.
+    /// The resource does not exist, or no longer exists, or the configuration hides it.
     #[error("there is no {} {} here, or no longer", kind.type_id(), given.unquoted())]
     NotFound {
         /// Its type.
@@ -89,55 +90,55 @@ pub(crate) enum Error {
         /// Its id.
         given: CallerText,
     },
-    /// No action of that name.
+    /// There is no action with this name.
     #[error("there is no action {given}; ListActionSchemas tells which there are")]
     UnknownAction {
         /// As the caller spelled it.
         given: CallerText,
     },
-    /// No event feed of that name: this connector has none.
+    /// There is no event feed with this name; this connector has none.
     #[error("event feed id {given} not found")]
     UnknownEventFeed {
         /// As the caller spelled it.
         given: CallerText,
     },
-    /// A change was asked for, and changes are off.
+    /// A change was requested while changes are off.
     #[error("provisioning is not enabled")]
     ProvisioningDisabled,
-    /// A call that the protocol has and Retool has nothing for.
+    /// The protocol has this call, but Retool has no counterpart.
     #[error("not implemented: {what}")]
     NotImplemented {
-        /// What there is not, as the end of a sentence.
+        /// The missing counterpart, as the end of a sentence.
         what: &'static str,
     },
-    /// An argument of the request is not as it should be.
+    /// An argument of the request is invalid.
     #[error("{field}: {problem}")]
     Argument {
         /// The argument, as the protocol or the schema spells it.
         field: &'static str,
-        /// What is wrong with it, and what would be right.
+        /// The problem and the valid values.
         problem: ArgumentProblem,
     },
-    /// The change may not be made as Retool is now.
+    /// Retool's current state does not allow the change.
     #[error("{}", refusal_message(.0))]
     Refused(#[from] Refusal),
-    /// A single user's access to a page is asked for, and the groups that give it are off.
+    /// A single user's access to a page was requested, but the groups for it are off.
     #[error(
         "single users get no access to pages while --managed-groups=false: put the user into a group with access"
     )]
     ManagedGroupsOff,
-    /// Accounts are changed through Retool's REST API, and nobody has said where that is.
+    /// Accounts are changed through Retool's REST API, which is not configured.
     #[error("accounts need Retool's REST API: set --retool-api-base-url and --retool-api-token")]
     NoRest,
-    /// Retool's REST API did not do as asked.
+    /// The call to Retool's REST API failed.
     #[error("{}{uncertain}", rest_message(&error.problem))]
     Rest {
-        /// What it did.
+        /// The failure.
         error: ApiError,
-        /// What may have happened all the same, as the end of a sentence; or nothing.
+        /// What may have taken effect anyway, as the end of a sentence; may be empty.
         uncertain: &'static str,
     },
-    /// Retool says that it did what was asked for, and the account is not as it should be.
+    /// Retool reports success, but the account is not in the requested state.
     #[error(
         "Retool's REST API says that it succeeded, and {}: ask again, and look at the account in Retool",
         match found {
@@ -147,10 +148,10 @@ pub(crate) enum Error {
         }
     )]
     Unverified {
-        /// Whether the account is enabled, as far as can be told.
+        /// Whether the account is enabled, if known.
         found: Option<bool>,
     },
-    /// No run of an action has this id, or no longer.
+    /// No run of an action has this id, or the run is no longer kept.
     #[error(
         "there is no run {given} of an action: finished runs are kept until {kept} others have finished, and not beyond a restart"
     )]
@@ -160,36 +161,36 @@ pub(crate) enum Error {
         /// How many finished runs are kept.
         kept: usize,
     },
-    /// So many actions are under way that no other one begins.
+    /// The limit of running actions is reached.
     #[error("{most} actions are under way already: try again when some of them have ended")]
     TooManyRuns {
-        /// How many there may be.
+        /// The limit.
         most: usize,
     },
-    /// An action was given up.
+    /// An action exceeded its timeout.
     #[error("the action took longer than {} s and was given up; it may have been done all the same", limit.as_secs())]
     RunTooLong {
-        /// How long it may take.
+        /// The timeout.
         limit: Duration,
     },
     /// An action ended without a result.
     #[error("the action broke off; it may have been done all the same: ask again")]
     RunBroken,
-    /// The REST API knows somebody by a number that somebody else has in the database.
+    /// The REST API returns a number for the account that belongs to another user in the database.
     #[error(
         "Retool's REST API knows the account by a number that somebody else has in the database: --retool-api-base-url and the connection string lead to different Retools"
     )]
     DifferentRetools,
-    /// A ticket was asked for, and tickets are off.
+    /// A ticket was requested while tickets are off.
     #[error("ticketing is not enabled")]
     TicketingDisabled,
-    /// Tickets are on, and Retool has none.
+    /// Tickets are on, but Retool has none.
     #[error("ticket manager not implemented: Retool has no tickets")]
     NoTickets,
-    /// The record of the change cannot be written.
+    /// The change cannot be written to the audit log.
     #[error(transparent)]
     Unrecorded(Unrecorded),
-    /// The database.
+    /// The database returned an error.
     #[error("{}", database_message(.0))]
     Database(#[from] DatabaseError),
 }
@@ -241,8 +242,8 @@ impl Error {
         }
     }
 
-    /// Whether the answer would be the same until the request or Retool is another: nothing broke, and nothing
-    /// is set up in the wrong way.
+    /// Whether the result stays the same until the request or Retool's state changes: no failure, and no
+    /// wrong configuration.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
             Self::Database(error) => error.nature() == Nature::Refusal,
@@ -257,13 +258,13 @@ impl Error {
         }
     }
 
-    /// The error in the answer of an action that failed: its kind, then its message.
+    /// The error in the result of a failed action: its kind, then its message.
     pub(crate) fn in_words(&self) -> String {
         format!("{}: {}", self.kind().name(), self.for_caller())
     }
 
-    /// What a gRPC status carries beside code and message: the rate limit of the REST API, by which agents pace
-    /// their retries. `None` when the error does not come from that API.
+    /// The detail of the gRPC status: the rate limit of the REST API, by which agents pace their retries.
+    /// `None` if the error does not come from that API.
     pub(crate) fn detail(&self) -> Option<Any> {
         match self {
             Self::Rest { error, .. } => Some(rate_limit::annotation(&error.rate_limit)),
@@ -271,12 +272,12 @@ impl Error {
         }
     }
 
-    /// The message for the caller whose request it is: the only text that repeats what the caller sent.
+    /// The message for the caller of the request. Only this text repeats what the caller sent.
     pub(crate) fn for_caller(&self) -> String {
         private_text::reveal(self)
     }
 
-    /// What happened, in one word for logs.
+    /// A short code for logs.
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::UnknownResourceType { .. } => "unknown_resource_type",

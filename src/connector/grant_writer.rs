@@ -9,8 +9,8 @@ use crate::connector::page_token::Position;
 use crate::connector::paging::{AnswerPage, Full, GrantPage};
 use crate::proto::grants::{GrantList, GrantParts};
 
-/// Writes the grants of one resource, holder after holder. Texts that differ from grant to grant are put together in
-/// the same two places.
+/// Writes the grants of one resource, holder after holder. Texts that differ between grants are built in the
+/// same two buffers.
 pub(crate) struct GrantWriter<'a, E> {
     answer: GrantPage<'a>,
     entitlements: Vec<Named<E>>,
@@ -21,14 +21,15 @@ pub(crate) struct GrantWriter<'a, E> {
 /// An entitlement on the resource.
 struct Named<E> {
     entitlement: E,
-    /// Which of the rows with one key its grants are, for page tokens.
+    /// The position of its grants among the rows with one key, for page tokens.
     ordinal: u8,
     id: EntitlementId,
     text: String,
 }
 
 impl<'a, E: Copy> GrantWriter<'a, E> {
-    /// Writes into this answer the grants of these entitlements, each with its ordinal and its id.
+    /// A writer of grants of these entitlements into this answer. Each entitlement has its ordinal and its
+    /// id.
     pub(crate) fn new(
         answer: GrantPage<'a>,
         entitlements: impl Iterator<Item = (E, u8, EntitlementId)>,
@@ -47,14 +48,14 @@ impl<'a, E: Copy> GrantWriter<'a, E> {
         }
     }
 
-    /// Adds what the holder has.
+    /// Adds the grants of the holder.
     ///
     /// # Errors
-    /// [`Full`] when not all of it belongs into this answer.
+    /// [`Full`] if not all of them fit into this answer.
     pub(crate) fn write(&mut self, holder: &impl Holder<E>) -> ControlFlow<Full> {
         let (kind, key) = holder.principal();
         self.principal.clear();
-        // Writing to a string cannot fail.
+        // Writing to a String cannot fail.
         let _ = write!(self.principal, "{}{key}", kind.letter());
         for Named { entitlement, ordinal, id, text } in &self.entitlements {
             let Some(annotations) = holder.grant_annotations(*entitlement) else { continue };

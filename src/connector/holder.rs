@@ -1,18 +1,18 @@
-//! Those who hold something.
+//! Holders of entitlements.
 
 use std::convert::Infallible;
 
 use crate::connector::resource_kind::ResourceKind;
 
-/// Somebody who has entitlements on a resource.
+/// A user or group with entitlements on a resource.
 pub(crate) trait Holder<E>: Send + Sync {
-    /// Where the holder stands in the listing. Each holder has a number of its own.
+    /// The position in the listing. It is unique to each holder.
     fn order(&self) -> u32;
 
-    /// The holder as a principal: which resource type, and the key.
+    /// The holder as a principal: resource type and key.
     fn principal(&self) -> (ResourceKind, u32);
 
-    /// The encoded annotations of the grant of this entitlement; `None` when the holder does not have it.
+    /// The encoded annotations of the grant of this entitlement; `None` if the holder does not have it.
     fn grant_annotations(&self, entitlement: E) -> Option<&[u8]>;
 }
 

@@ -1,16 +1,16 @@
-//! A resource that a request embeds.
+//! A resource embedded in a request.
 
 use crate::connector::error::Error;
 use crate::proto::connector::{Resource, ResourceId};
 
-/// A resource as a caller embeds it in a request, with its id.
+/// A resource from a request, with its id.
 pub(crate) struct Identified<'a> {
     pub(crate) resource: &'a Resource,
     pub(crate) id: &'a ResourceId,
 }
 
 impl<'a> Identified<'a> {
-    /// The resource of a request.
+    /// Reads the resource of a request.
     ///
     /// # Errors
     /// [`Error::Missing`]

@@ -1,4 +1,4 @@
-//! Ids of resources, entitlements and grants, as C1 tenants have stored them. Nothing here may ever change.
+//! Ids of resources, entitlements and grants. C1 tenants have stored them, so they must never change.
 
 mod entitlement;
 mod reference;
@@ -19,11 +19,11 @@ pub(crate) fn resource_id<T: Identity>(key: T) -> ProtoResourceId {
     }
 }
 
-/// Reads the id of a resource of type `T`.
+/// Parses the id of a resource of type `T`.
 ///
 /// # Errors
-/// [`Error::MalformedId`] unless the id is of that type, and its text exactly the type's letter and a
-/// number from 1 to 2147483647 without padding.
+/// [`Error::MalformedId`] unless the id has this type and its text is exactly the type's letter and a number
+/// from 1 to 2147483647 without padding.
 pub(crate) fn parse<T: Identity>(id: &ProtoResourceId) -> Result<T, Error> {
     let of_type = id.resource_type == T::KIND.type_id();
     let key = if of_type { Spelled::parse(&id.resource) } else { None };

@@ -1,5 +1,4 @@
-//! What the connector says of itself. None of it depends on the settings but for the resource
-//! types that they leave out.
+//! The connector's metadata. Of all settings, it depends only on the resource types that they leave out.
 
 use crate::connector::resource_type::ResourceSyncer;
 use crate::connector::types;
@@ -21,7 +20,7 @@ pub(super) fn metadata(syncers: &[Box<dyn ResourceSyncer>]) -> ConnectorMetadata
     }
 }
 
-/// What the connector can do, by resource type, where it reads what is in this scope.
+/// The connector's capabilities by resource type, for a configuration with this scope.
 pub(crate) fn capabilities_of(scope: Scope) -> ConnectorCapabilities {
     capabilities(&types::of_scope(scope))
 }
@@ -60,7 +59,7 @@ fn of_type(syncer: &dyn ResourceSyncer) -> ResourceTypeCapability {
     }
 }
 
-/// What a new account needs: four texts without default values.
+/// The fields of a new account: four texts without default values.
 fn account_creation_schema() -> ConnectorAccountCreationSchema {
     let text = |order, display_name: &str, required, placeholder: &str, description: &str| Field {
         display_name: display_name.to_owned(),

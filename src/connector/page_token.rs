@@ -1,28 +1,28 @@
-//! Page tokens: where a listing goes on.
+//! Page tokens, which tell where a listing continues.
 //!
-//! A token holds its position and nothing else that matters, so that it works after a restart and on
-//! another replica. It ends in a checksum over the position and the request that it continues: a token of another
-//! listing, another version or with a changed byte is refused. The checksum has no key: it detects
-//! mistakes, not forgery. A forged token gives no access that its caller does not have.
+//! A token holds only its position, so it works after a restart and on another replica. It ends in a checksum
+//! over the position and the request that it continues. A token of another listing or another version, or
+//! with a changed byte, is rejected. The checksum has no key: it detects mistakes, not forgery. A forged
+//! token gives no access that its caller does not have.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-/// A row of a listing: the first that an answer has to look at.
+/// A row of a listing: the first row that an answer has to consider.
 ///
-/// Rows are ordered by a key, and where one key stands for several rows, by their ordinal. So a place
-/// stays right when rows come and go around it.
+/// Rows are ordered by a key, and rows with the same key by their ordinal. A position therefore stays valid
+/// when other rows are added or deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
-    /// Primary key, one more than the largest one when the last row has been seen.
+    /// The primary key; one more than the largest key if the last row has been listed.
     pub key: u32,
-    /// Which of the rows with that key.
+    /// The position among the rows with this key.
     pub ordinal: u8,
 }
 
 impl Position {
-    /// Before every row.
+    /// The position before every row.
     pub(crate) const START: Self = Self { key: 0, ordinal: 0 };
 
     /// The first row of the next key.
@@ -31,14 +31,15 @@ impl Position {
     }
 }
 
-/// The request that a token belongs to: whatever it names, a token of one cannot be used in another.
+/// The request that a token belongs to. Every part of the request counts: a token of one request cannot be
+/// used in another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listing {
     checksum: [u8; CHECKSUM],
 }
 
 impl Listing {
-    /// The listing that `method` makes of these parts, e.g. types, ids and filters, in a fixed order.
+    /// The listing that `method` makes with these parts, such as types, ids and filters, in a fixed order.
     pub(crate) fn new(method: &str, parts: &[&str]) -> Self {
         let mut digest = Sha256::new();
         for part in std::iter::once(&method).chain(parts) {
@@ -56,7 +57,7 @@ impl Listing {
         truncated(digest)
     }
 
-    /// The token that makes this listing go on at `position`.
+    /// The token to continue this listing at `position`.
     pub(crate) fn token(&self, position: Position) -> String {
         let mut bytes = [0; LENGTH];
         let [version, key @ .., ordinal] = &mut bytes[..BODY] else { return String::new() };
@@ -68,10 +69,10 @@ impl Listing {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Where to go on; [`Position::START`] for an empty token.
+    /// The position to continue at; [`Position::START`] for an empty token.
     ///
     /// # Errors
-    /// When the token is not one that this listing has given out.
+    /// The token was not issued by this listing.
     pub(crate) fn position(&self, token: &str) -> Result<Position, InvalidPageToken> {
         if token.is_empty() {
             return Ok(Position::START);
@@ -88,7 +89,7 @@ impl Listing {
     }
 }
 
-/// A page token that this listing never gave out.
+/// A page token that this listing has not issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "page_token is not one that this request's listing has given out (it belongs to another request or version, or has been altered); start the listing again without a page_token"
@@ -96,7 +97,7 @@ impl Listing {
 pub(crate) struct InvalidPageToken;
 
 const VERSION: u8 = 1;
-/// Version, key, ordinal.
+/// The sizes of version, key and ordinal.
 const BODY: usize = 6;
 const CHECKSUM: usize = 12;
 const LENGTH: usize = BODY + CHECKSUM;
@@ -119,25 +120,25 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_token_starts() {
+    fn an_empty_token_starts_the_listing() {
         assert_eq!(listing().position(""), Ok(Position::START));
     }
 
     #[test]
-    fn parts_cannot_run_into_one_another() {
+    fn parts_with_the_same_concatenation_differ() {
         let token = Listing::new("A", &["bc", "d"]).token(Position { key: 3, ordinal: 1 });
         assert_eq!(Listing::new("A", &["b", "cd"]).position(&token), Err(InvalidPageToken));
         assert_eq!(Listing::new("A", &["bc", "d", ""]).position(&token), Err(InvalidPageToken));
     }
 
     #[test]
-    fn tokens_of_the_former_program_are_refused() {
+    fn rejects_tokens_of_the_go_connector() {
         for token in ["250", "-1", r#"{"states":[],"current_state":{"type":"group"}}"#, "AAAA", "é"] {
             assert_eq!(listing().position(token), Err(InvalidPageToken), "{token}");
         }
     }
 
-    /// A token of this very version, kept: replicas of neighbouring releases must understand it.
+    /// A stored token of this version. Replicas of neighbouring releases must accept it.
     #[test]
     fn the_format_is_fixed() {
         let token = "AQAAAAwCwI4RYmUhaNkw6bwR";
@@ -147,13 +148,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn positions_read_back(key in any::<u32>(), ordinal in any::<u8>()) {
+        fn a_token_returns_its_position(key in any::<u32>(), ordinal in any::<u8>()) {
             let position = Position { key, ordinal };
             prop_assert_eq!(listing().position(&listing().token(position)), Ok(position));
         }
 
         #[test]
-        fn one_changed_character_is_noticed(key in any::<u32>(), at in 0_usize..24, to in "[A-Za-z0-9_-]") {
+        fn rejects_a_token_with_one_changed_character(key in any::<u32>(), at in 0_usize..24, to in "[A-Za-z0-9_-]") {
             let token = listing().token(Position { key, ordinal: 0 });
             let mut altered = token.clone();
             altered.replace_range(at..=at, &to);
@@ -162,7 +163,7 @@ mod tests {
         }
 
         #[test]
-        fn another_request_cannot_use_it(key in any::<u32>(), id in "p[1-9][0-9]{0,4}") {
+        fn rejects_a_token_of_another_request(key in any::<u32>(), id in "p[1-9][0-9]{0,4}") {
             prop_assume!(id != "p12");
             let token = listing().token(Position { key, ordinal: 0 });
             let other = Listing::new("ListGrants", &["page", &id, "false"]);
@@ -170,7 +171,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_else_opens(token in "\\PC{1,40}") {
+        fn rejects_any_other_text(token in "\\PC{1,40}") {
             prop_assert_eq!(listing().position(&token), Err(InvalidPageToken));
         }
     }

@@ -1,4 +1,4 @@
-//! How much goes into one answer, and where the next one starts.
+//! The size of an answer, and the start of the next one.
 
 use std::ops::ControlFlow;
 
@@ -10,12 +10,12 @@ use crate::proto::connector::Resource;
 use crate::proto::grants::{GrantList, GrantListBuilder, GrantParts};
 use crate::retool::tables::Page;
 
-/// How many rows the caller wants.
+/// The number of rows that the caller requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PageSize {
     /// As many as keep the answer under 2 MiB.
     Any,
-    /// So many exactly, while there are so many; 1 to 250.
+    /// Exactly this number if available; 1 to 250.
     Exactly(u8),
 }
 
@@ -32,7 +32,7 @@ impl TryFrom<u32> for PageSize {
 }
 
 impl PageSize {
-    /// How many rows one answer may hold at the most.
+    /// The maximum number of rows in one answer.
     fn most(self) -> usize {
         match self {
             Self::Any => usize::MAX,
@@ -41,23 +41,23 @@ impl PageSize {
     }
 }
 
-/// What a listing request says about paging.
+/// The paging parameters of a listing request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageRequest<'a> {
-    /// How many rows are wanted.
+    /// The requested number of rows.
     pub size: PageSize,
-    /// Where to go on; empty to start.
+    /// The token to continue with; empty for the start.
     pub token: &'a str,
-    /// How many bytes of rows an answer may have.
+    /// The maximum size of an answer's rows, in bytes.
     pub bytes: usize,
 }
 
 impl PageRequest<'_> {
-    /// Bytes of rows in one answer where nothing asks for less. Under 2 MiB with space for the token and the
-    /// framing; clients refuse more than 4 MiB.
+    /// The default size of an answer's rows, in bytes. It keeps the answer under 2 MiB including the token
+    /// and the framing; clients refuse more than 4 MiB.
     pub(crate) const BYTES: usize = 2_000_000;
 
-    /// The part of this listing that is asked for.
+    /// The requested part of this listing.
     ///
     /// # Errors
     /// [`Error::PageToken`]
@@ -71,33 +71,34 @@ impl PageRequest<'_> {
 pub(crate) struct AnswerPage<T> {
     /// The rows.
     pub items: T,
-    /// The token for the rest; empty when this was all.
+    /// The token of the next answer; empty at the end.
     pub next_page_token: String,
 }
 
 impl<T: Default> AnswerPage<T> {
-    /// An answer without rows, and no more to come.
+    /// An answer without rows at the end of a listing.
     pub(crate) fn empty() -> Self {
         Self { items: T::default(), next_page_token: String::new() }
     }
 }
 
-/// Which part of a listing an answer is to have.
+/// The part of a listing for one answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageBounds<'a> {
-    /// The listing that its token will belong to.
+    /// The listing of its page token.
     pub(crate) listing: &'a Listing,
-    /// How many rows are wanted.
+    /// The requested number of rows.
     pub(crate) size: PageSize,
-    /// How many bytes of rows it may have.
+    /// The maximum size of the rows, in bytes.
     pub(crate) bytes: usize,
-    /// The first row that belongs into it.
+    /// The first row of the answer.
     pub(crate) start: Position,
 }
 
 impl PageBounds<'_> {
-    /// The rows to ask the database for when one takes about `bytes` in the answer. Two more than are wanted: one
-    /// that an earlier answer may have had already, one that tells whether there is more.
+    /// The rows to read from the database if one row takes about `bytes` in the answer. It has two rows more
+    /// than requested: one that an earlier answer may already contain, and one that tells whether more rows
+    /// follow.
     pub(crate) fn page(&self, bytes: usize) -> Page {
         let rows = match self.size {
             PageSize::Any => (self.bytes / bytes.max(1)).clamp(1, MOST_ROWS),
@@ -108,13 +109,14 @@ impl PageBounds<'_> {
     }
 }
 
-/// Rows asked of the database at once.
+/// Limit of rows per database query.
 const MOST_ROWS: usize = 16_000;
-/// The largest resource that is repeated in an answer. Ours have a few hundred bytes.
+/// Largest resource that is repeated in an answer, in bytes. Resources of this connector have a few hundred
+/// bytes.
 pub(crate) const LARGEST_RESOURCE: usize = 64 * 1024;
 
-/// Takes as many `rows` as an answer may hold. `position` tells where a row stands and `message` what it
-/// says; `fetched` is how many rows were asked for.
+/// Takes as many `rows` as fit in an answer. `position` returns the position of a row, and `message` its
+/// message. `fetched` is the number of rows that were requested from the database.
 pub(crate) fn fill<R, M: Message>(
     bounds: &PageBounds<'_>,
     rows: Vec<R>,
@@ -142,7 +144,7 @@ pub(crate) fn fill<R, M: Message>(
     AnswerPage { items, next_page_token: next.map(|next| bounds.listing.token(next)).unwrap_or_default() }
 }
 
-/// Tag and length of one row in an answer.
+/// Tag and length of one row in an answer, in bytes.
 const FRAMING: usize = 6;
 
 /// Collects the grants of one answer.
@@ -151,7 +153,7 @@ pub(crate) struct GrantPage<'a> {
     builder: GrantListBuilder,
 }
 
-/// The answer is full; the grant at this position begins the next one.
+/// The answer is full. The grant at this position begins the next one.
 pub(crate) struct Full(Position);
 
 impl<'a> GrantPage<'a> {
@@ -164,16 +166,16 @@ impl<'a> GrantPage<'a> {
         Ok(Self { bounds: *bounds, builder: GrantListBuilder::new(resource, bounds.bytes) })
     }
 
-    /// About how many bytes one grant on `resource` takes in an answer.
+    /// The approximate size of one grant on `resource` in an answer, in bytes.
     pub(crate) fn grant_bytes(resource: &Resource) -> usize {
         const IDS: usize = 110;
         resource.encoded_len() + IDS
     }
 
-    /// Adds the grant at `position` unless an earlier answer has it.
+    /// Adds the grant at `position` unless an earlier answer contains it.
     ///
     /// # Errors
-    /// [`Full`] when it belongs into the next answer.
+    /// [`Full`] if it belongs in the next answer.
     pub(crate) fn push(&mut self, position: Position, grant: GrantParts<'_>) -> ControlFlow<Full> {
         if position < self.bounds.start {
             return ControlFlow::Continue(());
@@ -184,7 +186,7 @@ impl<'a> GrantPage<'a> {
         ControlFlow::Continue(())
     }
 
-    /// The answer. `last` is the last key that the database returned, if it may have more behind it.
+    /// Builds the answer. `last` is the last key that the database returned, if more rows may follow.
     pub(crate) fn finish(self, outcome: ControlFlow<Full>, last: Option<u32>) -> AnswerPage<GrantList> {
         let next = match outcome {
             ControlFlow::Break(Full(position)) => Some(position),
@@ -197,7 +199,7 @@ impl<'a> GrantPage<'a> {
     }
 }
 
-/// The key behind which there may be more rows: that of the last one, if as many came as were asked for.
+/// The last key if more rows may follow it, that is, if the database returned as many rows as requested.
 pub(crate) fn last_key<R>(rows: &[R], fetched: i64, key: impl Fn(&R) -> u32) -> Option<u32> {
     if i64::try_from(rows.len()).is_ok_and(|count| count < fetched) {
         return None;
@@ -205,7 +207,7 @@ pub(crate) fn last_key<R>(rows: &[R], fetched: i64, key: impl Fn(&R) -> u32) -> 
     rows.last().map(key)
 }
 
-/// Refuses a resource that would make an answer too large.
+/// Rejects a resource that would make an answer too large.
 ///
 /// # Errors
 /// [`Error::ResourceTooLarge`]
@@ -251,14 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn a_full_fetch_goes_on_behind_its_last_row() {
+    fn a_full_fetch_continues_after_its_last_row() {
         let full = taken(PageSize::Any, vec![1, 2, 7], 3);
         assert_eq!(full.items.len(), 3);
         assert_eq!(listing().position(&full.next_page_token), Ok(at(&8)));
     }
 
     #[test]
-    fn an_answer_stays_within_its_budget_and_always_moves_on() {
+    fn an_answer_respects_its_limit_and_has_at_least_one_row() {
         let rows = vec![1_500_000, 1_500_000, 3_000_000];
         let first = taken(PageSize::Any, rows, 9);
         assert_eq!(first.items.len(), 1);
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn page_sizes_are_the_protocols() {
+    fn page_sizes_have_the_limits_of_the_protocol() {
         assert_eq!(PageSize::try_from(0).unwrap(), PageSize::Any);
         assert_eq!(PageSize::try_from(250).unwrap(), PageSize::Exactly(250));
         assert!(PageSize::try_from(251).is_err());

@@ -1,4 +1,4 @@
-//! What Retool's REST API says of its limits, in baton's words.
+//! Converts rate limits of Retool's REST API to baton's messages.
 
 use crate::proto::any;
 use crate::proto::ratelimit::RateLimitDescription;
@@ -7,7 +7,7 @@ use crate::proto::timestamp;
 use crate::retool::api::rate_limit::{RateLimit, Standing};
 use prost_types::Any;
 
-/// What agents pace themselves by.
+/// The rate limits by which agents pace themselves.
 pub(crate) fn description(limit: &RateLimit) -> RateLimitDescription {
     let status = match limit.standing {
         Standing::Unknown => Status::Unspecified,
@@ -23,7 +23,7 @@ pub(crate) fn description(limit: &RateLimit) -> RateLimitDescription {
     }
 }
 
-/// The same, as an answer carries it.
+/// The rate limits as an annotation.
 pub(crate) fn annotation(limit: &RateLimit) -> Any {
     any(&description(limit))
 }

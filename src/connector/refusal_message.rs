@@ -1,10 +1,10 @@
-//! What a caller reads when a change is refused.
+//! Messages about refused changes for callers.
 //!
-//! Retool's own modules know neither our flags nor who makes managed groups, so that is added here.
+//! Retool's own modules know neither our flags nor who creates managed groups, so this module adds that.
 
 use crate::retool::change::Refusal;
 
-/// The refusal in one line, with the way to fix it where there is one.
+/// The refusal in one line, with the fix if there is one.
 pub(crate) fn refusal_message(refusal: &Refusal) -> String {
     match refusal {
         Refusal::DisabledUser(user) => format!(

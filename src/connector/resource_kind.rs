@@ -1,17 +1,17 @@
-//! The resource types by name, and the primary keys that are their resources.
+//! The resource types by name, and the primary keys of their resources.
 
 use std::fmt::{self, Display};
 
 use crate::retool::id::{GroupId, OrganizationId, OutOfRange, PageId, ResourceId, UserId};
 
-/// A primary key that is a resource for baton.
+/// A primary key of a table whose rows are resources in baton.
 pub(crate) trait Identity:
     TryFrom<i64, Error = OutOfRange> + Display + Copy + PartialEq + Send
 {
     /// The type of the resource.
     const KIND: ResourceKind;
 
-    /// The key, always positive.
+    /// The key; always positive.
     fn number(self) -> u32;
 }
 
@@ -33,7 +33,7 @@ macro_rules! resource_kinds {
                 match self {$(Self::$name => $type_id,)+}
             }
 
-            /// What the ids of such resources begin with.
+            /// The first letter of the ids of such resources.
             pub(crate) fn letter(self) -> char {
                 match self {$(Self::$name => $letter,)+}
             }
@@ -58,18 +58,18 @@ resource_kinds! {
 }
 
 impl ResourceKind {
-    /// The type with this id; `None` when this connector has no such type.
+    /// The type with this id; `None` if this connector has no such type.
     pub(crate) fn from_type_id(id: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.type_id() == id)
     }
 }
 
-/// A key as baton spells it: the letter of its type, then the number, e.g. `u42`.
+/// A key in baton's format: the letter of its type, then the number, such as `u42`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spelled<T>(pub T);
 
 impl<T: Identity> Spelled<T> {
-    /// Reads a key that is spelled like this; `None` for anything else.
+    /// Parses a key in this format; `None` for any other text.
     pub(crate) fn parse(text: &str) -> Option<T> {
         let digits = text.strip_prefix(T::KIND.letter())?;
         let plain = digits.starts_with(|first: char| matches!(first, '1'..='9'))

@@ -1,7 +1,7 @@
-//! What a resource type is made of, and how requests are answered with it.
+//! The parts of a resource type, and how they serve requests.
 //!
-//! A type implements [`ResourceType`]: its rows, its words and its changes. [`ResourceSyncer`] answers the requests
-//! of the protocol, in the same way for all types.
+//! A type implements [`ResourceType`]: its rows, its texts and its changes. [`ResourceSyncer`] serves the
+//! requests of the protocol in the same way for all types.
 
 use std::ops::ControlFlow;
 
@@ -24,17 +24,17 @@ use crate::retool::id::OrganizationId;
 use crate::retool::snapshot::{Listed, Snapshot, Table};
 use crate::retool::tables::Page;
 
-/// Why there is nothing to grant on some resource types, as the end of a sentence.
+/// Why some resource types have no grantable entitlements, as the end of a sentence.
 pub(crate) const NOTHING_TO_GRANT: &str = "what can be granted here are entitlements on groups and pages; access to other resources follows from groups";
 
-/// Whether resources of a type lie in an organization.
+/// Whether resources of a type belong to an organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Parent {
     /// They do not; a parent in a request is ignored.
     None,
-    /// They can. Without a parent a request lists those that do not.
+    /// They can. A request without a parent lists resources without an organization.
     Optional,
-    /// They do. Without a parent a request lists nothing.
+    /// They always do. A request without a parent lists nothing.
     Required,
 }
 
@@ -45,31 +45,32 @@ pub(crate) trait ResourceType: Send + Sync {
     type Key: Identity;
     /// A row of the table.
     type Row: Send;
-    /// What tells the entitlements on one resource apart; [`Infallible`](std::convert::Infallible) when there are none.
+    /// Distinguishes the entitlements on one resource; [`Infallible`](std::convert::Infallible) if there are
+    /// none.
     type Entitlement: Copy + Send + Sync + 'static;
-    /// Somebody who has something on a resource; [`Infallible`](std::convert::Infallible) when there are no entitlements.
+    /// A holder of entitlements on a resource; [`Infallible`](std::convert::Infallible) if there are none.
     type Holder: Holder<Self::Entitlement>;
 
     /// See [`Parent`].
     const PARENT: Parent;
-    /// About how many bytes a resource takes in an answer.
+    /// Approximate size of a resource in an answer, in bytes.
     const RESOURCE_BYTES: usize;
-    /// About how many bytes the annotations of a grant take in an answer.
+    /// Approximate size of a grant's annotations in an answer, in bytes.
     const ANNOTATION_BYTES: usize = 0;
-    /// Every entitlement on a resource, in their order, which page tokens depend on.
+    /// Every entitlement on a resource. Page tokens depend on the order.
     const ENTITLEMENTS: &'static [Self::Entitlement];
-    /// The table, as snapshots of access name it.
+    /// The table's name in snapshots of access.
     const TABLE: Table;
-    /// Whether a holder has one grant only, so that page tokens do not count the entitlements.
+    /// Whether a holder has only one grant, so that page tokens do not count the entitlements.
     const ONE_GRANT_PER_HOLDER: bool = false;
 
-    /// The type itself.
+    /// The description of the type.
     fn describe(&self) -> proto::ResourceType;
 
-    /// What can be done with it. Targeted sync is GetResource.
+    /// The type's capabilities. Targeted sync means GetResource.
     fn capabilities(&self) -> &'static [Capability];
 
-    /// Rows below the parent by key, as many as the page allows.
+    /// Rows of the parent by key, as many as the page allows.
     async fn rows(
         &self,
         context: &Context,
@@ -77,22 +78,22 @@ pub(crate) trait ResourceType: Send + Sync {
         page: Page,
     ) -> Result<Vec<Self::Row>, Error>;
 
-    /// One row; `None` when there is none that a listing would have.
+    /// One row; `None` if no listing would contain it.
     async fn row(&self, context: &Context, key: Self::Key) -> Result<Option<Self::Row>, Error>;
 
     /// The key of a row.
     fn key(&self, row: &Self::Row) -> Self::Key;
 
-    /// The resource that a row is.
+    /// The resource for a row.
     fn resource(&self, context: &Context, row: &Self::Row) -> Resource;
 
     /// The id of an entitlement on the resource with this key.
     fn entitlement_id(&self, key: Self::Key, entitlement: Self::Entitlement) -> EntitlementId;
 
-    /// The words of an entitlement.
+    /// The names of an entitlement.
     fn words(&self, entitlement: Self::Entitlement) -> EntitlementWords;
 
-    /// Those who have something on a resource in [their order](Holder::order), as many as the page allows.
+    /// The holders of entitlements on a resource in [their order](Holder::order), as many as the page allows.
     async fn holders(
         &self,
         context: &Context,
@@ -100,7 +101,7 @@ pub(crate) trait ResourceType: Send + Sync {
         page: Page,
     ) -> Result<Vec<Self::Holder>, Error>;
 
-    /// The same holders, as a snapshot has them, from this place in their order on until `each` breaks.
+    /// The same holders from a snapshot, from position `from` in their order on until `each` breaks.
     fn holders_in<B>(
         &self,
         snapshot: &Snapshot,
@@ -109,43 +110,44 @@ pub(crate) trait ResourceType: Send + Sync {
         each: impl FnMut(&Self::Holder) -> ControlFlow<B>,
     ) -> ControlFlow<B>;
 
-    /// Gives an entitlement to a principal.
+    /// Grants an entitlement to a principal.
     async fn grant(&self, _context: &Context, _request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error> {
         Err(Error::NotImplemented { what: NOTHING_TO_GRANT })
     }
 
-    /// Takes an entitlement away.
+    /// Revokes an entitlement.
     async fn revoke(&self, _context: &Context, _request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error> {
         Err(Error::NotImplemented { what: NOTHING_TO_GRANT })
     }
 }
 
-/// The requests of the protocol, answered by any [`ResourceType`].
+/// The requests of the protocol, implemented for every [`ResourceType`].
 #[tonic::async_trait]
 pub(crate) trait ResourceSyncer: Send + Sync {
-    /// Which type.
+    /// The kind of the type.
     fn kind(&self) -> ResourceKind;
 
-    /// The type itself.
+    /// The description of the type.
     fn describe(&self) -> proto::ResourceType;
 
-    /// What can be done with it.
+    /// The type's capabilities.
     fn capabilities(&self) -> &'static [Capability];
 
-    /// The organization that a request names as parent; `None` where the type has none, or the request.
+    /// The organization that a request names as parent; `None` if the type has no parent or the request names
+    /// none.
     ///
     /// # Errors
     /// [`Error::WrongParent`], [`Error::MalformedId`]
     fn parent(&self, parent: Option<&ResourceId>) -> Result<Option<OrganizationId>, Error>;
 
-    /// Makes sure that the resource is one of this type.
+    /// Verifies that the resource has this type.
     ///
     /// # Errors
     /// [`Error::MalformedId`]
     fn check(&self, on: &Identified<'_>) -> Result<(), Error>;
 
-    /// Resources below the parent. With a snapshot, those that it does not have are left out: nothing in it is about
-    /// them.
+    /// Resources of the parent. With a snapshot, resources missing from it are left out, because the snapshot
+    /// has no grants on them.
     async fn list(
         &self,
         context: &Context,
@@ -154,13 +156,13 @@ pub(crate) trait ResourceSyncer: Send + Sync {
         bounds: &PageBounds<'_>,
     ) -> Result<AnswerPage<Vec<Resource>>, Error>;
 
-    /// One resource, the same as the listing has it; `None` when there is none.
+    /// One resource, as the listing shows it; `None` if it does not exist.
     async fn get(&self, context: &Context, id: &ResourceId) -> Result<Option<Resource>, Error>;
 
-    /// What can be granted on the resource; known without asking the database.
+    /// The entitlements on the resource. Needs no database access.
     fn entitlements(&self, on: &Identified<'_>) -> Result<Vec<Entitlement>, Error>;
 
-    /// Who has what on the resource; nothing for a resource that does not exist.
+    /// The grants on the resource; empty if the resource does not exist.
     async fn grants(
         &self,
         context: &Context,
@@ -169,10 +171,10 @@ pub(crate) trait ResourceSyncer: Send + Sync {
         bounds: &PageBounds<'_>,
     ) -> Result<AnswerPage<GrantList>, Error>;
 
-    /// Gives an entitlement to a principal.
+    /// Grants an entitlement to a principal.
     async fn grant(&self, context: &Context, request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error>;
 
-    /// Takes an entitlement away.
+    /// Revokes an entitlement.
     async fn revoke(&self, context: &Context, request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error>;
 }
 
@@ -279,7 +281,8 @@ impl<T: ResourceType> ResourceSyncer for T {
     }
 }
 
-/// The rows of a page that a snapshot has. The snapshot takes note of those that it has and that are gone.
+/// The rows of a page that the snapshot contains. Also records in the snapshot which of its rows no longer
+/// exist.
 async fn rows_of<T: ResourceType>(
     of: &T,
     context: &Context,

@@ -1,10 +1,10 @@
-//! What an operator reads when Retool's REST API fails: what happened, and which setting to change.
+//! Messages about failures of Retool's REST API for operators: what happened, and which setting to change.
 //!
-//! The client knows neither our flags nor what the token is for, so that advice is added here.
+//! The client knows neither our flags nor the purpose of the token, so this module adds that advice.
 
 use crate::retool::api::error::Problem;
 
-/// The failure in one line, with the way to fix it where there is one.
+/// The failure in one line, with the fix if there is one.
 pub(crate) fn rest_message(problem: &Problem) -> String {
     format!("{problem}{}", advice(problem))
 }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_says_what_to_do() {
+    fn a_message_explains_the_fix() {
         let refused = |status, message: Option<&str>| {
             rest_message(&Problem::Refused { status, message: message.map(str::to_owned) })
         };

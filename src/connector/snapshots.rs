@@ -1,11 +1,12 @@
-//! The snapshots of access that answer running syncs.
+//! The snapshots of access that serve running syncs.
 //!
-//! The first listing of resources or grants of a sync reads a snapshot; all later ones of the sync are answered from it.
-//! Whenever there is none, for whatever reason, statements answer: the rows are the same, and page tokens of either
-//! continue on the other.
+//! The first listing of resources or grants of a sync reads a snapshot. All later listings of the sync are
+//! served from it. If there is no snapshot, for any reason, SQL statements serve the listing: the rows are
+//! the same, and page tokens of either continue on the other.
 //!
-//! Callers choose the names of syncs, so that nothing here grows with them: there are at most [`MOST_HELD`] snapshots,
-//! all of them together within a bound on memory, one is read at a time, and how often is limited by [`Allowance`].
+//! Callers choose the names of syncs, so nothing here grows with their number: there are at most
+//! [`MOST_HELD`] snapshots, within a common memory limit, one is read at a time, and [`Allowance`] limits how
+//! often.
 
 mod allowance;
 mod held;
@@ -30,16 +31,16 @@ use crate::retool::error::DatabaseError;
 use crate::retool::snapshot::{ReadError, Snapshot};
 use crate::telemetry::metrics::{self, SnapshotRead, SnapshotState};
 
-/// What a listing is answered from.
+/// The source of a listing.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    /// The database, as it is now.
+    /// The database, in its current state.
     Statements,
-    /// The database, as it was when the sync began.
+    /// The database, as of the start of the sync.
     Snapshot(Arc<Snapshot>),
 }
 
-/// Reads a snapshot that takes at most so many bytes while it is read.
+/// Reads a snapshot within a memory limit, which is the argument, in bytes.
 pub(crate) type Reader = Box<dyn Fn(usize) -> BoxFuture<'static, Result<Snapshot, ReadError>> + Send + Sync>;
 
 /// The snapshots of all syncs.
@@ -47,19 +48,19 @@ pub(crate) struct Snapshots(Arc<Registry>);
 
 struct Registry {
     reader: Reader,
-    /// What all snapshots together may take, in bytes; 0 is none at all.
+    /// Memory limit of all snapshots together, in bytes; 0 disables snapshots.
     most_bytes: usize,
-    /// Whose turn it is to read.
+    /// Held by the current read.
     turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
 struct State {
     held: Held,
-    /// Reads under way; each ends when nobody waits for it any more.
+    /// Reads in progress. A read is cancelled once no call waits for it.
     readings: HashMap<SyncId, WeakShared<Reading>>,
     allowance: Allowance,
-    /// No read begins before.
+    /// No read starts before this time.
     paused_until: Option<Instant>,
     /// Whether a task waits for snapshots to become idle.
     is_watched: bool,
@@ -67,7 +68,7 @@ struct State {
 
 type Reading = BoxFuture<'static, Found>;
 
-/// How a read ended. Failures that statements would meet as well are passed on.
+/// The result of a read. A failure that statements would hit too is returned to the caller.
 #[derive(Clone)]
 enum Found {
     Snapshot(Arc<Snapshot>),
@@ -75,23 +76,23 @@ enum Found {
     Failed(DatabaseError),
 }
 
-/// How many snapshots there are at most.
+/// Limit of snapshots.
 const MOST_HELD: usize = 8;
-/// How long a snapshot stays that nobody asks for.
+/// How long an unused snapshot is kept.
 const IDLE: Duration = Duration::from_secs(5 * 60);
-/// How long a read may take. Statements answer the call then, within its time.
+/// Timeout of a read. After it, statements serve the call within the call's own deadline.
 const READ_LIMIT: Duration = Duration::from_secs(60);
-/// A read that callers gave up after that time takes longer than they wait.
+/// If callers give up on a read after this time, the read takes longer than they wait.
 const SLOW: Duration = Duration::from_secs(10);
-/// How long no other read is tried after one that cannot succeed soon.
+/// Pause after a read that cannot succeed soon.
 const PAUSE: Duration = Duration::from_secs(10 * 60);
-/// How long no other read is tried after one that failed.
+/// Pause after a failed read.
 const SHORT_PAUSE: Duration = Duration::from_secs(60);
 
 // ===== impl Snapshots =====
 
 impl Snapshots {
-    /// Snapshots that `reader` reads, within so many bytes together; none where that is 0.
+    /// Snapshots that `reader` reads, with a memory limit for all together in bytes; 0 disables them.
     pub(crate) fn new(reader: Reader, most_bytes: usize) -> Self {
         let state = State {
             held: Held::default(),
@@ -113,11 +114,11 @@ impl Snapshots {
         Self(registry)
     }
 
-    /// What answers a listing of this sync: its snapshot, which is read when there is none yet. An empty name is no
-    /// sync's.
+    /// The source of a listing of this sync: its snapshot, which is read if there is none yet. An empty name
+    /// means no sync.
     ///
     /// # Errors
-    /// [`Error::Database`] when the database is away.
+    /// [`Error::Database`] if the database is unavailable.
     pub(crate) async fn source(&self, sync: &str) -> Result<Source, Error> {
         let Some(sync) = SyncId::of(sync).filter(|_| self.0.most_bytes > 0) else {
             return Ok(Source::Statements);
@@ -135,7 +136,7 @@ impl Snapshots {
         Ok(source)
     }
 
-    /// The sync is over.
+    /// Drops the snapshot of a sync that has ended.
     pub(crate) fn end(&self, sync: &str) {
         if let Some(sync) = SyncId::of(sync) {
             self.0.state().held.remove(sync);
@@ -146,7 +147,8 @@ impl Snapshots {
 // ===== impl Registry =====
 
 impl Registry {
-    /// The sync's snapshot, else the read that will give one, else nothing: no read may begin now.
+    /// Returns the sync's snapshot, or the read that will return one, or `Err(None)` if no read may start
+    /// now.
     fn find(self: &Arc<Self>, sync: SyncId) -> Result<Arc<Snapshot>, Option<Shared<Reading>>> {
         let now = Instant::now();
         let mut state = self.state();
@@ -187,7 +189,7 @@ impl Registry {
                     setting,
                     "a snapshot of access does not fit into --snapshot-max-mib; syncs are answered by statements"
                 );
-                // While other syncs have a part of it, the rest may suffice later.
+                // While other syncs use a part of the memory, the rest may suffice later.
                 self.pause(if most_bytes == setting { PAUSE } else { SHORT_PAUSE });
                 (Found::Nothing, SnapshotRead::TooLarge)
             }
@@ -214,7 +216,7 @@ impl Registry {
         found
     }
 
-    /// What is not in use makes room, when that is needed.
+    /// Frees snapshots that are not in use if their memory is needed.
     async fn read_within_bounds(&self) -> Result<Snapshot, ReadError> {
         let free = self.state().held.free(self.most_bytes, Needed::AsLastTime, Instant::now());
         match (self.reader)(free).await {
@@ -248,7 +250,7 @@ impl Registry {
         }
     }
 
-    /// Drops what nobody has asked for; when to look again, or nothing when there is nothing left to look at.
+    /// Drops unused snapshots. Returns when to check again, or `None` if no snapshot is left.
     fn drop_idle(&self) -> Option<Instant> {
         let mut state = self.state();
         let next = state.held.drop_idle(IDLE, Instant::now());
@@ -269,14 +271,14 @@ impl Registry {
     }
 }
 
-/// Whether statements would meet the same failure, so that the caller need not wait for it twice.
+/// Whether statements would hit the same failure, so that the caller need not wait for it twice.
 fn is_away(error: &DatabaseError) -> bool {
     let is_slow =
         |error: &PostgresError| matches!(error, PostgresError::Timeout { .. } | PostgresError::Locked { .. });
     error.nature() == Nature::Outage && !error.postgres().is_some_and(is_slow)
 }
 
-/// A read under way. Dropped before its end, nobody waits for it any more.
+/// A read in progress. If dropped before its end, no caller waits for it any more.
 struct Watched<'a> {
     registry: &'a Registry,
     began: Instant,

@@ -1,4 +1,5 @@
-//! Cuts texts to the limits that the protocol sets for requests: agents send the texts of our answers back.
+//! Truncates texts to the limits that the protocol sets for requests, because agents send the texts of our
+//! answers back.
 
 use time::OffsetDateTime;
 
@@ -7,7 +8,7 @@ pub(super) const DISPLAY_NAME: usize = 1024;
 /// Longest description of an entitlement in bytes.
 pub(super) const DESCRIPTION: usize = 2048;
 
-/// The text, cut at a character so that it has `limit` bytes at the most.
+/// The text, truncated at a character boundary to at most `limit` bytes.
 pub(super) fn fit(mut text: String, limit: usize) -> String {
     if text.len() > limit {
         let end = (0..=limit).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
@@ -16,12 +17,12 @@ pub(super) fn fit(mut text: String, limit: usize) -> String {
     text
 }
 
-/// The first text that says something, as it stands.
+/// The first text that is not blank, unchanged.
 pub(super) fn first_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     texts.into_iter().find(|text| !text.trim().is_empty())
 }
 
-/// The name, or the id of whatever has none; either way fit to be a display name.
+/// The name as a display name, or the id if the name is blank.
 pub(super) fn named(name: &str, id: impl std::fmt::Display) -> String {
     match first_of([name]) {
         Some(_) => fit(name.to_owned(), DISPLAY_NAME),
@@ -29,7 +30,7 @@ pub(super) fn named(name: &str, id: impl std::fmt::Display) -> String {
     }
 }
 
-/// A point in time as user profiles have always spelled it, always in UTC; NULL is the year 1.
+/// A time in the format of user profiles, always in UTC; NULL is year 1. The format never changes.
 pub(super) fn profile_time(time: Option<OffsetDateTime>) -> String {
     let Some(time) = time else { return "0001-01-01 00:00:00 +0000 UTC".to_owned() };
     let time = time.to_offset(time::UtcOffset::UTC);
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn profile_times_look_as_tenants_have_them() {
+    fn profile_times_keep_their_format() {
         for (time, text) in [
             (datetime!(2026-01-01 00:01 UTC), "2026-01-01 00:01:00 +0000 UTC"),
             (datetime!(2026-01-01 00:01:02.123456 UTC), "2026-01-01 00:01:02.123456 +0000 UTC"),
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_are_cut_between_characters() {
+    fn truncates_long_texts_between_characters() {
         assert_eq!(fit("short".into(), 10), "short");
         assert_eq!(fit("aé".into(), 2), "a");
         assert_eq!(fit("aé".into(), 3), "aé");
@@ -80,13 +81,13 @@ mod tests {
     }
 
     #[test]
-    fn a_nameless_thing_is_called_by_its_id() {
+    fn a_blank_name_is_replaced_by_the_id() {
         assert_eq!(named("All Users ", "g1"), "All Users ");
         assert_eq!(named(" ", "g1"), "g1");
     }
 
     #[test]
-    fn blank_texts_say_nothing() {
+    fn skips_blank_texts() {
         assert_eq!(first_of(["", "  ", " a ", "b"]), Some(" a "));
         assert_eq!(first_of([" "]), None);
     }

@@ -1,4 +1,4 @@
-//! Whether the connector can do what it is configured for.
+//! Checks whether the connector works with its configuration.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
@@ -15,7 +15,7 @@ use crate::repeats::{Repeats, Verdict};
 use crate::retool::api::error::Problem;
 use crate::retool::diagnosis::crossing_memberships;
 
-/// Waits between the attempts of [`Connector::validate`]: an agent asks once and gives up.
+/// Waits between the attempts of [`Connector::validate`], because an agent calls it once and gives up.
 const VALIDATE_WAITS: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
@@ -24,16 +24,17 @@ const VALIDATE_WAITS: [Duration; 5] = [
     Duration::from_secs(5),
 ];
 
-/// Callers can validate as often as they like.
+/// Limits repeated log lines, because callers can validate as often as they like.
 static LINES: LazyLock<Repeats> = LazyLock::new(|| Repeats::new(20));
 
 impl Connector {
-    /// The same for an agent, which asks once and gives up: an outage is waited for, 15 seconds in all. Then
-    /// the REST API is asked once, where it is set up; the annotation is what it says of its limits. A sync does
-    /// not need that API, so most of what goes wrong there is only warned of.
+    /// Validates the configuration for an agent, which calls it once and gives up. It therefore waits up to
+    /// 15 seconds for an outage to end. Then it calls the REST API once, if configured, and returns its rate
+    /// limits as an annotation. A sync does not need that API, so most of its failures are only logged as
+    /// warnings.
     ///
     /// # Errors
-    /// [`Error::Database`], and [`Error::Rest`] when changes are on and the API refuses the token.
+    /// [`Error::Database`], and [`Error::Rest`] if changes are on and the API refuses the token.
     pub(crate) async fn validate(&self) -> Result<Vec<Any>, Error> {
         self.validate_database().await?;
         let Some(api) = &self.context.api else { return Ok(Vec::new()) };
@@ -53,7 +54,8 @@ impl Connector {
         }
     }
 
-    /// Counts memberships across organizations, once per process and beside the call: it reads every membership.
+    /// Counts memberships across organizations, once per process and in the background, because it reads
+    /// every membership.
     fn count_crossing_memberships(&self) {
         if self.context.counted_crossing.swap(true, Ordering::Relaxed) {
             return;

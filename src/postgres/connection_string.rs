@@ -1,9 +1,9 @@
-//! Connection strings: which servers to reach, as whom, and how safely.
+//! Connection strings: the servers to connect to, the credentials, and the security settings.
 //!
-//! Two forms are read, libpq's `keyword=value` and URLs. What the string leaves open is filled from a service
-//! file, from the `PG...` environment variables, from defaults, in this order; a missing password from a
-//! password file. What libpq and the Go driver honour is honoured; anything else is an error
-//! rather than ignored.
+//! Two forms are supported: libpq's `keyword=value` and URLs. Settings that the string leaves out come from a
+//! service file, from the `PG...` environment variables, and from defaults, in this order; a missing password
+//! comes from a password file. Settings that libpq and the Go driver support are supported. Any other setting
+//! is an error and never silently ignored.
 
 mod attempts;
 mod duration;

@@ -11,21 +11,22 @@ use crate::postgres::pool::{Lease, Pool};
 use crate::postgres::statement::{Parameter, guarded};
 use crate::telemetry::watch;
 
-/// A read-only transaction whose statements all see what was committed when its first statement began. One that is
-/// dropped before its end takes its session along.
+/// A read-only transaction whose statements all see the data committed when its first statement began. If it
+/// is dropped before its end, its session is closed.
 pub(crate) struct ConsistentRead<'a> {
     lease: Lease<'a>,
     open: bool,
 }
 
-/// How long a server waits for our next statement: a transaction that stays open keeps dead rows from being removed.
+/// Limits how long the server waits for our next statement, because an open transaction prevents the removal
+/// of dead rows.
 const LIMITS: &str = "SET LOCAL idle_in_transaction_session_timeout = 30000";
 
 impl<'a> ConsistentRead<'a> {
-    /// Begins the transaction on a session of the pool. A session that turns out to be dead is replaced once.
+    /// Begins the transaction on a session of the pool. A dead session is replaced once.
     ///
     /// # Errors
-    /// Whatever keeps the server from being asked.
+    /// Any cause that prevents the statement.
     pub(crate) async fn begin(pool: &'a Pool) -> Result<Self, PostgresError> {
         let mut lease = pool.get().await?;
         match start(&lease).await {
@@ -39,9 +40,9 @@ impl<'a> ConsistentRead<'a> {
         Ok(Self { lease, open: true })
     }
 
-    /// Runs a statement and hands each of its rows to `take` as it arrives, until that breaks: then the statement is
-    /// cancelled on the server, and the transaction cannot go on. So it is when the future is dropped before its
-    /// end. `name` is what traces and metrics call the statement.
+    /// Runs a statement and passes each row to `take` as it arrives, until `take` breaks. The statement is
+    /// then cancelled on the server, and the transaction cannot continue. The same happens if the future is
+    /// dropped before its end. `name` is the statement's name in traces and metrics.
     ///
     /// # Errors
     /// See [`PostgresError::of_statement`].
@@ -73,7 +74,7 @@ impl<'a> ConsistentRead<'a> {
         watched.ended(result.is_ok());
         match &result {
             Ok(ControlFlow::Continue(())) => running.finished(),
-            // Dropped, it cancels the statement.
+            // Dropping it cancels the statement.
             Ok(ControlFlow::Break(())) | Err(PostgresError::Silent { .. }) => drop(running),
             Err(_) => {
                 running.finished();
@@ -83,10 +84,10 @@ impl<'a> ConsistentRead<'a> {
         result
     }
 
-    /// Ends the transaction and gives the session back.
+    /// Commits the transaction and returns the session to the pool.
     ///
     /// # Errors
-    /// What keeps it from ending so.
+    /// The errors of the commit.
     pub(crate) async fn end(mut self) -> Result<(), PostgresError> {
         let session = self.lease.session()?;
         let ended = async {

@@ -1,4 +1,4 @@
-//! What keeps a server from being reached, found out step by step: name, port, TLS, login.
+//! Diagnoses why a server is unreachable, step by step: name, port, TLS, login.
 
 pub(crate) mod login;
 pub(crate) mod network;

@@ -1,5 +1,5 @@
-//! What can go wrong between a client and its Postgres server. The messages state what happened; what to do about it
-//! depends on the program and its settings, so that its own modules add that.
+//! Errors of calls to a Postgres server. The messages state what happened. How to fix it depends on the
+//! program and its settings, so other modules add that.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -8,26 +8,26 @@ use tokio_postgres::error::SqlState;
 
 use crate::postgres::reason::{Reason, reason, refused_by};
 
-/// Why the database did not answer.
+/// Why a call to the database failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum PostgresError {
-    /// No session could be had: the server is down, unreachable, full or refuses the login.
+    /// No session could be opened: the server is down, unreachable, full or refuses the login.
     #[error("cannot connect to the database at {target}: {reason}")]
     Connect {
-        /// Where to, without the password.
+        /// The server, without the password.
         target: String,
-        /// What the last attempt met.
+        /// The error of the last attempt.
         reason: String,
     },
-    /// The server does not accept the password. Another attempt would send the same one.
+    /// The server does not accept the password. A retry would send the same password.
     #[error("the database at {target} does not accept the password: {reason}")]
     LoginRefused {
-        /// Where to, without the password.
+        /// The server, without the password.
         target: String,
-        /// What the server said.
+        /// The server's message.
         reason: String,
     },
-    /// The login was accepted, and the role may not connect to this database.
+    /// The login was accepted, but the role may not connect to this database.
     #[error("the role {role} may not connect to the database {database}")]
     ConnectForbidden {
         /// The role.
@@ -38,7 +38,7 @@ pub(crate) enum PostgresError {
     /// Opening a session took longer than a caller waits.
     #[error("cannot connect to the database at {target}: still connecting after {} s", waited.as_secs())]
     StillConnecting {
-        /// Where to, without the password.
+        /// The server, without the password.
         target: String,
         /// How long the call waited.
         waited: Duration,
@@ -49,106 +49,106 @@ pub(crate) enum PostgresError {
         waited.as_secs()
     )]
     PoolExhausted {
-        /// How many connections the pool may hold.
+        /// The maximum number of connections of the pool.
         limit: u32,
         /// How long the call waited.
         waited: Duration,
     },
-    /// The session ended or the server gave up on the statement; a retry can succeed.
+    /// The session ended or the server cancelled the statement; a retry can succeed.
     #[error("the database broke off the statement: {reason}")]
     Interrupted {
-        /// The server's or the socket's own words.
+        /// The message of the server or the socket.
         reason: Reason,
     },
-    /// The session was lost while a change was being made final: it may have been, or not.
+    /// The session was lost during a commit. The change may have been made or not.
     #[error("the database broke off during a commit: {reason}")]
     Uncertain {
-        /// The server's or the socket's own words.
+        /// The message of the server or the socket.
         reason: Reason,
     },
-    /// The statement ran longer than it may.
+    /// The statement exceeded its timeout.
     #[error("the database stopped a statement: {reason}")]
     Timeout {
-        /// The server's own words.
+        /// The server's message.
         reason: Reason,
     },
-    /// Somebody else holds a lock for longer than a statement waits for one.
+    /// Another client holds a lock for longer than a statement waits.
     #[error("somebody else holds a lock in the database for too long: {reason}")]
     Locked {
-        /// The server's own words.
+        /// The server's message.
         reason: Reason,
     },
-    /// The server said nothing at all, not even that the statement ran too long.
+    /// The server did not answer at all, not even with a timeout of the statement.
     #[error("the database did not answer a statement within {} s", waited.as_secs())]
     Silent {
         /// How long the call waited.
         waited: Duration,
     },
-    /// The server refuses the role something for which we know no GRANT.
+    /// The server denies the role something, and no GRANT is known that would fix it.
     #[error("the database refuses: {reason}")]
     Forbidden {
-        /// The server's own words.
+        /// The server's message.
         reason: Reason,
     },
-    /// The server does not take writes.
+    /// The server does not accept writes.
     #[error("the database takes no changes: {reason}")]
     ReadOnly {
-        /// The server's own words.
+        /// The server's message.
         reason: Reason,
     },
-    /// A pooler hands each statement to another session, so that no transaction is possible.
+    /// A pooler assigns each statement to another session, so transactions are impossible.
     #[error("the pooler in front of the database allows no transactions (statement pooling): {reason}")]
     NoTransactions {
-        /// The pooler's own words.
+        /// The pooler's message.
         reason: Reason,
     },
-    /// A trigger or a constraint refuses the change.
+    /// A trigger or a constraint rejects the change.
     #[error("the database refuses the change: {reason}")]
     Refused {
-        /// The words of the trigger, or the name of the constraint.
+        /// The trigger's message, or the name of the constraint.
         reason: Reason,
     },
-    /// Something that the change is about was deleted in the same moment.
+    /// An object of the change was deleted at the same time.
     #[error("a row that the change refers to does not exist ({reason})")]
     Gone {
-        /// The constraint that noticed.
+        /// The violated constraint.
         reason: Reason,
     },
     /// A value does not fit its column.
     #[error("a value does not fit its column: {reason}")]
     BadValue {
-        /// The kind of misfit; never the value.
+        /// The kind of mismatch, never the value.
         reason: Reason,
     },
-    /// Tables or columns are not there.
+    /// Tables or columns are missing.
     #[error("a table or column does not exist: {reason}")]
     UnknownSchema {
-        /// What is missing.
+        /// The missing tables or columns.
         reason: Reason,
     },
-    /// Anything else that the server or the driver says of a statement.
+    /// Any other error of a statement, from the server or the driver.
     #[error("a statement failed: {reason}")]
     Statement {
-        /// The words of the server or the driver.
+        /// The message of the server or the driver.
         reason: Reason,
     },
 }
 
-/// What a failure says about another try.
+/// How an error affects a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Nature {
-    /// The database was away or busy: later it may answer.
+    /// The database was unavailable or busy; a later retry can succeed.
     Outage,
-    /// The role or the server is not set up for it: the same until an operator has changed that.
+    /// The role or the server is not set up for the call. A retry fails until an operator changes that.
     SetUp,
-    /// The database's own rules or rows stand against it: the same until the request or the rows change.
+    /// The database's rules or rows do not allow it. A retry fails until the request or the rows change.
     Refusal,
-    /// Something is not as we know it.
+    /// Something does not match what this program expects.
     Fault,
 }
 
 impl PostgresError {
-    /// What it says about another try.
+    /// How the error affects a retry.
     pub(crate) fn nature(&self) -> Nature {
         match self {
             Self::Connect { .. }
@@ -169,18 +169,18 @@ impl PostgresError {
         }
     }
 
-    /// Whether a fresh connection may do better: the session was lost, not the statement refused.
+    /// Whether a new connection may succeed: the session was lost, and the statement was not refused.
     pub(crate) fn is_lost_session(&self) -> bool {
         matches!(self, Self::Interrupted { .. })
     }
 
-    /// Whether the role was refused something or could not see it, so that probing its privileges can
-    /// name the GRANT.
+    /// Whether the server refused access or hid an object, so that a probe of the privileges can name the
+    /// missing GRANT.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::Forbidden { .. } | Self::UnknownSchema { .. })
     }
 
-    /// What happened, in one word for logs.
+    /// A short code for logs.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Connect { .. } | Self::StillConnecting { .. } => "database_unreachable",
@@ -203,7 +203,7 @@ impl PostgresError {
         }
     }
 
-    /// Reads what the driver says of a statement that changes something.
+    /// Converts the driver's error of a statement that writes.
     pub(crate) fn of_write(error: &tokio_postgres::Error) -> Self {
         let Some(server) = error.as_db_error() else { return Self::of_statement(error) };
         let state = server.code();
@@ -212,7 +212,7 @@ impl PostgresError {
             SqlState::READ_ONLY_SQL_TRANSACTION => Self::ReadOnly { reason: reason(error) },
             SqlState::RAISE_EXCEPTION => Self::Refused { reason: reason(error) },
             SqlState::FOREIGN_KEY_VIOLATION => Self::Gone { reason: named() },
-            // Numbers come from a sequence, which gives none twice unless somebody has set it back.
+            // Primary keys come from a sequence, which returns no number twice unless it was reset.
             SqlState::UNIQUE_VIOLATION if server.constraint().is_some_and(|name| name.ends_with("_pkey")) => {
                 let table = server.table().unwrap_or("the table");
                 Self::Statement {
@@ -223,7 +223,7 @@ impl PostgresError {
                     .into(),
                 }
             }
-            // Somebody else was there in the same moment; another try sees what is there now.
+            // Another client wrote the row at the same time; a retry sees the new state.
             SqlState::UNIQUE_VIOLATION => Self::Interrupted { reason: named() },
             ref other if other.code().starts_with("23") => Self::Refused { reason: named() },
             ref other if other.code().starts_with("22") => Self::BadValue { reason: reason(error) },
@@ -231,7 +231,7 @@ impl PostgresError {
         }
     }
 
-    /// Reads what the driver says of a statement.
+    /// Converts the driver's error of a statement.
     pub(crate) fn of_statement(error: &tokio_postgres::Error) -> Self {
         let reason = reason(error);
         let Some(state) = error.code() else {
@@ -241,7 +241,7 @@ impl PostgresError {
                 _ => Self::Statement { reason },
             };
         };
-        // How PgBouncer words it; the code is that of any other disagreement over the protocol.
+        // PgBouncer's message. Its code is the same as for other protocol errors.
         if error.as_db_error().is_some_and(|server| server.message().contains("statement pooling mode")) {
             return Self::NoTransactions { reason };
         }
@@ -260,7 +260,7 @@ impl PostgresError {
             | SqlState::DATABASE_DROPPED
             | SqlState::IDLE_SESSION_TIMEOUT
             | SqlState::TOO_MANY_CONNECTIONS => Self::Interrupted { reason },
-            // Connection, resources, sessions that sat idle for too long, the machine below.
+            // Connection, resources, sessions that were idle for too long, and system errors of the server.
             ref other
                 if ["08", "53", "25P03", "25P04", "58"]
                     .iter()

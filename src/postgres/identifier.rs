@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-/// Longest name of a role in bytes; Postgres would cut a longer one and so mean another role.
+/// Longest name of a role in bytes. Postgres truncates a longer name, which would then mean another role.
 const LONGEST: usize = 63;
 
-/// Words that mean something else to some version of Postgres unless they are quoted: all its keywords but
-/// the unreserved ones.
+/// Keywords that some version of Postgres misinterprets unless they are quoted: all keywords except the
+/// unreserved ones.
 const KEYWORDS: &str = "all analyse analyze and any array as asc asymmetric authorization between bigint binary bit \
      boolean both case cast char character check coalesce collate collation column concurrently constraint create \
      cross current_catalog current_date current_role current_schema current_time current_timestamp current_user dec \
@@ -21,7 +21,7 @@ const KEYWORDS: &str = "all analyse analyze and any array as asc asymmetric auth
      xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize \
      xmltable";
 
-/// Quotes an identifier where Postgres needs it.
+/// Quotes an identifier if Postgres requires it.
 pub(crate) fn quoted(name: &str) -> String {
     let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
@@ -29,38 +29,38 @@ pub(crate) fn quoted(name: &str) -> String {
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
-/// Quotes a literal, whatever the server's `standard_conforming_strings` says.
+/// Quotes a literal for any value of the server's `standard_conforming_strings`.
 pub(crate) fn literal(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('\'', "''");
     if escaped.contains('\\') { format!("E'{escaped}'") } else { format!("'{escaped}'") }
 }
 
-/// The name of a role that may be created.
+/// A valid name of a new role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RoleName(String);
 
-/// Why a text is no name for a role.
+/// Why a text is not a valid name of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RoleNameError {
     /// It is empty.
     #[error("the name of a role cannot be empty")]
     Empty,
-    /// It has more bytes than Postgres keeps.
+    /// It is longer than Postgres's limit in bytes.
     #[error("the name of a role has at most {LONGEST} bytes, this one has {bytes}")]
     TooLong {
-        /// How many it has.
+        /// Its length in bytes.
         bytes: usize,
     },
-    /// It has a NUL, which no text of Postgres can have.
+    /// It contains a NUL, which no text in Postgres can contain.
     #[error("the name of a role cannot have a NUL character")]
     Nul,
-    /// It means something else to Postgres even in quotes, or is kept for its own roles.
+    /// Postgres reserves the name for another meaning, even in quotes, or for its own roles.
     #[error("Postgres keeps public, none and names that begin with pg_ for itself")]
     Reserved,
 }
 
 impl RoleName {
-    /// Takes the text as it is: upper case, spaces and quotes are part of the name.
+    /// Accepts the text unchanged: upper case, spaces and quotes are part of the name.
     ///
     /// # Errors
     /// [`RoleNameError`]
@@ -80,18 +80,18 @@ impl RoleName {
         Ok(Self(name.to_owned()))
     }
 
-    /// As a literal of SQL, whatever the server's `standard_conforming_strings` says.
+    /// The name as an SQL literal for any value of the server's `standard_conforming_strings`.
     pub(crate) fn literal(&self) -> String {
         literal(&self.0)
     }
 
-    /// Whether the name may stand in a comment, which a line break would end.
+    /// Whether the name may be part of an SQL comment, which a line break would end.
     pub(crate) fn is_one_line(&self) -> bool {
         !self.0.chars().any(char::is_control)
     }
 }
 
-/// As an identifier of SQL.
+/// Writes the name as an SQL identifier.
 impl fmt::Display for RoleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&quoted(&self.0))
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_needs_quotes_gets_them() {
+    fn quotes_identifiers_only_if_necessary() {
         for (name, expected) in [
             ("baton", "baton"),
             ("_b1", "_b1"),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_survives_quotes_and_backslashes() {
+    fn a_literal_escapes_quotes_and_backslashes() {
         let literal = |name| RoleName::new(name).unwrap().literal();
         assert_eq!(literal("baton"), "'baton'");
         assert_eq!(literal("o'neil"), "'o''neil'");
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_postgres_would_read_otherwise_are_refused() {
+    fn rejects_names_that_postgres_would_interpret_differently() {
         assert_eq!(RoleName::new(""), Err(RoleNameError::Empty));
         assert_eq!(RoleName::new("a\0b"), Err(RoleNameError::Nul));
         assert_eq!(RoleName::new(&"é".repeat(32)), Err(RoleNameError::TooLong { bytes: 64 }));

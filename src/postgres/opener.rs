@@ -1,4 +1,4 @@
-//! Opening a session: the hosts and the kinds of encryption in their order, and the first statement.
+//! Opens sessions: tries the hosts and kinds of encryption in order, and runs the first statement.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -18,14 +18,15 @@ use crate::postgres::reason::reason;
 use crate::postgres::session::{Limits, SearchPath, Session};
 use crate::postgres::tls;
 
-/// What the server says of a session that has just begun.
+/// Reads the properties of a new session and sets its limits.
 ///
-/// The marker tells whether our start-up options have reached the server itself. The role's own
-/// statement timeout stands where it is lower than ours. On a large organization Postgres would compile
-/// our statements, which takes longer than running them: 100 ms for one that runs for 30.
+/// The option `baton_retool.direct` tells whether our startup options have reached the server itself. The
+/// role's own statement timeout stays if it is lower than ours. `jit` is turned off, because for a large
+/// organization Postgres would compile our statements, which takes longer than running them: 100 ms for a
+/// statement that runs for 30 ms.
 ///
-/// It runs with the search_path that the session was given, so that every name in it is qualified. `OFFSET 0` makes
-/// Postgres evaluate the inner steps first; `AS MATERIALIZED` would too, from release 12 on.
+/// The statement runs with the session's original search_path, so every name in it is qualified. `OFFSET 0`
+/// makes Postgres evaluate the inner steps first; `AS MATERIALIZED` would too, but only from version 12 on.
 const INTRODUCE: &str = r#"
 WITH session AS (
     SELECT coalesce(pg_catalog.current_setting('baton_retool.direct', true), '') OPERATOR(pg_catalog.=) 'on' AS direct,
@@ -57,10 +58,10 @@ SELECT direct,
 FROM limits
 "#;
 
-/// A start-up option of our own making that a server keeps and a pooler drops or refuses.
+/// A custom startup option that a server keeps, and that a pooler drops or rejects.
 const DIRECT: &str = "-c baton_retool.direct=on";
 
-/// Everything that opening a session needs.
+/// The parameters for opening a session.
 #[derive(Clone)]
 pub(crate) struct Opener {
     pub(crate) settings: Arc<ConnectionSettings>,
@@ -70,11 +71,11 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
-    /// Tries the ways to connect in their order and takes the first session that fits.
+    /// Tries the ways to connect in order and returns the first suitable session.
     ///
     /// # Errors
-    /// [`PostgresError::Connect`] with what the attempts met; [`PostgresError::LoginRefused`] for a wrong password; [`PostgresError::ConnectForbidden`] when the role may not connect to
-    /// the database.
+    /// [`PostgresError::Connect`] with the errors of the attempts; [`PostgresError::LoginRefused`] for a
+    /// wrong password; [`PostgresError::ConnectForbidden`] if the role may not connect to the database.
     pub(crate) async fn open(&self) -> Result<Session, PostgresError> {
         let current;
         let opener = match self.with_files_of_now()? {
@@ -87,10 +88,10 @@ impl Opener {
         opener.open_first().await
     }
 
-    /// With the certificates and keys that the files have now, where they come from files.
+    /// Returns an opener with the current certificates and keys, if they come from files.
     ///
     /// # Errors
-    /// [`PostgresError::Connect`] when a file cannot be used.
+    /// [`PostgresError::Connect`] if a file is unusable.
     fn with_files_of_now(&self) -> Result<Option<Self>, PostgresError> {
         if !self.settings.ssl.reads_files() {
             return Ok(None);
@@ -135,8 +136,8 @@ impl Opener {
                 }
                 Err(met) => {
                     failures.push(format!("{attempt}: {}", met.reason));
-                    // Another way would be refused the same, and send the wrong password once more. A login
-                    // refused for anything else may be wanted with encryption, or without.
+                    // Other attempts would fail the same way and send the wrong password again. A login
+                    // refused for another reason may be accepted with or without encryption.
                     if met.login_refused {
                         login_refused = true;
                         break;
@@ -155,11 +156,10 @@ impl Opener {
         })
     }
 
-    /// Tries one way to connect and lets the session go again; whether the server is of the kind that is
-    /// wanted.
+    /// Tries one way to connect and closes the session. Returns whether the server is of the required kind.
     ///
     /// # Errors
-    /// What the attempt met.
+    /// The error of the attempt.
     pub(crate) async fn try_once(&self, attempt: &Attempt) -> Result<bool, Failed> {
         let (_, server) = self.within_timeout(attempt).await?;
         let wanted = self.settings.target_session_attrs;
@@ -179,7 +179,7 @@ impl Opener {
         }
     }
 
-    /// A pooler may refuse start-up options; then the session does without.
+    /// A pooler may reject startup options. The session then starts without ours.
     async fn start(&self, attempt: &Attempt) -> Result<(Session, Server), Failed> {
         let own = self.settings.startup_options();
         let with_ours = match &own {
@@ -245,26 +245,26 @@ impl Opener {
     }
 }
 
-/// Why an attempt gave no session.
+/// A failed attempt to open a session.
 pub(crate) struct Failed {
     pub(crate) reason: String,
-    /// The server's code; nothing where it did not come to that.
+    /// The server's SQLSTATE; `None` if the server sent none.
     pub(crate) state: Option<SqlState>,
     pub(crate) login_refused: bool,
-    /// The login was fine, the database is closed to the role.
+    /// The login was accepted, but the role may not connect to the database.
     pub(crate) connect_forbidden: bool,
-    /// TLS was asked for, and the server has none.
+    /// TLS was requested, but the server does not offer it.
     pub(crate) tls_not_offered: bool,
 }
 
-/// What kind of server a session has met.
+/// The kind of server of a session.
 #[derive(Debug, Clone, Copy)]
 struct Server {
     standby: bool,
     read_only: bool,
 }
 
-/// `sslmode=prefer` goes on without TLS, as in libpq; that should not go unseen where the server offers it.
+/// Logs a warning if `sslmode=prefer` continues without TLS, as in libpq, although the server offers TLS.
 fn warn_of_plaintext(attempt: &Attempt, with_tls: Option<(Host, String)>) {
     let Some((host, reason)) = with_tls else { return };
     if host.port == attempt.host.port && host.address == attempt.host.address {
@@ -276,7 +276,7 @@ fn warn_of_plaintext(attempt: &Attempt, with_tls: Option<(Host, String)>) {
     }
 }
 
-/// PgBouncer refuses unknown start-up parameters, RDS Proxy any start-up options.
+/// PgBouncer rejects unknown startup parameters, RDS Proxy all startup options.
 fn refuses_options(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|server| {
         let message = server.message().to_ascii_lowercase();

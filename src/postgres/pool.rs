@@ -1,4 +1,4 @@
-//! The connections that all calls share.
+//! The connection pool that all calls share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,22 +15,22 @@ use crate::postgres::session::Session;
 use crate::telemetry::metrics::{self, PoolState};
 use crate::telemetry::watch;
 
-/// How long the database may take.
+/// Timeouts of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(crate) struct Timeouts {
-    /// To open a session, unless the connection string has a `connect_timeout`.
+    /// Timeout for opening a session, unless the connection string has a `connect_timeout`.
     #[serde(rename = "connect-timeout-seconds")]
     pub connect: Duration,
-    /// To run one statement.
+    /// Timeout for one statement.
     #[serde(rename = "statement-timeout-seconds")]
     pub statement: Duration,
-    /// To wait for a connection that others use.
+    /// Timeout for waiting for a connection that others use.
     #[serde(rename = "pool-wait-seconds")]
     pub pool: Duration,
 }
 
 impl Timeouts {
-    /// What `--help` says.
+    /// The defaults that `--help` documents.
     pub(crate) const DEFAULT: Self = Self {
         connect: Duration::from_secs(10),
         statement: Duration::from_secs(60),
@@ -41,20 +41,20 @@ impl Timeouts {
 /// A bounded set of sessions.
 pub(crate) struct Pool {
     inner: bb8::Pool<Manager>,
-    /// Changes wait for one another while they hold a connection; so that they do not keep everybody else
-    /// waiting too, one connection is never theirs, where there is more than one.
+    /// Limits concurrent changes. Changes wait for one another while they hold a connection. One connection
+    /// is reserved for other calls, if there is more than one, so that they need not wait too.
     changes: Semaphore,
     wait: Duration,
     most: u32,
     target: String,
-    /// Whether the server refused the password of the last session that was to be opened.
+    /// Whether the server refused the password at the last attempt to open a session.
     login_refused: Arc<AtomicBool>,
 }
 
-/// What the pool holds: a session, or why there is none.
+/// An entry of the pool: a session, or the error of opening it.
 ///
-/// bb8 keeps a failed attempt to itself and lets the caller wait for a time-out; a failure that is
-/// handed over like a connection reaches the caller at once, with its reason.
+/// bb8 keeps errors of connecting internal, and the caller only sees a timeout. An error returned like a
+/// connection reaches the caller immediately and with its reason.
 pub(crate) struct Slot {
     session: Result<Session, PostgresError>,
     made: Instant,
@@ -86,8 +86,8 @@ impl ManageConnection for Manager {
 }
 
 impl Pool {
-    /// A pool that opens its first connection when it is first asked for one; `wait` is how long a call
-    /// may wait for a connection that is busy or still being opened.
+    /// A pool that opens its first connection on the first call. `wait` is how long a call may wait for a
+    /// connection that is busy or still being opened.
     pub(crate) fn new(opener: Opener, wait: Duration) -> Self {
         let settings = &opener.settings.pool;
         let (most, target) = (settings.max_connections, opener.settings.describe());
@@ -111,27 +111,28 @@ impl Pool {
         Self { inner, changes, wait, most, target, login_refused }
     }
 
-    /// Whether the server refused the password when a session was last to be opened.
+    /// Whether the server refused the password at the last attempt to open a session.
     pub(crate) fn is_login_refused(&self) -> bool {
         self.login_refused.load(Ordering::Relaxed)
     }
 
-    /// A change has to have a place before it asks for a session, and to keep it until it ends.
+    /// Reserves a place for a change, which must hold it from before it gets a session until it ends.
     ///
     /// # Errors
-    /// [`PostgresError::PoolExhausted`] when other changes keep all of them.
+    /// [`PostgresError::PoolExhausted`] if other changes hold all places.
     pub(crate) async fn place_for_change(&self) -> Result<SemaphorePermit<'_>, PostgresError> {
         match tokio::time::timeout(self.wait, self.changes.acquire()).await {
             Ok(Ok(place)) => Ok(place),
-            // It is never closed, so that only time can have run out.
+            // The semaphore is never closed, so only a timeout is possible.
             Ok(Err(_)) | Err(_) => Err(PostgresError::PoolExhausted { limit: self.most, waited: self.wait }),
         }
     }
 
-    /// A session nobody else uses; it goes back to the pool when dropped.
+    /// Returns a session for exclusive use. Dropping it returns it to the pool.
     ///
     /// # Errors
-    /// [`PostgresError::Connect`] when none can be opened, [`PostgresError::PoolExhausted`] when all stay busy.
+    /// [`PostgresError::Connect`] if no session can be opened, [`PostgresError::PoolExhausted`] if all stay
+    /// busy.
     pub(crate) async fn get(&self) -> Result<Lease<'_>, PostgresError> {
         self.get_asked_at(Instant::now()).await
     }
@@ -155,7 +156,7 @@ impl Pool {
                     return Ok(Lease { slot, fresh });
                 }
                 Err(error) if fresh => return Err(error.clone()),
-                // Of an earlier outage, for all one knows.
+                // The error may be from an earlier outage, so try again.
                 Err(_) => {}
             }
         }
@@ -168,11 +169,11 @@ impl Pool {
         PostgresError::StillConnecting { target: self.target.clone(), waited: self.wait }
     }
 
-    /// A session opened from now on: those that may have died with an old server are thrown away on the way
-    /// to it.
+    /// Returns a session opened after this call. Older sessions, which may have died with the old server, are
+    /// discarded on the way.
     ///
     /// # Errors
-    /// As [`Pool::get`].
+    /// The same as for [`Pool::get`].
     pub(crate) async fn get_fresh(&self) -> Result<Lease<'_>, PostgresError> {
         let asked = Instant::now();
         loop {
@@ -195,12 +196,12 @@ impl Lease<'_> {
     /// The session.
     ///
     /// # Errors
-    /// Never for a lease that [`Pool::get`] gave out.
+    /// Never for a lease from [`Pool::get`].
     pub(crate) fn session(&self) -> Result<&Session, PostgresError> {
         self.slot.session.as_ref().map_err(Clone::clone)
     }
 
-    /// Whether the session has lain in the pool, where it may have died unseen.
+    /// Whether the session was idle in the pool, where it may have died unnoticed.
     pub(crate) fn is_from_stock(&self) -> bool {
         !self.fresh
     }

@@ -1,4 +1,4 @@
-//! What the server or the driver says of a failure, safe to log.
+//! The reason of a failure as the server or the driver reports it, safe to log.
 
 use std::error::Error as _;
 use std::fmt;
@@ -10,8 +10,9 @@ use crate::private_text::PrivateText;
 
 /// Why a statement or a session failed.
 ///
-/// Functions of the database word their errors as they like, and triggers of Retool name people in them. So the words
-/// of such an error are [`PrivateText`]: the caller reads them, and a log has the SQLSTATE only.
+/// Functions in the database choose their own error messages, and triggers of Retool name users in them. The
+/// message of such an error is therefore [`PrivateText`]: the caller sees it, and the log has only the
+/// SQLSTATE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reason {
     said: Option<PrivateText>,
@@ -19,7 +20,7 @@ pub(crate) struct Reason {
 }
 
 impl Reason {
-    /// What a function of the database says, and the code that came with it.
+    /// The message of a database function with its code.
     fn of_function(server: &DbError) -> Self {
         Self { said: Some(server.message().into()), known: sqlstate(server) }
     }
@@ -46,9 +47,9 @@ impl From<&str> for Reason {
     }
 }
 
-/// The driver's error in one line: the server's message with its code, or the chain of causes. The
-/// driver never puts a password into either. Messages about values (classes 22 and 23) quote them, so of
-/// these there is the code only; a row's contents stand otherwise in the detail, which is left out.
+/// The driver's error in one line: the server's message with its code, or the chain of causes. The driver
+/// never puts a password into either. Messages about values (classes 22 and 23) quote the values, so they are
+/// replaced by the code. Other messages have row data only in the detail, which is left out.
 pub(crate) fn reason(error: &tokio_postgres::Error) -> Reason {
     if let Some(server) = error.as_db_error() {
         if of_function(server) {
@@ -76,8 +77,8 @@ pub(crate) fn reason(error: &tokio_postgres::Error) -> Reason {
     text.into()
 }
 
-/// The constraint, or the table and the column, that a write was refused for, and the code. They say more than
-/// the words, which quote the row.
+/// The violated constraint, or the table and the column of a rejected write, with the code. They are more
+/// useful than the message, which quotes the row.
 pub(crate) fn refused_by(server: &DbError) -> Reason {
     if of_function(server) {
         return Reason::of_function(server);
@@ -93,7 +94,7 @@ pub(crate) fn refused_by(server: &DbError) -> Reason {
     .into()
 }
 
-/// Whether the words are those of a function: only for such errors the server says where they happened.
+/// Whether the message comes from a database function: only for these errors, the server reports a context.
 fn of_function(server: &DbError) -> bool {
     server.where_().is_some_and(|place| !place.is_empty())
 }

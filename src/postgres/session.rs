@@ -1,4 +1,4 @@
-//! One session with the server: what is known of it, its limits, and statements that are cancelled.
+//! One session with the server: its properties, its limits, and the cancellation of statements.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,41 +24,41 @@ pub(crate) struct Session {
     pub(super) broken: Arc<AtomicBool>,
 }
 
-/// The search_path that the role, the database or the connection string gives a session.
+/// The search_path that the role, the database or the connection string sets for a session.
 ///
-/// Statements of ours run with [`PINNED`] instead: a role that may create in a schema of the search_path could
-/// otherwise define an operator or a function that fits our arguments better than that of `pg_catalog`, and have
-/// it run with our privileges.
+/// Our statements run with [`PINNED`] instead. Otherwise, a role that may create objects in a schema of the
+/// search_path could define an operator or a function that matches our arguments better than the one in
+/// `pg_catalog`, and it would run with our privileges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SearchPath {
-    /// As the setting has it.
+    /// The value of the setting.
     pub(crate) setting: String,
-    /// The schemas among them that are there and may be used, in their order, without those that Postgres adds.
+    /// The existing, usable schemas in it, in order, without those that Postgres adds.
     pub(crate) schemas: Vec<String>,
 }
 
-/// Where statements look names up: nobody but a superuser can create anything in `pg_catalog`, and in `pg_temp`
-/// neither operators nor functions are looked up.
+/// The search_path for our statements. Only a superuser can create objects in `pg_catalog`, and operators and
+/// functions are never looked up in `pg_temp`.
 pub(crate) const PINNED: &str = "pg_catalog, pg_temp";
 
 /// Whether a transaction may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AccessMode {
-    /// It may.
+    /// Writes are allowed.
     ReadWrite,
-    /// The server refuses every write.
+    /// The server rejects every write.
     ReadOnly,
 }
 
-/// Where the limits of a session live.
+/// The scope of a session's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limits {
-    /// The server session is ours alone: it is read-only and has its statement timeout for good.
+    /// This client alone uses the server session: it is read-only and keeps its statement timeout.
     OfSession,
-    /// A pooler stands between (PgBouncer, RDS Proxy) and shares server sessions among clients, so
-    /// each read sets its own limits in a transaction and leaves nothing behind.
+    /// A pooler in between (PgBouncer, RDS Proxy) shares server sessions among clients. Each read therefore
+    /// sets its own limits in a transaction and leaves nothing behind.
     OfTransaction {
-        /// Longest time that a statement may run.
+        /// Timeout of a statement.
         statement_timeout: Duration,
     },
 }
@@ -72,19 +72,19 @@ impl Session {
         self.limits
     }
 
-    /// The search_path that the session was given.
+    /// The original search_path of the session.
     pub(crate) fn search_path(&self) -> &SearchPath {
         &self.search_path
     }
 
-    /// The release of the server as Postgres numbers it: 150004 for 15.4, 90624 for 9.6.24.
+    /// The server's version number as Postgres encodes it: 150004 for 15.4, 90624 for 9.6.24.
     pub(crate) fn version(&self) -> i32 {
         self.version
     }
 
-    /// What begins a transaction. The mode is its own: a function that changes the session's default does not
-    /// make the next transaction write. The same holds for the search_path. Behind a pooler it brings the
-    /// statement timeout too.
+    /// The statements that begin a transaction. They set the access mode and the search_path explicitly, so a
+    /// function that changes the session's defaults does not affect the next transaction. Behind a pooler
+    /// they also set the statement timeout.
     pub(crate) fn begin(&self, access: AccessMode) -> String {
         self.begin_as(match access {
             AccessMode::ReadWrite => "READ COMMITTED READ WRITE",
@@ -92,7 +92,8 @@ impl Session {
         })
     }
 
-    /// As [`Session::begin`], for a read-only transaction all statements of which see the database at one moment.
+    /// Like [`Session::begin`], for a read-only transaction whose statements all see the database at one
+    /// moment.
     pub(crate) fn begin_consistent(&self) -> String {
         self.begin_as("REPEATABLE READ READ ONLY")
     }
@@ -106,8 +107,8 @@ impl Session {
         begin
     }
 
-    /// What gives the triggers of the tables that are written the search_path that they were made for, with
-    /// `pg_catalog` in front, until the end of the transaction or [`PIN`].
+    /// The statement that sets the search_path for the triggers of written tables: the original path with
+    /// `pg_catalog` in front. It applies until the end of the transaction or [`PIN`].
     pub(crate) fn search_path_of_triggers(&self) -> String {
         let path = match self.search_path.setting.as_str() {
             "" => PINNED.to_owned(),
@@ -116,15 +117,15 @@ impl Session {
         format!("SELECT pg_catalog.set_config('search_path', {}, true)", literal(&path))
     }
 
-    /// How long to wait for the answer to a statement: longer than a server needs to stop it by itself
-    /// and say so. One that says nothing by then is frozen or cut off.
+    /// How long to wait for the result of a statement: longer than a server needs to cancel it on timeout and
+    /// report that. A server that is silent for longer is frozen or unreachable.
     pub(crate) fn patience(&self) -> Duration {
         self.statement_timeout.saturating_add(GRACE)
     }
 
-    /// Whether the session can no longer be trusted: lost, abandoned in mid-statement, or too old.
+    /// Whether the session must not be used again: lost, abandoned during a statement, or too old.
     pub(crate) fn is_spent(&self) -> bool {
-        // A session serves once at least, however short a life the settings give it.
+        // A session serves at least once, even with a very short lifetime.
         let too_old = self.used && Instant::now() >= self.expires;
         self.broken.load(Ordering::Relaxed) || self.client.is_closed() || too_old
     }
@@ -134,13 +135,13 @@ impl Session {
         self.used = true;
     }
 
-    /// Keeps the session from serving anybody else.
+    /// Prevents further use of the session.
     pub(crate) fn retire(&self) {
         self.broken.store(true, Ordering::Relaxed);
     }
 
-    /// Watches over a statement: dropped before [`Running::finished`], it asks the server to stop the
-    /// statement and keeps the session from being used again.
+    /// Guards a statement. If it is dropped before [`Running::finished`], it cancels the statement on the
+    /// server and prevents further use of the session.
     pub(crate) fn running(&self) -> Running {
         Running {
             cancel: Some((self.client.cancel_token(), self.tls.clone())),
@@ -149,13 +150,13 @@ impl Session {
     }
 }
 
-/// Ends what [`Session::search_path_of_triggers`] began.
+/// Reverts [`Session::search_path_of_triggers`].
 pub(crate) const PIN: &str = "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)";
 
-/// What an answer may take on top of the statement's own limit.
+/// Extra time for an answer beyond the statement's own timeout.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long a request to cancel may take; a frozen server would hold it for ever.
+/// Timeout of a cancel request; a frozen server would block it forever.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 
 /// See [`Session::running`].

@@ -1,4 +1,5 @@
-//! Running one statement: bounded in time, cancelled when dropped, repeated once when a pooled session was dead.
+//! Runs one statement with a timeout. It is cancelled if dropped, and retried once if a pooled session was
+//! dead.
 
 use futures_util::TryStreamExt;
 use tokio_postgres::Row;
@@ -10,17 +11,17 @@ use crate::postgres::pool::{Lease, Pool};
 use crate::postgres::session::{AccessMode, Session};
 use crate::telemetry::watch;
 
-/// A bound parameter with the type that the server takes it for.
+/// A bound parameter with its type on the server.
 pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// Turns a row into what the caller wants.
+/// Converts a row to the caller's type.
 pub(crate) type FromRow<T> = fn(&Row) -> Result<T, tokio_postgres::Error>;
 
-/// Runs one reading statement on a session of the pool and turns its rows into `T`. `name` is what traces and
-/// metrics call the statement.
+/// Runs one SELECT on a session of the pool and converts its rows to `T`. `name` is the statement's name in
+/// traces and metrics.
 ///
-/// A pooled session that turns out to be dead is replaced once by a fresh one. When the future is dropped before it
-/// ends, the statement is cancelled on the server.
+/// A dead pooled session is replaced once by a new one. Dropping the future before the statement ends cancels
+/// the statement on the server.
 ///
 /// # Errors
 /// See [`PostgresError`].
@@ -43,11 +44,11 @@ pub(crate) async fn read<T>(
     }
 }
 
-/// Runs a statement so that dropping it half-way cancels it on the server, and gives up on a server that does not
-/// even report that the statement took too long.
+/// Runs a statement so that dropping the future cancels it on the server. Stops waiting for a server that
+/// does not even report a timeout of the statement.
 ///
 /// # Errors
-/// Those of the statement, and [`PostgresError::Silent`].
+/// The errors of the statement, and [`PostgresError::Silent`].
 pub(crate) async fn guarded<T>(
     lease: &Lease<'_>,
     name: &'static str,
@@ -69,8 +70,8 @@ pub(crate) async fn guarded<T>(
     result
 }
 
-/// Runs one reading statement on a session, in a read-only transaction of its own. It takes one round trip: the
-/// three messages are sent without waiting for one another.
+/// Runs one SELECT on a session, in its own read-only transaction. It takes one round trip: the three
+/// messages are sent without waiting for one another.
 ///
 /// # Errors
 /// See [`PostgresError::of_statement`].
@@ -97,10 +98,10 @@ pub(crate) async fn run<T>(
     rows.map_err(|error| PostgresError::of_statement(&error))
 }
 
-/// The only row of a statement that always has one.
+/// The only row of a statement that always returns one.
 ///
 /// # Errors
-/// [`PostgresError::Statement`] when it has none.
+/// [`PostgresError::Statement`] if it returns none.
 pub(crate) fn only<T>(rows: Vec<T>) -> Result<T, PostgresError> {
     let nothing =
         || PostgresError::Statement { reason: "a statement that always has a row gave none".into() };

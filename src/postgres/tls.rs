@@ -1,7 +1,7 @@
 //! TLS to Postgres: which server certificates are trusted, and which client certificate is presented.
 //!
-//! The cryptography is named here and not taken from the process, so that nobody else's choice of a default can
-//! change or break this connection.
+//! The cryptography provider is set here and not taken from the process, so that a process-wide default
+//! cannot change or break this connection.
 
 mod certificate;
 mod ecdsa;
@@ -33,16 +33,16 @@ pub(crate) use self::problem::CertificateProblem;
 use self::verifier::{ServerVerifier, Verification};
 use crate::tls_roots;
 
-/// What a connection string wants of TLS.
+/// The TLS settings of a connection string.
 #[derive(Debug, Clone)]
 pub(crate) struct TlsSettings {
-    /// Whether TLS is used and how far the server has to prove itself.
+    /// Whether TLS is used, and how the server's certificate is verified.
     pub mode: SslMode,
-    /// Whom to believe about the server.
+    /// The certificate authorities to verify the server with.
     pub roots: Roots,
-    /// The certificate to show to a server that asks for one.
+    /// The certificate to present to a server that requests one.
     pub identity: Option<ClientIdentity>,
-    /// Whether the server is told which host name it was called by (`sslsni`).
+    /// Whether the host name is sent to the server (`sslsni`).
     pub sni: bool,
 }
 
@@ -51,70 +51,70 @@ pub(crate) struct TlsSettings {
 pub(crate) enum SslMode {
     /// No TLS.
     Disable,
-    /// TLS if the server refuses to go without.
+    /// TLS only if the server rejects unencrypted connections.
     Allow,
-    /// TLS if the server can.
+    /// TLS if the server supports it.
     #[default]
     Prefer,
-    /// TLS always. With a file of roots as good as [`VerifyCa`](Self::VerifyCa), as in libpq.
+    /// Always TLS. With a file of roots the same as [`VerifyCa`](Self::VerifyCa), as in libpq.
     Require,
-    /// TLS, and an authority vouches for the server's certificate.
+    /// TLS, and a trusted authority has issued the server's certificate.
     VerifyCa,
-    /// TLS, an authority vouches for the certificate, and it names the host.
+    /// TLS, and a trusted authority has issued the certificate, which names the host.
     VerifyFull,
 }
 
-/// The certificate authorities that are believed.
+/// The trusted certificate authorities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Roots {
-    /// Those the platform believes.
+    /// The platform's authorities.
     Platform,
-    /// Those in a PEM file.
+    /// The authorities in a PEM file.
     File(PathBuf),
 }
 
-/// The client's certificate and its key, as files.
+/// The files of the client's certificate and key.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientIdentity {
-    /// PEM: the certificate first, then the ones that lead to its authority.
+    /// PEM: the certificate first, then the intermediate certificates.
     pub certificate: PathBuf,
     /// PEM: PKCS#8 (encrypted or not), PKCS#1 or SEC1.
     pub key: PathBuf,
-    /// Opens an encrypted key.
+    /// The password of an encrypted key.
     pub key_password: Option<SecretString>,
 }
 
-/// Why TLS cannot be set up. Names the setting and the file.
+/// Why TLS cannot be set up. The message names the setting and the file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     /// A file cannot be read.
     #[error("{setting}: {} cannot be read: {source}", .path.display())]
     Unreadable {
-        /// The setting that named the file.
+        /// The setting of the file.
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A file is not PEM.
     #[error("{setting}: {} is not valid PEM: {source}", .path.display())]
     NotPem {
-        /// The setting that named the file.
+        /// The setting of the file.
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: pem::Error,
     },
-    /// A file is PEM but lacks what it is for.
+    /// A PEM file does not contain what the setting requires.
     #[error("{setting}: {} holds no {wanted}", .path.display())]
     Empty {
-        /// The setting that named the file.
+        /// The setting of the file.
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// What was looked for.
+        /// The missing content.
         wanted: &'static str,
     },
     /// A certificate of the roots is malformed.
@@ -122,25 +122,25 @@ pub(crate) enum TlsError {
     BadRoot {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: rustls::Error,
     },
-    /// The platform believes nobody.
+    /// The platform has no trusted authorities.
     #[error(
         "the platform has no certificate authorities to check the server against{}: set sslrootcert to a file",
         problem.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default()
     )]
     NoPlatformRoots {
-        /// What went wrong while looking, if anything did.
+        /// The error of loading them, if any.
         problem: Option<rustls_native_certs::Error>,
     },
-    /// The key is encrypted and nobody gave its password.
+    /// The key is encrypted, but no password is set.
     #[error("sslkey: {} is encrypted: set sslpassword", .path.display())]
     KeyPasswordMissing {
         /// The file.
         path: PathBuf,
     },
-    /// The key is encrypted and cannot be opened.
+    /// The key cannot be decrypted.
     #[error(
         "sslkey: {} cannot be decrypted: sslpassword is wrong, or the key is encrypted in a way that is not \
          supported; this encrypts it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in old.key \
@@ -150,10 +150,10 @@ pub(crate) enum TlsError {
     KeyUndecryptable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: pkcs8::Error,
     },
-    /// The key is encrypted the way OpenSSL did before PKCS#8.
+    /// The key is encrypted in OpenSSL's format from before PKCS#8.
     #[error(
         "sslkey: {} is encrypted in the old PEM way (Proc-Type: 4,ENCRYPTED), which is not supported; convert \
          it with: openssl pkcs8 -topk8 -in old.key -out new.key", .path.display()
@@ -162,7 +162,7 @@ pub(crate) enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// The key is of a kind that there is no algorithm for.
+    /// No algorithm is available for this kind of key.
     #[error(
         "sslkey: {} has a key that this program cannot sign with: {kind}; use a key of ECDSA with the curve P-256, \
          P-384 or P-521, of Ed25519, or of RSA with 2048 to 8192 bits", .path.display()
@@ -170,10 +170,10 @@ pub(crate) enum TlsError {
     UnsupportedKey {
         /// The file.
         path: PathBuf,
-        /// What the key is: `RSA with 1024 bits`.
+        /// The kind of key, such as `RSA with 1024 bits`.
         kind: String,
     },
-    /// Certificate and key do not make a client certificate.
+    /// Certificate and key do not belong together, or are not a valid client certificate.
     #[error(
         "sslcert and sslkey: {} and {} cannot be used together: {source}",
         .certificate.display(), .key.display()
@@ -183,29 +183,29 @@ pub(crate) enum TlsError {
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// Why.
+        /// The cause.
         source: rustls::Error,
     },
-    /// The cryptography lacks what TLS 1.2 or 1.3 needs.
+    /// The cryptography provider lacks algorithms for TLS 1.2 or 1.3.
     #[error("TLS cannot be set up: {0}")]
     Setup(rustls::Error),
 }
 
-/// What the driver needs to open TLS connections by these settings.
+/// The driver's TLS connector for these settings.
 ///
 /// # Errors
-/// As [`client_config`].
+/// The errors of [`client_config`].
 pub(crate) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, TlsError> {
     client_config(settings).map(MakeRustlsConnect::new)
 }
 
-/// Reads the files and builds the client's side of TLS 1.2 and 1.3.
+/// Reads the files and builds the client configuration for TLS 1.2 and 1.3.
 ///
-/// The roots are read only if the mode checks anything against them. No protocol is offered by ALPN: Postgres
-/// has its own way to ask for TLS.
+/// The roots are read only if the mode verifies the certificate. No protocol is offered by ALPN, because
+/// Postgres requests TLS in its own protocol.
 ///
 /// # Errors
-/// A file cannot be used, or the platform has no roots where they are needed.
+/// A file is unusable, or the platform has no roots although they are required.
 pub(crate) fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(provider::provider());
     let verification = settings.verification();
@@ -242,7 +242,7 @@ impl TlsSettings {
         self.mode != SslMode::Disable && (self.identity.is_some() || matches!(self.roots, Roots::File(_)))
     }
 
-    /// Whether a server has to prove who it is.
+    /// Whether the server's certificate is verified.
     pub(crate) fn checks_the_server(&self) -> bool {
         self.verification() != Verification::Possession
     }
@@ -268,13 +268,13 @@ impl SslMode {
         (Self::VerifyFull, "verify-full"),
     ];
 
-    /// The mode that libpq gives this name.
+    /// The mode with this name in libpq.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(_, known)| *known == name).map(|(mode, _)| *mode)
     }
 }
 
-/// As `sslmode` spells it.
+/// Writes the value of `sslmode`.
 impl fmt::Display for SslMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(Self::NAMES.iter().find(|(mode, _)| mode == self).map_or("", |(_, name)| name))
@@ -296,8 +296,8 @@ impl Roots {
     }
 }
 
-/// The certificates as trust anchors. One bad certificate in a file is an error; platforms have odd ones, which
-/// are passed over.
+/// The certificates as trust anchors. A malformed certificate in a file is an error. Malformed certificates
+/// of the platform are skipped.
 fn anchors(origin: &Roots, certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsError> {
     let certificates = certificates.iter().cloned();
     match origin {

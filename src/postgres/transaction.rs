@@ -1,8 +1,8 @@
-//! Transactions: all of it, or nothing.
+//! Transactions.
 //!
-//! A transaction is READ COMMITTED, whatever the role's default is: it takes its advisory locks first, so that each
-//! statement behind them sees what the previous holder has left. One that is dropped before its end takes its session
-//! along, and the server undoes it.
+//! A transaction is READ COMMITTED regardless of the role's default: it takes its advisory locks first, so
+//! that each later statement sees the changes of the previous lock holder. If a transaction is dropped before
+//! its end, its session is closed, and the server rolls it back.
 
 use tokio::sync::SemaphorePermit;
 use tokio_postgres::error::SqlState;
@@ -17,13 +17,13 @@ use crate::postgres::statement::{FromRow, Parameter, guarded};
 /// How a transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// What it did lasts.
+    /// Its changes are committed.
     Commit,
-    /// What it did is undone.
+    /// Its changes are rolled back.
     Rollback,
 }
 
-/// A transaction under way.
+/// A transaction in progress.
 pub(crate) struct Transaction<'a> {
     lease: Lease<'a>,
     open: bool,
@@ -32,9 +32,10 @@ pub(crate) struct Transaction<'a> {
 
 const LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
 
-/// How long a server waits for our next statement before it undoes the transaction: we may have been frozen or cut
-/// off, and others wait for the locks. And how long we wait for somebody else's lock: a change that waits holds a
-/// connection. Stricter limits of the role's own stand.
+/// Timeouts of the transaction. The first limits how long the server waits for our next statement before it
+/// rolls back, because this process may be frozen or unreachable while others wait for the locks. The second
+/// limits how long we wait for a lock, because a waiting change holds a connection. Stricter limits of the
+/// role are kept.
 const LIMITS: &str = r#"
 SELECT set_config(name, most || 's', true)
 FROM (VALUES ('idle_in_transaction_session_timeout', 30), ('lock_timeout', 5)) AS limits (name, most)
@@ -42,16 +43,17 @@ WHERE extract(epoch FROM current_setting(name)::interval) NOT BETWEEN 0.001 AND 
 "#;
 
 impl<'a> Transaction<'a> {
-    /// Begins a transaction on a session of the pool. A session that turns out to be dead, or to lead to a standby, is
-    /// replaced by a fresh one.
+    /// Begins a transaction on a session of the pool. A session that is dead, or connected to a standby, is
+    /// replaced by a new one.
     ///
     /// # Errors
-    /// [`PostgresError::ReadOnly`] on a server that takes no writes, and whatever keeps the server from being asked.
+    /// [`PostgresError::ReadOnly`] on a server that accepts no writes, and any cause that prevents the
+    /// statement.
     pub(crate) async fn begin(pool: &'a Pool, access: AccessMode) -> Result<Self, PostgresError> {
         let place = pool.place_for_change().await?;
         let mut lease = pool.get().await?;
         match start(&lease, access).await {
-            // After a failover, a connection of the pool can lead to the server that is the standby now.
+            // After a failover, a pooled connection can lead to a server that is now a standby.
             Err(error)
                 if (error.is_lost_session() || matches!(error, PostgresError::ReadOnly { .. }))
                     && lease.is_from_stock() =>
@@ -65,16 +67,17 @@ impl<'a> Transaction<'a> {
         Ok(Self { lease, open: true, _place: place })
     }
 
-    /// Waits until no other transaction holds the advisory lock of this number, and holds it to the end.
+    /// Waits until no other transaction holds the advisory lock with this number, and holds it until the end.
     ///
     /// # Errors
-    /// [`PostgresError::Locked`] when another holds it for too long, and those of any statement.
+    /// [`PostgresError::Locked`] if another transaction holds it for too long, and the errors of any
+    /// statement.
     pub(crate) async fn lock(&self, number: i64) -> Result<(), PostgresError> {
         let parameters: [Parameter<'_>; 1] = [(&number, Type::INT8)];
         self.read("transaction.lock", LOCK, &parameters, |_| Ok(())).await.map(|_| ())
     }
 
-    /// Runs a statement and turns its rows into `T`. `name` is what metrics and traces call it.
+    /// Runs a statement and converts its rows to `T`. `name` is its name in metrics and traces.
     ///
     /// # Errors
     /// See [`PostgresError::of_write`].
@@ -94,8 +97,8 @@ impl<'a> Transaction<'a> {
         guarded(&self.lease, name, run).await
     }
 
-    /// Runs a statement that writes and turns its rows into `T`, in one round trip. The triggers of the table run
-    /// with the search_path that the session was given; the statement itself has to qualify its names.
+    /// Runs a statement that writes and converts its rows to `T`, in one round trip. The table's triggers run
+    /// with the session's original search_path, so the statement must qualify its names.
     ///
     /// # Errors
     /// See [`PostgresError::of_write`].
@@ -115,7 +118,8 @@ impl<'a> Transaction<'a> {
                 client.query_typed(statement, parameters),
                 client.batch_execute(PIN)
             );
-            // What follows a statement that failed fails for that reason.
+            // If one of the statements fails, the later ones fail because of it, so the first error is
+            // returned.
             let rows = opened.and(rows).and_then(|rows| pinned.map(|()| rows));
             let rows = rows.and_then(|rows| rows.iter().map(from_row).collect());
             rows.map_err(|error| PostgresError::of_write(&error))
@@ -126,12 +130,12 @@ impl<'a> Transaction<'a> {
     /// Ends the transaction.
     ///
     /// # Errors
-    /// What keeps it from ending so. [`PostgresError::Uncertain`] when the session is lost during a commit: nobody can tell
-    /// whether it was made.
+    /// The errors of the commit or rollback. [`PostgresError::Uncertain`] if the session is lost or the
+    /// server is silent during a commit: it is unknown whether the commit took effect.
     pub(crate) async fn end(mut self, end: End) -> Result<(), PostgresError> {
         let session = self.lease.session()?;
         let statement = match end {
-            // Triggers can be put off until here.
+            // Deferred triggers run at the commit.
             End::Commit => format!("{}; COMMIT", session.search_path_of_triggers()),
             End::Rollback => "ROLLBACK".to_owned(),
         };
@@ -162,23 +166,23 @@ impl Drop for Transaction<'_> {
     }
 }
 
-/// Begins a transaction on a session, with the limits that keep it from holding others up.
+/// Begins a transaction on a session, with timeouts that keep it from blocking others.
 ///
 /// # Errors
-/// [`PostgresError::ReadOnly`], and what keeps the server from beginning one.
+/// [`PostgresError::ReadOnly`], and the errors of beginning a transaction.
 pub(crate) async fn start(lease: &Lease<'_>, access: AccessMode) -> Result<(), PostgresError> {
     let session = lease.session()?;
     let begin = format!("{}; {LIMITS}", session.begin(access));
     let begun = async {
         session.client().batch_execute(&begin).await.map_err(|error| match error.code() {
-            // How a standby refuses the very beginning of a transaction that writes.
+            // A standby rejects a read-write transaction with this code.
             Some(&SqlState::FEATURE_NOT_SUPPORTED) => PostgresError::ReadOnly { reason: reason(&error) },
             _ => PostgresError::of_write(&error),
         })
     };
     let begun = guarded(lease, "transaction.begin", begun).await;
     if begun.is_err() {
-        // The first of the statements may have been carried out.
+        // The first of the statements may have taken effect.
         session.retire();
     }
     begun

@@ -1,11 +1,11 @@
-//! Access levels and how explicit, folder and universal access combine.
+//! Access levels, and how explicit, folder and universal access combine.
 //!
-//! The statements in `tables` decide the same way, since they must leave out groups and users without access; a test
-//! of the behaviour suite compares the two on every combination.
+//! The statements in `tables` implement the same rules in SQL, because they must leave out groups and users
+//! without access. A test of the behaviour suite compares both on every combination.
 
-/// What somebody may do with an app or a resource. The order is the order of power.
+/// The level of access to an app or a resource. The order of the variants is the order of power.
 ///
-/// The database says `read`, `write`, `own`; Retool's screens say Use, Edit, Own.
+/// The database stores `read`, `write` and `own`; Retool's user interface shows Use, Edit and Own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum AccessLevel {
     /// Use
@@ -20,17 +20,18 @@ impl AccessLevel {
     /// Every level, weakest first.
     pub(crate) const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Own];
 
-    /// The word of the database. Anything else, `none` included, is no access: `None`.
+    /// The level with this keyword in the database. `None` means no access: `none` or any other text.
     pub(crate) fn from_database(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.as_str() == word)
     }
 
-    /// 1, 2 or 3: how the statements say a level in a number. Anything else is no access: `None`.
+    /// The level with this rank, 1, 2 or 3, as the statements encode it. `None` means no access: any other
+    /// number.
     pub(crate) fn from_rank(rank: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.rank() == rank)
     }
 
-    /// See [`AccessLevel::from_rank`].
+    /// The rank of the level; see [`AccessLevel::from_rank`].
     pub(crate) fn rank(self) -> i32 {
         match self {
             Self::Read => 1,
@@ -39,7 +40,7 @@ impl AccessLevel {
         }
     }
 
-    /// The word of the database: `read`, `write` or `own`.
+    /// The keyword in the database: `read`, `write` or `own`.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -58,14 +59,14 @@ impl AccessLevel {
     }
 }
 
-/// A set of levels.
+/// A set of access levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct AccessLevels {
-    /// Whether [`AccessLevel::Read`] is in it.
+    /// Whether the set contains [`AccessLevel::Read`].
     pub read: bool,
-    /// Whether [`AccessLevel::Write`] is in it.
+    /// Whether the set contains [`AccessLevel::Write`].
     pub write: bool,
-    /// Whether [`AccessLevel::Own`] is in it.
+    /// Whether the set contains [`AccessLevel::Own`].
     pub own: bool,
 }
 
@@ -80,25 +81,25 @@ impl AccessLevels {
     }
 }
 
-/// What the row that names an item says of a group's access to it.
+/// A group's access to an item by the row that names the item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum ExplicitAccess {
-    /// There is no such row, so the folder's default counts.
+    /// No such row exists, so the folder's default applies.
     #[default]
     NoRow,
-    /// The row gives nothing, and still hides the folder's default.
+    /// The row grants nothing, and still overrides the folder's default.
     Nothing,
-    /// The row gives this level.
+    /// The row grants this level.
     Level(AccessLevel),
 }
 
 impl ExplicitAccess {
-    /// What a row with this level says.
+    /// The access that a row with this level grants.
     pub(crate) fn of_row(level: Option<AccessLevel>) -> Self {
         level.map_or(Self::Nothing, Self::Level)
     }
 
-    /// The level that the row gives, if it gives any.
+    /// The level that the row grants, if any.
     pub(crate) fn level(self) -> Option<AccessLevel> {
         match self {
             Self::NoRow | Self::Nothing => None,
@@ -107,20 +108,20 @@ impl ExplicitAccess {
     }
 }
 
-/// Everything that gives one group access to one item.
+/// All sources of one group's access to one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Access {
     /// The group's universal access to all items of the kind.
     pub universal: Option<AccessLevel>,
     /// The row that names the item.
     pub explicit: ExplicitAccess,
-    /// The default of the folder that the item lies in. Only that folder counts, not its parents.
+    /// The default of the item's folder. Parent folders do not count.
     pub folder: Option<AccessLevel>,
 }
 
 impl Access {
-    /// The level that the group has: the item's own row beats its folder, in either direction, and
-    /// universal access can only raise.
+    /// The level that the group has. The item's own row overrides the folder default, whether higher or
+    /// lower. Universal access can only raise the level.
     pub(crate) fn effective(self) -> Option<AccessLevel> {
         let of_item = match self.explicit {
             ExplicitAccess::NoRow => self.folder,
@@ -129,8 +130,8 @@ impl Access {
         self.universal.max(of_item)
     }
 
-    /// Whether `level` would be there without a row that names the item, so that nothing done to the
-    /// item's own rows takes it away.
+    /// Whether the group has `level` without the row that names the item, so that no change to the item's own
+    /// rows removes it.
     pub(crate) fn is_inherited(self, level: AccessLevel) -> bool {
         self.explicit.level() < Some(level) && self.effective() >= Some(level)
     }
@@ -142,7 +143,7 @@ mod tests {
     use crate::retool::access::AccessLevel::{Own, Read, Write};
 
     #[test]
-    fn words_and_ranks_round_trip() {
+    fn keywords_and_ranks_round_trip() {
         for level in AccessLevel::ALL {
             assert_eq!(AccessLevel::from_database(level.as_str()), Some(level));
             assert_eq!(AccessLevel::from_rank(level.rank()), Some(level));
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_items_own_row_beats_the_folder_either_way() {
+    fn the_items_own_row_overrides_the_folder_in_both_directions() {
         let raised = Access { explicit: ExplicitAccess::Level(Own), folder: Some(Read), universal: None };
         assert_eq!(raised.effective(), Some(Own));
         let lowered = Access { explicit: ExplicitAccess::Level(Read), folder: Some(Own), universal: None };
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn universal_access_only_raises() {
+    fn universal_access_only_raises_the_level() {
         for universal in [None, Some(Read), Some(Write), Some(Own)] {
             let access = Access { explicit: ExplicitAccess::Level(Write), folder: None, universal };
             assert_eq!(access.effective(), universal.max(Some(Write)));
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_no_own_row_gives_is_inherited() {
+    fn a_level_that_the_own_row_does_not_grant_is_inherited() {
         let access = Access { explicit: ExplicitAccess::Level(Read), folder: None, universal: Some(Own) };
         assert!(!access.is_inherited(Read));
         assert!(access.is_inherited(Write));

@@ -1,7 +1,7 @@
-//! Retool's REST API, version 2: accounts and nothing else.
+//! Client of Retool's REST API, version 2. It manages accounts only.
 //!
-//! Every request is sent once. Nothing is kept of an answer, no redirect is followed, and an answer counts
-//! only when it is JSON that says `success`.
+//! Every request is sent once and redirects are not followed. Responses are not cached. A response is
+//! accepted only if it is JSON with `success: true`.
 
 mod body;
 pub(crate) mod error;
@@ -35,54 +35,54 @@ use user::{ApiUser, NewUser, Sid};
 use crate::telemetry::metrics::RestOutcome;
 use crate::telemetry::watch;
 
-/// Retool's REST API. Making one connects to nothing.
+/// Retool's REST API. Creating a client opens no connection.
 pub(crate) struct Api {
     client: Client,
-    /// As errors name it.
+    /// The base URL for error messages.
     base: String,
     /// `{base}/api/v2/users`
     users: Url,
-    /// What an answer may quote and nobody must read.
+    /// The API token. A response may quote it; it must not be shown.
     token: SecretString,
     timeout: Duration,
-    /// Held while a list of users is read: one at a time.
+    /// Held while a list of users is read, so that one list is read at a time.
     list: Mutex<()>,
 }
 
-/// What the API answered, and what it said of its limits.
+/// A response of the API with its rate limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer<T> {
-    /// What was asked for.
+    /// The requested value.
     pub value: T,
-    /// What the answer's headers say.
+    /// The rate limits from the response's headers.
     pub rate_limit: RateLimit,
 }
 
-/// What one answer to a search for a user has, and where the search goes on.
+/// One page of a search for a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UserPage {
     /// The first user with the address.
     pub user: Option<ApiUser>,
-    /// What asks for the rest; `None` at the end.
+    /// The token of the next page; `None` at the end.
     pub next: Option<String>,
 }
 
-/// How long a connection may take to come about.
+/// Timeout for opening a connection.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long an unused connection is kept.
+/// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
-/// Largest answer about one user, in bytes.
+/// Largest response about one user, in bytes.
 const ONE: usize = 1024 * 1024;
-/// Largest list of users, in bytes: a Retool that knows neither filter nor limit sends everybody.
+/// Largest list of users, in bytes. A Retool that supports neither filter nor limit sends all users.
 const MANY: usize = 32 * 1024 * 1024;
-/// How many users are asked for at a time; no more are allowed.
+/// Page size of a user search; the API allows no more.
 const PAGE: &str = "100";
 
 impl Api {
-    /// A client for this API.
+    /// Creates a client for this API.
     ///
     /// # Errors
-    /// The URL or the token cannot be used, or the platform has no certificates to check https against.
+    /// The URL or the token is unusable, or the platform has no certificates to verify https with.
     pub(crate) fn new(settings: &ApiSettings) -> Result<Self, SetupError> {
         let base = settings.base_url.to_string();
         let users = Url::parse(&format!("{base}/api/v2/users")).map_err(|_| SetupError::Url)?;
@@ -115,7 +115,7 @@ impl Api {
         })
     }
 
-    /// Whether the API takes the token: asks for one user.
+    /// Requests one user to check whether the API accepts the token.
     ///
     /// # Errors
     /// See [`ApiError`].
@@ -124,7 +124,7 @@ impl Api {
         url.query_pairs_mut().append_pair("limit", "1");
         let enough = |answer: Result<Answer<Envelope>, ApiError>| match answer {
             Ok(Answer { rate_limit, .. }) => Ok(rate_limit),
-            // An old Retool sends everybody; that it does is answer enough.
+            // An old Retool sends all users. An oversized list proves that the token is accepted.
             Err(ApiError { problem: Problem::TooLarge { .. }, rate_limit }) => Ok(rate_limit),
             Err(error) => Err(error),
         };
@@ -132,17 +132,16 @@ impl Api {
         self.call(("users.probe", "GET"), request, (MANY, Want::Success), &hidden, enough).await
     }
 
-    /// Makes an account. Retool sends its invitation as it always does.
+    /// Creates an account. Retool sends its usual invitation.
     ///
     /// # Errors
-    /// See [`ApiError`]; of some the account may have been made all the same
-    /// ([`ApiError::may_have_happened`]).
+    /// See [`ApiError`]. After some errors the account may exist anyway ([`ApiError::may_have_happened`]).
     pub(crate) async fn create_user(&self, user: &NewUser) -> Result<Answer<ApiUser>, ApiError> {
         let request = with_body(self.client.post(self.users.clone()), &user.body());
         self.call(("users.create", "POST"), request, (ONE, Want::User), &user.hidden(), one_user).await
     }
 
-    /// One account as it is now.
+    /// Reads one account.
     ///
     /// # Errors
     /// See [`ApiError`].
@@ -151,8 +150,9 @@ impl Api {
         self.call(("users.get", "GET"), request, (ONE, Want::User), &Hidden::default(), one_user).await
     }
 
-    /// The user with an e-mail address, without regard to case. How the API itself compares is not
-    /// established, so that an answer may lack the user and go on. `next` continues an earlier answer.
+    /// Searches for the user with an email address, ignoring case. How the API itself compares addresses is
+    /// not established, so a page may lack the user although more pages follow. `next` continues an earlier
+    /// search.
     ///
     /// # Errors
     /// See [`ApiError`].
@@ -171,11 +171,11 @@ impl Api {
         self.call(("users.find", "GET"), self.client.get(url), wanted, &hidden, page_of_users).await
     }
 
-    /// Lets a user sign in, or no longer. The answer is the user as Retool has it afterwards: look at its
-    /// `active`.
+    /// Enables or disables a user's sign-in. Returns the user as Retool has it afterwards; check its `active`
+    /// field.
     ///
     /// # Errors
-    /// See [`ApiError`]; of some the change may have been made all the same.
+    /// See [`ApiError`]. After some errors the change may have been made anyway.
     pub(crate) async fn set_active(&self, sid: &Sid, active: bool) -> Result<Answer<ApiUser>, ApiError> {
         let body = json!({"operations": [{"op": "replace", "path": "/active", "value": active}]});
         let request = with_body(self.client.patch(self.user_url(sid)), &body);
@@ -191,9 +191,9 @@ impl Api {
         url
     }
 
-    /// One request, one answer, and what `judge` makes of it. Of the answer, `wanted` says how many bytes there may
-    /// be, and what is read. The operation is what metrics and traces
-    /// call it, the method HTTP's.
+    /// Sends one request and passes its response to `judge`. `wanted` is the largest response in bytes, and
+    /// the data to read from it. `operation` names the call in metrics and traces; `method` is the HTTP
+    /// method.
     async fn call<T>(
         &self,
         (operation, method): (&'static str, &'static str),
@@ -218,7 +218,7 @@ impl Api {
         judged
     }
 
-    /// Looks at the status first, and reads the body only as far as needed.
+    /// Checks the status first, and reads the body only as far as needed.
     async fn read(
         &self,
         response: Response,
@@ -263,7 +263,7 @@ impl Api {
         }
     }
 
-    /// What Retool says of a refusal, if it says anything that can be shown.
+    /// Retool's message about a refusal, if it can be shown.
     async fn said(&self, response: Response, hidden: &Hidden) -> Option<String> {
         if !content_type(&response).is_some_and(is_json) {
             return None;
@@ -271,7 +271,7 @@ impl Api {
         self.shown(body::read(response, ONE, Want::Success).await.ok()?.message, hidden)
     }
 
-    /// The message of an answer as it may be shown: a proxy may quote the token in it.
+    /// The message of a response, safe to show. A proxy may quote the token in it.
     fn shown(&self, message: Option<String>, hidden: &Hidden) -> Option<String> {
         let message = message?.replace(self.token.expose_secret(), message::LEFT_OUT);
         hidden.shown(Some(&message))
@@ -302,7 +302,7 @@ fn with_body(request: RequestBuilder, body: &Value) -> RequestBuilder {
     request.header(header::CONTENT_TYPE, "application/json").body(body.to_string())
 }
 
-/// What happened, as metrics have it.
+/// The outcome for metrics.
 fn outcome(problem: &Problem) -> RestOutcome {
     match problem {
         Problem::Redirect { .. } => RestOutcome::Redirected,
@@ -336,7 +336,7 @@ fn one_user(answer: Result<Answer<Envelope>, ApiError>) -> Result<Answer<ApiUser
 }
 
 fn content_type(response: &Response) -> Option<&str> {
-    // What cannot be read is not JSON either.
+    // An unreadable header is not JSON either.
     response.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default())
 }
 
@@ -345,7 +345,7 @@ fn is_json(content_type: &str) -> bool {
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
-/// Scheme and host that a redirect leads to; the rest of the address may hold anything.
+/// Scheme and host of the redirect's target. The rest of the URL may hold anything.
 fn redirected_to(response: &Response) -> Option<String> {
     let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
     let to = response.url().join(location).ok()?;
@@ -364,21 +364,21 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_in_no_debug_text() {
+    fn debug_output_does_not_contain_the_token() {
         let api = api("http://127.0.0.1:1/retool");
         let texts = [format!("{api:?}"), format!("{:?}", api.client)];
         assert!(texts.iter().all(|text| !text.contains("retool_secret")), "{texts:?}");
     }
 
     #[test]
-    fn a_path_prefix_is_kept_and_a_sid_stays_one_part_of_the_path() {
+    fn keeps_the_path_prefix_and_escapes_the_sid() {
         let api = api("http://127.0.0.1:1/retool/");
         let sid = Sid::parse("user_a b").unwrap();
         assert_eq!(api.user_url(&sid).as_str(), "http://127.0.0.1:1/retool/api/v2/users/user_a%20b");
     }
 
     #[test]
-    fn what_is_json() {
+    fn recognizes_json_content_types() {
         for kind in ["application/json", "Application/JSON; charset=utf-8", "application/problem+json"] {
             assert!(is_json(kind), "{kind}");
         }

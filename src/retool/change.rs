@@ -1,7 +1,7 @@
-//! The vocabulary of change: how a change is run, what it comes to, and why it is refused.
+//! Types for changes: how a change is run, its result, and why it is refused.
 //!
-//! What is decided from rows is decided here, without the database; the statements in `tables` read the rows and
-//! carry the decision out.
+//! Decisions that depend on rows are made here, without the database. The statements in `tables` read the
+//! rows and carry out the decision.
 
 use std::fmt;
 
@@ -9,41 +9,41 @@ use crate::private_text::PrivateText;
 use crate::retool::access::{Access, AccessLevel, ExplicitAccess};
 use crate::retool::id::{GroupId, PageId, UserId};
 
-/// Retool's group of everybody. Who is in it is Retool's own business.
+/// Retool's group of all users. Retool alone decides its members.
 pub(crate) const ALL_USERS: &str = "All Users";
-/// Retool's group of those who may administer it.
+/// Retool's group of administrators.
 pub(crate) const ADMIN: &str = "admin";
 
 /// Whether a change is made or only described.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// It is made.
+    /// The change is made.
     Real,
-    /// Everything is read and decided as for a real change, in a transaction that cannot write.
+    /// Reads and decides as for a real change, in a read-only transaction.
     DryRun,
 }
 
-/// What was there before a change and is there now; the same when nothing had to be changed.
+/// The state before and after a change. Both are equal if no change was needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Changed<T> {
-    /// Before.
+    /// The state before.
     pub before: T,
-    /// Now, or, in a dry run, what it would be.
+    /// The state afterwards; in a dry run, the expected state.
     pub after: T,
 }
 
 impl<T: Copy + PartialEq> Changed<T> {
-    /// The result of a change that was not needed.
+    /// The result when no change was needed.
     pub(crate) fn nothing(state: T) -> Self {
         Self { before: state, after: state }
     }
 
-    /// Whether there was anything to change.
+    /// Whether the state changed.
     pub(crate) fn is_change(&self) -> bool {
         self.before != self.after
     }
 
-    /// What became of the change.
+    /// The outcome of the change.
     pub(crate) fn outcome(&self, mode: Mode) -> Outcome {
         match (self.is_change(), mode) {
             (false, _) => Outcome::Unchanged,
@@ -53,25 +53,26 @@ impl<T: Copy + PartialEq> Changed<T> {
     }
 }
 
-/// What became of a change that was asked for.
+/// The outcome of a requested change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It was made.
+    /// The change was made.
     Changed,
-    /// Retool was as asked already.
+    /// Retool already was in the requested state.
     Unchanged,
-    /// It would have been made.
+    /// The change would have been made.
     DryRun,
-    /// It may not be made, and nothing was changed: the request or Retool would have to be another.
+    /// The change is not allowed, and nothing was changed. It needs another request or another state of
+    /// Retool.
     Refused,
-    /// It could not be made, for want of a privilege or of a database, say. Nothing was changed in the database
-    /// unless the session was lost during the commit or the caller went away; what Retool's REST API did not
-    /// answer may have been done all the same.
+    /// The change failed, for example because of a missing privilege or an unreachable database. Nothing was
+    /// changed in the database unless the session was lost during the commit or the caller cancelled. A REST
+    /// request without a response may have taken effect.
     Failed,
 }
 
 impl Outcome {
-    /// The word in logs and metrics.
+    /// The keyword in logs and metrics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Changed => "changed",
@@ -83,13 +84,13 @@ impl Outcome {
     }
 }
 
-/// Why a change may not be made as Retool is now. Nothing was changed.
+/// Why Retool's current state does not allow a change. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     /// No such row in `users`.
     #[error("there is no user {0} in Retool, or no longer")]
     NoUser(UserId),
-    /// The account cannot be named to the REST API.
+    /// The user has no sid that identifies the account to the REST API.
     #[error("user {0} has no sid in Retool's database that its REST API could be asked by")]
     NoSid(UserId),
     /// No such row in `groups`.
@@ -98,22 +99,22 @@ pub(crate) enum Refusal {
     /// No such row in `pages`, or a deleted one.
     #[error("there is no page {0} in Retool, or it was deleted")]
     NoPage(PageId),
-    /// Only enabled users count, so that the grant would never be listed.
+    /// Only enabled users count, so the grant would never be listed.
     #[error("user {0} is disabled in Retool: enable the user first")]
     DisabledUser(UserId),
-    /// An archived group gives nothing.
+    /// An archived group grants nothing.
     #[error("group {0} is archived in Retool and gives nothing: restore it first")]
     ArchivedGroup(GroupId),
-    /// Retool keeps organizations apart.
+    /// Retool keeps organizations separate.
     #[error("{0} and {1} are in different organizations of Retool")]
     DifferentOrganizations(Item, Item),
-    /// Only what belongs to an organization can reach a page or join a group of it.
+    /// Only users and groups of an organization can access its pages or join its groups.
     #[error("{0} belongs to no organization of Retool, and {1} belongs to one")]
     NoOrganization(Item, Item),
-    /// See [`ALL_USERS`].
+    /// Retool alone decides the members of [`ALL_USERS`].
     #[error("group {0} is Retool's group \"All Users\": everybody is in it, and Retool alone decides that")]
     AllUsers(GroupId),
-    /// Without an administrator nobody can put things right in Retool.
+    /// Without an administrator, no user could fix Retool's permissions.
     #[error(
         "user {user} is the last enabled member of Retool's group \"admin\" (group {group}): put another enabled user into it first"
     )]
@@ -123,32 +124,32 @@ pub(crate) enum Refusal {
         /// Its last enabled member.
         user: UserId,
     },
-    /// Access of that level would be left, or there is none here that could be taken away.
+    /// Other sources would still grant the level, or no source on this page can be removed.
     #[error("{holder} would still have {} access to page {page}: {}", level.as_str(), listed(sources))]
     AccessRemains {
-        /// Whose access.
+        /// The user or group with access.
         holder: Item,
-        /// To what.
+        /// The page.
         page: PageId,
-        /// The level that was to be taken away.
+        /// The level to revoke.
         level: AccessLevel,
-        /// What gives it, or more.
+        /// The sources that grant the level or more.
         sources: Vec<Source>,
     },
-    /// A group has the name that managed groups have and is more, or less, than one.
+    /// A group has the name of a managed group, but not exactly its rights.
     #[error("group {group} has the name of a managed group, {name}, and is not as it was made: {problem}")]
     NotManaged {
         /// The group.
         group: GroupId,
-        /// Its name, which has that of the page in it where it is of the older naming.
+        /// Its name, which contains the page's name if it follows the older naming.
         name: PrivateText,
-        /// What is wrong with it.
+        /// The difference.
         problem: ManagedProblem,
     },
 }
 
 impl Refusal {
-    /// The refusal in one word, for logs.
+    /// A short code for logs.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::NoUser(_) => "no_user",
@@ -167,7 +168,7 @@ impl Refusal {
     }
 }
 
-/// Something of Retool's that a sentence is about.
+/// An entity of Retool in an error message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Item {
     /// A user.
@@ -188,14 +189,15 @@ impl fmt::Display for Item {
     }
 }
 
-/// What is wrong with a group that has a managed group's name.
+/// Why a group with a managed group's name is not a valid managed group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ManagedProblem {
     /// It is archived.
     Archived,
-    /// It has rights over more than its page.
+    /// It has rights on more than its page.
     MoreRights,
-    /// It has members and not the level that its name says, which a new member would give to them.
+    /// It has members and another level than its name says. Raising it would give that level to these
+    /// members.
     OtherLevel,
 }
 
@@ -209,20 +211,20 @@ impl fmt::Display for ManagedProblem {
     }
 }
 
-/// Where access comes from.
+/// A source of access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Source {
     /// The group.
     pub group: GroupId,
-    /// Its name, which can be a person's.
+    /// Its name, which can be a person's name.
     pub name: PrivateText,
-    /// How the group comes by it.
+    /// How the group has the access.
     pub way: Way,
-    /// Which level it gives.
+    /// The level it grants.
     pub level: AccessLevel,
 }
 
-/// How a group comes by its access to a page.
+/// How a group has access to a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     /// A row that names the page.
@@ -244,7 +246,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// Names a few and counts the rest: a user can be in hundreds of groups.
+/// Names the first sources and counts the rest, because a user can be in hundreds of groups.
 fn listed(sources: &[Source]) -> String {
     const NAMED: usize = 5;
     let mut text = sources.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -254,17 +256,17 @@ fn listed(sources: &[Source]) -> String {
     text
 }
 
-/// What is to happen to the row that gives a group access to a page.
+/// The change to the row that grants a group access to a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RowChange {
-    /// It is made, or raised, to this level.
+    /// The row is created with this level, or raised to it.
     Set(AccessLevel),
-    /// It goes.
+    /// The row is deleted.
     Remove,
 }
 
 impl Access {
-    /// What gives `level` or more, each way by itself.
+    /// The individual sources that grant `level` or more.
     pub(crate) fn ways(self, level: AccessLevel) -> impl Iterator<Item = (Way, AccessLevel)> {
         let folder = self.folder.filter(|_| self.explicit == ExplicitAccess::NoRow);
         [(Way::Explicit, self.explicit.level()), (Way::Folder, folder), (Way::Universal, self.universal)]
@@ -273,7 +275,7 @@ impl Access {
             .filter(move |(_, given)| *given >= level)
     }
 
-    /// The access once its row has been changed.
+    /// The access after the change to its row.
     pub(crate) fn with(self, change: RowChange) -> Self {
         let explicit = match change {
             RowChange::Set(level) => ExplicitAccess::Level(level),
@@ -282,17 +284,17 @@ impl Access {
         Self { explicit, ..self }
     }
 
-    /// What raises the group to `level`: nothing when it is there already. The level
-    /// asked for is above the effective one, so that it is above the row's and the folder's too.
+    /// The change that raises the group to `level`; `None` if the group already has it. A change is needed
+    /// only if the level is above the effective one, so it is also above the row's and the folder's level.
     pub(crate) fn to_grant(self, level: AccessLevel) -> Option<RowChange> {
         (self.effective() < Some(level)).then_some(RowChange::Set(level))
     }
 
-    /// What lowers the group to just below `level`: nothing when it is there already.
+    /// The change that lowers the group to just below `level`; `None` if the group is already below it.
     ///
     /// # Errors
-    /// What would still give `level` afterwards: universal access, the folder's default, or that default
-    /// coming to light when the row that hides it goes.
+    /// The remaining access, if it would still grant `level`: by universal access, by the folder's default,
+    /// or by a folder default that applies again once the row that overrides it is deleted.
     pub(crate) fn to_revoke(self, level: AccessLevel) -> Result<Option<RowChange>, Access> {
         if self.effective() < Some(level) {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Retool's Postgres database: a pool of sessions, and what the role may do there.
+//! Retool's Postgres database: a pool of sessions, and the privileges of the role.
 
 use std::fmt::Display;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,21 +20,21 @@ use crate::retool::id::OutOfRange;
 use crate::retool::privileges::{Feature, Privileges, Scope};
 use crate::retool::template;
 
-/// A Retool database. Opening one makes no connection: the first call does.
+/// A Retool database. Creating it opens no connection; the first call does.
 pub(crate) struct Database {
     pool: Pool,
     scope: Scope,
     privileges: RwLock<Option<Arc<Privileges>>>,
 }
 
-/// What traces and metrics call the statement that asks what the role may do.
+/// Name of the statement that probes the role's privileges, in traces and metrics.
 pub(crate) const PROBE: &str = "privileges.probe";
 
 impl Database {
-    /// A database to be reached as `settings` say.
+    /// Creates a database from these settings.
     ///
     /// # Errors
-    /// When the certificates that the connection string names cannot be used.
+    /// The certificates that the connection string names are unusable.
     pub(crate) fn new(
         settings: ConnectionSettings,
         timeouts: Timeouts,
@@ -51,25 +51,26 @@ impl Database {
         Ok(Self { pool: Pool::new(opener, timeouts.pool), scope, privileges: RwLock::new(None) })
     }
 
-    /// Reaches the database, probes the role's privileges anew, and makes sure that they suffice.
+    /// Connects to the database, probes the role's privileges again, and verifies that they suffice.
     ///
     /// # Errors
-    /// Whatever keeps the database from being read; see [`DatabaseError`].
+    /// Any cause that prevents reading the database; see [`DatabaseError`].
     pub(crate) async fn check(&self) -> Result<Arc<Privileges>, DatabaseError> {
         let privileges = self.probe().await?;
         privileges.require(self.scope)?;
         Ok(privileges)
     }
 
-    /// Whether the server refused the password when a session was last to be opened.
+    /// Whether the server refused the password at the last attempt to open a session.
     pub(crate) fn is_login_refused(&self) -> bool {
         self.pool.is_login_refused()
     }
 
-    /// As [`Database::check`], and makes sure that the server takes changes where the configuration makes any.
+    /// Like [`Database::check`]. If the configuration allows changes, also verifies that the server accepts
+    /// them.
     ///
     /// # Errors
-    /// Those of [`Database::check`], and [`PostgresError::ReadOnly`] on a standby.
+    /// The errors of [`Database::check`], and [`PostgresError::ReadOnly`] on a standby.
     pub(crate) async fn check_whole(&self) -> Result<Arc<Privileges>, DatabaseError> {
         let privileges = self.check().await?;
         if self.scope.provisioning {
@@ -78,7 +79,7 @@ impl Database {
         Ok(privileges)
     }
 
-    /// What the role may read, probed by the first caller.
+    /// The role's privileges. The first call probes them.
     pub(crate) async fn privileges(&self) -> Result<Arc<Privileges>, DatabaseError> {
         let known = self.privileges.read().unwrap_or_else(PoisonError::into_inner).clone();
         match known {
@@ -87,11 +88,10 @@ impl Database {
         }
     }
 
-    /// Probes the role's privileges anew unless those that are known suffice for these changes.
+    /// Returns the role's privileges. Probes them again unless the known ones suffice for these changes.
     ///
     /// # Errors
-    /// [`DatabaseError::MissingPrivileges`] with the GRANTs that are missing, and whatever keeps the database from
-    /// being asked.
+    /// [`DatabaseError::MissingPrivileges`] with the missing GRANTs, and any cause that prevents the probe.
     pub(crate) async fn require_changes(
         &self,
         features: &[Feature],
@@ -100,7 +100,7 @@ impl Database {
         if known.require_changes(features).is_ok() {
             return Ok(known);
         }
-        // Somebody may have run the GRANT meanwhile.
+        // An administrator may have run the GRANT in the meantime.
         let privileges = self.probe().await?;
         privileges.require_changes(features)?;
         Ok(privileges)
@@ -130,14 +130,14 @@ impl Database {
         guarded(lease, PROBE, Privileges::probe(lease.session()?, self.scope, &[])).await
     }
 
-    /// Runs one reading statement and turns its rows into `T`. `name` is what traces and metrics call the
-    /// statement: table and purpose, such as `groups.list`.
+    /// Runs one SELECT and converts its rows to `T`. `name` is the statement's name in traces and metrics:
+    /// table and purpose, such as `groups.list`.
     ///
-    /// A session that turns out to have died is replaced once by a fresh one. Dropped before it has
-    /// ended, the statement is cancelled on the server.
+    /// A lost session is replaced once by a new one. Dropping the future before the statement ends cancels
+    /// the statement on the server.
     ///
     /// # Errors
-    /// See [`DatabaseError`]; a refused column is answered with the GRANT that is missing.
+    /// See [`DatabaseError`]; if a column is refused, the error has the missing GRANT.
     pub(crate) async fn read<T>(
         &self,
         name: &'static str,
@@ -150,7 +150,7 @@ impl Database {
             Err(error) if error.is_refusal() => {
                 let privileges = self.probe().await?;
                 privileges.require(self.scope)?;
-                // A privilege that the statement can do without may have gone meanwhile.
+                // A privilege that the statement does not require may have been revoked in the meantime.
                 let without = template::render(statement, &privileges);
                 if without == rendered {
                     return Err(error);
@@ -161,7 +161,7 @@ impl Database {
         }
     }
 
-    /// As [`Database::read`], for a statement whose refusal needs no explanation.
+    /// Like [`Database::read`], for a statement whose refusal needs no explanation.
     ///
     /// # Errors
     /// See [`DatabaseError`].
@@ -176,7 +176,7 @@ impl Database {
         self.read_catalog(name, &rendered, parameters, from_row).await
     }
 
-    /// As [`Database::read_once`], for a statement that names nothing outside `pg_catalog` and runs as it stands.
+    /// Like [`Database::read_once`], for a statement that uses only `pg_catalog` and contains no template.
     ///
     /// # Errors
     /// See [`DatabaseError`].
@@ -190,12 +190,12 @@ impl Database {
         Ok(statement::read(&self.pool, name, statement, parameters, from_row).await?)
     }
 
-    /// The sessions that all calls share.
+    /// The session pool that all calls share.
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }
 
-    /// What of Retool is read and changed.
+    /// The parts of Retool that are read and changed.
     pub(crate) fn scope(&self) -> Scope {
         self.scope
     }
@@ -226,7 +226,7 @@ where
     Ok(row.try_get::<_, Option<Key<T>>>(column)?.map(|Key(key)| key))
 }
 
-/// Reads a key as the driver reads a number.
+/// Decodes a key from an `int8`.
 struct Key<T>(T);
 
 impl<'a, T: TryFrom<i64, Error = OutOfRange>> FromSql<'a> for Key<T> {

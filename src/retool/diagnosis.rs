@@ -1,5 +1,5 @@
-//! What can be found out about a database that does not work, or not well: facts for `doctor`, which puts
-//! them into words and in order. Nothing here lasts: what is tried is undone.
+//! Diagnosis of a database that does not work, or not well. Collects facts; `doctor` sorts and words them.
+//! Every change that is tried is rolled back.
 
 mod changes;
 mod drift;

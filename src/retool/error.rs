@@ -1,21 +1,21 @@
-//! What can go wrong between us and Retool's database.
+//! Errors of calls to Retool's database.
 
 use crate::postgres::error::{Nature, PostgresError};
 use crate::retool::privileges::missing::MissingPrivileges;
 
-/// Why Retool's database did not answer.
+/// Why a call to Retool's database failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum DatabaseError {
-    /// The server, the driver or the pool.
+    /// An error of the server, the driver or the pool.
     #[error(transparent)]
     Postgres(PostgresError),
-    /// It is Retool's database, and tables or columns are not there that this program reads.
+    /// It is Retool's database, but tables or columns that this program reads are missing.
     #[error("Retool's tables are not as this program reads them: {}", absent.join(", "))]
     OtherVersion {
-        /// What is not there, each in a few words.
+        /// The missing tables and columns, each in a few words.
         absent: Vec<String>,
     },
-    /// The role lacks privileges, and these GRANTs give them.
+    /// The role lacks privileges; the error has the GRANTs that add them.
     #[error(transparent)]
     MissingPrivileges(#[from] MissingPrivileges),
 }
@@ -32,7 +32,7 @@ impl From<PostgresError> for DatabaseError {
 }
 
 impl DatabaseError {
-    /// What it says about another try.
+    /// How the error affects a retry.
     pub(crate) fn nature(&self) -> Nature {
         match self {
             Self::Postgres(error) => error.nature(),
@@ -41,7 +41,7 @@ impl DatabaseError {
         }
     }
 
-    /// What happened, in one word for logs.
+    /// A short code for logs.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Postgres(error) => error.reason(),
@@ -50,12 +50,13 @@ impl DatabaseError {
         }
     }
 
-    /// Whether the role was refused something or could not see it, so that probing its privileges can name the GRANT.
+    /// Whether the server refused access or hid an object, so that a probe of the privileges can name the
+    /// missing GRANT.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.is_refusal())
     }
 
-    /// The error of the server, the driver or the pool; nothing for missing privileges, tables and columns.
+    /// The error of the server, the driver or the pool; `None` for missing privileges, tables and columns.
     pub(crate) fn postgres(&self) -> Option<&PostgresError> {
         match self {
             Self::Postgres(error) => Some(error),

@@ -1,6 +1,6 @@
-//! Texts that several statements share.
+//! Text that several statements share.
 
-/// The statement with this text in place of `{@name}`.
+/// The statement with `{@name}` replaced by the text.
 pub(crate) fn fill(statement: &str, name: &str, text: &str) -> String {
     statement.replace(&format!("{{@{name}}}"), text)
 }

@@ -1,9 +1,10 @@
-//! Primary keys of Retool's tables, one type per table, so that one table's key cannot be used for another's.
+//! Primary keys of Retool's tables. Each table has its own type, so that keys of different tables cannot be
+//! mixed up.
 
 use std::fmt;
 use std::num::NonZeroU32;
 
-/// A number that is no primary key of Retool: keys are `int4` and start at 1.
+/// The number is not a primary key of Retool: keys are `int4` and start at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not between 1 and 2147483647")]
 pub(crate) struct OutOfRange(pub i64);
@@ -15,7 +16,7 @@ macro_rules! keys {
         pub(crate) struct $name(NonZeroU32);
 
         impl $name {
-            /// The key as Postgres holds it, always positive.
+            /// The key as stored in Postgres; always positive.
             pub(crate) fn get(self) -> i32 {
                 self.0.get().cast_signed()
             }
@@ -49,9 +50,9 @@ keys! {
     UserId,
     /// `groups.id`
     GroupId,
-    /// `pages.id`: a page is what Retool's users call an app
+    /// `pages.id`; Retool's users call a page an app
     PageId,
-    /// `resources.id`: a data source, one row per environment
+    /// `resources.id`; a data source, with one row per environment
     ResourceId,
 }
 
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_positive_int4_is_a_key() {
+    fn accepts_only_positive_int4_keys() {
         assert_eq!(UserId::try_from(1).unwrap().get(), 1);
         assert_eq!(UserId::try_from(2_147_483_647).unwrap().get(), i32::MAX);
         for wrong in [0, -1, 2_147_483_648, i64::MIN] {

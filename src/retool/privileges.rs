@@ -1,7 +1,7 @@
-//! What the role may read and change, probed rather than assumed.
+//! What the role may read and change. The privileges are probed and never assumed.
 //!
-//! A required column that cannot be read is an error that prints the GRANT to run. An optional one is
-//! left out of the statements and mentioned once.
+//! An unreadable required column is an error that shows the GRANT to run. An unreadable optional column is
+//! left out of the statements, with one warning.
 
 mod column;
 pub(crate) mod missing;
@@ -26,7 +26,7 @@ pub(crate) use scope::Scope;
 pub(crate) use writes::Feature;
 pub(crate) use writes::{GROUPS, NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT};
 
-/// What one column of the database is to us.
+/// Whether a column can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Readable,
@@ -40,34 +40,34 @@ enum Standing {
 pub(crate) struct Privileges {
     standings: BTreeMap<Column, Standing>,
     role: String,
-    /// The schema of Retool's tables: the first of the search_path that has the table `organizations`.
+    /// The schema of Retool's tables: the first in the search_path with the table `organizations`.
     schema: Option<String>,
-    /// The release of the server as Postgres numbers it.
+    /// The server's version number as Postgres encodes it.
     server_version: i32,
-    /// The schema that has the tables and that the role may not use, as Postgres spells it.
+    /// The schema with the tables if the role may not use it, as Postgres spells it.
     closed_schema: Option<String>,
-    /// Nothing while no changes are made.
+    /// `None` if no changes are made.
     writes: Option<Writes>,
     /// The changes that the configuration allows.
     features: Vec<Feature>,
-    /// Tables of which row-level security shows the role some rows only, or none.
+    /// Tables with some or all rows hidden from the role by row-level security.
     row_security: BTreeMap<&'static str, RowSecurity>,
 }
 
-/// What row-level security does to a table for the role.
+/// The effect of row-level security on a table for the role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RowSecurity {
-    /// There is no policy for the role: it sees no row, and no error says so.
+    /// The role has no policy: it sees no rows, and no error reports it.
     HidesAll,
     /// Policies decide which rows the role sees.
     Filters,
 }
 
 impl Privileges {
-    /// Asks the server about every column that `scope` needs or can use, and about these.
+    /// Queries the server for every column that `scope` needs or can use, and for the columns in `also`.
     ///
     /// # Errors
-    /// Only those of the statement itself; missing privileges are data, see [`Privileges::require`].
+    /// Only the errors of the statement itself. Missing privileges are data; see [`Privileges::require`].
     pub(crate) async fn probe(
         session: &Session,
         scope: Scope,
@@ -114,7 +114,8 @@ impl Privileges {
         Ok(privileges)
     }
 
-    /// The table with its schema, for statements. Without a schema to name it fails like a table that is not there.
+    /// The table's schema-qualified name for statements. Without a known schema the statement fails as for a
+    /// missing table.
     pub(crate) fn qualified(&self, table: &str) -> String {
         match &self.schema {
             Some(schema) => format!("{}.{}", quoted(schema), quoted(table)),
@@ -122,27 +123,28 @@ impl Privileges {
         }
     }
 
-    /// The schema of Retool's tables, as Postgres spells it; nothing where no table was found.
+    /// The schema of Retool's tables, as Postgres spells it; `None` if no table was found.
     pub(crate) fn schema(&self) -> Option<&str> {
         self.schema.as_deref()
     }
 
-    /// The release of the server as Postgres numbers it: 150004 for 15.4.
+    /// The server's version number as Postgres encodes it: 150004 for 15.4.
     pub(crate) fn server_version(&self) -> i32 {
         self.server_version
     }
 
-    /// Whether the column is there and may be read.
+    /// Whether the column exists and is readable.
     pub(crate) fn readable(&self, column: Column) -> bool {
         self.standings.get(&column) == Some(&Standing::Readable)
     }
 
-    /// Makes sure that everything these kinds of changes need may be done.
+    /// Verifies that the role has all privileges for these kinds of changes.
     ///
     /// # Errors
-    /// [`DatabaseError::MissingPrivileges`] with every GRANT that is missing.
+    /// [`DatabaseError::MissingPrivileges`] with every missing GRANT.
     pub(crate) fn require_changes(&self, features: &[Feature]) -> Result<(), DatabaseError> {
-        // Without the schema nothing in it is seen, and each privilege would seem to be missing.
+        // Without access to the schema the tables are invisible, and every privilege would appear to be
+        // missing.
         if let (None, Some(grant)) = (&self.schema, self.grant_on_schema()) {
             return Err(MissingPrivileges { role: self.role.clone(), grants: vec![grant] }.into());
         }
@@ -152,17 +154,17 @@ impl Privileges {
         }
     }
 
-    /// Whether the column may be updated, of those that statements may do without updating.
+    /// Whether an optional column may be updated.
     pub(crate) fn may_update(&self, column: Column) -> bool {
         PAGES_UPDATED_AT == Need::Update(column) && self.sets_pages_updated_at()
     }
 
-    /// Whether `group_pages."updatedAt"` may be set; existing roles may not.
+    /// Whether `group_pages."updatedAt"` may be set. Existing roles lack this privilege.
     pub(crate) fn sets_pages_updated_at(&self) -> bool {
         self.writes.as_ref().is_some_and(Writes::sets_pages_updated_at)
     }
 
-    /// The GRANT for that, where it is missing.
+    /// The GRANT for setting `group_pages."updatedAt"`, if it is missing.
     pub(crate) fn grant_on_pages_updated_at(&self) -> Option<String> {
         let (table, name) = (PAGES_UPDATED_AT.table(), PAGES_UPDATED_AT.column());
         let grant = || format!("GRANT UPDATE ({}) ON {table} TO {};", quoted(name), quoted(&self.role));
@@ -174,13 +176,14 @@ impl Privileges {
         &self.role
     }
 
-    /// Makes sure that everything `scope` needs can be read.
+    /// Verifies that everything that `scope` needs can be read.
     ///
     /// # Errors
-    /// [`PostgresError::UnknownSchema`] when tables or columns are not there at all, [`PostgresError::Forbidden`] when
-    /// row-level security hides a whole table, which would read as nobody having anything, else
-    /// [`DatabaseError::MissingPrivileges`] with every GRANT that is missing; only that on the schema while the
-    /// role cannot see into it.
+    /// [`PostgresError::UnknownSchema`] if the table `organizations` is missing.
+    /// [`DatabaseError::OtherVersion`] if other tables or columns are missing. [`PostgresError::Forbidden`]
+    /// if row-level security hides a whole table, because the result would look as if no user had access.
+    /// Otherwise [`DatabaseError::MissingPrivileges`] with every missing GRANT; only the GRANT on the schema
+    /// if the role cannot see into it.
     pub(crate) fn require(&self, scope: Scope) -> Result<(), DatabaseError> {
         let lacking = self.lacking(required(scope));
         if let (true, Some(grant)) = (lacking.is_absent(), self.grant_on_schema()) {
@@ -210,10 +213,11 @@ impl Privileges {
         Ok(())
     }
 
-    /// Makes sure that one optional column can be read, for what cannot do without it.
+    /// Verifies that an optional column can be read, for an operation that needs it.
     ///
     /// # Errors
-    /// [`DatabaseError::MissingPrivileges`] with the GRANT, or [`PostgresError::UnknownSchema`] when there is no such column.
+    /// [`DatabaseError::MissingPrivileges`] with the GRANT, or [`PostgresError::UnknownSchema`] if the column
+    /// does not exist.
     pub(crate) fn require_column(&self, column: Column) -> Result<(), DatabaseError> {
         let lacking = self.lacking([column]);
         if lacking.is_absent() {
@@ -225,7 +229,7 @@ impl Privileges {
         Err(MissingPrivileges { role: self.role.clone(), grants: lacking.grants }.into())
     }
 
-    /// What the role lacks of these columns.
+    /// The missing tables, columns and GRANTs for these columns.
     pub(crate) fn lacking(&self, columns: impl IntoIterator<Item = Column>) -> Lacking {
         let mut lacking = Lacking::default();
         let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -245,13 +249,13 @@ impl Privileges {
         lacking
     }
 
-    /// The GRANT on the schema that has the tables, while the role cannot see into it.
+    /// The GRANT on the schema with the tables, if the role cannot see into it.
     pub(crate) fn grant_on_schema(&self) -> Option<String> {
         let schema = self.closed_schema.as_deref()?;
         Some(format!("GRANT USAGE ON SCHEMA {} TO {};", quoted(schema), quoted(&self.role)))
     }
 
-    /// The tables among those of these columns of which row-level security shows the role no row.
+    /// The tables of these columns with all rows hidden from the role by row-level security.
     pub(crate) fn hidden(&self, columns: impl IntoIterator<Item = Column>) -> Vec<&'static str> {
         let mut tables: Vec<_> = columns.into_iter().map(|column| column.table).collect();
         tables.retain(|table| self.row_security.get(table) == Some(&RowSecurity::HidesAll));
@@ -260,18 +264,18 @@ impl Privileges {
         tables
     }
 
-    /// The tables of which policies show the role some rows only.
+    /// The tables with some rows hidden from the role by policies.
     pub(crate) fn filtered(&self) -> impl Iterator<Item = &'static str> {
         let effects = self.row_security.iter();
         effects.filter(|(_, effect)| **effect == RowSecurity::Filters).map(|(table, _)| *table)
     }
 
-    /// The GRANTs without which this kind of change cannot be made; none while no changes are made.
+    /// The missing GRANTs for this kind of change; none if no changes are made.
     pub(crate) fn lacking_changes(&self, feature: Feature) -> Vec<String> {
         self.writes.as_ref().map(|writes| writes.missing(feature, &self.role)).unwrap_or_default()
     }
 
-    /// Whether nothing at all was granted for this kind of change.
+    /// Whether none of the privileges for this kind of change are granted.
     pub(crate) fn is_unknown(&self, feature: Feature) -> bool {
         self.writes.as_ref().is_some_and(|writes| writes.is_unknown(feature))
     }
@@ -281,9 +285,9 @@ impl Privileges {
         self.row_security.contains_key(table)
     }
 
-    /// One sentence for each optional column whose absence changes the answers, with the GRANT where
-    /// there is one, for each table that shows some of its rows only, and for each kind of change that is
-    /// allowed and cannot be made.
+    /// One sentence for each optional column that is not granted and whose absence makes results wrong, with
+    /// the GRANT; for each table with some rows hidden; and for each allowed kind of change that lacks
+    /// privileges.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let filtered = self.filtered().map(|table| {
             let role = quoted(&self.role);
@@ -314,7 +318,7 @@ fn grant<'a>(table: &str, columns: impl IntoIterator<Item = &'a str>, role: &str
     format!("GRANT SELECT ({}) ON {} TO {};", columns.join(", "), quoted(table), quoted(role))
 }
 
-/// The optional column of that name, if statements may mention it.
+/// The optional column with that name, if it exists.
 pub(crate) fn optional(table: &str, name: &str) -> Option<Column> {
     OPTIONAL
         .iter()
@@ -322,19 +326,19 @@ pub(crate) fn optional(table: &str, name: &str) -> Option<Column> {
         .find(|column| column.table == table && column.name == name)
 }
 
-/// The column of that name, if statements may do without updating it.
+/// The column with that name, if statements may leave out updating it.
 pub(crate) fn updatable(table: &str, name: &str) -> Option<Column> {
     let Need::Update(column) = PAGES_UPDATED_AT else { return None };
     (column.table == table && column.name == name).then_some(column)
 }
 
-/// Whether statements may name the table.
+/// Whether statements may use the table.
 pub(crate) fn is_table(name: &str) -> bool {
     let read = reads_of(Scope::default()).chain(FOLDERS).chain(AUDIT).map(|reads| reads.table);
     read.chain(OF_DIAGNOSIS.iter().copied()).any(|table| table == name)
 }
 
-/// The column of that name, whether it is needed or optional.
+/// The column with that name, required or optional.
 pub(crate) fn column_named(table: &str, name: &str) -> Option<Column> {
     let needed = required(Scope::default());
     let optional = OPTIONAL.iter().map(|optional| optional.column);

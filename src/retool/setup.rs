@@ -1,8 +1,8 @@
-//! The script that prepares Retool's database for a role, made of the same declarations that the probe
-//! of privileges goes by.
+//! The script that prepares Retool's database for a role. It is built from the same declarations as the probe
+//! of privileges.
 //!
-//! It is plain SQL for any client. The role's name stands in it as an identifier in the GRANTs and once as
-//! a literal, in a setting that the blocks read; a block's own quotes can so not be ended by a name.
+//! The script is plain SQL for any client. The role's name is an identifier in the GRANTs, and a literal in
+//! one setting that the DO blocks read. A name can therefore not end the quotes of a block.
 
 use std::fmt::Write as _;
 
@@ -15,12 +15,12 @@ use crate::retool::privileges::{
     Column, Feature, GROUPS, NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, Scope,
 };
 
-/// What a script grants besides what every sync reads.
+/// What a script grants in addition to the reads of every sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Wanted {
-    /// Changes of who is in which group.
+    /// Changes of group members.
     pub groups: bool,
-    /// Changes of which group has access to which app; with `groups` also of single users' access.
+    /// Changes of groups' access to apps; with `groups` also of single users' access.
     pub pages: bool,
     /// Archived groups, last activity, folders and the audit log.
     pub extras: bool,
@@ -31,17 +31,17 @@ impl Wanted {
         scope.features().into_iter().filter(move |feature| match feature {
             Feature::Groups => self.groups,
             Feature::Pages => self.pages,
-            // Nobody is given access to an app without being put into the group made for it.
+            // A user gets access to an app by joining the group created for it, so both features are needed.
             Feature::ManagedGroups => self.groups && self.pages,
         })
     }
 }
 
-/// Makes the blocks read the role's name.
+/// The expression that reads the role's name in the DO blocks.
 const ROLE: &str = "pg_catalog.current_setting('baton_retool.role')";
 
-/// The script for a connector of this scope: it may be run again at any time, takes nothing away, and does all
-/// or nothing. Of what is wanted it has what the scope lets be changed.
+/// Returns the script for a connector of this scope. It can be run repeatedly, revokes nothing, and runs in
+/// one transaction. It contains the wanted changes only if the scope allows them.
 pub(crate) fn script(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
     let mut script = head(role, wanted, scope);
     for reads in reads_of(scope) {
@@ -58,7 +58,7 @@ pub(crate) fn script(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
         let extras = optional().filter(|optional| optional.extra);
         let note = "Extras: archived groups, and the last activity and the kind of users.";
         grant_if_there(&mut script, note, extras.map(|optional| (optional.column, without(optional))));
-        // Doctor compares folders where it sees everything that lies in them.
+        // Doctor compares folders only if it can read both apps and resources.
         let folders = if scope.skip_pages || scope.skip_resources { &[] } else { FOLDERS };
         for (note, tables) in [
             ("Extras: folders. Doctor looks at them, and no sync reads them.", folders),
@@ -68,7 +68,7 @@ pub(crate) fn script(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
                 AUDIT,
             ),
         ] {
-            // The purpose of a table stands at its first column.
+            // The table's purpose becomes the comment of its first column.
             let columns = tables.iter().flat_map(|reads| {
                 let purposes = std::iter::once(reads.purpose).chain(std::iter::repeat(""));
                 reads.columns().zip(purposes).map(|((column, _), purpose)| (column, purpose.to_owned()))
@@ -178,7 +178,7 @@ fn grant_reads(script: &mut String, reads: &Reads, role: &RoleName) {
     grant(script, "SELECT", &columns, reads.table, role);
 }
 
-/// Grants the columns that are there, in a block.
+/// Adds a DO block that grants the columns that exist.
 fn grant_if_there(script: &mut String, note: &str, columns: impl Iterator<Item = (Column, String)>) {
     let columns: Vec<_> = columns.collect();
     if columns.is_empty() {
@@ -294,7 +294,7 @@ fn grant(script: &mut String, privilege: &str, columns: &[String], table: &str, 
     put(script, format_args!("GRANT {privilege} ({}) ON {table} TO {role};\n", columns.join(", ")));
 }
 
-/// A comment of its own paragraph, in lines of readable length.
+/// Adds a comment as a paragraph, wrapped to a readable width.
 fn comment(script: &mut String, text: &str) {
     const WIDTH: usize = 110;
     let mut line = String::from("\n--");
@@ -310,6 +310,6 @@ fn comment(script: &mut String, text: &str) {
 }
 
 fn put(script: &mut String, text: std::fmt::Arguments<'_>) {
-    // Writing to a string does not fail.
+    // Writing to a String cannot fail.
     let _ = script.write_fmt(text);
 }

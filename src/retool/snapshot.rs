@@ -1,7 +1,7 @@
-//! Everything that decides who has access to what, as the database had it at one moment, in arrays of numbers.
+//! A snapshot of all access data at one moment, in arrays of numbers.
 //!
-//! Listings out of a snapshot give the same holders in the same order as the statements of
-//! [`tables`](crate::retool::tables), so that either can go on where the other stopped.
+//! Listings from a snapshot return the same holders in the same order as the statements of
+//! [`tables`](crate::retool::tables), so that each can continue where the other stopped.
 
 mod build;
 mod items;

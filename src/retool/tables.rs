@@ -1,4 +1,4 @@
-//! Retool's tables: one file for each family, with its statements, its rows and the functions that run them.
+//! Retool's tables. Each file has the statements of one family, their rows, and the functions that run them.
 
 pub(crate) mod admins;
 pub(crate) mod groups;

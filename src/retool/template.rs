@@ -1,24 +1,24 @@
-//! Statements with parts that depend on the role's privileges, on the schema of Retool's tables and on the versions
-//! of Retool and Postgres.
+//! Templates for statements with parts that depend on the role's privileges, on the schema of Retool's
+//! tables, and on the versions of Retool and Postgres.
 //!
-//! A statement stays readable as a whole; what varies stands in braces:
+//! A statement stays readable as a whole. The variable parts are in braces:
 //!
 //! | in a statement | becomes |
 //! |---|---|
-//! | `{users}` | the table with its schema |
-//! | `{'users'}` | the same as a literal, for `::regclass` and `to_regclass` |
-//! | `{g:groups.archivedAt}` | the column of the table aliased `g` where it is readable, else NULL |
-//! | `{?select group_resources.groupId: AND ...}` | what follows the colon where the column is readable, else nothing |
-//! | `{?update group_pages.updatedAt: , ...}` | the same where the column may be updated |
-//! | `{materialized}` | `MATERIALIZED` where the server knows the word, which it does from release 12 on; older ones always materialize |
-//! | `{@managed_group}` | a text that several statements share or that is read from the database, see [`fill`](crate::retool::fragment::fill) |
+//! | `{users}` | the schema-qualified table |
+//! | `{'users'}` | the same as a string literal, for `::regclass` and `to_regclass` |
+//! | `{g:groups.archivedAt}` | the column of the table with alias `g` if it is readable, else NULL |
+//! | `{?select group_resources.groupId: AND ...}` | the text after the colon if the column is readable, else nothing |
+//! | `{?update group_pages.updatedAt: , ...}` | the same if the column may be updated |
+//! | `{materialized}` | `MATERIALIZED` from Postgres 12 on; older versions lack the keyword and always materialize |
+//! | `{@managed_group}` | a shared text, or a text read from the database, see [`fill`](crate::retool::fragment::fill) |
 //!
-//! What follows a colon may have such parts itself.
+//! The text after a colon may contain such parts too.
 
 use crate::postgres::identifier::{literal, quoted};
 use crate::retool::privileges::{Column, Privileges, column_named, is_table, optional, updatable};
 
-/// The statement for a role with these privileges.
+/// Renders the statement for a role with these privileges.
 pub(crate) fn render(statement: &str, privileges: &Privileges) -> String {
     let mut text = String::with_capacity(statement.len() + 200);
     let mut rest = statement;
@@ -48,10 +48,10 @@ pub(crate) fn render(statement: &str, privileges: &Privileges) -> String {
     text
 }
 
-/// The first release of Postgres that knows `AS MATERIALIZED`.
+/// The first version of Postgres that supports `AS MATERIALIZED`.
 const FIRST_WITH_MATERIALIZED: i32 = 120_000;
 
-/// What stands before the first part in braces, the part, and what follows it.
+/// The text before the first part in braces, the part, and the text after it.
 fn next_part(text: &str) -> Option<(&str, &str, &str)> {
     let (before, from) = text.split_once('{')?;
     let mut depth = 1;
@@ -66,7 +66,7 @@ fn next_part(text: &str) -> Option<(&str, &str, &str)> {
     Some((before, &from[..end], &from[end + 1..]))
 }
 
-/// What stands in braces.
+/// The content of a part in braces.
 enum Part<'a> {
     Table(&'a str),
     TableName(&'a str),
@@ -77,8 +77,8 @@ enum Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// Reads what stands in braces; `None` when it names no table that statements read and no column that they may
-    /// do without.
+    /// Parses the content of braces. `None` if it names neither a table that statements read nor an optional
+    /// column.
     fn parse(part: &'a str) -> Option<Self> {
         let named = |column: &'a str| column.split_once('.');
         if part == "materialized" {

@@ -1,4 +1,5 @@
-//! Changes of Retool's rows: each in a transaction of its own that holds the locks of what it is about.
+//! Changes of Retool's rows. Each change runs in its own transaction, which holds locks on the changed
+//! objects.
 
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
@@ -19,10 +20,10 @@ use crate::retool::template;
 /// Why a change was not made.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ChangeError {
-    /// It may not be made.
+    /// Retool's state does not allow it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The database failed.
+    /// The database returned an error.
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
@@ -33,18 +34,18 @@ impl From<PostgresError> for ChangeError {
     }
 }
 
-/// Something that only one change at a time may be about.
+/// An object that only one change at a time may modify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lock {
-    /// The access to a page. Taken before those of groups, so that no two changes wait for each other.
+    /// The access to a page. Locked before groups, so that two changes never wait for each other.
     Page(PageId),
     /// The members of a group.
     Group(GroupId),
 }
 
 impl Lock {
-    /// The number of the advisory lock: half of a digest of what the lock is about, which nobody else takes by
-    /// accident.
+    /// The number of the advisory lock: half of a digest of the object's name, so that no other client uses
+    /// it by accident.
     fn key(self) -> i64 {
         let name = match self {
             Self::Page(page) => format!("baton-retool page {page}"),
@@ -55,15 +56,15 @@ impl Lock {
     }
 }
 
-/// What a statement writes, for errors.
+/// The target of a write, for error messages.
 pub(crate) struct Write<'a> {
     /// The table.
     pub(crate) table: &'a str,
-    /// What it holds, as the object of a sentence.
+    /// The content, as the object of a sentence.
     pub(crate) what: &'a str,
 }
 
-/// A change under way.
+/// A change in progress.
 pub(crate) struct Transaction<'a> {
     inner: transaction::Transaction<'a>,
     privileges: std::sync::Arc<Privileges>,
@@ -71,12 +72,12 @@ pub(crate) struct Transaction<'a> {
 }
 
 impl Database {
-    /// Makes a change in a transaction of its own: everything that `change` does, or nothing.
+    /// Makes a change in its own transaction: either everything that `change` does, or nothing.
     ///
     /// # Errors
-    /// Those of `change`, of beginning and of ending the transaction. When the session is lost during the commit,
-    /// nobody can tell whether the change was made; repeating it is safe. What the server refuses for want of
-    /// privileges is answered with the GRANTs that are missing by now.
+    /// The errors of `change`, and of beginning and ending the transaction. If the session is lost during the
+    /// commit, it is unknown whether the change was made; a retry is safe. If the server refuses a statement
+    /// because of missing privileges, the error has the GRANTs that are missing now.
     pub(crate) async fn change<T>(
         &self,
         features: &[Feature],
@@ -111,10 +112,11 @@ impl Transaction<'_> {
         &self.privileges
     }
 
-    /// Waits until nobody else changes these.
+    /// Waits until no other change holds these locks.
     ///
     /// # Errors
-    /// [`PostgresError::Timeout`] when another change holds one for too long, and those of any statement.
+    /// [`PostgresError::Locked`] if another change holds a lock for too long, and the errors of any
+    /// statement.
     pub(crate) async fn lock(&self, locks: &[Lock]) -> Result<(), DatabaseError> {
         let mut locks = locks.to_vec();
         locks.sort_unstable();
@@ -124,7 +126,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Runs a statement and turns its rows into `T`. `name` is what metrics and traces call it.
+    /// Runs a statement and converts its rows to `T`. `name` is its name in metrics and traces.
     ///
     /// # Errors
     /// See [`PostgresError`].
@@ -139,8 +141,8 @@ impl Transaction<'_> {
         Ok(self.inner.read(name, &statement, parameters, from_row).await?)
     }
 
-    /// Runs a statement that changes rows; how many it says it has changed. The triggers of the table run with the
-    /// search_path that the role has: every name in the statement has to be qualified.
+    /// Runs a statement that changes rows, and returns the number of rows it reports as changed. The table's
+    /// triggers run with the role's own search_path, so every name in the statement must be qualified.
     ///
     /// # Errors
     /// See [`PostgresError`].
@@ -153,7 +155,7 @@ impl Transaction<'_> {
         self.write_returning(name, statement, parameters, |_| Ok(())).await.map(|rows| rows.len())
     }
 
-    /// As [`Transaction::write`], with what the statement returns of each row.
+    /// Like [`Transaction::write`], but returns the statement's rows.
     ///
     /// # Errors
     /// See [`PostgresError`].
@@ -168,12 +170,12 @@ impl Transaction<'_> {
         Ok(self.inner.write(name, &statement, parameters, from_row).await?)
     }
 
-    /// Judges a write by what is read behind it in the same transaction. `wrote` is whether the statement says that
-    /// it wrote what it was to write.
+    /// Judges a write by the state that is read after it in the same transaction. `wrote` tells whether the
+    /// statement reports all rows as written.
     ///
     /// # Errors
-    /// [`PostgresError::Refused`] when a trigger or a policy of the table has kept the row from being written, or has
-    /// written something else; [`PostgresError::Interrupted`] when somebody else was there before.
+    /// [`PostgresError::Refused`] if a trigger or a policy of the table prevented the write or wrote
+    /// something else; [`PostgresError::Interrupted`] if another client changed the row first.
     pub(crate) fn judge<T: PartialEq>(
         &self,
         write: &Write<'_>,
@@ -184,13 +186,14 @@ impl Transaction<'_> {
     ) -> Result<(), DatabaseError> {
         match (wrote, now == wanted, now == before) {
             (true, true, _) => Ok(()),
-            // What was written stays locked until the end, so nobody but a trigger can have changed it.
+            // Written rows stay locked until the end of the transaction, so only a trigger can have changed
+            // them.
             (true, false, _) | (false, false, true) => Err(self.kept_from_writing(write.table)),
             (false, ..) => Err(changed_meanwhile(write.what)),
         }
     }
 
-    /// A trigger or a policy of the table has kept a row from being written.
+    /// The error for a trigger or a policy of the table that prevented the write of a row.
     pub(crate) fn kept_from_writing(&self, table: &str) -> DatabaseError {
         let reason = if self.privileges.is_policed(table) {
             let role = quoted(self.privileges.role());
@@ -203,18 +206,19 @@ impl Transaction<'_> {
         PostgresError::Refused { reason: reason.into() }.into()
     }
 
-    /// Commits when the change has been made, else undoes it.
+    /// Commits if the change has been made, otherwise rolls back.
     async fn end<T>(self, outcome: Result<T, ChangeError>) -> Result<T, ChangeError> {
         let end = if outcome.is_ok() && self.mode == Mode::Real { End::Commit } else { End::Rollback };
         match (outcome, self.inner.end(end).await) {
             (Ok(_), Err(error)) => Err(error.into()),
-            // A failure to undo says less than the reason to undo.
+            // The reason for the rollback is more useful than a failure of the rollback.
             (outcome, _) => outcome,
         }
     }
 }
 
-/// Retool has written between our reading and our writing, under no lock of ours. Another try sees what is there now.
+/// Retool has written between our read and our write, because it does not use our locks. A retry sees the new
+/// state.
 pub(crate) fn changed_meanwhile(what: &str) -> DatabaseError {
     let reason = format!("somebody else changed {what} in the same moment").into();
     PostgresError::Interrupted { reason }.into()

@@ -1,4 +1,4 @@
-//! Organizations, groups and users: who is a member or admin of what, rule by rule.
+//! Organizations, groups and users: members, admins and the rights of groups, rule by rule.
 
 use tonic::Code;
 
@@ -23,7 +23,7 @@ async fn every_user_of_an_organization_is_its_member() {
 }
 
 #[tokio::test]
-async fn a_user_without_an_organization_has_group_access_and_no_membership_of_one() {
+async fn a_user_without_an_organization_has_group_access_but_no_membership_of_an_organization() {
     let (_database, client) = served(
         r#"INSERT INTO users (id, "organizationId") VALUES (1, NULL);
         INSERT INTO groups (id, "organizationId", "universalAccess", "universalResourceAccess")
@@ -166,7 +166,7 @@ async fn a_group_without_an_organization_grants_only_membership() {
     assert_eq!(client.grant_ids("resource", "r1").await, Vec::<String>::new());
 }
 
-/// Group 1 is archived and would give everything; group 2 lives and gives nothing.
+/// Group 1 is archived and would grant everything; group 2 is not archived and grants nothing.
 const ARCHIVED: &str = r#"
     INSERT INTO users (id, "organizationId") VALUES (1, 1);
     INSERT INTO groups (id, "organizationId", "archivedAt", "universalAccess", "universalResourceAccess")

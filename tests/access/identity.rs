@@ -1,5 +1,5 @@
-//! Ids, slugs, names and order of everything that tenants have stored. None of the texts here, and none in
-//! `tests/data/identity.json`, may ever change.
+//! Ids, slugs, names and order of everything that tenants have stored. The texts in this file and in
+//! `tests/data/identity.json` must never change.
 
 use baton_retool::proto::connector::entitlement::PurposeValue;
 use baton_retool::proto::connector::resource_type::Trait;
@@ -45,7 +45,7 @@ fn fact(fact: &Fact) -> Value {
     })
 }
 
-/// Nothing but an id, a name and a parent.
+/// Whether the resource has only an id, a name, a parent and annotations.
 fn bare(resource: &Resource) -> bool {
     let bare = Resource {
         id: resource.id.clone(),
@@ -82,7 +82,7 @@ async fn the_resource_types_are_five_in_a_fixed_order() {
     assert_eq!(rows, expected);
     for one in &types {
         assert!(one.description.is_empty() && !one.sourced_externally);
-        // Agents need not ask each user for what it cannot have.
+        // Agents need not list entitlements and grants of users, because there are none.
         let skipped = find_annotation::<SkipEntitlementsAndGrants>(&one.annotations).is_some();
         assert_eq!((skipped, one.annotations.len()), if one.id == "user" { (true, 1) } else { (false, 0) });
     }

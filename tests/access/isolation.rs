@@ -1,10 +1,10 @@
-//! Two organizations in one database see nothing of each other.
+//! Two organizations in one database are completely separate.
 
 use crate::support::client::{Client, facts, id_of, parent_of};
 use crate::support::organization::{UNCHECKED, with_rows};
 use crate::support::postgres::Database;
 
-/// What a listing says of an organization, as one text, to look for names of the other in.
+/// Everything listed about an organization as texts, to search for names of the other.
 async fn everything_of(client: &Client, organization: &'static str) -> Vec<String> {
     let mut said = Vec::new();
     for type_id in ["user", "group", "page", "resource"] {
@@ -24,7 +24,7 @@ async fn the_large_organization_and_the_tiny_one_share_no_row_of_any_listing() {
     let database = Database::small().await;
     let client = Client::serving(&database, &[]).await;
     let (acme, globex) = (everything_of(&client, "o1").await, everything_of(&client, "o2").await);
-    // Globex is users 45 to 47, group 14, page 25 and resource 13, each once, and their grants.
+    // Globex has users 45 to 47, group 14, page 25 and resource 13, each listed once, and their grants.
     assert!(globex.len() > 6 && acme.len() > 1_000, "{} and {}", globex.len(), acme.len());
     for text in &globex {
         assert!(!text.contains("acme") && !text.contains("o1"), "{text}");
@@ -53,9 +53,9 @@ async fn a_change_in_one_organization_does_not_affect_the_other() {
     assert_eq!(everything_of(&client, "o2").await, before);
 }
 
-/// Every table that ties two objects together, tying objects of two organizations: rows that Retool's
-/// triggers refuse and an older or broken database may have nevertheless. A membership gives what its group gives,
-/// and a group reaches nothing outside of its organization.
+/// Every table that connects two objects has rows that connect objects of two organizations. Retool's
+/// triggers reject such rows, but an older or broken database may have them. A membership grants what its
+/// group grants, and a group accesses nothing outside its organization.
 #[tokio::test]
 async fn only_memberships_connect_two_organizations() {
     let database = with_rows(
@@ -93,7 +93,7 @@ async fn only_memberships_connect_two_organizations() {
     assert_eq!(client.grant_ids("org", "o2").await, ["grant:entitlement:o2:member:u2"]);
     assert_eq!(client.grant_ids("group", "g1").await, ["group:g1:member:user:u2"]);
     assert_eq!(client.grant_ids("group", "g2").await, ["group:g2:member:user:u1"]);
-    // Group 1 reaches its own organization's page and resource, which lie in the other's folders.
+    // Group 1 accesses its own organization's page and resource, although they are in the other's folders.
     for fact in client.facts("page", "p1").await {
         assert_eq!(fact.principal, "group/g1");
     }

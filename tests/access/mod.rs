@@ -1,4 +1,4 @@
-//! What is listed: resources, entitlements and grants of Retool, by rule, in any page size.
+//! Listings of resources, entitlements and grants of Retool, rule by rule and for any page size.
 
 mod groups_and_users;
 mod identity;

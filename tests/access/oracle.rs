@@ -1,4 +1,4 @@
-//! Complete listings, compared with an independent evaluation of the tables one row at a time.
+//! Complete listings, compared with an independent evaluation of the tables, one row at a time.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::support::oracle::Oracle;
 use crate::support::organization::{random, with_rows};
 use crate::support::postgres::{Database, Sizes};
 
-/// Compares both ways, and makes sure that everyone who is granted something is listed.
+/// Compares in both directions, and verifies that every principal of a grant is listed.
 async fn agrees_with_its_tables(database: &Database, context: &str) {
     for skip_disabled_users in [false, true] {
         let flags: &[&str] = if skip_disabled_users { &["--skip-disabled-users"] } else { &[] };
@@ -64,7 +64,7 @@ async fn random_organizations_agree_with_the_oracle() {
     }
 }
 
-/// One group for each way in which universal access, a row of the item and a folder's default can meet.
+/// One group for each combination of universal access, a row of the item and a folder's default.
 #[tokio::test]
 async fn every_combination_of_page_access_agrees_with_the_oracle() {
     let database = with_rows(
@@ -87,7 +87,7 @@ async fn every_combination_of_page_access_agrees_with_the_oracle() {
     agrees_with_its_tables(&database, "pages").await;
 }
 
-/// As for pages; the item's own row may name it in either of two columns, or in both by two rows.
+/// The same for resources. The item's own row may name it in one of two columns, or in both with two rows.
 #[tokio::test]
 async fn every_combination_of_resource_access_agrees_with_the_oracle() {
     let database = with_rows(

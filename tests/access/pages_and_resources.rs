@@ -1,4 +1,4 @@
-//! Pages and resources: who has which level, rule by rule.
+//! Pages and resources: the levels of users and groups, rule by rule.
 
 use tonic::Code;
 
@@ -6,8 +6,8 @@ use crate::support::client::{Client, Fact};
 use crate::support::organization::{UNCHECKED, served};
 use crate::support::postgres::Database;
 
-/// Entitlements that a group has on a page, without the page's part, and an asterisk where nothing at
-/// the page can take it away.
+/// Entitlements of a group on a page, without the page's id. An asterisk marks an entitlement that no change
+/// of the page can revoke.
 fn on_page(facts: &[Fact], group: &str) -> Vec<String> {
     let principal = format!("group/{group}");
     facts
@@ -67,7 +67,7 @@ async fn a_page_rule_overrides_its_folder_and_universal_access_only_raises() {
     let facts = client.facts("page", "p1").await;
     assert_eq!(on_page(&facts, "g1"), ["group:read", "user:read"]);
     assert_eq!(on_page(&facts, "g2"), ["group:read", "group:write", "user:read", "user:write"]);
-    // Nothing at the page gives what follows with an asterisk, so nothing there can be revoked.
+    // No row of the page gives the entitlements with an asterisk, so they cannot be revoked on the page.
     assert_eq!(on_page(&facts, "g3"), ["group:read*", "group:write*", "user:read*", "user:write*"]);
     let raised = ["group:own*", "group:read", "group:write", "user:own*", "user:read", "user:write"];
     assert_eq!(on_page(&facts, "g4"), raised);
@@ -232,7 +232,7 @@ async fn pages_and_resources_can_be_skipped_and_universal_access_remains() {
     }
 }
 
-/// No Retool has such rows today; a release that drops a constraint must not stop a sync.
+/// Current versions of Retool have no such rows, but a release that drops a constraint must not stop a sync.
 #[tokio::test]
 async fn null_in_any_column_except_keys_does_not_break_a_listing() {
     let database = Database::small().await;
@@ -267,7 +267,7 @@ async fn null_in_any_column_except_keys_does_not_break_a_listing() {
                 .filter(|one| one.id.as_ref().unwrap().resource_type == type_id)
                 .count()
         };
-        // Whether somebody is enabled is not known, which is not the same as being enabled.
+        // Whether a user is enabled is unknown, which is not the same as enabled.
         assert_eq!(count("user"), if flags.is_empty() { 47 } else { 0 });
         assert_eq!(count("org"), 2);
         assert_eq!(count("page"), 25);

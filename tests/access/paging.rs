@@ -1,4 +1,4 @@
-//! Listings in pages of any size: during concurrent writes, across restarts and replicas.
+//! Listings with any page size: during concurrent writes, across restarts and replicas.
 
 use std::collections::BTreeSet;
 
@@ -6,14 +6,14 @@ use crate::support::client::{Client, Listing, assert_no_doubles, named};
 use crate::support::postgres::{Database, Sizes};
 use crate::support::server::Server;
 
-/// What the protocol's specification allows one answer to have.
+/// The limit of one answer in the protocol's specification.
 const LARGEST_ANSWER: usize = 2 * 1024 * 1024;
 
 fn rows(pages: Vec<crate::support::client::Answer<String>>) -> Vec<String> {
     pages.into_iter().flat_map(|page| page.rows).collect()
 }
 
-/// Every listing that has more than a page of something in the small organization.
+/// All kinds of listings with more than one page in the small organization.
 fn interesting() -> Vec<Listing> {
     vec![
         Listing::Resources("user", Some("o1")),
@@ -41,7 +41,7 @@ async fn every_page_size_gives_the_same_rows_in_full_pages() {
                 let last = page.next.is_empty();
                 let full = page.rows.len() == size as usize;
                 assert!(full || (last && page.rows.len() < size as usize), "{size}: {listing:?}");
-                // A last page is empty only when there is nothing at all.
+                // A last page is empty only if the whole listing is.
                 assert!(!page.rows.is_empty() || whole.is_empty(), "{size}: {listing:?}");
             }
             assert_eq!(rows(pages), whole, "{size}: {listing:?}");
@@ -73,12 +73,11 @@ async fn a_page_holds_the_requested_number_of_rows_up_to_the_maximum() {
     }
 }
 
-/// Between any two pages one row before, one behind and one right at the place where the listing stands
-/// goes or comes.
+/// Between any two pages, rows before, after and at the position of the listing are deleted or added.
 #[tokio::test(flavor = "multi_thread")]
 async fn permanent_rows_are_listed_exactly_once_while_others_come_and_go() {
     let database = Database::small().await;
-    // Every second object comes or goes; the others stay. The new ones take the freed keys as well.
+    // Every second object is deleted or added; the others stay. New objects also reuse keys.
     let churn = r#"
         DELETE FROM user_groups WHERE "userId" % 2 = 0 AND ("userId" * 7 + {n}) % 3 = 0;
         DELETE FROM users WHERE id % 2 = 0 AND (id * 7 + {n}) % 5 = 0;
@@ -106,15 +105,15 @@ async fn permanent_rows_are_listed_exactly_once_while_others_come_and_go() {
     let mut n = 0;
     for listing in interesting() {
         let whole = client.pages(&listing, 0).await.iter().map(|page| page.rows.len()).sum::<usize>();
-        // A quarter and a twelfth of the listing make it change in the midst of each.
+        // With these page sizes, the listing changes in the middle of a run.
         let parts = [4, 12].map(|pages| u32::try_from(whole / pages + 1).unwrap().min(250));
         for size in parts.into_iter().chain([1, 2, 3, 250, 0]) {
-            // One by one, the long ones would take as many changes as they have rows.
+            // Skip page sizes that need too many pages, because each page takes a change.
             if size > 0 && whole / size as usize > 60 {
                 continue;
             }
             let before = set(rows(client.pages(&listing, 0).await));
-            // What every state of the listing has, so what was there all the time.
+            // Rows in every state of the listing, that is, rows that existed the whole time.
             let mut lasting = before.clone();
             let mut ever = before;
             let (mut met, mut token) = (Vec::new(), String::new());
@@ -140,12 +139,12 @@ async fn permanent_rows_are_listed_exactly_once_while_others_come_and_go() {
     }
 }
 
-/// The same at every page size, against a writer that never waits for the reader.
+/// The same at every page size, with a writer that never waits for the reader.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_are_listed_exactly_once_at_every_page_size_during_concurrent_writes() {
     let database = Database::small().await;
     let client = Client::serving(&database, &[]).await;
-    // Users with an odd key stay for ever, those with an even one come and go all the time.
+    // Users with an odd key stay; users with an even key are deleted and added all the time.
     let churn = r#"
         DELETE FROM users WHERE id % 2 = 0 AND (id + {n}) % 3 = 0;
         INSERT INTO users (id, email, "organizationId", "createdAt", "updatedAt")

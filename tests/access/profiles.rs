@@ -1,6 +1,6 @@
 //! Users and groups as agents map them: display names, traits and profiles.
 
-// Agents of every age read the older places of these facts, so those are what is promised.
+// Agents of all versions read the older fields, so these are the ones that must be set.
 #![allow(deprecated)]
 
 use baton_retool::proto::connector::user_trait::status::Status;
@@ -149,7 +149,7 @@ async fn a_display_name_is_the_first_of_name_email_user_name_and_id() {
     .await;
     let names: Vec<_> =
         client.resources("user", Some("o1")).await.into_iter().map(|user| user.display_name).collect();
-    // A missing half leaves its space, as it always has.
+    // A missing first or last name leaves its space, as it always has.
     let expected =
         ["A B", "A ", " B", "d@b.example", "e@b.example", "f@b.example", "g", "h", "u9", "Zoë O'Hara-李"];
     assert_eq!(names, expected);
@@ -167,7 +167,7 @@ async fn a_login_is_the_user_name_or_else_the_email() {
     assert_eq!(logins, ["a", "b@b.example", "c@b.example", ""]);
 }
 
-/// How `lastLoggedIn` reads, and whether it fits the protocol's own timestamp.
+/// The text of `lastLoggedIn`, and whether a protobuf timestamp can represent it.
 const LAST_LOGGED_IN: [(&str, &str, bool); 12] = [
     ("NULL", "0001-01-01 00:00:00 +0000 UTC", false),
     ("'2026-01-01 00:01:00+00'", "2026-01-01 00:01:00 +0000 UTC", true),

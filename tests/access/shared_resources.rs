@@ -1,6 +1,6 @@
-//! Resources that most users of an organization can reach, whose users are read by another statement.
+//! Resources that most users of an organization can access. A different statement reads their users.
 
-// The lints on panics are for code that ships.
+// The lints about panics are for production code.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -12,10 +12,10 @@ use tonic::transport::Channel;
 use crate::support::postgres::{Database, Sizes};
 use crate::support::server::Server;
 
-/// Entitlement and principal, as `read u7`.
+/// Entitlement and principal, such as `read u7`.
 type Grants = BTreeSet<String>;
 
-/// Two groups' levels meet in many users, and the explicit one is not always the higher.
+/// Many users have levels from two groups, and the explicit level is not always the higher one.
 const SHARED: &str = r#"
     UPDATE groups SET "universalResourceAccess" = 'none';
     UPDATE groups SET "universalResourceAccess" = 'own' WHERE name = 'admin';
@@ -33,7 +33,7 @@ const SHARED: &str = r#"
     ANALYZE;
 "#;
 
-/// What the tables say, put as plainly as possible.
+/// The expected grants, computed as simply as possible.
 const EXPECTED: &str = r#"
     WITH held AS (
         SELECT u.id, max(array_position(ARRAY['read', 'write', 'own'],
@@ -57,7 +57,7 @@ async fn a_widely_shared_resource_is_listed_completely_at_every_page_size() {
     let expected = expected(&database, false).await;
     let server = Server::start(&database, &[]);
     for size in [0, 1, 249, 250] {
-        // One by one, the first pages suffice.
+        // With one row per page, the first pages suffice.
         let pages = if size == 1 { 30 } else { usize::MAX };
         let (listed, whole) = listed(server.channel().await, size, pages).await;
         assert!(listed.is_subset(&expected), "{:?}", listed.difference(&expected).next());
@@ -87,7 +87,7 @@ async fn expected(database: &Database, enabled_only: bool) -> Grants {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// The grants of the second resource on so many pages at the most, and whether that was all.
+/// The grants of the second resource on at most `pages` pages, and whether the listing is complete.
 async fn listed(channel: Channel, page_size: u32, pages: usize) -> (Grants, bool) {
     let mut client = GrantsServiceClient::new(channel);
     let id = ResourceId { resource_type: "resource".into(), resource: "r2".into(), ..Default::default() };

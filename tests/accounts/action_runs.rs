@@ -29,7 +29,7 @@ async fn an_answer_waits_for_the_inline_wait_or_one_second() {
         let request = InvokeActionRequest { inline_wait: unsaid, ..action("disable_user", "u5") };
         let answer = stage.invoke(&request).await.unwrap();
         assert_eq!(answer.status(), BatonActionStatus::Running);
-        // Retool does not answer, so that the wait is what ended; the default is a second.
+        // Retool does not answer, so the wait must have ended. The default is one second.
         assert!((900..10_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
         assert_eq!((answer.response, answer.name.as_str()), (None, "disable_user"));
 
@@ -44,14 +44,14 @@ async fn an_answer_waits_for_the_inline_wait_or_one_second() {
         assert_eq!(ended.status(), BatonActionStatus::Complete, "{ended:?}");
         assert_eq!((ended.id.as_str(), ended.name.as_str()), (answer.id.as_str(), "disable_user"));
         assert_eq!(ended.annotations.len(), 1);
-        // It stays so.
+        // The end of a run never changes.
         assert_eq!(stage.status(&answer.id).await.unwrap(), ended);
     }
 }
 
 #[tokio::test]
 async fn an_answer_comes_before_the_deadline_of_the_call() {
-    // The answer comes after three quarters of the time, which leaves some seconds for a busy machine.
+    // The answer comes after three quarters of the time, which leaves a few seconds for a busy machine.
     let stage = Stage::new().await;
     stage.api.next("PATCH", Reply::Usual.behind(&Gate::closed()));
     let mut request = Request::new(waiting(60));
@@ -64,7 +64,7 @@ async fn an_answer_comes_before_the_deadline_of_the_call() {
     assert_eq!(stage.invoke(&waiting(60)).await.unwrap().status(), BatonActionStatus::Running);
 }
 
-// The connection has to say that the call is cancelled while this thread waits for the log.
+// The connection has to report the cancellation while this thread waits for the log.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_action_continues_after_its_caller_cancels() {
     let stage = Stage::new().await;

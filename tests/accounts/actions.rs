@@ -47,7 +47,7 @@ async fn an_account_is_disabled_and_enabled_again() {
     }
 }
 
-/// Answers to a change that say nothing of the account, or the wrong thing.
+/// Responses to a change that tell nothing about the account, or something wrong.
 fn unproven() -> Vec<(Reply, &'static str)> {
     vec![
         (Reply::refusal(200, "it went wrong"), "FailedPrecondition: "),
@@ -76,7 +76,7 @@ async fn an_action_without_effect_is_not_complete() {
         assert_failed(&answer, &[code]);
         let error = text_of(answer.response.as_ref(), "error");
         assert!(!error.contains("secret") && !error.contains("/auth"), "{error}");
-        // Asked once for the change, and once how things are; never where a redirect leads.
+        // One request for the change, and one for the resulting state; none to the target of a redirect.
         assert_eq!(stage.api.methods(), ["PATCH", "GET"], "{reply:?}");
     }
     assert_eq!(stage.tables().await, before);
@@ -111,12 +111,12 @@ async fn an_action_whose_effect_cannot_be_verified_is_not_complete() {
         stage.api.next("GET", again);
         assert_failed(&stage.act("disable_user", "u5").await, &["Internal: ", "look at the account"]);
     }
-    // What is said of somebody else says nothing of the account.
+    // A response about another account proves nothing about this one.
     let other = Reply::json(200, json!({"success": true, "data": {"id": "user_other", "active": false}}));
     stage.api.next("PATCH", other.clone());
     stage.api.next("GET", other);
     assert_failed(&stage.act("disable_user", "u5").await, &["Internal: ", "look at the account"]);
-    // Retool says that it is done and that it is not.
+    // Retool reports success, but the account is still enabled.
     stage.api.next("PATCH", Reply::json(200, json!({"success": true, "data": {"active": true}})));
     assert_failed(&stage.act("disable_user", "u5").await, &["Internal: ", "still enabled"]);
     assert!(stage.enabled(5).await);
@@ -221,7 +221,7 @@ async fn an_invalid_argument_fails_the_action_and_not_the_call() {
     }
     assert_eq!(stage.api.methods(), Vec::<String>::new());
     assert_eq!(stage.tables().await, before);
-    // The older spelling of the same.
+    // The older format of the same argument.
     let older = [("resource_type", string("user")), ("resource", string("u5")), ("more", boolean(true))];
     assert_complete(&stage.invoke(&action_on("disable_user", &older)).await.unwrap());
 }
@@ -245,7 +245,7 @@ async fn an_action_without_a_rest_api_names_the_missing_settings() {
 #[tokio::test]
 async fn the_last_enabled_administrator_cannot_be_disabled() {
     let stage = Stage::new().await;
-    // u1 and u21 are in the group admin, g2; u22 is in it and disabled, u45 is of another organization.
+    // u1 and u21 are in the group admin, g2. u22 is in it but disabled; u45 belongs to another organization.
     stage
         .database
         .execute(
@@ -264,7 +264,8 @@ async fn the_last_enabled_administrator_cannot_be_disabled() {
     assert_eq!(stage.api.methods(), Vec::<String>::new());
     assert_eq!(stage.tables().await, before);
     assert_eq!(stage.records().pop().unwrap()["reason"], "last_admin");
-    // Who is disabled already administers nothing, and the enabled one may be the other.
+    // A user who is already disabled administers nothing, and another member of the group may be the enabled
+    // one.
     assert_complete(&stage.act("disable_user", "u21").await);
     assert_complete(&stage.act("enable_user", "u22").await);
     assert_complete(&stage.act("disable_user", "u1").await);
@@ -299,7 +300,7 @@ async fn a_dry_run_changes_nothing_and_completes_only_if_nothing_needs_to_change
 }
 
 #[tokio::test]
-async fn an_action_that_times_out_says_that_it_may_have_taken_effect() {
+async fn an_action_that_times_out_reports_that_it_may_have_taken_effect() {
     let stage = Stage::with(&["--provisioning", "--http-timeout-seconds", "1"]).await;
     for method in ["PATCH", "GET"] {
         stage.api.next(method, Reply::Usual.behind(&Gate::closed()));

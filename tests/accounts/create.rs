@@ -1,6 +1,6 @@
-//! CreateAccount: what is sent to Retool, and what the agent gets back.
+//! CreateAccount: the request to Retool, and the response to the agent.
 
-// Agents of every age read the fields of a user that are deprecated.
+// Agents of all versions read the deprecated fields of a user.
 #![allow(deprecated)]
 
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn user_trait(resource: &Option<Resource>) -> UserTrait {
     find_annotation::<UserTrait>(&resource.as_ref().unwrap().annotations).unwrap().unwrap()
 }
 
-/// The record of one change, as far as it is the same with every run.
+/// The record of one change, reduced to the fields that are the same in every run.
 fn record(stage: &Stage) -> serde_json::Value {
     let line = stage.server.wait_for_log(|line| line["msg"] == "change");
     let keys = ["operation", "target_id", "principal_id", "outcome", "before", "after", "reason"];
@@ -81,7 +81,7 @@ async fn sent_fields_are_trimmed_and_carry_the_requested_user_type() {
         });
         assert_eq!(stage.api.seen()[0].body, expected);
     }
-    // One connection was enough for all of it.
+    // All requests used one connection.
     assert_eq!(stage.api.connections(), 1);
 }
 
@@ -102,7 +102,7 @@ async fn every_credential_option_without_a_password_sends_an_invitation() {
 }
 
 #[tokio::test]
-async fn an_account_that_appears_late_in_the_database_is_waited_for() {
+async fn waits_for_an_account_that_appears_late_in_the_database() {
     let stage = Stage::new().await;
     stage.api.set(|manners| manners.shows_after = Some(Duration::from_millis(700)));
     let (kind, resource, _) = result(&stage.create(&ada()).await.unwrap());
@@ -112,7 +112,7 @@ async fn an_account_that_appears_late_in_the_database_is_waited_for() {
 
 #[tokio::test]
 async fn an_account_that_never_appears_is_in_progress_and_never_u0() {
-    // One organization, so that the account can only be in that.
+    // With one organization, the account must belong to it.
     let single = Database::small().await;
     single.execute(r#"DELETE FROM organizations WHERE id = 2; UPDATE organizations SET name = 'Only'"#).await;
     let url = single.url();
@@ -129,7 +129,7 @@ async fn an_account_that_never_appears_is_in_progress_and_never_u0() {
     let provisional = provisional.unwrap();
     let (kind, resource, flag) = result(&provisional);
     assert_eq!((kind, flag), ("in progress", true));
-    // Now the row comes, and what was said of it was right.
+    // Now the row appears, and the earlier response was correct.
     with_id
         .database
         .execute(&format!(
@@ -182,15 +182,15 @@ async fn a_taken_email_is_answered_with_the_existing_account() {
 #[tokio::test]
 async fn a_taken_email_that_retool_does_not_find_is_looked_up_in_the_database() {
     let stage = Stage::new().await;
-    // Spelled otherwise than asked for, in a Retool that compares exactly.
+    // The address has another case than in the request, in a Retool that compares exactly.
     stage.database.execute("UPDATE users SET email = 'User5@Acme.Example' WHERE id = 5").await;
     let (kind, resource, _) = result(&stage.create(&with_email("user5@acme.example")).await.unwrap());
     assert_eq!((kind, resource), ("already exists", stage.listed("u5").await));
-    // A look-up that fails is no reason to say that there is nobody.
+    // A failed look-up does not prove that no user has the address.
     stage.api.always("GET", Reply::refusal(403, "no"));
     let (kind, resource, _) = result(&stage.create(&with_email("user5@acme.example")).await.unwrap());
     assert_eq!((kind, resource), ("already exists", stage.listed("u5").await));
-    // Of two with the address, in two organizations, the database cannot say which it is.
+    // If two users in two organizations have the address, the database cannot tell which one it is.
     stage.database.execute("UPDATE users SET email = 'user5@acme.example' WHERE id = 46").await;
     let answer = stage.create(&with_email("user5@acme.example")).await;
     assert_refused(answer, Code::AlreadyExists, &["409"]);
@@ -213,7 +213,7 @@ async fn a_failed_lookup_decides_nothing() {
 }
 
 #[tokio::test]
-async fn the_legacy_id_of_another_user_is_never_taken_for_the_new_user() {
+async fn never_mistakes_the_legacy_id_of_another_user_for_the_new_user() {
     let stage = Stage::new().await;
     // An API that belongs to another Retool than the database.
     let stranger = json!({"id": "user_other", "legacy_id": 7, "email": "ada@example.com", "active": true});
@@ -228,8 +228,8 @@ async fn the_legacy_id_of_another_user_is_never_taken_for_the_new_user() {
 }
 
 #[tokio::test]
-async fn a_user_of_another_organization_is_never_taken_for_the_new_user() {
-    // The API sees the first organization only, and has refused for another reason.
+async fn never_mistakes_a_user_of_another_organization_for_the_new_user() {
+    // The API covers the first organization only, and has refused for another reason.
     for code in [400, 422, 200] {
         let stage = Stage::new().await;
         stage.api.next("POST", Reply::refusal(code, "no"));
@@ -247,7 +247,7 @@ async fn each_create_account_looks_the_user_up_again() {
         assert_eq!(result(&stage.create(&request).await.unwrap()).0, "already exists");
         assert_eq!(stage.api.methods(), ["POST", "GET"]);
     }
-    // An empty answer is not kept either.
+    // An empty result is not cached either.
     stage.api.set(|manners| manners.duplicate = Reply::refusal(409, "exists"));
     stage.api.next("POST", Reply::refusal(409, "exists"));
     assert_refused(stage.create(&ada()).await, Code::AlreadyExists, &["409"]);

@@ -1,4 +1,4 @@
-//! Answers of the REST API that are much larger than what is needed of them.
+//! Responses of the REST API that are much larger than the data needed from them.
 
 use serde_json::{Value, json};
 
@@ -6,22 +6,22 @@ use crate::support::retool_api::{Answer, Reply};
 use crate::support::stage::{Stage, result, with_email};
 
 const MIB: u64 = 1024 * 1024;
-/// The most that reading an answer may add to the memory of the program.
+/// Limit of the additional memory for reading a response.
 const RISE: u64 = 16 * MIB;
 const USERS: usize = 60_000;
 
-/// A text of JSON, which need not be right.
+/// A response with this JSON text, which may be invalid.
 fn answer(body: String) -> Reply {
     let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
     Reply::Answer(Answer { status: 200, headers, body })
 }
 
-/// Everybody, as a Retool answers that knows no `limit` and no `email`, and somebody last.
+/// All users, as from a Retool that supports neither `limit` nor `email`, and one more user at the end.
 fn everybody(last: Value) -> Reply {
     let groups: Vec<_> = (0..5).map(|id| json!({"id": id, "name": format!("Group number {id}")})).collect();
     let user = |number| json!({"id": format!("user_{number}"), "email": format!("{number}@x.example"), "metadata": {}, "groups": groups, "active": true});
     let users: Vec<_> = (0..USERS).map(user).chain([last]).collect();
-    // The keys in an order in which the list has to be passed over.
+    // The keys are ordered so that the list must be skipped.
     let body = format!(r#"{{"data":{},"has_more":false,"success":true}}"#, Value::from(users));
     assert!(body.len() as u64 > 12 * MIB && (body.len() as u64) < 32 * MIB, "{}", body.len());
     answer(body)
@@ -33,7 +33,7 @@ struct Memory {
 
 impl Memory {
     async fn of(stage: &Stage) -> Self {
-        // What the first request needs is there.
+        // The first request loads everything that later requests also need.
         stage.validate().await.unwrap();
         Self { before: stage.server.data_memory() }
     }
@@ -47,20 +47,20 @@ impl Memory {
 }
 
 #[tokio::test]
-async fn validate_reads_an_answer_with_everybody_in_little_memory() {
-    // Large answers are read one after another, which takes its time on a busy machine.
+async fn validate_reads_a_list_of_all_users_in_little_memory() {
+    // Large responses are read one after another, which takes long on a busy machine.
     let stage = Stage::with(&["--http-timeout-seconds=30"]).await;
     let memory = Memory::of(&stage).await;
     stage.api.always("GET", everybody(Value::Null));
     let three = futures_util::future::join_all((0..3).map(|_| stage.validate())).await;
-    // On a busy machine the time of the later ones may be over before it is their turn.
+    // On a busy machine, later responses may time out before it is their turn.
     let read = three.into_iter().filter(|answer| !answer.as_ref().unwrap().annotations.is_empty()).count();
     assert!(read > 0, "no answer is read to its end");
     memory.assert_bounded(&stage);
 }
 
 #[tokio::test]
-async fn validate_survives_answers_that_are_made_to_be_large() {
+async fn validate_survives_oversized_answers() {
     let stage = Stage::new().await;
     let memory = Memory::of(&stage).await;
     for body in [
@@ -78,7 +78,7 @@ async fn validate_survives_answers_that_are_made_to_be_large() {
 }
 
 #[tokio::test]
-async fn a_user_is_found_in_a_list_of_everybody() {
+async fn finds_a_user_in_a_list_of_all_users() {
     let stage = Stage::new().await;
     let memory = Memory::of(&stage).await;
     stage.api.next("POST", Reply::refusal(409, "exists"));

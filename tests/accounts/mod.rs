@@ -1,4 +1,4 @@
-//! Accounts and actions, which go through Retool's REST API.
+//! Accounts and actions, which use Retool's REST API.
 
 mod action_runs;
 mod actions;

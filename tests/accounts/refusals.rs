@@ -14,7 +14,7 @@ use crate::support::server::Server;
 use crate::support::stage::{Stage, ada, form, with_email};
 use crate::support::wire::{Wire, assert_refused};
 
-/// Ada's form with another value in one field; nothing takes the field out.
+/// Ada's form with another value in one field; `None` removes the field.
 fn with(key: &str, value: Option<Value>) -> CreateAccountRequest {
     let mut request = ada();
     let fields = &mut request.account_info.as_mut().unwrap().profile.as_mut().unwrap().fields;
@@ -26,7 +26,7 @@ fn with(key: &str, value: Option<Value>) -> CreateAccountRequest {
 }
 
 #[tokio::test]
-async fn an_invalid_form_field_is_refused_by_name_before_any_request_to_retool() {
+async fn refuses_an_invalid_form_field_by_name_before_any_request_to_retool() {
     let stage = Stage::new().await;
     let before = stage.tables().await;
     let null = Value { kind: Some(Kind::NullValue(0)) };
@@ -128,12 +128,12 @@ async fn create_account_without_a_rest_api_names_the_missing_settings() {
     };
     let settings = ["--retool-api-base-url", "--retool-api-token"];
     assert_refused(create(&ada()).await, Code::FailedPrecondition, &settings);
-    // What is wrong with the form comes first.
+    // Errors in the form are reported first.
     assert_refused(create(&with_email("ada")).await, Code::InvalidArgument, &["email"]);
 }
 
 #[tokio::test]
-async fn with_provisioning_off_the_request_is_not_examined() {
+async fn does_not_validate_the_request_while_provisioning_is_off() {
     let stage = Stage::with(&[]).await;
     let before = stage.tables().await;
     for request in [ada(), CreateAccountRequest { resource_type_id: "group".to_owned(), ..ada() }] {
@@ -167,7 +167,7 @@ async fn a_role_without_select_on_sid_gets_the_grant_before_any_account_is_creat
     assert_refused(stage.create(&ada()).await, Code::FailedPrecondition, &[&grant]);
     assert_eq!(stage.api.methods(), Vec::<String>::new());
     assert_eq!(stage.tables().await, before);
-    // Reading goes on without it, and nobody is warned of what nobody has asked for.
+    // Listings work without it, and no warning is logged for a feature that is not used.
     stage.validate().await.unwrap();
     assert!(stage.listed("u5").await.is_some());
     stage.database.execute(&grant).await;

@@ -1,4 +1,4 @@
-//! Errors of Retool's REST API, as callers and the log get them.
+//! Errors of Retool's REST API in responses to callers and in the log.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -46,7 +46,7 @@ async fn each_http_status_maps_to_its_code_with_the_rate_limit_as_detail() {
             assert!(said.message().contains(words), "{status}: no {words:?} in {}", said.message());
         }
         let reset = limits_of(&said).unwrap().reset_at.unwrap().seconds;
-        // The look-up after a refused request has the last word.
+        // The rate limit is from the look-up after a refused request.
         if !matches!(status, 400 | 409 | 422) {
             assert!((now() + 20..=now() + 30).contains(&reset), "{status}: {reset}");
         }
@@ -65,7 +65,7 @@ async fn the_log_has_the_full_reason() {
 }
 
 #[tokio::test]
-async fn status_429_says_how_long_to_wait() {
+async fn status_429_sets_how_long_to_wait() {
     let stage = Stage::new().await;
     let hint = async |headers: &[(&str, &str)]| {
         let plain = Reply::refusal(429, "slow down");
@@ -84,7 +84,7 @@ async fn status_429_says_how_long_to_wait() {
 }
 
 #[tokio::test]
-async fn a_rate_limit_reset_given_as_a_date_is_understood() {
+async fn reads_a_rate_limit_reset_given_as_a_date() {
     let stage = Stage::new().await;
     for (header, date) in [
         ("Retry-After", "Sun, 01 Mar 2026 12:02:00 GMT"),
@@ -136,7 +136,7 @@ async fn an_answer_that_is_not_from_the_api_names_only_the_setting() {
             assert!(!status.message().contains(secret), "{}", status.message());
         }
     }
-    // Nobody has gone where a redirect led.
+    // No request followed a redirect.
     assert!(stage.api.seen().iter().all(|seen| seen.path == "/users"));
     assert_eq!(stage.tables().await, before);
 }
@@ -164,7 +164,7 @@ async fn a_request_is_limited_by_its_timeout_setting() {
     for words in ["--http-timeout-seconds", "within 1 s", "asking again is safe"] {
         assert!(status.message().contains(words), "{status:?}");
     }
-    // Without an answer there is nothing to say of the limits.
+    // Without a response, the rate limits are unknown.
     assert_eq!(limits_of(&status), Some(RateLimitDescription::default()));
 }
 

@@ -1,4 +1,4 @@
-//! The REST API as an operator sets it up: Validate, TLS, proxies, warnings.
+//! The REST API from an operator's point of view: Validate, TLS, proxies, warnings.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ async fn validate_requests_one_user_and_reports_the_remaining_rate_limit() {
 }
 
 #[tokio::test]
-async fn validate_notices_a_revoked_token() {
+async fn validate_detects_a_revoked_token() {
     let stage = Stage::new().await;
     for _ in 0..2 {
         stage.validate().await.unwrap();
@@ -98,7 +98,7 @@ async fn health_probes_send_no_request_to_retool() {
     let stage = Stage::with(&["--health-check", "--health-check-port", "0"]).await;
     let line = stage.server.wait_for_log(|line| line["msg"] == "health endpoints listening");
     let probes = line["address"].as_str().unwrap().parse().unwrap();
-    // Nor does the check of the database when the program starts.
+    // The check of the database at startup sends no request either.
     stage.server.wait_for_log(|line| line["msg"] == "the database can be read");
     for path in ["/health", "/ready", "/live"] {
         let is_ok = async || (ask(probes, "GET", path).code == 200).then_some(());
@@ -145,7 +145,7 @@ async fn a_proxy_from_the_environment_is_used() {
     let database = Database::small().await;
     let api = RetoolApi::start(&database);
     let proxy = format!("http://{}", api.address());
-    // No name server knows this host.
+    // No name server resolves this host.
     let flags = [
         "--provisioning",
         "--retool-api-base-url",
@@ -161,7 +161,7 @@ async fn a_proxy_from_the_environment_is_used() {
 }
 
 #[tokio::test]
-async fn a_token_sent_in_plaintext_over_a_network_is_warned_about() {
+async fn warns_of_a_token_sent_unencrypted_over_a_network() {
     let nowhere = "postgres://baton@127.0.0.1:1/retool";
     for (base, warned) in [
         ("http://retool.example.com", true),

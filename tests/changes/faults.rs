@@ -1,4 +1,4 @@
-//! Changes during faults of the database: each takes effect completely or not at all, and is retried where a
+//! Changes during faults of the database: each takes effect completely or not at all, and is retried if a
 //! retry can help.
 
 use tokio::task::JoinHandle;
@@ -23,7 +23,7 @@ INSERT INTO users (id, email, "organizationId", "createdAt", "updatedAt") VALUES
 INSERT INTO groups (id, name, "organizationId", "createdAt", "updatedAt") VALUES (100, 'plain', 1, now(), now());
 "#;
 
-/// The calls that write, each with the table that it writes last.
+/// Grants that write, each with the last table that it writes.
 pub(crate) const CALLS: [(&str, &str, &str); 3] = [
     ("group:g100:member", "user/u100", "user_groups"),
     ("page:p100:group:write", "group/g100", "group_pages"),
@@ -40,8 +40,8 @@ pub(crate) async fn documented(database: &Database) -> Role {
     database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await
 }
 
-/// Makes whatever is inserted into the table run `action` first: on the first `times` attempts, however
-/// they end, since a sequence is not undone.
+/// Runs `action` before each insert into the table for the first `times` attempts. Failed attempts count too,
+/// because a rollback does not reset a sequence.
 async fn disturb(database: &Database, table: &str, times: u32, action: &str) {
     database
         .execute(&format!(
@@ -56,7 +56,7 @@ async fn disturb(database: &Database, table: &str, times: u32, action: &str) {
 const ALWAYS: u32 = 1_000_000;
 const KILL: &str = "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(1)";
 
-/// A call on its way.
+/// Starts a grant without waiting for its result.
 pub(crate) fn on_its_way(
     changes: &Changes,
     entitlement: &'static str,
@@ -66,7 +66,7 @@ pub(crate) fn on_its_way(
     tokio::spawn(async move { changes.grant(entitlement, principal).await })
 }
 
-/// Waits until somebody waits for a lock in the database.
+/// Waits until a statement in the database waits for a lock.
 pub(crate) async fn until_blocked(database: &Database) {
     let client = database.client().await;
     eventually("a statement that waits for a lock", async || {
@@ -192,14 +192,14 @@ async fn a_change_is_unavailable_while_the_database_is_down() {
 }
 
 #[tokio::test]
-async fn missing_privileges_are_named_with_their_grants() {
+async fn an_error_names_the_missing_grants() {
     let database = world().await;
     let role = database.documented_role(&[]).await;
     let (changes, _server) = Changes::serving_at(&database.url_as(&role), &[]).await;
     for (entitlement, principal, table) in CALLS {
         let status = refused(&database, changes.grant(entitlement, principal)).await;
         assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
-        // A single user needs all that the calls before did, and a group.
+        // Access for a single user needs all privileges of the previous calls and privileges on groups.
         let table = if entitlement == "page:p100:user:read" { "groups" } else { table };
         let message = status.message();
         assert!(message.contains(&format!("ON {table} TO {}", role.name)), "{message}");
@@ -207,7 +207,7 @@ async fn missing_privileges_are_named_with_their_grants() {
             let status = refused(&database, changes.revoke(entitlement, principal)).await;
             assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
         }
-        // What the message says to run is all that it takes, and no restart.
+        // Running the GRANTs of the message is sufficient; no restart is needed.
         database.execute(&message[message.find("GRANT").unwrap()..]).await;
         assert_eq!(changes.grant(entitlement, principal).await.unwrap().did(), Did::Changed);
         assert_eq!(changes.revoke(entitlement, principal).await.unwrap().did(), Did::Changed);
@@ -215,7 +215,7 @@ async fn missing_privileges_are_named_with_their_grants() {
 }
 
 #[tokio::test]
-async fn privileges_revoked_while_serving_are_named_with_their_grants() {
+async fn an_error_names_the_grants_revoked_while_serving() {
     let database = world().await;
     let role = documented(&database).await;
     let (changes, _server) = Changes::serving_at(&database.url_as(&role), &[]).await;
@@ -230,7 +230,7 @@ async fn privileges_revoked_while_serving_are_named_with_their_grants() {
 }
 
 #[tokio::test]
-async fn a_sequence_behind_its_rows_is_named_with_its_fix() {
+async fn an_error_names_a_sequence_behind_its_rows_and_the_fix() {
     let database = world().await;
     database.execute("SELECT setval('user_groups_id_seq', 1, false)").await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -250,7 +250,7 @@ async fn idle_connections_that_died_are_replaced_without_an_error() {
     let database = world().await;
     let role = documented(&database).await;
     let (changes, server) = Changes::serving_at(&database.url_as(&role), &[]).await;
-    // A session that was told to end may serve one more statement until it does.
+    // A terminated session may still serve one more statement before it ends.
     let kill = async || {
         let client = database.client().await;
         let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1";
@@ -316,7 +316,7 @@ async fn a_role_with_read_only_or_serializable_default_can_change() {
     }
 }
 
-/// The record of the last change.
+/// Fields of the last change record.
 fn last_record(server: &Server) -> [String; 3] {
     let mut records = server.logs().into_iter().filter(|line| line["msg"] == "change");
     let record = records.next_back().unwrap();
@@ -337,7 +337,7 @@ async fn a_change_with_a_lost_commit_answer_is_never_reported_as_no_change() {
     assert_eq!(changes.revoke(entitlement, user).await.unwrap().did(), Did::Changed);
     assert_eq!(last_record(&server), ["changed", "unknown", ""]);
 
-    // The next attempt finds another way to the page, which would be a refusal had it been the first.
+    // The next attempt finds another source of access, which would be a refusal on a first attempt.
     let page = "page:p100:user:read";
     assert_eq!(changes.grant(page, user).await.unwrap().did(), Did::Changed);
     assert_eq!(changes.grant(entitlement, user).await.unwrap().did(), Did::Changed);

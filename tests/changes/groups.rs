@@ -6,7 +6,7 @@ use tonic::Code;
 use crate::support::changes::{Changes, Did, Tables, entitlement_of, principal_of, refused};
 use crate::support::postgres::Database;
 
-/// The membership as the database has it: `member`, `admin` or `none`.
+/// The membership in the database: `member`, `admin` or `none`.
 async fn role(database: &Database, group: i32, user: i32) -> &'static str {
     let sql = r#"SELECT "isAdmin" FROM user_groups WHERE "groupId" = $1 AND "userId" = $2"#;
     let rows = database.client().await.query(sql, &[&group, &user]).await.unwrap();
@@ -155,7 +155,7 @@ async fn revoking_a_role_removes_only_that_role() {
 }
 
 #[tokio::test]
-async fn grants_and_revokes_without_effect_say_so() {
+async fn grants_and_revokes_without_effect_report_it() {
     let database = Database::small().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for role in ["member", "admin"] {
@@ -190,7 +190,7 @@ async fn archived_and_unknown_groups_accept_no_members() {
         ("group:g13:member", "user/u7", Code::FailedPrecondition, "group 13 is archived"),
         ("group:g9999:member", "user/u7", Code::NotFound, "no group 9999"),
         ("group:g5:member", "user/u9999", Code::NotFound, "no user 9999"),
-        // User 45 is of the other organization.
+        // User 45 belongs to the other organization.
         ("group:g5:member", "user/u45", Code::FailedPrecondition, "different organizations"),
         ("group:g14:admin", "user/u7", Code::FailedPrecondition, "different organizations"),
     ] {
@@ -224,11 +224,11 @@ async fn all_users_and_the_last_enabled_admin_are_protected() {
     }
     let status = refused(&database, changes.revoke("group:g1:member", "user/u9")).await;
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
-    // Nothing would have to be done, so nothing is refused.
+    // No change is needed, so nothing is refused.
     assert_eq!(changes.grant("group:g1:member", "user/u9").await.unwrap().did(), Did::Nothing);
     assert_eq!(changes.revoke("group:g1:member", "user/u7").await.unwrap().did(), Did::Nothing);
 
-    // A disabled one does not count, neither as the last nor as one that is left.
+    // A disabled administrator does not count, neither as the last nor as a remaining one.
     assert_eq!(changes.revoke("group:g2:member", "user/u41").await.unwrap().did(), Did::Changed);
     let status = refused(&database, changes.revoke("group:g2:member", "user/u1")).await;
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
@@ -237,7 +237,7 @@ async fn all_users_and_the_last_enabled_admin_are_protected() {
     assert_eq!(changes.grant("group:g2:member", "user/u8").await.unwrap().did(), Did::Changed);
     assert_eq!(changes.revoke("group:g2:member", "user/u1").await.unwrap().did(), Did::Changed);
 
-    // Nothing is lost with a group that gives nothing.
+    // Removing the last member of an archived group is allowed, because the group grants nothing.
     assert!(
         refused(&database, changes.revoke("group:g2:member", "user/u8")).await.message().contains("last")
     );

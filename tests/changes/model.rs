@@ -1,7 +1,7 @@
-//! Random sequences of grants, revokes, listings and changes made in Retool, compared with a model of the
-//! rules ([`crate::support::model`]): every answer, every listing, and the tables.
+//! Compares random sequences of grants, revokes, listings and changes by Retool with a model of the rules
+//! ([`crate::support::model`]): every response, every listing, and the tables.
 //!
-//! A failure shows the shortest sequence that still fails. `PROPTEST_CASES=500` tries more of them.
+//! A failure shows the shortest sequence that still fails. `PROPTEST_CASES=500` runs more sequences.
 
 mod bench;
 mod steps;
@@ -16,7 +16,7 @@ use bench::Bench;
 
 const RULES: Rules = Rules { skip_disabled_users: false, managed_groups: true };
 
-/// Runs this many cases, or as many as `PROPTEST_CASES` says, on one server.
+/// Runs this number of cases, or the number in `PROPTEST_CASES`, on one server.
 fn holds<T: Debug>(
     cases: u32,
     bench: impl Future<Output = Bench>,
@@ -69,7 +69,7 @@ fn a_dry_run_agrees_with_the_model_and_changes_nothing() {
     holds(6, bench, &steps, async |bench, steps| bench.happens(steps).await);
 }
 
-/// Whether two calls meet is up to chance, so that what is shown of a failure need not be the shortest.
+/// Whether two calls overlap depends on timing, so the sequence shown for a failure need not be the shortest.
 #[test]
 fn concurrent_callers_have_the_effect_of_sequential_ones() {
     let races = prop::collection::vec(steps::race(), 1..=60);

@@ -9,7 +9,7 @@ use crate::support::changes::{Changes, Did, Tables, entitlement_of, principal_of
 use crate::support::client::{annotations, facts, named};
 use crate::support::postgres::Database;
 
-/// A page of its own (100, in folder 100), a deleted one (101), and groups without any right but 103.
+/// A separate page (100, in folder 100), a deleted one (101), and groups without rights, except 103.
 const WORLD: &str = r#"
 INSERT INTO folders (id, name, "organizationId", "folderType", "createdAt", "updatedAt")
 VALUES (100, 'sales', 1, 'app', now(), now());
@@ -42,7 +42,7 @@ async fn give_folder(database: &Database, group: i32, level: &str) {
     database.execute(&sql).await;
 }
 
-/// The rows of `group_pages`: group and page to level.
+/// The rows of `group_pages`: from group and page to level.
 async fn rows(database: &Database) -> BTreeMap<(i32, i32), String> {
     let sql = r#"SELECT "groupId", "pageId", "accessLevel" FROM group_pages"#;
     let rows = database.client().await.query(sql, &[]).await.unwrap();
@@ -75,7 +75,7 @@ async fn only_the_row_of_this_page_and_group_is_changed() {
 }
 
 #[tokio::test]
-async fn the_answer_shows_the_grant_as_the_next_listing_does() {
+async fn a_response_shows_the_grant_as_the_next_listing_does() {
     let database = world().await;
     give_folder(&database, 100, "read").await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -110,7 +110,7 @@ async fn access_levels_can_be_granted_and_revoked_in_any_order() {
         ("revoke", "read", None, Did::Nothing),
         ("grant", "read", Some("read"), Did::Changed),
     ] {
-        // Both families are the same fact.
+        // Both families are the same access.
         for family in ["group", "user"] {
             let entitlement = format!("page:p100:{family}:{wished}");
             let answer = match call {
@@ -128,22 +128,22 @@ async fn access_levels_can_be_granted_and_revoked_in_any_order() {
 async fn a_revoke_that_cannot_remove_access_names_the_remaining_source() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
-    // Universal access alone.
+    // Universal access only.
     let status = refused(&database, changes.revoke("page:p100:group:read", "group/g103")).await;
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
     let says = r#"group 103 "readers of all" has read by its universal access"#;
     assert!(status.message().contains(says), "{}", status.message());
-    // Universal access below the row.
+    // Universal access below the level of the row.
     give(&database, 103, "own").await;
     let status = refused(&database, changes.revoke("page:p100:group:read", "group/g103")).await;
     assert!(status.message().contains(says), "{}", status.message());
     assert_eq!(changes.revoke("page:p100:group:write", "group/g103").await.unwrap().did(), Did::Changed);
     assert_eq!(level(&database, 103).await.as_deref(), Some("read"));
-    // A lower level than the row's takes the row along.
+    // Revoking a level below the row's deletes the row.
     give(&database, 100, "write").await;
     assert_eq!(changes.revoke("page:p100:group:read", "group/g100").await.unwrap().did(), Did::Changed);
     assert_eq!(level(&database, 100).await, None);
-    // The folder's default alone.
+    // The folder's default only.
     give_folder(&database, 100, "write").await;
     let status = refused(&database, changes.revoke("page:p100:group:write", "group/g100")).await;
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
@@ -184,7 +184,7 @@ async fn a_grant_never_lowers_access() {
 }
 
 #[tokio::test]
-async fn deleted_pages_archived_groups_and_foreign_principals_are_refused() {
+async fn refuses_deleted_pages_archived_groups_and_foreign_principals() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for (entitlement, principal, code, says) in [
@@ -223,7 +223,7 @@ async fn grantable_page_entitlements_are_not_marked_immutable() {
         let marks = annotations::<EntitlementImmutable>(&entitlement.annotations);
         assert!(marks.is_empty(), "{entitlement:?}");
     }
-    // What is for groups only is not for users.
+    // An entitlement for groups cannot be granted to users.
     let status = refused(&database, changes.grant("page:p100:group:read", "user/u7")).await;
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     for principal in ["org/o1", "resource/r1", "page/p1"] {
@@ -244,7 +244,7 @@ async fn grantable_page_entitlements_are_not_marked_immutable() {
 }
 
 #[tokio::test]
-async fn a_changed_row_gets_its_update_time_where_the_role_may_write_it() {
+async fn a_changed_row_gets_its_update_time_if_the_role_may_write_it() {
     let database = world().await;
     give(&database, 100, "read").await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -256,7 +256,7 @@ async fn a_changed_row_gets_its_update_time_where_the_role_may_write_it() {
     changes.revoke("page:p100:group:own", "group/g100").await.unwrap();
     assert!(client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0), "a revoke");
 
-    // Roles that were set up for the former program may not set it.
+    // Roles that were set up for the Go connector may not set it.
     let role = database.documented_role(&[]).await;
     let grants = format!(
         r#"GRANT INSERT, DELETE ON group_pages TO {0}; GRANT UPDATE ("accessLevel") ON group_pages TO {0};

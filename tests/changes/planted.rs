@@ -1,5 +1,5 @@
-//! Names and e-mail addresses in every text of the database, and in what it says of errors. Callers and files of a
-//! sync may have them; logs and telemetry may not.
+//! Plants names and email addresses in every text of the database and in its error messages. Callers and sync
+//! files may contain them; logs and telemetry must not.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
@@ -13,7 +13,7 @@ use crate::support::server::program;
 const PLANTED: &str = "Ann Planted <ann@planted.example>";
 /// The name and the address, in lower case.
 const PARTS: [&str; 2] = ["ann planted", "ann@planted.example"];
-/// Columns that take nothing but levels of access.
+/// Columns that accept only access levels.
 const LEVELS: [&str; 6] = [
     "group_pages.accessLevel",
     "group_resources.accessLevel",
@@ -24,7 +24,7 @@ const LEVELS: [&str; 6] = [
 ];
 const VERBOSE: [&str; 2] = ["--log-level", "debug"];
 
-/// Tables and types that some releases of Retool have and the schema of the tests does not.
+/// Tables and types of some versions of Retool that the schema of the tests lacks.
 const MORE: &str = r#"
 CREATE TABLE "SequelizeMeta" (name varchar(255) PRIMARY KEY);
 INSERT INTO "SequelizeMeta" VALUES ('20231116-a.js');
@@ -36,7 +36,7 @@ INSERT INTO access_control_list_members VALUES (gen_random_uuid(), 'group', '1')
 ALTER TABLE users ADD nicknames text[], ADD aliases varchar(255)[], ADD settings json, ADD history jsonb[];
 ALTER TABLE user_groups ADD note text NOT NULL DEFAULT 'by Ann Planted <ann@planted.example>'"#;
 
-/// Every column of Retool's tables that holds text, in one form or another.
+/// Every column of Retool's tables that holds text in any form.
 const COLUMNS: &str = "
 SELECT c.relname::text, a.attname::text, a.atttypid::regtype::text
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
@@ -45,20 +45,21 @@ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum >
       'text[]', 'character varying[]', 'character[]', 'json[]', 'jsonb[]')
 ORDER BY 1, 2";
 
-/// Writes the name and the address into every text of every row that takes them; the columns that do not.
+/// Writes the name and the address into every text of every row that accepts them. Returns the columns that
+/// do not.
 async fn plant(database: &Database) -> BTreeSet<String> {
     let client = database.client().await;
     let mut refused = BTreeSet::new();
     for row in client.query(COLUMNS, &[]).await.unwrap() {
         let (table, column, kind): (String, String, String) = (row.get(0), row.get(1), row.get(2));
-        // No two rows have the same, since some columns are unique.
+        // Each row has a different text, because some columns are unique.
         let text = format!("('{PLANTED} in {table}.{column} ' || ctid)");
         let value = match kind.trim_end_matches("[]") {
             json @ ("json" | "jsonb") => format!("json_build_object('by', {text})::{json}"),
             _ => text,
         };
         let value = if kind.ends_with("[]") { format!("ARRAY[{value}]::{kind}") } else { value };
-        // The names of these groups say what they are.
+        // Some groups are recognized by these names.
         let rows = if table == "groups" { "name NOT IN ('admin', 'All Users')" } else { "true" };
         let update = format!(r#"UPDATE "{table}" SET "{column}" = {value} WHERE {rows}"#);
         if client.batch_execute(&update).await.is_err() {
@@ -68,7 +69,7 @@ async fn plant(database: &Database) -> BTreeSet<String> {
     refused
 }
 
-/// Lets a trigger do this for each row of `user_groups` until [`appease`].
+/// Creates a trigger that runs this body for each row of `user_groups` until [`appease`].
 async fn provoke(database: &Database, body: &str) {
     database
         .execute(&format!(
@@ -83,7 +84,7 @@ async fn appease(database: &Database) {
     database.execute("DROP FUNCTION meddle CASCADE").await;
 }
 
-/// What the program with these arguments writes, which takes some time.
+/// Runs the program with these arguments and returns its output.
 async fn output(database: &Database, telemetry: &[&str], arguments: &[&str]) -> Output {
     let mut command: Command = program();
     let folder = tempfile::tempdir().unwrap();
@@ -111,7 +112,7 @@ fn assert_unsaid(place: &str, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_in_the_tables_and_in_triggers_reach_the_caller_and_no_log() {
+async fn names_in_tables_and_triggers_reach_the_caller_but_no_log() {
     let (database, collector) = (world().await, Collector::start().await);
     database.execute(MORE).await;
     assert_eq!(plant(&database).await, LEVELS.map(str::to_owned).into());
@@ -145,7 +146,7 @@ async fn names_in_the_tables_and_in_triggers_reach_the_caller_and_no_log() {
         }
         appease(&database).await;
     }
-    // The answer to a row that breaks a rule holds the row.
+    // The database's error about a violated constraint contains the row.
     database.execute(r#"ALTER TABLE user_groups ADD CHECK ("userId" <> 101)"#).await;
     database
         .execute(&format!(
@@ -167,7 +168,7 @@ async fn names_in_the_tables_and_in_triggers_reach_the_caller_and_no_log() {
     assert!(sync.status.success(), "{}", String::from_utf8_lossy(&sync.stderr));
     assert!(String::from_utf8_lossy(&doctor.stdout).contains("login"), "{doctor:?}");
 
-    // The client has to hear that the server goes.
+    // The test thread must not block, so that the client can see the server stop.
     let (_, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
     let records = logs.iter().filter(|line| line["msg"] == "change").count();
     assert!(logs.len() > 300 && records >= 11, "{records} records in {} lines", logs.len());

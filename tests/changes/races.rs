@@ -1,4 +1,4 @@
-//! Changes while others change the same rows, and changes whose caller cancels.
+//! Changes while other clients change the same rows, and changes whose caller cancels.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ async fn waiting_changes_leave_a_connection_for_reads() {
     holding.batch_execute("LOCK TABLE group_pages IN EXCLUSIVE MODE").await.unwrap();
     let calls: Vec<_> = (0..4).map(|_| on_its_way(&changes, "page:p100:group:write", "group/g100")).collect();
     until_blocked(&database).await;
-    // Within the time that a change waits for a lock, and others for a connection.
+    // Within the timeouts of a change for a lock and of a read for a connection.
     assert_eq!(changes.listed("group:g100:member").await, []);
     holding.rollback().await.unwrap();
     for call in calls {
@@ -54,7 +54,7 @@ async fn a_membership_created_concurrently_counts_as_already_granted() {
         assert_eq!(call.await.unwrap().unwrap().did(), Did::Nothing, "{sql}");
     }
 
-    // One that is less than what was asked for is seen, and replaced.
+    // A weaker membership created concurrently is detected and replaced.
     let mut retool = database.client().await;
     let writing = retool.transaction().await.unwrap();
     let sql = r#"INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt") VALUES (7, 100, now(), now())"#;

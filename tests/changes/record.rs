@@ -27,7 +27,7 @@ async fn world() -> Database {
     database
 }
 
-/// The records so far, once there are so many: the log comes on its own way.
+/// The change records, once there are `count` of them; the log arrives asynchronously.
 async fn records(server: &Server, count: usize) -> Vec<Json> {
     eventually("a record of each change", async || {
         let records: Vec<Json> = server.logs().into_iter().filter(|line| line["msg"] == "change").collect();
@@ -40,7 +40,7 @@ fn fields<'a>(record: &'a Json, names: &[&str]) -> Vec<&'a str> {
     names.iter().map(|name| record[name].as_str().unwrap_or("-")).collect()
 }
 
-/// What a dry run says it would do; nothing when it is none.
+/// The `would` text of a dry run; `None` if it is not a dry run.
 fn would(answer: &Answered) -> Option<String> {
     let said = answer.annotations.iter().find(|any| any.type_url.ends_with("/google.protobuf.Struct"))?;
     let said: Struct = prost::Message::decode(said.value.as_slice()).unwrap();
@@ -52,7 +52,7 @@ fn would(answer: &Answered) -> Option<String> {
 }
 
 #[tokio::test]
-async fn without_provisioning_nothing_changes_and_bad_requests_are_refused_first() {
+async fn without_provisioning_nothing_changes_and_invalid_requests_are_refused_first() {
     let database = world().await;
     let server = Server::start(&database, &[]);
     let changes = Changes::of(&server).await;
@@ -74,7 +74,7 @@ async fn without_provisioning_nothing_changes_and_bad_requests_are_refused_first
         records.iter().map(|record| fields(record, &["operation", "outcome", "reason"]).join(" ")).collect();
     let [grant, revoke] = ["grant", "revoke"].map(|call| format!("{call} refused provisioning_disabled"));
     assert_eq!(seen, [grant.clone(), revoke.clone(), grant, revoke]);
-    // What was asked is said of refused changes too, as far as it has a name.
+    // Records of refused changes also have the ids of the request, as far as they are valid.
     let about: Vec<_> =
         records.iter().map(|record| fields(record, &["target_id", "principal_id"]).join(" ")).collect();
     assert_eq!(about[..2], ["group:g100:member u100"; 2]);
@@ -209,7 +209,7 @@ async fn the_change_log_has_the_request_id_of_the_caller() {
 }
 
 #[tokio::test]
-async fn a_dry_run_answers_like_a_real_change_and_changes_nothing() {
+async fn a_dry_run_responds_like_a_real_change_and_changes_nothing() {
     let database = world().await;
     database
         .execute(r#"INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt") VALUES (100, 5, now(), now())"#)

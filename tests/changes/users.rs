@@ -6,7 +6,7 @@ use crate::support::changes::{Changes, Did, refused};
 use crate::support::client::facts;
 use crate::support::postgres::{Database, Provisioning};
 
-/// A page (100) and users without any group: two enabled (100, 101), a disabled one (102).
+/// A page (100) and users without any group: two enabled (100, 101), one disabled (102).
 const WORLD: &str = r#"
 INSERT INTO folders (id, name, "organizationId", "folderType", "createdAt", "updatedAt")
 VALUES (100, 'sales', 1, 'app', now(), now());
@@ -23,7 +23,7 @@ async fn world() -> Database {
     database
 }
 
-/// A group with these rights, user 100 in it, and a row for a page.
+/// Creates a group with user 100 as member and with this level on a page.
 async fn group_with_user(database: &Database, id: i32, name: &str, page: i32, level: &str) {
     let sql = format!(
         r#"INSERT INTO groups (id, name, "organizationId", "createdAt", "updatedAt")
@@ -96,7 +96,7 @@ async fn a_failed_grant_leaves_no_managed_group_behind() {
         let status = refused(&database, changes.grant(entitlement, principal)).await;
         assert_eq!(status.code(), code, "{entitlement} {principal}: {status:?}");
     }
-    // The last of the four steps fails: nothing is left of those before it.
+    // The last of four steps fails: the previous steps are rolled back.
     database
         .execute(
             "CREATE FUNCTION full_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no more members'; END $$;
@@ -135,7 +135,7 @@ async fn a_managed_group_has_every_right_off_including_unknown_ones() {
 }
 
 #[tokio::test]
-async fn a_right_that_the_role_cannot_turn_off_is_named_with_its_grant() {
+async fn an_error_names_the_grant_for_a_right_that_the_role_cannot_turn_off() {
     let database = world().await;
     let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
     database.execute(r#"ALTER TABLE groups ADD "themeAccess" boolean NOT NULL DEFAULT true"#).await;
@@ -149,7 +149,7 @@ async fn a_right_that_the_role_cannot_turn_off_is_named_with_its_grant() {
 }
 
 #[tokio::test]
-async fn access_granted_by_the_former_connector_can_be_revoked() {
+async fn access_granted_by_the_go_connector_can_be_revoked() {
     let database = world().await;
     group_with_user(&database, 100, "477920462329681-group-app 1-read", 1, "read").await;
     database.execute("UPDATE groups SET \"unpublishedReleaseAccess\" = true WHERE id = 100").await;
@@ -190,7 +190,7 @@ async fn groups_with_other_rights_or_names_are_never_treated_as_managed() {
 }
 
 #[tokio::test]
-async fn a_refused_revoke_names_the_groups_that_give_access() {
+async fn a_refused_revoke_names_the_groups_that_grant_access() {
     let database = world().await;
     group_with_user(&database, 100, "sales team", 100, "write").await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -241,7 +241,7 @@ async fn managed_groups_are_recognized_with_resources_skipped() {
 }
 
 #[tokio::test]
-async fn access_through_another_group_does_not_take_the_place_of_a_grant() {
+async fn access_through_another_group_does_not_replace_a_grant() {
     let database = world().await;
     group_with_user(&database, 100, "sales team", 100, "own").await;
     let (changes, _server) = Changes::serving(&database, &[]).await;

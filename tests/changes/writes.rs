@@ -1,4 +1,4 @@
-//! What a write did is read again before it counts, and what stands in its way is named.
+//! A write is verified by reading the rows again, and errors name the cause that prevented it.
 
 use tonic::Code;
 
@@ -7,7 +7,7 @@ use crate::support::changes::{Changes, Did, Tables, entitlement_of, principal_of
 use crate::support::postgres::{Database, Provisioning};
 use baton_retool::proto::connector::Grant;
 
-/// A trigger on the table that does this for each row.
+/// Creates a trigger on the table that runs this body for each row.
 async fn on_row(database: &Database, when: &str, table: &str, body: &str) {
     database
         .execute(&format!(
@@ -18,7 +18,7 @@ async fn on_row(database: &Database, when: &str, table: &str, body: &str) {
 }
 
 #[tokio::test]
-async fn a_write_that_a_trigger_swallows_is_not_reported_as_done() {
+async fn a_write_that_a_trigger_suppresses_is_not_reported_as_done() {
     for (entitlement, principal, table) in CALLS {
         let database = world().await;
         on_row(&database, "BEFORE INSERT", table, "RETURN NULL;").await;
@@ -30,7 +30,7 @@ async fn a_write_that_a_trigger_swallows_is_not_reported_as_done() {
 }
 
 #[tokio::test]
-async fn a_group_that_a_trigger_swallows_is_not_reported_as_made() {
+async fn a_group_that_a_trigger_suppresses_is_not_reported_as_created() {
     let database = world().await;
     on_row(&database, "BEFORE INSERT", "groups", "RETURN NULL;").await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -40,7 +40,7 @@ async fn a_group_that_a_trigger_swallows_is_not_reported_as_made() {
 }
 
 #[tokio::test]
-async fn a_write_that_a_trigger_undoes_or_alters_is_not_reported_as_done() {
+async fn a_write_that_a_trigger_reverts_or_modifies_is_not_reported_as_done() {
     for (entitlement, principal, table) in CALLS {
         let database = world().await;
         let body = format!("DELETE FROM {table} WHERE id = NEW.id; RETURN NULL;");
@@ -57,7 +57,7 @@ async fn a_write_that_a_trigger_undoes_or_alters_is_not_reported_as_done() {
 }
 
 #[tokio::test]
-async fn a_revoke_that_a_trigger_swallows_is_not_reported_as_done() {
+async fn a_revoke_that_a_trigger_suppresses_is_not_reported_as_done() {
     for (entitlement, principal, table) in CALLS {
         let database = world().await;
         let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -69,9 +69,9 @@ async fn a_revoke_that_a_trigger_swallows_is_not_reported_as_done() {
     }
 }
 
-/// The role sees the row and may not touch it.
+/// The role can see the row but may not delete it.
 #[tokio::test]
-async fn a_row_that_a_policy_keeps_from_a_change_is_named() {
+async fn an_error_names_the_policy_that_prevents_a_change() {
     let database = world().await;
     let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
     let (changes, _server) = Changes::serving_at(&database.url_as(&role), &[]).await;
@@ -91,7 +91,7 @@ async fn a_row_that_a_policy_keeps_from_a_change_is_named() {
 }
 
 #[tokio::test]
-async fn a_new_column_without_a_default_is_named() {
+async fn an_error_names_a_new_column_without_a_default() {
     let database = world().await;
     database.execute(r#"ALTER TABLE user_groups ADD COLUMN "grantedBy" int; UPDATE user_groups SET "grantedBy" = 1; ALTER TABLE user_groups ALTER "grantedBy" SET NOT NULL"#).await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
@@ -103,7 +103,7 @@ async fn a_new_column_without_a_default_is_named() {
 }
 
 #[tokio::test]
-async fn a_managed_group_deleted_in_the_same_moment_is_made_again() {
+async fn a_managed_group_deleted_concurrently_is_created_again() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     changes.grant("page:p100:user:read", "user/u1").await.unwrap();
@@ -117,10 +117,10 @@ async fn a_managed_group_deleted_in_the_same_moment_is_made_again() {
     assert!(changes.lists("page:p100:user:read", "user/u100").await);
 }
 
-/// Advisory locks that another program takes with small numbers do not conflict with ours. A row that is locked for
-/// longer than one attempt waits is waited for by the next attempt.
+/// Advisory locks of another program with small numbers do not conflict with ours. If a row is locked for
+/// longer than one attempt waits, the next attempt waits again.
 #[tokio::test(flavor = "multi_thread")]
-async fn locks_of_others_do_not_make_a_change_fail() {
+async fn locks_of_other_clients_do_not_fail_a_change() {
     let database = world().await;
     let (changes, server) = Changes::serving(&database, &[]).await;
     let other = database.client().await;
@@ -144,7 +144,7 @@ async fn locks_of_others_do_not_make_a_change_fail() {
 }
 
 #[tokio::test]
-async fn a_missing_privilege_on_the_schema_is_named_and_not_those_behind_it() {
+async fn an_error_names_only_the_missing_privilege_on_the_schema() {
     let database = world().await;
     let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
     database.execute(&format!("REVOKE USAGE ON SCHEMA public FROM PUBLIC, {}", role.name)).await;
@@ -160,7 +160,7 @@ async fn a_missing_privilege_on_the_schema_is_named_and_not_those_behind_it() {
 }
 
 #[tokio::test]
-async fn a_page_is_granted_to_a_user_who_has_the_level_by_a_group() {
+async fn a_page_is_granted_to_a_user_who_has_the_level_through_a_group() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     changes.grant("page:p100:group:own", "group/g100").await.unwrap();
@@ -203,7 +203,7 @@ async fn a_user_without_an_organization_joins_only_groups_without_one() {
 }
 
 #[tokio::test]
-async fn a_membership_across_organizations_can_be_revoked_and_not_granted() {
+async fn a_membership_across_organizations_can_be_revoked_but_not_granted() {
     let database = world().await;
     database
         .execute(
@@ -221,7 +221,7 @@ async fn a_membership_across_organizations_can_be_revoked_and_not_granted() {
 }
 
 #[tokio::test]
-async fn a_revoke_whose_grant_id_names_something_else_is_refused() {
+async fn refuses_a_revoke_whose_grant_id_names_another_grant() {
     let database = world().await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for (entitlement, principal, _) in CALLS {

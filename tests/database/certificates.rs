@@ -1,5 +1,5 @@
-//! Servers' certificates of the kinds that OpenSSL makes and Postgres shows: where libpq connects, so does the
-//! program, or it says why not.
+//! Server certificates of all kinds that OpenSSL creates and Postgres supports: the program connects if libpq
+//! does, or it reports the cause.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::encryption::{Encrypted, asked};
 
-/// Where keys and certificates are made, each named for its file.
+/// A directory for keys and certificates, which are named by their files.
 struct Workshop(TempDir);
 
 const P256: &str = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256";
@@ -27,7 +27,7 @@ impl Workshop {
         Self(directory)
     }
 
-    /// Runs a command of OpenSSL, of words without spaces.
+    /// Runs an OpenSSL command. Arguments must not contain spaces.
     fn run(&self, command: &str) {
         let output = Command::new("openssl").args(command.split_whitespace()).current_dir(&self.0).output();
         let output = output.unwrap_or_else(|error| panic!("install openssl: {error}"));
@@ -41,7 +41,7 @@ impl Workshop {
         ));
     }
 
-    /// Without extensions, of version 1.
+    /// Without extensions the certificate is of version 1.
     fn issue(&self, name: &str, key: &str, subject: &str, authority: &str, more: &str) {
         self.run(&format!("genpkey {key} -out {name}.key"));
         self.run(&format!(
@@ -69,18 +69,19 @@ fn libpq_connects(encrypted: &Encrypted, string: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_libpq_connects_so_does_the_program_or_it_names_the_cause() {
+async fn connects_if_libpq_does_or_names_the_cause() {
     let Some(encrypted) = Encrypted::start().await else { return };
     let workshop = Workshop::open();
     workshop.self_signed("authority", P256, "authority", "-extensions authority");
     workshop.self_signed("of-p521", P521, "of-p521", "-extensions authority");
     workshop.self_signed("of-rsa", RSA, "of-rsa", "-extensions authority");
     workshop.issue("between", P256, "between", "authority", "-extfile openssl.cnf -extensions authority");
-    // As the recipes of the manual have it, which come out as version 1 or 3 by the version of OpenSSL.
+    // As in the recipes of Postgres's manual, which create version 1 or 3 depending on the version of
+    // OpenSSL.
     workshop.self_signed("manual", RSA, "localhost", "");
     workshop.self_signed("manual-authority", RSA, "localhost", "-extensions authority");
 
-    // Key, subject, authority, what it is issued with, who is trusted, and the words of a refusal.
+    // Key, subject, issuer, options of the certificate, trusted root, and text of the error.
     let sha512 = format!("{VERSION_3} -sha512");
     for (key, subject, authority, more, trusted, words) in [
         (RSA, "localhost", "authority", VERSION_3, "authority", ""),
@@ -128,7 +129,7 @@ async fn where_libpq_connects_so_does_the_program_or_it_names_the_cause() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_servers_with_a_certificate_of_p_521_and_servers_with_that_curve_alone_are_connected_to() {
+async fn connects_to_servers_that_support_only_p_521() {
     let Some(encrypted) = Encrypted::start().await else { return };
     let workshop = Workshop::open();
     workshop.self_signed("server", P521, "localhost", "-extensions server");

@@ -1,4 +1,4 @@
-//! `sslmode` and the certificates of a connection string, with a Postgres that has TLS.
+//! `sslmode` and the certificates of a connection string, with a Postgres that supports TLS.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -21,8 +21,8 @@ pub(super) struct Encrypted {
 }
 
 impl Encrypted {
-    /// A server whose organizations say whether the session that reads them is encrypted; nothing, and a
-    /// word about it, where the server's files are out of reach.
+    /// A server whose organizations show whether the session that reads them is encrypted. `None`, with a
+    /// message, if the server's files are inaccessible.
     pub(super) async fn start() -> Option<Self> {
         let cluster = Cluster::private();
         let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
@@ -103,7 +103,7 @@ async fn servers_that_require_or_lack_tls_are_handled() {
     assert_refused(asked(&plain).await, Code::Unavailable, &["28000"]);
     assert_eq!(asked(&encrypted.string("127.0.0.1", "sslmode=prefer")).await.unwrap(), "true");
 
-    // A refusal of one way says nothing of the other, whichever comes first.
+    // A refusal of one attempt says nothing about the other, in either order.
     assert_eq!(asked(&encrypted.string("127.0.0.1", "sslmode=allow")).await.unwrap(), "true");
     allow_first(cluster, database, &format!("hostssl all {} all reject", role.name)).await;
     allow_first(cluster, database, &format!("hostnossl all {} all scram-sha-256", role.name)).await;
@@ -193,7 +193,7 @@ async fn certificates_of_version_1_are_accepted() {
 
     certificates.show_version_1(cluster, database).await;
     assert_eq!(asked(&with).await.unwrap(), "true", "a server that proves no name");
-    // Its authority is of version 1, too.
+    // Its issuer is of version 1, too.
     let checked = |root: &Path| {
         with.replace("host=127.0.0.1", "host=localhost")
             .replace("sslmode=require", &format!("sslmode=verify-full sslrootcert={}", root.display()))
@@ -204,7 +204,7 @@ async fn certificates_of_version_1_are_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plaintext_in_spite_of_tls_is_warned_of() {
+async fn warns_of_plaintext_although_the_server_offers_tls() {
     let Some(encrypted) = Encrypted::start().await else { return };
     let Encrypted { cluster, database, role, .. } = &encrypted;
     let prefer = encrypted.string("127.0.0.1", "sslmode=prefer");
@@ -234,7 +234,7 @@ async fn plaintext_in_spite_of_tls_is_warned_of() {
     assert!(!warned(&server), "this server has no TLS to offer");
 }
 
-/// What the connection string names is read for each new connection, as libpq does.
+/// The files in the connection string are read for each new connection, as in libpq.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_password_needs_no_restart() {
     let database = Database::small().await;
@@ -257,8 +257,8 @@ async fn a_new_password_needs_no_restart() {
     let wire = Wire::to(&server).await;
     wire.organizations().await.unwrap();
     database.execute(&format!("ALTER ROLE {} PASSWORD 'another'", role.name)).await;
-    // A session may be opened between the new password and the end of the others, so that they are ended until a
-    // new one is refused.
+    // A session may be opened between the change of the password and the end of the others, so sessions are
+    // ended until a new one is refused.
     let end =
         format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'", role.name);
     eventually("a refused password", async || {

@@ -16,7 +16,8 @@ use crate::support::wire::{Wire, assert_refused};
 
 const FEW: Sizes = Sizes { users: 9, groups: 3, pages: 4, resources: 3 };
 
-/// A name that leads to one server and then to another, as a proxy or a DNS record does; what is connected stays so.
+/// An address that leads to one server and later to another, like a proxy or a DNS record. Open connections
+/// stay.
 struct Switch {
     address: SocketAddr,
     target: Arc<Mutex<String>>,
@@ -42,7 +43,7 @@ impl Switch {
     }
 }
 
-/// Makes the server follow another one that it never finds; nothing where its files are out of reach.
+/// Makes the server a standby of a primary that it never finds; `None` if its files are inaccessible.
 async fn make_standby(cluster: &Cluster, database: &Database) -> Option<()> {
     let directory = cluster.socket()?.to_owned();
     database.execute("CHECKPOINT").await;
@@ -52,7 +53,7 @@ async fn make_standby(cluster: &Cluster, database: &Database) -> Option<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_is_made_on_the_primary_though_the_pool_leads_to_the_former_one() {
+async fn a_change_reaches_the_primary_although_the_pool_leads_to_the_former_one() {
     let (former, primary) = (Cluster::private(), Cluster::private());
     let old = Database::seeded_on(former.clone(), FEW).await;
     let new = Database::seeded_on(primary.clone(), FEW).await;
@@ -80,7 +81,7 @@ async fn a_change_is_made_on_the_primary_though_the_pool_leads_to_the_former_one
 }
 
 #[tokio::test]
-async fn a_standby_is_good_for_reading() {
+async fn a_standby_serves_reads() {
     let cluster = Cluster::private();
     let database = Database::seeded_on(cluster.clone(), FEW).await;
     if make_standby(&cluster, &database).await.is_none() {

@@ -1,4 +1,4 @@
-//! Connections to Postgres: TLS, poolers, outages, sessions and what the role may do.
+//! Connections to Postgres: TLS, poolers, outages, sessions and the privileges of the role.
 
 mod certificates;
 mod encryption;

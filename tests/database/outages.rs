@@ -10,7 +10,7 @@ use crate::support::postgres::{Database, Role, Sizes};
 use crate::support::server::Server;
 use crate::support::wire::{Wire, assert_refused, eventually, id, resource};
 
-/// Neither the answers that were given nor the log at its most talkative have the password.
+/// Verifies that neither the responses nor the log at its most verbose level contain the password.
 #[track_caller]
 fn assert_kept_secret(password: &str, server: &Server, answers: &[tonic::Status]) {
     assert!(password.len() > 8);
@@ -31,7 +31,7 @@ async fn calls_are_unavailable_while_the_database_is_down_and_recover() {
     let cluster = Cluster::private();
     let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
     let role = member(&database).await;
-    // The server writes late and ends without warning.
+    // The server writes lazily and is killed, so write everything first.
     database.execute("CHECKPOINT").await;
     cluster.stop();
 
@@ -57,7 +57,7 @@ async fn connections_lost_in_a_database_restart_fail_no_call() {
     let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
-    // Several at once, so that the pool holds several that may be dead.
+    // Several calls concurrently, so that the pool holds several connections that may be dead.
     let at_once = || futures_util::future::join_all((0..8).map(|_| wire.organizations()));
     for answer in at_once().await {
         assert_eq!(answer.unwrap().len(), 2);
@@ -87,7 +87,7 @@ async fn connections_ended_by_the_server_fail_no_call() {
 }
 
 #[tokio::test]
-async fn a_slow_statement_is_cancelled_and_its_limit_named() {
+async fn a_slow_statement_is_cancelled_and_the_error_names_the_limit() {
     let database = Database::small().await;
     let server = Server::start(&database, &["--statement-timeout-seconds", "1"]);
     let wire = Wire::to(&server).await;
@@ -113,7 +113,7 @@ async fn calls_to_a_frozen_database_time_out() {
     server.wait_for_log(|line| line["msg"] == "the database can be read");
     assert_eq!(wire.organizations().await.unwrap().len(), 2);
     cluster.pause();
-    // The first on a connection that was good, the second on one that cannot be made.
+    // The first call uses an open connection, the second one fails to open one.
     assert_refused(wire.organizations().await, Code::DeadlineExceeded, &["statement"]);
     assert_refused(wire.organizations().await, Code::Unavailable, &["no answer within 1 s"]);
     cluster.resume();
@@ -187,7 +187,7 @@ async fn a_busy_pool_is_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn validate_waits_for_a_database_that_is_coming_back() {
+async fn validate_waits_for_a_database_that_is_restarting() {
     let cluster = Cluster::private();
     let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
     let server = Server::start(&database, &[]);

@@ -9,7 +9,7 @@ use crate::support::postgres::{Database, Sizes};
 use crate::support::server::Server;
 use crate::support::wire::{Wire, assert_refused};
 
-/// With start-up options refused, and with them silently dropped.
+/// Startup options rejected, and startup options silently dropped.
 const IGNORED: [&str; 2] = ["extra_float_digits", "extra_float_digits, options"];
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn a_sync_through_a_pooler_equals_a_direct_one_and_leaves_nothing_behind()
         let (pooled, _) = see(server.channel().await).await.unwrap();
         assert_eq!(pooled, direct, "ignored: {ignored}");
 
-        // The pooler has one connection to the server, so this one works in the same session.
+        // The pooler has one connection to the server, so this client uses the same session.
         let other = connect(&pooler.url(&database, &role)).await.unwrap();
         for (setting, untouched) in [
             ("statement_timeout", "0"),
@@ -63,7 +63,8 @@ async fn limits_apply_behind_a_pooler() {
     }
 }
 
-/// It hands each statement to another session, so that neither a read-only transaction nor a change is possible.
+/// This mode assigns each statement to another session, so neither a read-only transaction nor a change is
+/// possible.
 #[tokio::test]
 async fn statement_pooling_is_refused_with_the_reason() {
     let database = Database::small().await;

@@ -1,5 +1,5 @@
-//! Privileges of the database role: the documented ones are enough, and each missing one is optional or named
-//! with its GRANT.
+//! Privileges of the database role: the documented privileges suffice, and each missing one is optional, or
+//! an error names its GRANT.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::support::postgres::{Database, Role, Sizes};
 use crate::support::server::Server;
 use crate::support::wire::{Wire, assert_refused, id, resource};
 
-/// What a tenant of the former program has that repaired the script it was given.
+/// The privileges of a tenant of the Go connector who fixed the script that came with it.
 const EXISTING_TENANT: &[&str] = &[
     "SELECT (id, name) ON organizations",
     r#"SELECT (id, sid, email, "firstName", "lastName", "profilePhotoUrl", "userName", enabled, "lastLoggedIn", "organizationId") ON users"#,
@@ -20,13 +20,13 @@ const EXISTING_TENANT: &[&str] = &[
     "SELECT ON group_pages, group_folder_defaults, group_resources, group_resource_folder_defaults, user_groups",
 ];
 
-/// Columns without which answers say less, and those without which they say something else.
+/// Columns whose absence makes listings less complete, and columns whose absence makes them wrong.
 const EXTRAS: &[&str] = &["users.createdAt", "users.userType", "users.lastActive"];
 const WARNED_OF: &[&str] = &["groups.archivedAt", "group_resources.resourceIdForEnv"];
 
 const FEW: Sizes = Sizes { users: 9, groups: 3, pages: 4, resources: 3 };
 
-/// One of each kind of answer that needs the database.
+/// One of each kind of call that needs the database.
 async fn answers(wire: &Wire) -> Vec<(String, Result<(), Status>)> {
     let mut answers = Vec::new();
     for kind in ["org", "user", "group", "page", "resource"] {
@@ -54,7 +54,7 @@ fn warnings(server: &Server) -> Vec<String> {
         .collect()
 }
 
-/// The columns that the role may read, by table; not those of tables that only `doctor` reads.
+/// The columns that the role may read, by table, without tables that only `doctor` reads.
 async fn readable(database: &Database, role: &Role) -> BTreeMap<String, Vec<String>> {
     const READABLE: &str = "SELECT c.relname::text, a.attname::text
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -69,7 +69,7 @@ async fn readable(database: &Database, role: &Role) -> BTreeMap<String, Vec<Stri
     tables
 }
 
-/// Leaves the role with these columns of the table and no others.
+/// Reduces the role's privileges on the table to these columns.
 async fn allow_only(database: &Database, role: &Role, table: &str, columns: &[&String]) {
     let columns: Vec<_> = columns.iter().map(|column| format!("\"{column}\"")).collect();
     database
@@ -95,7 +95,7 @@ async fn the_documented_privileges_show_everything_that_the_owner_sees() {
 }
 
 #[tokio::test]
-async fn the_privileges_of_the_former_connector_are_enough_with_one_warning() {
+async fn the_privileges_of_the_go_connector_suffice_with_one_warning() {
     let database = Database::seeded(FEW).await;
     let role = database.create_role(EXISTING_TENANT).await;
     let server = Server::start_at(&database.url_as(&role), &[]);
@@ -119,7 +119,7 @@ async fn the_privileges_of_the_former_connector_are_enough_with_one_warning() {
 }
 
 #[tokio::test]
-async fn each_missing_column_is_optional_or_named_with_its_grant() {
+async fn each_missing_column_is_optional_or_an_error_names_its_grant() {
     let database = Database::seeded(FEW).await;
     database.execute(r#"UPDATE users SET "lastActive" = '2026-02-03 04:05:06+00'"#).await;
     let role = database.documented_role(&[]).await;
@@ -181,7 +181,7 @@ async fn each_missing_column_is_optional_or_named_with_its_grant() {
 }
 
 #[tokio::test]
-async fn a_missing_column_that_changes_answers_is_warned_about_once_with_its_grant() {
+async fn warns_once_of_a_missing_column_that_changes_results_with_its_grant() {
     let database = Database::seeded(FEW).await;
     let role = database.documented_role(&[]).await;
     let tables = readable(&database, &role).await;
@@ -206,13 +206,13 @@ async fn a_missing_column_that_changes_answers_is_warned_about_once_with_its_gra
 }
 
 #[tokio::test]
-async fn each_missing_table_is_named_with_its_grant() {
+async fn an_error_names_the_grant_for_each_missing_table() {
     let database = Database::seeded(FEW).await;
     let role = database.documented_role(&[]).await;
     let tables = readable(&database, &role).await;
     for (table, columns) in &tables {
         database.execute(&format!("REVOKE ALL ON {table} FROM {}", role.name)).await;
-        // A server that has never seen the privilege.
+        // A server that never had the privilege.
         let server = Server::start_at(&database.url_as(&role), &[]);
         let wire = Wire::to(&server).await;
         let refused = answers(&wire).await.into_iter().find_map(|(_, answer)| answer.err()).unwrap();
@@ -226,7 +226,7 @@ async fn each_missing_table_is_named_with_its_grant() {
 }
 
 #[tokio::test]
-async fn all_missing_privileges_are_named_at_once() {
+async fn an_error_names_all_missing_privileges() {
     let database = Database::seeded(FEW).await;
     let role = database.create_role(&[]).await;
     let server = Server::start_at(&database.url_as(&role), &[]);
@@ -262,7 +262,7 @@ async fn a_name_that_needs_quotes_is_quoted_in_the_grant() {
     let odd = format!("Odd \"{}\"; -- 李", role.name);
     let quoted = odd.replace('"', "\"\"");
     database.execute(&format!("ALTER ROLE {} RENAME TO \"{quoted}\"", role.name)).await;
-    // A new name voids a password that was hashed with the old one in some releases.
+    // Some versions of Postgres hash the password with the name, so a new name invalidates it.
     database.execute(&format!("ALTER ROLE \"{quoted}\" PASSWORD '{}'", role.password)).await;
     let url = {
         let address = database.cluster().address();
@@ -310,7 +310,7 @@ async fn a_search_path_without_the_tables_is_explained() {
 }
 
 #[tokio::test]
-async fn missing_usage_or_connect_is_named_with_its_grant() {
+async fn an_error_names_the_grant_for_missing_usage_or_connect() {
     let database = Database::seeded(FEW).await;
     let role = database.documented_role(&[]).await;
     let (name, user) = (database.name(), &role.name);

@@ -27,7 +27,7 @@ async fn sessions_are_read_only_limited_in_time_and_named() {
 }
 
 #[tokio::test]
-async fn a_lower_limit_of_the_role_is_kept_and_a_higher_one_is_not() {
+async fn keeps_a_lower_limit_of_the_role_but_not_a_higher_one() {
     let database = Database::small().await;
     let role = database.documented_role(&[]).await;
     database.reveal(SETTINGS).await;
@@ -39,8 +39,8 @@ async fn a_lower_limit_of_the_role_is_kept_and_a_higher_one_is_not() {
     }
 }
 
-/// How many statements the role has run, but for those that frame another one, and those that begin a session: the
-/// pool may open one at any time.
+/// The number of statements that the role has run, without statements that only frame another one, and
+/// without those that start a session, because the pool may open one at any time.
 async fn statements(database: &Database, role: &Role) -> i64 {
     let all = database.statements_of(role).await;
     let answers =
@@ -52,7 +52,7 @@ async fn statements(database: &Database, role: &Role) -> i64 {
 async fn every_answer_needs_one_statement() {
     let database = Database::small().await;
     let role = database.documented_role(&[]).await;
-    // A second connection would introduce itself at a time of its own.
+    // A second connection would run its first statement at an unpredictable time.
     let connection_string = format!("{}?pool_max_conns=1", database.url_as(&role));
     let server = Server::start_at(&connection_string, &[]);
     let wire = Wire::to(&server).await;
@@ -121,7 +121,7 @@ async fn a_cancelled_call_cancels_its_statement() {
         (database.statements_under_way().await == 0).then_some(())
     })
     .await;
-    // The table is locked all the while: nothing but a cancel can have ended them.
+    // The table is locked all the time, so only a cancel request can have ended them.
     transaction.rollback().await.unwrap();
     wire.grants(resource("group", "g1"), 0, "").await.unwrap();
 }

@@ -1,4 +1,5 @@
-//! Functions, operators and types of `public` that have the names of Postgres's own: none of them ever runs for us.
+//! Functions, operators and types in `public` with the names of Postgres's own: our statements never use
+//! them.
 
 use crate::releases::{WORLD, makes_every_change};
 use crate::support::changes::Changes;
@@ -7,9 +8,9 @@ use crate::support::postgres::{Database, Provisioning, Role};
 use crate::support::server::{Server, program};
 use crate::support::wire::Wire;
 
-/// Every operator of `pg_catalog` with two operands whose name statements use, for every pair of these types, every
-/// function of the names below for the types it has there and for those that a column of Retool can have instead, and
-/// the names of types. Each fails when it is used.
+/// Creates objects in `public` that fail when used: every binary operator of `pg_catalog` that our statements
+/// use, for every pair of these types; every function with the names below, for its own argument types and
+/// for alternative types of Retool's columns; and types.
 const SHADOWS: &str = r#"
 SET search_path = pg_catalog;
 DO $$
@@ -57,8 +58,8 @@ BEGIN
 END $$;
 "#;
 
-/// Retool's own trigger compares a `varchar` with literals, for which `pg_catalog` has no operator of these very
-/// types. It is not ours to change, so that here it says what it means.
+/// Retool's own trigger compares a `varchar` with literals, for which `pg_catalog` has no exactly matching
+/// operator. The trigger belongs to Retool, so this test replaces it with one that casts explicitly.
 const TRIGGER: &str = r#"
 CREATE OR REPLACE FUNCTION validate_group_pages_trigger() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -69,7 +70,7 @@ BEGIN
 END $$;
 "#;
 
-/// A database in which resolving a name in `public` fails; the role even looks there first.
+/// A database in which resolving a name in `public` fails. The role's search_path even has `public` first.
 async fn shadowed() -> (Database, Role) {
     let database = Database::small().await;
     database.execute(WORLD).await;
@@ -80,7 +81,7 @@ async fn shadowed() -> (Database, Role) {
     (database, role)
 }
 
-/// A statement that is not protected fails, so that the tests below mean something.
+/// Verifies that unprotected statements fail, so that the tests below are meaningful.
 async fn is_dangerous(database: &Database, role: &Role) {
     let client = database.client_as(role).await;
     for statement in [
@@ -127,13 +128,13 @@ async fn the_script_of_setup_sql_resolves_no_name_in_public() {
         .output()
         .unwrap();
     let script = String::from_utf8(script.stdout).unwrap();
-    // As the superuser, who has the path that everybody has, and who would run whatever is found there.
+    // Run as the superuser, who has the default search_path and would execute any object found there.
     database.execute(&script).await;
 }
 
-/// What runs inside a statement can change the defaults of the session, and not what a later statement may do.
+/// Code inside a statement can change the session's defaults, but not the mode of a later statement.
 #[tokio::test]
-async fn every_read_is_in_a_read_only_transaction_whatever_the_session_says() {
+async fn every_read_runs_in_a_read_only_transaction_with_any_session_default() {
     let database = Database::small().await;
     database
         .reveal(

@@ -1,9 +1,9 @@
-//! ConductorOne's half: the credentials, the way there, and the token.
+//! Checks of the connection to ConductorOne: the credentials, the network, and the token.
 
 use crate::support::c1::{C1, Method};
 use crate::support::faulty_http::ConnectProxy;
 
-/// What `doctor` says of ConductorOne with these variables; those of the stand-in come first.
+/// The status and text of the check of ConductorOne. `variables` override those of the stand-in server.
 fn line(c1: &C1, variables: &[(&str, &str)]) -> (String, String) {
     let mut command = c1.program("postgres://baton@127.0.0.1:1/retool");
     command.args(["doctor", "--output", "json"]).envs(variables.iter().copied());
@@ -17,7 +17,7 @@ fn line(c1: &C1, variables: &[(&str, &str)]) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_works_gets_a_token_and_says_no_hello() {
+async fn a_working_client_gets_a_token_without_a_hello_call() {
     let c1 = C1::start().await;
     let (status, text) = line(&c1, &[]);
     assert_eq!(status, "ok", "{text}");
@@ -30,7 +30,7 @@ async fn a_client_that_works_gets_a_token_and_says_no_hello() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_is_said_in_words() {
+async fn each_problem_of_the_client_is_reported() {
     let c1 = C1::start().await;
     let other = C1::start().await;
     let authority = other.authority().display().to_string();

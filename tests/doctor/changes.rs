@@ -1,4 +1,4 @@
-//! Checks of what changes need.
+//! Checks of the privileges for changes.
 
 use super::database::{FEW, assert_shown, healthy, visit};
 use crate::support::postgres::{Database, Provisioning};
@@ -37,7 +37,8 @@ async fn changes_that_are_not_set_up_or_cannot_be_tested_are_reported() {
     let groups_only = visit(&url, &["--provisioning"]);
     assert_shown!("groups_only", groups_only, Some(&database), Some(&role));
 
-    // Half of what apps need: that is no choice, and no change of theirs can be made.
+    // Only a part of the privileges for apps: this is an error and not a choice, and no change to apps is
+    // possible.
     database.execute(&format!("GRANT DELETE ON group_pages TO {}", role.name)).await;
     let half = visit(&url, &["--provisioning"]);
     assert_eq!((half.code, half.status_of("change")), (2, vec!["ok", "failed", "warning"]), "{}", half.text);

@@ -16,7 +16,7 @@ use crate::support::tls::Certificates;
 
 pub(super) const FEW: Sizes = Sizes { users: 9, groups: 5, pages: 4, resources: 3 };
 
-/// What `doctor` printed, and how it ended.
+/// The output and the exit code of `doctor`.
 pub(super) struct Visit {
     pub(super) code: i32,
     pub(super) text: String,
@@ -33,7 +33,7 @@ pub(super) fn run(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Sees a connection string with these arguments; nothing may appear on stderr.
+/// Runs `doctor` with a connection string and these arguments; stderr must be empty.
 pub(super) fn visit(connection: &str, arguments: &[&str]) -> Visit {
     let output = run(&[], &[&["--connection-string", connection], arguments].concat());
     assert!(output.stderr.is_empty(), "{output:?}");
@@ -41,7 +41,7 @@ pub(super) fn visit(connection: &str, arguments: &[&str]) -> Visit {
 }
 
 impl Visit {
-    /// The text without what differs from run to run.
+    /// The output without the parts that differ between runs.
     pub(super) fn shown(&self, database: Option<&Database>, role: Option<&Role>) -> String {
         let mut text = self.text.clone();
         if let Some(role) = role {
@@ -64,7 +64,7 @@ impl Visit {
         format!("exit code {}\n\n{text}", self.code)
     }
 
-    /// The status of each line that begins with this check.
+    /// The status of each line about this check.
     pub(super) fn status_of(&self, check: &str) -> Vec<&str> {
         let lines = self.text.lines().filter(|line| !line.starts_with(' '));
         let words = lines.filter_map(|line| line.split_once(' '));
@@ -81,7 +81,7 @@ macro_rules! assert_shown {
 
 pub(super) use assert_shown;
 
-/// A port of which nobody has heard.
+/// A port without a listener.
 pub(super) fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

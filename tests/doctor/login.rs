@@ -1,4 +1,5 @@
-//! Servers that are not Postgres, refused logins other than by a wrong password, and self-signed certificates.
+//! Servers that are not Postgres, logins refused for reasons other than a wrong password, and self-signed
+//! certificates.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,20 +11,20 @@ use crate::support::postgres::{Database, Role};
 use crate::support::tls::{Certificates, allow_first};
 use crate::support::wire::eventually;
 
-/// A port at which every caller is served so, for as long as the process lives.
+/// A port where every connection is served like this until the process ends.
 fn served_by(serve: impl Fn(TcpStream) -> std::io::Result<()> + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // A caller that has seen enough hangs up.
+            // A client may close the connection early.
             let _ = serve(stream);
         }
     });
     port
 }
 
-/// The beginning of what a MySQL server sends to a client.
+/// The beginning of a MySQL server's first packet.
 const MYSQL: &[u8] = b"\x4a\x00\x00\x00\x0a8.0.36\x00\x08\x00\x00\x00abcdefgh\x00\xff\xff\xff\x02\x00";
 
 #[test]
@@ -63,7 +64,7 @@ async fn expired_passwords_and_closed_databases_are_reported() {
     let fix = format!("ALTER ROLE {} VALID UNTIL 'infinity';", role.name);
     assert!(seen.text.contains("has expired") && seen.text.contains(&fix), "{}", seen.text);
     database.execute(&fix).await;
-    // Not from inside it.
+    // This cannot be run inside the database itself.
     let elsewhere = connect(&database.url().replace(database.name(), "postgres")).await.unwrap();
     let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", database.name());
     elsewhere.batch_execute(&close).await.unwrap();

@@ -1,4 +1,4 @@
-//! What `doctor` reports for each setup.
+//! The reports of `doctor` for different setups.
 
 mod c1;
 mod changes;

@@ -1,4 +1,4 @@
-//! Checks of the REST API: each wrong answer has its own fix.
+//! Checks of the REST API: each wrong response has its own fix.
 
 use serde_json::Value;
 
@@ -6,12 +6,12 @@ use super::database::{Visit, closed_port, run, visit};
 use crate::support::postgres::Database;
 use crate::support::retool_api::{Reply, RetoolApi, TOKEN};
 
-/// The API is asked whatever the database does.
+/// The API is checked regardless of the database.
 fn arguments(flags: &[String]) -> Vec<&str> {
     flags.iter().map(String::as_str).chain(["--provisioning"]).collect()
 }
 
-/// The lines about the API alone, with the port left out.
+/// Only the lines about the API, without the port.
 fn about(seen: &Visit) -> String {
     let shown = seen.shown(None, None);
     let lines = shown.lines().skip_while(|line| !line.contains("  rest"));

@@ -1,4 +1,4 @@
-//! Checks of settings, including those that `doctor` does not need itself.
+//! Checks of settings, including settings that `doctor` itself does not use.
 
 use super::database::{FEW, Visit, assert_shown, healthy, run, visit};
 use crate::support::postgres::Database;

@@ -1,9 +1,9 @@
-//! Checks of tables with unexpected contents.
+//! Checks of tables with unexpected content.
 
 use super::database::{assert_shown, healthy, visit};
 
 #[tokio::test]
-async fn an_access_level_column_that_is_not_text_is_named() {
+async fn an_access_level_column_that_is_not_text_is_reported() {
     let (database, role) = healthy().await;
     let url = database.url_as(&role);
     database
@@ -32,7 +32,7 @@ async fn columns_of_custom_types_are_read_as_text() {
         .await;
     let seen = visit(&url, &["--strict"]);
     assert_eq!((seen.code, seen.status_of("types")), (0, vec!["ok"]), "{}", seen.text);
-    // Statements put the levels of several tables into one column.
+    // Statements combine the levels of several tables in one column.
     database
         .execute(
             r#"CREATE TYPE level AS ENUM ('none', 'read', 'write', 'own');
@@ -49,7 +49,8 @@ async fn columns_of_custom_types_are_read_as_text() {
 async fn nested_folders_are_counted_and_folder_cycles_end() {
     let (database, role) = healthy().await;
     let url = database.url_as(&role);
-    // A default on 1 only; 2 lies in 1, 3 in 2, 4 in 3 and 3 in 4; one app in each of 1 and 4.
+    // Only folder 1 has a default. Folder 2 is in 1, 3 in 2, 4 in 3, and later 2 in 4. One app each is in 1
+    // and 4.
     database
         .execute(
             r#"DELETE FROM group_folder_defaults WHERE "folderId" <> 1;
@@ -92,7 +93,7 @@ async fn text_from_the_database_cannot_add_lines_or_colors() {
 }
 
 #[tokio::test]
-async fn migrations_and_access_control_lists_are_compared_where_readable() {
+async fn compares_migrations_and_access_control_lists_if_readable() {
     let (database, role) = healthy().await;
     let url = database.url_as(&role);
     database

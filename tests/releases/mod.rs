@@ -1,5 +1,5 @@
-//! What has to work on every supported release of Postgres. `make releases` runs these tests on the oldest and the
-//! newest, and every other run on the release at hand.
+//! Tests that must pass on every supported version of Postgres. `make releases` runs them on the oldest and
+//! the newest version; all other runs use the installed version.
 
 use crate::support::changes::{Changes, Did};
 use crate::support::client::facts;
@@ -7,7 +7,7 @@ use crate::support::oracle::Oracle;
 use crate::support::postgres::{Database, Provisioning};
 use crate::support::server::program;
 
-/// Every change with its opposite, in an order in which each has something to do.
+/// Every change with its reverse, in an order in which each has an effect.
 pub(crate) const STEPS: [(&str, &str); 8] = [
     ("group:g100:member", "user/u100"),
     ("group:g100:admin", "user/u100"),
@@ -30,7 +30,7 @@ INSERT INTO users (id, email, "organizationId", "createdAt", "updatedAt") VALUES
 INSERT INTO groups (id, name, "organizationId", "createdAt", "updatedAt") VALUES (100, 'plain', 1, now(), now());
 "#;
 
-/// Makes each change and takes it back.
+/// Makes each change and reverts it.
 pub(crate) async fn makes_every_change(changes: &Changes) {
     for (entitlement, principal) in STEPS {
         let granted = changes.grant(entitlement, principal).await.unwrap();

@@ -1,4 +1,4 @@
-//! The script on Retools and databases with other columns, sequences or privileges.
+//! The script on versions of Retool and databases with other columns, sequences or privileges.
 
 use super::script::{ALL, FEW, NOBODY, change_everything, prescribed, script, set_up, told_to_run, validate};
 use crate::support::changes::{Changes, Did};
@@ -68,7 +68,7 @@ async fn connect_is_granted_on_a_database_closed_to_public() {
 }
 
 #[tokio::test]
-async fn a_user_who_cannot_grant_connect_is_told_who_can() {
+async fn a_user_who_cannot_grant_connect_learns_who_can() {
     let database = Database::seeded(FEW).await;
     let (owner, role) = (database.create_role(&[]).await, database.create_role(&[]).await);
     let run_by_owner = async || {

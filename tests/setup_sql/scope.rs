@@ -26,7 +26,7 @@ async fn skipped_resource_types_are_neither_granted_nor_needed() {
         assert!(absent.iter().all(|table| !tables.contains(*table)), "{flags:?}: {tables:?}");
         assert!(tables.contains("user_groups") && tables.contains("audit_trail_events"), "{tables:?}");
         let url = database.url_as(&role);
-        // Only --skip-pages takes the access of groups to apps out of what may be changed.
+        // Only --skip-pages disables changes of groups' access to apps.
         let changing = if flags.contains(&"--skip-pages") { &["--provisioning"][..] } else { &[] };
         let doctor = ["doctor", "--connection-string", &url, "--output", "json"];
         let output = run(&[&doctor[..], flags, changing].concat());
@@ -35,7 +35,7 @@ async fn skipped_resource_types_are_neither_granted_nor_needed() {
         let missed: Vec<_> = lines.iter().filter(|line| line["fix"] != serde_json::json!([])).collect();
         assert!(missed.is_empty() && report["result"] == "ok", "{flags:?}: {missed:?}");
     }
-    // In front of the command they mean the same.
+    // The flags have the same meaning in front of the command.
     let output = run(&["--skip-pages", "setup-sql", "--role", "baton"]);
     assert_eq!(String::from_utf8(output.stdout).unwrap(), script("baton", &["--skip-pages"]));
 }

@@ -1,5 +1,5 @@
-//! The script as a whole: it is enough for every operation, each of its grants is needed, and it works with
-//! any name and any client.
+//! The script as a whole: it suffices for every operation, each of its grants is needed, and it works with
+//! any role name and any client.
 
 use std::collections::BTreeSet;
 use std::process::Output;
@@ -19,8 +19,8 @@ pub(super) const FEW: Sizes = Sizes { users: 9, groups: 5, pages: 4, resources: 
 
 pub(super) const ALL: &[&str] = &["--provisioning=groups,pages", "--extras"];
 
-/// What is granted for other ends than answering calls: for `doctor` and for those who go back to the former
-/// program. And one thing that changes do where they may.
+/// Privileges that calls do not require: for `doctor`, for switching back to the Go connector, and one that
+/// changes use only if granted.
 const ONLY_DOCTOR_MISSES: &[&str] = &[
     "SELECT (\"createdAt\") ON users",
     "SELECT (\"lastActive\") ON users",
@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &[&str]) -> Output {
     program().args(arguments).current_dir(directory.path()).output().unwrap()
 }
 
-/// What the command prints.
+/// The output of the command.
 pub(super) fn script(role: &str, arguments: &[&str]) -> String {
     let output = run(&[&["setup-sql", "--role", role][..], arguments].concat());
     assert!(output.status.success(), "{output:?}");
@@ -68,7 +68,7 @@ pub(super) async fn set_up(database: &Database, arguments: &[&str]) -> Role {
     role
 }
 
-/// Every privilege that the role has by name, as the words between GRANT and TO.
+/// Every privilege of the role by name, as the text between GRANT and TO.
 pub(super) async fn granted(database: &Database, role: &Role) -> BTreeSet<String> {
     const GRANTED: &str = "
         SELECT format('%s (%I) ON %I', acl.privilege_type, a.attname, c.relname)
@@ -86,13 +86,13 @@ pub(super) async fn validate(wire: &Wire) -> Result<(), Status> {
     wire.call::<ConnectorServiceValidateResponse>("ConnectorService/Validate", &request).await.map(drop)
 }
 
-/// The statements in a text that says what to run.
+/// The statements in a text that tells what to run.
 pub(super) fn told_to_run(text: &str) -> Vec<String> {
     let Some(start) = text.find("GRANT ") else { return Vec::new() };
     text[start..].split_inclusive(';').map(|grant| grant.trim().to_owned()).collect()
 }
 
-/// What `doctor` says should be run.
+/// The GRANTs that `doctor` recommends.
 pub(super) fn prescribed(url: &str) -> Vec<String> {
     let output = run(&["doctor", "--connection-string", url, "--provisioning", "--output", "json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -101,8 +101,8 @@ pub(super) fn prescribed(url: &str) -> Vec<String> {
     fixes.filter_map(|fix| fix.as_str()).filter(|fix| fix.starts_with("GRANT ")).map(str::to_owned).collect()
 }
 
-/// A warning behind so many lines of the log that says what to run. One that is expected is waited for, one
-/// that is not gets some time to come all the same.
+/// A warning with GRANTs after the first `known` lines of the log. Waits long for an expected warning, and
+/// briefly for an unexpected one.
 async fn warning_with_grants(server: &Server, known: usize, expected: bool) -> Option<String> {
     for _ in 0..if expected { 200 } else { 5 } {
         let warned = server.logs().into_iter().skip(known).find_map(|line| {
@@ -117,7 +117,7 @@ async fn warning_with_grants(server: &Server, known: usize, expected: bool) -> O
     None
 }
 
-/// One change of each kind, there and back.
+/// Makes one change of each kind and reverts it.
 pub(super) async fn change_everything(changes: &Changes, database: &Database) {
     database
         .execute(
@@ -147,7 +147,7 @@ pub(super) async fn change_everything(changes: &Changes, database: &Database) {
     }
 }
 
-/// A user whom no group gives anything, and one app.
+/// A user without access through any group.
 pub(super) const NOBODY: &str = r#"
     DELETE FROM user_groups WHERE "userId" = 4;
     UPDATE users SET "organizationId" = 1, enabled = true WHERE id = 4;"#;

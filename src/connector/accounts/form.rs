@@ -1,4 +1,4 @@
-//! The filled form of a new account: what of it can be wrong is said before Retool is asked.
+//! Reads the form of a new account. Invalid fields are reported before Retool is called.
 
 use prost_types::Value;
 use prost_types::value::Kind;
@@ -8,7 +8,7 @@ use crate::proto::connector::CreateAccountRequest;
 use crate::proto::validate::is_email;
 use crate::retool::api::user::{NewUser, UserType};
 
-/// Longest text in characters: what Retool's columns hold.
+/// Longest text in characters, which is the limit of Retool's columns.
 const LONGEST: usize = 255;
 
 const EMAIL: &str = "account_info.profile.email";
@@ -16,10 +16,10 @@ const FIRST_NAME: &str = "account_info.profile.first_name";
 const LAST_NAME: &str = "account_info.profile.last_name";
 const USER_TYPE: &str = "account_info.profile.user_type";
 
-/// The account that a request asks for. Only the profile counts; spaces around a text are cut.
+/// Reads the requested account. Only the profile is used; texts are trimmed.
 ///
 /// # Errors
-/// [`Error::Argument`] with the first field that is not as it should be. No value is repeated.
+/// [`Error::Argument`] with the first invalid field. No value is repeated.
 pub(super) fn new_user(request: &CreateAccountRequest) -> Result<NewUser, Error> {
     let email = required(request, EMAIL)?;
     if !is_email(email) {
@@ -43,7 +43,7 @@ fn required<'a>(request: &'a CreateAccountRequest, field: &'static str) -> Resul
     text(request, field)?.ok_or_else(|| wrong(field, "is required"))
 }
 
-/// What a field of the profile says; `None` when it is absent or blank.
+/// The text of a profile field; `None` if it is absent or blank.
 fn text<'a>(request: &'a CreateAccountRequest, field: &'static str) -> Result<Option<&'a str>, Error> {
     let key = field.rsplit('.').next().unwrap_or_default();
     let profile = request.account_info.as_ref().and_then(|info| info.profile.as_ref());

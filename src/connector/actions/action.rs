@@ -1,6 +1,6 @@
-//! The actions by name.
+//! The connector's actions and their names.
 
-/// The actions of this connector.
+/// An action of this connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     EnableUser,
@@ -21,7 +21,7 @@ impl Action {
         Self::ALL.into_iter().find(|action| action.name() == name)
     }
 
-    /// Whether the account is enabled afterwards.
+    /// Whether the action enables the account.
     pub(crate) fn wish(self) -> bool {
         self == Self::EnableUser
     }

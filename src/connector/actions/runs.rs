@@ -1,4 +1,4 @@
-//! Runs of actions, under way and past. They live in memory only.
+//! Runs of actions, running and ended. They are kept in memory only.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,12 +15,12 @@ use crate::proto::connector::BatonActionStatus;
 use crate::proto::{boolean, string, structure};
 use crate::retool::api::rate_limit::RateLimit;
 
-/// How many runs there may be at a time.
+/// Limit of concurrent runs.
 const MOST_RUNNING: usize = 200;
-/// How many runs are remembered that have ended; of more the first to end is forgotten.
+/// Limit of ended runs that are kept. Beyond it, the run that ended first is dropped.
 const MOST_ENDED: usize = 1_000;
 
-/// All runs that can be asked for.
+/// All runs with a status that can be requested.
 #[derive(Debug)]
 pub(crate) struct Runs {
     table: Mutex<Table>,
@@ -30,7 +30,7 @@ pub(crate) struct Runs {
 #[derive(Debug, Default)]
 struct Table {
     by_id: HashMap<String, Arc<Run>>,
-    /// Those that have ended, the first to end first.
+    /// Ids of ended runs, in the order of their end.
     ended: VecDeque<String>,
 }
 
@@ -44,38 +44,38 @@ pub(crate) struct Run {
     ended: watch::Sender<Option<Ended>>,
 }
 
-/// How a run ended. It stays so.
+/// The end of a run. It never changes.
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
     pub(crate) result: RunResult,
-    /// What Retool's REST API said of its limits, where it was asked.
+    /// The rate limits of Retool's REST API, if it was called.
     pub(crate) rate_limit: Option<RateLimit>,
 }
 
-/// What became of what was asked for.
+/// The result of an action.
 #[derive(Debug, Clone)]
 pub(crate) enum RunResult {
-    /// It is so now.
+    /// The account is in the requested state.
     Complete,
-    /// It would have been done.
+    /// The change would have been made.
     DryRun {
-        /// What, as in "would ...".
+        /// The change, as the end of "would ...".
         would: String,
     },
-    /// It is not so, or nobody knows.
+    /// The account is not in the requested state, or its state is unknown.
     Failed(Error),
 }
 
-/// A run as answers have it.
+/// A run in the form of a response.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RunReport {
     pub(crate) status: BatonActionStatus,
-    /// `success`, or `error` in words; `None` while the run is under way.
+    /// `success`, or `error` with a message; `None` while the run is running.
     pub(crate) response: Option<Struct>,
     pub(crate) annotations: Vec<Any>,
 }
 
-/// A run that has not ended. Dropped, it ends as broken off.
+/// A run that has not ended. If dropped, it ends as broken off.
 #[derive(Debug)]
 pub(super) struct UnderWay {
     runs: Arc<Runs>,
@@ -89,7 +89,7 @@ impl Default for Runs {
 }
 
 impl Runs {
-    /// A new run.
+    /// Starts a run.
     ///
     /// # Errors
     /// [`Error::TooManyRuns`]
@@ -114,14 +114,14 @@ impl Runs {
         found.ok_or_else(|| Error::UnknownRun { given: id.into(), kept: MOST_ENDED })
     }
 
-    /// How many runs are under way.
+    /// The number of running runs.
     pub(crate) fn under_way(&self) -> usize {
         *self.running.borrow()
     }
 
-    /// Returns when no run is under way.
+    /// Waits until no run is running.
     pub(crate) async fn idle(&self) {
-        // The sender is our own, so that it cannot be gone.
+        // This struct owns the sender, so it cannot be dropped while we wait.
         let _ = self.running.subscribe().wait_for(|running| *running == 0).await;
     }
 
@@ -150,7 +150,7 @@ impl Runs {
 }
 
 impl Run {
-    /// The run as answers have it.
+    /// The run in the form of a response.
     pub(crate) fn report(&self) -> RunReport {
         let Some(Ended { result, rate_limit }) = self.ended() else {
             return RunReport { status: BatonActionStatus::Running, response: None, annotations: Vec::new() };
@@ -168,15 +168,15 @@ impl Run {
         RunReport { status, response: Some(response), annotations }
     }
 
-    /// How it ended; `None` while it is under way.
+    /// The end of the run; `None` while it is running.
     pub(crate) fn ended(&self) -> Option<Ended> {
         self.ended.borrow().clone()
     }
 
-    /// Returns when it has ended, or when the time is up.
+    /// Waits until the run has ended, or until the timeout.
     pub(crate) async fn ended_within(&self, wait: Duration) {
         let mut ended = self.ended.subscribe();
-        // Neither running out of time nor the end is an error here.
+        // Neither a timeout nor the end is an error here.
         let _ = tokio::time::timeout(wait, ended.wait_for(Option::is_some)).await;
     }
 }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_ended_run_is_forgotten_and_no_running_one() {
+    fn forgets_the_oldest_ended_run_but_no_running_one() {
         let runs = Arc::new(Runs::default());
         let under_way = runs.start("enable_user").unwrap();
         let ids: Vec<_> = (0..=MOST_ENDED)
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_for_so_many_runs_and_again_when_one_has_ended() {
+    fn a_run_starts_again_after_another_has_ended_at_the_limit() {
         let runs = Arc::new(Runs::default());
         let mut under_way: Vec<_> = (0..MOST_RUNNING).map(|_| runs.start("enable_user").unwrap()).collect();
         assert!(matches!(runs.start("enable_user"), Err(Error::TooManyRuns { .. })));
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_stays_as_it_is() {
+    fn the_first_end_of_a_run_is_final() {
         let runs = Arc::new(Runs::default());
         let under_way = runs.start("enable_user").unwrap();
         let run = Arc::clone(under_way.run());
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_that_is_dropped_has_broken_off() {
+    async fn a_dropped_run_ends_as_broken_off() {
         let runs = Arc::new(Runs::default());
         let under_way = runs.start("enable_user").unwrap();
         let run = Arc::clone(under_way.run());

@@ -1,4 +1,4 @@
-//! What the actions are called, take and return.
+//! Names, arguments and results of the actions.
 
 use crate::connector::actions::action::Action;
 use crate::connector::resource_kind::ResourceKind;

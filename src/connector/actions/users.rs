@@ -1,4 +1,4 @@
-//! Enabling and disabling an account through Retool's REST API, and making sure that it is so.
+//! Enables and disables an account through Retool's REST API, and verifies the result.
 
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
@@ -22,13 +22,13 @@ use crate::retool::tables::{admins, users};
 
 /// The argument of both actions.
 const USER_ID: &str = "args.user_id";
-/// What is added to an error after which the account may be in either state.
+/// Appended to an error after which the account may be in either state.
 const UNCERTAIN: &str = "; the account may have been changed all the same, and asking again is safe";
 
-/// Brings the account into the state that the action is named for.
+/// Brings the account into the state that the action requests.
 ///
 /// # Errors
-/// Whatever kept it from being so, or from being known to be so.
+/// Any cause that prevented the change or its verification.
 pub(super) async fn run(
     context: &Context,
     action: Action,
@@ -42,8 +42,8 @@ pub(super) async fn run(
     users::require_sids(&context.database).await?;
     let account = users::account(&context.database, user).await?.ok_or(Refusal::NoUser(user))?;
     let sid = Sid::parse(&account.sid).ok_or(Refusal::NoSid(user))?;
-    // Held while it matters: of two that take the last two administrators away, one has to see the other. That
-    // holds within this process; another replica is not waited for.
+    // Held until the end. When two runs disable the last two administrators, the second run must see the
+    // change of the first. The lock works within this process only; another replica is not waited for.
     let _alone = match action {
         Action::DisableUser => keep_an_admin(context, user).await?,
         Action::EnableUser => None,
@@ -69,7 +69,7 @@ fn word(enabled: bool) -> &'static str {
     if enabled { "enabled" } else { "disabled" }
 }
 
-/// The user that the arguments name: a resource id in either of its spellings.
+/// The user in the arguments: a resource id in either spelling.
 fn user_id(args: Option<&Struct>) -> Result<UserId, Error> {
     let wrong = |problem: &'static str| Error::Argument { field: USER_ID, problem: problem.into() };
     let given = args.and_then(|args| args.fields.get("user_id")).and_then(|value| value.kind.as_ref());
@@ -105,8 +105,8 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Refuses to take the last administrator of an organization away. One of several waits for
-/// the run that disables another one, and is looked at again then.
+/// Refuses to disable the last administrator of an organization. With several administrators, waits for runs
+/// that disable another one, and then checks again.
 async fn keep_an_admin(
     context: &Context,
     user: UserId,
@@ -122,8 +122,8 @@ async fn keep_an_admin(
     }
 }
 
-/// Asks Retool for the change and believes it only when it says that the account is as wished, in its
-/// answer or when asked again.
+/// Requests the change from Retool. Succeeds only if Retool confirms the new state, in its response or when
+/// it is read again.
 async fn set(api: &Api, sid: &Sid, wish: bool, rate_limit: &mut Option<RateLimit>) -> Result<(), Error> {
     let answer = note(rate_limit, api.set_active(sid, wish).await);
     let unproven = match answer {
@@ -135,7 +135,7 @@ async fn set(api: &Api, sid: &Sid, wish: bool, rate_limit: &mut Option<RateLimit
             Error::Rest { error, uncertain }
         }
     };
-    // What the first answer said of the limits counts unless another one comes.
+    // The rate limits of the first response count unless a later one replaces them.
     let mut later = None;
     let found = note(&mut later, api.user(sid).await);
     match found {
@@ -157,7 +157,7 @@ async fn set(api: &Api, sid: &Sid, wish: bool, rate_limit: &mut Option<RateLimit
     }
 }
 
-/// Remembers what the last answer said, whether it was the one hoped for or not.
+/// Stores the rate limits of the last response, on success and on failure.
 fn note<T>(noted: &mut Option<RateLimit>, answer: Result<Answer<T>, ApiError>) -> Result<T, ApiError> {
     match answer {
         Ok(answer) => {
@@ -171,12 +171,13 @@ fn note<T>(noted: &mut Option<RateLimit>, answer: Result<Answer<T>, ApiError>) -
     }
 }
 
-/// An answer about somebody else proves nothing; one that names nobody is taken for what was asked.
+/// Whether the response is about this account. A response about another account proves nothing; one without a
+/// sid is assumed to be about this account.
 fn is_about(user: &ApiUser, sid: &Sid) -> bool {
     user.sid.as_ref().is_none_or(|own| own == sid)
 }
 
-/// Whether the answer leaves no doubt that nothing was done.
+/// Whether the response proves that nothing was changed.
 fn is_final(error: &ApiError) -> bool {
     match &error.problem {
         Problem::Refused { status, .. } => matches!(status, 401 | 403 | 404 | 429),
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn both_spellings_of_a_resource_id_are_read_the_first_one_first() {
+    fn reads_both_spellings_of_a_resource_id_and_prefers_the_first() {
         let (user, id) = (string("user"), string("u42"));
         for fields in [
             [("resource_type_id", user.clone()), ("resource_id", id.clone())],
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_an_invalid_argument() {
+    fn any_other_user_id_is_an_invalid_argument() {
         let user = ("resource_type_id", string("user"));
         for (id, words) in [
             (string("g42"), "no id of type user"),

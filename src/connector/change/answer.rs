@@ -7,13 +7,13 @@ use crate::proto::connector::{Grant, GrantAlreadyExists, GrantAlreadyRevoked};
 use crate::proto::{any, boolean, packed, string, structure};
 use crate::retool::change::{Changed, Mode, Outcome};
 
-/// A change that was made, or was not needed, or would have been made.
+/// A change that was made, was not needed, or would have been made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Completed {
     pub(crate) outcome: Outcome,
-    /// What the principal had before: a membership, a level, a state; in a word.
+    /// The principal's state before, as a keyword: a membership, a level or an account state.
     pub(crate) before: &'static str,
-    /// What it has now.
+    /// The principal's state now.
     pub(crate) after: &'static str,
 }
 
@@ -21,14 +21,14 @@ pub(crate) struct Completed {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ChangeAnswer {
     pub(crate) completed: Completed,
-    /// What the next listing shows of what was granted; nothing when the principal has it by something else, which
-    /// is listed in its own place, and nothing for a Revoke.
+    /// The grants that the next listing shows; empty for a Revoke, and if the principal has the entitlement
+    /// through another grant, which is listed in its own place.
     pub(crate) grants: Vec<Grant>,
     pub(crate) annotations: Vec<Any>,
 }
 
 impl ChangeAnswer {
-    /// The answer to a Grant. `word` says a state in a word.
+    /// The answer to a Grant. `word` returns the keyword of a state.
     pub(crate) fn granted<T: Copy + PartialEq>(
         mode: Mode,
         changed: &Changed<T>,
@@ -39,7 +39,7 @@ impl ChangeAnswer {
         Self { grants, ..Self::new(mode, changed, word, already, "add one way") }
     }
 
-    /// The answer to a Revoke. `word` says a state in a word.
+    /// The answer to a Revoke. `word` returns the keyword of a state.
     pub(crate) fn revoked<T: Copy + PartialEq>(
         mode: Mode,
         changed: &Changed<T>,
@@ -73,7 +73,7 @@ impl ChangeAnswer {
         Self { completed, grants: Vec::new(), annotations }
     }
 
-    /// The answer when an earlier attempt may have made the change that this one found made.
+    /// The answer if an earlier attempt may have made the change that this attempt found in place.
     pub(crate) fn after_uncertain_attempt(mut self) -> Self {
         if self.completed.outcome == Outcome::Unchanged {
             self.completed = Completed { outcome: Outcome::Changed, before: "unknown", ..self.completed };
@@ -83,14 +83,14 @@ impl ChangeAnswer {
     }
 }
 
-/// Whether the annotation says that nothing had to be done.
+/// Whether the annotation tells that nothing had to be done.
 fn says_already(annotation: &Any) -> bool {
     [GrantAlreadyExists::full_name(), GrantAlreadyRevoked::full_name()]
         .iter()
         .any(|name| annotation.type_url.ends_with(name.as_str()))
 }
 
-/// What the answer to a change carries that was not made: `{"dry_run": true, "would": "..."}`.
+/// The annotation for a dry run: `{"dry_run": true, "would": "..."}`.
 pub(crate) fn dry_run(would: &str) -> Any {
     packed(&structure([("dry_run", boolean(true)), ("would", string(would))]))
 }

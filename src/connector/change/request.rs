@@ -1,4 +1,4 @@
-//! A request to grant or revoke, read once.
+//! The parsed request of Grant or Revoke.
 
 use crate::connector::error::{ArgumentProblem, Error};
 use crate::connector::identified::Identified;
@@ -12,14 +12,14 @@ use prost_types::Any;
 pub(crate) struct ChangeRequest<'a> {
     /// The resource that the entitlement is on.
     pub(crate) on: Identified<'a>,
-    /// The entitlement's id; `None` when it is none of an entitlement that can be granted.
+    /// The entitlement's id; `None` if it is not the id of a grantable entitlement.
     pub(crate) entitlement_id: Option<EntitlementId>,
     entitlement: &'a Entitlement,
     principal: &'a ResourceId,
 }
 
 impl<'a> ChangeRequest<'a> {
-    /// Reads a request. `entitlement_id` is what the entitlement's id says.
+    /// Reads a request. `entitlement_id` is the parsed id of the entitlement.
     ///
     /// # Errors
     /// [`Error::Missing`]
@@ -35,8 +35,8 @@ impl<'a> ChangeRequest<'a> {
         Ok(Self { on, entitlement_id, entitlement, principal })
     }
 
-    /// The error for an entitlement that the resource does not have; `known` are those that it has, with `<id>` for
-    /// the id of the resource.
+    /// The error for an entitlement that the resource does not have. `known` lists the entitlements that it
+    /// has, with `<id>` for the id of the resource.
     pub(crate) fn unknown_entitlement<T: Identity>(&self, known: &str) -> Error {
         let given = self.entitlement.id.as_str().into();
         let known = match ids::parse::<T>(self.on.id) {
@@ -49,8 +49,8 @@ impl<'a> ChangeRequest<'a> {
         }
     }
 
-    /// Makes sure that the entitlement lies on the resource that comes with it, and that a slug that comes
-    /// with it is its own.
+    /// Verifies that the entitlement is on the resource in the request, and that the request's slug, if any,
+    /// is the entitlement's slug.
     ///
     /// # Errors
     /// [`Error::Argument`], [`Error::MalformedId`]
@@ -73,8 +73,8 @@ impl<'a> ChangeRequest<'a> {
         Ok(())
     }
 
-    /// Makes sure that the id of a grant, where it has one, is that of its entitlement and principal: one that names
-    /// something else would be revoked without being what the caller means.
+    /// Verifies that the id of a grant, if any, matches its entitlement and principal. Otherwise another
+    /// grant than the caller intends could be revoked.
     ///
     /// # Errors
     /// [`Error::Argument`]
@@ -88,12 +88,12 @@ impl<'a> ChangeRequest<'a> {
         Err(Error::Argument { field: "grant.id", problem })
     }
 
-    /// Whether the principal is of that type.
+    /// Whether the principal has this type.
     pub(crate) fn is_for(&self, kind: ResourceKind) -> bool {
         self.principal.resource_type == kind.type_id()
     }
 
-    /// The principal, which has to be of type `T`.
+    /// The principal, which must be of type `T`.
     ///
     /// # Errors
     /// [`Error::Argument`], [`Error::MalformedId`]

@@ -9,9 +9,9 @@ use crate::connector::error::Error;
 use crate::postgres::error::PostgresError;
 use crate::retool::error::DatabaseError;
 
-/// Waits between the attempts of a change that was not made because the database was away or another change
-/// was in the way: agents do not retry by themselves, the connector has always done it for them. Retrying is
-/// safe, since each attempt looks at what there is.
+/// Waits between the attempts of a change that failed because the database was unavailable or another change
+/// was in the way. Agents do not retry automatically, so the connector always has. A retry is safe, because
+/// each attempt reads the current state.
 const WAITS: [Duration; 5] = [
     Duration::from_millis(100),
     Duration::from_secs(1),
@@ -23,7 +23,7 @@ const WAITS: [Duration; 5] = [
 /// No attempt begins later than this.
 const LONGEST: Duration = Duration::from_secs(16);
 
-/// How often a change is tried again after something that it refers to was deleted in the same moment.
+/// Limit of retries after an object of the change was deleted at the same time.
 const GONE_ATTEMPTS: u32 = 2;
 
 /// The waits that end before the deadline.
@@ -41,13 +41,14 @@ impl Iterator for WaitsUntil {
     }
 }
 
-/// Runs a change until it ends in something that a retry cannot fix, or some 15 seconds have passed.
+/// Runs a change until it succeeds, until a retry cannot fix the error, or for about 15 seconds.
 ///
-/// An attempt whose commit nobody saw end may have made the change, which the next attempt then finds made; so it
-/// counts as made. When something else stands in its way by then, the answer is still that it may have been made.
+/// If the connection is lost during a commit, the attempt may have made the change. The next attempt then
+/// finds it in place, and the result counts as made. If that attempt fails, the error still reports that the
+/// change may have been made.
 ///
 /// # Errors
-/// Those of the last attempt, or of the first one with an uncertain end.
+/// The error of the last attempt, or of the first attempt with an uncertain end.
 pub(crate) async fn until_settled<F>(attempt: impl FnMut() -> F) -> Result<ChangeAnswer, Error>
 where
     F: Future<Output = Result<ChangeAnswer, Error>>,
@@ -58,8 +59,8 @@ where
     let settled = attempt
         .retry(waits)
         .when(|error| {
-            // Whether it was a group made for the change, which the next attempt makes again, only that attempt can
-            // tell.
+            // The deleted object may be the group that this change created, which the next attempt creates
+            // again. Only that attempt can tell.
             let again = is_gone(error) && gone < GONE_ATTEMPTS;
             gone += u32::from(again);
             again || is_temporary(error)

@@ -1,21 +1,21 @@
-//! What is wrong with an argument of a request.
+//! Errors in an argument of a request.
 
 use std::borrow::Cow;
 
 use crate::private_text::PrivateText as CallerText;
 
-/// What is wrong with an argument and what would be right, as the end of a sentence.
+/// The problem and the valid values, as the end of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ArgumentProblem {
-    /// The id is not one of an entitlement on a resource of the type.
+    /// The id does not belong to an entitlement on a resource of the type.
     #[error("{given} is not an entitlement of the resource, which has {known}")]
     UnknownEntitlement {
         /// The id.
         given: CallerText,
-        /// The ids of those that the resource has.
+        /// The ids of the entitlements that the resource has.
         known: String,
     },
-    /// The entitlement and the resource it comes with do not belong together.
+    /// The entitlement is not on the resource in the request.
     #[error("{entitlement} is an entitlement on another resource than {resource}")]
     OtherResource {
         /// The entitlement's id.
@@ -23,7 +23,7 @@ pub(crate) enum ArgumentProblem {
         /// The resource's id.
         resource: CallerText,
     },
-    /// The entitlement and the slug it comes with do not belong together.
+    /// The slug is not the entitlement's slug.
     #[error("{given} is not the slug of {entitlement}, {slug:?} is")]
     WrongSlug {
         /// The slug.
@@ -43,15 +43,15 @@ pub(crate) enum ArgumentProblem {
         /// The id of the type it is granted to.
         expected: &'static str,
     },
-    /// The id of the grant is not that of the entitlement and the principal that come with it.
+    /// The id of the grant does not match its entitlement and principal.
     #[error("{given} is not the id of the grant of this entitlement to this principal, {expected} is")]
     OtherGrant {
         /// The id.
         given: CallerText,
-        /// What it should be.
+        /// The expected id.
         expected: CallerText,
     },
-    /// Anything else, in words that repeat nothing from the request.
+    /// Any other problem, in text that repeats nothing from the request.
     #[error("{0}")]
     Other(Cow<'static, str>),
 }

@@ -1,14 +1,14 @@
-//! The kind of an error: what decides the gRPC code of its answer.
+//! The kind of an error, which decides the gRPC code.
 
 use crate::postgres::error::PostgresError;
 use crate::retool::api::error::Problem;
 use crate::retool::change::Refusal;
 use crate::retool::error::DatabaseError;
 
-/// What kind of failure an [`Error`](crate::connector::error::Error) is. Each kind has the name of the gRPC code it is answered with.
+/// The kind of an [`Error`](crate::connector::error::Error). Each kind has the name of its gRPC code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ErrorKind {
-    /// The request is wrong, whatever state Retool is in.
+    /// The request is invalid in any state of Retool.
     InvalidArgument,
     /// Something that the request names does not exist.
     NotFound,
@@ -66,7 +66,7 @@ pub(crate) fn refusal_kind(refusal: &Refusal) -> ErrorKind {
 pub(crate) fn database_kind(error: &DatabaseError) -> ErrorKind {
     let Some(error) = error.postgres() else { return ErrorKind::FailedPrecondition };
     match error {
-        // A password may be about to change on both sides.
+        // The password may be changing on both sides at the moment.
         PostgresError::LoginRefused { .. }
         | PostgresError::Connect { .. }
         | PostgresError::StillConnecting { .. }
@@ -103,7 +103,7 @@ pub(crate) fn rest_kind(problem: &Problem) -> ErrorKind {
             500..=599 => ErrorKind::Unavailable,
             _ => ErrorKind::Unknown,
         },
-        // A retry meets the same until an operator changes a setting, the plan or the certificates.
+        // A retry fails the same way until an operator changes a setting, the plan or the certificates.
         Problem::Redirect { .. }
         | Problem::NotJson { .. }
         | Problem::Declined { .. }

@@ -1,4 +1,4 @@
-//! Ids of entitlements and of the grants of them.
+//! Ids of entitlements and their grants.
 
 use std::fmt::{self, Display};
 
@@ -9,7 +9,7 @@ use crate::retool::id::{GroupId, OrganizationId, PageId, ResourceId};
 use crate::retool::tables::memberships::Membership;
 use crate::retool::tables::organizations::Right;
 
-/// An entitlement of this connector. It displays as its id.
+/// An entitlement of this connector. `Display` writes its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EntitlementId {
     /// `entitlement:oX:<right>`
@@ -23,7 +23,7 @@ pub(crate) enum EntitlementId {
 }
 
 impl EntitlementId {
-    /// Reads the id of an entitlement that can be granted: one on a group or a page. `None` for anything else.
+    /// Parses the id of a grantable entitlement, which is on a group or a page. `None` for any other text.
     pub(crate) fn parse_grantable(id: &str) -> Option<Self> {
         let (resource_type, rest) = id.split_once(':')?;
         let (resource, rest) = rest.split_once(':')?;
@@ -41,18 +41,18 @@ impl EntitlementId {
         }
     }
 
-    /// The id of the grant of this entitlement to the principal. `id` is the entitlement's own id, which a
-    /// listing writes once for all its grants.
+    /// The id of the grant of this entitlement to the principal. `id` is the entitlement's id, which a
+    /// listing formats once for all its grants.
     ///
-    /// A grant on a group or page has the type of the principal in it; one on an organization or resource begins
-    /// with a word of its own instead.
+    /// The id of a grant on a group or page contains the principal's type. The id of a grant on an
+    /// organization or resource has the prefix `grant:` instead.
     pub(crate) fn grant_id(&self, id: &str, principal: &ProtoResourceId) -> String {
         let mut text = String::new();
         self.write_grant_id(id, &principal.resource_type, &principal.resource, &mut text);
         text
     }
 
-    /// As [`EntitlementId::grant_id`], at the end of a text.
+    /// Like [`EntitlementId::grant_id`], but appends to a text.
     pub(crate) fn write_grant_id(&self, id: &str, principal_type: &str, principal: &str, to: &mut String) {
         let parts = match self {
             Self::Group(..) | Self::Page(..) => ["", id, ":", principal_type, ":", principal],
@@ -83,7 +83,8 @@ impl Display for EntitlementId {
     }
 }
 
-/// The last part of an organization entitlement's id. It has the level, where the slug has Retool's word for it.
+/// The last part of an organization entitlement's id. It contains the level in the database's terms; the slug
+/// uses Retool's terms.
 fn right_suffix(right: Right) -> &'static str {
     match right {
         Right::Member => "member",
@@ -102,7 +103,7 @@ fn right_suffix(right: Right) -> &'static str {
     }
 }
 
-/// The two families of page entitlements: what a group is given, and what its members have by it.
+/// The two families of page entitlements: the access of a group, and the access of users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum PageFamily {
     /// Grantable to groups.
@@ -115,7 +116,7 @@ impl PageFamily {
     /// Both, in the order of the entitlements.
     pub(crate) const ALL: [Self; 2] = [Self::Group, Self::User];
 
-    /// The word in entitlement ids and slugs.
+    /// The keyword in entitlement ids and slugs.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Group => "group",

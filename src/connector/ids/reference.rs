@@ -1,11 +1,11 @@
-//! What an id says of what it belongs to, for a person who has the id and nothing else.
+//! Parses ids of entitlements and grants for a user who has only the id.
 
 use crate::connector::resource_kind::{Identity, ResourceKind, Spelled};
 use crate::proto::connector::ResourceId as ProtoResourceId;
 use crate::retool::id::{GroupId, OrganizationId, PageId, ResourceId};
 
-/// The resource that an entitlement with this id is on; `None` when no entitlement of this connector has such an id.
-/// Whether the entitlement exists is for a listing to say.
+/// The resource of the entitlement with this id; `None` if no entitlement of this connector has such an id.
+/// Whether the entitlement exists is not checked.
 pub(crate) fn resource_of_entitlement(id: &str) -> Option<ProtoResourceId> {
     let (word, rest) = id.split_once(':')?;
     let (resource, _) = rest.split_once(':')?;
@@ -17,11 +17,11 @@ pub(crate) fn resource_of_entitlement(id: &str) -> Option<ProtoResourceId> {
     }
 }
 
-/// The entitlement's id and the principal that a grant with this id is made of; `None` when no grant of this connector
-/// has such an id. Whether the grant exists is for a listing to say.
+/// The entitlement's id and the principal in this id of a grant; `None` if no grant of this connector has
+/// such an id. Whether the grant exists is not checked.
 pub(crate) fn parts_of_grant(id: &str) -> Option<(String, ProtoResourceId)> {
     let (rest, principal) = id.rsplit_once(':')?;
-    // A grant on an organization or resource has the word in front and only users as principals.
+    // A grant on an organization or resource has the prefix, and only users as principals.
     let (entitlement, principal_type) = match rest.strip_prefix("grant:") {
         Some(entitlement) => (entitlement, ResourceKind::User.type_id()),
         None => rest.rsplit_once(':')?,
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entitlement_names_its_resource() {
+    fn an_entitlement_id_names_its_resource() {
         for (id, resource) in [
             ("group:g7:member", "group/g7"),
             ("page:p12:user:read", "page/p12"),
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_names_its_entitlement_and_principal() {
+    fn a_grant_id_names_its_entitlement_and_principal() {
         for (id, entitlement, principal) in [
             ("group:g7:admin:user:u42", "group:g7:admin", "user/u42"),
             ("page:p12:group:write:group:g3", "page:p12:group:write", "group/g3"),

@@ -17,7 +17,7 @@ fn id(resource_type: &str, resource: &str) -> ProtoResourceId {
 }
 
 #[test]
-fn stored_spellings_never_change() {
+fn stored_ids_never_change() {
     let organization = OrganizationId::try_from(1).unwrap();
     let group = GroupId::try_from(7).unwrap();
     let page = PageId::try_from(12).unwrap();
@@ -51,7 +51,7 @@ fn stored_spellings_never_change() {
 }
 
 #[test]
-fn only_ids_of_entitlements_on_groups_and_pages_are_grantable() {
+fn only_entitlements_on_groups_and_pages_are_grantable() {
     let group = GroupId::try_from(7).unwrap();
     let page = PageId::try_from(12).unwrap();
     for entitlement in [
@@ -68,7 +68,7 @@ fn only_ids_of_entitlements_on_groups_and_pages_are_grantable() {
 }
 
 #[test]
-fn what_the_former_program_let_pass_is_refused() {
+fn rejects_ids_that_the_go_connector_accepted() {
     for wrong in [
         "",
         "u",
@@ -95,13 +95,13 @@ fn what_the_former_program_let_pass_is_refused() {
 
 proptest! {
     #[test]
-    fn every_key_reads_back(number in 1_i64..=2_147_483_647) {
+    fn every_id_parses_back_to_its_key(number in 1_i64..=2_147_483_647) {
         let key = GroupId::try_from(number).unwrap();
         prop_assert_eq!(parse::<GroupId>(&resource_id(key)).unwrap(), key);
     }
 
     #[test]
-    fn nothing_else_reads(text in "\\PC{0,14}") {
+    fn no_other_text_parses_as_an_id(text in "\\PC{0,14}") {
         if let Ok(key) = parse::<PageId>(&id("page", &text)) {
             prop_assert_eq!(Spelled(key).to_string(), text);
         }

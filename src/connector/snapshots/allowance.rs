@@ -1,20 +1,20 @@
-//! How often a snapshot may be read.
+//! Limits how often a snapshot may be read.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Some reads at once, then one now and then. Syncs of agents begin less often; callers that make names of syncs up
-/// have the others answered by statements.
+/// A token bucket: some reads at once, then one per interval. Agents start syncs less often. If a caller
+/// makes up names of syncs, statements serve the calls beyond the limit.
 pub(super) struct Allowance {
     left: u32,
-    /// Since when the next one is on its way.
+    /// The start of the current interval.
     since: Instant,
 }
 
 /// How many reads may follow one another.
 pub(super) const AT_ONCE: u32 = 4;
-/// How long it takes until there is one more.
+/// How long it takes until one more is available.
 pub(super) const EVERY: Duration = Duration::from_secs(15);
 
 impl Allowance {
@@ -22,7 +22,7 @@ impl Allowance {
         Self { left: AT_ONCE, since: now }
     }
 
-    /// Takes one, if there is one.
+    /// Takes a read if one is available.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         while self.left < AT_ONCE && now.duration_since(self.since) >= EVERY {
             self.left += 1;
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn one_more_comes_in_a_while_and_never_more_than_at_the_start() {
+    async fn refills_one_read_per_interval_up_to_the_limit() {
         let mut allowance = Allowance::full(Instant::now());
         tokio::time::advance(100 * EVERY).await;
         for _ in 0..AT_ONCE {

@@ -1,4 +1,4 @@
-//! The snapshots that are held, and which of them make room for others.
+//! The snapshots in memory, and which of them are dropped to make room.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::telemetry::metrics::SnapshotState;
 #[derive(Default)]
 pub(super) struct Held {
     of: BTreeMap<SyncId, Entry>,
-    /// What the last one took while it was read, in bytes.
+    /// The memory that the last snapshot used while it was read, in bytes.
     last_peak: usize,
 }
 
@@ -24,32 +24,32 @@ struct Entry {
     used: Instant,
 }
 
-/// How long a snapshot is safe from other syncs that need its memory.
+/// How long after its last use a snapshot is protected from other syncs that need its memory.
 const IN_USE: Duration = Duration::from_secs(60);
 
-/// How much room the next snapshot needs.
+/// How much memory the next snapshot needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Needed {
     /// As much as the last one.
     AsLastTime,
-    /// All that there is.
+    /// All of it.
     All,
 }
 
 impl Held {
-    /// The sync's snapshot, which is in use now.
+    /// Returns the sync's snapshot and marks it as used now.
     pub(super) fn get(&mut self, sync: SyncId, now: Instant) -> Option<Arc<Snapshot>> {
         let entry = self.of.get_mut(&sync)?;
         entry.used = now;
         Some(Arc::clone(&entry.snapshot))
     }
 
-    /// Whether one more can be held: there are fewer than `most`, or one that is not in use.
+    /// Whether one more snapshot fits: there are fewer than `most`, or one is not in use.
     pub(super) fn has_place(&self, most: usize, now: Instant) -> bool {
         self.of.len() < most || self.longest_unused(now).is_some()
     }
 
-    /// Makes room, and says how many of the `most` bytes are free. What is in use stays.
+    /// Frees snapshots that are not in use, as needed. Returns how many of the `most` bytes are free.
     pub(super) fn free(&mut self, most: usize, needed: Needed, now: Instant) -> usize {
         let needed = match needed {
             Needed::AsLastTime => self.last_peak.min(most),
@@ -64,7 +64,7 @@ impl Held {
         }
     }
 
-    /// Holds a snapshot that was taken at this time, in the place of others when there are `most`.
+    /// Adds a snapshot that was read at `taken`. Replaces unused ones if there are `most`.
     pub(super) fn insert(&mut self, sync: SyncId, snapshot: Arc<Snapshot>, taken: Instant, most: usize) {
         let now = Instant::now();
         self.last_peak = snapshot.peak_bytes();
@@ -82,7 +82,8 @@ impl Held {
         self.of.remove(&sync);
     }
 
-    /// Drops what nobody has asked for so long; when the next one is due, or nothing when none is left.
+    /// Drops snapshots that were unused for `idle`. Returns when the next one is due, or `None` if none is
+    /// left.
     pub(super) fn drop_idle(&mut self, idle: Duration, now: Instant) -> Option<Instant> {
         self.of.retain(|_, entry| now.duration_since(entry.used) < idle);
         self.of.values().map(|entry| entry.used + idle).min()

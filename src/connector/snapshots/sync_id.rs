@@ -1,13 +1,13 @@
-//! Syncs by the names that callers give them.
+//! Identifies syncs by the names that callers choose.
 
 use sha2::{Digest, Sha256};
 
-/// A sync: a digest of its name, which callers can make as long as a request.
+/// A sync, identified by a digest of its name, because a name can be as long as a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct SyncId([u8; 16]);
 
 impl SyncId {
-    /// Nothing for an empty name, which says that there is no sync.
+    /// `None` for an empty name, which means no sync.
     pub(super) fn of(name: &str) -> Option<Self> {
         if name.is_empty() {
             return None;

@@ -6,7 +6,7 @@ use super::*;
 use crate::connector::snapshots::allowance::{AT_ONCE, EVERY};
 use crate::retool::snapshot::of_users;
 
-/// Snapshots of so many users each, and how many were read.
+/// Snapshots of `users` users each, and the number of reads.
 fn snapshots(users: u32, most_bytes: usize) -> (Snapshots, Arc<AtomicUsize>) {
     let reads = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&reads);
@@ -48,7 +48,7 @@ async fn a_sync_has_one_snapshot_until_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_that_nobody_asks_for_is_dropped_by_itself() {
+async fn drops_an_unused_snapshot_automatically() {
     let (snapshots, _) = snapshots(10, 1 << 20);
     assert!(has_one(&snapshots, "a").await);
     tokio::time::sleep(IDLE - Duration::from_secs(1)).await;
@@ -57,20 +57,20 @@ async fn a_snapshot_that_nobody_asks_for_is_dropped_by_itself() {
     assert_eq!(held(&snapshots).count, 1);
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(held(&snapshots), SnapshotState::default());
-    // Another is watched as well.
+    // The watcher starts again for another snapshot.
     assert!(has_one(&snapshots, "b").await);
     tokio::time::sleep(IDLE + Duration::from_secs(1)).await;
     assert_eq!(held(&snapshots).count, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn syncs_share_the_memory_and_one_in_use_is_not_replaced() {
+async fn syncs_share_the_memory_and_a_snapshot_in_use_is_not_replaced() {
     let one = of_users(1000).peak_bytes();
     let (snapshots, _) = snapshots(1000, one + one / 10);
     assert!(has_one(&snapshots, "a").await);
     assert!(!has_one(&snapshots, "b").await);
     assert!(has_one(&snapshots, "a").await);
-    // Statements answer b until a has been left alone for a minute.
+    // Statements serve b until a was unused for a minute.
     tokio::time::sleep(Duration::from_secs(70)).await;
     assert!(has_one(&snapshots, "b").await);
     assert_eq!(held(&snapshots).count, 1);
@@ -78,7 +78,7 @@ async fn syncs_share_the_memory_and_one_in_use_is_not_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_never_fits_is_not_read_again_and_again() {
+async fn does_not_retry_a_snapshot_that_never_fits() {
     let (snapshots, reads) = snapshots(1000, 100);
     for name in ["a", "b", "a", "c"] {
         assert!(!has_one(&snapshots, name).await);
@@ -88,7 +88,7 @@ async fn what_never_fits_is_not_read_again_and_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_syncs_take_few_reads_and_few_places() {
+async fn many_syncs_cause_few_reads_and_few_snapshots() {
     let (snapshots, reads) = snapshots(10, 1 << 20);
     for number in 0..1000 {
         has_one(&snapshots, &format!("{number}")).await;
@@ -104,21 +104,21 @@ async fn many_syncs_take_few_reads_and_few_places() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_that_takes_longer_than_callers_wait_is_not_tried_again_at_once() {
+async fn does_not_immediately_retry_a_read_that_outlasts_its_callers() {
     let reader: Reader = Box::new(|_| std::future::pending().boxed());
     let snapshots = Snapshots::new(reader, 1 << 20);
     let wait = SLOW + Duration::from_secs(1);
     assert!(tokio::time::timeout(wait, snapshots.source("a")).await.is_err());
     assert!(!has_one(&snapshots, "a").await);
     tokio::time::sleep(PAUSE).await;
-    // Somebody who waits long enough has an answer all the same.
+    // A caller that waits long enough gets an answer anyway.
     let began = Instant::now();
     assert!(!has_one(&snapshots, "a").await);
     assert!(began.elapsed() >= READ_LIMIT);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_that_is_away_is_an_error_and_is_asked_again() {
+async fn an_unavailable_database_is_an_error_and_is_retried() {
     let reader: Reader = Box::new(|_| {
         let reason = "the server went away".into();
         let error = DatabaseError::from(PostgresError::Interrupted { reason });

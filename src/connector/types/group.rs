@@ -23,10 +23,10 @@ use crate::retool::tables::groups::{self, Group, Member};
 use crate::retool::tables::memberships::{self, Membership};
 use crate::retool::tables::{Page, admins};
 
-/// The type; see the module.
+/// The resource type; see the module.
 pub(crate) struct Groups;
 
-/// The type, which page entitlements name as the one they can be granted to.
+/// The description of the type. Page entitlements also name it as a type they can be granted to.
 pub(crate) fn describe() -> proto::ResourceType {
     proto::ResourceType {
         id: "group".to_owned(),
@@ -36,7 +36,7 @@ pub(crate) fn describe() -> proto::ResourceType {
     }
 }
 
-#[allow(deprecated)] // Agents of every age read the profile here.
+#[allow(deprecated)] // Agents of all versions read the profile here.
 fn resource(group: &Group) -> Resource {
     let profile = structure(group.organization.map(|id| ("organization_id", number(f64::from(id.get())))));
     Resource {
@@ -57,7 +57,7 @@ impl Holder<Membership> for Member {
         (ResourceKind::User, self.user.number())
     }
 
-    /// One grant a member: an admin's row does not also make a member.
+    /// One grant per member: an admin has only the admin grant.
     fn grant_annotations(&self, entitlement: Membership) -> Option<&[u8]> {
         (self.membership == entitlement).then_some(&[])
     }
@@ -137,7 +137,8 @@ impl ResourceType for Groups {
         snapshot.group_members(key, from, |member| each(&member))
     }
 
-    /// An admin is a member already, and a member that becomes an admin is none any more.
+    /// Grants a membership. An admin already is a member; a member who becomes an admin loses the member
+    /// grant.
     async fn grant(&self, context: &Context, request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error> {
         let MembershipChange { group, membership, user } = MembershipChange::of(request)?;
         let changed =
@@ -154,11 +155,11 @@ impl ResourceType for Groups {
         Ok(answer)
     }
 
-    /// An admin becomes a member, a member leaves. Taking an admin out takes two revokes.
+    /// Revokes a membership: an admin becomes a member, a member leaves. Removing an admin takes two revokes.
     async fn revoke(&self, context: &Context, request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error> {
         let MembershipChange { group, membership, user } = MembershipChange::of(request)?;
-        // An action that disables an administrator waits for Retool's REST API while it holds the lock, so only
-        // changes of administrators take it.
+        // An action that disables an administrator holds the lock while it waits for Retool's REST API, so
+        // only changes of administrators take the lock.
         let administers =
             admins::groups_of(&context.database, user).await?.iter().any(|own| own.group == group);
         let _shared = if administers { Some(context.admin_lock.read().await) } else { None };
@@ -167,7 +168,7 @@ impl ResourceType for Groups {
     }
 }
 
-/// What a request to grant or revoke is about.
+/// The parameters of Grant or Revoke.
 struct MembershipChange {
     group: GroupId,
     membership: Membership,

@@ -18,10 +18,10 @@ use crate::retool::snapshot::{Snapshot, Table};
 use crate::retool::tables::Page;
 use crate::retool::tables::organizations::{self, Organization, Right};
 
-/// The type; see the module.
+/// The resource type; see the module.
 pub(crate) struct Organizations;
 
-/// Slug and words of each entitlement ; the slugs say Retool's words, the ids its levels.
+/// Slug and names of an entitlement. Slugs use Retool's terms for levels, ids the database's terms.
 fn words(right: Right) -> EntitlementWords {
     let (slug, name, description) = match right {
         Right::Member => ("member", "Organization Member", "Is member of"),

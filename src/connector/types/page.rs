@@ -26,18 +26,18 @@ use crate::retool::tables::memberships::Membership;
 use crate::retool::tables::page_access::{self, UserPageChange};
 use crate::retool::tables::{self, pages};
 
-/// The type; see the module.
+/// The resource type; see the module.
 pub(crate) struct Pages;
 
-/// An entitlement on a page: to whom it is granted, and which level.
+/// An entitlement on a page: the family of principals, and the level.
 type PageEntitlement = (PageFamily, AccessLevel);
 
 fn slug((family, level): PageEntitlement) -> String {
     format!("{}:{}", family.as_str(), level.as_str())
 }
 
-/// What a group's grant says beside itself: the group's members have it too, and it cannot be
-/// revoked at the page when no row of the page gives it.
+/// The annotations of a group's grant: the group's members have it too, and it is immutable if no row of the
+/// page gives it, because it cannot be revoked on the page.
 fn annotations(group: GroupId, inherited: bool) -> Vec<Any> {
     let members = |membership| EntitlementId::Group(group, membership).to_string();
     let expandable =
@@ -49,16 +49,16 @@ fn annotations(group: GroupId, inherited: bool) -> Vec<Any> {
     annotations
 }
 
-/// What [`annotations`] have at the end for inherited access, encoded.
+/// The encoded last part of the [`annotations`] of inherited access.
 static IMMUTABLE: LazyLock<Vec<u8>> =
     LazyLock::new(|| encode_grant_annotations(&[any(&GrantImmutable::default())]));
 
 /// A group or a user with access to a page, and the encoded annotations of its grants.
 pub(crate) struct PageHolder {
     holder: pages::Holder,
-    /// Of grants that the page's own row gives.
+    /// Annotations of grants through the page's own row.
     own: Vec<u8>,
-    /// Of grants that something else gives.
+    /// Annotations of grants from other sources.
     inherited: Vec<u8>,
 }
 
@@ -87,8 +87,8 @@ impl Holder<PageEntitlement> for PageHolder {
         }
     }
 
-    /// A group has each level up to its own, in both families; agents expand the grants to its members. A user in
-    /// managed groups has the levels of these groups, each with a grant of its own that can be revoked.
+    /// A group has each level up to its own, in both families; agents expand the grants to its members. A
+    /// user in managed groups has the levels of these groups, each with a separate grant that can be revoked.
     fn grant_annotations(&self, (family, level): PageEntitlement) -> Option<&[u8]> {
         match self.holder {
             pages::Holder::Group { access, .. } if access.effective() < Some(level) => None,
@@ -111,7 +111,7 @@ impl ResourceType for Pages {
     const TABLE: Table = Table::Pages;
     const RESOURCE_BYTES: usize = 70;
     const ANNOTATION_BYTES: usize = 100;
-    /// What groups are given, then what users have by it.
+    /// First the entitlements of groups, then the entitlements of users.
     const ENTITLEMENTS: &'static [PageEntitlement] = &[
         (PageFamily::Group, AccessLevel::Read),
         (PageFamily::Group, AccessLevel::Write),
@@ -195,8 +195,8 @@ impl ResourceType for Pages {
         snapshot.page_holders(key, from, |holder| each(&PageHolder::from(holder)))
     }
 
-    /// The principal is raised to at least the level. A group by its own row, a user through the managed group of
-    /// page and level.
+    /// Raises the principal to at least the level: a group by its own row, a user through the managed group
+    /// of page and level.
     async fn grant(&self, context: &Context, request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error> {
         let PageChange { page, family, level, principal } = PageChange::of(request)?;
         let entitlement = EntitlementId::Page(page, family, level);
@@ -219,8 +219,8 @@ impl ResourceType for Pages {
         }
     }
 
-    /// The principal is lowered to just below the level, or nothing is done and the error names what still
-    /// gives the level.
+    /// Lowers the principal to just below the level. Otherwise changes nothing and returns an error that
+    /// names the sources that still grant the level.
     async fn revoke(&self, context: &Context, request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error> {
         let PageChange { page, level, principal, .. } = PageChange::of(request)?;
         let (database, mode) = (&context.database, context.mode);
@@ -244,7 +244,7 @@ impl ResourceType for Pages {
     }
 }
 
-/// What a request to grant or revoke is about.
+/// The parameters of Grant or Revoke.
 struct PageChange {
     page: PageId,
     family: PageFamily,
@@ -252,8 +252,8 @@ struct PageChange {
     principal: Principal,
 }
 
-/// Whose access is to change. A group can be asked for in both families, since it is listed in both; a user in
-/// that of users only.
+/// The principal of the change. A group is valid in both families, because it is listed in both; a user only
+/// in the family of users.
 enum Principal {
     Group(GroupId),
     User(UserId),

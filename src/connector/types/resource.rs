@@ -18,7 +18,7 @@ use crate::retool::snapshot::{Snapshot, Table};
 use crate::retool::tables::Page;
 use crate::retool::tables::resources::{self, UserAccess};
 
-/// The type; see the module.
+/// The resource type; see the module.
 pub(crate) struct Resources;
 
 impl Holder<AccessLevel> for UserAccess {
@@ -30,7 +30,7 @@ impl Holder<AccessLevel> for UserAccess {
         (ResourceKind::User, self.user.number())
     }
 
-    /// A user has the highest level and every weaker one: who owns may edit and use.
+    /// A user has the highest level and every weaker one: an owner may also edit and use.
     fn grant_annotations(&self, entitlement: AccessLevel) -> Option<&[u8]> {
         (self.level >= entitlement).then_some(&[])
     }

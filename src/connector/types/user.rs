@@ -22,11 +22,11 @@ use crate::retool::snapshot::{Snapshot, Table};
 use crate::retool::tables::Page;
 use crate::retool::tables::users::{self, User};
 
-/// The type; see the module.
+/// The resource type; see the module.
 pub(crate) struct Users;
 
-/// The type, which entitlements of others name as the one they can be granted to. Nothing can be
-/// granted on a user, so agents need not ask.
+/// The description of the type. Other types' entitlements also name it as a type they can be granted to. A
+/// user has no entitlements, so agents need not list them.
 pub(crate) fn describe() -> proto::ResourceType {
     proto::ResourceType {
         id: "user".to_owned(),
@@ -37,7 +37,7 @@ pub(crate) fn describe() -> proto::ResourceType {
     }
 }
 
-/// The user as every listing has it.
+/// The user as every listing shows it.
 pub(crate) fn resource(user: &User) -> Resource {
     let parent = user.organization.map(resource_id);
     Resource {
@@ -56,7 +56,7 @@ fn display_name(user: &User) -> String {
     first_of([full.as_str(), &email, &user_name]).map_or_else(|| Spelled(user.id).to_string(), str::to_owned)
 }
 
-#[allow(deprecated)] // Agents of every age read these fields; the newer places are not read by older ones.
+#[allow(deprecated)] // Agents of all versions read these fields; older agents do not read the newer fields.
 fn user_trait(user: &User) -> UserTrait {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let organization = user.organization.map(|id| Spelled(id).to_string()).unwrap_or_default();
@@ -100,7 +100,7 @@ fn user_trait(user: &User) -> UserTrait {
     }
 }
 
-/// A protobuf timestamp lies in the years 1 to 9999.
+/// Whether a protobuf timestamp can represent the time: the years 1 to 9999.
 fn fits_timestamp(time: &OffsetDateTime) -> bool {
     (1..=9999).contains(&time.to_offset(time::UtcOffset::UTC).year())
 }

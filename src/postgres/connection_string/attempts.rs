@@ -17,8 +17,8 @@ use crate::postgres::tls::SslMode;
 pub(crate) struct Attempt {
     /// The server.
     pub host: Host,
-    /// Whether the connection is encrypted. There is no way back from [`Tls`](Encryption::Tls) within an
-    /// attempt.
+    /// Whether the connection is encrypted. With [`Tls`](Encryption::Tls) the attempt never falls back to an
+    /// unencrypted connection.
     pub encryption: Encryption,
 }
 
@@ -27,14 +27,13 @@ pub(crate) struct Attempt {
 pub(crate) enum Encryption {
     /// No TLS.
     Plain,
-    /// TLS, or no connection.
+    /// TLS; otherwise the attempt fails.
     Tls,
 }
 
 impl ConnectionSettings {
-    /// Every way to connect, the one to try first at the front; never empty. The password file is read anew, since
-    /// passwords change. With `load_balance_hosts=random`
-    /// each call puts the hosts in another order.
+    /// All ways to connect, in the order to try them; never empty. Reads the password file again, because
+    /// passwords change. With `load_balance_hosts=random`, each call returns the hosts in another order.
     pub(crate) fn attempts(&self) -> Vec<Attempt> {
         self.attempts_with(&mut rand::rng())
     }
@@ -42,7 +41,8 @@ impl ConnectionSettings {
     fn attempts_with(&self, random: &mut impl Rng) -> Vec<Attempt> {
         let mut hosts = self.hosts.clone();
         if let Some(path) = &self.password_file {
-            // What is wrong with the file was said at the start; the server says what it lacks.
+            // Problems with the file were reported at startup. If the password is missing, the server reports
+            // it.
             let file = PasswordFile::read(path, false, &mut Vec::new());
             for host in &mut hosts {
                 host.password = file.password(&host.names(), host.port, &self.database, &self.user);
@@ -63,7 +63,7 @@ impl ConnectionSettings {
     }
 
     fn encryptions(&self, address: &Address) -> &'static [Encryption] {
-        // The server does not offer TLS on a socket, whatever the mode.
+        // A server does not offer TLS on a socket, in any mode.
         if matches!(address, Address::Unix(_)) {
             return &[Encryption::Plain];
         }
@@ -77,11 +77,12 @@ impl ConnectionSettings {
 }
 
 impl Attempt {
-    /// What to tell the driver: everything but [`startup_options`](ConnectionSettings::startup_options) and
-    /// [`target_session_attrs`](ConnectionSettings::target_session_attrs), which are the caller's.
+    /// The configuration for the driver: everything except
+    /// [`startup_options`](ConnectionSettings::startup_options) and
+    /// [`target_session_attrs`](ConnectionSettings::target_session_attrs), which the caller applies.
     ///
-    /// The driver applies `connect_timeout` to the socket only; a server that accepts and says nothing is the
-    /// caller's to bound.
+    /// The driver applies `connect_timeout` only to the socket. The caller must limit the wait for a server
+    /// that accepts the connection and then stays silent.
     pub(crate) fn config(&self, settings: &ConnectionSettings) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         config.user(&settings.user).dbname(&settings.database).port(self.host.port);
@@ -112,7 +113,7 @@ impl Attempt {
             ChannelBinding::Require => config::ChannelBinding::Require,
         });
         if settings.shuffle_hosts {
-            // Here for the addresses of the one host.
+            // Applies to the addresses of this host.
             config.load_balance_hosts(LoadBalanceHosts::Random);
         }
         if let Some(timeout) = settings.connect_timeout {
@@ -136,7 +137,7 @@ impl Attempt {
     }
 }
 
-/// The server and whether TLS is used, for logs and errors.
+/// Writes the server and whether TLS is used, for logs and errors.
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.encryption {
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn each_mode_has_its_ways() {
+    fn each_ssl_mode_has_its_attempts() {
         let (plain, tls) = ("db:5432 without TLS", "db:5432 with TLS");
         for (mode, expected) in [
             ("disable", vec![plain]),
@@ -183,14 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn hosts_come_one_after_the_other_and_sockets_are_plain() {
+    fn hosts_are_tried_in_order_and_sockets_without_tls() {
         let expected = ["a:1 with TLS", "a:1 without TLS", "/s/.s.PGSQL.1 without TLS", "[::1]:1 with TLS"];
         assert_eq!(attempts("host=a,/s,::1 port=1")[..4], expected);
         assert_eq!(attempts("host=/s sslmode=verify-full"), ["/s/.s.PGSQL.5432 without TLS"]);
     }
 
     #[test]
-    fn the_driver_is_told_everything() {
+    fn the_driver_gets_all_settings() {
         let settings = settings(
             "host=db hostaddr=10.0.0.1 port=6432 password=secret application_name=baton connect_timeout=3 \
              tcp_user_timeout=1500 keepalives_idle=30 keepalives_interval=5 keepalives_count=2 \
@@ -214,13 +215,13 @@ mod tests {
         assert_eq!(config.get_channel_binding(), config::ChannelBinding::Require);
         assert_eq!(config.get_load_balance_hosts(), LoadBalanceHosts::Random);
         assert_eq!(config.get_ssl_mode(), config::SslMode::Require);
-        // These are left to the caller.
+        // The caller applies these.
         assert_eq!(config.get_options(), None);
         assert_eq!(config.get_target_session_attrs(), config::TargetSessionAttrs::Any);
     }
 
     #[test]
-    fn a_plain_socket_is_told_as_such() {
+    fn the_driver_gets_a_socket_without_tls_as_such() {
         let settings = settings("host=/s keepalives=0");
         let config = settings.attempts()[0].config(&settings);
         assert_eq!(config.get_hosts(), [DriverHost::Unix("/s".into())]);

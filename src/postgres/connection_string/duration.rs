@@ -1,9 +1,9 @@
-//! Durations as Go writes them: `1h30m`, `90s`, `250ms`, `1.5h`.
+//! Durations in the format of Go: `1h30m`, `90s`, `250ms`, `1.5h`.
 
 use std::time::Duration;
 
 const UNITS: &[(&str, u64)] = &[
-    // Longest first, so that "ms" is not taken for "m" with something left over.
+    // Longest first, so that "ms" is not parsed as "m" with a remainder.
     ("ns", 1),
     ("us", 1_000),
     ("µs", 1_000),
@@ -14,7 +14,7 @@ const UNITS: &[(&str, u64)] = &[
     ("h", 3_600_000_000_000),
 ];
 
-/// Reads a duration, or gives nothing: not one, negative, or longer than Go could hold (about 292 years).
+/// Parses a duration. `None` if it is invalid, negative, or longer than Go can represent (about 292 years).
 pub(crate) fn parse(text: &str) -> Option<Duration> {
     let text = text.strip_prefix('+').unwrap_or(text);
     if text == "0" {
@@ -35,7 +35,7 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
     i64::try_from(total).ok().map(|_| Duration::from_nanos(total))
 }
 
-/// `number`, which may have a fraction, times `unit`; what is less than a nanosecond is cut off.
+/// `number`, which may have a fraction, times `unit`. Fractions of a nanosecond are truncated.
 fn nanoseconds(number: &str, unit: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
@@ -43,7 +43,7 @@ fn nanoseconds(number: &str, unit: u64) -> Option<u64> {
     }
     let whole = if whole.is_empty() { 0 } else { whole.parse::<u64>().ok()? };
     let mut total = whole.checked_mul(unit)?;
-    // In whole numbers: a remainder times ten stays far below the bounds of u64.
+    // Integer arithmetic: a remainder times ten is far below the limits of u64.
     let mut place = unit;
     for digit in fraction.chars() {
         place /= 10;
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_go_writes() {
+    fn reads_durations_that_go_writes() {
         for (text, milliseconds) in [
             ("0", 0),
             ("0s", 0),
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_rest() {
+    fn rejects_any_other_duration() {
         for text in [
             "",
             "+",
@@ -101,7 +101,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn adds_up(hours in 0_u64..1000, minutes in 0_u64..60, seconds in 0_u64..60, millis in 0_u64..1000) {
+        fn adds_the_units_of_a_duration(hours in 0_u64..1000, minutes in 0_u64..60, seconds in 0_u64..60, millis in 0_u64..1000) {
             let expected = Duration::from_millis(((hours * 60 + minutes) * 60 + seconds) * 1000 + millis);
             prop_assert_eq!(parse(&format!("{hours}h{minutes}m{seconds}.{millis:03}s")), Some(expected));
         }

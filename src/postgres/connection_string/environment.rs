@@ -1,4 +1,4 @@
-//! What surrounds a connection string: variables, the user's files, sockets, processors.
+//! The environment of a connection string: variables, the user's files, sockets, processors.
 
 use std::{
     collections::BTreeMap,
@@ -11,28 +11,29 @@ use crate::postgres::connection_string::error::{ConnectionStringError, Origin};
 use crate::postgres::connection_string::keys::VARIABLES;
 use crate::postgres::connection_string::layers::Layer;
 
-/// Where Postgres packages put their sockets, the likeliest first.
+/// Socket directories of Postgres packages, the most likely first.
 const SOCKET_DIRECTORIES: [&str; 3] = ["/var/run/postgresql", "/private/tmp", "/tmp"];
 
-/// Everything outside the string that [`ConnectionSettings::parse`](crate::postgres::connection_string::ConnectionSettings::parse) looks at.
+/// Everything outside the string that
+/// [`ConnectionSettings::parse`](crate::postgres::connection_string::ConnectionSettings::parse) reads.
 ///
-/// The default is an empty world: no variables, no home, no user, no sockets.
+/// The default is an empty environment: no variables, no home directory, no user, no sockets.
 #[derive(Clone, Default)]
 pub(crate) struct Environment {
-    /// The environment variables by name; only libpq's (`PGHOST` and so on) are looked at.
+    /// The environment variables by name. Only libpq's variables (such as `PGHOST`) are read.
     pub variables: BTreeMap<String, String>,
-    /// The home directory, where `.pgpass`, `.pg_service.conf` and `.postgresql` are looked for.
+    /// The home directory, with `.pgpass`, `.pg_service.conf` and `.postgresql`.
     pub home: Option<PathBuf>,
-    /// The name of the operating system's user, the default database user.
+    /// The name of the operating system's user, which is the default database user.
     pub user: Option<String>,
-    /// Where to look for a server's socket when no host is named, in order.
+    /// The directories to search for a server's socket if no host is set, in order.
     pub socket_directories: Vec<PathBuf>,
-    /// How many processors there are to use, which sizes the pool.
+    /// The number of available processors, which sizes the pool.
     pub processors: u32,
 }
 
 impl Environment {
-    /// The world this process runs in.
+    /// The environment of this process.
     pub(crate) fn of_process() -> Self {
         let variables = VARIABLES.iter().filter_map(|(variable, _)| {
             std::env::var_os(variable)
@@ -48,7 +49,7 @@ impl Environment {
         }
     }
 
-    /// The settings that the variables make; an empty variable counts as absent.
+    /// The settings from the variables; an empty variable counts as absent.
     pub(crate) fn layer(&self) -> Result<Layer, ConnectionStringError> {
         Layer::new(VARIABLES.iter().filter_map(|(variable, key)| {
             let value = self.variables.get(*variable).filter(|value| !value.is_empty())?;
@@ -56,12 +57,12 @@ impl Environment {
         }))
     }
 
-    /// A file under the home directory.
+    /// A file in the home directory.
     pub(crate) fn at_home(&self, file: &str) -> Option<PathBuf> {
         self.home.as_ref().map(|home| home.join(file))
     }
 
-    /// The first directory that holds the socket of a server on `port`.
+    /// The first directory with the socket of a server on `port`.
     pub(crate) fn socket_directory(&self, port: u16) -> Option<&Path> {
         let socket = format!(".s.PGSQL.{port}");
         self.socket_directories
@@ -71,7 +72,7 @@ impl Environment {
     }
 }
 
-/// Shows the names of the variables only, as `PGPASSWORD` is among them.
+/// Shows only the names of the variables, because `PGPASSWORD` is one of them.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Environment")

@@ -1,118 +1,118 @@
-//! What can be wrong with a connection string and with the files and variables that complete it.
+//! Errors in a connection string and in the files and variables that complete it.
 //!
-//! No message repeats a value that is not understood, since it may well be a password in the wrong place.
+//! No message repeats an unrecognized value, because it may be a misplaced password.
 
 use std::{fmt, io, path::PathBuf};
 
-/// Why no [`ConnectionSettings`](crate::postgres::connection_string::ConnectionSettings) could be made.
+/// Why [`ConnectionSettings`](crate::postgres::connection_string::ConnectionSettings) cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectionStringError {
-    /// The keyword form has something that is not `keyword=value`.
+    /// The keyword form contains text that is not `keyword=value`.
     #[error(
         "the connection string is not a list of keyword=value: word {position} has no equals sign (a value \
          with spaces needs single quotes); the other form begins with postgres://"
     )]
     NoEqualsSign {
-        /// Which setting, counted from 1.
+        /// The position of the setting, counted from 1.
         position: usize,
     },
     /// The keyword form ends inside a quoted value.
     #[error("the connection string ends inside the quoted value of setting {position}")]
     OpenQuote {
-        /// Which setting, counted from 1.
+        /// The position of the setting, counted from 1.
         position: usize,
     },
     /// The keyword form ends with a backslash.
     #[error("the connection string ends with a backslash that escapes nothing")]
     LoneBackslash,
-    /// A part of the URL form cannot be read.
+    /// A part of the URL form is invalid.
     #[error("the connection URL has {part} that cannot be read: {expected}")]
     Url {
-        /// Which part, with an article.
+        /// The part, with an article.
         part: &'static str,
-        /// What would be right.
+        /// The valid form.
         expected: &'static str,
     },
-    /// A key that is no name at all.
+    /// A key is not a valid name.
     #[error(
         "a setting {origin} has a name that is neither a connection setting nor a Postgres parameter; the \
          name is withheld since it may hold part of a password"
     )]
     BadName {
-        /// Where it was given.
+        /// The source of the setting.
         origin: Origin,
     },
-    /// A key that is almost the name of a setting.
+    /// A key is almost the name of a setting.
     #[error("{key} {origin} is not a connection setting; did you mean {suggestion}?")]
     Misspelled {
         /// The key as given.
         key: String,
-        /// Where it was given.
+        /// The source of the setting.
         origin: Origin,
         /// The nearest setting.
         suggestion: &'static str,
     },
-    /// A setting of libpq that asks for something this program cannot do.
+    /// A setting of libpq requests something that this program does not support.
     #[error("{key} {origin} is not supported{}", only(.accepted))]
     Unsupported {
         /// The setting.
         key: String,
-        /// Where it was given.
+        /// The source of the setting.
         origin: Origin,
         /// The values that describe what the program does anyway; may be empty.
         accepted: &'static [&'static str],
     },
-    /// A value that the setting does not take.
+    /// The setting does not accept the value.
     #[error("{key} {origin} must be {expected}")]
     Invalid {
         /// The setting.
         key: &'static str,
-        /// Where it was given.
+        /// The source of the setting.
         origin: Origin,
-        /// What would be right.
+        /// The valid values.
         expected: &'static str,
     },
-    /// A value with a NUL byte, which the Postgres protocol cannot carry.
+    /// A value contains a NUL byte, which the Postgres protocol cannot carry.
     #[error("{key} {origin} contains a NUL character")]
     Nul {
         /// The setting.
         key: String,
-        /// Where it was given.
+        /// The source of the setting.
         origin: Origin,
     },
-    /// No database was named anywhere.
+    /// No database is set.
     #[error("no database is named: set dbname in the connection string, or PGDATABASE")]
     NoDatabase,
-    /// No user was named, and the operating system has no name for the one running this program.
+    /// No user is set, and the operating system has no name for the user of this process.
     #[error("no user is named: set user in the connection string, or PGUSER")]
     NoUser,
-    /// A list that must go with the list of hosts has another length.
+    /// A list that belongs to the list of hosts has another length.
     #[error("{key} lists {given} entries for {hosts} hosts: give {wanted}")]
     ListLength {
         /// The list.
         key: &'static str,
         /// Its length.
         given: usize,
-        /// How many hosts there are.
+        /// The number of hosts.
         hosts: usize,
-        /// Which lengths are right.
+        /// The valid lengths.
         wanted: &'static str,
     },
-    /// One half of a client certificate was given.
+    /// Only the certificate or only the key of a client certificate is set.
     #[error("{given} is set without {missing}: a client certificate needs both")]
     HalfIdentity {
-        /// The setting that is there.
+        /// The setting that is set.
         given: &'static str,
-        /// The setting that is not.
+        /// The setting that is missing.
         missing: &'static str,
     },
-    /// The platform's certificate authorities were asked for without checking the server's name.
+    /// The platform's certificate authorities are requested without verification of the server's name.
     #[error(
         "sslrootcert=system needs sslmode=verify-full: anyone can get a certificate from a public authority, \
          so without the name it proves nothing"
     )]
     WeakSystemRoots,
-    /// The pool's bounds contradict each other.
+    /// The limits of the pool contradict each other.
     #[error("pool_min_conns ({min}) is larger than pool_max_conns ({max})")]
     PoolBounds {
         /// The lower bound.
@@ -120,7 +120,7 @@ pub(crate) enum ConnectionStringError {
         /// The upper bound.
         max: u32,
     },
-    /// A service was named, but there is no file to find it in.
+    /// A service is set, but there is no service file.
     #[error("service is set, but there is no service file: set servicefile or PGSERVICEFILE")]
     NoServiceFile,
     /// The service file cannot be read.
@@ -128,31 +128,31 @@ pub(crate) enum ConnectionStringError {
     ServiceFile {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A line of the service file is not understood.
+    /// A line of the service file is invalid.
     #[error("line {line} of the service file {} is neither [service], keyword=value nor a comment", .path.display())]
     ServiceFileLine {
         /// The file.
         path: PathBuf,
-        /// Counted from 1.
+        /// The line number, counted from 1.
         line: usize,
     },
-    /// A service points at another service.
+    /// A service refers to another service.
     #[error("line {line} of the service file {} names another service, which services cannot do", .path.display())]
     NestedService {
         /// The file.
         path: PathBuf,
-        /// Counted from 1.
+        /// The line number, counted from 1.
         line: usize,
     },
-    /// The service file lacks the service.
+    /// The service file has no such service.
     #[error("the service file {} has no section for the service that is asked for {origin}", .path.display())]
     NoSuchService {
         /// The file.
         path: PathBuf,
-        /// Where the service was named.
+        /// The source of the service's name.
         origin: Origin,
     },
 }
@@ -165,14 +165,14 @@ fn only(accepted: &[&str]) -> String {
     }
 }
 
-/// Where a setting was given; reads as the end of "`key` ...".
+/// The source of a setting; `Display` continues a sentence that begins with the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// The connection string itself.
     ConnectionString,
     /// A section of the service file.
     ServiceFile,
-    /// An environment variable, by name.
+    /// An environment variable with this name.
     Environment(&'static str),
 }
 

@@ -1,4 +1,4 @@
-//! Which servers a connection string names.
+//! The servers in a connection string.
 
 use std::{
     fmt,
@@ -12,28 +12,29 @@ use crate::postgres::connection_string::environment::Environment;
 use crate::postgres::connection_string::error::ConnectionStringError;
 use crate::postgres::connection_string::layers::Layers;
 
-/// The port of a Postgres that was told nothing else.
+/// The default port of Postgres.
 const DEFAULT_PORT: u16 = 5432;
 
-/// One server that may be connected to.
+/// A server to connect to.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
-    /// Where it is.
+    /// The address.
     pub address: Address,
-    /// Its port; part of the socket's name for a socket.
+    /// The port; for a socket, a part of its file name.
     pub port: u16,
-    /// The password to give it, from the settings or else from the password file; none if nobody knows one.
+    /// The password for this server, from the settings or else from the password file; `None` if neither has
+    /// one.
     pub password: Option<SecretString>,
 }
 
-/// How a server is reached.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
     /// Over the network.
     Tcp {
-        /// The name (or address) that is looked up and that the server's certificate has to show.
+        /// The name (or address) to look up, which the server's certificate must contain.
         name: String,
-        /// The address to connect to instead of looking up the name (`hostaddr`).
+        /// The address to connect to without looking up the name (`hostaddr`).
         address: Option<IpAddr>,
     },
     /// Through a socket in this directory.
@@ -41,7 +42,7 @@ pub(crate) enum Address {
 }
 
 impl Host {
-    /// The names under which a password file may know the server. A socket also goes by `localhost`.
+    /// The server's names in a password file. A socket also matches `localhost`.
     pub(crate) fn names(&self) -> Vec<&str> {
         match &self.address {
             Address::Tcp { name, .. } => vec![name],
@@ -50,7 +51,7 @@ impl Host {
     }
 }
 
-/// `name:port`, `[IPv6]:port` or the path of the socket.
+/// Writes `name:port`, `[IPv6]:port` or the path of the socket.
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {
@@ -63,10 +64,10 @@ impl fmt::Display for Host {
     }
 }
 
-/// The servers in the order named, still without passwords; at least one.
+/// Reads the servers in order, without passwords; at least one.
 ///
 /// # Errors
-/// An address or port that is none, or lists whose lengths do not go together.
+/// An address or port is invalid, or lists have different lengths.
 pub(crate) fn read(layers: &Layers, environment: &Environment) -> Result<Vec<Host>, ConnectionStringError> {
     let names = list(layers, "host");
     let addresses = list(layers, "hostaddr");
@@ -95,7 +96,7 @@ pub(crate) fn read(layers: &Layers, environment: &Environment) -> Result<Vec<Hos
         .collect()
 }
 
-/// The entries of a setting that is a list; none when nothing is set.
+/// The entries of a list setting; empty if it is not set.
 fn list<'a>(layers: &'a Layers, key: &'static str) -> Vec<&'a str> {
     layers.text(key).map_or_else(Vec::new, |value| value.split(',').map(str::trim).collect())
 }

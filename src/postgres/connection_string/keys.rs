@@ -1,9 +1,9 @@
-//! Every key a connection string may have, and what becomes of any other.
+//! All keys of a connection string, and how other keys are handled.
 
 use crate::nearest::nearest;
 use crate::postgres::connection_string::error::{ConnectionStringError, Origin};
 
-/// The settings this program honours or, where [`NO_EFFECT`] says so, takes without effect.
+/// The supported settings. The settings in [`NO_EFFECT`] are accepted too, but have no effect.
 const SUPPORTED: &[&str] = &[
     "application_name",
     "channel_binding",
@@ -40,17 +40,17 @@ const SUPPORTED: &[&str] = &[
     "user",
 ];
 
-/// Settings of the Go driver that strings written for it carry. They are checked like the others and change
-/// nothing here: no statement is ever prepared under a name, so there is no statement cache, which is also
-/// what `statement_cache_mode=describe` and `prefer_simple_protocol` were used for.
+/// Settings in strings written for the Go driver. They are validated but have no effect: this program never
+/// prepares named statements, so it has no statement cache. `statement_cache_mode=describe` and
+/// `prefer_simple_protocol` were used to avoid that cache.
 pub(crate) const NO_EFFECT: &[&str] =
     &["min_read_buffer_size", "prefer_simple_protocol", "statement_cache_capacity", "statement_cache_mode"];
 
-/// Other spellings, each with the key it stands for.
+/// Aliases, each with its key.
 const ALIASES: &[(&str, &str)] = &[("database", "dbname"), ("keepalives_retries", "keepalives_count")];
 
-/// Settings of libpq (and `ssl` of JDBC) that nothing here can be told, each with the values that describe
-/// what happens anyway. To ignore the others would be to promise a check that is not made.
+/// Settings of libpq (and `ssl` of JDBC) that this program does not support, each with the values that
+/// describe what happens anyway. Ignoring other values would promise a check that is not made.
 const FIXED: &[(&str, &[&str])] = &[
     ("authtype", &[]),
     ("client_encoding", &["UTF8", "utf8", "UTF-8", "utf-8"]),
@@ -83,9 +83,9 @@ const FIXED: &[(&str, &[&str])] = &[
     ("sslnegotiation", &["postgres"]),
 ];
 
-/// The environment variables that are read, each with the key it sets.
+/// The environment variables that are read, each with the key that it sets.
 ///
-/// Those of [`FIXED`] keys are here because they too ask for something.
+/// The variables of [`FIXED`] keys are included, because they request something too.
 pub(crate) const VARIABLES: &[(&str, &str)] = &[
     ("PGAPPNAME", "application_name"),
     ("PGCHANNELBINDING", "channel_binding"),
@@ -121,24 +121,24 @@ pub(crate) const VARIABLES: &[(&str, &str)] = &[
     ("PGUSER", "user"),
 ];
 
-/// Names closer to a setting than this many edits are taken for a slip of the pen.
+/// Names with at most this many edits from a setting count as misspelled.
 const SLIP: usize = 2;
 
-/// What a key turned out to be.
+/// The meaning of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Key {
-    /// A setting of the connection, under its one spelling.
+    /// A setting of the connection, without aliases.
     Setting(&'static str),
-    /// A setting of libpq whose value says what happens anyway.
+    /// A setting of libpq whose value describes what happens anyway.
     AsIs,
-    /// Nothing known: a parameter for the server, which refuses what it does not know either.
+    /// Any other name: a parameter for the server, which rejects unknown names.
     RunTime,
 }
 
-/// Tells what `key` is.
+/// Determines the meaning of `key`.
 ///
 /// # Errors
-/// The key cannot be honoured with this value, is a slip of the pen, or is no name at all.
+/// The key is not supported with this value, is misspelled, or is not a valid name.
 pub(crate) fn recognise(key: &str, value: &str, origin: Origin) -> Result<Key, ConnectionStringError> {
     let canonical = ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, canonical)| canonical);
     if let Some(setting) = SUPPORTED.iter().chain(NO_EFFECT).find(|setting| **setting == canonical) {
@@ -154,7 +154,7 @@ pub(crate) fn recognise(key: &str, value: &str, origin: Origin) -> Result<Key, C
     if !is_parameter_name(key) {
         return Err(ConnectionStringError::BadName { origin });
     }
-    // A dot makes it a parameter of an extension, which no setting of the connection is.
+    // A key with a dot is a parameter of an extension and never a setting of the connection.
     match if key.contains('.') { None } else { nearest_key(key) } {
         Some(suggestion) => {
             Err(ConnectionStringError::Misspelled { key: key.to_owned(), origin, suggestion })
@@ -163,16 +163,16 @@ pub(crate) fn recognise(key: &str, value: &str, origin: Origin) -> Result<Key, C
     }
 }
 
-/// The known key that `key` is probably meant to be.
+/// The known key that `key` probably means.
 fn nearest_key(key: &str) -> Option<&'static str> {
     let known = SUPPORTED.iter().chain(NO_EFFECT).copied();
     let known =
         known.chain(ALIASES.iter().map(|(alias, _)| *alias)).chain(FIXED.iter().map(|(fixed, _)| *fixed));
-    // Among names of four letters two edits reach anything, so more than half of the name has to be right.
+    // Two edits turn any name of four letters into any other, so more than half of the name must match.
     nearest(&key.to_ascii_lowercase(), known, |known| SLIP.min(known.len().saturating_sub(1) / 2))
 }
 
-/// Whether the server could know a parameter of this name: words joined by dots.
+/// Whether the server could have a parameter with this name: identifiers joined by dots.
 fn is_parameter_name(key: &str) -> bool {
     key.split('.').all(|word| {
         word.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn every_supported_key_and_alias_has_one_spelling() {
+    fn every_supported_key_and_alias_is_recognized() {
         for key in SUPPORTED.iter().chain(NO_EFFECT) {
             assert_eq!(recognised(key, "").unwrap(), Key::Setting(key));
         }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_honoured_is_refused_unless_it_changes_nothing() {
+    fn rejects_an_unsupported_setting_unless_it_changes_nothing() {
         for (key, accepted) in FIXED {
             for value in *accepted {
                 assert_eq!(recognised(key, value).unwrap(), Key::AsIs, "{key}={value}");
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn slips_of_the_pen_are_pointed_out() {
+    fn a_misspelled_key_gets_a_suggestion() {
         for (slip, meant) in [
             ("sslmod", "sslmode"),
             ("ssl_mode", "sslmode"),
@@ -244,8 +244,9 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_the_servers() {
-        // A sample of what Postgres lets a session set, short names first as they are nearest to ours.
+    fn passes_other_names_to_the_server() {
+        // A sample of Postgres's session parameters; short names first, because they are the most similar to
+        // our settings.
         for parameter in [
             "jit",
             "role",
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_not_repeated() {
+    fn an_invalid_name_is_not_repeated() {
         for name in ["", "mysql://me:hunter2@db/x?a", "1hunter2", "hunter2!", "a..hunter2", "hunter2 "] {
             let error = recognised(name, "x").unwrap_err();
             assert!(matches!(error, ConnectionStringError::BadName { .. }), "{name}");

@@ -1,12 +1,12 @@
-//! The `keyword=value` form, by libpq's rules of quoting.
+//! The `keyword=value` form, with libpq's rules of quoting.
 
 use crate::postgres::connection_string::error::ConnectionStringError;
 use crate::postgres::connection_string::layers::Pairs;
 
-/// Reads `text` into its settings, in the order given and as spelled.
+/// Parses `text` into settings, in the given order and spelling.
 ///
-/// Values may stand in single quotes; a backslash makes the next character ordinary, in quotes and outside.
-/// Spaces around the equals sign do not count. An empty text has no settings.
+/// A value may be in single quotes. A backslash escapes the next character, inside quotes and outside. Spaces
+/// around the equals sign are ignored. An empty text has no settings.
 pub(crate) fn parse(text: &str) -> Result<Pairs, ConnectionStringError> {
     let mut pairs = Pairs::new();
     let mut rest = text.trim_start();
@@ -25,7 +25,7 @@ pub(crate) fn parse(text: &str) -> Result<Pairs, ConnectionStringError> {
     Ok(pairs)
 }
 
-/// The value at the start of `text` and what follows it.
+/// The value at the start of `text`, and the text after it.
 fn value(text: &str, position: usize) -> Result<(String, &str), ConnectionStringError> {
     let (quoted, text) = match text.strip_prefix('\'') {
         Some(inside) => (true, inside),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_a_list_of_settings() {
+    fn rejects_text_that_is_not_a_list_of_settings() {
         let is = |text: &str| parse(text).unwrap_err();
         assert!(matches!(is("host=db nonsense"), ConnectionStringError::NoEqualsSign { position: 2 }));
         assert!(matches!(is("host=db two words=x"), ConnectionStringError::NoEqualsSign { position: 2 }));
@@ -87,7 +87,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn quoting_loses_nothing(values in prop::collection::vec(any::<String>(), 0..5)) {
+        fn quoted_values_read_back_unchanged(values in prop::collection::vec(any::<String>(), 0..5)) {
             let quote = |value: &String| value.replace('\\', r"\\").replace('\'', r"\'");
             let text: Vec<String> =
                 values.iter().enumerate().map(|(n, value)| format!("k{n} = '{}'", quote(value))).collect();

@@ -1,4 +1,4 @@
-//! The sources of settings, in order of precedence, and how a single setting is read out of them.
+//! The sources of settings, in order of precedence, and the lookup of a setting in them.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,21 @@ use crate::postgres::connection_string::error::{ConnectionStringError, Origin};
 use crate::postgres::connection_string::keys;
 use crate::postgres::connection_string::keys::Key;
 
-/// Settings as given: key and value.
+/// Keys and values as given.
 pub(crate) type Pairs = Vec<(String, String)>;
 
-/// All that one source says.
+/// All settings of one source.
 pub(crate) struct Layer {
     settings: BTreeMap<&'static str, (String, Origin)>,
     run_time: Pairs,
 }
 
 impl Layer {
-    /// Sorts what a source says into settings and run-time parameters; the last of several equal keys counts.
+    /// Splits the settings of a source into connection settings and run-time parameters. If a key occurs
+    /// several times, the last value counts.
     ///
     /// # Errors
-    /// A key that is not accepted, or a value with a NUL.
+    /// A key is not accepted, or a value contains a NUL.
     pub(crate) fn new(
         pairs: impl IntoIterator<Item = (String, String, Origin)>,
     ) -> Result<Self, ConnectionStringError> {
@@ -41,25 +42,26 @@ impl Layer {
     }
 }
 
-/// Every source, the most important first.
+/// All sources, the one with the highest precedence first.
 pub(crate) struct Layers(pub(crate) Vec<Layer>);
 
 impl Layers {
-    /// The value of a setting whose empty value is as good as none, so that a source further down may fill it.
+    /// The value of a text setting. An empty value counts as unset, so that a source with lower precedence
+    /// may set it.
     pub(crate) fn text(&self, key: &'static str) -> Option<&str> {
         self.text_from(key).map(|(value, _)| value)
     }
 
-    /// The same, with where it was given.
+    /// The value of a text setting, with its source.
     pub(crate) fn text_from(&self, key: &'static str) -> Option<(&str, Origin)> {
         self.all(key).find(|(value, _)| !value.is_empty())
     }
 
-    /// The value of a setting that is not free text, or nothing if no source has it. An empty value is a value
-    /// here: `sslmode=` is a mistake, not a wish for the default.
+    /// The value of a setting that is not free text; `None` if no source has it. An empty value is an error
+    /// here: `sslmode=` is a mistake and does not select the default.
     ///
     /// # Errors
-    /// `read` gives nothing: the value is not `expected`.
+    /// `read` returns `None`: the value is not `expected`.
     pub(crate) fn parsed<T>(
         &self,
         key: &'static str,
@@ -73,17 +75,17 @@ impl Layers {
         }
     }
 
-    /// The error for a value of `key` that only its user can tell to be wrong.
+    /// The error for a value of `key` that only the code that uses it can validate.
     pub(crate) fn invalid(&self, key: &'static str, expected: &'static str) -> ConnectionStringError {
         let origin = self.text_from(key).map_or(Origin::ConnectionString, |(_, origin)| origin);
         ConnectionStringError::Invalid { key, origin, expected }
     }
 
-    /// The run-time parameters, each once, by name and the most important value.
+    /// The run-time parameters by name, each once, with the value of highest precedence.
     pub(crate) fn run_time_parameters(&self) -> Pairs {
         let mut merged = BTreeMap::new();
         for (name, value) in self.0.iter().rev().flat_map(|layer| &layer.run_time) {
-            // The server does not tell TimeZone from timezone.
+            // The server treats TimeZone and timezone as the same name.
             merged.insert(name.to_ascii_lowercase(), (name.clone(), value.clone()));
         }
         merged.into_values().collect()
@@ -120,27 +122,27 @@ mod tests {
     }
 
     #[test]
-    fn the_first_source_and_its_last_word_count() {
+    fn the_first_source_and_its_last_value_count() {
         assert_eq!(two().text("host"), Some("b"));
         assert_eq!(two().text_from("user"), Some(("env", Origin::Environment("X"))));
         assert_eq!(two().text("password"), None);
     }
 
     #[test]
-    fn an_empty_value_that_is_not_free_text_is_a_mistake() {
+    fn an_empty_value_that_is_not_free_text_is_an_error() {
         let error = two().parsed("sslsni", "0 or 1", |value| value.parse::<u8>().ok()).unwrap_err();
         assert_eq!(error.to_string(), "sslsni in the connection string must be 0 or 1");
         assert_eq!(two().parsed("port", "a port", |value| value.parse::<u16>().ok()).unwrap(), None);
     }
 
     #[test]
-    fn a_parameter_goes_to_the_server_once() {
+    fn a_run_time_parameter_is_sent_once() {
         let expected = [("jit".to_owned(), "off".to_owned()), ("timezone".to_owned(), "UTC".to_owned())];
         assert_eq!(two().run_time_parameters(), expected);
     }
 
     #[test]
-    fn a_nul_is_refused() {
+    fn a_nul_is_an_error() {
         let pairs = [("user".to_owned(), "a\0b".to_owned(), Origin::ConnectionString)];
         assert!(matches!(Layer::new(pairs), Err(ConnectionStringError::Nul { .. })));
     }

@@ -1,10 +1,10 @@
-//! The password file, `~/.pgpass`: lines of `host:port:database:user:password`.
+//! The password file, `~/.pgpass`, with lines of `host:port:database:user:password`.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use secrecy::SecretString;
 
-/// The entries of a password file, in order; the first that fits a connection counts.
+/// The entries of a password file, in order. The first matching entry counts.
 #[derive(Default)]
 pub(crate) struct PasswordFile(Vec<Entry>);
 
@@ -22,8 +22,9 @@ enum Pattern {
 impl PasswordFile {
     /// Reads the file.
     ///
-    /// As with libpq a file that cannot be used is no error, since the server may ask for no password; what
-    /// is worth knowing goes to `warnings`. A missing file is worth that only if someone `named` it.
+    /// As with libpq, an unusable file is not an error, because the server may not require a password.
+    /// Problems are added to `warnings`. A missing file is reported only if its path was set explicitly
+    /// (`named`).
     pub(crate) fn read(path: &Path, named: bool, warnings: &mut Vec<String>) -> Self {
         let contents = fs::metadata(path).and_then(|metadata| {
             let problem = if !metadata.is_file() {
@@ -52,7 +53,7 @@ impl PasswordFile {
         }
     }
 
-    /// The password for a connection. A host may be known by several names.
+    /// The password for a connection. A host may have several names.
     pub(crate) fn password(
         &self,
         hosts: &[&str],
@@ -71,7 +72,7 @@ impl PasswordFile {
         self.0.iter().find(fits).map(|entry| entry.password.clone())
     }
 
-    /// Lines that are comments or do not have five fields are passed over.
+    /// Parses the lines. Comments and lines without five fields are skipped.
     fn parse(contents: &str) -> Self {
         Self(contents.lines().filter(|line| !line.starts_with('#')).filter_map(Entry::parse).collect())
     }
@@ -100,7 +101,7 @@ impl Pattern {
     }
 }
 
-/// Where the first colon stands that no backslash precedes.
+/// The index of the first colon that is not escaped.
 fn field_end(text: &str) -> Option<usize> {
     let mut escaped = false;
     text.char_indices().find_map(|(at, character)| {
@@ -110,12 +111,12 @@ fn field_end(text: &str) -> Option<usize> {
     })
 }
 
-/// `text` with every backslash dropped that makes the next character ordinary.
+/// `text` without the backslashes that escape the next character.
 fn unescape(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
-        // A backslash at the very end escapes nothing and stands for itself.
+        // A backslash at the end escapes nothing and is kept.
         plain.push(if character == '\\' { characters.next().unwrap_or('\\') } else { character });
     }
     plain
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_fitting_line_counts() {
+    fn the_first_matching_line_counts() {
         let file = "# db:5432:retool:me:comment\n\nshort:line\ndb:5432:retool:you:no\ndb:*:retool:me:yes\n*:*:*:*:last";
         assert_eq!(found(file, "db", 5432, "retool", "me").as_deref(), Some("yes"));
         assert_eq!(found(file, "db", 5432, "other", "me").as_deref(), Some("last"));
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn backslashes_make_colons_stars_and_backslashes_ordinary() {
+    fn a_backslash_escapes_colons_stars_and_backslashes() {
         let file = r"::1:1:x:y:no
 \:\:1:5432:a\\b:\*:pass\:wo:rd\\";
         assert_eq!(found(file, "::1", 5432, r"a\b", "*").as_deref(), Some(r"pass:wo:rd\"));
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_open_to_others_is_ignored_with_a_warning() {
+    fn a_file_that_others_can_read_is_ignored_with_a_warning() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pgpass");
         fs::write(&path, "*:*:*:*:secret").unwrap();
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_worth_a_warning_only_if_named() {
+    fn a_missing_file_is_reported_only_if_named() {
         let directory = tempfile::tempdir().unwrap();
         for (path, named, warned) in [("none", true, 1), ("none", false, 0), (".", false, 1)] {
             let mut warnings = Vec::new();

@@ -1,4 +1,4 @@
-//! The pool's settings, which the Go driver reads from the connection string.
+//! The pool's settings, which the Go driver also reads from the connection string.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use crate::postgres::connection_string::duration;
 use crate::postgres::connection_string::error::ConnectionStringError;
 use crate::postgres::connection_string::layers::Layers;
 
-/// How many connections are kept and for how long.
+/// The size of the pool and the lifetime of its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PoolSettings {
-    /// At most this many connections (`pool_max_conns`), at least 1.
+    /// Maximum number of connections (`pool_max_conns`), at least 1.
     pub max_connections: u32,
-    /// At least this many once warm (`pool_min_conns`), no more than the maximum.
+    /// Minimum number of connections once the pool is warm (`pool_min_conns`), at most the maximum.
     pub min_connections: u32,
-    /// A connection older than this is replaced (`pool_max_conn_lifetime`), never zero.
+    /// Age at which a connection is replaced (`pool_max_conn_lifetime`), never zero.
     pub max_lifetime: Duration,
-    /// Up to this much is added to the lifetime at random (`pool_max_conn_lifetime_jitter`).
+    /// Maximum of the random time added to the lifetime (`pool_max_conn_lifetime_jitter`).
     pub max_lifetime_jitter: Duration,
-    /// A connection unused for this long is closed (`pool_max_conn_idle_time`), never zero.
+    /// Idle time after which a connection is closed (`pool_max_conn_idle_time`), never zero.
     pub max_idle_time: Duration,
-    /// How often the two bounds above are enforced (`pool_health_check_period`), never zero.
+    /// How often lifetime and idle time are checked (`pool_health_check_period`), never zero.
     pub health_check_period: Duration,
 }
 
@@ -27,8 +27,8 @@ const WHOLE: &str = "a whole number";
 const DURATION: &str = "a duration like 1h30m, 90s or 250ms";
 const LONGER: &str = "a duration longer than zero, like 1h30m, 90s or 250ms";
 
-/// Reads the pool's settings; the defaults are those of pgxpool, which the Go connector uses. Also checks the settings
-/// without effect.
+/// Reads the pool's settings. The defaults are those of pgxpool, which the Go connector uses. Also validates
+/// the settings without effect.
 pub(crate) fn read(layers: &Layers, processors: u32) -> Result<PoolSettings, ConnectionStringError> {
     let number = |text: &str| text.parse().ok().filter(|number| i32::try_from(*number).is_ok());
     let longer = |key, otherwise| {
@@ -55,7 +55,7 @@ pub(crate) fn read(layers: &Layers, processors: u32) -> Result<PoolSettings, Con
     Ok(settings)
 }
 
-/// Checks the settings of [`keys::NO_EFFECT`](crate::postgres::connection_string::keys::NO_EFFECT).
+/// Validates the settings of [`keys::NO_EFFECT`](crate::postgres::connection_string::keys::NO_EFFECT).
 fn check_without_effect(layers: &Layers) -> Result<(), ConnectionStringError> {
     let whole = |text: &str| text.parse::<u32>().ok();
     layers.parsed("min_read_buffer_size", WHOLE, whole)?;
@@ -63,7 +63,7 @@ fn check_without_effect(layers: &Layers) -> Result<(), ConnectionStringError> {
     layers.parsed("statement_cache_mode", "prepare or describe", |text| {
         ["prepare", "describe"].contains(&text).then_some(())
     })?;
-    // The spellings of Go's own reading of booleans.
+    // The boolean texts that Go accepts.
     layers.parsed("prefer_simple_protocol", "true or false", |text| match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

@@ -1,15 +1,15 @@
-//! The service file, `~/.pg_service.conf`: sections of settings under a name.
+//! The service file, `~/.pg_service.conf`, with named sections of settings.
 
 use std::{fs, path::Path};
 
 use crate::postgres::connection_string::error::{ConnectionStringError, Origin};
 use crate::postgres::connection_string::layers::Pairs;
 
-/// The settings of `service`, which was named at `origin`.
+/// Reads the settings of `service`, which was named in `origin`.
 ///
 /// # Errors
-/// The file cannot be read, has no such section, or the section has a line that is not understood or points at
-/// another service.
+/// The file cannot be read, has no such section, or the section has an invalid line or refers to another
+/// service.
 pub(crate) fn read(path: &Path, service: &str, origin: Origin) -> Result<Pairs, ConnectionStringError> {
     let contents = fs::read_to_string(path)
         .map_err(|source| ConnectionStringError::ServiceFile { path: path.to_owned(), source })?;
@@ -21,7 +21,7 @@ pub(crate) fn read(path: &Path, service: &str, origin: Origin) -> Result<Pairs, 
             continue;
         }
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            // Like libpq: of two sections with one name the first counts.
+            // As in libpq, the first of several sections with the same name counts.
             inside = found.is_none() && name == service;
             if inside {
                 found = Some(Pairs::new());
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_and_where() {
+    fn an_error_states_the_problem_and_the_line() {
         assert!(matches!(service("[a]", "b"), Err(ConnectionStringError::NoSuchService { .. })));
         let error = service("[b]\nhost=x\nhunter2\n", "b").unwrap_err();
         assert!(matches!(error, ConnectionStringError::ServiceFileLine { line: 3, .. }));

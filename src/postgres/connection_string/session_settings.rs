@@ -1,28 +1,28 @@
-//! The choices a connection string offers about connections, other than TLS.
+//! Settings of connections and sessions, except TLS.
 
 use std::time::Duration;
 
 use crate::postgres::connection_string::error::ConnectionStringError;
 use crate::postgres::connection_string::layers::Layers;
 
-/// What kind of server is wanted (`target_session_attrs`).
+/// The required kind of server (`target_session_attrs`).
 ///
-/// The driver is not told: it knows only some of these. The caller that connects asks the server and then
-/// [`accepts`](Self::accepts).
+/// The setting is not passed to the driver, which supports only some of the kinds. The code that connects
+/// queries the server and calls [`accepts`](Self::accepts).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum TargetSessionAttrs {
-    /// Whatever answers.
+    /// Any server.
     #[default]
     Any,
-    /// One whose sessions may write.
+    /// A server with writable sessions.
     ReadWrite,
-    /// One whose sessions may not write.
+    /// A server with read-only sessions.
     ReadOnly,
-    /// One that is not in recovery.
+    /// A server that is not in recovery.
     Primary,
-    /// One that is in recovery.
+    /// A server in recovery.
     Standby,
-    /// One in recovery if any of the hosts is, else whatever answers.
+    /// A server in recovery if one of the hosts is, otherwise any server.
     PreferStandby,
 }
 
@@ -39,8 +39,9 @@ impl TargetSessionAttrs {
         })
     }
 
-    /// Whether a server is of the wanted kind: whether it is in recovery, and whether its sessions begin
-    /// read-only. [`PreferStandby`](Self::PreferStandby) accepts standbys; the caller that connects falls back.
+    /// Whether a server is of the required kind. `standby` tells whether it is in recovery, `read_only`
+    /// whether its sessions start read-only. [`PreferStandby`](Self::PreferStandby) accepts standbys only;
+    /// the code that connects implements the fallback.
     pub(crate) fn accepts(self, standby: bool, read_only: bool) -> bool {
         match self {
             Self::Any => true,
@@ -57,10 +58,10 @@ impl TargetSessionAttrs {
 pub(crate) enum ChannelBinding {
     /// Never.
     Disable,
-    /// Where the server can.
+    /// If the server supports it.
     #[default]
     Prefer,
-    /// Always, or there is no connection.
+    /// Always; otherwise the connection fails.
     Require,
 }
 
@@ -75,18 +76,18 @@ impl ChannelBinding {
     }
 }
 
-/// TCP keepalive; what is not set is left to the driver and the operating system.
+/// TCP keepalive. Unset values are left to the driver and the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Keepalive {
-    /// Silence before the first probe.
+    /// Idle time before the first probe.
     pub idle: Option<Duration>,
     /// Time between probes.
     pub interval: Option<Duration>,
-    /// Unanswered probes before the connection counts as lost.
+    /// Number of unanswered probes after which the connection counts as lost.
     pub count: Option<u32>,
 }
 
-/// Everything of this page, read.
+/// The parsed settings of this module.
 pub(crate) struct Session {
     pub(crate) target_session_attrs: TargetSessionAttrs,
     pub(crate) channel_binding: ChannelBinding,
@@ -103,7 +104,7 @@ pub(crate) fn read(layers: &Layers) -> Result<Session, ConnectionStringError> {
         let seconds = layers.parsed(key, SECONDS, number)?.filter(|seconds| *seconds != 0);
         Ok::<_, ConnectionStringError>(seconds.map(|seconds| Duration::from_secs(u64::from(seconds))))
     };
-    // All are read even with keepalives=0: a mistake does not become right by being unused.
+    // All of them are validated even with keepalives=0, because an unused setting can still be a mistake.
     let keepalive = Keepalive {
         idle: seconds("keepalives_idle")?,
         interval: seconds("keepalives_interval")?,
@@ -139,12 +140,12 @@ pub(crate) fn read(layers: &Layers) -> Result<Session, ConnectionStringError> {
     })
 }
 
-/// A number that fits the operating system's socket options.
+/// A number within the range of the operating system's socket options.
 fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|number| i32::try_from(*number).is_ok())
 }
 
-/// How libpq writes no and yes.
+/// libpq's notation of booleans.
 pub(crate) fn zero_or_one(text: &str) -> Option<bool> {
     match text {
         "0" => Some(false),

@@ -1,4 +1,4 @@
-//! What a connection string says once it is completed and checked.
+//! The completed and validated connection settings.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,50 +17,51 @@ use crate::postgres::connection_string::session_settings::{
 use crate::postgres::connection_string::{keyword, service_file, ssl, url};
 use crate::postgres::tls::TlsSettings;
 
-/// A connection string, completed and checked. Holds passwords, but shows none in `Debug`.
+/// A completed and validated connection string. Holds passwords, but `Debug` shows none.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionSettings {
-    /// The servers, in the order to try them, with the passwords that were known at the start; never empty.
+    /// The servers in the order to try them, with the passwords known at startup; never empty.
     pub hosts: Vec<Host>,
-    /// Where passwords are looked up for each new connection; nothing where the settings have one.
+    /// The file that is searched for a password on each new connection; `None` if the settings have a
+    /// password.
     pub password_file: Option<PathBuf>,
     /// The database user.
     pub user: String,
     /// The database.
     pub database: String,
-    /// How the sessions call themselves to the server; nothing if nobody chose a name.
+    /// The application name of the sessions; `None` if none is set.
     pub application_name: Option<String>,
-    /// How long one attempt to connect may take; nothing means no limit.
+    /// Timeout of one attempt to connect; `None` means no limit.
     pub connect_timeout: Option<Duration>,
-    /// What is wanted of TLS.
+    /// The TLS settings.
     pub ssl: TlsSettings,
-    /// What kind of server is wanted.
+    /// The required kind of server.
     pub target_session_attrs: TargetSessionAttrs,
     /// Whether the password exchange is tied to TLS.
     pub channel_binding: ChannelBinding,
-    /// Whether each round of attempts takes the hosts in another order (`load_balance_hosts=random`).
+    /// Whether each round of attempts takes the hosts in random order (`load_balance_hosts=random`).
     pub shuffle_hosts: bool,
-    /// TCP keepalive; nothing means off.
+    /// TCP keepalive; `None` means off.
     pub keepalive: Option<Keepalive>,
     /// How long sent data may stay unacknowledged before the connection counts as lost.
     pub tcp_user_timeout: Option<Duration>,
-    /// How many connections are kept and for how long.
+    /// The size of the pool and the lifetime of its connections.
     pub pool: PoolSettings,
     /// Command line options for the server's session, as given.
     pub options: Option<String>,
-    /// Parameters for the server, each name once; it refuses those it does not know.
+    /// Parameters for the server, each name once. The server rejects unknown names.
     pub run_time_parameters: Vec<(String, String)>,
-    /// What the operator should hear of although it is no error, to be logged once.
+    /// Warnings for the operator, to be logged once.
     pub warnings: Vec<String>,
 }
 
 impl ConnectionSettings {
-    /// Reads a connection string and completes it from its surroundings, including the password file, the
-    /// service file and the look for sockets and certificates in the places that libpq looks in.
+    /// Parses a connection string and completes it from its environment: the password file, the service file,
+    /// and sockets and certificates in libpq's default locations.
     ///
     /// # Errors
-    /// [`ConnectionStringError`] says which setting is wrong, where it was given and what it takes. Neither its
-    /// text nor its fields repeat a value, other than the path of a service file and the bounds of the pool.
+    /// [`ConnectionStringError`] names the invalid setting, its source and its valid values. Neither its text
+    /// nor its fields contain values, except the path of a service file and the limits of the pool.
     pub(crate) fn parse(
         text: &SecretString,
         environment: &Environment,
@@ -99,8 +100,8 @@ impl ConnectionSettings {
         })
     }
 
-    /// Options and run-time parameters as one command line for the start of a session, or nothing if there are
-    /// neither. A parameter beats the same one in the options.
+    /// Options and run-time parameters as one command line for the start of a session; `None` if there are
+    /// neither. A parameter overrides the same parameter in the options.
     pub(crate) fn startup_options(&self) -> Option<String> {
         let parameters = self
             .run_time_parameters
@@ -110,7 +111,8 @@ impl ConnectionSettings {
         (!words.is_empty()).then(|| words.join(" "))
     }
 
-    /// Who connects to what and how safely, for logs: no password, and nothing that could break a line.
+    /// User, hosts, database and SSL mode for logs, without passwords and without characters that could break
+    /// a line.
     pub(crate) fn describe(&self) -> String {
         let hosts: Vec<String> = self.hosts.iter().map(describe_host).collect();
         format!(
@@ -123,7 +125,7 @@ impl ConnectionSettings {
     }
 }
 
-/// The sources in order: string, service, environment. The service may be named in the string or by a variable.
+/// The sources in order: string, service, environment. The string or a variable may name the service.
 fn layers(text: &str, environment: &Environment) -> Result<Layers, ConnectionStringError> {
     let text = text.trim();
     let pairs = if url::is_url(text) { url::parse(text)? } else { keyword::parse(text)? };
@@ -142,8 +144,8 @@ fn layers(text: &str, environment: &Environment) -> Result<Layers, ConnectionStr
     Ok(layers)
 }
 
-/// Names that hold more than a name, such as another connection string or a password, would be repeated in logs and
-/// messages.
+/// Rejects names that contain more than a name, such as another connection string or a password, because logs
+/// and messages repeat names.
 fn check_names(layers: &Layers, hosts: &[Host]) -> Result<(), ConnectionStringError> {
     let wrong = |key, expected| {
         let origin = layers.text_from(key).map_or(Origin::ConnectionString, |(_, origin)| origin);
@@ -167,8 +169,8 @@ fn from_one_place(pairs: Pairs, origin: Origin) -> Result<Layer, ConnectionStrin
     Layer::new(pairs.into_iter().map(|(key, value)| (key, value, origin)))
 }
 
-/// Gives each host the password that was set, or else the one the password file has for it. The file, where it is
-/// the one to ask.
+/// Sets each host's password: the password of the settings, or else the one in the password file. Returns the
+/// path of the file if it is used.
 fn give_passwords(
     hosts: &mut [Host],
     layers: &Layers,
@@ -192,11 +194,12 @@ fn give_passwords(
     Some(path)
 }
 
-/// The server splits the command line at white space and takes what follows a backslash as it is.
+/// Escapes a value. The server splits the command line at white space and removes the backslash before an
+/// escaped character.
 fn escape_option(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     for character in value.chars() {
-        // White space as C sees it, which has the vertical tab that Rust's ASCII test leaves out.
+        // White space in C includes the vertical tab, which Rust's ASCII check leaves out.
         if character == '\\' || character == '\u{b}' || character.is_ascii_whitespace() {
             escaped.push('\\');
         }
@@ -207,7 +210,7 @@ fn escape_option(value: &str) -> String {
 
 fn describe_host(host: &Host) -> String {
     let name = match &host.address {
-        // Not by encode, which would turn the colons of IPv6 into noise.
+        // Without `encode`, which would escape the colons of IPv6.
         Address::Tcp { name, .. } if name.parse::<std::net::Ipv6Addr>().is_ok() => format!("[{name}]"),
         Address::Tcp { name, .. } => url::encode(name),
         Address::Unix(directory) => url::encode(&directory.to_string_lossy()),

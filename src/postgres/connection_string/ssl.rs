@@ -8,8 +8,8 @@ use crate::postgres::connection_string::layers::Layers;
 use crate::postgres::connection_string::session_settings::zero_or_one;
 use crate::postgres::tls::{ClientIdentity, Roots, SslMode, TlsSettings};
 
-/// Reads what is wanted of TLS. As for libpq, what is not set comes from `.postgresql` in the home directory if
-/// its files are there.
+/// Reads the TLS settings. As in libpq, unset files default to those in `.postgresql` in the home directory,
+/// if they exist.
 pub(crate) fn read(
     layers: &Layers,
     environment: &Environment,
@@ -18,7 +18,7 @@ pub(crate) fn read(
     let at_home = |file| environment.at_home(file).filter(|path| path.exists());
     let named_roots = layers.text("sslrootcert");
     let system = named_roots == Some("system");
-    // What the library of Retool itself calls a mode that encrypts and checks nothing.
+    // The client library of Retool uses this name for a mode that encrypts without any verification.
     if let Some(("no-verify", origin)) = layers.text_from("sslmode") {
         let expected =
             "require in place of no-verify, which only Node.js has: it encrypts and checks no certificate";

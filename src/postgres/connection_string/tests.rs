@@ -1,4 +1,4 @@
-//! Whole connection strings, in worlds made for the test.
+//! Tests of complete connection strings in artificial environments.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod output;
@@ -20,7 +20,7 @@ fn parse_in(text: &str, environment: &Environment) -> Result<ConnectionSettings,
     ConnectionSettings::parse(&text.into(), environment)
 }
 
-/// Reads `text` after a minimum that every string needs.
+/// Parses `text` after the minimum that every string needs.
 fn parse(text: &str) -> Result<ConnectionSettings, ConnectionStringError> {
     parse_in(&format!("host=db user=me dbname=retool {text}"), &Environment::default())
 }
@@ -49,7 +49,7 @@ fn tcp(name: &str, address: Option<&str>) -> Address {
 // ===== each key =====
 
 #[test]
-fn the_least_that_works_has_the_documented_defaults() {
+fn a_minimal_string_has_the_documented_defaults() {
     let environment = Environment { processors: 2, ..Environment::default() };
     let settings = parse_in("user=me dbname=retool", &environment).unwrap();
     assert_eq!((settings.user.as_str(), settings.database.as_str()), ("me", "retool"));
@@ -79,7 +79,7 @@ fn the_least_that_works_has_the_documented_defaults() {
 }
 
 #[test]
-fn sessions_and_sockets_are_set() {
+fn reads_settings_of_sessions_and_sockets() {
     let settings = parsed(
         "application_name=baton connect_timeout=7 tcp_user_timeout=1500 keepalives_idle=30 keepalives_interval=5 \
          keepalives_count=3 channel_binding=require load_balance_hosts=random",
@@ -103,7 +103,7 @@ fn sessions_and_sockets_are_set() {
 }
 
 #[test]
-fn every_kind_of_server_can_be_asked_for() {
+fn reads_every_kind_of_server() {
     use TargetSessionAttrs::{Any, PreferStandby, Primary, ReadOnly, ReadWrite, Standby};
     for (name, kind) in [
         ("any", Any),
@@ -125,7 +125,7 @@ fn every_kind_of_server_can_be_asked_for() {
 }
 
 #[test]
-fn the_pool_is_set() {
+fn reads_the_pool_settings() {
     let settings = parsed(
         "pool_max_conns=9 pool_min_conns=9 pool_max_conn_lifetime=1h30m pool_max_conn_idle_time=90s \
          pool_health_check_period=250ms pool_max_conn_lifetime_jitter=5m",
@@ -146,14 +146,14 @@ fn the_pool_is_set() {
 }
 
 #[test]
-fn settings_of_the_go_driver_are_taken_without_effect() {
+fn settings_of_the_go_driver_are_accepted_without_effect() {
     let text = "statement_cache_capacity=512 statement_cache_mode=describe prefer_simple_protocol=true \
                 min_read_buffer_size=8192";
     assert_eq!(parsed(text).startup_options(), None);
 }
 
 #[test]
-fn values_that_a_setting_does_not_take_are_errors_that_name_it() {
+fn an_invalid_value_is_an_error_that_names_the_setting() {
     for text in [
         "sslmode=verify_full",
         "sslmode=",
@@ -198,7 +198,7 @@ fn values_that_a_setting_does_not_take_are_errors_that_name_it() {
 }
 
 #[test]
-fn a_user_and_a_database_are_needed() {
+fn a_user_and_a_database_are_required() {
     let someone = Environment { user: Some(String::from("os")), ..Environment::default() };
     assert_eq!(parse_in("dbname=x", &someone).unwrap().user, "os");
     let nobody = Environment::default();
@@ -211,7 +211,7 @@ fn a_user_and_a_database_are_needed() {
 // ===== hosts =====
 
 #[test]
-fn several_hosts_in_both_forms() {
+fn reads_several_hosts_in_both_forms() {
     let environment = Environment::default();
     let keyword = parse_in("host=a,/run/pg,::1 port=1,,3 user=me dbname=x", &environment).unwrap();
     assert_eq!(hosts(&keyword), ["a:1", "/run/pg/.s.PGSQL.5432", "[::1]:3"]);
@@ -223,7 +223,7 @@ fn several_hosts_in_both_forms() {
 }
 
 #[test]
-fn an_address_spares_the_lookup_and_keeps_the_name() {
+fn an_address_replaces_the_lookup_and_keeps_the_name() {
     let settings = parsed("host=a,b hostaddr=10.0.0.1,");
     assert_eq!(settings.hosts[0].address, tcp("a", Some("10.0.0.1")));
     assert_eq!(settings.hosts[1].address, tcp("b", None));
@@ -232,7 +232,7 @@ fn an_address_spares_the_lookup_and_keeps_the_name() {
 }
 
 #[test]
-fn lists_of_different_lengths_are_refused() {
+fn rejects_lists_of_different_lengths() {
     for (text, list) in [
         ("host=a,b port=1,2,3", "port"),
         ("host=a,b hostaddr=::1", "hostaddr"),
@@ -247,7 +247,7 @@ fn lists_of_different_lengths_are_refused() {
 }
 
 #[test]
-fn without_a_host_a_socket_is_looked_for() {
+fn searches_for_a_socket_without_a_host() {
     let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     fs::write(directories[1].path().join(".s.PGSQL.6432"), "").unwrap();
     let socket_directories = directories.iter().map(|directory| directory.path().to_owned()).collect();
@@ -260,14 +260,14 @@ fn without_a_host_a_socket_is_looked_for() {
 // ===== TLS =====
 
 #[test]
-fn every_mode_is_read() {
+fn reads_every_ssl_mode() {
     for name in ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] {
         assert_eq!(parsed(&format!("sslmode={name}")).ssl.mode.to_string(), name);
     }
 }
 
 #[test]
-fn the_platforms_roots_need_the_strongest_mode() {
+fn the_platforms_roots_require_the_strongest_mode() {
     let settings = parsed("sslrootcert=system");
     assert_eq!((settings.ssl.mode, settings.ssl.roots), (SslMode::VerifyFull, Roots::Platform));
     for mode in ["disable", "prefer", "require", "verify-ca"] {
@@ -277,7 +277,7 @@ fn the_platforms_roots_need_the_strongest_mode() {
 }
 
 #[test]
-fn roots_that_are_not_used_are_a_warning() {
+fn warns_of_roots_that_are_not_used() {
     for (mode, warnings) in
         [("allow", 1), ("prefer", 1), ("require", 0), ("verify-ca", 0), ("verify-full", 0)]
     {
@@ -296,7 +296,7 @@ fn half_a_client_certificate_is_an_error() {
 }
 
 #[test]
-fn a_name_that_may_hold_a_password_is_refused_and_not_repeated() {
+fn rejects_a_name_that_may_hold_a_password_without_repeating_it() {
     for (text, key) in [
         ("host=h user=u dbname=postgres://u:hunter2@h/db", "dbname"),
         ("host=h user=u dbname='host=h password=hunter2'", "dbname"),
@@ -313,7 +313,7 @@ fn a_name_that_may_hold_a_password_is_refused_and_not_repeated() {
 }
 
 #[test]
-fn the_ssl_mode_of_retools_chart_is_explained() {
+fn explains_the_ssl_mode_of_retools_chart() {
     let error = parse("sslmode=no-verify").unwrap_err().to_string();
     assert!(error.contains("require in place of no-verify"), "{error}");
 }

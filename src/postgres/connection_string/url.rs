@@ -1,7 +1,7 @@
 //! The `postgres://` form.
 //!
-//! Lenient where libpq and pgx are, so that strings which worked go on working: several hosts, a raw `@` in
-//! the password, socket directories as percent-encoded hosts. As in pgx, a plus sign in the query is a space.
+//! As lenient as libpq and pgx, so that existing strings still work: several hosts, an unescaped `@` in the
+//! password, socket directories as percent-encoded hosts. As in pgx, a plus sign in the query is a space.
 
 use std::borrow::Cow;
 
@@ -12,18 +12,18 @@ use crate::postgres::connection_string::layers::Pairs;
 
 const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 
-/// Whether `text` claims to be a URL of Postgres.
+/// Whether `text` has the scheme of a Postgres URL.
 pub(crate) fn is_url(text: &str) -> bool {
     SCHEMES.iter().any(|scheme| text.starts_with(scheme))
 }
 
-/// Reads a URL into the settings it stands for; several hosts become the comma-separated lists of the keyword
-/// form. What stands in the query comes last.
+/// Parses a URL into settings. Several hosts become the comma-separated lists of the keyword form. The
+/// settings of the query come last.
 pub(crate) fn parse(text: &str) -> Result<Pairs, ConnectionStringError> {
     let rest = SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    // The last @ ends the credentials: a host name cannot hold one, a careless password can.
+    // The last @ ends the credentials: a host name cannot contain one, but an unescaped password can.
     let (credentials, hosts) = match authority.rsplit_once('@') {
         Some((credentials, hosts)) => (credentials, hosts),
         None => ("", authority),
@@ -41,8 +41,8 @@ pub(crate) fn parse(text: &str) -> Result<Pairs, ConnectionStringError> {
     let (hosts, ports) = host_lists(hosts)?;
     add("host", hosts);
     add("port", ports);
-    // A raw / or ? in a password ends the host part early and leaves the rest of the password here, from
-    // where it would travel into logs as the name of the database.
+    // An unescaped / or ? in a password ends the host part early. The rest of the password would become the
+    // name of the database, which is logged.
     if path.contains(['/', '@']) {
         return Err(ConnectionStringError::Url {
             part: "a database name",
@@ -64,7 +64,7 @@ pub(crate) fn parse(text: &str) -> Result<Pairs, ConnectionStringError> {
     Ok(pairs)
 }
 
-/// The hosts and the ports, each as a list with commas; both empty when nothing is named.
+/// The hosts and the ports, each as a comma-separated list; both empty if none are set.
 fn host_lists(text: &str) -> Result<(String, String), ConnectionStringError> {
     let mut hosts = Vec::new();
     let mut ports = Vec::new();
@@ -103,7 +103,7 @@ fn query_text(text: &str) -> Result<String, ConnectionStringError> {
 fn decode(part: &'static str, text: &str) -> Result<String, ConnectionStringError> {
     let wrong = |expected| ConnectionStringError::Url { part, expected };
     let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
-    // The library leaves a % that stands alone as it is; here it is a mistake.
+    // The library accepts a lone %; here it is an error.
     let whole = |after: &str| is_hex(after.as_bytes().first()) && is_hex(after.as_bytes().get(1));
     if !text.split('%').skip(1).all(whole) {
         return Err(wrong("% needs two hexadecimal digits; % itself is written %25"));
@@ -112,7 +112,7 @@ fn decode(part: &'static str, text: &str) -> Result<String, ConnectionStringErro
     decoded.map(Cow::into_owned).map_err(|_| wrong("percent-encoded bytes are UTF-8"))
 }
 
-/// Every byte that is not a letter, a digit or one of `-._~`.
+/// Every byte except letters, digits and `-._~`.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// `text` with every [reserved](RESERVED) byte percent-encoded.
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_a_careless_at_sign_in_a_password() {
+    fn accepts_an_unescaped_at_sign_in_a_password() {
         assert_eq!(
             pairs("postgres://me:p@ss@db/x"),
             expected(&[("user", "me"), ("password", "p@ss"), ("host", "db"), ("dbname", "x")])
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_each_broken_part_without_repeating_it() {
+    fn rejects_each_invalid_part_without_repeating_it() {
         for (text, part) in [
             ("postgres://me:hunter2%zz@db/x", "a password"),
             ("postgres://me:hunter2%2", "a port"),
@@ -201,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn encoding_loses_nothing(user in ".+", password in ".+", name in ".+", value in any::<String>()) {
+        fn encoded_values_read_back_unchanged(user in ".+", password in ".+", name in ".+", value in any::<String>()) {
             let text = format!(
                 "postgres://{}:{}@h/{}?k={}",
                 encode(&user), encode(&password), encode(&name), encode(&value)

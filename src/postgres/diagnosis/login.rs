@@ -1,4 +1,4 @@
-//! Logging in, and what the server has against it.
+//! The login, and the server's reasons to refuse it.
 
 use std::sync::Arc;
 
@@ -10,68 +10,69 @@ use crate::postgres::opener::{Failed, Opener};
 use crate::postgres::pool::Timeouts;
 use crate::postgres::tls::{TlsError, connector};
 
-/// Why the server does not let the role in, as far as it says.
+/// Why the server refuses the login, as far as it reports a reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LoginProblem {
-    /// Wrong or expired password, none set, or no such role: the server says the same of all.
+    /// The password is wrong, expired or not set, or the role does not exist. The server reports all of these
+    /// in the same way.
     Password,
-    /// The settings have no password, and the server wants one.
+    /// The settings have no password, but the server requires one.
     NoPassword,
-    /// There is no such role. The server says so only where it asks for no password.
+    /// The role does not exist. The server reports this only if it requires no password.
     NoRole,
     /// The role may not log in.
     NoLogin,
-    /// The method that `pg_hba.conf` has for this login wants something else than a password.
+    /// The method in `pg_hba.conf` for this login requires something other than a password.
     OtherMethod,
-    /// The rules of the server (`pg_hba.conf`) have no place for this role, database, address and encryption.
+    /// No rule of the server (`pg_hba.conf`) matches this role, database, address and encryption.
     NoRule,
-    /// There is no such database.
+    /// The database does not exist.
     NoDatabase,
-    /// The role may not enter the database.
+    /// The role may not connect to the database.
     NoConnect {
-        /// What to run.
+        /// The GRANT to run.
         grant: String,
     },
-    /// The role, the database or the server has no connection left.
+    /// The connection limit of the role, the database or the server is reached.
     Full,
-    /// The database takes no sessions.
+    /// The database does not accept connections.
     Closed {
-        /// What to run.
+        /// The statement to run.
         statement: String,
     },
-    /// The server starts, stops or recovers.
+    /// The server is starting, stopping or recovering.
     Starting,
-    /// The server is of another kind than `target_session_attrs` wants.
+    /// The server is not of the kind that `target_session_attrs` requires.
     OtherKind,
-    /// Nothing came back in time.
+    /// The server did not answer before the timeout.
     Silent,
-    /// What answers is not Postgres.
+    /// The server is not Postgres.
     NotPostgres,
-    /// Something else.
+    /// Any other problem.
     Other,
 }
 
-/// A way to connect that led nowhere.
+/// A failed attempt to connect.
 #[derive(Debug, Clone)]
 pub(crate) struct Refused {
-    /// Which, for people.
+    /// A readable description of the attempt.
     pub attempt: String,
-    /// Why, in the server's own words or ours.
+    /// The reason, in the server's text or ours.
     pub reason: String,
-    /// What that means.
+    /// The problem behind the reason.
     pub problem: LoginProblem,
 }
 
-/// What the driver says of bytes that are no message of Postgres.
+/// The driver's errors for bytes that are not messages of Postgres.
 const NOT_UNDERSTOOD: [&str; 3] =
     ["error parsing response from server", "unexpected message from server", "unknown message tag"];
 
-/// Logs in as the program does: the ways to connect in their order, until one succeeds. That way, and those
-/// that were tried before it.
+/// Logs in as the program does, with each way to connect in order, until one succeeds. Returns the successful
+/// attempt and the failed attempts before it.
 ///
 /// # Errors
-/// The certificates that the connection string names cannot be used. No way that works is no error: then the
-/// first half is `None`.
+/// The certificates that the connection string names are unusable. If all attempts fail, that is not an
+/// error: the first value is `None`.
 pub(crate) async fn log_in(
     settings: Arc<ConnectionSettings>,
     timeouts: Timeouts,

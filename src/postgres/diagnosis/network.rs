@@ -1,4 +1,4 @@
-//! Names, ports and TLS, without a word of the Postgres protocol but the one that asks for TLS.
+//! Checks of names, ports and TLS. Of the Postgres protocol, they use only the message that requests TLS.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,24 +16,24 @@ use tokio_rustls::TlsConnector;
 use crate::postgres::connection_string::{Address, Host};
 use crate::postgres::tls::{CertificateProblem, SslMode, TlsError, TlsSettings, client_config};
 
-/// Why a host cannot be reached.
+/// Why a host is unreachable.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NetworkProblem {
-    /// The name means nothing.
+    /// The name cannot be resolved.
     #[error("{0}")]
     Unknown(io::Error),
-    /// Nothing came back in time.
+    /// The host did not answer before the timeout.
     #[error("no answer within {} s", .0.as_secs())]
     Silent(Duration),
-    /// The connection was refused, or there is no way there.
+    /// The connection was refused, or there is no route to the host.
     #[error("{0}")]
     Refused(io::Error),
-    /// There is no such socket, or it may not be used.
+    /// The socket does not exist or may not be used.
     #[error("{}: {source}", path.display())]
     Socket {
         /// The socket.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -41,45 +41,45 @@ pub(crate) enum NetworkProblem {
 /// How the connection to a host is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
-    /// By the machine itself: a socket file.
+    /// By the machine: a socket file.
     Socket,
-    /// Not at all, because `sslmode` does not ask for it.
+    /// Not protected, because `sslmode` does not request TLS.
     NotAsked,
-    /// Not at all, because the server does not offer it; `sslmode` lets that pass.
+    /// Not protected, because the server does not offer TLS; `sslmode` allows that.
     NotOffered,
     /// By TLS.
     Tls {
-        /// The version, as people say it.
+        /// The version, in readable form.
         version: &'static str,
-        /// Whether the server has proved who it is.
+        /// Whether the server's certificate was verified.
         checked: bool,
     },
 }
 
-/// Why there is no TLS where there has to be.
+/// Why there is no TLS although it is required.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsProblem {
-    /// The client's own files cannot be used.
+    /// The client's own files are unusable.
     #[error(transparent)]
     Files(#[from] TlsError),
-    /// The server has it off, and `sslmode` insists.
+    /// The server does not offer TLS, but `sslmode` requires it.
     #[error("the server does not offer TLS")]
     NotOffered,
-    /// What answers is not Postgres.
+    /// The server is not Postgres.
     #[error("what answers there does not speak as Postgres does")]
     NotPostgres,
-    /// The server's certificate proves nothing.
+    /// The server's certificate is not trusted.
     #[error(transparent)]
     Certificate(CertificateProblem),
-    /// Anything else that the handshake met.
+    /// Any other error of the handshake.
     #[error("the TLS handshake failed: {0}")]
     Handshake(String),
-    /// The connection broke, or nothing came back.
+    /// The connection was lost, or the server did not answer.
     #[error("the TLS handshake broke off: {0}")]
     Network(NetworkProblem),
 }
 
-/// The addresses of the host; none for a socket file.
+/// The addresses of the host; empty for a socket file.
 ///
 /// # Errors
 /// [`NetworkProblem::Unknown`], [`NetworkProblem::Silent`]
@@ -95,10 +95,10 @@ pub(crate) async fn addresses(host: &Host, limit: Duration) -> Result<Vec<Socket
     }
 }
 
-/// Opens a connection to the host and closes it; which of the addresses took it.
+/// Opens a connection to the host and closes it. Returns the address that accepted it.
 ///
 /// # Errors
-/// What the last of the addresses met.
+/// The error of the last address.
 pub(crate) async fn connect(
     host: &Host,
     addresses: &[SocketAddr],
@@ -123,10 +123,10 @@ pub(crate) async fn connect(
     Err(problem)
 }
 
-/// Asks the host for TLS as the first attempt to connect would, and shakes hands.
+/// Requests TLS from the host as the first attempt to connect would, and completes the handshake.
 ///
 /// # Errors
-/// [`TlsProblem`], for what keeps the settings from being met.
+/// [`TlsProblem`], if the connection does not meet the settings.
 pub(crate) async fn secure(
     host: &Host,
     settings: &TlsSettings,
@@ -144,7 +144,7 @@ pub(crate) async fn secure(
     timeout(limit, handshake).await.unwrap_or(Err(TlsProblem::Network(NetworkProblem::Silent(limit))))
 }
 
-/// The message that asks for TLS: its length and the number that stands for the wish.
+/// The message that requests TLS: its length and its code.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 async fn shake_hands(
@@ -162,7 +162,7 @@ async fn shake_hands(
         ([b'S'], _) => {}
         ([b'N'], SslMode::Prefer) => return Ok(Transport::NotOffered),
         ([b'N'], _) => return Err(TlsProblem::NotOffered),
-        // The beginning of an error: it may be Postgres that cannot even start a process.
+        // The beginning of an error message. It may be from a Postgres that cannot start a process.
         ([b'E'], _) => return Err(TlsProblem::Handshake("the server answers with an error".to_owned())),
         _ => return Err(TlsProblem::NotPostgres),
     }

@@ -1,4 +1,5 @@
-//! What a certificate of any version says, for what webpki does not tell or does not read.
+//! Parses certificates of any version, for information that webpki does not provide or versions that it does
+//! not support.
 
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_cert::certificate::Version;
@@ -12,10 +13,10 @@ use x509_cert::spki::ObjectIdentifier;
 use crate::postgres::tls::key_kind::{name, unsupported_key, unusable_key};
 use crate::postgres::tls::problem::CertificateProblem;
 
-/// A certificate that has been read.
+/// A parsed certificate.
 pub(super) struct Certificate<'a> {
     parsed: x509_cert::Certificate,
-    /// The part that is signed, as it came.
+    /// The signed part, unchanged.
     signed: &'a [u8],
 }
 
@@ -25,7 +26,7 @@ const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.
 const ANY_USE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 
 impl<'a> Certificate<'a> {
-    /// Nothing for what is no certificate.
+    /// `None` if it is not a valid certificate.
     pub(super) fn read(certificate: &'a CertificateDer<'_>) -> Option<Self> {
         let parsed = x509_cert::Certificate::from_der(certificate).ok()?;
         let mut outer = SliceReader::new(certificate).ok()?;
@@ -34,20 +35,20 @@ impl<'a> Certificate<'a> {
         Some(Self { parsed, signed })
     }
 
-    /// What its key is, where there is no algorithm for it: `RSA with 1024 bits`.
+    /// The kind of its key if no algorithm is available for it, such as `RSA with 1024 bits`.
     pub(super) fn unsupported_key(&self) -> Option<String> {
         let key = &self.parsed.tbs_certificate.subject_public_key_info;
         unsupported_key(&key.algorithm, key.subject_public_key.raw_bytes())
     }
 
-    /// The same of a client that has to sign with it.
+    /// Like `unsupported_key`, for a client that has to sign with the key.
     pub(super) fn unusable_key(&self) -> Option<String> {
         let key = &self.parsed.tbs_certificate.subject_public_key_info;
         unusable_key(&key.algorithm, key.subject_public_key.raw_bytes())
     }
 
     /// # Errors
-    /// It is not valid at this time.
+    /// The certificate is not valid at this time.
     pub(super) fn check_dates(&self, now: UnixTime) -> Result<(), CertificateProblem> {
         let validity = &self.parsed.tbs_certificate.validity;
         if now.as_secs() < validity.not_before.to_unix_duration().as_secs() {
@@ -64,7 +65,7 @@ impl<'a> Certificate<'a> {
         self.parsed.tbs_certificate.issuer.to_der().ok()
     }
 
-    /// Its own name, as DER.
+    /// Its subject, as DER.
     pub(super) fn subject(&self) -> Option<Vec<u8>> {
         self.parsed.tbs_certificate.subject.to_der().ok()
     }
@@ -74,8 +75,8 @@ impl<'a> Certificate<'a> {
         self.parsed.tbs_certificate.subject_public_key_info.to_der().ok()
     }
 
-    /// What is signed, the signature, and the algorithm as DER; nothing where the algorithm is not the same in both
-    /// places.
+    /// The signed part, the signature, and the algorithm as DER; `None` if the two fields for the algorithm
+    /// differ.
     pub(super) fn signature(&self) -> Option<(&'a [u8], &[u8], Vec<u8>)> {
         let algorithm = &self.parsed.signature_algorithm;
         if *algorithm != self.parsed.tbs_certificate.signature {
@@ -84,13 +85,13 @@ impl<'a> Certificate<'a> {
         Some((self.signed, self.parsed.signature.as_bytes()?, algorithm.to_der().ok()?))
     }
 
-    /// The name of the algorithm that it is signed with.
+    /// The name of the signature algorithm.
     pub(super) fn signature_name(&self) -> String {
         name(self.parsed.signature_algorithm.oid)
     }
 
-    /// Whether it is an authority that may vouch for servers by way of so many other authorities. Constraints that
-    /// are not looked at here make it none.
+    /// Whether it is an authority that may issue server certificates through `below` other authorities. A
+    /// certificate with constraints that are not checked here is not accepted.
     pub(super) fn may_issue(&self, below: usize) -> bool {
         let certificate = &self.parsed.tbs_certificate;
         let extensions = certificate.extensions.as_deref().unwrap_or_default();
@@ -112,10 +113,11 @@ impl<'a> Certificate<'a> {
                 || !self.has_extension(ExtendedKeyUsage::OID))
     }
 
-    /// Whether its alternative names have one of the kind of this name, so that its common name does not count.
+    /// Whether its alternative names include one of the same kind as this name. If so, its common name does
+    /// not count.
     pub(super) fn has_alternative_names_like(&self, asked: &ServerName<'_>) -> bool {
         let Some(names) = self.extension::<SubjectAltName>() else {
-            // Names that cannot be read may be of the kind.
+            // Unreadable names may be of this kind.
             return self.has_extension(SubjectAltName::OID);
         };
         names.0.iter().any(|name| match asked {
@@ -124,10 +126,10 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// Checks that the common name is this name, as libpq does where there is no alternative name.
+    /// Verifies that the common name is this name, as libpq does without an alternative name.
     ///
     /// # Errors
-    /// It is another one, or there is none.
+    /// The common name is another name or missing.
     pub(super) fn check_common_name(&self, asked: &ServerName<'_>) -> Result<(), CertificateProblem> {
         let asked = asked.to_str();
         let Some(name) = self.common_name() else { return Err(CertificateProblem::NoName) };
@@ -165,7 +167,7 @@ fn text(value: AnyRef<'_>) -> Option<String> {
     }
 }
 
-/// Whether a common name is the host, or stands for it with `*.` in the place of its first label.
+/// Whether a common name matches the host, exactly or with `*.` in place of its first label.
 fn matches(name: &str, host: &str) -> bool {
     let Some(parent) = name.strip_prefix("*.") else { return name.eq_ignore_ascii_case(host) };
     host.split_once('.').is_some_and(|(first, rest)| {
@@ -178,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_common_name_is_the_host_or_stands_for_one_label_of_it() {
+    fn a_common_name_matches_the_host_exactly_or_by_its_first_label() {
         for (name, host, expected) in [
             ("db.example.com", "DB.example.com", true),
             ("*.example.com", "db.example.com", true),

@@ -1,4 +1,4 @@
-//! Signatures of ECDSA that ring does not verify: of the curve P-521, and by SHA-512.
+//! ECDSA signatures that ring does not verify: with the curve P-521, and with SHA-512.
 
 use p521::ecdsa::signature::hazmat::PrehashVerifier;
 use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
@@ -13,7 +13,7 @@ struct Ecdsa {
     verify: Verify,
 }
 
-/// Whether the key (a point) has made the signature (DER) of the digest.
+/// Verifies a signature (DER) of the digest with the key (a point).
 type Verify = fn(key: &[u8], digest: &[u8], signature: &[u8]) -> Result<(), p521::ecdsa::Error>;
 
 #[derive(Debug, Clone, Copy)]

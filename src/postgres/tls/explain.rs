@@ -1,4 +1,4 @@
-//! What is wrong with a certificate that webpki refuses, told apart by what the certificate says of itself.
+//! Explains why webpki rejects a certificate, with information from the certificate.
 
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error};
@@ -6,8 +6,7 @@ use rustls::{CertificateError, Error};
 use crate::postgres::tls::certificate::Certificate;
 use crate::postgres::tls::problem::CertificateProblem;
 
-/// The problem of the certificate that the server has shown, which none of the roots vouches for; nothing where the
-/// error says it well enough.
+/// The problem with a server certificate that no root has issued; `None` if the error already explains it.
 pub(super) fn explain(
     error: &Error,
     certificate: &Certificate<'_>,
@@ -15,7 +14,7 @@ pub(super) fn explain(
 ) -> Option<CertificateProblem> {
     let Error::InvalidCertificate(problem) = error else { return None };
     let otherwise = match problem {
-        // Its authority has the name of one that is trusted, and another key.
+        // Its issuer has the name of a trusted authority, but another key.
         CertificateError::BadSignature => Some(CertificateProblem::UnknownIssuer),
         CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => None,
         CertificateError::Other(other)

@@ -18,11 +18,11 @@ const ENCRYPTED_BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const ENCRYPTED_END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
 
 impl ClientIdentity {
-    /// The chain of certificates with the key that signs for it, which has to be that of the first certificate. The
-    /// server alone decides whether it likes the certificate, which can be of X.509 version 1.
+    /// The certificate chain with its key, which must belong to the first certificate. Whether the
+    /// certificate is acceptable is the server's decision; it may be of X.509 version 1.
     ///
     /// # Errors
-    /// A file cannot be used, or the two do not belong together.
+    /// A file is unusable, or certificate and key do not match.
     pub(super) fn certified_key(&self, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
         let (chain, key) = self.read()?;
         let unusable = |source| TlsError::BadIdentity {
@@ -30,7 +30,7 @@ impl ClientIdentity {
             key: self.key.clone(),
             source,
         };
-        // The certificate tells the kind of its key for less than the key would.
+        // Reading the kind of key from the certificate is cheaper than from the key.
         if let Some(kind) = chain.first().and_then(|own| Certificate::read(own)?.unusable_key()) {
             return Err(TlsError::UnsupportedKey { path: self.key.clone(), kind });
         }
@@ -45,7 +45,7 @@ impl ClientIdentity {
         }
     }
 
-    /// The chain of certificates and the key, decrypted if it has to be.
+    /// The certificate chain and the key, decrypted if necessary.
     pub(super) fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
         Ok((certificates("sslcert", &self.certificate)?, self.read_key()?))
     }

@@ -1,11 +1,11 @@
-//! Kinds of keys and signatures: which there are algorithms for, and what they are called.
+//! Kinds of keys and signatures: the supported ones, and their names.
 
 use x509_cert::der::asn1::UintRef;
 use x509_cert::der::oid::db::DB;
 use x509_cert::der::{Decode, Reader, SliceReader};
 use x509_cert::spki::{AlgorithmIdentifierOwned, ObjectIdentifier};
 
-/// The kinds of keys that there are algorithms for; sizes of RSA in bits.
+/// The supported kinds of keys; RSA sizes in bits.
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
@@ -17,7 +17,7 @@ const CURVES: [ObjectIdentifier; 3] = [
     ObjectIdentifier::new_unwrap("1.3.132.0.34"),
     ObjectIdentifier::new_unwrap("1.3.132.0.35"),
 ];
-/// Names for people of what the library has no name for, or an odd one.
+/// Readable names for algorithms without a common name in the library.
 const NAMES: [(&str, &str); 4] = [
     ("1.2.840.10040.4.1", "DSA"),
     ("1.3.101.113", "Ed448"),
@@ -25,7 +25,7 @@ const NAMES: [(&str, &str); 4] = [
     ("1.2.840.10045.4.1", "ecdsa-with-SHA1"),
 ];
 
-/// What the key is, where there is no algorithm for it.
+/// The kind of the key if no algorithm is available for it.
 pub(super) fn unsupported_key(algorithm: &AlgorithmIdentifierOwned, key: &[u8]) -> Option<String> {
     let id = algorithm.oid;
     if id == RSA || id == RSA_PSS {
@@ -44,13 +44,14 @@ pub(super) fn unsupported_key(algorithm: &AlgorithmIdentifierOwned, key: &[u8]) 
     (id != ED25519).then(|| name(id))
 }
 
-/// The same of a key that a client signs with: those that sign by RSA-PSS only can be checked and not used.
+/// Like [`unsupported_key`], for a key that a client signs with. RSA-PSS keys can be verified but not used to
+/// sign.
 pub(super) fn unusable_key(algorithm: &AlgorithmIdentifierOwned, key: &[u8]) -> Option<String> {
     let pss = || (algorithm.oid == RSA_PSS).then(|| "RSA-PSS".to_owned());
     unsupported_key(algorithm, key).or_else(pss)
 }
 
-/// The name of an algorithm, from the contents of its identifier in DER.
+/// The name of an algorithm, from the content of its DER identifier.
 pub(super) fn algorithm_name(identifier: &[u8]) -> Option<String> {
     let mut reader = SliceReader::new(identifier).ok()?;
     ObjectIdentifier::decode(&mut reader).ok().map(name)

@@ -1,4 +1,4 @@
-//! The curve P-521, which ring lacks: the exchange of keys, and the keys of client certificates.
+//! The curve P-521, which ring lacks: key exchange, and keys of client certificates.
 
 use p521::SecretKey;
 use p521::ecdh::EphemeralSecret;
@@ -13,17 +13,17 @@ use rustls::pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
 use rustls::sign::Signer;
 use rustls::{Error, NamedGroup, PeerMisbehaved, SignatureAlgorithm, SignatureScheme};
 
-/// The exchange of keys by this curve, for a server with no other in `ssl_ecdh_curve`. It is also what lets a server
-/// of TLS 1.2 show a certificate of this curve.
+/// Key exchange with this curve, for a server with no other curve in `ssl_ecdh_curve`. A TLS 1.2 server also
+/// requires it to present a certificate of this curve.
 #[derive(Debug)]
 pub(super) struct P521Exchange;
 
 pub(super) static P521_EXCHANGE: P521Exchange = P521Exchange;
 
-/// An exchange that has begun.
+/// A key exchange in progress.
 struct Begun {
     secret: EphemeralSecret,
-    /// As an uncompressed point.
+    /// An uncompressed point.
     public: Box<[u8]>,
 }
 
@@ -34,12 +34,12 @@ pub(super) struct P521Key {
     public: SubjectPublicKeyInfoDer<'static>,
 }
 
-/// Signs by a key, with SHA-512.
+/// Signs with a key and SHA-512.
 #[derive(Debug)]
 struct P521Signer(SigningKey);
 
 const SCHEME: SignatureScheme = SignatureScheme::ECDSA_NISTP521_SHA512;
-/// What an uncompressed point begins with.
+/// The first byte of an uncompressed point.
 const UNCOMPRESSED: u8 = 4;
 
 impl SupportedKxGroup for P521Exchange {
@@ -82,7 +82,7 @@ impl ActiveKeyExchange for Begun {
 }
 
 impl P521Key {
-    /// The key, if it is one of this curve.
+    /// The key, if it is of this curve.
     pub(super) fn read(key: &PrivateKeyDer<'_>) -> Option<Self> {
         let secret = match key {
             PrivateKeyDer::Pkcs8(key) => SecretKey::from_pkcs8_der(key.secret_pkcs8_der()).ok()?,

@@ -1,7 +1,8 @@
-//! Who vouches for a certificate that webpki does not read: one of X.509 version 1, which the recipes of Postgres's
-//! manual produce (`openssl x509 -req` without a file of extensions).
+//! Verifies the issuer of certificates that webpki does not support: X.509 version 1, which the recipes in
+//! Postgres's manual produce (`openssl x509 -req` without a file of extensions).
 //!
-//! The rules are those of RFC 5280 for authorities. A certificate of version 1 cannot be one, unless it is trusted as such.
+//! The rules for authorities are those of RFC 5280. A certificate of version 1 can be an authority only if it
+//! is a trust anchor.
 
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, UnixTime};
@@ -11,25 +12,25 @@ use crate::postgres::tls::certificate::Certificate;
 use crate::postgres::tls::problem::CertificateProblem;
 use crate::postgres::tls::public_key::sequence;
 
-/// What a certificate can be vouched for with.
+/// The authorities and algorithms to verify a certificate with.
 pub(super) struct Vouchers<'a> {
     pub(super) anchors: &'a RootCertStore,
-    /// The authorities that the server shows.
+    /// The intermediate certificates from the server.
     pub(super) shown: &'a [CertificateDer<'a>],
     pub(super) algorithms: &'a [&'static dyn SignatureVerificationAlgorithm],
     pub(super) now: UnixTime,
 }
 
-/// How many authorities there may be between a server and one that is trusted.
+/// Limit of intermediate authorities between a server and a trust anchor.
 const LONGEST: usize = 6;
-/// How many signatures are looked at: a server can show many certificates.
+/// Limit of verified signatures, because a server can send many certificates.
 const SIGNATURES: usize = 100;
 
 impl Vouchers<'_> {
-    /// Checks that an authority that is trusted vouches for the certificate, and that it is valid now.
+    /// Verifies that a trusted authority has issued the certificate, and that the certificate is valid now.
     ///
     /// # Errors
-    /// Why not.
+    /// The problem with the certificate.
     pub(super) fn check(&self, certificate: &Certificate<'_>) -> Result<(), CertificateProblem> {
         let shown: Vec<_> = self.shown.iter().filter_map(Certificate::read).collect();
         self.check_below(certificate, &shown, 0, &mut SIGNATURES.clone())
@@ -46,7 +47,7 @@ impl Vouchers<'_> {
         let issuer = certificate.issuer().ok_or(CertificateProblem::Unreadable)?;
         let mut problem = CertificateProblem::UnknownIssuer;
         for anchor in &self.anchors.roots {
-            // What an authority is constrained to is not looked at here.
+            // Anchors with name constraints are skipped, because the constraints are not checked here.
             if sequence(&anchor.subject) == issuer && anchor.name_constraints.is_none() {
                 let key = sequence(&anchor.subject_public_key_info);
                 match self.check_signature(certificate, key, signatures) {
@@ -74,7 +75,7 @@ impl Vouchers<'_> {
         Err(problem)
     }
 
-    /// Whether the holder of the key has signed the certificate.
+    /// Verifies that the certificate is signed with the key.
     fn check_signature(
         &self,
         certificate: &Certificate<'_>,

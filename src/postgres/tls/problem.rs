@@ -1,4 +1,4 @@
-//! What is wrong with the certificate that a server shows, in words for the operator.
+//! Problems with a server's certificate, worded for the operator.
 
 use std::error::Error;
 use std::io;
@@ -7,66 +7,66 @@ use rustls::{AlertDescription, CertificateError, PeerMisbehaved};
 
 use crate::postgres::tls::key_kind::algorithm_name;
 
-/// Why a server's certificate proves nothing. Each has a remedy, see [`fix`](Self::fix).
+/// Why a server's certificate is not trusted. Each problem has a fix; see [`fix`](Self::fix).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CertificateProblem {
-    /// It cannot even be read.
+    /// The certificate cannot be parsed.
     #[error("the server's certificate cannot be read: it is malformed")]
     Unreadable,
-    /// Its key is of a kind that there is no algorithm for: `RSA with 1024 bits`.
+    /// No algorithm is available for its kind of key, such as `RSA with 1024 bits`.
     #[error("the server's certificate has a key that this program cannot check: {0}")]
     UnsupportedKey(String),
-    /// The same of the authority that has signed it.
+    /// The same for the key of its issuer.
     #[error("the authority of the server's certificate has a key that this program cannot check: {0}")]
     UnsupportedAuthority(String),
-    /// It, or one above it, has a signature that is not trusted: `sha1WithRSAEncryption`.
+    /// The certificate, or one above it, has an untrusted signature, such as `sha1WithRSAEncryption`.
     #[error(
         "the server's certificate, or that of an authority above it, is signed by {0}, which is not trusted"
     )]
     UnsupportedSignature(String),
-    /// It vouches for itself, and nobody here vouches for it.
+    /// The certificate is self-signed and not one of the roots.
     #[error("the server's certificate is self-signed, and not one of sslrootcert")]
     SelfSigned,
-    /// It is the certificate of an authority, and not one that is trusted as such.
+    /// The certificate is marked as an authority's and is not a trusted root.
     #[error("the server's certificate is marked as an authority's, which does not prove a server")]
     OfAnAuthority,
-    /// No authority that is believed has signed it.
+    /// No trusted authority has issued it.
     #[error("no authority that is trusted here has issued the server's certificate")]
     UnknownIssuer,
-    /// It, or one above it, is no longer good.
+    /// The certificate, or one above it, has expired.
     #[error("the server's certificate has expired")]
     Expired,
-    /// The authority that has signed it is no longer good.
+    /// The certificate of its issuer has expired.
     #[error("the authority of the server's certificate has expired")]
     ExpiredAuthority,
-    /// It, or one above it, is not good yet.
+    /// The certificate, or one above it, is not valid yet.
     #[error("the server's certificate is not valid yet: is a clock wrong?")]
     NotYetValid,
-    /// It names other hosts.
+    /// The certificate names other hosts.
     #[error("the server's certificate is for {presented}, not for {asked:?}")]
     WrongName {
-        /// The host of the connection string.
+        /// The host in the connection string.
         asked: String,
         /// The names in the certificate.
         presented: String,
     },
-    /// It names no host.
+    /// The certificate names no host.
     #[error("the server's certificate names no host: it has neither a subjectAltName nor a common name")]
     NoName,
-    /// The server ended the handshake before it showed a certificate: it has no key, cipher or curve that this program
-    /// takes.
+    /// The server ended the handshake before it presented a certificate: it has no key, cipher or curve that
+    /// this program supports.
     #[error(
         "the server has no certificate, cipher or curve of a kind that this program takes; its key may be of ECDSA \
          with another curve, such as secp256k1 or brainpoolP256r1"
     )]
     NothingInCommon,
-    /// Something else.
+    /// Any other problem.
     #[error("the server's certificate cannot be used: {0}")]
     Other(String),
 }
 
 impl CertificateProblem {
-    /// What to do about it.
+    /// How to fix the problem.
     pub(crate) fn fix(&self) -> &'static str {
         match self {
             Self::Unreadable => "give Postgres a new certificate, with the host as subjectAltName",
@@ -100,15 +100,16 @@ impl CertificateProblem {
         }
     }
 
-    /// The problem behind an error of the handshake; nothing when it is not about the certificate.
+    /// The certificate problem behind an error of the handshake; `None` if the error is not about the
+    /// certificate.
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Option<Self> {
-        // What an input error wraps is not its source.
+        // `source()` of an I/O error does not return the error that it wraps.
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let error: &(dyn Error + 'static) = wrapped.map_or(error, |wrapped| wrapped);
         match error.downcast_ref()? {
             rustls::Error::InvalidCertificate(problem) => Some(Self::from(problem)),
             rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => Some(Self::NothingInCommon),
-            // rustls knows such signatures in TLS 1.3 only.
+            // rustls supports these signatures in TLS 1.3 only.
             rustls::Error::PeerMisbehaved(PeerMisbehaved::SignedKxWithWrongAlgorithm) => {
                 Some(Self::UnsupportedKey("RSA-PSS with TLS 1.2".to_owned()))
             }
@@ -117,7 +118,7 @@ impl CertificateProblem {
     }
 }
 
-/// What to do about a key that cannot be checked.
+/// The fix for an unsupported key.
 const GOOD_KEYS: &str = "give Postgres a certificate with a key of ECDSA with the curve P-256, P-384 or P-521, of Ed25519, or of RSA with 2048 to 8192 bits";
 
 impl From<&CertificateError> for CertificateProblem {
@@ -131,7 +132,7 @@ impl From<&CertificateError> for CertificateProblem {
             }
             CertificateError::NotValidForNameContext { expected, presented } => Self::WrongName {
                 asked: expected.to_str().into_owned(),
-                // As the library's debug form has them.
+                // The names in the library's debug format.
                 presented: presented
                     .join(", ")
                     .replace("DnsName(", "")

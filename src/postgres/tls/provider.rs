@@ -1,7 +1,7 @@
-//! The cryptography of connections to Postgres: ring's, and what OpenSSL accepts besides.
+//! The cryptography of connections to Postgres: ring's algorithms, and others that OpenSSL accepts.
 //!
-//! ring comes first wherever both can do it. The curve P-521 and the combinations of curve and hash that ring lacks
-//! are those of RustCrypto.
+//! If both support an algorithm, ring's comes first. The curve P-521 and the combinations of curve and hash
+//! that ring lacks come from RustCrypto.
 
 use std::sync::Arc;
 
@@ -24,17 +24,17 @@ use crate::postgres::tls::rsa_pss::{
     RESTRICTED_PSS_KEY_SHA512,
 };
 
-/// The cryptography for a connection.
+/// The cryptography provider of a connection.
 pub(super) fn provider() -> CryptoProvider {
     let mut provider = ring::default_provider();
-    // Last: a server that takes another group is offered that first.
+    // Last, so that the other groups are offered first.
     provider.kx_groups.push(&P521_EXCHANGE);
     provider.signature_verification_algorithms = ALGORITHMS;
     provider.key_provider = &Keys;
     provider
 }
 
-/// The signatures of keys that may sign by RSA-PSS only (`rsa_pss_pss_sha256` and so on).
+/// The signatures of keys that may sign only with RSA-PSS (`rsa_pss_pss_sha256` and so on).
 pub(super) const RSA_PSS_KEYS: [SignatureScheme; 3] =
     [SignatureScheme::Unknown(0x0809), SignatureScheme::Unknown(0x080a), SignatureScheme::Unknown(0x080b)];
 
@@ -66,7 +66,7 @@ const ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
         RSA_PKCS1_2048_8192_SHA384_ABSENT_PARAMS,
         RSA_PKCS1_2048_8192_SHA512_ABSENT_PARAMS,
     ],
-    // The first of a scheme is the only one in TLS 1.3. In TLS 1.2 a scheme does not name the curve.
+    // TLS 1.3 uses only the first algorithm of a scheme. In TLS 1.2 a scheme does not name the curve.
     mapping: &[
         (SignatureScheme::ECDSA_NISTP384_SHA384, &[ECDSA_P384_SHA384, ECDSA_P256_SHA384, P521_SHA384]),
         (SignatureScheme::ECDSA_NISTP256_SHA256, &[ECDSA_P256_SHA256, ECDSA_P384_SHA256, P521_SHA256]),

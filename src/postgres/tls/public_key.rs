@@ -1,17 +1,17 @@
-//! The public key of a certificate of X.509 version 1, which old recipes for Postgres produce.
+//! The public key of an X.509 version 1 certificate, which old recipes for Postgres produce.
 
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use webpki::anchor_from_trusted_cert;
 
-/// The key of a certificate of any version, as DER; nothing for one that cannot be read.
+/// The key of a certificate of any version, as DER; `None` if it cannot be parsed.
 ///
-/// The library reads version 1 only where it is an authority's, so it is asked for that.
+/// The library supports version 1 only for trust anchors, so the certificate is parsed as one.
 pub(crate) fn public_key(certificate: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
     let anchor = anchor_from_trusted_cert(certificate).ok()?;
     Some(SubjectPublicKeyInfoDer::from(sequence(&anchor.subject_public_key_info)))
 }
 
-/// The contents as a SEQUENCE of DER.
+/// Wraps the content in a DER SEQUENCE.
 pub(super) fn sequence(contents: &[u8]) -> Vec<u8> {
     const SEQUENCE: u8 = 0x30;
     const LONG: u8 = 0x80;
@@ -36,7 +36,7 @@ mod tests {
     use super::sequence;
 
     #[test]
-    fn lengths_are_as_short_as_they_can_be() {
+    fn lengths_have_the_shortest_form() {
         assert_eq!(sequence(&[])[..], [0x30, 0]);
         assert_eq!(sequence(&[7; 127])[..3], [0x30, 127, 7]);
         assert_eq!(sequence(&[7; 128])[..4], [0x30, 0x81, 128, 7]);

@@ -1,5 +1,5 @@
-//! Keys of RSA that may sign by RSA-PSS only (`openssl genpkey -algorithm RSA-PSS`). ring verifies such signatures,
-//! and knows the keys by another name.
+//! RSA keys that may sign only with RSA-PSS (`openssl genpkey -algorithm RSA-PSS`). ring verifies these
+//! signatures, but has another identifier for the keys.
 
 use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
 use webpki::ring::{
@@ -7,14 +7,14 @@ use webpki::ring::{
     RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
 };
 
-/// ring's algorithm for a key of another name.
+/// An algorithm of ring with another key identifier.
 #[derive(Debug)]
 struct OfKey {
     key: AlgorithmIdentifier,
     algorithm: &'static dyn SignatureVerificationAlgorithm,
 }
 
-/// `id-RSASSA-PSS` without parameters: with any hash.
+/// `id-RSASSA-PSS` without parameters, which allows any hash.
 const ANY_HASH: AlgorithmIdentifier =
     AlgorithmIdentifier::from_slice(&[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a]);
 
@@ -24,7 +24,7 @@ pub(super) static PSS_KEY_SHA384: &dyn SignatureVerificationAlgorithm =
     &OfKey { key: ANY_HASH, algorithm: RSA_PSS_2048_8192_SHA384_LEGACY_KEY };
 pub(super) static PSS_KEY_SHA512: &dyn SignatureVerificationAlgorithm =
     &OfKey { key: ANY_HASH, algorithm: RSA_PSS_2048_8192_SHA512_LEGACY_KEY };
-/// For keys that are bound to a hash.
+/// For keys restricted to one hash.
 pub(super) static RESTRICTED_PSS_KEY_SHA256: &dyn SignatureVerificationAlgorithm =
     &OfKey { key: alg_id::RSA_PSS_SHA256, algorithm: RSA_PSS_2048_8192_SHA256_LEGACY_KEY };
 pub(super) static RESTRICTED_PSS_KEY_SHA384: &dyn SignatureVerificationAlgorithm =

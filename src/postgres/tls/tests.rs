@@ -71,7 +71,7 @@ fn server(
     let provider = Arc::new(provider::provider());
     let key = PrivateKeyDer::try_from(pair.key.serialize_der()).unwrap();
     let key = provider.key_provider.load_private_key(key).unwrap();
-    // Not with_single_cert, which refuses the certificates that the client is to be tried with.
+    // Avoids with_single_cert, which rejects some of the certificates under test.
     let resolver = SingleCertAndKey::from(CertifiedKey::new(vec![pair.certificate.clone()], key));
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).unwrap();
@@ -92,13 +92,13 @@ fn settings(mode: SslMode, roots: Roots) -> TlsSettings {
     TlsSettings { mode, roots, identity: None, sni: true }
 }
 
-/// What one handshake showed.
+/// The results of a handshake.
 struct Shaken {
     version: ProtocolVersion,
     name_seen: Option<String>,
 }
 
-/// Lets client and server talk until both are satisfied or one is not.
+/// Runs the handshake until it completes or fails.
 fn shake(client: &TlsSettings, server: ServerConfig, name: &str) -> Result<Shaken, rustls::Error> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut client = ClientConnection::new(Arc::new(client_config(client).unwrap()), name).unwrap();
@@ -140,18 +140,19 @@ fn roots_file(directory: &TempDir, contents: &str) -> Roots {
 }
 
 #[test]
-fn each_mode_accepts_and_refuses_what_it_says() {
+fn each_mode_accepts_and_rejects_the_right_certificates() {
     use SslMode::{Allow, Prefer, Require, VerifyCa, VerifyFull};
     let directory = tempfile::tempdir().unwrap();
     let trusted = authority("trusted");
     let stranger = authority("stranger");
-    // Two certificates in one file, the one that counts last.
+    // Two certificates in one file; the relevant one is last.
     let file = roots_file(&directory, &format!("{}\n{}", authority("other").pem(), trusted.pem()));
     let good = issued(&trusted, |_| {});
     let foreign = issued(&stranger, |_| {});
     let old = issued(&trusted, expired);
 
-    // Mode, roots, then: right, another host's name, another authority, expired.
+    // Mode and roots, then the expected results for: a valid certificate, another host's name, another
+    // authority, an expired certificate.
     for (mode, roots, expected) in [
         (Allow, Roots::Platform, [true, true, true, true]),
         (Prefer, Roots::Platform, [true, true, true, true]),
@@ -169,7 +170,7 @@ fn each_mode_accepts_and_refuses_what_it_says() {
 }
 
 #[test]
-fn refusals_say_why() {
+fn an_error_names_the_certificate_problem() {
     let directory = tempfile::tempdir().unwrap();
     let trusted = authority("trusted");
     let settings = settings(SslMode::VerifyFull, roots_file(&directory, &trusted.pem()));
@@ -186,13 +187,13 @@ fn refusals_say_why() {
     });
     assert_eq!(why(&nameless, HOST), NoName);
     assert_eq!(why(&issued(&authority("stranger"), |_| {}), HOST), UnknownIssuer);
-    // The same name, and another key.
+    // The same name, but another key.
     assert_eq!(why(&issued(&authority("trusted"), |_| {}), HOST), UnknownIssuer);
     assert_eq!(why(&issued(&trusted, expired), HOST), Expired);
 }
 
 #[test]
-fn an_authority_that_has_expired_vouches_for_nobody() {
+fn rejects_certificates_of_an_expired_authority() {
     let directory = tempfile::tempdir().unwrap();
     let (old, other) = (changed_authority("old", expired), authority("other"));
     let (of_old, of_other) = (issued(&old, |_| {}), issued(&other, |_| {}));
@@ -203,7 +204,7 @@ fn an_authority_that_has_expired_vouches_for_nobody() {
 }
 
 #[test]
-fn both_versions_of_tls_work_and_both_are_verified() {
+fn both_versions_of_tls_work_and_verify_the_certificate() {
     let directory = tempfile::tempdir().unwrap();
     let trusted = authority("trusted");
     let good = issued(&trusted, |_| {});
@@ -216,7 +217,7 @@ fn both_versions_of_tls_work_and_both_are_verified() {
 }
 
 #[test]
-fn a_server_without_the_key_is_refused_in_every_mode() {
+fn rejects_a_server_without_the_private_key_in_every_mode() {
     let trusted = authority("trusted");
     let mut thief = issued(&trusted, |_| {});
     thief.key = KeyPair::generate().unwrap();
@@ -228,7 +229,7 @@ fn a_server_without_the_key_is_refused_in_every_mode() {
 }
 
 #[test]
-fn a_self_made_certificate_is_its_own_root() {
+fn a_self_signed_certificate_is_accepted_if_it_is_a_root() {
     use CertificateProblem::{OfAnAuthority, SelfSigned, UnknownIssuer};
     let directory = tempfile::tempdir().unwrap();
     let as_authority =
@@ -255,9 +256,9 @@ fn a_self_made_certificate_is_its_own_root() {
     assert!(shake(&full, server(&old, None, BOTH), HOST).is_err());
 }
 
-/// Two extensions less and the version: a signature that no longer fits.
+/// Removes the version and two extensions, which invalidates the signature.
 #[test]
-fn a_certificate_that_was_changed_passes_only_unverified() {
+fn a_modified_certificate_is_accepted_only_unverified() {
     let directory = tempfile::tempdir().unwrap();
     let trusted = authority("trusted");
     let mut pair = issued(&trusted, |_| {});
@@ -274,7 +275,7 @@ fn a_certificate_that_was_changed_passes_only_unverified() {
     assert_eq!(CertificateProblem::of(&error), Some(CertificateProblem::Unreadable));
 }
 
-/// The certificate without the fields that version 1 lacks; its signature no longer fits.
+/// The certificate without the fields that version 1 lacks, which invalidates its signature.
 fn to_version_1(certificate: &[u8]) -> Vec<u8> {
     let (_, contents, _) = first_value(certificate);
     let (_, mut fields, signature) = first_value(contents);
@@ -290,7 +291,7 @@ fn to_version_1(certificate: &[u8]) -> Vec<u8> {
     sequence(&[sequence(&kept).as_slice(), signature].concat())
 }
 
-/// The first value of some DER: all of it, its contents, and what follows.
+/// The first DER value: the whole value, its content, and the rest.
 fn first_value(der: &[u8]) -> (&[u8], &[u8], &[u8]) {
     let (header, length) = match der[1] {
         0x81 => (3, usize::from(der[2])),
@@ -302,7 +303,7 @@ fn first_value(der: &[u8]) -> (&[u8], &[u8], &[u8]) {
 
 fn sequence(contents: &[u8]) -> Vec<u8> {
     let [high, low] = u16::try_from(contents.len()).unwrap().to_be_bytes();
-    // DER wants the shortest form of a length.
+    // DER requires the shortest form of a length.
     let header = match contents.len() {
         0..=0x7f => vec![0x30, low],
         0x80..=0xff => vec![0x30, 0x81, low],
@@ -312,7 +313,7 @@ fn sequence(contents: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_host_name_is_sent_unless_told_otherwise() {
+fn sends_the_host_name_unless_disabled() {
     let pair = issued(&authority("trusted"), |_| {});
     let mut settings = settings(SslMode::Require, Roots::Platform);
     let seen = |settings: &TlsSettings| shake(settings, server(&pair, None, BOTH), HOST).unwrap().name_seen;
@@ -322,7 +323,7 @@ fn the_host_name_is_sent_unless_told_otherwise() {
 }
 
 #[test]
-fn an_address_can_be_verified_too() {
+fn verifies_an_ip_address() {
     let directory = tempfile::tempdir().unwrap();
     let trusted = authority("trusted");
     let pair = issued(&trusted, |params| {
@@ -334,14 +335,14 @@ fn an_address_can_be_verified_too() {
 }
 
 #[test]
-fn roots_are_not_read_where_nothing_is_checked() {
+fn does_not_read_roots_if_nothing_is_verified() {
     for mode in [SslMode::Disable, SslMode::Allow, SslMode::Prefer] {
         assert!(client_config(&settings(mode, Roots::File(Path::new("/nowhere").to_owned()))).is_ok());
     }
 }
 
 #[test]
-fn modes_are_named_as_in_libpq() {
+fn modes_have_the_names_of_libpq() {
     for (mode, name) in SslMode::NAMES {
         assert_eq!((SslMode::from_name(name), mode.to_string()), (Some(mode), name.to_owned()));
     }

@@ -1,4 +1,4 @@
-//! How a server proves who it is, by the rules of `sslmode`.
+//! Verification of the server's certificate by the rules of `sslmode`.
 
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -20,32 +20,32 @@ use crate::postgres::tls::problem::CertificateProblem;
 use crate::postgres::tls::provider::RSA_PSS_KEYS;
 use crate::postgres::tls::public_key::public_key;
 
-/// How much of a server's certificate is checked.
+/// How much of a server's certificate is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verification {
-    /// Only that the server has the key of the certificate it shows.
+    /// Only that the server has the private key of its certificate.
     Possession,
-    /// Also that an authority vouches for it and that it is in date.
+    /// Also that a trusted authority has issued the certificate, and that it has not expired.
     Chain,
     /// Also that it names the host.
     ChainAndName,
 }
 
-/// Checks as much of the certificate as the mode asks for, and that the server has its key.
+/// Verifies as much of the certificate as the mode requires, and that the server has its private key.
 #[derive(Debug)]
 pub(crate) struct ServerVerifier {
     pub(crate) verification: Verification,
-    /// The roots as certificates, to know one again that the server itself shows.
+    /// The roots as certificates, to recognize one that the server presents.
     pub(crate) roots: Vec<CertificateDer<'static>>,
-    /// The same roots as issuers.
+    /// The same roots as trust anchors.
     pub(crate) anchors: RootCertStore,
-    /// Whether the roots, each of which is one of the anchors then, have to be in date.
+    /// Whether expired roots are rejected. If so, each root has a corresponding anchor.
     pub(crate) checks_roots: bool,
     pub(crate) algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerVerifier {
-    /// Checks that an authority vouches for the certificate and that it is valid now.
+    /// Verifies that a trusted authority has issued the certificate and that it is valid now.
     fn verify_chain(
         &self,
         shown: &CertificateDer<'_>,
@@ -53,8 +53,9 @@ impl ServerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        // The usual self-made Postgres certificate is its own root and marked as an authority, which webpki does not
-        // take from a server, but libpq and Go do: an operator who lists the certificate itself trusts it.
+        // The usual self-signed Postgres certificate is its own root and marked as an authority. webpki
+        // rejects such a server certificate, but libpq and Go accept it: an operator who lists the
+        // certificate itself trusts it.
         if let Some(read) = read.filter(|_| self.roots.iter().any(|root| root == shown)) {
             return Ok(read.check_dates(now)?);
         }
@@ -84,7 +85,7 @@ impl ServerVerifier {
                 let vouchers = Vouchers { anchors, shown: intermediates, algorithms, now };
                 vouchers.check(read).map_err(Error::from)
             }
-            // The error itself would reach the operator as the debug form of some inner type.
+            // The original error would show the operator the debug format of an internal type.
             (Err(_), None) => Err(CertificateProblem::Unreadable.into()),
         }
         .map_err(|error| {
@@ -93,8 +94,8 @@ impl ServerVerifier {
         })
     }
 
-    /// The authorities that have not expired, which webpki does not look at; nothing where that are all of them, and
-    /// for those of the platform.
+    /// The anchors that have not expired, because webpki does not check that. `None` if all are valid, and
+    /// for the platform's roots.
     fn anchors_in_date(&self, now: UnixTime) -> Option<RootCertStore> {
         if !self.checks_roots {
             return None;
@@ -108,8 +109,8 @@ impl ServerVerifier {
         (current.len() < self.roots.len()).then_some(RootCertStore { roots: current })
     }
 
-    /// Checks that the certificate names the host: in its alternative names, and in its common name where it has
-    /// no alternative names of that kind, as libpq does.
+    /// Verifies that the certificate names the host: in its alternative names, or in its common name if it
+    /// has no alternative names of that kind, as in libpq.
     fn verify_name(
         shown: &CertificateDer<'_>,
         read: Option<&Certificate<'_>>,
@@ -125,8 +126,9 @@ impl ServerVerifier {
         })
     }
 
-    /// Checks that the server has the key of its certificate, where rustls does not do it: for certificates that it
-    /// does not read, of X.509 version 1 above all, and for keys that it does not know. Nothing for others.
+    /// Verifies that the server has the private key of its certificate if rustls cannot: for certificates
+    /// that it does not parse, mostly of X.509 version 1, and for keys that it does not support. `None` for
+    /// other certificates.
     fn verify_besides(
         &self,
         message: &[u8],
@@ -167,7 +169,7 @@ impl ServerCertVerifier for ServerVerifier {
     ) -> Result<ServerCertVerified, Error> {
         let read = Certificate::read(end_entity);
         let read = read.as_ref();
-        // Whatever is checked of the certificate, the server has to sign with its key.
+        // In every mode the server must sign with its key, so the key must be supported.
         if let Some(key) = read.and_then(Certificate::unsupported_key) {
             return Err(CertificateProblem::UnsupportedKey(key).into());
         }
@@ -206,8 +208,9 @@ impl ServerCertVerifier for ServerVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let mut schemes = self.algorithms.supported_schemes();
-        // There is no algorithm for it. A server that has such a key shows its certificate only to those who ask for
-        // it, and then the error names the key instead of saying that there is nothing in common.
+        // No algorithm is available for Ed448. A server with such a key presents its certificate only to
+        // clients that offer the scheme. The error then names the key instead of a handshake without common
+        // algorithms.
         schemes.push(SignatureScheme::ED448);
         schemes
     }

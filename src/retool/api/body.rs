@@ -1,4 +1,4 @@
-//! The body of an answer, read as it comes and no further than needed.
+//! Reads the body of a response in chunks, and no further than needed.
 
 use bytes::Bytes;
 use reqwest::Response;
@@ -6,26 +6,26 @@ use tokio::sync::mpsc;
 
 use crate::retool::api::json::{self, Envelope, Want};
 
-/// Why a body cannot be had.
+/// Why a body cannot be read.
 #[derive(Debug)]
 pub(super) enum BodyError {
-    /// It, or a text in it, is too long.
+    /// The body, or a text in it, is too long.
     TooLarge,
     Broken(reqwest::Error),
     NotJson,
 }
 
-/// Longest text in an answer, in bytes. JSON is read a text at a time.
+/// Longest text in a response, in bytes. The parser reads one text at a time.
 const LONGEST_TEXT: usize = 256 * 1024;
-/// How many pieces of an answer are read ahead.
+/// How many chunks of a response are read ahead.
 const AHEAD: usize = 2;
 
-/// What an answer of at most so many bytes says.
+/// Reads a response of at most `largest` bytes.
 pub(super) async fn read(mut response: Response, largest: usize, want: Want) -> Result<Envelope, BodyError> {
     let (pieces, received) = mpsc::channel(AHEAD);
     let reading = tokio::task::spawn_blocking(move || json::read(received, &want));
     let fed = feed(&mut response, largest, &pieces).await;
-    // The end of the answer, or of this attempt.
+    // Signals the end of the response, or of this attempt, to the parser.
     drop(pieces);
     fed?;
     match reading.await {
@@ -34,7 +34,7 @@ pub(super) async fn read(mut response: Response, largest: usize, want: Want) -> 
     }
 }
 
-/// Passes the answer on until it ends or the reader has enough.
+/// Passes the response to the parser until the response ends or the parser needs no more.
 async fn feed(
     response: &mut Response,
     largest: usize,
@@ -53,7 +53,7 @@ async fn feed(
     Ok(())
 }
 
-/// How long it has been since the last quotation mark that may end a text.
+/// The distance to the last quotation mark that may end a text.
 #[derive(Default)]
 struct TextLength {
     length: usize,
@@ -61,8 +61,8 @@ struct TextLength {
 }
 
 impl TextLength {
-    /// Whether some text has become longer than that. Also says so of other long parts without any text,
-    /// which no answer of Retool's has.
+    /// Whether a text is longer than `longest`. Also true for other long parts without any text, which no
+    /// response of Retool has.
     fn exceeds(&mut self, longest: usize, piece: &[u8]) -> bool {
         for byte in piece {
             self.length = if *byte == b'"' && !self.after_backslash { 0 } else { self.length + 1 };
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_text_is_noticed_whatever_it_holds() {
+    fn detects_a_long_text_with_any_content() {
         let exceeds = |text: &str| {
             let mut length = TextLength::default();
             text.as_bytes().chunks(4).any(|piece| length.exceeds(40, piece))

@@ -1,45 +1,45 @@
-//! What can go wrong between us and Retool's REST API, in the words of the API. What an operator can do about it depends on the
-//! program and its settings, so that its own modules add that.
+//! Errors of calls to Retool's REST API, in terms of the API. How an operator can fix them depends on the
+//! program and its settings, so other modules add that.
 
 use std::error::Error as _;
 use std::time::Duration;
 
 use crate::retool::api::rate_limit::RateLimit;
 
-/// Why the client cannot be made.
+/// Why the client cannot be created.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum SetupError {
-    /// The base URL with the API's path behind it is no URL.
+    /// The base URL with the API's path appended is not a URL.
     #[error("not a URL that a request can be sent to")]
     Url,
-    /// The token does not fit a header.
+    /// The token contains a character that a header cannot carry.
     #[error("the token has a character that a header cannot carry")]
     Token,
-    /// Nobody could vouch for the server.
+    /// The platform has no certificate authorities to verify the server with.
     #[error(
         "the platform has no certificate authorities to check the server against{}: install them, or set SSL_CERT_FILE to a file",
         .0.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default()
     )]
     NoRoots(Option<String>),
-    /// Anything else.
+    /// Any other error.
     #[error("the client cannot be set up: {0}")]
     Client(String),
 }
 
-/// Why the API did not do as asked.
+/// A failed call to the API.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{problem}")]
 pub(crate) struct ApiError {
-    /// What happened.
+    /// The cause.
     pub problem: Problem,
-    /// What the answer said of the API's limits; without an answer, nothing.
+    /// The API's rate limits from the response; unknown without a response.
     pub rate_limit: RateLimit,
 }
 
-/// What happened instead. No text has anything of a person or of the token.
+/// The cause of a failed call. No message contains personal data or the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Problem {
-    /// 3xx. It was not followed: a change that is sent on can become a mere question.
+    /// 3xx. The redirect is not followed, because following it can turn a change into a read.
     #[error(
         "Retool's REST API at {base} redirects{} (HTTP {status}), which is not followed",
         .to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default()
@@ -49,10 +49,10 @@ pub(crate) enum Problem {
         base: String,
         /// The HTTP status.
         status: u16,
-        /// Scheme and host, where they can be told.
+        /// Scheme and host of the target, if known.
         to: Option<String>,
     },
-    /// 2xx with something else than JSON, such as a web page.
+    /// 2xx with a body that is not JSON, such as a web page.
     #[error("{base} answers HTTP {status} with something that is not JSON")]
     NotJson {
         /// The base URL.
@@ -65,63 +65,63 @@ pub(crate) enum Problem {
     Refused {
         /// The HTTP status.
         status: u16,
-        /// Retool's words, where they can be shown.
+        /// Retool's message, if it can be shown.
         message: Option<String>,
     },
     /// 2xx with `success` false.
     #[error("Retool's REST API says that it did not succeed{}", quoted(.message.as_deref()))]
     Declined {
-        /// Retool's words, where they can be shown.
+        /// Retool's message, if it can be shown.
         message: Option<String>,
     },
-    /// JSON that lacks what was asked for.
+    /// JSON without the requested data.
     #[error("the answer of Retool's REST API has no {missing}")]
     Incomplete {
-        /// What it lacks.
+        /// The missing data.
         missing: &'static str,
     },
-    /// More than we are ready to read.
+    /// The response is larger than the limit.
     #[error("the answer of Retool's REST API has more than {largest} bytes")]
     TooLarge {
         /// The limit in bytes.
         largest: usize,
     },
-    /// No whole answer in time.
+    /// The complete response did not arrive before the timeout.
     #[error("Retool's REST API did not answer within {} s", waited.as_secs())]
     Timeout {
-        /// The limit.
+        /// The timeout.
         waited: Duration,
     },
-    /// No connection came about, so nothing was sent.
+    /// No connection could be opened, so nothing was sent.
     #[error("cannot connect to Retool's REST API at {base}: {reason}")]
     Unreachable {
         /// The base URL.
         base: String,
-        /// What the attempt met.
+        /// The connection error.
         reason: String,
     },
-    /// The server could not prove who it is, so nothing was sent.
+    /// The server's certificate is not trusted, so nothing was sent.
     #[error("the certificate of Retool's REST API at {base} is not trusted: {reason}")]
     Untrusted {
         /// The base URL.
         base: String,
-        /// What is wrong with the certificate.
+        /// The certificate error.
         reason: String,
     },
-    /// The connection ended before the answer did.
+    /// The connection ended before the response did.
     #[error("Retool's REST API broke the answer off: {reason}")]
     Closed {
-        /// What the connection met.
+        /// The connection error.
         reason: String,
     },
 }
 
 impl ApiError {
-    /// Whether what was asked for may have been done all the same.
+    /// Whether the request may have taken effect despite the error.
     pub(crate) fn may_have_happened(&self) -> bool {
         match &self.problem {
             Problem::Refused { status, .. } => *status == 408 || *status >= 500,
-            // An answer of 2xx counts as one, whatever stands between has made of it.
+            // The request may have succeeded: Retool, or a proxy in between, answered 2xx.
             Problem::NotJson { .. }
             | Problem::Incomplete { .. }
             | Problem::TooLarge { .. }
@@ -134,7 +134,7 @@ impl ApiError {
         }
     }
 
-    /// Whether Retool has something against what was asked for, and not against who asks or how.
+    /// Whether Retool refused the content of the request, rather than the caller or the way it was sent.
     pub(crate) fn is_refusal(&self) -> bool {
         match &self.problem {
             Problem::Refused { status, .. } => *status < 500 && !matches!(status, 401 | 403 | 408 | 429),
@@ -143,7 +143,7 @@ impl ApiError {
         }
     }
 
-    /// What happened, in one word for logs.
+    /// A short code for logs.
     pub(crate) fn reason(&self) -> &'static str {
         match &self.problem {
             Problem::Redirect { .. } => "rest_redirect",
@@ -170,14 +170,14 @@ fn quoted(message: Option<&str>) -> String {
     message.map(|message| format!(": {message:?}")).unwrap_or_default()
 }
 
-/// Whether a certificate was the reason.
+/// Whether the error is about a certificate.
 pub(super) fn is_untrusted(error: &reqwest::Error) -> bool {
     let mut cause = error.source();
     while let Some(inner) = cause {
         if matches!(inner.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))) {
             return true;
         }
-        // What an input error wraps is not its source.
+        // `source()` of an I/O error does not return the error that it wraps.
         let wrapped = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         cause = match wrapped {
             Some(wrapped) => Some(wrapped),
@@ -187,8 +187,8 @@ pub(super) fn is_untrusted(error: &reqwest::Error) -> bool {
     false
 }
 
-/// The client's error in one line: the last cause says most, and the address, which may hold an e-mail
-/// address, is left out.
+/// The client's error in one line. The last cause is the most precise. The URL is left out because it may
+/// hold an email address.
 pub(super) fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_have_happened_is_not_called_refused() {
+    fn an_error_that_may_have_taken_effect_is_not_a_refusal() {
         let problems =
             [400, 401, 408, 409, 429, 500, 503].map(|status| Problem::Refused { status, message: None });
         for problem in problems {

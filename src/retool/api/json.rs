@@ -1,5 +1,5 @@
-//! What is needed of an answer's JSON, read piece by piece. Whatever else an answer holds is passed over, so
-//! that it takes no memory.
+//! Reads the required fields from a response's JSON in chunks. Other fields are skipped, so they take no
+//! memory.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -13,36 +13,36 @@ use tokio::sync::mpsc;
 use crate::retool::api::scalar::{Scalar, passed_over};
 use crate::retool::api::user::ApiUser;
 
-/// What is wanted of an answer.
+/// The data to read from a response.
 #[derive(Debug)]
 pub(super) enum Want {
-    /// Whether it says `success`; the rest only when it does not.
+    /// Only `success`; the other fields only if it is not true.
     Success,
-    /// The user that it is about.
+    /// The user in the response.
     User,
-    /// Of its users, the one with this e-mail address.
+    /// The user with this email address in a list.
     UserWithEmail(String),
 }
 
-/// What an answer says.
+/// The fields of a response.
 #[derive(Debug, Default)]
 pub(super) struct Envelope {
     pub(super) success: Option<bool>,
-    /// Retool's words.
+    /// Retool's message.
     pub(super) message: Option<String>,
-    /// The user that was asked for.
+    /// The requested user.
     pub(super) user: Option<ApiUser>,
-    /// Whether there is a list of users.
+    /// Whether the response holds a list of users.
     pub(super) is_list: bool,
     pub(super) has_more: Option<bool>,
     pub(super) next_token: Option<String>,
 }
 
-/// The answer is not JSON, or ends too soon.
+/// The response is not JSON, or is truncated.
 #[derive(Debug)]
 pub(super) struct NotJson;
 
-/// Reads an answer, which ends when the channel is closed. Runs in a thread that may wait.
+/// Parses a response, which ends when the channel is closed. Blocks, so it needs a thread of its own.
 ///
 /// # Errors
 /// See [`NotJson`].
@@ -50,11 +50,11 @@ pub(super) fn read(pieces: mpsc::Receiver<Bytes>, want: &Want) -> Result<Envelop
     let mut json = serde_json::Deserializer::from_reader(Pieces { pieces, rest: Bytes::new() });
     let mut reading = Reading { want, envelope: Envelope::default(), enough: false };
     let read = (&mut reading).deserialize(&mut json).and_then(|()| json.end());
-    // The rest of an answer that has said enough may be anything.
+    // Once all required fields are read, the rest of the response may be anything.
     if read.is_ok() || reading.enough { Ok(reading.envelope) } else { Err(NotJson) }
 }
 
-/// The pieces of an answer as they come.
+/// The chunks of a response as they arrive.
 struct Pieces {
     pieces: mpsc::Receiver<Bytes>,
     rest: Bytes,
@@ -74,11 +74,11 @@ impl Read for Pieces {
     }
 }
 
-/// An answer that is being read.
+/// The state of parsing a response.
 struct Reading<'a> {
     want: &'a Want,
     envelope: Envelope,
-    /// The rest is of no interest.
+    /// The required fields are complete.
     enough: bool,
 }
 
@@ -140,13 +140,13 @@ impl<'de> Visitor<'de> for &mut Reading<'_> {
     passed_over!(scalar => ());
 }
 
-/// A list of users, of which the one with this address is wanted. Entries that are no users are passed over.
+/// Finds the user with this address in a list. Skips entries that are not users.
 struct UserList<'a> {
     email: &'a str,
 }
 
 impl<'de> DeserializeSeed<'de> for UserList<'_> {
-    /// Nothing for anything but a list.
+    /// `None` for anything but a list.
     type Value = Option<Option<ApiUser>>;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
@@ -173,7 +173,7 @@ impl<'de> Visitor<'de> for UserList<'_> {
     passed_over!(scalar => None);
 }
 
-/// A user; nothing for anything but an object.
+/// A user; `None` for anything but an object.
 struct MaybeUser(Option<ApiUser>);
 
 impl<'de> Deserialize<'de> for MaybeUser {
@@ -204,7 +204,7 @@ impl<'de> Visitor<'de> for MaybeUserVisitor {
 mod tests {
     use super::*;
 
-    /// What is read of a text that comes in small pieces.
+    /// Parses a text that arrives in small chunks.
     fn said(text: &str, want: &Want) -> Result<Envelope, NotJson> {
         let (send, pieces) = mpsc::channel(text.len().max(1));
         for piece in text.as_bytes().chunks(3) {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_whatever_else_it_holds() {
+    fn reads_a_response_with_unknown_fields() {
         let one = r#"{"x":[{"a":[1.5,null]}],"data":{"email":"a@b","active":true,"groups":[{"id":1}]},"success":true}"#;
         let envelope = said(one, &Want::User).unwrap();
         assert_eq!(envelope.success, Some(true));
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_list_only_the_wanted_user_is_kept() {
+    fn keeps_only_the_wanted_user_of_a_list() {
         let want = Want::UserWithEmail("B@x".to_owned());
         let list = r#"{"data":[7,{"email":"a@x"},{"email":"b@x","id":"user_1"},[]],"has_more":true,"next_token":"t","success":true}"#;
         let envelope = said(list, &want).unwrap();
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_ends_the_reading_and_a_failure_does_not() {
+    fn stops_reading_after_success_but_not_after_failure() {
         let envelope = said(r#"{"success":true,"data":[{"email":"#, &Want::Success).unwrap();
         assert_eq!(envelope.success, Some(true));
         let envelope = said(r#"{"success":false,"message":"no"}"#, &Want::Success).unwrap();

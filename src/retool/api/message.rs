@@ -1,27 +1,28 @@
-//! Messages of Retool's REST API, made safe to show: short, in one line, and without personal data that they may quote.
+//! Makes messages of Retool's REST API safe to show: short, in one line, and without personal data that they
+//! may quote.
 
 use std::collections::BTreeSet;
 
-/// Longest text that is passed on, in characters.
+/// Longest text to show, in characters.
 const LONGEST: usize = 200;
-/// What stands for what is left out.
+/// The placeholder for removed text.
 pub(super) const LEFT_OUT: &str = "(...)";
 
-/// The words of a request that an answer must not repeat to its readers.
+/// The parts of a request that must not be shown when a response repeats them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Hidden(BTreeSet<String>);
 
 impl Hidden {
-    /// All words of these texts.
+    /// Hides all parts of these texts.
     pub(super) fn words<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        // Of an address its name: what stands behind the @ goes with the whole address, and by itself
-        // says nothing of a person.
+        // Only the local part of an address counts. The domain is hidden with the whole address, and alone it
+        // identifies no person.
         let named = |text: &'a str| text.rsplit_once('@').map_or(text, |(name, _)| name);
         let texts: Vec<_> = texts.into_iter().map(|text| named(text).to_lowercase()).collect();
         Self(texts.iter().flat_map(|text| pieces(text)).map(str::to_owned).collect())
     }
 
-    /// The message as it may be shown; `None` when there is none.
+    /// The message, safe to show; `None` for no message.
     pub(super) fn shown(&self, message: Option<&str>) -> Option<String> {
         let mut shown = String::new();
         for word in message?.split(|c: char| c.is_whitespace() || c.is_control()) {
@@ -48,7 +49,7 @@ impl Hidden {
     }
 }
 
-/// The runs of letters and digits, single ones left out: they say nothing of anybody.
+/// The runs of letters and digits. Single characters are left out: they identify no person.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|piece| piece.chars().nth(1).is_some())
 }
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_shown_without_the_person() {
+    fn hides_personal_data_in_a_message() {
         let hidden = Hidden::words(["Ada.L@Example.com", "Ada", "Lovelace King"]);
         for (said, shown) in [
             ("Invalid request", "Invalid request"),
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_one_short_line_or_nothing() {
+    fn shows_a_message_as_one_short_line_or_not_at_all() {
         let shown = Hidden::default().shown(Some(&"é ".repeat(500))).unwrap_or_default();
         assert_eq!(shown.chars().count(), LONGEST + 3);
         assert_eq!(Hidden::default().shown(Some(" \n\u{1b}")), None);

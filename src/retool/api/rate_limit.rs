@@ -1,51 +1,51 @@
-//! What an answer says of the API's limits.
+//! Rate limits of the API, read from response headers.
 
 use http::{HeaderMap, StatusCode};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-/// How many requests are left, and until when.
+/// The number of requests left, and the time of the reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RateLimit {
-    /// Requests in a period; 0 when the answer does not say.
+    /// Requests per period; 0 if the response does not contain it.
     pub limit: i64,
-    /// Requests that are left of them; 0 when the answer does not say.
+    /// Requests left in the period; 0 if the response does not contain it.
     pub remaining: i64,
-    /// When the period ends: the beginning of the year 1 when an answer does not say, `None` when there was
-    /// no answer.
+    /// When the period ends: the beginning of year 1 if the response does not contain it, `None` without a
+    /// response.
     pub reset_at: Option<OffsetDateTime>,
-    /// What follows from it for the next request.
+    /// Whether the next request may be sent.
     pub standing: Standing,
 }
 
 /// Whether another request may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// The answer does not say.
+    /// The response does not tell.
     Unknown,
-    /// Yes.
+    /// It may be sent.
     Open,
-    /// Not before the reset.
+    /// It may not be sent before the reset.
     Exceeded,
 }
 
-/// The spellings of a header's first part, each tried in turn.
+/// The prefixes of the header names, in order of precedence.
 const FAMILIES: [&str; 4] = ["x-ratelimit-", "ratelimit-", "x-ratelimit-requests-", "x-rate-limit-"];
-/// Integers above are milliseconds since 1970, above the next one seconds since 1970, others seconds from
-/// now.
+/// Larger integers are milliseconds since 1970, integers above [`SECONDS`] are seconds since 1970, and all
+/// others are seconds from now.
 const MILLISECONDS: i64 = 946_080_000_000;
 const SECONDS: i64 = 946_080_000;
-/// How long to wait when the API says only that it had enough.
+/// How long to wait after a 429 without a reset time.
 const PAUSE: Duration = Duration::seconds(60);
-/// What stands for a reset that nobody has named.
+/// Stands for an unknown reset time.
 const NO_TIME: OffsetDateTime = time::macros::datetime!(0001-01-01 00:00 UTC);
 
 impl RateLimit {
-    /// Of a request without an answer.
+    /// The limits without a response.
     pub(crate) const UNKNOWN: Self =
         Self { limit: 0, remaining: 0, reset_at: None, standing: Standing::Unknown };
 
-    /// Reads the headers of an answer that came at `now`. What cannot be read is as good as absent.
+    /// Reads the headers of a response received at `now`. An invalid header counts as absent.
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, now: OffsetDateTime) -> Self {
         let texts = |names: Vec<String>| {
             names.into_iter().filter_map(|name| headers.get(name)?.to_str().ok().map(str::trim))
@@ -72,13 +72,13 @@ impl RateLimit {
     }
 }
 
-/// `100` of `100;w=60`.
+/// Reads `100` from `100;w=60`.
 fn leading_digits(text: &str) -> Option<i64> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text[..end].parse().ok()
 }
 
-/// A point in time that a timestamp of the protocol can hold.
+/// The time, if a protobuf timestamp can represent it.
 fn moment(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
     let moment = match text.parse::<i64>() {
         Ok(number) if number > MILLISECONDS => {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn without_headers_nothing_is_known() {
+    fn limits_are_unknown_without_headers() {
         let nothing =
             RateLimit { limit: 0, remaining: 0, reset_at: Some(NO_TIME), standing: Standing::Unknown };
         assert_eq!(read(200, &[]), nothing);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn each_family_is_read_the_first_one_first() {
+    fn reads_each_header_family_and_prefers_the_first() {
         for family in ["X-Ratelimit-", "Ratelimit-", "X-RateLimit-Requests-", "X-Rate-Limit-"] {
             let names = ["Limit", "Remaining", "Reset"].map(|last| format!("{family}{last}"));
             let limit = read(200, &[(&names[0], "100;w=60"), (&names[1], "7"), (&names[2], "30")]);
@@ -173,7 +173,7 @@ mod tests {
             assert_eq!(reset(text), Some(at), "{text}");
         }
         assert_eq!(reset("-60"), Some(datetime!(2026-03-01 11:59 UTC)));
-        // The limits between the three readings of a number.
+        // The boundaries between the three interpretations of a number.
         assert_eq!(reset("946080000"), NOW.checked_add(Duration::seconds(946_080_000)));
         assert_eq!(reset("946080001"), Some(datetime!(1999-12-25 00:00:01 UTC)));
         assert_eq!(reset("946080000001"), Some(datetime!(1999-12-25 00:00:00.001 UTC)));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_requests_always_have_a_time_to_wait() {
+    fn too_many_requests_always_set_a_reset_time() {
         let hinted =
             read(429, &[("X-Ratelimit-Limit", "45"), ("X-Ratelimit-Remaining", "3"), ("Retry-After", "7")]);
         let expected = RateLimit {

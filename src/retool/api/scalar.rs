@@ -1,11 +1,11 @@
-//! Single values of JSON, and passing over what has no use.
+//! Single JSON values, and a macro to skip unneeded ones.
 
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// The methods of a visitor for what it has no use for, which is read and dropped.
+/// Generates visitor methods that read and drop an unneeded value.
 macro_rules! passed_over {
     (list => $value:expr) => {
         fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
@@ -44,7 +44,7 @@ pub(super) enum Scalar {
     Text(String),
     Number(i64),
     Flag(bool),
-    /// Anything else, which has been passed over.
+    /// Any other value, which has been skipped.
     Other,
 }
 

@@ -1,4 +1,4 @@
-//! How to reach the API.
+//! Settings of the REST API.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 use url::{Host, ParseError, Url};
 
-/// How to reach the API.
+/// Address, token and timeout of the API.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct ApiSettings {
-    /// Where it answers.
+    /// The base URL.
     #[serde(rename = "retool-api-base-url")]
     pub base_url: BaseUrl,
-    /// What it wants to see; visible ASCII only, so that it fits a header.
+    /// The API token; visible ASCII only, so that it fits a header.
     #[serde(rename = "retool-api-token", deserialize_with = "token")]
     pub token: SecretString,
-    /// Longest time for one request, its answer included; at most [`LONGEST_REQUEST`] when it was read from the
+    /// Timeout of one request including its response. At most [`LONGEST_REQUEST`] when read from the
     /// settings.
     #[serde(rename = "http-timeout-seconds", deserialize_with = "timeout")]
     pub timeout: Duration,
 }
 
-/// Longest time that one request may take, whatever the setting says.
+/// Upper limit for the timeout of one request, for any value of the setting.
 pub(crate) const LONGEST_REQUEST: Duration = Duration::from_secs(30);
 
 impl ApiSettings {
@@ -30,19 +30,19 @@ impl ApiSettings {
     pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 }
 
-/// Scheme, host, and a path prefix if there is one. It never ends in a slash and has no query and no credentials,
-/// so a path can be appended as it is.
+/// Scheme, host and an optional path prefix. It never ends in a slash and has no query and no credentials, so
+/// a path can be appended directly.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct BaseUrl(Url);
 
-/// Why a text is no base URL. No message has the URL: people put credentials there.
+/// Why a text is not a valid base URL. No message contains the URL, because people put credentials there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BaseUrlError {
     /// It does not begin with a scheme and `://`.
     #[error("the scheme is missing")]
     NoScheme,
-    /// It begins with another scheme.
+    /// It has a scheme other than http and https.
     #[error("the scheme is neither http nor https")]
     OtherScheme,
     /// It has no host.
@@ -51,16 +51,16 @@ pub(crate) enum BaseUrlError {
     /// It has a user name or a password.
     #[error("credentials do not belong in the URL; the token has a setting of its own")]
     Credentials,
-    /// It has a port that is none.
+    /// It has an invalid port.
     #[error("the port is not a number from 0 to 65535")]
     InvalidPort,
-    /// Anything else.
+    /// Any other error.
     #[error("not a URL ({0})")]
     NotAUrl(ParseError),
 }
 
 impl BaseUrl {
-    /// Reads a URL and cuts what is of no use to a base: query, fragment, trailing slashes.
+    /// Parses a URL and removes query, fragment and trailing slashes.
     ///
     /// # Errors
     /// See [`BaseUrlError`].
@@ -86,12 +86,12 @@ impl BaseUrl {
         Ok(Self(url))
     }
 
-    /// The URL, without a slash at its end.
+    /// The URL, without a trailing slash.
     pub(crate) fn as_str(&self) -> &str {
         self.0.as_str().trim_end_matches('/')
     }
 
-    /// The host if what is sent to it can be read on the way: plain http to another machine.
+    /// The host, if traffic to it is unencrypted: plain http to another machine.
     pub(crate) fn exposed_host(&self) -> Option<&str> {
         let is_this_machine = match self.0.host() {
             Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -119,7 +119,7 @@ impl fmt::Display for BaseUrl {
 
 fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
     let text = String::deserialize(deserializer)?;
-    // A token out of a file often brings the file's last line break along.
+    // A token read from a file often ends in a line break.
     let token = text.trim();
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(de::Error::custom(
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base_url_is_cut_to_a_base() {
+    fn a_base_url_loses_query_fragment_and_trailing_slashes() {
         for (text, base) in [
             ("https://retool.example.com", "https://retool.example.com"),
             ("https://retool.example.com///", "https://retool.example.com"),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_base_url_says_what_is_wrong() {
+    fn a_wrong_base_url_error_states_the_problem() {
         for (text, problem) in [
             ("retool.example.com", "the scheme is missing"),
             ("retool.example.com:3000", "the scheme is missing"),

@@ -1,4 +1,4 @@
-//! The certificate authorities that the REST client trusts: the platform's, or those of `SSL_CERT_FILE`.
+//! Certificate authorities that the REST client trusts: the platform's, or those in `SSL_CERT_FILE`.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use rustls::version::{TLS12, TLS13};
 use crate::retool::api::error::SetupError;
 use crate::tls_roots;
 
-/// TLS 1.2 and 1.3 with the cryptography that the rest of the program uses.
+/// TLS 1.2 and 1.3 with the same cryptography as the rest of the program.
 ///
 /// # Errors
-/// There are no authorities, and `needed` says that they matter.
+/// No authorities are found although `needed` is set.
 pub(super) fn client_config(needed: bool) -> Result<ClientConfig, SetupError> {
     let platform = tls_roots::platform();
     let roots = tls_roots::usable_anchors(platform.certificates);

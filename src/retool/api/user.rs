@@ -1,4 +1,4 @@
-//! Accounts as the REST API spells them.
+//! Accounts in the format of the REST API.
 
 use std::fmt;
 
@@ -11,15 +11,15 @@ use crate::retool::api::message::Hidden;
 use crate::retool::api::scalar::Scalar;
 use crate::retool::id::UserId;
 
-/// What names an account to the API: `users.sid`, such as `user_` and 32 hexadecimal digits.
+/// The API's identifier of an account: `users.sid`, such as `user_` and 32 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sid(String);
 
 impl Sid {
-    /// Longest sid in bytes; the column holds no longer one.
+    /// Longest sid in bytes, which is the limit of the column.
     const LONGEST: usize = 255;
 
-    /// Reads a sid. `None` for anything that would not be one part of a URL's path, whatever it is made of.
+    /// Parses a sid. Returns `None` for any text that is not exactly one segment of a URL path.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let odd = |byte: u8| !(b' '..=b'~').contains(&byte) || b"/\\?#%;".contains(&byte);
         let fits = !text.is_empty()
@@ -30,13 +30,13 @@ impl Sid {
         fits.then(|| Self(text.to_owned()))
     }
 
-    /// As the database and the API spell it.
+    /// The sid as the database and the API write it.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Which kind of user an account is for.
+/// The kind of user of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum UserType {
@@ -49,10 +49,10 @@ pub(crate) enum UserType {
 }
 
 impl UserType {
-    /// Every type, the usual one first.
+    /// All types, the usual one first.
     pub(crate) const ALL: [Self; 3] = [Self::Default, Self::Mobile, Self::Embed];
 
-    /// The API's word for it.
+    /// The API's keyword for the type.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Default => "default",
@@ -61,23 +61,23 @@ impl UserType {
         }
     }
 
-    /// The type with this word.
+    /// The type with this keyword.
     pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|user_type| user_type.as_str() == word)
     }
 }
 
-/// An account to be made, as the API takes it: unknown keys are refused, so there are no others. Its `Debug` says
-/// nothing about the person.
+/// An account to create, in the API's format. It has only keys that the API knows, because the API refuses
+/// others. Its `Debug` output has no personal data.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct NewUser {
-    /// An e-mail address.
+    /// Email address.
     pub email: String,
     /// Given name.
     pub first_name: String,
     /// Family name.
     pub last_name: String,
-    /// Left out, Retool decides, which is as good as `default`.
+    /// If unset, Retool decides, with the same result as `default`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_type: Option<UserType>,
 }
@@ -98,18 +98,18 @@ impl fmt::Debug for NewUser {
     }
 }
 
-/// An account as the API has it. Fields that are not there, or not as they should be, are `None`. Its
-/// `Debug` says nothing about the person.
+/// An account as the API returns it. Missing and invalid fields are `None`. Its `Debug` output has no
+/// personal data.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ApiUser {
     /// `users.sid`
     #[serde(rename = "id", deserialize_with = "sid")]
     pub sid: Option<Sid>,
-    /// `users.id`; a number in some versions of the API and a text in others.
+    /// `users.id`; a number in some versions of the API and a string in others.
     #[serde(deserialize_with = "legacy_id")]
     pub legacy_id: Option<UserId>,
-    /// The e-mail address.
+    /// Email address.
     #[serde(deserialize_with = "text")]
     pub email: Option<String>,
     /// Given name.
@@ -124,10 +124,10 @@ pub(crate) struct ApiUser {
     /// `default`, `mobile` or `embed`.
     #[serde(deserialize_with = "text")]
     pub user_type: Option<String>,
-    /// When the account was made.
+    /// When the account was created.
     #[serde(deserialize_with = "time")]
     pub created_at: Option<OffsetDateTime>,
-    /// When it was last used.
+    /// When the account was last used.
     #[serde(deserialize_with = "time")]
     pub last_active: Option<OffsetDateTime>,
 }
@@ -136,7 +136,7 @@ fn sid<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Sid>, D::Error> {
     Ok(Scalar::deserialize(field)?.text().and_then(|text| Sid::parse(&text)))
 }
 
-/// Reads a text; `None` for an empty one.
+/// Reads a text; `None` for an empty text.
 fn text<'de, D: Deserializer<'de>>(field: D) -> Result<Option<String>, D::Error> {
     Ok(Scalar::deserialize(field)?.text().filter(|text| !text.is_empty()))
 }
@@ -159,7 +159,7 @@ fn legacy_id<'de, D: Deserializer<'de>>(field: D) -> Result<Option<UserId>, D::E
 }
 
 impl ApiUser {
-    /// Whether this is the user with that address, without regard to case.
+    /// Whether the user has this address, ignoring case.
     pub(crate) fn has_email(&self, email: &str) -> bool {
         self.email.as_deref().is_some_and(|own| own.to_lowercase() == email.to_lowercase())
     }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sid_never_leaves_its_place_in_the_path() {
+    fn a_sid_is_always_one_path_segment() {
         for good in ["user_0123456789abcdef0123456789abcdef", "u", "a.b", "a:b@c", "a b"] {
             assert_eq!(Sid::parse(good).map(|sid| sid.0).as_deref(), Some(good));
         }
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_in_a_debug_text() {
+    fn debug_output_has_no_personal_data() {
         let new = NewUser {
             email: "ada@example.com".to_owned(),
             first_name: "Ada".to_owned(),

@@ -35,12 +35,12 @@ proptest! {
     }
 
     #[test]
-    fn a_grant_of_what_is_there_changes_nothing(access in access(), level in level()) {
+    fn a_grant_of_an_existing_level_changes_nothing(access in access(), level in level()) {
         prop_assert_eq!(access.to_grant(level).is_none(), access.effective() >= Some(level));
     }
 
     #[test]
-    fn a_revoke_takes_the_level_away_and_raises_nothing_or_is_refused(access in access(), level in level()) {
+    fn a_revoke_removes_the_level_and_raises_nothing_or_is_refused(access in access(), level in level()) {
         match access.to_revoke(level) {
             Ok(change) => {
                 let after = after(access, change).effective();
@@ -55,7 +55,7 @@ proptest! {
     }
 
     #[test]
-    fn a_revoke_takes_no_more_than_it_has_to(access in access(), level in level()) {
+    fn a_revoke_removes_no_more_than_necessary(access in access(), level in level()) {
         if let Ok(Some(change)) = access.to_revoke(level) {
             let left = Access { folder: None, universal: None, ..after(access, Some(change)) }.effective();
             prop_assert_eq!(left, level.below());

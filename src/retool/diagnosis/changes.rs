@@ -1,9 +1,10 @@
-//! Whether changes can be made, by trying them on no row at all.
+//! Checks whether changes are possible by trying them on no row.
 //!
-//! Each statement that a change needs is run in a transaction that may write, with a condition that no row
-//! meets, and the transaction is undone. The server checks the privileges on tables and columns and whether it
-//! takes changes at all; nothing is written, no row is locked and no sequence moves. What it would ask of a row
-//! remains: the use of sequences and the policies of row-level security, which [`facts`](crate::retool::diagnosis::facts) reports.
+//! Runs each statement that a change needs in a read-write transaction, with a condition that no row matches,
+//! and rolls the transaction back. The server checks the privileges on tables and columns, and whether it
+//! accepts changes at all. Nothing is written, no row is locked and no sequence advances. Two checks happen
+//! only for actual rows: the use of sequences and the policies of row-level security.
+//! [`facts`](crate::retool::diagnosis::facts) reports these.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +17,10 @@ use crate::retool::database::Database;
 use crate::retool::error::DatabaseError;
 use crate::retool::privileges::{Feature, Need};
 
-/// Tries every statement that the feature needs, and undoes them.
+/// Tries every statement that the feature needs, and rolls them back.
 ///
 /// # Errors
-/// [`PostgresError::ReadOnly`] on a server that follows another, and what the server has against the first of the
-/// statements that it refuses.
+/// [`PostgresError::ReadOnly`] on a standby, and the error of the first statement that the server refuses.
 pub(crate) async fn try_change(database: &Database, feature: Feature) -> Result<(), DatabaseError> {
     let privileges = database.privileges().await?;
     let lease = database.pool().get().await?;
@@ -46,7 +46,7 @@ pub(crate) async fn try_change(database: &Database, feature: Feature) -> Result<
     Ok(tried?)
 }
 
-/// `qualified` gives the name of a table with its schema.
+/// `qualified` returns the schema-qualified name of a table.
 fn statements(feature: Feature, qualified: &dyn Fn(&str) -> String) -> Vec<String> {
     let mut statements = Vec::new();
     let mut by_table: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_statement_can_meet_a_row() {
+    fn no_statement_can_match_a_row() {
         let all: Vec<String> =
             Feature::ALL.into_iter().flat_map(|feature| statements(feature, &str::to_owned)).collect();
         assert_eq!(all.len(), 7);

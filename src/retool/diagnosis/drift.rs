@@ -1,20 +1,20 @@
-//! Whether Retool's two records of groups' access to apps say the same.
+//! Compares Retool's two records of groups' access to apps.
 //!
-//! Retool has begun to keep access in access control lists besides `group_pages`; which of the two a given
-//! version goes by is not known.
+//! Newer versions of Retool keep access in access control lists in addition to `group_pages`. Which of the
+//! two a version uses is not known.
 
 use crate::postgres::statement::only;
 use crate::retool::database::Database;
 use crate::retool::error::DatabaseError;
 
-/// How far the two records are apart, in rows of group, app and level.
+/// The differences between the two records, in rows of group, app and level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Drift {
     /// Rows about groups in the access control lists.
     pub listed: i64,
-    /// Rows of `group_pages` that the lists lack.
+    /// Rows of `group_pages` that are missing in the lists.
     pub only_in_group_pages: i64,
-    /// Rows of the lists that `group_pages` lacks.
+    /// Rows of the lists that are missing in `group_pages`.
     pub only_in_lists: i64,
 }
 
@@ -40,10 +40,10 @@ SELECT (SELECT count(*) FROM new) AS listed,
        (SELECT count(*) FROM (TABLE new EXCEPT TABLE old) AS missing) AS only_in_lists
 "#;
 
-/// Compares the two.
+/// Compares the two records.
 ///
 /// # Errors
-/// Those of the statement.
+/// The errors of the statement.
 pub(crate) async fn drift(database: &Database) -> Result<Drift, DatabaseError> {
     Ok(only(
         database

@@ -1,4 +1,4 @@
-//! What kind of server it is, which tables it has, and what the role may do with them.
+//! Facts about the server, its tables, and what the role may do with them.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -10,10 +10,10 @@ use crate::retool::error::DatabaseError;
 use crate::retool::privileges::reads::{AUDIT, FOLDERS, OPTIONAL, Reads, Sort, former, parts_of, reads_of};
 use crate::retool::privileges::{Column, Feature, Privileges, Scope};
 
-/// The list of changes that Retool has made to its own tables.
+/// Retool's list of the migrations of its tables.
 const MIGRATIONS: Column = Column { table: "SequelizeMeta", name: "name" };
 
-/// Retool's newer list of who may do what, for a comparison.
+/// Retool's newer access control lists, for a comparison.
 const ACCESS_LISTS: &[Column] = &[
     Column { table: "access_control_lists", name: "id" },
     Column { table: "access_control_lists", name: "entityType" },
@@ -24,32 +24,32 @@ const ACCESS_LISTS: &[Column] = &[
     Column { table: "access_control_list_members", name: "memberId" },
 ];
 
-/// Everything that is known of a database after one look.
+/// The facts about a database.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
     /// The server itself.
     pub server: Server,
-    /// Tables and columns that are not there and have to be, each in a few words.
+    /// Missing tables and columns that are required, each in a few words.
     pub absent: Vec<String>,
-    /// Whether not even the table of organizations is there.
+    /// Whether even the table `organizations` is missing.
     pub is_another_database: bool,
-    /// The GRANT on the schema of the tables, when the role may not use it.
+    /// The GRANT on the schema of the tables, if the role may not use it.
     pub grant_on_schema: Option<String>,
-    /// Columns of a type that the statements cannot read, each in a few words.
+    /// Columns whose type the statements cannot read, each in a few words.
     pub odd_types: Vec<String>,
-    /// What has to be readable.
+    /// The tables that must be readable.
     pub parts: Vec<Part>,
-    /// Tables of which row-level security shows the role no row.
+    /// Tables with all rows hidden from the role by row-level security.
     pub hidden: Vec<&'static str>,
-    /// Tables of which it shows the role some rows.
+    /// Tables with some rows hidden from the role by row-level security.
     pub filtered: Vec<&'static str>,
-    /// What makes the answers better.
+    /// Optional columns.
     pub optional: Vec<OptionalColumn>,
-    /// Folders, for `doctor` alone.
+    /// The folders; only `doctor` reads them.
     pub folders: Standing,
-    /// The audit log, for `doctor` alone.
+    /// The audit log; only `doctor` reads it.
     pub audit: Standing,
-    /// What the Go connector reads besides.
+    /// Columns that only the Go connector reads.
     pub former: Standing,
     /// Retool's list of its own migrations.
     pub migrations: Standing,
@@ -59,81 +59,81 @@ pub(crate) struct Facts {
     pub changes: Vec<Change>,
 }
 
-/// What kind of server it is.
+/// Facts about the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Server {
-    /// Its version, such as `15.18`.
+    /// The version, such as `15.18`.
     pub version: String,
-    /// Its release, such as 15; 9 for all before 10.
+    /// The major version, such as 15; 9 for all versions before 10.
     pub release: i32,
-    /// The database that the session is in.
+    /// The database of the session.
     pub database: String,
-    /// The role that the session has.
+    /// The role of the session.
     pub role: String,
-    /// Whether it follows another server and so cannot be changed.
+    /// Whether the server is a standby and cannot be changed.
     pub standby: bool,
     /// Whether the role is a superuser.
     pub superuser: bool,
-    /// Whether a pooler that shares sessions stands between (PgBouncer, RDS Proxy).
+    /// Whether a pooler that shares sessions is in between (PgBouncer, RDS Proxy).
     pub pooled: bool,
-    /// The longest that the server lets a statement of ours run, in milliseconds.
+    /// The server's statement timeout for this session, in milliseconds.
     pub statement_timeout_ms: i64,
 }
 
 /// Tables that are read for the same purpose.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
-    /// What for.
+    /// The purpose.
     pub what: &'static str,
-    /// The GRANTs that it lacks.
+    /// The missing GRANTs.
     pub grants: Vec<String>,
 }
 
-/// A column that the program can do without.
+/// A column that the program does not require.
 #[derive(Debug, Clone)]
 pub(crate) struct OptionalColumn {
     /// `table.column`.
     pub name: String,
-    /// What is so without it.
+    /// The effect of its absence.
     pub loss: &'static str,
-    /// Whether answers say something else without it, and not merely less.
+    /// Whether results are wrong without it, and not just less complete.
     pub matters: bool,
-    /// What is done with it.
+    /// The access to the column.
     pub access: Access,
-    /// Whether that may be done.
+    /// Whether that access is granted.
     pub standing: Standing,
 }
 
-/// A kind of change, and what is in its way.
+/// A kind of change, and what prevents it.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
-    /// Which kind.
+    /// The kind of change.
     pub feature: Feature,
-    /// The GRANTs that it lacks.
+    /// The missing GRANTs.
     pub grants: Vec<String>,
-    /// Whether nothing at all was granted for it.
+    /// Whether none of its privileges are granted.
     pub is_unknown: bool,
-    /// The table that it writes, when policies decide which rows of it the role may write.
+    /// The table that it writes, if policies decide which of its rows the role may write.
     pub policed: Option<&'static str>,
 }
 
-/// What is done with a column.
+/// How a column is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// It is read.
     Read,
-    /// It is given a value.
+    /// It is set to a value.
     Set,
 }
 
-/// Whether columns can be read.
+/// Whether columns are readable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// All of them.
+    /// All are readable.
     Readable,
-    /// Not without these GRANTs.
+    /// They need these GRANTs.
     NotGranted(Vec<String>),
-    /// This Retool does not have them.
+    /// This version of Retool does not have them.
     Absent,
 }
 
@@ -159,10 +159,11 @@ LEFT JOIN pg_type AS base ON base.oid = type.typbasetype
 ORDER BY wanted.ordinal
 "#;
 
-/// Looks at the server, its tables and what the role may do with them.
+/// Collects facts about the server, its tables and what the role may do with them.
 ///
 /// # Errors
-/// Those of the statements and of the session; what is missing is no error but a fact.
+/// The errors of the statements and of the session. A missing table, column or privilege is a fact, not an
+/// error.
 pub(crate) async fn facts(database: &Database) -> Result<Facts, DatabaseError> {
     let scope = database.scope();
     let mut server = only(database.read_catalog("diagnosis.server", SERVER, &[], server).await?)?;
@@ -223,7 +224,7 @@ pub(crate) async fn facts(database: &Database) -> Result<Facts, DatabaseError> {
     })
 }
 
-/// The one privilege to change something that changes can do without.
+/// The only write privilege that changes do not require.
 fn time_of_changes(privileges: &Privileges, scope: Scope) -> Option<OptionalColumn> {
     scope.features().contains(&Feature::Pages).then(|| OptionalColumn {
         name: "group_pages.updatedAt".to_owned(),

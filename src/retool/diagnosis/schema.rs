@@ -1,4 +1,5 @@
-//! Who else can put something where Retool's triggers look names up, and rows that Retool itself would refuse.
+//! Checks which other roles can create objects in the schema where Retool's triggers resolve names, and
+//! counts rows that Retool itself would refuse.
 
 use crate::postgres::statement::only;
 use crate::retool::database::Database;
@@ -6,7 +7,7 @@ use crate::retool::error::DatabaseError;
 
 use tokio_postgres::types::Type;
 
-/// Roles that may create in the schema, besides its owner, the owner of the tables and superusers.
+/// Roles with CREATE on the schema, besides its owner, the owner of the tables and superusers.
 const CREATORS: &str = r#"
 SELECT DISTINCT CASE WHEN acl.grantee = 0 THEN '' ELSE pg_get_userbyid(acl.grantee)::text END AS role
 FROM pg_namespace home, aclexplode(home.nspacl) acl
@@ -17,8 +18,8 @@ WHERE home.nspname = $1 AND acl.privilege_type = 'CREATE' AND acl.grantee <> hom
 ORDER BY 1
 "#;
 
-/// Operators and functions of the schema that have the name of one of Postgres's own and belong neither to an
-/// extension nor to the owner of the tables nor to a superuser.
+/// Operators and functions of the schema that share a name with a built-in of Postgres and belong neither to
+/// an extension nor to the owner of the tables or a superuser.
 const IMPOSTORS: &str = r#"
 SELECT found.name AS name
 FROM (SELECT o.oid, 'pg_operator'::regclass AS kind, o.oprname::text AS name, o.oprowner AS owner
@@ -39,21 +40,22 @@ ORDER BY found.name
 LIMIT 10
 "#;
 
-/// Who can define what Retool's triggers would run with the rights of the role that changes a row.
+/// The roles that can define objects which Retool's triggers would run with the rights of the role that
+/// changes a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Creators {
     /// The schema of Retool's tables.
     pub schema: String,
-    /// Roles; an empty name stands for everybody.
+    /// The roles; an empty name stands for PUBLIC.
     pub roles: Vec<String>,
-    /// Names of operators and functions that somebody has defined so far, at most ten.
+    /// Names of such operators and functions that exist already, at most ten.
     pub impostors: Vec<String>,
 }
 
-/// Looks at the schema of Retool's tables.
+/// Inspects the schema of Retool's tables.
 ///
 /// # Errors
-/// Those of the statements.
+/// The errors of the statements.
 pub(crate) async fn creators(database: &Database) -> Result<Creators, DatabaseError> {
     let privileges = database.privileges().await?;
     let schema = privileges.schema().unwrap_or_default();
@@ -74,10 +76,10 @@ JOIN {groups} g ON g.id = m."groupId"
 WHERE u."organizationId" <> g."organizationId"
 "#;
 
-/// How many memberships put a user of one organization into a group of another.
+/// Counts the memberships of users in a group of another organization.
 ///
 /// # Errors
-/// Those of the statement.
+/// The errors of the statement.
 pub(crate) async fn crossing_memberships(database: &Database) -> Result<i64, DatabaseError> {
     let read = database.read_once("diagnosis.crossing", CROSSING, &[], |row| row.try_get("memberships"));
     Ok(only(read.await?)?)

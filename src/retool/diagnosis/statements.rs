@@ -1,4 +1,4 @@
-//! How much there is, and how long the heaviest statements of a sync take on it.
+//! Measures the number of rows and the duration of the heaviest statements of a sync.
 
 use std::time::{Duration, Instant};
 
@@ -12,47 +12,47 @@ use crate::retool::privileges::reads::reads_of;
 use crate::retool::tables::managed_groups::ManagedGroupNames;
 use crate::retool::tables::{Page, Users, groups, organizations, pages, resources, users};
 
-/// How many rows a listing asks for at most.
+/// The page size of the listings.
 const PAGE: Page = Page { from: 0, limit: 16_000 };
 
-/// What was measured.
+/// The measurements.
 #[derive(Debug, Clone)]
 pub(crate) struct Measured {
     /// Each table that is read, with its number of rows.
     pub rows: Vec<(&'static str, i64)>,
-    /// The statements, the slowest first.
+    /// The statements, slowest first.
     pub timed: Vec<Timed>,
 }
 
-/// A statement of a sync, run on what is heaviest for it.
+/// A statement of a sync, run on its largest object.
 #[derive(Debug, Clone)]
 pub(crate) struct Timed {
-    /// What it lists.
+    /// The listing.
     pub what: Listing,
-    /// How many rows it gave.
+    /// The number of rows returned.
     pub rows: usize,
-    /// How long it took, with the way there and back.
+    /// The duration, including the round trip.
     pub took: Duration,
 }
 
-/// A listing, on the largest of its kind.
+/// A listing, run on the largest object of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Listing {
     /// The users of an organization.
     Users(OrganizationId),
-    /// Its groups.
+    /// The groups of an organization.
     Groups(OrganizationId),
-    /// Who is in it, and who holds its rights.
+    /// The members of an organization, and the holders of its rights.
     Holders(OrganizationId),
-    /// Its pages.
+    /// The pages of an organization.
     Pages(OrganizationId),
-    /// Its resources.
+    /// The resources of an organization.
     Resources(OrganizationId),
     /// The members of a group.
     Members(GroupId),
-    /// Who may do what with a page.
+    /// The holders of access to a page.
     PageAccess(PageId),
-    /// Who may do what with a resource.
+    /// The holders of access to a resource.
     ResourceAccess(ResourceId),
 }
 
@@ -77,10 +77,11 @@ WHERE r."organizationId" > 0 AND r.id > 0
 GROUP BY 1 ORDER BY count(gr."groupId") DESC, 1 LIMIT 1
 "#;
 
-/// Counts the rows of every table that is read, and runs one listing of each kind on the largest of its kind.
+/// Counts the rows of every table that is read, and runs one listing of each kind on the largest object of
+/// its kind.
 ///
 /// # Errors
-/// Those of the first statement that fails; see [`DatabaseError`].
+/// The error of the first statement that fails; see [`DatabaseError`].
 pub(crate) async fn measure(
     database: &Database,
     names: ManagedGroupNames,
@@ -169,10 +170,10 @@ fn resource(row: &Row) -> Result<ResourceId, tokio_postgres::Error> {
 
 const MIGRATIONS: &str = r#"SELECT count(*) AS made, max(m.name)::text AS last FROM {SequelizeMeta} m"#;
 
-/// How many migrations Retool has made, and the last by name.
+/// Returns the number of migrations that Retool has run, and the last one by name.
 ///
 /// # Errors
-/// Those of the statement.
+/// The errors of the statement.
 pub(crate) async fn migrations(database: &Database) -> Result<(i64, Option<String>), DatabaseError> {
     Ok(only(
         database
@@ -183,8 +184,8 @@ pub(crate) async fn migrations(database: &Database) -> Result<(i64, Option<Strin
     )?)
 }
 
-/// Apps and resources in a folder that lies, at any depth, in another one which gives a group access: not to
-/// them. UNION keeps each folder once, so folders that lie in each other end the search.
+/// Apps and resources in a folder below another folder, at any depth, that grants access to a group. This
+/// access does not apply to them. UNION keeps each folder once, so cycles of folders end the recursion.
 const FOLDERS_INSIDE_OTHERS: &str = r#"
 WITH RECURSIVE folders_below (id) AS (
     SELECT f.id FROM {folders} f
@@ -202,10 +203,11 @@ SELECT (SELECT count(*) FROM {pages} p JOIN folders_below f ON f.id = p."folderI
        (SELECT count(*) FROM {resources} r JOIN resource_folders_below f ON f.id = r."resourceFolderId") AS resources
 "#;
 
-/// How many apps and how many resources lie in a folder below another that gives a group access.
+/// Returns the number of apps and the number of resources in a folder below another that grants access to a
+/// group.
 ///
 /// # Errors
-/// Those of the statement.
+/// The errors of the statement.
 pub(crate) async fn folders_inside_others(database: &Database) -> Result<(i64, i64), DatabaseError> {
     let read = |row: &Row| Ok((row.try_get("apps")?, row.try_get("resources")?));
     Ok(only(database.read_once("diagnosis.folders", FOLDERS_INSIDE_OTHERS, &[], read).await?)?)
@@ -218,10 +220,10 @@ ORDER BY e.id DESC
 LIMIT 1
 "#;
 
-/// How many hours ago Retool wrote its last entry in the audit log; nothing when it has none.
+/// Returns the age of the last entry in Retool's audit log in hours; `None` for an empty log.
 ///
 /// # Errors
-/// Those of the statement.
+/// The errors of the statement.
 pub(crate) async fn last_event(database: &Database) -> Result<Option<i64>, DatabaseError> {
     Ok(database.read_once("diagnosis.last_event", LAST_EVENT, &[], |row| row.try_get("hours")).await?.pop())
 }

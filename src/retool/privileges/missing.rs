@@ -1,28 +1,28 @@
-//! What a role lacks, and the GRANTs that fix it.
+//! Missing tables, columns and privileges, and the GRANTs that fix them.
 
 use std::fmt;
 
 use crate::postgres::identifier::quoted;
 use crate::retool::privileges::column::Column;
 
-/// What a role lacks of what it is asked for.
+/// Missing tables, columns and GRANTs of a set of columns.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Lacking {
-    /// Tables that the search_path has not, each once.
+    /// Tables missing from the search_path, each once.
     pub(crate) tables: Vec<&'static str>,
-    /// Columns that their tables have not.
+    /// Columns missing from their tables.
     pub(crate) columns: Vec<Column>,
-    /// What would fix the rest.
+    /// The GRANTs that make the other columns readable.
     pub(crate) grants: Vec<String>,
 }
 
 impl Lacking {
-    /// Whether something is not there at all.
+    /// Whether a table or column is missing.
     pub(crate) fn is_absent(&self) -> bool {
         !self.tables.is_empty() || !self.columns.is_empty()
     }
 
-    /// What is not there, each in a few words.
+    /// The missing tables and columns, each in a few words.
     pub(crate) fn absent(&self) -> Vec<String> {
         let tables = self.tables.iter().map(|table| format!("there is no table {table} in the search_path"));
         let columns = self
@@ -41,19 +41,19 @@ pub(crate) struct MissingPrivileges {
 }
 
 impl MissingPrivileges {
-    /// What to run.
+    /// The GRANTs to run.
     pub(crate) fn grants(&self) -> &[String] {
         &self.grants
     }
 
-    /// The role may not fill columns of a new row in `groups`.
+    /// The role may not set columns of a new row in `groups`.
     pub(crate) fn to_insert_groups(role: &str, columns: &[String]) -> Self {
         let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
         let grant = format!("GRANT INSERT ({}) ON groups TO {};", columns.join(", "), quoted(role));
         Self { role: role.to_owned(), grants: vec![grant] }
     }
 
-    /// The role may not even connect to the database.
+    /// The role may not connect to the database.
     pub(crate) fn to_connect(role: &str, database: &str) -> Self {
         let grant = format!("GRANT CONNECT ON DATABASE {} TO {};", quoted(database), quoted(role));
         Self { role: role.to_owned(), grants: vec![grant] }

@@ -1,4 +1,4 @@
-//! The statement that asks what the role may read.
+//! The statement that probes what the role may read.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -8,9 +8,9 @@ use crate::postgres::session::Session;
 use crate::postgres::statement::{self, Parameter};
 use crate::retool::privileges::column::Column;
 
-/// Looks every column up by name, in the first schema of the search_path that has `organizations` and that the role
-/// may use; one that has the table and may not be used is named. `$3` are the schemas that could be used when the
-/// session began, `$4` is the search_path: a GRANT may have come since.
+/// Looks up every column by name in the first schema of the search_path that has `organizations` and that the
+/// role may use. A schema that has the table but may not be used is reported. `$3` has the schemas that were
+/// usable at the start of the session. `$4` is the search_path, because a GRANT may have been run since.
 const PROBE: &str = r#"
 SELECT wanted.ordinal::int8 AS ordinal,
        home.name AS schema,
@@ -79,10 +79,10 @@ impl Found {
     }
 }
 
-/// One row for each of `columns`, in their order.
+/// Returns one row per column, in the order of `columns`.
 ///
 /// # Errors
-/// Those of the statement itself; a column that is missing is a row that says so.
+/// Only the errors of the statement itself. A missing column is a row, not an error.
 pub(super) async fn probe(session: &Session, columns: &[Column]) -> Result<Vec<Found>, PostgresError> {
     let tables: Vec<&str> = columns.iter().map(|column| column.table).collect();
     let names: Vec<&str> = columns.iter().map(|column| column.name).collect();

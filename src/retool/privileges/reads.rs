@@ -1,63 +1,62 @@
-//! What is read of Retool's tables, and for what: the one declaration that the probe, the script of
-//! `setup-sql` and `doctor` go by.
+//! Declares the tables and columns that are read, and their purpose. The probe, the script of `setup-sql` and
+//! `doctor` all use this declaration.
 
 use crate::retool::privileges::column::Column;
 use crate::retool::privileges::scope::Scope;
 
-/// Tables that are read together or not at all.
+/// Tables that are read all together or not at all.
 pub(crate) struct Part {
-    /// What is in them, in the words of `doctor` and `setup-sql`.
+    /// Their content, as `doctor` and `setup-sql` name it.
     pub(crate) what: &'static str,
     /// Whether a configuration reads them.
     pub(crate) wanted: fn(Scope) -> bool,
     pub(crate) tables: &'static [Reads],
 }
 
-/// What is read of one table.
+/// The columns that are read of one table.
 pub(crate) struct Reads {
     pub(crate) table: &'static str,
-    /// What it is, for a comment.
+    /// The table's purpose, for an SQL comment.
     pub(crate) purpose: &'static str,
-    /// Columns that are whole numbers.
+    /// Columns with integers.
     pub(crate) keys: &'static [&'static str],
     pub(crate) texts: &'static [&'static str],
-    /// Columns that are text and say how much access somebody has.
+    /// Columns with an access level, as text.
     pub(crate) levels: &'static [&'static str],
-    /// Columns that are true or false.
+    /// Boolean columns.
     pub(crate) switches: &'static [&'static str],
     pub(crate) times: &'static [&'static str],
 }
 
-/// What a column holds.
+/// The kind of value in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sort {
-    /// A whole number.
+    /// An integer.
     Key,
     /// Text.
     Text,
-    /// Text that is compared with levels out of other tables.
+    /// Text that is compared with levels of other tables.
     Level,
-    /// True or false.
+    /// A boolean.
     Switch,
-    /// A point in time.
+    /// A timestamp.
     Time,
 }
 
-/// An optional column: where it is readable the answers are better, and `loss` says how.
+/// An optional column. Results are better if it is readable; `loss` describes the effect of its absence.
 pub(crate) struct Optional {
     pub(crate) column: Column,
     pub(crate) sort: Sort,
     pub(crate) loss: &'static str,
-    /// Whether an operator should hear of it: the answers say something else without the column, and
-    /// do not merely say less.
+    /// Whether to warn the operator, because results are wrong without the column and not just less complete.
     pub(crate) matters: bool,
-    /// Whether it is granted only where extras are asked for.
+    /// Whether it is granted only if extras are requested.
     pub(crate) extra: bool,
 }
 
 const NONE: &[&str] = &[];
 
-/// Everything that is read, in the order in which it is granted and checked.
+/// All tables that are read, in the order in which they are granted and checked.
 const PARTS: &[Part] = &[
     Part { what: "organizations, users and groups", wanted: |_| true, tables: ALWAYS },
     Part { what: "apps", wanted: |scope| !scope.skip_pages, tables: FOR_PAGES },
@@ -163,7 +162,8 @@ const FOR_RESOURCES: &[Reads] = &[
     },
 ];
 
-/// Every column that statements may mention in `{alias:table.column}` (see [`template`](crate::retool::template)).
+/// Every column that statements may use in `{alias:table.column}` (see
+/// [`template`](crate::retool::template)).
 pub(crate) const OPTIONAL: &[Optional] = &[
     Optional {
         column: Column { table: "groups", name: "archivedAt" },
@@ -200,7 +200,7 @@ pub(crate) const OPTIONAL: &[Optional] = &[
         matters: false,
         extra: true,
     },
-    // A call that needs it says so then. The former program reads it too.
+    // No warning: a call that needs the column reports its absence. The Go connector reads it too.
     Optional {
         column: Column { table: "users", name: "sid" },
         sort: Sort::Text,
@@ -210,7 +210,8 @@ pub(crate) const OPTIONAL: &[Optional] = &[
     },
 ];
 
-/// Columns that the former program reads and this one does not, kept so that one can go back.
+/// Columns that the Go connector reads and this program does not. They are granted so that an operator can
+/// switch back.
 pub(crate) const FORMER: &[(&str, &[&str])] = &[
     ("users", &["profilePhotoUrl"]),
     ("user_groups", &["id"]),
@@ -222,11 +223,11 @@ pub(crate) const FORMER: &[(&str, &[&str])] = &[
     ("group_resource_folder_defaults", &["id"]),
 ];
 
-/// Tables that `doctor` looks at besides, where they can be read.
+/// Additional tables that `doctor` inspects if they are readable.
 pub(crate) const OF_DIAGNOSIS: &[&str] =
     &["SequelizeMeta", "access_control_lists", "access_control_list_members"];
 
-/// What only `doctor` reads.
+/// Tables that only `doctor` reads.
 pub(crate) const FOLDERS: &[Reads] = &[
     Reads {
         table: "folders",
@@ -248,8 +249,9 @@ pub(crate) const FOLDERS: &[Reads] = &[
     },
 ];
 
-/// The audit log, of which nothing but the time of the last entry is read yet, by `doctor`. Without the metadata,
-/// in which Retool puts whole objects, and without where somebody was: no address, no browser, no place.
+/// The audit log. `doctor` reads only the time of the last entry. Columns that are not listed here stay
+/// unread: the metadata, which holds whole objects of Retool, and the user's IP address, browser and
+/// location.
 pub(crate) const AUDIT: &[Reads] = &[Reads {
     table: "audit_trail_events",
     purpose: "when Retool wrote its last entry, and about what",
@@ -261,7 +263,7 @@ pub(crate) const AUDIT: &[Reads] = &[Reads {
 }];
 
 impl Reads {
-    /// The columns with what each holds, keys first.
+    /// The columns and their kinds of values, keys first.
     pub(crate) fn columns(&self) -> impl Iterator<Item = (Column, Sort)> {
         let of = |names: &'static [&'static str], sort| {
             names.iter().map(move |name| (Column { table: self.table, name }, sort))
@@ -275,14 +277,14 @@ impl Reads {
 }
 
 impl Scope {
-    /// Whether the table is read at all.
+    /// Whether the table is read.
     pub(crate) fn reads(self, table: &str) -> bool {
         reads_of(self).any(|reads| reads.table == table)
     }
 }
 
 impl Sort {
-    /// The name of the sort, as the end of a sentence.
+    /// The name of the kind, as the end of a sentence.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Key => "a whole number",
@@ -292,7 +294,8 @@ impl Sort {
         }
     }
 
-    /// Whether the statements can read a column of this type, as Postgres names it, so.
+    /// Whether the statements can read a column of this type as this kind of value. `type_name` is Postgres's
+    /// name of the type.
     pub(crate) fn reads(self, type_name: &str, is_enum: bool) -> bool {
         let known: &[&str] = match self {
             Self::Key => &["int2", "int4", "int8"],
@@ -305,7 +308,7 @@ impl Sort {
     }
 }
 
-/// The parts that `scope` wants.
+/// The parts that `scope` includes.
 pub(crate) fn parts_of(scope: Scope) -> impl Iterator<Item = &'static Part> {
     PARTS.iter().filter(move |part| (part.wanted)(scope))
 }
@@ -315,12 +318,12 @@ pub(crate) fn parts_left_out(scope: Scope) -> impl Iterator<Item = &'static Part
     PARTS.iter().filter(move |part| !(part.wanted)(scope))
 }
 
-/// What is read of each table for `scope`.
+/// The tables and columns that are read for `scope`.
 pub(crate) fn reads_of(scope: Scope) -> impl Iterator<Item = &'static Reads> {
     parts_of(scope).flat_map(|part| part.tables)
 }
 
-/// What the Go connector reads and this program does not.
+/// The columns that the Go connector reads and this program does not.
 pub(crate) fn former() -> impl Iterator<Item = Column> {
     FORMER.iter().flat_map(|(table, names)| names.iter().map(|name| Column { table, name }))
 }

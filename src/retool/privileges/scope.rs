@@ -1,4 +1,4 @@
-//! What a configuration reads of Retool and changes in it.
+//! The parts of Retool that a configuration reads and changes.
 
 use serde::Deserialize;
 
@@ -8,22 +8,22 @@ use crate::retool::privileges::writes::Feature;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Scope {
-    /// Pages are not read at all.
+    /// Pages are not read.
     pub skip_pages: bool,
-    /// Resources are not read at all.
+    /// Resources are not read.
     pub skip_resources: bool,
-    /// Changes are made.
+    /// Changes are allowed.
     pub provisioning: bool,
-    /// Groups are made to give single users access to a page.
+    /// Groups are created to give single users access to a page.
     pub managed_groups: bool,
 }
 
 impl Scope {
-    /// What `--help` says: everything is read, and nothing is changed.
+    /// The defaults that `--help` documents: everything is read, and nothing is changed.
     pub(crate) const DEFAULT: Self =
         Self { skip_pages: false, skip_resources: false, provisioning: false, managed_groups: true };
 
-    /// The kinds of changes that are made.
+    /// The kinds of changes that are allowed.
     pub(crate) fn features(self) -> Vec<Feature> {
         Feature::ALL
             .into_iter()

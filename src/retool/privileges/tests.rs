@@ -28,7 +28,7 @@ fn with(changes: &[(&'static str, &'static str, Standing)]) -> Privileges {
 }
 
 #[test]
-fn a_missing_privilege_prints_the_grant_with_what_needs_quotes_quoted() {
+fn a_missing_privilege_shows_the_grant_with_identifiers_quoted_as_needed() {
     let privileges = with(&[
         ("users", "email", Standing::NotGranted),
         ("users", "lastLoggedIn", Standing::NotGranted),
@@ -50,14 +50,14 @@ fn skipped_resource_types_need_no_privilege() {
 }
 
 #[test]
-fn a_database_that_is_not_retools_is_told_from_a_missing_grant() {
+fn another_database_is_not_reported_as_a_missing_grant() {
     let text = all(Standing::NoSuchTable).require(Scope::default()).unwrap_err().to_string();
     assert!(text.contains("no table organizations"), "{text}");
     assert!(!text.contains("GRANT"), "{text}");
 }
 
 #[test]
-fn an_archived_group_nobody_can_tell_is_worth_a_warning_and_an_old_retool_is_not() {
+fn warns_of_an_ungranted_archived_at_but_not_of_an_old_retool() {
     let warnings = with(&[("groups", "archivedAt", Standing::NotGranted)]).warnings();
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains(r#"GRANT SELECT ("archivedAt") ON groups"#), "{}", warnings[0]);

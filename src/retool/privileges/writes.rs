@@ -1,4 +1,4 @@
-//! What the role may change, probed like what it may read.
+//! What the role may change. The privileges are probed like those for reading.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,24 +12,24 @@ use crate::retool::fragment::fill;
 use crate::retool::privileges::column::Column;
 use crate::retool::privileges::missing::MissingPrivileges;
 
-/// A kind of change that needs privileges of its own.
+/// A kind of change that needs its own privileges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Feature {
-    /// Users in groups, and which of them manage one.
+    /// Members of groups, and the admins among them.
     Groups,
     /// The access of groups to pages.
     Pages,
-    /// Groups that are made to give single users access to a page.
+    /// Groups that are created to give single users access to a page.
     ManagedGroups,
 }
 
-/// A privilege on a table.
+/// A privilege on a table, a column or a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Need {
     Insert(Column),
     Update(Column),
     Delete(&'static str),
-    /// The sequence that numbers the rows of the table.
+    /// The privilege on the sequence that numbers the rows of the table.
     Sequence(&'static str),
 }
 
@@ -37,7 +37,7 @@ impl Feature {
     /// Every feature, in the order in which an operator grants them.
     pub(crate) const ALL: [Self; 3] = [Self::Groups, Self::Pages, Self::ManagedGroups];
 
-    /// What has to be granted for it, besides [`RIGHTS_BY_DEFAULT`] for managed groups.
+    /// The privileges that the feature needs, in addition to [`RIGHTS_BY_DEFAULT`] for managed groups.
     pub(crate) fn needs(self) -> Vec<Need> {
         let insert = |table, names: &[&'static str]| -> Vec<Need> {
             names.iter().map(|name| Need::Insert(Column { table, name })).collect()
@@ -66,7 +66,7 @@ impl Feature {
         }
     }
 
-    /// The table whose rows it writes.
+    /// The table that the feature writes.
     pub(crate) fn table(self) -> &'static str {
         match self {
             Self::Groups => "user_groups",
@@ -75,7 +75,7 @@ impl Feature {
         }
     }
 
-    /// What it changes, for people.
+    /// A readable description of what the feature changes.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Groups => "members of groups",
@@ -84,7 +84,7 @@ impl Feature {
         }
     }
 
-    /// What does not work without it.
+    /// The effect of its absence.
     pub(crate) fn loss(self) -> &'static str {
         match self {
             Self::Groups => "users cannot be put into groups or taken out",
@@ -94,11 +94,12 @@ impl Feature {
     }
 }
 
-/// Set where it may be set, and left alone where not: existing roles may not.
+/// Set only if the role may; existing roles lack the privilege.
 pub(crate) const PAGES_UPDATED_AT: Need = Need::Update(Column { table: "group_pages", name: "updatedAt" });
 
-/// The rights that Retool gives every new group by itself, and whether the role may say otherwise.
-/// They differ between its versions. Every name is qualified: the script of `setup-sql` has it too.
+/// The rights that a new group has by default, and whether the role may set them. They differ between
+/// versions of Retool. Every name is schema-qualified, because the script of `setup-sql` uses the statement
+/// too.
 pub(crate) const RIGHTS_BY_DEFAULT: &str = r#"
 SELECT attribute.attname::pg_catalog.text AS name,
        attribute.atttypid OPERATOR(pg_catalog.=) 'boolean'::pg_catalog.regtype AS is_switch,
@@ -115,22 +116,22 @@ WHERE attribute.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({'groups'
 ORDER BY attribute.attnum
 "#;
 
-/// How [`RIGHTS_BY_DEFAULT`] names the table, see [`template`](crate::retool::template).
+/// The placeholder of the table in [`RIGHTS_BY_DEFAULT`]; see [`template`](crate::retool::template).
 pub(crate) const GROUPS: &str = "{'groups'}";
 
-/// What the role may change, as found by one statement, and by one more about the rights of new groups.
+/// What the role may change, as found by one statement, and a second one for the rights of new groups.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Writes {
     denied: BTreeSet<Need>,
-    /// Rights that a new group has by itself and that the role may not keep from it.
+    /// Rights that a new group has by default and that the role may not turn off.
     rights: Vec<String>,
-    /// Tables to the sequences that number their rows, as Postgres spells them.
+    /// The sequence that numbers the rows of each table, as Postgres spells it.
     sequences: BTreeMap<&'static str, String>,
 }
 
-/// The sequence that numbers the rows of `{@table}`, as the default of its `id` says. An identity column has
-/// none that anybody needs a privilege for, and no GRANT fixes a table or a column that is not there. Every name is
-/// qualified: the script of `setup-sql` has it too.
+/// Finds the sequence that numbers the rows of `{@table}` from the default of its `id`. Returns nothing for
+/// an identity column, which needs no privilege, and for a missing table or column, which no GRANT fixes.
+/// Every name is schema-qualified, because the script of `setup-sql` uses the query too.
 pub(crate) const NUMBERING: &str = r#"
     SELECT sequence.oid, pg_catalog.quote_ident(schema.nspname) OPERATOR(pg_catalog.||) '.'
            OPERATOR(pg_catalog.||) pg_catalog.quote_ident(sequence.relname) AS name
@@ -145,7 +146,7 @@ pub(crate) const NUMBERING: &str = r#"
     WHERE numbered.attrelid OPERATOR(pg_catalog.=) {@table} AND numbered.attname OPERATOR(pg_catalog.=) 'id'
       AND sequence.relkind OPERATOR(pg_catalog.=) 'S'"#;
 
-/// Asks about one privilege a row. A row that is numbered takes either privilege on the sequence.
+/// Probes one privilege per row. USAGE or UPDATE on the sequence suffices.
 const PROBE: &str = r#"
 SELECT wanted.ordinal::int8 AS ordinal,
        CASE wanted.privilege
@@ -168,11 +169,11 @@ LEFT JOIN LATERAL ({@numbering}
 "#;
 
 impl Writes {
-    /// Asks the server about every privilege that any feature needs or can use, on the tables of the schema;
-    /// `groups` is the table of groups, qualified.
+    /// Queries the server for every privilege that any feature needs or can use, on the tables of `schema`.
+    /// `groups` is the qualified name of the table of groups.
     ///
     /// # Errors
-    /// Only those of the statement itself.
+    /// Only the errors of the statements.
     pub(crate) async fn probe(session: &Session, schema: &str, groups: &str) -> Result<Self, PostgresError> {
         let needs: Vec<Need> =
             Feature::ALL.into_iter().flat_map(Feature::needs).chain([PAGES_UPDATED_AT]).collect();
@@ -216,7 +217,7 @@ impl Writes {
         !self.denied.contains(&PAGES_UPDATED_AT)
     }
 
-    /// The GRANTs that `feature` lacks for `role`.
+    /// The GRANTs that `role` lacks for `feature`.
     pub(crate) fn missing(&self, feature: Feature, role: &str) -> Vec<String> {
         let denied: Vec<Need> =
             feature.needs().into_iter().filter(|need| self.denied.contains(need)).collect();
@@ -245,22 +246,22 @@ impl Writes {
         grants
     }
 
-    /// Whether nothing was granted for it, as for one that nobody set up.
+    /// Whether none of its privileges are granted, which means that it was never set up.
     pub(crate) fn is_unknown(&self, feature: Feature) -> bool {
         let mut needs = feature.needs().into_iter().filter(|need| !matches!(need, Need::Sequence(_)));
         needs.all(|need| self.denied.contains(&need))
     }
 
-    /// Makes sure that everything these features need may be done.
+    /// Verifies that the role has all privileges for these features.
     ///
     /// # Errors
-    /// Every GRANT that is missing.
+    /// Every missing GRANT.
     pub(crate) fn require(&self, features: &[Feature], role: &str) -> Result<(), MissingPrivileges> {
         let grants: Vec<String> = features.iter().flat_map(|feature| self.missing(*feature, role)).collect();
         if grants.is_empty() { Ok(()) } else { Err(MissingPrivileges { role: role.to_owned(), grants }) }
     }
 
-    /// One sentence for each of these features that does not work, with the GRANTs that fix it.
+    /// One sentence for each feature that lacks privileges, with the GRANTs that fix it.
     pub(crate) fn warnings(&self, features: &[Feature], role: &str) -> Vec<String> {
         features
             .iter()
@@ -290,7 +291,7 @@ impl Need {
         }
     }
 
-    /// Nothing for privileges on the whole table.
+    /// Empty for privileges on the whole table or on a sequence.
     pub(crate) fn column(self) -> &'static str {
         match self {
             Self::Insert(column) | Self::Update(column) => column.name,

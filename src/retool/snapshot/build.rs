@@ -1,4 +1,4 @@
-//! Makes a snapshot out of rows, in whatever order they come, within a bound on memory.
+//! Builds a snapshot from rows in any order, within a memory limit.
 
 use std::ops::ControlFlow;
 
@@ -9,8 +9,8 @@ use crate::retool::snapshot::present::Present;
 use crate::retool::snapshot::principals::{GroupFacts, Groups, Users};
 use crate::retool::snapshot::whole::Snapshot;
 
-/// What a row takes while a snapshot is made, in bytes: more than once it is done, since arrays grow in leaps and are
-/// sorted into others.
+/// Memory per row while a snapshot is built, in bytes. The finished snapshot takes less: growing arrays
+/// reserve more than they hold, and arrays are sorted into others.
 pub(super) mod weight {
     pub(crate) const ORGANIZATION: usize = 8;
     pub(crate) const USER: usize = 24;
@@ -21,21 +21,21 @@ pub(super) mod weight {
     pub(crate) const FOLDER_ROW: usize = 36;
 }
 
-/// A snapshot in the making. Groups come first; rows that name others are left out.
+/// A snapshot under construction. Groups come first; rows that name other groups are left out.
 pub(super) struct Builder {
-    /// How many bytes it may take, and how many of them it has not taken.
+    /// Memory limit in bytes, and the part of it that is still free.
     most: usize,
     left: usize,
     organizations: Vec<u32>,
     groups: Vec<(u32, GroupFacts)>,
-    /// Keys of users, by the number of the group.
+    /// Members of each group, as keys of users. The index is the group's number.
     members: Vec<Vec<Member>>,
     users: Vec<(u32, u32)>,
     pages: Rows,
     resources: Rows,
 }
 
-/// Of pages or of resources.
+/// The rows of pages or of resources.
 #[derive(Default)]
 pub(super) struct Rows {
     items: Vec<Item>,
@@ -44,18 +44,18 @@ pub(super) struct Rows {
     managed: Vec<(u32, u32)>,
 }
 
-/// Which items.
+/// The kind of items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Pages,
     Resources,
 }
 
-/// Breaks when the snapshot takes more than it may.
+/// `Break` if the snapshot exceeds its memory limit.
 type Fits = ControlFlow<()>;
 
 impl Builder {
-    /// A snapshot that may take so many bytes.
+    /// A builder with a memory limit in bytes.
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
@@ -81,7 +81,7 @@ impl Builder {
         if self.groups.len() >= Row::MOST_GROUPS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// After the last group, and before what names any.
+    /// Call after the last group, and before any row that names a group.
     pub(super) fn all_groups(&mut self) {
         self.groups.sort_unstable_by_key(|(key, _)| *key);
         self.groups.dedup_by_key(|(key, _)| *key);
@@ -109,28 +109,28 @@ impl Builder {
         ControlFlow::Continue(())
     }
 
-    /// A row that names an item; `rank` is that of the level, 0 for none.
+    /// Adds a row that names an item. `rank` is the rank of the level, 0 for no level.
     pub(super) fn item_row(&mut self, of: Kind, item: u32, group: u32, rank: u32) -> Fits {
         let Some(number) = self.number(group) else { return ControlFlow::Continue(()) };
         self.rows(of).rows.push((item, Row::new(number, rank)));
         self.take(weight::ITEM_ROW)
     }
 
-    /// A row that names a folder.
+    /// Adds a row that names a folder.
     pub(super) fn folder_row(&mut self, of: Kind, folder: i64, group: u32, rank: u32) -> Fits {
         let Some(number) = self.number(group) else { return ControlFlow::Continue(()) };
         self.rows(of).folder_rows.push((folder, Row::new(number, rank)));
         self.take(weight::FOLDER_ROW)
     }
 
-    /// The group's row on the page makes it a managed group.
+    /// Marks the group as managed on the page.
     pub(super) fn managed(&mut self, page: u32, group: u32) -> Fits {
         let Some(number) = self.number(group) else { return ControlFlow::Continue(()) };
         self.pages.managed.push((page, number));
         self.take(weight::ITEM_ROW)
     }
 
-    /// The whole, which takes a while for a large one.
+    /// Builds the snapshot, which takes a while for a large one.
     pub(super) fn finish(mut self) -> Snapshot {
         self.organizations.sort_unstable();
         self.organizations.dedup();
@@ -176,7 +176,7 @@ impl Rows {
     }
 }
 
-/// About how many bytes a snapshot of tables with so many rows may take while it is made.
+/// The approximate memory to build a snapshot of tables with these numbers of rows, in bytes.
 pub(crate) fn estimate<'a>(rows: impl IntoIterator<Item = (&'a str, i64)>) -> usize {
     let of = |table: &str| match table {
         "organizations" => weight::ORGANIZATION,
@@ -192,7 +192,7 @@ pub(crate) fn estimate<'a>(rows: impl IntoIterator<Item = (&'a str, i64)>) -> us
     rows.into_iter().map(|(table, rows)| of(table).saturating_mul(count(rows))).fold(0, usize::saturating_add)
 }
 
-/// The rank of a level as statements say it; 0 for anything else.
+/// The rank of a level in a statement's row; 0 for any other value.
 pub(super) fn rank(said: i32) -> u32 {
     AccessLevel::from_rank(said).and_then(|level| u32::try_from(level.rank()).ok()).unwrap_or_default()
 }

@@ -1,19 +1,19 @@
-//! Pages or resources, and what groups are given on them by rows that name the item or its folder.
+//! Pages or resources, and the access that rows for the item or its folder grant to groups.
 
 use std::collections::HashMap;
 
 use crate::retool::access::AccessLevel;
 
-/// Pages, or resources.
+/// All pages, or all resources.
 #[derive(Default)]
 pub(super) struct Items {
-    /// In order.
+    /// The keys, in ascending order.
     keys: Box<[u32]>,
     /// The key of each item's organization.
     organizations: Box<[u32]>,
-    /// The number of each item's folder; [`NO_FOLDER`] where none gives anything.
+    /// The number of each item's folder; [`NO_FOLDER`] if no row grants access on the folder.
     folders: Box<[u32]>,
-    /// Where the rows of each item begin in `rows`, and one more for the end.
+    /// The index in `rows` of each item's first row, and a final entry for the end.
     starts: Box<[u32]>,
     rows: Box<[Row]>,
     /// The rows of each folder.
@@ -22,12 +22,12 @@ pub(super) struct Items {
 
 const NO_FOLDER: u32 = u32::MAX;
 
-/// What one row gives a group, in 4 bytes: the group's number, the level, and whether it is a managed group of the
-/// item. The order is that of the groups.
+/// One row's grant to a group, in 4 bytes: the group's number, the level, and whether it is a managed group
+/// of the item. Sorts by group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Row(u32);
 
-/// An item as the database has it.
+/// An item from the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Item {
     pub(super) key: u32,
@@ -35,7 +35,7 @@ pub(super) struct Item {
     pub(super) folder: Option<i64>,
 }
 
-/// What rows give a group on an item.
+/// The rows that grant a group access to an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Given {
     /// The group's number.
@@ -47,10 +47,10 @@ pub(super) struct Given {
 // ===== impl Row =====
 
 impl Row {
-    /// More groups than this cannot be told apart.
+    /// Limit of distinct group numbers.
     pub(super) const MOST_GROUPS: usize = 1 << 29;
 
-    /// `rank` is 0 for a row that gives nothing; see [`AccessLevel::rank`].
+    /// `rank` is 0 for a row that grants nothing; see [`AccessLevel::rank`].
     pub(super) fn new(group: u32, rank: u32) -> Self {
         Self(group << 3 | (rank & 3) << 1)
     }
@@ -95,9 +95,9 @@ impl Given {
 // ===== impl Items =====
 
 impl Items {
-    /// The items with the rows that name them, by the keys of the items, and those that name folders, by the keys of
-    /// the folders. Rows of anything else are left out; of two rows of one group on one item the higher counts.
-    /// `managed` are items and groups whose row makes the group a managed one.
+    /// Builds the items. `rows` have the key of an item, `folder_rows` the key of a folder; rows of unknown
+    /// items and folders are left out. If a group has two rows on one item, the higher level counts.
+    /// `managed` lists pairs of item and group whose row makes the group a managed group.
     pub(super) fn new(
         mut items: Vec<Item>,
         rows: Vec<(u32, Row)>,
@@ -125,17 +125,18 @@ impl Items {
         &self.keys
     }
 
-    /// The number of the item with this key.
+    /// The index of the item with this key.
     pub(super) fn find(&self, key: u32) -> Option<usize> {
         self.keys.binary_search(&key).ok()
     }
 
-    /// The key of the organization of the item with this number; 0 for none.
+    /// The key of the organization of the item with this index; 0 for none.
     pub(super) fn organization(&self, item: usize) -> u32 {
         self.organizations.get(item).copied().unwrap_or_default()
     }
 
-    /// What each of the groups is given on the item with this number. The groups are in the order of their numbers.
+    /// The access that each of the groups is granted on the item with this index. `groups` must be in
+    /// ascending order.
     pub(super) fn given<'a>(&'a self, item: usize, groups: &'a [u32]) -> impl Iterator<Item = Given> + 'a {
         let at = |index: usize| self.starts.get(index).map(|start| *start as usize);
         let own = at(item).zip(at(item + 1)).and_then(|(start, end)| self.rows.get(start..end));
@@ -161,11 +162,11 @@ impl Items {
     }
 }
 
-/// The rows that no group before has.
+/// The rows after the last group that was looked up.
 struct Behind<'a>(&'a [Row]);
 
 impl Behind<'_> {
-    /// The group's row; later calls ask for groups with higher numbers.
+    /// The group's row. Later calls must pass higher group numbers.
     fn of(&mut self, group: u32) -> Option<Row> {
         while let [first, rest @ ..] = self.0 {
             if first.group() > group {
@@ -210,7 +211,7 @@ fn by_item(keys: &[u32], mut rows: Vec<(u32, Row)>, managed: &[(u32, u32)]) -> (
     (starts.into(), kept.into())
 }
 
-/// The rows of each folder, and the place of each folder among them.
+/// The rows of each folder, and the index of each folder among them.
 type ByFolder = (Box<[Box<[Row]>]>, HashMap<i64, u32>);
 
 fn by_folder(mut rows: Vec<(i64, Row)>) -> ByFolder {

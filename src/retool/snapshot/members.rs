@@ -2,12 +2,12 @@
 
 use std::ops::ControlFlow;
 
-/// A user's number, and whether the user is an admin of the group, in 4 bytes. The order is that of the numbers.
+/// A user's number, and whether the user is an admin of the group, in 4 bytes. Sorts by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Member(u32);
 
 impl Member {
-    /// Numbers have 31 bits, as keys do.
+    /// A number has at most 31 bits, like a key.
     pub(super) fn new(number: u32, is_admin: bool) -> Self {
         Self(number << 1 | u32::from(is_admin))
     }
@@ -21,19 +21,20 @@ impl Member {
     }
 }
 
-/// The members from this number on.
+/// The members with this number or a higher one.
 pub(super) fn behind(members: &[Member], from: u32) -> &[Member] {
     let start = members.partition_point(|member| member.number() < from);
     members.get(start..).unwrap_or_default()
 }
 
-/// How many numbers are looked at in one go: few enough for the fastest of the processor's memory.
+/// How many numbers a window covers: few enough to fit in the fastest CPU cache.
 const WINDOW: usize = 1024;
 
-/// Every number from `from` on that any of the sources has, in their order, with the bits of all sources that have it.
+/// Calls `each` for every number from `from` on that any source contains, in ascending order, with the
+/// combined bits of all sources that contain it.
 ///
-/// It takes time in proportion to the members that it passes and takes no memory for them, however many sources there
-/// are.
+/// The time is proportional to the number of members visited. The memory is constant for any number of
+/// sources.
 pub(super) fn union<B>(
     mut sources: Vec<(&[Member], u16)>,
     from: u32,
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_keeps_the_largest_number() {
+    fn a_member_stores_the_largest_number() {
         let member = Member::new((1 << 31) - 1, true);
         assert_eq!((member.number(), member.is_admin()), ((1 << 31) - 1, true));
         assert!(!Member::new(0, false).is_admin());

@@ -1,13 +1,13 @@
-//! Which users and groups of a snapshot have gone since, as listings find out.
+//! Tracks which users and groups of a snapshot have been deleted since, as later listings reveal.
 //!
-//! A sync lists users and groups after its snapshot was taken. Those who are gone by then are not listed, and must not be
-//! named by a grant either.
+//! A sync lists users and groups after its snapshot was taken. Users and groups that are deleted by then are
+//! not listed, so no grant may name them.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::retool::id::OrganizationId;
 
-/// A table whose rows are resources of the protocol.
+/// A table whose rows are resources in the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Table {
     /// `organizations`
@@ -22,33 +22,33 @@ pub(crate) enum Table {
     Resources,
 }
 
-/// What a listing has found: all rows of one organization whose keys lie in a range.
+/// The result of a listing: all rows of one organization with keys in a range.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Listed<'a> {
-    /// Of which table.
+    /// The table.
     pub table: Table,
-    /// The organization, or those rows that have none.
+    /// The organization; `None` for rows without one.
     pub parent: Option<OrganizationId>,
     /// The smallest key of the range.
     pub from: u32,
     /// The largest key of the range.
     pub to: u32,
-    /// The keys that were found, in order.
+    /// The keys found, in ascending order.
     pub keys: &'a [u32],
 }
 
 impl Listed<'_> {
-    /// The key of the organization; 0 is none.
+    /// The key of the organization; 0 for none.
     pub(super) fn organization(&self) -> u32 {
         self.parent.map(|organization| organization.get().unsigned_abs()).unwrap_or_default()
     }
 }
 
-/// What listings have found out.
+/// The users and groups that later listings did not find.
 #[derive(Default)]
 pub(super) struct Present(RwLock<Arc<Missing>>);
 
-/// Users and groups that have gone.
+/// Users and groups that no longer exist.
 #[derive(Default, Clone)]
 pub(super) struct Missing {
     users: Seen,
@@ -58,7 +58,7 @@ pub(super) struct Missing {
 #[derive(Default, Clone)]
 struct Seen {
     gone: Numbers,
-    /// Found in another organization than they were in.
+    /// Found in another organization than at the time of the snapshot.
     moved: Numbers,
 }
 
@@ -67,12 +67,13 @@ impl Present {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// `expected` are the numbers of all users that were in the organization, in order; `keys` are those of all users.
+    /// `expected` has the numbers of all users of the organization, in ascending order; `keys` has the keys
+    /// of all users.
     pub(super) fn note_users(&self, listed: &Listed<'_>, keys: &[u32], expected: impl Iterator<Item = u32>) {
         self.note(listed, keys, expected, |missing| &missing.users, |missing| &mut missing.users);
     }
 
-    /// As [`Present::note_users`].
+    /// Like [`Present::note_users`].
     pub(super) fn note_groups(&self, listed: &Listed<'_>, keys: &[u32], expected: impl Iterator<Item = u32>) {
         self.note(listed, keys, expected, |missing| &missing.groups, |missing| &mut missing.groups);
     }
@@ -134,12 +135,12 @@ impl Missing {
     }
 }
 
-/// The first number whose key is `key` or more.
+/// The first number whose key is `key` or higher.
 fn number_of(keys: &[u32], key: u32) -> u32 {
     u32::try_from(keys.partition_point(|known| *known < key)).unwrap_or(u32::MAX)
 }
 
-/// A set of numbers, as bits: empty nearly always, and never more than one bit for each user.
+/// A set of numbers as a bitmap: nearly always empty, and never more than one bit per user.
 #[derive(Default, Clone)]
 struct Numbers(Vec<u64>);
 

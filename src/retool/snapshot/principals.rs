@@ -1,4 +1,4 @@
-//! Users and groups, numbered by the order of their keys.
+//! Users and groups, numbered in the order of their keys.
 
 use std::collections::HashMap;
 
@@ -6,30 +6,30 @@ use crate::retool::id::{GroupId, UserId};
 use crate::retool::snapshot::members::Member;
 use crate::retool::tables::organizations::Rights;
 
-/// The users that are principals.
+/// The users that can be principals of a grant.
 #[derive(Default)]
 pub(super) struct Users {
-    /// Their keys in order.
+    /// The keys in ascending order.
     pub(super) keys: Box<[u32]>,
-    /// By the key of the organization; 0 is none.
+    /// Users by the key of their organization; 0 for none.
     of_organization: HashMap<u32, Box<[Member]>>,
 }
 
-/// The groups that give anything.
+/// The groups that can grant access.
 #[derive(Default)]
 pub(super) struct Groups {
-    /// Their keys in order.
+    /// The keys in ascending order.
     pub(super) keys: Box<[u32]>,
     facts: Box<[GroupFacts]>,
     members: Box<[Box<[Member]>]>,
-    /// By the key of the organization; 0 is none.
+    /// Groups by the key of their organization; 0 for none.
     of_organization: HashMap<u32, Box<[u32]>>,
 }
 
-/// What is known of a group.
+/// The attributes of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GroupFacts {
-    /// The key of the organization; 0 is none.
+    /// The key of the organization; 0 for none.
     pub(super) organization: u32,
     pub(super) rights: Rights,
 }
@@ -37,12 +37,12 @@ pub(super) struct GroupFacts {
 // ===== impl Users =====
 
 impl Users {
-    /// From organizations and keys.
+    /// Builds the users from pairs of organization and key.
     pub(super) fn new(mut found: Vec<(u32, u32)>) -> Self {
         found.sort_unstable_by_key(|(_, key)| *key);
         found.dedup_by_key(|(_, key)| *key);
         let keys: Box<[u32]> = found.iter().map(|(_, key)| *key).collect();
-        // Numbers in place of keys, then by organization.
+        // Replace keys with numbers, then sort by organization.
         for (number, (_, key)) in (0..).zip(&mut found) {
             *key = number;
         }
@@ -55,12 +55,12 @@ impl Users {
         Self { of_organization: of_organization.collect(), keys }
     }
 
-    /// Those of the organization with this key; 0 for those without one.
+    /// The users of the organization with this key; 0 for users without one.
     pub(super) fn of(&self, organization: u32) -> &[Member] {
         self.of_organization.get(&organization).map_or(&[], |users| users)
     }
 
-    /// The number of the first whose key is `key` or more.
+    /// The number of the first user whose key is `key` or higher.
     pub(super) fn from(&self, key: u32) -> u32 {
         let number = self.keys.partition_point(|known| *known < key);
         u32::try_from(number).unwrap_or(u32::MAX)
@@ -76,13 +76,14 @@ impl Users {
     }
 }
 
-/// About what a list of its own in a map takes, beside what is in it.
+/// The approximate overhead of a list in a map, in bytes, without its content.
 const ENTRY: usize = 48;
 
 // ===== impl Groups =====
 
 impl Groups {
-    /// Groups in the order of their keys, and the keys of the members of each.
+    /// Builds the groups. `groups` is in the order of the keys; `members` has the keys of each group's
+    /// members.
     pub(super) fn new(groups: Vec<(u32, GroupFacts)>, members: Vec<Vec<Member>>, users: &Users) -> Self {
         let mut of_organization: HashMap<u32, Vec<u32>> = HashMap::new();
         for (number, (_, facts)) in (0..).zip(&groups) {
@@ -106,7 +107,7 @@ impl Groups {
         u32::try_from(number).ok()
     }
 
-    /// The numbers of those of the organization with this key; 0 for those without one.
+    /// The numbers of the groups of the organization with this key; 0 for groups without one.
     pub(super) fn of(&self, organization: u32) -> &[u32] {
         self.of_organization.get(&organization).map_or(&[], |groups| groups)
     }
@@ -130,16 +131,16 @@ impl Groups {
         self.keys.len() * of_each + members + self.of_organization.len() * ENTRY
     }
 
-    /// Groups and memberships.
+    /// The number of groups and memberships.
     pub(super) fn rows(&self) -> usize {
         self.keys.len() + self.members.iter().map(|members| members.len()).sum::<usize>()
     }
 }
 
-/// Numbers of users in place of their keys; those who are no principals are left out.
+/// Replaces keys of users with their numbers. Users that are not principals are left out.
 fn number_members(members: &mut Vec<Member>, keys: &[u32]) {
     members.sort_unstable();
-    // Of two rows of one user the later is an admin's, if either is.
+    // If a user has two rows, an admin row wins: it sorts last.
     members.reverse();
     members.dedup_by_key(|member| member.number());
     members.reverse();

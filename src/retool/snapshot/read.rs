@@ -1,4 +1,4 @@
-//! Reads a snapshot: one statement for each table, all in one transaction.
+//! Reads a snapshot with one statement per table, all in one transaction.
 
 use std::ops::ControlFlow;
 
@@ -31,7 +31,7 @@ FROM {groups} g
 WHERE g.id > 0 AND {g:groups.archivedAt} IS NULL
 "#;
 
-/// Those who are listed, as [`users::list`](crate::retool::tables::users::list) has them.
+/// The same users as in [`users::list`](crate::retool::tables::users::list).
 const USERS: &str = r#"
 SELECT u.id::int8, u."organizationId"::int8
 FROM {users} u
@@ -57,8 +57,8 @@ FROM {group_pages} gp
 WHERE gp."groupId" > 0 AND gp."pageId" > 0
 "#;
 
-/// The first condition looks at names only and leaves few groups for the others, which compare a name with a pattern
-/// for each page.
+/// The first condition checks only names and leaves few groups for the other conditions, which match a name
+/// against a pattern for each page.
 const MANAGED: &str = r#"
 SELECT gp."groupId"::int8, gp."pageId"::int8
 FROM {groups} g
@@ -80,7 +80,7 @@ FROM {resources} r
 WHERE r.id > 0 AND r."organizationId" > 0
 "#;
 
-/// A row names a resource in either of two columns, or two resources.
+/// A row names a resource in one of two columns, or two resources.
 const GROUP_RESOURCES: &str = r#"
 SELECT gr."groupId"::int8, gr."resourceId"::int8, {gr:group_resources.resourceIdForEnv}::int8,
        CASE gr."accessLevel" WHEN 'own' THEN 3 WHEN 'write' THEN 2 WHEN 'read' THEN 1 ELSE 0 END
@@ -95,27 +95,27 @@ FROM {group_resource_folder_defaults} gf
 WHERE gf."groupId" > 0 AND gf."resourceFolderId" IS NOT NULL
 "#;
 
-/// What a snapshot has, and how large it may be.
+/// Content and size limit of a snapshot.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// How managed groups are named.
+    /// The names of managed groups.
     pub names: ManagedGroupNames,
-    /// Which users are principals.
+    /// The users that are principals.
     pub users: tables::Users,
-    /// The most memory that it may take while it is read, in bytes.
+    /// Memory limit while the snapshot is read, in bytes.
     pub most_bytes: usize,
 }
 
-/// Why there is no snapshot.
+/// Why a snapshot cannot be read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ReadError {
-    /// It takes more memory than it may.
+    /// It exceeds the memory limit.
     #[error("a snapshot of access takes more than {most_bytes} bytes")]
     TooLarge {
-        /// What it may take.
+        /// The limit in bytes.
         most_bytes: usize,
     },
-    /// The database failed.
+    /// The database returned an error.
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
@@ -126,15 +126,15 @@ impl From<PostgresError> for ReadError {
     }
 }
 
-/// Reads a snapshot of what the scope of the database has. No transaction is open afterwards.
+/// Reads a snapshot of everything in the database's scope. No transaction is open afterwards.
 ///
 /// # Errors
-/// [`ReadError::TooLarge`] as soon as that is known; [`ReadError::Database`] as for any statement.
+/// [`ReadError::TooLarge`] as soon as the limit is exceeded; [`ReadError::Database`] as for any statement.
 pub(crate) async fn read(database: &Database, limits: Limits) -> Result<Snapshot, ReadError> {
     let privileges = database.privileges().await?;
     match attempt(database, &privileges, limits).await {
         Err(ReadError::Database(error)) if error.is_refusal() => {
-            // A privilege that the statements can do without may have gone meanwhile.
+            // A privilege that the statements do not require may have been revoked in the meantime.
             let privileges = database.probe().await?;
             privileges.require(database.scope())?;
             attempt(database, &privileges, limits).await
@@ -160,7 +160,7 @@ async fn attempt(
     }
     let builder = reading.builder;
     read.end().await?;
-    // Sorting millions of rows would keep other calls waiting.
+    // Sorting millions of rows would block other calls.
     let finished = tokio::task::spawn_blocking(move || builder.finish()).await;
     finished.map_err(|error| {
         let reason = format!("a snapshot of access could not be made: {error}").into();
@@ -168,7 +168,7 @@ async fn attempt(
     })
 }
 
-/// A snapshot that is being read.
+/// The state of reading a snapshot.
 struct Reading<'a> {
     read: &'a ConsistentRead<'a>,
     privileges: &'a Privileges,
@@ -179,7 +179,7 @@ struct Reading<'a> {
 type Taken = Result<ControlFlow<()>, tokio_postgres::Error>;
 
 impl Reading<'_> {
-    /// Organizations, groups, users and memberships.
+    /// Reads organizations, groups, users and memberships.
     async fn principals(&mut self, users: tables::Users) -> Result<(), ReadError> {
         self.each("snapshot.organizations", ORGANIZATIONS, &[], |builder, row| {
             Ok(builder.organization(number(key::<OrganizationId>(row, 0)?.get())))
@@ -241,7 +241,7 @@ impl Reading<'_> {
             let rank = rank(row.try_get(3)?);
             for column in [1, 2] {
                 let named = row.try_get::<_, Option<i64>>(column)?;
-                // A number that is no key names nothing.
+                // A number that is not a key names no resource.
                 let Some(resource) = named.and_then(|named| ResourceId::try_from(named).ok()) else {
                     continue;
                 };
@@ -280,7 +280,7 @@ impl Reading<'_> {
     }
 }
 
-/// A key is always positive.
+/// Converts a key, which is always positive.
 fn number(key: i32) -> u32 {
     key.unsigned_abs()
 }

@@ -1,4 +1,4 @@
-//! A snapshot, and the listings that it answers.
+//! A snapshot, and the listings that it serves.
 
 use std::ops::ControlFlow;
 
@@ -14,10 +14,10 @@ use crate::retool::tables::organizations::{self, Right, Rights};
 use crate::retool::tables::pages;
 use crate::retool::tables::resources::UserAccess;
 
-/// The access of one moment.
+/// All access data at one moment.
 ///
-/// Users and groups are numbered by the order of their keys, which is what the arrays hold: 4 bytes for a membership or
-/// for what a group is given on an item.
+/// Users and groups are numbered in the order of their keys, and the arrays hold these numbers: 4 bytes per
+/// membership or per group's access to an item.
 pub(crate) struct Snapshot {
     /// The keys of all organizations, in order.
     pub(super) organizations: Box<[u32]>,
@@ -25,25 +25,25 @@ pub(crate) struct Snapshot {
     pub(super) groups: Groups,
     pub(super) pages: Items,
     pub(super) resources: Items,
-    /// What has gone since.
+    /// The users and groups deleted since.
     pub(super) present: Present,
-    /// What it took while it was read, in bytes.
+    /// The memory used while it was read, in bytes.
     pub(super) peak_bytes: usize,
 }
 
-/// Where users begin in the order of [`pages::Holder`].
+/// The position of the first user in the order of [`pages::Holder`].
 const FIRST_USER: u32 = 1 << 31;
 
 // ===== impl Snapshot =====
 
 impl Snapshot {
-    /// Whether there was such a row that listings show.
+    /// Whether the table had a row with this key that listings show.
     pub(crate) fn has(&self, table: Table, key: u32) -> bool {
         self.keys(table).binary_search(&key).is_ok()
     }
 
-    /// Takes note of which rows a listing has found in the database since: of a user or a group that has gone no grant
-    /// is shown any more.
+    /// Records which rows a later listing has found in the database. Grants of users and groups that no
+    /// longer exist are not shown any more.
     pub(crate) fn note(&self, listed: &Listed<'_>) {
         let organization = listed.organization();
         match listed.table {
@@ -59,8 +59,8 @@ impl Snapshot {
         }
     }
 
-    /// Those who hold something on the organization, from the user with key `from` on, as
-    /// [`organizations::holders`] has them.
+    /// The holders of rights on the organization, from the user with key `from` on, in the order of
+    /// [`organizations::holders`].
     pub(crate) fn organization_holders<B>(
         &self,
         organization: OrganizationId,
@@ -81,7 +81,7 @@ impl Snapshot {
         })
     }
 
-    /// The members of the group, from the user with key `from` on, as [`groups::members`] has them.
+    /// The members of the group, from the user with key `from` on, in the order of [`groups::members`].
     pub(crate) fn group_members<B>(
         &self,
         group: GroupId,
@@ -102,7 +102,7 @@ impl Snapshot {
         ControlFlow::Continue(())
     }
 
-    /// Those who may do something with the page, from the position `from` on, as [`pages::holders`] has them.
+    /// The holders of access to the page, from the position `from` on, in the order of [`pages::holders`].
     pub(crate) fn page_holders<B>(
         &self,
         page: PageId,
@@ -142,8 +142,8 @@ impl Snapshot {
         })
     }
 
-    /// The users who may do something with the resource, from the user with key `from` on, as
-    /// [`user_access`](crate::retool::tables::resources::user_access) has them.
+    /// The users with access to the resource, from the user with key `from` on, in the order of
+    /// [`user_access`](crate::retool::tables::resources::user_access).
     pub(crate) fn resource_users<B>(
         &self,
         resource: ResourceId,
@@ -171,18 +171,18 @@ impl Snapshot {
         })
     }
 
-    /// How much memory it takes, in bytes.
+    /// The memory used, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let principals = self.users.bytes() + self.groups.bytes();
         size_of_val(&*self.organizations) + principals + self.pages.bytes() + self.resources.bytes()
     }
 
-    /// How much memory it took while it was read, in bytes.
+    /// The memory used while it was read, in bytes.
     pub(crate) fn peak_bytes(&self) -> usize {
         self.peak_bytes
     }
 
-    /// How many rows of the database it holds.
+    /// The number of database rows it holds.
     pub(crate) fn rows(&self) -> usize {
         let principals = self.organizations.len() + self.users.keys.len() + self.groups.rows();
         principals + self.pages.rows() + self.resources.rows()
@@ -198,7 +198,7 @@ impl Snapshot {
         }
     }
 
-    /// Users in the order of their keys, each with what the sources give together.
+    /// Users in the order of their keys, each with the combined bits of the sources.
     fn union<B>(
         &self,
         sources: Vec<(&[Member], u16)>,
@@ -213,7 +213,7 @@ impl Snapshot {
     }
 }
 
-/// What gives a group access to an item.
+/// The sources of a group's access to an item.
 fn access(given: Given, universal: Option<AccessLevel>) -> Access {
     let explicit = match given.has_own_row() {
         true => ExplicitAccess::of_row(given.own_level()),
@@ -222,7 +222,7 @@ fn access(given: Given, universal: Option<AccessLevel>) -> Access {
     Access { universal, explicit, folder: given.folder_level() }
 }
 
-/// The level that a group has on every item of a kind: `read` is the lowest of the three rights that say so.
+/// The group's level on all items of a kind. `read` is the lowest of the three rights that encode it.
 fn universal(rights: Rights, read: Right) -> Option<AccessLevel> {
     let level = |rank: u16| rights.bits() & (1 << (read as u16 + rank - 1)) != 0;
     AccessLevel::ALL.into_iter().rev().find(|known| u16::try_from(known.rank()).is_ok_and(level))

@@ -1,4 +1,4 @@
-//! Who else may administer Retool: the enabled members of an organization's group `admin`.
+//! The other administrators of Retool: the enabled members of an organization's group `admin`.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -9,16 +9,17 @@ use crate::retool::database::{Database, key};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, UserId};
 
-/// A group `admin` that a user belongs to.
+/// A group `admin` with the user as a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AdminGroup {
     /// The group.
     pub group: GroupId,
-    /// How many others of the organization are in it and may sign in.
+    /// The number of its other members in the organization who may sign in.
     pub others: i64,
 }
 
-/// Only what would be lost counts: a disabled user administers nothing, and an archived group gives nothing.
+/// Counts only what a change would remove: a disabled user administers nothing, and an archived group grants
+/// nothing.
 const GROUPS_OF_USER: &str = r#"
 SELECT g.id::int8 AS id,
        (SELECT count(*)
@@ -38,7 +39,7 @@ fn admin_group(row: &Row) -> Result<AdminGroup, tokio_postgres::Error> {
     Ok(AdminGroup { group: key(row, "id")?, others: row.try_get("others")? })
 }
 
-/// The groups `admin` that an enabled user belongs to in their own organization. Empty for everybody else.
+/// The groups `admin` of an enabled user in the user's own organization. Empty for any other user.
 ///
 /// # Errors
 /// See [`DatabaseError`].

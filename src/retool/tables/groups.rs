@@ -1,5 +1,5 @@
-//! The tables `groups` and `user_groups`. An archived group is treated as gone where
-//! `groups.archivedAt` can be read.
+//! The tables `groups` and `user_groups`. An archived group counts as deleted if `groups.archivedAt` is
+//! readable.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -18,7 +18,7 @@ pub(crate) struct Group {
     pub id: GroupId,
     /// The organization; Retool has built-in groups without one.
     pub organization: Option<OrganizationId>,
-    /// Shown name, unique within the organization.
+    /// Display name, unique within the organization.
     pub name: String,
 }
 
@@ -52,8 +52,8 @@ fn group(row: &Row) -> Result<Group, tokio_postgres::Error> {
     })
 }
 
-/// A page of the groups of the organization, or of those without one, by key. Empty when there are none, or no such
-/// organization.
+/// A page of the groups of the organization, or of groups without one, by key. Empty if there are none, or if
+/// the organization does not exist.
 ///
 /// # Errors
 /// See [`DatabaseError`].
@@ -75,7 +75,7 @@ pub(crate) async fn list(
     }
 }
 
-/// The group, or `None` when there is no such row or it is archived.
+/// The group, or `None` if the row does not exist or is archived.
 ///
 /// # Errors
 /// See [`DatabaseError`].
@@ -86,15 +86,15 @@ pub(crate) async fn get(database: &Database, id: GroupId) -> Result<Option<Group
 /// A row of `user_groups` whose user exists. Retool has one row per user and group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Member {
-    /// Who.
+    /// The user.
     pub user: UserId,
-    /// As what.
+    /// The kind of membership.
     pub membership: Membership,
 }
 
-/// Members by user. The first step takes the group's rows by the index on `"groupId"`; asked for them
-/// in the order of a key straight away, Postgres walks the whole table by primary key instead.
-/// A row that connects two organizations is a fact like any other.
+/// Lists members by user. The first step reads the group's rows with the index on `"groupId"`. Without this
+/// step, Postgres scans the whole table by primary key to get the order. A membership across two
+/// organizations is listed like any other.
 const MEMBERS: &str = r#"
 WITH membership AS {materialized} (
     SELECT ug."userId" AS user_id, coalesce(ug."isAdmin", false) AS is_admin
@@ -112,7 +112,7 @@ ORDER BY u.id
 LIMIT $4
 "#;
 
-/// A page of the members of the group, by user key. Empty when there are none, or no such group.
+/// A page of the members of the group, by user key. Empty if there are none, or if the group does not exist.
 ///
 /// # Errors
 /// See [`DatabaseError`].

@@ -1,25 +1,25 @@
-//! Which rows a listing reads.
+//! The rows that a listing reads.
 
-/// A part of a listing that is ordered by a key.
+/// A page of a listing that is ordered by a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Page {
-    /// The smallest key that belongs to it.
+    /// The smallest key of the page.
     pub from: i64,
-    /// How many rows it has at most.
+    /// The largest number of rows.
     pub limit: i64,
 }
 
-/// Which users count.
+/// The users that are included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Users {
-    /// All of them.
+    /// All users.
     All,
-    /// Those who may sign in.
+    /// Users who may sign in.
     EnabledOnly,
 }
 
 impl Users {
-    /// The choice as statements bind it.
+    /// The choice as a parameter of statements.
     pub(crate) fn enabled_only(self) -> bool {
         self == Self::EnabledOnly
     }

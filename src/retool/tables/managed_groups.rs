@@ -1,5 +1,5 @@
-//! Managed groups: Retool gives access to pages to groups only, so a single user gets it through a group
-//! that is made for one page and level and does nothing else.
+//! Managed groups. Retool grants access to pages only to groups, so a single user gets it through a group
+//! that is created for one page and level and grants nothing else.
 
 use tokio_postgres::types::Type;
 
@@ -14,32 +14,32 @@ use crate::retool::id::{GroupId, OrganizationId, PageId};
 use crate::retool::privileges::{MissingPrivileges, RIGHTS_BY_DEFAULT};
 use crate::retool::transaction::{ChangeError, Transaction};
 
-/// How managed groups are named.
+/// The naming of managed groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ManagedGroupNames {
-    /// What every name begins with; the page's key, a colon and the level follow.
+    /// The prefix of every name. The page's key, a colon and the level follow.
     pub prefix: &'static str,
 }
 
 impl ManagedGroupNames {
-    /// The name of the managed group of a page and level. It survives a rename of the page.
+    /// The name of the managed group of a page and level. It does not depend on the page's name.
     pub(crate) fn name(self, page: PageId, level: AccessLevel) -> String {
         format!("{}{page}:{}", self.prefix, level.as_str())
     }
 }
 
-/// Whether the group `g` is a managed group of the page `{@page}` by its row `gp` in `group_pages`; `{@prefix}` is
-/// what the names of such groups begin with.
+/// Whether the group `g` is a managed group of the page `{@page}`, given its row `gp` in `group_pages`.
+/// `{@prefix}` is the prefix of the names of managed groups.
 ///
-/// An older naming counts too: a memory address, the page's key, `-group-`, the page's name and the level.
+/// An older naming matches too: a memory address, the page's key, `-group-`, the page's name and the level.
 const MANAGED_GROUP: &str = r#"
        gp."accessLevel" IN ('read', 'write', 'own')
    AND (g.name = {@prefix} || gp."pageId" || ':' || gp."accessLevel"
         OR g.name ~ ('^(0x)?[0-9a-f]+' || gp."pageId" || '-group-.*-' || gp."accessLevel" || '$'))
    AND {@only_a_page}"#;
 
-/// Whether the group `g` does nothing but give its members access to the page `{@page}`. What would be taken from them with
-/// their membership is then no more than that.
+/// Whether the group `g` only grants its members access to the page `{@page}`. If so, removing a member
+/// revokes nothing else.
 const ONLY_A_PAGE: &str = r#"
        g."universalAccess" = 'none' AND g."universalResourceAccess" = 'none'
    AND g."universalQueryLibraryAccess" = 'none'
@@ -52,19 +52,19 @@ const ONLY_A_PAGE: &str = r#"
        (SELECT FROM {group_resource_folder_defaults} more WHERE more."groupId" = g.id)}
 "#;
 
-/// The statement with the conditions above in place of `{@managed_group}` and `{@only_a_page}`, for the page `$1` and
-/// names that begin with `$2`.
+/// The statement with the conditions above in place of `{@managed_group}` and `{@only_a_page}`, for the page
+/// `$1` and the name prefix `$2`.
 pub(crate) fn with_conditions(statement: &str) -> String {
     with_conditions_for(statement, "$1", "$2")
 }
 
-/// As [`with_conditions`], for whichever page and whichever beginning of names these expressions give.
+/// Like [`with_conditions`], with any SQL expressions for the page and the name prefix.
 pub(crate) fn with_conditions_for(statement: &str, page: &str, prefix: &str) -> String {
     let filled = fill(&fill(statement, "managed_group", MANAGED_GROUP), "only_a_page", ONLY_A_PAGE);
     fill(&fill(&filled, "page", page), "prefix", prefix)
 }
 
-/// The managed group of a page and level, which need not exist.
+/// The managed group of a page and level. It may not exist yet.
 pub(crate) struct ManagedGroup {
     pub(crate) name: String,
     pub(crate) organization: OrganizationId,
@@ -72,8 +72,8 @@ pub(crate) struct ManagedGroup {
     pub(crate) level: AccessLevel,
 }
 
-/// The group that has a managed group's name, and what it is. It gives nothing but access to the page only when it
-/// has none of the rights that can be seen, those included that Retool gives new groups by itself.
+/// An existing group with a managed group's name. It grants access to the page only if it has none of the
+/// visible rights, including those that Retool gives new groups by default.
 pub(crate) struct GroupOfName {
     pub(crate) group: GroupId,
     archived: bool,
@@ -92,7 +92,8 @@ LEFT JOIN {group_pages} gp ON gp."groupId" = g.id AND gp."pageId" = $1
 WHERE g.name = $2 AND g."organizationId" = $3
 "#;
 
-/// A new group with every right off; `{@rights}` and `{@off}` are those of [`RIGHTS_BY_DEFAULT`].
+/// Creates a group with every right off. `{@rights}` and `{@off}` are the columns of [`RIGHTS_BY_DEFAULT`]
+/// and their values.
 const CREATE: &str = r#"
 INSERT INTO {groups} (name, "organizationId", "createdAt", "updatedAt"{@rights})
 VALUES ($1, $2, pg_catalog.now(), pg_catalog.now(){@off})
@@ -101,7 +102,7 @@ RETURNING id::pg_catalog.int8 AS id
 "#;
 
 impl ManagedGroup {
-    /// The group that has the name; `None` when there is none.
+    /// The group with this name; `None` if it does not exist.
     ///
     /// # Errors
     /// See [`DatabaseError`].
@@ -127,8 +128,8 @@ impl ManagedGroup {
         Ok(rows.await?.pop())
     }
 
-    /// Whether a user may be put into the group that has the name: nobody, neither the user nor its members, may get
-    /// more by that than was asked for.
+    /// Verifies that a user may be added to the group with this name. Neither the user nor the existing
+    /// members may get more access than requested.
     ///
     /// # Errors
     /// [`Refusal::NotManaged`]
@@ -146,7 +147,8 @@ impl ManagedGroup {
         Err(Refusal::NotManaged { group: found.group, name: self.name.as_str().into(), problem })
     }
 
-    /// Makes the group. When somebody else makes it in the same moment, theirs is taken, if it is as ours would be.
+    /// Creates the group. If another client creates it at the same time, uses that group if it passes the
+    /// same checks.
     ///
     /// # Errors
     /// [`Refusal::NotManaged`], [`DatabaseError::MissingPrivileges`]; see [`DatabaseError`].

@@ -1,7 +1,7 @@
-//! Changes of the table `user_groups`: who is in a group, and who manages it.
+//! Changes of the table `user_groups`: members of groups, and the admins among them.
 //!
-//! A change takes the group's lock, reads what is there, decides, and writes one statement that looks once
-//! more: Retool itself takes no lock of ours.
+//! A change locks the group, reads the current state, decides, and runs one writing statement that checks the
+//! state again, because Retool does not use our locks.
 
 use futures_util::FutureExt;
 use tokio_postgres::types::Type;
@@ -16,20 +16,20 @@ use crate::retool::privileges::Feature;
 use crate::retool::tables::Users;
 use crate::retool::transaction::{ChangeError, Lock, Transaction, Write};
 
-/// What a member of a group is there. Who is not in it has none, which is less than either.
+/// A user's membership in a group. A user who is not a member has `None`, which is less than either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Membership {
-    /// In it.
+    /// A member.
     Member,
-    /// In it, and manages it.
+    /// A member who manages the group.
     Admin,
 }
 
 impl Membership {
-    /// Both, the lesser first.
+    /// Both kinds, the weaker first.
     pub(crate) const ALL: [Self; 2] = [Self::Member, Self::Admin];
 
-    /// The word for ids and logs.
+    /// The keyword for ids and logs.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Member => "member",
@@ -38,7 +38,7 @@ impl Membership {
     }
 }
 
-/// Everything that decides whether a user may be put into a group or taken out.
+/// The state that decides whether a user may be added to a group or removed.
 struct MembershipState {
     group: Option<GroupFacts>,
     user: Option<UserFacts>,
@@ -57,8 +57,8 @@ struct UserFacts {
     enabled: bool,
 }
 
-/// Always one row, whatever of the two exists. The last column: whether somebody else in the group is
-/// enabled and of the organization that the group, or where it has none the user, belongs to.
+/// Always returns one row, even if group or user do not exist. The last column tells whether the group has
+/// another enabled member in the group's organization, or, for a group without one, in the user's.
 const STATE: &str = r#"
 SELECT g.id IS NOT NULL AS has_group, coalesce(g.name::text, '') AS group_name,
        g."organizationId"::int8 AS group_organization, {g:groups.archivedAt} IS NOT NULL AS archived,
@@ -77,7 +77,7 @@ LEFT JOIN {users} u ON u.id = asked.user_id
 LEFT JOIN {user_groups} m ON m."groupId" = asked.group_id AND m."userId" = asked.user_id
 "#;
 
-/// Keeps Retool from taking the other administrators out while this one is.
+/// Locks the administrators' rows, so that Retool cannot remove the other administrators during this removal.
 const HOLD_ADMINS: &str = r#"
 SELECT m."userId"
 FROM {user_groups} m
@@ -114,11 +114,12 @@ RETURNING "userId"
 const FEATURES: &[Feature] = &[Feature::Groups];
 const WRITE: Write<'_> = Write { table: "user_groups", what: "the membership" };
 
-/// Makes the user a member of the group, or its admin. An admin is a member already.
+/// Makes the user a member of the group, or its admin. An admin already is a member.
 ///
 /// # Errors
-/// [`Refusal::NoGroup`], [`Refusal::NoUser`], [`Refusal::DisabledUser`] when only enabled users count,
-/// [`Refusal::ArchivedGroup`], [`Refusal::DifferentOrganizations`], [`Refusal::NoOrganization`], [`Refusal::AllUsers`]; see [`DatabaseError`].
+/// [`Refusal::NoGroup`], [`Refusal::NoUser`], [`Refusal::DisabledUser`] if only enabled users count,
+/// [`Refusal::ArchivedGroup`], [`Refusal::DifferentOrganizations`], [`Refusal::NoOrganization`],
+/// [`Refusal::AllUsers`]; see [`DatabaseError`].
 pub(crate) async fn grant(
     database: &Database,
     mode: Mode,
@@ -132,8 +133,8 @@ pub(crate) async fn grant(
         .await
 }
 
-/// Takes the membership from the user: an admin becomes a member, a member leaves the group. One that the
-/// user does not have, or that nobody can have since group or user is gone, needs nothing.
+/// Revokes the membership: an admin becomes a member, a member leaves the group. Nothing changes if the user
+/// does not have the membership, or if group or user no longer exist.
 ///
 /// # Errors
 /// [`Refusal::AllUsers`], [`Refusal::LastAdmin`]; see [`DatabaseError`].
@@ -194,7 +195,7 @@ async fn join(
     Ok(Changed { before, after })
 }
 
-/// Puts the user in; false when somebody else has done so meanwhile.
+/// Adds the user; false if another client has added the user in the meantime.
 pub(crate) async fn insert(
     transaction: &Transaction<'_>,
     group: GroupId,
@@ -207,7 +208,7 @@ pub(crate) async fn insert(
     Ok(transaction.write("memberships.join", JOIN, &parameters).await? > 0)
 }
 
-/// Changes or removes the row as one of the statements says; false when it is not there any more as it was.
+/// Updates or deletes the row with one of the statements; false if the row has changed in the meantime.
 async fn update(
     transaction: &Transaction<'_>,
     statement: &str,
@@ -218,10 +219,10 @@ async fn update(
     Ok(transaction.write("memberships.change", statement, &parameters).await? > 0)
 }
 
-/// Carries a write out and reads in the same round trip what it has made of the membership.
+/// Runs a write and reads the resulting membership in the same round trip.
 ///
 /// # Errors
-/// Those of the statements and of [`Transaction::judge`].
+/// The errors of the statements and of [`Transaction::judge`].
 async fn check(
     transaction: &Transaction<'_>,
     write: impl Future<Output = Result<bool, DatabaseError>>,

@@ -10,12 +10,12 @@ use crate::retool::fragment::fill;
 use crate::retool::id::{OrganizationId, UserId};
 use crate::retool::tables::{Page, Users};
 
-/// A row of `organizations`, disabled ones included.
+/// A row of `organizations`; disabled organizations are included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Organization {
     /// Primary key.
     pub id: OrganizationId,
-    /// Shown name.
+    /// Display name.
     pub name: String,
 }
 
@@ -37,7 +37,7 @@ fn organization(row: &Row) -> Result<Organization, tokio_postgres::Error> {
     Ok(Organization { id: key(row, "id")?, name: row.try_get("name")? })
 }
 
-/// A page of the organizations, by key. Empty when there are none.
+/// A page of the organizations, by key. Empty if there are none.
 ///
 /// # Errors
 /// See [`DatabaseError`].
@@ -46,7 +46,7 @@ pub(crate) async fn list(database: &Database, page: Page) -> Result<Vec<Organiza
     database.read("organizations.list", LIST, &parameters, organization).await
 }
 
-/// The organization, or `None` when there is no such row.
+/// The organization, or `None` if the row does not exist.
 ///
 /// # Errors
 /// See [`DatabaseError`].
@@ -57,13 +57,13 @@ pub(crate) async fn get(
     Ok(database.read("organizations.get", GET, &[(&id.get(), Type::INT4)], organization).await?.pop())
 }
 
-/// What somebody holds on an organization as a whole: whether it is theirs, and what their groups give
-/// them on everything in it. Levels do not cascade here: a universal `own` is not also a `write`.
+/// A user's rights on an organization as a whole: the membership, and the rights that the user's groups grant
+/// on everything in the organization. Levels do not cascade here: a universal `own` does not imply `write`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Holder {
-    /// Who.
+    /// The user.
     pub user: UserId,
-    /// What.
+    /// The rights.
     pub rights: Rights,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Holder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Rights(u16);
 
-/// One thing that can be held on an organization, in a fixed order.
+/// A right on an organization. The order is fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[allow(missing_docs)]
@@ -92,7 +92,7 @@ pub(crate) enum Right {
 }
 
 impl Right {
-    /// Every right, in their order.
+    /// Every right, in order.
     pub(crate) const ALL: [Self; 13] = [
         Self::Member,
         Self::UniversalRead,
@@ -111,7 +111,7 @@ impl Right {
 }
 
 impl Rights {
-    /// The rights that the statements say in a number.
+    /// The rights as the statements encode them in a number.
     pub(crate) fn from_bits(bits: i32) -> Self {
         Self(u16::try_from(bits).unwrap_or_default())
     }
@@ -127,7 +127,7 @@ impl Rights {
     }
 }
 
-/// What the group `g` gives its members on its organization: the bits are those of [`Right`].
+/// The rights that the group `g` grants its members on its organization; the bits are those of [`Right`].
 const RIGHTS: &str = r#"
     CASE g."universalAccess" WHEN 'read' THEN 1 << 1 WHEN 'write' THEN 1 << 2 WHEN 'own' THEN 1 << 3 ELSE 0 END
   | CASE g."universalResourceAccess" WHEN 'read' THEN 1 << 4 WHEN 'write' THEN 1 << 5 WHEN 'own' THEN 1 << 6 ELSE 0 END
@@ -141,11 +141,11 @@ pub(crate) fn with_rights(statement: &str) -> String {
     fill(statement, "rights", RIGHTS)
 }
 
-/// Everybody who holds anything, one row each.
+/// All holders of rights, one row each.
 ///
-/// The bits are those of [`Right`]. Users are taken in the order of their keys first, and what their
-/// groups give them is looked up for those only, so that a page costs what it returns. A user of another
-/// organization, or of none, holds what the organization's groups give, but is no member of it.
+/// The bits are those of [`Right`]. The first step selects users by key, and the rights of their groups are
+/// looked up only for these users, so that the cost of a page is proportional to its size. A user of another
+/// organization, or of none, holds what the organization's groups grant, but is not a member.
 const HOLDERS: &str = r#"
 WITH grantor AS {materialized} (
     SELECT g.id,
@@ -173,8 +173,8 @@ GROUP BY c.id, c.rights
 ORDER BY c.id
 "#;
 
-/// A page of those who hold something on the organization, by user key. Empty when there is nobody, or no such
-/// organization.
+/// A page of the holders of rights on the organization, by user key. Empty if there are none, or if the
+/// organization does not exist.
 ///
 /// # Errors
 /// See [`DatabaseError`].

@@ -1,5 +1,4 @@
-//! Changes of who may do what with a page: the table `group_pages`, and the groups that are made for
-//! single users.
+//! Changes of access to a page: the table `group_pages`, and the groups that are created for single users.
 
 mod row;
 mod users;
@@ -20,7 +19,7 @@ use crate::retool::transaction::{ChangeError, Lock, Transaction, Write};
 
 pub(crate) use users::UserPageChange;
 
-/// A page and a group as a change finds them.
+/// The state of a page and a group before a change.
 struct GroupAccessState {
     page: Option<OrganizationId>,
     group: Option<GroupFacts>,
@@ -33,7 +32,8 @@ struct GroupFacts {
     archived: bool,
 }
 
-/// Always one row, whatever of the two exists; a deleted page, and one without an organization, do not.
+/// Always returns one row, even if page or group do not exist. A deleted page, or a page without an
+/// organization, counts as missing.
 const STATE: &str = r#"
 SELECT p.id IS NOT NULL AS has_page, p."organizationId"::int8 AS page_organization,
        g.id IS NOT NULL AS has_group, g."organizationId"::int8 AS group_organization,
@@ -50,7 +50,7 @@ LEFT JOIN {group_folder_defaults} gf ON gf."groupId" = asked.group_id AND gf."fo
 const FEATURES: &[Feature] = &[Feature::Pages];
 const WRITE: Write<'_> = Write { table: "group_pages", what: "the access to the page" };
 
-/// Raises the group to at least this level on the page. The access before and after, whole.
+/// Raises the group to at least this level on the page. Returns the complete access before and after.
 ///
 /// # Errors
 /// [`Refusal::NoPage`], [`Refusal::NoGroup`], [`Refusal::ArchivedGroup`],
@@ -65,8 +65,8 @@ pub(crate) async fn grant_group(
     database.change(FEATURES, mode, |transaction| raise(transaction, page, group, level).boxed()).await
 }
 
-/// Lowers the group to just below this level on the page. A level that the group does not have, or that
-/// nobody can have since page or group is gone, needs nothing.
+/// Lowers the group to just below this level on the page. Nothing changes if the group does not have the
+/// level, or if page or group no longer exist.
 ///
 /// # Errors
 /// [`Refusal::AccessRemains`]; see [`DatabaseError`].
@@ -120,7 +120,7 @@ async fn lower(
     transaction.lock(&[Lock::Page(page)]).await?;
     let state = state(transaction, page, group).await?;
     let before = state.access;
-    // A page that is deleted and a group that is archived give nothing, whatever row there is.
+    // A deleted page and an archived group grant nothing, even if a row exists.
     let nothing = Ok(Changed::nothing(Access::default()));
     let (Some(of_page), Some(facts)) = (state.page, state.group) else { return nothing };
     if facts.archived || facts.organization != Some(of_page) {

@@ -1,5 +1,5 @@
-//! The table `pages` (Retool's apps) and who may use them: `group_pages`, `group_folder_defaults` and
-//! the universal access of `groups`.
+//! The table `pages` (Retool's apps) and the access to them: `group_pages`, `group_folder_defaults` and the
+//! universal access of `groups`.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -19,7 +19,7 @@ pub(crate) struct Page {
     pub id: PageId,
     /// The organization.
     pub organization: OrganizationId,
-    /// Shown name, unique within its folder only.
+    /// Display name, unique only within its folder.
     pub name: String,
 }
 
@@ -41,7 +41,8 @@ fn page(row: &Row) -> Result<Page, tokio_postgres::Error> {
     Ok(Page { id: key(row, "id")?, organization: key(row, "organization")?, name: row.try_get("name")? })
 }
 
-/// Some pages of the organization, by key. Empty when there are none, or no such organization.
+/// A page of the pages of the organization, by key. Empty if there are none, or if the organization does not
+/// exist.
 ///
 /// # Errors
 /// See [`DatabaseError`].
@@ -55,7 +56,7 @@ pub(crate) async fn list(
     database.read("pages.list", LIST, &parameters, page).await
 }
 
-/// The page, or `None` when there is no such row, it is deleted, or it belongs to no organization.
+/// The page, or `None` if the row does not exist, is deleted, or belongs to no organization.
 ///
 /// # Errors
 /// See [`DatabaseError`].
@@ -63,27 +64,27 @@ pub(crate) async fn get(database: &Database, id: PageId) -> Result<Option<Page>,
     Ok(database.read("pages.get", GET, &[(&id.get(), Type::INT4)], page).await?.pop())
 }
 
-/// Somebody who may do something with a page.
+/// A holder of access to a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holder {
     /// A group.
     Group {
-        /// Which group.
+        /// The group.
         group: GroupId,
-        /// Where its access comes from; its effective level is never `None` here.
+        /// The sources of its access. The effective level is never `None` here.
         access: Access,
     },
     /// A user in managed groups of the page.
     User {
-        /// Which user.
+        /// The user.
         user: UserId,
-        /// The levels of those groups.
+        /// The levels of these groups.
         levels: AccessLevels,
     },
 }
 
 impl Holder {
-    /// Where the holder stands in the listing: groups come first, by key, then users.
+    /// The holder's position in the listing: groups first, by key, then users.
     pub(crate) fn order(&self) -> u32 {
         match self {
             Self::Group { group, .. } => group.get().unsigned_abs(),
@@ -92,11 +93,12 @@ impl Holder {
     }
 }
 
-/// No key of a group is as large; the statement has the same number.
+/// Larger than the key of any group. The statement contains the same number.
 const FIRST_USER: u32 = 1 << 31;
 
-/// Groups with access, then the members of managed groups. `group_pages` has no index that begins with the
-/// page, so its rows are looked up by group and page for all groups of the organization in one index scan.
+/// Lists groups with access, then the members of managed groups. `group_pages` has no index that begins with
+/// the page. Its rows are therefore looked up by group and page for all groups of the organization, in one
+/// index scan.
 const HOLDERS: &str = r#"
 WITH page AS {materialized} (
     SELECT p.id, p."organizationId" AS organization_id, p."folderId" AS folder_id
@@ -146,7 +148,8 @@ ORDER BY position
 LIMIT $4
 "#;
 
-/// Some of those who may do something with the page, by [`Holder::order`]. Empty when there are none, or no such page.
+/// A page of the holders of access to the page, by [`Holder::order`]. Empty if there are none, or if the page
+/// does not exist.
 ///
 /// # Errors
 /// See [`DatabaseError`].
@@ -182,7 +185,7 @@ fn holder(row: &Row) -> Result<Holder, tokio_postgres::Error> {
     }
 }
 
-/// What gives a group access, from columns of these names.
+/// Reads the sources of a group's access from the row's columns.
 pub(crate) fn access(row: &Row) -> Result<Access, tokio_postgres::Error> {
     let level = |name: &str| -> Result<Option<AccessLevel>, tokio_postgres::Error> {
         Ok(row.try_get::<_, Option<&str>>(name)?.and_then(AccessLevel::from_database))

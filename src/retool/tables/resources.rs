@@ -1,4 +1,4 @@
-//! The table `resources` (data sources) and who may use them: `group_resources`,
+//! The table `resources` (data sources) and the access to them: `group_resources`,
 //! `group_resource_folder_defaults` and the universal resource access of `groups`.
 
 use tokio_postgres::Row;
@@ -20,9 +20,9 @@ pub(crate) struct Resource {
     pub organization: OrganizationId,
     /// Technical name.
     pub name: String,
-    /// Shown name, where there is one.
+    /// Display name, if any.
     pub display_name: Option<String>,
-    /// What it connects to, e.g. `postgresql`.
+    /// The type of system it connects to, such as `postgresql`.
     pub kind: String,
 }
 
@@ -52,7 +52,8 @@ fn resource(row: &Row) -> Result<Resource, tokio_postgres::Error> {
     })
 }
 
-/// A page of the resources of the organization, by key. Empty when there are none, or no such organization.
+/// A page of the resources of the organization, by key. Empty if there are none, or if the organization does
+/// not exist.
 ///
 /// # Errors
 /// See [`DatabaseError`].
@@ -66,7 +67,7 @@ pub(crate) async fn list(
     database.read("resources.list", LIST, &parameters, resource).await
 }
 
-/// The resource, or `None` when there is no such row.
+/// The resource, or `None` if the row does not exist.
 ///
 /// # Errors
 /// See [`DatabaseError`].
@@ -74,25 +75,24 @@ pub(crate) async fn get(database: &Database, id: ResourceId) -> Result<Option<Re
     Ok(database.read("resources.get", GET, &[(&id.get(), Type::INT4)], resource).await?.pop())
 }
 
-/// A user who may do something with a resource.
+/// A user with access to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UserAccess {
-    /// Who.
+    /// The user.
     pub user: UserId,
-    /// The highest level that any of the user's groups gives.
+    /// The highest level through any of the user's groups.
     pub level: AccessLevel,
 }
 
-/// Users with access. The groups and their levels come first (1 read, 2 write, 3 own), then the members
-/// of those that give any. A row of `group_resources` names the resource in either of two columns;
-/// of two rows the higher counts. Whether the users are listed is asked last, once for each, so
-/// that a membership of somebody who is gone grants nothing; asked as `IS NOT TRUE`, it lets Postgres see
-/// that nearly all of them are.
+/// Lists users with access. The first steps find the groups and their levels (1 read, 2 write, 3 own), the
+/// last steps their members. A row of `group_resources` names the resource in one of two columns; of two rows
+/// the higher level counts. The check whether a user is listed comes last and runs once per user, so that a
+/// membership of a deleted user grants nothing. Written as `IS NOT TRUE`, it lets Postgres estimate that
+/// nearly all users pass.
 ///
-/// Of the last two steps one runs and the other gives nothing. Where memberships of the groups that
-/// count are few, they are taken by group. Where they are a good part of the table, memberships are
-/// walked in the order of their users, which stops when the page is full; by group, each page would
-/// read all of them again.
+/// Only one of the last two steps runs; the other returns nothing. If the groups have few memberships, these
+/// are read by group. If they have a large part of the table, memberships are scanned in the order of their
+/// users, and the scan stops when the page is full. By group, every page would read all of them again.
 const USER_ACCESS: &str = r#"
 WITH resource AS {materialized} (
     SELECT r.id, r."organizationId" AS organization_id, r."resourceFolderId" AS folder_id
@@ -177,8 +177,8 @@ LIMIT $4)
 ORDER BY 1
 "#;
 
-/// A page of the users who may do something with the resource, by user key. Empty when there are none, or no such
-/// resource.
+/// A page of the users with access to the resource, by user key. Empty if there are none, or if the resource
+/// does not exist.
 ///
 /// # Errors
 /// See [`DatabaseError`].

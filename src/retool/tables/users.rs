@@ -12,7 +12,7 @@ use crate::retool::id::{OrganizationId, UserId};
 use crate::retool::privileges::Column;
 use crate::retool::tables::{Page, Users};
 
-/// A row of `users`. Empty texts are as good as NULL in Retool and read as `None`.
+/// A row of `users`. Empty texts mean the same as NULL in Retool and are read as `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct User {
     /// Primary key.
@@ -29,13 +29,13 @@ pub(crate) struct User {
     pub user_name: Option<String>,
     /// Whether the user may sign in.
     pub enabled: bool,
-    /// `None` too when the database says `infinity`.
+    /// Also `None` if the database has `infinity`.
     pub last_logged_in: Option<OffsetDateTime>,
-    /// Where the role may read it.
+    /// If the role may read it.
     pub created_at: Option<OffsetDateTime>,
-    /// Where the role may read it.
+    /// If the role may read it.
     pub last_active: Option<OffsetDateTime>,
-    /// `default`, `mobile` or `embed`, where the role may read it.
+    /// `default`, `mobile` or `embed`, if the role may read it.
     pub user_type: Option<String>,
 }
 
@@ -83,7 +83,7 @@ FROM {users} u
 WHERE {u:users.sid}::text = $1 AND u.id > 0 AND (u."organizationId" IS NULL OR u."organizationId" > 0)
 "#;
 
-/// Two rows are enough to see that the address is not one user's.
+/// Two rows suffice to detect that several users have the address.
 const GET_BY_EMAIL: &str = r#"
 SELECT u.id::int8 AS id, u."organizationId"::int8 AS organization, u.email::text AS email,
        u."firstName"::text AS first_name, u."lastName"::text AS last_name, u."userName"::text AS user_name,
@@ -102,13 +102,13 @@ FROM {users} u
 WHERE u.id = $1
 "#;
 
-/// What names accounts to Retool's REST API. Not every role may read it.
+/// The REST API's identifier of accounts. Not every role may read it.
 const SID: Column = Column { table: "users", name: "sid" };
 
-/// What the REST API needs to know of a row of `users`.
+/// The columns of `users` that calls of the REST API need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
-    /// The API's name for it.
+    /// The API's identifier of the account.
     pub sid: String,
     /// Whether the user may sign in.
     pub enabled: bool,
@@ -136,8 +136,8 @@ fn user(row: &Row) -> Result<User, tokio_postgres::Error> {
     })
 }
 
-/// A page of the users of the organization, or of those without one, by key. Empty when there are none, or no such
-/// organization.
+/// A page of the users of the organization, or of users without one, by key. Empty if there are none, or if
+/// the organization does not exist.
 ///
 /// # Errors
 /// See [`DatabaseError`].
@@ -166,7 +166,7 @@ pub(crate) async fn list(
     }
 }
 
-/// The user, or `None` when there is no such row or when it is not one of those that count.
+/// The user, or `None` if the row does not exist or `users` excludes it.
 ///
 /// # Errors
 /// See [`DatabaseError`].
@@ -180,8 +180,7 @@ pub(crate) async fn get(
     Ok(database.read("users.get", GET, &parameters, user).await?.pop())
 }
 
-/// The user that the REST API knows by this sid, or `None` when there is no such row. Ask
-/// [`require_sids`] first.
+/// The user with this sid of the REST API, or `None` if the row does not exist. Call [`require_sids`] first.
 ///
 /// # Errors
 /// See [`DatabaseError`].
@@ -189,8 +188,8 @@ pub(crate) async fn get_by_sid(database: &Database, sid: &str) -> Result<Option<
     Ok(database.read("users.get_by_sid", GET_BY_SID, &[(&sid, Type::TEXT)], user).await?.pop())
 }
 
-/// The user with this e-mail address, compared without regard to case; `None` too when there are several,
-/// as there can be in a Retool with more than one organization.
+/// The user with this email address, ignoring case. Also `None` if several users have it, which is possible
+/// with more than one organization.
 ///
 /// # Errors
 /// See [`DatabaseError`].
@@ -199,8 +198,7 @@ pub(crate) async fn get_by_email(database: &Database, email: &str) -> Result<Opt
     Ok(if found.len() == 1 { found.pop() } else { None })
 }
 
-/// What the REST API needs to know of the user, or `None` when there is no such row. Ask [`require_sids`]
-/// first.
+/// The columns for the REST API, or `None` if the row does not exist. Call [`require_sids`] first.
 ///
 /// # Errors
 /// See [`DatabaseError`].
@@ -214,15 +212,15 @@ pub(crate) async fn account(database: &Database, id: UserId) -> Result<Option<Ac
     Ok(database.read("users.account", ACCOUNT, &[(&id.get(), Type::INT4)], account).await?.pop())
 }
 
-/// Makes sure that the role may read what names accounts to the REST API, which reading alone does not need.
+/// Verifies that the role may read the sids of accounts, which a sync does not require.
 ///
 /// # Errors
-/// [`DatabaseError::MissingPrivileges`] with the GRANT to run; others see [`DatabaseError`].
+/// [`DatabaseError::MissingPrivileges`] with the GRANT to run; otherwise see [`DatabaseError`].
 pub(crate) async fn require_sids(database: &Database) -> Result<(), DatabaseError> {
     if database.privileges().await?.readable(SID) {
         return Ok(());
     }
-    // It may have been granted meanwhile.
+    // The privilege may have been granted in the meantime.
     database.probe().await?.require_column(SID)
 }
 

@@ -1,4 +1,5 @@
-//! A server, a Retool that changes the same tables, and the comparison of both with the model.
+//! A server, a client that changes the same tables as Retool would, and the comparison of both with the
+//! model.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +27,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    /// Serves as the role that `setup-sql` makes.
+    /// Starts the server with the role that `setup-sql` creates.
     pub(super) async fn new(flags: &[&str], rules: Rules) -> Self {
         let database = Database::small().await;
         let retool = database.client().await;
@@ -76,7 +77,7 @@ impl Bench {
         self.lists_everything(&model).await
     }
 
-    /// Makes the call here and there and compares the answers, the listing and the tables.
+    /// Runs the call on the server and in the model, and compares the responses, the listing and the tables.
     async fn is_answered(&self, model: &mut Model, call: &Call) -> Result<(), String> {
         let (id, _) = call.spelled(model);
         let answered = call.send(&self.callers[0], model).await;
@@ -95,7 +96,8 @@ impl Bench {
         }
     }
 
-    /// Both calls at once; the answers and the tables have to be those of one after the other.
+    /// Runs both calls concurrently. The responses and the tables must match one of the two sequential
+    /// orders.
     async fn race(&self, model: &mut Model, one: &Call, other: &Call) -> Result<(), String> {
         let (one, other) = (&one.meant(model), &other.meant(model));
         let answers = tokio::join!(one.send(&self.callers[0], model), other.send(&self.callers[1], model));
@@ -131,7 +133,7 @@ impl Bench {
                 }
                 Ok(())
             }
-            // What is not written meets no trigger.
+            // A dry run writes nothing, so no trigger runs.
             (Answer::Refused(reasons), Ok(answered))
                 if self.dry_run && matches!(reasons.as_slice(), [Reason::Trigger]) =>
             {
@@ -162,7 +164,8 @@ impl Bench {
         none(model.differences(&found))
     }
 
-    /// The listing of a resource that has one here, when it is as it has to be.
+    /// Verifies the listing of the entitlement's resource and returns it; `None` if the model has no such
+    /// resource.
     async fn lists(&self, model: &Model, entitlement: &str) -> Result<Option<Vec<Grant>>, String> {
         let on = entitlement_of(entitlement).resource.unwrap().id.unwrap();
         let Ok(key) = on.resource[1..].parse() else { return Ok(None) };
@@ -185,7 +188,7 @@ impl Bench {
         ))
     }
 
-    /// A listing in small pages has each grant once.
+    /// Verifies that a listing in small pages contains each grant once.
     async fn pages(&self, model: &Model, type_id: &str, key: i32, size: u32) -> Result<(), String> {
         let wanted = match type_id {
             "group" => model.group_grants(key, self.rules),

@@ -1,4 +1,4 @@
-//! The steps of a random sequence, and how each is called.
+//! The steps of a random sequence, and how they are sent.
 
 use baton_retool::proto::connector::{
     Entitlement as ProtoEntitlement, Grant, GrantManagerServiceGrantRequest,
@@ -12,17 +12,17 @@ use crate::support::client::named;
 use crate::support::model::retool::{Change, Name};
 use crate::support::model::{Answer, Entitlement, Level, Model, Principal, Rules, Which};
 
-/// One thing that happens.
+/// A step of a sequence.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Call(Call),
-    /// A call about one of the grants that there are, those of single users only where it says so.
+    /// A call about an existing grant; only grants to single users if `of_users` is set.
     Held {
         revokes: bool,
         of_users: bool,
         index: Index,
     },
-    /// A Grant of that for which there is a managed group already, whatever has become of it.
+    /// Grants the access of an existing managed group, in any state of that group.
     Rejoin {
         group: Which,
         user: i32,
@@ -40,7 +40,7 @@ pub(super) struct Call {
     pub(super) principal: Principal,
 }
 
-/// Two callers at once, or somebody else.
+/// Two concurrent calls, or a change by Retool.
 #[derive(Clone, Debug)]
 pub(super) enum Race {
     Calls(Call, Call),
@@ -55,7 +55,7 @@ fn user() -> impl Strategy<Value = i32> {
     select(vec![1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 6, 7, 99])
 }
 
-/// Mostly pages that can be seen, and of them mostly those of the first organization.
+/// Mostly visible pages, and mostly those of the first organization.
 fn page() -> impl Strategy<Value = i32> {
     select(vec![1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 11, 11, 11, 3, 4, 5, 99])
 }
@@ -82,7 +82,7 @@ fn on_page(page: impl Strategy<Value = i32>) -> impl Strategy<Value = (Entitleme
         1 => select(vec!["page/p1", "org/o1", "banana/u1"]).prop_map(Principal::Other),
     ];
     (page, level(), principal, prop::bool::weighted(0.1)).prop_map(|(page, level, principal, other)| {
-        // A user is asked for in the family of users, a group in that of groups or of both.
+        // Usually the family matches the principal: users for a user, groups or both for a group.
         let of_users = matches!(principal, Principal::User(_)) != other;
         (Entitlement::Page { page, of_users, level }, principal)
     })
@@ -168,7 +168,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Two calls about the members of one group or about the access to one page.
+/// Two calls about the members of one group or the access to one page.
 pub(super) fn race() -> impl Strategy<Value = Race> {
     let about_group =
         which().prop_flat_map(|group| (call_of(on_group(Just(group))), call_of(on_group(Just(group)))));
@@ -182,7 +182,7 @@ pub(super) fn race() -> impl Strategy<Value = Race> {
     ]
 }
 
-/// Both about the same two, which can have to do with each other.
+/// Two calls about the same pair of principal and resource, which can affect each other.
 fn same_pair() -> impl Strategy<Value = Race> {
     let group = select(vec![2, 4, 7]).prop_map(Which::Key);
     let either =
@@ -205,7 +205,7 @@ fn same_pair() -> impl Strategy<Value = Race> {
 }
 
 impl Call {
-    /// The call about the groups that it means now, whatever groups there are later.
+    /// The call with fixed groups: the groups that it refers to in the current state of the model.
     pub(super) fn meant(&self, model: &Model) -> Self {
         let key = |which| Which::Key(model.key(which));
         let entitlement = match self.entitlement {

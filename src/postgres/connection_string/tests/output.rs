@@ -1,11 +1,11 @@
-//! What leaves the settings: for the server, for logs, in errors.
+//! Tests of the settings' output: for the server, for logs, and in errors.
 
 use proptest::prelude::*;
 
 use super::*;
 
 #[test]
-fn nothing_shows_a_password() {
+fn no_output_contains_a_password() {
     let environment = variables(&[("PGPASSWORD", "hunter2"), ("PGSSLPASSWORD", "hunter3")]);
     let settings = parse_in("host=db user=me dbname=x sslcert=c sslkey=k", &environment).unwrap();
     let attempt = &settings.attempts()[0];
@@ -21,7 +21,7 @@ fn nothing_shows_a_password() {
 }
 
 #[test]
-fn unknown_names_go_to_the_server() {
+fn unknown_names_are_sent_to_the_server() {
     let settings = parsed(r"options='-c geqo=off' search_path='a, b\\\\c' app.user=x");
     assert_eq!(settings.options.as_deref(), Some("-c geqo=off"));
     let parameters = [("app.user", "x"), ("search_path", r"a, b\\c")];
@@ -32,7 +32,7 @@ fn unknown_names_go_to_the_server() {
 }
 
 #[test]
-fn what_cannot_be_honoured_is_an_error() {
+fn an_unsupported_setting_is_an_error() {
     for (text, message) in [
         ("sslcrl=x", "sslcrl in the connection string is not supported by this program: remove it"),
         (
@@ -50,7 +50,7 @@ fn what_cannot_be_honoured_is_an_error() {
 }
 
 #[test]
-fn a_description_is_one_harmless_line() {
+fn a_description_is_one_line_without_special_characters() {
     let describe = |text: &str| parse_in(text, &Environment::default()).unwrap().describe();
     assert_eq!(
         describe("host=a,::1,/run/pg port=1,2,3 user='me\n@x' dbname='a/b' sslmode=require"),
@@ -60,14 +60,14 @@ fn a_description_is_one_harmless_line() {
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(text in any::<String>()) {
+    fn no_text_causes_a_panic(text in any::<String>()) {
         let _ = parse_in(&text, &Environment::default());
         let _ = parse_in(&format!("postgres://{text}"), &Environment::default());
         let _ = parse(&text);
     }
 
     #[test]
-    fn likely_looking_texts_do_not_make_it_panic(text in "[a-z:/@?&=%,'\\[\\]\\\\ 0-9]{0,40}") {
+    fn no_url_like_text_causes_a_panic(text in "[a-z:/@?&=%,'\\[\\]\\\\ 0-9]{0,40}") {
         let _ = parse_in(&text, &Environment::default());
         let _ = parse_in(&format!("postgresql://{text}"), &Environment::default());
     }
@@ -97,7 +97,7 @@ proptest! {
     }
 
     #[test]
-    fn the_server_reads_options_as_meant(value in "[ -~\t\n\u{b}]{0,30}") {
+    fn the_server_splits_options_as_intended(value in "[ -~\t\n\u{b}]{0,30}") {
         let settings = ConnectionSettings {
             run_time_parameters: vec![("a".to_owned(), value.clone()), ("b".to_owned(), "x".to_owned())],
             ..parsed("")
@@ -107,7 +107,7 @@ proptest! {
     }
 }
 
-/// The server's way to split a command line: at white space, a backslash making anything ordinary.
+/// Splits a command line like the server: at white space, with the backslash as escape character.
 fn split_as_the_server(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = None;

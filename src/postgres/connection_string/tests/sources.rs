@@ -1,4 +1,4 @@
-//! Which source a setting is taken from.
+//! Tests of the precedence of sources.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// An environment with a home directory, which lives as long as the first value.
+/// An environment with a home directory, which exists as long as the first value.
 fn at_home(files: &[(&str, &str)]) -> (TempDir, Environment) {
     let directory = tempfile::tempdir().unwrap();
     for (name, contents) in files {
@@ -20,7 +20,7 @@ fn at_home(files: &[(&str, &str)]) -> (TempDir, Environment) {
 }
 
 #[test]
-fn string_beats_service_beats_environment() {
+fn the_string_overrides_the_service_and_the_service_the_environment() {
     let services = "[prod]\nhost=service\nport=1\ndbname=service\nwork_mem=1\n";
     let (_home, mut environment) = at_home(&[(".pg_service.conf", services)]);
     environment.variables = variables(&[
@@ -43,7 +43,7 @@ fn string_beats_service_beats_environment() {
 }
 
 #[test]
-fn the_service_file_can_be_elsewhere() {
+fn reads_a_service_file_at_another_path() {
     let (home, mut environment) = at_home(&[("services", "[prod]\nhost=service\nuser=me\ndbname=x\n")]);
     let path = home.path().join("services").display().to_string();
     let settings = parse_in(&format!("service=prod servicefile='{path}'"), &environment).unwrap();
@@ -55,7 +55,7 @@ fn the_service_file_can_be_elsewhere() {
 }
 
 #[test]
-fn every_variable_is_heard() {
+fn reads_every_variable() {
     let environment = variables(&[
         ("PGHOST", "db"),
         ("PGHOSTADDR", "10.0.0.1"),
@@ -97,7 +97,7 @@ fn every_variable_is_heard() {
 }
 
 #[test]
-fn a_wrong_variable_is_named() {
+fn an_error_names_the_variable() {
     let error =
         |name, value| parse_in("user=me dbname=x", &variables(&[(name, value)])).unwrap_err().to_string();
     assert!(error("PGSSLMODE", "on").starts_with("sslmode from the environment variable PGSSLMODE must be"));
@@ -106,7 +106,7 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
-fn this_process_can_be_looked_at() {
+fn reads_the_environment_of_this_process() {
     let environment = Environment::of_process();
     assert!(environment.processors >= 1);
     assert_eq!(environment.socket_directories.len(), 3);
@@ -117,7 +117,7 @@ fn this_process_can_be_looked_at() {
 // ===== passwords =====
 
 #[test]
-fn the_password_file_fills_in_per_host() {
+fn the_password_file_sets_a_password_per_host() {
     let contents = "a:5432:retool:me:first\n*:6432:*:*:second\nlocalhost:*:*:*:socket\n";
     let (_home, mut environment) = at_home(&[(".pgpass", contents), ("other", "*:*:*:*:elsewhere")]);
     let text = "host=a,b,c,/run/pg port=5432,6432,1,2 user=me dbname=retool";
@@ -147,7 +147,7 @@ fn an_unsafe_password_file_is_a_warning() {
 // ===== certificates =====
 
 #[test]
-fn certificates_at_home_are_found() {
+fn finds_certificates_in_the_home_directory() {
     let text = "host=db user=me dbname=x";
     let (home, environment) = at_home(&[
         (".postgresql/root.crt", ""),

@@ -1,4 +1,4 @@
-//! Client certificates, and files that cannot be used.
+//! Tests of client certificates and unusable files.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use pkcs8::{PrivateKeyInfo, der::pem::LineEnding, pkcs5::pbes2};
@@ -14,7 +14,7 @@ fn with_identity(directory: &TempDir, pair: &Pair, key: &str, password: Option<&
     TlsSettings { identity: Some(identity), ..settings(SslMode::Require, Roots::Platform) }
 }
 
-/// Encrypts with few rounds, to spare the tests the waiting.
+/// Encrypts with few rounds to keep the tests fast.
 fn encrypted(pair: &Pair, password: &str) -> String {
     let der = pair.key.serialize_der();
     let parameters = pbes2::Parameters::pbkdf2_sha256_aes256cbc(64, b"saltsalt", &[7; 16]).unwrap();
@@ -24,7 +24,7 @@ fn encrypted(pair: &Pair, password: &str) -> String {
 }
 
 #[test]
-fn a_client_certificate_is_shown_to_a_server_that_asks() {
+fn presents_a_client_certificate_on_request() {
     let directory = tempfile::tempdir().unwrap();
     let clients = authority("clients");
     let server_pair = issued(&authority("servers"), |_| {});
@@ -41,7 +41,7 @@ fn a_client_certificate_is_shown_to_a_server_that_asks() {
 }
 
 #[test]
-fn an_encrypted_key_opens_with_its_password_only() {
+fn an_encrypted_key_opens_only_with_its_password() {
     let directory = tempfile::tempdir().unwrap();
     let clients = authority("clients");
     let server_pair = issued(&authority("servers"), |_| {});
@@ -60,12 +60,12 @@ fn an_encrypted_key_opens_with_its_password_only() {
 }
 
 #[test]
-fn keys_that_are_not_pkcs8_are_read_too() {
+fn reads_keys_that_are_not_pkcs8() {
     let directory = tempfile::tempdir().unwrap();
     let clients = authority("clients");
     let client = issued(&clients, |_| {});
     let server_pair = issued(&authority("servers"), |_| {});
-    // PKCS#8 wraps just what the older form for elliptic curves holds.
+    // For elliptic curves, PKCS#8 wraps the content of the older format.
     let der = client.key.serialize_der();
     let inner = PrivateKeyInfo::try_from(der.as_slice()).unwrap().private_key;
     let pem = |label: &str| {
@@ -81,7 +81,7 @@ fn keys_that_are_not_pkcs8_are_read_too() {
 }
 
 #[test]
-fn unusable_files_are_named_with_their_setting() {
+fn an_error_names_the_unusable_file_and_its_setting() {
     let directory = tempfile::tempdir().unwrap();
     let pair = issued(&authority("clients"), |_| {});
     let other = issued(&authority("clients"), |_| {});
@@ -128,7 +128,7 @@ fn unusable_files_are_named_with_their_setting() {
 }
 
 #[test]
-fn debug_hides_the_key_password() {
+fn debug_output_hides_the_key_password() {
     let directory = tempfile::tempdir().unwrap();
     let pair = issued(&authority("clients"), |_| {});
     let settings = with_identity(&directory, &pair, "", Some("hunter2"));

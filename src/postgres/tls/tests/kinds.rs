@@ -1,4 +1,5 @@
-//! Kinds of keys, curves, signatures and certificates that OpenSSL can make: each works, or the error names it.
+//! All kinds of keys, curves, signatures and certificates that OpenSSL can create: each works, or the error
+//! names it.
 
 use super::openssl::{P256, Workshop};
 use super::*;
@@ -13,7 +14,7 @@ fn expect(outcome: &Result<(), String>, words: &str, what: &str) {
 }
 
 #[test]
-fn every_kind_of_key_works_or_is_named() {
+fn every_kind_of_key_works_or_the_error_names_it() {
     let workshop = Workshop::open();
     workshop.authority("authority", P256);
     let full = settings(SslMode::VerifyFull, workshop.roots("authority"));
@@ -37,7 +38,7 @@ fn every_kind_of_key_works_or_is_named() {
         ("-algorithm EC -pkeyopt ec_paramgen_curve:P-521", "", ""),
         ("-algorithm EC -pkeyopt ec_paramgen_curve:P-521", "-tls1_2", ""),
         ("-algorithm EC -pkeyopt ec_paramgen_curve:P-521", "-tls1_2 -curves P-521", ""),
-        // libpq has nothing in common with a server of these keys either.
+        // libpq does not support servers with these keys either.
         ("-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1", "", nothing),
         ("-algorithm EC -pkeyopt ec_paramgen_curve:brainpoolP256r1", "", nothing),
         ("-algorithm EC -pkeyopt ec_paramgen_curve:brainpoolP384r1", "-tls1_2", nothing),
@@ -54,7 +55,7 @@ fn every_kind_of_key_works_or_is_named() {
 }
 
 #[test]
-fn every_curve_for_the_exchange_of_keys_works_or_the_error_names_the_setting() {
+fn every_key_exchange_curve_works_or_the_error_names_the_setting() {
     let workshop = Workshop::open();
     workshop.self_signed("server", P256, HOST, "-extensions server");
     let full = settings(SslMode::VerifyFull, workshop.roots("server"));
@@ -74,7 +75,7 @@ fn every_curve_for_the_exchange_of_keys_works_or_the_error_names_the_setting() {
 }
 
 #[test]
-fn every_kind_of_signature_works_or_is_named() {
+fn every_kind_of_signature_works_or_the_error_names_it() {
     let workshop = Workshop::open();
     let rsa = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048";
     let p384 = "-algorithm EC -pkeyopt ec_paramgen_curve:P-384";
@@ -109,7 +110,7 @@ fn every_kind_of_signature_works_or_is_named() {
         workshop.issue("server", P256, HOST, "authority", &format!("{more} {VERSION_3}"));
         let full = settings(SslMode::VerifyFull, workshop.roots("authority"));
         expect(&workshop.shake("server", "", &full), words, &format!("{key} {more}"));
-        // The same of a certificate of version 1.
+        // The same for a certificate of version 1.
         workshop.issue("old", P256, HOST, "authority", more);
         assert!(workshop.is_version_1("old"));
         expect(&workshop.shake("old", "", &full), words, &format!("version 1, {key} {more}"));
@@ -117,11 +118,11 @@ fn every_kind_of_signature_works_or_is_named() {
 }
 
 #[test]
-fn certificates_of_version_1_are_checked_as_others_are() {
+fn verifies_certificates_of_version_1_like_others() {
     let workshop = Workshop::open();
     workshop.authority("authority", P256);
     workshop.authority("stranger", P256);
-    // What the manual of Postgres makes of an authority in between.
+    // The intermediate authority of Postgres's manual.
     workshop.issue("between", P256, "between", "authority", "-extfile openssl.cnf -extensions authority");
     workshop.issue("nobody", P256, "nobody", "authority", "-extfile openssl.cnf -extensions nobody");
     workshop.issue("old-between", P256, "old-between", "authority", "");
@@ -154,14 +155,14 @@ fn certificates_of_version_1_are_checked_as_others_are() {
     ] {
         expect(&workshop.shake(name, more, settings), words, &format!("{name} {more}"));
     }
-    // The certificate itself is trusted, no matter who signed it.
+    // The certificate itself is trusted, regardless of its issuer.
     let listed = settings(SslMode::VerifyFull, workshop.roots("below"));
     expect(&workshop.shake("below", "", &listed), "", "a certificate that is listed");
     expect(&workshop.shake("of-stranger", "", &listed), unknown, "another one");
 }
 
 #[test]
-fn a_common_name_counts_where_there_is_no_alternative_name() {
+fn a_common_name_counts_without_an_alternative_name() {
     let workshop = Workshop::open();
     workshop.self_signed("manual", P256, HOST, "-extensions authority");
     workshop.self_signed("other", P256, "other.example.com", "-extensions server");
@@ -177,7 +178,7 @@ fn a_common_name_counts_where_there_is_no_alternative_name() {
 }
 
 #[test]
-fn client_certificates_of_every_kind_of_key_work_or_are_named() {
+fn every_kind_of_client_key_works_or_the_error_names_it() {
     let workshop = Workshop::open();
     workshop.authority("authority", P256);
     workshop.issue("server", P256, HOST, "authority", VERSION_3);

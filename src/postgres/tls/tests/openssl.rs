@@ -1,4 +1,4 @@
-//! Servers with the keys and certificates that OpenSSL can make: its own, on sockets.
+//! OpenSSL servers on sockets, with all kinds of keys and certificates that OpenSSL can create.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use rustls::Stream;
 
 use super::*;
 
-/// Where keys and certificates are made, each named for its file.
+/// A directory for keys and certificates, which are named by their files.
 pub(super) struct Workshop(TempDir);
 
 /// A server that is stopped when dropped.
@@ -17,7 +17,7 @@ struct Running {
     address: String,
 }
 
-/// A kind of key: what `openssl genpkey` takes.
+/// A kind of key as arguments of `openssl genpkey`.
 pub(super) const P256: &str = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256";
 
 const CONFIGURATION: &str = "
@@ -39,14 +39,14 @@ impl Workshop {
         Self(directory)
     }
 
-    /// Runs a command of OpenSSL, of words without spaces.
+    /// Runs an OpenSSL command. Arguments must not contain spaces.
     fn run(&self, command: &str) {
         let output = Command::new("openssl").args(command.split_whitespace()).current_dir(&self.0).output();
         let output = output.unwrap_or_else(|error| panic!("install openssl: {error}"));
         assert!(output.status.success(), "openssl {command}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// A key, and a certificate that it has signed itself.
+    /// Creates a key and a self-signed certificate.
     pub(super) fn self_signed(&self, name: &str, key: &str, subject: &str, more: &str) {
         self.run(&format!("genpkey {key} -out {name}.key"));
         self.run(&format!(
@@ -58,7 +58,8 @@ impl Workshop {
         self.self_signed(name, key, name, "-extensions authority");
     }
 
-    /// A key, and a certificate for it from the authority. Without extensions it is of version 1.
+    /// Creates a key and a certificate issued by the authority. Without extensions the certificate is of
+    /// version 1.
     pub(super) fn issue(&self, name: &str, key: &str, subject: &str, authority: &str, more: &str) {
         self.run(&format!("genpkey {key} -out {name}.key"));
         self.run(&format!(
@@ -85,14 +86,15 @@ impl Workshop {
         rustls::server::ParsedCertificate::try_from(&certificate).is_err()
     }
 
-    /// What a handshake with a server of this certificate comes to: nothing, or what the problem is called.
+    /// Runs a handshake with a server that has this certificate. The error is the message of the certificate
+    /// problem.
     pub(super) fn shake(&self, name: &str, more: &str, settings: &TlsSettings) -> Result<(), String> {
         let server = self.serve(name, more);
         let mut stream = TcpStream::connect(&server.address).unwrap();
         let host = ServerName::try_from(HOST).unwrap();
         let config = client_config(settings).map_err(|error| error.to_string())?;
         let mut client = ClientConnection::new(Arc::new(config), host).unwrap();
-        // In TLS 1.3 a server says only after the handshake what it thinks of the client's certificate.
+        // In TLS 1.3 a server reports its verdict on the client's certificate only after the handshake.
         let mut stream = Stream::new(&mut client, &mut stream);
         let answer =
             stream.write_all(b"GET / HTTP/1.0\r\n\r\n").and_then(|()| stream.read_exact(&mut [0; 8]));
@@ -103,7 +105,7 @@ impl Workshop {
     }
 
     fn serve(&self, name: &str, more: &str) -> Running {
-        // The lowest level, so that the server itself refuses nothing.
+        // The lowest security level, so that the server itself rejects nothing.
         let arguments = format!(
             "s_server -accept 127.0.0.1:0 -cert {name}.crt -key {name}.key -cipher ALL@SECLEVEL=0 -www {more}"
         );
@@ -121,7 +123,7 @@ impl Workshop {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! The row of `group_pages` that gives a group access to a page.
+//! The row of `group_pages` that grants a group access to a page.
 
 use tokio_postgres::types::Type;
 
@@ -9,8 +9,8 @@ use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, PageId};
 use crate::retool::transaction::Transaction;
 
-/// The group's row, made or raised, never lowered: somebody else may have raised it meanwhile. A row
-/// with another word than a level gives nothing.
+/// Creates or raises the group's row, but never lowers it, because another client may have raised it in the
+/// meantime. A row with any text other than a level grants nothing.
 const RAISE: &str = r#"
 INSERT INTO {group_pages} AS gp ("groupId", "pageId", "accessLevel", "createdAt", "updatedAt")
 VALUES ($1, $2, $3, pg_catalog.now(), pg_catalog.now())
@@ -36,7 +36,8 @@ WHERE "groupId" OPERATOR(pg_catalog.=) $1 AND "pageId" OPERATOR(pg_catalog.=) $2
 RETURNING "groupId"
 "#;
 
-/// Makes the group's row or raises it; false when somebody else has raised it as high meanwhile.
+/// Creates the group's row or raises it; false if another client has raised it to this level or higher in the
+/// meantime.
 pub(crate) async fn set_level(
     transaction: &Transaction<'_>,
     page: PageId,
@@ -49,7 +50,8 @@ pub(crate) async fn set_level(
     Ok(transaction.write("page_access.raise", RAISE, &parameters).await? > 0)
 }
 
-/// Lowers or removes the group's row, which gave `held`; false when somebody else has changed it meanwhile.
+/// Lowers or deletes the group's row, which granted `held`; false if another client has changed it in the
+/// meantime.
 ///
 /// # Errors
 /// See [`DatabaseError`].

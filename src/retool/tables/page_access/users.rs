@@ -1,4 +1,4 @@
-//! A single user's access to a page, through a managed group.
+//! A single user's access to a page through a managed group.
 
 use futures_util::FutureExt;
 use tokio_postgres::types::Type;
@@ -17,16 +17,16 @@ use crate::retool::tables::page_access::row::set_level;
 use crate::retool::tables::pages::access;
 use crate::retool::transaction::{ChangeError, Lock, Transaction, Write, changed_meanwhile};
 
-/// What a user may do with a page.
+/// A user's access to a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UserAccess {
-    /// The highest level, through whichever group.
+    /// The highest level through any group.
     pub effective: Option<AccessLevel>,
-    /// Whether a managed group of the level that the change is about has the user.
+    /// Whether the user is in a managed group of the level that the change is about.
     pub direct: bool,
 }
 
-/// A page and a user as a change finds them.
+/// The state of a page and a user before a change.
 struct UserAccessState {
     page: Option<OrganizationId>,
     user: Option<UserFacts>,
@@ -37,7 +37,8 @@ struct UserFacts {
     enabled: bool,
 }
 
-/// Always one row, whatever of the two exists; a deleted page, and one without an organization, do not.
+/// Always returns one row, even if page or user do not exist. A deleted page, or a page without an
+/// organization, counts as missing.
 const STATE: &str = r#"
 SELECT p."organizationId"::int8 AS page_organization,
        u.id IS NOT NULL AS has_user, u."organizationId"::int8 AS user_organization,
@@ -47,7 +48,7 @@ LEFT JOIN {pages} p ON p.id = asked.page_id AND p."deletedAt" IS NULL AND p."org
 LEFT JOIN {users} u ON u.id = asked.user_id
 "#;
 
-/// A group that has the user and may do something with the page.
+/// A group with access to the page and the user as a member.
 struct GroupWithAccess {
     group: GroupId,
     name: String,
@@ -78,25 +79,25 @@ const MEMBERSHIP: Write<'_> = Write { table: "user_groups", what: "the access to
 const TO_GRANT: &[Feature] = &[Feature::Groups, Feature::Pages, Feature::ManagedGroups];
 const TO_REVOKE: &[Feature] = &[Feature::Groups];
 
-/// A change of what a user may do with a page.
+/// A change of a user's access to a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UserPageChange {
-    /// How managed groups are named.
+    /// The names of managed groups.
     pub names: ManagedGroupNames,
     /// The page.
     pub page: PageId,
-    /// The level that is given or taken away.
+    /// The level to grant or revoke.
     pub level: AccessLevel,
     /// The user.
     pub user: UserId,
 }
 
 impl UserPageChange {
-    /// Gives the user the level by the managed group of page and level, also when the user has it by other ways:
-    /// this one can be taken away again.
+    /// Grants the user the level with the managed group of page and level, even if the user has the level in
+    /// other ways, because this grant can be revoked.
     ///
     /// # Errors
-    /// [`Refusal::NoPage`], [`Refusal::NoUser`], [`Refusal::DisabledUser`] when only enabled users count,
+    /// [`Refusal::NoPage`], [`Refusal::NoUser`], [`Refusal::DisabledUser`] if only enabled users count,
     /// [`Refusal::DifferentOrganizations`], [`Refusal::NoOrganization`], [`Refusal::NotManaged`]; see
     /// [`DatabaseError`].
     pub(crate) async fn grant(
@@ -108,12 +109,12 @@ impl UserPageChange {
         database.change(TO_GRANT, mode, move |transaction| self.raise(transaction, users).boxed()).await
     }
 
-    /// Takes the user out of every managed group of page and level, those of the older naming included. A
-    /// level that the user does not have needs nothing. No group is ever removed. Other groups may give the
-    /// level all the same, as the access afterwards says.
+    /// Removes the user from every managed group of page and level, including groups of the older naming.
+    /// Nothing changes if the user does not have the level. Groups are never deleted. Other groups may still
+    /// grant the level; the returned access shows it.
     ///
     /// # Errors
-    /// [`Refusal::AccessRemains`] when the user is in no such group and has the level through others. See
+    /// [`Refusal::AccessRemains`] if the user is in no such group and has the level through others. See
     /// [`DatabaseError`].
     pub(crate) async fn revoke(
         self,
@@ -158,8 +159,8 @@ impl UserPageChange {
                 None => managed.create(transaction).await?,
             };
             transaction.lock(&[Lock::Group(group)]).await?;
-            // The row may have its level already, from a user before this one. Either way it stays as it is now
-            // until we are done, and nobody gets more than was asked for.
+            // The row may already have its level, from an earlier user. Either way it is locked until the end
+            // of the transaction, so no user gets more access than requested.
             let (raised, now) =
                 tokio::join!(set_level(transaction, page, group, level), managed.find(transaction));
             let (raised, now) = (raised?, now?.ok_or_else(|| changed_meanwhile("the access to the page"))?);
@@ -173,7 +174,7 @@ impl UserPageChange {
                 memberships::insert(transaction, group, user, Membership::Member),
                 self.groups_with_access(transaction)
             );
-            // What follows a statement that failed fails for that reason.
+            // If the write failed, the next statement fails because of it, so the write's error comes first.
             let (wrote, now) = (wrote?, user_access(&now?, level));
             transaction.judge(&MEMBERSHIP, wrote, &before.direct, &now.direct, &true)?;
         }
@@ -253,12 +254,12 @@ impl UserPageChange {
 }
 
 impl GroupWithAccess {
-    /// Whether this is a managed group of that very level.
+    /// Whether this is a managed group of exactly this level.
     fn is_direct(&self, level: AccessLevel) -> bool {
         self.managed && self.access.explicit.level() == Some(level)
     }
 
-    /// What gives `level` or more through this group.
+    /// The sources that grant `level` or more through this group.
     fn sources(&self, level: AccessLevel) -> impl Iterator<Item = Source> {
         let ways = self.access.ways(level);
         ways.map(|(way, level)| Source { group: self.group, name: self.name.as_str().into(), way, level })
