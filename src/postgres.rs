@@ -1,5 +1,5 @@
 //! A Postgres client for any program: connection strings as libpq reads them, TLS, a pool of sessions, statements
-//! that are cancelled when nobody waits for them, and transactions.
+//! that are cancelled when their caller stops waiting, and transactions.
 //!
 //! Nothing here knows which database it talks to.
 

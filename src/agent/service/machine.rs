@@ -158,6 +158,8 @@ fn cut(text: String) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn machine(files: &[(&str, &str)]) -> OsInfo {
