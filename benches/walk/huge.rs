@@ -17,7 +17,7 @@ use crate::support::server::Server;
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// A million users in 2,000 groups, five memberships each; 50,000 pages with ten rows each; 5,000 resources
-/// with ten rows each. The first group contains every user, like Retool's own group.
+/// with ten rows each. The first resource has a row of a group with every user, like Retool's own group.
 const ROWS: &str = r#"
 SET session_replication_role = replica;
 INSERT INTO organizations (id, name, "createdAt", "updatedAt") VALUES (1, 'Huge', now(), now());

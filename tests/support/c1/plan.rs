@@ -29,7 +29,7 @@ pub(crate) enum Tls {
     Only11,
     /// ALPN selects no protocol.
     WithoutAlpn,
-    /// HTTP/2 is not offered.
+    /// Only HTTP/1.1 is offered; clients that require HTTP/2 are refused.
     OnlyHttp1,
     /// The certificate is from an untrusted certificate authority.
     Untrusted,
