@@ -40,7 +40,6 @@ const INTERVAL: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// The files are unusable at the start.
-/// The files cannot be used at the start.
 pub(crate) fn watch<S: FileSource>(source: S) -> Result<Arc<ArcSwap<S::Value>>, S::Error> {
     let mut used = stamps(&source);
     let mut failed = used.clone();

@@ -71,7 +71,6 @@ fn variable(name: &str) -> Option<String> {
 ///
 /// # Errors
 /// See [`Error`].
-/// See [`Error`].
 pub(crate) fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result<(), Error> {
     if RUNNING.get().is_some() {
         return Ok(());

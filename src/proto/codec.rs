@@ -4,7 +4,6 @@
 //! handler gets it. A service that is added later is validated without further code; an interceptor or a call
 //! in each handler could be forgotten. The protocol's own servers use the same order: a request that breaks a
 //! rule is `InvalidArgument` before anything else is checked.
-//! that breaks a rule is `InvalidArgument` before anything else is checked.
 
 use std::marker::PhantomData;
 

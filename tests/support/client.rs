@@ -328,7 +328,7 @@ async fn all<T>(page: impl AsyncFn(String) -> Result<Answer<T>, Status>) -> Vec<
     }
 }
 
-// === what the messages say ===
+// === contents of messages ===
 
 /// A resource with only an id.
 pub(crate) fn named(type_id: &str, id: &str) -> Resource {
@@ -346,7 +346,7 @@ pub(crate) fn path_of(resource: &Resource) -> String {
     path(resource.id.as_ref().unwrap())
 }
 
-/// Type and id of the parent; empty when there is none.
+/// Type and id of the parent; empty if there is none.
 pub(crate) fn parent_of(resource: &Resource) -> String {
     resource.parent_resource_id.as_ref().map(path).unwrap_or_default()
 }

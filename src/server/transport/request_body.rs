@@ -24,7 +24,6 @@ const WHOLE: u32 = 3;
 /// `Cancelled` if the caller cancels, `DeadlineExceeded` if nothing arrives for `patience` or not everything
 /// within three times as long, `Unavailable` if there is no capacity for the bytes, and `ResourceExhausted`
 /// for more than one message.
-/// times as long, `Unavailable` when there is no room for the bytes, and `ResourceExhausted` for more than a message.
 pub(super) async fn whole(
     mut body: Body,
     most: usize,
