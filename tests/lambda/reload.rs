@@ -58,7 +58,7 @@ async fn a_new_version_is_fetched_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_is_no_reload_right_after_another() {
+async fn skips_a_reload_right_after_another() {
     let stage = Stage::nowhere().await;
     // On a busy machine the second may have passed.
     for attempt in 0..20 {

@@ -70,7 +70,7 @@ async fn rotated_tokens_are_loaded_while_calls_continue() {
 }
 
 #[tokio::test]
-async fn a_token_file_of_equal_length_and_time_is_noticed() {
+async fn a_changed_token_file_of_equal_length_and_time_is_reloaded() {
     let files = Files::new();
     let server = start(&[files.tokens(&TOKENS[..1])]);
     let wire = Wire::to(&server).await;
