@@ -1,4 +1,4 @@
-//! Drives a connector as an agent does. It uses only the protocol and works with any connector.
+//! Drives a connector the way an agent does. Speaks the protocol only, to any connector.
 
 pub mod c1z;
 pub mod expansion;

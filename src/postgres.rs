@@ -1,7 +1,7 @@
-//! A Postgres client for any program: libpq connection strings, TLS, a pool of sessions, transactions, and
-//! statements that are cancelled when their caller stops waiting.
+//! A Postgres client for any program: connection strings as libpq reads them, TLS, a pool of sessions, statements
+//! that are cancelled when nobody waits for them, and transactions.
 //!
-//! This module does not depend on the contents of the database.
+//! Nothing here knows which database it talks to.
 
 pub(crate) mod connection_string;
 pub(crate) mod consistent;
