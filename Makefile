@@ -1,4 +1,4 @@
-# `make help` says what there is. Needs Rust, and Go for the chart; finds or installs Postgres by itself.
+# `make help` lists the targets. Requires Rust, and Go for the chart; finds or installs Postgres automatically.
 
 LISTEN = 127.0.0.1:8080
 # Sizes of the demo organization.
@@ -7,25 +7,25 @@ GROUPS = 8
 PAGES = 24
 RESOURCES = 12
 SIZES = users=$(USERS) groups=$(GROUPS) pages=$(PAGES) resources=$(RESOURCES)
-# What the benchmark walks: small, large, huge (its snapshot only), or sizes as in "users=100 groups=5 pages=20 resources=10".
+# The organizations of the benchmark: small, large, huge (its snapshot only), or sizes as in "users=100 groups=5 pages=20 resources=10".
 ORGANIZATIONS = small large
 
-# Most tests wait for a timeout or another program, so that more of them than there are processors can run at once.
+# Most tests wait for a timeout or another program, so more tests than processors can run at once.
 TEST_THREADS = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 
-# How long each part of the soak lasts.
+# Duration of each part of the soak, in seconds.
 SECONDS = 60
-# How many cases each property of the hostile tests is tried with.
+# Number of cases for each property of the hostile tests.
 CASES = 2000
 
-# The image's name, and for which processor the static program is: amd64 or arm64.
+# The name of the image, and the processor of the static program: amd64 or arm64.
 IMAGE = baton-retool:dev
 KIND =
 
 .PHONY: needs-rust help demo test test-lambda releases docs-check judge lint fmt doc deny man bench soak fuzz-smoke check-chart static lambda image check-image sbom clean
 .DEFAULT_GOAL := help
 
-# One line instead of a failure in the middle of a build.
+# Reports a missing program in one line, before the build starts.
 needs-rust:
 	@command -v cargo >/dev/null || { echo "Rust is missing. Install it from https://rustup.rs, then run make again." >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "A C compiler is missing. Install one, for example: apt-get install gcc libc6-dev" >&2; exit 1; }
@@ -36,7 +36,7 @@ help: ## list these targets
 demo: needs-rust ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTEN=, USERS=, GROUPS=, PAGES=, RESOURCES=)
 	@scripts/demo --check $(LISTEN) $(SIZES)
 	cargo build --bin baton-retool --example retool-api-double
-	@# Ctrl-C is how a demo ends, and no error. It reaches this shell too, which would die of it.
+	@# Ctrl-C ends a demo and is not an error. This shell receives the signal too and must not exit.
 	@trap : INT; scripts/with-postgres scripts/demo $(LISTEN) $(SIZES) || [ $$? -eq 130 ]
 
 test: needs-rust lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
@@ -47,7 +47,7 @@ test: needs-rust lint check-chart ## check everything: format, lints, documentat
 	$(MAKE) releases
 	$(MAKE) docs-check
 
-# The feature needs a build of its own, so the unit tests are built there only: they are the same and more.
+# The feature needs a separate build, so the unit tests run only with it: it includes all other unit tests.
 test-lambda: ## run the unit tests, and the tests of the AWS Lambda function (cargo feature lambda)
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --lib --test lambda
 
@@ -72,7 +72,7 @@ lint: ## check format, lints and documentation (installs rustfmt and clippy when
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --check
 	cargo clippy --all-targets --features lambda -- -D warnings
-	@# With the examples, so that all three share the checked dependencies.
+	@# Includes the examples, so that all three share the checked dependencies.
 	cargo clippy --lib --bins --examples -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib --examples --features lambda
 
@@ -119,7 +119,7 @@ sbom: ## list what the program is made of into target/sbom, in CycloneDX (instal
 	@cargo cyclonedx --version >/dev/null 2>&1 || cargo install --locked --version 0.5.9 cargo-cyclonedx
 	mkdir -p target/sbom
 	cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename baton-retool.cdx
-	@# It names the directory that it was made in.
+	@# The file contains the path of the build directory.
 	sed 's|$(CURDIR)|/source|g' baton-retool.cdx.json >target/sbom/baton-retool.cdx.json
 	rm baton-retool.cdx.json
 

@@ -1,4 +1,4 @@
-//! Compiles `proto/` into Rust and into the descriptor set that reflection and validation read.
+//! Compiles `proto/` into Rust code and into the descriptor set for reflection and validation.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use prost_types::field_descriptor_proto::{Label, Type};
 use protox::Compiler;
 
 const PROTO: &str = "proto";
-/// Names the commit in an archive; `.gitattributes` says so to git.
+/// The file with the commit in an archive; `.gitattributes` makes git fill it in.
 const ARCHIVED: &str = "packaging/commit";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in documented.file.iter_mut().filter(|file| file.syntax() == "proto3") {
         pack_numbers(&mut file.message_type);
     }
-    // The encoded form keeps the validation options, which the decoded one cannot hold.
+    // The encoded form keeps the validation options, which the decoded form would lose.
     let embedded = compiler.include_source_info(false).encode_file_descriptor_set();
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin"), embedded)?;
 
@@ -43,9 +43,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             "crate::proto::grants::GrantsServiceListGrantsResponse",
         )
         .extern_path(".google.rpc.Status", "::tonic_types::pb::Status")
-        // Ordered maps make equal messages equal bytes.
+        // With ordered maps, equal messages have equal bytes.
         .btree_map(".")
-        // These carry secrets; `src/proto/secret.rs` gives them a Debug that keeps them.
+        // These messages contain secrets; `src/proto/secret.rs` implements `Debug` without the secrets.
         .skip_debug([
             ".c1.utls.v1.Credential",
             ".c1.connector.v2.PlaintextData",
@@ -55,9 +55,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Tells the program which commit it is built from, and for what. The commit is that of the variable
-/// `BATON_RETOOL_COMMIT`, else that of the archive from which the source was unpacked, else the one that is checked out. A
-/// build for development does not ask git, or every commit would compile everything anew.
+/// Sets the commit and the target of the build for the program. The commit is the value of the variable
+/// `BATON_RETOOL_COMMIT`, else the commit of the source archive, else the checked-out commit. A development
+/// build does not call git, because every commit would then recompile everything.
 fn describe_build() {
     println!("cargo:rerun-if-env-changed=BATON_RETOOL_COMMIT");
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
@@ -69,7 +69,7 @@ fn describe_build() {
     println!("cargo:rustc-env=BATON_RETOOL_TARGET={}", variable("TARGET").as_deref().unwrap_or("unknown"));
 }
 
-/// The commit of which the source is an archive, which `git archive` writes into this file; nothing elsewhere.
+/// The commit of the source archive, which `git archive` writes into this file; `None` elsewhere.
 fn archive_commit() -> Option<String> {
     let text = fs::read_to_string(ARCHIVED).ok()?;
     println!("cargo:rerun-if-changed={ARCHIVED}");
@@ -78,7 +78,7 @@ fn archive_commit() -> Option<String> {
     is_commit.then(|| commit.to_owned())
 }
 
-/// The commit that is checked out; nothing without git, and nothing where the source lies in another repository.
+/// The checked-out commit; `None` without git, or if the source is in another repository.
 fn git_commit() -> Option<String> {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).output().ok()?;
@@ -89,7 +89,7 @@ fn git_commit() -> Option<String> {
     if fs::canonicalize(git(&["rev-parse", "--show-toplevel"])?).ok()? != here {
         return None;
     }
-    // Both change with a commit: the file that names the branch, and the log of where it was.
+    // Both files change with a commit: the file with the branch name, and its log.
     for file in ["HEAD", "logs/HEAD"] {
         if let Some(path) = git(&["rev-parse", "--git-path", file]).filter(|path| Path::new(path).exists()) {
             println!("cargo:rerun-if-changed={path}");
@@ -98,8 +98,8 @@ fn git_commit() -> Option<String> {
     git(&["rev-parse", "HEAD"])
 }
 
-/// Says for every repeated number that it is packed, as proto3 has it unless a file says otherwise. The generator
-/// would take a field with any option, such as a validation rule, for one that is not.
+/// Marks every repeated number as packed, which is the default of proto3. The generator would treat a field
+/// with any option, such as a validation rule, as not packed.
 fn pack_numbers(messages: &mut [DescriptorProto]) {
     for message in messages {
         for field in message.field.iter_mut().filter(|field| field.label() == Label::Repeated) {

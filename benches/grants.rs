@@ -1,7 +1,7 @@
-//! How fast the grants of an answer are encoded: by our builder, and by the generated code.
-//! `cargo bench --bench grants`
+//! Measures how fast the grants of an answer are encoded, by our builder and by the generated code.
+//! Run with `cargo bench --bench grants`.
 
-// The macros of criterion make functions that nobody documents.
+// The macros of criterion generate undocumented functions.
 #![allow(missing_docs)]
 
 use std::hint::black_box;
@@ -11,10 +11,10 @@ use baton_retool::proto::grants::{GrantListBuilder, GrantParts, GrantsServiceLis
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message;
 
-/// About as many as fit an answer.
+/// About as many grants as fit into an answer.
 const GRANTS: u32 = 8_000;
 
-/// A resource as the agent sends it back: what every grant of an answer repeats.
+/// A resource as in an agent's request; every grant of an answer repeats it.
 fn resource() -> Resource {
     Resource {
         id: Some(id("resource", "r12")),
@@ -33,7 +33,7 @@ fn id(resource_type: &str, resource: &str) -> ResourceId {
     }
 }
 
-/// What differs from grant to grant, made beforehand: both ways need it alike.
+/// The parts that differ between grants. They are built in advance, because both encoders need them.
 fn principals() -> Vec<(String, String)> {
     (1..=GRANTS).map(|user| (format!("u{user}"), format!("entitlement:r12:read:user:u{user}"))).collect()
 }

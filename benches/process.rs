@@ -1,28 +1,28 @@
-//! What Linux knows of a process. Elsewhere nothing is known, and the report says so.
+//! Statistics of a process, on Linux only. On other platforms the report says that they are unknown.
 
 use std::fs;
 
-/// Processor time that a process has taken up, in seconds, with that of children it has waited for.
+/// Processor time of a process in seconds, including children for which it has waited.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cpu {
-    /// Its own, all threads.
+    /// The time of the process itself, in all threads.
     pub(crate) own: f64,
-    /// That of ended children.
+    /// The time of ended children.
     pub(crate) ended_children: f64,
 }
 
 /// The unit of `/proc/PID/stat`: USER_HZ, which is 100 on every platform that Rust's std runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The processor time of one process so far; nothing when there is none of that id.
+/// The processor time of a process so far; `None` if it does not exist.
 pub(crate) fn cpu(process: u32) -> Option<Cpu> {
     let stat = Stat::of(process)?;
     let seconds = |first: usize| Some((stat.number(first)? + stat.number(first + 1)?) / TICKS_PER_SECOND);
     Some(Cpu { own: seconds(14)?, ended_children: seconds(16)? })
 }
 
-/// The processor time so far of a process and its children, living and ended ones: of a Postgres server
-/// when the process is its postmaster.
+/// The processor time so far of a process and its children, including ended ones: of a Postgres server if the
+/// process is its postmaster.
 pub(crate) fn cpu_of_family(parent: u32) -> Option<f64> {
     let Cpu { own, ended_children } = cpu(parent)?;
     let processes = fs::read_dir("/proc").ok()?;
@@ -34,7 +34,7 @@ pub(crate) fn cpu_of_family(parent: u32) -> Option<f64> {
     Some(own + ended_children + children)
 }
 
-/// The most memory that a process has had resident at once, in bytes.
+/// The peak resident memory of a process, in bytes.
 pub(crate) fn peak_memory(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -42,18 +42,18 @@ pub(crate) fn peak_memory(process: u32) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// `/proc/PID/stat` from its third field on.
+/// `/proc/PID/stat` from the third field on.
 struct Stat(Vec<String>);
 
 impl Stat {
     fn of(process: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        // The second field is a name in parentheses, which may hold blanks and parentheses itself.
+        // The second field is a name in parentheses, which may itself contain blanks and parentheses.
         let (_, behind_name) = stat.rsplit_once(')')?;
         Some(Self(behind_name.split_whitespace().map(str::to_owned).collect()))
     }
 
-    /// A field by its number in proc_pid_stat(5), where the first is 1.
+    /// A field by its number in proc_pid_stat(5), starting at 1.
     fn number(&self, field: usize) -> Option<f64> {
         self.0.get(field.checked_sub(3)?)?.parse().ok()
     }

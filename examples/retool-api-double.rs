@@ -1,9 +1,9 @@
-//! A double of the user calls of Retool's REST API, which answers from Retool's tables: `make demo` starts it, so
-//! that accounts can be created, disabled and enabled without a Retool. It is for trials on a throwaway database and
-//! trusts every client that knows the token.
+//! A double of the user calls of Retool's REST API that works on Retool's tables. `make demo` starts it, so
+//! that accounts can be created, disabled and enabled without a Retool. It is for trials on a throwaway
+//! database and trusts every client with the token.
 //!
-//! Settings: `DATABASE_URL` (a role that may write `users`), `RETOOL_API_TOKEN`, and the address to listen on as the
-//! first argument. It prints its base URL once it listens.
+//! Settings: `DATABASE_URL` (a role that may write `users`), `RETOOL_API_TOKEN`, and the address to listen on
+//! as the first argument. It prints its base URL once it listens.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-"""Runs what an image holds as a container engine would, for scripts/check-image.
+"""Runs the contents of an image as a container engine would, for scripts/check-image.
 
-The entry point runs in the image's root directory, as the image's user, read-only, with a few devices and nothing else to see,
-beside a throwaway Postgres.
+The entry point runs in the image's root directory, as the image's user, read-only, with a few devices and no other files,
+and with a throwaway Postgres.
 """
 
 import ctypes
@@ -34,7 +34,7 @@ def try_out(root, image, kind):
             return
         shutil.copy2(emulator, root / "qemu")
         prefix = ["/qemu"]
-    # As an engine does it. Names then come from there.
+    # Like an engine. Names are resolved with these files.
     (root / "etc/hosts").write_text("127.0.0.1 localhost retool-postgres.test\n")
     (root / "etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
     devices = ("null", "random", "urandom")
@@ -78,12 +78,12 @@ def try_out(root, image, kind):
 
 
 def choose_mode(image, answer):
-    """Without an argument the variables decide: a client of ConductorOne is served, anything else is a one-shot sync."""
+    """Without an argument the variables decide: service mode with a client of ConductorOne, otherwise a one-shot sync."""
     if image["CMD"]:
         fail(f"the image has default arguments: {image['CMD']}")
     database = {"BATON_CONNECTION_STRING": "postgres://baton:example@127.0.0.1:1/retool"}
     client = {"BATON_CLIENT_ID": "name@127.0.0.1:1/pcc", "BATON_CLIENT_SECRET": "a:b:v1:c"}
-    # The root is read-only here, so that a one-shot sync fails at the file.
+    # The root is read-only here, so a one-shot sync fails when it writes the file.
     for more, expected in ((client, "invalid client secret"), ({}, "/tmp")):
         code, _, err = answer([*image["ENTRYPOINT"], "-f", "/tmp/sync.c1z"], env={**database, **more})
         if code == 0 or expected not in err:
@@ -91,7 +91,7 @@ def choose_mode(image, answer):
 
 
 def look_up_names(image, start):
-    """A static program has to find names by itself: by DNS as in /etc/resolv.conf, here in a network of its own."""
+    """A static program has to resolve names itself: by DNS as in /etc/resolv.conf, here in its own network."""
     if os.fork() == 0:
         status = 1
         try:
@@ -114,7 +114,7 @@ def look_up_names(image, start):
 
 
 def answer_names():
-    """Answers DNS at 127.0.0.1: retool-db.test is this machine, nothing else is anywhere."""
+    """Answers DNS at 127.0.0.1: retool-db.test is this machine, no other name exists."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("127.0.0.1", 53))
     wanted = b"\x09retool-db\x04test\x00\x00\x01\x00\x01"
@@ -132,7 +132,7 @@ def answer_names():
 
 
 def find_authorities(image, start):
-    """The certificates of the image are where the program looks for them: without them it ends at once."""
+    """The certificates of the image are where the program expects them: without them it exits at once."""
     database = "postgres://baton:example@127.0.0.1:1/retool?sslmode=verify-full&sslrootcert=system"
     first_line(start, image, database, "Connection refused")
     line = first_line(start, image, database, "no certificate authorities", env={"SSL_CERT_FILE": "/nowhere.pem"})
@@ -141,7 +141,7 @@ def find_authorities(image, start):
 
 
 def first_line(start, image, database, text, env=None):
-    """The first line of the log, within some seconds, that has this text."""
+    """The first log line with this text within some seconds."""
     settings = {"BATON_CONNECTION_STRING": database, "BATON_LISTEN": "127.0.0.1:0", "BATON_HEALTH_CHECK": "false"}
     server = start([*image["ENTRYPOINT"], "serve"], env={**settings, **(env or {})})
     timer = threading.Timer(20, server.kill)
@@ -159,7 +159,7 @@ def first_line(start, image, database, text, env=None):
 
 
 def serve(image, start, answer):
-    """With the variables that the chart gives to a tenant's Deployment, and ports that are free here."""
+    """With the variables of a tenant's Deployment from the chart, and free ports."""
     health = {"BATON_HEALTH_CHECK_PORT": free_port()}
     ask = [image["ENTRYPOINT"][0], "health-check", "--endpoint"]
     server = start(
@@ -208,7 +208,7 @@ def chart_variables():
 
 
 def make_database(image, answer):
-    """A sample organization on the throwaway Postgres; the name of its host is one of the image's /etc/hosts."""
+    """A sample organization on the throwaway Postgres; the name of its host is in the image's /etc/hosts."""
     prefix = os.environ["RETOOL_POSTGRES_PREFIX"]
     database, role, password = f"{prefix}retool", f"{prefix}baton", os.urandom(12).hex()
 

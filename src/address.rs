@@ -1,4 +1,4 @@
-//! Hosts and ports as settings write them: `host:port`, with brackets around an IPv6 address.
+//! Hosts and ports in settings: `host:port`, with brackets around an IPv6 address.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -11,13 +11,14 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct HostAndPort {
-    /// A name or an address; an IPv6 address without its brackets. `(host, port)` can be bound as is.
+    /// A name or an address, IPv6 without brackets. `(host, port)` can be bound as is.
     pub host: String,
-    /// The port; 0 lets the system choose one to listen on.
+    /// The port. For a listener, 0 selects any free port.
     pub port: u16,
 }
 
-/// Why a text is not an address. Each message is the end of a sentence that begins with the setting.
+/// The reason why a text is not an address. Each message is the end of a sentence that begins with the
+/// setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AddressError {
     /// There is no colon.
@@ -26,15 +27,15 @@ pub(crate) enum AddressError {
         /// The text.
         text: String,
     },
-    /// What follows the last colon is no port.
+    /// The text after the last colon is not a port.
     #[error("{port:?} in {text:?} is not a port, which is a number from 0 to 65535")]
     InvalidPort {
-        /// What follows the last colon.
+        /// The text after the last colon.
         port: String,
         /// The text.
         text: String,
     },
-    /// Nothing stands before the colon.
+    /// There is no host before the colon.
     #[error("{text:?} names no host; 0.0.0.0:{port} or [::]:{port} is every interface")]
     NoHost {
         /// The text.
@@ -42,7 +43,7 @@ pub(crate) enum AddressError {
         /// The port.
         port: u16,
     },
-    /// An IPv6 address stands before the port without brackets.
+    /// An IPv6 address before the port has no brackets.
     #[error("the IPv6 address in {text:?} needs brackets: [{host}]:{port}")]
     NoBrackets {
         /// The text.
@@ -52,7 +53,7 @@ pub(crate) enum AddressError {
         /// The port.
         port: u16,
     },
-    /// What the brackets enclose is no IPv6 address.
+    /// The text in brackets is not an IPv6 address.
     #[error("{host:?} is not an IPv6 address")]
     NotIpv6 {
         /// The host with its brackets.
@@ -64,19 +65,19 @@ pub(crate) enum AddressError {
         /// The text.
         host: String,
     },
-    /// A socket file is named where only a port will do.
+    /// The text is a socket file, but only a port is valid.
     #[error("{text:?} is a socket in the file system")]
     SocketFile {
         /// The text.
         text: String,
     },
-    /// `unix:` stands alone.
+    /// There is no path after `unix:`.
     #[error("{text:?} names no path")]
     NoPath {
         /// The text.
         text: String,
     },
-    /// In `unix://name/path` the name would be a machine.
+    /// In `unix://name/path`, the name would be a machine.
     #[error("{text:?} has two slashes where one or three begin a path")]
     TwoSlashes {
         /// The text.
@@ -84,14 +85,14 @@ pub(crate) enum AddressError {
     },
 }
 
-/// The text as a message may repeat it: nothing that may hold a user and a password.
+/// The text in a form that is safe for a message: without anything that could be a user and a password.
 fn shown(text: &str) -> String {
     let last = text.rsplit_once(':').map(|(_, last)| last);
     let secret = text.contains('@') || last.is_some_and(|last| !last.starts_with("//") && !like_a_port(last));
     if secret { "...".to_owned() } else { text.to_owned() }
 }
 
-/// A port that is none, as a message may repeat it: what follows a colon may well be a password.
+/// An invalid port in a form that is safe for a message: the text after a colon could be a password.
 fn shown_port(port: &str) -> String {
     if like_a_port(port) { port.to_owned() } else { "...".to_owned() }
 }
@@ -103,7 +104,7 @@ fn like_a_port(text: &str) -> bool {
 impl FromStr for HostAndPort {
     type Err = AddressError;
 
-    /// Reads `host:port`, with brackets around an IPv6 address.
+    /// Parses `host:port`, with brackets around an IPv6 address.
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let owned = || shown(text);
         if let Some(path) = text.strip_prefix(UNIX) {
@@ -142,15 +143,15 @@ impl fmt::Display for HostAndPort {
     }
 }
 
-/// What a socket file's address begins with, as in every gRPC program; never a host of that name.
+/// The prefix of the address of a socket file, as in every gRPC program; never a host with this name.
 pub(crate) const UNIX: &str = "unix:";
 
-/// The path of a socket file out of `text`, where `path` is what follows its `unix:`.
+/// The path of a socket file in `text`. `path` is the part after `unix:`.
 ///
 /// # Errors
 /// [`AddressError::TwoSlashes`], [`AddressError::NoPath`]
 pub(crate) fn socket_path(text: &str, path: &str) -> Result<PathBuf, AddressError> {
-    // In the form with slashes, what stands between the second and the third would be a machine.
+    // In the form with slashes, the text between the second and the third slash would be a machine.
     let path = match path.strip_prefix("//") {
         Some(rest) if !rest.starts_with('/') => {
             return Err(AddressError::TwoSlashes { text: text.to_owned() });
@@ -161,7 +162,7 @@ pub(crate) fn socket_path(text: &str, path: &str) -> Result<PathBuf, AddressErro
     if path.is_empty() { Err(AddressError::NoPath { text: text.to_owned() }) } else { Ok(path.into()) }
 }
 
-/// Reads a name or an address. An IPv6 address may stand in brackets and loses them.
+/// Parses a name or an address. Brackets around an IPv6 address are removed.
 ///
 /// # Errors
 /// [`AddressError::NotIpv6`], [`AddressError::NotAHost`]
@@ -179,7 +180,7 @@ pub(crate) fn parse_host(text: &str) -> Result<String, AddressError> {
     Ok(host.to_owned())
 }
 
-/// Writes what can be dialled, and stand in a URL: brackets around an IPv6 address.
+/// Writes an address for a connection or a URL: with brackets around an IPv6 address.
 pub(crate) fn write_host_and_port(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
     if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
 }
@@ -190,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_stands_alone() {
+    fn rejects_a_host_with_a_port() {
         for (text, host) in
             [("localhost", "localhost"), ("0.0.0.0", "0.0.0.0"), ("::1", "::1"), ("[::1]", "::1")]
         {
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_file_is_no_host_and_port() {
+    fn rejects_a_socket_file_as_host_and_port() {
         for (text, problem) in [
             ("unix:/tmp/x", "\"unix:/tmp/x\" is a socket in the file system"),
             ("unix:", "\"unix:\" names no path"),

@@ -1,4 +1,4 @@
-//! What a person types: one file per command.
+//! The command line: one file per command.
 
 mod change;
 mod child;
@@ -40,22 +40,22 @@ use crate::cli::wiring::stop_telemetry;
 use crate::config::{self, Detail, Group};
 use crate::telemetry::logs;
 
-/// The settings as a Markdown table: what `docs/settings.md` has, so that a test can compare the two.
+/// The settings as a Markdown table. A test compares it with `docs/settings.md`.
 pub fn settings_table() -> String {
     config::markdown_table()
 }
 
-/// The settings of a connector that ConductorOne hosts, as a Markdown table: what `docs/lambda.md` has, so that a test
-/// can compare the two.
+/// The settings of a connector that ConductorOne hosts, as a Markdown table. A test compares it with
+/// `docs/lambda.md`.
 #[cfg(feature = "lambda")]
 pub fn hosted_settings_table() -> String {
     config::hosted_markdown_table()
 }
 
-/// Runs the program with these arguments, the first being its name.
+/// Runs the program with these arguments; the first is its name.
 ///
-/// Exit codes: 0 done, 1 failed, 2 invalid command line or settings. A sync that a signal stops ends
-/// in 130 or 143, as shells have it. The child of an agent ends in 1 for any failure.
+/// Exit codes: 0 success, 1 failure, 2 invalid command line or settings. A sync that is stopped by a signal
+/// returns 130 or 143, as in shells. The child of an agent returns 1 for any failure.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let code = run_command(arguments.into_iter().collect());
     logs::flush();
@@ -74,7 +74,7 @@ fn run_command(arguments: Vec<OsString>) -> ExitCode {
         Ok(matches) => matches,
         Err(error) => {
             let path = help::path_of(&command(detail), &arguments);
-            // Printing help or a usage error has nowhere else to go when it fails.
+            // If printing help or a usage error fails, there is no other place to report it.
             if error.use_stderr() {
                 let _ = write!(anstream::stderr(), "{}", help::error_text(&error, &path));
                 return ExitCode::from(USAGE);
@@ -85,7 +85,7 @@ fn run_command(arguments: Vec<OsString>) -> ExitCode {
     };
     let result = match matches.subcommand() {
         Some((name, matches)) => match refuse_change(name, matches) {
-            // The exit codes of this one are its own.
+            // This command has its own exit codes.
             Ok(()) if name == doctor::NAME => return doctor::run(matches),
             #[cfg(feature = "lambda")]
             Ok(()) if name == lambda::NAME => return lambda::run(matches),
@@ -96,7 +96,7 @@ fn run_command(arguments: Vec<OsString>) -> ExitCode {
     };
     if let Err(failure) = &result {
         logs::flush();
-        // Before the wait for a collector.
+        // The failure is reported before the wait for a collector.
         fatal::tell(failure, &matches);
     }
     stop_telemetry(&result);
@@ -123,7 +123,7 @@ fn run_named(name: &str, matches: &ArgMatches) -> Result<(), Failure> {
     }
 }
 
-/// A flag that asks for a one-shot change means nothing to a command, and what it asks for would not be done.
+/// A command ignores flags for a one-shot change, so the change would not be made.
 fn refuse_change(name: &str, matches: &ArgMatches) -> Result<(), Failure> {
     match config::typed(matches).find(|setting| setting.group == Group::Change) {
         Some(setting) => {

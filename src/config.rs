@@ -1,11 +1,11 @@
-//! Every setting, declared once in a table and read into the types of the modules that use it.
+//! All settings: declared once in a table, and read into the types of the modules that use them.
 //!
-//! [`ALL`] is the declaration. The command line ([`arguments`]), the `BATON_` variables, the keys of the config
-//! file, the help texts and the table of `docs/settings.md` ([`markdown_table`]) all come from it, so that none of them can
-//! disagree with another. Defaults belong to the settings types; the table refers to them.
+//! [`ALL`] is the declaration. The command line ([`arguments`]), the `BATON_` variables, the keys of the
+//! config file, the help texts and the table of `docs/settings.md` ([`markdown_table`]) are all derived from
+//! it, so they cannot contradict each other. Defaults belong to the settings types; the table refers to them.
 //!
-//! To add a setting: give it a field in the settings type of the module that uses it, and declare it in `table.rs`.
-//! A new settings type gets a field in [`Settings`].
+//! To add a setting, add a field to the settings type of the module that uses it, and declare it in
+//! `table.rs`. A new settings type needs a field in [`Settings`].
 
 mod arguments;
 mod check;
@@ -60,14 +60,15 @@ pub(crate) use table::ALL;
 #[cfg(feature = "lambda")]
 pub(crate) use {arguments::hosted_arguments, reference::hosted_markdown_table};
 
-/// Reads every setting: a flag wins over a variable, a variable over the config file, the file over the default.
+/// Reads every setting. A flag overrides a variable, a variable overrides the config file, the file overrides
+/// the default.
 ///
-/// `matches` are those of a command that carries [`arguments`], or of any sub-command below it. The warnings are
-/// for the caller to log once logging is up; where logging goes is among the settings.
+/// `matches` are those of a command that has [`arguments`], or of any of its sub-commands. The caller logs
+/// the warnings once logging has started, because the settings include the log targets.
 ///
 /// # Errors
-/// Every setting that cannot be right, or the file, as [`Error`] describes. The process is expected to end with
-/// exit code 2.
+/// Every invalid setting, or an unreadable file, as described by [`Error`]. The process is expected to end
+/// with exit code 2.
 pub(crate) fn load(matches: &ArgMatches, sources: &Sources) -> Result<(Settings, Vec<Warning>), Error> {
     let (values, mut warnings) = collect(matches, sources)?;
     let mut settings = checked(&values).map_err(|error| error.explained_by(&warnings))?;
@@ -90,8 +91,8 @@ fn debug_expiry(values: &Values) -> Result<Option<OffsetDateTime>, Error> {
 fn checked(values: &Values) -> Result<Settings, Error> {
     let settings = values.read::<Settings>();
     let mut errors: Vec<Error> = values.check().err().into_iter().collect();
-    // Reading ends at the first that is wrong, so the parts are read one by one as well. Port and address of the
-    // probes are checked even where the switch leaves them without effect.
+    // Reading stops at the first error, so the parts are also read one by one. Port and address of the probes
+    // are checked even if probes are off.
     errors.extend(values.read::<ServerSettings>().err());
     errors.extend(values.read::<HealthSettings>().err());
     errors.extend(values.read::<LogSettings>().err());
@@ -106,11 +107,11 @@ fn checked(values: &Values) -> Result<Settings, Error> {
     }
 }
 
-/// The settings in force and where each came from, also where some of them cannot be right; and the warnings, and the
-/// errors that [`load`] would end with.
+/// Returns the settings in force with their sources, even if some of them are invalid; and the warnings, and
+/// the errors that [`load`] would return.
 ///
 /// # Errors
-/// As [`load`] where the sources cannot be read at all.
+/// Those of [`load`] if the sources cannot be read at all.
 pub(crate) fn load_in_force(
     matches: &ArgMatches,
     sources: &Sources,
@@ -121,20 +122,20 @@ pub(crate) fn load_in_force(
     Ok((Provenance::of(&values), warnings.clone(), error.map(|error| error.explained_by(&warnings))))
 }
 
-/// Reads what is read from Retool and what may be changed, and nothing else: for a command that needs no connection
+/// Reads only what the connector reads from Retool and may change: for a command that needs no connection
 /// string. Sources and warnings are those of [`load`].
 ///
 /// # Errors
-/// As [`load`], for these settings only.
+/// Those of [`load`], for these settings only.
 pub(crate) fn load_scope(matches: &ArgMatches, sources: &Sources) -> Result<Scope, Error> {
     let (values, _) = collect(matches, sources)?;
     values.read()
 }
 
-/// Reads which one-shot change is asked for; nothing where there is none.
+/// Reads the requested one-shot change; `None` if there is none.
 ///
 /// # Errors
-/// As [`load`], for these settings only.
+/// Those of [`load`], for these settings only.
 pub(crate) fn load_change(matches: &ArgMatches, sources: &Sources) -> Result<Option<OneShot>, Error> {
     let (values, warnings) = collect(matches, sources)?;
     values.check_change().map_err(|error| error.explained_by(&warnings))?;
@@ -144,10 +145,10 @@ pub(crate) fn load_change(matches: &ArgMatches, sources: &Sources) -> Result<Opt
     }
 }
 
-/// The name of the setting that asks for a one-shot change, whatever else is wrong with it.
+/// The name of the setting that requests a one-shot change, even if other settings are invalid.
 ///
 /// # Errors
-/// As [`load`] where the sources cannot be read at all.
+/// Those of [`load`] if the sources cannot be read at all.
 pub(crate) fn change_asked_for(
     matches: &ArgMatches,
     sources: &Sources,
@@ -156,11 +157,11 @@ pub(crate) fn change_asked_for(
     Ok(values.verb().map(|entry| entry.setting.name))
 }
 
-/// Reads where probes are answered, whether or not they are, and nothing else: for a command that sends one to
-/// another process and needs no connection string. Sources and warnings are those of [`load`].
+/// Reads only the address of the health probes, whether or not they are on: for a command that probes another
+/// process and needs no connection string. Sources and warnings are those of [`load`].
 ///
 /// # Errors
-/// As [`load`], for these settings only.
+/// Those of [`load`], for these settings only.
 pub(crate) fn load_health_check(
     matches: &ArgMatches,
     sources: &Sources,
@@ -169,10 +170,10 @@ pub(crate) fn load_health_check(
     Ok((values.read()?, warnings))
 }
 
-/// Reads what a one-shot sync reads and where it goes, and nothing else. Sources and warnings are those of [`load`].
+/// Reads only the source and the destination of a one-shot sync. Sources and warnings are those of [`load`].
 ///
 /// # Errors
-/// As [`load`], for these settings only.
+/// Those of [`load`], for these settings only.
 pub(crate) fn load_sync(
     matches: &ArgMatches,
     sources: &Sources,
@@ -188,11 +189,11 @@ pub(crate) fn load_sync(
     Ok((settings, warnings))
 }
 
-/// Reads how ConductorOne is served, and nothing else; nothing where it is not, since there is neither a client's id
-/// nor a secret. Sources and warnings are those of [`load`].
+/// Reads only the settings of service mode for ConductorOne; `None` if neither a client id nor a client
+/// secret is set. Sources and warnings are those of [`load`].
 ///
 /// # Errors
-/// As [`load`], for these settings only.
+/// Those of [`load`], for these settings only.
 pub(crate) fn load_service(
     matches: &ArgMatches,
     sources: &Sources,
@@ -208,11 +209,11 @@ pub(crate) fn load_service(
     Ok(Some(settings))
 }
 
-/// Reads the settings of logs and telemetry, for a program that gets the other settings later. Sources and warnings are
-/// those of [`load`].
+/// Reads the settings of logs and telemetry, for a program that gets the other settings later. Sources and
+/// warnings are those of [`load`].
 ///
 /// # Errors
-/// As [`load`], for these settings only.
+/// Those of [`load`], for these settings only.
 #[cfg(feature = "lambda")]
 pub(crate) fn load_telemetry(
     matches: &ArgMatches,
@@ -225,7 +226,7 @@ pub(crate) fn load_telemetry(
 /// Reads the settings of a hosted connector. Sources and warnings are those of [`load`].
 ///
 /// # Errors
-/// As [`load`], for these settings only.
+/// Those of [`load`], for these settings only.
 #[cfg(feature = "lambda")]
 pub(crate) fn load_hosted(matches: &ArgMatches, sources: &Sources) -> Result<HostedSettings, Error> {
     let (values, warnings) = collect(matches, sources)?;
@@ -236,17 +237,18 @@ pub(crate) fn load_hosted(matches: &ArgMatches, sources: &Sources) -> Result<Hos
     Ok(settings)
 }
 
-/// Whether a source sets the client of a hosted connector.
+/// Whether a source sets the client id of a hosted connector.
 #[cfg(feature = "lambda")]
 pub(crate) fn is_hosted(matches: &ArgMatches, sources: &Sources) -> bool {
     collect(matches, sources).is_ok_and(|(values, _)| values.get("lambda-client-id").is_some())
 }
 
-/// As [`load`], with a served configuration, which wins over every other source. Changes and tickets are on unless
-/// a source turns them off, because ConductorOne decides about them. The time is when debug logs end.
+/// Like [`load`], with a served configuration, which overrides every other source. Changes and tickets are on
+/// unless a source turns them off, because ConductorOne decides about them. The returned time is the end of
+/// debug logs.
 ///
 /// # Errors
-/// As [`load`].
+/// Those of [`load`].
 #[cfg(feature = "lambda")]
 pub(crate) fn load_served(
     matches: &ArgMatches,
@@ -278,8 +280,8 @@ fn service_error(values: &Values) -> Option<Error> {
     if is_service(values) { values.check_service().err() } else { None }
 }
 
-/// The shape of a log line, also where other settings or the configuration file cannot be read: for a program that
-/// fails before it logs.
+/// The format of log lines, even if other settings are invalid or the config file is unreadable: for a
+/// program that fails before it logs.
 pub(crate) fn log_format(matches: &ArgMatches, sources: &Sources) -> LogFormat {
     let merged = merge::collect(matches, sources, &mut Vec::new())
         .or_else(|_| merge::without_file(matches, sources))
@@ -292,22 +294,22 @@ pub(crate) fn log_format(matches: &ArgMatches, sources: &Sources) -> LogFormat {
     LogFormat::named(if given.is_empty() { default } else { &given })
 }
 
-/// Reads what is left out from the command line, and nothing from the other sources: for a command that prints the
-/// same wherever it runs. `except` is a setting whose flag means something else to the command; it has its default.
+/// Reads the scope from the command line only: for a command whose output must not depend on its environment.
+/// `except` is a setting whose flag has another meaning for the command; it gets its default.
 ///
 /// # Errors
-/// As [`load`], though only these flags have to be right.
+/// Those of [`load`], for these flags only.
 pub(crate) fn load_typed_scope(matches: &ArgMatches, except: &str) -> Result<Scope, Error> {
     let merged = merge::typed(matches, except)?;
     Values::new(merged, &Sources::default(), &mut Vec::new())?.read()
 }
 
-/// Whether a setting of this name is one that people are shown unasked.
+/// Whether the setting with this name is listed by default.
 pub(crate) fn is_listed(name: &str) -> bool {
     table::named(name).is_some_and(|setting| !setting.hidden && setting.group != Group::Change)
 }
 
-/// The settings that were typed.
+/// The settings on the command line.
 pub(crate) fn typed(matches: &ArgMatches) -> impl Iterator<Item = &'static Setting> {
     let source = |setting: &Setting| matches.value_source(setting.name);
     ALL.iter().filter(move |setting| source(setting) == Some(ValueSource::CommandLine))

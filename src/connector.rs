@@ -57,28 +57,27 @@ use crate::retool::tables::Users;
 pub(crate) use context::MANAGED_GROUPS;
 pub(crate) use metadata::capabilities_of;
 
-/// What a configuration leaves out or turns on, beyond the [`Scope`](crate::retool::privileges::Scope) of its
-/// database.
+/// The parts of the configuration beyond the [`Scope`](crate::retool::privileges::Scope) of its database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Options {
-    /// No disabled users, neither as resources nor as principals.
+    /// Leave out disabled users, both as resources and as principals.
     pub skip_disabled_users: bool,
-    /// Changes are described and not made.
+    /// Describe changes without making them.
     pub dry_run: bool,
-    /// Tickets are asked for.
+    /// Whether tickets are requested.
     pub ticketing: bool,
-    /// What snapshots of access may take together, in MiB; 0 is no snapshots.
+    /// Memory of all snapshots of access together, in MiB; 0 turns snapshots off.
     pub snapshot_max_mib: u32,
 }
 
 impl Options {
-    /// What `--help` says.
+    /// The defaults in `--help`.
     pub(crate) const DEFAULT: Self =
         Self { skip_disabled_users: false, dry_run: false, ticketing: false, snapshot_max_mib: 96 };
 }
 
-/// The connector: everything that the server answers comes from here.
+/// The connector. It provides all data for the answers of the server.
 pub(crate) struct Connector {
     context: Arc<Context>,
     runs: Arc<Runs>,
@@ -89,7 +88,8 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// A connector to this database, within its scope, and, where it is set up, Retool's REST API.
+    /// Creates a connector for this database, within its scope, and for Retool's REST API if it is
+    /// configured.
     pub(crate) fn new(database: Arc<Database>, api: Option<Arc<Api>>, options: Options) -> Self {
         let scope = database.scope();
         let syncers = types::of_scope(scope);
@@ -115,12 +115,13 @@ impl Connector {
         }
     }
 
-    /// Name, capabilities and account schema; known without asking the database.
+    /// Name, capabilities and account schema; needs no database query.
     pub(crate) fn metadata(&self) -> ConnectorMetadata {
         metadata::metadata(&self.syncers)
     }
 
-    /// Whether the database can be reached and the role may read what this configuration needs.
+    /// Checks that the database is reachable and that the role has the privileges that this configuration
+    /// needs.
     ///
     /// # Errors
     /// [`Error::Database`]
@@ -129,7 +130,8 @@ impl Connector {
         Ok(())
     }
 
-    /// Whether the database refused the password when it was last to be connected to. Nothing is sent to it.
+    /// Whether the database refused the password at the last connection attempt. Sends nothing to the
+    /// database.
     pub(crate) fn is_login_refused(&self) -> bool {
         self.context.database.is_login_refused()
     }
@@ -147,11 +149,11 @@ impl Connector {
         listed(&listing, request, types)
     }
 
-    /// Resources of a type below a parent: those of now, and where a sync asks, those of them that its snapshot has.
+    /// The current resources of a type below a parent. For a sync, only those that are also in its snapshot.
     ///
     /// # Errors
-    /// [`Error::UnknownResourceType`], [`Error::WrongParent`], [`Error::MalformedId`],
-    /// [`Error::PageToken`], [`Error::Database`]
+    /// [`Error::UnknownResourceType`], [`Error::WrongParent`], [`Error::MalformedId`], [`Error::PageToken`],
+    /// [`Error::Database`]
     pub(crate) async fn resources(
         &self,
         type_id: &str,
@@ -167,12 +169,12 @@ impl Connector {
         syncer.list(&self.context, &source, parent, &bounds).await
     }
 
-    /// One resource, as its listing has it.
+    /// One resource, as in its listing.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is none, also below the parent that the caller names;
-    /// [`Error::Missing`], [`Error::UnknownResourceType`], [`Error::WrongParent`],
-    /// [`Error::MalformedId`], [`Error::Database`]
+    /// [`Error::NotFound`] if it does not exist, or does not exist below the parent in the request;
+    /// [`Error::Missing`], [`Error::UnknownResourceType`], [`Error::WrongParent`], [`Error::MalformedId`],
+    /// [`Error::Database`]
     pub(crate) async fn resource(
         &self,
         id: Option<&ResourceId>,
@@ -190,7 +192,7 @@ impl Connector {
         found.ok_or_else(|| Error::NotFound { kind, given: id.resource.as_str().into() })
     }
 
-    /// What can be granted on a resource, which need not exist.
+    /// The entitlements of a resource, which need not exist.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::UnknownResourceType`], [`Error::MalformedId`],
@@ -207,8 +209,8 @@ impl Connector {
         listed(&listing, request, syncer.entitlements(&on)?)
     }
 
-    /// Entitlements that every resource of a type has alike: there are none, since their names contain
-    /// the resource's.
+    /// Entitlements that are the same for every resource of a type. There are none, because names of
+    /// entitlements contain the name of the resource.
     ///
     /// # Errors
     /// [`Error::UnknownResourceType`], [`Error::PageToken`]
@@ -221,12 +223,12 @@ impl Connector {
         listed(&Listing::new("ListStaticEntitlements", &[type_id]), request, Vec::new())
     }
 
-    /// Who has what on a resource: now, or where a sync asks, when its snapshot was taken. Nobody has anything on one
-    /// that is gone.
+    /// The grants on a resource: the current ones, or for a sync, those in its snapshot. A deleted resource
+    /// has no grants.
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::UnknownResourceType`], [`Error::MalformedId`],
-    /// [`Error::WrongParent`], [`Error::ResourceTooLarge`], [`Error::PageToken`], [`Error::Database`]
+    /// [`Error::Missing`], [`Error::UnknownResourceType`], [`Error::MalformedId`], [`Error::WrongParent`],
+    /// [`Error::ResourceTooLarge`], [`Error::PageToken`], [`Error::Database`]
     pub(crate) async fn grants(
         &self,
         resource: Option<&Resource>,
@@ -243,12 +245,12 @@ impl Connector {
         syncer.grants(&self.context, &source, &on, &bounds).await
     }
 
-    /// The sync is over, and what was kept for it is let go of.
+    /// Ends a sync and releases its snapshot.
     pub(crate) fn cleanup(&self, sync: &str) {
         self.snapshots.end(sync);
     }
 
-    /// Whether changes are allowed here.
+    /// Checks that changes are allowed.
     ///
     /// # Errors
     /// [`Error::ProvisioningDisabled`]
@@ -284,7 +286,7 @@ impl std::fmt::Debug for Connector {
     }
 }
 
-/// Snapshots of what the scope of the database has.
+/// Snapshots of the data in the scope of the database.
 fn snapshots(database: &Arc<Database>, users: Users, most_mib: u32) -> Snapshots {
     const MIB: usize = 1024 * 1024;
     let database = Arc::clone(database);
@@ -297,7 +299,7 @@ fn snapshots(database: &Arc<Database>, users: Users, most_mib: u32) -> Snapshots
     Snapshots::new(reader, most_mib.saturating_mul(MIB))
 }
 
-/// Pages through what is already there.
+/// Pages through a list in memory.
 fn listed<M: prost::Message>(
     listing: &Listing,
     request: PageRequest<'_>,

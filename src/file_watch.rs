@@ -1,4 +1,4 @@
-//! Files that are read again when they change, such as tokens and certificates.
+//! Files that are reloaded when they change, such as tokens and certificates.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,9 +10,9 @@ use arc_swap::ArcSwap;
 
 /// A value that comes from files.
 pub(crate) trait FileSource: Send + Sync + 'static {
-    /// What the files give.
+    /// The value of the files.
     type Value: Send + Sync + 'static;
-    /// Why they cannot be used.
+    /// The reason why the files are unusable.
     type Error: Send;
 
     /// The files to watch.
@@ -21,25 +21,25 @@ pub(crate) trait FileSource: Send + Sync + 'static {
     /// Reads the files.
     ///
     /// # Errors
-    /// They cannot be used.
+    /// The files are unusable.
     fn read(&self) -> Result<Self::Value, Self::Error>;
 
     /// Logs that this new value is in use.
     fn log_replaced(&self, value: &Self::Value);
 
-    /// Logs that the files have changed and cannot be used, so that the former value stays.
+    /// Logs that the changed files are unusable, so that the previous value stays.
     fn log_kept(&self, error: &Self::Error);
 }
 
-/// How often the files are checked. Polling works on every file system, and it sees the links that
-/// Kubernetes swaps.
+/// How often the files are checked. Polling works on every file system, and detects the symbolic links that
+/// Kubernetes replaces.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// The value of the files, replaced when one of them changes. Files that cannot be used leave the value as
-/// it is, with one log line until they change again. Watching ends when the result is dropped.
+/// The value of the files, replaced when one of them changes. Unusable files leave the value unchanged, with
+/// one log line until they change again. Watching ends when the result is dropped.
 ///
 /// # Errors
-/// The files cannot be used at the start.
+/// The files are unusable at the start.
 pub(crate) fn watch<S: FileSource>(source: S) -> Result<Arc<ArcSwap<S::Value>>, S::Error> {
     let mut used = stamps(&source);
     let mut failed = used.clone();
@@ -60,7 +60,7 @@ pub(crate) fn watch<S: FileSource>(source: S) -> Result<Arc<ArcSwap<S::Value>>, 
                     used = now;
                     source.log_replaced(&value);
                 }
-                // The files may be half written: the next check reads them again.
+                // The files may be partly written: the next check reads them again.
                 Err(error) if failed != now => {
                     source.log_kept(&error);
                     failed = now;
@@ -72,9 +72,9 @@ pub(crate) fn watch<S: FileSource>(source: S) -> Result<Arc<ArcSwap<S::Value>>, 
     Ok(current)
 }
 
-/// What tells one state of a file from another: device and number, length, and the times of its content and of its
-/// last change of any kind. The latter cannot be set, so a replacement of equal length and time is seen too. Nothing
-/// for a file that cannot be looked at.
+/// Identifies the state of a file: device and number, length, and the times of its last change of content and
+/// of any kind. The latter time cannot be set, so a replacement with the same length and content time is also
+/// detected. `None` if the metadata cannot be read.
 type Stamp = Option<[i128; 5]>;
 
 fn stamps(source: &impl FileSource) -> Vec<Stamp> {

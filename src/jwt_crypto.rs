@@ -11,12 +11,12 @@ use ring::signature::{
     UnparsedPublicKey, VerificationAlgorithm,
 };
 
-/// Length of the seed of a key pair, in bytes; the public key follows it.
+/// Length of the seed of a key pair, in bytes; the public key follows the seed.
 pub(crate) const SEED: usize = 32;
 
-/// Makes `jsonwebtoken` use this. Call it before it signs or verifies; a second call does nothing.
+/// Makes `jsonwebtoken` use this provider. Call it before signing or verifying; a second call does nothing.
 pub(crate) fn install() {
-    // Another call can have been first.
+    // Another call may have installed it first.
     let _ = PROVIDER.install_default();
 }
 
@@ -40,7 +40,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 
 struct Ed25519Signer(Ed25519KeyPair);
 
-/// A signer with this seed and public key.
+/// Creates a signer from this seed and public key.
 fn signer(pair: &[u8]) -> Result<Box<dyn JwtSigner>, Error> {
     let halves = pair.split_at_checked(SEED);
     let pair = halves.and_then(|(seed, public)| Ed25519KeyPair::from_seed_and_public_key(seed, public).ok());
@@ -65,7 +65,7 @@ struct RingVerifier {
     check: Check,
 }
 
-/// How `ring` verifies a signature.
+/// The method by which `ring` verifies a signature.
 enum Check {
     /// With an RSA key: modulus and exponent.
     Rsa(&'static RsaParameters),

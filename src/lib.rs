@@ -1,17 +1,18 @@
 //! `baton-retool`: a baton connector for self-hosted Retool.
 //!
-//! The modules are stacked, and each imports downwards only, which `tests/architecture` checks:
+//! The modules form layers. Each imports only lower layers, which `tests/architecture` checks:
 //!
-//! - [`cli`] is what a person types; `config` fills the settings types that the modules below own.
-//! - `server` answers the baton protocol; [`agent`] drives any server of it.
-//! - `connector` is baton's view of Retool; `retool` knows Retool and nothing of baton; `postgres` is a client for
+//! - [`cli`] is the command line; `config` fills the settings types that the modules below own.
+//! - `server` answers the baton protocol; [`agent`] drives any server of this protocol.
+//! - `connector` is baton's view of Retool; `retool` knows Retool but not baton; `postgres` is a client for
 //!   any Postgres database.
-//! - [`proto`] holds the messages of the protocol and their rules; `telemetry` has logs, traces and metrics, and
-//!   every module may use it.
-//! - `address`, `file_watch`, `jwt_crypto`, `monitoring_http`, `nearest`, `private_text`, `repeats` and `tls_roots` are
-//!   small helpers that import none of the others.
+//! - [`proto`] has the messages of the protocol and their rules; `telemetry` has logs, traces and metrics,
+//!   and every module may use it.
+//! - `address`, `file_watch`, `jwt_crypto`, `monitoring_http`, `nearest`, `private_text`, `repeats` and
+//!   `tls_roots` are small helpers that import none of the other modules.
 //!
-//! `docs/architecture.md` says what each owns. Only what the program, its tests and its benchmarks call is public.
+//! `docs/architecture.md` describes what each module owns. Only items that the program, its tests and its
+//! benchmarks use are public.
 
 pub(crate) mod address;
 pub mod agent;

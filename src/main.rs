@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// glibc keeps what a burst of large requests took for as long as the program runs; this one gives it back.
+/// glibc keeps the memory of a burst of large requests until the program ends; this allocator returns it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

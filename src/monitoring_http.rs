@@ -1,7 +1,7 @@
-//! An HTTP server for monitoring: the probes and Prometheus. It has no authentication, so it accepts few
-//! connections, each for a short time: they never take the file descriptors that agents' connections need. Where
-//! all places are taken, the oldest connection that has not sent its request makes room, else the oldest of all, so
-//! that neither connections that say nothing nor checks that take long keep a probe out.
+//! An HTTP server for monitoring: health probes and Prometheus. It has no authentication, so it accepts few
+//! connections, each for a short time: they never use the file descriptors that agents' connections need. If
+//! the limit is reached, the oldest connection that has not sent its request is closed, or else the oldest
+//! connection. Neither idle connections nor slow checks can therefore keep a probe out.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,24 +19,24 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
 
-/// Connections at a time.
+/// Concurrent connections.
 pub(crate) const CONNECTIONS: usize = 32;
-/// How long a request may take to arrive.
+/// Longest time until a request has arrived.
 const REQUEST: Duration = Duration::from_secs(5);
-/// How long a connection may last: a request, the answer that takes longest, which is that of `/health`
-/// with its 30 seconds, and the way.
+/// Longest duration of a connection: the request, the slowest answer, which is `/health` with its 30 seconds,
+/// and the transfer.
 const CONNECTION: Duration = Duration::from_secs(60);
-/// Pauses after a connection that could not be accepted, such as without free file descriptors.
+/// Pauses after a connection could not be accepted, for example without free file descriptors.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
-/// How often a line of a kind is logged at most.
+/// The shortest time between two log lines of a kind.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// The connections that are open, in order of arrival.
+/// The open connections, in order of arrival.
 #[derive(Clone, Default)]
 struct Open(Arc<Mutex<VecDeque<Seat>>>);
 
 struct Seat {
-    /// The same for the connection, which says when its request is there.
+    /// Shared with the connection, which sets it when its request has arrived.
     asked: Arc<AtomicBool>,
     /// Ends the connection when dropped.
     _keep: oneshot::Sender<Infallible>,
@@ -68,7 +68,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router) -> Infallible {
         let (open, router) = (open.clone(), router.clone());
         tokio::spawn(async move {
             tokio::select! {
-                // The client is gone, or took too long: there is nothing left to answer.
+                // The client has disconnected or exceeded the time limit: there is nothing left to answer.
                 _ = timeout(CONNECTION, answer(stream, router, Arc::clone(&asked))) => {}
                 _ = end => {}
             }
@@ -88,12 +88,12 @@ async fn answer(stream: TcpStream, router: Router, asked: Arc<AtomicBool>) -> hy
     http.serve_connection(TokioIo::new(stream), service).await
 }
 
-/// When a line of a kind was logged last.
+/// The time of the last log line of a kind.
 #[derive(Default)]
 struct Quiet(Option<Instant>);
 
 impl Quiet {
-    /// Whether the line may be logged again, which then counts as done.
+    /// Whether the line may be logged again. If so, it counts as logged.
     fn is_over(&mut self) -> bool {
         let over = self.0.is_none_or(|last| last.elapsed() >= QUIET);
         if over {
@@ -121,7 +121,7 @@ impl Open {
         self.seats().len()
     }
 
-    /// Closes a connection where there are more than `most`, and says whether one was closed.
+    /// Closes a connection if there are more than `most`, and returns whether one was closed.
     fn make_room(&self, most: usize) -> bool {
         let mut seats = self.seats();
         if seats.len() <= most {
@@ -131,7 +131,7 @@ impl Open {
         seats.remove(silent.unwrap_or_default()).is_some()
     }
 
-    /// A place for one more connection, with what ends it.
+    /// Adds one connection, and returns its flag and the receiver that ends it.
     fn take(&self) -> (Arc<AtomicBool>, oneshot::Receiver<Infallible>) {
         let asked = Arc::new(AtomicBool::new(false));
         let (keep, end) = oneshot::channel();

@@ -1,7 +1,8 @@
-//! What a misspelt name was probably meant to be.
+//! Suggestions for misspelt names.
 
-/// The known name that is closest to `given`: the fewest letters to insert, delete, replace or swap with their
-/// neighbour. `limit` says how many a known name may be off; the first of several equally close names counts.
+/// The known name that is closest to `given`: the fewest letters to insert, delete, replace or swap with
+/// their neighbour. `limit` is the most differences for a known name. Of several equally close names, the
+/// first is returned.
 pub(crate) fn nearest<'a>(
     given: &str,
     known: impl IntoIterator<Item = &'a str>,
@@ -20,7 +21,7 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn the_closest_name_within_the_limit_is_found() {
+    fn finds_the_closest_name_within_the_limit() {
         let known = ["listen", "lists", "log-level"];
         assert_eq!(nearest("listne", known, |_| 2), Some("listen"));
         assert_eq!(nearest("list", known, |_| 2), Some("lists"));

@@ -1,28 +1,29 @@
-//! Text that can be about a person: shown to the caller whose request it is, left out everywhere else.
+//! Text that can be about a person: shown to the caller that sent the request, left out everywhere else.
 //!
-//! Whatever a caller sends and whatever Retool's tables and triggers say goes through this one gate.
+//! All text from callers and from Retool's tables and triggers passes through this type.
 
 use std::cell::Cell;
 use std::fmt;
 
 /// Text from a request or from Retool's database, quoted and short enough for one line.
 ///
-/// It can be anything, a person's e-mail address or a token too. So it formats as `"..."`, and an error that
-/// contains it is safe to log. Only [`reveal`] shows it, for the answer to the caller whose request it is.
+/// It can be any text, including a person's e-mail address or a token. It is therefore formatted as `"..."`,
+/// and an error that contains it is safe to log. Only [`reveal`] shows it, in the answer to the caller that
+/// sent the request.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct PrivateText(String);
 
-/// Longest text that is repeated, in characters.
+/// Longest text that is shown, in characters.
 const LONGEST: usize = 80;
-/// What stands for the text outside [`reveal`].
+/// The replacement for the text outside [`reveal`].
 const LEFT_OUT: &str = "...";
 
 thread_local! {
-    /// Whether private text is shown by what this thread formats now.
+    /// Whether the current formatting on this thread shows private text.
     static REVEALED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Formats an error with the private text in it. Use it only for the answer to that caller.
+/// Formats an error with its private text. Use it only for the answer to the caller.
 pub(crate) fn reveal(error: &impl fmt::Display) -> String {
     struct Restore(bool);
     impl Drop for Restore {
@@ -35,7 +36,8 @@ pub(crate) fn reveal(error: &impl fmt::Display) -> String {
 }
 
 impl PrivateText {
-    /// The text without quotes and at its full length, for ids that are known to be well formed and for sentences.
+    /// The text without quotes and at full length, for sentences and for ids that are known to be well
+    /// formed.
     pub(crate) fn unquoted(&self) -> impl fmt::Display {
         if REVEALED.get() { self.0.as_str() } else { LEFT_OUT }
     }
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn private_text_is_shown_only_while_it_is_revealed() {
+    fn private_text_is_shown_only_in_reveal() {
         let text = PrivateText::from("ann@example.com");
         assert_eq!(reveal(&text), r#""ann@example.com""#);
         assert_eq!(text.to_string(), r#""...""#);

@@ -1,8 +1,8 @@
-//! The wire: generated messages, clients and servers of the baton connector protocol, and the few
-//! helpers that everything above shares.
+//! The wire format: generated messages, clients and servers of the baton connector protocol, and a few
+//! helpers that all higher layers share.
 //!
-//! [`connector`], [`config`], [`ratelimit`], [`transport`], [`utls`], [`connector_wrapper`] and [`connectorapi`] are the
-//! packages.
+//! The packages are [`connector`], [`config`], [`ratelimit`], [`transport`], [`utls`], [`connector_wrapper`]
+//! and [`connectorapi`].
 
 pub mod c1;
 pub mod codec;

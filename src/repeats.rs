@@ -1,4 +1,4 @@
-//! Limits lines of the log that a peer can cause as often as it likes.
+//! Limits log lines that a peer can cause without a limit.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,22 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lines left out since the program began.
+/// Lines left out since the program started.
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
-/// How many lines were left out since the program began.
+/// How many lines were left out since the program started.
 pub(crate) fn left_out() -> u64 {
     LEFT_OUT.load(Ordering::Relaxed)
 }
 
-/// Lets through so many lines of a kind and a peer within [`Repeats::WINDOW`], and counts the others.
+/// Admits a limited number of lines per kind and peer within [`Repeats::WINDOW`], and counts the others.
 #[derive(Debug)]
 pub(crate) struct Repeats {
     most: u32,
     seen: Mutex<HashMap<Key, Window>>,
 }
 
-/// A kind of line, and the peer that causes it: nothing for a unix socket.
+/// A kind of line, and the peer that causes it: `None` for a unix socket.
 type Key = (&'static str, Option<IpAddr>);
 
 #[derive(Debug)]
@@ -31,30 +31,30 @@ struct Window {
     left_out: u64,
 }
 
-/// Whether a line is to be logged.
+/// Whether to log a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is, after so many like it were left out.
+    /// Log the line.
     Log {
-        /// How many.
+        /// How many similar lines were left out before it.
         left_out: u64,
     },
-    /// It is not.
+    /// Leave out the line.
     LeaveOut,
 }
 
 impl Repeats {
     /// How long lines of a kind and a peer are counted together.
     pub(crate) const WINDOW: Duration = Duration::from_secs(10);
-    /// How many kinds and peers are told apart. Beyond that peers count as one.
+    /// How many kinds and peers are counted separately. Beyond this number, all peers count as one.
     const KEYS: usize = 1024;
 
-    /// Lets through `most` lines of a kind and a peer within the window.
+    /// Admits `most` lines of a kind and a peer within the window.
     pub(crate) fn new(most: u32) -> Self {
         Self { most, seen: Mutex::default() }
     }
 
-    /// Whether the next line of this kind and peer is to be logged.
+    /// Whether to log the next line of this kind and peer.
     pub(crate) fn judge(&self, kind: &'static str, peer: Option<IpAddr>) -> Verdict {
         self.judge_at(Instant::now(), kind, peer)
     }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_and_peer_has_its_own_share_of_lines() {
+    fn limits_lines_per_kind_and_peer() {
         let repeats = Repeats::new(2);
         let now = Instant::now();
         let (one, other) = (Some("10.0.0.1".parse().unwrap()), Some("10.0.0.2".parse().unwrap()));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn many_peers_are_told_apart_in_bounded_memory() {
+    fn many_peers_are_counted_in_bounded_memory() {
         let repeats = Repeats::new(1);
         let now = Instant::now();
         for number in 0..10_000_u32 {

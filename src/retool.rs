@@ -1,4 +1,5 @@
-//! Retool: its database and its REST API, in Retool's own terms. Nothing here depends on the baton protocol.
+//! Retool: its database and its REST API, in Retool's terms. This module does not depend on the baton
+//! protocol.
 
 pub(crate) mod access;
 pub(crate) mod api;

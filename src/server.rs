@@ -1,7 +1,7 @@
 //! The connector protocol over gRPC.
 //!
-//! `services` has one thin file per group of services, `transport` everything between a socket and a
-//! service. This file puts them together: what to serve, where to listen, how to stop.
+//! `services` has one thin file per group of services, `transport` everything between a socket and a service.
+//! This file combines them: which services are served, on which address, and how the server stops.
 
 mod error;
 mod grpc_health;
@@ -62,7 +62,7 @@ pub(crate) struct Listening {
 const QUESTION: usize = 16 * 1024;
 
 impl Server {
-    /// A server of this connector with the usual limits, reflection, and no rate limiter.
+    /// Creates a server of this connector with the default limits, reflection, and no rate limiter.
     pub(crate) fn new(connector: Arc<Connector>) -> Self {
         Self {
             connector,
@@ -74,26 +74,26 @@ impl Server {
         }
     }
 
-    /// Other limits.
+    /// Sets the limits.
     #[must_use]
     pub(crate) fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// With or without reflection.
+    /// Enables or disables reflection.
     #[must_use]
     pub(crate) fn with_reflection(self, reflection: bool) -> Self {
         Self { reflection, ..self }
     }
 
-    /// With pages of so many bytes, where a caller leaves their size to the server.
+    /// Sets the size of a page in bytes, for requests that leave it to the server.
     #[cfg(feature = "lambda")]
     #[must_use]
     pub(crate) fn with_page_bytes(self, page_bytes: usize) -> Self {
         Self { page_bytes, ..self }
     }
 
-    /// The services as they are behind a port, for calls that are made one by one within this process.
+    /// The services as they are behind a port, for single calls within this process.
     #[cfg(feature = "lambda")]
     pub(crate) fn in_memory(self) -> InMemory {
         let mut routes = RoutesBuilder::default();
@@ -101,12 +101,12 @@ impl Server {
         transport::in_memory(routes, &self.limits)
     }
 
-    /// Tells whether the server takes calls, also after it has begun to stop.
+    /// Reports whether the server accepts calls; stays valid after the server has begun to stop.
     pub(crate) fn readiness(&self) -> Readiness {
         self.readiness.clone()
     }
 
-    /// Listens as `endpoint` and `security` say.
+    /// Listens according to `endpoint` and `security`.
     ///
     /// # Errors
     /// [`Error::Plaintext`], [`Error::Listen`], [`Error::Tls`], [`Error::Tokens`]
@@ -117,7 +117,7 @@ impl Server {
             Endpoint::Unix(path) => Listener::unix(path).await,
         }
         .map_err(failed)?;
-        // A name may stand for any address, so that the one it has led to counts.
+        // A name can resolve to any address, so the check uses the resolved address.
         let wide = listener.is_wide().map_err(failed)?;
         security.check_exposure(endpoint, wide)?;
         if wide && security.tls.is_none() {
@@ -137,8 +137,8 @@ impl Server {
         Ok(Listening { server: self, address, transport })
     }
 
-    /// Serves a parent process on the socket that it has handed over, with the rate limiter and the
-    /// credential that it has sent.
+    /// Serves a parent process on the socket that it has passed to this process, with the rate limiter and
+    /// the credential that it has sent.
     ///
     /// # Errors
     /// [`Error::Tls`], [`Error::Limiter`], [`Error::Listen`]
@@ -159,8 +159,8 @@ impl Server {
         Ok(Listening { server: self, address, transport })
     }
 
-    /// Answers one caller in this process until it hangs up: no port, no limits on what it takes, and no line
-    /// in the access log.
+    /// Answers one caller in this process until it disconnects: without a port, without limits on the caller,
+    /// and without an access log.
     ///
     /// # Errors
     /// [`Error::Serve`]
@@ -170,8 +170,8 @@ impl Server {
         Ok(transport::serve_in_memory(connection, routes).await?)
     }
 
-    /// As [`Server::serve_in_memory`], with a line in the access log, a span and metrics for each call: for a caller
-    /// that runs as long as the program and that others rely on.
+    /// Like [`Server::serve_in_memory`], with a line in the access log, a span and metrics for each call: for
+    /// a caller that runs as long as the program and serves others.
     ///
     /// # Errors
     /// [`Error::Serve`]
@@ -192,13 +192,13 @@ impl Server {
 }
 
 impl Listening {
-    /// Where it listens, as people write it.
+    /// The address of the listener, as users write it.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// Answers until `stop` is done, then finishes what is under way: until the grace period has passed
-    /// or `at_once` is done.
+    /// Answers until `stop` is done, then finishes the calls that are under way, until the grace period has
+    /// passed or `at_once` is done.
     ///
     /// # Errors
     /// [`Error::Serve`], [`Error::Reflection`]
@@ -222,7 +222,7 @@ impl Listening {
 
         let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
         let mut serving = std::pin::pin!(transport.serve(routes, async {
-            // Either way the server is to stop.
+            // If the sender is dropped, the server stops as well.
             let _ = stopped.await;
         }));
         tokio::select! {
@@ -231,11 +231,11 @@ impl Listening {
         }
         readiness.set(false);
         grpc_health::set_status(&health, ServingStatus::NotServing).await;
-        // Watchers have got the status; their calls would last until the grace period ends.
+        // Watchers have received the status; their calls would otherwise last until the grace period ends.
         grpc_health::end_watches(&health).await;
         tracing::info!(grace_seconds = limits.grace.as_secs(), "stopping; calls under way are finished");
         drop(stopping);
-        // An action goes on when the call that began it has been answered.
+        // An action can continue after the call that started it has been answered.
         let finished = async {
             serving.await?;
             connector.actions_ended().await;
@@ -252,8 +252,8 @@ impl Listening {
         Ok(())
     }
 
-    /// Answers a parent process, and never stops by itself. A parent expects no reflection and no health
-    /// service there.
+    /// Answers a parent process and does not stop on its own. A parent expects no reflection and no health
+    /// service on this port.
     ///
     /// # Errors
     /// [`Error::Serve`]

@@ -1,9 +1,8 @@
-//! What the program says about itself while it runs: logs, and traces and metrics for those who collect
-//! them. Nothing of it can slow the program down or stop it: what a collector does
-//! not take in time is dropped.
+//! Telemetry: logs, and traces and metrics for collectors. It can neither slow down nor stop the program:
+//! data that a collector does not accept in time is dropped.
 //!
-//! The modules above do not know where their words go. They log with `tracing`, and have calls, statements
-//! and requests watched by [`watch`]; both cost next to nothing while nobody collects.
+//! Other modules do not know where telemetry is sent. They log with `tracing`, and record calls, statements
+//! and requests with [`watch`]. Both cost almost nothing if no collector is configured.
 
 pub(crate) mod debug_log;
 mod drops;
@@ -29,7 +28,7 @@ use crate::telemetry::settings::{LogSettings, TelemetrySettings};
 pub(crate) use otlp::FLUSH;
 pub(crate) use prometheus::MetricsServer;
 
-/// What has been started, for [`stop`].
+/// The running exporters, for [`stop`].
 static RUNNING: OnceLock<Running> = OnceLock::new();
 
 struct Running {
@@ -37,21 +36,21 @@ struct Running {
     meters: Option<SdkMeterProvider>,
 }
 
-/// Why telemetry cannot be started. Each of these is a setting.
+/// The reason why telemetry cannot start. Each of these is a problem of a setting.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// See [`logs::Unwritable`].
+    /// A log target is not writable; see [`logs::Unwritable`].
     #[error("log-path: {0}")]
     Logs(#[from] logs::Unwritable),
-    /// The collector cannot be reached as the settings say.
+    /// The settings of the collector are unusable.
     #[error(transparent)]
     Otlp(#[from] otlp::Error),
-    /// The metrics cannot be gathered.
+    /// The metrics cannot be collected.
     #[error("metrics-listen: {0}")]
     Metrics(String),
 }
 
-/// Whether [`start`] would take these settings. Nothing is written and nobody is reached.
+/// Checks that [`start`] would accept these settings. Writes nothing and connects to nothing.
 ///
 /// # Errors
 /// [`Error::Logs`], [`Error::Otlp`]
@@ -61,14 +60,14 @@ pub(crate) fn check(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result
     Ok(())
 }
 
-/// A variable that is set to something.
+/// The value of a variable that is set and not blank.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-/// Sends logs where `logs` says, and traces, metrics and logs where `telemetry` and the `OTEL_` variables
-/// say, from now on and until [`stop`]. Starts no thread when nobody collects. Does nothing when telemetry
-/// is on already.
+/// Starts telemetry: logs go to the targets in `logs`, and traces, metrics and logs to the collectors in
+/// `telemetry` and the `OTEL_` variables, until [`stop`]. Starts no thread without a collector. Does nothing
+/// if telemetry has already started.
 ///
 /// # Errors
 /// See [`Error`].
@@ -92,7 +91,7 @@ pub(crate) fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result
         .with(otlp.as_ref().map(|_| drops::layer()))
         .with(otlp.as_ref().and_then(otlp::Export::trace_layer))
         .with(otlp.as_ref().and_then(|otlp| otlp.log_layer(logs::filter(logs.level))));
-    // Another call has been there first; its choice stands.
+    // Another call may have been first; its choice stays in force.
     let _ = subscriber.try_init();
     logs::started(logs);
     let _ = RUNNING.set(Running { otlp, meters });
@@ -105,17 +104,18 @@ pub(crate) fn start(logs: &LogSettings, telemetry: &TelemetrySettings) -> Result
     Ok(())
 }
 
-/// Sends what is left, if the collector takes it within [`FLUSH`] and before `at_once` is done, and nothing
-/// more from then on. To be called when the last call has ended and before the process does.
+/// Sends the remaining data, if the collector accepts it within [`FLUSH`] and before `at_once` is done.
+/// Nothing is sent afterwards. Call it after the last call has ended and before the process exits.
 pub(crate) async fn stop(at_once: impl Future<Output = ()>) {
     let Some(running) = RUNNING.get().filter(|running| running.otlp.is_some()) else { return };
     let (done, finished) = oneshot::channel();
     let flush = move || {
         running.flush();
-        // Nobody listens any more when it has taken too long.
+        // The receiver is gone if sending took too long.
         let _ = done.send(());
     };
-    // A thread that the end of the program does not wait for. Without one there is nothing to wait for.
+    // The exit of the program does not wait for this thread. If it cannot be started, the receiver returns at
+    // once.
     let _ = thread::Builder::new().name("telemetry-flush".to_owned()).spawn(flush);
     tokio::select! {
         _ = finished => {}
@@ -128,7 +128,7 @@ pub(crate) async fn stop(at_once: impl Future<Output = ()>) {
 }
 
 impl Running {
-    /// Each signal on its own, so that one that is stuck does not keep the others.
+    /// Flushes each signal separately, so that a blocked signal does not delay the others.
     fn flush(&self) {
         thread::scope(|scope| {
             scope.spawn(|| self.otlp.as_ref().map(otlp::Export::flush_traces));

@@ -1,8 +1,8 @@
-//! Certificate authorities: where they come from, and how they become trust anchors.
+//! Certificate authorities: how they are loaded, and how they become trust anchors.
 //!
-//! The server, the REST client, the Postgres client and the check of the collector's settings use these.
-//! Only the connection to a collector takes the platform's authorities without them, since tonic loads
-//! them by itself.
+//! The server, the REST client, the Postgres client and the check of the collector's settings use this
+//! module. The connection to a collector does not use it for the platform's certificate authorities, because
+//! tonic loads them itself.
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -10,9 +10,9 @@ use rustls::pki_types::pem::{self, PemObject};
 
 /// The platform's certificate authorities, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 pub(crate) struct PlatformRoots {
-    /// Their certificates; none where the platform has none.
+    /// Their certificates; empty if the platform has none.
     pub(crate) certificates: Vec<CertificateDer<'static>>,
-    /// The first thing that went wrong while loading them.
+    /// The first error while loading them.
     pub(crate) problem: Option<rustls_native_certs::Error>,
 }
 
@@ -22,17 +22,17 @@ pub(crate) fn platform() -> PlatformRoots {
     PlatformRoots { certificates: found.certs, problem: found.errors.into_iter().next() }
 }
 
-/// All certificates in a PEM text, at least one.
+/// Returns all certificates in a PEM text, at least one.
 ///
 /// # Errors
-/// A part of the text is no certificate in PEM form, or there is no certificate at all, which is
-/// [`pem::Error::NoItemsFound`].
+/// A part of the text is not a certificate in PEM form, or there is no certificate at all
+/// ([`pem::Error::NoItemsFound`]).
 pub(crate) fn from_pem(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>()?;
     if certificates.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(certificates) }
 }
 
-/// Trust anchors of certificates that an operator has chosen.
+/// The trust anchors of certificates that an operator has chosen.
 ///
 /// # Errors
 /// One of them cannot be a trust anchor.
@@ -44,8 +44,7 @@ pub(crate) fn anchors(
     Ok(anchors)
 }
 
-/// Trust anchors of those certificates that can be one. Platforms have odd certificates among the good
-/// ones.
+/// The trust anchors of all certificates that can be one. Platforms also have unusable certificates.
 pub(crate) fn usable_anchors(
     certificates: impl IntoIterator<Item = CertificateDer<'static>>,
 ) -> RootCertStore {

@@ -1,6 +1,6 @@
-//! Black box: the real server on a real Postgres, through a real client.
+//! Black-box tests: the real server on a real Postgres, called by a real client.
 
-// The lints on panics are for code that ships.
+// The lints on panics apply only to released code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod access;

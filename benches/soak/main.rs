@@ -1,7 +1,8 @@
-//! Two hundred clients that list grants for a while, then again while Postgres is restarted twice, and fifteen
-//! beside hostile callers: `make soak`, see `README.md`. Ends with 1 when the server does not live up to it.
+//! Two hundred clients list grants for a while, then again while Postgres is restarted twice; then fifteen
+//! clients list grants next to hostile callers. Run with `make soak`, see `README.md`. Exits with 1 if the
+//! server misses a target.
 
-// A benchmark is here to print, and nobody could do anything about what goes wrong in it.
+// A benchmark has to print, and it cannot recover from errors.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod hostile;
@@ -31,13 +32,13 @@ const CLIENTS: u32 = 200;
 const SIZES: Sizes = Sizes { users: 2_000, groups: 60, pages: 400, resources: 120 };
 /// How long Postgres stays down each time.
 const OUTAGE: Duration = Duration::from_secs(2);
-/// Calls that begin so shortly after an outage may still hear of it.
+/// Calls that start within this time after an outage may still fail because of it.
 const AFTERMATH: Duration = Duration::from_millis(500);
-/// How much memory may grow from the middle of a run to its end: the allocator's own restlessness.
+/// How much the memory may grow from the middle of a run to its end: fluctuation of the allocator.
 const GROWTH: u64 = 16 * MIB;
 const MIB: u64 = 1024 * 1024;
 
-/// What one client met.
+/// The results of one client.
 #[derive(Default)]
 struct Met {
     latencies: Vec<Duration>,
@@ -52,11 +53,11 @@ struct Failure {
     message: String,
 }
 
-/// From when to when Postgres was away.
+/// The start and end of each outage of Postgres.
 type Outages = Vec<(Instant, Instant)>;
 
 fn main() -> ExitCode {
-    // `cargo test --benches` comes by here, too.
+    // `cargo test --benches` also runs this.
     if cfg!(debug_assertions) {
         println!("only a release build is worth a soak: make soak");
         return ExitCode::SUCCESS;
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
                 .value_parser(value_parser!(u64).range(6..))
                 .default_value("60"),
         )
-        // What `cargo bench` adds of its own accord.
+        // `cargo bench` adds this flag.
         .arg(Arg::new("bench").long("bench").action(ArgAction::SetTrue).hide(true))
         .get_matches();
     let seconds = arguments.get_one::<u64>("seconds").copied().unwrap_or(60);
@@ -80,12 +81,12 @@ fn main() -> ExitCode {
     if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// All parts; what was not as it should be.
+/// Runs all parts, and returns the missed targets.
 async fn soak(length: Duration) -> Vec<String> {
     let cluster = Cluster::private();
     let database = Database::seeded_on(Arc::clone(&cluster), SIZES).await;
     let role = database.documented_role(&[]).await;
-    // Postgres writes late and is stopped without warning.
+    // Postgres writes data late and is stopped without warning.
     database.execute("VACUUM ANALYZE").await;
     database.execute("CHECKPOINT").await;
     let server = Server::start_quietly(&database.url_as(&role), &[]);
@@ -146,7 +147,7 @@ async fn half(
     report(name, length, &mut met, &memory, &outages)
 }
 
-/// Prints what there was and returns what should not have been.
+/// Prints the results and returns the missed targets.
 fn report(
     name: &str,
     length: Duration,
@@ -197,8 +198,8 @@ fn report(
     complaints
 }
 
-/// Lists the grants of one thing after the other, all pages, until the time is up. A failed call is made
-/// again after a moment, as agents do.
+/// Lists the grants of one resource after the other, all pages, until the end. A failed call is retried after
+/// a short pause, as agents do.
 async fn list(channel: Channel, number: u32, end: Instant) -> Met {
     let mut client = GrantsServiceClient::new(channel);
     let mut met = Met::default();

@@ -1,4 +1,4 @@
-//! Fifteen clients that list grants, alone and then beside hostile callers.
+//! Fifteen clients list grants, first alone and then next to hostile callers.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -8,14 +8,14 @@ use crate::support::server::Server;
 use crate::{MIB, Met, hostile, list};
 
 const CLIENTS: u32 = 15;
-/// What the chart sets.
+/// The flags of the chart.
 const FLAGS: [&str; 2] = ["--max-requests", "64"];
-/// How many times as long as alone the slowest hundredth of the calls may take.
+/// How much slower the slowest hundredth of the calls may be than without hostile callers.
 const SLOWDOWN: f64 = 5.0;
-/// The most memory that the server may take.
+/// The most memory of the server.
 const MEMORY: u64 = 128 * MIB;
 
-/// Both halves; what was not as it should be.
+/// Runs both halves, and returns the missed targets.
 pub(crate) async fn siege(database: &Database, role: &Role, length: Duration) -> Vec<String> {
     let server = Server::start_quietly(&database.url_as(role), &FLAGS);
     let mut alone = honest(&server, length).await;
@@ -66,7 +66,7 @@ async fn honest(server: &Server, length: Duration) -> Met {
     met
 }
 
-/// In seconds; 0 without a call.
+/// The 99th percentile in seconds; 0 without a call.
 fn p99(met: &mut Met) -> f64 {
     met.latencies.sort();
     let index = met.latencies.len().saturating_sub(1) * 99 / 100;

@@ -1,11 +1,11 @@
-//! Syncs an organization into a file and prints what that costs, on request beside the agent of the Go SDK:
-//! `make bench`, see `../README.md`.
+//! Syncs an organization into a file and prints the cost, on request next to the agent of the Go SDK. Run
+//! with `make bench`, see `../README.md`.
 
-// A benchmark is here to print, and nobody could do anything about what goes wrong in it.
+// A benchmark has to print, and it cannot recover from errors.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod measure;
-// The walk uses all of it.
+// Only the walk uses all of it.
 #[allow(dead_code)]
 #[path = "../process.rs"]
 mod process;
@@ -19,11 +19,12 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use measure::{Organization, measure};
 use support::postgres::Sizes;
 
-/// How often an organization is synced, unless that takes long; the sync of median duration is shown.
+/// How often an organization is synced, unless a sync takes long; the sync with the median duration is
+/// reported.
 const SYNCS: usize = 3;
 
 fn main() {
-    // `cargo test --benches` comes by here, too.
+    // `cargo test --benches` also runs this.
     if cfg!(debug_assertions) {
         println!("only a release build is worth measuring: make bench");
         return;
@@ -66,7 +67,7 @@ fn command() -> Command {
                 .value_parser(PossibleValuesParser::new(["table", "json"]))
                 .default_value("table"),
         )
-        // What `cargo bench` adds by itself.
+        // `cargo bench` adds this flag.
         .arg(Arg::new("bench").long("bench").action(ArgAction::SetTrue).hide(true))
 }
 

@@ -1,4 +1,4 @@
-//! One organization: its database, our sync of it, and the SDK's.
+//! One organization: its database, a sync by this program, and a sync by the SDK.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,30 +10,30 @@ use crate::process::peak_memory as peak_memory_of;
 use crate::support::postgres::{Database, Role, Sizes};
 use crate::support::server::{Server, program};
 
-/// A sync of this length needs no other beside it to be trusted.
+/// A sync of this duration in seconds does not need to be repeated.
 const LONG: f64 = 20.0;
 
-/// The storage engine that the SDK takes for new files. The other one, `sqlite`, is many times slower.
+/// The storage engine that the SDK uses for new files. The other engine, `sqlite`, is many times slower.
 const ENGINE: &str = "pebble";
 
-/// How often the memory of the SDK's agent is looked at.
+/// How often the memory of the SDK's agent is sampled.
 const TICK: Duration = Duration::from_millis(20);
 
-/// An organization to sync, and how long that may take.
+/// An organization to sync, and its targets.
 pub(crate) struct Organization {
     pub(crate) name: &'static str,
     pub(crate) sizes: Sizes,
-    /// The target in seconds, where it does not depend on the SDK's agent.
+    /// The target in seconds, if it does not depend on the SDK's agent.
     pub(crate) most_seconds: Option<f64>,
-    /// How many times faster than the SDK's agent a sync is to be.
+    /// How many times faster than the SDK's agent a sync should be.
     pub(crate) times_faster: Option<f64>,
 }
 
-/// What syncing an organization cost.
+/// The cost of syncing an organization.
 pub(crate) struct Measured {
     pub(crate) organization: Organization,
     pub(crate) ours: Ours,
-    /// The SDK's agent; nothing unless it was asked for.
+    /// The SDK's agent; `None` unless requested.
     pub(crate) theirs: Option<Theirs>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Measured {
 pub(crate) struct Ours {
     /// From exec to exit, in seconds.
     pub(crate) wall: f64,
-    /// What the program prints at the end.
+    /// The report that the program prints at the end.
     pub(crate) report: Value,
 }
 
@@ -49,16 +49,16 @@ pub(crate) struct Ours {
 pub(crate) struct Theirs {
     /// From exec to exit, in seconds.
     pub(crate) wall: f64,
-    /// In bytes; nothing where the platform does not tell.
+    /// In bytes; `None` if the platform does not report it.
     pub(crate) peak_memory: Option<u64>,
     /// In bytes.
     pub(crate) file: u64,
 }
 
-/// Seeds the organization on the throwaway server and syncs it as the documented role sees it.
+/// Seeds the organization on the throwaway server and syncs it with the documented role.
 pub(crate) async fn measure(organization: Organization, syncs: usize, beside_sdk: bool) -> Measured {
     let database = Database::seeded(organization.sizes).await;
-    // What autovacuum would long have done for a database that is in use.
+    // In a database in use, autovacuum would already have done this.
     database.execute("VACUUM ANALYZE").await;
     let role = database.documented_role(&[]).await;
     let folder = tempfile::tempdir().expect("a folder for the files");
@@ -78,7 +78,7 @@ pub(crate) async fn measure(organization: Organization, syncs: usize, beside_sdk
 
 fn ours(database: &Database, role: &Role, folder: &Path) -> Ours {
     let file = folder.join("ours.c1z");
-    // Each run writes a new file, as the SDK's does.
+    // Each run writes a new file, as in the SDK.
     let _ = std::fs::remove_file(&file);
     let started = Instant::now();
     let output = program()

@@ -1,4 +1,4 @@
-//! What was measured, for people and for machines.
+//! The results as a table and as JSON.
 
 use std::fmt::Write;
 
@@ -8,14 +8,14 @@ use crate::measure::{Measured, Theirs};
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
-/// The most memory that a sync may take, in MiB: with grants that follow from others, and before they are made.
+/// The most memory of a sync in MiB: with expanded grants, and before the expansion.
 const MOST_MEMORY: f64 = 600.0;
 const MOST_MEMORY_UNEXPANDED: f64 = 150.0;
 
-/// The name of the phase that makes the grants that follow from others.
+/// The name of the phase that expands grants.
 const EXPANSION: &str = "grant-expansion";
 
-/// For people.
+/// The report for people.
 pub(crate) fn as_table(measured: &[Measured]) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
@@ -63,7 +63,7 @@ pub(crate) fn as_table(measured: &[Measured]) -> String {
     text
 }
 
-/// For programs.
+/// The report for programs.
 pub(crate) fn as_json(measured: &[Measured]) -> String {
     let organizations: Vec<Value> = measured
         .iter()
@@ -90,7 +90,7 @@ fn phases(one: &Measured) -> impl Iterator<Item = &Value> {
     one.ours.report["phases"].as_array().into_iter().flatten()
 }
 
-/// The most memory until all grants of the connector were stored, in MiB.
+/// The peak memory until all grants of the connector were stored, in MiB.
 fn before_expansion(one: &Measured) -> f64 {
     let listings = phases(one).take_while(|phase| phase["phase"] != EXPANSION);
     listings.map(|phase| number(phase, "peak_memory_bytes")).fold(0.0, f64::max) / MEBIBYTE

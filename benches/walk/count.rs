@@ -1,4 +1,4 @@
-//! Listing grants without decoding them: how fast the server gives them, whatever a client does with them.
+//! Lists grants without decoding them, which measures the speed of the server independently of a client.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tonic::transport::Channel;
 use tonic::{IntoRequest as _, Status};
 use tonic_prost::ProstCodec;
 
-/// An answer to ListGrants, whose grants stay as they are on the wire.
+/// An answer to ListGrants, with grants in their wire format.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Page {
     #[prost(bytes = "bytes", repeated, tag = "1")]
@@ -19,7 +19,7 @@ struct Page {
     next_page_token: String,
 }
 
-/// Lists the grants of all resources in one sync, one call at a time. Answers how many there are and how long it took.
+/// Lists the grants of all resources in one sync, one call at a time. Returns their number and the duration.
 pub(crate) async fn list_grants(channel: Channel, resources: &[Resource]) -> Result<(u64, Duration), Status> {
     let mut client = Grpc::new(channel);
     let started = Instant::now();

@@ -1,4 +1,5 @@
-//! An organization that is too large to be seeded or walked: what a snapshot of it costs, and how fast it answers.
+//! An organization that is too large to be seeded or walked: the cost of its snapshot, and the speed of its
+//! answers.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,8 @@ use crate::support::server::Server;
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
-/// A million users in 2,000 groups, five memberships each; 50,000 pages with ten rows each; 5,000 resources with ten
-/// rows each, of which the first has a group that every user is in, as Retool's own has.
+/// A million users in 2,000 groups, five memberships each; 50,000 pages with ten rows each; 5,000 resources
+/// with ten rows each. The first resource has a row of a group with every user, like Retool's own group.
 const ROWS: &str = r#"
 SET session_replication_role = replica;
 INSERT INTO organizations (id, name, "createdAt", "updatedAt") VALUES (1, 'Huge', now(), now());
@@ -41,7 +42,7 @@ INSERT INTO group_resources ("groupId", "resourceId", "accessLevel", "createdAt"
     FROM generate_series(1, 5000) r, generate_series(0, 9) k;
 "#;
 
-/// Fills the tables, has a snapshot read and lists some grants. The text of the report.
+/// Fills the tables, reads a snapshot and lists some grants. Returns the text of the report.
 pub(crate) async fn measure(as_json: bool) -> String {
     let cluster = Cluster::shared();
     let database = Database::empty_schema().await;

@@ -1,6 +1,6 @@
-//! Walks an organization as an agent does and prints what that costs: `make bench`, see `README.md`.
+//! Walks an organization as an agent does and prints the cost. Run with `make bench`, see `README.md`.
 
-// A benchmark is here to print, and nobody could do anything about what goes wrong in it.
+// A benchmark has to print, and it cannot recover from errors.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod count;
@@ -18,13 +18,14 @@ use clap::{Arg, ArgAction, Command};
 use report::Organization;
 use support::postgres::Sizes;
 
-/// How often an organization is walked, unless that takes long; the walk of median duration is shown.
+/// How often an organization is walked, unless a walk takes long; the walk with the median duration is
+/// reported.
 const WALKS: usize = 3;
-/// How many fresh starts the time to the first answer is the median of.
+/// The number of fresh starts for the median time to the first answer.
 const STARTS: usize = 10;
 
 fn main() {
-    // `cargo test --benches` comes by here, too.
+    // `cargo test --benches` also runs this.
     if cfg!(debug_assertions) {
         println!("only a release build is worth measuring: make bench");
         return;
@@ -78,18 +79,18 @@ fn command() -> Command {
                 .value_parser(PossibleValuesParser::new(["table", "json"]))
                 .default_value("table"),
         )
-        // What `cargo bench` adds of its own accord.
+        // `cargo bench` adds this flag.
         .arg(Arg::new("bench").long("bench").action(ArgAction::SetTrue).hide(true))
 }
 
-/// What to measure.
+/// The organizations to measure.
 struct Organizations {
     walked: Vec<Organization>,
-    /// Whether the one that is too large to be walked is measured too.
+    /// Whether to also measure the organization that is too large to be walked.
     huge: bool,
 }
 
-/// Names stand for an organization each, all sizes together for one.
+/// Parses the arguments: each name is an organization, and all sizes together are one more.
 fn organizations<'a>(words: impl Iterator<Item = &'a str>) -> Result<Organizations, String> {
     let mut huge = false;
     let mut organizations = Vec::new();

@@ -1,4 +1,4 @@
-//! One organization: its database, the program before it, and a walk through both.
+//! One organization: its database, the program, and a walk through both.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,18 +15,18 @@ use crate::support::cluster::Cluster;
 use crate::support::postgres::{Database, Role};
 use crate::support::server::Server;
 
-/// What an agent gives a connection to hold: one answer of the size that it accepts.
+/// The flow control window of an agent's connection: one answer of the largest accepted size.
 const WINDOW: u32 = 4 * 1024 * 1024;
 
-/// A walk of this length needs no other beside it to be trusted.
+/// A walk of this duration does not need to be repeated.
 const LONG: Duration = Duration::from_secs(20);
 
-/// Seeds the organization on the throwaway server and measures it as the documented role sees it, with each of the
-/// sources in turn.
+/// Seeds the organization on the throwaway server and measures it with the documented role, with each of the
+/// sources.
 pub(crate) async fn measure(organization: Organization, walks: usize, starts: usize) -> Vec<Measured> {
     let cluster = Cluster::shared();
     let database = Database::seeded(organization.sizes).await;
-    // What autovacuum would long have done for a database that is in use.
+    // In a database in use, autovacuum would already have done this.
     database.execute("VACUUM ANALYZE").await;
     let role = database.documented_role(&[]).await;
 
@@ -56,7 +56,7 @@ pub(crate) async fn measure(organization: Organization, walks: usize, starts: us
     Source::ALL.map(median).into()
 }
 
-/// A walk through a program that has served nothing before.
+/// A walk through a program that has not served any call before.
 async fn one_walk(
     organization: &Organization,
     source: Source,
@@ -85,7 +85,7 @@ async fn one_walk(
         met.entitlements += counts.entitlements;
         met.grants += counts.grants;
     }
-    // After everything else is measured, since this is another sync.
+    // This follows all other measurements, because it is another sync.
     let with_grants: Vec<&str> =
         found.types.iter().filter(|(_, counts)| counts.grants > 0).map(|(one, _)| one.id.as_str()).collect();
     let mut resources = phases.resources;
@@ -112,7 +112,7 @@ async fn one_walk(
     }
 }
 
-/// From the program's exec to its first answer to Validate, which has looked at the database.
+/// The time from the program's exec to its first answer to Validate, which has queried the database.
 async fn first_answer(database: &Database, role: &Role) -> Duration {
     let started = Instant::now();
     let server = Server::start_quietly(&database.url_as(role), &[]);
@@ -131,7 +131,7 @@ pub(crate) async fn channel(server: &Server) -> Channel {
         .expect("the program listens")
 }
 
-/// The first process of a server that runs on this machine; nothing when it runs in a container.
+/// The first process of a server on this machine; `None` if it runs in a container.
 pub(crate) fn postmaster(cluster: &Cluster) -> Option<u32> {
     let data: &Path = &cluster.socket()?.join("data");
     let pid_file = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
@@ -142,12 +142,12 @@ pub(crate) fn difference(before: Option<f64>, after: Option<f64>) -> Option<f64>
     Some(after? - before?)
 }
 
-/// When the walk turned from entitlements to grants, and when it had the last grant.
+/// The time at which the walk changed from entitlements to grants, and the time of the last grant.
 #[derive(Default)]
 struct Phases {
     before_grants: Option<Instant>,
     last_grants: Option<Instant>,
-    /// All that were listed.
+    /// All listed resources.
     resources: Vec<Resource>,
 }
 

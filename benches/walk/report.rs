@@ -1,4 +1,4 @@
-//! What was measured, held against what was aimed at.
+//! The results compared with the targets.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::postgres::Sizes;
 
-/// An organization to measure, and what is to be reached on it.
+/// An organization to measure, and its targets.
 #[derive(Clone)]
 pub(crate) struct Organization {
     pub(crate) name: String,
@@ -16,7 +16,7 @@ pub(crate) struct Organization {
     pub(crate) targets: &'static [Target],
 }
 
-/// What answers a walk's listings of grants.
+/// The source of the listings of grants in a walk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Source {
     /// A statement for each listing.
@@ -25,25 +25,25 @@ pub(crate) enum Source {
     Snapshot,
 }
 
-/// What one walk cost. Nothing where the platform does not tell.
+/// The cost of one walk. `None` if the platform does not report a figure.
 pub(crate) struct Measured {
     pub(crate) organization: Organization,
     pub(crate) source: Source,
     pub(crate) met: Counts,
     pub(crate) calls: u64,
-    /// Everything that Postgres ran for the program's role, from start-up on.
+    /// The statements of the program's role, from start-up on.
     pub(crate) statements: i64,
     /// From before Validate to after Cleanup.
     pub(crate) wall: Duration,
-    /// The part of it that listed grants.
+    /// The part of the walk that listed grants.
     pub(crate) grants_phase: Duration,
-    /// Listing all grants once more, by a client that counts them and decodes nothing.
+    /// The duration of another listing of all grants, by a client that counts them without decoding.
     pub(crate) serving: Duration,
-    /// In seconds, as are the next two.
+    /// In seconds, like the next two.
     pub(crate) server_cpu: Option<f64>,
     pub(crate) database_cpu: Option<f64>,
     pub(crate) client_cpu: Option<f64>,
-    /// In bytes, as are the next two.
+    /// In bytes, like the next two.
     pub(crate) peak_memory: Option<u64>,
     pub(crate) largest_answer: usize,
     pub(crate) binary: Option<u64>,
@@ -74,11 +74,11 @@ pub(crate) enum Figure {
     Binary,
 }
 
-/// A figure to be reached.
+/// A target for a figure.
 pub(crate) struct Target {
     figure: Figure,
     bound: Bound,
-    /// The same figure of the program that this one replaces, where it is known.
+    /// The same figure of the former program, if known.
     before: Option<f64>,
 }
 
@@ -96,7 +96,7 @@ const fn new(figure: Figure, bound: Bound) -> Target {
     Target { figure, bound, before: None }
 }
 
-/// What the program that this one replaces took for the small organization, and what is aimed at with a snapshot.
+/// The figures of the former program for the small organization, and the targets with a snapshot.
 static SMALL: [Target; 9] = [
     at_most(Figure::Calls, 1250.0, 38_770.0),
     at_most(Figure::Statements, 300.0, 142_409.0),
@@ -115,7 +115,7 @@ static LARGE: [Target; 3] = [
     new(Figure::PeakMemory, Bound::AtMost(110.0)),
 ];
 
-/// How many times as many grants a second the large organization gives with a snapshot.
+/// How many times more grants per second the large organization should list with a snapshot.
 const TIMES_AS_FAST: f64 = 4.0;
 
 // === impl Organization ===
@@ -138,7 +138,7 @@ impl Source {
     /// In the order in which they are measured.
     pub(crate) const ALL: [Self; 2] = [Self::Statements, Self::Snapshot];
 
-    /// The settings that make the program use it.
+    /// The flags that make the program use this source.
     pub(crate) fn flags(self) -> &'static [&'static str] {
         match self {
             Self::Statements => &["--snapshot-max-mib=0"],
@@ -157,7 +157,7 @@ impl Source {
 // === impl Measured ===
 
 impl Measured {
-    /// What is aimed at. Statements are measured for comparison only.
+    /// The targets. Walks with statements are measured for comparison only.
     fn targets(&self) -> &'static [Target] {
         match self.source {
             Source::Statements => &[],
@@ -218,7 +218,7 @@ impl Figure {
         Self::Binary,
     ];
 
-    /// For people, for programs, and with how many decimals.
+    /// The names for people and for programs, and the number of decimals.
     fn names(self) -> (&'static str, &'static str, usize) {
         match self {
             Self::Resources => ("resources", "resources", 0),
@@ -257,7 +257,7 @@ impl Target {
 
 // === the report ===
 
-/// For people.
+/// The report for people.
 pub(crate) fn as_table(measured: &[Measured]) -> String {
     let mut text = String::new();
     for one in measured {
@@ -307,7 +307,7 @@ pub(crate) fn as_table(measured: &[Measured]) -> String {
     text
 }
 
-/// For programs.
+/// The report for programs.
 pub(crate) fn as_json(measured: &[Measured]) -> String {
     let organizations: Vec<Value> = measured
         .iter()
@@ -329,7 +329,7 @@ pub(crate) fn as_json(measured: &[Measured]) -> String {
     json!(organizations).to_string()
 }
 
-/// Walks of one organization, by statements and by a snapshot.
+/// Pairs of walks of one organization, with statements and with a snapshot.
 fn in_turn(measured: &[Measured]) -> impl Iterator<Item = (&Measured, &Measured)> {
     let pairs = measured.chunks_exact(2).filter_map(|pair| pair.first().zip(pair.last()));
     pairs.filter(|(one, other)| one.source == Source::Statements && other.source == Source::Snapshot)
@@ -357,7 +357,7 @@ fn compare(text: &mut String, statements: &Measured, snapshot: &Measured) {
         } else {
             format!("1/{:.1}", before / after)
         };
-        // Most of the walk's time is the walker's own, which decodes every grant.
+        // Most of the walk's time is spent in the client, which decodes every grant.
         let has_target = figure == Figure::GrantsServedPerSecond && name == "large";
         let verdict = match (has_target, after >= before * TIMES_AS_FAST) {
             (false, _) => "",
@@ -381,7 +381,7 @@ fn line(text: &mut String, [name, value, target, verdict, before, ratio]: [&str;
     let _ = writeln!(text, "{}", line.trim_end());
 }
 
-/// A number with its thousands set apart.
+/// A number with thousands separators.
 fn grouped(value: f64, decimals: usize) -> String {
     let plain = format!("{value:.decimals$}");
     let (whole, fraction) = plain.split_at(plain.find('.').unwrap_or(plain.len()));

@@ -1,4 +1,4 @@
-//! `baton-retool` with one of the flags that ask for one change or one question, such as `--grant-entitlement`.
+//! `baton-retool` with a flag that requests one change or one query, such as `--grant-entitlement`.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -20,10 +20,10 @@ use crate::config::Settings;
 use crate::connector::ids::{parts_of_grant, resource_of_entitlement};
 use crate::server::Server;
 
-/// What the ids of our own connector say of themselves.
+/// The forms of the ids of this program's own connector.
 const IDS: IdForms = IdForms { resource_of_entitlement, parts_of_grant };
 
-/// Makes the change, or answers the question. Only what is done ends with success.
+/// Makes the change or answers the query. Returns success only if everything was done.
 pub(super) fn run(matches: &ArgMatches, asked: OneShot) -> Result<(), Failure> {
     let sync = sync::sync_settings(matches)?;
     let mut settings = sync::settings(matches)?;
@@ -56,7 +56,7 @@ async fn change(settings: Settings, sync: SyncSettings, asked: OneShot, json: bo
     let text = if json { answer.as_json().to_string() } else { as_text(&answer).map_err(Failure::Run)? };
     let mut stdout = io::stdout();
     let written = match answer.operation {
-        // One event on each line, whatever the output: a reader takes them one by one.
+        // One event per line for every output, because a reader processes events one by one.
         "event_feed" => items(&answer, "events").try_for_each(|event| writeln!(stdout, "{event}")),
         _ => writeln!(stdout, "{text}"),
     };
@@ -70,7 +70,7 @@ fn open(sync: &SyncSettings) -> Result<Reader, Failure> {
     Ok(reader)
 }
 
-/// A value that cannot be right is a fault of the command line; all else is not.
+/// An invalid value is an error of the command line; any other error is not.
 fn refused(error: OneShotError) -> Failure {
     match error {
         OneShotError::Value { .. } | OneShotError::Template { .. } => Failure::usage(error),
@@ -106,7 +106,7 @@ fn as_text(answer: &Answer) -> anyhow::Result<String> {
     })
 }
 
-/// Each action with its arguments on a line.
+/// Each action with its arguments, one per line.
 fn actions(answer: &Answer) -> String {
     let mut text = String::new();
     for schema in items(answer, "schemas") {

@@ -1,7 +1,7 @@
-//! `baton-retool [settings] _connector-service`: the connector as the child of an agent. The parent hands over a listening socket and, on stdin, the credentials for it; when stdin
-//! ends, so does the child.
+//! `baton-retool [settings] _connector-service`: the connector as the child of an agent. The parent passes a
+//! listening socket and, on stdin, the credentials for it. When stdin ends, the child exits.
 //!
-//! The texts of the errors are those that parents of every version print; they are part of the protocol.
+//! The error texts are those that parents of every version print; they are part of the protocol.
 
 use std::env;
 use std::ffi::OsString;
@@ -33,23 +33,23 @@ use crate::telemetry::settings::LogTarget;
 
 /// The name of the command.
 pub(super) const NAME: &str = "_connector-service";
-/// The variable in which the parent says which file descriptor is the socket.
+/// The variable in which the parent passes the file descriptor of the socket.
 const LISTENER: &str = "BATON_CONNECTOR_SERVICE_LISTENER_FD";
 /// Longest line that parents of any version can send, in bytes.
 const LONGEST_LINE: u64 = 64 * 1024;
 /// How long a child that cannot serve waits for its parent to connect.
 const LAST_CONNECTION: Duration = Duration::from_secs(2);
 
-/// What the parent hands over, or why it cannot be had.
+/// The data from the parent, or the error in receiving it.
 type Received = Result<Handover, Error>;
 
-/// What the parent hands over.
+/// The data that the parent passes.
 struct Handover {
     config: ServerConfig,
     listener: TcpListener,
 }
 
-/// Why the child cannot serve its parent.
+/// The reason why the child cannot serve its parent.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("missing required listener fd")]
@@ -78,7 +78,7 @@ pub(super) fn command() -> Command {
     Command::new(NAME).hide(true).about("Serve the agent that started this process")
 }
 
-/// Whether the command line asks for the child, also one that is wrong otherwise.
+/// Whether the command line requests the child, even if the command line is invalid.
 pub(super) fn is_requested(parsed: &Result<ArgMatches, clap::Error>, arguments: &[OsString]) -> bool {
     match parsed {
         Ok(matches) => matches.subcommand_name() == Some(NAME),
@@ -86,8 +86,8 @@ pub(super) fn is_requested(parsed: &Result<ArgMatches, clap::Error>, arguments: 
     }
 }
 
-/// Serves the parent until stdin ends, which ends the process with exit code 0. Every failure ends it with
-/// 1, as in all versions, with the bare reason as the last line on stderr.
+/// Serves the parent until stdin ends. The process then exits with code 0. After any failure it exits with
+/// code 1, as all versions do, with only the reason as the last line on stderr.
 pub(super) fn run(parsed: Result<ArgMatches, clap::Error>, arguments: &[OsString]) -> ExitCode {
     announce_listener(arguments);
     let settings = settings(parsed);
@@ -100,10 +100,10 @@ pub(super) fn run(parsed: Result<ArgMatches, clap::Error>, arguments: &[OsString
         if let Err(failure) = &served {
             // The reason is the last line on stderr.
             logs::flush();
-            // Before the wait for the parent, which may end the process. Nobody is left to tell when
-            // stderr is gone.
+            // The reason is written before the wait for the parent, which may end the process. A closed
+            // stderr cannot be reported.
             let _ = writeln!(io::stderr(), "{}", failure.message());
-            // The time may run out, and a parent that cannot be understood cannot be waited for.
+            // The wait may time out, and it is impossible if the data of the parent is invalid.
             let _ = timeout(LAST_CONNECTION, let_parent_connect(handover)).await;
         }
         served
@@ -118,15 +118,15 @@ fn settings(parsed: Result<ArgMatches, clap::Error>) -> Result<Settings, Failure
         let reason = text.lines().next().unwrap_or_default();
         Failure::usage(anyhow!("{}", reason.trim_start_matches("error: ").to_owned()))
     })?;
-    // A parent reads the child's stderr, whatever it does with its own log.
+    // A parent reads the child's stderr, whatever its own log settings.
     settings_with(matches.subcommand_matches(NAME).unwrap_or(&matches), |logs| {
         logs.paths = vec![LogTarget::Stderr];
     })
 }
 
-/// Leaves in `handover` what the parent has said, which [`let_parent_connect`] needs after a failure.
+/// Leaves the data of the parent in `handover`, because [`let_parent_connect`] needs it after a failure.
 async fn serve(settings: Settings, handover: &mut Option<Received>) -> Result<(), Failure> {
-    // What can be said against the settings is said before the parent has said anything.
+    // Problems of the settings are reported before the parent sends anything.
     handle_other_signals();
     let connector = connector(&settings)?;
     let server = Server::new(connector.clone()).with_limits(settings.server.limits);
@@ -138,7 +138,7 @@ async fn serve(settings: Settings, handover: &mut Option<Received>) -> Result<()
     let listening =
         server.adopt(listener, &credential, config.rate_limiter_config.as_ref()).map_err(Failure::run)?;
     look_ahead(&connector);
-    // An agent needs the child more than anybody needs its metrics.
+    // The child is more important to an agent than its metrics.
     if let Err(error) = serve_metrics(&settings).await {
         tracing::warn!(error = in_one_line(&error), "there are no metrics for Prometheus");
     }
@@ -146,7 +146,7 @@ async fn serve(settings: Settings, handover: &mut Option<Received>) -> Result<()
     listening.serve_parent().await.map_err(Failure::run)
 }
 
-/// Lets the parent connect, so that it sees this process end (see [`accept_parent_connection`]).
+/// Lets the parent connect, so that it notices the end of this process (see [`accept_parent_connection`]).
 async fn let_parent_connect(handover: Option<Received>) -> anyhow::Result<()> {
     let Handover { config, listener } = match handover {
         Some(received) => received?,
@@ -155,12 +155,12 @@ async fn let_parent_connect(handover: Option<Received>) -> anyhow::Result<()> {
     Ok(accept_parent_connection(listener, &config.credential.unwrap_or_default()).await?)
 }
 
-/// Starts the program over so that the inherited socket can be adopted, and does not return if that
-/// works.
+/// Restarts the program so that it can adopt the inherited socket. Does not return on success.
 ///
-/// Making a socket of a bare number is unsafe in Rust, and only code that knows that nothing else uses the
-/// number may do it. `listenfd` does, for sockets announced by the `LISTEN_` variables; they can only be
-/// set for a new program, so this one becomes it, with the same process id and descriptors.
+/// Creating a socket from a file descriptor is unsafe in Rust, and is allowed only for code that knows that
+/// the descriptor has no other owner. `listenfd` does this for sockets announced by the `LISTEN_` variables.
+/// These can be set only for a new program, so this process executes the program again, with the same process
+/// id and descriptors.
 pub(super) fn announce_listener(arguments: &[OsString]) {
     let Ok(number) = listener_number() else { return };
     let pid = process::id().to_string();
@@ -189,17 +189,18 @@ fn listener_number() -> Result<i32, Error> {
 }
 
 impl Handover {
-    /// What the parent says on stdin, and its socket. From then on the end of stdin ends the process,
+    /// Receives the parent's data from stdin, and its socket. From then on the process exits when stdin ends,
     /// whatever it is doing.
     async fn receive() -> Received {
         let (send, received) = oneshot::channel();
-        // A thread that the end of the program does not wait for, as it would for one of the runtime's.
+        // The exit of the program does not wait for this thread, unlike for a thread of the runtime.
         thread::spawn(move || {
             let mut stdin = BufReader::new(io::stdin());
-            // Before the watch begins, or an end of stdin would end the process without a word.
+            // The line is read before the watch starts. Otherwise the end of stdin would end the process
+            // without an error.
             let line = read_line(&mut stdin);
             let watched = line.is_ok();
-            // Nobody waits for it any more.
+            // The receiver may be gone.
             let _ = send.send(line);
             if watched {
                 let mut ignored = [0; 64];

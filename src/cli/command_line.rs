@@ -59,14 +59,14 @@ pub(crate) fn command(detail: Detail) -> Command {
     command
 }
 
-/// The settings as flags of the program itself, which every command accepts.
+/// The settings as global flags, which every command accepts.
 fn of_the_program(detail: Detail) -> impl Iterator<Item = Arg> {
     let arguments = config::arguments_for(help::OF_THE_PROGRAM, help::EVERY_GROUP, detail);
-    // A command is documented with its own settings only.
+    // The documentation of a command contains only its own settings.
     arguments.into_iter().map(move |argument| argument.global(detail != Detail::Documented))
 }
 
-/// The command with the settings that its help shows. One that shows them itself keeps them.
+/// Adds the settings that the help of the command shows. A command that adds its own settings is unchanged.
 fn with_settings(command: Command, detail: Detail) -> Command {
     if command.get_name() == setup_sql::NAME {
         return command;
@@ -82,7 +82,7 @@ mod tests {
     use crate::cli::help::without_secrets;
 
     #[test]
-    fn what_may_be_a_secret_is_not_repeated() {
+    fn errors_do_not_show_possible_secrets() {
         for arguments in [
             &["postgres://u:hunter2@h/db"][..],
             &["serve", "postgres://u:hunter2@h/db"],
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_is_named() {
+    fn errors_name_a_misspelt_command_or_flag() {
         let error = command(Detail::Usual).try_get_matches_from(["baton-retool", "srve"]).unwrap_err();
         assert!(without_secrets(error).to_string().contains("srve"));
         let error = command(Detail::Usual)

@@ -1,4 +1,4 @@
-//! `baton-retool completion`: scripts by which shells complete the command line.
+//! `baton-retool completion`: shell completion scripts.
 
 use std::io::{self, Write};
 
@@ -49,8 +49,8 @@ pub(super) fn run(matches: &ArgMatches, whole: Command) -> Result<(), Failure> {
         .map_err(Failure::Run)
 }
 
-/// The generator names the command in two ways where the program's name has a hyphen, so that the script would complete
-/// commands and none of their flags.
+/// If the program's name has a hyphen, the generator uses two names for the command, and the script would
+/// complete commands but not their flags.
 fn repaired(script: Vec<u8>) -> Vec<u8> {
     match String::from_utf8(script) {
         Ok(text) => text.replace("baton__subcmd__retool", "baton__retool").into_bytes(),

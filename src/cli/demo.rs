@@ -43,7 +43,7 @@ async fn demo(settings: Settings, json: bool) -> Result<(), Failure> {
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(listening.serve(
         async {
-            // A dropped sender asks for the same as a message.
+            // A dropped sender has the same meaning as a message.
             let _ = stopped.await;
         },
         std::future::pending(),
@@ -77,7 +77,7 @@ async fn show(address: &str, json: bool) -> anyhow::Result<()> {
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot write to stdout")
 }
 
-/// Shows a person who watches how far the walk has come.
+/// Shows the progress of the walk on a terminal.
 struct Progress {
     shown: bool,
 }
@@ -85,7 +85,7 @@ struct Progress {
 impl Progress {
     fn clear(&self) {
         if self.shown {
-            // Progress is a courtesy; a terminal that is gone needs none.
+            // Progress is optional, so an error of the terminal is ignored.
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }

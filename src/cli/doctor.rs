@@ -1,7 +1,7 @@
-//! `baton-retool doctor`: looks for what keeps the connector from working, from the settings to the rows.
+//! `baton-retool doctor`: finds problems that keep the connector from working, from the settings to the rows.
 //!
-//! The checks run in the order in which things can fail. A check that cannot run since an earlier one failed is
-//! skipped and says so, so that the report always has the same checks.
+//! The checks run in the order in which they depend on each other. A check that cannot run because an earlier
+//! one failed is reported as skipped, so that the report always has the same checks.
 
 mod c1;
 mod changes;
@@ -74,7 +74,7 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         report.push(Line::failed(Check::Settings, "the program cannot run here: no threads can be started"));
     }
     if output::print(&report, wants_json(matches)).is_err() {
-        // Nobody is there to read it.
+        // The output has no reader.
         return ExitCode::FAILURE;
     }
     match report.worst() {

@@ -1,4 +1,5 @@
-//! `baton-retool capabilities` and `baton-retool config`: what the tools of ConductorOne read when a version is released.
+//! `baton-retool capabilities` and `baton-retool config`: documents that ConductorOne's tools read when a
+//! version is released.
 
 use std::io::{self, Write};
 
@@ -11,10 +12,10 @@ use crate::config::{self, Sources};
 use crate::connector::capabilities_of;
 use crate::proto::{any, json, json_of_any};
 
-/// The name of the command that prints what the connector can do.
+/// The name of the command that prints the capabilities of the connector.
 pub(super) const CAPABILITIES: &str = "capabilities";
 
-/// The name of the command that prints what can be set.
+/// The name of the command that prints the configuration form.
 pub(super) const CONFIG: &str = "config";
 
 pub(super) fn capabilities_command() -> Command {
@@ -40,7 +41,7 @@ pub(super) fn config() -> Result<(), Failure> {
     print(&document).map_err(Failure::Run)
 }
 
-/// Without an end of line, as programs that compare the bytes have it.
+/// Prints no final line break, because programs compare the bytes.
 fn print(document: &Value) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(document)?;
     let mut stdout = io::stdout();

@@ -1,4 +1,4 @@
-//! Why a command fails, and the exit code that says so.
+//! Failures of commands and their exit codes.
 
 use std::process::ExitCode;
 
@@ -7,19 +7,19 @@ use crate::server;
 /// Exit code of an invalid command line or setting.
 pub(super) const USAGE: u8 = 2;
 
-/// Why a command failed.
+/// The reason why a command failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The command line, a variable or the configuration file.
     Usage(anyhow::Error),
     /// A signal stopped a sync.
     Stopped {
-        /// What is left of it.
+        /// The message about the stopped sync.
         message: anyhow::Error,
-        /// The exit code that says which signal.
+        /// The exit code of the signal.
         code: u8,
     },
-    /// Anything else.
+    /// Any other failure.
     Run(anyhow::Error),
 }
 
@@ -29,12 +29,12 @@ impl Failure {
         Self::Usage(error.into())
     }
 
-    /// Anything else.
+    /// Any other failure.
     pub(super) fn run(error: impl Into<anyhow::Error>) -> Self {
         Self::Run(error.into())
     }
 
-    /// What the program ends with.
+    /// The exit code of the program.
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
     }
@@ -56,13 +56,13 @@ impl Failure {
 }
 
 impl From<server::Error> for Failure {
-    /// A server that cannot run: because of a setting, or of the machine.
+    /// A server that cannot run, because of a setting or of the machine.
     fn from(error: server::Error) -> Self {
         if error.is_a_setting() { Self::usage(error) } else { Self::run(error) }
     }
 }
 
-/// An error and its causes, each said once: some errors have their cause in their own words already.
+/// An error and its causes, without repetition: the text of some errors already includes their cause.
 pub(super) fn in_one_line(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |said, next| match said.as_str() {
         "" => next,
@@ -79,7 +79,7 @@ mod tests {
     use crate::server;
 
     #[test]
-    fn a_cause_that_an_error_names_itself_is_not_repeated() {
+    fn a_cause_in_the_text_of_an_error_is_not_repeated() {
         let taken = || io::Error::new(io::ErrorKind::AddrInUse, "address taken");
         let listen = server::Error::Listen { address: "h:1".to_owned(), source: taken() };
         assert_eq!(

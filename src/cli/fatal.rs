@@ -1,4 +1,4 @@
-//! The last words of a command that fails.
+//! The final report of a failed command.
 
 use std::io::{self, Write};
 
@@ -12,12 +12,12 @@ use crate::config::{self, Sources};
 use crate::telemetry::logs;
 use crate::telemetry::settings::{LogFormat, LogSettings, LogTarget};
 
-/// The message in the log, and that of a command that a signal has stopped.
+/// The log message of a failed command, and of a command stopped by a signal.
 const FAILED: &str = "command failed";
 const STOPPED: &str = "command stopped";
 
-/// Reports why a command failed, on stderr and in the log. Where the log is JSON, stderr gets one line of JSON for each
-/// error, also when the program fails before it logs; else one line of text.
+/// Reports why a command failed, on stderr and in the log. If the log format is JSON, stderr gets one line of
+/// JSON per error, even if the program fails before it logs. Otherwise stderr gets one line of text.
 pub(super) fn tell(failure: &Failure, matches: &ArgMatches) {
     let report = Report::of(failure, matches);
     let done = match logs::in_force() {
@@ -31,11 +31,11 @@ pub(super) fn tell(failure: &Failure, matches: &ArgMatches) {
 }
 
 struct Report {
-    /// One for each error.
+    /// One entry per error.
     errors: Vec<String>,
     message: &'static str,
     exit_code: u8,
-    /// The command that prints help, where it may help.
+    /// The command that prints help, if help is useful.
     help: Option<String>,
 }
 
@@ -56,8 +56,8 @@ impl Report {
             && config::log_format(matches, &Sources::of_process()) == LogFormat::Json
     }
 
-    /// Logs it, and returns whether stderr has it as JSON now. A log that has no other reader than a person at a
-    /// terminal does not repeat what is printed there.
+    /// Logs the report, and returns whether stderr has received it as JSON. A log that is only shown on a
+    /// terminal does not repeat the printed text.
     fn log(&self, log: &LogSettings) -> bool {
         if log.format == LogFormat::Console && log.paths == [LogTarget::Stderr] {
             return false;
@@ -76,7 +76,7 @@ impl Report {
                 vec![("error", error.as_str().into()), ("exit_code", self.exit_code.into())];
             fields.extend(self.help.as_deref().map(|help| ("help", help.into())));
             let line = logs::notice(LogFormat::Json, Level::ERROR, self.message, &fields);
-            // Nobody is left to tell when stderr is gone.
+            // A closed stderr cannot be reported.
             let _ = io::stderr().write_all(&line);
         }
         true
@@ -90,7 +90,7 @@ impl Report {
     }
 }
 
-/// The names of the command that was run: `baton-retool show grants`.
+/// The full name of the command: `baton-retool show grants`.
 fn names_of(matches: &ArgMatches) -> String {
     let mut names = "baton-retool".to_owned();
     let mut at = matches;

@@ -1,4 +1,4 @@
-//! `baton-retool health-check`: asks a running server's HTTP health endpoint, for a container's probe.
+//! `baton-retool health-check`: calls the HTTP health endpoint of a running server, for a container's probe.
 
 use std::time::Duration;
 

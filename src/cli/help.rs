@@ -1,4 +1,4 @@
-//! Which settings the help of each command shows, and what an error of the command line says of it.
+//! The settings in the help of each command, and the text of command line errors.
 
 use std::ffi::OsString;
 
@@ -10,10 +10,10 @@ use crate::cli::lambda;
 use crate::cli::{demo, doctor, documents, health_check, serve, settings, show, sync};
 use crate::config::{Detail, Group};
 
-/// The flag that asks for the help with every setting.
+/// The flag that prints help with every setting.
 const HELP_ALL: &str = "help-all";
 
-/// The settings of a run without a command that matter most.
+/// The most important settings of a run without a command.
 pub(super) const OF_THE_PROGRAM: &[&str] = &[
     "connection-string",
     "file",
@@ -42,7 +42,8 @@ pub(super) const EVERY_GROUP: &[Group] = &[
     Group::Telemetry,
 ];
 
-/// The settings that matter most to each command, and the groups that it uses. A command that is not here uses none.
+/// The most important settings of each command, and the groups that it uses. Commands that are missing here
+/// use none.
 const OF_COMMANDS: &[(&str, &[&str], &[Group])] = &[
     (
         serve::NAME,
@@ -129,13 +130,13 @@ const OF_COMMANDS: &[(&str, &[&str], &[Group])] = &[
     (settings::NAME, &[], EVERY_GROUP),
 ];
 
-/// The settings that matter most to a command, and the groups that it uses.
+/// The most important settings of a command, and the groups that it uses.
 pub(super) fn of_command(name: &str) -> (&'static [&'static str], &'static [Group]) {
     let found = OF_COMMANDS.iter().find(|(command, ..)| *command == name);
     found.map_or((&[], &[]), |(_, usual, groups)| (usual, groups))
 }
 
-/// The flag `--help-all`. [`detail`] acts on it.
+/// The flag `--help-all`, which [`detail`] processes.
 pub(super) fn argument() -> Arg {
     Arg::new(HELP_ALL)
         .long(HELP_ALL)
@@ -145,7 +146,7 @@ pub(super) fn argument() -> Arg {
         .help("Print help with every setting")
 }
 
-/// How much help is asked for, and the arguments with `--help` in place of `--help-all`.
+/// The requested detail of help, and the arguments with `--help` instead of `--help-all`.
 pub(super) fn detail(mut arguments: Vec<OsString>) -> (Detail, Vec<OsString>) {
     let flag = format!("--{HELP_ALL}");
     let found = arguments
@@ -163,7 +164,7 @@ pub(super) fn detail(mut arguments: Vec<OsString>) -> (Detail, Vec<OsString>) {
     }
 }
 
-/// The names of the command that the arguments lead to: `baton-retool show grants`.
+/// The full name of the command in the arguments: `baton-retool show grants`.
 pub(super) fn path_of(command: &Command, arguments: &[OsString]) -> String {
     let mut path = command.get_name().to_owned();
     let mut at = command;
@@ -176,8 +177,8 @@ pub(super) fn path_of(command: &Command, arguments: &[OsString]) -> String {
     path
 }
 
-/// The text of an error of the command line, with the whole command that prints help. Styled, for a stream that takes
-/// the styles out where they are not wanted.
+/// The text of a command line error, with the full command that prints help. It contains styles, which the
+/// output stream removes if they are not wanted.
 pub(super) fn error_text(error: &clap::Error, path: &str) -> String {
     let text = error.render().ansi().to_string();
     match text.rsplit_once("--help") {
@@ -186,8 +187,8 @@ pub(super) fn error_text(error: &clap::Error, path: &str) -> String {
     }
 }
 
-/// The error without what may be a secret, such as a connection string that was given without its flag: only what
-/// looks like the name of a flag or a command is repeated.
+/// Removes text that may be a secret from the error, such as a connection string without its flag. Only text
+/// that looks like the name of a flag or a command is kept.
 pub(super) fn without_secrets(mut error: clap::Error) -> clap::Error {
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
         let given = match error.get(kind) {
@@ -196,7 +197,7 @@ pub(super) fn without_secrets(mut error: clap::Error) -> clap::Error {
         };
         if !is_name(&given) {
             error.insert(kind, ContextValue::String("...".to_owned()));
-            // These repeat it with advice.
+            // These also contain the text.
             error.remove(ContextKind::Suggested);
             error.remove(ContextKind::Usage);
         }
@@ -204,7 +205,7 @@ pub(super) fn without_secrets(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// A flag with what clap says of its value, such as `--listen <ADDRESS>`, or a word.
+/// A flag with clap's placeholder for its value, such as `--listen <ADDRESS>`, or a name.
 fn is_name(given: &str) -> bool {
     let name = given.trim_start_matches('-').split(' ').next().unwrap_or_default();
     name.len() <= 50 && name.chars().all(|letter| letter.is_ascii_lowercase() || matches!(letter, '-' | '_'))

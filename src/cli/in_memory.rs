@@ -1,4 +1,4 @@
-//! A connection to a server within this process: no port, and nobody else can call it.
+//! A connection to a server within this process. It uses no port, so no other process can connect.
 
 use std::io;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use tonic::transport::{Channel, Endpoint};
 use crate::connector::Connector;
 use crate::server::{Limits, Server};
 
-/// How much a connection within the process may hold in one direction, in bytes.
+/// The buffer of a connection within the process, in bytes per direction.
 const BUFFER: usize = 1024 * 1024;
 
-/// The largest answer of an agent's connector, in bytes: what is under way at a time.
+/// The flow control window in bytes: the largest answer of an agent's connector.
 const WINDOW: u32 = 4 * 1024 * 1024;
 
 /// Connects to a server once.
@@ -37,8 +37,8 @@ pub(super) async fn connect(server: Server) -> anyhow::Result<Channel> {
         .context("cannot connect to the connector within this process")
 }
 
-/// A connection to a connector for as long as the process lives: it comes about with the first call, and anew should
-/// it ever break. Calls are logged and measured, and none takes longer than the limits say.
+/// A connection to a connector for the life of the process. It is opened at the first call, and again if it
+/// breaks. Calls are logged and measured, and are limited by the deadline in `limits`.
 pub(super) fn connect_for_good(connector: Arc<Connector>, limits: Limits) -> Channel {
     let dial = move |_| {
         let server = Server::new(Arc::clone(&connector)).with_limits(limits);
@@ -47,7 +47,7 @@ pub(super) fn connect_for_good(connector: Arc<Connector>, limits: Limits) -> Cha
     endpoint().timeout(limits.deadline + SPARE).connect_with_connector_lazy(tower::service_fn(dial))
 }
 
-/// What the caller waits longer than the server works.
+/// How much longer the caller waits than the deadline of the server.
 const SPARE: Duration = Duration::from_secs(1);
 
 fn serve(server: Server) -> DuplexStream {

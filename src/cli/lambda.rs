@@ -111,7 +111,7 @@ async fn serve(matches: ArgMatches, sources: Sources) -> Result<(), Failure> {
     let address = sources.variable(Runtime::VARIABLE).map(|address| address.to_string_lossy().into_owned());
     let runtime = Runtime::new(address.as_deref())?;
     let generations = Generations::new(matches, sources, &hosted)?;
-    // Concurrently: the first event needs both.
+    // These run concurrently, because the first event needs both.
     let (first, set) = tokio::join!(generations.first(), keys.first());
     let callers = Callers::new(set?, &hosted.issuer, &hosted.subject, &hosted.audience);
     keys.keep_fresh(callers.clone());
@@ -121,14 +121,14 @@ async fn serve(matches: ArgMatches, sources: Sources) -> Result<(), Failure> {
 }
 
 impl From<HostedError> for Failure {
-    /// A wrong setting, or a failure of the requests to ConductorOne.
+    /// Converts an invalid setting, or a failure of the requests to ConductorOne.
     fn from(error: HostedError) -> Self {
         if error.is_a_setting() { Self::usage(error) } else { Self::run(error) }
     }
 }
 
 impl From<RuntimeError> for Failure {
-    /// A wrong variable, or a failure of the Runtime API.
+    /// Converts an invalid variable, or a failure of the Runtime API.
     fn from(error: RuntimeError) -> Self {
         if error.is_a_setting() { Self::usage(error) } else { Self::run(error) }
     }

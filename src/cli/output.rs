@@ -2,7 +2,7 @@
 
 use clap::Arg;
 
-/// The argument `--output`, of a command that prints for people or for machines.
+/// The argument `--output` of a command with output for people or for machines.
 pub(super) fn output(help: &'static str) -> Arg {
     Arg::new(OUTPUT)
         .long(OUTPUT)
@@ -12,7 +12,7 @@ pub(super) fn output(help: &'static str) -> Arg {
         .default_value("table")
 }
 
-/// Whether `--output` asks for JSON.
+/// Whether `--output` requests JSON.
 pub(super) fn wants_json(matches: &clap::ArgMatches) -> bool {
     matches.get_one::<String>(OUTPUT).is_some_and(|output| output == JSON)
 }

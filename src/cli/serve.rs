@@ -12,7 +12,7 @@ use crate::server::{HealthServer, Server};
 /// The name of the command.
 pub(super) const NAME: &str = "serve";
 
-/// The variable by which the program knows that it should ask ConductorOne for tasks.
+/// The variable that makes the program poll ConductorOne for tasks.
 pub(super) const CLIENT_ID: &str = "BATON_CLIENT_ID";
 
 pub(super) fn command() -> Command {
@@ -29,8 +29,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 async fn serve(settings: Settings) -> Result<(), Failure> {
     let (stop, at_once) = (stop_requested(), stop_requested_twice());
     handle_other_signals();
-    // Where the program should ask ConductorOne itself, this is the only sign that something is wrong. In the child
-    // of an agent it is the agent's own.
+    // If the program is meant to poll ConductorOne itself, this is the only sign of the mistake. In the child
+    // of an agent, the variable belongs to the agent.
     if Sources::of_process().variable(CLIENT_ID).is_some() {
         tracing::warn!(
             "{CLIENT_ID} is set, and `serve` does not use it: it answers the agent that calls it, and nothing is synced until one does; without a command the program asks ConductorOne itself"

@@ -1,4 +1,4 @@
-//! The program with a client of ConductorOne and without a command: service mode.
+//! Service mode: the program without a command but with a client of ConductorOne.
 
 use anyhow::Context;
 use clap::ArgMatches;
@@ -14,8 +14,8 @@ use crate::cli::{change, in_memory, sync};
 use crate::config::{self, Settings, Sources};
 use crate::server::{HealthServer, Readiness};
 
-/// Runs a program that was started without a command: service mode with a client of ConductorOne; without one the
-/// one-shot change that is asked for, else a one-shot sync.
+/// Runs the program without a command: service mode if a client of ConductorOne is configured; otherwise the
+/// requested one-shot change, or a one-shot sync.
 pub(super) fn run_bare(matches: &ArgMatches) -> Result<(), Failure> {
     let sources = Sources::of_process();
     if let Some(service) = config::load_service(matches, &sources).map_err(Failure::usage)? {
@@ -65,7 +65,7 @@ async fn serve(settings: Settings, service: ServiceSettings, sync: SyncSettings)
     let ready = || readiness.set(true);
     let mut running = std::pin::pin!(async {
         service.run(channel, ready, stop.clone()).await?;
-        // An action goes on when the task that began it has been reported.
+        // An action can continue after its task has been reported.
         connector.actions_ended().await;
         Ok::<_, ServiceError>(())
     });
@@ -93,7 +93,7 @@ async fn serve(settings: Settings, service: ServiceSettings, sync: SyncSettings)
 }
 
 impl From<ServiceError> for Failure {
-    /// A service that cannot run: because of a setting, or since ConductorOne does not want it.
+    /// A service that cannot run, because of a setting or because ConductorOne refuses it.
     fn from(error: ServiceError) -> Self {
         if error.is_a_setting() { Self::usage(error) } else { Self::run(error) }
     }

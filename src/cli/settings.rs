@@ -1,4 +1,4 @@
-//! `baton-retool settings`: the settings in force and where each came from.
+//! `baton-retool settings`: the settings in force and their sources.
 
 use std::io::{self, Write};
 
@@ -51,7 +51,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         .context("cannot write to stdout")
         .map_err(Failure::Run)?;
     for warning in warnings {
-        // Nobody is left to tell when stderr is gone.
+        // A closed stderr cannot be reported.
         let _ = writeln!(io::stderr(), "baton-retool: warning: {warning}");
     }
     error.map_or(Ok(()), |error| Err(Failure::usage(error)))

@@ -1,4 +1,4 @@
-//! `baton-retool setup-sql`: prints the script that prepares Retool's database.
+//! `baton-retool setup-sql`: prints the SQL script that prepares Retool's database.
 
 use std::io::{self, Write};
 
@@ -14,7 +14,7 @@ use crate::retool::setup::{Wanted, script};
 /// The name of the command.
 pub(super) const NAME: &str = "setup-sql";
 
-/// The settings that say what the role need not reach, with what they mean here.
+/// The settings that reduce the privileges of the role, with their help for this command.
 const USED: [(&str, &str); 3] = [
     ("skip-pages", "Grant nothing on apps, for a connector that runs with --skip-pages"),
     ("skip-resources", "Grant nothing on resources, for a connector that runs with --skip-resources"),
@@ -40,7 +40,7 @@ pub(super) fn command(detail: Detail) -> Command {
                 .help("The role that the connector logs in as, spelt exactly, without quotes"),
         )
         .arg(
-            // Takes the place of the setting of that name, which is a mere switch.
+            // Replaces the setting with the same name, which is a switch.
             Arg::new(PROVISIONING)
                 .long(PROVISIONING)
                 .value_name("FEATURES")
@@ -57,8 +57,8 @@ pub(super) fn command(detail: Detail) -> Command {
         .args(settings(detail))
 }
 
-/// The settings: those that say what the role need not reach, and the others out of sight. They are global, so a
-/// command line can have them, and it is told then that they mean nothing here.
+/// The settings that reduce the privileges of the role, and the others as hidden flags. The others are
+/// global, so the command line accepts them, and the command then reports that they have no effect.
 fn settings(detail: Detail) -> impl Iterator<Item = Arg> {
     let others = config::arguments().into_iter().filter(|argument| argument.get_id() != PROVISIONING);
     others.filter_map(move |argument| match USED.iter().find(|(name, _)| argument.get_id() == name) {

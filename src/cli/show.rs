@@ -1,4 +1,4 @@
-//! `baton-retool show`: looks into a c1z file.
+//! `baton-retool show`: prints the contents of a c1z file.
 
 mod access;
 mod rows;
@@ -80,7 +80,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let text = if wants_json(matches) { table.as_json() } else { table.as_text() };
     let mut stdout = io::stdout();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
-        // `| head` has seen enough.
+        // The reader, such as `| head`, has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to stdout").map_err(Failure::Run),
     }
@@ -92,7 +92,7 @@ fn open(file: &Path, temp_dir: Option<&Path>) -> anyhow::Result<Reader> {
     Ok(reader)
 }
 
-/// The id that an option names as `type/id`.
+/// Parses the id in an option with the form `type/id`.
 fn id(matches: &ArgMatches, option: &str) -> Result<Option<ResourceId>, Failure> {
     let Ok(Some(text)) = matches.try_get_one::<String>(option) else { return Ok(None) };
     match text.split_once('/') {

@@ -1,4 +1,4 @@
-//! Signals: SIGTERM and Ctrl-C stop the program, SIGHUP opens its log files again.
+//! Signals: SIGTERM and Ctrl-C stop the program, SIGHUP reopens its log files.
 
 use std::future::pending;
 use std::io;
@@ -8,10 +8,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::telemetry::logs;
 
-/// Whether the program has been asked twice to stop.
+/// Whether the program has received two stop signals.
 static STOP_AT_ONCE: AtomicBool = AtomicBool::new(false);
 
-/// The signals that ask the program to stop, from [`StopSignals::watch`] on.
+/// The signals that stop the program, received after [`StopSignals::watch`].
 pub(super) struct StopSignals(io::Result<(Signal, Signal)>);
 
 impl StopSignals {
@@ -34,8 +34,8 @@ impl StopSignals {
     }
 }
 
-/// Ends when the program is asked to stop. Signals count from the call on, not only from the first poll: who sees
-/// the program listen may stop it in the same moment.
+/// Completes when the program receives a stop signal. Signals count from the call on, not only from the first
+/// poll: a process may send a signal as soon as the program listens.
 pub(super) fn stop_requested() -> impl Future<Output = ()> {
     let mut signals = StopSignals::watch();
     async move {
@@ -44,10 +44,10 @@ pub(super) fn stop_requested() -> impl Future<Output = ()> {
     }
 }
 
-/// Ends when the program is asked to stop a second time, by someone who does not wait.
+/// Completes when the program receives a second stop signal, from a user who does not want to wait.
 pub(super) fn stop_requested_twice() -> impl Future<Output = ()> {
     let mut signals = StopSignals::watch();
-    // A task of its own: two signals that nobody has looked at in between would count as one.
+    // This runs in its own task, because two signals without a poll between them would count as one.
     let requested_twice = tokio::spawn(async move {
         signals.next().await;
         let name = signals.next().await;
@@ -61,8 +61,8 @@ pub(super) fn stop_requested_twice() -> impl Future<Output = ()> {
     }
 }
 
-/// Handles the signals that would end the process by default, without finishing the calls under way: SIGHUP opens
-/// the log files again, as rotation needs it, and SIGUSR1 and SIGUSR2 do nothing.
+/// Handles signals that by default would end the process without finishing the calls under way: SIGHUP
+/// reopens the log files, for log rotation, and SIGUSR1 and SIGUSR2 do nothing.
 pub(super) fn handle_other_signals() {
     let watch = |kind, name, handle: fn()| match signal(kind) {
         Ok(mut received) => {
@@ -80,7 +80,7 @@ pub(super) fn handle_other_signals() {
     watch(SignalKind::user_defined2(), "SIGUSR2", || {});
 }
 
-/// Whether [`stop_requested_twice`] has ended.
+/// Whether [`stop_requested_twice`] has completed.
 pub(super) fn is_to_stop_at_once() -> bool {
     STOP_AT_ONCE.load(Ordering::Relaxed)
 }

@@ -43,7 +43,7 @@ pub(super) fn command() -> Command {
         .arg(output_argument())
 }
 
-/// How to print what was read.
+/// The format of the report.
 pub(super) fn output_argument() -> Arg {
     output("What to print at the end: a table for people, or one JSON object for machines")
 }
@@ -61,14 +61,14 @@ fn read_and_write(matches: &ArgMatches, sync: SyncSettings) -> Result<(), Failur
     block_on(one_shot(settings, sync, wants_json(matches)))
 }
 
-/// The settings of the sync alone. Its warnings are those of all settings, which are logged with those.
+/// Only the settings of the sync. Its warnings are also warnings of all settings, and are logged there.
 pub(super) fn sync_settings(matches: &ArgMatches) -> Result<SyncSettings, Failure> {
     config::load_sync(matches, &Sources::of_process()).map(|(sync, _)| sync).map_err(Failure::usage)
 }
 
-/// The settings of a run at a terminal or in a script, which logs less at a terminal.
+/// The settings of a run at a terminal or in a script. At a terminal, less is logged.
 pub(super) fn settings(matches: &ArgMatches) -> Result<Settings, Failure> {
-    // Lines of the log would stand between those of the progress.
+    // Log lines would interrupt the progress lines.
     let quiet = io::stderr().is_terminal()
         && matches.value_source("log-level").is_none()
         && Sources::of_process().variable("BATON_LOG_LEVEL").is_none();
@@ -80,10 +80,10 @@ pub(super) fn settings(matches: &ArgMatches) -> Result<Settings, Failure> {
 }
 
 async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<(), Failure> {
-    // From the start: a signal before the sync begins counts.
+    // Watches from the start, so that a signal before the sync begins counts.
     let mut signals = StopSignals::watch();
     let connector = connector(&settings)?;
-    // What the first call would wait for otherwise, while the file is opened.
+    // This starts while the file is opened; otherwise the first call would wait for it.
     tokio::task::spawn_blocking(proto::warm_up);
     let store = open(&sync).await.map_err(Failure::Run)?;
     serve_metrics(&settings).await.map_err(Failure::Run)?;
@@ -97,9 +97,9 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
         let (outcome, store) = syncer.run(store).await;
         let (since, before) = (Instant::now(), Usage::now());
         let saved = match store {
-            // What could not be stored is missing in what was: the old file stays.
+            // After a storage error the new file is incomplete, so the old file is kept.
             Some(_) if matches!(outcome, Err(Error::Storage(_))) => Ok(Ok(None)),
-            // The longest part after the listing: it writes and compresses the whole file.
+            // This is the longest part after the listing: it writes and compresses the whole file.
             Some(store) => tokio::task::spawn_blocking(move || store.close()).await,
             None => Ok(Ok(None)),
         };
@@ -188,7 +188,7 @@ impl StoppedBy {
         if name == "SIGTERM" { Self::Terminate } else { Self::Interrupt }
     }
 
-    /// 128 and the number of the signal, as shells have it.
+    /// 128 plus the number of the signal, as in shells.
     fn exit_code(self) -> u8 {
         match self {
             Self::Interrupt => 130,

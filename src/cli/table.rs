@@ -1,4 +1,4 @@
-//! A table, as text and as JSON.
+//! A table, printed as text or as JSON.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::proto::connector::ResourceId;
 /// How many rows are read at a time.
 pub(super) const PAGE: usize = 10_000;
 
-/// What there is to show: a heading for each column, and rows of as many cells.
+/// A table: a heading for each column, and rows with as many cells.
 pub(super) struct Table {
     pub(super) columns: Vec<&'static str>,
     pub(super) rows: Vec<Vec<String>>,
@@ -40,12 +40,12 @@ impl Table {
     }
 }
 
-/// Text of a connector on one line: a cell is no place for control characters.
+/// Text of a connector on one line: control characters are replaced.
 pub(super) fn cell(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
-/// `type/id`
+/// Formats an id as `type/id`.
 pub(super) fn written(id: Option<&ResourceId>) -> String {
     id.map(|id| cell(&format!("{}/{}", id.resource_type, id.resource))).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! `baton-retool version`: what this program is.
+//! `baton-retool version`: the version of this program.
 
 use std::io::{self, Write};
 use std::sync::LazyLock;
@@ -14,16 +14,16 @@ use crate::proto::PROTOCOL_LEVEL;
 /// The name of the command.
 pub(super) const NAME: &str = "version";
 
-/// What `-v` prints after the name of the program.
+/// The text of `-v` after the name of the program.
 pub(super) const SHORT: &str = concat!("version ", env!("CARGO_PKG_VERSION"));
 
-/// The commit that was built, or `unknown`.
+/// The commit of the build, or `unknown`.
 const COMMIT: &str = env!("BATON_RETOOL_COMMIT");
 
-/// What it was built for.
+/// The target of the build.
 const TARGET: &str = env!("BATON_RETOOL_TARGET");
 
-/// What `--version` prints after the name of the program.
+/// The text of `--version` after the name of the program.
 pub(super) fn long() -> &'static str {
     static LONG: LazyLock<String> = LazyLock::new(|| {
         format!("{SHORT}\ncommit: {COMMIT}\ntarget: {TARGET}\nprotocol: baton-sdk {PROTOCOL_LEVEL}")

@@ -1,4 +1,4 @@
-//! From settings to running parts.
+//! Builds the parts of the program from the settings.
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ use crate::retool::database::Database;
 use crate::telemetry::settings::LogSettings;
 use crate::telemetry::{self, MetricsServer};
 
-/// Reads the settings, starts logging and telemetry and passes the warnings on.
+/// Reads the settings, starts logging and telemetry, and logs the warnings.
 pub(super) fn settings(matches: &ArgMatches) -> Result<Settings, Failure> {
     settings_with(matches, |_| {})
 }
 
-/// As [`settings`], with logging changed before it starts.
+/// Like [`settings`], with a change of the log settings before logging starts.
 pub(super) fn settings_with(
     matches: &ArgMatches,
     change: impl FnOnce(&mut LogSettings),
@@ -40,18 +40,18 @@ pub(super) fn settings_with(
     Ok(settings)
 }
 
-/// The connector that these settings describe. Nothing is connected yet.
+/// Creates the connector for these settings. It does not connect yet.
 pub(super) fn connector(settings: &Settings) -> Result<Arc<Connector>, Failure> {
     connector_to(connection(settings)?, settings)
 }
 
-/// How to reach Retool's database.
+/// The connection settings of Retool's database.
 pub(super) fn connection(settings: &Settings) -> Result<ConnectionSettings, Failure> {
     ConnectionSettings::parse(&settings.connection_string, &Environment::of_process())
         .map_err(|error| Failure::Usage(anyhow::Error::from(error).context("connection-string")))
 }
 
-/// The connector that these settings describe, to this database. Nothing is connected yet.
+/// Creates the connector for these settings and this database. It does not connect yet.
 pub(super) fn connector_to(
     connection: ConnectionSettings,
     settings: &Settings,
@@ -70,7 +70,7 @@ pub(super) fn connector_to(
     Ok(Arc::new(Connector::new(Arc::new(database), api, settings.options)))
 }
 
-/// Retool's REST API. Nothing is connected yet.
+/// Creates the client of Retool's REST API. It does not connect yet.
 fn api(settings: &ApiSettings) -> Result<Arc<Api>, Failure> {
     let api = Api::new(settings)
         .map_err(|error| Failure::Usage(anyhow::Error::from(error).context("retool-api-base-url")))?;
@@ -78,7 +78,8 @@ fn api(settings: &ApiSettings) -> Result<Arc<Api>, Failure> {
     Ok(Arc::new(api))
 }
 
-/// Begins, side by side, what the first calls would wait for: an agent asks as soon as it is connected.
+/// Starts, in parallel, the work that the first calls would wait for: an agent sends calls as soon as it has
+/// connected.
 pub(super) fn look_ahead(connector: &Arc<Connector>) {
     tokio::task::spawn_blocking(proto::warm_up);
     let connector = Arc::clone(connector);
@@ -90,7 +91,7 @@ pub(super) fn look_ahead(connector: &Arc<Connector>) {
     });
 }
 
-/// Answers Prometheus from now on, where that is wanted.
+/// Starts the Prometheus endpoint if it is configured.
 pub(super) async fn serve_metrics(settings: &Settings) -> anyhow::Result<()> {
     let Some(address) = &settings.telemetry.metrics_listen else { return Ok(()) };
     let metrics = MetricsServer::listen(address)
@@ -100,18 +101,18 @@ pub(super) async fn serve_metrics(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a command on the program's threads.
+/// Runs a command on a multi-threaded runtime.
 pub(super) fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     Builder::new_multi_thread().enable_all().build().map_err(Failure::run)?.block_on(command)
 }
 
-/// Sends what telemetry there still is, once every call has ended. There is no wait for it where a setting is
-/// wrong, where a signal stopped a sync, or where the program has been asked twice to stop.
+/// Sends the remaining telemetry after every call has ended. It does not wait if a setting is invalid, if a
+/// signal stopped a sync, or after a second stop signal.
 pub(super) fn stop_telemetry(result: &Result<(), Failure>) {
     if matches!(result, Err(Failure::Usage(_) | Failure::Stopped { .. })) || signals::is_to_stop_at_once() {
         return;
     }
-    // Without a runtime there is nothing to wait with.
+    // Without a runtime it cannot wait.
     let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
         let mut signals = StopSignals::watch();

@@ -1,4 +1,4 @@
-//! The table as flags.
+//! The settings as command line flags.
 
 use clap::{Arg, ArgAction};
 
@@ -7,26 +7,26 @@ use crate::config::table::ALL;
 
 /// One flag per setting, for the root command.
 ///
-/// They are global, so a sub-command accepts them before and after its name: the parent of a child
-/// process repeats its own flags and puts the sub-command last. clap checks no value and fills in no default;
-/// [`load`](crate::config::load) does both alike for every source.
+/// The flags are global, so a sub-command accepts them before and after its name: the parent of a child
+/// process repeats its own flags and puts the sub-command last. clap checks no value and sets no default;
+/// [`load`](crate::config::load) does both in the same way for every source.
 pub(crate) fn arguments() -> Vec<Arg> {
     ALL.iter().map(argument).collect()
 }
 
-/// How much the help of a command shows.
+/// How many settings the help of a command shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detail {
-    /// The settings that matter most.
+    /// The most important settings.
     Usual,
     /// Every setting that the command uses.
     Everything,
-    /// The same, and those that are not shown are not there at all: for completions and manual pages.
+    /// Every setting that the command uses. Hidden settings are omitted, for completions and manual pages.
     Documented,
 }
 
-/// As [`arguments`], for the help of one command: `usual` are the settings that matter to it most, in this order, and
-/// `groups` those that it uses. The others are accepted and not shown.
+/// Like [`arguments`], for the help of one command: `usual` are its most important settings, in this order,
+/// and `groups` are those that it uses. The other settings are accepted but hidden.
 pub(crate) fn arguments_for(usual: &[&str], groups: &[Group], detail: Detail) -> Vec<Arg> {
     let shown = |setting: &Setting| {
         let place = usual.iter().position(|name| *name == setting.name);
@@ -64,28 +64,29 @@ pub(super) fn argument(setting: &Setting) -> Arg {
         None => argument,
     };
     let argument = match setting.kind {
-        // All of them count, but those before the command's name only where none follow it.
+        // All values count, but values before the command's name count only if none follow it.
         Kind::LogTargets | Kind::Texts => argument.action(ArgAction::Append),
-        // The last of a repeated flag counts, as it does in the program this one replaces.
+        // The last value of a repeated flag counts, as in the former program.
         _ => argument.overrides_with(setting.name),
     };
     match setting.kind {
-        // Whatever form the former program had: the answer is the same.
+        // Every form of the former program is accepted, because the error is the same.
         _ if matches!(setting.standing, Standing::Refused(_)) => {
             argument.num_args(0..=1).default_missing_value("true")
         }
-        // The former program's flag has a value of its own, `--event-feed true`.
+        // The flag of the former program takes a separate value: `--event-feed true`.
         Kind::Switch if setting.name == "event-feed" => {
             argument.num_args(0..=1).default_missing_value("true")
         }
-        // `--skip-pages sync` must leave `sync` alone, so a value needs the equals sign.
+        // A value needs the equals sign, because `sync` in `--skip-pages sync` is a command.
         Kind::Switch => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
-        // Tokens may begin with a dash.
+        // Tokens may start with a dash.
         _ => argument.num_args(1).allow_hyphen_values(true),
     }
 }
 
-/// The help text without the variable, whose name follows from the flag's, and without the default of most switches.
+/// The help text without the variable, whose name follows from the flag, and for most switches without the
+/// default.
 fn short_help(setting: &Setting) -> String {
     let fallback = match setting.fallback {
         Fallback::Required => " [required]".to_owned(),
@@ -96,7 +97,7 @@ fn short_help(setting: &Setting) -> String {
     format!("{}{fallback}", setting.help)
 }
 
-/// The help text: what the setting does, its variable, and what holds without it.
+/// The help text: the description of the setting, its variable, and its default.
 fn help(setting: &Setting) -> String {
     let fallback = match setting.fallback {
         Fallback::Required => " [required]".into(),

@@ -1,4 +1,4 @@
-//! What can be wrong with the values of the settings, beside what one of them is by itself.
+//! Checks of the settings, including rules between several settings.
 
 use crate::config::error::{Error, Origin, Warning};
 use crate::config::one_shot_table::VERBS;
@@ -7,47 +7,48 @@ use crate::config::table::{self, ALL};
 use crate::config::values::{Entry, Values, missing};
 
 impl Values {
-    /// Whether every setting has what its kind accepts, and what is required is there. Those of a sync are left to
-    /// [`Values::check_sync`], those of service mode to [`Values::check_service`], those of a one-shot change to
-    /// [`Values::check_change`] and those of a hosted connector to `check_hosted`: a server that does not use them starts without them.
+    /// Checks that every setting has a valid value, and that required settings are set. The settings of a
+    /// sync are checked by [`Values::check_sync`], those of service mode by [`Values::check_service`], those
+    /// of a one-shot change by [`Values::check_change`] and those of a hosted connector by `check_hosted`: a
+    /// server that does not use them starts without them.
     ///
     /// # Errors
-    /// Every one that has not.
+    /// Every invalid setting.
     pub(super) fn check(&self) -> Result<(), Error> {
         self.check_those(|group| {
             !matches!(group, Group::Sync | Group::Service | Group::Hosted | Group::Change)
         })
     }
 
-    /// As [`Values::check`], for the settings of service mode.
+    /// Like [`Values::check`], for the settings of service mode.
     ///
     /// # Errors
-    /// Every one that is wrong.
+    /// Every invalid setting.
     pub(super) fn check_service(&self) -> Result<(), Error> {
         self.check_those(|group| group == Group::Service)
     }
 
-    /// As [`Values::check`], for the settings of a hosted connector.
+    /// Like [`Values::check`], for the settings of a hosted connector.
     ///
     /// # Errors
-    /// Every one that is wrong.
+    /// Every invalid setting.
     #[cfg(feature = "lambda")]
     pub(super) fn check_hosted(&self) -> Result<(), Error> {
         self.check_those(|group| group == Group::Hosted)
     }
 
-    /// As [`Values::check`], for the settings of a sync.
+    /// Like [`Values::check`], for the settings of a sync.
     ///
     /// # Errors
-    /// Every one that is wrong.
+    /// Every invalid setting.
     pub(super) fn check_sync(&self) -> Result<(), Error> {
         self.check_those(|group| group == Group::Sync)
     }
 
-    /// As [`Values::check`], for the settings of a one-shot change, of which there can be only one.
+    /// Like [`Values::check`], for the settings of a one-shot change. Only one change may be requested.
     ///
     /// # Errors
-    /// Every one that is wrong, and those that are refused.
+    /// Every invalid setting, and refused settings.
     pub(super) fn check_change(&self) -> Result<(), Error> {
         let refused = ALL.iter().find_map(|setting| match setting.standing {
             Standing::Refused(why) => Some(Error::Refused {
@@ -72,17 +73,17 @@ impl Values {
         }
     }
 
-    /// The setting that asks for a one-shot change, which is the first where there are several.
+    /// The setting that requests a one-shot change; the first if there are several.
     pub(super) fn verb(&self) -> Option<&Entry> {
         VERBS.iter().flat_map(|verb| verb.iter()).find_map(|name| self.asked(name))
     }
 
-    /// What is given for the setting of this name; `None` for a switch that is off.
+    /// The value of the setting with this name; `None` for a switch that is off.
     fn asked(&self, name: &str) -> Option<&Entry> {
         self.get(name).filter(|entry| entry.setting.kind != Kind::Switch || entry.switch().unwrap_or(true))
     }
 
-    /// The settings that somebody gave without effect, or that another one replaces.
+    /// Settings that are set without effect, or that another setting replaces.
     pub(super) fn outdated(&self) -> impl Iterator<Item = Warning> {
         ALL.iter().filter_map(|setting| {
             let entry = self.asked(setting.name).filter(|entry| entry.origin != Origin::Default)?;
@@ -91,8 +92,8 @@ impl Values {
                 Standing::Deprecated(instead) => {
                     Some(Warning::Deprecated { name: setting.name, origin, instead })
                 }
-                // Files and deployments carry what is idle, and a warning at every start would teach people to
-                // ignore warnings.
+                // Config files and deployments often contain idle settings. A warning at every start would
+                // teach operators to ignore warnings.
                 Standing::Idle(why) if matches!(origin, Origin::Flag(_)) => {
                     Some(Warning::Idle { name: setting.name, origin, why })
                 }
@@ -119,7 +120,7 @@ impl Values {
         let (Some(entry), Some(relation)) = (self.get(setting.name), setting.relation) else {
             return Ok(());
         };
-        // A switch that is off asks for nothing.
+        // A switch that is off requests nothing.
         if self.asked(setting.name).is_none() {
             return Ok(());
         }

@@ -1,10 +1,10 @@
-//! The forms in which the table declares a setting.
+//! Constructors for the declarations of settings.
 
 use std::time::Duration;
 
 use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Setting, Standing};
 
-/// An optional text, the start of most declarations.
+/// An optional text, the basis of most declarations.
 pub(super) const fn text(name: &'static str, group: Group, help: &'static str) -> Setting {
     Setting {
         name,
@@ -28,7 +28,7 @@ pub(super) const fn texts(name: &'static str, group: Group, help: &'static str) 
     Setting { kind: Kind::Texts, ..text(name, group, help) }
 }
 
-/// A switch, and whether it is on when no source speaks of it.
+/// A switch with its default.
 pub(super) const fn switch(name: &'static str, group: Group, default: bool, help: &'static str) -> Setting {
     Setting {
         kind: Kind::Switch,
@@ -38,12 +38,12 @@ pub(super) const fn switch(name: &'static str, group: Group, default: bool, help
     }
 }
 
-/// The path of a file that only some set-ups have.
+/// The path of an optional file.
 pub(super) const fn path(name: &'static str, group: Group, help: &'static str) -> Setting {
     Setting { kind: Kind::Path, value_name: "FILE", ..text(name, group, help) }
 }
 
-/// A number: the least and the most that is accepted, and the default.
+/// A whole number with its minimum, maximum and default.
 pub(super) const fn whole(
     name: &'static str,
     group: Group,
@@ -52,7 +52,7 @@ pub(super) const fn whole(
     value_name: &'static str,
     help: &'static str,
 ) -> Setting {
-    // A default that does not fit its bounds fails to compile.
+    // A default out of range is a compile error.
     assert!(min as usize <= default && default <= max as usize);
     Setting {
         kind: Kind::Whole { min, max },
@@ -62,7 +62,7 @@ pub(super) const fn whole(
     }
 }
 
-/// A span of time in seconds.
+/// A duration in seconds.
 pub(super) const fn seconds(
     name: &'static str,
     group: Group,
@@ -73,7 +73,7 @@ pub(super) const fn seconds(
     whole(name, group, bounds, default.as_secs() as usize, "SECONDS", help)
 }
 
-/// A setting of the former program that is accepted and has no effect.
+/// A setting of the former program that is accepted without effect.
 pub(super) const fn idle(setting: Setting, why: &'static str) -> Setting {
     Setting { hidden: true, standing: Standing::Idle(why), ..setting }
 }

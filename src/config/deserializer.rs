@@ -1,11 +1,11 @@
 //! Reads settings types with `serde`.
 //!
-//! A field that has the name of a setting gets its value. A field of another name is a struct that is read from
-//! the same settings, so that a type can be made of several. An optional struct has the name of the setting that
-//! turns it on: it is there when that setting has a value and is not a switch that is off.
+//! A field with the name of a setting gets its value. A field with any other name is a struct that is read
+//! from the same settings, so that a type can combine several structs. An optional struct has the name of the
+//! setting that turns it on: it is present if that setting has a value and is not a switch that is off.
 //!
-//! Not the deserializer of the `config` crate: it takes a blank for a value, knows neither bounds nor secrets, and
-//! its errors name no source.
+//! The deserializer of the `config` crate is not used: it accepts a blank value, supports neither bounds nor
+//! secrets, and its errors name no source.
 
 use std::fmt::Display;
 
@@ -21,10 +21,10 @@ use crate::config::table;
 use crate::config::values::{Entry, Values, missing};
 
 impl Values {
-    /// Reads the settings that `T` has fields for.
+    /// Reads the settings that are fields of `T`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] and [`Error::Missing`] of the first of them that cannot be right.
+    /// [`Error::Invalid`] and [`Error::Missing`] for the first invalid setting.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         T::deserialize(Section(self)).map_err(|problem| match problem {
             Problem::Setting(error) => *error,
@@ -33,7 +33,7 @@ impl Values {
     }
 }
 
-/// What is wrong, at first without the setting that it is wrong with.
+/// A problem, at first without its setting.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
     #[error("{0}")]
@@ -70,7 +70,7 @@ impl de::Error for Problem {
     }
 }
 
-/// A struct with a field for each setting that it wants.
+/// A struct with a field for each of its settings.
 #[derive(Clone, Copy)]
 struct Section<'a>(&'a Values);
 
@@ -99,7 +99,7 @@ impl<'de> Deserializer<'de> for Section<'_> {
 struct Fields<'a> {
     values: &'a Values,
     fields: std::slice::Iter<'static, &'static str>,
-    /// The field whose value is next; nothing for one that is no setting.
+    /// The field whose value is next; `None` if the field is not a setting.
     current: Option<&'a Entry>,
 }
 
@@ -109,7 +109,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Problem> {
         for field in self.fields.by_ref() {
             self.current = self.values.get(field);
-            // What has no value is left out, which serde takes for the `None` of an optional field.
+            // A field without a value is skipped, which serde treats as `None` for an optional field.
             if self.current.is_some() || table::named(field).is_none() {
                 let key: de::value::StrDeserializer<'_, Problem> = (*field).into_deserializer();
                 return seed.deserialize(key).map(Some);
@@ -137,7 +137,7 @@ struct SettingValue<'a> {
 impl<'de> Deserializer<'de> for SettingValue<'_> {
     type Error = Problem;
 
-    /// What the setting's kind makes of it.
+    /// Reads the value according to the kind of the setting.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         match self.entry.setting.kind {
             Kind::Switch => visitor.visit_bool(self.entry.switch()?),
@@ -189,7 +189,7 @@ impl<'de> Deserializer<'de> for SettingValue<'_> {
         visitor: V,
     ) -> Result<V::Value, Problem> {
         match name {
-            // serde reads it as seconds and nanoseconds; a setting has whole seconds.
+            // serde reads a duration as seconds and nanoseconds; a setting has whole seconds.
             "Duration" => visitor.visit_seq(SeqDeserializer::new([self.entry.whole()?, 0].into_iter())),
             _ => Section(self.values).deserialize_struct(name, fields, visitor),
         }

@@ -1,34 +1,34 @@
-//! What can be wrong with the settings, in words for the person who set them.
+//! Errors and warnings about the settings, written for operators.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// The command line.
     Flag(&'static str),
-    /// The environment, under this name.
+    /// The environment, with the name of the variable.
     Variable(String),
-    /// The config file, under this key as it is spelt there.
+    /// The config file, with the key as written in the file.
     Key {
         /// The key.
         key: String,
         /// The file.
         file: PathBuf,
     },
-    /// The configuration that ConductorOne serves, under this key.
+    /// The configuration that ConductorOne serves, with the key.
     #[cfg(feature = "lambda")]
     Served(&'static str),
-    /// Nobody set it: the value the program brings along.
+    /// The default of the program.
     Default,
 }
 
-/// Why the settings cannot be used. The operator can fix each of these but [`Error::Internal`], and each ends the
-/// process with exit code 2. No message quotes a secret.
+/// The reason why the settings are unusable. The operator can fix each of these errors except
+/// [`Error::Internal`], and each ends the process with exit code 2. No message contains a secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
-    /// No source gives a setting that the program cannot do without.
+    /// A required setting is missing in all sources.
     #[error(
         "{name} is required: give the flag --{name}, set the variable {variable}, \
          or write the key {name} in the config file"
@@ -39,75 +39,75 @@ pub(crate) enum Error {
         /// Its variable.
         variable: String,
     },
-    /// A value is not what its setting accepts.
+    /// A value is invalid for its setting.
     #[error("{name} ({origin}): {problem}; accepted: {accepted}")]
     Invalid {
         /// The setting.
         name: &'static str,
-        /// The source that gave the value.
+        /// The source of the value.
         origin: Origin,
-        /// What is wrong, without the value if it is secret.
+        /// The problem, without the value if it is secret.
         problem: String,
-        /// What a person may write instead.
+        /// The valid values.
         accepted: String,
     },
-    /// One of two settings that only work together was given alone.
+    /// Only one of two settings that require each other is set.
     #[error(
         "{given} ({origin}) needs {missing} as well: give the flag --{missing}, set the variable {variable}, \
          or write the key {missing} in the config file; accepted: both or neither"
     )]
     Alone {
-        /// The setting that was given.
+        /// The setting that is set.
         given: &'static str,
-        /// The source that gave it.
+        /// Its source.
         origin: Origin,
-        /// The setting that was not.
+        /// The missing setting.
         missing: &'static str,
-        /// The variable of the missing one.
+        /// The variable of the missing setting.
         variable: String,
     },
-    /// A setting was given without the one that gives it a meaning.
+    /// A setting is set without another setting that it needs.
     #[error(
         "{given} ({origin}) means nothing without {missing}: give the flag --{missing}, set the variable \
          {variable}, or write the key {missing} in the config file"
     )]
     Without {
-        /// The setting that was given.
+        /// The setting that is set.
         given: &'static str,
-        /// The source that gave it.
+        /// Its source.
         origin: Origin,
-        /// The setting that was not.
+        /// The missing setting.
         missing: &'static str,
-        /// The variable of the missing one.
+        /// The variable of the missing setting.
         variable: String,
     },
-    /// Two settings that say the same in different ways were both given.
+    /// Two mutually exclusive settings are both set.
     #[error("{given} ({origin}) and {other} are mutually exclusive: give one of them")]
     Exclusive {
-        /// One of them.
+        /// One of the settings.
         given: &'static str,
-        /// The source that gave it.
+        /// Its source.
         origin: Origin,
-        /// The other.
+        /// The other setting.
         other: &'static str,
     },
-    /// A flag of the former program that cannot apply here.
+    /// A flag of the former program that does not apply to this program.
     #[error("{name} ({origin}) does not apply: {why}")]
     Refused {
         /// The setting.
         name: &'static str,
-        /// The source that gave it.
+        /// Its source.
         origin: Origin,
-        /// Why, and what there is instead.
+        /// The reason, and the alternative.
         why: &'static str,
     },
-    /// What may explain the errors that follow.
+    /// A warning that may explain the errors after it.
     #[error("{0}")]
     Hint(Box<Warning>),
-    /// Several of these, one on each line.
+    /// Several errors, one per line.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<Error>),
-    /// `BATON_CONFIG_PATH` names a file of no known format.
+    /// `BATON_CONFIG_PATH` names a file with an unknown format.
     #[error(
         "variable BATON_CONFIG_PATH: cannot tell the format of {}; \
          accepted: a name ending in .yaml, .yml or .toml",
@@ -117,7 +117,7 @@ pub(crate) enum Error {
         /// The path as given.
         path: PathBuf,
     },
-    /// The config file cannot be read or understood.
+    /// The config file is unreadable or invalid.
     #[error(
         "config file {}{}: {problem}",
         path.display(),
@@ -126,21 +126,21 @@ pub(crate) enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// The line with the fault, from 1, where the fault has a line.
+        /// The line of the problem, starting at 1, if known.
         line: Option<usize>,
-        /// What is wrong. Never text from the file, which may be a secret.
+        /// The problem. It never contains text from the file, which may be a secret.
         problem: String,
     },
-    /// A settings type asks for what is not declared. No source is to blame.
+    /// A settings type requires an undeclared setting. This is a bug, not an error of a source.
     #[error("the settings cannot be read: {problem}; this is an error in baton-retool")]
     Internal {
-        /// What does not fit.
+        /// The mismatch.
         problem: String,
     },
 }
 
 impl Error {
-    /// One error for all of these, each told once; none for none.
+    /// Combines these errors into one, without duplicates; `Ok` if there are none.
     pub(super) fn all(errors: Vec<Self>) -> Result<(), Self> {
         let mut several: Vec<Self> = Vec::new();
         for error in errors {
@@ -154,7 +154,7 @@ impl Error {
                 }
             }
         }
-        // One half of a pair says that the other is missing.
+        // If one setting of a pair is missing, the error of the other setting already says so.
         let named: Vec<&'static str> = several.iter().filter_map(Self::names_as_missing).collect();
         several.retain(|error| !matches!(error, Self::Missing { name, .. } if named.contains(name)));
         match (several.pop(), several.is_empty()) {
@@ -174,7 +174,7 @@ impl Error {
         }
     }
 
-    /// The same, after what may explain it: a setting is missing where a misspelt one was found.
+    /// Adds the warnings that may explain the error: a misspelt name can be the reason for a missing setting.
     pub(super) fn explained_by(self, warnings: &[Warning]) -> Self {
         if !self.lacks_something() {
             return self;
@@ -200,7 +200,7 @@ impl Error {
         }
     }
 
-    /// Each of the errors in turn.
+    /// All errors, one by one.
     pub(crate) fn each(&self) -> Vec<&Self> {
         match self {
             Self::Several(errors) => errors.iter().collect(),
@@ -209,67 +209,67 @@ impl Error {
     }
 }
 
-/// Something an operator probably did not mean, though the program can run with it.
+/// A probable mistake of the operator that does not prevent a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Warning {
-    /// The config file has a key that means nothing here.
+    /// The config file has an unknown key.
     UnknownKey {
-        /// The key, if it is fit to be shown.
+        /// The key, if it is safe to show.
         key: Option<String>,
         /// The file.
         file: PathBuf,
-        /// The known key it resembles most, if any.
+        /// The most similar known key, if any.
         nearest: Option<&'static str>,
     },
-    /// The served configuration has a key that means nothing here.
+    /// The served configuration has an unknown key.
     #[cfg(feature = "lambda")]
     UnknownServedKey {
-        /// The key, if it is fit to be shown.
+        /// The key, if it is safe to show.
         key: Option<String>,
-        /// The known key it resembles most, if any.
+        /// The most similar known key, if any.
         nearest: Option<&'static str>,
     },
-    /// A variable that means nothing here is almost the name of one that does.
+    /// An unknown variable has almost the name of a known one.
     UnknownVariable {
         /// The variable.
         name: String,
-        /// The variable it resembles most.
+        /// The most similar known variable.
         nearest: String,
     },
-    /// A word that is not among those a setting accepts; something else is used.
+    /// A keyword that a setting does not accept; another value is used.
     UnknownWord {
         /// The setting.
         name: &'static str,
-        /// The source that gave the word.
+        /// The source of the keyword.
         origin: Origin,
-        /// The word.
+        /// The keyword.
         word: String,
-        /// What is used instead.
+        /// The value in use.
         used: String,
-        /// What a person may write.
+        /// The valid values.
         accepted: String,
     },
-    /// Another setting does it better.
+    /// Another setting replaces it.
     Deprecated {
         /// The setting.
         name: &'static str,
-        /// The source that gave it.
+        /// Its source.
         origin: Origin,
-        /// The other.
+        /// The other setting.
         instead: &'static str,
     },
     /// A setting of the former program that is accepted without effect.
     Idle {
         /// The setting.
         name: &'static str,
-        /// The source that gave it.
+        /// Its source.
         origin: Origin,
-        /// Why it has none.
+        /// The reason why it has no effect.
         why: &'static str,
     },
-    /// The REST API's token would cross a network unencrypted.
+    /// The token of the REST API would be sent over a network without encryption.
     ClearText {
-        /// The host it would be sent to.
+        /// The host that would receive it.
         host: String,
     },
 }

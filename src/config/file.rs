@@ -1,4 +1,4 @@
-//! The config file: finding it, reading it, and telling what is wrong with it.
+//! The config file: finds it, reads it, and describes errors in it.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -11,14 +11,14 @@ use crate::config::names;
 use crate::config::sources::Sources;
 use crate::config::table;
 
-/// The file that is read when none is named, and may be absent.
+/// The default file, which may be missing.
 const USUAL_FILE: &str = ".baton.yaml";
 
-/// Said where the parser's own words would quote the file or say nothing.
+/// The message if the parser's own message would quote the file or contains no information.
 const NOT_SETTINGS: &str =
     "this is not a list of settings, one `name: value` (YAML) or `name = value` (TOML) on each line";
 
-/// What the config file gives; nothing when there is no file.
+/// The values of the config file; empty if there is no file.
 ///
 /// # Errors
 /// [`Error::FileFormat`] and [`Error::File`].
@@ -33,7 +33,7 @@ pub(super) fn layer(sources: &Sources, warnings: &mut Vec<Warning>) -> Result<La
 struct Found {
     path: PathBuf,
     format: FileFormat,
-    /// Somebody asked for this very file, so it has to be there.
+    /// Whether the file was named explicitly, so that it must exist.
     named: bool,
 }
 
@@ -54,7 +54,7 @@ fn locate(sources: &Sources) -> Result<Found, Error> {
     Ok(Found { path: sources.working_directory.join(path), format, named: true })
 }
 
-/// The file's text; `None` when it is absent and nobody asked for it.
+/// The file's text; `None` if it is missing and was not named explicitly.
 fn read(found: &Found) -> Result<Option<String>, Error> {
     let bytes = match fs::read(&found.path) {
         Ok(bytes) => bytes,
@@ -66,13 +66,13 @@ fn read(found: &Found) -> Result<Option<String>, Error> {
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
         fault(&found.path, Some(line), "the text is not valid UTF-8".into())
     })?;
-    // Editors on Windows begin a file with a byte order mark, which no parser takes for a name.
+    // Editors on Windows put a byte order mark at the start of a file, which no parser accepts in a name.
     Ok(Some(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)))
 }
 
-/// The file's keys and values.
+/// Parses the keys and values of the file.
 fn parse(found: &Found, text: &str) -> Result<Vec<(String, Value)>, Error> {
-    // Given as text, because the crate would try other extensions if it looked for the file itself.
+    // The text is passed to the crate, because it would try other extensions if it opened the file itself.
     let source = File::from_str(text, found.format);
     match source.collect() {
         Ok(table) => {
@@ -91,11 +91,11 @@ fn parse(found: &Found, text: &str) -> Result<Vec<(String, Value)>, Error> {
     }
 }
 
-/// Keeps what is a setting and warns of what is nothing.
+/// Keeps known settings and warns about unknown keys.
 fn sort(path: &Path, table: Vec<(String, Value)>, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
     let mut layer = Layer::default();
     for (key, value) in table {
-        // The former program did not mind the case of a key.
+        // The former program ignored the case of keys.
         let known = table::every().find(|setting| setting.name.eq_ignore_ascii_case(&key));
         let Some(setting) = known else {
             if !names::is_former_key(&key) {
@@ -103,7 +103,7 @@ fn sort(path: &Path, table: Vec<(String, Value)>, warnings: &mut Vec<Warning>) -
             }
             continue;
         };
-        // An empty value sets nothing. Of a setting that protects it is an error, which its reader says.
+        // An empty value sets nothing. For a protecting setting it is an error, which its reader reports.
         if value.kind == ValueKind::Nil && !setting.protects {
             continue;
         }
@@ -116,7 +116,7 @@ fn sort(path: &Path, table: Vec<(String, Value)>, warnings: &mut Vec<Warning>) -
 }
 
 fn unknown(path: &Path, key: &str) -> Warning {
-    // A secret in the wrong place can end up as a key; nothing that is not a plain name is repeated.
+    // A secret can end up as a key by mistake, so only plain names are shown.
     let plain = key.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
     Warning::UnknownKey {
         key: plain.then(|| key.to_owned()),
@@ -129,7 +129,7 @@ fn fault(path: &Path, line: Option<usize>, problem: String) -> Error {
     Error::File { path: path.to_owned(), line, problem }
 }
 
-/// The line a parser's message speaks of.
+/// The line number in a parser's message.
 fn line_of(message: &str) -> Option<usize> {
     message.match_indices("line ").find_map(|(at, word)| {
         let rest = &message[at + word.len()..];
@@ -138,19 +138,18 @@ fn line_of(message: &str) -> Option<usize> {
     })
 }
 
-/// What a parser says is wrong, without what it quotes: a faulty line is often the one with the
-/// password in it.
+/// The reason in a parser's message, without quoted text: an invalid line often contains the password.
 fn reason(message: &str) -> String {
-    // YAML names the key that is there twice, whatever that key is.
+    // The YAML message contains the duplicate key, which can be any text.
     if message.contains("duplicated key") {
         return "a key is there twice".into();
     }
-    // TOML prints the line and marks the place; the reason follows the mark.
+    // TOML prints the line and marks the position; the reason follows the mark.
     let mut lines = message.lines();
     if lines.any(|line| line.trim_start().starts_with('|') && line.contains('^')) {
         return lines.collect::<Vec<_>>().join("; ");
     }
-    // YAML appends the place, which is shown before the reason already.
+    // YAML appends the position, which is already shown before the reason.
     match message.rsplit_once(" at byte ") {
         Some((reason, _)) => reason.to_owned(),
         None => NOT_SETTINGS.to_owned(),

@@ -1,4 +1,4 @@
-//! What one source of settings gives.
+//! The values of one source of settings.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use config::{ConfigError, Map, Source, Value, ValueKind};
 
 use crate::config::error::Origin;
 
-/// What one source gives, by the setting's name.
+/// The values of one source, by the setting's name.
 #[derive(Clone, Default)]
 pub(super) struct Layer {
     values: Map<String, Value>,
@@ -15,7 +15,7 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    /// Adds a value; false when the setting has one already.
+    /// Adds a value; returns false if the setting already has one.
     pub(super) fn insert(
         &mut self,
         setting: &'static str,
@@ -26,12 +26,12 @@ impl Layer {
         self.origins.insert(setting, origin).is_none()
     }
 
-    /// Where each value came from, by the setting's name.
+    /// The origin of each value, by the setting's name.
     pub(super) fn origins(&self) -> &BTreeMap<&'static str, Origin> {
         &self.origins
     }
 
-    /// Takes a value out.
+    /// Removes a value.
     pub(super) fn remove(&mut self, setting: &str) {
         self.values.remove(setting);
         self.origins.remove(setting);
@@ -49,7 +49,7 @@ impl Source for Layer {
 }
 
 impl fmt::Debug for Layer {
-    /// Names only: the values may be secrets.
+    /// Prints names only: the values may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Layer").field(&self.origins.keys()).finish()
     }

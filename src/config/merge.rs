@@ -1,4 +1,4 @@
-//! What the sources give when they are laid over one another.
+//! Merges the values of all sources.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use crate::config::layer::Layer;
 use crate::config::sources::Sources;
 use crate::config::{file, names, table};
 
-/// What the strongest source that has a value gives, by the setting's name, and where it came from.
+/// The value from the source with the highest precedence, by the setting's name, and its origin.
 pub(super) type Merged = BTreeMap<&'static str, (ValueKind, Origin)>;
 
-/// Gathers what every source gives: a flag wins over a variable, a variable over the config file.
+/// Collects the values of all sources: a flag overrides a variable, a variable overrides the config file.
 ///
 /// # Errors
-/// Those of the config file, and [`Error::Invalid`] of a variable that is not text.
+/// The errors of the config file, and [`Error::Invalid`] for a variable that is not text.
 pub(super) fn collect(
     matches: &clap::ArgMatches,
     sources: &Sources,
@@ -27,18 +27,18 @@ pub(super) fn collect(
     merge([file, environment, flags])
 }
 
-/// As [`collect`], where the config file cannot be read.
+/// Like [`collect`], if the config file is unreadable.
 ///
 /// # Errors
-/// [`Error::Invalid`] of a variable that is not text.
+/// [`Error::Invalid`] for a variable that is not text.
 pub(super) fn without_file(matches: &clap::ArgMatches, sources: &Sources) -> Result<Merged, Error> {
     merge([environment(sources, &mut Vec::new())?, flags(matches)])
 }
 
-/// As [`collect`], with a layer that wins over all others.
+/// Like [`collect`], with a layer that overrides all others.
 ///
 /// # Errors
-/// As [`collect`].
+/// Those of [`collect`].
 #[cfg(feature = "lambda")]
 pub(super) fn collect_with(
     matches: &clap::ArgMatches,
@@ -52,7 +52,8 @@ pub(super) fn collect_with(
     merge([file, environment, flags, strongest])
 }
 
-/// What was typed, and no other source. `except` is a setting whose flag means something else to the command.
+/// The values on the command line, without other sources. `except` is a setting whose flag has another
+/// meaning for the command.
 ///
 /// # Errors
 /// [`Error::Internal`]
@@ -62,7 +63,7 @@ pub(super) fn typed(matches: &clap::ArgMatches, except: &str) -> Result<Merged, 
     merge([flags])
 }
 
-/// Lays the layers over one another, the weakest first.
+/// Merges the layers; later layers override earlier ones.
 fn merge<const N: usize>(layers: [Layer; N]) -> Result<Merged, Error> {
     let mut origins = BTreeMap::new();
     let mut builder = Config::builder();
@@ -79,12 +80,12 @@ fn internal(error: ConfigError) -> Error {
     Error::Internal { problem: error.to_string() }
 }
 
-/// The flags that were typed.
+/// The flags on the command line.
 fn flags(matches: &clap::ArgMatches) -> Layer {
     let mut layer = Layer::default();
     for setting in table::every() {
         if let Some(given) = matches.try_get_many::<String>(setting.name).ok().flatten() {
-            // More than one only where commas separate the values of one.
+            // There are several values only for settings with comma-separated values.
             let text = given.map(String::as_str).collect::<Vec<_>>().join(",");
             layer.insert(setting.name, text, Origin::Flag(setting.name));
         }
@@ -92,7 +93,7 @@ fn flags(matches: &clap::ArgMatches) -> Layer {
     layer
 }
 
-/// The variables that are set, and a warning for each that is almost one of ours.
+/// The variables that are set, and a warning for each variable whose name is almost that of a setting.
 fn environment(sources: &Sources, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
     for name in sources.environment.keys() {
         if let Some(nearest) = names::nearest_variable(name) {
@@ -102,7 +103,7 @@ fn environment(sources: &Sources, warnings: &mut Vec<Warning>) -> Result<Layer, 
     let mut layer = Layer::default();
     for setting in table::every() {
         let variable = setting.variable();
-        // One that protects must not be empty, which its reader says.
+        // A protecting setting must not be empty, which its reader reports.
         let given = if setting.protects { sources.given(&variable) } else { sources.variable(&variable) };
         let Some(value) = given else { continue };
         let origin = Origin::Variable(variable);

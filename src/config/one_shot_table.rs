@@ -1,9 +1,9 @@
-//! The declaration of the settings that ask for one change, or one question, in place of a sync.
+//! The declaration of the settings that request one change or one query instead of a sync.
 
 use crate::config::declaration::{refused, switch, text};
 use crate::config::setting::{Group, Kind, Relation, Setting};
 
-/// The settings of a run without a command that makes one change. Of those in [`VERBS`] only one can be given.
+/// The settings of a one-shot change. Only one of those in [`VERBS`] may be set.
 pub(super) const ONE_SHOT: &[Setting] = &[
     needing(
         "grant-principal",
@@ -94,8 +94,8 @@ pub(super) const ONE_SHOT: &[Setting] = &[
     refused("log-event-log", "the event log is Windows's, where this program does not run; use --log-path"),
 ];
 
-/// What asks for a change or a question, in the order in which they are named in errors. The several that ask for one
-/// account stand together.
+/// The settings that request a change or a query, in the order in which errors name them. Settings that
+/// together request one account are in one group.
 pub(super) const VERBS: &[&[&str]] = &[
     &["grant-entitlement"],
     &["revoke-grant"],
@@ -136,7 +136,7 @@ const fn template(name: &'static str, help: &'static str) -> Setting {
     Setting { kind: Kind::Path, ..value(name, "FILE", help) }
 }
 
-/// Its value is about a person, so it is not shown.
+/// A setting with personal data, which is not shown.
 const fn personal(setting: Setting) -> Setting {
     Setting { secret: true, ..setting }
 }

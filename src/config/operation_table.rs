@@ -1,5 +1,4 @@
-//! The declaration of the settings by which the program is operated: its port, limits, timeouts, probes, logs and
-//! telemetry.
+//! The declaration of the operational settings: port, limits, timeouts, probes, logs and telemetry.
 
 use crate::config::declaration::{path, seconds, switch, text, whole};
 use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Relation, Setting};
@@ -10,7 +9,7 @@ use crate::telemetry::settings::{LogFormat, LogLevel, LogTarget};
 
 const MIB: u32 = 1024 * 1024;
 
-/// How callers reach the program and what they may take, how long the database may take, and what is logged.
+/// The settings for the listener, the limits of callers, the timeouts of the database, and logs.
 pub(super) const OPERATION: &[Setting] = &[
     Setting {
         kind: Kind::SocketAddress,
@@ -118,7 +117,7 @@ pub(super) const OPERATION: &[Setting] = &[
     whole(
         "max-response-bytes",
         Group::Limits,
-        // A page of a listing is filled up to 2 MiB, whatever this says.
+        // A page of a listing is filled up to 2 MiB, whatever the value of this setting.
         (2 * MIB, 64 * MIB),
         Limits::DEFAULT.response_bytes,
         "BYTES",

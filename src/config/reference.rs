@@ -1,23 +1,23 @@
-//! The table as documentation.
+//! The settings as documentation.
 
 use crate::config::setting::{Fallback, Group, Kind, Setting};
 use crate::config::table::ALL;
 
-/// The settings as a Markdown table for the README: flag, variable, default, what it does. Hidden settings and those
-/// of one-shot changes are left out. Ends with a newline.
+/// The settings as a Markdown table for `docs/settings.md`: flag, variable, default, description. Hidden
+/// settings and those of one-shot changes are left out. Ends with a newline.
 pub(crate) fn markdown_table() -> String {
     let head = "| Flag | Variable | Default | What it does |\n|---|---|---|---|\n";
     ALL.iter().filter_map(row).fold(head.to_owned(), |table, row| table + &row)
 }
 
-/// As [`markdown_table`], with the settings of a hosted connector.
+/// Like [`markdown_table`], with the settings of a hosted connector.
 #[cfg(feature = "lambda")]
 pub(crate) fn hosted_markdown_table() -> String {
     let head = "| Flag | Variable | Default | What it does |\n|---|---|---|---|\n";
     crate::config::hosted::HOSTED.iter().filter_map(row).fold(head.to_owned(), |table, row| table + &row)
 }
 
-/// One line of the table; `None` for a setting that is left out.
+/// A row of the table; `None` for a setting that is left out.
 pub(super) fn row(setting: &Setting) -> Option<String> {
     if setting.hidden || setting.group == Group::Change {
         return None;

@@ -1,4 +1,4 @@
-//! The settings as ConductorOne's tools read them: a form with a field for each.
+//! The settings as a form for ConductorOne's tools, with one field per setting.
 
 use crate::config::setting::{DefaultValue, Fallback, Kind, Relation, Setting};
 use crate::config::table;
@@ -7,7 +7,8 @@ use crate::proto::config::{
     StringRules, StringSliceField, field,
 };
 
-/// What runs the program, before what the connector is about. Tools know the fields by their names and in this order.
+/// The operational settings, which precede those of the connector. Tools identify the fields by name and use
+/// this order.
 const OPERATIONS: &[&str] = &[
     "log-level",
     "log-level-debug-expires-at",
@@ -24,7 +25,7 @@ const OPERATIONS: &[&str] = &[
     "http-timeout-seconds",
 ];
 
-/// What the connector is about, and the name that people see.
+/// The settings of the connector, with their display names.
 const CONNECTOR: &[(&str, &str)] = &[
     ("connection-string", "Connection String"),
     ("skip-pages", "Skip Pages"),
@@ -34,7 +35,8 @@ const CONNECTOR: &[(&str, &str)] = &[
     ("retool-api-token", "Retool API Token"),
 ];
 
-/// The form. Only what a tool can fill in is in it: not where the program listens, and not what one run does.
+/// The form. It has only the settings that a tool can fill in, without the listener's address and the
+/// settings of a single run.
 pub(crate) fn schema() -> Configuration {
     let operations = OPERATIONS.iter().filter_map(|name| {
         let setting = table::named(name)?;
@@ -91,7 +93,7 @@ fn kind(setting: &Setting, is_required: bool) -> field::Field {
     }
 }
 
-/// The settings of the form of which both are given or neither, each pair once.
+/// The pairs of settings in the form that require each other, each pair once.
 fn together() -> Vec<Constraint> {
     let pair = |name: &str| {
         let setting = table::named(name)?;
@@ -119,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_field_is_a_setting_and_every_pair_is_told_once() {
+    fn every_field_is_a_setting_and_every_pair_is_listed_once() {
         let schema = schema();
         assert_eq!(schema.fields.len(), OPERATIONS.len() + CONNECTOR.len());
         let [constraint] = &schema.constraints[..] else { panic!("{:?}", schema.constraints) };

@@ -1,4 +1,5 @@
-//! The configuration that ConductorOne serves to a hosted connector: a source of settings that wins over all others.
+//! The configuration that ConductorOne serves to a hosted connector: a source of settings that overrides all
+//! others.
 
 use config::{Value as ConfigValue, ValueKind};
 use serde_json::{Map, Value};
@@ -21,7 +22,7 @@ pub(super) fn layer(served: &Map<String, Value>, warnings: &mut Vec<Warning>) ->
             }
             continue;
         };
-        // Null sets nothing. For a setting that protects, its reader reports an error.
+        // Null sets nothing. For a protecting setting, its reader reports an error.
         if value.is_null() && !setting.protects {
             continue;
         }
@@ -38,14 +39,14 @@ pub(super) fn layer(served: &Map<String, Value>, warnings: &mut Vec<Warning>) ->
 }
 
 fn unknown(key: &str) -> Warning {
-    // A secret can end up as a key by mistake, so only plain names are repeated.
+    // A secret can end up as a key by mistake, so only plain names are shown.
     let is_plain = key.len() <= 100
         && key.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
     let key = is_plain.then_some(key);
     Warning::UnknownServedKey { key: key.map(str::to_owned), nearest: key.and_then(names::nearest_key) }
 }
 
-/// A JSON value as a value of a file. A whole number is an integer however it is written.
+/// Converts a JSON value to a value of a config file. A whole number becomes an integer in every notation.
 fn kind(value: &Value) -> ValueKind {
     match value {
         Value::Null => ValueKind::Nil,

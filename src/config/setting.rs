@@ -1,48 +1,49 @@
-//! What a declaration of a setting consists of.
+//! The parts of the declaration of a setting.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
 use crate::config::sources::Sources;
 
-/// One setting, as people meet it in every source.
+/// One setting, with its names in all sources.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
     /// The flag without its dashes; also the key in the config file.
     pub name: &'static str,
-    /// The one-letter flag, where there is one.
+    /// The one-letter flag, if any.
     pub short: Option<char>,
-    /// What a value must look like.
+    /// The valid values.
     pub kind: Kind,
-    /// What holds when no source gives a value.
+    /// The value if no source sets the setting.
     pub fallback: Fallback,
-    /// What it does, in one sentence.
+    /// The description in one sentence.
     pub help: &'static str,
-    /// How help shows the value, in capitals.
+    /// The placeholder for the value in help, in capitals.
     pub value_name: &'static str,
-    /// Whether the value may never be shown: not in messages, not in logs, not in `Debug`.
+    /// Whether the value must never be shown: not in messages, in logs or in `Debug`.
     pub secret: bool,
-    /// Whether it keeps callers out. An empty value is an error then, where it would mean none for others: it comes
-    /// from a variable that somebody forgot to fill.
+    /// Whether the setting keeps out callers. An empty value is then an error, while it means no value for
+    /// other settings: it comes from a variable that the operator forgot to fill.
     pub protects: bool,
     /// Whether help and documentation leave it out.
     pub hidden: bool,
-    /// The heading it stands under.
+    /// The heading in help.
     pub group: Group,
-    /// What it has to do with another setting.
+    /// The relation to another setting.
     pub relation: Option<Relation>,
-    /// The switch that leaves this setting without effect while it is on.
+    /// The switch that makes this setting ineffective while it is on.
     pub overruled_by: Option<&'static str>,
-    /// Whether it still does what it says.
+    /// Whether the setting still has an effect.
     pub standing: Standing,
 }
 
-/// Whether a setting still does what it says. Those that do not are kept for the command lines of the former program.
+/// Whether a setting still has an effect. Ineffective settings are kept for command lines of the former
+/// program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It does.
+    /// It has an effect.
     Used,
-    /// It does, and another setting does it better: this one.
+    /// It has an effect, but is replaced by this other setting.
     Deprecated(&'static str),
     /// It is accepted and has no effect, for this reason.
     Idle(&'static str),
@@ -50,47 +51,47 @@ pub(crate) enum Standing {
     Refused(&'static str),
 }
 
-/// What a setting has to do with another one, which is given by its name.
+/// The relation to another setting, which is given by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Relation {
-    /// Both are given or neither.
+    /// Both are set or neither.
     GoesWith(&'static str),
-    /// It means nothing without the other.
+    /// It has no effect without the other setting.
     Needs(&'static str),
-    /// Only one of them can be given.
+    /// Only one of them may be set.
     Excludes(&'static str),
 }
 
-/// What a value must look like. The same rule holds for flag, variable and file.
+/// The valid values. The same rule applies to flag, variable and file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Any text.
     Text,
     /// Several texts.
     Texts,
-    /// A number of workers: -1 for as many as the machine suggests.
+    /// A number of workers; -1 derives it from the processors of the machine.
     Workers,
     /// On or off.
     Switch,
-    /// A whole number within bounds, both included.
+    /// A whole number within inclusive bounds.
     Whole {
-        /// The least that is accepted.
+        /// The minimum.
         min: u32,
-        /// The most that is accepted.
+        /// The maximum.
         max: u32,
     },
-    /// One of these words, in any case. Another word counts as the default or, where that depends on the
-    /// circumstances, as the first of these.
+    /// One of these keywords, in any case. Any other keyword is treated as the default or, if the default
+    /// depends on the circumstances, as the first keyword.
     Choice(&'static [&'static str]),
-    /// `host:port` or `unix:/path` to listen on.
+    /// `host:port` or `unix:/path` of a listener.
     SocketAddress,
-    /// `host:port`, to listen on or to be reached.
+    /// `host:port` of a listener or of a server.
     HostAndPort,
     /// A name or an IP address, without a port.
     Host,
     /// The path of a file.
     Path,
-    /// Places for log lines, more than one of them if wanted.
+    /// One or more targets of log lines.
     LogTargets,
     /// An `http` or `https` URL.
     Url,
@@ -100,28 +101,28 @@ pub(crate) enum Kind {
     Json,
 }
 
-/// The most workers that a sync can have.
+/// The most workers of a sync.
 pub(super) const MOST_WORKERS: i64 = 256;
 
-/// What holds when no source gives a value.
+/// The value if no source sets the setting.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fallback {
-    /// Nothing does: the program cannot run without a value.
+    /// None: the program cannot run without a value.
     Required,
     /// The setting is optional and stays unset.
     Unset,
     /// This value.
     Value(DefaultValue),
-    /// It depends on the circumstances.
+    /// A value that depends on the circumstances.
     Depends {
-        /// The circumstances in words.
+        /// A description of the circumstances.
         text: &'static str,
-        /// The value in these circumstances; none where the setting stays unset.
+        /// The value in these circumstances; `None` if the setting stays unset.
         value: fn(&Sources) -> Option<String>,
     },
 }
 
-/// A default, taken from the settings type that has the setting. Printed as a person would write it.
+/// A default from the settings type with this setting. Printed in the form that users write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DefaultValue {
     /// On or off.
@@ -132,37 +133,37 @@ pub(crate) enum DefaultValue {
     Text(&'static str),
 }
 
-/// The heading a setting stands under.
+/// The heading of a setting in help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
-    /// What is read from Retool, and how to reach it.
+    /// The data that is read from Retool, and the connection to it.
     Connector,
-    /// What this run may do.
+    /// The changes that this run may make.
     Run,
-    /// How ConductorOne is served.
+    /// Service mode for ConductorOne.
     Service,
-    /// How a connector that ConductorOne hosts is called.
+    /// The callers of a connector that ConductorOne hosts.
     Hosted,
-    /// What a sync reads and where it goes.
+    /// The source and destination of a sync.
     Sync,
-    /// The one change or question that a run without a command makes in place of a sync.
+    /// The one-shot change or query that a run without a command makes instead of a sync.
     Change,
-    /// How callers reach this program.
+    /// The listener and its security.
     Server,
-    /// What callers may take from it.
+    /// The limits for callers.
     Limits,
-    /// How long the database may take.
+    /// Timeouts of the database.
     Database,
     /// The HTTP endpoints for probes.
     Health,
-    /// What is logged, in which shape, and where to.
+    /// Level, format and targets of logs.
     Logs,
-    /// Traces, metrics and logs for those who collect them.
+    /// Traces, metrics and logs for collectors.
     Telemetry,
 }
 
 impl Setting {
-    /// The environment variable: `BATON_`, then the name in capitals with `_` for `-`.
+    /// The environment variable: `BATON_` and the name in capitals, with `_` for `-`.
     pub(crate) fn variable(&self) -> String {
         format!("BATON_{}", self.name.to_ascii_uppercase().replace('-', "_"))
     }
@@ -179,7 +180,7 @@ impl fmt::Display for DefaultValue {
 }
 
 impl Kind {
-    /// What a person may write, for messages and the documentation.
+    /// The valid values, for messages and the documentation.
     pub(crate) fn accepted(self) -> String {
         match self {
             Self::Text => "text (in a config file, in quotes)".into(),
@@ -203,7 +204,7 @@ impl Kind {
         }
     }
 
-    /// The bounds of a number; everything for the kinds that are not numbers.
+    /// The bounds of a number; the full range for kinds that are not numbers.
     pub(super) fn bounds(self) -> RangeInclusive<u32> {
         match self {
             Self::Whole { min, max } => min..=max,

@@ -1,4 +1,4 @@
-//! Every setting as the rest of the program sees it: checked, typed, safe to print.
+//! All settings in the form that the rest of the program uses: checked, typed, safe to print.
 
 use std::fmt;
 
@@ -16,58 +16,58 @@ use crate::retool::privileges::Scope;
 use crate::server::{HealthSettings, ServerSettings};
 use crate::telemetry::settings::{LogSettings, TelemetrySettings};
 
-/// Every setting, in the types of the modules that use them. `Debug` shows no secret.
+/// All settings, in the types of the modules that use them. `Debug` shows no secret.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Settings {
-    /// How to reach Retool's database. Holds the password; not blank, otherwise unchecked.
+    /// The connection string of Retool's database. Contains the password; not blank, otherwise unchecked.
     #[serde(rename = "connection-string")]
     pub connection_string: SecretString,
-    /// How long to wait for the database.
+    /// The timeouts of the database.
     pub timeouts: Timeouts,
-    /// What of Retool's database is read and changed.
+    /// The parts of Retool's database that are read and changed.
     pub scope: Scope,
-    /// What else the connector leaves out or turns on.
+    /// Further options of the connector.
     pub options: connector::Options,
-    /// Retool's REST API, where it is set up.
+    /// Retool's REST API, if it is configured.
     #[serde(rename = "retool-api-base-url")]
     pub rest: Option<ApiSettings>,
-    /// How callers reach the gRPC server, and what they may take from it.
+    /// The address and security of the gRPC server, and its limits for callers.
     pub server: ServerSettings,
-    /// Where probes are answered over HTTP, where that is wanted.
+    /// The address of the HTTP health probes, if they are on.
     #[serde(rename = "health-check")]
     pub health: Option<HealthSettings>,
-    /// What is logged, in which shape, and where to.
+    /// Level, format and targets of logs.
     pub logs: LogSettings,
-    /// What others collect.
+    /// Traces, metrics and logs for collectors.
     pub telemetry: TelemetrySettings,
-    /// Where each of these values came from.
+    /// The origin of each value.
     #[serde(skip)]
     pub provenance: Provenance,
 }
 
-/// Where the value of each setting came from.
+/// The origin of the value of each setting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Provenance(Vec<InForce>);
 
-/// A setting, its value and where that came from.
+/// A setting, its value and the origin of the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InForce {
     /// The name of the setting.
     pub name: &'static str,
     /// Its value.
     pub value: Shown,
-    /// Who gave the value; [`Origin::Default`] for a setting that has none.
+    /// The source of the value; [`Origin::Default`] for a setting without a value.
     pub origin: Origin,
 }
 
-/// The value of a setting as it may be shown.
+/// The value of a setting in a form that is safe to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
-    /// There is none.
+    /// The setting has no value.
     Unset,
-    /// There is one, and it is secret.
+    /// The setting has a secret value.
     Secret,
-    /// As a person would write it on a command line.
+    /// The value as on a command line.
     Text(String),
 }
 
@@ -93,12 +93,12 @@ impl Provenance {
         Self(ALL.iter().map(in_force).collect())
     }
 
-    /// Every setting, in the order of `--help`.
+    /// All settings, in the order of `--help`.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &InForce> {
         self.0.iter()
     }
 
-    /// What is in force for the setting of this name; `None` when there is no such setting.
+    /// The entry of the setting with this name; `None` if there is no such setting.
     #[cfg(test)]
     pub(crate) fn get(&self, name: &str) -> Option<&InForce> {
         self.0.iter().find(|in_force| in_force.name == name)

@@ -1,4 +1,4 @@
-//! What the settings are read from besides the command line.
+//! The sources of settings other than the command line.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -6,21 +6,21 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-/// What the settings are read from besides the command line, passed in so that a test can choose it. The default
-/// has nothing.
+/// The sources of settings other than the command line, passed as an argument so that tests can replace them.
+/// The default has no values.
 #[derive(Clone, Default)]
 pub(crate) struct Sources {
-    /// The environment. A variable that is set but empty counts as not set.
+    /// The environment. An empty variable is treated as not set.
     pub environment: BTreeMap<String, OsString>,
-    /// Where `.baton.yaml` is looked for, and what a relative `BATON_CONFIG_PATH` starts from. Empty means the
-    /// process's own working directory.
+    /// The directory of `.baton.yaml`, and the base of a relative `BATON_CONFIG_PATH`. Empty means the
+    /// working directory of the process.
     pub working_directory: PathBuf,
     /// Whether standard output is a terminal, which decides the default log format.
     pub stdout_is_terminal: bool,
 }
 
 impl Sources {
-    /// The real ones.
+    /// The sources of this process.
     pub(crate) fn of_process() -> Self {
         Self {
             environment: std::env::vars_os()
@@ -31,19 +31,19 @@ impl Sources {
         }
     }
 
-    /// What a variable is set to, also one that is no setting.
+    /// The value of a variable, which need not be a setting; `None` if it is empty.
     pub(crate) fn variable(&self, name: &str) -> Option<&OsStr> {
         self.given(name).filter(|value| !value.is_empty())
     }
 
-    /// What a variable is set to, which can be nothing.
+    /// The value of a variable, which can be empty.
     pub(crate) fn given(&self, name: &str) -> Option<&OsStr> {
         self.environment.get(name).map(OsString::as_os_str)
     }
 }
 
 impl fmt::Debug for Sources {
-    /// Names of variables only: their values may be secrets.
+    /// Prints names of variables only: their values may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sources")
             .field("environment", &self.environment.keys())

@@ -1,4 +1,4 @@
-//! The declaration of every setting; how the program is operated is declared in `operation_table.rs`.
+//! The declaration of all settings; the operational settings are declared in `operation_table.rs`.
 
 use crate::agent::service::ServiceSettings;
 use crate::agent::sync::SyncSettings;
@@ -12,10 +12,10 @@ use crate::connector::Options;
 use crate::retool::api::settings::ApiSettings;
 use crate::retool::privileges::Scope;
 
-/// Every setting of this release, by heading. A settings type reads one by having a field of its name.
+/// All settings of this release, by heading. A settings type reads a setting through a field with its name.
 pub(crate) const ALL: &[Setting] = &joined::<{ SETTINGS.len() + OPERATION.len() + ONE_SHOT.len() }>();
 
-/// The tables, one after the other.
+/// The concatenated tables.
 const fn joined<const COUNT: usize>() -> [Setting; COUNT] {
     let tables = [SETTINGS, OPERATION, ONE_SHOT];
     let mut all = [SETTINGS[0]; COUNT];
@@ -33,7 +33,7 @@ const fn joined<const COUNT: usize>() -> [Setting; COUNT] {
     all
 }
 
-/// What is read from Retool and where it goes.
+/// The settings of the connector, of a run and of a sync.
 const SETTINGS: &[Setting] = &[
     Setting {
         fallback: Fallback::Required,
@@ -244,9 +244,9 @@ const SETTINGS: &[Setting] = &[
 
 const MIB: u32 = 1024 * 1024;
 
-/// The folder for temporary files of every program that reads and writes c1z files.
+/// The directory for temporary files of all baton programs that read and write c1z files.
 fn folder_of_the_family(sources: &Sources) -> Option<String> {
-    // A name that is not UTF-8 leads to a folder that is not there, which the command says.
+    // A name that is not UTF-8 becomes a directory that does not exist, which the command reports.
     sources.variable("BATON_TMPDIR").map(|folder| folder.to_string_lossy().into_owned())
 }
 
@@ -255,7 +255,7 @@ pub(super) fn every() -> impl Iterator<Item = &'static Setting> {
     ALL.iter().chain(HOSTED)
 }
 
-/// The setting of this name.
+/// The setting with this name.
 pub(super) fn named(name: &str) -> Option<&'static Setting> {
     every().find(|setting| setting.name == name)
 }

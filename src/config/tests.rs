@@ -33,7 +33,7 @@ use crate::telemetry::settings::{
 
 const DSN: &str = "postgres://retool:hunter2@db/hammerhead";
 
-/// One set-up of all sources, started from nothing but a connection string in a variable.
+/// A configuration of all sources; at first only a variable sets the connection string.
 struct Setup {
     flags: Vec<String>,
     sources: Sources,
@@ -94,20 +94,20 @@ impl Setup {
         self.load().unwrap().1.iter().map(|warning| warning.to_string().replace(&directory, "")).collect()
     }
 
-    /// The message, with the temporary directory taken out of file names.
+    /// The message, with the temporary directory removed from file names.
     fn error(&self) -> String {
         let directory = format!("{}/", self.directory.path().display());
         self.load().unwrap_err().to_string().replace(&directory, "")
     }
 }
 
-/// Seconds for a statement, a new connection and one in use.
+/// The timeouts for a statement, a new connection and a free connection, in seconds.
 fn timeouts(statement: u64, connect: u64, pool: u64) -> Timeouts {
     let [statement, connect, pool] = [statement, connect, pool].map(Duration::from_secs);
     Timeouts { statement, connect, pool }
 }
 
-/// The port of the address to listen on.
+/// The port of the listener.
 fn port(settings: &Settings) -> u16 {
     match &settings.server.listen {
         Endpoint::Tcp { port, .. } => *port,
@@ -116,7 +116,7 @@ fn port(settings: &Settings) -> u16 {
 }
 
 #[test]
-fn a_stronger_source_wins() {
+fn flags_override_variables_and_variables_override_the_file() {
     let port = |setup: &Setup| port(&setup.settings());
     let file = Setup::new().file("listen: h:1\n");
     assert_eq!(port(&file), 1, "file over default");
@@ -133,7 +133,7 @@ fn a_stronger_source_wins() {
 }
 
 #[test]
-fn a_switch_can_be_turned_off_by_a_stronger_source() {
+fn a_source_with_precedence_can_turn_a_switch_off() {
     let setup = Setup::new().file("provisioning: true\n").variable("BATON_PROVISIONING", "0");
     assert!(!setup.settings().scope.provisioning);
     assert!(setup.flags(["-p"]).settings().scope.provisioning);
@@ -142,7 +142,7 @@ fn a_switch_can_be_turned_off_by_a_stronger_source() {
 }
 
 #[test]
-fn flags_are_taken_before_and_after_the_command_in_any_spelling() {
+fn accepts_flags_before_and_after_the_command_in_any_form() {
     for flags in [
         &["-p", "--listen", "h:1", "serve"][..],
         &["--provisioning=true", "serve", "--listen=h:1"],
@@ -158,7 +158,7 @@ fn flags_are_taken_before_and_after_the_command_in_any_spelling() {
 }
 
 #[test]
-fn the_matches_of_the_command_itself_will_do() {
+fn settings_can_be_loaded_from_matches_of_a_command() {
     let command = Command::new("t").args(arguments()).subcommand(Command::new("serve"));
     let matches = command.try_get_matches_from(["t", "--listen=h:1", "serve", "--skip-pages"]).unwrap();
     let setup = Setup::new();
@@ -168,7 +168,7 @@ fn the_matches_of_the_command_itself_will_do() {
 }
 
 #[test]
-fn a_missing_connection_string_names_every_way_to_give_it() {
+fn a_missing_connection_string_error_names_every_source() {
     let message = "connection-string is required: give the flag --connection-string, set the variable \
                    BATON_CONNECTION_STRING, or write the key connection-string in the config file";
     assert_eq!(Setup::bare().error(), message);
@@ -178,13 +178,13 @@ fn a_missing_connection_string_names_every_way_to_give_it() {
 }
 
 #[test]
-fn an_empty_variable_is_not_set() {
+fn an_empty_variable_counts_as_not_set() {
     let setup = Setup::new().file("skip-pages: true\n").variable("BATON_SKIP_PAGES", "");
     assert!(setup.settings().scope.skip_pages);
 }
 
 #[test]
-fn a_variable_that_is_not_text_is_refused() {
+fn rejects_a_variable_that_is_not_text() {
     let mut setup = Setup::new();
     setup.sources.environment.insert("BATON_LISTEN".into(), OsString::from_vec(vec![b'h', 0xff]));
     assert_eq!(
@@ -195,7 +195,7 @@ fn a_variable_that_is_not_text_is_refused() {
 }
 
 #[test]
-fn booleans_are_read_in_every_accepted_spelling() {
+fn accepts_every_spelling_of_a_boolean() {
     let on = ["1", "t", "T", "true", "True", "TRUE"];
     let off = ["0", "f", "F", "false", "False", "FALSE"];
     for (words, expected) in [(on, true), (off, false)] {
@@ -214,7 +214,7 @@ fn booleans_are_read_in_every_accepted_spelling() {
 
 proptest! {
     #[test]
-    fn no_other_word_is_a_boolean(word in "[a-zA-Z0-9 ]{2,6}") {
+    fn rejects_any_other_word_as_a_boolean(word in "[a-zA-Z0-9 ]{2,6}") {
         const WORDS: [&str; 12] =
             ["true", "True", "TRUE", "t", "T", "1", "false", "False", "FALSE", "f", "F", "0"];
         prop_assume!(!WORDS.contains(&word.trim()));
@@ -225,7 +225,7 @@ proptest! {
 }
 
 #[test]
-fn a_wrong_boolean_names_its_source() {
+fn an_invalid_boolean_error_names_its_source() {
     let end =
         "is neither true nor false; accepted: true, True, TRUE, t, T, 1 or false, False, FALSE, f, F, 0";
     let by_flag = Setup::new().flags(["--skip-pages=banana"]).error();
@@ -242,7 +242,7 @@ fn a_wrong_boolean_names_its_source() {
 }
 
 #[test]
-fn a_number_has_to_be_one_and_in_range() {
+fn rejects_invalid_and_out_of_range_numbers() {
     let seconds = |value: &str| Setup::new().flags(["--statement-timeout-seconds", value]);
     assert_eq!(seconds("3600").settings().timeouts.statement, Duration::from_secs(3600));
     let start = "statement-timeout-seconds (flag --statement-timeout-seconds):";
@@ -264,7 +264,7 @@ fn a_number_has_to_be_one_and_in_range() {
 }
 
 #[test]
-fn debug_of_everything_is_silent_about_secrets() {
+fn debug_of_settings_and_sources_shows_no_secret() {
     let setup = Setup::new()
         .variable("BATON_RETOOL_API_TOKEN", "s3cret-token")
         .variable("BATON_RETOOL_API_BASE_URL", "https://retool.example.com");
@@ -276,7 +276,7 @@ fn debug_of_everything_is_silent_about_secrets() {
 }
 
 #[test]
-fn names_are_unique_and_every_listed_word_is_known() {
+fn names_are_unique_and_every_listed_keyword_is_accepted() {
     let names: BTreeSet<_> = ALL.iter().map(|setting| setting.name).collect();
     assert_eq!(names.len(), ALL.len());
     let shorts: Vec<_> = ALL.iter().filter_map(|setting| setting.short).collect();
@@ -294,7 +294,7 @@ fn names_are_unique_and_every_listed_word_is_known() {
 }
 
 #[test]
-fn help_and_readme_tell_of_every_setting() {
+fn help_and_the_markdown_table_list_every_setting() {
     let table = markdown_table();
     let hidden: Vec<_> = ALL.iter().filter(|setting| setting.hidden).map(|setting| setting.name).collect();
     assert!(hidden.contains(&"health-check-bind-address") && !hidden.contains(&"connection-string"));
@@ -326,7 +326,7 @@ fn help_and_readme_tell_of_every_setting() {
 }
 
 #[test]
-fn a_row_reads_well() {
+fn rows_of_the_markdown_table_have_the_expected_text() {
     let table = markdown_table();
     for row in [
         "| `-p`, `--provisioning` | `BATON_PROVISIONING` | `false` | Allow changes in Retool: grants, revocations, accounts and actions. |",
@@ -338,7 +338,7 @@ fn a_row_reads_well() {
 }
 
 #[test]
-fn a_hidden_setting_is_in_neither() {
+fn a_hidden_setting_is_in_neither_help_nor_the_table() {
     let hidden = Setting { hidden: true, ..ALL[0] };
     assert!(reference::row(&ALL[0]).is_some());
     assert_eq!(reference::row(&hidden), None);
@@ -347,6 +347,6 @@ fn a_hidden_setting_is_in_neither() {
 }
 
 #[test]
-fn clap_is_content_with_the_flags() {
+fn clap_accepts_the_definition_of_the_flags() {
     Command::new("t").args(arguments()).subcommand(Command::new("serve")).debug_assert();
 }

@@ -1,4 +1,4 @@
-//! The value that each setting has, where it came from, and what its kind makes of it.
+//! The value of each setting, its origin, and its interpretation by kind.
 
 use std::collections::BTreeMap;
 
@@ -12,23 +12,23 @@ use crate::config::setting::{Fallback, Kind, MOST_WORKERS, Setting};
 use crate::config::sources::Sources;
 use crate::config::table;
 
-/// The settings that have a value, by name: what the strongest source gives, else the default.
+/// The settings that have a value, by name: the value with the highest precedence, or the default.
 pub(super) struct Values(BTreeMap<&'static str, Entry>);
 
-/// The value of one setting, as its source gave it.
+/// The value of one setting, as given by its source.
 pub(super) struct Entry {
     pub(super) setting: &'static Setting,
-    /// Where the value came from.
+    /// The origin of the value.
     pub(super) origin: Origin,
     value: ValueKind,
 }
 
 impl Values {
-    /// Fills in defaults. Values are not checked yet, except that an unknown word for a choice is replaced, with
-    /// a warning.
+    /// Adds the defaults. Values are not checked yet, but an unknown keyword of a choice is replaced, with a
+    /// warning.
     ///
     /// # Errors
-    /// [`Error::Invalid`] of a setting that protects and is given blank.
+    /// [`Error::Invalid`] for a protecting setting with a blank value.
     pub(super) fn new(
         mut merged: Merged,
         sources: &Sources,
@@ -40,7 +40,8 @@ impl Values {
             if let Some(entry) = given.as_ref().filter(|entry| setting.protects && entry.is_blank()) {
                 return Err(entry.invalid("the value is empty, which would turn the protection off".into()));
             }
-            // A blank value is the same as none, so that a stronger source can take a weaker one's value away.
+            // A blank value is treated as no value, so that a source can remove the value of a source with
+            // lower precedence.
             let given = given.filter(|entry| !entry.is_blank());
             let Some(entry) = given.or_else(|| Entry::default_of(setting, sources)) else { continue };
             entries.insert(setting.name, entry.known_word(warnings));
@@ -54,7 +55,7 @@ impl Values {
         Ok(Self(entries))
     }
 
-    /// The value of the setting of this name; `None` when it has none.
+    /// The value of the setting with this name; `None` if it has none.
     pub(super) fn get(&self, name: &str) -> Option<&Entry> {
         self.0.get(name)
     }
@@ -64,7 +65,7 @@ fn is_on(entries: &BTreeMap<&'static str, Entry>, switch: &str) -> bool {
     entries.get(switch).is_some_and(|entry| entry.switch().unwrap_or(false))
 }
 
-/// The error of a setting that has no value and needs one.
+/// The error for a required setting without a value.
 pub(super) fn missing(setting: &Setting) -> Error {
     Error::Missing { name: setting.name, variable: setting.variable() }
 }
@@ -86,7 +87,7 @@ impl Entry {
     fn is_blank(&self) -> bool {
         match (&self.value, self.setting.kind) {
             (ValueKind::Nil, _) => true,
-            // It is neither on nor off, which its reader says.
+            // Other values are neither on nor off, which the reader reports.
             (_, Kind::Switch) => false,
             (ValueKind::String(text), Kind::LogTargets | Kind::Texts) => separated(text).is_empty(),
             (ValueKind::String(text), _) => text.trim().is_empty(),
@@ -101,7 +102,7 @@ impl Entry {
         }
     }
 
-    /// A choice with a word that is accepted, as it is declared.
+    /// Replaces an unknown keyword of a choice, and normalizes a known one to its declared spelling.
     fn known_word(mut self, warnings: &mut Vec<Warning>) -> Self {
         let (Kind::Choice(words), ValueKind::String(text)) = (self.setting.kind, &self.value) else {
             return self;
@@ -128,7 +129,7 @@ impl Entry {
         self
     }
 
-    /// Whether it is what its setting's kind accepts.
+    /// Checks that the value is valid for the kind of its setting.
     pub(super) fn check(&self) -> Result<(), Error> {
         match self.setting.kind {
             Kind::Switch => self.switch().map(drop),
@@ -147,7 +148,7 @@ impl Entry {
         }
     }
 
-    /// The text, without the blanks around it where they can mean nothing.
+    /// The text, without surrounding blanks if they are not significant.
     pub(super) fn text(&self) -> Result<&str, Error> {
         match (&self.value, self.setting.kind) {
             (ValueKind::String(text), Kind::Text) => Ok(text),
@@ -208,7 +209,7 @@ impl Entry {
         let text = self.text()?;
         match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
             Ok(_) => Ok(text),
-            // The parser's own words may quote the value.
+            // The parser's own message may quote the value.
             Err(error) => Err(self.invalid(format!(
                 "the value is not a JSON object (line {}, column {})",
                 error.line(),
@@ -217,8 +218,8 @@ impl Entry {
         }
     }
 
-    /// The texts of a setting that takes several, in the order given. A text is cut at its commas; an item of a
-    /// list in the file is taken whole. None of them is blank or has blanks around it.
+    /// The texts of a setting with several values, in the order given. A text is split at its commas; an item
+    /// of a list in the config file is not split. The texts are trimmed and not blank.
     pub(super) fn texts(&self) -> Result<Vec<String>, Error> {
         let ValueKind::Array(items) = &self.value else { return Ok(separated(self.text()?)) };
         let mut texts = Vec::new();
@@ -234,7 +235,7 @@ impl Entry {
         Ok(texts)
     }
 
-    /// What `problem` means to the person who set the value. It must not have the value of a secret.
+    /// An error of this setting with this problem. The problem must not contain a secret value.
     pub(super) fn invalid(&self, problem: String) -> Error {
         Error::Invalid {
             name: self.setting.name,
@@ -244,7 +245,7 @@ impl Entry {
         }
     }
 
-    /// A value of this setting for a message, or its sort if it is secret.
+    /// A value of this setting for a message, or only its type if it is secret.
     fn describe(&self, value: &ValueKind) -> String {
         let secret = self.setting.secret;
         match value {
@@ -263,8 +264,8 @@ impl Entry {
         }
     }
 
-    /// Whether a text that is wrong may be repeated: one that may be a slip of what is accepted. Any other may be a
-    /// secret that was put in the wrong place.
+    /// Whether an invalid text is safe to show because it may be a misspelt value. Any other text could be a
+    /// misplaced secret.
     fn is_fit_to_show(&self, text: &str) -> bool {
         let all = |longest, fit: fn(char) -> bool| text.len() <= longest && text.chars().all(fit);
         match self.setting.kind {
@@ -281,7 +282,7 @@ impl Entry {
         }
     }
 
-    /// The value as a person would write it on a command line; `None` for a secret.
+    /// The value as on a command line; `None` for a secret.
     pub(super) fn shown(&self) -> Option<String> {
         if self.setting.secret {
             return None;
@@ -297,7 +298,7 @@ impl Entry {
     }
 }
 
-/// The spellings of true and false that the former program understood; it took every other one for false.
+/// The spellings of true and false of the former program, which treated any other spelling as false.
 fn truth(text: &str) -> Option<bool> {
     match text.trim() {
         "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true),

@@ -1,5 +1,5 @@
-//! The `c1` packages as generated; the comments in `proto/` are their documentation. The modules follow the
-//! packages, since generated code refers to its neighbours by them.
+//! The generated code of the `c1` packages, documented by the comments in `proto/`. The modules have the
+//! names of the packages, because generated code refers to other packages by them.
 
 #![allow(missing_docs, unreachable_pub, deprecated, clippy::all, rustdoc::all)]
 

@@ -1,9 +1,9 @@
-//! The codec of every generated client and server: protobuf as usual, with validation of requests.
+//! The codec of every generated client and server: protobuf, with validation of requests.
 //!
-//! Requests are validated here because every request of every service passes through before a handler sees
-//! it. A service that is added later is validated without further code; an interceptor or a call at the
-//! top of each handler could be forgotten. The protocol's own servers answer in the same order: a request
-//! that breaks a rule is `InvalidArgument` before anything else is checked.
+//! Requests are validated here because every request of every service passes through the codec before a
+//! handler gets it. A service that is added later is validated without further code; an interceptor or a call
+//! in each handler could be forgotten. The protocol's own servers use the same order: a request that breaks a
+//! rule is `InvalidArgument` before anything else is checked.
 
 use std::marker::PhantomData;
 
@@ -17,20 +17,19 @@ use crate::proto::log_text::logged_in_full;
 use crate::proto::request_memory;
 use crate::proto::validate::{self, ELEMENTS, Excess, MEMORY, RequestError, Violation};
 
-/// Encodes `T` and decodes `U`: on a server the response and the request, on a client the other way
-/// around.
+/// Encodes `T` and decodes `U`: on a server the response and the request, on a client the request and the
+/// response.
 #[derive(Debug)]
 pub struct Codec<T, U>(PhantomData<(T, U)>);
 
-/// The writing half of [`Codec`].
+/// The encoder of [`Codec`].
 #[derive(Debug)]
 pub struct Encoder<T>(PhantomData<T>);
 
-/// The reading half of [`Codec`].
+/// The decoder of [`Codec`].
 ///
-/// What decides whether a message is checked is its type: the ones that some rpc takes are, on whichever
-/// side of a connection they arrive. Responses are taken as they come, since a client cannot tell its
-/// server to send better ones.
+/// The type of a message decides whether it is validated: request messages of any rpc are, on both sides of a
+/// connection. Responses are not validated, because a client cannot make its server send better ones.
 #[derive(Debug)]
 pub struct Decoder<U>(PhantomData<U>);
 
@@ -64,7 +63,7 @@ impl<T: Message> tonic::codec::Encoder for Encoder<T> {
     type Error = Status;
 
     fn encode(&mut self, item: T, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        // One allocation for a large answer instead of a row of doublings.
+        // One allocation for a large answer instead of repeated doubling.
         buf.reserve(item.encoded_len());
         item.encode_raw(buf);
         Ok(())
@@ -76,9 +75,9 @@ impl<U: Name + Default> tonic::codec::Decoder for Decoder<U> {
     type Error = Status;
 
     /// # Errors
-    /// A request that is no such message or breaks a rule is `InvalidArgument`, the latter with the field
-    /// in the details. One with too many elements is `ResourceExhausted`, one for which other requests leave no
-    /// memory `Unavailable`. A response that is no such message is `Internal`.
+    /// A request that cannot be decoded or breaks a rule is `InvalidArgument`, in the latter case with the
+    /// field in the details. A request with too many elements is `ResourceExhausted`. A request for which
+    /// other requests leave no memory is `Unavailable`. A response that cannot be decoded is `Internal`.
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         let encoded = buf.copy_to_bytes(buf.remaining());
         let name = U::full_name();
@@ -100,8 +99,8 @@ impl<U: Name + Default> tonic::codec::Decoder for Decoder<U> {
     }
 }
 
-/// The requests of calls that Retool has nothing for. Their handlers refuse without a look at the request,
-/// so that it is checked and nothing is built of it.
+/// The requests of calls that Retool does not support. Their handlers refuse without reading the request, so
+/// it is validated but not decoded.
 const UNREAD: [&str; 10] = [
     "c1.connector.v2.CreateResourceRequest",
     "c1.connector.v2.DeleteResourceRequest",

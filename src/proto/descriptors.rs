@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use prost_reflect::DescriptorPool;
 
-/// Everything under `proto/` with its imports and without comments, as an encoded
-/// `google.protobuf.FileDescriptorSet`; what gRPC reflection serves.
+/// All files under `proto/` with their imports and without comments, as an encoded
+/// `google.protobuf.FileDescriptorSet`. gRPC reflection serves it.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// [`FILE_DESCRIPTOR_SET`], decoded once.
@@ -14,7 +14,7 @@ pub fn descriptor_pool() -> &'static DescriptorPool {
     &POOL
 }
 
-// The compiler that wrote the bytes at build time has checked them, and tests load them.
+// The compiler checked the bytes at build time, and tests load them.
 #[allow(clippy::expect_used)]
 fn decode_pool() -> DescriptorPool {
     DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the embedded descriptor set is valid")

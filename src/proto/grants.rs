@@ -1,9 +1,9 @@
-//! The answer to ListGrants, made for being large.
+//! The response of ListGrants, optimized for large pages.
 //!
-//! Every grant embeds its entitlement, and every entitlement embeds the resource it belongs to, so that
-//! most of an answer is one resource, over and over. A server therefore hands its answer over already
-//! encoded, with the resource encoded once and copied; on the wire it is the very message that
-//! `proto/c1/connector/v2/grant.proto` declares, and a client decodes it as such.
+//! Every grant embeds its entitlement, and every entitlement embeds its resource, so most of a response
+//! consists of copies of one resource. A server therefore provides an encoded response, with the resource
+//! encoded once and copied. On the wire it is exactly the message that `proto/c1/connector/v2/grant.proto`
+//! declares, and a client decodes it as this message.
 
 use std::fmt;
 
@@ -22,41 +22,41 @@ use crate::proto::connector::{Grant, Resource};
 pub struct GrantsServiceListGrantsResponse {
     /// The grants of the page.
     pub list: GrantList,
-    /// Empty when this was the last page.
+    /// Empty on the last page.
     pub next_page_token: String,
-    /// What else there is to say about the page.
+    /// Annotations of the page.
     pub annotations: Vec<Any>,
 }
 
-/// Some grants, either as messages, which is how they arrive and how small answers are made, or as the
-/// bytes that a [`GrantListBuilder`] wrote.
+/// Grants, either as messages, which is the form of received and of small lists, or as the bytes that a
+/// [`GrantListBuilder`] wrote.
 ///
-/// Two lists are equal when they encode to the same bytes, whichever form they are in.
+/// Two lists are equal if they encode to the same bytes, whatever their form.
 #[derive(Clone)]
 pub struct GrantList(Form);
 
 #[derive(Clone)]
 enum Form {
     Messages(Vec<Grant>),
-    /// Whole records of the response's field, one for each grant.
+    /// Whole records of the response's field, one per grant.
     Records {
         bytes: Bytes,
         count: usize,
     },
 }
 
-/// What makes one grant differ from the next on the same resource.
+/// The parts of a grant that differ between grants on the same resource.
 #[derive(Debug, Clone, Copy)]
 pub struct GrantParts<'a> {
-    /// The grant's own id.
+    /// The id of the grant.
     pub id: &'a str,
-    /// The entitlement on the builder's resource.
+    /// The id of the entitlement on the builder's resource.
     pub entitlement_id: &'a str,
     /// The resource type of the principal.
     pub principal_type: &'a str,
     /// The resource id of the principal.
     pub principal_id: &'a str,
-    /// The grant's annotations as [`encode_grant_annotations`] writes them; empty for none.
+    /// The annotations of the grant, encoded by [`encode_grant_annotations`]; empty for none.
     pub annotations: &'a [u8],
 }
 
@@ -86,7 +86,7 @@ pub struct GrantListBuilder {
     count: usize,
 }
 
-/// Encodes annotations for [`GrantParts`]. Grants that share their annotations can share the result.
+/// Encodes annotations for [`GrantParts`]. Grants with the same annotations can share the result.
 pub fn encode_grant_annotations(annotations: &[Any]) -> Vec<u8> {
     let mut encoded = Vec::with_capacity(message::encoded_len_repeated(tag::grant::ANNOTATIONS, annotations));
     message::encode_repeated(tag::grant::ANNOTATIONS, annotations, &mut encoded);
@@ -96,16 +96,16 @@ pub fn encode_grant_annotations(annotations: &[Any]) -> Vec<u8> {
 // ===== impl GrantListBuilder =====
 
 impl GrantListBuilder {
-    /// Begins a list of grants whose entitlements all belong to `resource`. The budget is what the grants
-    /// may take in the response, in bytes; its page token and annotations come on top.
+    /// Starts a list of grants whose entitlements all belong to `resource`. The budget is the most bytes of
+    /// the grants in the response; its page token and annotations are not included.
     pub fn new(resource: &Resource, budget: usize) -> Self {
         let mut encoded = Vec::with_capacity(message::encoded_len(tag::entitlement::RESOURCE, resource));
         message::encode(tag::entitlement::RESOURCE, resource, &mut encoded);
         Self { resource: encoded, budget, records: BytesMut::new(), count: 0 }
     }
 
-    /// Adds a grant. Answers false, and changes nothing, when the grant would take the list over its
-    /// budget; the first one is taken whatever its size, so that every page makes progress.
+    /// Adds a grant. Returns false, and changes nothing, if the grant would exceed the budget. The first
+    /// grant is always added, so that every page makes progress.
     #[must_use = "a grant that was not taken has to open the next page"]
     pub fn push(&mut self, grant: GrantParts<'_>) -> bool {
         let principal_id = text_len(tag::resource_id::RESOURCE_TYPE, grant.principal_type)
@@ -137,17 +137,17 @@ impl GrantListBuilder {
         true
     }
 
-    /// How many grants were taken.
+    /// How many grants were added.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether no grant was taken yet.
+    /// Whether no grant was added yet.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// The list of the grants that were taken.
+    /// Returns the list of the added grants.
     pub fn finish(self) -> GrantList {
         GrantList(Form::Records { bytes: self.records.freeze(), count: self.count })
     }
@@ -163,18 +163,18 @@ impl fmt::Debug for GrantListBuilder {
     }
 }
 
-/// The length of a whole record whose content is `content` bytes long.
+/// The length of a whole record with a content of `content` bytes.
 fn record_len(tag: u32, content: usize) -> usize {
     key_len(tag) + encoded_len_varint(content as u64) + content
 }
 
-/// Writes what stands before the content of a record.
+/// Writes the key and the length before the content of a record.
 fn open_record(tag: u32, content: usize, out: &mut BytesMut) {
     encode_key(tag, WireType::LengthDelimited, out);
     encode_varint(content as u64, out);
 }
 
-/// A string field travels only when it is not empty, as everywhere in proto3.
+/// An empty string field is not sent, as always in proto3.
 fn text_len(tag: u32, text: &str) -> usize {
     if text.is_empty() { 0 } else { record_len(tag, text.len()) }
 }
@@ -189,7 +189,7 @@ fn put_text(tag: u32, text: &str, out: &mut BytesMut) {
 // ===== impl GrantList =====
 
 impl GrantList {
-    /// How many grants there are.
+    /// The number of grants.
     pub fn len(&self) -> usize {
         match &self.0 {
             Form::Messages(grants) => grants.len(),
@@ -197,15 +197,15 @@ impl GrantList {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no grants.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The grants as messages.
+    /// Returns the grants as messages.
     ///
     /// # Errors
-    /// Only for a list that a builder wrote from annotations that were no encoded annotations.
+    /// A builder wrote the list from bytes that were not encoded annotations. No other list fails.
     pub fn into_grants(self) -> Result<Vec<Grant>, DecodeError> {
         match self.0 {
             Form::Messages(grants) => Ok(grants),
@@ -322,7 +322,7 @@ impl Name for GrantsServiceListGrantsResponse {
     }
 }
 
-/// Field numbers of the messages that the code above writes by hand.
+/// Field numbers of the messages that the code above encodes.
 mod tag {
     pub(crate) mod response {
         pub(crate) const LIST: u32 = 1;

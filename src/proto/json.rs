@@ -1,5 +1,5 @@
-//! Messages as JSON, in the form that protobuf defines for it: names in camel case, 64-bit numbers and times as texts,
-//! and nothing for what has its default.
+//! Messages as JSON, in the form that protobuf defines: names in camel case, 64-bit numbers and times as
+//! strings, and no fields with default values.
 
 use prost::{Message, Name};
 use prost_reflect::DynamicMessage;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::proto::descriptor_pool;
 
-/// A message that has no form in JSON, such as one with an `Any` of a type that is not known here.
+/// A message that cannot be converted to or from JSON, such as a message with an `Any` of an unknown type.
 #[derive(Debug, thiserror::Error)]
 #[error("the message {name} cannot be written as JSON: {problem}")]
 pub struct JsonError {
@@ -17,7 +17,7 @@ pub struct JsonError {
     problem: String,
 }
 
-/// The message as JSON.
+/// Converts the message to JSON.
 ///
 /// # Errors
 /// [`JsonError`]
@@ -25,7 +25,7 @@ pub fn json<M: Name>(message: &M) -> Result<Value, JsonError> {
     of_bytes(&M::full_name(), &message.encode_to_vec())
 }
 
-/// The message that is packed, with its type under `@type`.
+/// Converts the packed message to JSON, with its type under `@type`.
 ///
 /// # Errors
 /// [`JsonError`]
@@ -33,10 +33,10 @@ pub fn json_of_any(packed: &Any) -> Result<Value, JsonError> {
     of_bytes("google.protobuf.Any", &packed.encode_to_vec())
 }
 
-/// A message out of its form in JSON.
+/// Reads a message from JSON.
 ///
 /// # Errors
-/// [`JsonError`] for a text that is none of this message; its problem names the place and not the text.
+/// [`JsonError`] if the text is not this message. The problem names the position and not the text.
 pub fn from_json<M: Name + Default>(text: &str) -> Result<M, JsonError> {
     let name = M::full_name();
     let error = |problem: String| JsonError { name: name.clone(), problem };
@@ -50,7 +50,7 @@ pub fn from_json<M: Name + Default>(text: &str) -> Result<M, JsonError> {
     M::decode(message.encode_to_vec().as_slice()).map_err(|found| error(found.to_string()))
 }
 
-/// A JSON object as a `google.protobuf.Struct`, in which every number is a double.
+/// Converts a JSON object to a `google.protobuf.Struct`, in which every number is a double.
 pub fn structure_of_json(object: &serde_json::Map<String, Value>) -> Struct {
     Struct { fields: object.iter().map(|(key, value)| (key.clone(), value_of_json(value))).collect() }
 }
@@ -59,7 +59,7 @@ fn value_of_json(value: &Value) -> prost_types::Value {
     let kind = match value {
         Value::Null => Kind::NullValue(0),
         Value::Bool(value) => Kind::BoolValue(*value),
-        // What is no double cannot come out of JSON without the feature that keeps numbers as texts.
+        // JSON numbers are doubles, unless the feature that keeps numbers as text is on.
         Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
         Value::String(text) => Kind::StringValue(text.clone()),
         Value::Array(items) => {
@@ -70,10 +70,10 @@ fn value_of_json(value: &Value) -> prost_types::Value {
     prost_types::Value { kind: Some(kind) }
 }
 
-/// A `google.protobuf.Struct` as a JSON object.
+/// Converts a `google.protobuf.Struct` to a JSON object.
 ///
 /// # Errors
-/// [`JsonError`] for a number that JSON cannot write.
+/// [`JsonError`] for a number that does not exist in JSON.
 pub fn json_of_structure(value: &Struct) -> Result<Value, JsonError> {
     of_bytes("google.protobuf.Struct", &value.encode_to_vec())
 }
@@ -98,7 +98,7 @@ mod tests {
     use crate::proto::{any, string, structure};
 
     #[test]
-    fn names_numbers_and_packed_messages_have_the_form_of_protobuf() {
+    fn names_numbers_and_packed_messages_have_protobuf_json_form() {
         let rules = Some(Int64Rules { gte: Some(1), lte: Some(1800), ..Default::default() });
         let field = IntField { default_value: 300, rules, ..Default::default() };
         let expected = r#"{"defaultValue":"300","rules":{"lte":"1800","gte":"1"}}"#;
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_read_back_and_a_wrong_one_is_not_repeated() {
+    fn reads_a_message_back_and_does_not_show_an_invalid_one() {
         let ticket: TicketRequest = from_json(r#"{"displayName": "A", "labels": ["x"]}"#).unwrap();
         assert_eq!((ticket.display_name.as_str(), ticket.labels.len()), ("A", 1));
         let error = from_json::<TicketRequest>(r#"{"hunter2": 1}"#).unwrap_err().to_string();

@@ -1,5 +1,5 @@
-//! Which version of the protocol this is.
+//! The version of the protocol.
 
-/// The version of baton-sdk whose protocol this is. Agents parse it, and a pre-release suffix would keep them from
-/// sending the sync id.
+/// The version of baton-sdk whose protocol this program implements. Agents parse it. With a pre-release
+/// suffix, they would not send the sync id.
 pub const PROTOCOL_LEVEL: &str = "v0.25.0";

@@ -1,7 +1,7 @@
-//! The memory that all requests under way may take together, from their first byte to their answer.
+//! The memory of all requests under way, from their first byte to their answer.
 //!
-//! A call that needs little is free, so that large requests cannot keep ordinary ones waiting; how many of
-//! those there are is bounded by the limit on calls.
+//! A small call does not count, so that large requests cannot make small ones wait. The limit on calls bounds
+//! the number of small calls.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,15 +14,15 @@ use crate::proto::log_text::logged_in_full;
 /// The memory for requests.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestMemory {
-    /// One permit for each byte.
+    /// One permit per byte.
     left: Arc<Semaphore>,
 }
 
-/// What one call has of it, given back when dropped.
+/// The memory of one call, released when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     left: Arc<Semaphore>,
-    /// Nothing for a call that is free.
+    /// `None` for a small call.
     held: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
@@ -30,30 +30,30 @@ pub(crate) struct Share {
 const FREE: usize = 64 * 1024;
 
 tokio::task_local! {
-    /// The share of the call that the task is in.
+    /// The share of the current task's call.
     static SHARE: Arc<Share>;
 }
 
 impl RequestMemory {
-    /// So many bytes for requests that are not free.
+    /// Creates a limit of this many bytes for requests that are not small.
     pub(crate) fn new(bytes: usize) -> Self {
         Self { left: Arc::new(Semaphore::new(bytes.min(u32::MAX as usize))) }
     }
 
-    /// The share of a new call, which has nothing yet.
+    /// Creates the empty share of a new call.
     pub(crate) fn share(&self) -> Arc<Share> {
         Arc::new(Share { left: Arc::clone(&self.left), held: Mutex::new(None) })
     }
 }
 
 impl Share {
-    /// How much is missing to have so many bytes.
+    /// How many bytes the share lacks for a total of `bytes`.
     pub(crate) fn missing(&self, bytes: usize) -> u32 {
         let counted = u32::try_from(bytes.saturating_sub(FREE)).unwrap_or(u32::MAX);
         counted.saturating_sub(held(&self.lock()))
     }
 
-    /// Waits for so many more bytes.
+    /// Waits for this many more bytes.
     pub(crate) async fn grow(self: Arc<Self>, bytes: u32) {
         // The semaphore is never closed.
         if let Ok(more) = Arc::clone(&self.left).acquire_many_owned(bytes).await {
@@ -61,10 +61,10 @@ impl Share {
         }
     }
 
-    /// Has so many bytes from now on, more or fewer than before, without waiting.
+    /// Sets the share to this many bytes, more or fewer than before, without waiting.
     ///
     /// # Errors
-    /// Other calls have the memory.
+    /// Other calls use the memory.
     fn settle(&self, bytes: usize) -> Result<(), Status> {
         let missing = self.missing(bytes);
         if missing > 0 {
@@ -93,7 +93,7 @@ impl Share {
     }
 }
 
-/// The status of a call for whose request there is no memory.
+/// The status of a call whose request does not fit into the memory.
 pub(crate) fn exhausted() -> Status {
     logged_in_full(Status::unavailable(
         "other large requests take all the memory there is for them; try again later",
@@ -105,11 +105,11 @@ pub(crate) fn within<F: Future>(share: Arc<Share>, call: F) -> TaskLocalFuture<A
     SHARE.scope(share, call)
 }
 
-/// Gives the call that the task is in so many bytes for its decoded request, and takes back what its encoded
-/// one had. Outside of [`within`] there is no limit.
+/// Sets the share of the current task's call to the bytes of its decoded request, which replace those of the
+/// encoded request. Outside of [`within`] there is no limit.
 ///
 /// # Errors
-/// Other calls have the memory.
+/// Other calls use the memory.
 pub(super) fn settle(bytes: usize) -> Result<(), Status> {
     SHARE.try_with(|share| share.settle(bytes)).unwrap_or(Ok(()))
 }
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_share_counts_what_is_not_free_and_gives_back_what_is_no_longer_needed() {
+    async fn a_share_counts_only_large_requests_and_releases_unused_memory() {
         let memory = RequestMemory::new(1000);
         let left = || memory.left.available_permits();
         let (one, other) = (memory.share(), memory.share());
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_settles_with_the_share_of_its_own_call() {
+    async fn a_request_uses_the_share_of_its_own_call() {
         let memory = RequestMemory::new(1000);
         settle(usize::MAX).unwrap();
         within(memory.share(), async {

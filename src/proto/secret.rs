@@ -1,5 +1,5 @@
-//! `Debug` for the messages that carry a secret in the clear. It says that something is there and how
-//! long it is, never what.
+//! `Debug` for messages with a secret in plaintext. It prints that a value is present and its length, never
+//! the value.
 
 use std::fmt;
 
@@ -30,12 +30,12 @@ impl fmt::Debug for PlaintextData {
 
 impl fmt::Debug for PlaintextPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not even the length, which would help to guess it.
+        // The length is left out as well, because it would help to guess the password.
         f.debug_struct("PlaintextPassword").finish_non_exhaustive()
     }
 }
 
-/// Stands in for so many bytes.
+/// A placeholder for this many bytes.
 struct Hidden(usize);
 
 impl fmt::Debug for Hidden {
@@ -51,7 +51,7 @@ mod tests {
     use crate::proto::connector_wrapper::ServerConfig;
 
     #[test]
-    fn secrets_stay_out_of_debug() {
+    fn debug_does_not_print_secrets() {
         let config = ServerConfig {
             credential: Some(Credential {
                 ca_cert: b"hunter".to_vec(),
@@ -68,7 +68,7 @@ mod tests {
             })),
             ..LocalCredentialOptions::default()
         };
-        // Bytes print as numbers, so the first letters are looked for in both forms.
+        // Bytes print as numbers, so both forms of the first letters are searched.
         for text in [format!("{config:?}"), format!("{data:?}"), format!("{options:?}")] {
             assert!(!text.contains("hunter") && !text.contains("104, 117"), "{text}");
         }

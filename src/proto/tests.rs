@@ -36,7 +36,7 @@ fn annotations_are_found_by_type() {
 }
 
 #[test]
-fn structs_hold_what_was_put_in() {
+fn structs_contain_the_given_values() {
     let made = structure([("a", string("x")), ("b", number(1.5)), ("c", boolean(true)), ("a", string("y"))]);
     assert_eq!(
         made.fields.into_iter().collect::<Vec<_>>(),
@@ -58,14 +58,14 @@ fn timestamps_are_the_same_instant() {
 }
 
 #[test]
-fn every_deprecated_field_still_travels() {
+fn every_deprecated_field_is_still_encoded() {
     #[allow(deprecated)]
     let user = UserTrait { profile: Some(structure([("k", string("v"))])), ..UserTrait::default() };
     assert_eq!(unpack::<UserTrait>(&any(&user)).unwrap().unwrap(), user);
 }
 
 #[test]
-fn the_descriptor_set_holds_every_package_and_no_source_info() {
+fn the_descriptor_set_has_all_packages_and_no_source_info() {
     let files: Vec<_> = descriptor_pool().files().collect();
     for name in ["c1/connector/v2/grant.proto", "validate/validate.proto", "google/protobuf/any.proto"] {
         assert!(files.iter().any(|file| file.name() == name), "{name}");

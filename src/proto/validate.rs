@@ -1,13 +1,13 @@
 //! Enforces the validation rules that `proto/` declares on fields and oneofs.
 //!
-//! There is one mechanism for all messages: the rules are read out of the descriptor set once and compiled
-//! into a table by message, and the bytes of a request are walked along the table before anything is built
-//! of them. Nothing here names a message of the protocol, so a rule that is added to a `.proto` file holds
-//! from the next build on.
+//! All messages use one mechanism. The rules are read from the descriptor set once and compiled into a table
+//! by message. The bytes of a request are walked along this table before the request is decoded. No code here
+//! names a message of the protocol, so a rule that is added to a `.proto` file is enforced after the next
+//! build.
 //!
-//! What the rules mean follows the Go servers of the protocol: a rule holds for the default value too
-//! unless `ignore_empty` says otherwise; what is absent (a message, an unset member of a oneof, an unset
-//! `optional`) is checked for `required` only; what is packed inside an `Any` is not looked at.
+//! The rules have the semantics of the Go servers of the protocol. A rule also applies to the default value
+//! unless `ignore_empty` is set. An absent value (a message, an unset member of a oneof, an unset `optional`)
+//! is only checked for `required`. Messages packed in an `Any` are not checked.
 
 mod formats;
 mod rules;
@@ -19,7 +19,7 @@ mod wire;
 use std::sync::LazyLock;
 
 pub use formats::is_email;
-// Generated code of other packages refers to it by this path.
+// Generated code of other packages uses this path.
 pub use rules::StringRules;
 pub(crate) use wire::budget::{ELEMENTS, MEMORY};
 pub(crate) use wire::fault::Excess;
@@ -29,24 +29,24 @@ use crate::proto::validate::table::{MessagePlan, Table};
 use crate::proto::validate::wire::Walked;
 use crate::proto::validate::wire::fault::Fault;
 
-/// The first rule that a message breaks. Of what the message holds, it repeats numbers and lengths only.
+/// The first rule that a message breaks. It contains only numbers and lengths of the message, no other
+/// content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {message}: {field}{}{rule}", if .field.is_empty() { "" } else { " " })]
 pub struct Violation {
-    /// The message that was checked, without its package.
+    /// The checked message, without its package.
     pub message: String,
-    /// The way to the field as the protocol spells it, such as `resource.id.resource_type`,
-    /// `list[3].id` or `sources[*]` for an entry of a map. Empty when the message as a whole is wrong.
+    /// The path of the field in the protocol's spelling, such as `resource.id.resource_type`, `list[3].id` or
+    /// `sources[*]` for an entry of a map. Empty if the message as a whole is invalid.
     pub field: String,
-    /// What was expected and how it was missed, to be read after the field:
-    /// `must be at most 250, is 300`.
+    /// The expected and the actual value, to be read after the field: `must be at most 250, is 300`.
     pub rule: String,
 }
 
-/// Why the bytes of a request are refused.
+/// The reason why the bytes of a request are refused.
 #[derive(Debug)]
 pub(crate) enum RequestError {
-    /// They are not an encoding of the message.
+    /// The bytes are not an encoding of the message.
     Malformed,
     /// The message would take too much memory or time.
     TooLarge(Excess),
@@ -54,31 +54,31 @@ pub(crate) enum RequestError {
     Invalid(Violation),
 }
 
-/// The rules of a message that some rpc takes.
+/// The rules of a request message.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestRules {
     table: &'static Table,
     plan: &'static MessagePlan,
 }
 
-/// Decodes the descriptor set and compiles the rules, which the first request would wait for otherwise.
+/// Decodes the descriptor set and compiles the rules. Otherwise the first request would wait for this.
 pub fn warm_up() {
     Table::of_the_protocol();
 }
 
-/// The rules of a message that some rpc takes; nothing for any other message.
+/// The rules of a message that is the request of an rpc; `None` for any other message.
 pub(crate) fn request_rules(full_name: &str) -> Option<RequestRules> {
     let table = Table::of_the_protocol();
     table.request(full_name).map(|plan| RequestRules { table, plan })
 }
 
 impl RequestRules {
-    /// Checks an encoded request, nested messages included, without decoding it. Takes time in proportion
-    /// to its bytes. Returns the memory in bytes that the decoded request takes, never less than it really is.
+    /// Checks an encoded request, including nested messages, without decoding it. The time is proportional to
+    /// its length. Returns the memory of the decoded request in bytes; the real memory is never more.
     ///
     /// # Errors
-    /// The first broken rule in the order of the field numbers, a required oneof after them. Bytes that are
-    /// no such message, and messages that would be too large, come before any broken rule.
+    /// The first broken rule in the order of the field numbers; required oneofs come after all fields.
+    /// Malformed and too large messages take precedence over broken rules.
     pub(crate) fn check(self, encoded: &[u8]) -> Result<usize, RequestError> {
         match wire::check(self.table, self.plan, encoded) {
             Ok(Walked { broken: None, memory }) => Ok(encoded.len() + memory),
@@ -95,8 +95,8 @@ impl RequestRules {
 
 impl Table {
     /// The rules of [`proto::FILE_DESCRIPTOR_SET`], compiled once.
-    // A rule that cannot be compiled is one that a change to `proto/` brought in. Going on without it
-    // would let through what it forbids; the tests build this very table.
+    // A rule that fails to compile was added by a change to `proto/`. Without it, the program would accept
+    // invalid requests. The tests build this table.
     #[allow(clippy::expect_used)]
     fn of_the_protocol() -> &'static Self {
         static TABLE: LazyLock<Table> =

@@ -1,11 +1,12 @@
-//! The gRPC health service's view of the server: one status for the whole of it and one for each service.
+//! The state of the server in the gRPC health service: one status for the whole server and one for each
+//! service.
 
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::server::services;
 
-/// Largest request in bytes: it has the name of a service.
+/// Largest request in bytes. It contains the name of a service.
 pub(crate) const LARGEST_REQUEST: usize = 4096;
 
 /// Sets the status of the whole server and of each registered service.
@@ -15,7 +16,7 @@ pub(crate) async fn set_status(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
-/// Ends the calls that watch the health.
+/// Ends the calls that watch the health status.
 pub(crate) async fn end_watches(health: &HealthReporter) {
     let mut health = health.clone();
     for service in names() {

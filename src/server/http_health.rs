@@ -1,4 +1,4 @@
-//! HTTP health endpoints, as the former program had them, for probes that cannot speak gRPC.
+//! HTTP health endpoints, compatible with the former program, for probes that do not support gRPC.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,12 +22,12 @@ use crate::connector::Connector;
 use crate::monitoring_http;
 use crate::server::HealthSettings;
 
-/// Whether the server takes calls.
+/// Whether the server accepts calls.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
-    /// Whether it does now.
+    /// Whether the server accepts calls now.
     pub(crate) fn is_ready(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -52,24 +52,24 @@ struct Health {
     last: Arc<Mutex<Option<Check>>>,
 }
 
-/// What came of a check of the connector.
+/// The result of a check of the connector.
 #[derive(Debug, Clone)]
 struct Check {
     at: Instant,
-    /// Why the connector is not well; nothing where it is.
+    /// The reason why the connector is unhealthy; `None` if it is healthy.
     problem: Option<String>,
 }
 
 /// How long `/health` waits for the connector.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long the result of a check holds for all who ask.
+/// How long all probes share the result of a check.
 const FRESH: Duration = Duration::from_secs(3);
 
 impl HealthServer {
-    /// Takes the address.
+    /// Binds the address.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The error of the operating system.
     pub(crate) async fn listen(
         settings: &HealthSettings,
         connector: Arc<Connector>,
@@ -92,17 +92,17 @@ impl HealthServer {
     }
 }
 
-/// The body of every answer.
+/// The body of every response.
 #[derive(Debug, Serialize)]
 struct Body {
     status: &'static str,
-    /// RFC 3339, in whole seconds.
+    /// The time in RFC 3339, in whole seconds.
     timestamp: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<Details>,
 }
 
-/// Why the answer is not 200.
+/// The reason why the response is not 200.
 #[derive(Debug, Serialize)]
 struct Details {
     error: &'static str,
@@ -110,7 +110,7 @@ struct Details {
     validation_error: Option<String>,
 }
 
-/// Asks the connector, as agents do before they sync. All who ask within a few seconds share one check.
+/// Checks the connector, as agents do before a sync. All probes within a few seconds share one check.
 async fn health(State(health): State<Health>) -> Response {
     match health.check().await.problem {
         None => answer(StatusCode::OK, "healthy", None),
@@ -125,7 +125,7 @@ impl Health {
     async fn check(&self) -> Check {
         let asked = Instant::now();
         let mut last = self.last.lock().await;
-        // Also one that another caller has begun while this one waited for it.
+        // This includes a check that another caller started while this one waited for it.
         if let Some(check) = last.as_ref().filter(|check| check.at + FRESH > asked) {
             return check.clone();
         }
@@ -138,13 +138,15 @@ impl Health {
     }
 }
 
-/// Whether calls are taken. A database that cannot be reached may be back for the next call; one that refuses the
-/// password answers no call until somebody has changed it, so that the server is not ready.
+/// Whether the server accepts calls. An unreachable database may be reachable again for the next call. A
+/// database that refuses the password answers no call until the password is changed, so the server is not
+/// ready.
 async fn ready(State(health): State<Health>) -> Response {
     let details = if !health.readiness.is_ready() {
         Details { error: "the server is starting or stopping", validation_error: None }
     } else if health.connector.is_login_refused()
-        // No call may come while the server is not ready, so that the probe itself has to find the login in order again.
+        // A server that is not ready may receive no calls, so the probe itself has to detect that the login
+        // works again.
         && let Some(problem) = health.check().await.problem
         && health.connector.is_login_refused()
     {
@@ -158,7 +160,7 @@ async fn ready(State(health): State<Health>) -> Response {
 fn answer(code: StatusCode, status: &'static str, details: Option<Details>) -> Response {
     let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let body = Body { status, timestamp: now.format(&Rfc3339).unwrap_or_default(), details };
-    // Text and nothing else can always be written as JSON.
+    // Text fields can always be written as JSON.
     let text = serde_json::to_string(&body).unwrap_or_default() + "\n";
     (code, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }

@@ -20,5 +20,6 @@ pub(crate) use callers::{Callers, KeySet};
 pub(crate) use function::{Configurations, DebugUntil, Function, Generation};
 pub(crate) use runtime::{Runtime, RuntimeError};
 
-/// Size of a page of a listing in bytes. As JSON it has about three times as many, which is below Lambda's limit.
+/// Size of a page of a listing in bytes. A page in JSON is about three times as large, which is below
+/// Lambda's limit.
 pub(crate) const PAGE_BYTES: usize = 1_000_000;

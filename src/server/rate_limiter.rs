@@ -1,5 +1,5 @@
-//! The pace at which a parent process lets its agent call: a fixed one, or one that follows what the agent
-//! reports.
+//! The rate at which a parent process lets its agent make calls: a fixed rate, or one that follows the
+//! reports of the agent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,39 +10,39 @@ use tokio::time::{Instant, sleep_until};
 use crate::proto::ratelimit::rate_limiter_config::Type as LimiterType;
 use crate::proto::ratelimit::{RateLimitDescription, RateLimiterConfig};
 
-/// Holds calls back so that so many go ahead in a time.
+/// Delays calls so that they do not exceed a rate.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RateLimiter {
     pace: Option<Arc<Mutex<Pace>>>,
-    /// With a sliding limiter, the share of what is reported as remaining that may be used up.
+    /// The share of the reported remaining calls that may be used. Only a sliding limiter has it.
     share: Option<f64>,
 }
 
-/// Calls go ahead one after the other, never closer than `interval`.
+/// Calls proceed one after the other, at least `interval` apart.
 #[derive(Debug)]
 struct Pace {
     interval: Duration,
     next: Instant,
 }
 
-/// A rate limiter that cannot be had.
+/// A rate limiter that cannot be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LimiterError {
-    /// The limiter is to run elsewhere.
+    /// The limiter is an external service.
     #[error("external rate limiters are not implemented yet")]
     External,
-    /// No limiter is named, or one that would let nothing through.
+    /// The configuration names no limiter, or a limiter that allows no calls.
     #[error("invalid ratelimiter config")]
     Invalid,
 }
 
-/// Calls a second that a sliding limiter starts with.
+/// Calls per second with which a sliding limiter starts.
 const SLIDING_START: f64 = 100.0;
-/// Longest time that a report counts for.
+/// Longest time over which reported calls are spread.
 const LONGEST_WINDOW: Duration = Duration::from_secs(300);
 
 impl RateLimiter {
-    /// The limiter that the configuration asks for; none without a configuration.
+    /// Creates the limiter of the configuration; without a configuration, calls are not limited.
     ///
     /// # Errors
     /// [`LimiterError`]
@@ -81,7 +81,7 @@ impl RateLimiter {
         sleep_until(turn).await;
     }
 
-    /// Spreads the share of what remains over the time until more is to be had.
+    /// Spreads the allowed share of the remaining calls over the time until the reported reset.
     pub(crate) async fn reported(&self, description: &RateLimitDescription) {
         let (Some(pace), Some(share), Some(reset)) = (&self.pace, self.share, &description.reset_at) else {
             return;
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_can_be_had_is_accepted() {
+    async fn rejects_external_and_invalid_limiters() {
         assert!(RateLimiter::new(None).unwrap().pace.is_none());
         let disabled = config(Some(LimiterType::Disabled(DisabledLimiter {})));
         assert!(RateLimiter::new(Some(&disabled)).unwrap().pace.is_none());
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_fixed_limiter_spaces_calls_out() {
+    async fn a_fixed_limiter_spaces_calls_evenly() {
         let limiter = RateLimiter::new(Some(&fixed(10, 2))).unwrap();
         let start = Instant::now();
         for _ in 0..6 {

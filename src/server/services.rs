@@ -1,6 +1,5 @@
-//! The gRPC services: one thin file per group. A method reads the request, calls the connector and shapes
-//! the answer. Requests have passed the protocol's rules before they get here (see
-//! [`crate::proto::codec`]).
+//! The gRPC services: one thin file per group. A method reads the request, calls the connector and builds the
+//! answer. Requests have already passed the validation rules of the protocol (see [`crate::proto::codec`]).
 
 mod accounts;
 mod actions;
@@ -48,20 +47,22 @@ use crate::server::transport::request_memory::longest_of_service;
 pub(crate) struct Services {
     pub(crate) connector: Arc<Connector>,
     pub(crate) limiter: Arc<RateLimiter>,
-    /// Longest that a call may take.
+    /// Longest duration of a call.
     pub(crate) deadline: Duration,
-    /// How many bytes a page of a listing may take.
+    /// Largest page of a listing in bytes.
     pub(crate) page_bytes: usize,
 }
 
 impl Services {
-    /// Registers every service that a connector child registers, whatever the connector supports.
+    /// Registers every service that a connector child registers, including services that the connector does
+    /// not support.
     pub(crate) fn register(&self, routes: &mut RoutesBuilder, limits: Limits) {
         macro_rules! add {
             ($($server:ident),+ $(,)?) => {$(
                 routes.add_service(
                     $server::new(self.clone())
-                        // No client compresses by default, but every version of the child has accepted it.
+                        // Clients do not compress by default, but every version of the child has accepted
+                        // compression.
                         .accept_compressed(CompressionEncoding::Gzip)
                         .max_decoding_message_size(longest_of_service(
                             <$server<Self> as NamedService>::NAME,
@@ -91,14 +92,15 @@ impl Services {
         );
     }
 
-    /// What a listing request says about paging.
+    /// The paging parameters of a listing request.
     fn page_request<'a>(&self, size: u32, token: &'a str) -> Result<PageRequest<'a>, ConnectorError> {
         Ok(PageRequest { size: PageSize::try_from(size)?, token, bytes: self.page_bytes })
     }
 }
 
-/// The names of the services that [`Services::register`] registers: all of the protocol but `SchemaService`, which
-/// it declares and no connector serves, and `BatonService` and `ConnectorConfigService`, which ConductorOne serves.
+/// The names of the services that [`Services::register`] registers: all services of the protocol except
+/// `SchemaService`, which no connector serves, and `BatonService` and `ConnectorConfigService`, which
+/// ConductorOne serves.
 pub(crate) fn names() -> impl Iterator<Item = String> {
     descriptor_pool()
         .services()
@@ -108,8 +110,8 @@ pub(crate) fn names() -> impl Iterator<Item = String> {
         .map(|service| service.full_name().to_owned())
 }
 
-/// Reflection of the registered services. It also describes the health service, which clients could not
-/// call by name otherwise, and error details, which they could not show.
+/// Reflection of the registered services. It also describes the health service, which clients could not call
+/// by name otherwise, and error details, which clients could not display.
 pub(crate) fn reflection() -> tonic_reflection::server::Builder<'static> {
     let builder = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)

@@ -7,16 +7,16 @@ use serde::{Deserialize, Deserializer, de};
 use crate::address::{parse_host, write_host_and_port};
 use crate::server::{Endpoint, Limits, Security};
 
-/// How callers reach the gRPC server, and what they may take from it.
+/// The address and security of the gRPC server, and its limits for callers.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct ServerSettings {
-    /// Where it listens.
+    /// The address of the listener.
     pub listen: Endpoint,
-    /// Who may call.
+    /// The callers that are admitted.
     pub security: Security,
-    /// Whether callers can ask which calls there are.
+    /// Whether callers can list the services by reflection.
     pub reflection: bool,
-    /// What callers may take from it.
+    /// The limits for callers.
     pub limits: Limits,
 }
 
@@ -25,7 +25,8 @@ impl ServerSettings {
     pub(crate) const REFLECTION: bool = true;
 }
 
-/// Where probes are answered over HTTP. Printed as `host:port` or `[v6]:port`, which a URL can take as it is.
+/// The address for HTTP health probes. Printed as `host:port` or `[v6]:port`, which can be used in a URL as
+/// is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct HealthSettings {
     /// A name or an address; an IPv6 address without its brackets. `(host, port)` can be bound as is.

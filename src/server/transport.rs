@@ -1,5 +1,5 @@
-//! Everything between a socket and a service: listening, TLS, authentication, limits, the access log and
-//! the bytes of answers.
+//! Everything between a socket and a service: listeners, TLS, authentication, limits, the access log and the
+//! bodies of answers.
 
 pub(crate) mod access_log;
 pub(crate) mod auth;
@@ -53,10 +53,10 @@ use crate::server::transport::limits::Limits;
 use crate::server::transport::listener::Listener;
 use crate::server::transport::request_memory::RequestMemoryLayer;
 
-/// How long a connection may take before its first call.
+/// The longest time from the start of a connection to its first call.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// A listening socket and how its connections and calls are treated.
+/// A listening socket and the rules for its connections and calls.
 pub(crate) struct Transport {
     pub(crate) listener: Listener,
     pub(crate) tls: Option<CurrentTls>,
@@ -64,13 +64,13 @@ pub(crate) struct Transport {
     pub(crate) limits: Limits,
 }
 
-/// How much an answer in memory may have under way, in bytes: one of the largest.
+/// The flow control window of a connection in memory, in bytes: enough for one of the largest answers.
 const WINDOW: u32 = 4 * 1024 * 1024;
 
-/// Answers the caller at the other end of a connection within this process until it hangs up.
+/// Answers the caller at the other end of a connection within this process until it disconnects.
 ///
 /// # Errors
-/// Serving broke off.
+/// Serving failed.
 pub(crate) async fn serve_in_memory(
     connection: DuplexStream,
     routes: RoutesBuilder,
@@ -84,10 +84,11 @@ pub(crate) async fn serve_in_memory(
         .await
 }
 
-/// As [`serve_in_memory`], with an access log. `deadline` is how long a call may take, for the log alone.
+/// Like [`serve_in_memory`], with an access log. `deadline`, the longest duration of a call, is used only by
+/// the log.
 ///
 /// # Errors
-/// Serving broke off.
+/// Serving failed.
 pub(crate) async fn serve_in_memory_logged(
     connection: DuplexStream,
     routes: RoutesBuilder,
@@ -103,11 +104,11 @@ pub(crate) async fn serve_in_memory_logged(
         .await
 }
 
-/// Services that are called one by one within this process, with the limits and the access log of a port.
+/// Services for single calls within this process, with the limits and the access log of a port.
 #[cfg(feature = "lambda")]
 pub(crate) type InMemory = BoxCloneService<Request<Body>, Response<Body>, Infallible>;
 
-/// These services, for calls within this process.
+/// Wraps these services for calls within this process.
 #[cfg(feature = "lambda")]
 pub(crate) fn in_memory(routes: RoutesBuilder, limits: &Limits) -> InMemory {
     let limited = CallLimitLayer::new(limits).layer(routes.routes());
@@ -120,7 +121,7 @@ impl Transport {
     /// Answers calls with these routes until `stop` is done and the calls under way have ended.
     ///
     /// # Errors
-    /// Serving broke off.
+    /// Serving failed.
     pub(crate) async fn serve(
         self,
         routes: RoutesBuilder,
@@ -145,7 +146,7 @@ impl Transport {
             .layer(CatchPanicLayer::custom(panic::internal_error))
             .layer(ValidateRequestHeaderLayer::custom(GrpcOnly))
             .layer(ValidateRequestHeaderLayer::custom(auth))
-            // A request waits for memory before it counts as a call that is under way.
+            // A request waits for memory before it counts as a call under way.
             .layer(RequestMemoryLayer::new(limits.request_bytes))
             .layer(CallLimitLayer::new(&limits))
             .add_routes(routes.routes())

@@ -1,5 +1,5 @@
-//! A second log for a while: every event of the program from debug level up, as JSON, in a file that somebody asked
-//! for. Off at other times, when it costs nothing.
+//! A temporary second log: every event of the program from debug level up, as JSON, in a requested file. At
+//! other times it is off and costs nothing.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -16,19 +16,19 @@ use tracing_subscriber::reload;
 use crate::telemetry::logs::{self, Lines};
 use crate::telemetry::settings::{LogFormat, LogLevel};
 
-/// Largest file, in bytes; what would follow is left out.
+/// Largest file, in bytes; further lines are left out.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
 static SINK: Mutex<Sink> = Mutex::new(Sink { file: None, left: 0, writers: 0 });
-/// Turns the log on and off; nothing where telemetry was not started.
+/// Turns the log on and off; empty if telemetry has not started.
 static SWITCH: OnceLock<Box<dyn Fn(bool) + Send + Sync>> = OnceLock::new();
 
-/// Where lines go.
+/// The target of the lines.
 struct Sink {
     file: Option<File>,
-    /// How many bytes the file may still get.
+    /// How many bytes may still be written to the file.
     left: u64,
-    /// How many want it written.
+    /// How many [`Writing`] guards exist.
     writers: usize,
 }
 
@@ -36,10 +36,11 @@ struct Sink {
 #[derive(Debug)]
 pub(crate) struct Writing(());
 
-/// Writes the log to this file from now on, in place of what it holds. With several writers, the newest file counts.
+/// Writes the log to this file from now on, and replaces its content. With several writers, the newest file
+/// is used.
 ///
 /// # Errors
-/// The operating system's.
+/// The error of the operating system.
 pub(crate) fn write_to(path: &Path) -> io::Result<Writing> {
     let file = open(path)?;
     let mut sink = sink();
@@ -61,16 +62,16 @@ impl Drop for Writing {
     }
 }
 
-/// What writes the log, once in the life of the program.
+/// The layer that writes the log. The first one in the process is switchable.
 pub(super) fn layer<S>() -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let (filter, handle) = reload::Layer::new(Targets::new());
     let on = logs::filter(LogLevel::Debug);
-    // Another call has been there first; its switch stands.
+    // Another call may have been first; its switch stays in use.
     let _ = SWITCH.set(Box::new(move |is_on| {
-        // Fails only when the subscriber is gone, and the log with it.
+        // This fails only when the subscriber has been dropped, and with it the log.
         let _ = handle.reload(if is_on { on.clone() } else { Targets::new() });
     }));
     tracing_subscriber::fmt::layer()
@@ -79,7 +80,8 @@ where
         .with_filter(filter)
 }
 
-/// Only the owner reads it, and a file that another user has put there is not followed or overwritten.
+/// Creates the file for its owner only. A file or link of another user with this name is neither followed nor
+/// overwritten.
 fn open(path: &Path) -> io::Result<File> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -1,5 +1,5 @@
-//! Logs once when a collector stops taking telemetry and once when it takes it again, where the library would
-//! repeat itself with every batch.
+//! Logs once when a collector stops accepting telemetry and once when it accepts it again. The library would
+//! log a message with every batch.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,7 @@ pub(super) struct LoggedExporter<E> {
 }
 
 impl<E> LoggedExporter<E> {
-    /// `signal` is what the exporter sends.
+    /// `signal` is the signal that the exporter sends.
     pub(super) fn new(signal: &'static str, exporter: E) -> Self {
         Self { exporter, signal, failing: AtomicBool::new(false) }
     }
@@ -43,7 +43,7 @@ impl<E> LoggedExporter<E> {
 }
 
 impl<E> fmt::Debug for LoggedExporter<E> {
-    /// The exporter inside holds headers, which may be secret.
+    /// Leaves out the inner exporter: it has headers, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoggedExporter").field("signal", &self.signal).finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! Logs, one line an event, in the former program's two formats.
+//! Logs, one line per event, in the two formats of the former program.
 
 #[cfg(feature = "lambda")]
 mod level;
@@ -34,22 +34,22 @@ pub(crate) use sink::Unwritable;
 #[cfg(feature = "lambda")]
 pub(crate) use {level::set_level, line::add_fields};
 
-/// Where the lines go, once logging has started.
+/// The queues of the targets, once logging has started.
 static QUEUES: OnceLock<Arc<[Queue]>> = OnceLock::new();
-/// The settings that logging has started with.
+/// The settings with which logging has started.
 static IN_FORCE: OnceLock<LogSettings> = OnceLock::new();
 
-/// How long a change waits until the record of what was asked for is written.
+/// How long a change waits until its audit record is written.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the program waits at its end until its last lines are written.
+/// How long the program waits at exit until its last lines are written.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// Writes the events that [`filter`] lets through to the targets of `settings`; nothing where there are
-/// none. Each target has a bounded queue and a thread that writes, so that a reader who stalls or a disk that is
-/// full delays nothing but the lines.
+/// Writes the events that [`filter`] admits to the targets of `settings`; `None` if there are no targets.
+/// Each target has a bounded queue and a thread that writes, so that a slow reader or a full disk delays only
+/// log lines.
 ///
 /// # Errors
-/// When a file cannot be opened to be written to.
+/// A file cannot be opened for writing.
 pub(super) fn lines<S>(settings: &LogSettings) -> Result<Option<impl Layer<S> + use<S>>, Unwritable>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -59,7 +59,7 @@ where
     }
     let sinks = settings.paths.iter().map(Sink::open).collect::<Result<Vec<_>, _>>()?;
     let queues = Queue::start(sinks, settings.format)?;
-    // Another start has been there first; its targets stay.
+    // Another start may have been first; its targets stay.
     let queues = QUEUES.get_or_init(|| queues.into());
     #[cfg(feature = "lambda")]
     let filtered = level::changeable(settings.level, filter);
@@ -72,27 +72,27 @@ where
     Ok(Some(layer))
 }
 
-/// Remembers the settings. To be called once lines are written.
+/// Remembers the settings. Call it after logging has started.
 pub(crate) fn started(settings: &LogSettings) {
-    // The first start stays.
+    // The settings of the first start stay.
     let _ = IN_FORCE.set(settings.clone());
 }
 
-/// The settings that logging has started with; nothing before it has.
+/// The settings with which logging has started; `None` before the start.
 pub(crate) fn in_force() -> Option<&'static LogSettings> {
     IN_FORCE.get()
 }
 
-/// A line about a failure, in the form of the log, for when nothing is logged.
+/// A line about a failure, in the format of the log, for use before logging has started.
 #[cfg(feature = "lambda")]
 pub(crate) fn error_line(message: &str) -> Vec<u8> {
     line::notice(LogFormat::Json, tracing::Level::ERROR, message, &[])
 }
 
-/// Puts each line into every queue.
+/// Adds each line to every queue.
 struct Writers(Arc<[Queue]>);
 
-/// Takes one line, which the layer above hands over in one piece.
+/// Takes one line, which the layer above writes in one piece.
 struct LineWriter<'a> {
     queues: &'a [Queue],
     audit: bool,
@@ -124,17 +124,17 @@ impl io::Write for LineWriter<'_> {
     }
 }
 
-/// A record of a change cannot be written.
+/// An audit record of a change cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the record of changes cannot be written, so no change is made: look at the disk and at the reader of every --log-path, then try again"
 )]
 pub(crate) struct Unrecorded;
 
-/// Logs by `log` and returns when every target has written the line.
+/// Calls `log` and returns when every target has written the line.
 ///
 /// # Errors
-/// [`Unrecorded`] when one of them has not: its disk is full, or its reader stalls.
+/// [`Unrecorded`] if a target has not written the line: its disk is full, or its reader has stalled.
 pub(crate) async fn recorded(log: impl FnOnce()) -> Result<(), Unrecorded> {
     let Some(queues) = QUEUES.get() else {
         log();
@@ -147,7 +147,7 @@ pub(crate) async fn recorded(log: impl FnOnce()) -> Result<(), Unrecorded> {
         .iter()
         .map(|queue| {
             let (done, written) = oneshot::channel();
-            // Nobody waits for it any more.
+            // The receiver is gone after a timeout.
             queue.when_written(move || {
                 let _ = done.send(());
             });
@@ -163,12 +163,12 @@ pub(crate) async fn recorded(log: impl FnOnce()) -> Result<(), Unrecorded> {
     if same { Ok(()) } else { Err(Unrecorded) }
 }
 
-/// Opens the log files again: those of these names may be others now.
+/// Opens the log files again: after a log rotation, these names may refer to other files.
 pub(crate) fn reopen() {
     QUEUES.get().into_iter().flat_map(|queues| queues.iter()).for_each(Queue::reopen);
 }
 
-/// Returns when every line so far is written, or after two seconds. To be called before the process ends.
+/// Returns when all lines so far are written, or after two seconds. Call it before the process exits.
 pub(crate) fn flush() {
     let due = Instant::now() + FLUSH;
     for queue in QUEUES.get().into_iter().flat_map(|queues| queues.iter()) {
@@ -176,14 +176,15 @@ pub(crate) fn flush() {
         queue.when_written(move || {
             let _ = done.send(());
         });
-        // The time is up, or the thread is gone: what is left is lost.
+        // After a timeout, or without the thread, the remaining lines are lost.
         let _ = written.recv_timeout(due.saturating_duration_since(Instant::now()));
     }
 }
 
-/// Which events are logged, and sent as logs: ours from this level up, and those of the libraries below us
-/// from warnings up. The telemetry library speaks of every batch that it cannot send; we do it once, see
-/// [`export`](crate::telemetry::export) and [`drops`](crate::telemetry::drops).
+/// Selects the events that are logged and sent as logs: events of this program from this level up, and those
+/// of libraries from warnings up. Events of the telemetry library about batches that it cannot send are left
+/// out, because this program reports them once; see [`export`](crate::telemetry::export) and
+/// [`drops`](crate::telemetry::drops).
 pub(super) fn filter(level: LogLevel) -> Targets {
     let level = match level {
         LogLevel::Debug => LevelFilter::DEBUG,
@@ -194,17 +195,17 @@ pub(super) fn filter(level: LogLevel) -> Targets {
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("opentelemetry", LevelFilter::OFF)
-        // It warns of what a caller does on its connection, without a limit.
+        // h2 warns about the behaviour of callers, without a limit.
         .with_target("h2", level.min(LevelFilter::ERROR))
         .with_target(env!("CARGO_CRATE_NAME"), level)
-        // What was changed is a record, not a message of some severity.
+        // Audit records do not depend on the level.
         .with_target(AUDIT, LevelFilter::INFO)
 }
 
-/// Whether the files of `settings` can be written to, as far as that shows without making them.
+/// Checks whether the files of `settings` are writable, as far as possible without creating them.
 ///
 /// # Errors
-/// The first that cannot.
+/// The first file that is not writable.
 pub(crate) fn check(settings: &LogSettings) -> Result<(), Unwritable> {
     for target in &settings.paths {
         let LogTarget::File(path) = target else { continue };

@@ -1,8 +1,8 @@
-//! The program's metrics, declared once and read by two: the Prometheus endpoint and, over OTLP, a
-//! collector.
+//! The program's metrics, declared once and exported in two ways: by the Prometheus endpoint and over OTLP to
+//! a collector.
 //!
-//! Every module may record by the free functions here; nothing happens while nobody reads. The texts that
-//! tell one series from another are `&'static str` or enums, so that no caller can make more of them.
+//! Every module may use the functions here; they do nothing if no exporter is configured. Label values are
+//! `&'static str` or enums, so that callers cannot create more series.
 
 mod clock;
 mod instruments;
@@ -32,10 +32,10 @@ pub(crate) use snapshots::{SnapshotRead, SnapshotState, watch_snapshots};
 
 static INSTRUMENTS: OnceLock<Instruments> = OnceLock::new();
 static REGISTRY: OnceLock<Registry> = OnceLock::new();
-/// Makes the instruments when anybody reads them: a collector through `reader`, or Prometheus.
+/// Creates the instruments if there is an exporter: a collector through `reader`, or Prometheus.
 ///
 /// # Errors
-/// The library's.
+/// The error of the library.
 pub(super) fn start<R: MetricReader>(
     reader: Option<R>,
     scraped: bool,
@@ -57,7 +57,7 @@ pub(super) fn start<R: MetricReader>(
     Ok(Some(provider))
 }
 
-/// Our names are Prometheus' already, with unit and all.
+/// The names already have the form of Prometheus, including the unit.
 fn scraper(
     registry: &Registry,
 ) -> Result<opentelemetry_prometheus::PrometheusExporter, opentelemetry_sdk::error::OTelSdkError> {
@@ -70,25 +70,25 @@ fn scraper(
         .build()
 }
 
-/// All metrics in Prometheus' text format; empty when Prometheus is not to read them.
+/// All metrics in Prometheus' text format; empty if the Prometheus endpoint is off.
 pub(super) fn render() -> String {
     REGISTRY.get().map(text).unwrap_or_default()
 }
 
 fn text(registry: &Registry) -> String {
     let families = registry.gather();
-    // Only names and labels that Prometheus does not take would fail, and ours are all known.
+    // This fails only for names and labels that are invalid in Prometheus, and all of ours are valid.
     TextEncoder::new().encode_to_string(&families).unwrap_or_default()
 }
 
-/// A call has begun, or ended.
+/// Adds `change` to the number of calls under way.
 pub(super) fn call_under_way(change: i64) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.call_under_way(change);
     }
 }
 
-/// A call has ended. `rows` is how many rows its answer has.
+/// Records a finished call. `rows` is the number of rows in its answer.
 pub(super) fn call_ended(
     call: (&'static str, &'static str),
     code: Code,
@@ -100,21 +100,21 @@ pub(super) fn call_ended(
     }
 }
 
-/// A call has waited so long for a connection to the database, whether it got one or not.
+/// Records how long a call waited for a database connection, whether or not it got one.
 pub(crate) fn pool_waited(waited: Duration) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.pool_waited(waited);
     }
 }
 
-/// A statement has ended. `statement` is a short name, such as `groups.list`.
+/// Records a finished statement. `statement` is a short name, such as `groups.list`.
 pub(crate) fn statement_ended(statement: &'static str, outcome: Outcome, took: Duration) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.statement_ended(statement, outcome, took);
     }
 }
 
-/// A request to Retool's REST API has ended: so, and with that status if it was answered. `operation` is a
+/// Records a finished request to Retool's REST API, with its status if it was answered. `operation` is a
 /// short name, such as `users.create`.
 pub(crate) fn rest_ended(operation: &'static str, outcome: RestOutcome, status: Option<u16>, took: Duration) {
     if let Some(instruments) = INSTRUMENTS.get() {
@@ -122,56 +122,56 @@ pub(crate) fn rest_ended(operation: &'static str, outcome: RestOutcome, status: 
     }
 }
 
-/// A request to change something in Retool has ended. `operation` is a short name, such as `group.grant`.
+/// Records a finished request for a change in Retool. `operation` is a short name, such as `group.grant`.
 pub(crate) fn provisioning_ended(operation: &'static str, outcome: Provisioning) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.provisioning_ended(operation, outcome);
     }
 }
 
-/// A listing of a sync was asked for, and there was a snapshot to answer it from or not.
+/// Records a listing of a sync, and whether there was a snapshot for it.
 pub(crate) fn snapshot_asked(is_there: bool) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.snapshots.asked(is_there);
     }
 }
 
-/// A snapshot was read, or could not be.
+/// Records the read of a snapshot or its failure.
 pub(crate) fn snapshot_read(outcome: SnapshotRead, took: Duration) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.snapshots.read(outcome, took);
     }
 }
 
-/// A task of ConductorOne has begun, or ended.
+/// Adds `change` to the number of ConductorOne's tasks under way.
 pub(super) fn task_under_way(change: i64) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.service.task_under_way(change);
     }
 }
 
-/// A task of ConductorOne has ended. `task` is its kind, such as `grant`.
+/// Records a finished task of ConductorOne. `task` is its kind, such as `grant`.
 pub(super) fn task_ended(task: &'static str, outcome: TaskOutcome, took: Duration) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.service.task_ended(task, outcome, took);
     }
 }
 
-/// ConductorOne was asked for tasks, and has answered or not.
+/// Records a poll for tasks of ConductorOne, and whether it was answered.
 pub(crate) fn polled(answered: bool) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.service.polled(answered);
     }
 }
 
-/// ConductorOne has taken a file of so many bytes.
+/// Records an uploaded file of this many bytes.
 pub(crate) fn uploaded(bytes: u64) {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.service.uploaded(bytes);
     }
 }
 
-/// A full sync was uploaded and reported.
+/// Records a full sync that was uploaded and reported.
 pub(crate) fn synced() {
     if let Some(instruments) = INSTRUMENTS.get() {
         instruments.service.synced();

@@ -1,8 +1,8 @@
 //! Traces, metrics and logs over OTLP/gRPC.
 //!
-//! Everything here runs on threads of its own: the library's, which gather and send batches, and one of a
-//! small runtime, which has the connections. The server's threads only put what they have to say into
-//! bounded queues, and drop it when those are full.
+//! All code here runs on its own threads: the library's, which collect and send batches, and one thread of a
+//! small runtime for the connections. The server's threads only add data to bounded queues, and drop it if
+//! the queues are full.
 
 mod error;
 mod plan;
@@ -31,26 +31,26 @@ pub(super) use error::Error;
 pub(super) use plan::Plan;
 pub(super) use variables::warnings;
 
-/// Sends the metrics every minute, or as often as `OTEL_METRIC_EXPORT_INTERVAL` says.
+/// Sends the metrics every minute, or at the interval in `OTEL_METRIC_EXPORT_INTERVAL`.
 pub(super) type MetricReader = PeriodicReader<LoggedExporter<MetricExporter>>;
 
-/// How long the program waits at its end for a collector to take what is left.
+/// How long the program waits at exit for a collector to accept the remaining data.
 pub(crate) const FLUSH: Duration = Duration::from_secs(5);
 
-/// How often metrics are sent when nobody says otherwise.
+/// The default interval between exports of metrics.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What is being sent.
+/// The running exporters.
 pub(super) struct Export {
     traces: Option<SdkTracerProvider>,
     logs: Option<SdkLoggerProvider>,
     metrics: Option<MetricReader>,
-    /// Has the connections; ends with the process.
+    /// Runs the connections; ends with the process.
     _runtime: Runtime,
 }
 
 impl Export {
-    /// Begins to send what `plan` says. No connection is made before there is something to send.
+    /// Starts to send according to `plan`. It does not connect before there is data to send.
     ///
     /// # Errors
     /// See [`Error`].
@@ -90,13 +90,13 @@ impl Export {
         Ok(Self { traces, logs, metrics, _runtime: runtime })
     }
 
-    /// The reader for a meter provider, once.
+    /// Returns the reader for a meter provider; `None` after the first call.
     pub(super) fn metric_reader(&mut self) -> Option<MetricReader> {
         self.metrics.take()
     }
 
-    /// Makes traces of the spans of [`watch`], and of no others: what a library below us puts into its
-    /// spans is not known here.
+    /// A layer that converts the spans of [`watch`] to traces. Spans of libraries are left out, because their
+    /// contents are unknown.
     pub(super) fn trace_layer<S>(&self) -> Option<impl Layer<S> + use<S>>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -111,7 +111,7 @@ impl Export {
         Some(layer.with_filter(Targets::new().with_target(watch::SPANS, LevelFilter::TRACE)))
     }
 
-    /// Sends the events that `filter` lets through, which is the log's.
+    /// A layer that sends the events that `filter` admits; the log has the same filter.
     pub(super) fn log_layer<S>(&self, filter: Targets) -> Option<impl Layer<S> + use<S>>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -119,13 +119,13 @@ impl Export {
         Some(OpenTelemetryTracingBridge::new(self.logs.as_ref()?).with_filter(filter))
     }
 
-    /// Sends the spans that are left and none afterwards.
+    /// Sends the remaining spans. No span is sent afterwards.
     pub(super) fn flush_traces(&self) {
-        // The log says already when a collector does not take them.
+        // The log already reports a collector that does not accept them.
         let _ = self.traces.as_ref().map(|traces| traces.shutdown_with_timeout(FLUSH));
     }
 
-    /// Sends the log records that are left and none afterwards.
+    /// Sends the remaining log records. No record is sent afterwards.
     pub(super) fn flush_logs(&self) {
         let _ = self.logs.as_ref().map(|logs| logs.shutdown_with_timeout(FLUSH));
     }

@@ -13,7 +13,7 @@ use crate::address::HostAndPort;
 use crate::monitoring_http;
 use crate::telemetry::metrics;
 
-/// Prometheus' text format.
+/// The content type of Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Answers `/metrics`.
@@ -23,10 +23,10 @@ pub(crate) struct MetricsServer {
 }
 
 impl MetricsServer {
-    /// Takes the address.
+    /// Binds the address.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The error of the operating system.
     pub(crate) async fn listen(address: &HostAndPort) -> io::Result<Self> {
         let listener = TcpListener::bind((address.host.as_str(), address.port)).await?;
         tracing::info!(address = %listener.local_addr()?, "metrics listening");

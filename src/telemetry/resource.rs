@@ -1,16 +1,16 @@
-//! The attributes that say which program and instance telemetry comes from.
+//! The attributes of the program and instance that telemetry comes from.
 
 use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;
 
-/// The former program's name in telemetry, so that what is built on it goes on.
+/// The name of the former program in telemetry, so that existing dashboards and alerts continue to work.
 const SERVICE_NAME: &str = "baton-retool-server";
 
-/// What `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say, and ours for what they leave out.
+/// The attributes in `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, and defaults for missing attributes.
 pub(super) fn detect() -> Resource {
     let given = Resource::builder().build();
     let has = |name: &'static str| given.get(&Key::new(name)).is_some();
-    // The library has a name of its own for services without one.
+    // The library sets a default name for services without one.
     let named = given
         .get(&Key::new("service.name"))
         .is_some_and(|name| !name.as_str().starts_with("unknown_service"));
@@ -21,7 +21,7 @@ pub(super) fn detect() -> Resource {
     if !has("service.version") {
         own.push(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     }
-    // Tells replicas, and a process from the one before it: their counters are not one.
+    // Distinguishes replicas, and a process from its predecessor: each has its own counters.
     if !has("service.instance.id") {
         own.push(KeyValue::new("service.instance.id", format!("{:032x}", rand::random::<u128>())));
     }

@@ -1,4 +1,4 @@
-//! What is logged and collected, and where it goes.
+//! The settings of logs and telemetry.
 
 use std::path::PathBuf;
 
@@ -10,37 +10,37 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::address::HostAndPort;
 
-/// What is logged, in which shape, and where to.
+/// The level, format and targets of logs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct LogSettings {
-    /// The least severity.
+    /// The lowest level.
     #[serde(rename = "log-level")]
     pub level: LogLevel,
-    /// The shape of a line.
+    /// The format of a line.
     #[serde(rename = "log-format")]
     pub format: LogFormat,
-    /// Every place that gets each line: at least one, and none twice. A child process logs on standard error
-    /// whatever this says, because its parent reads there.
+    /// The targets that get each line: at least one, without duplicates. A child process always logs on
+    /// standard error, because its parent reads there.
     #[serde(rename = "log-path", deserialize_with = "each_once")]
     pub paths: Vec<LogTarget>,
 }
 
-/// The least severity that is logged.
+/// The lowest severity that is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogLevel {
-    /// Everything.
+    /// All events.
     Debug,
-    /// The normal course of things, and worse.
+    /// Normal operation, and higher levels.
     Info,
-    /// What somebody should look at, and worse.
+    /// Events that need attention, and higher levels.
     Warn,
-    /// Only what failed.
+    /// Failures only.
     #[serde(alias = "dpanic", alias = "panic", alias = "fatal")]
     Error,
 }
 
-/// The shape of a log line.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
@@ -50,7 +50,7 @@ pub(crate) enum LogFormat {
     Console,
 }
 
-/// Where log lines go.
+/// The target of log lines.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub(crate) enum LogTarget {
@@ -58,17 +58,18 @@ pub(crate) enum LogTarget {
     Stderr,
     /// Standard output.
     Stdout,
-    /// A file that is appended to. A relative path starts from the working directory.
+    /// A file, to which lines are appended. A relative path starts at the working directory.
     File(PathBuf),
 }
 
-/// What others collect. The standard `OTEL_` variables, which are no settings of ours, add to it.
+/// Settings of traces, metrics and logs for collectors. The standard `OTEL_` variables, which are not
+/// settings of this program, add to them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct TelemetrySettings {
-    /// The collector; its port is not 0.
+    /// The address of the collector; its port is not 0.
     #[serde(rename = "otel-collector-endpoint", default, deserialize_with = "reachable")]
     pub collector: Option<HostAndPort>,
-    /// How to reach the collector, also one that a variable names.
+    /// The TLS settings of the collector, including one that a variable names.
     pub collector_tls: CollectorTls,
     /// Send no traces.
     #[serde(rename = "otel-tracing-disabled")]
@@ -76,23 +77,24 @@ pub(crate) struct TelemetrySettings {
     /// Send no logs.
     #[serde(rename = "otel-logging-disabled")]
     pub logging_disabled: bool,
-    /// Where Prometheus finds the metrics.
+    /// The address of the Prometheus endpoint.
     #[serde(rename = "metrics-listen")]
     pub metrics_listen: Option<HostAndPort>,
 }
 
-/// How the way to the collector is encrypted.
+/// The TLS of connections to the collector.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "CollectorTlsFields")]
 pub(crate) enum CollectorTls {
-    /// Not at all.
+    /// No TLS.
     Off,
-    /// One of the system's CAs has to vouch for the collector.
+    /// The collector needs a certificate from a certificate authority of the system.
     #[default]
     SystemRoots,
-    /// One of the CAs in this file has to.
+    /// The collector needs a certificate from a certificate authority in this file.
     File(PathBuf),
-    /// One of the CAs in this text has to. Not yet known to be PEM.
+    /// The collector needs a certificate from a certificate authority in this text, which may not be valid
+    /// PEM.
     Text(Vec<u8>),
 }
 
@@ -107,7 +109,7 @@ struct CollectorTlsFields {
     text: Option<Base64>,
 }
 
-/// Bytes that are written as base64.
+/// Bytes in base64.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
 struct Base64(Vec<u8>);
@@ -118,12 +120,12 @@ impl LogLevel {
 }
 
 impl LogFormat {
-    /// The default of `--log-format`: for a person where one looks on, else for machines.
+    /// The default of `--log-format`: for people on a terminal, otherwise for machines.
     pub(crate) fn default_on(stdout_is_terminal: bool) -> &'static str {
         if stdout_is_terminal { "console" } else { "json" }
     }
 
-    /// The format of this name; JSON for a word that is not known.
+    /// The format with this name; JSON for an unknown name.
     pub(crate) fn named(word: &str) -> Self {
         if word == "console" { Self::Console } else { Self::Json }
     }
@@ -135,7 +137,7 @@ impl LogTarget {
 }
 
 impl From<String> for LogTarget {
-    /// Reads the two special names as they are; everything else is a file.
+    /// Parses the two special names; any other text is a file.
     fn from(text: String) -> Self {
         match text.as_str() {
             "stderr" => Self::Stderr,
@@ -159,8 +161,8 @@ impl From<CollectorTlsFields> for CollectorTls {
 impl TryFrom<String> for Base64 {
     type Error = &'static str;
 
-    /// The former program wants the URL-safe letters and no padding; `base64` on a command line writes the
-    /// others.
+    /// The former program requires the URL-safe alphabet and no padding; the command `base64` writes the
+    /// standard alphabet.
     fn try_from(text: String) -> Result<Self, &'static str> {
         let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
         [URL_SAFE, STANDARD]

@@ -1,8 +1,8 @@
-//! Watching what the program does for its callers: each call, statement, wait and request becomes a span
-//! of a trace and a value of a metric.
+//! Records the work for callers: each call, statement, wait and request becomes a span of a trace and a value
+//! of a metric.
 //!
-//! A span has the names and numbers that are set here and nothing else: no SQL, no value of a parameter,
-//! no text of a caller's, no message of an error.
+//! A span has only the names and numbers that are set here: no SQL, no parameter values, no text from
+//! callers, no error messages.
 
 #[cfg(test)]
 mod tests;
@@ -20,19 +20,19 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::telemetry::metrics::{self, Outcome, RestOutcome, TaskOutcome};
 
-/// The target of the spans that become traces. No other span does, and no event has it.
+/// The target of the spans that become traces. No other span and no event uses it.
 pub(crate) const SPANS: &str = "spans";
 
-/// A call of ours by somebody. Ends when [`Call::ended`] or dropped.
+/// A call to this program. Ends with [`Call::ended`] or when dropped.
 #[derive(Debug)]
 pub(crate) struct Call {
     span: Span,
     name: (&'static str, &'static str),
 }
 
-/// A call of the method `name.1` of the service `name.0`, both empty for one that there is not. It
-/// belongs to the trace that the caller's `traceparent` names, which is numbers. The `tracestate` beside it
-/// may hold any text, and is left out.
+/// Starts a call of the method `name.1` of the service `name.0`; both are empty for an unknown method. The
+/// call belongs to the trace in the caller's `traceparent`, which has only numbers. The `tracestate` can
+/// contain any text, and is left out.
 pub(crate) fn call(name: (&'static str, &'static str), headers: &HeaderMap) -> Call {
     metrics::call_under_way(1);
     let (service, method) = name;
@@ -52,7 +52,7 @@ pub(crate) fn call(name: (&'static str, &'static str), headers: &HeaderMap) -> C
     if !span.is_disabled() {
         let caller = TraceContextPropagator::new().extract(&Traceparent(headers));
         if caller.span().span_context().is_valid() {
-            // Fails only where spans do not become traces.
+            // This fails only if spans do not become traces.
             let _ = span.set_parent(caller);
         }
     }
@@ -60,12 +60,12 @@ pub(crate) fn call(name: (&'static str, &'static str), headers: &HeaderMap) -> C
 }
 
 impl Call {
-    /// What everything that is done for the call belongs to.
+    /// The span of all work for the call.
     pub(crate) fn span(&self) -> &Span {
         &self.span
     }
 
-    /// The call has ended with this code and, if it lists, so many rows.
+    /// Records that the call has ended with this code and, for a listing, with this many rows.
     pub(crate) fn ended(&self, code: Code, took: Duration, rows: Option<usize>) {
         metrics::call_ended(self.name, code, took, rows);
         self.span.record("rpc.grpc.status_code", code as i32);
@@ -84,7 +84,7 @@ impl Drop for Call {
     }
 }
 
-/// The codes that OpenTelemetry takes for errors of the server.
+/// The codes that OpenTelemetry treats as errors of the server.
 fn is_our_fault(code: Code) -> bool {
     matches!(
         code,
@@ -97,7 +97,7 @@ fn is_our_fault(code: Code) -> bool {
     )
 }
 
-/// A statement under way. Dropped before it has ended, it counts as cancelled.
+/// A statement under way. If dropped before it has ended, it counts as cancelled.
 #[derive(Debug)]
 pub(crate) struct Statement {
     span: Span,
@@ -106,7 +106,7 @@ pub(crate) struct Statement {
     outcome: Outcome,
 }
 
-/// A statement that begins. `name` is a short name such as `groups.list`, and never SQL.
+/// Starts a statement. `name` is a short name such as `groups.list`, and never SQL.
 pub(crate) fn statement(name: &'static str) -> Statement {
     let span = tracing::info_span!(
         target: SPANS,
@@ -121,12 +121,12 @@ pub(crate) fn statement(name: &'static str) -> Statement {
 }
 
 impl Statement {
-    /// To run the statement in.
+    /// The span in which to run the statement.
     pub(crate) fn span(&self) -> Span {
         self.span.clone()
     }
 
-    /// The statement has ended, well or not.
+    /// Records the end of the statement. `well` is true on success.
     pub(crate) fn ended(mut self, well: bool) {
         self.outcome = if well { Outcome::Ok } else { Outcome::Failed };
     }
@@ -141,14 +141,14 @@ impl Drop for Statement {
     }
 }
 
-/// A wait for a connection to the database, which ends when this is dropped.
+/// A wait for a connection to the database, which ends when dropped.
 #[derive(Debug)]
 pub(crate) struct PoolWait {
     span: Span,
     started: Instant,
 }
 
-/// A wait that begins.
+/// Starts a wait.
 pub(crate) fn pool_wait() -> PoolWait {
     PoolWait {
         span: tracing::info_span!(target: SPANS, "pool wait", otel.kind = "internal"),
@@ -157,7 +157,7 @@ pub(crate) fn pool_wait() -> PoolWait {
 }
 
 impl PoolWait {
-    /// To wait in.
+    /// The span in which to wait.
     pub(crate) fn span(&self) -> Span {
         self.span.clone()
     }
@@ -169,7 +169,7 @@ impl Drop for PoolWait {
     }
 }
 
-/// A request to Retool's REST API. Dropped before it has ended, it counts as cancelled.
+/// A request to Retool's REST API. If dropped before it has ended, it counts as cancelled.
 #[derive(Debug)]
 pub(crate) struct RestCall {
     span: Span,
@@ -179,8 +179,8 @@ pub(crate) struct RestCall {
     outcome: RestOutcome,
 }
 
-/// A request that begins. `operation` is a short name such as `users.create`, and never a path with an id;
-/// `method` is HTTP's.
+/// Starts a request. `operation` is a short name such as `users.create`, and never a path with an id;
+/// `method` is the HTTP method.
 pub(crate) fn rest_call(operation: &'static str, method: &'static str) -> RestCall {
     let span = tracing::info_span!(
         target: SPANS,
@@ -197,12 +197,12 @@ pub(crate) fn rest_call(operation: &'static str, method: &'static str) -> RestCa
 }
 
 impl RestCall {
-    /// To make the request in.
+    /// The span in which to make the request.
     pub(crate) fn span(&self) -> Span {
         self.span.clone()
     }
 
-    /// The request has ended so, and with that status if it was answered.
+    /// Records the end of the request, with its status if it was answered.
     pub(crate) fn ended(mut self, status: Option<u16>, outcome: RestOutcome) {
         (self.status, self.outcome) = (status, outcome);
     }
@@ -221,7 +221,7 @@ impl Drop for RestCall {
     }
 }
 
-/// A task of ConductorOne, the root of a trace. Dropped before it has ended, it counts as broken off.
+/// A task of ConductorOne, the root of a trace. If dropped before it has ended, it counts as broken off.
 #[derive(Debug)]
 pub(crate) struct TaskRun {
     span: Span,
@@ -230,7 +230,7 @@ pub(crate) struct TaskRun {
     outcome: TaskOutcome,
 }
 
-/// A task that begins. `kind` is one of a few names, such as `grant`.
+/// Starts a task. `kind` is one of a few names, such as `grant`.
 pub(crate) fn task(kind: &'static str) -> TaskRun {
     metrics::task_under_way(1);
     let span = tracing::info_span!(
@@ -247,12 +247,12 @@ pub(crate) fn task(kind: &'static str) -> TaskRun {
 }
 
 impl TaskRun {
-    /// To run the task in.
+    /// The span in which to run the task.
     pub(crate) fn span(&self) -> Span {
         self.span.clone()
     }
 
-    /// The task has ended so.
+    /// Records the end of the task.
     pub(crate) fn ended(mut self, outcome: TaskOutcome) {
         self.outcome = outcome;
     }
@@ -269,7 +269,7 @@ impl Drop for TaskRun {
     }
 }
 
-/// The trace and the span that this thread works for; nothing where there are no traces.
+/// The trace and the span of this thread's current work; `None` without traces.
 pub(super) fn current() -> Option<SpanContext> {
     opentelemetry::Context::map_current(|context| {
         let context = context.span().span_context().clone();
@@ -277,7 +277,7 @@ pub(super) fn current() -> Option<SpanContext> {
     })
 }
 
-/// The one header of a request that the caller's trace is taken out of.
+/// The single header of a request from which the caller's trace is read.
 struct Traceparent<'a>(&'a HeaderMap);
 
 impl Traceparent<'_> {

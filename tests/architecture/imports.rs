@@ -1,4 +1,4 @@
-//! Which file imports which: read from the `use` items and the qualified paths of each file, macros included.
+//! The imports between files: read from the `use` items and qualified paths of each file, also in macros.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,7 +7,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
-/// The files of a library, test modules left out.
+/// The files of a library, without test modules.
 pub(crate) struct Tree {
     files: Vec<File>,
     by_module: BTreeMap<Vec<String>, usize>,
@@ -20,7 +20,7 @@ pub(crate) struct Edge<'a> {
     pub(crate) from: &'a str,
     pub(crate) to: &'a str,
     line: usize,
-    /// As the file has it.
+    /// The path as written in the file.
     written: &'a str,
 }
 
@@ -34,18 +34,18 @@ impl fmt::Display for Edge<'_> {
 struct File {
     name: String,
     module: Vec<String>,
-    /// It has nothing but modules and re-exports: what is imported from it is imported from its children.
+    /// Whether it has only modules and re-exports: imports from it count as imports from its children.
     facade: bool,
-    /// What its `use` items bring into scope, by the name that it has here.
+    /// The names that its `use` items bring into scope, by their local name.
     names: BTreeMap<String, Vec<String>>,
-    /// Modules of which it brings everything into scope.
+    /// The modules from which it imports everything.
     globs: Vec<Vec<String>>,
-    /// What it defines itself.
+    /// The names that it defines.
     items: BTreeSet<String>,
     paths: Vec<Path>,
 }
 
-/// A path in a file that leads to a module of ours.
+/// A path in a file that leads to a module of the crate.
 struct Path {
     target: Vec<String>,
     written: String,
@@ -60,7 +60,7 @@ struct Resolved {
 }
 
 impl Tree {
-    /// Files by their names, as in `src/server/transport.rs`.
+    /// Parses files; the names have the form `src/server/transport.rs`.
     pub(crate) fn parse(files: impl Iterator<Item = (String, String)>) -> Self {
         let mut parsed: Vec<(String, syn::File)> = files
             .map(|(name, text)| {
@@ -83,7 +83,7 @@ impl Tree {
         tree
     }
 
-    /// Each import of a file once, where it stands first.
+    /// The imports of each file, without repetition, each at its first position.
     pub(crate) fn edges(&self) -> impl Iterator<Item = Edge<'_>> {
         self.imports.iter().map(|import| Edge {
             from: &self.files[import.from].name,
@@ -118,7 +118,7 @@ impl Tree {
         first.into_iter().map(resolved).collect()
     }
 
-    /// The file that defines what a path leads to, through re-exports.
+    /// The file that defines the target of a path, through re-exports.
     fn file_of(&self, path: &[String], depth: usize) -> usize {
         let prefixes = (0..=path.len()).rev().map(|length| path.split_at(length));
         let found = prefixes.filter_map(|(module, rest)| Some((*self.by_module.get(module)?, rest))).next();
@@ -169,12 +169,12 @@ impl File {
 
 /// Reads the paths of a file.
 struct Reader {
-    /// The module that is being read, and those around it in the same file.
+    /// The current module and its enclosing modules in the same file.
     scopes: Vec<Scope>,
     paths: Vec<Path>,
 }
 
-/// What names mean in one module.
+/// The meaning of names in one module.
 struct Scope {
     module: Vec<String>,
     children: BTreeSet<String>,
@@ -194,7 +194,7 @@ impl Scope {
         for item in items {
             uses.visit_item(item);
         }
-        // A path may begin with a name that a later item brings into scope.
+        // A path may start with a name that a later item brings into scope.
         for _ in 0..2 {
             for used in &uses.0 {
                 let Some(target) = scope.target(&used.path) else { continue };
@@ -208,7 +208,7 @@ impl Scope {
         scope
     }
 
-    /// Where a path leads within the crate; nothing if it leads out of it.
+    /// The target of a path within the crate; `None` if it is outside the crate.
     fn target(&self, path: &[String]) -> Option<Vec<String>> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
@@ -231,7 +231,7 @@ impl Reader {
         self.paths.push(Path { target, written: path.join("::"), line });
     }
 
-    /// Paths in the arguments of a macro, which are only tokens.
+    /// Adds paths in the arguments of a macro, which are only tokens.
     fn add_tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut line = 0;
@@ -293,7 +293,7 @@ impl<'ast> Visit<'ast> for Reader {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        // A single name is either defined here or was brought into scope by a `use`, which is read itself.
+        // A single name is either defined here or imported by a `use` item, which is read separately.
         if path.leading_colon.is_none() && path.segments.len() > 1 {
             let segments: Vec<String> =
                 path.segments.iter().map(|segment| segment.ident.to_string()).collect();
@@ -314,12 +314,12 @@ impl<'ast> Visit<'ast> for Reader {
 /// One name of a `use` item.
 struct Used {
     path: Vec<String>,
-    /// What it is called here; nothing for `*`.
+    /// The local name; `None` for `*`.
     name: Option<String>,
     line: usize,
 }
 
-/// Collects the `use` items of a module, also those within functions.
+/// Collects the `use` items of a module, including those in functions.
 struct Uses(Vec<Used>);
 
 impl<'ast> Visit<'ast> for Uses {
@@ -372,7 +372,7 @@ pub(crate) fn module(file: &str) -> Vec<String> {
     module
 }
 
-/// The modules in files of their own that a file declares for tests only.
+/// The modules in their own files that a file declares for tests only.
 fn test_modules(name: &str, file: &syn::File) -> Vec<Vec<String>> {
     let declared = file.items.iter().filter_map(|item| match item {
         syn::Item::Mod(child) if child.content.is_none() && is_test(item) => Some(child.ident.to_string()),
@@ -381,7 +381,7 @@ fn test_modules(name: &str, file: &syn::File) -> Vec<Vec<String>> {
     declared.map(|child| [module(name), vec![child]].concat()).collect()
 }
 
-/// Whether an item is compiled for tests only.
+/// Whether an item is compiled only for tests.
 fn is_test(item: &syn::Item) -> bool {
     let for_tests = |attribute: &syn::Attribute| match &attribute.meta {
         syn::Meta::List(list) if list.path.is_ident("cfg") => list.tokens.to_string() == "test",
@@ -407,7 +407,7 @@ fn attributes(item: &syn::Item) -> &[syn::Attribute] {
     }
 }
 
-/// The name of what an item defines, modules in files of their own left out.
+/// The name that an item defines; `None` for modules in their own files.
 fn defined(item: &syn::Item) -> Option<String> {
     let name = match item {
         syn::Item::Const(item) => &item.ident,

@@ -1,9 +1,9 @@
-//! The modules of `src` import downwards only and without cycles.
+//! The modules of `src` import only lower layers, and without cycles.
 //!
-//! `imports` reads what each file imports, `rules` says which imports are wrong; this file holds the layers
+//! `imports` reads the imports of each file, `rules` finds forbidden imports; this file defines the layers
 //! and runs the rules on `src`.
 
-// The lints on panics are for code that ships.
+// The lints on panics apply only to released code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod imports;
@@ -16,8 +16,8 @@ use std::sync::LazyLock;
 use imports::Tree;
 use rules::{Layers, import_cycles, misplaced_imports};
 
-/// Which top-level modules each may import. Every other top-level module is a leaf: each may import it, and
-/// it imports none of ours.
+/// The top-level modules that each module may import. Every other top-level module is a leaf: each module may
+/// import it, and it imports no other module of the crate.
 const LAYERS: Layers<'static> = Layers(&[
     ("cli", &["config", "server", "agent", "connector", "retool", "postgres", "proto", "telemetry"]),
     ("config", &["server", "agent", "connector", "retool", "postgres", "proto", "telemetry"]),
@@ -42,7 +42,7 @@ fn files_do_not_import_each_other_in_cycles() {
     assert!(cycles.is_empty(), "these files import each other:\n{}", cycles.join("\n"));
 }
 
-/// Every file of the library.
+/// All files of the library.
 static SOURCES: LazyLock<Tree> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = Vec::new();
@@ -52,7 +52,7 @@ static SOURCES: LazyLock<Tree> = LazyLock::new(|| {
         let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
         (name, fs::read_to_string(path).unwrap())
     });
-    // The program is a crate of its own, which imports the library.
+    // The program is a separate crate that imports the library.
     Tree::parse(files.filter(|(name, _)| name != "src/main.rs"))
 });
 
@@ -67,7 +67,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
-/// The rules on trees that are wrong on purpose.
+/// Runs the rules on trees with deliberate errors.
 mod self_test {
     use super::*;
 
@@ -113,7 +113,7 @@ mod self_test {
     }
 
     #[test]
-    fn imports_by_super_in_macros_and_through_module_names_are_seen() {
+    fn detects_imports_by_super_in_macros_and_by_module_names() {
         let tree = tree(&[
             ("src/lib.rs", "pub mod cli; pub mod retool;"),
             ("src/retool.rs", "pub mod tables;"),

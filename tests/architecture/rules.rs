@@ -1,14 +1,14 @@
-//! What is wrong with the imports of a [`Tree`].
+//! The rules for the imports of a [`Tree`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::imports::{Edge, Tree, module};
 
-/// Top-level modules, and those that each may import.
+/// Top-level modules, and the modules that each may import.
 #[derive(Clone, Copy)]
 pub(crate) struct Layers<'a>(pub(crate) &'a [(&'a str, &'a [&'a str])]);
 
-/// One line for each import that the layers do not allow.
+/// One line for each import that the layers forbid.
 pub(crate) fn misplaced_imports(tree: &Tree, layers: Layers<'_>) -> Vec<String> {
     let top = |file: &str| module(file).first().cloned();
     let mut wrong = Vec::new();
@@ -22,7 +22,7 @@ pub(crate) fn misplaced_imports(tree: &Tree, layers: Layers<'_>) -> Vec<String> 
     wrong
 }
 
-/// Cycles of imports, each with all its imports; no two share an import.
+/// Import cycles, each with all its imports. No two cycles share an import.
 pub(crate) fn import_cycles(tree: &Tree) -> Vec<String> {
     let mut graph = Graph::new(tree.edges());
     let mut cycles = Vec::new();
@@ -49,7 +49,7 @@ impl Layers<'_> {
     }
 }
 
-/// Imports by the file that has them.
+/// The imports of each file.
 struct Graph<'a>(BTreeMap<&'a str, BTreeMap<&'a str, Edge<'a>>>);
 
 impl<'a> Graph<'a> {
@@ -67,7 +67,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Removes imports that are part of no cycle, since no import leads to or on from their files.
+    /// Removes imports that are part of no cycle, because their files are not imported or import nothing.
     fn prune(&mut self) {
         loop {
             let before: usize = self.0.values().map(BTreeMap::len).sum();
@@ -83,11 +83,11 @@ impl<'a> Graph<'a> {
 
     fn shortest_cycle(&self) -> Option<Vec<Edge<'a>>> {
         let cycles = self.0.keys().filter_map(|file| self.way(file, file));
-        // The first of the shortest: `min_by_key` keeps the order of the files.
+        // The first of the shortest cycles: `min_by_key` keeps the order of the files.
         cycles.min_by_key(Vec::len)
     }
 
-    /// The fewest imports that lead from one file to another, at least one.
+    /// The shortest chain of imports from one file to another, with at least one import.
     fn way(&self, from: &str, to: &str) -> Option<Vec<Edge<'a>>> {
         let mut queue = VecDeque::from([(from, Vec::new())]);
         let mut seen = BTreeSet::new();

@@ -13,7 +13,7 @@ use crate::support::wire::{Wire, eventually};
 
 const NOWHERE: &str = "postgres://baton@127.0.0.1:1/retool";
 
-/// Runs the program to its end, in a directory without a configuration file.
+/// Runs the program until it exits, in a directory without a configuration file.
 fn run(prepare: impl FnOnce(&mut Command)) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let mut program = program();
@@ -24,7 +24,7 @@ fn run(prepare: impl FnOnce(&mut Command)) -> Output {
     while running.try_wait().unwrap().is_none() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
     }
-    // Without effect on a program that has ended; one that goes on has no exit code then.
+    // This has no effect on a program that has exited; a program that is still running has no exit code then.
     running.kill().unwrap();
     running.wait_with_output().unwrap()
 }
@@ -167,7 +167,8 @@ async fn a_signal_drains_the_server() {
     }
 }
 
-// The client has a thread of its own: it has to hear that the server goes while this one waits for that.
+// The client needs its own thread: it has to notice the stop of the server while this thread waits for the
+// stop.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_server_with_open_connections_ends_at_once() {
     let server = Server::start_at(NOWHERE, &[]);
@@ -177,7 +178,7 @@ async fn an_idle_server_with_open_connections_ends_at_once() {
 }
 
 #[test]
-fn the_page_of_settings_lists_them_as_declared() {
+fn the_settings_page_matches_the_declared_settings() {
     let page = std::fs::read_to_string(project_file("docs/settings.md")).unwrap();
     let (_, rest) = page.split_once("<!-- settings -->").expect("a mark before the table");
     let (table, _) = rest.split_once("<!-- /settings -->").expect("a mark behind the table");

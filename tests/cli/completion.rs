@@ -1,4 +1,4 @@
-//! Completions as shells take them, and manual pages.
+//! Shell completions and manual pages.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,13 +6,13 @@ use std::process::{Command, Stdio};
 
 use crate::support::server::program;
 
-/// The program's own folder, for `PATH`.
+/// The program's directory, for `PATH`.
 fn folder() -> PathBuf {
     PathBuf::from(program().get_program()).parent().unwrap().to_owned()
 }
 
-/// Runs a script in a shell that finds the program, and returns what it prints. Nothing where there is no such shell,
-/// which is an error where the variable CI is set.
+/// Runs a script in a shell that finds the program, and returns its output. Returns `None` if the shell is
+/// not installed, which is an error if the variable CI is set.
 fn in_shell(shell: &str, flags: &[&str], script: &str) -> Option<String> {
     let path = format!("{}:{}", folder().display(), std::env::var("PATH").unwrap());
     let home = tempfile::tempdir().unwrap();
@@ -55,7 +55,7 @@ fn bash_completes_commands_flags_and_values() {
 }
 
 #[test]
-fn zsh_takes_the_completions() {
+fn zsh_accepts_the_completions() {
     let script = r#"
         autoload -U compinit && compinit -u -d "$HOME/dump"
         source <(baton-retool completion zsh)
@@ -67,7 +67,7 @@ fn zsh_takes_the_completions() {
 }
 
 #[test]
-fn names_can_be_completed_without_descriptions() {
+fn completions_can_omit_descriptions() {
     let script = |flags: &[&str]| {
         let output = program().args(["completion", "fish"]).args(flags).output().unwrap();
         String::from_utf8(output.stdout).unwrap()

@@ -1,4 +1,4 @@
-//! `make demo`: what it refuses before it begins, and what can be tried with it.
+//! `make demo`: rejected arguments, and the features of the demo.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -16,7 +16,7 @@ fn demo_script(arguments: &[&str]) -> Command {
     script
 }
 
-/// The demo as `make demo` runs it; ended when dropped.
+/// The demo as run by `make demo`; stopped when dropped.
 struct Demo {
     process: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
@@ -24,8 +24,9 @@ struct Demo {
 
 impl Demo {
     fn start() -> Self {
-        // Cargo builds examples for a test run only where the command names no target.
-        let build = Command::new(env!("CARGO")).args(["build", "--example", "retool-api-double"]).status().unwrap();
+        // Cargo builds examples for a test run only if the command names no target.
+        let build =
+            Command::new(env!("CARGO")).args(["build", "--example", "retool-api-double"]).status().unwrap();
         assert!(build.success(), "the double of Retool's REST API was not built");
         let sizes = ["users=3", "groups=1", "pages=1", "resources=1"];
         let mut process = Command::new(project_file("scripts/with-postgres"))
@@ -41,7 +42,7 @@ impl Demo {
         Self { process, lines }
     }
 
-    /// What stands behind `start` in the first line from here on that begins so.
+    /// Returns the text after `start` in the next line that starts with it.
     fn wait_for(&mut self, start: &str) -> String {
         let found = self
             .lines
@@ -67,7 +68,7 @@ impl Drop for Demo {
 }
 
 #[test]
-fn wrong_sizes_and_addresses_are_refused_in_the_terms_of_make() {
+fn rejects_invalid_sizes_and_addresses_and_names_the_make_variable() {
     for (arguments, words) in [
         (["127.0.0.1:0", "users=many"], "USERS is \"many\"; give a number from 1 to"),
         (["127.0.0.1:0", "groups=0"], "GROUPS is 0; give a number from 1 to"),
@@ -85,7 +86,7 @@ fn wrong_sizes_and_addresses_are_refused_in_the_terms_of_make() {
 }
 
 #[test]
-fn a_port_that_another_program_has_is_refused() {
+fn rejects_a_port_in_use() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = demo_script(&["--check", &address]).output().unwrap();
@@ -95,7 +96,7 @@ fn a_port_that_another_program_has_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_and_actions_can_be_tried_with_the_demo() {
+async fn the_demo_supports_accounts_and_actions() {
     let mut demo = Demo::start();
     let database = demo.wait_for("export BATON_CONNECTION_STRING=");
     assert!(database.starts_with("postgres://"), "{database}");

@@ -1,4 +1,4 @@
-//! `capabilities` and `config`: what the tools of ConductorOne rely on.
+//! `capabilities` and `config`: the documents for ConductorOne's tools.
 
 use std::process::Output;
 
@@ -77,7 +77,7 @@ fn capabilities_need_neither_settings_nor_a_database() {
 }
 
 #[test]
-fn what_is_left_out_is_in_no_capability() {
+fn capabilities_omit_skipped_resource_types() {
     let (_, by_flags) = document(&["capabilities", "--skip-pages", "--skip-resources"], &[]);
     let (_, before) = document(&["--skip-pages", "--skip-resources", "capabilities"], &[]);
     let variables = [("BATON_SKIP_PAGES", "true"), ("BATON_SKIP_RESOURCES", "1")];
@@ -86,12 +86,13 @@ fn what_is_left_out_is_in_no_capability() {
         let ids: Vec<_> = types(&document).into_iter().map(|(id, _)| id).collect();
         assert_eq!(ids, ["group", "org", "user"]);
     }
-    // What a release has set is in nobody's way.
+    // Settings of a release do not change the document.
     document(&["capabilities", "--connection-string", "x", "--provisioning"], &[]);
     assert_eq!(run(&["capabilities", "--skip-pages=banana"], &[]).status.code(), Some(2));
 }
 
-/// The fields that tools know, in order: name, whether it is for operations, the kind with its default.
+/// The fields that tools know, in order: the name, whether it is an operational setting, and the kind with
+/// its default.
 const FIELDS: &[(&str, bool, &str, Option<&str>)] = &[
     ("log-level", true, "stringField", Some("info")),
     ("log-level-debug-expires-at", true, "stringField", None),
@@ -115,7 +116,7 @@ const FIELDS: &[(&str, bool, &str, Option<&str>)] = &[
 ];
 
 #[test]
-fn the_configuration_schema_has_what_tools_know() {
+fn the_configuration_schema_has_the_fields_that_tools_expect() {
     let (text, document) = document(&["config"], &[]);
     assert!(text.starts_with("{\n  \"fields\"") && text.ends_with('}'), "{text}");
     assert_eq!(document["displayName"], "Retool");

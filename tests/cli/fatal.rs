@@ -1,4 +1,4 @@
-//! The last words of a command that fails: JSON where the log is, text for people otherwise.
+//! The final message of a failed command: JSON if the log is JSON, otherwise text for people.
 
 use std::fs;
 use std::net::TcpListener;
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::support::server::program;
 
-/// Nobody listens there.
+/// No server listens on this port.
 const NOWHERE: &str = "host=127.0.0.1 port=1 user=baton dbname=retool sslmode=disable connect_timeout=1";
 
-/// Every command that logs, with what makes it one.
+/// Every command that logs, with its arguments.
 const LOGGING: [(&str, &[&str]); 6] = [
     ("baton-retool", &[]),
     ("baton-retool", &["--revoke-grant=x"]),
@@ -36,7 +36,7 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     run_in(tempfile::tempdir().unwrap().path(), arguments, variables)
 }
 
-/// What it wrote to stderr, which is nothing but JSON.
+/// The output on stderr, which consists of JSON only.
 #[track_caller]
 fn lines(output: &Output) -> Vec<Value> {
     let text = std::str::from_utf8(&output.stderr).unwrap();
@@ -44,7 +44,7 @@ fn lines(output: &Output) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{text}"))).collect()
 }
 
-/// The error of a line that says that a command failed so.
+/// The error in a line that reports a failed command with this exit code.
 #[track_caller]
 fn error(line: &Value, exit_code: u8) -> &str {
     assert_eq!((&line["level"], &line["msg"]), (&json!("error"), &json!("command failed")), "{line}");
@@ -54,12 +54,12 @@ fn error(line: &Value, exit_code: u8) -> &str {
 }
 
 #[test]
-fn a_wrong_setting_is_json_where_the_log_is() {
+fn an_invalid_setting_is_reported_as_json_if_the_log_is_json() {
     for (name, arguments) in LOGGING {
         for (more, variables) in [
             (&["--log-format", "json"][..], &[][..]),
             (&[], &[("BATON_LOG_FORMAT", "JSON")]),
-            // Which is the default without a terminal.
+            // JSON is the default without a terminal.
             (&[], &[]),
         ] {
             let output = run(&[arguments, &["--statement-timeout-seconds=0"], more].concat(), variables);
@@ -78,7 +78,7 @@ fn a_wrong_setting_is_json_where_the_log_is() {
 }
 
 #[test]
-fn it_is_text_where_the_log_is() {
+fn an_invalid_setting_is_reported_as_text_if_the_log_is_text() {
     for (name, arguments) in LOGGING {
         let output = run(&[arguments, &["--log-format", "console"]].concat(), &[]);
         let text = String::from_utf8(output.stderr).unwrap();
@@ -89,7 +89,7 @@ fn it_is_text_where_the_log_is() {
 }
 
 #[test]
-fn a_command_that_does_not_log_speaks_to_people() {
+fn a_command_without_a_log_reports_errors_as_text() {
     for arguments in [&["settings"][..], &["health-check", "--health-check-port=1"], &["show", "grants"]] {
         let output = run(arguments, &[("BATON_LOG_FORMAT", "json"), ("BATON_LISTEN", "8080")]);
         let text = String::from_utf8(output.stderr).unwrap();
@@ -99,7 +99,7 @@ fn a_command_that_does_not_log_speaks_to_people() {
 }
 
 #[test]
-fn a_configuration_file_that_cannot_be_read_changes_nothing_about_it() {
+fn an_unreadable_configuration_file_does_not_change_the_error_format() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(".baton.yaml"), "log-format: [hunter2").unwrap();
     let output = run_in(folder.path(), &["serve"], &[("BATON_LOG_FORMAT", "json")]);
@@ -120,7 +120,7 @@ fn a_configuration_file_that_cannot_be_read_changes_nothing_about_it() {
 }
 
 #[test]
-fn what_fails_later_is_a_line_of_the_log() {
+fn a_later_failure_is_reported_as_a_log_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let serve = ["serve", "--connection-string", NOWHERE, "--listen", &address];
@@ -129,7 +129,7 @@ fn what_fails_later_is_a_line_of_the_log() {
     assert!(error(last, 1).contains(&format!("cannot listen on {address}")), "{last}");
     assert!(last.get("help").is_none(), "{last}");
 
-    // A log that others read gets it too, in its own shape, and so does the person who has started the program.
+    // A log with other readers also gets the error, in its own format, and so does the user on stderr.
     for (format, log_is_json) in [("json", true), ("console", false)] {
         let folder = tempfile::tempdir().unwrap();
         let more = ["--log-path", "the.log", "--log-format", format];
@@ -144,7 +144,7 @@ fn what_fails_later_is_a_line_of_the_log() {
 }
 
 #[test]
-fn a_wrong_command_line_is_answered_in_text() {
+fn an_invalid_command_line_is_reported_as_text() {
     let output = run(&["serve", "--no-such-flag"], &[("BATON_LOG_FORMAT", "json")]);
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{text}");

@@ -1,4 +1,4 @@
-//! What help shows, and what an error of the command line says of it.
+//! Help texts and command line errors.
 
 use std::process::{Command, Output, Stdio};
 
@@ -6,7 +6,7 @@ use crate::support::server::program;
 
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().unwrap();
-    // As wide as a terminal would be.
+    // The width of a terminal.
     program()
         .args(arguments)
         .env("COLUMNS", "110")
@@ -30,7 +30,7 @@ fn errors(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// The flags that a help names.
+/// The flags in a help text.
 fn flags(text: &str) -> Vec<&str> {
     let named = text.lines().filter_map(|line| {
         let line = line.trim_start();
@@ -41,7 +41,7 @@ fn flags(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn help_is_as_it_was_read_through() {
+fn help_texts_match_their_snapshots() {
     insta::assert_snapshot!("help_short", help(&["-h"]));
     insta::assert_snapshot!("help_long", help(&["--help"]));
     insta::assert_snapshot!("help_sync", help(&["sync", "-h"]));
@@ -55,7 +55,7 @@ fn help_is_as_it_was_read_through() {
 }
 
 #[test]
-fn help_shows_what_matters_and_help_all_everything() {
+fn help_shows_the_main_settings_and_help_all_every_setting() {
     let (usual, everything) = (help(&["--help"]), help(&["--help-all"]));
     let (usual, everything) = (flags(&usual), flags(&everything));
     let settings: Vec<_> = usual.iter().filter(|flag| !["help-all", "output"].contains(flag)).collect();
@@ -68,7 +68,7 @@ fn help_shows_what_matters_and_help_all_everything() {
 }
 
 #[test]
-fn each_command_shows_its_own_options_only() {
+fn each_command_shows_only_its_own_options() {
     for (command, its, not_its) in [
         (&["sync"][..], "sync-resources", "listen"),
         (&["serve"], "listen", "file"),
@@ -90,7 +90,7 @@ fn each_command_shows_its_own_options_only() {
 }
 
 #[test]
-fn a_slip_is_answered_with_what_was_meant_and_the_help_of_the_command() {
+fn a_misspelt_flag_error_suggests_the_right_one_and_the_help_command() {
     let unknown = errors(&["sync", "--sync-resource-type=user"], &[]);
     assert!(unknown.contains("'--sync-resource-types'"), "{unknown}");
     assert!(unknown.contains("try 'baton-retool sync --help'"), "{unknown}");
@@ -104,7 +104,7 @@ fn a_slip_is_answered_with_what_was_meant_and_the_help_of_the_command() {
 }
 
 #[test]
-fn a_misspelt_variable_is_told_before_what_it_leaves_missing() {
+fn a_misspelt_variable_is_reported_before_the_missing_setting() {
     let variables = [("BATON_CONNECTION_STRNG", "host=db password=hunter2"), ("BATON_LOG_FORMAT", "console")];
     let told = errors(&["sync"], &variables);
     let lines: Vec<_> = told.lines().collect();
@@ -115,7 +115,7 @@ fn a_misspelt_variable_is_told_before_what_it_leaves_missing() {
 }
 
 #[test]
-fn colors_are_for_those_who_see_them() {
+fn colors_are_printed_only_on_terminals_or_on_request() {
     let piped = run(&["--no-such-flag"], &[]);
     assert!(!piped.stderr.contains(&0x1b));
     let forced = run(&["--no-such-flag"], &[("CLICOLOR_FORCE", "1")]);
@@ -146,7 +146,7 @@ fn the_version_names_commit_target_and_protocol() {
     assert!(lines[3].ends_with(machine["protocol"].as_str().unwrap()), "{machine}");
 }
 
-/// Needs the repository, which an archive of the source does not have.
+/// Needs the repository, which is missing in an archive of the source.
 #[test]
 fn an_archive_of_the_source_names_its_commit() {
     let git = |arguments: &[&str]| {

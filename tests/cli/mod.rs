@@ -1,4 +1,4 @@
-//! The program as a person or a container runtime runs it.
+//! The program as run by a user or a container runtime.
 
 mod command_line;
 mod completion;

@@ -1,4 +1,4 @@
-//! One-shot changes: the program run without a command, on a real Postgres and the double of Retool's REST API.
+//! One-shot changes: the program without a command, on a real Postgres and the double of Retool's REST API.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -15,7 +15,7 @@ const JOIN: [&str; 3] =
     ["--grant-entitlement=group:g5:member", "--grant-principal=u7", "--grant-principal-type=user"];
 const LEAVE: &str = "--revoke-grant=group:g5:member:user:u7";
 
-/// A Retool, and a folder to run in.
+/// A Retool, and a directory to run in.
 struct Bench {
     api: RetoolApi,
     database: Database,
@@ -29,7 +29,8 @@ impl Bench {
         Self { api: RetoolApi::start(&database), database, folder: tempfile::tempdir().unwrap() }
     }
 
-    /// Runs the program with these flags to its end. At debug level, so that everything that it could log is there.
+    /// Runs the program with these flags until it exits. The log level is debug, so that everything that can
+    /// be logged is logged.
     async fn run(&self, flags: &[&str]) -> Output {
         let mut command: Command = program();
         command
@@ -39,7 +40,7 @@ impl Bench {
             .env("BATON_CONNECTION_STRING", self.database.url())
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
-        // The double answers from this process.
+        // The double runs in this process.
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         for personal in ["ada@", "Lovelace", "retool_01-kept"] {
@@ -48,7 +49,7 @@ impl Bench {
         output
     }
 
-    /// What it says as JSON of a change that is done.
+    /// The JSON output of a successful change.
     async fn done(&self, flags: &[&str]) -> Value {
         let mut all = vec!["--provisioning", "--output", "json"];
         all.extend(flags);
@@ -57,7 +58,7 @@ impl Bench {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// The reason why it is not done: the last line. Nothing is printed and no row changes.
+    /// The reason for a refused change: the last line. Checks that nothing is printed and no row changes.
     async fn refused(&self, code: i32, flags: &[&str]) -> String {
         let before = Tables::of(&self.database).await;
         let output = self.run(flags).await;
@@ -69,7 +70,8 @@ impl Bench {
         reason.unwrap_or_else(|| panic!("{flags:?}: {errors}")).to_owned()
     }
 
-    /// Makes a change twice. Before that it is refused while changes are off, and a dry run leaves every row alone.
+    /// Makes a change twice. First checks that it is refused while changes are off, and that a dry run
+    /// changes no row.
     async fn twice(&self, flags: &[&str]) -> (Value, Value) {
         let reason = self.refused(1, flags).await;
         assert!(reason.contains("provisioning is not enabled: add --provisioning"), "{reason}");
@@ -110,7 +112,7 @@ async fn a_membership_is_granted_and_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_are_told_in_a_line() {
+async fn each_outcome_is_printed_as_one_line() {
     let bench = Bench::new().await;
     for (flags, line) in [
         (
@@ -139,7 +141,7 @@ async fn access_to_a_page_is_granted_and_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ids_are_looked_up_in_the_file_that_is_given() {
+async fn ids_are_looked_up_in_the_given_file() {
     let bench = Bench::new().await;
     let synced = bench.run(&["sync", "-f", "a.c1z"]).await;
     assert!(synced.status.success(), "{}", String::from_utf8_lossy(&synced.stderr));
@@ -147,7 +149,7 @@ async fn ids_are_looked_up_in_the_file_that_is_given() {
     let with_file = |flags: &[&'static str]| [flags, &["-f", "a.c1z"]].concat();
     assert_eq!(outcomes(&bench.twice(&with_file(&JOIN)).await), ("changed", "unchanged"));
     assert!(bench.is_member().await);
-    // The grant came after the file.
+    // The grant is newer than the file.
     let reason = bench.refused(1, &with_file(&["-p", LEAVE])).await;
     assert!(reason.contains("a.c1z has no grant \"group:g5:member:user:u7\""), "{reason}");
     let synced = bench.run(&["sync", "-f", "a.c1z"]).await;
@@ -167,7 +169,7 @@ async fn ids_are_looked_up_in_the_file_that_is_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_there_is_named() {
+async fn errors_name_the_missing_entitlement_or_principal() {
     let bench = Bench::new().await;
     let grant = |entitlement: &str, principal: &str, kind: &str| {
         vec![
@@ -209,7 +211,7 @@ async fn an_account_is_created_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_action_is_run_to_its_end() {
+async fn an_action_runs_until_it_ends() {
     let bench = Bench::new().await;
     let args = r#"--invoke-action-args={"user_id": {"resource_type_id": "user", "resource_id": "u5"}}"#;
     let disabled = bench.twice(&["--invoke-action=disable_user", args]).await;
@@ -227,7 +229,7 @@ async fn an_action_is_run_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_actions_are_listed() {
+async fn lists_the_actions() {
     let bench = Bench::new().await;
     let listed = bench.done(&["--list-action-schemas"]).await;
     assert_eq!(listed["outcome"], "read");
@@ -239,7 +241,7 @@ async fn the_actions_are_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_retool_has_nothing_for_is_refused_and_changes_nothing() {
+async fn unsupported_changes_are_refused_and_change_nothing() {
     let bench = Bench::new().await;
     let template = bench.folder.path().join("ticket.json");
     std::fs::write(&template, r#"{"schema_id": "s1", "display_name": "A ticket"}"#).unwrap();

@@ -1,4 +1,4 @@
-//! What the program reports to its operator: log, errors, exit codes.
+//! Reports to the operator: log, errors, exit codes.
 
 use std::net::TcpListener;
 use std::process::Output;
@@ -11,7 +11,7 @@ use tonic::Code;
 use crate::support::postgres::Database;
 use crate::support::server::{Server, program};
 
-/// Nobody listens there, and nobody has to: the program connects when it is asked something.
+/// No server listens on this port. None is needed, because the program connects at the first query.
 const NOWHERE: &str = "host=127.0.0.1 port=1 user=baton password=hunter2 dbname=retool sslmode=disable";
 
 fn organizations() -> ResourcesServiceListResourcesRequest {

@@ -1,4 +1,4 @@
-//! Every flag and command of the Go program of this name, and what this one does with it.
+//! Every flag and command of the Go program with this name, and its effect in this program.
 
 use std::process::{Output, Stdio};
 
@@ -6,18 +6,18 @@ use serde_json::Value;
 
 use crate::support::server::program;
 
-/// Nobody listens there, and what is asked here needs nobody.
+/// No server listens on this port, and these tests need none.
 const NOWHERE: &str = "host=127.0.0.1 port=1 user=baton dbname=retool sslmode=disable connect_timeout=1";
 
-/// What becomes of a flag.
+/// The effect of a flag.
 enum Does {
-    /// It is the setting of its name, with this value.
+    /// It is the setting with the same name, with this value.
     Sets(&'static str),
-    /// The same, and the value is not shown.
+    /// The same, but the value is not shown.
     Keeps(&'static str),
-    /// It is accepted with this value and without effect; a warning says why.
+    /// It is accepted with this value and has no effect; a warning gives the reason.
     Nothing(&'static str),
-    /// It is accepted with this value; a warning names what to use instead.
+    /// It is accepted with this value; a warning names its replacement.
     Gives(&'static str, &'static str),
 }
 
@@ -67,7 +67,7 @@ const SETTINGS: &[(&str, Does)] = &[
     ("session-store-maximum-size", Nothing("15728640")),
 ];
 
-/// What a run with these flags ends with: the exit code and words on stderr, or on stdout for 0.
+/// The result of a run with these flags: the exit code and text on stderr, or on stdout for 0.
 const VERBS: &[(&[&str], i32, &str)] = &[
     (
         &["--grant-entitlement=x", "--grant-principal=u5", "--grant-principal-type=user"],
@@ -120,7 +120,7 @@ const VERBS: &[(&[&str], i32, &str)] = &[
     (&["--revoke-grant=x", "--event-feed"], 2, "mutually exclusive"),
 ];
 
-/// What the commands print on stdout.
+/// The output of the commands on stdout.
 const COMMANDS: &[(&[&str], &str)] = &[
     (&["capabilities"], "ConnectorCapabilities"),
     (&["config"], "\"fields\""),
@@ -147,7 +147,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn every_setting_is_accepted_with_its_meaning_or_without_effect() {
+fn every_flag_of_the_go_program_is_accepted() {
     for (name, does) in SETTINGS {
         let (Sets(value) | Keeps(value) | Nothing(value) | Gives(value, _)) = does;
         let flag = format!("--{name}={value}");
@@ -182,7 +182,7 @@ fn every_setting_is_accepted_with_its_meaning_or_without_effect() {
 }
 
 #[test]
-fn short_flags_are_those_of_the_settings() {
+fn short_flags_set_their_settings() {
     let output = run(&["settings", "--given", "--output", "json", "-p", "-f", "other.c1z"]);
     let settings: Value = serde_json::from_slice(&output.stdout).unwrap();
     let given: Vec<_> =
@@ -191,7 +191,7 @@ fn short_flags_are_those_of_the_settings() {
 }
 
 #[test]
-fn every_change_and_question_ends_as_it_should() {
+fn every_change_and_query_ends_with_the_expected_result() {
     for (flags, code, words) in VERBS {
         let mut all = flags.to_vec();
         all.extend(["--connection-string", NOWHERE, "--log-format=console"]);
@@ -209,7 +209,7 @@ fn every_change_and_question_ends_as_it_should() {
 }
 
 #[test]
-fn a_command_makes_no_one_shot_change() {
+fn commands_refuse_flags_for_a_one_shot_change() {
     for command in ["serve", "sync", "capabilities", "doctor", "show"] {
         let arguments: &[&str] = match command {
             "show" => &["show", "grants", "--revoke-grant=x"],
@@ -223,7 +223,7 @@ fn a_command_makes_no_one_shot_change() {
 }
 
 #[test]
-fn every_command_is_there() {
+fn every_command_exists() {
     for (arguments, words) in COMMANDS {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));

@@ -1,4 +1,4 @@
-//! Who may call.
+//! Authentication of callers.
 
 use baton_retool::proto::connector::{
     ConnectorServiceGetMetadataRequest, ConnectorServiceGetMetadataResponse,
@@ -23,7 +23,7 @@ fn now() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_shows_a_token_by_the_right_key_for_this_function() {
+async fn a_caller_needs_a_token_with_the_right_key_for_this_function() {
     let stage = Stage::nowhere().await;
     let signer = &stage.parts.signer;
     let good = signer.token();
@@ -63,7 +63,7 @@ async fn a_caller_shows_a_token_by_the_right_key_for_this_function() {
         let _: ConnectorServiceGetMetadataResponse =
             answered(&stage, &["", &good, "x"], form).await.message();
     }
-    // No token is in the log.
+    // The log contains no token.
     let (_, lines) = stage.function.stop();
     let text = lines.iter().map(ToString::to_string).collect::<String>();
     assert!(!text.contains(good.trim_start_matches("Bearer ")));
@@ -71,7 +71,7 @@ async fn a_caller_shows_a_token_by_the_right_key_for_this_function() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_without_a_token_learns_nothing_and_causes_nothing() {
+async fn a_caller_without_a_token_learns_and_triggers_nothing() {
     let stage = Stage::nowhere().await;
     let stranger = call(&["Bearer x"]).with("x-baton-connector-config-version", &["cv-9"]);
     for method in ["foo", "/no.Such/Method", "/c1.connector.v2.AssetService/GetAsset"] {
@@ -119,7 +119,7 @@ async fn keys_can_be_published() {
     named["kid"] = "k2".into();
     parts.lambda.publish(200, json!({ "keys": [odd, parts.signer.jwk(), named] }).to_string());
     let function = start(&parts);
-    // Its URL has no TLS.
+    // The URL has no TLS.
     function.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.contains("has no TLS")));
     let stage = Stage { function, parts };
     for signer in [&stage.parts.signer, &other] {
@@ -127,6 +127,6 @@ async fn keys_can_be_published() {
             answered(&stage, &[&signer.token()], Form::Frame).await.message();
     }
     answered(&stage, &[&Signer::new().token()], Form::Frame).await.assert_failed(16, "invalid token");
-    // An unknown key is no reason to fetch them again.
+    // An unknown key does not trigger another fetch.
     assert_eq!(stage.parts.lambda.published(), 1);
 }

@@ -1,4 +1,4 @@
-//! What `doctor` says of a function.
+//! The report of `doctor` about a function.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn line(report: &Value, check: &str) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_looks_at_the_settings_that_are_served() {
+async fn doctor_checks_the_served_settings() {
     let database = Database::small().await;
     let parts = Parts::new(&database.url()).await;
     let (code, found) = report(&parts, &[]);
@@ -34,7 +34,7 @@ async fn it_looks_at_the_settings_that_are_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_says_why_the_function_cannot_start() {
+async fn doctor_reports_why_the_function_cannot_start() {
     let parts = Parts::new(NOWHERE).await;
     let (code, found) = report(&parts, &[("BATON_LAMBDA_AUTH_JWT_SIGNER", "{}")]);
     let (status, text) = line(&found, "c1");

@@ -1,4 +1,4 @@
-//! The page about hosted connectors.
+//! The documentation of hosted connectors.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Events that are made to harm.
+//! Events that try to exhaust resources.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::support::hosted::caller::{Answered, Call, Form};
 use crate::support::hosted::stage::Stage;
 
 const MIB: usize = 1024 * 1024;
-/// How much memory such an event may take at the most, besides what the program needs anyway.
+/// The most memory that such an event may take, in addition to the normal memory of the program.
 const TAKEN: u64 = 96 * MIB as u64;
 
 async fn works(stage: &Stage) {
@@ -32,7 +32,7 @@ fn framed(value: Vec<u8>, headers: &str) -> String {
         headers: None,
     };
     let mut bytes = request.encode_to_vec();
-    // Headers with one value, as they are encoded.
+    // Encoded headers with one value.
     let call = Call { method: String::new(), request: None, headers: Vec::new() };
     let token = call.with("authorization", &[headers]).event(Form::Frame);
     let encoded = STANDARD.decode(token["frame"].as_str().unwrap()).unwrap();
@@ -52,7 +52,7 @@ async fn hostile_events_are_bounded() {
         )
     };
     let errors = [
-        // More than Lambda itself would let through.
+        // More than Lambda itself accepts.
         vec![b' '; 64 * MIB],
         format!("{{\"x\":\"{}\"}}", "y".repeat(64 * MIB)).into_bytes(),
         "[".repeat(5 * MIB).into_bytes(),
@@ -76,7 +76,7 @@ async fn hostile_events_are_bounded() {
         assert!(posted.error().0.len() < 1000);
         works(&stage).await;
     }
-    // Packed messages in packed messages, with the types last, so that each level is read before its type is known.
+    // Nested packed messages, with the types last, so that each level is read before its type is known.
     let kind = "type.googleapis.com/c1.connector.v2.GrantsServiceListGrantsRequest";
     let mut nested = format!(r#"{{"pageToken":"{}","@type":"{kind}"}}"#, "x".repeat(4 * MIB));
     for _ in 0..45 {
@@ -90,7 +90,7 @@ async fn hostile_events_are_bounded() {
         .assert_failed(8, "--max-request-bytes");
     eprintln!("45 packed messages in each other took {:?}", begun.elapsed());
     works(&stage).await;
-    // Long names are not repeated in full.
+    // Long names are not shown in full.
     for (method, code) in [("x".repeat(4 * MIB), 12), (format!("/{}/x", "x".repeat(4 * MIB)), 12)] {
         let request = ConnectorServiceGetMetadataRequest::default();
         let call = Call { method, ..Call::of("ConnectorService/GetMetadata", &request) };
@@ -104,7 +104,7 @@ async fn hostile_events_are_bounded() {
         .with("x-baton-connector-config-version", &[&long]);
     Answered::read(&stage.invoke(&call.event(Form::Json)).await, Form::Json)
         .assert_failed(14, "its version has more than 256 bytes");
-    // The same bounds as over the port, for what is a call.
+    // Calls have the same limits as over the port.
     for (value, code, word) in [
         ([0x22, 0x00].repeat(MIB / 2), 8, "would take more than"),
         // A page token of 3 MiB.

@@ -1,7 +1,7 @@
-//! Black box: the real program as a function of ConductorOne's hosted runner, between stand-ins of ConductorOne and of
-//! Lambda's Runtime API, on a real Postgres.
+//! Black-box tests: the real program as a function of ConductorOne's hosted runner, with doubles of
+//! ConductorOne and of Lambda's Runtime API, on a real Postgres.
 
-// The lints on panics are for code that ships.
+// The lints on panics apply only to released code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod callers;
@@ -13,7 +13,7 @@ mod start;
 mod sync;
 mod transport;
 
-/// What the tests of the other suites rest on, as far as these need it.
+/// The support code of the other test suites, as far as these tests need it.
 #[path = "../support"]
 #[allow(dead_code)]
 mod support {

@@ -1,4 +1,4 @@
-//! Another configuration, where a caller expects one.
+//! Reloads of the configuration if a caller expects another version.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use crate::support::hosted::Config;
 use crate::support::hosted::caller::{Answered, Call, Form};
 use crate::support::hosted::stage::{NOWHERE, Parts, Stage};
 
-/// A call by a caller who expects this version; empty for none.
+/// Makes a call that expects this version; empty for none.
 async fn expecting(stage: &Stage, version: &str, form: Form) -> Answered {
     let request = ResourceTypesServiceListResourceTypesRequest::default();
     let call = Call::of("ResourceTypesService/ListResourceTypes", &request);
@@ -20,7 +20,7 @@ async fn expecting(stage: &Stage, version: &str, form: Form) -> Answered {
     Answered::read(&stage.invoke(&call.event(form)).await, form)
 }
 
-/// How many resource types there are, which tells configurations apart.
+/// The number of resource types, which identifies the configuration.
 async fn types(stage: &Stage, version: &str) -> usize {
     let answer: ResourceTypesServiceListResourceTypesResponse =
         expecting(stage, version, Form::Frame).await.message();
@@ -31,13 +31,13 @@ fn settings(skip_pages: bool, skip_resources: bool) -> Value {
     json!({ "connection-string": NOWHERE, "skip-pages": skip_pages, "skip-resources": skip_resources })
 }
 
-/// Calls until a version was asked for, since there is no reload shortly after another.
+/// Repeats calls until the version was requested, because a reload is skipped shortly after another one.
 async fn until_asked(stage: &Stage, version: &str) {
     let begun = Instant::now();
     while !stage.parts.hosted.asked().iter().any(|asked| asked == version) {
         types(stage, version).await;
         assert!(begun.elapsed() < Duration::from_secs(60), "{version} was never asked for");
-        // The step of a poll that ends with the event.
+        // The interval of a poll that ends with the event.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -53,14 +53,14 @@ async fn a_new_version_is_fetched_once() {
     assert_eq!(types(&stage, "cv-2").await, 4);
     assert_eq!(types(&stage, "").await, 4);
     assert_eq!(stage.parts.hosted.asked(), ["", "cv-2"]);
-    // The token is still good.
+    // The token is still valid.
     assert_eq!(stage.parts.hosted.token_requests(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_is_no_reload_right_after_another() {
+async fn skips_a_reload_right_after_another() {
     let stage = Stage::nowhere().await;
-    // The machine may be so busy that the second has passed.
+    // On a busy machine the second may have passed.
     for attempt in 0..20 {
         let (one, two) = (format!("a-{attempt}"), format!("b-{attempt}"));
         stage.parts.hosted.add(&one, Config::of(&one, settings(true, false)));
@@ -79,12 +79,12 @@ async fn there_is_no_reload_right_after_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_configuration_that_cannot_be_used_leaves_the_former_one() {
+async fn an_unusable_configuration_does_not_replace_the_previous_one() {
     let stage = Stage::nowhere().await;
     stage.parts.hosted.add("cv-2", Config::of("cv-2", json!({ "connection-string": "postgres://h:x/" })));
     let text = "lambda-run: failed to reload connector config: ";
     for times in 1..=3 {
-        // In JSON, whatever the form of the call.
+        // The error is JSON, whatever the form of the call.
         let request = ResourceTypesServiceListResourceTypesRequest::default();
         let call = Call::of("ResourceTypesService/ListResourceTypes", &request)
             .with("x-baton-connector-config-version", &["cv-2"])
@@ -96,13 +96,13 @@ async fn a_configuration_that_cannot_be_used_leaves_the_former_one() {
     assert_eq!(types(&stage, "").await, 5);
     let gone = expecting(&stage, "no-such-version", Form::Json).await;
     gone.assert_failed(14, "answered NotFound");
-    // Once it is good, it is taken.
+    // A valid configuration is used.
     stage.parts.hosted.add("cv-2", Config::of("cv-2", settings(true, true)));
     assert_eq!(types(&stage, "cv-2").await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_configuration_that_is_not_served_in_time_leaves_the_former_one() {
+async fn a_configuration_served_too_late_does_not_replace_the_previous_one() {
     let stage = Stage::nowhere().await;
     assert_eq!(types(&stage, "").await, 5);
     stage.parts.hosted.plan(|plan| plan.silent = true);
@@ -111,7 +111,7 @@ async fn a_configuration_that_is_not_served_in_time_leaves_the_former_one() {
         .with("x-baton-connector-config-version", &["cv-2"])
         .with("authorization", &[&stage.parts.signer.token()]);
     let begun = SystemTime::now();
-    // Long past, and soon.
+    // Deadlines in the past, and in the near future.
     for seconds in [0, 2] {
         let deadline = begun.duration_since(UNIX_EPOCH).unwrap().as_millis() + seconds * 1000;
         let event = call.event(Form::Json).to_string();
@@ -126,18 +126,18 @@ async fn a_configuration_that_is_not_served_in_time_leaves_the_former_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_version_than_asked_for_is_used_as_what_it_is() {
+async fn a_configuration_with_another_version_is_used_under_its_own_version() {
     let stage = Stage::nowhere().await;
     stage.parts.hosted.add("cv-2", Config::of("cv-3", settings(true, false)));
     assert_eq!(types(&stage, "cv-2").await, 4);
     stage.function.wait_for_log(|line| line["served"] == "cv-3" && line["level"] == "warn");
-    // That is the version that it has now.
+    // This is now the version in use.
     assert_eq!(types(&stage, "cv-3").await, 4);
     assert_eq!(stage.parts.hosted.asked(), ["", "cv-2"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_configuration_without_a_version_is_known_by_its_time_or_by_what_was_asked() {
+async fn a_configuration_without_a_version_gets_its_time_or_the_requested_version() {
     let parts = Parts::new(NOWHERE).await;
     parts.hosted.add("v", Config { settings: settings(true, false), ..Config::default() });
     parts.hosted.serve("", Config { settings: settings(false, false), ..Config::default() });
@@ -152,12 +152,12 @@ async fn a_configuration_without_a_version_is_known_by_its_time_or_by_what_was_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_without_a_life_is_fetched_anew() {
+async fn a_token_without_a_lifetime_is_fetched_for_each_use() {
     let parts = Parts::new(NOWHERE).await;
     parts.hosted.plan(|plan| plan.token_life = None);
     parts.hosted.add("cv-2", Config::of("cv-2", settings(true, false)));
     let stage = parts.run();
     assert_eq!(types(&stage, "cv-2").await, 4);
-    // The nonce stays, so that one challenge is enough.
+    // The nonce stays valid, so one challenge is sufficient.
     assert_eq!(stage.parts.hosted.token_requests(), 3);
 }

@@ -1,4 +1,4 @@
-//! From the start of the function to its first answer.
+//! The start of the function up to its first answer.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -23,10 +23,10 @@ async fn metadata(stage: &Stage) {
     assert_eq!(answer.metadata.unwrap().display_name, "Retool");
 }
 
-/// A variable, and its value; nothing where it is not set.
+/// A variable and its value; `None` if it is not set.
 type Variable<'a> = (&'a str, Option<&'a str>);
 
-/// How a start with these variables fails: the exit code and the message of the last line.
+/// The failure of a start with these variables: the exit code and the message of the last line.
 fn failure(parts: &Parts, variables: &[Variable<'_>]) -> (i32, String) {
     let mut program = parts.program("lambda");
     for (name, value) in variables {
@@ -47,11 +47,11 @@ fn failure(parts: &Parts, variables: &[Variable<'_>]) -> (i32, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_gets_its_settings_and_answers() {
+async fn the_function_fetches_its_settings_and_answers() {
     let stage = Stage::nowhere().await;
     metadata(&stage).await;
     assert_eq!(stage.parts.hosted.asked(), [""]);
-    // The first was answered with a nonce.
+    // The first request was answered with a nonce.
     assert_eq!(stage.parts.hosted.token_requests(), 2);
     let line = stage.function.wait_for_log(|line| line["msg"] == "waiting for events");
     assert_eq!((&line["tenant_id"], &line["configuration"]), (&json!("tenant-7"), &json!("cv-1")));
@@ -60,7 +60,7 @@ async fn it_gets_its_settings_and_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_setting_that_cannot_be_right_ends_it_with_one_line() {
+async fn an_invalid_setting_ends_the_function_with_one_line() {
     let parts = Parts::new(NOWHERE).await;
     const SIGNER: &str = "BATON_LAMBDA_AUTH_JWT_SIGNER";
     const JWKS: &str = "BATON_LAMBDA_AUTH_JWT_JWKS_URL";
@@ -95,12 +95,12 @@ async fn a_setting_that_cannot_be_right_ends_it_with_one_line() {
         assert!(code == 2 && said.contains(word), "{variables:?}: {code} {said}");
         assert!(!said.contains("hunter2"), "{said}");
     }
-    // None of them was found out by asking.
+    // All errors were found without a request.
     assert!(parts.hosted.asked().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_token_or_a_configuration_it_ends_with_one_line() {
+async fn a_missing_token_or_configuration_ends_the_function_with_one_line() {
     let parts = Parts::new(NOWHERE).await;
     let answered = |status, nonce, body, word: &str| {
         parts.hosted.plan(|plan| {
@@ -154,7 +154,7 @@ async fn without_a_token_or_a_configuration_it_ends_with_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_served_wins_and_the_rest_stays() {
+async fn served_settings_override_other_sources() {
     let parts = Parts::new(NOWHERE).await;
     parts.hosted.serve(
         "cv-1",
@@ -195,7 +195,7 @@ async fn what_is_served_wins_and_the_rest_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn debug_logs_end_when_they_should() {
+async fn debug_logs_end_at_the_configured_time() {
     for (until, debug) in [("2020-01-01T00:00:00Z", false), ("2999-01-01T00:00:00.5+02:00", true)] {
         let parts = Parts::new(NOWHERE).await;
         let settings = json!({
@@ -210,7 +210,7 @@ async fn debug_logs_end_when_they_should() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bearer_token_and_one_without_a_life_do_too() {
+async fn accepts_a_bearer_token_and_a_token_without_a_lifetime() {
     let parts = Parts::new(NOWHERE).await;
     parts.hosted.plan(|plan| {
         plan.nonce = None;
@@ -271,14 +271,14 @@ async fn an_egress_policy_is_enforced_or_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_answer_comes_soon() {
+async fn the_first_answer_is_fast() {
     const STARTS: usize = 10;
-    // A build for tests takes several times as long as a release.
+    // A test build takes several times as long as a release build.
     let is_release = other_program().is_some() || !cfg!(debug_assertions);
     let limit = Duration::from_millis(if is_release { 300 } else { 3000 });
     let mut parts = Parts::new(NOWHERE).await;
     let mut times = Vec::new();
-    // The machine can be busy with something else for a while, so the fastest start counts.
+    // The machine may be busy for a while, so the fastest start counts.
     while times.len() < STARTS || (times[0] >= limit && times.len() < 3 * STARTS) {
         let begun = Instant::now();
         let stage = parts.run();

@@ -1,4 +1,4 @@
-//! A whole sync through the function, by our own agent.
+//! A full sync through the function, by this program's own agent.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,7 +24,7 @@ use crate::support::hosted::stage::Stage;
 use crate::support::postgres::{Database, Sizes};
 use crate::support::server::Server;
 
-/// What a file says, by id, as JSON, since the order of a map's entries means nothing.
+/// The content of a file, by id, as JSON, because the order of map entries has no meaning.
 #[derive(Debug, PartialEq)]
 struct Content {
     types: BTreeMap<String, Value>,
@@ -60,7 +60,7 @@ async fn synced(channel: Channel, file: &Path) -> Content {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_through_the_function_writes_what_one_over_the_port_writes() {
+async fn a_sync_through_the_function_equals_a_sync_over_the_port() {
     let database = Database::small().await;
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&database, &["--provisioning"]);
@@ -70,7 +70,7 @@ async fn a_sync_through_the_function_writes_what_one_over_the_port_writes() {
     for form in Form::ALL {
         let file = folder.path().join(format!("{form:?}.c1z"));
         let through = synced(channel(Arc::clone(&stage), form).await, &file).await;
-        // Not by assert_eq, which would print both.
+        // `assert_eq` is not used, because it would print both values.
         assert!(through.types == over_the_port.types, "{form:?}");
         for (through, over_the_port) in [
             (&through.resources, &over_the_port.resources),
@@ -85,7 +85,7 @@ async fn a_sync_through_the_function_writes_what_one_over_the_port_writes() {
     }
 }
 
-/// An answer and its size as Lambda gets it.
+/// An answer, and its size in bytes for Lambda.
 async fn measured(stage: &Stage, call: Call, form: Form) -> (Answered, usize) {
     let call = call.with("authorization", &[&stage.parts.signer.token()]);
     let posted = stage.invoke(&call.event(form)).await;
@@ -94,7 +94,7 @@ async fn measured(stage: &Stage, call: Call, form: Form) -> (Answered, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_stay_below_what_lambda_takes() {
+async fn pages_stay_below_the_size_limit_of_lambda() {
     const LARGEST: usize = 6 * 1024 * 1024;
     let database = Database::seeded(Sizes { users: 6_000, groups: 3, pages: 3, resources: 2 }).await;
     let stage = Stage::before(database).await;

@@ -1,4 +1,4 @@
-//! Events and their answers, from a caller with a good token.
+//! Events and their answers, for a caller with a valid token.
 
 use std::time::{Duration, Instant};
 
@@ -41,14 +41,14 @@ async fn an_answer_has_the_form_of_its_call() {
         works(&stage, form).await;
         let answered = stage.make(metadata(), form).await;
         assert!(answered.headers);
-        // As JSON, since the order of a map's entries means nothing.
+        // Compared as JSON, because the order of map entries has no meaning.
         answers.push(as_json(answered.response.as_ref().unwrap()));
-        // Refusals too.
+        // Refusals have the form of the call as well.
         stage.make_as(metadata(), form).await.assert_failed(16, "missing authorization header");
     }
     assert_eq!(answers[0], answers[1]);
     assert_eq!(answers[1], answers[2]);
-    // A frame that is none leaves the other form; one of another version is nothing.
+    // If the frame is not base64, the other form is used; a frame with an unsupported version is an error.
     let token = stage.parts.signer.token();
     let mut event = metadata().with("authorization", &[&token]).event(Form::Dual);
     for frame in ["", "not base64"] {
@@ -56,7 +56,7 @@ async fn an_answer_has_the_form_of_its_call() {
         let _: ConnectorServiceGetMetadataResponse =
             Answered::read(&stage.invoke(&event).await, Form::Json).message();
     }
-    // The bytes of a JSON answer.
+    // The exact bytes of a JSON answer.
     let posted = stage.invoke(&metadata().with("authorization", &[&token]).event(Form::Json)).await;
     let text = posted.json().to_string();
     assert!(text.starts_with(
@@ -144,14 +144,14 @@ async fn only_unary_methods_of_a_connector_can_be_called() {
             .make(limiter, form)
             .await
             .assert_failed(12, "unknown service c1.ratelimit.v1.RateLimiterService");
-        // Without the slash before it too.
+        // The slash before the name is optional.
         let answered = stage.make(named(&metadata().method[1..]), form).await;
         let _: ConnectorServiceGetMetadataResponse = answered.message();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_is_of_its_methods_type() {
+async fn rejects_a_request_of_another_type_than_its_method() {
     let stage = Stage::nowhere().await;
     let text = "failed to unmarshal request: ";
     for form in Form::ALL {
@@ -164,7 +164,7 @@ async fn a_request_is_of_its_methods_type() {
     let mut empty = metadata().with("authorization", &[&stage.parts.signer.token()]).event(Form::Json);
     empty["req"] = json!({});
     Answered::read(&stage.invoke(&empty).await, Form::Json).assert_failed(13, text);
-    // Bytes that are no such message.
+    // The bytes are not this message.
     let mut broken = any(&ResourceTypesServiceListResourceTypesRequest::default());
     broken.value = vec![0xff];
     let method = "/c1.connector.v2.ResourceTypesService/ListResourceTypes".to_owned();
@@ -173,7 +173,7 @@ async fn a_request_is_of_its_methods_type() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deadlines_are_those_of_the_call_and_of_lambda() {
+async fn deadlines_of_the_call_and_of_lambda_are_enforced() {
     let stage = Stage::nowhere().await;
     for wrong in ["x", "5", "S", "123456789S", "-1S", "1.5S", "5s", "1 S", "５S"] {
         let call = metadata().with("grpc-timeout", &[wrong]);
@@ -183,7 +183,7 @@ async fn deadlines_are_those_of_the_call_and_of_lambda() {
         let call = metadata().with("Grpc-Timeout", &[good]);
         let _: ConnectorServiceGetMetadataResponse = stage.make(call, Form::Json).await.message();
     }
-    // The first value counts, whatever the next is.
+    // The first value counts, whatever the second value.
     let call = metadata().with("grpc-timeout", &["5S", "x"]);
     let _: ConnectorServiceGetMetadataResponse = stage.make(call, Form::Frame).await.message();
     stage.make(metadata().with("grpc-timeout", &["0S"]), Form::Frame).await.assert_failed(4, "");
@@ -193,7 +193,7 @@ async fn deadlines_are_those_of_the_call_and_of_lambda() {
     let event = metadata().with("authorization", &[&stage.parts.signer.token()]).event(Form::Json);
     let posted = stage.parts.lambda.invoke_until(Some(&u64::MAX.to_string()), event.to_string()).await;
     let _: ConnectorServiceGetMetadataResponse = Answered::read(&posted, Form::Json).message();
-    // A call that would take long: nobody answers there, and it tries for 15 seconds.
+    // A slow call: no server answers at this address, and the call tries to connect for 15 seconds.
     let call = Call::of("ConnectorService/Validate", &ConnectorServiceValidateRequest::default());
     let begun = Instant::now();
     let cut = stage.make(call.clone().with("grpc-timeout", &["300m"]), Form::Frame).await;
@@ -207,10 +207,10 @@ async fn deadlines_are_those_of_the_call_and_of_lambda() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_status_keeps_its_code_its_text_and_its_details() {
+async fn a_status_keeps_its_code_message_and_details() {
     let stage = Stage::nowhere().await;
     for form in Form::ALL {
-        // A rule of the protocol is broken, as over the port.
+        // The request breaks a rule of the protocol, as over the port.
         let id =
             ResourceId { resource_type: "group".to_owned(), resource: "g1".to_owned(), ..Default::default() };
         let request = GrantsServiceListGrantsRequest {
@@ -226,7 +226,7 @@ async fn a_status_keeps_its_code_its_text_and_its_details() {
             pb::BadRequest::decode(&details.value[..]).unwrap().field_violations[0].field,
             "page_size"
         );
-        // Nobody answers there.
+        // No server answers at this address.
         let request =
             ResourcesServiceListResourcesRequest { resource_type_id: "org".to_owned(), ..Default::default() };
         let answered = stage.call("ResourcesService/ListResources", &request, form).await;
@@ -250,7 +250,7 @@ async fn unknown_annotations_are_ignored() {
         annotations,
         ..Default::default()
     };
-    // That the rule is looked at shows that the request was read.
+    // The error about the rule shows that the request was read.
     let known = Call::of("GrantsService/ListGrants", &with(vec![any(&BatonId::default())]));
     let mut event = known.with("authorization", &[&stage.parts.signer.token()]).event(Form::Json);
     for place in ["/req/annotations", "/req/resource/annotations"] {
@@ -264,7 +264,7 @@ async fn unknown_annotations_are_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_and_tickets_are_on_unless_they_are_turned_off() {
+async fn changes_and_tickets_are_on_unless_turned_off() {
     let resource = |resource_type: &str, id: &str| {
         let id = ResourceId {
             resource_type: resource_type.to_owned(),
@@ -289,7 +289,7 @@ async fn changes_and_tickets_are_on_unless_they_are_turned_off() {
     let tickets =
         Call::of("TicketsService/ListTicketSchemas", &TicketsServiceListTicketSchemasRequest::default());
     let stage = Stage::nowhere().await;
-    // It gets as far as the database, which nobody answers for.
+    // The call proceeds to the database, which does not answer.
     let answered = stage.make(grant.clone().with("grpc-timeout", &["10S"]), Form::Frame).await;
     assert!(matches!(answered.status.code, 4 | 14), "{answered:?}");
     let answered = stage.make(tickets.clone(), Form::Frame).await;

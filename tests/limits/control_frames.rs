@@ -1,4 +1,4 @@
-//! Callers that send frames without data, as fast as they can.
+//! Callers that send frames without data at the highest rate.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -10,10 +10,10 @@ use crate::support::wire::Wire;
 
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 const GOAWAY: u8 = 7;
-/// How long the server may take to hang up.
+/// The longest time until the server closes the connection.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The types of the frames that came until the server hung up.
+/// The types of the frames received before the server closed the connection.
 fn flooded(server: &Server, frame: &[u8], reads: bool) -> Vec<u8> {
     let mut stream = TcpStream::connect(server.address()).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -62,11 +62,11 @@ async fn a_flood_of_control_frames_ends_the_connection_with_goaway() {
             frame(2, 0, 3, &[0, 0, 0, 0, 1]),
             frame(99, 0, 0, b"unknown"),
         ] {
-            // A reset can overtake the GOAWAY, but does not always.
+            // A reset can overtake the GOAWAY, but does not always do so.
             let said = (0..10).any(|_| flooded(&server, &frame, true).contains(&GOAWAY));
             assert!(said, "no GOAWAY for frames of type {}", frame[3]);
         }
-        // Nobody reads what is sent to this one.
+        // This caller does not read the answers.
         flooded(&server, &frame(6, 0, 0, &[7; 8]), false);
     });
     wire.metadata().await.unwrap();
@@ -81,7 +81,7 @@ async fn a_flood_of_control_frames_ends_the_connection_with_goaway() {
 async fn a_caller_may_send_many_control_frames_with_its_calls() {
     let server = Server::start_at(NOWHERE, &[]);
     let wire = Wire::to(&server).await;
-    // Each call is a HEADERS, a DATA and several WINDOW_UPDATE frames of the client's.
+    // For each call, the client sends a HEADERS, a DATA and several WINDOW_UPDATE frames.
     for _ in 0..3_000 {
         wire.metadata().await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! Requests that are small on the wire and large in memory: every call, every field that can be repeated.
+//! Requests that are small on the wire and large in memory: every call, every repeatable field.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -17,24 +17,24 @@ use crate::support::server::Server;
 use crate::support::wire::Wire;
 use crate::transport::validation::valid_request;
 
-/// The most that one request may add to the memory of the server.
+/// The most memory that one request may add to the server.
 const RISE: u64 = 32 * 1024 * 1024;
-/// Longest request that calls take, and longest page token.
+/// Longest request of calls, and longest page token.
 const MIB: usize = 1024 * 1024;
-/// How often a field is repeated: as often as fits, and as often as the limits on elements and on memory allow.
+/// How often a field is repeated: as often as it fits, and up to the limits on elements and on memory.
 const COUNTS: [usize; 3] = [usize::MAX, 40_000, 2_500];
 
-/// A server whose memory is watched.
+/// A server whose memory is measured.
 struct Watched {
     server: Server,
     raw: Raw,
-    /// Before the first request; nothing where there is no `/proc`.
+    /// Before the first request; `None` without `/proc`.
     before: Option<u64>,
-    /// How calls ended, by their code.
+    /// The number of calls by status code.
     endings: BTreeMap<String, usize>,
 }
 
-/// A field, and the fields that lead to it from the request.
+/// A field, and the path of fields to it from the request.
 struct Place {
     way: Vec<FieldDescriptor>,
     field: FieldDescriptor,
@@ -44,7 +44,7 @@ impl Watched {
     async fn start() -> Self {
         let database = Database::empty_schema().await;
         let server = Server::start(&database, &["--ticketing", "--provisioning"]);
-        // What every call needs once is there.
+        // This allocates the memory that every call needs once.
         let wire = Wire::to(&server).await;
         for (path, request) in methods() {
             let _ = wire.raw(&path, valid_request(&request).encode_to_vec()).await;
@@ -66,12 +66,12 @@ impl Watched {
         let code = ending.code.clone().unwrap_or_default();
         *self.endings.entry(code).or_default() += 1;
         if let (Some(before), Some(held), Some(peak)) = (self.before, held, self.server.peak_data_memory()) {
-            // An earlier request may have had more.
+            // An earlier request may have used more.
             if Some(peak) > peak_before {
                 let rise = peak.saturating_sub(held);
                 assert!(rise <= RISE, "{path} {what}: the server took {rise} bytes more");
             }
-            // What the allocator keeps of all requests together.
+            // The memory that the allocator keeps after all requests.
             let kept = peak.saturating_sub(before);
             assert!(kept <= 2 * RISE, "{path} {what}: {kept} bytes more than at the start");
         }
@@ -80,7 +80,7 @@ impl Watched {
 }
 
 #[tokio::test]
-async fn no_request_takes_much_memory_whatever_it_repeats() {
+async fn no_request_takes_much_memory_whatever_field_it_repeats() {
     let mut watched = Watched::start().await;
     let mut tried = BTreeSet::new();
     for (path, request) in methods() {
@@ -106,7 +106,7 @@ async fn no_request_takes_much_memory_whatever_it_repeats() {
         }
     }
     assert!(tried.len() > 100, "only {} fields", tried.len());
-    // Requests were taken and refused, each for its own reason, and nothing broke.
+    // Requests were accepted and refused for the expected reasons, and none failed in another way.
     for code in ["3", "8"] {
         assert!(watched.endings.contains_key(code), "{:?}", watched.endings);
     }
@@ -116,7 +116,7 @@ async fn no_request_takes_much_memory_whatever_it_repeats() {
 }
 
 #[tokio::test]
-async fn a_compressed_request_may_become_no_longer_than_any_other() {
+async fn the_size_limit_applies_to_decompressed_requests() {
     let mut watched = Watched::start().await;
     let raw = &watched.raw;
     for (path, longest) in [
@@ -128,7 +128,7 @@ async fn a_compressed_request_may_become_no_longer_than_any_other() {
         let ending = raw.send(path, &[("grpc-encoding", "gzip")], body).await.unwrap();
         assert_eq!(ending.code.as_deref(), Some("8"), "{path}: {ending:?}");
     }
-    // A second message in a call that takes one counts with the first.
+    // A second message in a unary call counts together with the first.
     let twice = [framed(&vec![0; MIB]), framed(&vec![0; MIB])].concat();
     let ending = raw.send("c1.connector.v2.GrantManagerService/Grant", &[], twice.into()).await.unwrap();
     assert_ne!(ending.code.as_deref(), Some("0"), "{ending:?}");
@@ -152,7 +152,7 @@ async fn a_page_token_may_be_as_long_as_the_protocol_allows() {
     }
 }
 
-/// Every field of every message that the request can hold, each once, by the shortest way.
+/// Every field of every message in the request, each once, with its shortest path.
 fn places(request: &MessageDescriptor) -> Vec<Place> {
     let mut places = Vec::new();
     let mut seen = BTreeSet::from([request.full_name().to_owned()]);
@@ -178,7 +178,7 @@ fn places(request: &MessageDescriptor) -> Vec<Place> {
 }
 
 impl Place {
-    /// A request that breaks no rule, with the field repeated so many times where that fits.
+    /// A valid request, with the field repeated this many times if it fits.
     fn message(&self, request: &MessageDescriptor, longest: usize, count: usize) -> Vec<u8> {
         let mut content = self.repeated(longest - 4096, count);
         for field in self.way.iter().rev() {
@@ -194,7 +194,7 @@ impl Place {
 
     fn repeated(&self, longest: usize, count: usize) -> Vec<u8> {
         let (field, number) = (&self.field, self.field.number());
-        // What else the message needs comes with the request where it is that.
+        // If the message is the request itself, its other fields come with the request.
         let mut elements = if self.way.is_empty() { Vec::new() } else { valid(field.parent_message()) };
         let kind = field.kind();
         if field.is_list() && !matches!(kind, Kind::Message(_) | Kind::String | Kind::Bytes) {
@@ -216,7 +216,7 @@ impl Place {
     }
 }
 
-/// The bytes of the smallest message that breaks no rule.
+/// The bytes of the smallest valid message.
 fn valid(message: &MessageDescriptor) -> Vec<u8> {
     if message.is_map_entry() { Vec::new() } else { valid_request(message).encode_to_vec() }
 }
@@ -227,7 +227,7 @@ fn delimited(number: u32, content: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(content);
 }
 
-/// A message as gRPC frames it when it is compressed.
+/// A compressed gRPC frame of a message.
 fn in_gzip(message: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(message).unwrap();

@@ -1,4 +1,4 @@
-//! Headers of HTTP/2 that are small on the wire and would be large in memory, or never end.
+//! HTTP/2 headers that are small on the wire and would be large in memory, or never end.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -33,7 +33,8 @@ fn connect(server: &Server) -> TcpStream {
     stream
 }
 
-/// Sends what is made for each number from 0 on until the server hangs up, while its answers are read.
+/// Sends the bytes of `make` for each number from 0 on until the server closes the connection. Reads the
+/// answers in the meantime.
 #[track_caller]
 fn assert_ends(stream: &mut TcpStream, what: &str, make: impl Fn(u32) -> Vec<u8>) {
     let mut reading = stream.try_clone().unwrap();
@@ -53,7 +54,7 @@ fn assert_ends(stream: &mut TcpStream, what: &str, make: impl Fn(u32) -> Vec<u8>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_without_an_end_and_calls_that_are_reset_at_once_end_the_connection() {
+async fn endless_headers_and_immediately_reset_calls_end_the_connection() {
     let server = Server::start_at(NOWHERE, &[]);
     let regular = Wire::to(&server).await;
     tokio::task::block_in_place(|| {
@@ -62,7 +63,7 @@ async fn headers_without_an_end_and_calls_that_are_reset_at_once_end_the_connect
         assert_ends(&mut stream, "empty CONTINUATION", |_| frame(CONTINUATION, 0, 1, &[]));
         let mut stream = connect(&server);
         stream.write_all(&frame(HEADERS, 0, 1, &call(GET_METADATA))).unwrap();
-        // Each is one header more.
+        // Each frame adds one header.
         assert_ends(&mut stream, "short CONTINUATION", |_| frame(CONTINUATION, 0, 1, b"\x00\x01x\x01y"));
         for path in [GET_METADATA, HEALTH] {
             assert_ends(&mut connect(&server), "calls that are reset", |number| {
@@ -73,7 +74,7 @@ async fn headers_without_an_end_and_calls_that_are_reset_at_once_end_the_connect
         }
     });
     regular.metadata().await.unwrap();
-    // The library warns of it, and a caller can make any number of connections.
+    // The library logs a warning about it, and a caller can open any number of connections.
     let of_library = |line: &serde_json::Value| {
         line["level"] == "warn" && line["caller"].as_str().is_some_and(|file| file.starts_with("streams/"))
     };
@@ -81,9 +82,9 @@ async fn headers_without_an_end_and_calls_that_are_reset_at_once_end_the_connect
     assert!(!logs.iter().any(of_library), "{logs:?}");
 }
 
-/// Such as a web page can make a browser send, with the client certificate of the person who looks at it.
+/// A web page can make a browser send such requests, with the client certificate of the user.
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_are_not_of_grpc_are_refused() {
+async fn rejects_requests_that_are_not_grpc() {
     const METHODS: [&[u8]; 3] = [b"\x82", b"\x83", b"\x42\x07OPTIONS"];
     const TYPES: [&[u8]; 3] = [b"\x0f\x10\x10application/grpc", b"\x0f\x10\x0atext/plain", b""];
     let server = Server::start_at(NOWHERE, &[]);
@@ -108,9 +109,9 @@ async fn requests_that_are_not_of_grpc_are_refused() {
     assert!(codes[..8].iter().all(|code| code == "InvalidArgument") && codes[8] == "Ok", "{codes:?}");
 }
 
-/// One header of 4,000 bytes goes into the table of HPACK, and 12,000 bytes refer to it once each.
+/// One header of 4,000 bytes is added to the HPACK table, and each of 12,000 bytes refers to it.
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_that_refer_to_one_another_use_bounded_memory() {
+async fn headers_that_refer_to_each_other_use_bounded_memory() {
     const ADDED: u64 = 16 * 1024 * 1024;
     const CALLS: u32 = 20;
     let server = Server::start_at(NOWHERE, &[]);
@@ -125,12 +126,12 @@ async fn headers_that_refer_to_one_another_use_bounded_memory() {
     for _ in 0..20 {
         let mut stream = connect(&server);
         for number in 0..CALLS {
-            // It may be closed already.
+            // The stream may be closed already.
             let _ = stream.write_all(&frame(HEADERS, END_HEADERS, 2 * number + 1, &bomb));
         }
         open.push(stream);
     }
-    // Each has been answered, or closed, before the memory counts.
+    // The memory is measured after each stream has been answered or closed.
     for stream in &mut open {
         stream.set_nonblocking(true).unwrap();
         eventually("an answer", async || match stream.read(&mut [0; 4096]) {

@@ -1,5 +1,5 @@
-//! Hostile callers: the server keeps serving the others, in bounded memory.
-//! `make fuzz-smoke` runs the same with more cases.
+//! Hostile callers: the server continues to serve other callers, in bounded memory. `make fuzz-smoke` runs
+//! these tests with more cases.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -23,16 +23,16 @@ use crate::support::raw::{GREETING, Raw, frame};
 use crate::support::server::Server;
 use crate::support::wire::Wire;
 
-/// More than the server ever needs here, and far less than what is thrown at it.
+/// More than the server needs in these tests, and far less than the amount of data sent to it.
 const MEMORY: u64 = 400 * 1024 * 1024;
 const LIST_RESOURCES: &str = "c1.connector.v2.ResourcesService/ListResources";
 
-/// A server under attack, and a client of it that asks for the organizations all the while.
+/// A server under attack, and a client of it that lists the organizations continuously.
 struct Besieged {
     server: Server,
     over: Arc<AtomicBool>,
     client: tokio::task::JoinHandle<u32>,
-    // Dropped last.
+    // This is dropped last.
     _database: Database,
 }
 
@@ -59,7 +59,8 @@ impl Besieged {
         self.server.address()
     }
 
-    /// The client had all its answers, a newcomer is served too, and nothing was used up or broke.
+    /// Checks that the client received all answers, a new client is served, no resource was exhausted, and
+    /// nothing failed.
     async fn assert_unharmed(self) {
         if let Some(memory) = self.server.memory() {
             assert!(memory < MEMORY, "{memory} bytes");
@@ -73,7 +74,7 @@ impl Besieged {
     }
 }
 
-/// So many cases, or as many as `PROPTEST_CASES` says.
+/// Runs this many cases, or the number in `PROPTEST_CASES`.
 fn runner(usual: u32) -> TestRunner {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
     let cases = asked.unwrap_or(usual);
@@ -108,7 +109,7 @@ async fn random_bytes_and_frames_do_not_disturb_other_callers() {
         runner(200)
             .run(&(bytes, 0..3_u8), |(bytes, end)| {
                 let mut stream = connect(address);
-                // The server may have hung up at the first byte.
+                // The server may have closed the connection at the first byte.
                 let _ = stream.write_all(&bytes);
                 let _ = match end {
                     0 => stream.shutdown(Shutdown::Both),
@@ -116,7 +117,7 @@ async fn random_bytes_and_frames_do_not_disturb_other_callers() {
                     _ => Ok(()),
                 };
                 if end == 1 {
-                    // What a half-closed connection is still told.
+                    // Reads the answers that the server still sends on a half-closed connection.
                     let _ = stream.read_to_end(&mut Vec::new());
                 }
                 Ok(())
@@ -151,7 +152,7 @@ async fn half_open_and_slow_callers_do_not_block_others() {
         silent.push(stream);
         let mut stream = connect(address);
         stream.write_all(GREETING).unwrap();
-        // The beginning of a frame of headers of 16,000 bytes.
+        // The start of a HEADERS frame of 16,000 bytes.
         stream.write_all(&[0, 0x3e, 0x80, 1, 4, 0, 0, 0, 1]).unwrap();
         slow_headers.push(stream);
         let raw = Raw::to(address).await;
@@ -159,7 +160,7 @@ async fn half_open_and_slow_callers_do_not_block_others() {
         slow_bodies.push((body, tokio::spawn(ending)));
     }
     let wire = Wire::to(&besieged.server).await;
-    // The head of a message of 1,000 bytes, then one byte at a time.
+    // The head of a message of 1,000 bytes, followed by single bytes.
     for round in 0..20 {
         for stream in &mut slow_headers {
             let _ = stream.write_all(&[0]);
@@ -184,7 +185,7 @@ async fn oversized_headers_and_messages_use_bounded_memory() {
     const PIECES: usize = 4_000;
     let besieged = Besieged::start(&[]).await;
     let address = besieged.address();
-    // 64 MB of headers that never end, by hand, for no client sends such.
+    // 64 MB of endless headers, written directly, because no client sends this.
     let piece = vec![0; PIECE];
     for _ in 0..4 {
         let mut stream = connect(address);
@@ -197,7 +198,7 @@ async fn oversized_headers_and_messages_use_bounded_memory() {
         assert!(sent < PIECES, "the server takes headers without end");
     }
     let raw = Raw::to(address).await;
-    // Messages that say they have 4 GiB and 5 MiB.
+    // Messages that announce 4 GiB and 5 MiB.
     for head in [[0, 255, 255, 255, 255], [0, 0, 80, 0, 0]] {
         let (body, ending) = raw.slowly(LIST_RESOURCES);
         let ending = tokio::spawn(ending);
@@ -217,7 +218,7 @@ async fn thousands_of_idle_connections_do_not_disturb_other_callers() {
     let files = limits.lines().find_map(|line| {
         line.strip_prefix("Max open files")?.split_whitespace().next()?.parse::<usize>().ok()
     });
-    // The other tests of this process need some, too.
+    // The other tests of this process also need file descriptors.
     let count = files.map_or(500, |files| files.saturating_sub(800).clamp(100, 3_000));
     let besieged = Besieged::start(&[]).await;
     let idle: Vec<TcpStream> = (0..count)
@@ -227,7 +228,8 @@ async fn thousands_of_idle_connections_do_not_disturb_other_callers() {
             stream
         })
         .collect();
-    // Those that have heard the server's own settings were held by it. Old ones have made room for new ones.
+    // Streams that received the server's settings were open on the server. Older ones were closed to make
+    // room for new ones.
     let heard = idle.iter().filter(|stream| (&mut &**stream).read_exact(&mut [0; 9]).is_ok()).count();
     assert!(heard >= 100, "{heard} of {count}");
     besieged.assert_unharmed().await;
@@ -245,7 +247,7 @@ async fn the_probe_and_prometheus_ports_limit_connections_in_number_and_time() {
         let mut idle: Vec<TcpStream> = Vec::new();
         for number in 0..200 {
             let mut stream = connect(address);
-            // Some begin to say something.
+            // Some connections start a request.
             if number % 2 == 0 {
                 // It may be closed already.
                 let _ = stream.write_all(b"GET / HTTP/1.1\r\nhost: ");
@@ -255,7 +257,7 @@ async fn the_probe_and_prometheus_ports_limit_connections_in_number_and_time() {
                 assert_eq!(ask(address, "GET", path).code, 200, "kept out by {number} silent connections");
             }
         }
-        // The oldest of them have made room at once, long before the time of a slow one is up.
+        // The oldest connections were closed at once, long before the time limit of slow ones.
         for stream in &mut idle[..200 - PLACES] {
             assert!(!is_open(stream, Duration::from_secs(20)), "open for ever");
         }
@@ -270,7 +272,7 @@ async fn the_probe_and_prometheus_ports_limit_connections_in_number_and_time() {
     besieged.assert_unharmed().await;
 }
 
-/// Whether the other side leaves the connection open for that time, whatever it says.
+/// Whether the other side leaves the connection open for this time, whatever it sends.
 fn is_open(stream: &mut TcpStream, patience: Duration) -> bool {
     stream.set_read_timeout(Some(patience)).unwrap();
     let read = stream.read_to_end(&mut Vec::new());
@@ -306,7 +308,7 @@ async fn every_call_survives_random_messages() {
                 for (path, request) in &methods {
                     for sent in [random(&mut chance, request, &TEXTS).encode_to_vec(), bytes.clone()] {
                         let call = wire.raw(path, sent);
-                        // What comes of it stands in the log.
+                        // The result is in the log.
                         let _ = tokio::runtime::Handle::current().block_on(call);
                     }
                 }

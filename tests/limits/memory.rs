@@ -1,4 +1,4 @@
-//! Memory that a burst of large requests and answers has taken goes back to the system.
+//! The memory of a burst of large requests and answers is returned to the system.
 
 use crate::support::client::named;
 use crate::support::postgres::{Database, Sizes};
@@ -6,13 +6,13 @@ use crate::support::server::Server;
 use crate::support::wire::{Wire, eventually};
 
 const MIB: u64 = 1024 * 1024;
-/// Callers of the burst.
+/// The number of callers in the burst.
 const CALLERS: usize = 64;
-/// How much of the burst may stay.
+/// The most memory of the burst that may stay allocated.
 const KEPT: u64 = 16 * MIB;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn memory_goes_back_after_a_burst() {
+async fn memory_is_returned_after_a_burst() {
     let sizes = Sizes { users: 2_000, groups: 10, pages: 20, resources: 5 };
     let database = Database::seeded(sizes).await;
     let server = Server::start(&database, &[]);
@@ -21,7 +21,7 @@ async fn memory_goes_back_after_a_burst() {
     let Some(before) = server.data_memory() else { return };
     let mut callers = Vec::new();
     for number in 0..CALLERS {
-        // A connection of its own for each, closed at the end.
+        // Each caller has its own connection, closed at the end.
         let wire = Wire::to(&server).await;
         callers.push(tokio::spawn(async move {
             for _ in 0..3 {
@@ -35,7 +35,7 @@ async fn memory_goes_back_after_a_burst() {
     }
     let peak = server.peak_data_memory().unwrap_or_default();
     let after = eventually("memory given back", async || {
-        // An allocator gives back when it is used.
+        // An allocator returns memory only when it is used.
         wire.organizations().await.unwrap();
         server.data_memory().filter(|now| *now < before + KEPT)
     })

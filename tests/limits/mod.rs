@@ -1,4 +1,4 @@
-//! What callers can use up, and callers that try to use up more.
+//! The resources that callers can use, and callers that try to exceed their share.
 
 mod control_frames;
 mod decoding;

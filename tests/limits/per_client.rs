@@ -1,4 +1,4 @@
-//! Each limit by its flag: connections, streams, calls, bytes and time.
+//! Each limit with its flag: connections, streams, calls, bytes and time.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -30,13 +30,13 @@ const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 const LIST_RESOURCES: &str = "c1.connector.v2.ResourcesService/ListResources";
 const GET_METADATA: &str = "c1.connector.v2.ConnectorService/GetMetadata";
 
-/// Needs no database.
+/// This call needs no database.
 async fn metadata(wire: &Wire) -> Result<(), Status> {
     let request = ConnectorServiceGetMetadataRequest::default();
     wire.call::<ConnectorServiceGetMetadataResponse>("ConnectorService/GetMetadata", &request).await.map(drop)
 }
 
-/// Statements about organizations wait until this is dropped or rolled back.
+/// Blocks statements on organizations until the transaction is dropped or rolled back.
 async fn lock(client: &mut Client) -> Transaction<'_> {
     let transaction = client.transaction().await.unwrap();
     transaction.batch_execute("LOCK TABLE organizations").await.unwrap();
@@ -54,7 +54,7 @@ fn organizations() -> ResourcesServiceListResourcesRequest {
     ResourcesServiceListResourcesRequest { resource_type_id: "org".to_owned(), ..Default::default() }
 }
 
-/// Waits for the end of a connection that the other side closes.
+/// Waits until the other side closes the connection.
 async fn closed(mut stream: TcpStream) {
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     tokio::task::spawn_blocking(move || {
@@ -83,7 +83,7 @@ async fn a_connection_over_the_limit_is_closed_while_all_others_have_calls() {
     for call in calls {
         call.await.unwrap().unwrap();
     }
-    // Now they do nothing, and make room.
+    // The connections are now idle and can be closed for a new one.
     let address = server.address();
     eventually("room for another connection", async || {
         let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
@@ -139,7 +139,7 @@ async fn a_client_that_reads_no_answers_is_bounded_by_its_deadline() {
     let database =
         Database::seeded(crate::support::postgres::Sizes { users: 4_000, ..Default::default() }).await;
     let server = Server::start(&database, &["--max-requests", "2", "--request-timeout-seconds", "2"]);
-    // One connection gets half of the places.
+    // One connection gets half of the slots.
     let greedy = [Raw::to(server.address()).await, Raw::to(server.address()).await];
     let other = Wire::to(&server).await;
     let users = ResourcesServiceListResourcesRequest {
@@ -149,7 +149,7 @@ async fn a_client_that_reads_no_answers_is_bounded_by_its_deadline() {
         ..Default::default()
     };
     let mut unread = Vec::new();
-    // The connection's window takes the beginning of what is sent, so more than two answers may get through.
+    // The window of the connection takes the first bytes, so more than two answers may be sent completely.
     let refused = loop {
         unread.push(greedy[unread.len() % 2].unread(LIST_RESOURCES, &users).await.unwrap());
         match metadata(&other).await {
@@ -168,14 +168,14 @@ async fn a_client_that_reads_its_answers_keeps_its_connection() {
     let mut health = HealthClient::new(wire.channel());
     let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
-    // As grpcurl does it: one question, and the stream stays open.
+    // Like grpcurl: one request, and the stream stays open.
     let message_request = Some(MessageRequest::ListServices(String::new()));
     let question = ServerReflectionRequest { message_request, ..Default::default() };
     let questions = tokio_stream::once(question).chain(tokio_stream::pending());
     let mut reflection = ServerReflectionClient::new(wire.channel());
     let mut answers = reflection.server_reflection_info(questions).await.unwrap().into_inner();
     answers.message().await.unwrap().unwrap();
-    // It takes no place from other calls.
+    // The stream takes no slot of other calls.
     metadata(&wire).await.unwrap();
     assert_refused(answers.message().await, Code::DeadlineExceeded, &["1.000 s"]);
     assert!(tokio::time::timeout(Duration::from_secs(2), watch.message()).await.is_err(), "no watch");
@@ -196,7 +196,7 @@ async fn messages_over_the_limits_are_resource_exhausted() {
     assert_refused(refused, Code::ResourceExhausted, &["1024"]);
     metadata(&wire).await.unwrap();
 
-    // Listings stay below by themselves; this is the one call whose answer is as long as its request.
+    // Listings limit their own size; this is the only call whose answer is as long as its request.
     let server =
         Server::start_at(NOWHERE, &["--max-response-bytes", "2097152", "--max-request-bytes", "4194304"]);
     let wire = Wire::to(&server).await;
@@ -328,7 +328,7 @@ async fn a_second_signal_ends_the_drain_at_once() {
     assert!(call.await.unwrap().is_err());
 }
 
-/// The status line of the HTTP endpoint.
+/// The status line of the HTTP endpoint `/ready`.
 fn readiness(address: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.write_all(b"GET /ready HTTP/1.0\r\n\r\n").ok()?;

@@ -1,4 +1,4 @@
-//! Places for calls and connections: who gets one while hostile callers want them all.
+//! Slots for calls and connections, and who gets them when hostile callers request all of them.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -22,10 +22,10 @@ const GET_METADATA: &str = "c1.connector.v2.ConnectorService/GetMetadata";
 const HEALTH: &str = "grpc.health.v1.Health/Check";
 const TOKEN: &str = "a-token-0123456789";
 
-/// The beginning of a message of 1,000 bytes, without its end.
+/// Sends the start of a message of 1,000 bytes.
 async fn half_a_message(body: &mpsc::Sender<Bytes>) {
     body.send(Bytes::from_static(&[0, 0, 0, 3, 232])).await.unwrap();
-    // The channel holds one piece: when it takes another, the first is on its way.
+    // The channel has a capacity of one: when it accepts another piece, the first has been sent.
     body.send(Bytes::from_static(&[8])).await.unwrap();
 }
 
@@ -43,7 +43,7 @@ async fn watch(wire: &Wire) -> Result<Streaming<HealthCheckResponse>, tonic::Sta
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_whose_message_never_comes_take_no_place() {
+async fn calls_without_a_message_take_no_slot() {
     let server = Server::start_at(NOWHERE, &["--max-requests", "2", "--stall-timeout-seconds", "3600"]);
     let honest = Wire::to(&server).await;
     let mut slow = Vec::new();
@@ -55,7 +55,7 @@ async fn calls_whose_message_never_comes_take_no_place() {
             half_a_message(&body).await;
             slow.push((body, ending));
         }
-        // The connection answers in between, so the server has seen what came before.
+        // The connection answers this call, so the server has processed everything sent before it.
         let message = baton_retool::proto::connector::ConnectorServiceGetMetadataRequest::default();
         assert_eq!(raw.call(GET_METADATA, &[], &message).await.unwrap().code.as_deref(), Some("0"));
         for _ in 0..20 {
@@ -66,7 +66,7 @@ async fn calls_whose_message_never_comes_take_no_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_does_not_go_on_ends_its_call_within_seconds() {
+async fn a_stalled_message_ends_its_call_within_seconds() {
     let server = Server::start_at(NOWHERE, &["--stall-timeout-seconds", "1"]);
     let raw = Raw::to(server.address()).await;
     let (body, ending) = raw.slowly(GET_METADATA);
@@ -78,7 +78,7 @@ async fn a_message_that_does_not_go_on_ends_its_call_within_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_breaks_off_its_message_is_logged_as_cancelled() {
+async fn a_caller_that_aborts_its_message_is_logged_as_cancelled() {
     let server = Server::start_at(NOWHERE, &[]);
     let raw = Raw::to(server.address()).await;
     let (body, ending) = raw.slowly(GET_METADATA);
@@ -120,7 +120,7 @@ async fn one_connection_gets_no_more_than_its_share_of_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_keep_out_no_caller_with_a_token() {
+async fn idle_connections_do_not_keep_out_callers_with_a_token() {
     let (_directory, flag) = with_a_token();
     let server = Server::start_at(NOWHERE, &["--max-connections", "64", &flag]);
     let regular = Wire::to(&server).await.showing(TOKEN);
@@ -144,7 +144,7 @@ async fn idle_connections_keep_out_no_caller_with_a_token() {
     assert_eq!(peers.len(), 11, "the regular caller had to connect again");
 }
 
-/// A server that may open few files, killed when dropped, and its log.
+/// A server with a low limit on open files, killed when dropped, and its log.
 struct Poor {
     process: Child,
     log: tempfile::NamedTempFile,
@@ -187,7 +187,7 @@ impl Drop for Poor {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_file_descriptors_newcomers_are_served_and_the_log_stays_short() {
+async fn without_file_descriptors_new_callers_are_served_and_the_log_stays_short() {
     const LINES: u64 = 5;
     const WINDOW_SECONDS: u64 = 10;
     let server = Poor::start();
@@ -218,7 +218,7 @@ async fn without_file_descriptors_newcomers_are_served_and_the_log_stays_short()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watches_of_the_health_are_bounded_and_checks_go_on() {
+async fn health_watches_are_bounded_and_health_checks_continue() {
     const TOTAL_OF_AN_ADDRESS: usize = 64;
     const OF_A_CONNECTION: usize = 4;
     let (_directory, flag) = with_a_token();
@@ -269,7 +269,7 @@ async fn probes_of_the_database_share_one_check() {
     };
     server.wait_for_log(|line| line["msg"] == "the database can be read");
     assert_eq!(ask(probes, "GET", "/health").code, 200);
-    // The start and one check took so many.
+    // The start and one check made this number of statements.
     let (begun, before) = (Instant::now(), statements());
     for _ in 0..100 {
         assert_eq!(ask(probes, "GET", "/health").code, 200);

@@ -1,4 +1,4 @@
-//! What callers hold who have shown no token.
+//! The resources of callers that have not sent a token.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -10,9 +10,9 @@ use crate::support::wire::{Wire, eventually};
 
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 const TOKEN: &str = "a-token-0123456789";
-/// A quarter of the connections that there may be.
+/// A quarter of the connections that are allowed.
 const STRANGERS: u64 = 100;
-/// How much memory one may hold.
+/// The most memory per stranger.
 const EACH: u64 = 160 * 1024;
 
 const HEADERS: u8 = 1;
@@ -37,21 +37,21 @@ fn length(mut length: usize) -> Vec<u8> {
     encoded
 }
 
-/// A header as HPACK writes it, without compression and not for the table.
+/// A header in HPACK, without compression and without indexing.
 fn field(name: &str, value: &str) -> Vec<u8> {
     [&[0], &length(name.len())[..], name.as_bytes(), &length(value.len()), value.as_bytes()].concat()
 }
 
-/// The headers of a call, with so many bytes beside them.
+/// The headers of a call, plus a header of this many bytes.
 fn headers(path: &str, beside: usize) -> Vec<u8> {
-    // POST and http are in the table of HPACK, and so are the names of the path and the authority. The authority is
-    // one for the table.
+    // POST and http are in the static table of HPACK, and so are the names of the path and the authority. The
+    // authority is added to the dynamic table.
     let fixed = [&[0x83, 0x86, 0x41, 1, b'a', 0x04], &length(path.len())[..], path.as_bytes()].concat();
     [fixed, field("content-type", "application/grpc"), field("x-large", &"x".repeat(beside))].concat()
 }
 
-/// The same with an authority and a long header in Huffman's code: the letter `a`, and zeros, of which five bytes are
-/// eight.
+/// The same headers with a Huffman-coded authority and a Huffman-coded long header: the letter `a`, and
+/// zeros. Five bytes encode eight zeros.
 fn compressed_headers(path: &str, bytes: usize) -> Vec<u8> {
     let mut long = length(bytes);
     long[0] |= 0x80;
@@ -59,12 +59,12 @@ fn compressed_headers(path: &str, bytes: usize) -> Vec<u8> {
     [fixed, field("content-type", "application/grpc"), vec![0, 1, b'x'], long, vec![0; bytes]].concat()
 }
 
-/// So many calls with these headers.
+/// This many calls with these headers.
 fn calls(count: u32, headers: &[u8]) -> Vec<u8> {
     (0..count).flat_map(|number| frame(HEADERS, END_HEADERS, 2 * number + 1, headers)).collect()
 }
 
-/// Waits until the server has seen what was sent; an error where it hangs up.
+/// Waits until the server has read everything that was sent; an error if the server closes the connection.
 fn seen(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.write_all(&frame(PING, 0, 0, b"12345678"))?;
     let mut head = [0; 9];
@@ -78,17 +78,17 @@ fn seen(stream: &mut TcpStream) -> std::io::Result<()> {
     }
 }
 
-/// What becomes of a connection.
+/// The expected state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// It stays, and the server has seen everything.
+    /// The connection stays open, and the server has read everything.
     Kept,
-    /// It stays, in the middle of something.
+    /// The connection stays open, in the middle of a frame or call.
     Unfinished,
     HungUp,
 }
 
-/// How much memory each stranger holds who sends these bytes.
+/// The memory of the server for each stranger that sends these bytes.
 async fn held_by_each(bytes: &[u8], fate: Fate) -> Option<u64> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tokens");
@@ -123,7 +123,7 @@ async fn held_by_each(bytes: &[u8], fate: Fate) -> Option<u64> {
         regular.metadata().await.unwrap();
     }
     let after = server.data_memory()?;
-    // One more takes the place of the oldest.
+    // One more connection replaces the oldest one.
     let _newcomer = TcpStream::connect(server.address()).unwrap();
     let mut oldest = &open[0];
     oldest.set_nonblocking(true).unwrap();
@@ -138,14 +138,14 @@ async fn held_by_each(bytes: &[u8], fate: Fate) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_hold_little_memory_whatever_they_send() {
+async fn strangers_use_little_memory_whatever_they_send() {
     const GET_METADATA: &str = "/c1.connector.v2.ConnectorService/GetMetadata";
     const HEALTH: &str = "/grpc.health.v1.Health/Check";
-    // Close to the most that fits into one frame.
+    // Close to the largest header that fits into one frame.
     const LARGE: usize = 15_000;
     let (large, small) = (headers(HEALTH, LARGE), headers(HEALTH, 0));
     let half_a_block = frame(HEADERS, 0, 1, &large);
-    // A header that says it is longer than all that comes of it.
+    // A header that announces a longer value than is sent.
     let long = [&[0][..], &length(1), b"x", &length(200_000)].concat();
     let piece = frame(CONTINUATION, 0, 1, &vec![b'x'; LARGE]);
     let half_a_header = [frame(HEADERS, 0, 1, &[small.clone(), long].concat()), piece.repeat(3)].concat();

@@ -1,4 +1,4 @@
-//! Grants and revokes, and what they leave in the tables.
+//! Grants and revokes, and their effects on the tables.
 
 use std::collections::BTreeMap;
 
@@ -15,50 +15,50 @@ use super::client::{Client, annotations, named};
 use super::postgres::Database;
 use super::server::Server;
 
-/// A client that changes things, and one that looks.
+/// A client that makes changes, and one that reads.
 #[derive(Clone)]
 pub(crate) struct Changes {
     pub(crate) client: Client,
     manager: GrantManagerServiceClient<Channel>,
 }
 
-/// What a Grant or a Revoke answered.
+/// The answer to a Grant or a Revoke.
 #[derive(Debug, Clone)]
 pub(crate) struct Answered {
     pub(crate) grants: Vec<Grant>,
     pub(crate) annotations: Vec<Any>,
 }
 
-/// What an answer says of what it did.
+/// The effect of a change, according to its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Did {
-    /// Something was changed.
+    /// A change was made.
     Changed,
-    /// Something was changed, and this grant is gone for it.
+    /// A change was made, and it replaced this grant.
     Replaced(String),
-    /// It was like that already.
+    /// The state was already as requested.
     Nothing,
 }
 
 impl Changes {
-    /// A server with `--provisioning` and these flags, for the superuser.
+    /// Starts a server with `--provisioning` and these flags, as the superuser.
     pub(crate) async fn serving(database: &Database, flags: &[&str]) -> (Self, Server) {
         Self::serving_at(&database.url(), flags).await
     }
 
-    /// A server with `--provisioning` and these flags.
+    /// Starts a server with `--provisioning` and these flags.
     pub(crate) async fn serving_at(connection_string: &str, flags: &[&str]) -> (Self, Server) {
         let flags: Vec<&str> = ["--provisioning"].into_iter().chain(flags.iter().copied()).collect();
         let server = Server::start_at(connection_string, &flags);
         (Self::of(&server).await, server)
     }
 
-    /// A connection of its own to a server that the test keeps.
+    /// Opens a connection to a server that the test owns.
     pub(crate) async fn of(server: &Server) -> Self {
         Self::over(server.channel().await)
     }
 
-    /// A connection that the test has made.
+    /// Uses a connection that the test has opened.
     pub(crate) fn over(channel: Channel) -> Self {
         Self { client: Client::over(channel.clone()), manager: GrantManagerServiceClient::new(channel) }
     }
@@ -73,7 +73,7 @@ impl Changes {
         self.send_grant(request).await
     }
 
-    /// Revokes what [`grant`](Self::grant) grants.
+    /// Revokes the grant of [`grant`](Self::grant).
     pub(crate) async fn revoke(&self, entitlement: &str, principal: &str) -> Result<Answered, Status> {
         let grant = Grant {
             id: format!("{entitlement}:{}", principal.replace('/', ":")),
@@ -98,12 +98,12 @@ impl Changes {
         Ok(Answered { grants: Vec::new(), annotations: answer.annotations })
     }
 
-    /// The grants on the resource of an entitlement, as a listing shows them now.
+    /// The grants on the resource of an entitlement, as listed now.
     pub(crate) async fn listed(&self, entitlement: &str) -> Vec<Grant> {
         self.client.grants(&resource_of(entitlement)).await
     }
 
-    /// Whether a listing shows the grant now.
+    /// Whether the grant is listed now.
     pub(crate) async fn lists(&self, entitlement: &str, principal: &str) -> bool {
         let id = format!("{entitlement}:{}", principal.replace('/', ":"));
         self.listed(entitlement).await.iter().any(|grant| grant.id == id)
@@ -111,14 +111,14 @@ impl Changes {
 }
 
 impl Answered {
-    /// Whether one of its free-form annotations has this key.
+    /// Whether one of the free-form annotations has this key.
     pub(crate) fn says(&self, key: &str) -> bool {
         let said = self.annotations.iter().filter(|one| one.type_url.ends_with("/google.protobuf.Struct"));
         said.map(|one| <prost_types::Struct as prost::Message>::decode(one.value.as_slice()).unwrap())
             .any(|said| said.fields.contains_key(key))
     }
 
-    /// What it did, by its annotations.
+    /// The effect of the change, from its annotations.
     pub(crate) fn did(&self) -> Did {
         let exists = annotations::<GrantAlreadyExists>(&self.annotations).len();
         let revoked = annotations::<GrantAlreadyRevoked>(&self.annotations).len();
@@ -132,7 +132,7 @@ impl Answered {
     }
 }
 
-/// The entitlement with the resource that its id names: `group:g5:member`, `page:p3:user:read`.
+/// The entitlement with the resource in its id: `group:g5:member`, `page:p3:user:read`.
 pub(crate) fn entitlement_of(id: &str) -> Entitlement {
     Entitlement { id: id.to_owned(), resource: Some(resource_of(id)), ..Default::default() }
 }
@@ -142,18 +142,18 @@ fn resource_of(entitlement: &str) -> Resource {
     named(parts.next().unwrap(), parts.next().unwrap())
 }
 
-/// `user/u7`
+/// Parses a principal such as `user/u7`.
 pub(crate) fn principal_of(path: &str) -> Resource {
     let (type_id, id) = path.split_once('/').unwrap();
     named(type_id, id)
 }
 
-/// Every row of every table, whatever its columns, as text.
+/// Every row of every table with all columns, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tables(BTreeMap<String, Vec<String>>);
 
 impl Tables {
-    /// What is in the database now.
+    /// Reads the current content of the database.
     pub(crate) async fn of(database: &Database) -> Self {
         let client = database.client().await;
         let names = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'";
@@ -167,7 +167,7 @@ impl Tables {
         Self(tables)
     }
 
-    /// Panics with the rows that are not the same.
+    /// Panics with the rows that differ.
     pub(crate) fn assert_same(&self, now: &Self) {
         for (name, before) in &self.0 {
             let after = &now.0[name];
@@ -179,7 +179,7 @@ impl Tables {
     }
 }
 
-/// Runs a call that has to be refused, and makes sure that it has left every table as it was.
+/// Makes a call that must be refused, and asserts that it changed no table.
 pub(crate) async fn refused<T: std::fmt::Debug>(
     database: &Database,
     call: impl Future<Output = Result<T, Status>>,

@@ -1,4 +1,4 @@
-//! The protocol as the access tests use it: complete listings, and grants as plain facts.
+//! The protocol for the access tests: complete listings, and grants as plain facts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use tonic::{Response, Status};
 use super::postgres::Database;
 use super::server::Server;
 
-/// Calls of one server, which runs as long as any copy of this does where this started it.
+/// A client of one server. If the client has started the server, it stops with the last copy of the client.
 #[derive(Clone)]
 pub(crate) struct Client {
-    /// Ends with the last copy.
+    /// Stopped with the last copy.
     #[expect(dead_code)]
     server: Option<Arc<Server>>,
-    /// The sync that listings belong to; empty for none.
+    /// The sync of the listings; empty for none.
     sync: String,
     types: ResourceTypesServiceClient<Channel>,
     resources: ResourcesServiceClient<Channel>,
@@ -42,13 +42,13 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Answer<T> {
     pub(crate) rows: Vec<T>,
-    /// Empty when this was the last one.
+    /// The token of the next page; empty on the last page.
     pub(crate) next: String,
     /// Its length on the wire.
     pub(crate) bytes: usize,
 }
 
-/// Anything that comes in pages.
+/// A listing with pages.
 #[derive(Debug, Clone)]
 pub(crate) enum Listing {
     ResourceTypes,
@@ -58,19 +58,19 @@ pub(crate) enum Listing {
     Grants(Resource),
 }
 
-/// A grant without what every grant of the listing repeats.
+/// A grant without the parts that are the same in every grant of the listing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fact {
     pub(crate) id: String,
     pub(crate) entitlement: String,
     /// Type and id: `user/u1`.
     pub(crate) principal: String,
-    /// The entitlements whose holders have it too.
+    /// The entitlements whose holders also get this one.
     pub(crate) expands: Vec<String>,
     pub(crate) immutable: bool,
 }
 
-/// Everything that a full sync meets.
+/// Everything that a full sync reads.
 pub(crate) struct Everything {
     pub(crate) resources: Vec<Resource>,
     pub(crate) entitlements: Vec<Entitlement>,
@@ -82,24 +82,24 @@ pub(crate) const TYPES: [&str; 5] = ["org", "user", "group", "page", "resource"]
 // === impl Client ===
 
 impl Client {
-    /// A server of its own for the database.
+    /// Starts a new server for the database.
     pub(crate) async fn serving(database: &Database, flags: &[&str]) -> Self {
         Self::serving_at(&database.url(), flags).await
     }
 
-    /// A server of its own for the connection string.
+    /// Starts a new server for the connection string.
     pub(crate) async fn serving_at(connection_string: &str, flags: &[&str]) -> Self {
         let server = Server::start_at(connection_string, flags);
         let client = Self::of(&server).await;
         Self { server: Some(Arc::new(server)), ..client }
     }
 
-    /// A server that the test keeps.
+    /// Connects to a server that the test owns.
     pub(crate) async fn of(server: &Server) -> Self {
         Self::over(server.channel().await)
     }
 
-    /// A connection that the test has made.
+    /// Uses a connection that the test has opened.
     pub(crate) fn over(channel: Channel) -> Self {
         Self {
             server: None,
@@ -112,7 +112,7 @@ impl Client {
         }
     }
 
-    /// The same client, whose listings belong to this sync.
+    /// The same client, with listings in this sync.
     pub(crate) fn in_sync(&self, sync: &str) -> Self {
         Self { sync: sync.to_owned(), ..self.clone() }
     }
@@ -142,17 +142,17 @@ impl Client {
         all(async |token| self.grants_page(on, 0, token).await).await
     }
 
-    /// The ids of all grants on a resource that is named by its id alone, in the order of the listing.
+    /// The ids of all grants on a resource given by its id, in the order of the listing.
     pub(crate) async fn grant_ids(&self, type_id: &str, id: &str) -> Vec<String> {
         self.grants(&named(type_id, id)).await.into_iter().map(|grant| grant.id).collect()
     }
 
-    /// All grants on a resource that is named by its id alone, by grant id.
+    /// All grants on a resource given by its id, sorted by grant id.
     pub(crate) async fn facts(&self, type_id: &str, id: &str) -> Vec<Fact> {
         facts(&self.grants(&named(type_id, id)).await)
     }
 
-    /// The resource of that id.
+    /// The resource with this id.
     pub(crate) async fn get(&self, type_id: &str, id: &str) -> Result<Resource, Status> {
         let request = ResourceGetterServiceGetResourceRequest {
             resource_id: named(type_id, id).id,
@@ -181,7 +181,7 @@ impl Client {
         found
     }
 
-    /// One page of any listing; its rows by their ids.
+    /// One page of a listing, with the ids of its rows.
     pub(crate) async fn page(
         &self,
         listing: &Listing,
@@ -198,7 +198,7 @@ impl Client {
         })
     }
 
-    /// All pages of any listing, each the ids of its rows.
+    /// All pages of a listing, each with the ids of its rows.
     pub(crate) async fn pages(&self, listing: &Listing, size: u32) -> Vec<Answer<String>> {
         let mut pages = Vec::new();
         let mut token = String::new();
@@ -328,9 +328,9 @@ async fn all<T>(page: impl AsyncFn(String) -> Result<Answer<T>, Status>) -> Vec<
     }
 }
 
-// === what the messages say ===
+// === contents of messages ===
 
-/// A resource of which nothing but the id is known.
+/// A resource with only an id.
 pub(crate) fn named(type_id: &str, id: &str) -> Resource {
     let id = ResourceId { resource_type: type_id.to_owned(), resource: id.to_owned(), ..Default::default() };
     Resource { id: Some(id), ..Default::default() }
@@ -346,7 +346,7 @@ pub(crate) fn path_of(resource: &Resource) -> String {
     path(resource.id.as_ref().unwrap())
 }
 
-/// Type and id of the parent; empty when there is none.
+/// Type and id of the parent; empty if there is none.
 pub(crate) fn parent_of(resource: &Resource) -> String {
     resource.parent_resource_id.as_ref().map(path).unwrap_or_default()
 }
@@ -360,7 +360,7 @@ pub(crate) fn annotations<M: Name + Default>(annotations: &[Any]) -> Vec<M> {
     annotations.iter().filter_map(unpack).map(Result::unwrap).collect()
 }
 
-/// The grants as facts, by grant id. Doubles stay double.
+/// The grants as facts, sorted by grant id. Duplicates are kept.
 pub(crate) fn facts(grants: &[Grant]) -> Vec<Fact> {
     let mut facts: Vec<Fact> = grants.iter().map(fact).collect();
     facts.sort();
@@ -382,7 +382,7 @@ fn fact(grant: &Grant) -> Fact {
     }
 }
 
-/// Panics with the first text that comes twice.
+/// Panics with the first duplicate text.
 pub(crate) fn assert_no_doubles(texts: &[String]) {
     let mut seen = BTreeSet::new();
     for text in texts {

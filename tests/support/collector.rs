@@ -34,7 +34,7 @@ pub(crate) struct Collector {
     received: Arc<Mutex<Received>>,
 }
 
-/// Everything that has come in, in its order.
+/// Everything that was received, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Received {
     pub(crate) traces: Vec<ExportTraceServiceRequest>,
@@ -49,39 +49,39 @@ struct Keeper {
     manners: Manners,
 }
 
-/// How it answers.
+/// The behaviour of a collector.
 #[derive(Clone, Copy)]
 enum Manners {
-    /// As it should.
+    /// Answers normally.
     Good,
-    /// As it should, after that time.
+    /// Answers normally, with this delay.
     Slow(Duration),
-    /// With an error, and keeps nothing.
+    /// Answers with an error, and keeps nothing.
     Bad,
 }
 
 impl Collector {
-    /// One without encryption.
+    /// Starts a collector without TLS.
     pub(crate) async fn start() -> Self {
         Self::start_with(Server::builder()).await
     }
 
-    /// One that shows a certificate.
+    /// Starts a collector with TLS.
     pub(crate) async fn start_encrypted(tls: ServerTlsConfig) -> Self {
         Self::start_with(Server::builder().tls_config(tls).unwrap()).await
     }
 
-    /// One at this address, which is `host:port`.
+    /// Starts a collector at this address, `host:port`.
     pub(crate) async fn start_at(address: &str) -> Self {
         Self::listen(Server::builder(), address, Manners::Good).await
     }
 
-    /// One that takes so long for each answer.
+    /// Starts a collector with this delay of each answer.
     pub(crate) async fn start_slow(time: Duration) -> Self {
         Self::listen(Server::builder(), "127.0.0.1:0", Manners::Slow(time)).await
     }
 
-    /// One that answers errors.
+    /// Starts a collector that returns errors.
     pub(crate) async fn start_broken() -> Self {
         Self::listen(Server::builder(), "127.0.0.1:0", Manners::Bad).await
     }
@@ -119,7 +119,7 @@ impl Received {
         scopes.flat_map(|resource| &resource.scope_spans).flat_map(|scope| scope.spans.clone()).collect()
     }
 
-    /// As they were when they were sent last.
+    /// The metrics of the last export.
     pub(crate) fn last_metrics(&self) -> Vec<Metric> {
         let scopes = self.metrics.iter().rev().take(1).flat_map(|request| &request.resource_metrics);
         scopes.flat_map(|resource| &resource.scope_metrics).flat_map(|scope| scope.metrics.clone()).collect()
@@ -130,7 +130,7 @@ impl Received {
         scopes.flat_map(|resource| &resource.scope_logs).flat_map(|scope| scope.log_records.clone()).collect()
     }
 
-    /// Whom the telemetry is of: one for each request.
+    /// The resources of the telemetry, one per request.
     pub(crate) fn resources(&self) -> Vec<Resource> {
         let traces = self.traces.iter().flat_map(|request| &request.resource_spans).map(|it| &it.resource);
         let metrics =
@@ -139,13 +139,13 @@ impl Received {
         traces.chain(metrics).chain(logs).filter_map(Clone::clone).collect()
     }
 
-    /// Whether each signal has come: traces, metrics, logs.
+    /// Whether each signal has been received: traces, metrics, logs.
     pub(crate) fn signals(&self) -> [bool; 3] {
         [!self.traces.is_empty(), !self.metrics.is_empty(), !self.logs.is_empty()]
     }
 }
 
-/// The text of an attribute, or its number; an error for a number that is sent as text.
+/// The text of an attribute, or its number; an error for a number sent as text.
 pub(crate) fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
     let value = attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref()?;
     match value.value.as_ref()? {

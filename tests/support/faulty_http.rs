@@ -1,4 +1,4 @@
-//! An HTTP proxy that lets TLS through with CONNECT, or does not, or loses it on the way.
+//! An HTTP proxy that tunnels TLS with CONNECT, or refuses to, or loses the tunnel.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -7,12 +7,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// The proxy, until dropped.
+/// The proxy; stopped when dropped.
 pub(crate) struct ConnectProxy {
     address: SocketAddr,
-    /// Where it was asked to connect to.
+    /// The targets of the CONNECT requests.
     seen: Arc<Mutex<Vec<String>>>,
-    /// Changes when the tunnels of the moment are to be lost.
+    /// Changes when the current tunnels are to be lost.
     lost: watch::Sender<()>,
     listening: tokio::task::JoinHandle<()>,
 }
@@ -22,7 +22,7 @@ impl ConnectProxy {
         Self::with(true).await
     }
 
-    /// One that lets nobody through.
+    /// Starts a proxy that refuses all tunnels.
     pub(crate) async fn refusing() -> Self {
         Self::with(false).await
     }
@@ -38,7 +38,7 @@ impl ConnectProxy {
             while let Ok((stream, _)) = listener.accept().await {
                 let noted = Arc::clone(&noted);
                 let lost = losing.subscribe();
-                // A client that goes away ends its connection with an error.
+                // A client that disconnects ends its connection with an error.
                 tokio::spawn(async move { drop(connect(stream, lets_through, &noted, lost).await) });
             }
         });
@@ -49,7 +49,7 @@ impl ConnectProxy {
         format!("http://{}", self.address)
     }
 
-    /// Passes nothing on any more in the tunnels that there are, and tells neither end.
+    /// Stops forwarding in all current tunnels, without closing either end.
     pub(crate) fn lose_tunnels(&self) {
         self.lost.send_replace(());
     }
@@ -85,7 +85,7 @@ async fn connect(
     stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
     tokio::select! {
         copied = copy_bidirectional(&mut stream, &mut behind) => copied.map(drop),
-        // Both stay open.
+        // Both connections stay open.
         Ok(()) = lost.changed() => std::future::pending().await,
     }
 }

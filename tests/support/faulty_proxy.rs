@@ -1,5 +1,5 @@
-//! A proxy in front of Postgres that drops the connection after the COMMIT of a change, before its answer. That of a
-//! read stands alone.
+//! A proxy in front of Postgres that drops the connection after the COMMIT of a change, before its answer. A read
+//! is not affected, because its COMMIT is a separate statement.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::postgres::Database;
 
-/// Passes everything on until it is told to break.
+/// Forwards everything until it is told to break.
 pub(crate) struct FaultyProxy {
     address: SocketAddr,
     state: Arc<State>,
@@ -18,9 +18,9 @@ pub(crate) struct FaultyProxy {
 
 #[derive(Default)]
 struct State {
-    /// The answer to the next COMMIT is lost.
+    /// Whether the answer to the next COMMIT is lost.
     breaks: AtomicBool,
-    /// After that nobody gets through any more.
+    /// Whether all later connections are refused.
     for_good: AtomicBool,
     closed: AtomicBool,
 }
@@ -43,12 +43,12 @@ impl FaultyProxy {
         Self { address, state }
     }
 
-    /// The connection string that leads through it.
+    /// The connection string through the proxy.
     pub(crate) fn url(&self, database: &Database) -> String {
         database.url().replace(database.cluster().address(), &self.address.to_string())
     }
 
-    /// Loses the answer to the next COMMIT, and lets nobody through from then on when it is for good.
+    /// Loses the answer to the next COMMIT. If `for_good` is true, refuses all connections from then on.
     pub(crate) fn breaks_at_commit(&self, for_good: bool) {
         self.state.for_good.store(for_good, Ordering::Relaxed);
         self.state.breaks.store(true, Ordering::Relaxed);

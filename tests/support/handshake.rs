@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::parent::{Pki, Signed};
 
-/// What a client brings along.
+/// The parameters of a client.
 pub(crate) struct Hello<'a> {
     pub(crate) pki: &'a Pki,
     pub(crate) identity: Option<&'a Signed>,
@@ -24,12 +24,12 @@ pub(crate) struct Hello<'a> {
 }
 
 impl<'a> Hello<'a> {
-    /// What an agent does.
+    /// The parameters of an agent.
     pub(crate) fn usual(pki: &'a Pki, identity: Option<&'a Signed>) -> Self {
         Self { pki, identity, versions: rustls::ALL_VERSIONS, alpn: &["h2"] }
     }
 
-    /// The connection once the handshake is through on this side.
+    /// Connects and completes the handshake on the client's side.
     pub(crate) async fn say(&self, to: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(self.pki.ca_der.clone())).unwrap();
@@ -50,8 +50,8 @@ impl<'a> Hello<'a> {
         TlsConnector::from(Arc::new(config)).connect(ServerName::from(to.ip()), stream).await
     }
 
-    /// Whether the server talks HTTP/2 with this client: answers its preface and SETTINGS with its own. That
-    /// is when an agent counts itself as connected.
+    /// Whether the server speaks HTTP/2 with this client: it answers the client's preface and SETTINGS with
+    /// its own. An agent treats the connection as established at this point.
     pub(crate) async fn is_answered(&self, by: SocketAddr) -> bool {
         const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -71,16 +71,16 @@ pub(crate) async fn shown_certificate(pki: &Pki, by: SocketAddr) -> Vec<u8> {
     stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }
 
-/// Whether the server refuses a client that has TLS 1.1 and nothing newer, and says why: a fatal alert that
-/// it does not support the version.
+/// Whether the server refuses a client that supports at most TLS 1.1 with a fatal alert about the protocol
+/// version.
 pub(crate) async fn refuses_tls_1_1(by: SocketAddr) -> bool {
     const VERSION: [u8; 2] = [3, 2];
     let suites = [0xc0, 0x09, 0xc0, 0x0a, 0x00, 0x2f];
-    // Groups, point formats, and signatures, so that nothing but the version is missing.
+    // Groups, point formats and signature algorithms, so that only the version is unsupported.
     let extensions = [0, 10, 0, 4, 0, 2, 0, 23, 0, 11, 0, 2, 1, 0, 0, 13, 0, 4, 0, 2, 4, 3];
     let mut body = VERSION.to_vec();
     body.extend([7; 32]);
-    // No session, then the suites, then no compression.
+    // No session, then the cipher suites, then no compression.
     body.extend([0, 0, suites.len() as u8]);
     body.extend(suites);
     body.extend([1, 0, 0, extensions.len() as u8]);

@@ -1,4 +1,4 @@
-//! A client for the endpoints that speak plain HTTP.
+//! A client for the plain HTTP endpoints.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,7 +19,7 @@ impl Answer {
     }
 }
 
-/// The answer to one request on a connection of its own, which may not come in pieces.
+/// Sends one request on a new connection. The answer must not be chunked.
 pub(crate) fn ask(address: SocketAddr, method: &str, path: &str) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(

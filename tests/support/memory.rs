@@ -1,4 +1,4 @@
-//! A storage for syncs that a test can look into, and that remembers checkpoints.
+//! A storage for syncs in memory that tests can inspect, with all checkpoints.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -26,17 +26,17 @@ pub(crate) struct Memory {
     pub(crate) collected: bool,
     pub(crate) expanded: bool,
     pub(crate) finished: Option<String>,
-    /// The token to go on with; nothing for a new sync.
+    /// The token of the sync to continue; `None` for a new sync.
     pub(crate) unfinished: Option<String>,
-    /// How many rows a page has; 0 for all.
+    /// The number of rows per page; 0 for all.
     pub(crate) page: usize,
-    /// Cancelled in the middle of the expansion.
+    /// A token that is cancelled in the middle of the expansion.
     pub(crate) cancelled_in_expansion: Option<CancellationToken>,
-    /// Writing grants fails with this.
+    /// The error of writing grants, if any.
     pub(crate) broken: Option<&'static str>,
 }
 
-/// Rows in the order in which they came, each with its id.
+/// Rows in the order of their arrival, each with its id.
 #[derive(Debug)]
 pub(crate) struct Rows<T> {
     rows: Vec<(String, T)>,
@@ -89,7 +89,7 @@ impl<T: Clone> Rows<T> {
 }
 
 impl Memory {
-    /// A storage with a sync to go on with.
+    /// A storage with a sync to continue.
     pub(crate) fn resuming(token: &str) -> Self {
         Self { unfinished: Some(token.to_owned()), ..Self::default() }
     }

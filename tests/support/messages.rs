@@ -7,10 +7,11 @@ use prost_reflect::{
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-/// How deep messages are nested at the most.
+/// The deepest nesting of messages.
 const DEPTH: usize = 4;
 
-/// Every service that a connector serves: not the one that nobody serves, and not ConductorOne's.
+/// Every service that a connector serves: without `SchemaService`, which no connector serves, and without
+/// ConductorOne's services.
 pub(crate) fn services() -> impl Iterator<Item = ServiceDescriptor> {
     let elsewhere = ["SchemaService", "BatonService", "ConnectorConfigService"];
     descriptor_pool().services().filter(move |service| !elsewhere.contains(&service.name()))
@@ -30,7 +31,7 @@ pub(crate) fn methods() -> Vec<(String, MessageDescriptor)> {
     methods
 }
 
-/// A message whose fields are there or not, with texts out of `texts`.
+/// A message with a random subset of its fields, and with texts from `texts`.
 pub(crate) fn random(random: &mut StdRng, descriptor: &MessageDescriptor, texts: &[&str]) -> DynamicMessage {
     fill(random, descriptor, texts, 0)
 }

@@ -1,6 +1,6 @@
-//! What the tests rest on: clients, servers that stand in for others, and what the program has to do.
+//! Support code of the tests: clients, doubles of other services, and models of the expected behaviour.
 //!
-//! The benchmarks take [`fixture`] alone.
+//! The benchmarks use only [`fixture`].
 
 pub(crate) mod c1;
 pub(crate) mod changes;

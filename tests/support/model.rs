@@ -1,5 +1,5 @@
-//! Retool and the rules of changing it, held in memory as plain data and without a line of the program.
-//! A test makes each change here and there and compares.
+//! A model of Retool and of the rules for changes, in memory and independent of the program. A test makes
+//! each change in the model and in Retool, and compares the results.
 
 mod listing;
 pub(crate) mod retool;
@@ -17,16 +17,16 @@ use super::client::Fact;
 /// 0 is no access, then `read`, `write`, `own`.
 pub(crate) type Level = usize;
 
-/// The words of the levels.
+/// The keywords of the levels.
 pub(crate) const WORDS: [&str; 4] = ["none", "read", "write", "own"];
 
-/// Everything that the rules look at.
+/// All data that the rules use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Model {
     users: BTreeMap<i32, User>,
     groups: BTreeMap<i32, Group>,
     pages: BTreeMap<i32, Page>,
-    /// By group and user: whether the member is the group's admin.
+    /// By group and user: whether the member is an admin of the group.
     members: BTreeMap<(i32, i32), bool>,
     /// By group and page.
     rows: BTreeMap<(i32, i32), Level>,
@@ -45,7 +45,7 @@ struct Group {
     organization: Option<i32>,
     name: String,
     archived: bool,
-    /// The columns that end in `Access`, those that give nothing left out.
+    /// The columns that end in `Access`, without those that grant nothing.
     rights: BTreeMap<String, String>,
 }
 
@@ -57,57 +57,56 @@ struct Page {
     deleted: bool,
 }
 
-/// The flags of the program that the rules depend on.
+/// The flags of the program that affect the rules.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
     pub(crate) skip_disabled_users: bool,
     pub(crate) managed_groups: bool,
 }
 
-/// A group that a test means: one by its key, or one of those that are called as managed groups are, whichever
-/// there are by then.
+/// The group of a test: either given by its key, or any group with the name of a managed group at that time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Which {
     Key(i32),
     Made(Index),
 }
 
-/// What is granted or revoked.
+/// The entitlement of a grant or revoke.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Entitlement {
     Group {
         group: Which,
         admin: bool,
     },
-    /// A page's, in the family of users or in that of groups.
+    /// An entitlement of a page, of users or of groups.
     Page {
         page: i32,
         of_users: bool,
         level: Level,
     },
-    /// One that nobody can grant, and the resource that it lies on.
+    /// An entitlement that cannot be granted, and its resource.
     Other(&'static str),
 }
 
-/// To whom it is granted or from whom it is revoked.
+/// The principal of a grant or revoke.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Principal {
     User(i32),
     Group(Which),
-    /// One that holds nothing.
+    /// A principal that can hold nothing.
     Other(&'static str),
 }
 
-/// What a Grant or a Revoke has to answer.
+/// The expected answer to a Grant or a Revoke.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// It is done, or was so already; the grants that come with it.
+    /// The change is made, or the state was already as requested; with the returned grants.
     Done(Did, Vec<Fact>),
-    /// It is refused for one of these reasons, and nothing has changed.
+    /// The change is refused for one of these reasons, and nothing has changed.
     Refused(Vec<Reason>),
 }
 
-/// Why something is refused.
+/// The reason of a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
     NothingToGrant,
@@ -121,16 +120,16 @@ pub(crate) enum Reason {
     NoOrganization,
     AllUsers(i32),
     LastAdmin(i32),
-    /// These groups still give it. One that was made in the same moment has a key that nobody knows yet.
+    /// These groups still grant it. The key of a group created at the same time is not known yet.
     Remains(Vec<i32>),
     NotManaged(i32),
     ManagedGroupsOff,
-    /// Retool's own trigger does not let the row be written.
+    /// Retool's own trigger refuses the row.
     Trigger,
 }
 
 impl Model {
-    /// The key of the group; one that no group has where there is none.
+    /// The key of the group; an unused key if there is no such group.
     pub(crate) fn key(&self, which: Which) -> i32 {
         match which {
             Which::Key(key) => key,
@@ -150,14 +149,14 @@ impl Model {
             .map(|(key, _)| *key)
     }
 
-    /// The page and the level that the group's name says, in the new way.
+    /// The page and the level in the group's name, in the current format.
     pub(crate) fn said(&self, which: Which) -> Option<(i32, Level)> {
         let group = self.groups.get(&self.key(which))?;
         let (page, word) = group.name.strip_prefix("baton:page:")?.split_once(':')?;
         Some((page.parse().unwrap(), WORDS.iter().position(|known| *known == word)?))
     }
 
-    /// As the protocol spells it.
+    /// The id of the entitlement in the protocol.
     pub(crate) fn entitlement_id(&self, entitlement: &Entitlement) -> String {
         match *entitlement {
             Entitlement::Group { group, admin } => {
@@ -170,7 +169,7 @@ impl Model {
         }
     }
 
-    /// As tests spell it: `user/u7`.
+    /// The principal in the format of the tests: `user/u7`.
     pub(crate) fn principal_path(&self, principal: &Principal) -> String {
         match *principal {
             Principal::User(user) => format!("user/u{user}"),
@@ -190,7 +189,7 @@ impl Reason {
         }
     }
 
-    /// Words that the message has to have, so that its reader knows what is in the way.
+    /// Texts that the message must contain, so that its reader knows the obstacle.
     pub(crate) fn words(&self) -> Vec<String> {
         match self {
             Self::NothingToGrant => vec!["not implemented".to_owned()],
@@ -214,12 +213,12 @@ impl Reason {
     }
 }
 
-/// What a managed group is called.
+/// The name of a managed group.
 pub(crate) fn managed_name(page: i32, level: Level) -> String {
     format!("baton:page:{page}:{}", WORDS[level])
 }
 
-/// What the former program called such a group: an address, the page's key and name, and the level (4.3).
+/// The name of such a group in the former program: an address, the page's key and name, and the level.
 pub(crate) fn former_name(page: i32, level: Level) -> String {
     format!("47792046232968{page}-group-app {page}-{}", WORDS[level])
 }

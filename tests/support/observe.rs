@@ -1,4 +1,4 @@
-//! What the server under test does, as seen from the database and by an agent.
+//! The activity of the server under test, as seen from the database and by an agent.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ impl Database {
         self.client().await.query_one(ACTIVE, &[]).await.unwrap().get(0)
     }
 
-    /// Returns when so many statements wait for a lock.
+    /// Returns when this number of statements waits for a lock.
     pub(crate) async fn wait_until_blocked(&self, count: i64) {
         const BLOCKED: &str = "SELECT count(*) FROM pg_stat_activity
             WHERE datname = current_database() AND wait_event_type = 'Lock'";
@@ -31,8 +31,8 @@ impl Database {
         .await;
     }
 
-    /// From now on the names of organizations are what this SQL expression gives in the session that
-    /// asks for them.
+    /// Makes the names of organizations return the value of this SQL expression, evaluated in the session
+    /// that reads them.
     pub(crate) async fn reveal(&self, expression: &str) {
         self.execute(&format!(
             "DO $$ BEGIN
@@ -49,13 +49,13 @@ impl Database {
 }
 
 impl Wire {
-    /// What [`Database::reveal`] makes the organizations say.
+    /// The value that [`Database::reveal`] makes the organizations return.
     pub(crate) async fn revealed(&self) -> Result<String, Status> {
         Ok(self.organizations().await?.remove(0).display_name)
     }
 }
 
-/// Everything that a walk met, in full.
+/// Everything that a walk has read, in full.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Seen {
     pub(crate) resources: BTreeSet<Vec<u8>>,

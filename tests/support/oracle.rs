@@ -1,4 +1,4 @@
-//! What the server has to list, computed slowly from the tables by nested loops over every row.
+//! The expected listings of the server, computed slowly from the tables by nested loops over all rows.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Row};
 
 use super::client::Fact;
 
-/// The tables as they stand.
+/// The current content of the tables.
 pub(crate) struct Oracle {
     skip_disabled_users: bool,
     organizations: Vec<i32>,
@@ -53,7 +53,8 @@ struct Item {
     deleted: bool,
 }
 
-/// What one row gives a group on an item or a folder, by either of the two columns that may name it.
+/// The access that one row gives a group on an item or a folder, by either of the two columns that can name
+/// it.
 struct Rule {
     group: Option<i32>,
     names: [Option<i32>; 2],
@@ -61,7 +62,7 @@ struct Rule {
 }
 
 impl Oracle {
-    /// Reads every table whole.
+    /// Reads every table completely.
     pub(crate) async fn read(client: &Client, skip_disabled_users: bool) -> Self {
         let table = async |name: &str| client.query(&format!("SELECT * FROM {name}"), &[]).await.unwrap();
         let rules = |rows: Vec<Row>, item: &str, other: Option<&str>| -> Vec<Rule> {
@@ -91,7 +92,7 @@ impl Oracle {
         }
     }
 
-    /// Every resource as `type/id below parent`, in order.
+    /// Every resource as `type/id below parent`, sorted.
     pub(crate) fn resources(&self) -> Vec<String> {
         let mut resources = Vec::new();
         let mut add = |type_id: &str, letter: char, id: i32, organization: Option<i32>| {
@@ -117,7 +118,7 @@ impl Oracle {
         resources
     }
 
-    /// Every grant on everything, by grant id.
+    /// Every grant, by grant id.
     pub(crate) fn grants(&self) -> Vec<Fact> {
         let mut facts = BTreeSet::new();
         for organization in &self.organizations {
@@ -191,7 +192,7 @@ impl Oracle {
                             format!("group:g{}:member", group.id),
                             format!("group:g{}:admin", group.id),
                         ],
-                        // What the page's own row does not give cannot be taken away there.
+                        // Access that does not come from the page's own row cannot be revoked there.
                         immutable: access.row.flatten() < Some(level),
                     });
                 }
@@ -230,7 +231,7 @@ impl Oracle {
         self.pages.iter().filter(|page| page.organization.is_some() && !page.deleted)
     }
 
-    /// Listed users of the group, and whether each manages it; of whichever organization.
+    /// The listed users of the group in any organization, and whether each manages it.
     fn members<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = (&'a User, bool)> {
         self.memberships.iter().filter(|membership| membership.group == Some(group.id)).flat_map(
             move |membership| {
@@ -242,7 +243,7 @@ impl Oracle {
     }
 }
 
-/// What somebody may do, weakest first: a higher level has every lower one.
+/// The access levels, weakest first: a higher level includes every lower one.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Level {
     Read,
@@ -266,16 +267,16 @@ impl Level {
     }
 }
 
-/// What gives a group access to an item.
+/// The sources of a group's access to an item.
 struct Access {
     universal: Option<Level>,
-    /// The row that names the item, with the level that it gives.
+    /// The row that names the item, with its level.
     row: Option<Option<Level>>,
     folder: Option<Level>,
 }
 
 impl Access {
-    /// A row on the item replaces the folder's default, and universal access only raises.
+    /// A row on the item replaces the folder's default, and universal access only raises the level.
     fn effective(&self) -> Option<Level> {
         self.universal.max(self.row.unwrap_or(self.folder))
     }
@@ -313,7 +314,7 @@ fn level(row: &Row, column: &str) -> Option<Level> {
 }
 
 fn is_set(row: &Row, column: &str) -> bool {
-    // Any type will do: only whether there is a value matters.
+    // Accepts any type: only the presence of a value matters.
     struct Anything;
     impl<'a> tokio_postgres::types::FromSql<'a> for Anything {
         fn from_sql(

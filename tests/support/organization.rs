@@ -1,4 +1,4 @@
-//! Organizations made by hand or at random, where the seed does not have the case.
+//! Handwritten and random organizations, for cases that are missing in the seed.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -6,8 +6,8 @@ use rand::{RngExt, SeedableRng};
 use super::client::Client;
 use super::postgres::Database;
 
-/// Columns that a test does not care about take care of themselves, and no trigger or foreign key stops
-/// a row: tests also want the rows that Retool would refuse.
+/// Sets defaults for columns that do not matter to a test, and turns off triggers and foreign keys: tests
+/// also need rows that Retool would refuse.
 const RELAXED: &str = r#"
     ALTER TABLE organizations ALTER "createdAt" SET DEFAULT now(), ALTER "updatedAt" SET DEFAULT now();
     ALTER TABLE users ALTER "createdAt" SET DEFAULT now(), ALTER "updatedAt" SET DEFAULT now();
@@ -29,10 +29,10 @@ const RELAXED: &str = r#"
         ALTER "createdAt" SET DEFAULT now(), ALTER "updatedAt" SET DEFAULT now();
 "#;
 
-/// Before statements that write rows which Retool's triggers or Postgres's foreign keys refuse.
+/// Precedes statements that write rows which Retool's triggers or Postgres's foreign keys would refuse.
 pub(crate) const UNCHECKED: &str = "SET session_replication_role = replica;";
 
-/// Two organizations, Acme (1) and Globex (2), with folder 1 each for pages, and these rows.
+/// Two organizations, Acme (1) and Globex (2), each with a folder 1 for pages, and these rows.
 pub(crate) async fn with_rows(rows: &str) -> Database {
     let database = Database::empty_schema().await;
     database
@@ -46,19 +46,19 @@ pub(crate) async fn with_rows(rows: &str) -> Database {
     database
 }
 
-/// As [`with_rows`], with a server before it. Of the two, the client has to be dropped first.
+/// Like [`with_rows`], with a server. The client must be dropped before the database.
 pub(crate) async fn served(rows: &str, flags: &[&str]) -> (Database, Client) {
     let database = with_rows(rows).await;
     let client = Client::serving(&database, flags).await;
     (database, client)
 }
 
-/// A database full of everything that can stand in it, the same for the same seed.
+/// A database with every kind of possible content; the same seed gives the same content.
 pub(crate) async fn random(seed: u64) -> Database {
     with_rows(&random_rows(&mut StdRng::seed_from_u64(seed))).await
 }
 
-/// Rows of every table; references lead anywhere, also to other organizations and to nothing.
+/// Rows of every table; references can point anywhere, also to other organizations and to missing rows.
 fn random_rows(random: &mut StdRng) -> String {
     const LEVELS: [&str; 5] = ["'read'", "'write'", "'own'", "'banana'", "''"];
     const UNIVERSAL: [&str; 6] = ["'none'", "'none'", "'none'", "'read'", "'write'", "'own'"];

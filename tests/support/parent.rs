@@ -1,5 +1,5 @@
 //! An agent as the parent of `_connector-service`, with the handshake of the protocol: an inherited listener,
-//! certificates made for this one child, one line on stdin.
+//! certificates for this child only, and one line on stdin.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -22,10 +22,10 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use super::server::program;
 
-/// How long the child may take for anything.
+/// The longest time for any step of the child.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One authority and what it has signed.
+/// A certificate authority and its certificates.
 pub(crate) struct Pki {
     issuer: Issuer<'static, KeyPair>,
     pub(crate) ca_pem: String,
@@ -54,12 +54,12 @@ impl Pki {
         }
     }
 
-    /// A certificate for loopback, of either side, that is good now.
+    /// Signs a certificate for loopback, for client or server, that is currently valid.
     pub(crate) fn sign(&self, name: &str) -> Signed {
         self.sign_with(name, |_| {})
     }
 
-    /// The same with something else about it.
+    /// Like `sign`, with changed parameters.
     pub(crate) fn sign_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Signed {
         let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
         let mut params = CertificateParams::default();
@@ -80,20 +80,20 @@ impl Signed {
         Identity::from_pem(&self.cert_pem, self.key.serialize_pem())
     }
 
-    /// The 64 bytes that Go calls an Ed25519 private key: seed, then public key.
+    /// The 64 bytes of an Ed25519 private key in Go: the seed, then the public key.
     pub(crate) fn go_key(&self) -> Vec<u8> {
-        // The seed's place in the PKCS#8 that rcgen writes.
+        // The position of the seed in the PKCS#8 that rcgen writes.
         let seed = self.key.serialized_der()[16..48].to_vec();
         [seed, self.key.public_key_raw().to_vec()].concat()
     }
 }
 
-/// What a parent does, to be changed by tests before the child starts.
+/// A parent; tests change it before the child starts.
 pub(crate) struct Parent {
     pub(crate) pki: Pki,
     pub(crate) arguments: Vec<String>,
     pub(crate) config: ServerConfig,
-    /// What the variable says; nothing leaves it out.
+    /// The value of the variable; `None` leaves it unset.
     pub(crate) descriptor: Option<String>,
     listener: TcpListener,
 }
@@ -137,29 +137,29 @@ impl Parent {
         self.listener.local_addr().unwrap()
     }
 
-    /// The line that the child is to read, without its end.
+    /// The line for the child, without its line end.
     pub(crate) fn line(&self) -> String {
         STANDARD.encode(self.config.encode_to_vec())
     }
 
-    /// Listens elsewhere.
+    /// Changes the address of the listener.
     pub(crate) fn listen(&mut self, address: &str) {
         self.listener = TcpListener::bind(address).unwrap();
         self.config.listen_port = self.address().port().into();
     }
 
-    /// Starts the child and says nothing yet.
+    /// Starts the child without sending anything.
     pub(crate) fn start(&self) -> Running {
         self.start_prepared(&|_| {})
     }
 
-    /// The same with something else about its surroundings.
+    /// Like `start`, with a changed command.
     pub(crate) fn start_prepared(&self, prepare: &dyn Fn(&mut Command)) -> Running {
         self.spawn(prepare, Stdio::piped())
     }
 
-    /// Tells the child all it has to know through another process, which alone holds the other end of its
-    /// stdin, as a parent does.
+    /// Sends the child its configuration through another process, which is the only one to hold the other end
+    /// of its stdin, like a parent.
     pub(crate) fn start_held(&self) -> (Running, Child) {
         let (read, write) = std::io::pipe().unwrap();
         let holder = Command::new("cat").stdin(Stdio::piped()).stdout(write).spawn().unwrap();
@@ -182,14 +182,14 @@ impl Parent {
         Running { process, stdin }
     }
 
-    /// Starts the child and tells it what it has to know.
+    /// Starts the child and sends its configuration.
     pub(crate) fn start_and_tell(&self) -> Running {
         let mut running = self.start();
         running.tell(format!("{}\n", self.line()).as_bytes());
         running
     }
 
-    /// What a parent uses to connect: the authority's certificate and one of a client.
+    /// The TLS settings of a parent: the certificate authority and a client certificate.
     pub(crate) fn client_tls(&self) -> ClientTlsConfig {
         ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(&self.pki.ca_pem))
@@ -223,7 +223,7 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn tell(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().unwrap();
-        // A child that has ended already says why on its stderr.
+        // A child that has already exited reports the reason on its stderr.
         let _ = stdin.write_all(bytes).and_then(|()| stdin.flush());
     }
 
@@ -231,7 +231,7 @@ impl Running {
         self.stdin = None;
     }
 
-    /// How the child ended, how long that took, and what it wrote: stdout and stderr.
+    /// The exit status of the child, the time until it exited, and its output: stdout and stderr.
     pub(crate) fn ended(mut self) -> (ExitStatus, Duration, String, String) {
         let asked = Instant::now();
         while self.process.try_wait().unwrap().is_none() {

@@ -1,4 +1,4 @@
-//! PgBouncer in transaction mode before a database, where the program is installed.
+//! PgBouncer in transaction mode in front of a database, if the program is installed.
 
 use std::fs;
 use std::io::Write;
@@ -12,22 +12,22 @@ use tempfile::TempDir;
 
 use super::postgres::{Database, Role};
 
-/// A running pooler with a single connection to the server, which all its clients share.
+/// A running pooler with a single server connection that all its clients share.
 pub(crate) struct Pooler {
     address: SocketAddr,
-    /// A shell that ends the pooler when its stdin closes, also when this process is killed.
+    /// A shell that stops the pooler when its stdin closes, even if this process is killed.
     keeper: Child,
     _directory: TempDir,
 }
 
 impl Pooler {
-    /// `ignored` are the start-up parameters that the pooler lets pass and drops. Nothing, and a word
-    /// about it, where PgBouncer is not installed.
+    /// Starts a pooler. `ignored` are the start-up parameters that it accepts and ignores. Returns `None`,
+    /// with a message, if PgBouncer is not installed.
     pub(crate) fn start(database: &Database, role: &Role, ignored: &str) -> Option<Self> {
         Self::start_in_mode("transaction", database, role, ignored)
     }
 
-    /// As [`start`](Self::start), in another mode of pooling.
+    /// Like [`start`](Self::start), in another pooling mode.
     pub(crate) fn start_in_mode(mode: &str, database: &Database, role: &Role, ignored: &str) -> Option<Self> {
         let Some(program) = program() else {
             eprintln!("skipped: pgbouncer is not installed");
@@ -46,7 +46,7 @@ impl Pooler {
                 assert!(Instant::now() < deadline, "pgbouncer does not start");
                 std::thread::sleep(Duration::from_millis(20));
             }
-            // Somebody else has taken the port meanwhile, most likely.
+            // Most likely another process has taken the port in the meantime.
             assert!(Instant::now() < deadline, "pgbouncer ends at once");
         }
     }
@@ -65,8 +65,8 @@ impl Drop for Pooler {
 }
 
 fn keep(program: &Path, configuration: &Path) -> Child {
-    // It refuses to run as root, and drops to the user it is told. What runs in the background has no
-    // stdin, hence the other number for ours.
+    // PgBouncer refuses to run as root, and switches to the given user. Background processes have no stdin,
+    // so another descriptor is used for it.
     const KEEP: &str = r#"
         exec 3<&0
         as=
@@ -108,7 +108,7 @@ fn configure(
     );
     let configuration = directory.join("pgbouncer.ini");
     fs::write(&configuration, text).unwrap();
-    // The user that it drops to has to read them.
+    // The user to which it switches has to read them.
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
     configuration
 }

@@ -1,4 +1,4 @@
-//! HTTP/2 by hand: any headers, bodies that come slowly or never end, answers that nobody reads.
+//! Handwritten HTTP/2: any headers, slow or endless bodies, and unread answers.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// What begins a connection of HTTP/2: the preface and no settings.
+/// The start of an HTTP/2 connection: the preface and empty settings.
 pub(crate) const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// One connection.
@@ -24,7 +24,7 @@ pub(crate) struct Raw {
     sender: SendRequest<UnsyncBoxBody<Bytes, Infallible>>,
 }
 
-/// How a call ended: gRPC's number and words, or nothing where the answer was not gRPC's.
+/// The end of a call: the gRPC code and message, or `None` if the answer was not gRPC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ending {
     pub(crate) http: u16,
@@ -42,14 +42,14 @@ impl Raw {
         Self::over(TcpStream::connect(address).await.ok()?).await
     }
 
-    /// A connection over a stream, if the server takes it.
+    /// A connection over a stream, if the server accepts it.
     pub(crate) async fn over(stream: TcpStream) -> Option<Self> {
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
         Some(Self { sender })
     }
 
-    /// How the call ends that has these headers and this message.
+    /// The result of a call with these headers and this message.
     pub(crate) async fn call(
         &self,
         path: &str,
@@ -60,7 +60,7 @@ impl Raw {
         ending(self.begin(path, headers, body).await?).await
     }
 
-    /// How the call ends that has these headers and this body.
+    /// The result of a call with these headers and this body.
     pub(crate) async fn send(
         &self,
         path: &str,
@@ -70,7 +70,7 @@ impl Raw {
         ending(self.begin(path, headers, Full::new(body).boxed_unsync()).await?).await
     }
 
-    /// A call whose body is sent through the channel. The answer is due when the channel is closed.
+    /// A call whose body is sent through the channel. The answer is expected after the channel is closed.
     pub(crate) fn slowly(
         &self,
         path: &str,
@@ -81,7 +81,7 @@ impl Raw {
         (pieces, async move { ending(this.begin(&path, &[], body.boxed_unsync()).await?).await })
     }
 
-    /// The answer's headers; its body comes as it is read.
+    /// The headers of the answer; its body is received while it is read.
     pub(crate) async fn unread(
         &self,
         path: &str,
@@ -108,13 +108,13 @@ impl Raw {
     }
 }
 
-/// A frame of HTTP/2.
+/// An HTTP/2 frame.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A message as gRPC frames it: not compressed, so many bytes.
+/// An uncompressed gRPC frame of a message.
 pub(crate) fn framed(message: &[u8]) -> Bytes {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[0], &length[..], message].concat().into()

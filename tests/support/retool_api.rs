@@ -1,5 +1,5 @@
-//! Retool's REST API as far as it is known: it answers from the test's own database and changes it, checks what
-//! it is sent, and behaves like a broken network, a proxy or another Retool when a test asks for it.
+//! A double of Retool's REST API, to the extent that the API is known. It works on the test's own database,
+//! checks all requests, and on request behaves like a broken network, a proxy or another version of Retool.
 
 mod gate;
 mod http;
@@ -26,12 +26,12 @@ pub(crate) use gate::Gate;
 use http::{read_request, write_answer};
 use usual::usual;
 
-/// The only token that it takes.
+/// The only accepted token.
 pub(crate) const TOKEN: &str = "retool_01-kept-in-the-header";
-/// What the base URL has before the API's own path.
+/// The path of the base URL before the API's own path.
 const PREFIX: &str = "/tools";
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Seen {
     pub(crate) method: String,
@@ -40,26 +40,26 @@ pub(crate) struct Seen {
     pub(crate) query: HashMap<String, String>,
     /// Names in lower case.
     pub(crate) headers: HashMap<String, String>,
-    /// Null where there is none.
+    /// Null without a body.
     pub(crate) body: Value,
 }
 
-/// An answer, or what comes instead of one.
+/// An answer, or a failure instead of an answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
-    /// What a Retool would do and answer.
+    /// The action and the answer of Retool.
     Usual,
-    /// Just this, and nothing is done.
+    /// Only this answer, without an action.
     Answer(Answer),
-    /// What a Retool would do; then this instead of its answer.
+    /// The action of Retool, then this instead of its answer.
     Done(Box<Reply>),
-    /// The same, later.
+    /// Like the inner reply, after a delay.
     Late(Duration, Box<Reply>),
-    /// The same, once the gate is open.
+    /// Like the inner reply, after the gate is open.
     Held(Gate, Box<Reply>),
-    /// The beginning of the answer; then the connection ends, after that time.
+    /// The start of the answer; the connection ends after this time.
     Truncated(Duration),
-    /// No word; the connection ends.
+    /// No answer; the connection ends.
     Closed,
 }
 
@@ -71,16 +71,16 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// How it compares e-mail addresses, which is not established for Retool.
+/// How it compares e-mail addresses, which is unknown for Retool.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Filter {
     Exact,
     AnyCase,
-    /// Everybody is listed, some at a time.
+    /// All users are listed, with this page size.
     Ignored(usize),
 }
 
-/// How it spells `legacy_id`.
+/// The encoding of `legacy_id`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum LegacyId {
     Number,
@@ -88,20 +88,20 @@ pub(crate) enum LegacyId {
     Missing,
 }
 
-/// What differs between Retools.
+/// Differences between versions of Retool.
 #[derive(Clone, Debug)]
 pub(crate) struct Manners {
     pub(crate) filter: Filter,
     pub(crate) legacy_id: LegacyId,
-    /// What the second account with an address is answered with.
+    /// The answer to a second account with the same address.
     pub(crate) duplicate: Reply,
-    /// How long a new account takes to show in the database; `None` is for ever.
+    /// The delay until a new account appears in the database; `None` means never.
     pub(crate) shows_after: Option<Duration>,
-    /// Headers of every usual answer.
+    /// Additional headers of every normal answer.
     pub(crate) headers: Vec<(String, String)>,
 }
 
-/// Runs until it is dropped, in a thread of its own.
+/// Runs in its own thread until it is dropped.
 pub(crate) struct RetoolApi {
     address: SocketAddr,
     scheme: &'static str,
@@ -113,9 +113,9 @@ pub(crate) struct RetoolApi {
 struct State {
     database: String,
     manners: Mutex<Manners>,
-    /// Replies to come, by method.
+    /// The next replies, by method.
     next: Mutex<HashMap<String, VecDeque<Reply>>>,
-    /// Replies without end, by method.
+    /// Permanent replies, by method.
     always: Mutex<HashMap<String, Reply>>,
     seen: Mutex<Vec<Seen>>,
     faults: Mutex<Vec<String>>,
@@ -130,7 +130,7 @@ impl RetoolApi {
         Self::launch(database, None)
     }
 
-    /// As [`start`](Self::start), with TLS.
+    /// Like [`start`](Self::start), with TLS.
     pub(crate) fn start_tls(database: &Database, certificate: &str, key: &str) -> Self {
         let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).map(Result::unwrap).collect();
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
@@ -180,42 +180,42 @@ impl RetoolApi {
         Self { address, scheme, state, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Where it is, as a setting.
+    /// The base URL for the setting.
     pub(crate) fn base_url(&self) -> String {
         format!("{}://{}{PREFIX}", self.scheme, self.address)
     }
 
-    /// Where it would be as a proxy.
+    /// The address, for use as a proxy.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The settings that lead to it.
+    /// The flags that refer to it.
     pub(crate) fn flags(&self) -> Vec<String> {
         ["--retool-api-base-url", &self.base_url(), "--retool-api-token", TOKEN].map(str::to_owned).into()
     }
 
-    /// Answers the next request of this method so; those that follow as before.
+    /// Sets the reply to the next request of this method; later requests are not affected.
     pub(crate) fn next(&self, method: &str, reply: Reply) {
         self.state.next.lock().unwrap().entry(method.to_owned()).or_default().push_back(reply);
     }
 
-    /// Answers every request of this method so from now on.
+    /// Sets the reply to all requests of this method from now on.
     pub(crate) fn always(&self, method: &str, reply: Reply) {
         self.state.always.lock().unwrap().insert(method.to_owned(), reply);
     }
 
-    /// Changes what it is like.
+    /// Changes its behaviour.
     pub(crate) fn set(&self, change: impl FnOnce(&mut Manners)) {
         change(&mut self.state.manners.lock().unwrap());
     }
 
-    /// Everything that it was asked since the last time.
+    /// The requests since the last call.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut self.state.seen.lock().unwrap())
     }
 
-    /// The methods of what it was asked since the last time: `["POST", "GET"]`.
+    /// The methods of the requests since the last call: `["POST", "GET"]`.
     pub(crate) fn methods(&self) -> Vec<String> {
         self.seen().into_iter().map(|seen| seen.method).collect()
     }
@@ -225,12 +225,12 @@ impl RetoolApi {
         self.state.connections.load(Ordering::SeqCst)
     }
 
-    /// How often it has changed the database, or is about to.
+    /// How often it has changed the database, or is about to change it.
     pub(crate) fn changes(&self) -> usize {
         self.state.changes.load(Ordering::Relaxed)
     }
 
-    /// What was wrong with what it was sent.
+    /// Faults in the requests.
     pub(crate) fn faults(&self) -> Vec<String> {
         self.state.faults.lock().unwrap().clone()
     }
@@ -252,7 +252,7 @@ impl Reply {
         Self::Answer(Answer { status, headers, body: body.to_string() })
     }
 
-    /// How Retool refuses.
+    /// A refusal of Retool.
     pub(crate) fn refusal(status: u16, message: &str) -> Self {
         Self::json(status, json!({"success": false, "message": message}))
     }
@@ -268,7 +268,7 @@ impl Reply {
         Self::html(status).with("Location", to)
     }
 
-    /// One more header, or another value for one that there is.
+    /// Adds a header, or replaces its value.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         if let Self::Answer(answer) = &mut self {
             answer.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
@@ -277,17 +277,17 @@ impl Reply {
         self
     }
 
-    /// The same, after a Retool would have done what was asked.
+    /// The same reply, after the action of Retool.
     pub(crate) fn when_done(self) -> Self {
         Self::Done(Box::new(self))
     }
 
-    /// The same, later.
+    /// The same reply, after a delay.
     pub(crate) fn late(self, wait: Duration) -> Self {
         Self::Late(wait, Box::new(self))
     }
 
-    /// The same, once the gate is open.
+    /// The same reply, after the gate is open.
     pub(crate) fn behind(self, gate: &Gate) -> Self {
         Self::Held(gate.clone(), Box::new(self))
     }
@@ -302,7 +302,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<Stat
         let (state, tls) = (state.clone(), tls.clone());
         tokio::spawn(async move {
             match tls {
-                // A client that does not trust us goes away.
+                // A client that does not trust the certificate disconnects.
                 Some(tls) => {
                     if let Ok(stream) = tls.accept(stream).await {
                         serve(stream, state).await;
@@ -370,7 +370,7 @@ impl State {
     }
 }
 
-/// What is wrong with a request; cuts the prefix off its path.
+/// The fault of a request, if any. Removes the prefix from its path.
 fn fault(seen: &mut Seen) -> Option<String> {
     let Some(path) = seen.path.strip_prefix(PREFIX).and_then(|path| path.strip_prefix("/api/v2")) else {
         return Some("another path".to_owned());

@@ -1,4 +1,4 @@
-//! Small resource types, resources, entitlements and grants for scripted connectors, and syncs of those.
+//! Small resource types, resources, entitlements and grants for scripted connectors, and syncs of them.
 
 use baton_retool::agent::sync::{Error, Options, Outcome, Syncer};
 use baton_retool::proto::any;
@@ -59,7 +59,7 @@ pub(crate) fn group(name: &str) -> Resource {
     annotated(resource("group", name), &GroupTrait::default())
 }
 
-/// A resource that has children of a type.
+/// A resource with children of a type.
 pub(crate) fn parent_of(child: &str, resource: Resource) -> Resource {
     annotated(resource, &ChildResourceType { resource_type_id: child.to_owned() })
 }
@@ -86,12 +86,12 @@ pub(crate) fn grant(entitlement: &Entitlement, to: &Resource) -> Grant {
     }
 }
 
-/// Runs a sync of everything.
+/// Runs a full sync.
 pub(crate) async fn sync(script: &Script) -> (Result<Outcome, Error>, Memory) {
     sync_with(script, Options::default(), Memory::default()).await
 }
 
-/// Runs a sync.
+/// Runs a sync with these options and this storage.
 pub(crate) async fn sync_with(
     script: &Script,
     options: Options,

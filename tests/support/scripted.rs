@@ -1,5 +1,5 @@
-//! A connector that answers as a script says, and remembers every call. It plays what this program's own connector
-//! never does.
+//! A connector that answers according to a script and records every call. It covers behaviour that this
+//! program's own connector never shows.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -34,29 +34,29 @@ use tokio::sync::Barrier;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
 
-/// How much may be under way in one direction, in bytes.
+/// The buffer of a connection in bytes, per direction.
 const BUFFER: usize = 1 << 20;
 
 /// A call that was made.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Call {
-    /// Its name.
+    /// The name of the method.
     pub(crate) method: &'static str,
-    /// What it was about: `type`, `type<parent type/parent id`, or `type/id`.
+    /// The target: `type`, `type<parent type/parent id`, or `type/id`.
     pub(crate) target: String,
-    /// The page token that came with it.
+    /// The page token in the request.
     pub(crate) token: String,
-    /// The sync that it said it belongs to.
+    /// The sync id in the request.
     pub(crate) sync_id: String,
-    /// The resource that came with it.
+    /// The resource in the request.
     pub(crate) resource: Option<Resource>,
-    /// The annotations that came with it.
+    /// The annotations in the request.
     pub(crate) annotations: Vec<Any>,
-    /// The page size that came with it.
+    /// The page size in the request.
     pub(crate) page_size: u32,
 }
 
-/// A page to answer with.
+/// A page of an answer.
 #[derive(Clone)]
 pub(crate) enum Page {
     Types(Vec<ResourceType>),
@@ -66,7 +66,7 @@ pub(crate) enum Page {
     Resource(Box<Resource>),
 }
 
-/// What to answer, and what was asked.
+/// The answers and the received calls.
 #[derive(Clone, Default)]
 pub(crate) struct Script(Arc<Mutex<Inner>>);
 
@@ -79,14 +79,14 @@ struct Inner {
     sdk_version: String,
     pages: HashMap<(&'static str, String, String), (Page, String)>,
     failures: HashMap<(&'static str, String, String), VecDeque<Status>>,
-    /// Calls of this name wait until so many are under way.
+    /// Calls of this method wait until this number is under way.
     barrier: Option<(&'static str, Arc<Barrier>)>,
-    /// What to do once before an answer to this call.
+    /// What to do once before an answer to a call.
     before: HashMap<(&'static str, String, String), Once>,
 }
 
 impl Script {
-    /// A connector of a current version with nothing in it.
+    /// An empty connector with a current version.
     pub(crate) fn new() -> Self {
         let script = Self::default();
         script.sdk_version("v0.25.0");
@@ -128,18 +128,18 @@ impl Script {
         self.page("GetResource", target, "", Page::Resource(Box::new(resource)), "");
     }
 
-    /// Answers the next of these calls with these errors, one each, before it answers as usual.
+    /// Answers the next calls with these errors, one each, and then as usual.
     pub(crate) fn fail(&self, method: &'static str, target: &str, token: &str, errors: Vec<Status>) {
         let key = (method, target.to_owned(), token.to_owned());
         self.0.lock().unwrap().failures.entry(key).or_default().extend(errors);
     }
 
-    /// Lets calls of this name wait until so many are under way.
+    /// Makes calls of this method wait until this number is under way.
     pub(crate) fn only_together(&self, method: &'static str, count: usize) {
         self.0.lock().unwrap().barrier = Some((method, Arc::new(Barrier::new(count))));
     }
 
-    /// Does something once, before this call is answered.
+    /// Runs a function once, before this call is answered.
     pub(crate) fn before(
         &self,
         method: &'static str,
@@ -156,13 +156,13 @@ impl Script {
         self.0.lock().unwrap().calls.clone()
     }
 
-    /// Every call so far as `method target token`, without what is empty.
+    /// All calls so far as `method target token`, without empty parts.
     pub(crate) fn said(&self) -> Vec<String> {
         let said = |call: Call| [call.method, &call.target, &call.token].join(" ").trim_end().to_owned();
         self.calls().into_iter().map(said).collect()
     }
 
-    /// How many calls of this name there were.
+    /// How many calls of this method there were.
     pub(crate) fn count(&self, method: &str) -> usize {
         self.calls().iter().filter(|call| call.method == method).count()
     }
@@ -194,7 +194,7 @@ impl Script {
             .unwrap()
     }
 
-    /// Remembers a call, and says how to answer it.
+    /// Records a call and returns its answer.
     async fn called(&self, call: Call) -> Result<Option<(Page, String)>, Status> {
         let key = (call.method, call.target.clone(), call.token.clone());
         let method = call.method;
@@ -221,7 +221,7 @@ impl Script {
     }
 }
 
-/// `type/id`
+/// Formats an id as `type/id`.
 pub(crate) fn name(id: Option<&ResourceId>) -> String {
     id.map(|id| format!("{}/{}", id.resource_type, id.resource)).unwrap_or_default()
 }

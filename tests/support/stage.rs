@@ -1,8 +1,8 @@
-//! The real program between a Postgres and the test double of Retool's REST API.
+//! The real program with a Postgres and the double of Retool's REST API.
 //!
-//! At its end it checks what holds for every test of accounts and actions: nothing was sent that Retool does
-//! not know, and no line of the log has the token or personal data. Of each call that failed while Retool did
-//! nothing it checks that no row has changed.
+//! When it is dropped, it checks the rules for all tests of accounts and actions: no request was unknown to
+//! Retool, and no log line contains the token or personal data. For each failed call without an action of
+//! Retool, it checks that no row has changed.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use super::retool_api::{RetoolApi, TOKEN};
 use super::server::Server;
 use super::wire::{Wire, id};
 
-/// Everything that a test of accounts and actions needs. Dropped from the caller down.
+/// Everything for a test of accounts and actions. Fields are dropped in order, the caller first.
 pub(crate) struct Stage {
     pub(crate) wire: Wire,
     pub(crate) server: Server,
@@ -34,7 +34,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// The small organization, with changes allowed.
+    /// The small organization, with provisioning enabled.
     pub(crate) async fn new() -> Self {
         Self::with(&["--provisioning"]).await
     }
@@ -46,13 +46,13 @@ impl Stage {
         Self::serve(database, &url, flags).await
     }
 
-    /// Any organization, by way of any connection string.
+    /// Any organization, with any connection string.
     pub(crate) async fn serve(database: Database, connection_string: &str, flags: &[&str]) -> Self {
         let api = RetoolApi::start(&database);
         Self::between(database, api, &[], connection_string, flags).await
     }
 
-    /// Any organization and any double, with these variables in the program's environment.
+    /// Any organization and any double, with these environment variables for the program.
     pub(crate) async fn between(
         database: Database,
         api: RetoolApi,
@@ -74,12 +74,12 @@ impl Stage {
         self.watched(self.wire.call("AccountManagerService/CreateAccount", request), Result::is_err).await
     }
 
-    /// Runs an action on a user to its end.
+    /// Runs an action on a user until it ends.
     pub(crate) async fn act(&self, name: &str, user: &str) -> InvokeActionResponse {
         self.invoke(&action(name, user)).await.unwrap()
     }
 
-    /// Begins an action on a user; the answer comes a second later.
+    /// Starts an action on a user; the answer arrives after a second.
     pub(crate) async fn act_without_waiting(&self, name: &str, user: &str) -> InvokeActionResponse {
         let request = InvokeActionRequest { inline_wait: None, ..action(name, user) };
         self.invoke(&request).await.unwrap()
@@ -93,7 +93,7 @@ impl Stage {
         self.watched(call, failed).await
     }
 
-    /// Makes the call; where it has failed and Retool has done nothing, no row may have changed.
+    /// Makes the call. If it fails and Retool has done nothing, no row may have changed.
     async fn watched<T>(&self, call: impl Future<Output = T>, failed: impl Fn(&T) -> bool) -> T {
         let (before, changes) = (self.tables().await, self.api.changes());
         let answer = call.await;
@@ -112,7 +112,7 @@ impl Stage {
         self.wire.call("ConnectorService/Validate", &ConnectorServiceValidateRequest::default()).await
     }
 
-    /// A user of the first organization as the listing has it.
+    /// A user of the first organization, as listed.
     pub(crate) async fn listed(&self, user: &str) -> Option<Resource> {
         let users = self.wire.resources("user", Some(id("org", "o1")), 250, "").await.unwrap().list;
         users.into_iter().find(|found| found.id.as_ref().unwrap().resource == user)
@@ -124,7 +124,7 @@ impl Stage {
         row.query_one("SELECT enabled FROM users WHERE id = $1", &[&user]).await.unwrap().get(0)
     }
 
-    /// The records of changes in the log, without what differs from run to run.
+    /// The audit records in the log, without the parts that differ between runs.
     pub(crate) fn records(&self) -> Vec<serde_json::Value> {
         let records = self.server.logs().into_iter().filter(|line| line["msg"] == "change");
         records.collect()
@@ -150,7 +150,7 @@ impl Drop for Stage {
     }
 }
 
-/// The form of Ada Lovelace.
+/// The account form of Ada Lovelace.
 pub(crate) fn ada() -> CreateAccountRequest {
     form(&[
         ("email", string("ada@example.com")),
@@ -159,7 +159,7 @@ pub(crate) fn ada() -> CreateAccountRequest {
     ])
 }
 
-/// The same with another address.
+/// The same form with another address.
 pub(crate) fn with_email(email: &str) -> CreateAccountRequest {
     let mut request = ada();
     let profile = request.account_info.as_mut().unwrap().profile.as_mut().unwrap();
@@ -174,12 +174,12 @@ pub(crate) fn form(fields: &[(&str, Value)]) -> CreateAccountRequest {
     CreateAccountRequest { account_info: Some(account), ..Default::default() }
 }
 
-/// Asks for an action on a user and waits for its end.
+/// A request for an action on a user that waits for its end.
 pub(crate) fn action(name: &str, user: &str) -> InvokeActionRequest {
     action_on(name, &[("resource_type_id", string("user")), ("resource_id", string(user))])
 }
 
-/// Asks for an action with anything as the user.
+/// A request for an action with any value as the user.
 pub(crate) fn action_on(name: &str, user: &[(&str, Value)]) -> InvokeActionRequest {
     let user = structure(user.iter().map(|(key, value)| (*key, value.clone())));
     let args = structure([("user_id", Value { kind: Some(Kind::StructValue(user)) })]);
@@ -201,7 +201,7 @@ pub(crate) fn result(answer: &CreateAccountResponse) -> (&'static str, Option<Re
     }
 }
 
-/// A field of an answer that is a text; empty when there is none.
+/// A text field of an answer; empty if it is missing.
 pub(crate) fn text_of(response: Option<&Struct>, key: &str) -> String {
     match response.and_then(|response| response.fields.get(key)).and_then(|value| value.kind.clone()) {
         Some(Kind::StringValue(text)) => text,
@@ -209,7 +209,7 @@ pub(crate) fn text_of(response: Option<&Struct>, key: &str) -> String {
     }
 }
 
-/// Fails unless the action is done and says so.
+/// Asserts that the action is complete and its response reports success.
 #[track_caller]
 pub(crate) fn assert_complete(answer: &InvokeActionResponse) {
     assert_eq!(answer.status(), BatonActionStatus::Complete, "{answer:?}");
@@ -217,7 +217,7 @@ pub(crate) fn assert_complete(answer: &InvokeActionResponse) {
     assert_eq!(answer.response.as_ref(), Some(&success));
 }
 
-/// Fails unless the action has failed with these words, the first of them in the beginning.
+/// Asserts that the action failed with these texts; the error starts with the first of them.
 #[track_caller]
 pub(crate) fn assert_failed(answer: &InvokeActionResponse, words: &[&str]) {
     assert_eq!(answer.status(), BatonActionStatus::Failed, "{answer:?}");
@@ -229,12 +229,12 @@ pub(crate) fn assert_failed(answer: &InvokeActionResponse, words: &[&str]) {
     assert!(!answer.response.as_ref().unwrap().fields.contains_key("success"));
 }
 
-/// What an answer says of the API's limits.
+/// The rate limits of the API in an answer.
 pub(crate) fn limits(annotations: &[Any]) -> Option<RateLimitDescription> {
     find_annotation::<RateLimitDescription>(annotations).map(Result::unwrap)
 }
 
-/// What an error says of the API's limits.
+/// The rate limits of the API in an error.
 pub(crate) fn limits_of(status: &Status) -> Option<RateLimitDescription> {
     let details = tonic_types::pb::Status::decode(status.details()).unwrap();
     assert_eq!((details.code, details.message.as_str()), (status.code().into(), status.message()));
@@ -246,5 +246,5 @@ pub(crate) fn user_of(resource: &Option<Resource>) -> ResourceId {
     resource.as_ref().unwrap().id.clone().unwrap()
 }
 
-/// Long enough for anything that works, short enough for a test.
+/// Long enough for any successful operation, short enough for a test.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);

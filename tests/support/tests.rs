@@ -24,7 +24,7 @@ async fn each_test_gets_its_own_database() {
 }
 
 #[tokio::test]
-async fn the_sizes_reach_the_seed() {
+async fn the_seed_uses_the_given_sizes() {
     let sizes = Sizes { users: 7, groups: 3, pages: 5, resources: 2 };
     let database = Database::seeded(sizes).await;
     assert_eq!(count(&database, "users").await, 14);
@@ -34,7 +34,7 @@ async fn the_sizes_reach_the_seed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn databases_made_at_once_share_one_template() {
+async fn databases_created_concurrently_share_one_template() {
     let sizes = Sizes { users: 9, ..Sizes::default() };
     let cluster = Cluster::private();
     let making: Vec<_> = (0..8).map(|_| tokio::spawn(Database::seeded_on(cluster.clone(), sizes))).collect();
@@ -44,7 +44,7 @@ async fn databases_made_at_once_share_one_template() {
     }
     let names: HashSet<_> = databases.iter().map(|database| database.name().to_owned()).collect();
     assert_eq!(names.len(), 8);
-    // Three of Postgres's own, the template and the eight.
+    // Postgres's own three databases, the template and the eight copies.
     assert_eq!(count(&databases[0], "pg_database").await, 12);
 }
 

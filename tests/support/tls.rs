@@ -23,14 +23,14 @@ use super::cluster::{Cluster, project_file};
 use super::postgres::Database;
 use super::wire::eventually;
 
-/// Where the certificates lie. The server shows one that is good for `localhost`, and only that.
+/// The directory of the certificates. The server certificate is valid for `localhost` only.
 pub(crate) struct Certificates {
     directory: PathBuf,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Certificates {
-    /// Turns TLS on in the server of this database; nothing where its files are out of reach.
+    /// Turns on TLS in the server of this database; `None` if its files are not accessible.
     pub(crate) async fn install(cluster: &Cluster, database: &Database) -> Option<Self> {
         let directory = cluster.socket()?.to_owned();
         let certificates = Self { directory, authority: authority("the test's authority") };
@@ -48,18 +48,18 @@ impl Certificates {
         ] {
             database.execute(&format!("ALTER SYSTEM SET {setting} = '{value}'")).await;
         }
-        // The server writes late and restarts without warning.
+        // The server writes data late and restarts without warning.
         database.execute("CHECKPOINT").await;
         cluster.restart();
         Some(certificates)
     }
 
-    /// The authority that vouches for the server.
+    /// The certificate authority of the server.
     pub(crate) fn authority(&self) -> PathBuf {
         self.directory.join("authority.crt")
     }
 
-    /// An authority that does not.
+    /// Another certificate authority.
     pub(crate) fn other_authority(&self) -> PathBuf {
         self.directory.join("other.crt")
     }
@@ -70,13 +70,13 @@ impl Certificates {
         (self.write(&format!("{name}.crt"), &certificate), self.write(&format!("{name}.key"), &key))
     }
 
-    /// From now on the server shows a certificate that is no longer good.
+    /// Makes the server use an expired certificate.
     pub(crate) async fn expire(&self, database: &Database) {
         let (certificate, key) = self.issue_until("localhost", Some(2020));
         self.show(database, &certificate, &key).await;
     }
 
-    /// From now on the server shows a certificate that is an authority of its own, and names no host.
+    /// Makes the server use a self-signed certificate without a host name.
     pub(crate) async fn show_self_signed(&self, database: &Database) {
         let mut params = CertificateParams::new([]).unwrap();
         params.distinguished_name = DistinguishedName::new();
@@ -87,7 +87,7 @@ impl Certificates {
         self.show(database, &certificate.pem(), &key.serialize_pem()).await;
     }
 
-    /// From now on the server shows these: PEM.
+    /// Makes the server use this certificate and key, in PEM.
     pub(crate) async fn show_any(&self, database: &Database, certificates: &str, key: &str) {
         self.write("server.crt", certificates);
         self.write("server.key", key);
@@ -95,7 +95,7 @@ impl Certificates {
         let first = certificates.split_inclusive("-----END CERTIFICATE-----").next().unwrap();
         let address = database.cluster().address();
         eventually("the new certificate", async || {
-            // OpenSSL's client, which knows more kinds of keys than ours.
+            // This uses OpenSSL's client, which supports more kinds of keys than ours.
             let arguments = ["s_client", "-starttls", "postgres", "-showcerts", "-connect", address];
             let shown = Command::new("openssl").args(arguments).stdin(Stdio::null()).output();
             let shown = shown.unwrap_or_else(|error| panic!("install openssl: {error}"));
@@ -104,7 +104,7 @@ impl Certificates {
         .await;
     }
 
-    /// From now on the server shows a certificate of X.509 version 1, from the files in `tests/data/x509-v1`.
+    /// Makes the server use an X.509 version 1 certificate, from the files in `tests/data/x509-v1`.
     pub(crate) async fn show_version_1(&self, cluster: &Cluster, database: &Database) {
         self.write("server.crt", &version_1("server.crt"));
         self.write("server.key", &version_1("server.key"));
@@ -112,14 +112,14 @@ impl Certificates {
         cluster.restart();
     }
 
-    /// The files of a client's certificate of X.509 version 1 and its key, whose authority the server believes from
-    /// its next start on.
+    /// The files of an X.509 version 1 client certificate and its key. The server trusts its certificate
+    /// authority after its next start.
     pub(crate) fn client_of_version_1(&self) -> (PathBuf, PathBuf) {
         self.write("authority.crt", &format!("{}{}", self.authority.pem(), version_1("authority.crt")));
         (self.write("v1.crt", &version_1("client.crt")), self.write("v1.key", &version_1("client.key")))
     }
 
-    /// The file of the certificate that the server shows.
+    /// The file of the server's certificate.
     pub(crate) fn of_server(&self) -> PathBuf {
         self.directory.join("server.crt")
     }
@@ -129,7 +129,7 @@ impl Certificates {
         self.write("server.key", key);
         database.execute("SELECT pg_reload_conf()").await;
         let new = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
-        // The postmaster reads the files in its own time.
+        // The postmaster reads the files asynchronously.
         eventually("the new certificate", async || {
             let shown = shown_certificate(database.cluster().address()).await;
             (shown.as_ref() == Some(&new)).then_some(())
@@ -137,7 +137,7 @@ impl Certificates {
         .await;
     }
 
-    /// From now on the server waits for another one to follow, and takes no changes.
+    /// Turns the server into a standby, which accepts no changes.
     pub(crate) async fn make_standby(&self, cluster: &Cluster, database: &Database) {
         database.execute("CHECKPOINT").await;
         self.write("data/standby.signal", "");
@@ -159,7 +159,7 @@ impl Certificates {
         (certificate.pem(), key.serialize_pem())
     }
 
-    /// As a file of the user that runs the server, which Postgres requires for keys.
+    /// Writes a file as the user that runs the server, which Postgres requires for keys.
     fn write(&self, name: &str, contents: &str) -> PathBuf {
         let path = self.directory.join(name);
         fs::write(&path, contents).unwrap();
@@ -170,7 +170,7 @@ impl Certificates {
     }
 }
 
-/// Puts rules before all others that say who may connect how, and makes the server read them.
+/// Adds rules before all other authentication rules, and makes the server reload them.
 pub(crate) async fn allow_first(cluster: &Cluster, database: &Database, rules: &str) {
     let directory: &Path = cluster.socket().unwrap();
     let file = directory.join("data/pg_hba.conf");
@@ -179,7 +179,7 @@ pub(crate) async fn allow_first(cluster: &Cluster, database: &Database, rules: &
     database.execute("SELECT pg_reload_conf()").await;
 }
 
-/// The certificate that a Postgres shows, whatever it is worth.
+/// The certificate of a Postgres server, without verification.
 async fn shown_certificate(address: &str) -> Option<CertificateDer<'static>> {
     const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
     let mut stream = TcpStream::connect(address).await.ok()?;
@@ -245,7 +245,8 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// Made with OpenSSL 3.0 as the manual of Postgres has it: `openssl x509 -req` without a file of extensions.
+/// A file created with OpenSSL 3.0 according to the manual of Postgres: `openssl x509 -req` without an
+/// extensions file.
 fn version_1(name: &str) -> String {
     fs::read_to_string(project_file("tests/data/x509-v1").join(name)).unwrap()
 }

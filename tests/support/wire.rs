@@ -17,7 +17,7 @@ use tonic::{Code, Request, Status};
 
 use super::server::Server;
 
-/// How long [`eventually`] waits: far longer than anything takes that works.
+/// How long [`eventually`] waits: far longer than any successful operation takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection to the server under test.
@@ -36,18 +36,18 @@ impl Wire {
         Self { channel, token: None }
     }
 
-    /// The same connection, showing a bearer token.
+    /// The same connection with a bearer token.
     pub(crate) fn showing(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
-    /// Whether the connector says that it can do what it is configured for.
+    /// Whether the connector's validation succeeds.
     pub(crate) async fn validate(&self) -> Result<(), Status> {
         let request = ConnectorServiceValidateRequest::default();
         self.call::<ConnectorServiceValidateResponse>("ConnectorService/Validate", &request).await.map(drop)
     }
 
-    /// The cheapest question, which needs no database.
+    /// The cheapest call without the database.
     pub(crate) async fn metadata(&self) -> Result<ConnectorServiceGetMetadataResponse, Status> {
         self.call("ConnectorService/GetMetadata", &ConnectorServiceGetMetadataRequest::default()).await
     }
@@ -56,7 +56,7 @@ impl Wire {
         self.channel.clone()
     }
 
-    /// What the server answers to these bytes. The path is `package.Service/Method`.
+    /// The server's answer to these bytes. The path is `package.Service/Method`.
     pub(crate) async fn raw(&self, path: &str, request: Vec<u8>) -> Result<Vec<u8>, Status> {
         let mut grpc = Grpc::new(self.channel.clone());
         grpc.ready().await.map_err(|error| Status::unknown(format!("no connection: {error}")))?;
@@ -68,7 +68,7 @@ impl Wire {
         Ok(grpc.unary(request, path, Bytes).await?.into_inner())
     }
 
-    /// The answer of a method of `c1.connector.v2`, named `Service/Method`.
+    /// The answer to a method of `c1.connector.v2`, named `Service/Method`.
     pub(crate) async fn call<A: Message + Default>(
         &self,
         method: &str,
@@ -96,7 +96,7 @@ impl Wire {
         self.call("ResourcesService/ListResources", &request).await
     }
 
-    /// The organizations: the cheapest question that needs the database.
+    /// The organizations: the cheapest call with the database.
     pub(crate) async fn organizations(&self) -> Result<Vec<Resource>, Status> {
         self.resources("org", None, 0, "").await.map(|answer| answer.list)
     }
@@ -118,7 +118,7 @@ impl Wire {
     }
 }
 
-/// `id("org", "o1")`
+/// Builds an id: `id("org", "o1")`.
 pub(crate) fn id(resource_type: &str, resource: &str) -> ResourceId {
     ResourceId {
         resource_type: resource_type.to_owned(),
@@ -127,7 +127,7 @@ pub(crate) fn id(resource_type: &str, resource: &str) -> ResourceId {
     }
 }
 
-/// A resource of the first organization, as an agent sends it back.
+/// A resource of the first organization, as in an agent's request.
 pub(crate) fn resource(resource_type: &str, resource: &str) -> Resource {
     let parent_resource_id = (resource_type != "org").then(|| id("org", "o1"));
     Resource {
@@ -138,7 +138,7 @@ pub(crate) fn resource(resource_type: &str, resource: &str) -> Resource {
     }
 }
 
-/// Fails unless the call was refused with this code and a message that has all of these words.
+/// Asserts that the call was refused with this code and a message that contains all of these texts.
 #[track_caller]
 pub(crate) fn assert_refused<T>(answer: Result<T, Status>, code: Code, words: &[&str]) -> Status {
     let Err(status) = answer else { panic!("answered, where {code:?} with {words:?} was due") };
@@ -149,7 +149,7 @@ pub(crate) fn assert_refused<T>(answer: Result<T, Status>, code: Code, words: &[
     status
 }
 
-/// What `look` finds, asked again and again; fails when it finds nothing for long.
+/// Repeats `look` until it returns a value; fails after a timeout.
 pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -161,7 +161,7 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
     }
 }
 
-/// Leaves bytes as they are.
+/// A codec that leaves bytes unchanged.
 #[derive(Clone, Copy, Default)]
 struct Bytes;
 

@@ -13,7 +13,7 @@ use crate::support::wire::{Wire, eventually};
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 const ENDPOINT: &str = "--otel-collector-endpoint";
 const INSECURE: &str = "--otel-collector-endpoint-tls-insecure";
-/// Small queues, sent often, so that they overflow.
+/// Small queues with frequent exports, so that they overflow.
 const HASTY: [(&str, &str); 7] = [
     ("OTEL_BSP_MAX_QUEUE_SIZE", "16"),
     ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8"),
@@ -24,7 +24,7 @@ const HASTY: [(&str, &str); 7] = [
     ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
 ];
 
-/// Asks a server so much that its queues overflow, and returns how long the slowest answer took.
+/// Sends so many calls to a server that its queues overflow, and returns the duration of the slowest call.
 async fn ask_much(server: &Server) -> Duration {
     let wire = Wire::to(server).await;
     let mut slowest = Duration::ZERO;
@@ -37,7 +37,7 @@ async fn ask_much(server: &Server) -> Duration {
     slowest
 }
 
-/// Takes connections and never says a word.
+/// Accepts connections and never answers.
 fn black_hole() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -52,7 +52,7 @@ async fn a_silent_or_missing_collector_delays_neither_answers_nor_shutdown() {
     for address in [silent, closed] {
         let server = Server::start_with(&HASTY, NOWHERE, &[ENDPOINT, &address, INSECURE]);
         let slowest = ask_much(&server).await;
-        // Twenty answers at a time, against the ten seconds that one try to send takes.
+        // Twenty calls at a time; a single attempt to export takes ten seconds.
         assert!(slowest < Duration::from_secs(5), "{slowest:?}");
         let asked = Instant::now();
         let (status, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_silent_or_missing_collector_delays_neither_answers_nor_shutdown() {
     }
 }
 
-/// Of the lines with these words, the signals that they are about, in order.
+/// The signals named in the lines with this text, sorted.
 fn told(logs: &[Value], words: &str) -> Vec<String> {
     let lines = logs.iter().filter(|line| line["msg"].as_str().unwrap().contains(words));
     let mut signals: Vec<_> = lines.map(|line| line["signal"].as_str().unwrap().to_owned()).collect();

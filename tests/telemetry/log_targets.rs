@@ -1,4 +1,4 @@
-//! Where the log goes while that is slow, full, rotated or flooded, and what becomes of changes then.
+//! Log targets that are slow, full, rotated or flooded, and the effect on changes.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -33,7 +33,7 @@ fn metric(server: &Server, name: &str) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_of_stderr_that_stalls_delays_no_call() {
+async fn a_stalled_reader_of_stderr_delays_no_call() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("a.log");
     let mut server = program()
@@ -53,7 +53,7 @@ async fn a_reader_of_stderr_that_stalls_delays_no_call() {
     .await;
     let endpoint = Endpoint::from_shared(format!("http://{listening}")).unwrap();
     let wire = Wire::over(endpoint.connect().await.unwrap());
-    // More lines than a pipe and the queue before it hold.
+    // More lines than a pipe and the queue before it can hold.
     let callers = (0..4).map(|_| {
         let wire = wire.clone();
         tokio::spawn(async move {
@@ -65,13 +65,13 @@ async fn a_reader_of_stderr_that_stalls_delays_no_call() {
     for caller in callers.collect::<Vec<_>>() {
         caller.await.unwrap();
     }
-    // The file has every line: one target does not wait for the other.
+    // The file has every line: one target does not wait for another one.
     eventually("all lines in the file", async || {
         let calls = lines_of(&file).iter().filter(|line| line["grpc.method"] == "GetMetadata").count();
         (calls == 10_000).then_some(())
     })
     .await;
-    // Once somebody reads, the log says what it lacks.
+    // After a reader starts, the log reports the lost lines.
     let stderr = BufReader::new(server.stderr.take().unwrap());
     let told = tokio::task::spawn_blocking(move || {
         let mut lines = stderr.lines().map_while(Result::ok);
@@ -92,7 +92,7 @@ async fn a_caller_without_a_token_does_not_flood_the_log() {
     let flag = format!("--auth-token-file={}", tokens.display());
     let server = Server::start_at(NOWHERE, &[&flag, "--metrics-listen=127.0.0.1:0"]);
     let begun = Instant::now();
-    // A connection without a token has few calls.
+    // A connection without a token may make few calls.
     for _ in 0..20 {
         let wire = Wire::to(&server).await;
         for _ in 0..100 {
@@ -131,7 +131,7 @@ async fn changes_are_refused_while_their_record_cannot_be_written() {
     assert_eq!(said["level"], "error", "{said}");
     assert!(said["log_path"].as_str().unwrap().ends_with("audit.log"), "{said}");
     assert_eq!(metric(&server, "baton_retool_log_unwritable_targets"), 1.0);
-    // Reading goes on.
+    // Reads continue to work.
     Wire::to(&server).await.organizations().await.unwrap();
 
     fs::remove_file(&log).unwrap();
@@ -154,7 +154,7 @@ async fn changes_are_refused_while_their_record_cannot_be_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn log_files_are_opened_again_on_sighup_and_other_signals_end_nothing() {
+async fn sighup_reopens_log_files_and_other_signals_do_not_end_the_program() {
     let directory = tempfile::tempdir().unwrap();
     let (log, rotated) = (directory.path().join("a.log"), directory.path().join("a.log.1"));
     let paths = format!("--log-path=stderr,{}", log.display());

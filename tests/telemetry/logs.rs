@@ -1,4 +1,4 @@
-//! The log: its format, its destination, and what it must never contain.
+//! The log: its format, its targets, and its forbidden contents.
 
 use std::fs;
 use std::path::Path;
@@ -74,7 +74,7 @@ async fn log_level_format_and_file_follow_the_settings() {
     let directory = tempfile::tempdir().unwrap();
     let files = ["one.log", "two.log"].map(|name| directory.path().join(name));
     let paths = files.each_ref().map(|path| path.to_str().unwrap().to_owned()).join(",");
-    // At that address there is a warning beside the usual lines.
+    // At this address, an additional warning is logged.
     let wide = ["--listen", "0.0.0.0:0", "--insecure", "--log-path", &paths];
 
     let running = Running::start(&[&wide[..], &["--log-format", "console", "--log-level", "info"]].concat());
@@ -222,7 +222,7 @@ async fn the_reason_of_a_failed_call_is_logged_without_caller_text() {
     }
 }
 
-/// E-mail addresses and names of all users, as the seed made them.
+/// E-mail addresses and names of all users in the seed.
 async fn personal_data(database: &Database) -> Vec<String> {
     const TEXTS: &str = r#"
         SELECT DISTINCT text FROM users, LATERAL (VALUES (email), ("firstName"), ("lastName"), ("userName")) AS it (text)
@@ -257,7 +257,7 @@ async fn no_secret_and_no_personal_data_is_logged() {
         Server::start_with(&environment, &database.url_as(&role), &["--provisioning", "--ticketing"]);
     see(server.channel().await).await.unwrap();
 
-    // The address in every text of every request, in headers and in the path.
+    // The address is in every text of every request, in headers and in the path.
     let wire = Wire::to(&server).await;
     let mut chance = StdRng::seed_from_u64(1);
     for (path, request) in methods() {
@@ -285,7 +285,7 @@ async fn no_secret_and_no_personal_data_is_logged() {
         let _ = raw.call(path, &headers, &none).await;
     }
 
-    // Statements that fail over a value, then a database that is gone.
+    // Statements that fail because of a value, then an unreachable database.
     database.reveal("(SELECT email FROM users WHERE email IS NOT NULL ORDER BY id LIMIT 1)::int::text").await;
     database.execute(&format!("GRANT SELECT ON users, real_organizations TO {}", role.name)).await;
     let broken = wire.organizations().await.unwrap_err();
@@ -297,7 +297,7 @@ async fn no_secret_and_no_personal_data_is_logged() {
     let refused = eventually("a refusal", async || wire.organizations().await.err()).await;
     assert!(!format!("{refused:?}").contains(&role.password));
     wire.organizations().await.unwrap_err();
-    // The client has to hear that the server goes.
+    // The client has to notice the stop of the server.
     let (_, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
     assert!(logs.len() > 300, "only {} lines", logs.len());
     assert_tells_nothing(&logs, &secrets);
@@ -319,7 +319,7 @@ async fn bearer_tokens_are_never_logged() {
         let ending = raw.call("c1.connector.v2.ConnectorService/GetMetadata", &headers, &none).await.unwrap();
         assert_eq!(ending.code.as_deref(), Some(code), "{ending:?}");
     }
-    // The client has to hear that the server goes.
+    // The client has to notice the stop of the server.
     let (_, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
     assert_tells_nothing(&logs, &[RIGHT, WRONG].map(str::to_owned));
 }

@@ -1,4 +1,4 @@
-//! The endpoint for Prometheus.
+//! The Prometheus endpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
@@ -35,7 +35,7 @@ fn scrape(address: SocketAddr) -> String {
     answer.body
 }
 
-/// The value of a series, written as Prometheus writes it, with labels in the order of their names.
+/// The value of a series in Prometheus' notation, with labels sorted by name.
 #[track_caller]
 fn value(text: &str, series: &str) -> f64 {
     let found = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -69,7 +69,7 @@ fn documented() -> BTreeMap<String, Labels> {
     rows.map(metric).collect()
 }
 
-/// Types and labels of what is served. The bounds of a histogram's buckets do not count as a label.
+/// Types and labels of the exported metrics. The bounds of a histogram's buckets do not count as a label.
 fn served(text: &str) -> BTreeMap<String, (String, Labels)> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let labels = |name: &str| {
@@ -86,14 +86,14 @@ fn served(text: &str) -> BTreeMap<String, (String, Labels)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_served_metrics_are_those_of_the_documentation_and_the_chart() {
     let database = Database::small().await;
-    // Nobody answers there, which is a request all the same.
+    // No server answers there, but this still counts as a request.
     let rest = ["--retool-api-base-url", "http://127.0.0.1:1", "--retool-api-token", "x"];
     let flags: Vec<&str> = [FLAG, "--dry-run"].into_iter().chain(rest).collect();
     let (changes, server) = Changes::serving(&database, &flags).await;
     see(server.channel().await).await.unwrap();
     changes.grant("group:g6:member", "user/u10").await.unwrap();
     let mut text = scrape(endpoint(&server));
-    // Those of service mode are there in service mode.
+    // The metrics of service mode exist only in service mode.
     let c1 = C1::start().await;
     let service = c1.serve(&database.url(), &[FLAG, "--sync-resource-types", "org"]);
     c1.run(TaskType::SyncFull(SyncFullTask::default())).await;
@@ -122,7 +122,7 @@ async fn calls_rows_and_statements_are_counted() {
     }
     wire.resources("group", Some(id("group", "g1")), 0, "").await.unwrap_err();
     let metrics = endpoint(&server);
-    // A call is counted when its client has taken the answer, which may be a moment ago.
+    // A call is counted after its client has read the answer, so this may take a moment.
     let text = eventually("four calls", async || {
         let text = scrape(metrics);
         text.contains("code=\"InvalidArgument\"").then_some(text)
@@ -240,7 +240,7 @@ async fn calls_and_connections_in_progress_are_counted() {
     let text = scrape(metrics);
     assert_eq!((under_way(&text), in_use(&text)), (2.0, 2.0));
     assert_eq!(value(&text, "baton_retool_pool_max_connections"), 3.0);
-    // A caller that has gone leaves a cancelled statement and no call under way.
+    // A caller that disconnects leaves a cancelled statement and no call under way.
     calls.iter().for_each(tokio::task::JoinHandle::abort);
     let cancelled = r#"baton_retool_database_statement_duration_seconds_count{outcome="cancelled",statement="organizations.list"}"#;
     eventually("the end of both", async || {

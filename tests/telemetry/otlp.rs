@@ -27,15 +27,15 @@ const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 const ENDPOINT: &str = "--otel-collector-endpoint";
 const INSECURE: &str = "--otel-collector-endpoint-tls-insecure";
 
-/// The trace and the span that a caller works in.
+/// The trace and the span of a caller.
 const TRACE: [u8; 16] =
     [0x4b, 0xf9, 0x2f, 0x35, 0x77, 0xb3, 0x4d, 0xa6, 0xa3, 0xce, 0x92, 0x9d, 0x0e, 0x0e, 0x47, 0x36];
 const PARENT: [u8; 8] = [0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7];
-/// Another trace, which its caller does not record.
+/// Another trace, which its caller does not sample.
 const UNSAMPLED: &str = "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-00f067aa0ba902b7-00";
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// Stops the server without keeping the collector from listening.
+/// Stops the server without blocking the thread of the collector.
 async fn stop(server: Server) -> (ExitStatus, Vec<Value>) {
     tokio::task::spawn_blocking(|| server.stop()).await.unwrap()
 }
@@ -107,7 +107,7 @@ async fn a_call_joins_the_trace_of_its_caller_with_its_statements_and_requests()
     }
     assert_eq!(spans.len(), 3);
 
-    // The log leads to the trace: in the former program's fields, and in the record's own.
+    // The log refers to the trace: in the fields of the former program, and in the fields of the log record.
     let line = logs.iter().find(|line| line["grpc.method"] == "ListResources").unwrap();
     assert_eq!(line["dd.trace_id"], u64::from_be_bytes(TRACE[8..].try_into().unwrap()).to_string());
     let span_id: [u8; 8] = call.span_id.clone().try_into().unwrap();
@@ -188,13 +188,14 @@ async fn traces_contain_no_sql_and_no_personal_data() {
     assert!(!shown.contains("SELECT") && !shown.contains(&database.url()));
     for row in texts {
         let text: String = row.get(0);
-        // A name may be part of one of ours; an address is not.
+        // A name may be part of one of this program's names; an address may not.
         let found = shown.contains(&format!("{text:?}")) || (text.contains('@') && shown.contains(&text));
         assert!(!found, "{text}");
     }
 }
 
-/// What a collector gets of a server without a database that is asked once, and what the server logs.
+/// The data that a collector receives from a server without a database after one call, and the log of the
+/// server.
 async fn sent(collector: &Collector, environment: &[(&str, &str)], flags: &[&str]) -> (Received, Vec<Value>) {
     let server = Server::start_with(environment, NOWHERE, flags);
     Wire::to(&server).await.metadata().await.unwrap();
@@ -221,7 +222,7 @@ async fn each_telemetry_switch_turns_off_only_its_signal() {
 }
 
 #[tokio::test]
-async fn the_standard_otel_variables_are_understood() {
+async fn accepts_the_standard_otel_variables() {
     const SECRET: &str = "s3cret-of-the-collector";
     let collector = Collector::start().await;
     let endpoint = format!("http://{}", collector.address());
@@ -280,7 +281,7 @@ async fn the_child_of_an_agent_flushes_telemetry_when_stdin_closes() {
     let parent = Parent::new(NOWHERE).with(&[ENDPOINT, &collector.address(), INSECURE]);
     let mut child = parent.start_and_tell();
     let wire = Wire::over(parent.channel().await);
-    // The last one may not have come to its end when its answer is here.
+    // The last call may not have ended completely when its answer arrives.
     wire.metadata().await.unwrap();
     wire.metadata().await.unwrap();
     child.close_stdin();

@@ -1,4 +1,4 @@
-//! The end of the program: a collector that hangs delays it only a little.
+//! The end of the program: an unresponsive collector delays it only for a short time.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -10,10 +10,10 @@ use crate::support::server::{Server, program};
 use crate::support::wire::{Wire, eventually};
 
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
-/// Less than the five seconds that the program waits for a collector.
+/// Less than the five seconds for which the program waits for a collector.
 const SOON: Duration = Duration::from_secs(4);
 
-/// A collector that takes connections and never says a word, and the flags that name it.
+/// A collector that accepts connections and never answers, and the flags with its address.
 fn silent() -> (TcpListener, [String; 2]) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("--otel-collector-endpoint={}", listener.local_addr().unwrap());
@@ -66,7 +66,7 @@ async fn a_second_signal_ends_the_wait_for_the_collector() {
     let begun = Instant::now();
     server.terminate();
     server.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.starts_with("stopping;")));
-    // The thread that sends the last telemetry starts when the drain is over.
+    // The thread that sends the last telemetry starts after the drain.
     eventually("the wait for the collector", async || {
         server.threads().iter().any(|name| name == "telemetry-flush").then_some(())
     })

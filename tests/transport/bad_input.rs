@@ -1,4 +1,4 @@
-//! Invalid requests: each is answered with what was expected, and the server keeps serving.
+//! Invalid requests: each error says what was expected, and the server continues to serve.
 
 use std::collections::BTreeSet;
 
@@ -56,7 +56,7 @@ async fn static_entitlements(
     wire.call("EntitlementsService/ListStaticEntitlements", &request).await
 }
 
-/// Everything that takes a resource type refuses one that it does not have.
+/// Every call with a resource type refuses an unknown one.
 async fn assert_no_such_type(wire: &Wire, unknown: &str, known: &str) {
     let words = [unknown, known];
     let org = Some(id("org", "o1"));
@@ -88,7 +88,7 @@ async fn a_skipped_resource_type_is_not_found() {
 }
 
 #[tokio::test]
-async fn only_an_id_of_its_letter_and_a_number_is_accepted() {
+async fn accepts_only_ids_with_the_letter_of_their_type_and_a_number() {
     const NO_NUMBERS: &[&str] = &[
         "",
         "+5",
@@ -194,7 +194,7 @@ async fn a_forged_or_damaged_page_token_is_refused() {
     let org = || Some(id("org", "o1"));
     let good = wire.resources("user", org(), 5, "").await.unwrap().next_page_token;
     let mut foreign = vec![
-        // What the former program gave out.
+        // Page tokens of the former program.
         "250".to_owned(),
         "0".to_owned(),
         "-1".to_owned(),
@@ -330,7 +330,7 @@ async fn a_resource_is_not_found_under_another_parent() {
     assert_refused(get(&wire, id("user", "u5"), Some(id("org", "o2"))).await, Code::NotFound, &["u5"]);
 }
 
-/// Whether the server still does its work.
+/// Checks that the server still works.
 async fn assert_serving(wire: &Wire) {
     assert_eq!(wire.organizations().await.unwrap().len(), 2);
 }
@@ -398,7 +398,7 @@ async fn undecodable_bytes_are_refused_and_do_not_crash_the_server() {
     for service in messages::services() {
         for method in service.methods() {
             let path = format!("{}/{}", service.full_name(), method.name());
-            // A length that leads beyond the end, a wire type that does not exist, a field without number.
+            // A length beyond the end, a wire type that does not exist, a field without a number.
             for bytes in [vec![0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f], vec![0x0f, 0x01], vec![0x00, 0x00]] {
                 let answer = wire.raw(&path, bytes).await;
                 assert_refused(answer, Code::InvalidArgument, &["cannot decode"]);

@@ -18,7 +18,7 @@ use crate::support::wire::{Wire, assert_refused};
 
 pub(super) const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 
-/// The last line that a child wrote before it ended, and its exit code.
+/// The last line that a child wrote before it exited, and its exit code.
 fn last_words(parent: &Parent, input: Option<&str>) -> (Option<i32>, String) {
     let mut child = parent.start();
     match input {
@@ -46,7 +46,7 @@ async fn a_child_without_its_database_keeps_serving_and_reports_it() {
     let _child = parent.start_and_tell();
     let mut client = ConnectorServiceClient::new(parent.channel().await);
     assert!(client.get_metadata(ConnectorServiceGetMetadataRequest::default()).await.is_ok());
-    // It tries for fifteen seconds before it says so.
+    // The child tries to connect for fifteen seconds before it reports the error.
     let refusal = client.validate(ConnectorServiceValidateRequest::default()).await.unwrap_err();
     assert_refused::<()>(Err(refusal), Code::Unavailable, &["cannot connect to the Retool database"]);
     assert!(client.get_metadata(ConnectorServiceGetMetadataRequest::default()).await.is_ok());
@@ -60,7 +60,7 @@ async fn closing_stdin_ends_the_child_immediately_with_exit_code_0() {
     child.close_stdin();
     let (status, took, stdout, _) = child.ended();
     assert_eq!((status.code(), stdout.as_str()), (Some(0), ""));
-    // Far from the ten seconds that a drain would be granted.
+    // This is far less than the ten seconds of a drain.
     assert!(took.as_secs() < 2, "took {took:?}");
 }
 
@@ -179,7 +179,7 @@ async fn only_certificates_of_the_parent_can_connect() {
             false,
         ),
     ] {
-        // With TLS 1.3 a client learns that it was turned away only when it asks for something.
+        // With TLS 1.3, a client notices the refusal only when it sends a request.
         let answer = match parent.try_channel(tls).await {
             Ok(channel) => ConnectorServiceClient::new(channel)
                 .get_metadata(ConnectorServiceGetMetadataRequest::default())
@@ -202,10 +202,11 @@ fn invalid_settings_end_the_child_with_the_reason() {
         (&["--connection-string", NOWHERE, "--tls-cert", "x"], "tls-key"),
         (&["--connection-string", NOWHERE, "--no-such-flag"], "unexpected argument '--no-such-flag' found"),
     ];
-    // Side by side, since each child waits a little for its parent.
+    // These run in parallel, because each child waits for its parent for a while.
     std::thread::scope(|scope| {
         for (arguments, words) in cases {
-            // Not for long for a parent that says nothing, or one that says it all and does not connect.
+            // The wait is short for a parent that sends nothing, and for a parent that sends everything and
+            // does not connect.
             for is_told in [false, true] {
                 scope.spawn(move || {
                     let mut parent = Parent::new(NOWHERE);
@@ -220,7 +221,7 @@ fn invalid_settings_end_the_child_with_the_reason() {
     });
 }
 
-/// A parent of the former program looks at its child only once it is connected.
+/// A parent of the former program checks its child only after it has connected.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_that_cannot_serve_lets_its_parent_connect_and_then_ends() {
     let unlimited = Some(Limiter::External(ExternalLimiter::default()));
@@ -301,7 +302,7 @@ async fn the_short_form_of_provisioning_reaches_the_child() {
     for (arguments, expected) in [(&["-p"][..], Code::InvalidArgument), (&[][..], Code::FailedPrecondition)] {
         let parent = Parent::new(NOWHERE).with(arguments);
         let mut child = parent.start_and_tell();
-        // A group is no member of groups, which is said without asking the database.
+        // A group cannot be a member of a group; this error needs no database.
         let granted = Changes::over(parent.channel().await).grant("group:g1:member", "group/g1").await;
         assert_eq!(granted.unwrap_err().code(), expected, "{arguments:?}");
         child.close_stdin();

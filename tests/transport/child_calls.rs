@@ -70,12 +70,12 @@ async fn requests_can_be_compressed_and_are_limited_to_2_mib() {
         page_token: token,
         ..Default::default()
     };
-    // That it was read shows in the complaint about its contents.
+    // The error about the content shows that the request was read.
     let refusal = client.list_resources(request("A".repeat(1_000))).await.map(|_| ());
     assert_refused(refusal, Code::InvalidArgument, &["page_token"]);
     const MIB: usize = 1024 * 1024;
     for size in [2 * MIB + 1, 40 * MIB] {
-        // Small on the wire.
+        // This request is small on the wire.
         let refusal = client.list_resources(request("A".repeat(size))).await.map(|_| ());
         assert_refused(refusal, Code::ResourceExhausted, &["2097152"]);
         let refusal = plain.list_resources(request("A".repeat(size))).await.map(|_| ());
@@ -124,7 +124,7 @@ async fn disabled_features_are_refused_with_the_messages_of_the_sdk() {
 }
 
 #[tokio::test]
-async fn every_supported_rate_limiter_lets_calls_through() {
+async fn calls_succeed_with_every_supported_rate_limiter() {
     for limiter in [
         None,
         Some(Limiter::Disabled(DisabledLimiter {})),

@@ -1,4 +1,4 @@
-//! The table of RPCs in `docs/protocol.md`, compared with the protocol and with what the server answers.
+//! Compares the table of RPCs in `docs/protocol.md` with the protocol and with the answers of the server.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::support::server::Server;
 use crate::support::wire::{Wire, id, resource};
 use crate::transport::services::changes;
 
-/// The status of each RPC by its name, such as `GrantsService/ListGrants`, as the page has it.
+/// The documented status of each RPC by its name, such as `GrantsService/ListGrants`.
 fn documented() -> BTreeMap<String, String> {
     let page = std::fs::read_to_string(project_file("docs/protocol.md")).unwrap();
     let (_, rest) = page.split_once("<!-- coverage -->").expect("a mark before the table");
@@ -32,7 +32,7 @@ fn documented() -> BTreeMap<String, String> {
     .collect()
 }
 
-/// Every RPC of a connector that is declared: all but those of `ConductorOne`'s API.
+/// All declared RPCs of a connector, without those of `ConductorOne`'s API.
 fn declared() -> Vec<(String, String)> {
     let services = descriptor_pool().services().filter(|service| service.name() != "BatonService");
     services
@@ -45,7 +45,7 @@ fn declared() -> Vec<(String, String)> {
         .collect()
 }
 
-/// A request that the RPC can answer; empty where no field is needed.
+/// A request that the RPC can answer; empty if no field is needed.
 fn request(rpc: &str) -> Vec<u8> {
     let kind = || "org".to_owned();
     match rpc {
@@ -79,7 +79,7 @@ fn request(rpc: &str) -> Vec<u8> {
     }
 }
 
-/// Whether the answer holds anything, for one that is not an error.
+/// Whether a successful answer has content.
 async fn ask(wire: &Wire, rpc: &str, path: &str) -> Result<bool, Status> {
     if rpc != "AssetService/GetAsset" {
         return Ok(!wire.raw(path, request(rpc)).await?.is_empty());
@@ -89,9 +89,9 @@ async fn ask(wire: &Wire, rpc: &str, path: &str) -> Result<bool, Status> {
     Ok(stream.message().await?.is_some())
 }
 
-/// What the page has to say, from the answers with all changes off and with everything on.
+/// The expected text of the page, from the answers with all changes off and with everything on.
 fn status(served: bool, rpc: &str, off: Result<bool, Status>, on: Result<bool, Status>) -> &'static str {
-    // Their answers have nothing but annotations.
+    // The answers of these RPCs have only annotations.
     let silent = ["ConnectorService/Cleanup", "RateLimiterService/Report"].contains(&rpc);
     match (off.map_err(|status| status.code()), on.map_err(|status| status.code())) {
         (Err(Code::Unimplemented), Err(Code::Unimplemented)) if !served => "not served",
@@ -104,7 +104,7 @@ fn status(served: bool, rpc: &str, off: Result<bool, Status>, on: Result<bool, S
 }
 
 #[tokio::test]
-async fn the_page_of_the_protocol_has_every_rpc_and_what_the_server_does_with_it() {
+async fn the_protocol_page_lists_every_rpc_with_its_status() {
     let database = Database::small().await;
     let off_server = Server::start(&database, &[]);
     let on_server = Server::start(&database, &["--provisioning", "--ticketing"]);

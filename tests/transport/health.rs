@@ -15,7 +15,7 @@ use crate::support::wire::{Wire, assert_refused, eventually};
 const NOWHERE: &str = "postgres://baton:hunter2@127.0.0.1:1/retool";
 const FLAGS: [&str; 2] = ["--health-check", "--health-check-port=0"];
 
-/// Where the probes of a server are answered, once it is ready.
+/// The address of the HTTP probes of a server, once it is ready.
 async fn probes_of(server: &Server) -> SocketAddr {
     let line = server.wait_for_log(|line| line["msg"] == "health endpoints listening");
     let probes = line["address"].as_str().unwrap().parse().unwrap();
@@ -23,7 +23,7 @@ async fn probes_of(server: &Server) -> SocketAddr {
     probes
 }
 
-/// `baton-retool health-check`, with nothing of a connector configured.
+/// Runs `baton-retool health-check` without any connector settings.
 fn health_check(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     program()
@@ -129,12 +129,12 @@ async fn a_refused_password_is_reported_at_once_and_the_server_is_not_ready_unti
     eventually("readiness", async || (ask(probes, "GET", "/ready").code == 200).then_some(())).await;
 }
 
-// The call goes on while this thread waits.
+// The call continues while this thread waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_stopping_is_alive_and_not_ready() {
     let server = Server::start_at(NOWHERE, &FLAGS);
     let probes = probes_of(&server).await;
-    // A call that takes its time, since nothing answers at the database's address.
+    // A slow call, because no server answers at the database's address.
     let channel = server.channel().await;
     let call = tokio::spawn(async move {
         ConnectorServiceClient::new(channel).validate(ConnectorServiceValidateRequest::default()).await
@@ -154,7 +154,7 @@ async fn a_server_that_is_stopping_is_alive_and_not_ready() {
     let port = probes.port().to_string();
     let output = health_check(&[], &["--health-check-port", &port, "--endpoint=ready"]);
     assert_ends(&output, 1, &["health check returned status 503"]);
-    // Asked a second time, it ends at once.
+    // After a second signal, the server stops at once.
     assert!(server.stop().0.success());
     assert!(call.await.unwrap().is_err());
 }
@@ -205,11 +205,11 @@ fn a_health_check_that_cannot_connect_says_why() {
 
 #[tokio::test]
 async fn the_grpc_health_service_knows_every_service_by_name() {
-    /// The message with which a service's health is asked for: its name as field 1.
+    /// A health check request for a service, with the name in field 1.
     fn about(service: &str) -> Vec<u8> {
         [&[10, u8::try_from(service.len()).unwrap()], service.as_bytes()].concat()
     }
-    /// Its answer: field 1 is 1.
+    /// The answer: field 1 is 1.
     const SERVING: [u8; 2] = [8, 1];
     let server = Server::start_at(NOWHERE, &[]);
     let wire = Wire::to(&server).await;

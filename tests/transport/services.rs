@@ -75,7 +75,7 @@ fn capabilities(metadata: &ConnectorMetadata) -> Vec<(String, Vec<Capability>)> 
 #[tokio::test]
 async fn metadata_lists_every_capability() {
     use Capability::{AccountProvisioning, Actions, Provision, ServiceModeTargetedSync, Sync, TargetedSync};
-    // Nobody listens there: metadata need no database.
+    // No server listens on this port: the metadata needs no database.
     let server = Server::start_at("postgres://baton@127.0.0.1:1/retool", &[]);
     let metadata = metadata(&Wire::to(&server).await).await;
     assert_eq!(metadata.display_name, "Retool");
@@ -145,7 +145,7 @@ async fn metadata_depends_only_on_skipped_resource_types() {
 }
 
 #[tokio::test]
-async fn resource_types_come_in_a_fixed_order() {
+async fn resource_types_are_listed_in_a_fixed_order() {
     let server = Server::start(&Database::empty_schema().await, &[]);
     let wire = Wire::to(&server).await;
     for _ in 0..3 {
@@ -248,7 +248,7 @@ fn grant_request() -> GrantManagerServiceGrantRequest {
     }
 }
 
-/// The answers to everything that changes something, asked for properly.
+/// The results of valid requests for every kind of change.
 pub(super) async fn changes(wire: &Wire) -> Vec<(&'static str, Result<(), Status>)> {
     let grant = Grant {
         id: "group:g4:member:user:u5".to_owned(),
@@ -345,7 +345,7 @@ async fn tickets_are_refused_and_the_refusal_says_whether_ticketing_is_on() {
         assert_eq!(service.methods().len(), 6);
         for method in service.methods() {
             let path = format!("{}/{}", service.full_name(), method.name());
-            // No rule of these requests refuses an empty one.
+            // No rule refuses an empty request of these methods.
             assert_refused(wire.raw(&path, Vec::new()).await, code, &[word]);
         }
     }

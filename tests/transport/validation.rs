@@ -1,4 +1,4 @@
-//! Every rule that the protocol declares on a message that a request can carry, broken one at a time.
+//! Breaks every rule that the protocol declares on a message in a request, one at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -13,8 +13,8 @@ use crate::support::postgres::Database;
 use crate::support::server::Server;
 use crate::support::wire::Wire;
 
-/// How deep messages are nested at the most in what is tried. Below that there are only messages that
-/// hold themselves, and rules that were tried on a shorter way.
+/// The deepest nesting in these tests. Deeper levels have only recursive messages, and rules that were
+/// already broken on a shorter path.
 const DEPTH: usize = 6;
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn every_rule_of_the_wire_table_is_enforced_on_every_request() {
     assert!(due.len() >= 75, "only {} rules", due.len());
 }
 
-/// The smallest message that breaks no rule.
+/// The smallest valid message.
 pub(crate) fn valid_request(message: &MessageDescriptor) -> DynamicMessage {
     static TABLE: LazyLock<Table> = LazyLock::new(Table::read);
     TABLE.valid(message, 0)
@@ -69,14 +69,14 @@ fn served(table: &Table) -> Vec<(String, String)> {
     methods
 }
 
-/// The parts of the wire table that matter here.
+/// The relevant parts of the wire table.
 struct Table {
     methods: Vec<(String, String, String)>,
-    /// By message and field.
+    /// The rules by message and field.
     rules: BTreeMap<(String, String), Rules>,
 }
 
-/// The rules of one field, name and value, in the table's notation.
+/// The rules of one field, each with its name and value in the table's notation.
 #[derive(Clone, Default)]
 struct Rules(Vec<(String, String)>);
 
@@ -89,7 +89,7 @@ struct Breach {
     message: DynamicMessage,
 }
 
-/// How a field is put wrong.
+/// The way in which a field is made invalid.
 #[derive(Clone)]
 enum Fault {
     Unset,
@@ -119,7 +119,7 @@ impl Table {
         self.rules.get(&key).unwrap_or(&NONE)
     }
 
-    /// The smallest message that breaks no rule.
+    /// The smallest valid message.
     fn valid(&self, descriptor: &MessageDescriptor, depth: usize) -> DynamicMessage {
         let mut message = DynamicMessage::new(descriptor.clone());
         let mut chosen = BTreeSet::new();
@@ -165,7 +165,7 @@ impl Table {
         }
     }
 
-    /// The rules that a request can break anywhere, however deep.
+    /// The rules that a request can break, at any depth.
     fn breakable(
         &self,
         descriptor: &MessageDescriptor,
@@ -237,7 +237,7 @@ impl Table {
         }
     }
 
-    /// The request whose field at the end of the way is put wrong, and all else is right.
+    /// A request in which only the field at the end of the path is invalid.
     fn faulty(
         &self,
         descriptor: &MessageDescriptor,
@@ -267,7 +267,7 @@ impl Table {
         message
     }
 
-    /// All ways to break the rules of a field: where below it, which rule, and how.
+    /// All ways to break the rules of a field: the place below it, the rule, and the fault.
     fn faults(&self, field: &FieldDescriptor, rules: &Rules) -> Vec<(&'static str, String, Fault)> {
         let mut faults = Vec::new();
         for (name, value) in &rules.0 {
@@ -301,7 +301,7 @@ impl Table {
 }
 
 impl Rules {
-    /// Splits `min_len=1 items(defined_only)` into its parts. No quoted text of the table has a space.
+    /// Splits `min_len=1 items(defined_only)` into its parts. Quoted texts in the table contain no spaces.
     fn read(text: &str) -> Self {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -370,7 +370,7 @@ impl Rules {
         }
     }
 
-    /// Values that break one of the rules each, with the rule.
+    /// Values that each break one rule, with this rule.
     fn faulty_elements(&self, kind: &Kind) -> Vec<(String, Value)> {
         let mut found = Vec::new();
         for (name, value) in &self.0 {
@@ -395,7 +395,7 @@ impl Rules {
                 ("min_bytes" | "min_len", Kind::String, _) if limit > 0 && !self.has("ignore_empty") => {
                     Some(Value::String("a".repeat(limit as usize - 1)))
                 }
-                // Fewer characters than the limit and yet too many bytes.
+                // Fewer characters than the limit, but too many bytes.
                 ("max_bytes", Kind::String, _) => Some(Value::String("é".repeat(limit as usize / 2 + 1))),
                 ("max_len", Kind::String, _) => Some(Value::String("a".repeat(limit as usize + 1))),
                 ("min_len" | "len", Kind::Bytes, _) if limit > 0 => {
@@ -419,7 +419,7 @@ impl Rules {
     }
 }
 
-/// The message that a field holds, also in a list or a map.
+/// The message type of a field, also in a list or a map.
 fn nested(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     match field.kind() {
         Kind::Message(entry) if field.is_map() => match entry.map_entry_value_field().kind() {
@@ -431,7 +431,7 @@ fn nested(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     }
 }
 
-/// The way to a field as a message about it spells it.
+/// The path to a field, as in error messages.
 fn spelled(way: &[FieldDescriptor]) -> String {
     let last = way.len().saturating_sub(1);
     let names: Vec<_> = way

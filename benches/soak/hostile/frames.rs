@@ -13,7 +13,7 @@ pub(super) const KINDS: [Kind; 3] = [
     Kind { name: "WINDOW_UPDATE", callers: 2, attack: |server| flood(server, frame(8, 0, 0, &[0, 0, 0, 1])) },
 ];
 
-/// Sends the frame until the server hangs up, and reads what it answers.
+/// Sends the frame until the server closes the connection, and reads the answers.
 fn flood(server: SocketAddr, frame: Vec<u8>) -> Attack {
     Box::pin(async move {
         let Some(mut stream) = connect(server).await else { return };

@@ -1,4 +1,4 @@
-//! Callers that take places and give nothing back: connections, calls, answers, lines of the log.
+//! Callers that occupy resources and do not release them: connections, calls, answers, log lines.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ pub(super) const KINDS: [Kind; 5] = [
     Kind { name: "calls that there are not", callers: 1, attack: unknown_calls },
 ];
 
-/// How many of something one attack makes.
+/// How many items one attack creates.
 const MANY: usize = 50;
 const GET_METADATA: &str = "c1.connector.v2.ConnectorService/GetMetadata";
 const LIST_GRANTS: &str = "c1.connector.v2.GrantsService/ListGrants";
@@ -30,7 +30,7 @@ fn half_messages(server: SocketAddr) -> Attack {
         for _ in 0..MANY {
             let (body, ending) = raw.slowly(GET_METADATA);
             tokio::spawn(ending);
-            // A message of 1,000 bytes is said to come.
+            // This announces a message of 1,000 bytes.
             if body.send(Bytes::from_static(&[0, 0, 0, 3, 232, 8])).await.is_err() {
                 return;
             }

@@ -43,19 +43,19 @@ static TOKEN: Call = LazyLock::new(|| {
     ("c1.connector.v2.ResourceTypesService/ListResourceTypes", None, framed(&message))
 });
 
-/// Makes the call on a connection of its own.
+/// Makes the call on a new connection.
 fn send(server: SocketAddr, call: &'static Call) -> Attack {
     Box::pin(async move {
         let (path, header, body) = &**call;
         let headers: Vec<_> = header.iter().copied().collect();
         if let Some(raw) = raw(server).await {
-            // Whatever comes of it.
+            // The result does not matter.
             let _ = raw.send(path, &headers, body.clone()).await;
         }
     })
 }
 
-/// A message as gRPC frames it when it is compressed.
+/// A compressed gRPC frame of a message.
 fn in_gzip(message: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(message).expect("memory takes it");

@@ -1,4 +1,4 @@
-{{/* Ends the rendering where values contradict each other in a way that the schema cannot tell. */}}
+{{/* Stops the rendering if values contradict each other in a way that the schema cannot express. */}}
 
 {{- define "baton-retool.check" -}}
 {{- include "baton-retool.check.variables" . -}}
@@ -9,14 +9,14 @@
 {{- include "baton-retool.check.objects" . -}}
 {{- end -}}
 
-{{/* The variables of extraEnv: a map of name to value, or to "from" where it has a valueFrom. */}}
+{{/* The variables of extraEnv: a map of name to value, or to "from" for a variable with valueFrom. */}}
 {{- define "baton-retool.extraVariables" -}}
 {{- $variables := dict -}}
 {{- range .Values.extraEnv }}{{ $_ := set $variables .name (hasKey . "value" | ternary .value "from") }}{{ end -}}
 {{- toYaml $variables -}}
 {{- end -}}
 
-{{/* What sets a variable, as far as the values show: (list CONTEXT VARIABLE VALUE-IN-SETTINGS). Empty where nothing does. */}}
+{{/* The source of a variable, as far as the values show: (list CONTEXT VARIABLE VALUE-IN-SETTINGS). Empty without a source. */}}
 {{- define "baton-retool.variable" -}}
 {{- $values := (index . 0).Values -}}
 {{- $variable := index . 1 -}}
@@ -44,7 +44,7 @@ from
 {{- if not (or .secret.create .secret.existingName) -}}
 {{- fail "secret: name an existing Secret with BATON_CONNECTION_STRING in secret.existingName, or have one made with secret.create" -}}
 {{- end -}}
-{{- /* What lies in a Secret of somebody else's, or comes in whole, cannot be seen from here. */}}
+{{- /* The contents of an existing Secret, and variables from a whole Secret, are unknown to the chart. */}}
 {{- $elsewhere := or .extraEnvFrom (get $extra "BATON_CONNECTION_STRING") (get $extra "BATON_CONFIG_PATH") -}}
 {{- if not (or $elsewhere (not .secret.create) (get .secret.data "BATON_CONNECTION_STRING") (get .secret.data "BATON_CONFIG_PATH")) -}}
 {{- fail "secret.data: lacks BATON_CONNECTION_STRING, without which the program does not start; add it, or take it from a Secret of yours by extraEnv" -}}
@@ -108,7 +108,7 @@ from
 {{- end -}}
 {{- end -}}
 
-{{/* A sidecar's pod, its network policy and the name that others find it by belong to another chart. */}}
+{{/* The pod of a sidecar, its network policy and its Service belong to another chart. */}}
 {{- define "baton-retool.check.mode" -}}
 {{- if eq (include "baton-retool.mode" .) "service" -}}
 {{- with .Values -}}

@@ -29,7 +29,7 @@ ports:
     protocol: TCP
   {{- end }}
 startupProbe:
-  {{- /* A client of ConductorOne waits for it as long as it takes. */}}
+  {{- /* In service mode the program waits for ConductorOne without a limit. */}}
   {{- include "baton-retool.probe" (list . (ternary "live" "ready" (eq (include "baton-retool.mode" .) "service")) .Values.probes.startup) | nindent 2 }}
 livenessProbe:
   {{- include "baton-retool.probe" (list . "live" .Values.probes.liveness) | nindent 2 }}
@@ -45,7 +45,7 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
-{{/* One probe: (list CONTEXT ENDPOINT TIMES). Over gRPC there is one answer to everything. */}}
+{{/* One probe: (list CONTEXT ENDPOINT TIMES). gRPC has the same answer for all endpoints. */}}
 {{- define "baton-retool.probe" -}}
 {{- $values := (index . 0).Values -}}
 {{- if eq $values.probes.kind "grpc" -}}
@@ -62,7 +62,7 @@ httpGet:
 {{ toYaml (index . 2) }}
 {{- end -}}
 
-{{/* Settings as variables: BATON_, and the flag in capitals. Nothing secret is among them. */}}
+{{/* Settings as variables: BATON_, and the flag in capitals. None of them is secret. */}}
 {{- define "baton-retool.env" -}}
 {{- $env := dict -}}
 {{- range $flag, $value := .Values.settings -}}
@@ -96,7 +96,7 @@ httpGet:
 {{- with .Values.hostId -}}
 {{- $_ := set $env "BATON_HOST_ID" . -}}
 {{- end -}}
-{{- /* Server-side apply refuses a name that is there twice: extraEnv wins over secret.keys, and those over the rest. */}}
+{{- /* Server-side apply refuses a duplicate name: extraEnv overrides secret.keys, and secret.keys override the rest. */}}
 {{- $extra := include "baton-retool.extraVariables" . | fromYaml -}}
 {{- range $name, $value := $env }}
 {{- if or (hasKey $extra $name) (hasKey $.Values.secret.keys $name) }}{{ continue }}{{ end }}
@@ -130,7 +130,7 @@ envFrom:
 {{- end }}
 {{- end -}}
 
-{{/* What is mounted and whence: two lists that go together. Names begin with baton-retool, for a pod of others. */}}
+{{/* Mounts and their volumes: two matching lists. Names start with baton-retool, because the pod may belong to another chart. */}}
 {{- define "baton-retool.volumeMounts" -}}
 {{- if include "baton-retool.tlsSecretName" . }}
 - name: baton-retool-tls
@@ -165,7 +165,7 @@ envFrom:
 {{- end -}}
 
 {{- define "baton-retool.volumes" -}}
-{{- /* 0440 lets the pod's fsGroup read, and nobody besides. Certificates of an authority are no secret. */}}
+{{- /* 0440 lets only the owner and the pod's fsGroup read. Certificates of a certificate authority are not secret. */}}
 {{- with include "baton-retool.tlsSecretName" . }}
 - name: baton-retool-tls
   secret:
@@ -210,7 +210,7 @@ envFrom:
 {{- end }}
 {{- end -}}
 
-{{/* What the container may take: what the mode needs, with what the values say in its place. */}}
+{{/* The resources of the container: the defaults of the mode, overridden by the values. */}}
 {{- define "baton-retool.resources" -}}
 {{- $server := dict "requests" (dict "cpu" "100m" "memory" "64Mi") "limits" (dict "memory" "384Mi") -}}
 {{- $service := dict "requests" (dict "cpu" "100m" "memory" "128Mi") "limits" (dict "memory" "1Gi") -}}

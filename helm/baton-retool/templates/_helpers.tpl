@@ -4,14 +4,14 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The release's name, with the chart's where it is not part of it already. Nine letters are left for suffixes. */}}
+{{/* The name of the release, with the name of the chart unless it already contains it. Leaves nine letters for suffixes. */}}
 {{- define "baton-retool.fullname" -}}
 {{- $name := include "baton-retool.name" . -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
 {{- default $full .Values.fullnameOverride | trunc 54 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* How the program runs: as the values say, else as a client of ConductorOne where there is one, as far as they show. */}}
+{{/* The mode of the program: as in the values, else service if they show a client of ConductorOne. */}}
 {{- define "baton-retool.mode" -}}
 {{- if .Values.mode -}}
 {{- .Values.mode -}}
@@ -31,7 +31,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
-{{/* Labels of every object. What the values say wins. */}}
+{{/* Labels of every object. Labels in the values take precedence. */}}
 {{- define "baton-retool.labels" -}}
 {{- $labels := dict
   "app.kubernetes.io/name" (include "baton-retool.name" .)
@@ -43,7 +43,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- toYaml (mergeOverwrite $labels .Values.labels) -}}
 {{- end -}}
 
-{{/* The metadata that all objects have: (list CONTEXT NAME-SUFFIX LABELS ANNOTATIONS) */}}
+{{/* The metadata of all objects: (list CONTEXT NAME-SUFFIX LABELS ANNOTATIONS) */}}
 {{- define "baton-retool.metadata" -}}
 {{- $root := index . 0 -}}
 name: {{ include "baton-retool.fullname" $root }}{{ index . 1 }}
@@ -74,7 +74,7 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* The Secret that the variables come from; empty without one. */}}
+{{/* The Secret with the variables; empty without one. */}}
 {{- define "baton-retool.secretName" -}}
 {{- if .Values.secret.create -}}
 {{- include "baton-retool.fullname" . -}}
@@ -94,7 +94,7 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* Whether the port can be reached from outside the pod: "true" or empty. */}}
+{{/* Whether the port is reachable from outside the pod: "true" or empty. */}}
 {{- define "baton-retool.exposed" -}}
 {{- if and (eq (include "baton-retool.mode" .) "standalone") .Values.server.expose -}}true{{- end -}}
 {{- end -}}
@@ -104,7 +104,7 @@ annotations:
 {{ ternary (printf "[%s]" .bindAddress) .bindAddress (contains ":" .bindAddress) }}:{{ .port }}
 {{- end -}}
 
-{{/* Whether {bindAddress} is reached inside the pod only: "true" or empty. */}}
+{{/* Whether {bindAddress} is reachable only inside the pod: "true" or empty. */}}
 {{- define "baton-retool.loopback" -}}
 {{- if regexMatch "^(127[.]|(0*:)+0*1$|(?i:(0*:)+ffff:(127[.]|7f)))" .bindAddress -}}true{{- end -}}
 {{- end -}}
@@ -114,7 +114,7 @@ annotations:
 {{- if and .Values.metrics.enabled (not (include "baton-retool.loopback" .Values.metrics)) -}}true{{- end -}}
 {{- end -}}
 
-{{/* Where the program listens. */}}
+{{/* The address of the listener. */}}
 {{- define "baton-retool.listen" -}}
 {{- if include "baton-retool.exposed" . -}}
 {{ include "baton-retool.address" .Values.server }}
@@ -125,7 +125,7 @@ unix:{{ .Values.sidecar.socketDirectory }}/baton-retool.sock
 {{- end -}}
 {{- end -}}
 
-{{/* Changes with what the chart's own Secret holds, so that the pods are made anew. */}}
+{{/* Changes with the contents of the chart's own Secret, so that the pods are recreated. */}}
 {{- define "baton-retool.podAnnotations" -}}
 {{- $annotations := deepCopy .Values.podAnnotations -}}
 {{- if .Values.secret.create -}}

@@ -1,10 +1,10 @@
 {{/*
-What another chart includes in a pod of its own. Its Chart.yaml depends on this chart, its values have `mode: sidecar`
-under `baton-retool`, and its templates hand over this chart's view of the release:
+Templates for another chart to include in its pod. Its Chart.yaml depends on this chart, its values have `mode: sidecar`
+under `baton-retool`, and its templates pass this chart's context:
 
     {{ include "baton-retool.sidecar.container" (index .Subcharts "baton-retool") | nindent 8 }}
 
-helm/examples/parent is a whole chart that does so.
+helm/examples/parent is a complete example.
 */}}
 
 {{/* The container, as an item of `containers`, or of `initContainers` with sidecar.native. */}}
@@ -13,13 +13,13 @@ helm/examples/parent is a whole chart that does so.
 - {{ include "baton-retool.container" . | nindent 2 | trim }}
 {{- end -}}
 
-{{/* The items of the pod's `volumes`. Empty where there is nothing to mount. */}}
+{{/* The items of the pod's `volumes`. Empty if there is nothing to mount. */}}
 {{- define "baton-retool.sidecar.volumes" -}}
 {{- include "baton-retool.sidecar.check" . -}}
 {{- include "baton-retool.volumes" . | trim -}}
 {{- end -}}
 
-{{/* The pod's annotations that make it anew when the Secret of this chart changes. May be empty. */}}
+{{/* The pod's annotations that recreate it when the Secret of this chart changes. May be empty. */}}
 {{- define "baton-retool.sidecar.podAnnotations" -}}
 {{- include "baton-retool.podAnnotations" . -}}
 {{- end -}}
@@ -30,7 +30,7 @@ helm/examples/parent is a whole chart that does so.
   mountPath: {{ .Values.sidecar.socketDirectory }}
 {{- end -}}
 
-{{/* Where the agent finds the connector: unix:/... or 127.0.0.1:PORT. */}}
+{{/* The address of the connector for the agent: unix:/... or 127.0.0.1:PORT. */}}
 {{- define "baton-retool.sidecar.address" -}}
 {{- include "baton-retool.listen" . -}}
 {{- end -}}

@@ -1,8 +1,8 @@
-// Command check-manifests reads manifests on stdin and says what Kubernetes would refuse and what would not work.
+// Command check-manifests reads manifests on stdin and reports what Kubernetes would refuse and what would not work.
 //
-// Every object is decoded strictly into the type that Kubernetes itself (or the operator that owns it) has for it, so
-// that a misspelt or misplaced field is an error. Pods must meet the restricted pod security standard, judged by
-// the evaluator of Kubernetes' admission controller. What refers to something else in the manifests has to find it.
+// Every object is decoded strictly into the type of Kubernetes itself (or of the operator that owns it), so that a
+// misspelt or misplaced field is an error. Pods must meet the restricted pod security standard, as checked by the
+// evaluator of Kubernetes' admission controller. Every reference to another object in the manifests must be valid.
 package main
 
 import (
@@ -36,7 +36,7 @@ func main() {
 	fmt.Printf("%d objects are valid\n", len(objects))
 }
 
-// read decodes every document, or says what is wrong with the first that cannot be.
+// read decodes every document, or returns an error for the first invalid one.
 func read(input io.Reader) ([]runtime.Object, error) {
 	known := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
@@ -72,7 +72,7 @@ func read(input io.Reader) ([]runtime.Object, error) {
 	return objects, nil
 }
 
-// blank tells documents that templates leave where they render nothing.
+// blank detects empty documents of templates that render nothing.
 func blank(document []byte) bool {
 	comment := false
 	for _, c := range document {

@@ -14,10 +14,10 @@ import (
 	podsecurity "k8s.io/pod-security-admission/policy"
 )
 
-// What a password would look like in a place that everybody may read.
+// The form of a password in a place that everyone may read.
 var secretive = regexp.MustCompile(`(?i)(postgres(ql)?://[^/\s]*:[^/\s]*@|password=|secret-token:|retool_[0-9a-z]{8})`)
 
-// pod checks the restricted standard and that everything a container names is there.
+// pod checks the restricted standard and that everything that a container references exists.
 func (c *checker) pod(template *core.PodTemplateSpec) {
 	pod := &template.Spec
 	for _, problem := range metav1validation.ValidateLabels(template.Labels, field.NewPath("pod labels")) {
@@ -48,7 +48,7 @@ func (c *checker) pod(template *core.PodTemplateSpec) {
 	}
 }
 
-// restricted asks the evaluator that Kubernetes' own admission controller has.
+// restricted uses the evaluator of Kubernetes' own admission controller.
 func (c *checker) restricted(metadata *metav1.ObjectMeta, pod *core.PodSpec) {
 	evaluator, err := podsecurity.NewEvaluator(podsecurity.DefaultChecks(), nil)
 	if err != nil {
@@ -112,7 +112,7 @@ func (c *checker) container(container *core.Container, volumes map[string]int, p
 	}
 }
 
-// connector checks what only our own container has to have.
+// connector makes the checks for our own container only.
 func (c *checker) connector(container *core.Container, places []string) {
 	for kind, probe := range map[string]*core.Probe{
 		"startup": container.StartupProbe, "liveness": container.LivenessProbe, "readiness": container.ReadinessProbe,
@@ -127,7 +127,7 @@ func (c *checker) connector(container *core.Container, places []string) {
 			}
 		}
 	}
-	// A file that a variable names has to lie in something mounted.
+	// A file that a variable names must be in a mounted volume.
 	for _, variable := range container.Env {
 		file := strings.TrimPrefix(variable.Value, "unix:")
 		if !strings.HasPrefix(file, "/") {

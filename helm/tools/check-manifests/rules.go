@@ -22,11 +22,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// checker gathers what is wrong, object by object.
+// checker collects errors, object by object.
 type checker struct {
 	problems []string
 	where    string
-	// What pods the manifests make, by the labels that selectors see.
+	// The pods of the manifests, by the labels that selectors match.
 	pods []core.PodTemplateSpec
 	// Objects by kind and name.
 	named map[string]runtime.Object
@@ -60,7 +60,7 @@ func describe(object runtime.Object) string {
 	return kind
 }
 
-// metadata checks names and labels, and that no two objects are the same.
+// metadata checks names and labels, and that all objects are distinct.
 func (c *checker) metadata(object runtime.Object) {
 	c.where = describe(object)
 	accessor, err := meta.Accessor(object)
@@ -128,7 +128,7 @@ func (c *checker) object(object runtime.Object) {
 	}
 }
 
-// selects checks that a selector says something and picks these labels.
+// selects checks that a selector is not empty and matches these labels.
 func (c *checker) selects(what string, selector *metav1.LabelSelector, of map[string]string) {
 	parsed, err := metav1.LabelSelectorAsSelector(selector)
 	if err != nil || parsed.Empty() {
@@ -155,7 +155,7 @@ func (c *checker) picked(selector labels.Selector) []core.PodTemplateSpec {
 	return picked
 }
 
-// service checks that its ports exist in the pods behind it.
+// service checks that its ports exist in the selected pods.
 func (c *checker) service(service *core.Service) {
 	pods := c.picked(labels.SelectorFromSet(service.Spec.Selector))
 	if len(service.Spec.Selector) == 0 || len(pods) == 0 {
@@ -182,7 +182,7 @@ func portNamed(pod *core.PodSpec, name string) int32 {
 	return 0
 }
 
-// monitor checks that a Service answers to the labels and has the port.
+// monitor checks that a Service has the labels and the port.
 func (c *checker) monitor(monitor *monitoring.ServiceMonitor) {
 	selector, err := metav1.LabelSelectorAsSelector(&monitor.Spec.Selector)
 	if err != nil {

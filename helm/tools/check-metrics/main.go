@@ -2,8 +2,9 @@
 //
 //	check-metrics METRICS.tsv ALERTS.yaml DASHBOARD.json
 //
-// Every expression must parse, use metrics of the list only, and match and group by labels that these have. Every metric
-// of the list must be used somewhere. A test of the program compares the list with what is served and with docs/observability.md.
+// Every expression must parse, use only metrics of the list, and match and group by labels that these metrics have. Every
+// metric of the list must be used. A test of the program compares the list with the served metrics and with
+// docs/observability.md.
 package main
 
 import (
@@ -19,7 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Labels that Prometheus gives to what it reads, which belong to every series.
+// Labels that Prometheus adds to every series.
 var everywhere = []string{"__name__", "job", "instance", "namespace", "pod"}
 
 var variable = regexp.MustCompile(`\[\$__rate_interval\]`)
@@ -68,7 +69,7 @@ func run(list, alerts, dashboard string) (problems []string, checked int) {
 	return problems, checked
 }
 
-// readMetrics reads lines of a name, a type and the labels with commas between them.
+// readMetrics reads lines with a name, a type and comma-separated labels.
 func readMetrics(file string) (map[string]metric, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -185,7 +186,7 @@ func check(expression string, metrics map[string]metric, used map[string]bool) (
 	return problems
 }
 
-// find knows the parts of a histogram by the name of the whole.
+// find looks up the parts of a histogram by the name of the histogram.
 func find(name string, metrics map[string]metric) (string, []string, string) {
 	if m, there := metrics[name]; there && m.kind != "histogram" {
 		return name, m.labels, ""

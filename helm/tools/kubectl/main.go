@@ -1,4 +1,4 @@
-// Command kubectl is Kubernetes' own client, built as a library is: for what it does without a cluster.
+// Command kubectl is the client of Kubernetes, built here for its functions that need no cluster.
 package main
 
 import (

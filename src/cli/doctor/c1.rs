@@ -1,5 +1,5 @@
-//! ConductorOne, where the program has a client of it: from the form of the credentials to an access token. The
-//! program does not introduce itself, and takes no task.
+//! Checks ConductorOne if a client is configured: from the form of the credentials to an access token. The
+//! program does not register itself and takes no tasks.
 
 use clap::ArgMatches;
 
@@ -9,7 +9,7 @@ use crate::agent::service::{
 use crate::cli::doctor::report::{Check, Line};
 use crate::config::{self, Sources};
 
-/// Asks ConductorOne whether it knows this client.
+/// Checks that ConductorOne accepts this client.
 pub(super) async fn check(matches: &ArgMatches, sources: &Sources) -> Line {
     let settings = match config::load_service(matches, sources) {
         Ok(Some(settings)) => settings,

@@ -1,4 +1,4 @@
-//! Whether what the settings allow to change can be changed.
+//! Checks that the role can make the changes that the settings allow.
 
 use crate::cli::doctor::failure::failed;
 use crate::cli::doctor::report::{Check, Line, Report};
@@ -26,7 +26,7 @@ pub(super) async fn check(
         let line = if change.grants.is_empty() {
             possible(try_change(database, change.feature).await, change, facts, connection)
         } else if change.is_unknown && any_complete {
-            // A role that is for other changes only is a set-up of its own, and calls for no alarm.
+            // A role for other changes only is a valid setup, so this is a warning.
             Line::warning(Check::Change, format!("not granted: {}", change.feature.loss()))
                 .means("Other changes are. To allow this one too run as the owner of Retool's tables:")
                 .fixes(change.grants.iter().cloned())

@@ -1,4 +1,4 @@
-//! The server, the tables, and what the role may read.
+//! Checks the server, the tables, and the privileges of the role to read.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::retool::diagnosis::{
 };
 use crate::retool::snapshot::estimate;
 
-/// The releases of Postgres that the tests run on.
+/// The versions of Postgres on which the tests run.
 const SUPPORTED: std::ops::RangeInclusive<i32> = 10..=18;
 
 const RUN: &str = "Run as the owner of Retool's tables:";
@@ -109,7 +109,7 @@ fn server(facts: &Facts) -> Line {
     }
 }
 
-/// Whether the tables are there, at least the first of them.
+/// Whether the tables exist, at least the first one.
 fn tables(facts: &Facts, report: &mut Report) -> bool {
     let name = &facts.server.database;
     if let Some(grant) = &facts.grant_on_schema {
@@ -203,7 +203,7 @@ fn row_security(facts: &Facts) -> Vec<Line> {
     lines
 }
 
-/// `accounts` are managed through the REST API, which knows a user by the sid.
+/// `accounts`: whether accounts are managed through the REST API, which identifies a user by the sid.
 fn optional(optional: &OptionalColumn, accounts: bool) -> Line {
     let matters = optional.matters || (accounts && optional.name == "users.sid");
     let line = match (&optional.standing, matters) {
@@ -294,7 +294,7 @@ fn statements(Measured { rows, timed }: &Measured, facts: &Facts) -> Line {
     Line::ok(Check::Statements, found).means(format!("Rows: {rows}."))
 }
 
-/// How much memory a sync's snapshot of access takes, by the numbers of rows.
+/// The memory of a sync's snapshot of access, estimated from the numbers of rows.
 fn snapshot(Measured { rows, .. }: &Measured, most_mib: u32) -> Line {
     const MIB: usize = 1024 * 1024;
     if most_mib == 0 {
@@ -344,7 +344,7 @@ async fn lists(database: &Database, facts: &Facts, complete: bool, skip_pages: b
     }
 }
 
-/// A listing by the ids that agents see.
+/// Names a listing by the ids that agents see.
 fn listing(listing: Listing) -> String {
     match listing {
         Listing::Users(organization) => format!("users of organization o{organization}"),

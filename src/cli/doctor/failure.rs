@@ -1,4 +1,4 @@
-//! A line about a statement that failed.
+//! A line about a failed statement.
 
 use crate::cli::doctor::report::{Check, Line};
 use crate::connector::database_message::database_message;
@@ -7,7 +7,7 @@ use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::quoted;
 use crate::retool::error::DatabaseError;
 
-/// What failed, what that means, and how to fix it.
+/// The error, its meaning, and how to fix it.
 pub(super) fn failed(check: Check, error: &DatabaseError, connection: &ConnectionSettings) -> Line {
     let line = Line::failed(check, database_message(error));
     match error {

@@ -10,7 +10,7 @@ use crate::cli::lambda::{Effective, Generations, Keys, check_egress};
 use crate::cli::wiring;
 use crate::config::{self, Settings, Sources, Warning};
 
-/// The settings that the function would have, `None` if it gets none, and a line about ConductorOne.
+/// The settings of the function, `None` if it receives none, and a line about ConductorOne.
 pub(super) async fn check(
     matches: &ArgMatches,
     sources: &Sources,

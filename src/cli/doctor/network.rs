@@ -1,4 +1,4 @@
-//! From the name of the host to the login.
+//! Checks the connection, from the name of the host to the login.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::postgres::identifier::quoted;
 use crate::postgres::pool::Timeouts;
 use crate::postgres::tls::{CertificateProblem, SslMode};
 
-/// A host, and the address by which it was reached.
+/// A host, and the address of the connection to it.
 type Reached<'a> = (&'a Host, Option<SocketAddr>);
 
-/// Whether the role can log in somewhere.
+/// Checks that the role can log in to a host.
 pub(super) async fn check(
     connection: &Arc<ConnectionSettings>,
     timeouts: Timeouts,
@@ -45,7 +45,7 @@ pub(super) async fn check(
     can_log_in
 }
 
-/// Adds the lines; what failed at one host is a warning where it works at another.
+/// Adds the lines. A failure at one host is a warning if another host works.
 fn add(mut lines: Vec<Line>, report: &mut Report) {
     if lines.iter().any(|line| line.status < Status::Failed) {
         for line in lines.iter_mut().filter(|line| line.status == Status::Failed) {
@@ -185,7 +185,7 @@ fn unprotected(problem: &TlsProblem, mode: SslMode) -> Line {
             .fix("correct host and port"),
     };
     match (mode, problem) {
-        // The second attempt goes without TLS.
+        // The second attempt is made without TLS.
         (
             SslMode::Prefer,
             TlsProblem::Certificate(_)
@@ -209,7 +209,7 @@ fn meaning(problem: &CertificateProblem) -> &'static str {
         CertificateProblem::NoName => {
             "sslmode=verify-full wants it to name the host of the connection string."
         }
-        // Nothing that the problem itself does not say.
+        // The text of the problem is sufficient.
         CertificateProblem::Unreadable
         | CertificateProblem::UnsupportedKey(_)
         | CertificateProblem::UnsupportedAuthority(_)
@@ -234,12 +234,12 @@ async fn enter(connection: &Arc<ConnectionSettings>, timeouts: Timeouts, report:
         let line = Line::ok(Check::Login, format!("as {:?}, at {attempt}", connection.user));
         let before = refused.iter().map(|refused| format!("{}: {}", refused.attempt, refused.reason));
         let before = before.collect::<Vec<_>>().join("; ");
-        // The second attempt at a single host is what sslmode=prefer means, and no news.
+        // With sslmode=prefer, a second attempt at a single host is normal and not reported.
         let is_news = connection.hosts.len() > 1 && !before.is_empty();
         report.push(if is_news { line.means(format!("Tried before: {before}")) } else { line });
         return true;
     }
-    // With sslmode=prefer this is only the first half of an attempt.
+    // With sslmode=prefer, this is only the first half of an attempt.
     let half = |refused: &&Refused| {
         connection.ssl.mode == SslMode::Prefer && refused.reason.contains("does not support TLS")
     };
@@ -300,9 +300,9 @@ fn explained(refused: &Refused, connection: &ConnectionSettings) -> Line {
     }
 }
 
-/// The command that makes the role, as a shell reads it.
+/// The command that creates the role, quoted for a shell.
 fn setup_sql(role: &str) -> String {
-    // Only a NUL cannot be quoted, and no connection string has one.
+    // Only a NUL cannot be quoted, and connection strings do not contain it.
     let role = shlex::try_quote(role).unwrap_or_else(|_| "NAME".into());
     format!("baton-retool setup-sql --role {role}")
 }

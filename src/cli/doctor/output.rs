@@ -1,4 +1,4 @@
-//! The report for people and for machines.
+//! The report as a table or as JSON.
 
 use std::io::{self, Write};
 
@@ -7,10 +7,10 @@ use serde_json::json;
 
 use crate::cli::doctor::report::{Line, Report, Status};
 
-/// Prints the report on stdout: with colours where a person watches and has not set `NO_COLOR`.
+/// Prints the report on stdout, with colours on a terminal unless `NO_COLOR` is set.
 ///
 /// # Errors
-/// Those of stdout.
+/// The errors of stdout.
 pub(super) fn print(report: &Report, json: bool) -> io::Result<()> {
     let mut stdout = anstream::stdout();
     let text = if json { as_json(report) } else { as_table(report) };
@@ -19,7 +19,7 @@ pub(super) fn print(report: &Report, json: bool) -> io::Result<()> {
 }
 
 const STATUS: usize = 9;
-/// Titles are of any length; those of hosts may be long.
+/// The widest title in characters; titles with host names can be longer.
 const WIDEST_TITLE: usize = 46;
 
 fn as_table(report: &Report) -> String {
@@ -54,7 +54,7 @@ fn as_table(report: &Report) -> String {
     text
 }
 
-/// Whether both were skipped for the same reason. One entry in the table is enough for all of those.
+/// Whether both were skipped for the same reason. The table has one entry for all such lines.
 fn skipped_alike(one: &Line, other: &Line) -> bool {
     let skipped =
         |line: &Line| line.status == Status::Skipped && line.meaning.is_empty() && line.fix.is_empty();
@@ -68,7 +68,7 @@ fn title(line: &Line) -> String {
     }
 }
 
-/// Some of the text is out of the database, which must not make lines or colours of its own.
+/// A part of the text comes from the database. It must not add lines or colours.
 fn in_one_line(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }

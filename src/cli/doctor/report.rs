@@ -1,21 +1,21 @@
-//! What was found, check by check.
+//! The results of the checks.
 
 use std::ops::RangeInclusive;
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Status {
-    /// It could not run, or was not wanted.
+    /// The check could not run, or was not requested.
     Skipped,
-    /// As it should be.
+    /// No problem was found.
     Ok,
-    /// It works, but an operator should know something.
+    /// It works, but the operator should know about a problem.
     Warning,
     /// It does not work.
     Failed,
 }
 
-/// What is looked at, in order.
+/// The checks, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Check {
     Settings,
@@ -43,13 +43,13 @@ pub(super) enum Check {
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     pub(super) check: Check,
-    /// Which of several things of the same kind; empty where there is one.
+    /// The checked object if there are several of the same kind; empty if there is one.
     pub(super) about: String,
     pub(super) status: Status,
     pub(super) found: String,
-    /// What that means, where it does not speak for itself.
+    /// What the result means, unless it is obvious.
     pub(super) meaning: String,
-    /// What to do, each a statement, a command or a sentence.
+    /// How to fix it: each entry is a statement, a command or a sentence.
     pub(super) fix: Vec<String>,
 }
 
@@ -91,7 +91,7 @@ impl Check {
         Self::C1,
     ];
 
-    /// The key for machines; stable.
+    /// The key in JSON; it does not change.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Settings => "settings",
@@ -169,7 +169,7 @@ impl Report {
         self.0.extend(lines);
     }
 
-    /// Says of each of these checks that it could not run.
+    /// Reports these checks as skipped.
     pub(super) fn skip(&mut self, checks: RangeInclusive<Check>, reason: &str) {
         let skipped = Check::ALL.into_iter().filter(|check| checks.contains(check));
         self.0.extend(skipped.map(|check| Line::skipped(check, reason)));

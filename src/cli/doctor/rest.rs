@@ -1,4 +1,4 @@
-//! Retool's REST API, where it is set up.
+//! Checks Retool's REST API, if it is configured.
 
 use crate::cli::doctor::report::{Check, Line, Report, Status};
 use crate::config::Settings;
@@ -6,7 +6,7 @@ use crate::connector::rest_message::rest_message;
 use crate::retool::api::Api;
 use crate::retool::api::error::{Problem, SetupError};
 
-/// Asks the API whether it is there and takes the token.
+/// Checks that the API is reachable and accepts the token.
 pub(super) async fn check(settings: &Settings, report: &mut Report) {
     let Some(api_settings) = &settings.rest else {
         report.push(Line::skipped(Check::Rest, "retool-api-base-url and retool-api-token are not set"));
@@ -23,7 +23,7 @@ pub(super) async fn check(settings: &Settings, report: &mut Report) {
         },
     };
     let line = line.about(api_settings.base_url.to_string());
-    // Reading needs the database alone.
+    // Reads need only the database.
     report.push(match line.status {
         Status::Failed if !needed => Line { status: Status::Warning, ..line },
         _ => line,

@@ -1,4 +1,5 @@
-//! Who else may create in the schema of Retool's tables, and memberships across organizations.
+//! Checks which other roles can create objects in the schema of Retool's tables, and memberships across
+//! organizations.
 
 use crate::cli::doctor::report::{Check, Line};
 use crate::connector::database_message::database_message;
@@ -6,7 +7,7 @@ use crate::postgres::identifier::quoted;
 use crate::retool::database::Database;
 use crate::retool::diagnosis::{Creators, creators, crossing_memberships};
 
-/// Lines for what an operator should know; none where all is well.
+/// Lines about possible problems; empty if there are none.
 pub(super) async fn check(database: &Database, provisioning: bool, complete: bool) -> Vec<Line> {
     let mut lines = match creators(database).await {
         Ok(found) => of_creators(&found, provisioning),

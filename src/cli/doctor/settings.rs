@@ -1,18 +1,19 @@
-//! The settings, before anything is reached.
+//! Checks the settings before any connection.
 
 use crate::cli::doctor::report::{Check, Line, Report};
 use crate::config::{Settings, Warning};
 use crate::postgres::connection_string::{ConnectionSettings, Environment};
 use crate::telemetry;
 
-/// A setting that cannot be right.
+/// An invalid setting.
 pub(super) fn refused(error: &str) -> Line {
     Line::failed(Check::Settings, error)
         .means("The program does not start like this; it would end with exit code 2.")
         .fix("correct the flag, the variable or the line of the file that is named")
 }
 
-/// What `serve` would not start with: its port, its certificates and tokens, its logs and telemetry.
+/// Checks the other settings that `serve` needs to start: its port, certificates and tokens, logs and
+/// telemetry.
 pub(super) async fn serving(settings: &Settings, report: &mut Report) {
     let server = settings.server.security.check(&settings.server.listen).await;
     let telemetry = telemetry::check(&settings.logs, &settings.telemetry);
@@ -23,7 +24,7 @@ pub(super) async fn serving(settings: &Settings, report: &mut Report) {
     }
 }
 
-/// The connection string, completed; nothing when it cannot be used.
+/// The completed connection string; `None` if it is unusable.
 pub(super) fn connection(
     settings: &Settings,
     warnings: &[Warning],

@@ -32,7 +32,7 @@ pub(crate) fn check(
 /// The host of a connection to the database, and the verdict on it; `None` for a Unix socket.
 fn verdict_on(policy: &EgressPolicy, host: &Host) -> Option<(String, Verdict)> {
     let Address::Tcp { name, address } = &host.address else { return None };
-    // `hostaddr` is what the client connects to, not the name next to it.
+    // The client connects to `hostaddr`, not to the name next to it.
     let host = address.map_or_else(|| name.clone(), |address| address.to_string());
     let verdict = policy.connection(&host);
     Some((host, verdict))

@@ -1,4 +1,4 @@
-//! Builds connectors from what ConductorOne serves.
+//! Builds connectors from served configurations.
 
 use clap::ArgMatches;
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use crate::config::{self, InForce, Settings, Sources, Warning};
 use crate::server::Server;
 use crate::server::lambda::{Configurations, DebugUntil, Generation, PAGE_BYTES};
 
-/// Builds connectors from what ConductorOne serves and from the other sources of settings.
+/// Builds connectors from the configurations that ConductorOne serves and from the other sources of settings.
 pub(crate) struct Generations {
     matches: ArgMatches,
     sources: Sources,
@@ -31,10 +31,10 @@ pub(crate) struct Effective {
 }
 
 impl Generations {
-    /// For the function that these settings describe. Nothing is connected yet.
+    /// Creates the builder for the function with these settings. It does not connect yet.
     ///
     /// # Errors
-    /// A setting is wrong.
+    /// A setting is invalid.
     pub(crate) fn new(
         matches: ArgMatches,
         sources: Sources,
@@ -43,10 +43,10 @@ impl Generations {
         Ok(Self { matches, sources, service: ConfigService::new(settings)? })
     }
 
-    /// The connector of the newest configuration.
+    /// Builds the connector of the newest configuration.
     ///
     /// # Errors
-    /// There is no configuration, or a setting in it is wrong.
+    /// There is no configuration, or a setting in it is invalid.
     pub(crate) async fn first(&self) -> Result<Generation, Failure> {
         made(self.effective("").await?)
     }
@@ -54,7 +54,7 @@ impl Generations {
     /// The settings of this version of the configuration, or of the newest one if `version` is empty.
     ///
     /// # Errors
-    /// There is no configuration, or a setting in it is wrong.
+    /// There is no configuration, or a setting in it is invalid.
     pub(crate) async fn effective(&self, version: &str) -> Result<Effective, Failure> {
         let Served { settings: served, version: is, is_another, egress } =
             self.service.config(version).await?;
@@ -89,7 +89,7 @@ impl Configurations for Generations {
 
 fn made(effective: Effective) -> Result<Generation, Failure> {
     let Effective { settings, warnings, debug_until, egress, version } = effective;
-    // First, since building the connector writes log lines.
+    // The level is set first, because building the connector writes log lines.
     let logs = DebugUntil { level: settings.logs.level, until: debug_until };
     logs.apply();
     for warning in warnings {

@@ -1,4 +1,4 @@
-//! The public keys of callers: one that is set, or a set that an issuer publishes.
+//! The public keys of callers: a configured key, or a set that an issuer publishes.
 
 use std::time::Duration;
 
@@ -43,10 +43,10 @@ impl Keys {
         }
     }
 
-    /// The keys at the start.
+    /// Returns the keys at the start.
     ///
     /// # Errors
-    /// They cannot be fetched, or none of them can be used.
+    /// They cannot be fetched, or none of them is usable.
     pub(crate) async fn first(&self) -> Result<KeySet, Failure> {
         match self {
             Self::Given(signer) => given(signer),
@@ -57,7 +57,7 @@ impl Keys {
         }
     }
 
-    /// Keeps published keys up to date. While they cannot be fetched, the old ones stay.
+    /// Keeps published keys up to date. If a fetch fails, the previous keys stay.
     pub(crate) fn keep_fresh(self, callers: Callers) {
         let Self::Published(jwks) = self else { return };
         let fetch = async move || {
@@ -68,7 +68,7 @@ impl Keys {
     }
 }
 
-/// Fetches keys again whenever they are due, without an end. `fetch` returns the time until the next fetch.
+/// Fetches keys whenever they are due, forever. `fetch` returns the time until the next fetch.
 async fn renew<K>(fetch: impl AsyncFn() -> Result<(K, Duration), Failure>, replace: impl Fn(K)) {
     let mut wait = AGAIN;
     loop {
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn keys_are_renewed_when_they_are_due_and_stay_while_they_cannot_be_fetched() {
+    async fn due_keys_are_renewed_and_stay_after_a_failed_fetch() {
         let begun = Instant::now();
         let fetched = RefCell::new(Vec::new());
         let replaced = RefCell::new(Vec::new());

@@ -1,4 +1,4 @@
-//! What a user has access to, and how.
+//! The access of a user, and how the user has it.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::cli::table::{PAGE, Table, cell, written};
 use crate::proto::connector::{Grant, GrantImmutable, Resource, ResourceId, UserTrait};
 use crate::proto::find_annotation;
 
-/// How many users an error names.
+/// How many users an error lists.
 const SOME: usize = 5;
 
-/// Each way in which the user holds an entitlement, one on a line.
+/// Each way in which the user has an entitlement, one per row.
 pub(super) fn of(reader: &Reader, wanted: &str) -> anyhow::Result<Table> {
     let user = find(reader, wanted)?;
     let id = user.id.clone().unwrap_or_default();
@@ -52,8 +52,8 @@ pub(super) fn of(reader: &Reader, wanted: &str) -> anyhow::Result<Table> {
     Ok(Table { columns: vec!["entitlement", "resource", "name", "how", "through"], rows })
 }
 
-/// The kind of way that leads through a group: by what was given to the group itself, or by what every app of a
-/// folder, or every app there is, gives to it. The latter cannot be taken away at the app and is marked so.
+/// Describes a way through a group: either a grant to the group itself, or a grant through every app of a
+/// folder or through all apps. The latter cannot be revoked at the app and is marked.
 fn way(reader: &Reader, entitlement: &str, holder: Option<&ResourceId>) -> anyhow::Result<String> {
     let Some(holder) = holder else { return Ok("another entitlement".to_owned()) };
     let filter = GrantFilter {
@@ -71,7 +71,7 @@ fn entitlement_of(grant: &Grant) -> &str {
     grant.entitlement.as_ref().map_or("", |entitlement| &entitlement.id)
 }
 
-/// The one user that is meant.
+/// Finds the single user that matches.
 fn find(reader: &Reader, wanted: &str) -> anyhow::Result<Resource> {
     let mut found = Vec::new();
     every(

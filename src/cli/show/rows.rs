@@ -1,4 +1,4 @@
-//! The listings.
+//! The rows of the listings.
 
 use std::collections::HashMap;
 
@@ -75,7 +75,7 @@ pub(super) fn grants(
     Ok(Table { columns: vec!["entitlement", "principal", "name", "how"], rows })
 }
 
-/// How a grant came to be, in a word or two.
+/// How a grant was obtained, in one or two words.
 fn how(grant: &Grant) -> &'static str {
     let own = grant.entitlement.as_ref().map_or("", |entitlement| &entitlement.id);
     let sources = grant.sources.as_ref().map(|sources| &sources.sources);
@@ -108,7 +108,7 @@ pub(super) fn names(reader: &Reader) -> anyhow::Result<HashMap<(String, String),
     Ok(names)
 }
 
-/// Reads page after page.
+/// Reads all pages.
 pub(super) fn every<T>(
     page: impl Fn(Option<RowId>) -> Result<Page<T>, crate::agent::c1z::Error>,
     mut take: impl FnMut(T),

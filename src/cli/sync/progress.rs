@@ -1,4 +1,4 @@
-//! One line for each phase, on a terminal only.
+//! Progress of a sync: one line per phase, on a terminal only.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -10,17 +10,17 @@ use tokio::task::JoinHandle;
 
 use crate::agent::sync::{Meter, Operation, Reading};
 
-/// How often the line is written again.
+/// How often the line is updated.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Shows how far a sync has come until it is ended.
+/// Shows the progress of a sync until [`Progress::end`].
 pub(super) struct Progress {
-    /// Nothing where nobody watches.
+    /// `None` without a terminal.
     shown: Option<(JoinHandle<()>, ProgressBar, Arc<Meter>)>,
 }
 
 impl Progress {
-    /// Shows what the meter says, if stderr is a terminal.
+    /// Shows the values of the meter if stderr is a terminal.
     pub(super) fn of(meter: Arc<Meter>) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self { shown: None };
@@ -48,7 +48,7 @@ impl Progress {
         Self { shown: Some((task, bar, meter)) }
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub(super) fn end(self) {
         if let Some((task, bar, _)) = self.shown {
             task.abort();
@@ -57,15 +57,15 @@ impl Progress {
     }
 }
 
-/// How many a second, over the whole phase.
+/// The number of items per second, over the whole phase.
 fn rate(state: &ProgressState, out: &mut dyn Write) {
     let seconds = state.elapsed().as_secs_f64();
     let rate = if seconds > 0.0 { state.pos() as f64 / seconds } else { 0.0 };
-    // What cannot be shown is left out.
+    // An error while printing is ignored.
     let _ = write!(out, "{}/s", HumanCount(rate as u64));
 }
 
-/// How long the rest of the phase takes at this rate.
+/// The remaining time of the phase at this rate.
 fn left(state: &ProgressState, out: &mut dyn Write) {
     let rest = state.len().unwrap_or_default().saturating_sub(state.pos());
     let seconds = state.elapsed().as_secs_f64() * rest as f64 / state.pos().max(1) as f64;
@@ -84,7 +84,7 @@ fn draw(line: &ProgressBar, now: &Reading) {
     line.set_message(met(now));
 }
 
-/// Leaves a line of a phase that is over.
+/// Prints the final line of a finished phase.
 fn print(line: &ProgressBar, before: &Reading, meter: &Meter) {
     let Some(phase) = before.phase else { return };
     let done = meter.phases().into_iter().find(|done| done.operation == phase);
@@ -97,7 +97,7 @@ fn met(now: &Reading) -> String {
     format!("{resources} resources, {entitlements} entitlements, {grants} grants")
 }
 
-/// What a phase does, in the words of the report.
+/// The name of a phase, as in the report.
 pub(super) fn words(phase: Operation) -> &'static str {
     match phase {
         Operation::Init => "planning",

@@ -1,4 +1,4 @@
-//! What a sync has read, for people and for machines.
+//! The report of a sync, for people and for machines.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use crate::agent::c1z::Saved;
 use crate::agent::sync::{Counts, Outcome, Phase};
 use crate::cli::sync::progress::words;
 
-/// What it cost to write the file once everything was read.
+/// The cost of writing the file after everything was read.
 pub(super) struct Closing {
     pub(super) elapsed: Duration,
-    /// Processor time of the process meanwhile.
+    /// Processor time of the process while writing.
     pub(super) cpu: Duration,
-    /// The most memory that the process had resident until then, in bytes; nothing where the system does not tell.
+    /// The peak resident memory of the process so far, in bytes; `None` if the system does not report it.
     pub(super) peak_memory: Option<u64>,
 }
 
-/// The name of the last phase, which is not the syncer's.
+/// The name of the last phase, which is not a phase of the syncer.
 const CLOSING: &str = "writing-file";
 
 pub(super) fn as_table(outcome: &Outcome, saved: &Saved, closing: &Closing) -> String {

@@ -1,4 +1,4 @@
-//! Settings that ask for one change, and those of the former program that mean nothing here.
+//! Settings that request one change, and former settings that do not apply.
 
 use crate::agent::one_shot::OneShot;
 use crate::config::setting::Standing;
@@ -18,14 +18,14 @@ fn refused<const N: usize>(flags: [&str; N]) -> String {
 }
 
 #[test]
-fn a_run_that_asks_for_nothing_has_no_change() {
+fn without_a_change_setting_there_is_no_change() {
     assert_eq!(change(&Setup::bare()).unwrap(), None);
     assert_eq!(change(&Setup::bare().flags(["--event-feed=false", "-p"])).unwrap(), None);
     assert_eq!(change(&Setup::bare().variable("BATON_LIST_ACTION_SCHEMAS", "0")).unwrap(), None);
 }
 
 #[test]
-fn every_source_can_ask_for_a_change() {
+fn every_source_can_request_a_change() {
     let expected = OneShot::Grant {
         entitlement: "group:g7:member".to_owned(),
         principal: "u5".to_owned(),
@@ -42,7 +42,7 @@ fn every_source_can_ask_for_a_change() {
 }
 
 #[test]
-fn each_change_is_told_from_the_others() {
+fn each_change_setting_gives_its_own_operation() {
     let operations = [
         (asked(["--revoke-grant=g"]), "revoke"),
         (asked(["--create-account-login=a"]), "create_account"),
@@ -59,13 +59,13 @@ fn each_change_is_told_from_the_others() {
     ];
     for (asked, operation) in operations {
         assert_eq!(asked.operation(), operation);
-        // Some of them have personal data.
+        // Some of them contain personal data.
         assert_eq!(format!("{asked:?}"), operation);
     }
 }
 
 #[test]
-fn what_does_not_fit_together_is_refused() {
+fn rejects_invalid_combinations_of_change_settings() {
     for (error, words) in [
         (refused(["--grant-entitlement=e"]), "grant-principal"),
         (refused(["--grant-entitlement=e", "--grant-principal=u5"]), "grant-principal-type"),
@@ -87,7 +87,7 @@ fn what_does_not_fit_together_is_refused() {
 }
 
 #[test]
-fn what_cannot_apply_is_refused_with_the_reason() {
+fn settings_that_do_not_apply_are_refused_with_the_reason() {
     let of_the_past: Vec<_> =
         ALL.iter().filter(|setting| matches!(setting.standing, Standing::Refused(_))).collect();
     assert!(of_the_past.len() > 10);
@@ -101,7 +101,7 @@ fn what_cannot_apply_is_refused_with_the_reason() {
 }
 
 #[test]
-fn idle_and_deprecated_settings_are_warned_of() {
+fn warns_about_idle_and_deprecated_settings() {
     let warnings = Setup::new().flags(["--auth-method=x", "--parallel-sync"]).warnings();
     assert_eq!(
         warnings,
@@ -110,7 +110,7 @@ fn idle_and_deprecated_settings_are_warned_of() {
             "parallel-sync (flag --parallel-sync) is deprecated: use workers",
         ]
     );
-    // Deployments carry what is idle.
+    // Deployments contain idle settings.
     let setup = Setup::new().variable("BATON_AUTH_METHOD", "x").file("session-store-maximum-size: 1\n");
     assert_eq!(setup.warnings(), [""; 0]);
     let setup = Setup::new().variable("BATON_PARALLEL_SYNC", "true");
@@ -119,7 +119,7 @@ fn idle_and_deprecated_settings_are_warned_of() {
 }
 
 #[test]
-fn debug_expires() {
+fn debug_logs_expire_at_the_given_time() {
     let level = |expires: &str| {
         let setup = Setup::new().flags(["--log-level=debug", "--log-level-debug-expires-at", expires]);
         setup.settings().logs.level
@@ -137,7 +137,7 @@ fn debug_expires() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_at_once() {
+fn reports_all_errors_at_once() {
     let setup = Setup::bare()
         .variable("BATON_CONNECTION_STRNG", DSN)
         .flags(["--listen=8080", "--statement-timeout-seconds=0", "--tls-key=k.pem"])
@@ -157,12 +157,12 @@ fn everything_that_is_wrong_is_told_at_once() {
     for words in expected {
         assert!(lines.iter().any(|line| line.starts_with(words)), "no {words:?} in: {error}");
     }
-    // What explains comes first.
+    // The explanations come first.
     assert!(lines[0].contains("did you mean") && lines[1].contains("did you mean"), "{error}");
 }
 
 #[test]
-fn a_setting_that_is_there_needs_no_explanation() {
+fn misspelt_names_are_not_listed_if_no_setting_is_missing() {
     let error = Setup::new().variable("BATON_SKIP_PAGE", "1").flags(["--listen=8080"]).error();
     assert!(!error.contains("did you mean"), "{error}");
 }

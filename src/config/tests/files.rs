@@ -3,14 +3,14 @@
 use super::*;
 
 #[test]
-fn the_usual_file_may_be_absent_but_a_named_one_may_not() {
+fn the_default_file_may_be_missing_but_a_named_file_may_not() {
     assert_eq!(port(&Setup::new().settings()), 8080);
     let error = Setup::new().variable("BATON_CONFIG_PATH", "gone.yaml").error();
     assert!(error.starts_with("config file gone.yaml: cannot be read: No such file"), "{error}");
 }
 
 #[test]
-fn the_very_file_named_is_read() {
+fn reads_exactly_the_named_file() {
     let setup = || Setup::new().file("listen: h:1\n").file_called("x.yaml", "listen: h:2\n");
     let yml = setup().variable("BATON_CONFIG_PATH", "x.yml");
     assert!(yml.error().starts_with("config file x.yml: cannot be read"));
@@ -22,7 +22,7 @@ fn the_very_file_named_is_read() {
 }
 
 #[test]
-fn the_format_has_to_be_told_by_the_name() {
+fn rejects_a_file_name_without_a_known_extension() {
     for name in ["baton.json", "yaml", "dir.yaml/file"] {
         let expected = format!(
             "variable BATON_CONFIG_PATH: cannot tell the format of {name}; accepted: a name ending in \
@@ -33,14 +33,14 @@ fn the_format_has_to_be_told_by_the_name() {
 }
 
 #[test]
-fn an_unreadable_usual_file_is_an_error() {
+fn an_unreadable_default_file_is_an_error() {
     let setup = Setup::new();
     std::fs::create_dir(setup.directory.path().join(".baton.yaml")).unwrap();
     assert!(setup.error().starts_with("config file .baton.yaml: cannot be read: "), "{}", setup.error());
 }
 
 #[test]
-fn a_broken_file_is_named_with_its_line_and_not_quoted() {
+fn a_syntax_error_names_file_and_line_without_quoting() {
     let toml = |text: &str| Setup::new().file_called("c.toml", text).variable("BATON_CONFIG_PATH", "c.toml");
     for (setup, place) in [
         (
@@ -64,7 +64,7 @@ fn a_broken_file_is_named_with_its_line_and_not_quoted() {
 }
 
 #[test]
-fn a_file_that_is_no_list_of_settings_is_not_quoted_either() {
+fn a_file_that_is_not_a_list_of_settings_is_not_quoted() {
     for text in [
         "connection-string:hunter2\n",
         "- hunter2\n",
@@ -78,21 +78,21 @@ fn a_file_that_is_no_list_of_settings_is_not_quoted_either() {
 }
 
 #[test]
-fn an_empty_file_and_a_byte_order_mark_do_no_harm() {
+fn accepts_an_empty_file_and_a_byte_order_mark() {
     assert_eq!(port(&Setup::new().file("").settings()), 8080);
     assert_eq!(port(&Setup::new().file("# nothing yet\n").settings()), 8080);
     assert_eq!(port(&Setup::new().file("\u{feff}listen: h:5\n").settings()), 5);
 }
 
 #[test]
-fn the_case_of_a_key_does_not_matter_but_twice_is_once_too_often() {
+fn keys_are_case_insensitive_and_must_be_unique() {
     assert!(Setup::new().file("Skip-Pages: true\n").settings().scope.skip_pages);
     let twice = Setup::new().file("Skip-Pages: true\nskip-pages: false\n").error();
     assert_eq!(twice, "config file .baton.yaml: the key skip-pages is there twice");
 }
 
 #[test]
-fn an_unknown_key_is_warned_of_with_the_nearest_name() {
+fn warns_about_an_unknown_key_with_the_nearest_name() {
     let text = "skip_pages: true\nretool_api_base_url: x\nzebra: 1\n'postgres://u:hunter2@h': 1\n";
     let setup = Setup::new().file(text);
     assert!(!setup.load().unwrap().0.scope.skip_pages);
@@ -108,13 +108,13 @@ fn an_unknown_key_is_warned_of_with_the_nearest_name() {
 }
 
 #[test]
-fn what_the_former_program_knew_is_passed_over() {
+fn keys_of_the_former_program_cause_no_warning() {
     let text = "file: sync.c1z\nclient-id: a\nWorkers: 3\ninvoke-resource-action-args: '{}'\n";
     assert_eq!(Setup::new().file(text).warnings(), [""; 0]);
 }
 
 #[test]
-fn a_misspelt_variable_is_warned_of() {
+fn warns_about_a_misspelt_variable() {
     let setup = Setup::new()
         .variable("BATON_SKIP_PAGE", "1")
         .variable("BATON_CONFIG_PAHT", "x")

@@ -11,7 +11,7 @@ fn the_log_format_depends_on_the_terminal() {
 }
 
 #[test]
-fn an_unknown_log_word_is_warned_of_and_replaced() {
+fn warns_about_an_unknown_log_keyword_and_uses_the_default() {
     let setup = Setup::new().flags(["--log-level=loud"]).variable("BATON_LOG_FORMAT", "xml");
     let (settings, _) = setup.load().unwrap();
     assert_eq!((settings.logs.level, settings.logs.format), (LogLevel::Info, LogFormat::Json));
@@ -30,7 +30,7 @@ fn file(path: &str) -> LogTarget {
 }
 
 #[test]
-fn lines_can_go_to_several_places() {
+fn log_lines_can_have_several_targets() {
     let expected = [file("/var/log/a.log"), LogTarget::Stdout, file("b c.log"), LogTarget::Stderr];
     for flags in [
         &["--log-path=/var/log/a.log,stdout, b c.log ,,stderr,stdout"][..],
@@ -55,7 +55,7 @@ fn an_item_of_a_list_keeps_its_commas() {
 }
 
 #[test]
-fn no_place_at_all_is_standard_error() {
+fn without_a_target_lines_go_to_standard_error() {
     for setup in [
         Setup::new().flags(["--log-path="]).file("log-path: a.log\n"),
         Setup::new().flags(["--log-path", " , "]),
@@ -67,7 +67,7 @@ fn no_place_at_all_is_standard_error() {
 }
 
 #[test]
-fn the_places_of_a_stronger_source_replace_all_others() {
+fn the_targets_of_a_source_with_precedence_replace_all_others() {
     let setup = Setup::new().file("log-path: [a.log, b.log]\n").variable("BATON_LOG_PATH", "c.log");
     assert_eq!(setup.settings().logs.paths, [file("c.log")]);
     let setup = setup.flags(["--log-path=a.log", "serve", "--log-path=d.log", "--log-path=e.log"]);
@@ -77,7 +77,7 @@ fn the_places_of_a_stronger_source_replace_all_others() {
 }
 
 #[test]
-fn a_place_has_to_be_text() {
+fn rejects_a_log_target_that_is_not_text() {
     let start = "log-path (key log-path of .baton.yaml):";
     let end =
         "accepted: stderr, stdout and paths of files, separated by commas or, in a config file, as a list";

@@ -3,14 +3,14 @@
 use super::*;
 
 #[test]
-fn a_secret_may_begin_with_a_dash() {
+fn accepts_a_secret_that_starts_with_a_dash() {
     let flags = ["--retool-api-token", "-x", "--retool-api-base-url", "https://h"];
     let rest = Setup::new().flags(flags).settings().rest.unwrap();
     assert_eq!(rest.token.expose_secret(), "-x");
 }
 
 #[test]
-fn one_half_of_the_rest_settings_names_the_other() {
+fn the_error_of_a_single_rest_setting_names_the_other() {
     let url = Setup::new().variable("BATON_RETOOL_API_BASE_URL", "https://h");
     assert_eq!(
         url.error(),
@@ -26,7 +26,7 @@ fn one_half_of_the_rest_settings_names_the_other() {
 }
 
 #[test]
-fn plain_http_to_another_machine_is_warned_of() {
+fn warns_about_plain_http_to_another_machine() {
     let with = |url: &str| {
         Setup::new()
             .variable("BATON_RETOOL_API_TOKEN", "x")
@@ -41,7 +41,7 @@ fn plain_http_to_another_machine_is_warned_of() {
 }
 
 #[test]
-fn a_wrong_url_or_token_is_refused_without_being_quoted() {
+fn rejects_an_invalid_url_or_token_without_quoting_it() {
     let with = |url: &str, token: &str| {
         let setup = Setup::new().variable("BATON_RETOOL_API_TOKEN", token);
         setup.variable("BATON_RETOOL_API_BASE_URL", url).error()
@@ -65,7 +65,7 @@ fn a_wrong_url_or_token_is_refused_without_being_quoted() {
 }
 
 #[test]
-fn a_token_loses_the_line_break_of_the_file_it_came_from() {
+fn removes_the_line_break_after_a_token() {
     let setup = Setup::new().variable("BATON_RETOOL_API_TOKEN", "abc\n");
     let rest = setup.variable("BATON_RETOOL_API_BASE_URL", "https://h").settings().rest.unwrap();
     assert_eq!(rest.token.expose_secret(), "abc");

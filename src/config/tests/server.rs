@@ -11,7 +11,7 @@ fn tls(flags: &[&str]) -> Setup {
 }
 
 #[test]
-fn a_socket_in_the_file_system_can_be_listened_on() {
+fn accepts_a_unix_socket_as_listener() {
     for (text, path) in [("unix:/run/a.sock", "/run/a.sock"), (" unix:a.sock\n", "a.sock")] {
         let server = Setup::new().variable("BATON_LISTEN", text).settings().server;
         assert_eq!(server.listen, Endpoint::Unix(PathBuf::from(path)));
@@ -24,7 +24,7 @@ fn a_socket_in_the_file_system_can_be_listened_on() {
 }
 
 #[test]
-fn a_certificate_and_its_key_go_together() {
+fn a_certificate_and_its_key_require_each_other() {
     let settings =
         tls(&["--tls-cert=c.pem", "--tls-key", " /k.pem\n"]).settings().server.security.tls.unwrap();
     let expected = TlsFiles { certificate: "c.pem".into(), key: "/k.pem".into(), client_ca: None };
@@ -42,7 +42,7 @@ fn a_certificate_and_its_key_go_together() {
 }
 
 #[test]
-fn callers_certificates_need_one_of_the_server() {
+fn a_client_ca_requires_a_server_certificate() {
     let settings =
         tls(&["--tls-cert=c", "--tls-key=k", "--tls-client-ca=ca"]).settings().server.security.tls.unwrap();
     assert_eq!(settings.client_ca, Some("ca".into()));
@@ -54,7 +54,7 @@ fn callers_certificates_need_one_of_the_server() {
 }
 
 #[test]
-fn a_path_has_to_be_text() {
+fn rejects_a_path_that_is_not_text() {
     assert_eq!(
         Setup::new().file("auth-token-file: 7\n").error(),
         "auth-token-file (key auth-token-file of .baton.yaml): 7 is not text; accepted: the path of a file \
@@ -63,7 +63,7 @@ fn a_path_has_to_be_text() {
 }
 
 #[test]
-fn what_is_on_by_itself_can_be_turned_off() {
+fn settings_that_are_on_by_default_can_be_turned_off() {
     for word in ["false", "0"] {
         let setup = Setup::new().file(format!("reflection: {word}\nhealth-without-token: {word}\n"));
         let server = setup.settings().server;
@@ -74,7 +74,7 @@ fn what_is_on_by_itself_can_be_turned_off() {
 }
 
 #[test]
-fn every_number_is_held_to_its_bounds() {
+fn enforces_the_bounds_of_every_number() {
     let bounds = [
         ("http-timeout-seconds", 1, 1800),
         ("snapshot-max-mib", 0, 65_536),
@@ -94,8 +94,8 @@ fn every_number_is_held_to_its_bounds() {
         ("pool-wait-seconds", 1, 300),
         ("health-check-port", 0, 65535),
     ];
-    // Those of a sync and of service mode are read by themselves, and have tests of their own. What has no effect is
-    // hidden.
+    // The numbers of a sync and of service mode are read separately and have their own tests. Numbers without
+    // effect are hidden.
     let elsewhere = [Group::Sync, Group::Service];
     let numbers = ALL
         .iter()
@@ -116,7 +116,7 @@ fn every_number_is_held_to_its_bounds() {
 }
 
 #[test]
-fn probes_are_answered_only_where_that_is_wanted() {
+fn health_probes_are_off_unless_enabled() {
     let setup = Setup::new().flags(["--health-check-port=9", "--health-check-bind-address=0.0.0.0"]);
     assert_eq!(setup.settings().health, None);
     let health = setup.variable("BATON_HEALTH_CHECK", "true").settings().health.unwrap();
@@ -130,7 +130,7 @@ fn probes_are_answered_only_where_that_is_wanted() {
 }
 
 #[test]
-fn a_probe_needs_no_connection_string() {
+fn the_health_check_command_needs_no_connection_string() {
     let read = |setup: &Setup| load_health_check(&setup.matches(), &setup.sources);
     let (health, warnings) = read(&Setup::bare()).unwrap();
     assert_eq!((health.to_string().as_str(), warnings), ("127.0.0.1:8081", vec![]));
@@ -144,7 +144,7 @@ fn a_probe_needs_no_connection_string() {
 }
 
 #[test]
-fn an_empty_setting_that_protects_is_an_error_in_every_source() {
+fn an_empty_protecting_setting_is_an_error_in_every_source() {
     let certificate = ["--tls-cert=c", "--tls-key=k"];
     for name in ["auth-token-file", "tls-client-ca", "tls-cert", "tls-key"] {
         let variable = format!("BATON_{}", name.to_ascii_uppercase().replace('-', "_"));
@@ -164,7 +164,7 @@ fn an_empty_setting_that_protects_is_an_error_in_every_source() {
 }
 
 #[test]
-fn a_value_that_may_be_a_secret_is_never_repeated() {
+fn errors_never_show_a_value_that_may_be_a_secret() {
     const SECRET: &str = "S3cret-of-ours";
     for value in [
         format!("https://u:{SECRET}@collector:4317"),

@@ -5,14 +5,14 @@ fn service(setup: &Setup) -> Result<Option<ServiceSettings>, Error> {
 }
 
 #[test]
-fn without_a_client_there_is_no_service_mode() {
+fn service_mode_requires_a_client() {
     assert!(service(&Setup::bare()).unwrap().is_none());
     assert!(service(&Setup::bare().variable("BATON_CLIENT_ID", "")).unwrap().is_none());
     assert!(service(&Setup::bare().variable("BATON_HOST_ID", "h")).unwrap().is_none());
 }
 
 #[test]
-fn every_source_gives_the_settings_of_service_mode() {
+fn service_settings_can_come_from_every_source() {
     let setup = Setup::bare()
         .flags(["--client-id", "name@acme.example.com/pcc"])
         .variable("BATON_CLIENT_SECRET", "a:b:v1:c")
@@ -34,7 +34,7 @@ fn every_source_gives_the_settings_of_service_mode() {
 }
 
 #[test]
-fn half_a_client_and_no_place_for_a_task_are_refused() {
+fn rejects_an_incomplete_client_and_invalid_task_concurrency() {
     fn error<const N: usize>(flags: [&str; N]) -> String {
         service(&Setup::bare().flags(flags)).unwrap_err().to_string()
     }
@@ -49,6 +49,6 @@ fn half_a_client_and_no_place_for_a_task_are_refused() {
             "{wrong}"
         );
     }
-    // A server that does not use them starts with half of them all the same.
+    // A server that does not use these settings also starts with only one of them.
     assert_eq!(Setup::new().flags(["--client-id=a"]).warnings(), [""; 0]);
 }

@@ -9,7 +9,7 @@ fn sync(setup: &Setup) -> Result<SyncSettings, Error> {
 }
 
 #[test]
-fn a_sync_needs_no_setting() {
+fn a_sync_requires_no_settings() {
     let settings = sync(&Setup::bare()).unwrap();
     assert_eq!((settings.file.as_path(), settings.file_is_given), (Path::new("sync.c1z"), false));
     assert_eq!((settings.temp_dir, settings.keep_syncs, settings.skip_cleanup), (None, 2, false));
@@ -18,7 +18,7 @@ fn a_sync_needs_no_setting() {
 }
 
 #[test]
-fn every_source_gives_the_settings_of_a_sync() {
+fn sync_settings_can_come_from_every_source() {
     let setup = Setup::bare()
         .flags(["-f", "given.c1z", "--sync-resource-types", "user,group", "--sync-resource-types", "org"])
         .variable("BATON_KEEP_SYNC_COUNT", "5")
@@ -34,7 +34,7 @@ fn every_source_gives_the_settings_of_a_sync() {
 }
 
 #[test]
-fn workers_are_a_number_or_left_to_the_machine() {
+fn workers_are_a_number_or_automatic() {
     for (given, expected) in
         [("0", Workers::One), ("1", Workers::Count(1)), ("8", Workers::Count(8)), ("-1", Workers::Auto)]
     {
@@ -51,7 +51,7 @@ fn workers_are_a_number_or_left_to_the_machine() {
 }
 
 #[test]
-fn settings_that_mean_nothing_alone_are_refused() {
+fn rejects_sync_settings_without_the_settings_that_they_need() {
     let error = |flags: [&str; 2]| sync(&Setup::bare().flags(flags)).unwrap_err().to_string();
     assert!(error(["--skip-grants", "--skip-cleanup"]).contains("means nothing without sync-resources"));
     let filter = error(["--external-resource-entitlement-id-filter", "x"]);

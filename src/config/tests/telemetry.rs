@@ -1,4 +1,4 @@
-//! What others collect.
+//! The settings of collectors.
 
 use super::*;
 use crate::address::HostAndPort;
@@ -15,7 +15,7 @@ fn nothing_is_collected_by_default() {
 }
 
 #[test]
-fn the_former_programs_variables_are_understood() {
+fn accepts_the_variables_of_the_former_program() {
     let setup = Setup::new()
         .variable("BATON_OTEL_COLLECTOR_ENDPOINT", "collector.example.com:4317")
         .variable("BATON_OTEL_TRACING_DISABLED", "true")
@@ -30,14 +30,14 @@ fn the_former_programs_variables_are_understood() {
 }
 
 #[test]
-fn a_certificate_comes_as_a_file_or_as_text_in_any_base64() {
+fn accepts_a_certificate_as_a_file_or_as_base64_text() {
     let tls = |flags: &[&str]| {
         let mut setup = Setup::new();
         setup.flags = flags.iter().map(|flag| format!("{PREFIX}-tls-{flag}")).collect();
         setup.settings().telemetry.collector_tls
     };
     assert_eq!(tls(&["cert-path=/etc/ca.pem"]), CollectorTls::File("/etc/ca.pem".into()));
-    // Four bytes whose base64 needs padding and the letters that differ.
+    // Four bytes whose base64 needs padding and the characters that differ between the alphabets.
     for text in ["-_-_-w", "-_-_-w==", "+/+/+w", "+/+/+w=="] {
         let expected = CollectorTls::Text(vec![0xfb, 0xff, 0xbf, 0xfb]);
         assert_eq!(tls(&[&format!("cert={text}")]), expected, "{text}");
@@ -47,7 +47,7 @@ fn a_certificate_comes_as_a_file_or_as_text_in_any_base64() {
 }
 
 #[test]
-fn what_cannot_be_right_is_refused() {
+fn rejects_invalid_collector_settings() {
     for (flags, message) in [
         (
             vec!["=nowhere"],

@@ -1,4 +1,4 @@
-//! The defaults, and one value of everything.
+//! The defaults, and one value of every setting.
 
 use super::*;
 use crate::address::HostAndPort;
@@ -41,7 +41,7 @@ fn every_setting_has_its_default() {
 
 #[test]
 fn every_setting_is_read_from_every_source() {
-    // One value per setting that is not its default.
+    // One value per setting, different from its default.
     let values = [
         ("connection-string", "dbname=other"),
         ("skip-pages", "true"),
@@ -102,14 +102,14 @@ fn every_setting_is_read_from_every_source() {
         ("log-path", "a.log,stdout"),
         ("metrics-listen", "m:22"),
         ("otel-collector-endpoint", "c:23"),
-        // The certificates mean nothing besides it; they have a test of their own.
+        // The certificates have no effect next to it; they have their own test.
         ("otel-collector-endpoint-tls-insecure", "true"),
         ("otel-collector-endpoint-tls-cert-path", "ca.pem"),
         ("otel-collector-endpoint-tls-cert", "QUJD"),
         ("otel-tracing-disabled", "true"),
         ("otel-logging-disabled", "true"),
     ];
-    // One-shot changes and what has no effect have tests of their own.
+    // One-shot changes and settings without effect have their own tests.
     let used = ALL.iter().filter(|s| {
         s.group != Group::Change && matches!(s.standing, Standing::Used | Standing::Deprecated(_))
     });
@@ -214,7 +214,7 @@ fn the_origin_of_every_value_is_known() {
 }
 
 #[test]
-fn what_is_overruled_counts_as_not_given() {
+fn an_overruled_setting_counts_as_not_set() {
     let prefix = "--otel-collector-endpoint-tls";
     let setup = Setup::new().flags([
         &format!("{prefix}-insecure"),
@@ -228,7 +228,7 @@ fn what_is_overruled_counts_as_not_given() {
 }
 
 #[test]
-fn settings_name_each_other_rightly() {
+fn relations_name_existing_settings_and_are_mutual() {
     for setting in ALL {
         let named = match setting.relation {
             Some(Relation::GoesWith(name)) => {

@@ -15,7 +15,7 @@ use crate::proto::connector::{
     GrantsServiceListGrantsRequest, GrantsServiceListGrantsResponse, Resource, ResourceId,
 };
 
-/// Answers with a page token longer than the protocol allows, so that a checked response would be refused.
+/// Returns a page token longer than the protocol allows: a validated response would be refused.
 struct Handler;
 
 const LONG: usize = (1 << 20) + 1;
@@ -52,14 +52,14 @@ fn frame(message: &[u8]) -> Bytes {
 }
 
 #[tokio::test]
-async fn a_fitting_request_passes_and_its_answer_is_taken_as_it_comes() {
+async fn a_valid_request_passes_and_its_response_is_not_validated() {
     let mut client = GrantsServiceClient::new(GrantsServiceServer::new(Handler));
     let answer = client.list_grants(request("p1", 250)).await.unwrap().into_inner();
     assert_eq!(answer.next_page_token.len(), LONG);
 }
 
 #[tokio::test]
-async fn a_request_that_breaks_a_rule_never_reaches_the_handler() {
+async fn an_invalid_request_never_reaches_the_handler() {
     let mut client = GrantsServiceClient::new(GrantsServiceServer::new(Handler));
     let status = client.list_grants(request("p1", 251)).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
@@ -80,7 +80,7 @@ async fn a_request_that_breaks_a_rule_never_reaches_the_handler() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_request_are_the_callers_fault() {
+async fn a_malformed_request_is_an_invalid_argument() {
     let request = http::Request::post("/c1.connector.v2.GrantsService/ListGrants")
         .header("content-type", "application/grpc")
         .body(Body::new(Full::new(frame(&[0x0a, 0x7f]))))
@@ -92,7 +92,7 @@ async fn bytes_that_are_no_request_are_the_callers_fault() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_response_are_the_servers_fault() {
+async fn a_malformed_response_is_an_internal_error() {
     let broken = tower::service_fn(|_: http::Request<Body>| async {
         let response = http::Response::builder().header("content-type", "application/grpc");
         Ok::<_, Infallible>(response.body(Body::new(Full::new(frame(&[0x0a, 0x7f])))).unwrap())

@@ -6,7 +6,7 @@ use super::*;
 use crate::proto::connector::{Entitlement, GrantExpandable, GrantImmutable, ResourceId};
 use crate::proto::{any, descriptor_pool};
 
-/// One grant in the terms of a test.
+/// The fields of one grant in a test.
 #[derive(Debug, Clone)]
 struct Plain {
     id: String,
@@ -48,7 +48,7 @@ impl Plain {
 }
 
 fn plain() -> impl Strategy<Value = Plain> {
-    // Long enough for lengths of one, two and three bytes.
+    // The texts need lengths of one, two and three bytes.
     let text = || prop_oneof![Just(String::new()), ".{1,20}", "a{120,300}", "é{9000}"];
     let annotation = prop_oneof![
         Just(any(&GrantImmutable::default())),
@@ -82,7 +82,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn built_and_plain_lists_are_the_same_on_the_wire(
+    fn built_and_plain_lists_have_the_same_encoding(
         resource in resource(),
         grants in proptest::collection::vec(plain(), 0..5),
         next_page_token in ".{0,5}",
@@ -112,7 +112,7 @@ proptest! {
     }
 
     #[test]
-    fn a_list_keeps_to_its_budget(
+    fn a_list_does_not_exceed_its_budget(
         grants in proptest::collection::vec(plain(), 1..6),
         budget in 0_usize..60_000,
     ) {
@@ -134,7 +134,7 @@ proptest! {
 }
 
 #[test]
-fn the_wire_is_the_one_that_is_declared() {
+fn the_encoding_matches_the_declared_message() {
     let response = GrantsServiceListGrantsResponse {
         list: GrantList::from(vec![Grant { id: "g".into(), ..Grant::default() }]),
         next_page_token: "t".into(),
@@ -152,8 +152,8 @@ fn the_wire_is_the_one_that_is_declared() {
 }
 
 #[test]
-fn decoding_skips_what_is_unknown_and_refuses_what_is_broken() {
-    // Field 9, a varint; then a list record that promises more than there is.
+fn decoding_skips_unknown_fields_and_rejects_malformed_bytes() {
+    // Field 9, a varint; then a list record that is cut off.
     let unknown = GrantsServiceListGrantsResponse::decode([0x48, 0x01].as_slice()).unwrap();
     assert_eq!(unknown, GrantsServiceListGrantsResponse::default());
     assert!(GrantsServiceListGrantsResponse::decode([0x0a, 0x05].as_slice()).is_err());
@@ -172,7 +172,7 @@ fn decoding_skips_what_is_unknown_and_refuses_what_is_broken() {
 }
 
 #[test]
-fn merging_adds_to_what_was_built() {
+fn merging_appends_to_a_built_list() {
     let mut builder = GrantListBuilder::new(&Resource::default(), 0);
     let grant = Plain {
         id: "1".into(),

@@ -1,4 +1,4 @@
-//! The descriptor set against the wire table, in both directions.
+//! Compares the descriptor set with the wire table, in both directions.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use prost_reflect::{
 
 use crate::proto::descriptor_pool;
 
-/// A row of the table: the kind, the columns that name it, then what it says.
+/// A row of the table: the kind, the columns that name the item, then its properties.
 type Row = Vec<String>;
 
 /// The whole table.
@@ -20,7 +20,7 @@ pub(crate) fn table() -> impl Iterator<Item = Row> {
 }
 
 #[test]
-fn the_descriptor_set_is_the_wire_table() {
+fn the_descriptor_set_matches_the_wire_table() {
     let pool = descriptor_pool();
     let files: Vec<_> = pool.files().filter(|file| file.package_name().starts_with("c1.")).collect();
     let packages: BTreeSet<_> = files.iter().map(|file| file.package_name().to_owned()).collect();
@@ -36,8 +36,8 @@ fn the_descriptor_set_is_the_wire_table() {
     assert!(missing.is_empty() && surplus.is_empty(), "missing {missing:#?}, surplus {surplus:#?}");
 }
 
-/// Of ConductorOne's API only the services that give out tasks and the configuration of hosted connectors are
-/// defined; this program stores nothing in the sessions that the third one is for.
+/// Of ConductorOne's API, only the services for tasks and for the configuration of hosted connectors are
+/// defined. The third service is for sessions, and this program stores nothing in sessions.
 fn is_of_use(name: &str) -> bool {
     const USED: [&str; 9] = [
         "BatonService",
@@ -55,7 +55,7 @@ fn is_of_use(name: &str) -> bool {
 }
 
 #[test]
-fn the_numbers_that_event_types_gave_up_stay_free() {
+fn removed_numbers_of_event_types_stay_reserved() {
     let types = descriptor_pool().get_enum_by_name("c1.connector.v2.EventType").unwrap();
     let reserved: BTreeSet<_> = types.reserved_ranges().flatten().collect();
     assert_eq!(reserved, BTreeSet::from([2, 3]));
@@ -118,7 +118,7 @@ fn field_row(message: &MessageDescriptor, field: &FieldDescriptor) -> Row {
     ])
 }
 
-/// The rules of a field in the table's notation.
+/// The rules of a field in the notation of the table.
 fn validation(field: &FieldDescriptor) -> String {
     let mut parts = Vec::new();
     if let Some(oneof) = field.containing_oneof() {

@@ -1,29 +1,30 @@
-//! Well-known forms of text.
+//! Well-known formats of text.
 //!
-//! These are our own since requests must be refused exactly where the protocol's servers refuse them: the
-//! crates `email_address` and `url` accept other texts, such as an address in brackets or a URL with spaces.
+//! They are implemented here because requests must be refused exactly when the protocol's servers refuse
+//! them. The crates `email_address` and `url` accept other texts, such as an address in brackets or a URL
+//! with spaces.
 
 /// Longest address and longest part before the `@`, in bytes, that the protocol's servers accept.
 const MAX_EMAIL: usize = 254;
 const MAX_LOCAL: usize = 64;
-/// Longest host name and longest part of one, in bytes.
+/// Longest host name and longest label, in bytes.
 const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
 
 /// Whether the text is one bare e-mail address, `local@host`.
 ///
-/// A name before the address or brackets around it, which a mail header may have, are refused: the text is
-/// used as an address. Before the `@`, letters of any script are fine, and so is a quoted text.
+/// A name before the address or brackets around it, as in a mail header, are refused, because the text is
+/// used as an address. Before the `@`, letters of any script and quoted text are accepted.
 ///
-/// The crate `email_address` refuses a host that ends in a dot and accepts one with underscores or letters of other
-/// scripts, unlike the protocol's Go servers, so that the rule is our own.
+/// The crate `email_address` refuses a host that ends in a dot and accepts a host with underscores or letters
+/// of other scripts. The protocol's Go servers do not, so the rule is implemented here.
 pub fn is_email(text: &str) -> bool {
     let Some((local, host)) = text.rsplit_once('@') else { return false };
     text.len() <= MAX_EMAIL && local.len() <= MAX_LOCAL && is_local_part(local) && is_host_name(host)
 }
 
-/// Whether the text is a URI with a scheme, made of the characters that RFC 3986 allows, with whole
-/// percent escapes and, where there is a port, a number for it.
+/// Whether the text is a URI with a scheme. It may contain only the allowed characters and complete percent
+/// escapes, and its port must be a number.
 pub(super) fn is_absolute_uri(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once(':') else { return false };
     let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -34,7 +35,7 @@ pub(super) fn is_absolute_uri(text: &str) -> bool {
     let Some(authority) = rest.strip_prefix("//") else { return !rest.is_empty() };
     let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    // The colons of an IPv6 address stand in brackets.
+    // The colons of an IPv6 address are in brackets.
     let after_host = host.rsplit_once(']').map_or(host, |(_, after)| after);
     match after_host.rsplit_once(':') {
         Some((_, port)) => port.chars().all(|c| c.is_ascii_digit()),
@@ -49,7 +50,7 @@ fn is_local_part(local: &str) -> bool {
     }
 }
 
-/// Inside quotes anything may stand that can be seen, once quotes and backslashes are escaped.
+/// Inside quotes any visible character is allowed; quotes and backslashes must be escaped.
 fn is_quotable(quoted: &str) -> bool {
     let mut characters = quoted.chars();
     while let Some(character) = characters.next() {
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn email_addresses() {
+    fn accepts_valid_and_rejects_invalid_email_addresses() {
         let local = "l".repeat(MAX_LOCAL);
         let label = "d".repeat(MAX_LABEL);
         // 64 + 1 + 189 bytes.
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn absolute_uris() {
+    fn accepts_valid_and_rejects_invalid_absolute_uris() {
         for good in [
             "https://example.com",
             "https://u:p@example.com:8443/a%20b?c=d#e",

@@ -1,4 +1,4 @@
-//! The rules as generated from `proto/validate/validate.proto`.
+//! The rules, generated from `proto/validate/validate.proto`.
 
 #![allow(missing_docs, unreachable_pub, clippy::all, rustdoc::all)]
 

@@ -1,5 +1,5 @@
-//! The rules of a descriptor set, compiled for a walk over encoded messages: for every message, how its
-//! fields are encoded and what to ask of them.
+//! The rules of a descriptor set, compiled for a walk over encoded messages: for every message, the encoding
+//! of its fields and the checks for them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,72 +13,72 @@ use crate::proto::validate::rules::{FieldRules, MapRules, MessageRules, Repeated
 use crate::proto::validate::value::{self, Count, RuleError, Unit, ValueRule, WireValue};
 use crate::proto::validate::weight::Weights;
 
-/// What to check of every message.
+/// The checks for every message.
 pub(super) struct Table {
     pub(super) messages: Vec<MessagePlan>,
-    /// The messages that some rpc takes, by their full names.
+    /// The request messages of all rpcs, by full name.
     requests: HashMap<String, usize>,
 }
 
-/// How a message is encoded and what to check of it.
+/// The encoding of a message and the checks for it.
 pub(super) struct MessagePlan {
-    /// Without its package.
+    /// The name without the package.
     pub(super) name: String,
     /// In the order of their numbers.
     pub(super) fields: Vec<FieldPlan>,
     pub(super) oneofs: Vec<OneofPlan>,
-    /// Whether the message, or one that it holds, however deep, has a rule.
+    /// Whether the message, or a message nested in it at any depth, has a rule.
     pub(super) ruled: bool,
 }
 
-/// How a field is encoded and what to check of it.
+/// The encoding of a field and the checks for it.
 pub(super) struct FieldPlan {
     pub(super) number: u32,
     pub(super) name: String,
     pub(super) form: Form,
     pub(super) shape: Shape,
-    /// The field must be there; said of messages only.
+    /// Whether the field is required; only for messages.
     pub(super) required: bool,
-    /// A field that is not there has no value, not the default one.
+    /// Whether an absent field has no value, rather than the default value.
     pub(super) presence: bool,
     /// The oneof that the field is a member of.
     pub(super) oneof: Option<usize>,
-    /// Whether the field, or something below it, has a rule.
+    /// Whether the field, or a field nested in it, has a rule.
     pub(super) checked: bool,
-    /// The bytes that one record of the field, or a packed number of it, takes in memory.
+    /// The memory in bytes of one record of the field, or of one packed number.
     pub(super) cost: usize,
 }
 
 /// A oneof.
 pub(super) struct OneofPlan {
     pub(super) name: String,
-    /// One of its fields must be there.
+    /// Whether one of its fields must be set.
     pub(super) required: bool,
-    /// The places of its fields in the message.
+    /// The indexes of its fields in the message.
     pub(super) members: Vec<usize>,
 }
 
-/// How a single value is encoded.
+/// The encoding of a single value.
 pub(super) enum Form {
     Varint(Varint),
     Fixed32,
     Fixed64,
     Text,
     Bytes,
-    /// A message, by its place in the table.
+    /// A message, as its index in the table.
     Message(usize),
 }
 
-/// The types that are encoded as varints, as far as values are compared.
+/// The types that are encoded as varints, to the extent that comparisons of values need them.
 #[derive(Clone, Copy)]
 pub(super) enum Varint {
     Bool,
-    /// 32 bits, the rest is ignored.
+    /// 32 bits; the rest is ignored.
     Short,
     Long,
 }
 
-/// How a field holds its values.
+/// The cardinality of a field.
 pub(super) enum Shape {
     One(Option<ValueRule>),
     List(ListRule),
@@ -92,16 +92,16 @@ pub(super) struct ListRule {
     pub(super) items: Option<ValueRule>,
 }
 
-/// The rules of a map whose keys are texts.
+/// The rules of a map with string keys.
 pub(super) struct MapRule {
     pub(super) count: Count,
     pub(super) keys: Option<ValueRule>,
     pub(super) values: Option<ValueRule>,
-    /// How a value is encoded.
+    /// The encoding of a value.
     pub(super) form: Form,
 }
 
-/// A rule that cannot be enforced, so that the table is not made.
+/// A rule that cannot be enforced, so that the table is not built.
 #[derive(Debug, thiserror::Error)]
 #[error("{name}: {reason}")]
 pub(super) struct TableError {
@@ -113,8 +113,8 @@ impl Table {
     /// Compiles every rule in the pool.
     ///
     /// # Errors
-    /// A rule, or an option beside the rules, that nothing here enforces; a rule that does not fit its
-    /// field; a pattern that is no regular expression.
+    /// An unknown rule or an unknown option next to the rules; a rule that does not fit its field; a pattern
+    /// that is not a regular expression.
     pub(super) fn build(pool: &DescriptorPool) -> Result<Self, TableError> {
         let places: HashMap<_, _> = pool
             .all_messages()
@@ -134,14 +134,14 @@ impl Table {
         Ok(Self { messages, requests: requests.collect() })
     }
 
-    /// The plan of a message that some rpc takes; nothing for any other.
+    /// The plan of a request message; `None` for any other message.
     pub(super) fn request(&self, full_name: &str) -> Option<&MessagePlan> {
         self.messages.get(*self.requests.get(full_name)?)
     }
 }
 
 impl MessagePlan {
-    /// The field of this number and its place.
+    /// The field with this number and its index.
     pub(super) fn field(&self, number: u32) -> Option<(usize, &FieldPlan)> {
         let place = self.fields.binary_search_by_key(&number, |field| field.number).ok()?;
         Some((place, self.fields.get(place)?))
@@ -158,7 +158,7 @@ impl FieldPlan {
             }
     }
 
-    /// The message that a value of the field is.
+    /// The message type of the field's values.
     fn nested(&self) -> Option<usize> {
         let form = match &self.shape {
             Shape::Map(map) => &map.form,
@@ -172,7 +172,7 @@ impl FieldPlan {
 }
 
 impl Form {
-    /// How a single value is encoded, where the record may hold several: numbers that are packed.
+    /// The encoding of a single value if the record can have several: packed numbers.
     pub(super) fn unpacked(&self, wire_type: WireType) -> Option<WireType> {
         match self {
             _ if wire_type != WireType::LengthDelimited => None,
@@ -183,7 +183,7 @@ impl Form {
         }
     }
 
-    /// The value of a field that is not on the wire, as far as rules can be about it.
+    /// The value of an absent field, if rules can apply to it.
     pub(super) fn default_value(&self) -> Option<WireValue<'static>> {
         match self {
             Self::Varint(_) => Some(WireValue::Varint(0)),
@@ -196,7 +196,7 @@ impl Form {
 }
 
 impl Varint {
-    /// What is left of the number in this type.
+    /// The number, truncated to this type.
     pub(super) fn value(self, number: u64) -> u64 {
         match self {
             Self::Bool => u64::from(number != 0),
@@ -228,8 +228,8 @@ fn mark_checked(messages: &mut [MessagePlan]) {
     }
 }
 
-/// Google's types and the rules themselves hold no rules of ours; an entry of a map is checked with the
-/// map.
+/// Whether the message can have rules of the protocol. Google's types and the rules themselves have none, and
+/// an entry of a map is checked with the map.
 fn is_ours(message: &MessageDescriptor) -> bool {
     let package = message.package_name();
     !message.is_map_entry() && package != "validate" && !package.starts_with("google.")
@@ -237,7 +237,7 @@ fn is_ours(message: &MessageDescriptor) -> bool {
 
 struct Compiler {
     options: Options,
-    /// The places of the messages in the table, by their full names.
+    /// The indexes of the messages in the table, by full name.
     places: HashMap<String, usize>,
     weights: Weights,
 }
@@ -304,7 +304,7 @@ impl Compiler {
         };
         let Kind::Message(entry) = field.kind() else { return Err(RuleError::Misplaced) };
         let (key, value) = (entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind());
-        // The walk tells entries apart by texts.
+        // The walk distinguishes entries by text keys.
         if key != Kind::String {
             return Err(RuleError::Misplaced);
         }
@@ -332,7 +332,7 @@ impl Compiler {
     }
 }
 
-/// The two options that carry rules. A pool without them states no rules.
+/// The two options that contain rules. A pool without them has no rules.
 struct Options {
     field: Option<ExtensionDescriptor>,
     oneof: Option<ExtensionDescriptor>,
@@ -368,8 +368,8 @@ impl Options {
     }
 }
 
-// The rules are taken apart by name below and in `value`, so that a rule which `validate.proto` gains is
-// a compile error until something enforces it.
+// The rules are destructured by name here and in `value`, so that a new rule in `validate.proto` is a compile
+// error until it is enforced.
 
 fn list_rule(field: &FieldDescriptor, rules: &FieldRules) -> Result<ListRule, RuleError> {
     let RepeatedRules { min_items, max_items, unique, items } = match &rules.r#type {
@@ -388,7 +388,7 @@ fn list_rule(field: &FieldDescriptor, rules: &FieldRules) -> Result<ListRule, Ru
     })
 }
 
-/// Elements are always there, so a rule that wants them set has no place on them.
+/// Elements are always set, so a rule that requires them is invalid.
 fn inner_rule(kind: &Kind, rules: Option<Box<FieldRules>>) -> Result<Option<ValueRule>, RuleError> {
     let rules = rules.unwrap_or_default();
     match rules.message {
@@ -397,7 +397,7 @@ fn inner_rule(kind: &Kind, rules: Option<Box<FieldRules>>) -> Result<Option<Valu
     }
 }
 
-/// Refuses options that this program's `validate.proto` does not declare, however deep: they may be rules.
+/// Refuses options at any depth that this program's `validate.proto` does not declare: they could be rules.
 fn known(options: &DynamicMessage) -> Result<(), RuleError> {
     fn nested(value: &Value) -> Result<(), RuleError> {
         match value {

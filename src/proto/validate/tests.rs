@@ -1,5 +1,5 @@
-//! Compares the walk over encoded messages with a plain check of decoded ones, for messages of every
-//! request type whose fields come in any order, more than once, and damaged.
+//! Compares the walk over encoded messages with a check of decoded messages, for every request type. The
+//! fields of the messages are in any order, repeated, and damaged.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -23,7 +23,7 @@ fn requests() -> Vec<MessageDescriptor> {
     requests
 }
 
-/// What the walk says: whether the bytes are a message, and the field and rule that it breaks.
+/// The result of the walk: whether the bytes are a message, and the field and rule that it breaks.
 fn walked(rules: RequestRules, encoded: &[u8]) -> Result<Option<(String, String)>, ()> {
     match rules.check(encoded) {
         Ok(_) => Ok(None),
@@ -33,7 +33,7 @@ fn walked(rules: RequestRules, encoded: &[u8]) -> Result<Option<(String, String)
     }
 }
 
-/// The same of the decoded message.
+/// The same result for the decoded message.
 fn decoded(request: &MessageDescriptor, encoded: &[u8]) -> Result<Option<(String, String)>, ()> {
     let message = DynamicMessage::decode(request.clone(), encoded).map_err(drop)?;
     let table = Table::of_the_protocol();
@@ -41,7 +41,7 @@ fn decoded(request: &MessageDescriptor, encoded: &[u8]) -> Result<Option<(String
     Ok(reference::check(table, plan, &message).err().map(|broken| (broken.path, broken.rule)))
 }
 
-/// Writes a message as the choices say: which fields, how often, with which values.
+/// Writes a message according to the choices: the fields, their number and their values.
 fn write(
     message: &MessageDescriptor,
     choices: &mut impl Iterator<Item = u8>,
@@ -55,7 +55,7 @@ fn write(
     let records = choices.next().unwrap_or(0) % 6;
     for _ in 0..records {
         let Some(choice) = choices.next() else { return };
-        // Some fields of a type are preferred, so that they come more than once.
+        // Some fields of a type are preferred, so that they are repeated.
         let field =
             &fields[usize::from(choice / 2) % fields.len().min(if choice % 2 == 0 { 3 } else { 256 })];
         write_field(field, choices, depth, out);
@@ -117,7 +117,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn the_walk_agrees_with_a_check_of_the_decoded_message(
+    fn the_walk_and_a_check_of_the_decoded_message_agree(
         choices in prop::collection::vec(any::<u8>(), 0..300),
         damage in prop::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>())),
     ) {
@@ -137,8 +137,8 @@ proptest! {
 }
 
 #[test]
-fn an_entry_of_a_map_is_read_whatever_kind_of_record_it_comes_in() {
-    // A schema with an entry of its map in a record that says it is a number.
+fn reads_an_entry_of_a_map_with_any_wire_type() {
+    // A schema with an entry of its map in a record of the number type.
     let encoded = [18, 9, 40, 7, 10, 5, 103, 114, 111, 117, 112];
     let name = "c1.connector.v2.TicketsServiceCreateTicketRequest";
     let request = descriptor_pool().get_message_by_name(name).unwrap();
@@ -147,7 +147,7 @@ fn an_entry_of_a_map_is_read_whatever_kind_of_record_it_comes_in() {
 }
 
 #[test]
-fn every_request_without_fields_is_checked_alike() {
+fn both_checks_agree_on_every_empty_request() {
     for request in requests() {
         let rules = request_rules(request.full_name()).unwrap();
         assert_eq!(walked(rules, &[]), decoded(&request, &[]), "{}", request.full_name());
@@ -155,10 +155,10 @@ fn every_request_without_fields_is_checked_alike() {
 }
 
 #[test]
-fn messages_are_read_as_deep_as_prost_reads_them() {
+fn the_depth_limit_is_that_of_prost() {
     use prost::Message;
 
-    /// A `google.protobuf.Value` that is a list of a list, and so on.
+    /// A `google.protobuf.Value` with nested lists.
     fn nested_lists(levels: usize) -> Vec<u8> {
         let mut value = Vec::new();
         for _ in 0..levels {
@@ -179,7 +179,7 @@ fn messages_are_read_as_deep_as_prost_reads_them() {
     let rules = request_rules(request).unwrap();
     let mut refused = 0;
     for levels in 40..60 {
-        // A struct with one entry, whose value holds the lists.
+        // A struct with one entry, whose value has the lists.
         let mut encoded = Vec::new();
         let mut content = nested_lists(levels);
         for field in [2, 1, arguments.number()] {

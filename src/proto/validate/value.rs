@@ -1,4 +1,4 @@
-//! The rules for single values, and for how many values there are.
+//! The rules for single values, and for the number of values.
 
 use prost::Message;
 use prost_reflect::{EnumDescriptor, Kind};
@@ -12,7 +12,7 @@ use crate::proto::validate::rules::{
     BytesRules, DurationRules, EnumRules, Int64Rules, StringRules, UInt32Rules,
 };
 
-/// A value as it is on the wire. A number gets its meaning from the rule.
+/// A value on the wire. The rule decides how a number is interpreted.
 #[derive(Clone, Copy)]
 pub(super) enum WireValue<'a> {
     Varint(u64),
@@ -33,14 +33,14 @@ pub(super) enum ValueRule {
     Duration(DurationRule),
 }
 
-/// How many of something there may be.
+/// The limits of a number of items.
 pub(super) struct Count {
     min: u64,
     max: Option<u64>,
     unit: Unit,
 }
 
-/// What is counted.
+/// The counted unit.
 #[derive(Clone, Copy)]
 pub(super) enum Unit {
     Bytes,
@@ -67,46 +67,46 @@ pub(super) struct TextRule {
     suffix: Option<String>,
     contains: Option<String>,
     not_contains: Option<String>,
-    /// Empty for any.
+    /// Empty allows any value.
     r#in: Vec<String>,
     not_in: Vec<String>,
     ignore_empty: bool,
 }
 
-/// The well-known forms of a string that the protocol uses.
+/// The well-known formats of a string that the protocol uses.
 enum Format {
     Email,
     Uri,
 }
 
-/// The limits of a duration, both included.
+/// The inclusive limits of a duration.
 pub(super) struct DurationRule {
     min: Option<Duration>,
     max: Option<Duration>,
 }
 
-/// Why a rule cannot be enforced.
+/// The reason why a rule cannot be enforced.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RuleError {
-    /// Nothing here enforces it.
+    /// The rule is unknown.
     #[error("the rule {0} is not known")]
     Unknown(String),
-    /// It is for another type of field.
+    /// The rule is for another type of field.
     #[error("the rule does not fit the field")]
     Misplaced,
-    /// Nothing can satisfy it.
+    /// No value can satisfy the rule.
     #[error("the rule leaves no value")]
     Impossible,
-    /// Its pattern is no regular expression.
+    /// The pattern is not a regular expression.
     #[error("the pattern is not valid: {0}")]
     Pattern(#[from] regex::Error),
-    /// It is stored in a way that cannot be read.
+    /// The encoding of the rule is invalid.
     #[error("the rule cannot be read: {0}")]
     Unreadable(#[from] prost::DecodeError),
 }
 
 impl ValueRule {
-    /// The rule for values of this kind; nothing when there is none.
+    /// Compiles the rule for values of this kind; `None` if there is none.
     pub(super) fn compile(kind: &Kind, rules: Option<&Type>) -> Result<Option<Self>, RuleError> {
         let Some(rules) = rules else { return Ok(None) };
         Ok(Some(match (rules, kind) {
@@ -130,8 +130,8 @@ impl ValueRule {
         }))
     }
 
-    /// Why the value breaks the rule; nothing when it does not.
-    // Casts keep what a field of the type keeps of a varint.
+    /// The reason why the value breaks the rule; `None` if it does not.
+    // Casts truncate a varint in the same way as a field of the type.
     pub(super) fn broken_by(&self, value: WireValue<'_>) -> Option<String> {
         match (self, value) {
             (Self::Int64(rule), WireValue::Varint(number)) => rule.broken_by(i128::from(number as i64)),
@@ -146,7 +146,7 @@ impl ValueRule {
                 }
             }
             (Self::Duration(rule), WireValue::Message(parts)) => rule.broken_by(parts),
-            // `compile` saw to it that the rule fits the kind of value.
+            // `compile` checked that the rule fits the kind of value.
             _ => None,
         }
     }
@@ -162,7 +162,7 @@ impl Count {
         }
     }
 
-    /// A single length beside limits has to lie within them.
+    /// A fixed length combined with limits must lie within them.
     fn exactly(len: Option<u64>, min: Option<u64>, max: Option<u64>, unit: Unit) -> Result<Self, RuleError> {
         let limits = Self::new(min, max, unit)?;
         match len {
@@ -172,12 +172,12 @@ impl Count {
         }
     }
 
-    /// Whether some count would break the rule.
+    /// Whether any count would break the rule.
     pub(super) fn is_limited(&self) -> bool {
         self.min > 0 || self.max.is_some()
     }
 
-    /// Why so many break the rule; nothing when they do not.
+    /// The reason why this count breaks the rule; `None` if it does not.
     pub(super) fn broken_by(&self, count: usize) -> Option<String> {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         if self.allows(count) {
@@ -209,7 +209,7 @@ impl NumberRule {
         Self::new([is, gte], gt, [is, lte], lt, ignore_empty)
     }
 
-    /// Limits that leave nothing are an error here, where the original reads them as an excluded range.
+    /// Limits that allow no value are an error here. The original reads them as an excluded range.
     fn new<T: Into<i128>>(
         at_least: [Option<T>; 2],
         above: Option<T>,
@@ -289,13 +289,13 @@ impl TextRule {
     }
 
     fn broken_by_characters(&self, text: &str) -> Option<String> {
-        // Counting takes time, so only where a rule limits characters.
+        // Counting characters takes time, so it is done only if a rule limits them.
         if self.characters.is_limited() { self.characters.broken_by(text.chars().count()) } else { None }
     }
 
     fn broken_by_comparison(&self, text: &str) -> Option<String> {
         let Self { r#const, prefix, suffix, contains, not_contains, r#in, not_in, .. } = self;
-        // These texts are the rule's own, so they may be shown.
+        // These texts come from the rule, so they may be shown.
         let broken =
             |is: bool, reason: &str, own: &dyn std::fmt::Debug| is.then(|| format!("{reason} {own:?}"));
         None.or_else(|| r#const.as_ref().and_then(|own| broken(text != own, "must be", own)))
@@ -326,7 +326,7 @@ impl TextRule {
 }
 
 impl Format {
-    /// The form that is asked for; nothing when it is asked for with `false`.
+    /// The requested format; `None` if the rule is `false`.
     fn new(rule: WellKnown) -> Result<Option<Self>, RuleError> {
         let (format, wanted) = match rule {
             WellKnown::Email(wanted) => (Self::Email, wanted),
@@ -363,19 +363,19 @@ impl DurationRule {
 
 const NO_DURATION: &str = "must be a duration of at most 10000 years, its parts of one sign";
 
-/// What `google.protobuf.Duration` allows: about 10000 years, and no parts that pull in two directions.
+/// As in `google.protobuf.Duration`: about 10000 years, and both parts with the same sign.
 fn is_valid(Duration { seconds, nanos }: &Duration) -> bool {
     let within =
         (-315_576_000_000..=315_576_000_000).contains(seconds) && nanos.unsigned_abs() < 1_000_000_000;
     within && seconds.signum() * i64::from(nanos.signum()) >= 0
 }
 
-/// Valid durations compare like this.
+/// The order of valid durations.
 fn order(duration: &Duration) -> (i64, i32) {
     (duration.seconds, duration.nanos)
 }
 
-/// The limits in words; nothing when there are none.
+/// Describes the limits; `None` if there are none.
 fn limits<T: std::fmt::Display + PartialEq>(min: Option<T>, max: Option<T>) -> Option<String> {
     match (min, max) {
         (Some(min), Some(max)) if min == max => Some(min.to_string()),
@@ -391,8 +391,8 @@ fn bytes_rule(rules: &BytesRules) -> Result<Count, RuleError> {
     Count::exactly(len, min_len, max_len, Unit::Bytes)
 }
 
-/// The protocol's patterns are in Go's syntax. Of what they use, only the classes with a letter differ
-/// here, where they take in all of Unicode, so these are refused.
+/// The protocol's patterns use Go's syntax. Of the syntax in use, only character classes with a letter
+/// differ: here they match all of Unicode, so they are refused.
 fn pattern(text: &str) -> Result<Regex, RuleError> {
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
@@ -407,7 +407,7 @@ fn is_one_of(text: &str, texts: &[String]) -> bool {
     texts.iter().any(|other| other == text)
 }
 
-/// Whether values of this kind can be compared, so that a rule can require them to be unique.
+/// Whether values of this kind can be compared, so that a rule can require unique values.
 pub(super) fn is_comparable(kind: &Kind) -> bool {
     !matches!(kind, Kind::Message(_) | Kind::Float | Kind::Double)
 }

@@ -1,4 +1,4 @@
-//! How much memory decoded messages take, computed from their descriptors as the generated types have them.
+//! The memory of decoded messages, computed from their descriptors according to the generated types.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,11 +9,11 @@ pub(super) struct Weights(HashMap<String, usize>);
 
 /// A `String`, a `Vec` or a `BTreeMap`.
 const CONTAINER: usize = 24;
-/// A small block of memory: the smallest that allocators give, and their own note on it.
+/// The smallest memory block of allocators, including their own overhead.
 const BLOCK: usize = 32;
-/// A pointer, and also what an `Option` or an enum adds for its tag.
+/// A pointer, and also the tag of an `Option` or an enum.
 const WORD: usize = 8;
-/// Lists grow by doubling, the first time to four items, and the nodes of maps are half full at the worst.
+/// Lists grow by doubling, at first to four items, and nodes of maps are at least half full.
 const SLACK: usize = 2;
 
 impl Weights {
@@ -25,13 +25,13 @@ impl Weights {
         weights
     }
 
-    /// The size of a message's type, never less than it really is.
+    /// The size of a message's type; the real size is never more.
     pub(super) fn message(&self, message: &MessageDescriptor) -> usize {
         self.0.get(message.full_name()).copied().unwrap_or_default()
     }
 
-    /// What one record of the field, or a packed number of it, adds to the memory of a message, texts and
-    /// bytes themselves and what is nested in it apart.
+    /// The memory that one record of the field, or one packed number, adds to a message, without the content
+    /// of strings and bytes and without nested values.
     pub(super) fn record(&self, field: &FieldDescriptor) -> usize {
         let kind = field.kind();
         match &kind {
@@ -40,7 +40,7 @@ impl Weights {
             }
             Kind::Message(nested) if field.is_list() => SLACK * self.message(nested),
             Kind::Message(nested) if is_boxed(field, nested) => BLOCK + self.message(nested),
-            // Part of the message that holds it.
+            // This is part of the message that contains it.
             Kind::Message(_) => 0,
             Kind::String | Kind::Bytes if field.is_list() => BLOCK + SLACK * CONTAINER,
             Kind::String | Kind::Bytes => BLOCK,
@@ -93,8 +93,8 @@ impl Weights {
     }
 }
 
-/// Whether a message is kept behind a pointer, since it can hold the message that it is in without a list or
-/// a map between them.
+/// Whether a message is stored behind a pointer because it can contain its parent message without a list or a
+/// map between them.
 fn is_boxed(field: &FieldDescriptor, nested: &MessageDescriptor) -> bool {
     let mut seen = HashSet::new();
     let mut to_see = vec![nested.clone()];
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn no_message_takes_more_than_its_weight() {
+    fn no_message_type_is_larger_than_its_weight() {
         let weights = Weights::of(descriptor_pool());
         let google = |name: &str, size| (format!("google.protobuf.{name}"), size);
         for (name, size) in [

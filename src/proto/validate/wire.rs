@@ -1,8 +1,8 @@
-//! Walks an encoded message along the table of rules, without building the message.
+//! Walks an encoded message along the table of rules, without decoding the message.
 //!
-//! The walk reads each byte once, keeps one slot per field of the messages it is in, and copies nothing. It
-//! follows protobuf where a field is there more than once: the last value counts, several encodings of one
-//! message merge, of a oneof the last member stays, and of a map key the last entry.
+//! The walk reads each byte once, keeps one slot per field of the messages that it is in, and copies nothing.
+//! Repeated fields follow protobuf: the last value counts, several encodings of one message merge, the last
+//! member of a oneof counts, and for each key of a map the last entry.
 
 pub(super) mod budget;
 pub(super) mod fault;
@@ -25,22 +25,23 @@ struct Walk<'t, 'a> {
     table: &'t Table,
     /// The fields of the messages that the walk is in, the outermost first.
     slots: Vec<Slot<'a>>,
-    /// What the decoded message may still take.
+    /// The remaining budget of the decoded message.
     budget: Budget,
 }
 
-/// What a walk found.
+/// The result of a walk.
 pub(super) struct Walked {
-    /// The first broken rule in the order of the field numbers, a required oneof after them.
+    /// The first broken rule in the order of the field numbers; required oneofs come after all fields.
     pub(super) broken: Option<Broken>,
-    /// The memory that the decoded message takes besides its texts and bytes, never less than it really is.
+    /// The memory of the decoded message without its strings and bytes; the real memory is never more.
     pub(super) memory: usize,
 }
 
 /// Walks over a message.
 ///
 /// # Errors
-/// The bytes are not an encoding of the message, or it is over the budget. Both win over a broken rule.
+/// The bytes are not an encoding of the message, or it is over the budget. Both take precedence over a broken
+/// rule.
 pub(super) fn check(table: &Table, plan: &MessagePlan, encoded: &[u8]) -> Result<Walked, Fault> {
     let mut walk = Walk { table, slots: Vec::new(), budget: Budget::default() };
     let broken = if plan.ruled {
@@ -128,8 +129,8 @@ impl<'t, 'a> Walk<'t, 'a> {
         Ok(())
     }
 
-    /// Of a oneof, the last member on the wire stays. The others no longer count, but their bytes must be
-    /// right all the same.
+    /// The last member of a oneof on the wire counts. The other members are ignored, but their bytes must be
+    /// valid.
     fn displace_other_members(
         &mut self,
         plan: &'t MessagePlan,
@@ -148,7 +149,7 @@ impl<'t, 'a> Walk<'t, 'a> {
         Ok(())
     }
 
-    /// Reads an item of a list, or several where numbers are packed.
+    /// Reads an item of a list, or several items if numbers are packed.
     fn items(
         &mut self,
         field: &'t FieldPlan,
@@ -174,7 +175,7 @@ impl<'t, 'a> Walk<'t, 'a> {
         self.item(field, list, slot, &item, depth)
     }
 
-    /// Counts and checks an item of a list. Only the first bad one is of interest.
+    /// Counts and checks an item of a list. Only the first invalid item is kept.
     fn item(
         &mut self,
         field: &'t FieldPlan,
@@ -193,7 +194,7 @@ impl<'t, 'a> Walk<'t, 'a> {
         Ok(())
     }
 
-    /// Checks what has been read of a field. With `quiet`, only that the bytes of a message are right.
+    /// Checks the values of a field. With `quiet`, checks only that the bytes of a message are valid.
     fn field(
         &mut self,
         field: &'t FieldPlan,
@@ -208,7 +209,7 @@ impl<'t, 'a> Walk<'t, 'a> {
             }
             (Shape::One(_), Slot::Absent) if field.presence => Ok(None),
             (Shape::One(rule), read) => self.value(&field.form, rule.as_ref(), &read, depth, quiet),
-            // The items and entries have been read; what they break is of no interest any more.
+            // The items and entries have been read; broken rules in them no longer matter.
             (Shape::List(_) | Shape::Map(_), _) if quiet => Ok(None),
             (Shape::List(list), read) => {
                 let (count, first) = match read {
@@ -228,8 +229,8 @@ impl<'t, 'a> Walk<'t, 'a> {
         }
     }
 
-    /// Checks the entries of a map. They have no order of their own; in that of the keys, the same message
-    /// breaks the same rule.
+    /// Checks the entries of a map. They are checked in the order of their keys, because entries have no
+    /// order: the same message then always breaks the same rule.
     fn entries(
         &mut self,
         map: &'t MapRule,
@@ -244,10 +245,10 @@ impl<'t, 'a> Walk<'t, 'a> {
         if let Some(reason) = map.count.broken_by(keyed.len()) {
             return Ok(Some(Broken::here(reason)));
         }
-        // The entries have been paid for when they were read.
+        // The entries were counted against the budget when they were read.
         let budget = self.budget;
         for (key, entry) in keyed {
-            // The key is not repeated: it came from outside.
+            // The key is not shown, because it is input.
             let reason = map.keys.as_ref().and_then(|rule| rule.broken_by(Slot::Text(key).value()?));
             let broken = match reason {
                 Some(reason) => Some(Broken::here(format!("has a key that {reason}"))),
@@ -264,7 +265,7 @@ impl<'t, 'a> Walk<'t, 'a> {
         Ok(None)
     }
 
-    /// Checks a single value and what is nested in it. One that is not on the wire is the default.
+    /// Checks a single value and its nested values. An absent value is the default.
     fn value(
         &mut self,
         form: &Form,
@@ -282,7 +283,8 @@ impl<'t, 'a> Walk<'t, 'a> {
         Ok(broken.or(nested))
     }
 
-    /// Checks a message in a field of one that is `depth` deep. With `quiet`, only that its bytes are right.
+    /// Checks a message in a field of a message at depth `depth`. With `quiet`, checks only that its bytes
+    /// are valid.
     fn nested(
         &mut self,
         message: usize,
@@ -303,7 +305,7 @@ impl<'t, 'a> Walk<'t, 'a> {
         matches!(self.slots.get(slot), None | Some(Slot::Absent))
     }
 
-    /// What has been read of a field. The slot keeps only whether it is there.
+    /// Takes the values of a field. The slot keeps only whether the field is present.
     fn take(&mut self, slot: usize) -> Slot<'a> {
         match self.slots.get_mut(slot) {
             None | Some(Slot::Absent) => Slot::Absent,

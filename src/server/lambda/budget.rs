@@ -14,7 +14,7 @@ pub(super) enum Excess {
     Depth,
 }
 
-/// Counts the values of a JSON text. The text need not be valid.
+/// Counts the values of a JSON text. The text can be invalid.
 ///
 /// # Errors
 /// [`Excess`]

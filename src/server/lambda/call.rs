@@ -29,7 +29,7 @@ const OF_HTTP: [&str; 4] = ["content-type", "content-length", "date", "grpc-enco
 
 /// A call with a decoded request.
 pub(super) struct Call<'a> {
-    /// The method as the caller spells it.
+    /// The method as written by the caller.
     pub(super) method: &'a str,
     /// `None` if the event has none.
     pub(super) request: Option<Any>,
@@ -46,7 +46,8 @@ pub(super) async fn answer(calls: InMemory, call: Call<'_>) -> Reply {
     }
 }
 
-/// The call as an HTTP request. The checks have the order of the Go SDK, which decides which error a caller gets.
+/// Builds the HTTP request of the call. The checks have the order of the Go SDK, which decides which error a
+/// caller gets.
 fn prepared(call: Call<'_>) -> Result<(Request<Body>, MethodDescriptor), Status> {
     let Call { method, request, headers, deadline } = call;
     let method = find(method)?;
@@ -96,7 +97,7 @@ async fn made(calls: InMemory, request: Request<Body>, method: &MethodDescriptor
     Reply::Answer(Box::new(Answer { message: Any { type_url, value: value.into() }, headers, trailers }))
 }
 
-/// The method of this name in a registered service.
+/// Finds the method with this name in a registered service.
 fn find(name: &str) -> Result<MethodDescriptor, Status> {
     let unimplemented = |text: String| Err(Status::unimplemented(text));
     let path = name.strip_prefix('/').unwrap_or(name);
@@ -114,12 +115,12 @@ fn find(name: &str) -> Result<MethodDescriptor, Status> {
     }
 }
 
-/// A name in a message: its beginning, since a caller can send megabytes.
+/// The beginning of a name, for a message: a caller can send megabytes.
 fn shown(name: &str) -> String {
     name.chars().take(100).collect()
 }
 
-/// The encoded request of a call.
+/// Encodes the request of a call.
 fn request_of(method: &MethodDescriptor, packed: Option<Any>) -> Result<Vec<u8>, Status> {
     let failed = |reason: String| Status::internal(format!("failed to unmarshal request: {reason}"));
     let packed = packed.ok_or_else(|| failed("the event has none".to_owned()))?;
@@ -166,7 +167,7 @@ fn in_header(time: Duration) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("1S"))
 }
 
-/// A message with the prefix of gRPC.
+/// Adds the gRPC prefix to a message.
 fn framed(message: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(PREFIX + message.len());
     frame.put_u8(0);

@@ -13,7 +13,7 @@ use crate::jwt_crypto;
 
 /// The longest time from now to the expiry of a token, in seconds.
 const LONGEST_LIFE: f64 = 24.0 * 60.0 * 60.0;
-/// Most keys that are used of a set.
+/// The most keys of a set that are used.
 const MOST_KEYS: usize = 100;
 
 /// Checks the tokens of callers. Copies share their keys.
@@ -34,27 +34,27 @@ struct Key {
     key: DecodingKey,
 }
 
-/// A text that is not a public key, or not a set of them.
+/// The reason why a text is not a public key, or not a set of public keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KeyError {
-    /// It is malformed.
+    /// The key is malformed.
     #[error("it is not a JSON Web Key")]
     NoKey,
-    /// A reader of the settings could sign with it.
+    /// The key is private: anyone who can read the settings could sign tokens with it.
     #[error("it is a private key; set the public one")]
     Private,
-    /// Its type is not supported.
+    /// The type of the key is not supported.
     #[error("its type is not RSA, P-256, P-384 or Ed25519")]
     Kind,
-    /// It is malformed.
+    /// The set is malformed.
     #[error("it is not a set of JSON Web Keys")]
     NoSet,
-    /// Nobody could call.
+    /// The set has no usable key, so no caller could be admitted.
     #[error("the set has no usable key")]
     Empty,
 }
 
-/// Why a call is refused.
+/// The reason why a call is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("missing authorization header")]
@@ -74,7 +74,7 @@ struct Claims {
 }
 
 impl KeySet {
-    /// The set of one key.
+    /// Creates a set of one key.
     ///
     /// # Errors
     /// [`KeyError`]
@@ -83,7 +83,7 @@ impl KeySet {
         Ok(Self(vec![Key::of(&value)?]))
     }
 
-    /// A set as an issuer publishes it, without the keys that cannot be used.
+    /// Reads a set as an issuer publishes it. Unusable keys are left out.
     ///
     /// # Errors
     /// [`KeyError::NoSet`], [`KeyError::Empty`]
@@ -155,7 +155,7 @@ impl Callers {
             match decode::<Claims>(token, &key.key, &self.rules(key)) {
                 Ok(TokenData { claims, .. }) => return self.check_claims(&claims),
                 Err(error) => match error.kind() {
-                    // Another key can fit.
+                    // Another key may match.
                     ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => {
                         problem = reason(error.kind());
                     }
@@ -177,7 +177,7 @@ impl Callers {
         rules
     }
 
-    /// Checks what the library is less strict about than the Go SDK.
+    /// Makes the checks for which the library is less strict than the Go SDK.
     fn check_claims(&self, claims: &Claims) -> Result<(), &'static str> {
         let is_for_us = match &claims.aud {
             Value::String(audience) => **audience == *self.audience,
@@ -206,7 +206,7 @@ impl std::fmt::Debug for Callers {
     }
 }
 
-/// What is wrong with a token, without a part of it.
+/// The reason why a token is invalid, without any part of the token.
 fn reason(kind: &ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidSignature => "its signature does not match",

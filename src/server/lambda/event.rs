@@ -15,19 +15,19 @@ use crate::server::lambda::json;
 /// The supported version of frames.
 const FRAME_VERSION: i64 = 2;
 
-/// A call. Its request is not decoded yet, so that callers without a token cost little.
+/// A call. Its request is decoded later, so that callers without a token cost little.
 #[derive(Debug, Clone)]
 pub(super) struct Event<'a> {
-    /// The method as the caller spells it.
+    /// The method as written by the caller.
     pub(super) method: String,
-    /// `None` if the event has no headers at all.
+    /// `None` if the event has no `headers` field.
     pub(super) headers: Option<Headers>,
     /// The form of the answer.
     pub(super) form: Form,
     request: Sent<'a>,
 }
 
-/// The request as it was sent.
+/// The request as received.
 #[derive(Debug, Clone)]
 enum Sent<'a> {
     Nothing,
@@ -44,7 +44,7 @@ pub(super) enum Form {
     Frame,
 }
 
-/// An event that is not a call. The messages go to the sender.
+/// An event that is not a call. The messages are returned to the sender.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum EventError {
     #[error("transport: the event is not a JSON object{}", .0.as_ref().map(|at| format!(": {at}")).unwrap_or_default())]
@@ -63,7 +63,7 @@ pub(super) enum EventError {
     Depth,
 }
 
-/// The JSON of an event. If it has a frame, the frame wins over the other fields.
+/// The JSON of an event. A frame takes precedence over the other fields.
 #[derive(Deserialize)]
 struct Written<'a> {
     #[serde(borrow)]
@@ -78,7 +78,7 @@ struct Written<'a> {
     headers: Option<&'a RawValue>,
 }
 
-/// `c1.transport.v1.Request` with encoded headers, whose size is checked before they are decoded.
+/// `c1.transport.v1.Request` with encoded headers. Their size is checked before they are decoded.
 #[derive(Clone, PartialEq, Message)]
 struct Encoded {
     #[prost(string, tag = "1")]

@@ -1,4 +1,5 @@
-//! Answers an event: checks the caller, reloads the configuration if the caller expects another one, makes the call.
+//! Answers an event: checks the caller, reloads the configuration if the caller expects another version,
+//! makes the call.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,9 +20,9 @@ use crate::telemetry::settings::LogLevel;
 
 /// The header in which callers name the version of the configuration that they expect.
 const VERSION: &str = "x-baton-connector-config-version";
-/// How long after a reload there is no other one, and no other one for the same version.
+/// The shortest time between two reloads, and between two reloads for the same version.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
-/// How long the actions of a replaced connector are waited for.
+/// How long to wait for the actions of a replaced connector.
 const GRACE: Duration = Duration::from_secs(30);
 /// Longest version of a configuration, in bytes.
 const LONGEST_VERSION: usize = 256;
@@ -32,7 +33,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 
 /// Builds connectors from configurations.
 pub(crate) trait Configurations: Send + Sync {
-    /// The connector of this version of the configuration.
+    /// Builds the connector for this version of the configuration.
     ///
     /// # Errors
     /// The reason in one line.
@@ -68,7 +69,7 @@ pub(crate) struct Function<C> {
     reloads: Reloads,
 }
 
-/// The last reload: when, and for which version.
+/// The time and the version of the last reload.
 #[derive(Default)]
 struct Reloads {
     last: Option<(Instant, String)>,
@@ -97,7 +98,7 @@ impl DebugUntil {
 }
 
 impl<C: Configurations> Function<C> {
-    /// A function with this connector for these callers.
+    /// Creates a function with this connector for these callers.
     pub(crate) fn new(callers: Callers, configurations: C, generation: Generation) -> Self {
         Self { callers, configurations, generation, reloads: Reloads::default() }
     }
@@ -112,7 +113,7 @@ impl<C: Configurations> Function<C> {
         let Some(headers) = &event.headers else {
             return written(&broken(), Form::Json);
         };
-        // First of all: without a good token nothing is decoded or reloaded.
+        // This comes first: nothing is decoded or reloaded for a caller without a valid token.
         if let Err(refusal) = self.callers.admit(headers.first("authorization")) {
             tracing::warn!(reason = %refusal, "call refused");
             return written(&Reply::Refusal(Status::unauthenticated(refusal.to_string())), form);
@@ -178,8 +179,8 @@ impl Reloads {
     }
 }
 
-/// How long a reload can take in an invocation that ends in `left`: the refusal needs time to get back to Lambda,
-/// which would otherwise end the process.
+/// The longest time for a reload in an invocation that ends in `left`. The refusal needs time to reach
+/// Lambda, which would otherwise end the process.
 fn limit_of_reload(left: Duration) -> Duration {
     left.saturating_sub(MARGIN.min(left / 4))
 }

@@ -6,10 +6,10 @@ use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 use serde_json::Value as Json;
 
-/// Largest headers of a call, in bytes as they are sent.
+/// Largest headers of a call, in bytes as sent.
 const LARGEST: usize = 64 * 1024;
 
-/// Headers that the services do not get: those of a connection, and the token, which has been checked.
+/// Headers that are not passed to the services: those of a connection, and the token, which has been checked.
 const NOT_PASSED_ON: [&str; 11] = [
     "authorization",
     "connection",
@@ -24,7 +24,7 @@ const NOT_PASSED_ON: [&str; 11] = [
     "transfer-encoding",
 ];
 
-/// The headers of a call, their names in lower case.
+/// The headers of a call, with names in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Headers(Vec<(String, Vec<String>)>);
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::proto::descriptor_pool;
 
-/// The key that names the type of a packed message.
+/// The key that holds the type of a packed message.
 const TYPE: &str = "@type";
 /// The key of lists that can hold packed messages of unknown types.
 const ANNOTATIONS: &str = "annotations";
@@ -24,7 +24,7 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     pool
 });
 
-/// Adds the messages of `google.rpc` that describe errors. The protocol has their `Status` already.
+/// Adds the messages of `google.rpc` that describe errors. The protocol already contains `Status`.
 fn add_details(pool: &mut DescriptorPool) -> Result<(), String> {
     let set =
         FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).map_err(|error| error.to_string())?;
@@ -41,10 +41,10 @@ pub(super) struct Packed(DynamicMessage);
 
 /// Reads a packed message; `None` for null.
 ///
-/// Unknown fields are ignored. If the message cannot be read, it is read again without the annotations of unknown types.
+/// Unknown fields are ignored. If reading fails, it is repeated without the annotations of unknown types.
 ///
 /// # Errors
-/// What is wrong with the text.
+/// The reason why the text is invalid.
 pub(super) fn unpacked(text: &str) -> Result<Option<Any>, String> {
     let first = match read(&mut serde_json::Deserializer::from_str(text)) {
         Ok(message) => return Ok(Some(message)),
@@ -53,7 +53,7 @@ pub(super) fn unpacked(text: &str) -> Result<Option<Any>, String> {
     let mut value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     match &value {
         Value::Null => return Ok(None),
-        // The check of the request's type refuses it.
+        // The check of the request's type refuses an empty message.
         Value::Object(fields) if fields.is_empty() => return Ok(Some(Any::default())),
         _ => {}
     }
@@ -108,7 +108,7 @@ fn any() -> Result<MessageDescriptor, String> {
 
 impl Packed {
     /// # Errors
-    /// What is wrong with the message.
+    /// The reason why the message is invalid.
     pub(super) fn of(message: &Any) -> Result<Self, String> {
         let mut packed = DynamicMessage::new(any()?);
         packed.transcode_from(message).map_err(|error| error.to_string())?;

@@ -16,7 +16,7 @@ use crate::proto::transport::Response;
 use crate::server::lambda::event::Form;
 use crate::server::lambda::json::Packed;
 
-/// Largest answer, in bytes: what Lambda accepts, less a margin.
+/// Largest answer, in bytes: the limit of Lambda, less a margin.
 const LARGEST: usize = 6 * 1024 * 1024 - 64 * 1024;
 
 /// An answer.
@@ -55,7 +55,7 @@ struct Written {
 }
 
 impl Reply {
-    /// The bytes for Lambda. An answer that is too large becomes a refusal.
+    /// Encodes the answer for Lambda. An answer that is too large becomes a refusal.
     ///
     /// # Errors
     /// [`Unwritable`]
@@ -121,14 +121,14 @@ fn packed_status(reply: &Reply) -> Any {
         Reply::Refusal(status) => pb::Status {
             code: status.code().into(),
             message: status.message().to_owned(),
-            // A service puts a whole status there.
+            // The details of a service's status contain a whole encoded status.
             details: pb::Status::decode(status.details()).map(|status| status.details).unwrap_or_default(),
         },
     };
     Any { type_url: "type.googleapis.com/google.rpc.Status".to_owned(), value: status.encode_to_vec() }
 }
 
-/// The values of each name, without those that are not text.
+/// The values of each name, without values that are not text.
 fn texts(headers: &HeaderMap) -> impl Iterator<Item = (String, Vec<String>)> {
     headers.keys().map(|name| {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());

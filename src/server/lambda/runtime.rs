@@ -1,7 +1,7 @@
 //! The client of Lambda's Runtime API: gets events, one at a time, and posts their results.
 //!
-//! The crate `lambda_runtime` has a loop of its own. It reads events and errors of any size, so this one uses only its
-//! client.
+//! The crate `lambda_runtime` has its own loop, which reads events and errors of any size. Only its client is
+//! used here.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime};
@@ -30,7 +30,7 @@ pub(crate) struct Runtime {
     client: PooledClient,
 }
 
-/// Why the function ends.
+/// The reason why the function ends.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RuntimeError {
     /// The program does not run in AWS Lambda.
@@ -55,7 +55,7 @@ pub(crate) enum RuntimeError {
     },
 }
 
-/// An event with what Lambda says about it.
+/// An event with its metadata from Lambda.
 pub(super) struct Invocation {
     pub(super) id: String,
     /// When Lambda ends the invocation; `None` if the header is missing or malformed.
@@ -65,14 +65,14 @@ pub(super) struct Invocation {
 }
 
 impl RuntimeError {
-    /// Whether the variable is wrong.
+    /// Whether the variable is the cause.
     pub(crate) fn is_a_setting(&self) -> bool {
         matches!(self, Self::NoRuntime | Self::Address)
     }
 }
 
 impl Runtime {
-    /// The Runtime API at this address. Nothing is connected yet.
+    /// Creates a client for the Runtime API at this address. It does not connect yet.
     ///
     /// # Errors
     /// [`RuntimeError::NoRuntime`], [`RuntimeError::Address`]
@@ -138,7 +138,7 @@ impl Runtime {
         let bytes = body.len();
         let answer = self.request("POST", what, &format!("invocation/{id}"), body, kind).await?;
         let status = answer.status();
-        // Reading to the end lets the connection be used again.
+        // A response that is read to the end allows reuse of the connection.
         let _ = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
         if status == StatusCode::ACCEPTED { Ok(()) } else { Err(RuntimeError::NotTaken { status, bytes }) }
     }
@@ -164,7 +164,7 @@ impl Runtime {
     }
 }
 
-/// The result of an event, also if its handling panics.
+/// The result of an event, also if the handler panics.
 pub(super) async fn outcome<C: Configurations>(
     function: &mut Function<C>,
     invocation: &Invocation,
@@ -188,12 +188,12 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// A time in milliseconds since 1970.
+/// Parses a time in milliseconds since 1970.
 fn deadline(text: &str) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(text.parse().ok()?))
 }
 
-/// An error and its causes.
+/// The message of an error and of its causes.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,5 +1,5 @@
 //! `AccountManagerService`, `ResourceManagerService`, `ResourceDeleterService` and
-//! `CredentialManagerService`: making, removing and unlocking things.
+//! `CredentialManagerService`: create, delete and unlock resources.
 
 use tonic::{Request, Response, Status};
 
@@ -17,7 +17,7 @@ use crate::server::services::caller::caller;
 
 #[tonic::async_trait]
 impl AccountManagerService for Services {
-    /// The request has no annotations, so that its name can be in its headers only.
+    /// The request has no annotations, so only its headers can contain the request id.
     async fn create_account(
         &self,
         request: Request<CreateAccountRequest>,

@@ -1,5 +1,5 @@
-//! `ActionService`: what can be done to an account. The schemas can always be read; running an action is
-//! a change and needs provisioning.
+//! `ActionService`: the actions on an account. The schemas can always be read. Running an action is a change
+//! and requires provisioning.
 
 use std::time::Duration;
 
@@ -59,15 +59,15 @@ impl ActionService for Services {
     }
 }
 
-/// How long an answer waits for the end of the action when the caller does not say.
+/// How long an answer waits for the end of the action if the request does not say.
 const USUAL_WAIT: Duration = Duration::from_secs(1);
-/// Longest time that it waits.
+/// Longest wait for the end of the action.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
-/// What is left of the call's own time for the answer, at the most.
+/// The most time of the call that is reserved for the answer.
 const SPARE: Duration = Duration::from_secs(3);
 
-/// How long to wait for an action. The answer that it is still running has to get through before the call
-/// runs out of time.
+/// How long to wait for an action. The answer that the action is still running must be sent before the
+/// deadline of the call.
 fn inline_wait(asked: Option<&prost_types::Duration>, deadline: Duration) -> Duration {
     let asked = asked.and_then(|asked| Duration::try_from(*asked).ok());
     let wait = asked.filter(|asked| !asked.is_zero()).unwrap_or(USUAL_WAIT);
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_waits_as_asked_and_gets_through_before_the_call_ends() {
+    fn the_wait_for_an_action_ends_before_the_deadline_of_the_call() {
         let seconds = Duration::from_secs;
         let asked = |seconds| prost_types::Duration { seconds, nanos: 0 };
         for (given, deadline, wait) in [

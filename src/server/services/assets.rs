@@ -1,4 +1,4 @@
-//! `AssetService`: Retool's icons and pictures are not served.
+//! `AssetService`: icons and pictures of Retool are not served.
 
 use tonic::{Request, Response, Status};
 
@@ -10,7 +10,7 @@ use crate::server::services::Services;
 impl AssetService for Services {
     type GetAssetStream = tokio_stream::Empty<Result<AssetServiceGetAssetResponse, Status>>;
 
-    /// An empty stream, which is what agents have always got here.
+    /// An empty stream, as in the former program.
     async fn get_asset(
         &self,
         _: Request<AssetServiceGetAssetRequest>,

@@ -1,4 +1,4 @@
-//! Who asks for a change, for the record of changes.
+//! The caller of a change, for the audit log.
 
 use prost_types::Any;
 use tonic::Request;
@@ -8,11 +8,11 @@ use crate::proto::connector::RequestId;
 use crate::proto::find_annotation;
 use crate::server::transport::connection::Peer;
 
-/// The header in which callers of HTTP services name their requests.
+/// The header in which callers of HTTP services send a request id.
 const HEADER: &str = "x-request-id";
 
-/// Who makes this request: the connection's peer, and the request's name out of its annotations or else
-/// out of its headers.
+/// The caller of this request: the peer of the connection, and the request id from the annotations or else
+/// from the headers.
 pub(crate) fn caller<T>(request: &Request<T>, annotations: &[Any]) -> Caller {
     let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
     let annotated = find_annotation::<RequestId>(annotations).and_then(Result::ok).map(|id| id.request_id);
@@ -24,7 +24,7 @@ pub(crate) fn caller<T>(request: &Request<T>, annotations: &[Any]) -> Caller {
     }
 }
 
-/// Anything else could be a person's name or a secret, and has no place in a log.
+/// Any other text could be a person's name or a secret, which must not be logged.
 fn is_id(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     (1..=64).contains(&text.len()) && text.bytes().all(plain)
@@ -36,7 +36,7 @@ mod tests {
     use crate::proto::any;
 
     #[test]
-    fn a_request_is_known_by_its_annotation_then_by_its_header() {
+    fn the_request_id_comes_from_the_annotation_or_else_the_header() {
         let mut request = Request::new(());
         assert_eq!(caller(&request, &[]), Caller::default());
         let value = "from-header_1".parse();

@@ -1,4 +1,4 @@
-//! `ConnectorService`: what the connector is, and whether it works.
+//! `ConnectorService`: the metadata of the connector, and the check that it works.
 
 use tonic::{Request, Response, Status};
 

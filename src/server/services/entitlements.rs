@@ -1,4 +1,4 @@
-//! `EntitlementsService`: what can be granted.
+//! `EntitlementsService`: the entitlements that can be granted.
 
 use tonic::{Request, Response, Status};
 

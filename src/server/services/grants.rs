@@ -1,4 +1,4 @@
-//! `GrantsService` and `GrantManagerService`: who has what, and changing it.
+//! `GrantsService` and `GrantManagerService`: list, create and revoke grants.
 
 use tonic::{Request, Response, Status};
 

@@ -1,5 +1,5 @@
-//! `RateLimiterService`: agents ask it before every call, go ahead on an empty status, and report how the
-//! call went.
+//! `RateLimiterService`: agents call it before every other call, proceed on an empty status, and report the
+//! result of the call.
 
 use tonic::{Request, Response, Status};
 

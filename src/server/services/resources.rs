@@ -1,4 +1,4 @@
-//! `ResourceTypesService`, `ResourcesService` and `ResourceGetterService`: what there is.
+//! `ResourceTypesService`, `ResourcesService` and `ResourceGetterService`: list resource types and resources.
 
 use tonic::{Request, Response, Status};
 

@@ -1,4 +1,4 @@
-//! The one place where errors of the connector become gRPC statuses.
+//! Converts errors of the connector to gRPC statuses. No other place does this.
 
 use prost::Message;
 use tonic::{Code, Status};
@@ -11,7 +11,7 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let (code, message, for_log) = (code(error.kind()), error.for_caller(), error.to_string());
         let Some(detail) = error.detail() else { return logged_as(Self::new(code, message), for_log) };
-        // Agents wait as long as this says, and by their own rule otherwise.
+        // Agents wait for the time in this detail. Without it, they use their own backoff.
         let details = pb::Status { code: code.into(), message: message.clone(), details: vec![detail] };
         logged_as(Self::with_details(code, message, details.encode_to_vec().into()), for_log)
     }

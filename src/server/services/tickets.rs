@@ -1,4 +1,4 @@
-//! `TicketsService`: Retool has no tickets; with ticketing off the refusal says so first.
+//! `TicketsService`: Retool has no tickets. If ticketing is off, the refusal says this first.
 
 use tonic::{Request, Response, Status};
 

@@ -1,7 +1,9 @@
-//! One log line per call, when it has ended: what was called, by whom, how it ended and why, how long it
-//! took, how many rows it gave and for which sync.
-//! Field names and levels are those of the former program. Of many failed calls of one peer some are left out, and
-//! the next line says how many (`left_out`). What a caller made up is left out: by mistake or by malice it can be anything, a person's e-mail address or a token too.
+//! One log line per call, written when the call ends: the method, the caller, the status and its reason, the
+//! duration, the number of rows and the sync.
+//!
+//! Field names and levels are those of the former program. If a peer has many failed calls, some lines are
+//! left out, and the next line has their number (`left_out`). Text that the caller made up is not logged: by
+//! mistake or on purpose, it could contain a person's e-mail address or a token.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -27,12 +29,12 @@ use crate::telemetry::watch;
 /// Wraps a service so that its calls are logged.
 #[derive(Debug, Clone)]
 pub(crate) struct AccessLogLayer {
-    /// Longest that a call may take, to tell one that took too long from one that was given up.
+    /// Longest duration of a call, to distinguish a call that timed out from a call that was cancelled.
     deadline: Duration,
     lines: Arc<Lines>,
 }
 
-/// How many lines about failed calls a peer causes.
+/// The limits of lines about failed calls of a peer.
 #[derive(Debug)]
 struct Lines {
     of_strangers: Repeats,
@@ -60,13 +62,12 @@ pub(crate) struct Notes(Arc<Mutex<Noted>>);
 #[derive(Debug, Default)]
 struct Noted {
     rows: Option<usize>,
-    /// Nothing where the caller sent none that looks like one.
+    /// `None` if the caller sent no valid sync id.
     sync_id: Option<String>,
 }
 
 impl Notes {
-    /// The notes of the call that this request makes, and which sync asks: to be taken before anything
-    /// can fail.
+    /// The notes of the call of this request, with its sync id. Take them before any step that can fail.
     pub(crate) fn of<T>(request: &tonic::Request<T>, sync_id: impl FnOnce(&T) -> &str) -> Self {
         let notes = request.extensions().get::<Self>().cloned().unwrap_or_default();
         notes.lock().sync_id =
@@ -74,7 +75,7 @@ impl Notes {
         notes
     }
 
-    /// How many rows the answer has.
+    /// Records the number of rows of the answer.
     pub(crate) fn listed(&self, rows: usize) {
         self.lock().rows = Some(rows);
     }
@@ -84,7 +85,7 @@ impl Notes {
     }
 }
 
-/// One call. It is logged when dropped, so that a call that the client broke off is logged too.
+/// One call. It is logged when dropped, so that a call that the client cancelled is logged too.
 struct Call {
     /// Service and method.
     name: (&'static str, &'static str),
@@ -92,7 +93,7 @@ struct Call {
     lines: Arc<Lines>,
     started: Instant,
     deadline: Duration,
-    /// Nothing until the call has been answered.
+    /// `None` until the call has been answered.
     status: Option<LoggedStatus>,
     notes: Notes,
     watched: watch::Call,
@@ -140,7 +141,7 @@ where
         let response = self.inner.call(request).instrument(call.watched.span().clone());
         Box::pin(async move {
             let (parts, body) = response.await?.into_parts();
-            // An answer without a body carries its status in the headers.
+            // An answer without a body has its status in the headers.
             call.status = LoggedStatus::of(&parts.headers, &parts.extensions);
             let body = Logged { body: body.map_err(Into::into).boxed_unsync(), call };
             Ok(Response::from_parts(parts, Body::new(body)))
@@ -148,7 +149,7 @@ where
     }
 }
 
-/// An answer's body, watched for the status at its end.
+/// The body of an answer, which records the status at its end.
 struct Logged {
     body: http_body_util::combinators::UnsyncBoxBody<Bytes, tower::BoxError>,
     call: Call,
@@ -180,9 +181,9 @@ impl http_body::Body for Logged {
 }
 
 impl Call {
-    /// Whether a line about the call is to be logged, and how many like it were left out.
+    /// Whether to log a line about the call, and how many similar lines were left out.
     fn verdict(&self, code: Code) -> Verdict {
-        // What works is logged for those who look for something, by the level that has everything.
+        // Successful calls are never left out: their level is chosen by users who want to see all of them.
         if code == Code::Ok {
             return Verdict::Log { left_out: 0 };
         }
@@ -198,7 +199,7 @@ impl Drop for Call {
         let (service, method) = self.name;
         let took = self.started.elapsed();
         let milliseconds = took.as_secs_f64() * 1000.0;
-        // A call that is dropped unanswered has run out of time, or its client has gone.
+        // A call that is dropped without an answer has timed out, or its client has disconnected.
         let status = self.status.take().unwrap_or_else(|| {
             if took >= self.deadline {
                 LoggedStatus::without_answer(Code::DeadlineExceeded)
@@ -252,8 +253,8 @@ impl Drop for Call {
     }
 }
 
-/// Service and method of a call that there is; nothing for any other. There are only so many, whatever
-/// callers make up, as logs, traces and metrics need it.
+/// Service and method of a known call; empty for any other. Logs, traces and metrics need a bounded set of
+/// names, whatever callers send.
 fn known(path: &str) -> (&'static str, &'static str) {
     const BESIDES: [(&str, &[&str]); 3] = [
         ("grpc.health.v1.Health", &["Check", "List", "Watch"]),
@@ -276,7 +277,7 @@ fn known(path: &str) -> (&'static str, &'static str) {
     CALLS.get(path).map(|(service, method)| (service.as_str(), method.as_str())).unwrap_or_default()
 }
 
-/// Agents number their syncs with 27 letters and digits.
+/// Sync ids of agents have 27 letters and digits.
 fn is_sync_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
@@ -286,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_calls_that_there_are_are_named() {
+    fn only_known_calls_are_named() {
         for path in ["/c1.connector.v2.GrantsService/ListGrants", "/grpc.health.v1.Health/Check"] {
             let (service, method) = known(path);
             assert_eq!(format!("/{service}/{method}"), path);

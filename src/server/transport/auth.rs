@@ -1,4 +1,4 @@
-//! Authentication by bearer token. A caller without a token learns nothing but that it needs one.
+//! Authentication by bearer token. A caller without a token learns only that a token is required.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 use tonic::Status;
@@ -10,20 +10,20 @@ use crate::server::transport::connection::Peer;
 use crate::server::transport::health_calls::is_health_check;
 use crate::server::transport::tokens::{TokenId, Tokens};
 
-/// Lets calls through that carry one of the tokens, and health checks if those are open.
+/// Admits calls that have one of the tokens, and health checks if they need no token.
 #[derive(Debug, Clone)]
 pub(crate) struct TokenCheck {
-    /// Nothing where no token is needed.
+    /// `None` if no token is needed.
     pub(crate) tokens: Option<Tokens>,
     /// Health checks need no token.
     pub(crate) open_health: bool,
 }
 
-/// Why a call is let in.
+/// The reason why a call is admitted.
 enum Admitted {
-    /// No token is needed. Nothing is known of the caller where it is a health check.
+    /// No token is needed. If the call is a health check, the caller is unknown.
     Openly,
-    /// By this token.
+    /// The call has this token.
     By(TokenId),
 }
 
@@ -65,8 +65,9 @@ impl<B> ValidateRequest<B> for TokenCheck {
     }
 }
 
-/// Takes everything from a health check that its answer does not need, so that strangers' headers take no memory
-/// while their calls are under way. What stays is copied, since the headers of a frame share its memory.
+/// Removes everything from a health check that its answer does not need, so that headers of unauthenticated
+/// callers use no memory while their calls are under way. The rest is copied because the headers of a frame
+/// share memory.
 fn shed<B>(request: &mut Request<B>) {
     const NEEDED: [HeaderName; 5] = [
         header::CONTENT_TYPE,
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_bearer_header_admits() {
+    fn only_a_bearer_token_is_admitted() {
         let check = TokenCheck {
             tokens: Some(Tokens::of(vec!["0123456789abcdef".to_owned().into()])),
             open_health: true,

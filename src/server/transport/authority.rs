@@ -1,12 +1,12 @@
-//! Makes the `:authority` of callers on a unix socket one that HTTP/2 takes.
+//! Replaces the `:authority` of callers on a unix socket with one that is valid in HTTP/2.
 //!
-//! Some clients, those of gRPC's C core among them, send the path of the socket there, such as `/run/a.sock` or
-//! `%2Frun%2Fa.sock`, which no authority may contain: their calls would be reset. Nothing here looks at the
-//! authority, so each letter of it that may be out of place becomes another one. Its length stays, and with it both
-//! sides' tables of headers, which is why this can be done to bytes that pass by. Values that are compressed by
-//! Huffman's code stay as they are: the clients in question send them plain.
+//! Some clients, including gRPC's C core, send the path of the socket as authority, such as `/run/a.sock` or
+//! `%2Frun%2Fa.sock`. Such an authority is invalid, and the calls would be reset. The server does not use the
+//! authority, so each character that may be invalid is replaced. The length does not change, so the header
+//! tables of both sides stay the same and the bytes can be changed as they pass through. Huffman-coded values
+//! are not changed: these clients send the authority uncompressed.
 
-/// What HTTP/2 begins with.
+/// The length of the preface of HTTP/2.
 const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 const HEAD: usize = 9;
 const HEADERS: u8 = 1;
@@ -14,17 +14,17 @@ const CONTINUATION: u8 = 9;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 const AUTHORITY: &[u8] = b":authority";
-/// The index of the authority in the table that both sides know.
+/// The index of the authority in the static table.
 const INDEX: u8 = 1;
 
-/// Follows the bytes of one connection.
+/// Parses the bytes of one connection.
 #[derive(Debug)]
 pub(crate) struct Authorities {
     frame: Frame,
     field: Field,
 }
 
-/// Where in the sequence of frames the next byte is.
+/// The position of the next byte in the sequence of frames.
 #[derive(Debug)]
 enum Frame {
     Preface {
@@ -34,7 +34,7 @@ enum Frame {
         bytes: [u8; HEAD],
         filled: usize,
     },
-    /// The length of the padding, of a frame whose rest is as long as `left`.
+    /// The length of the padding, in a frame with `left` more bytes.
     PadLength {
         left: usize,
         priority: bool,
@@ -53,16 +53,17 @@ enum Frame {
     },
 }
 
-/// Where in a list of headers the next byte is.
+/// The position of the next byte in a list of headers.
 #[derive(Debug, Clone, Copy)]
 enum Field {
     Start,
-    /// The rest of a number, and then.
+    /// The rest of a number, and the state after it.
     Number {
         then: Then,
     },
     NameLength,
-    /// The bytes of a name, and how many of them are those of the authority's; nothing where it is another.
+    /// The bytes of a name, and how many of them match the name of the authority; `None` if it is another
+    /// name.
     Name {
         left: usize,
         same: Option<usize>,
@@ -97,7 +98,7 @@ impl Default for Authorities {
 }
 
 impl Authorities {
-    /// Takes the next bytes, in which the letters of authorities are replaced.
+    /// Processes the next bytes and replaces the characters of authorities.
     pub(crate) fn pass(&mut self, bytes: &mut [u8]) {
         for byte in bytes {
             self.next(byte);
@@ -148,7 +149,7 @@ impl Frame {
         }
     }
 
-    /// `length` bytes, of which the priority takes the first where there is one.
+    /// The state for `length` bytes, of which the priority takes the first ones if there is one.
     fn with_fragment(length: usize, padding: usize, priority: bool) -> Self {
         const BYTES: usize = 5;
         if priority && length >= BYTES {
@@ -176,7 +177,7 @@ impl Field {
             Self::NameLength => Self::length(*byte, false, false),
             Self::ValueLength { rewrite } => Self::length(*byte, true, rewrite),
             Self::LengthTail { value, rewrite, huffman, length, shift } => {
-                // Longer than any list of headers: the reader of HTTP/2 refuses it.
+                // On overflow the value is longer than any list of headers; the HTTP/2 reader refuses it.
                 let more = usize::from(*byte & 0x7f).checked_shl(shift).unwrap_or(usize::MAX / 4);
                 let length = length.saturating_add(more);
                 if *byte & 0x80 != 0 {
@@ -200,7 +201,7 @@ impl Field {
         }
     }
 
-    /// What begins with this byte.
+    /// The state after this byte.
     fn of(byte: u8) -> Self {
         let (mask, then) = match byte {
             0x80.. => (0x7f, Then::Start),
@@ -245,7 +246,7 @@ mod tests {
         [&[0, 0, payload.len() as u8, kind, flags, 0, 0, 0, 1], payload].concat()
     }
 
-    /// What becomes of the bytes, in pieces of any size.
+    /// The bytes after processing, passed in pieces of any size.
     fn passed(frames: &[Vec<u8>]) -> Vec<u8> {
         let whole = [START, &frames.concat()].concat();
         let results: Vec<_> = [1, 2, 7, whole.len()]
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_by_index_or_by_name_is_replaced_and_nothing_else() {
+    fn only_an_authority_is_replaced_whether_sent_by_index_or_by_name() {
         let by_index = [b"\x82\x86\x41\x06/a.s:k".as_slice(), b"\x44\x04/a/b", b"\x00\x01k\x03/%@"].concat();
         let rewritten = [b"\x82\x86\x41\x06xa.sxk".as_slice(), b"\x44\x04/a/b", b"\x00\x01k\x03/%@"].concat();
         assert_eq!(passed(&[frame(1, 4, &by_index)]), frame(1, 4, &rewritten));
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_priority_continuations_and_other_frames_are_understood() {
+    fn parses_padding_priority_continuations_and_other_frames() {
         let padded = [b"\x02\x00\x00\x00\x00\x10\x41\x03/a/".as_slice(), b"//"].concat();
         let expected = [b"\x02\x00\x00\x00\x00\x10\x41\x03xax".as_slice(), b"//"].concat();
         let data = frame(0, 1, b"\x41\x03/a/");
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn long_values_and_numbers_are_understood() {
+    fn parses_long_values_and_numbers() {
         let long =
             |letter: u8| [b"\x41\x7f\x03".as_slice(), &[letter; 130], b"\xff\x80\x01\x3f\x01"].concat();
         assert_eq!(passed(&[frame(1, 4, &long(b'/'))]), frame(1, 4, &long(b'x')));
@@ -295,7 +296,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_pass(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
+        fn any_bytes_are_processed_without_a_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
             let mut passed = bytes.clone();
             let mut authorities = Authorities { frame: Frame::begin(), field: Field::Start };
             authorities.pass(&mut passed);

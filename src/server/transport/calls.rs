@@ -1,7 +1,7 @@
-//! Lets calls in, as many as there is room for, and ends those that take too long.
+//! Admits calls while there is capacity, and ends calls that take too long.
 //!
-//! A call takes a place once its message is there, and gives it back when its answer is taken. Calls that may go
-//! on without end have few places of their own.
+//! A call takes a slot when its message has arrived, and releases it when the client has read the answer.
+//! Calls that can last without end have a few slots of their own.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ use crate::server::transport::response_body::{CallDeadline, Patience, ResponseBo
 use crate::server::transport::seats::Busy;
 use crate::server::transport::who::who;
 
-/// Answers Unavailable to calls over the limit, and DeadlineExceeded to a call that takes too long: agents
-/// retry both, and would not retry the Cancelled that tonic answers.
+/// Returns Unavailable to calls over the limit, and DeadlineExceeded to a call that takes too long. Agents
+/// retry both, but would not retry the Cancelled that tonic returns.
 #[derive(Debug, Clone)]
 pub(crate) struct CallLimitLayer(Arc<Rules>);
 
@@ -54,20 +54,21 @@ pub(crate) struct CallLimit<S> {
 }
 
 const MIB: usize = 1024 * 1024;
-/// The least that all requests under way may have in bytes, and all answers that are not taken yet.
+/// The minimum of the limits in bytes: for all requests under way, and for all answers that clients have not
+/// read yet.
 const REQUEST_BYTES: usize = 32 * MIB;
 const ANSWER_BYTES: usize = 64 * MIB;
-/// The message of a health check: the name of a service.
+/// The largest message of a health check, in bytes: the name of a service.
 const HEALTH_BYTES: usize = 4096;
-/// Calls that watch the health, and those of reflection.
+/// The limits of health watches and of reflection calls.
 const WATCHES: Shares = Shares { total: 128, connection: 4, address: 64, token: 128 };
 const REFLECTIONS: Shares = Shares { total: 32, connection: 4, address: 16, token: 24 };
 
 impl CallLimitLayer {
     pub(crate) fn new(limits: &Limits) -> Self {
-        // Calls that take less are held to that by their own limit.
+        // Smaller calls are limited by their own, lower limit.
         let most_bytes = limits.request_bytes.saturating_add(PAGE_TOKEN);
-        // One of the largest always fits.
+        // A request or answer of the largest size always fits.
         let bytes =
             |least: usize, largest: usize| Ledger::new(Shares::of(least.max(largest.saturating_mul(4))));
         Self(Arc::new(Rules {
@@ -82,10 +83,10 @@ impl CallLimitLayer {
         }))
     }
 
-    /// How many calls a connection should make at a time: more would be refused, where a client that is told
-    /// waits.
+    /// How many concurrent calls to announce per connection. More calls would be refused, but a client that
+    /// knows the limit waits.
     pub(crate) fn streams(limits: &Limits) -> u32 {
-        /// What a client needs beside its calls, such as a watch of the health.
+        /// Extra streams for a client, such as a watch of the health.
         const FEW: usize = 8;
         let share = Shares::of(limits.requests).connection.max(FEW);
         limits.streams.min(u32::try_from(share).unwrap_or(u32::MAX))
@@ -114,7 +115,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The clone takes the place of the one that is ready.
+        // The clone replaces the service that is ready.
         let inner = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, inner);
         answer(inner, Arc::clone(&self.rules), request).boxed()
@@ -158,7 +159,7 @@ where
     Ok(Response::from_parts(parts, Body::new(body)))
 }
 
-/// What a call holds until its answer is taken.
+/// The resources that a call holds until the client has read its answer.
 struct Held {
     _busy: Option<Busy>,
     _place: Option<Hold>,
@@ -166,10 +167,10 @@ struct Held {
 }
 
 impl Rules {
-    /// The request with its whole message, and what the call holds from now on.
+    /// Returns the request with its whole message, and the resources that the call holds from now on.
     ///
     /// # Errors
-    /// The answer to a call that is not let in.
+    /// The status for a call that is not admitted.
     async fn admit(
         &self,
         request: Request<Body>,
@@ -187,7 +188,7 @@ impl Rules {
         let (parts, body) = request.into_parts();
         let (body, bytes) = request_body::whole(body, most, self.stall, self.requests.open(who)).await?;
         let place = match kind {
-            // Probes get an answer also when the server is full.
+            // Probes are answered even if the server is full.
             CallKind::HealthCheck | CallKind::Reflection => None,
             CallKind::HealthWatch => {
                 Some(self.watches.take(who, 1).map_err(|full| refused("watches of the health", "", full))?)

@@ -1,7 +1,7 @@
-//! Connections: seated, encrypted where TLS is on, and closed when they are silent for too long or another one
-//! needs the seat.
+//! Connections: each takes a seat, uses TLS if it is configured, and is closed if it is silent for too long
+//! or another connection needs its seat.
 //!
-//! Each handshake runs in a task of its own, so that a slow or silent client delays no other.
+//! Each handshake runs in its own task, so that a slow or silent client delays no other client.
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,25 +31,25 @@ use crate::server::transport::strangers::{Allowance, TooMuch, poll_read_piece};
 /// How connections are treated before and between calls.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionLimits {
-    /// How many there may be; see [`Seats`].
+    /// The most connections; see [`Seats`].
     pub(crate) most: usize,
-    /// How long one may take to encrypt and then to say that it speaks HTTP/2.
+    /// The longest time for the TLS handshake and then for the HTTP/2 preface.
     pub(crate) handshake: Duration,
-    /// How long one may be silent. A live client answers the server's pings more often than that.
+    /// How long a connection may be silent. A live client answers the server's pings more often.
     pub(crate) silence: Duration,
 }
 
-/// The TLS settings for the next connection; they may change while the server runs.
+/// Returns the TLS settings for the next connection; they can change while the server runs.
 pub(crate) type CurrentTls = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 
-/// Who is at the other end of a connection.
+/// The client of a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    /// `host:port`, or nothing for a unix socket.
+    /// `host:port`; `None` for a unix socket.
     pub(crate) address: Option<SocketAddr>,
-    /// The place of the connection among the others.
+    /// The seat of the connection.
     pub(crate) seat: Arc<Seat>,
-    /// How many lines there are about connections.
+    /// Limits the lines about connections.
     lines: Arc<Repeats>,
 }
 
@@ -58,13 +58,13 @@ pub(crate) struct Connection {
     transport: ByteStream,
     peer: Peer,
     silence: SilenceLimit,
-    /// Of callers on a unix socket.
+    /// Set for callers on a unix socket.
     authorities: Option<Authorities>,
     _seated: Seated,
     frames: FrameBudget,
-    /// Counts until a call is admitted.
+    /// Limits the bytes that are read until a call is admitted.
     allowance: Allowance,
-    /// What ends the connection once its frames are over the budget: what is left to be read of it.
+    /// The rest of the bytes that end the connection, once its frames exceed the budget.
     ending: Option<&'static [u8]>,
 }
 
@@ -79,12 +79,12 @@ struct SilenceLimit {
 
 /// How many lines of a kind a peer causes in the log within [`Repeats::WINDOW`].
 const LINES: u32 = 5;
-/// How often strangers' connections are looked over.
+/// How often connections of strangers are checked.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Pauses after a connection that could not be accepted, such as without free file descriptors.
+/// Pauses after a connection could not be accepted, for example without free file descriptors.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// Takes connections until the receiver is dropped.
+/// Accepts connections until the receiver is dropped.
 pub(crate) fn accept_connections(
     listener: Listener,
     tls: Option<CurrentTls>,
@@ -109,7 +109,8 @@ pub(crate) fn accept_connections(
             let (stream, address) = match next {
                 Ok(next) => next,
                 Err(error) => {
-                    // Out of file descriptors, or the client is gone already: neither ends the server.
+                    // There are no free file descriptors, or the client has already disconnected: neither
+                    // ends the server.
                     if let Verdict::Log { left_out } = lines.judge("accept", None) {
                         tracing::warn!(%error, left_out, "could not take a connection");
                     }
@@ -138,7 +139,8 @@ pub(crate) fn accept_connections(
                 let handshake = unless_closed(&seated.0.closer, encrypt(stream, tls));
                 let failure = match timeout(limits.handshake, handshake).await {
                     Ok(Ok(transport)) => {
-                        // No others pass the handshake where certificates are asked for.
+                        // If client certificates are required, only clients with a valid one pass the
+                        // handshake.
                         if has_certificate(&transport) {
                             seated.0.trust();
                         }
@@ -152,7 +154,7 @@ pub(crate) fn accept_connections(
                             allowance: Allowance::default(),
                             ending: None,
                         };
-                        // The server may have stopped meanwhile.
+                        // The server may have stopped in the meantime.
                         let _ = accepted.send(Ok(connection)).await;
                         return;
                     }
@@ -168,7 +170,7 @@ pub(crate) fn accept_connections(
     connections
 }
 
-/// Ends in an error when the connection is closed before `work` is done.
+/// Returns an error if the connection is closed before `work` is done.
 async fn unless_closed<T>(closer: &Closer, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let closed = std::future::poll_fn(|context| match closer.poll_closed(context) {
         true => Poll::Ready(()),
@@ -180,7 +182,7 @@ async fn unless_closed<T>(closer: &Closer, work: impl Future<Output = io::Result
     }
 }
 
-/// Whether the client has shown a certificate, which has been verified then.
+/// Whether the client has a certificate. It has then been verified.
 fn has_certificate(transport: &ByteStream) -> bool {
     match transport {
         Either::Left(_) => false,
@@ -192,7 +194,7 @@ async fn encrypt(stream: Stream, tls: Option<Arc<ServerConfig>>) -> io::Result<B
     Ok(match tls {
         Some(config) => {
             let stream = TlsAcceptor::from(config).accept(stream).await?;
-            // rustls lets a client through that asks for no protocol at all.
+            // rustls admits a client that requests no protocol.
             if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
@@ -206,7 +208,7 @@ async fn encrypt(stream: Stream, tls: Option<Arc<ServerConfig>>) -> io::Result<B
 }
 
 impl SilenceLimit {
-    /// The first bytes are due sooner than later ones.
+    /// The first bytes have a shorter deadline than later ones.
     fn new(limits: ConnectionLimits) -> Self {
         Self { sleep: Box::pin(sleep_until(Instant::now() + limits.handshake)), silence: limits.silence }
     }
@@ -221,7 +223,7 @@ impl SilenceLimit {
 }
 
 impl Peer {
-    /// Says that the connection was closed, and why: what its client does.
+    /// Logs that the connection was closed and why. `client` describes what the client did.
     pub(crate) fn log_hung_up(&self, client: &'static str) {
         if let Verdict::Log { left_out } = self.lines.judge(client, self.seat.network) {
             tracing::info!(peer.address = ?self.address, left_out, "hung up on a client that {client}");
@@ -230,10 +232,10 @@ impl Peer {
 }
 
 impl Connection {
-    /// A connection whose peer takes nothing is polled for writing only.
+    /// A connection whose peer reads nothing is only polled for writing, so the check is needed there.
     ///
     /// # Errors
-    /// It is closed.
+    /// The connection is closed.
     fn check_open(&self) -> io::Result<()> {
         if self.peer.seat.closer.is_closed() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
@@ -245,7 +247,7 @@ impl Connection {
         }
     }
 
-    /// Reads what ends the connection.
+    /// Fills the buffer with the bytes that end the connection.
     fn end(&mut self, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
         let ending = self.ending.unwrap_or_default();
         if ending.is_empty() {
@@ -264,7 +266,7 @@ impl Connection {
         self.or_closed(written)
     }
 
-    /// A client that is being hung up on and reads nothing is not waited for.
+    /// Does not wait for a client that reads nothing while its connection is being closed.
     fn or_closed<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_pending() && self.ending.is_some() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));

@@ -1,4 +1,4 @@
-//! How long a call may take.
+//! The longest duration of a call.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tonic::Status;
 
 use crate::proto::log_text::logged_in_full;
 
-/// The status of a call that took longer than its time.
+/// The status of a call that exceeded its deadline.
 pub(crate) fn deadline_exceeded(timeout: Duration) -> Status {
     logged_in_full(Status::deadline_exceeded(format!(
         "the call took longer than {:.3} s: its own deadline or --request-timeout-seconds, \
@@ -16,7 +16,7 @@ pub(crate) fn deadline_exceeded(timeout: Duration) -> Status {
     )))
 }
 
-/// The timeout that the client requests, in gRPC's spelling: up to eight digits and a unit.
+/// The timeout that the client requests, in the format of gRPC: up to eight digits and a unit.
 pub(crate) fn requested_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

@@ -1,4 +1,4 @@
-//! Where a server listens, and who may call.
+//! The address of a listener, and the callers that are admitted.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,34 +11,35 @@ use crate::server::error::Error;
 use crate::server::transport::tls::TlsFiles;
 use crate::server::transport::{listener, tls, tokens};
 
-/// Where a server listens. Printed as it is written: `host:port`, `[v6]:port` or `unix:/path`.
+/// The address of a listener. Printed in the form in which it is read: `host:port`, `[v6]:port` or
+/// `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) enum Endpoint {
-    /// A TCP port; port 0 is any free one.
+    /// A TCP port. Port 0 selects any free port.
     Tcp {
         /// A name or an address, IPv6 without brackets.
         host: String,
         /// The port.
         port: u16,
     },
-    /// A unix socket; not empty. A relative path starts from the working directory.
+    /// A unix socket; the path is not empty. A relative path starts at the working directory.
     Unix(PathBuf),
 }
 
-/// Who may call.
+/// The callers that are admitted.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Security {
     /// Encrypts connections.
     #[serde(rename = "tls-cert")]
     pub tls: Option<TlsFiles>,
-    /// The file with the tokens of which a caller must show one.
+    /// The file with the accepted tokens. A caller must send one of them.
     #[serde(rename = "auth-token-file")]
     pub token_file: Option<PathBuf>,
-    /// Health checks need no token.
+    /// Whether health checks need no token.
     #[serde(rename = "health-without-token")]
     pub open_health: bool,
-    /// Plaintext on any address.
+    /// Whether plaintext is allowed on any address.
     pub insecure: bool,
 }
 
@@ -78,10 +79,10 @@ impl fmt::Display for Endpoint {
 }
 
 impl Security {
-    /// What `--help` says: nothing is encrypted, nobody shows a token, and only this machine may connect.
+    /// The defaults in `--help`: no TLS and no tokens, so only this machine may connect.
     pub(crate) const DEFAULT: Self = Self { tls: None, token_file: None, open_health: true, insecure: false };
 
-    /// Whether [`Server::listen`](crate::server::Server::listen) would take these settings. No port is taken.
+    /// Whether [`Server::listen`](crate::server::Server::listen) would accept these settings. Binds no port.
     ///
     /// # Errors
     /// [`Error::Plaintext`], [`Error::Listen`], [`Error::Tls`], [`Error::Tokens`]
@@ -96,7 +97,7 @@ impl Security {
         Ok(())
     }
 
-    /// Whether plaintext is fine there.
+    /// Whether plaintext is allowed on this address.
     pub(crate) fn check_exposure(&self, endpoint: &Endpoint, wide: bool) -> Result<(), Error> {
         if wide && self.tls.is_none() && !self.insecure {
             return Err(Error::Plaintext { address: endpoint.to_string() });
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listen_address_is_read_and_printed() {
+    fn a_listen_address_is_parsed_and_printed() {
         for text in [
             "127.0.0.1:8080",
             "localhost:0",
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_listen_address_says_what_is_wrong() {
+    fn an_invalid_listen_address_is_an_error() {
         for (text, problem) in [
             ("localhost", "\"localhost\" has no port"),
             ("h:", "\"\" in \"h:\" is not a port, which is a number from 0 to 65535"),

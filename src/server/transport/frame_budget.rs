@@ -1,48 +1,48 @@
-//! How many frames that carry no data a caller may send on a connection. hyper answers every PING and SETTINGS
-//! and looks up a stream for every WINDOW_UPDATE, as many as there are, so that a flood of them would keep a
-//! processor busy.
+//! How many frames without data a caller may send on a connection. hyper answers every PING and SETTINGS and
+//! looks up a stream for every WINDOW_UPDATE, without a limit, so a flood of them would keep a processor
+//! busy.
 //!
-//! Only the heads of frames are looked at. hyper's own limits cover the rest: header blocks, small DATA frames,
-//! resets of calls that have not begun.
+//! Only the heads of frames are parsed. hyper's own limits cover the rest: header blocks, small DATA frames,
+//! and resets of calls that have not begun.
 
 use std::time::Instant;
 
-/// What a caller may still send.
+/// The frames that a caller may still send.
 #[derive(Debug)]
 pub(super) struct FrameBudget {
     at: Position,
     tokens: u32,
-    /// When tokens were last added for the time that has passed.
+    /// When tokens were last added for elapsed time.
     refilled: Instant,
-    /// Bytes sent to the caller for which no token has been added.
+    /// Bytes sent to the caller for which no token has been added yet.
     sent: usize,
-    /// How many frames of headers have come, of which each begins a call.
+    /// The number of HEADERS frames received. Each begins a call.
     calls: u64,
 }
 
-/// Where in the caller's frames the next byte belongs.
+/// The position of the next byte in the caller's frames.
 #[derive(Debug, Clone, Copy)]
 enum Position {
-    /// In the bytes before the first frame or in a frame's payload, so many before the end.
+    /// In the preface or in a frame's payload, with the number of bytes left.
     Within(usize),
-    /// In the head of a frame, of which so many bytes have been read.
+    /// In the head of a frame, with the number of bytes already read.
     Head([u8; HEAD], usize),
 }
 
 /// The length of a frame's head.
 const HEAD: usize = 9;
-/// The length of what begins a connection.
+/// The length of the connection preface.
 const PREFACE: usize = 24;
-/// The most tokens that there can be, which is what a connection begins with.
+/// The most tokens. A connection starts with this number.
 const MOST: u32 = 2_000;
-/// How many tokens come with each second.
+/// Tokens added per second.
 const EACH_SECOND: u32 = 200;
-/// How many bytes the caller is sent for each token. A caller that reads answers says so, with two WINDOW_UPDATE for
-/// a DATA frame of 16 KiB at the most, and may send PING to measure the connection.
+/// Bytes sent to the caller per added token. A caller that reads answers sends at most two WINDOW_UPDATE for
+/// a DATA frame of 16 KiB, and may send PING to measure the connection.
 const BYTES_SENT: usize = 1024;
-/// How many tokens come with a call.
+/// Tokens added per call.
 const CALL: u32 = 4;
-/// How many a call costs that is broken off.
+/// Tokens that a cancelled call costs.
 const RESET: u32 = 8;
 
 impl FrameBudget {
@@ -50,11 +50,11 @@ impl FrameBudget {
         Self { at: Position::Within(PREFACE), tokens: MOST, refilled: now, sent: 0, calls: 0 }
     }
 
-    /// Takes the tokens for what the caller has sent.
+    /// Takes the tokens for the frames that the caller has sent.
     ///
     /// # Errors
-    /// There were not enough; says how many of the bytes are whole frames or what is left of one that began
-    /// earlier. All may be part of it, and then the next call says more.
+    /// There were not enough tokens. The value is the number of bytes that belong to whole frames or to the
+    /// rest of a frame that began earlier. It may be all bytes; the next call then returns an error as well.
     pub(super) fn receive(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), usize> {
         let all = bytes.len();
         self.refill(now);
@@ -88,12 +88,12 @@ impl FrameBudget {
         Ok(())
     }
 
-    /// How many calls the caller has begun, those counted too that are refused.
+    /// How many calls the caller has begun, including refused calls.
     pub(super) fn calls(&self) -> u64 {
         self.calls
     }
 
-    /// Adds tokens for so many bytes that have been sent to the caller.
+    /// Adds the tokens for this number of bytes sent to the caller.
     pub(super) fn send(&mut self, bytes: usize) {
         self.sent += bytes;
         let tokens = u32::try_from(self.sent / BYTES_SENT).unwrap_or(MOST);
@@ -101,10 +101,10 @@ impl FrameBudget {
         self.add(tokens);
     }
 
-    /// By the type of the frame, the fourth byte of its head.
+    /// Takes tokens according to the type of the frame, the fourth byte of its head.
     fn take(&mut self, head: [u8; HEAD]) {
         match head[3] {
-            // DATA, PUSH_PROMISE, which is an error, and CONTINUATION.
+            // DATA, PUSH_PROMISE (an error), and CONTINUATION.
             0 | 5 | 9 => {}
             // HEADERS.
             1 => {
@@ -131,12 +131,12 @@ impl FrameBudget {
     }
 }
 
-/// The length of a frame's payload, from its head.
+/// Reads the length of a frame's payload from its head.
 fn payload(head: [u8; HEAD]) -> usize {
     usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])
 }
 
-/// A frame that no caller may send, SETTINGS for a stream. hyper ends the connection on it, with a GOAWAY.
+/// A frame that no caller may send: SETTINGS for a stream. hyper ends the connection with a GOAWAY.
 pub(super) const FORBIDDEN: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 1];
 
 #[cfg(test)]
@@ -152,7 +152,7 @@ mod tests {
         frame.repeat(count)
     }
 
-    /// How many frames are taken before the budget is spent, in pieces of so many bytes.
+    /// How many frames are accepted before the budget is spent, if the bytes arrive in pieces of this size.
     fn taken(budget: &mut FrameBudget, kind: u8, payload: u8, piece: usize, now: Instant) -> Option<usize> {
         let bytes = frames(kind, payload, 10_000);
         let mut before = 0;
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_ends_at_the_end_of_a_frame_however_it_is_cut() {
+    fn a_flood_ends_at_a_frame_boundary_for_any_piece_size() {
         let now = Instant::now();
         for piece in [1, 5, 17, 1000, 100_000] {
             for (kind, payload, count) in
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn time_calls_and_answers_bring_tokens() {
+    fn time_calls_and_answers_add_tokens() {
         let now = Instant::now();
         let spent = || {
             let mut budget = begun(now);

@@ -1,5 +1,6 @@
-//! Refuses requests that are not gRPC's. A web page can make a browser send requests of some content types to any
-//! server, with the client certificate of the person who looks at the page. `application/grpc` is not among them.
+//! Refuses requests that are not gRPC requests. A web page can make a browser send requests with some content
+//! types to any server, with the client certificate of the user. `application/grpc` is not one of these
+//! types.
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use tonic::Status;
@@ -8,7 +9,7 @@ use tower_http::validate_request::ValidateRequest;
 
 use crate::proto::log_text::logged_in_full;
 
-/// Lets requests through that have the method and the content type of gRPC.
+/// Admits requests that have the method and the content type of gRPC.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GrpcOnly;
 
@@ -32,7 +33,7 @@ impl<B> ValidateRequest<B> for GrpcOnly {
     }
 }
 
-/// `application/grpc`, whatever the encoding of the messages or the parameters.
+/// Whether the type is `application/grpc`, with any message encoding and any parameters.
 fn is_grpc(content_type: &HeaderValue) -> bool {
     let rest = content_type.as_bytes().strip_prefix(b"application/grpc");
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
@@ -54,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn only_posts_of_grpc_are_let_through() {
+    fn only_grpc_posts_are_admitted() {
         for content_type in ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"] {
             assert_eq!(refused(Method::POST, Some(content_type)), None, "{content_type}");
             assert_eq!(refused(Method::GET, Some(content_type)), Some(405), "{content_type}");

@@ -1,27 +1,27 @@
-//! Which calls are health checks, and which are not over with one answer. Health checks have rules of their own: a probe gets an answer also without a token
-//! where that is configured, and when the server is full.
+//! Identifies health checks and calls with more than one answer. Health checks have their own rules: a probe
+//! is answered without a token if this is configured, and also if the server is full.
 
 use http::Request;
 
-/// The call whose answer goes on without end.
+/// The call whose answer does not end.
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
-/// What the paths of reflection begin with, in either version.
+/// The prefix of the paths of reflection, in both versions.
 const REFLECTION: &str = "/grpc.reflection.";
 
-/// What a call needs of the server.
+/// The kind of a call, which decides the resources that it uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallKind {
     /// One message, one answer.
     Ordinary,
-    /// The same, and hardly any work.
+    /// One message, one answer, and hardly any work.
     HealthCheck,
-    /// One message, and an answer without end.
+    /// One message, and an answer that does not end.
     HealthWatch,
-    /// Messages and answers in turn.
+    /// Alternating messages and answers.
     Reflection,
 }
 
-/// What the request needs.
+/// The kind of call of the request.
 pub(crate) fn kind<B>(request: &Request<B>) -> CallKind {
     match request.uri().path() {
         WATCH => CallKind::HealthWatch,
@@ -31,7 +31,7 @@ pub(crate) fn kind<B>(request: &Request<B>) -> CallKind {
     }
 }
 
-/// What the paths of health checks begin with.
+/// The prefix of the paths of health checks.
 const PATH: &str = "/grpc.health.v1.Health/";
 
 /// Whether the request calls the health service.

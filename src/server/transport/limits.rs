@@ -1,4 +1,4 @@
-//! The limits of what callers may use, so that one caller leaves enough for the others.
+//! The limits for callers, so that one caller leaves enough resources for the others.
 
 use std::time::Duration;
 
@@ -6,41 +6,41 @@ use serde::Deserialize;
 
 use crate::monitoring_http;
 
-/// The server's limits. [`Limits::DEFAULT`] has what `--help` says.
+/// The server's limits. [`Limits::DEFAULT`] has the defaults in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(crate) struct Limits {
-    /// Connections at a time, at least 1; one more takes the place of one that does nothing.
+    /// Concurrent connections, at least 1. A further connection replaces an idle one.
     #[serde(rename = "max-connections")]
     pub connections: usize,
-    /// Calls at a time on one connection, at least 1; more wait in the client.
+    /// Concurrent calls on one connection, at least 1. Further calls wait in the client.
     #[serde(rename = "max-streams")]
     pub streams: u32,
-    /// Calls at a time on all connections, at least 1; one more is answered Unavailable, which agents try
-    /// again.
+    /// Concurrent calls on all connections, at least 1. A further call gets Unavailable, which agents retry.
     #[serde(rename = "max-requests")]
     pub requests: usize,
-    /// Largest request in bytes, besides a page token.
+    /// Largest request in bytes, in addition to a page token.
     #[serde(rename = "max-request-bytes")]
     pub request_bytes: usize,
-    /// Largest answer in bytes, at least 2 MiB: listings stay under that by themselves.
+    /// Largest answer in bytes, at least 2 MiB. Listings limit their pages to less than that.
     #[serde(rename = "max-response-bytes")]
     pub response_bytes: usize,
     /// Largest set of request headers in bytes.
     #[serde(rename = "max-header-bytes")]
     pub header_bytes: u32,
-    /// Longest that a call may take; a shorter `grpc-timeout` of the client's wins. Not zero.
+    /// Longest duration of a call; a shorter `grpc-timeout` of the client takes precedence. Not zero.
     #[serde(rename = "request-timeout-seconds")]
     pub deadline: Duration,
-    /// How long the rest of a request, or the caller for the next part of an answer, may be waited for. Not zero.
+    /// Longest wait for the rest of a request, or for the caller to read the next part of an answer. Not
+    /// zero.
     #[serde(rename = "stall-timeout-seconds")]
     pub stall: Duration,
     /// How often a silent connection is pinged. Not zero.
     #[serde(rename = "keepalive-interval-seconds")]
     pub keepalive_interval: Duration,
-    /// How long the answer to a ping may take. Not zero.
+    /// Longest wait for the answer to a ping. Not zero.
     #[serde(rename = "keepalive-timeout-seconds")]
     pub keepalive_timeout: Duration,
-    /// How long calls may still take after the server has begun to stop; zero ends them at once.
+    /// How long calls may continue after the server has begun to stop; zero ends them at once.
     #[serde(rename = "shutdown-grace-seconds")]
     pub grace: Duration,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Limits {
 const MIB: usize = 1024 * 1024;
 
 impl Limits {
-    /// The limits where no setting says otherwise.
+    /// The limits without any settings.
     pub(crate) const DEFAULT: Self = Self {
         connections: 4096,
         streams: 256,
@@ -70,8 +70,8 @@ impl Default for Limits {
     }
 }
 
-/// Raises the limit on open files to what so many connections need, and warns when that is not possible:
-/// connections over the limit would then wait without an answer instead of being closed.
+/// Raises the limit on open files to the number that this many connections need. Logs a warning if this is
+/// not possible: connections over the limit would then wait without an answer instead of being closed.
 pub(crate) fn allow_open_files(connections: usize) {
     let wanted = u64::try_from(connections.saturating_add(OTHER_FILES)).unwrap_or(u64::MAX);
     match rlimit::increase_nofile_limit(wanted) {
@@ -85,6 +85,6 @@ pub(crate) fn allow_open_files(connections: usize) {
     }
 }
 
-/// About as many as the database's pool, the logs and the rest may need, and as many as the ports for probes
-/// and for Prometheus take.
+/// An estimate for the pool of the database, the logs and the rest, plus the connections of the ports for
+/// probes and for Prometheus.
 const OTHER_FILES: usize = 64 + 2 * monitoring_http::CONNECTIONS;

@@ -1,4 +1,4 @@
-//! Sockets that are listened on: TCP, unix, or one that a parent process has handed over.
+//! Listening sockets: TCP, unix, or a socket passed by a parent process.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -11,17 +11,17 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
-/// A socket that takes connections.
+/// A socket that accepts connections.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, SocketFile),
 }
 
-/// A connection, not yet encrypted.
+/// A connection before TLS.
 pub(crate) type Stream = Either<TcpStream, UnixStream>;
 
-/// Removes the file of a unix socket when dropped, unless another has taken its place.
+/// Removes the file of a unix socket when dropped, unless another file has replaced it.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
@@ -34,16 +34,17 @@ impl Listener {
         Ok(Self::Tcp(TcpListener::bind((host, port)).await?))
     }
 
-    /// Takes over a socket file that an earlier run has left behind, and nothing else.
+    /// Listens on a unix socket. Replaces a socket file that an earlier run has left behind, but no other
+    /// file.
     ///
-    /// Who may connect is a matter of the file's mode: only the user we run as, and in a directory that
-    /// hands its group down, which is what Kubernetes makes of `fsGroup`, that group too.
+    /// The mode of the file decides who may connect: only the user of this process, and in a directory that
+    /// passes its group to new files, as Kubernetes sets up for `fsGroup`, also that group.
     pub(crate) async fn unix(path: &Path) -> io::Result<Self> {
         remove_stale(path).await?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let file = SocketFile::at(path)?;
-        // Before anybody can connect, which takes a socket that listens.
+        // The mode is set before `listen`, because clients can connect only after it.
         fs::set_permissions(path, Permissions::from_mode(mode(path)?))?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
@@ -57,7 +58,7 @@ impl Listener {
         Ok(Self::Tcp(TcpListener::from_std(listener)?))
     }
 
-    /// Where it listens, as people write it.
+    /// The address of the listener, as users write it.
     pub(crate) fn address(&self) -> io::Result<String> {
         match self {
             Self::Tcp(listener) => Ok(listener.local_addr()?.to_string()),
@@ -65,7 +66,7 @@ impl Listener {
         }
     }
 
-    /// Whether other machines can reach it.
+    /// Whether other machines can connect.
     pub(crate) fn is_wide(&self) -> io::Result<bool> {
         match self {
             Self::Tcp(listener) => Ok(is_wide(listener.local_addr()?)),
@@ -73,12 +74,12 @@ impl Listener {
         }
     }
 
-    /// The next connection and who made it; a unix socket's peer has no name.
+    /// Accepts the next connection and returns its peer; the peer of a unix socket has no address.
     pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // With Nagle's algorithm each call waits some 40 ms for a delayed acknowledgement.
+                // With Nagle's algorithm, each call waits about 40 ms for a delayed acknowledgement.
                 stream.set_nodelay(true)?;
                 Ok((Either::Left(stream), Some(peer)))
             }
@@ -87,16 +88,16 @@ impl Listener {
     }
 }
 
-/// Whether other machines can reach what listens there.
+/// Whether other machines can connect to a listener on this address.
 pub(crate) fn is_wide(address: SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
 }
 
-/// How many connections may wait to be taken.
+/// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Removes a socket file on which no process listens any more. What is not a socket stays, and so does one of
-/// which we cannot tell.
+/// Removes a socket file on which no process listens any more. Keeps any other file, and a socket whose state
+/// is unknown.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
         return Ok(());

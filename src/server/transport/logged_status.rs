@@ -1,7 +1,7 @@
-//! The status of a call as it may be logged.
+//! The status of a call in a form that may be logged.
 //!
-//! The message of a status may repeat what the caller sent. So the log gets the text that comes with the
-//! status for it ([`crate::proto::log_text`]), and a fixed text per code for statuses of the libraries.
+//! The message of a status can contain text from the caller. The log therefore gets the text that is attached
+//! to the status for it ([`crate::proto::log_text`]), or a fixed text per code for statuses of the libraries.
 
 use std::borrow::Cow;
 
@@ -10,15 +10,15 @@ use tonic::{Code, Status};
 
 use crate::proto::log_text::log_text;
 
-/// How a call ended, without anything that the caller sent.
+/// The result of a call, without any text from the caller.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LoggedStatus {
     pub(crate) code: Code,
-    /// Why; nothing on success, where there is nothing to say.
+    /// The reason; `None` on success.
     pub(crate) error: Option<Cow<'static, str>>,
 }
 
-/// Messages of the libraries that repeat nothing but numbers, which are left out here.
+/// Messages of the libraries that contain no input except numbers. The numbers are left out here.
 const HARMLESS: [&str; 5] = [
     "Error, decoded message length too large: found  bytes, the limit is:  bytes",
     "Error, encoded message length too large: found  bytes, the limit is:  bytes",
@@ -28,10 +28,10 @@ const HARMLESS: [&str; 5] = [
 ];
 
 impl LoggedStatus {
-    /// The status in an answer's headers or trailers; nothing when there is none. The answer's extensions
-    /// hold the status as it was created.
+    /// The status in the headers or trailers of an answer; `None` if they have none. The extensions of the
+    /// answer have the status as it was created.
     pub(crate) fn of(headers: &HeaderMap, extensions: &Extensions) -> Option<Self> {
-        // A layer may have changed the code since: the headers are right.
+        // A layer may have changed the code since, so the code in the headers is used.
         let sent = Status::from_header_map(headers)?;
         let code = sent.code();
         if code == Code::Ok {
@@ -46,7 +46,7 @@ impl LoggedStatus {
         Some(Self { code, error: Some(error) })
     }
 
-    /// The status of a call that was dropped before there was an answer.
+    /// The status of a call that was dropped before it was answered.
     pub(crate) fn without_answer(code: Code) -> Self {
         Self { code, error: Some(fixed_text(code).into()) }
     }
@@ -57,7 +57,7 @@ fn is_harmless(message: &str) -> bool {
     HARMLESS.contains(&without_numbers.as_str())
 }
 
-/// What a code means that a library has chosen.
+/// The text for a code that a library has chosen.
 fn fixed_text(code: Code) -> &'static str {
     match code {
         Code::Cancelled => "the caller broke the call off",
@@ -79,14 +79,14 @@ mod tests {
     use crate::retool::api::error::{ApiError, Problem};
     use crate::retool::api::rate_limit::RateLimit;
 
-    /// What the log says of an answer with this status.
+    /// The logged text for an answer with this status.
     fn logged(status: Status) -> String {
         let answer = status.into_http::<tonic::body::Body>();
         let status = LoggedStatus::of(answer.headers(), answer.extensions()).unwrap();
         status.error.unwrap().into_owned()
     }
 
-    /// What a caller may send to be found in the log.
+    /// Caller input that must not appear in the log.
     const HOSTILE: [&str; 8] = [
         "ann@example.com",
         "x'ann@example.com",
@@ -99,7 +99,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_callers_send_is_left_out() {
+    fn text_from_callers_is_not_logged() {
         let group = ResourceKind::Group;
         for given in HOSTILE.map(str::to_owned) {
             for (error, text) in [
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_whole() {
+    fn own_reasons_are_logged_in_full() {
         let token = Listing::new("ListUsers", &[]).position("stale").unwrap_err();
         let refused = Problem::Refused { status: 400, message: Some("it's not \"so\"".to_owned()) };
         let refused = ApiError { problem: refused, rate_limit: RateLimit::UNKNOWN };
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_headers_have_the_code() {
+    fn the_code_comes_from_the_headers() {
         let mut answer = Status::out_of_range("").into_http::<tonic::body::Body>();
         answer.headers_mut().insert("grpc-status", "8".parse().unwrap());
         let status = LoggedStatus::of(answer.headers(), answer.extensions()).unwrap();

@@ -1,4 +1,4 @@
-//! Keeps a panic in one call from ending the server.
+//! Prevents a panic in one call from ending the server.
 
 use std::any::Any;
 
@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, header};
 use tonic::Code;
 use tonic::body::Body;
 
-/// The answer to a call whose handler panicked. The panic's message goes to the log only.
+/// The answer to a call whose handler panicked. The panic message is only logged.
 pub(crate) fn internal_error(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
     let said = panic
         .downcast_ref::<&str>()

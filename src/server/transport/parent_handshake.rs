@@ -1,9 +1,9 @@
-//! The connection that a parent process makes to a child that cannot serve.
+//! Accepts the connection of a parent process in a child that cannot serve.
 //!
 //! Parents of the former program wait for their first connection before they check whether the child is
-//! still alive. They hold the listening socket themselves, so that a connection to a dead child is
-//! established, never answered, and waited for without end. Once the connection works, the parent sees the
-//! child's exit code at once. So a child that cannot serve completes one connection before it exits.
+//! alive. They hold the listening socket themselves, so a connection to a dead child is established but never
+//! answered, and the parent waits without end. Once the connection works, the parent detects the exit code of
+//! the child at once. A child that cannot serve therefore completes one connection before it exits.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use crate::server::error::Error;
 use crate::server::transport::listener::Listener;
 use crate::server::transport::tls;
 
-/// How long the parent has between the completed handshake and the end of this process.
+/// The time between the completed handshake and the end of this process.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Returns when the parent has had a working connection; waits for as long as it makes none.
+/// Returns after the parent has had a working connection. Waits without a limit for the parent to connect.
 ///
 /// # Errors
-/// [`Error::Tls`] when the credential cannot be used, and [`Error::Listen`] when the socket cannot.
+/// [`Error::Tls`] if the credential is invalid, and [`Error::Listen`] if the socket is unusable.
 pub(crate) async fn accept_parent_connection(
     listener: TcpListener,
     credential: &Credential,
@@ -34,7 +34,7 @@ pub(crate) async fn accept_parent_connection(
     let listener = Listener::inherited(listener).map_err(failed)?;
     loop {
         let (stream, _) = listener.accept().await.map_err(failed)?;
-        // A client without a certificate of the parent's authority is not the parent.
+        // A client without a certificate from the parent's certificate authority is not the parent.
         let Ok(stream) = acceptor.accept(stream).await else { continue };
         if complete_handshake(stream).await.is_ok() {
             return Ok(());
@@ -42,16 +42,16 @@ pub(crate) async fn accept_parent_connection(
     }
 }
 
-/// Returns when the client has taken the connection's settings, made a call or gone.
+/// Returns when the client has accepted the connection's settings, made a call or disconnected.
 async fn complete_handshake(stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), h2::Error> {
     let mut connection = h2::server::handshake(stream).await?;
     let Some(mut pings) = connection.ping_pong() else { return Ok(()) };
     tokio::select! {
-        // A client answers in order, so that it has taken the settings when it answers this.
+        // A client answers in order, so it has accepted the settings when it answers this ping.
         pong = pings.ping(Ping::opaque()) => { pong?; }
         call = connection.accept() => return call.transpose().map(drop),
     }
-    // A first call may come now, or nothing.
+    // The client may make its first call now, or none.
     let _ = timeout(PAUSE, connection.accept()).await;
     Ok(())
 }

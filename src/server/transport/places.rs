@@ -1,4 +1,4 @@
-//! Who holds how much of something bounded, so that nobody holds all of it.
+//! Tracks the share of each caller of a limited resource, so that no caller takes all of it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 use crate::server::transport::tokens::TokenId;
 
-/// Counts something bounded, such as calls or bytes: all of it, and what each connection, address and token
-/// holds.
+/// Counts a limited resource, such as calls or bytes: the total, and the amount that each connection, address
+/// and token holds.
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger(Arc<Inner>);
 
@@ -18,7 +18,7 @@ pub(crate) struct Ledger(Arc<Inner>);
 struct Inner {
     shares: Shares,
     held: Mutex<Held>,
-    /// Somebody has given something back.
+    /// A caller has released a part of the resource.
     freed: Notify,
 }
 
@@ -28,7 +28,7 @@ struct Held {
     by_holder: HashMap<Holder, usize>,
 }
 
-/// The most that there is of something, and the most that one holder gets.
+/// The total of a resource, and the most that one holder gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shares {
     pub(crate) total: usize,
@@ -37,17 +37,17 @@ pub(crate) struct Shares {
     pub(crate) token: usize,
 }
 
-/// Where a peer comes from: its IPv4 address, or the network of its IPv6 address, of which one machine often has
-/// all addresses. Nothing for a unix socket.
+/// The network of a peer: its IPv4 address, or the network of its IPv6 address, because one machine often has
+/// all addresses of it. `None` for a unix socket.
 pub(crate) type Network = Option<IpAddr>;
 
-/// Who makes a call.
+/// The caller of a call.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Who {
     /// The number of the connection.
     pub(crate) connection: u64,
     pub(crate) network: Network,
-    /// The token that the call shows; nothing where none is needed.
+    /// The token of the call; `None` if no token is needed.
     pub(crate) token: Option<TokenId>,
 }
 
@@ -58,7 +58,7 @@ enum Holder {
     Token(TokenId),
 }
 
-/// What somebody holds; given back when dropped.
+/// The amount that a caller holds; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Hold {
     ledger: Ledger,
@@ -66,10 +66,10 @@ pub(crate) struct Hold {
     amount: usize,
 }
 
-/// There is no more to be had.
+/// The resource is exhausted for this caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full {
-    /// Whose share is used up, for a message: `all callers together`.
+    /// The holder whose share is used up, for a message: `all callers together`.
     pub(crate) whose: &'static str,
     /// The share.
     pub(crate) most: usize,
@@ -87,7 +87,8 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
 }
 
 impl Shares {
-    /// Half of it for one connection, three quarters for one address and seven eighths for one token, rounded up.
+    /// Half of the total for one connection, three quarters for one address and seven eighths for one token,
+    /// rounded up.
     pub(crate) fn of(total: usize) -> Self {
         Self {
             total,
@@ -103,12 +104,12 @@ impl Ledger {
         Self(Arc::new(Inner { shares, held: Mutex::default(), freed: Notify::new() }))
     }
 
-    /// Nothing yet; see [`Hold::add`].
+    /// Creates an empty hold; see [`Hold::add`].
     pub(crate) fn open(&self, who: Who) -> Hold {
         Hold { ledger: self.clone(), who, amount: 0 }
     }
 
-    /// Takes so much.
+    /// Takes an amount.
     ///
     /// # Errors
     /// [`Full`]
@@ -118,11 +119,11 @@ impl Ledger {
         Ok(hold)
     }
 
-    /// Takes so much more for a holder, as soon as there is so much for it.
+    /// Adds an amount to a hold, as soon as it is available for the holder.
     pub(crate) async fn wait(&self, hold: &Mutex<Hold>, amount: usize) {
         loop {
             let mut freed = pin!(self.0.freed.notified());
-            // What is given back from here on wakes this up.
+            // Any release from now on wakes this task.
             freed.as_mut().enable();
             if hold.lock().unwrap_or_else(PoisonError::into_inner).add(amount).is_ok() {
                 return;
@@ -137,7 +138,7 @@ impl Ledger {
 }
 
 impl Hold {
-    /// Takes so much more.
+    /// Adds an amount.
     ///
     /// # Errors
     /// [`Full`]: nothing was added.
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn no_connection_and_no_address_gets_everything() {
+    fn no_connection_or_address_gets_the_total() {
         let ledger = Ledger::new(Shares::of(8));
         let take = |connection, address| ledger.take(who(connection, address), 1);
         let mut held: Vec<_> = (0..4).map(|_| take(1, "10.0.0.1").unwrap()).collect();
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_gets_what_another_one_gives_back() {
+    async fn a_waiting_caller_gets_what_another_one_releases() {
         let ledger = Ledger::new(Shares::of(8));
         let first = ledger.take(who(1, "10.0.0.1"), 4).unwrap();
         let second = Mutex::new(ledger.open(who(2, "10.0.0.2")));
@@ -227,7 +228,7 @@ mod tests {
         let mut waiting = pin!(ledger.wait(&second, 3));
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         drop(first);
-        // No more than half of it is for one connection.
+        // One connection gets at most half of the total.
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         assert_eq!(ledger.held().total, 2);
         let third = ledger.take(who(3, "10.0.0.3"), 4).unwrap();
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn small_numbers_leave_something_to_everybody() {
+    fn shares_of_small_totals_are_never_zero() {
         assert_eq!(Shares::of(1), Shares { total: 1, connection: 1, address: 1, token: 1 });
         assert_eq!(Shares::of(2), Shares { total: 2, connection: 1, address: 2, token: 2 });
         assert_eq!(Shares::of(64), Shares { total: 64, connection: 32, address: 48, token: 56 });

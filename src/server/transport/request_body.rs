@@ -1,4 +1,4 @@
-//! Waits for the message of a call before the call takes anything that others need.
+//! Waits for the message of a call before the call takes any shared resource.
 
 use std::time::Duration;
 
@@ -11,18 +11,19 @@ use tonic::{Code, Status};
 use crate::proto::log_text::logged_in_full;
 use crate::server::transport::places::{Full as NoRoom, Hold};
 
-/// Bytes before a message: whether it is compressed, and its length.
+/// Bytes before a message: the compression flag and the length.
 const HEAD: usize = 5;
-/// How many times the patience between two pieces a whole message may take: what a caller sends byte by byte holds
-/// memory that others need.
+/// The longest time for a whole message, as a multiple of the longest pause between two pieces. A message
+/// that is sent byte by byte holds memory that others need.
 const WHOLE: u32 = 3;
 
-/// The body of a request with its one message, whole, and what it holds of the bytes under way. A message that
-/// is longer than `most` bytes comes unread: its reader refuses it by its first bytes.
+/// Reads the body of a request with its single message, and returns it with the bytes that it holds. A
+/// message longer than `most` bytes is returned unread: its reader refuses it by its first bytes.
 ///
 /// # Errors
-/// `Cancelled` when the caller breaks off, `DeadlineExceeded` when nothing comes for `patience` or not all for three
-/// times as long, `Unavailable` when there is no room for the bytes, and `ResourceExhausted` for more than a message.
+/// `Cancelled` if the caller cancels, `DeadlineExceeded` if nothing arrives for `patience` or not everything
+/// within three times as long, `Unavailable` if there is no capacity for the bytes, and `ResourceExhausted`
+/// for more than one message.
 pub(super) async fn whole(
     mut body: Body,
     most: usize,
@@ -38,7 +39,7 @@ pub(super) async fn whole(
             first = piece;
         } else {
             if gathered.is_empty() {
-                // All at once, since the message says how long it is.
+                // Reserves all memory at once, because the message starts with its length.
                 gathered.reserve(HEAD + announced(&first).unwrap_or_default().min(most));
                 gathered.extend_from_slice(&std::mem::take(&mut first));
             }
@@ -58,15 +59,15 @@ pub(super) async fn whole(
     Ok((Body::new(Full::new(message)), hold))
 }
 
-/// The next piece that has bytes; nothing at the end.
+/// The next non-empty piece; `None` at the end.
 async fn next(body: &mut Body, patience: Duration, due: Instant) -> Result<Option<Bytes>, Status> {
-    // Pieces without bytes are no progress.
+    // Empty pieces are no progress.
     let piece = async {
         while let Some(frame) = body.frame().await {
             match frame.map(|frame| frame.into_data()) {
                 Ok(Ok(data)) if data.has_remaining() => return Ok(Some(data)),
                 Ok(_) => {}
-                // What the layer before this one refuses.
+                // A refusal by the previous layer.
                 Err(refusal) if matches!(refusal.code(), Code::ResourceExhausted | Code::Unavailable) => {
                     return Err(refusal);
                 }
@@ -84,7 +85,7 @@ async fn next(body: &mut Body, patience: Duration, due: Instant) -> Result<Optio
     })
 }
 
-/// The length of the message, once its head is there.
+/// The length of the message, once its head has arrived.
 fn announced(body: &[u8]) -> Option<usize> {
     let length = body.get(1..HEAD)?.try_into().ok()?;
     usize::try_from(u32::from_be_bytes(length)).ok()
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_that_announces_too_much_is_not_waited_for() {
+    async fn does_not_wait_for_a_message_over_the_limit() {
         let endless = StreamBody::new(tokio_stream::StreamExt::chain(
             tokio_stream::iter([Ok::<_, Status>(Frame::data(Bytes::from_static(&[0, 0, 0, 0, 17])))]),
             tokio_stream::pending(),
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_than_a_message_and_more_than_the_share_are_refused() {
+    async fn rejects_a_second_message_and_bytes_over_the_share() {
         let long: &[u8] = &[0; 25];
         assert_eq!(
             read(body(&[&[0, 0, 0, 0, 1], long]), 16).await.unwrap_err().code(),
@@ -151,13 +152,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_that_does_not_come_is_given_up() {
+    async fn a_missing_message_times_out() {
         let pending = Body::new(StreamBody::new(tokio_stream::pending::<Result<Frame<Bytes>, Status>>()));
         assert_eq!(read(pending, 16).await.unwrap_err().code(), Code::DeadlineExceeded);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_that_comes_byte_by_byte_is_given_up() {
+    async fn a_message_sent_byte_by_byte_times_out() {
         let begun = Instant::now();
         let bytes = tokio_stream::StreamExt::then(tokio_stream::iter([0_u8; 1000]), |byte| async move {
             tokio::time::sleep(SOON / 2).await;

@@ -1,5 +1,5 @@
-//! The body of a request on its way in: how long it may be for its call, and how much memory it takes until
-//! the call has its answer.
+//! The body of an incoming request: its longest length for each call, and the memory that it takes until the
+//! call is answered.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -21,25 +21,25 @@ use crate::proto::request_memory::{RequestMemory, Share, exhausted, within};
 use crate::server::transport::places::{Hold, Ledger, Shares};
 use crate::server::transport::who::who;
 
-/// Longest page token that the protocol allows, in bytes. A call that can continue a listing may be longer
-/// by it.
+/// Longest page token that the protocol allows, in bytes. A request that can continue a listing may be longer
+/// by this amount.
 pub(super) const PAGE_TOKEN: usize = 1024 * 1024;
-/// How much memory requests may take together, unless a single one may take more.
+/// Memory of all requests together, unless a single request may take more.
 const MEMORY: usize = 32 * 1024 * 1024;
 /// How long a request waits for memory.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What stands before a message: whether it is compressed, and its length.
+/// Bytes before a message: the compression flag and the length.
 const PREFIX: usize = 5;
-/// How often gzip can repeat a byte for one byte of its own, and a little more.
+/// The compression limit of gzip: how many bytes one compressed byte can expand to, plus a margin.
 const INFLATION: usize = 1040;
 
-/// Bounds the requests of the protocol's own calls.
+/// Limits the requests of the protocol's own calls.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestMemoryLayer {
     memory: RequestMemory,
-    /// What each caller has of it.
+    /// The share of each caller.
     shares: Ledger,
-    /// Longest request of each call, by its path.
+    /// Longest request of each call, by path.
     longest: Arc<HashMap<String, usize>>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct RequestMemories<S> {
 }
 
 impl RequestMemoryLayer {
-    /// With requests of so many bytes besides page tokens.
+    /// Creates the layer for requests of up to `request_bytes`, in addition to page tokens.
     pub(crate) fn new(request_bytes: usize) -> Self {
         let mut longest = HashMap::new();
         for service in descriptor_pool().services() {
@@ -60,7 +60,7 @@ impl RequestMemoryLayer {
                 longest.insert(path, longest_request(&rpc, request_bytes));
             }
         }
-        // A compressed request and what becomes of it fit in.
+        // A compressed request fits together with its decompressed form.
         let largest = 4 * longest.values().copied().max().unwrap_or_default();
         let memory = MEMORY.max(largest);
         Self {
@@ -71,7 +71,8 @@ impl RequestMemoryLayer {
     }
 }
 
-/// Longest request of any call of the service, with requests of so many bytes besides page tokens.
+/// Longest request of any call of the service, for requests of up to `request_bytes` in addition to page
+/// tokens.
 pub(crate) fn longest_of_service(name: &str, request_bytes: usize) -> usize {
     let service = descriptor_pool().get_service_by_name(name);
     let longest =
@@ -120,14 +121,14 @@ where
         let call = within(share, self.inner.call(request));
         Box::pin(async move {
             let answer = call.await;
-            // Until here, also of a call that is dropped.
+            // Holds the memory until here, also if the call is dropped.
             drop(hold);
             answer
         })
     }
 }
 
-/// A body that takes memory as it is read.
+/// A body that takes memory while it is read.
 struct RequestBody {
     body: Body,
     longest: usize,
@@ -136,16 +137,16 @@ struct RequestBody {
     read: usize,
     share: Arc<Share>,
     shares: Ledger,
-    /// The same as `share` has, of what is for this caller.
+    /// The same amount as in `share`, counted against the limit of this caller.
     hold: Arc<Mutex<Hold>>,
-    /// A piece that has been read, and the wait for its memory.
+    /// A piece that has been read and waits for its memory.
     waiting: Option<(Bytes, Pin<Box<Timeout<Grow>>>)>,
 }
 
 type Grow = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl RequestBody {
-    /// What the request takes by now, also after it has been decompressed.
+    /// The memory of the request so far, including its decompressed form.
     fn memory(&self) -> usize {
         let inflated =
             if self.compressed { self.longest.min(self.read.saturating_mul(INFLATION)) } else { 0 };
@@ -218,7 +219,7 @@ mod tests {
     use super::*;
     use crate::server::transport::places::Who;
 
-    /// Of a caller of its own.
+    /// The body of a request from a new caller.
     fn body(layer: &RequestMemoryLayer, longest: usize, compressed: bool, bytes: usize) -> RequestBody {
         static CALLERS: AtomicU64 = AtomicU64::new(0);
         let connection = CALLERS.fetch_add(1, Ordering::Relaxed);
@@ -246,7 +247,7 @@ mod tests {
         let layer = RequestMemoryLayer::new(MIB);
         let who = Who::default();
         let mut held = Vec::new();
-        // A few kilobytes that say they are compressed count as what may become of them.
+        // A few compressed kilobytes count as much as their largest decompressed form.
         let refused = loop {
             let mut body = body_of(&layer, who, 2 * MIB, true, 4096);
             if let Err(refused) = body.frame().await.unwrap() {
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn large_requests_wait_for_each_other_and_small_ones_do_not() {
+    async fn large_requests_wait_for_each_other_but_small_ones_do_not() {
         const MIB: usize = 1024 * 1024;
         let layer = RequestMemoryLayer::new(MIB);
         let mut held = Vec::new();
@@ -274,7 +275,7 @@ mod tests {
             held.push(body);
         }
         body(&layer, MIB, false, 60_000).collect().await.unwrap();
-        // What is left covers what is free of each.
+        // The remaining memory is sufficient for the free part of each.
         let mut second = body(&layer, 2 * MIB, true, 2 * MIB);
         let waiting = tokio::time::timeout(PATIENCE / 2, second.frame()).await;
         assert!(waiting.is_err());

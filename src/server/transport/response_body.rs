@@ -1,4 +1,4 @@
-//! The body of an answer on its way to the client.
+//! The body of an outgoing answer.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,9 +18,9 @@ use crate::server::transport::connection::Peer;
 use crate::server::transport::deadline::deadline_exceeded;
 use crate::server::transport::places::Hold;
 
-/// The body of an answer. It counts as a call under way until the client has read it, since a client that
-/// does not read its answers makes the server keep them. It is sent in chunks, so that the connection
-/// buffers no more of it than the client is ready for.
+/// The body of an answer. The call counts as under way until the client has read the answer, because a client
+/// that does not read its answers makes the server keep them. The body is sent in chunks, so that the
+/// connection buffers no more than the client is ready to receive.
 pub(crate) struct ResponseBody<H> {
     body: Body,
     /// The unsent rest of the last piece of the body.
@@ -30,48 +30,48 @@ pub(crate) struct ResponseBody<H> {
     unread: UnreadTime,
     /// The bytes of the answer.
     bytes: Hold,
-    /// What the call holds.
+    /// The resources that the call holds.
     _held: H,
-    /// Dropped with the body, which ends the watch over a slow client.
+    /// Dropped with the body, which ends the check for a slow client.
     _open: oneshot::Sender<()>,
 }
 
-/// When an answer ends that waits for further requests of the client, as that of reflection does.
+/// The deadline of an answer that waits for further requests of the client, as in reflection.
 pub(crate) struct CallDeadline {
     pub(crate) due: Pin<Box<Sleep>>,
-    /// The time that the call had.
+    /// The timeout of the call.
     pub(crate) timeout: Duration,
 }
 
 /// How long a client may leave an answer unread.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// At a time.
+    /// Each time.
     pub(crate) stall: Duration,
     /// In total.
     pub(crate) total: Duration,
 }
 
-/// How long the client has left parts of the answer unread, in total. It does not count while the answer
-/// itself has nothing to send.
+/// The total time for which the client has left parts of the answer unread. The clock stops while the answer
+/// has nothing to send.
 #[derive(Clone)]
 struct UnreadTime(Arc<Mutex<Stopwatch>>);
 
 struct Stopwatch {
     before: Duration,
-    /// Since when it has been running; nothing while it is stopped.
+    /// Start of the current run; `None` while stopped.
     since: Option<Instant>,
 }
 
-/// Longest chunk of an answer in bytes: what a client has to take within the time of a stall.
+/// Longest chunk of an answer in bytes. A client has to read it within the stall timeout.
 const CHUNK: usize = 32 * 1024;
-/// How exactly the unread time is measured.
+/// The precision of the unread time.
 const TICK: Duration = Duration::from_millis(50);
 
 impl<H> ResponseBody<H> {
-    /// A body with what its call holds. It ends at the deadline, where it has one. With a `slow_client`, closes the
-    /// connection when the client leaves the answer unread for too long: nothing else ends a stream that waits for
-    /// its client.
+    /// Creates a body with the resources of its call. The body ends at the deadline if there is one. If
+    /// `slow_client` is set, the connection is closed when the client leaves the answer unread for too long:
+    /// nothing else ends a stream that waits for its client.
     pub(crate) fn new(
         body: Body,
         deadline: Option<CallDeadline>,
@@ -139,7 +139,7 @@ impl<H: Unpin> http_body::Body for ResponseBody<H> {
     type Data = Bytes;
     type Error = Status;
 
-    /// Polled when the client is ready for more.
+    /// Called when the client is ready for more.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -161,8 +161,8 @@ impl<H: Unpin> http_body::Body for ResponseBody<H> {
     }
 }
 
-/// A message over the limit is ResourceExhausted in gRPC. tonic answers OutOfRange, which nothing here
-/// uses for anything else.
+/// gRPC reports a message over the limit as ResourceExhausted. tonic returns OutOfRange, which this server
+/// uses for nothing else.
 pub(crate) fn oversized_as_exhausted(headers: &mut HeaderMap) {
     const STATUS: &str = "grpc-status";
     if headers.get(STATUS) == Some(&HeaderValue::from(Code::OutOfRange as i32)) {
@@ -171,7 +171,7 @@ pub(crate) fn oversized_as_exhausted(headers: &mut HeaderMap) {
 }
 
 impl UnreadTime {
-    /// Runs from the start, since the headers of the answer wait for the client.
+    /// Starts at once, because the headers of the answer wait for the client.
     fn running() -> Self {
         Self(Arc::new(Mutex::new(Stopwatch { before: Duration::ZERO, since: Some(Instant::now()) })))
     }
@@ -186,8 +186,8 @@ impl UnreadTime {
         stopwatch.since = None;
     }
 
-    /// Closes the connection when the client has left the answer unread for too long, unless the body is dropped
-    /// before.
+    /// Closes the connection if the client leaves the answer unread for too long, unless the body is dropped
+    /// first.
     async fn close_after(self, patience: Patience, peer: Peer, mut dropped: oneshot::Receiver<()>) {
         loop {
             let left = self.lock().left(patience);
@@ -211,7 +211,7 @@ impl Stopwatch {
         self.before + self.current()
     }
 
-    /// Since the client took the last part.
+    /// The time since the client read the last part.
     fn current(&self) -> Duration {
         self.since.map_or(Duration::ZERO, |since| since.elapsed())
     }

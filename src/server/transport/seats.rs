@@ -1,8 +1,8 @@
-//! The connections that are open, and which of them makes room for another one.
+//! The open connections, and which of them is closed to make room for a new one.
 //!
-//! A connection is a stranger's until a call on it has been let in, or a client certificate has. Strangers have few
-//! seats, and lose them first: the oldest of the network that has the most. So connections that do nothing cannot
-//! keep out a caller that calls.
+//! A connection belongs to a stranger until one of its calls or its client certificate is accepted. Strangers
+//! have few seats and lose them first: the oldest connection of the network with the most strangers is
+//! closed. Idle connections therefore cannot keep out a caller that makes calls.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::server::transport::closer::Closer;
 use crate::server::transport::places::Network;
 
-/// All connections that are open.
+/// All open connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Seats(Arc<Inner>);
 
@@ -26,7 +26,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    /// In order of arrival, as is the other.
+    /// In order of arrival, as in `trusted`.
     strangers: BTreeMap<u64, Arc<Seat>>,
     trusted: BTreeMap<u64, Arc<Seat>>,
     strangers_of: HashMap<Network, usize>,
@@ -40,14 +40,14 @@ pub(crate) struct Seat {
     /// Closes the connection.
     pub(crate) closer: Closer,
     trusted: AtomicBool,
-    /// A stranger has sent nearly as much as it may.
+    /// Whether a stranger has sent nearly its allowance.
     spent: AtomicBool,
     calls: AtomicUsize,
     idle_since: Mutex<Instant>,
     seats: Weak<Inner>,
 }
 
-/// A seat that is taken; free again when dropped.
+/// An occupied seat; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Seated(pub(crate) Arc<Seat>);
 
@@ -55,28 +55,28 @@ pub(crate) struct Seated(pub(crate) Arc<Seat>);
 #[derive(Debug)]
 pub(crate) struct Busy(Arc<Seat>);
 
-/// The least number of strangers that are let in, where there are so many seats.
+/// The minimum number of seats for strangers, if there are that many seats.
 const FEW: usize = 16;
-/// How long a stranger may have no call under way.
+/// How long a stranger may be without a call under way.
 const STRANGER: Duration = Duration::from_secs(30);
-/// The same of one that has sent nearly as much as it may.
+/// The same limit for a stranger that has sent nearly its allowance.
 const SPENT_STRANGER: Duration = Duration::from_secs(1);
-/// How many calls a stranger may have under way. They are health checks: no others are let in without proof.
+/// Concurrent calls of a stranger. These are health checks: other calls require authentication.
 const STRANGERS_CALLS: usize = 8;
 
 impl Seats {
-    /// Seats for `most` connections, a quarter of them for strangers.
+    /// Creates seats for `most` connections, a quarter of them for strangers.
     pub(crate) fn new(most: usize) -> Self {
         let most_strangers = (most / 4).max(FEW).min(most);
         Self(Arc::new(Inner { most, most_strangers, open: Mutex::default() }))
     }
 
-    /// How many there are.
+    /// The number of seats.
     pub(crate) fn most(&self) -> usize {
         self.0.most
     }
 
-    /// Seats a new connection; another one makes room where that is needed. Nothing where all are busy.
+    /// Takes a seat for a new connection. Closes another connection if needed; `None` if all are busy.
     pub(crate) fn take(&self, network: Network) -> Option<Seated> {
         let mut open = self.0.open();
         if open.strangers.len() >= self.0.most_strangers {
@@ -102,14 +102,13 @@ impl Seats {
         Some(Seated(seat))
     }
 
-    /// Closes a connection that does nothing, as when there are no file descriptors left; false where all are
-    /// busy.
+    /// Closes an idle connection, for example if there are no free file descriptors; false if all are busy.
     pub(crate) fn make_room(&self) -> bool {
         self.0.open().evict(None)
     }
 
-    /// Closes the strangers' connections that have been idle for too long. A health check makes the next call on a
-    /// new connection.
+    /// Closes connections of strangers that have been idle for too long. Their next health check opens a new
+    /// connection.
     pub(crate) fn sweep(&self) {
         let mut open = self.0.open();
         let idle = |seat: &&Arc<Seat>| !seat.is_busy() && seat.idle() > seat.longest_idle();
@@ -135,7 +134,7 @@ impl Open {
         self.evict_stranger(newcomer) || self.evict_idle()
     }
 
-    /// Closes the oldest connection of the network that has the most strangers, the newcomer counted.
+    /// Closes the oldest connection of the network with the most strangers, including the new one.
     fn evict_stranger(&mut self, newcomer: Network) -> bool {
         let counted =
             |(network, count): (&Network, &usize)| (*count + usize::from(*network == newcomer), *network);
@@ -147,7 +146,7 @@ impl Open {
         true
     }
 
-    /// Closes the connection that has been without a call for longest.
+    /// Closes the connection that has been idle for longest.
     fn evict_idle(&mut self) -> bool {
         let idle = self.trusted.values().filter(|seat| !seat.is_busy()).max_by_key(|seat| seat.idle());
         let Some(seat) = idle.cloned() else { return false };
@@ -178,21 +177,22 @@ impl Open {
 }
 
 impl Seat {
-    /// The caller has shown what it needs to call.
+    /// Marks the caller as authenticated.
     pub(crate) fn trust(&self) {
         if self.trusted.swap(true, Ordering::Relaxed) {
             return;
         }
         let Some(seats) = self.seats.upgrade() else { return };
         let mut open = seats.open();
-        // It may have been closed in the same moment.
+        // The connection may have been closed at the same time.
         if let Some(seat) = open.strangers.remove(&self.number) {
             open.stranger_gone(self.network);
             open.trusted.insert(self.number, seat);
         }
     }
 
-    /// Has the connection closed as soon as it is idle, unless a call on it is admitted before.
+    /// Requests that the connection is closed as soon as it is idle, unless one of its calls is admitted
+    /// first.
     pub(crate) fn spend(&self) {
         self.spent.store(true, Ordering::Relaxed);
     }
@@ -205,7 +205,7 @@ impl Seat {
         self.trusted.load(Ordering::Relaxed)
     }
 
-    /// Begins a call; nothing where a stranger has too many under way.
+    /// Begins a call; `None` if a stranger has too many calls under way.
     pub(crate) fn begin(self: &Arc<Self>) -> Option<Busy> {
         let before = self.calls.fetch_add(1, Ordering::Relaxed);
         let busy = Busy(Arc::clone(self));
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_make_room_for_strangers_and_the_largest_crowd_first() {
+    fn strangers_of_the_largest_network_are_closed_first() {
         let seats = Seats::new(64);
         let mut open = vec![seats.take(from(1)).unwrap()];
         open.extend((0..15).map(|_| seats.take(from(2)).unwrap()));
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_keeps_its_seat_while_strangers_crowd() {
+    fn a_caller_keeps_its_seat_when_many_strangers_connect() {
         let seats = Seats::new(20);
         let caller = seats.take(from(1)).unwrap();
         caller.0.trust();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn of_callers_the_one_that_is_idle_for_longest_makes_room_and_a_busy_one_never() {
+    fn closes_the_longest_idle_caller_and_never_a_busy_one() {
         let seats = Seats::new(2);
         let (first, second) = (seats.take(from(1)).unwrap(), seats.take(from(1)).unwrap());
         first.0.trust();
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_is_free_when_its_connection_is_gone() {
+    fn a_seat_is_released_when_its_connection_ends() {
         let seats = Seats::new(1);
         for _ in 0..3 {
             let seat = seats.take(from(1)).unwrap();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_has_few_calls() {
+    fn limits_the_concurrent_calls_of_a_stranger() {
         let seats = Seats::new(1);
         let seat = seats.take(from(1)).unwrap();
         let calls: Vec<_> = (0..STRANGERS_CALLS).map(|_| seat.0.begin().unwrap()).collect();

@@ -1,9 +1,9 @@
-//! How much a connection may send before a call on it is admitted.
+//! How much a connection may send before one of its calls is admitted.
 //!
-//! hyper reads as long as there is something to read, and keeps memory for each call that waits for its turn or whose
-//! answer waits to be sent. And its table of headers, of 4 KiB of short headers, keeps the whole buffer that each of
-//! them was read into. So what a stranger sends is read in small pieces, with time between them for the answers, and
-//! there is little of it in total.
+//! hyper reads as long as data is available, and keeps memory for each call that waits to be handled or whose
+//! answer waits to be sent. Its table of headers, with 4 KiB of short headers, also keeps the whole buffer
+//! into which each header was read. Data of a stranger is therefore read in small pieces, with pauses for the
+//! answers, and its total is small.
 
 use std::io;
 use std::pin::Pin;
@@ -13,34 +13,36 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// What a stranger has sent, and when more is read.
+/// The bytes that a stranger has sent, and the time of the next read.
 #[derive(Debug, Default)]
 pub(super) struct Allowance {
     received: usize,
-    /// Runs after calls have been read. Kept for the next ones.
+    /// Runs after calls have been read. Kept for reuse.
     pause: Option<Pin<Box<Sleep>>>,
     paused: bool,
-    /// Since when the connection has sent as much as it may.
+    /// The time at which the connection reached its allowance.
     full_since: Option<Instant>,
 }
 
-/// How many bytes are read at a time: no more than some twenty calls.
+/// How many bytes are read at a time: at most about twenty calls.
 const PIECE: usize = 256;
-/// How long nothing is read after a call: time for its answer.
+/// The pause in reading after a call, which leaves time for its answer.
 const PAUSE: Duration = Duration::from_millis(5);
-/// A connection that has sent so much is closed when it is idle. That is more than two hundred health checks.
+/// A connection that has sent this many bytes is closed when it is idle. This is more than two hundred health
+/// checks.
 const SPENT: usize = 32 * 1024;
-/// Of a connection that has sent so much, nothing is read until a call is admitted. Compressed headers can take 1.6
-/// times as much memory.
+/// After this many bytes, the connection is not read until a call is admitted. Compressed headers can take
+/// 1.6 times as much memory.
 const MOST: usize = 48 * 1024;
-/// How long that may take. The check of a call needs its headers only, so a large first message waits for moments.
+/// The longest such wait. The check of a call needs only its headers, so a large first message waits only
+/// briefly.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Allowance {
-    /// Whether to read on now; wakes the task when it is time to look again.
+    /// Whether to continue reading; wakes the task when it is time to check again.
     ///
     /// # Errors
-    /// The connection has sent as much as it may, and no call on it was admitted within [`PATIENCE`].
+    /// The connection has used up its allowance, and no call on it was admitted within [`PATIENCE`].
     pub(super) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), TooMuch>> {
         loop {
             if self.paused
@@ -59,7 +61,7 @@ impl Allowance {
         }
     }
 
-    /// Counts what was read. `calls` is whether calls have begun in it.
+    /// Counts the bytes that were read. `calls` is true if calls began in them.
     pub(super) fn receive(&mut self, bytes: usize, calls: bool) {
         self.received += bytes;
         if calls {
@@ -75,13 +77,13 @@ impl Allowance {
         }
     }
 
-    /// Whether the connection has sent nearly as much as it may, and should make room for a new one.
+    /// Whether the connection has sent nearly its allowance, and should make room for a new one.
     pub(super) fn is_spent(&self) -> bool {
         self.received > SPENT
     }
 }
 
-/// A stranger has sent more than it may.
+/// A stranger has sent more than its allowance.
 #[derive(Debug)]
 pub(super) struct TooMuch;
 
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_call_nothing_is_read_for_a_moment() {
+    async fn pauses_reading_after_a_call() {
         let mut allowance = Allowance::default();
         allowance.receive(100, false);
         assert!(ready(&mut allowance));
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stranger_that_has_sent_its_allowance_waits_for_a_call_to_be_admitted_and_is_closed() {
+    async fn a_stranger_over_its_allowance_is_closed_if_no_call_is_admitted() {
         let mut allowance = Allowance::default();
         allowance.receive(SPENT, false);
         assert!(!allowance.is_spent());
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_piece_is_short_and_follows_what_the_buffer_has() {
+    async fn reads_short_pieces_and_keeps_the_buffered_bytes() {
         let mut memory = [0; 1000];
         let mut buffer = ReadBuf::new(&mut memory);
         buffer.put_slice(b"before");

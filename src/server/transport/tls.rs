@@ -1,4 +1,4 @@
-//! TLS for callers: certificates from files, which may change while we run, or from a parent
+//! TLS for callers: certificates from files, which may change while the server runs, or from a parent
 //! process. TLS 1.2 and newer, and `h2` only.
 
 use std::fs;
@@ -22,18 +22,18 @@ use crate::tls_roots;
 /// The files of a server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct TlsFiles {
-    /// PEM: the certificate, then the ones that lead to its authority.
+    /// PEM: the certificate, then the intermediate certificates up to its certificate authority.
     #[serde(rename = "tls-cert")]
     pub certificate: PathBuf,
-    /// PEM: its key.
+    /// PEM: the key of the certificate.
     #[serde(rename = "tls-key")]
     pub key: PathBuf,
-    /// PEM: the authorities whose clients may connect; without it every client may.
+    /// PEM: the certificate authorities of the clients that may connect; without it every client may.
     #[serde(rename = "tls-client-ca")]
     pub client_ca: Option<PathBuf>,
 }
 
-/// Why TLS cannot be set up.
+/// The reason why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     /// A file cannot be read.
@@ -43,43 +43,43 @@ pub(crate) enum TlsError {
         flag: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A file has not what it is for.
+    /// A file does not contain the expected content.
     #[error("{flag}: {} holds no {wanted} in PEM: {source}", path.display())]
     NotPem {
         /// The setting that named the file.
         flag: &'static str,
         /// The file.
         path: PathBuf,
-        /// What was looked for.
+        /// The expected content.
         wanted: &'static str,
-        /// Why.
+        /// The cause.
         source: pem::Error,
     },
-    /// Certificate and key do not fit together, or one of them cannot be used.
+    /// The certificate and the key do not match, or one of them is unusable.
     #[error("{what} cannot be used: {source}")]
     Unusable {
-        /// Whose certificate and key.
+        /// The owner of the certificate and key.
         what: String,
-        /// Why.
+        /// The cause.
         source: rustls::Error,
     },
-    /// The authorities of the clients cannot be used.
+    /// The certificate authorities of the clients are unusable.
     #[error("{what} cannot be used: {source}")]
     UnusableClientCa {
-        /// Whose.
+        /// The owner of the certificate authorities.
         what: String,
-        /// Why.
+        /// The cause.
         source: rustls::server::VerifierBuilderError,
     },
-    /// A parent process sent a key of a form that it never sends.
+    /// A parent process sent a key in an unknown form.
     #[error("the parent's key has {0} bytes; an Ed25519 key has 64, its seed first")]
     MalformedKey(usize),
 }
 
-/// What a server shows and whom it lets in, as encoded certificates.
+/// The certificates of the server and of the accepted clients, encoded.
 struct Material {
     what: String,
     chain: Vec<CertificateDer<'static>>,
@@ -110,13 +110,13 @@ impl Material {
     }
 }
 
-/// The settings for what a parent process has sent: clients must have a certificate of its authority.
+/// The settings from the data of a parent process: clients must have a certificate from its certificate
+/// authority.
 ///
 /// # Errors
 /// [`TlsError`]
 pub(crate) fn of_parent(credential: &Credential) -> Result<Arc<ServerConfig>, TlsError> {
-    // The parent sends what Go calls an Ed25519 private key; this is the wrapping that PKCS#8 wants
-    // around its seed (RFC 8410).
+    // The parent sends an Ed25519 private key as Go encodes it; this is the PKCS#8 prefix of the key's seed.
     const PKCS8: [u8; 16] =
         [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
     const KEY: usize = 64;
@@ -136,20 +136,20 @@ pub(crate) fn of_parent(credential: &Credential) -> Result<Arc<ServerConfig>, Tl
     .map(Arc::new)
 }
 
-/// The settings that the files give, read again when one of them changes: a rotated certificate serves
-/// the next connection. Files that cannot be used leave the settings as they were, with a log line.
+/// The settings from the files. They are reloaded when a file changes, so that a rotated certificate applies
+/// to the next connection. If the files are unusable, the previous settings stay, and a line is logged.
 ///
 /// # Errors
-/// [`TlsError`] when the files cannot be used at the start.
+/// [`TlsError`] if the files are unusable at the start.
 pub(crate) fn of_files(files: TlsFiles) -> Result<CurrentTls, TlsError> {
     let current = file_watch::watch(files)?;
     Ok(Arc::new(move || current.load_full()))
 }
 
-/// Whether the files can be used.
+/// Checks that the files are usable.
 ///
 /// # Errors
-/// As [`of_files`].
+/// Those of [`of_files`].
 pub(crate) fn check(files: &TlsFiles) -> Result<(), TlsError> {
     read(files).map(drop)
 }

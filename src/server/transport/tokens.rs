@@ -13,18 +13,18 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::file_watch::{self, FileSource};
 
-/// The accepted tokens. Any of them is enough, so that one can be replaced while the other still works.
+/// The accepted tokens. Any of them is sufficient, so that one can be replaced while the other still works.
 #[derive(Clone)]
 pub(crate) struct Tokens {
     accepted: Arc<ArcSwap<Vec<SecretString>>>,
     numbers: RandomState,
 }
 
-/// Tells one token from another without giving it away: a number that is another one in each process.
+/// Identifies a token without revealing it: a number that differs in each process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TokenId(u64);
 
-/// Why a token file cannot be used.
+/// The reason why a token file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TokenError {
     /// The file cannot be read.
@@ -32,10 +32,10 @@ pub(crate) enum TokenError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The file holds no token, or one that is easily guessed.
+    /// The file holds no token, or a token that is too short.
     #[error(
         "auth-token-file: {} must hold one token a line, each of at least {SHORTEST} visible ASCII characters; lines that begin with # are passed over",
         path.display()
@@ -50,15 +50,17 @@ pub(crate) enum TokenError {
 const SHORTEST: usize = 16;
 
 impl Tokens {
-    /// The tokens in the file, one a line, read again when the file changes.
+    /// The tokens in the file, one per line, reloaded when the file changes.
     ///
     /// # Errors
-    /// [`TokenError`] when the file cannot be used at the start; later the former tokens stay.
+    /// [`TokenError`] if the file is unusable at the start. After a later change to an unusable file, the
+    /// previous tokens stay.
     pub(crate) fn watch(path: PathBuf) -> Result<Self, TokenError> {
         Ok(Self { accepted: file_watch::watch(TokenFile { path })?, numbers: RandomState::new() })
     }
 
-    /// The number of the token, if this is one. Compares with every token and every byte, whatever matches first.
+    /// Returns the number of the token if it is accepted. Compares with every token and every byte, even
+    /// after a match.
     pub(crate) fn accept(&self, given: &str) -> Option<TokenId> {
         let matched = self.accepted.load().iter().fold(Choice::from(0), |matched, token| {
             matched | token.expose_secret().as_bytes().ct_eq(given.as_bytes())
@@ -78,10 +80,10 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// Whether the file can be used.
+/// Checks that the file is usable.
 ///
 /// # Errors
-/// As [`Tokens::watch`].
+/// Those of [`Tokens::watch`].
 pub(crate) fn check(path: &Path) -> Result<(), TokenError> {
     read(path).map(drop)
 }
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn any_line_is_a_token() {
+    fn every_line_is_a_token() {
         let accepted = Tokens::of(tokens("# current\n0123456789abcdef\n\n  fedcba9876543210  \n").unwrap());
         assert!(accepted.accept("0123456789abcdef").is_some());
         assert!(accepted.accept("fedcba9876543210").is_some());
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn short_empty_and_binary_tokens_are_refused_without_being_shown() {
+    fn invalid_tokens_are_refused_without_being_shown() {
         for text in
             ["", "\n#only a comment\n", "short-secret", "0123456789abcdef\nshort-secret", "0123456789abcdeé"]
         {

@@ -1,4 +1,4 @@
-//! Who makes a call.
+//! Identifies the caller of a call.
 
 use http::Request;
 
@@ -6,7 +6,7 @@ use crate::server::transport::connection::Peer;
 use crate::server::transport::places::Who;
 use crate::server::transport::tokens::TokenId;
 
-/// Who makes the call of this request, which has passed the check of its token.
+/// The caller of this request, after the check of its token.
 pub(super) fn who<B>(request: &Request<B>) -> Who {
     let token = request.extensions().get::<TokenId>().copied();
     let seat = request.extensions().get::<Peer>().map(|peer| &peer.seat);

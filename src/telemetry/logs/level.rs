@@ -17,22 +17,22 @@ struct Level {
     change: Box<dyn Fn(LogLevel) + Send + Sync>,
 }
 
-/// A filter that [`set_level`] can change. `filter` returns the filter of a level.
+/// Creates a filter that [`set_level`] can change. `filter` returns the filter of a level.
 pub(super) fn changeable<S: Subscriber>(
     level: LogLevel,
     filter: fn(LogLevel) -> Targets,
 ) -> reload::Layer<Targets, S> {
     let (filtered, handle) = reload::Layer::new(filter(level));
     let change = move |level| {
-        // It fails once logging has ended.
+        // This fails after logging has ended.
         let _ = handle.reload(filter(level));
     };
-    // After a second start the first filter stays.
+    // After a second start, the first filter stays in use.
     let _ = LEVEL.set(Level { now: Mutex::new(level), change: Box::new(change) });
     filtered
 }
 
-/// Sets the lowest level that is logged. What a collector gets does not change.
+/// Sets the lowest level that is logged. It does not affect a collector.
 pub(crate) fn set_level(level: LogLevel) {
     let Some(Level { now, change }) = LEVEL.get() else { return };
     let mut now = now.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! How one event becomes one line.
+//! The format of log lines.
 
 use std::fmt::{self, Write as _};
 use std::panic::Location;
@@ -17,10 +17,10 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::telemetry::settings::LogFormat;
 use crate::telemetry::watch;
 
-/// The target of the events that record changes in Retool. They are logged whatever the level is.
+/// The target of the audit events about changes in Retool. They are logged at every level.
 pub(crate) const AUDIT: &str = "audit";
 
-/// Fields of every line.
+/// Additional fields of every line.
 static FIXED: OnceLock<Map<String, Value>> = OnceLock::new();
 
 /// Adds these fields to every line from now on. A second call does nothing.
@@ -62,8 +62,8 @@ where
     }
 }
 
-/// A line, with its line end, that does not pass through `tracing`: the writer of the log must not wait for itself,
-/// and a program that fails early has no log yet.
+/// A line, with its line end, that does not pass through `tracing`: the writer of the log must not wait for
+/// itself, and a program that fails early has no log yet.
 #[track_caller]
 pub(crate) fn notice(format: LogFormat, level: Level, message: &str, fields: &[(&str, Value)]) -> Vec<u8> {
     let place = Location::caller();
@@ -83,7 +83,7 @@ pub(crate) fn notice(format: LogFormat, level: Level, message: &str, fields: &[(
 struct Line {
     time: OffsetDateTime,
     level: Level,
-    /// The former program's key for a log within the log.
+    /// The key of the former program for the name of a logger.
     logger: Option<&'static str>,
     caller: String,
     message: String,
@@ -99,7 +99,7 @@ impl Line {
     }
 
     fn json(self) -> String {
-        // Whole microseconds, so that the number prints short.
+        // Whole microseconds, so that the printed number is short.
         let microseconds = self.time.unix_timestamp_nanos() / 1_000;
         let seconds = microseconds as f64 / 1e6;
         let mut object = Map::new();
@@ -128,7 +128,7 @@ impl Line {
     }
 }
 
-/// Folder and file, as the former program's loggers print it.
+/// The directory and file name, in the format of the former program's loggers.
 fn caller(file: Option<&str>, line: Option<u32>) -> String {
     let Some(file) = file else { return String::new() };
     let start = file.rmatch_indices(['/', '\\']).nth(1).map_or(0, |(at, _)| at + 1);
@@ -153,8 +153,8 @@ impl Fields {
 }
 
 impl Fields {
-    /// The former program's fields, which find a line's trace: the low half of its id and the id of the
-    /// span, in decimal.
+    /// The fields of the former program that identify the trace of a line: the low half of the trace id and
+    /// the span id, in decimal.
     fn put_trace(&mut self, context: &SpanContext) {
         let trace = context.trace_id().to_bytes();
         let low = trace[8..].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn json_lines_have_the_former_programs_names_in_its_order() {
+    fn json_lines_have_the_fields_of_the_former_program_in_order() {
         assert_eq!(
             line().json(),
             r#"{"level":"info","ts":1795297789.289,"caller":"cli/serve.rs:34","msg":"listening \"here\"\n","address":"127.0.0.1:8080"}"#

@@ -1,7 +1,7 @@
-//! The way from a line to its target: a bounded queue, and a thread that writes.
+//! The queue between log lines and their target: a bounded queue, and a thread that writes.
 //!
-//! A line that finds the queue full is dropped and counted, and the writer says how many were as soon as it gets
-//! on. Records of changes have room of their own beyond that.
+//! If the queue is full, a line is dropped and counted. The writer logs the number of dropped lines as soon
+//! as it makes progress. Audit records have additional space of their own.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,13 +16,14 @@ use crate::telemetry::logs::losses::{self, Loss};
 use crate::telemetry::logs::sink::{Sink, Unwritable};
 use crate::telemetry::settings::{LogFormat, LogTarget};
 
-/// How many bytes of lines may wait for a target.
+/// Most bytes of lines that wait for a target.
 const ROOM: usize = 2 * 1024 * 1024;
-/// How many bytes records of changes may have beyond that.
+/// Most additional bytes of audit records.
 const RECORDS: usize = 2 * 1024 * 1024;
-/// How many may wait until something is written. Beyond that the target has stalled for long.
+/// Most callers that wait until lines are written. More callers mean that the target has stalled for a long
+/// time.
 const WAITING: usize = 1024;
-/// How often the writer says that its target cannot be written to.
+/// How often the writer reports that its target is not writable.
 const COMPLAINT: Duration = Duration::from_secs(10);
 
 /// The queue of one target.
@@ -32,18 +33,18 @@ pub(super) struct Queue(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     filled: Condvar,
-    /// Records of changes that are not in the target.
+    /// Audit records that the target did not receive.
     lost_records: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
     items: VecDeque<Item>,
-    /// Of all lines in `items`.
+    /// The bytes of all lines in `items`.
     bytes: usize,
     /// How many of `items` are [`Item::Then`].
     waiters: usize,
-    /// Lines that found no room since the writer last said so.
+    /// Lines dropped since the writer last reported dropped lines.
     dropped: u64,
 }
 
@@ -52,16 +53,17 @@ enum Item {
         text: Arc<[u8]>,
         audit: bool,
     },
-    /// Done when everything before it is written or lost.
+    /// Called when everything before it is written or lost.
     Then(Box<dyn FnOnce() + Send>),
     Reopen,
 }
 
 impl Queue {
-    /// A queue for each sink, and one for standard error that takes complaints where that is none of them.
+    /// Creates a queue for each sink, and one for standard error if it is not among them, for error messages
+    /// about the sinks.
     ///
     /// # Errors
-    /// When there can be no thread for it.
+    /// A thread cannot be started.
     pub(super) fn start(sinks: Vec<Sink>, format: LogFormat) -> Result<Vec<Self>, Unwritable> {
         let mut stderr = None;
         let mut started = Vec::new();
@@ -100,7 +102,7 @@ impl Queue {
         thread.spawn(move || writer.run()).map(drop).map_err(|source| Unwritable { path, source })
     }
 
-    /// Adds a line, or drops it where there is no room.
+    /// Adds a line, or drops it if the queue is full.
     pub(super) fn push(&self, text: Arc<[u8]>, audit: bool) {
         let mut state = self.state();
         let room = if audit { ROOM + RECORDS } else { ROOM };
@@ -115,7 +117,8 @@ impl Queue {
         self.add(state, Item::Line { text, audit });
     }
 
-    /// Calls `done` when every line before it is written or lost; drops it where too many wait already.
+    /// Calls `done` when every line before it is written or lost. Drops `done` if too many callers wait
+    /// already.
     pub(super) fn when_written(&self, done: impl FnOnce() + Send + 'static) {
         let mut state = self.state();
         if state.waiters < WAITING {
@@ -129,12 +132,12 @@ impl Queue {
         self.add(self.state(), Item::Reopen);
     }
 
-    /// How many records of changes are lost.
+    /// How many audit records are lost.
     pub(super) fn lost_records(&self) -> u64 {
         self.0.lost_records.load(Ordering::Acquire)
     }
 
-    /// How many bytes of lines wait.
+    /// The bytes of waiting lines.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.state().bytes
@@ -152,7 +155,8 @@ impl Queue {
         self.0.filled.notify_one();
     }
 
-    /// The next item, and how many lines were dropped before it. A line counts as waiting no longer.
+    /// Waits for the next item, and returns it with the number of lines dropped before it. A returned line no
+    /// longer counts as waiting.
     fn next(&self) -> (Item, u64) {
         let mut state = self.state();
         loop {
@@ -176,12 +180,12 @@ impl Queue {
 struct Writer {
     queue: Queue,
     sink: Sink,
-    /// The queue of standard error, for what cannot be said in the target itself.
+    /// The queue of standard error, for errors that cannot be logged to the target.
     complaints: Queue,
     format: LogFormat,
-    /// When it last said that the target cannot be written to.
+    /// The time of the last report that the target is not writable.
     complained: Option<Instant>,
-    /// Lines that could not be written since the target last took one.
+    /// Lines that could not be written since the last successful write.
     failed: u64,
 }
 
@@ -189,7 +193,7 @@ impl Writer {
     fn run(mut self) {
         loop {
             let (item, dropped) = self.queue.next();
-            // Before anybody learns that everything is written.
+            // This precedes any notice that everything is written.
             if dropped > 0 {
                 let message = "lines of the log were dropped: the reader of --log-path is too slow";
                 let fields = [("lines", dropped.into()), ("log_path", self.sink.name().into())];
@@ -218,7 +222,7 @@ impl Writer {
                 losses::target_recovered();
                 let message = "the log can be written again; these lines are lost";
                 let said = notice(self.format, Level::WARN, message, &fields);
-                // Where that fails, the next line says so.
+                // If this fails, the error is reported with the next line.
                 let _ = self.sink.write(&said);
             }
             Err(error) => {
@@ -238,7 +242,7 @@ impl Writer {
         }
     }
 
-    /// Says it on standard error. There is nowhere else to say that standard error cannot be written.
+    /// Reports an error on standard error. An error of standard error itself cannot be reported.
     fn complain(&self, level: Level, message: &str, error: &str) {
         if !self.sink.is_stderr() {
             let fields = [("log_path", self.sink.name().into()), ("error", error.into())];

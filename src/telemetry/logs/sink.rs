@@ -1,4 +1,4 @@
-//! What lines are written to: standard error, standard output or a file.
+//! Targets of log lines: standard error, standard output or a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::telemetry::settings::LogTarget;
 
-/// A place for log lines that cannot be written to.
+/// A log target that is not writable.
 #[derive(Debug, thiserror::Error)]
 #[error("{} cannot be written to: {source}", path.display())]
 pub(crate) struct Unwritable {
@@ -18,25 +18,26 @@ pub(crate) struct Unwritable {
     pub(super) source: io::Error,
 }
 
-/// A target that is open.
+/// An open target.
 pub(super) struct Sink {
     target: LogTarget,
     file: File,
-    /// The last line was written in part, so that the next one begins with a line end.
+    /// Whether the last line was written only in part, so that a line end precedes the next line.
     torn: bool,
 }
 
 /// The mode of new log files: for their owner and the group that collects them.
 const MODE: u32 = 0o640;
-/// Pause before a descriptor that is full is tried again; some programs hand over one that does not block.
+/// Pause before a retry if a descriptor is full. Some parent processes pass a non-blocking descriptor.
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl Sink {
     /// # Errors
-    /// When the target cannot be opened to be written to.
+    /// The target cannot be opened for writing.
     pub(super) fn open(target: &LogTarget) -> Result<Self, Unwritable> {
         let file = match target {
-            // A descriptor of its own: the locks of the standard library are held while a write blocks.
+            // This uses a separate descriptor, because a blocked write would hold the locks of the standard
+            // library.
             LogTarget::Stderr => io::stderr().as_fd().try_clone_to_owned().map(File::from),
             LogTarget::Stdout => io::stdout().as_fd().try_clone_to_owned().map(File::from),
             LogTarget::File(path) => open(path),
@@ -54,10 +55,10 @@ impl Sink {
         name(&self.target).display().to_string()
     }
 
-    /// Writes a line and its end.
+    /// Writes a line and its line end.
     ///
     /// # Errors
-    /// The operating system's; a part of the line may be written.
+    /// The error of the operating system; a part of the line may be written.
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if self.torn {
             self.write_all(b"\n")?;
@@ -68,10 +69,10 @@ impl Sink {
         Ok(())
     }
 
-    /// Opens a file again, which may be another one of that name now.
+    /// Opens the file again; the name may refer to another file now.
     ///
     /// # Errors
-    /// The operating system's; the former file stays open.
+    /// The error of the operating system; the previous file stays open.
     pub(super) fn reopen(&mut self) -> io::Result<()> {
         if let LogTarget::File(path) = &self.target {
             (self.file, self.torn) = (open(path)?, false);

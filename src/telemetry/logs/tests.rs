@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use crate::telemetry::logs::queue::Queue;
 
-/// A queue whose writer never comes to anything, as with a reader that stalls.
+/// The queue has no writer, which is like a reader that has stalled.
 #[test]
-fn a_queue_that_nobody_empties_drops_lines_and_keeps_room_for_records() {
+fn a_full_queue_drops_lines_and_keeps_space_for_records() {
     let queue = Queue::new();
     let line: Arc<[u8]> = vec![b'x'; 64 * 1024].into();
     for _ in 0..100 {
@@ -22,7 +22,7 @@ fn a_queue_that_nobody_empties_drops_lines_and_keeps_room_for_records() {
 }
 
 #[test]
-fn few_wait_for_a_queue_that_nobody_empties() {
+fn limits_the_waiters_of_a_stalled_queue() {
     let queue = Queue::new();
     let waiter = Arc::new(());
     for _ in 0..5_000 {

@@ -1,8 +1,8 @@
-//! The time as gauges of instants have it.
+//! The current time for gauges.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Now, in seconds since 1970.
+/// The current time, in seconds since 1970.
 pub(super) fn seconds_since_1970() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

@@ -1,4 +1,4 @@
-//! Every metric: its name, what it counts, and what tells one series from another.
+//! All metrics with their names, descriptions and labels.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -14,11 +14,12 @@ use crate::telemetry::metrics::pool::pool_state;
 use crate::telemetry::metrics::service::ServiceInstruments;
 use crate::telemetry::metrics::snapshots::SnapshotInstruments;
 
-/// From what a statement on a small table takes to what a caller waits for at most, in seconds.
+/// Buckets from a statement on a small table to the longest wait of a caller, in seconds.
 const SECONDS: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// What is recorded as it happens. The rest is asked for when the metrics are read, see [`observe`].
+/// The metrics that are recorded when an event occurs. The others are computed when the metrics are read, see
+/// [`observe`].
 pub(super) struct Instruments {
     calls: Counter<u64>,
     call_seconds: Histogram<f64>,
@@ -32,7 +33,7 @@ pub(super) struct Instruments {
     provisioning: Counter<u64>,
     /// Snapshots of access.
     pub(super) snapshots: SnapshotInstruments,
-    /// What is there in service mode only.
+    /// Metrics of service mode only.
     pub(super) service: ServiceInstruments,
 }
 
@@ -48,7 +49,7 @@ impl Instruments {
             .i64_up_down_counter("baton_retool_grpc_requests_in_flight")
             .with_description("Calls under way.")
             .build();
-        // Present from the start, for queries that expect 0.
+        // The series exists from the start, for queries that expect 0.
         calls_under_way.add(0, &[]);
         Self {
             calls: counter("baton_retool_grpc_requests_total", "Calls that have ended."),
@@ -106,7 +107,7 @@ impl Instruments {
         ];
         self.calls.add(1, &labels);
         self.call_seconds.record(took.as_secs_f64(), &labels);
-        // A counter cannot tell of one call: its first value is no increase.
+        // A counter cannot show a single call: its first value is not an increase.
         if code == Code::Ok && service.starts_with("c1.") {
             self.last_success.record(seconds_since_1970(), &labels[1..2]);
         }
@@ -148,7 +149,7 @@ impl Instruments {
     }
 }
 
-/// What is asked for whenever the metrics are read.
+/// Registers the metrics that are computed when the metrics are read.
 fn observe(meter: &Meter) {
     let began = seconds_since_1970();
     meter

@@ -1,64 +1,64 @@
-//! The values of labels: enums and fixed texts, so that no caller can make more series.
+//! Label values: enums and fixed texts, so that callers cannot create more series.
 
 use tonic::Code;
 
-/// Stands for a service or method that does not exist.
+/// The label value for an unknown service or method.
 pub(crate) const UNKNOWN: &str = "unknown";
 
-/// How something ended that was begun for a caller.
+/// The result of an operation for a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// As it should.
+    /// Success.
     Ok,
-    /// In an error.
+    /// An error.
     Failed,
-    /// Not at all: the caller has gone, or ran out of time.
+    /// Cancelled: the caller disconnected or timed out.
     Cancelled,
 }
 
-/// What has become of a request to change something in Retool.
+/// The result of a request for a change in Retool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Provisioning {
-    /// It was changed.
+    /// The change was made.
     Changed,
-    /// It was so already.
+    /// The state was already as requested.
     Unchanged,
-    /// It may not be changed.
+    /// The change is not allowed.
     Refused,
-    /// It could not be changed.
+    /// The change failed.
     Failed,
-    /// It would have been changed, were this not a dry run.
+    /// A dry run: the change would have been made.
     DryRun,
 }
 
-/// What has become of a request to Retool's REST API.
+/// The result of a request to Retool's REST API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RestOutcome {
-    /// It was answered as it should be.
+    /// The answer reports success.
     Ok,
-    /// The answer has a status that says no: 4xx or 5xx.
+    /// The answer has an error status: 4xx or 5xx.
     Refused,
-    /// The answer sends elsewhere.
+    /// The answer is a redirect.
     Redirected,
-    /// The status says yes and the answer says no.
+    /// The status reports success, but the body reports a failure.
     Declined,
-    /// The answer is something else than JSON, such as a web page.
+    /// The answer is not JSON, for example a web page.
     NotJson,
-    /// The answer lacks what was asked for, or is too large to be read.
+    /// The answer lacks required data, or is too large.
     Incomplete,
-    /// The answer, or its end, did not come in time.
+    /// The answer did not arrive completely in time.
     Timeout,
-    /// No connection came about.
+    /// The connection failed.
     Unreachable,
-    /// The server could not prove who it is.
+    /// The certificate of the server is not trusted.
     Untrusted,
-    /// The connection ended before the answer did.
+    /// The connection ended before the answer was complete.
     Closed,
-    /// Nobody waited for it any more.
+    /// The caller stopped waiting.
     Cancelled,
 }
 
-/// The name of a gRPC code, as Prometheus metrics of other gRPC servers have it.
+/// The name of a gRPC code, as in Prometheus metrics of other gRPC servers.
 pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -82,7 +82,7 @@ pub(crate) fn code_name(code: Code) -> &'static str {
 }
 
 impl Outcome {
-    /// As metrics have it.
+    /// The label value in metrics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -93,7 +93,7 @@ impl Outcome {
 }
 
 impl RestOutcome {
-    /// As metrics and traces have it.
+    /// The value in metrics and traces.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -112,7 +112,7 @@ impl RestOutcome {
 }
 
 impl Provisioning {
-    /// As metrics have it.
+    /// The label value in metrics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Changed => "changed",

@@ -1,30 +1,30 @@
-//! The state of the connection pool, asked for when somebody reads the metrics.
+//! The state of the connection pool, read when the metrics are read.
 
 use std::sync::{PoisonError, RwLock};
 
-/// Asks the pool, where there is one.
+/// Returns the state of the pool; `None` if there is no pool.
 static POOL: RwLock<Option<PoolWatch>> = RwLock::new(None);
 
 type PoolWatch = Box<dyn Fn() -> PoolState + Send + Sync>;
 
-/// How many connections a pool has.
+/// The number of connections of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PoolState {
-    /// Open, and free to be used.
+    /// Open and idle.
     pub idle: u32,
-    /// Open, and lent to a call.
+    /// Open and in use by a call.
     pub in_use: u32,
-    /// As many as there may be.
+    /// The most connections.
     pub most: u32,
 }
 
-/// Has the pool asked for its state whenever somebody reads the metrics. A later pool takes the place of
+/// Registers the function that returns the state of the pool when the metrics are read. A later pool replaces
 /// an earlier one.
 pub(crate) fn watch_pool(state: impl Fn() -> PoolState + Send + Sync + 'static) {
     *POOL.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(state));
 }
 
-/// The state of the pool; nothing where there is none.
+/// The state of the pool; `None` if there is no pool.
 pub(crate) fn pool_state() -> Option<PoolState> {
     POOL.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|state| state())
 }

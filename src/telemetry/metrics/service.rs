@@ -1,4 +1,4 @@
-//! What service mode does for ConductorOne: polls, tasks, uploads, and when the last of them went well.
+//! Metrics of service mode: polls, tasks, uploads, and the times of the last successes.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -9,22 +9,22 @@ use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 
 use crate::telemetry::metrics::clock::seconds_since_1970;
 
-/// From a change in Retool to a large sync, in seconds.
+/// Buckets from a change in Retool to a large sync, in seconds.
 const SECONDS: [f64; 14] =
     [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 10800.0];
 
-/// How a task of ConductorOne ended.
+/// The result of a task of ConductorOne.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TaskOutcome {
-    /// It was done.
+    /// The task succeeded.
     Done,
-    /// It failed, and ConductorOne may try it again.
+    /// The task failed, and ConductorOne may retry it.
     Failed,
-    /// It failed, and trying again will not help.
+    /// The task failed, and a retry does not help.
     FailedForGood,
-    /// It ended, and ConductorOne does not know how.
+    /// The task ended, but its result could not be reported to ConductorOne.
     Unreported,
-    /// The program stopped first.
+    /// The program stopped before the task ended.
     BrokenOff,
 }
 
@@ -40,7 +40,7 @@ impl TaskOutcome {
     }
 }
 
-/// See the descriptions.
+/// The descriptions are in the code below.
 pub(super) struct ServiceInstruments {
     tasks: Counter<u64>,
     task_seconds: Histogram<f64>,
@@ -49,7 +49,8 @@ pub(super) struct ServiceInstruments {
     last_poll: Gauge<f64>,
     uploaded: Counter<u64>,
     last_sync: Gauge<f64>,
-    /// The under-way gauge is there from the first poll on: other modes have no tasks.
+    /// Whether the under-way gauge exists. It exists from the first poll on, because other modes have no
+    /// tasks.
     begun: Mutex<bool>,
 }
 

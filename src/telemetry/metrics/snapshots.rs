@@ -1,4 +1,4 @@
-//! Snapshots of access: how many there are, how large and how old, and what listings of syncs are answered from.
+//! Metrics of snapshots of access: their number, size and age, and how often listings of syncs use them.
 
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -6,39 +6,39 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 
-/// Asks for the state, where there is one.
+/// Returns the state of the snapshots; `None` if there are none.
 static SNAPSHOTS: RwLock<Option<SnapshotWatch>> = RwLock::new(None);
 
 type SnapshotWatch = Box<dyn Fn() -> SnapshotState + Send + Sync>;
 
-/// From a small organization to a very large one, in seconds.
+/// Buckets from a small organization to a very large one, in seconds.
 const SECONDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
-/// The snapshots that are held.
+/// The snapshots in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SnapshotState {
-    /// How many.
+    /// The number of snapshots.
     pub count: u64,
-    /// What they take together.
+    /// Their total size in bytes.
     pub bytes: u64,
-    /// How many rows of the database they have together.
+    /// Their total number of database rows.
     pub rows: u64,
-    /// How long ago the oldest was taken; zero when there is none.
+    /// The age of the oldest snapshot; zero if there is none.
     pub oldest: Duration,
 }
 
-/// How the read of a snapshot ended.
+/// The result of the read of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SnapshotRead {
-    /// There is a snapshot.
+    /// The snapshot was read.
     Ok,
-    /// The database failed or was away.
+    /// The database failed or was unreachable.
     Failed,
-    /// It took more memory than it may.
+    /// The snapshot exceeded the memory limit.
     TooLarge,
-    /// It took too long.
+    /// The read took too long.
     TooSlow,
-    /// Nobody waited for it any more.
+    /// No caller waited for the snapshot any more.
     Cancelled,
 }
 
@@ -54,8 +54,8 @@ impl SnapshotRead {
     }
 }
 
-/// Has these snapshots asked for their state whenever somebody reads the metrics. Later ones take the place of earlier
-/// ones.
+/// Registers the function that returns the state of the snapshots when the metrics are read. A later function
+/// replaces an earlier one.
 pub(crate) fn watch_snapshots(state: impl Fn() -> SnapshotState + Send + Sync + 'static) {
     *SNAPSHOTS.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(state));
 }
@@ -64,7 +64,7 @@ fn state() -> Option<SnapshotState> {
     SNAPSHOTS.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|state| state())
 }
 
-/// See the descriptions.
+/// The descriptions are in the code below.
 pub(super) struct SnapshotInstruments {
     listings: Counter<u64>,
     reads: Histogram<f64>,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
-/// Instruments of the test's own, and what Prometheus would read.
+/// Instruments of this test, and the registry that Prometheus would read.
 fn instruments() -> (Instruments, SdkMeterProvider, Registry) {
     let registry = Registry::new();
     let provider = SdkMeterProvider::builder().with_reader(scraper(&registry).unwrap()).build();
@@ -84,7 +84,7 @@ fn changes_are_counted_by_operation_and_outcome() {
     }
 }
 
-/// The names of what is read and, for each, the names of its labels.
+/// The names of the exported metrics, each with the names of its labels.
 fn served(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut served: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {

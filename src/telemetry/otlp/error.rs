@@ -1,49 +1,49 @@
-//! Why telemetry cannot be sent.
+//! Errors of the settings for sending telemetry.
 
 use std::io;
 
 use opentelemetry_otlp::ExporterBuildError;
 
-/// Why nothing can be sent.
+/// The reason why telemetry cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The file with the CAs.
+    /// The file with the certificate authorities is unreadable.
     #[error("{setting}: cannot read the certificates in {path}: {source}")]
     File {
-        /// The setting or variable that names it.
+        /// The setting or variable with its name.
         setting: String,
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The cause.
         source: io::Error,
     },
-    /// What should be certificates is something else.
+    /// There is no certificate in the text or file.
     #[error("{setting}: no PEM certificate in {place}")]
     NoCertificate {
-        /// The setting or variable that has or names them.
+        /// The setting or variable with the certificates or their file.
         setting: String,
-        /// Where they should be.
+        /// The place where the certificates are expected.
         place: String,
     },
-    /// A collector is named in a way that is no URL, or by a scheme that is not spoken.
+    /// The address of a collector is not a URL, or its scheme is not supported.
     #[error(
         "{setting}: {given:?} is no address of a collector: it begins with http:// or https://, as in https://collector.example.com:4317"
     )]
     Endpoint {
-        /// The setting or variable that names it.
+        /// The setting or variable with the address.
         setting: String,
         /// The address, without credentials.
         given: String,
     },
-    /// The library cannot use the certificates.
+    /// The library does not accept the certificates.
     #[error("{setting}: {source}")]
     Exporter {
-        /// The setting or variable that has or names them or, without those, the collector.
+        /// The setting or variable with the certificates or their file or, without those, with the collector.
         setting: String,
-        /// What the library says.
+        /// The error of the library.
         source: ExporterBuildError,
     },
-    /// The operating system gives no thread.
+    /// The operating system cannot start a thread.
     #[error("otel-collector-endpoint: cannot start a thread: {0}")]
     Thread(io::Error),
 }

@@ -1,4 +1,5 @@
-//! What is to be sent where: our settings, which win, and the standard `OTEL_` variables.
+//! The signals to send and their collectors: from our settings, which take precedence, and the standard
+//! `OTEL_` variables.
 
 use std::fs;
 
@@ -12,33 +13,33 @@ use crate::telemetry::otlp::variables::{INTERVAL, Variable, is_sent};
 use crate::telemetry::settings::{CollectorTls, TelemetrySettings};
 use crate::tls_roots;
 
-/// Our settings, as errors name them.
+/// The names of our settings in errors.
 const COLLECTOR: &str = "otel-collector-endpoint";
 const CA_FILE: &str = "otel-collector-endpoint-tls-cert-path";
 const CA_TEXT: &str = "otel-collector-endpoint-tls-cert";
 
-/// Which signals go to a collector, and to which.
+/// The signals that go to a collector, and the collector of each.
 pub(crate) struct Plan {
     pub(super) traces: Option<Target>,
     pub(super) metrics: Option<Target>,
     pub(super) logs: Option<Target>,
-    /// There is to be no time between two times that the metrics are sent, which cannot be.
+    /// Whether the interval between exports of metrics is 0, which is invalid.
     pub(super) no_interval: bool,
 }
 
 /// A collector.
 pub(super) struct Target {
-    /// With its scheme.
+    /// The URL with its scheme.
     pub(super) endpoint: String,
-    /// Nothing for one that is reached without encryption.
+    /// `None` for a collector without TLS.
     pub(super) tls: Option<ClientTlsConfig>,
-    /// The setting or variable to look at when it cannot be used.
+    /// The setting or variable that errors name.
     setting: String,
 }
 
 impl Plan {
-    /// Nothing when there is nothing to send or nobody to send it to. Both switches together turn
-    /// everything off, metrics too, as in the former program.
+    /// Creates the plan; `None` if no signal is on or there is no collector. Both switches together turn
+    /// everything off, including metrics, as in the former program.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::NoCertificate`] and [`Error::Endpoint`].
@@ -64,7 +65,7 @@ impl Plan {
         Ok(plan.targets().iter().any(|(_, target)| target.is_some()).then_some(plan))
     }
 
-    /// Whether anybody names a collector.
+    /// Whether a setting or variable names a collector.
     pub(crate) fn is_wanted(settings: &TelemetrySettings, variable: Variable<'_>) -> bool {
         ["TRACES", "METRICS", "LOGS"].iter().any(|signal| Given::find(settings, signal, variable).is_some())
     }
@@ -73,7 +74,7 @@ impl Plan {
         [("traces", self.traces.as_ref()), ("metrics", self.metrics.as_ref()), ("logs", self.logs.as_ref())]
     }
 
-    /// For the log.
+    /// Describes the plan for the log.
     pub(crate) fn describe(&self) -> String {
         let sent: Vec<_> = self
             .targets()
@@ -92,7 +93,7 @@ impl Target {
         variable: Variable<'_>,
     ) -> Result<Self, Error> {
         let Given { setting, endpoint } = given;
-        // The library would quote all of it, and take other schemes too.
+        // The library would show the whole text, and accept other schemes too.
         let is_url = Endpoint::from_shared(endpoint.clone()).is_ok();
         let encrypted = match endpoint.split_once("://") {
             Some(("http", _)) if is_url => false,
@@ -120,17 +121,17 @@ impl Target {
         Ok(Self { endpoint, tls: Some(tls), setting })
     }
 
-    /// What it means when the library cannot use it.
+    /// Converts an error of the library to an error with the setting.
     pub(super) fn failed(&self) -> impl FnOnce(ExporterBuildError) -> Error + use<> {
         let setting = self.setting.clone();
         |source| Error::Exporter { setting, source }
     }
 }
 
-/// Where a signal goes, and who says so.
+/// The collector of a signal, and the setting that names it.
 struct Given {
     setting: String,
-    /// With a scheme.
+    /// The URL with its scheme.
     endpoint: String,
 }
 
@@ -153,8 +154,8 @@ impl Given {
     }
 }
 
-/// The name and the value of the variable that is for this signal alone or, without that, of the one for
-/// all.
+/// The name and the value of the variable for this signal only or, without it, of the variable for all
+/// signals.
 fn of_signal(end: &str, signal: &str, variable: Variable<'_>) -> Option<(String, String)> {
     [format!("OTEL_EXPORTER_OTLP_{signal}_{end}"), format!("OTEL_EXPORTER_OTLP_{end}")]
         .into_iter()
@@ -174,7 +175,7 @@ fn pem_file(setting: &str, path: &str) -> Result<Vec<u8>, Error> {
     pem(fs::read(path).map_err(failed)?, setting, path)
 }
 
-/// The text, if there is a certificate in it that can vouch for a collector.
+/// Returns the text if it has a certificate that can be a trust anchor for a collector.
 fn pem(text: Vec<u8>, setting: &str, place: &str) -> Result<Vec<u8>, Error> {
     let certificates = CertificateDer::pem_slice_iter(&text).map_while(Result::ok);
     if tls_roots::usable_anchors(certificates).is_empty() {
@@ -183,8 +184,8 @@ fn pem(text: Vec<u8>, setting: &str, place: &str) -> Result<Vec<u8>, Error> {
     Ok(text)
 }
 
-/// An endpoint without the credentials that people put into URLs, though they have no place there. Cut by hand, since
-/// it is shown above all when it is no URL that `url` could take apart.
+/// An endpoint without credentials, which some users put into URLs. It is not parsed with `url`, because it
+/// is mostly shown when it is not a valid URL.
 fn shown(endpoint: &str) -> String {
     let (scheme, rest) = endpoint.split_once("://").unwrap_or(("", endpoint));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -206,7 +207,7 @@ mod tests {
         TelemetrySettings { collector: collector.then_some(host), collector_tls: tls, ..Default::default() }
     }
 
-    /// What goes where, in the log's words.
+    /// The plan in the format of the log.
     fn plan(settings: &TelemetrySettings, variables: &[(&str, &str)]) -> Option<String> {
         let variables: HashMap<_, _> = variables.iter().copied().collect();
         let variable = |name: &str| variables.get(name).map(|value| (*value).to_owned());
@@ -220,12 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_sent_anything_unasked() {
+    fn nothing_is_sent_without_a_collector() {
         assert_eq!(plan(&settings(false), &[("OTEL_SERVICE_NAME", "x")]), None);
     }
 
     #[test]
-    fn the_flag_wins_over_the_variables() {
+    fn the_flag_overrides_the_variables() {
         let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://other:4317")];
         assert_eq!(plan(&settings(true), &variables), all_to("http://c:4317"));
         assert_eq!(plan(&settings(false), &variables), all_to("http://other:4317"));
@@ -242,14 +243,14 @@ mod tests {
     }
 
     #[test]
-    fn a_signals_own_variable_is_for_it_alone() {
+    fn the_variable_of_a_signal_applies_to_it_only() {
         let variables = [("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t:1")];
         let expected = "sending over OTLP/gRPC: traces to http://t:1";
         assert_eq!(plan(&settings(false), &variables).as_deref(), Some(expected));
     }
 
     #[test]
-    fn each_switch_works_alone_and_both_turn_everything_off() {
+    fn each_switch_turns_off_its_signal_and_both_turn_off_everything() {
         let with = |tracing_disabled, logging_disabled| {
             let settings = TelemetrySettings { tracing_disabled, logging_disabled, ..settings(true) };
             plan(&settings, &[]).map(|text| text.replace(" to http://c:4317", ""))
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_standard_switches_work() {
+    fn standard_variables_turn_signals_off() {
         assert_eq!(plan(&settings(true), &[("OTEL_SDK_DISABLED", "True")]), None);
         assert_eq!(plan(&settings(true), &[("OTEL_SDK_DISABLED", "1")]), all_to("http://c:4317"));
         let none = |signal| plan(&settings(true), &[(signal, "none")]).unwrap();
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_refused_without_its_credentials() {
+    fn rejects_an_invalid_url_without_showing_its_credentials() {
         let variable = |_: &str| Some("http://ann:s3cret@a collector:4317".to_owned());
         let settings = TelemetrySettings::default();
         let only_endpoint = |name: &str| variable(name).filter(|_| name == "OTEL_EXPORTER_OTLP_ENDPOINT");
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn other_schemes_are_refused_by_the_name_of_who_gives_them() {
+    fn rejects_other_schemes_and_names_the_variable() {
         let name = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT";
         for given in ["grpc://c:4317", "unix:///c", "ftp://c"] {
             let only = |asked: &str| (asked == name).then(|| given.to_owned());
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_may_have_a_certificate_of_its_own() {
+    fn a_signal_can_have_its_own_certificate() {
         let variables = |asked: &str| match asked {
             "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("https://c:4317".to_owned()),
             "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE" => Some("/no/such".to_owned()),
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_certificate_is_refused() {
+    fn rejects_a_text_or_file_without_a_certificate() {
         let text = TelemetrySettings { collector_tls: CollectorTls::Text(b"ABC".to_vec()), ..settings(true) };
         let error = Plan::new(&text, &|_| None).err().unwrap().to_string();
         assert_eq!(error, "otel-collector-endpoint-tls-cert: no PEM certificate in its value");

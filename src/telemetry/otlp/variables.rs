@@ -1,5 +1,5 @@
-//! The standard `OTEL_` variables that the library reads by itself. It passes over what it cannot use, and
-//! its own words on that are not logged; so it is said here.
+//! Checks the standard `OTEL_` variables that the library reads itself. The library ignores unusable values,
+//! and its own messages about them are not logged, so this module warns about them.
 
 use std::fmt::Display;
 
@@ -8,11 +8,11 @@ use http::{HeaderName, HeaderValue};
 /// The value of a variable that is set and not empty.
 pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The signals, as variables have them.
+/// The signals, as in the names of variables.
 const SIGNALS: [&str; 3] = ["TRACES", "METRICS", "LOGS"];
-/// What of an exporter can be set for one signal alone.
+/// The prefix of the variables of an exporter, which can also be set for a single signal.
 const OTLP: &str = "OTEL_EXPORTER_OTLP";
-/// The samplers that the library has.
+/// The samplers of the library.
 const SAMPLERS: [&str; 6] = [
     "always_on",
     "always_off",
@@ -21,13 +21,14 @@ const SAMPLERS: [&str; 6] = [
     "parentbased_always_off",
     "parentbased_traceidratio",
 ];
-/// Numbers: the end of the variable's name and the smallest that is of use.
+/// Numeric variables: the end of the name and the smallest valid number.
 const OF_QUEUES: [(&str, u64); 4] =
     [("MAX_QUEUE_SIZE", 1), ("MAX_EXPORT_BATCH_SIZE", 1), ("SCHEDULE_DELAY", 1), ("EXPORT_TIMEOUT", 1)];
-/// How often the metrics are sent, in milliseconds.
+/// The interval between exports of metrics, in milliseconds.
 pub(super) const INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
 
-/// What is wrong with the variables, in sentences that begin with the name of one, and what becomes of it.
+/// Warnings about the variables. Each is a sentence that begins with the name of a variable, and says what is
+/// used instead.
 pub(crate) fn warnings(variable: Variable<'_>) -> Vec<String> {
     let mut found = Found { variable, warnings: Vec::new() };
     for name in ["OTEL_SDK_DISABLED".to_owned()].into_iter().chain(of_otlp("INSECURE")) {
@@ -67,7 +68,7 @@ pub(crate) fn warnings(variable: Variable<'_>) -> Vec<String> {
     found.warnings
 }
 
-/// Whether a signal is to be sent, as far as its variable says.
+/// Whether the variable of a signal allows it to be sent.
 pub(super) fn is_sent(signal: &str, variable: Variable<'_>) -> bool {
     variable(&exporter_of(signal)).is_none_or(|names| exporters(&names).any(|name| name == "otlp"))
 }
@@ -80,7 +81,7 @@ fn exporters(names: &str) -> impl Iterator<Item = String> {
     names.split(',').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty())
 }
 
-/// The variable for all signals and those for one.
+/// The variable for all signals and those for single signals.
 fn of_otlp(end: &str) -> impl Iterator<Item = String> {
     let single = SIGNALS.map(|signal| format!("{OTLP}_{signal}_{end}"));
     std::iter::once(format!("{OTLP}_{end}")).chain(single)
@@ -96,7 +97,7 @@ impl Found<'_> {
         self.warnings.push(format!("{name}: {problem}"));
     }
 
-    /// Warns of a value that is not good, and repeats it.
+    /// Warns about an invalid value, and shows it.
     fn check(&mut self, name: &str, problem: impl Display, is_good: impl FnOnce(&str) -> bool) {
         if let Some(text) = (self.variable)(name).filter(|text| !is_good(text)) {
             self.warn(name, format!("{text:?} {problem}"));
@@ -133,7 +134,7 @@ impl Found<'_> {
         }
     }
 
-    /// Nothing of a value is repeated: it may be a secret.
+    /// The value is not shown: it may be a secret.
     fn headers(&mut self, name: &str) {
         let Some(text) = (self.variable)(name) else { return };
         for (index, entry) in text.split_terminator(',').enumerate() {
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_library_would_pass_over_is_warned_of_by_name() {
+    fn warns_about_variables_that_the_library_would_ignore() {
         for (name, value, words) in [
             ("OTEL_SDK_DISABLED", "1", "neither true nor false"),
             ("OTEL_EXPORTER_OTLP_INSECURE", "yes", "neither true nor false"),
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_is_not_warned_of() {
+    fn does_not_warn_about_valid_variables() {
         for (name, value) in [
             ("OTEL_SDK_DISABLED", "False"),
             ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_is_sent_unless_its_variable_names_other_exporters_alone() {
+    fn a_signal_is_sent_unless_its_variable_lists_only_other_exporters() {
         for (value, sent) in [
             (None, true),
             (Some("otlp"), true),

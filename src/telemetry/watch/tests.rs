@@ -9,7 +9,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
 
-/// Keeps the spans that have ended.
+/// Collects the spans that have ended.
 #[derive(Debug, Clone, Default)]
 struct Kept(Arc<Mutex<Vec<SpanData>>>);
 
@@ -20,7 +20,7 @@ impl SpanExporter for Kept {
     }
 }
 
-/// The one span that ends in `work`.
+/// The single span that ends in `work`.
 fn span_of(work: impl FnOnce()) -> SpanData {
     let kept = Kept::default();
     let provider = SdkTracerProvider::builder().with_simple_exporter(kept.clone()).build();
@@ -31,7 +31,7 @@ fn span_of(work: impl FnOnce()) -> SpanData {
     spans.remove(0)
 }
 
-/// Its attributes but those that the library adds by itself.
+/// The attributes without those that the library adds.
 fn attributes(span: &SpanData) -> Vec<String> {
     let ours = span.attributes.iter().filter(|it| it.key.as_str().contains('.'));
     let ours = ours.filter(|it| !it.key.as_str().starts_with("thread."));
@@ -59,7 +59,7 @@ fn a_request_to_the_rest_api_is_a_span_with_its_name_method_and_status() {
 }
 
 #[test]
-fn a_statement_is_a_span_that_is_in_error_when_it_failed_or_was_given_up() {
+fn the_span_of_a_failed_or_cancelled_statement_has_an_error_status() {
     let well = span_of(|| statement("groups.list").ended(true));
     assert_eq!((well.name.as_ref(), &well.span_kind), ("groups.list", &SpanKind::Client));
     assert_eq!(attributes(&well), ["db.system=postgresql", "db.operation.name=groups.list"]);
@@ -70,7 +70,7 @@ fn a_statement_is_a_span_that_is_in_error_when_it_failed_or_was_given_up() {
 }
 
 #[test]
-fn a_call_is_in_error_only_when_the_server_is_to_blame() {
+fn only_server_errors_set_the_error_status_of_a_call() {
     let ended_in = |code| {
         span_of(|| call(("a.Service", "Do"), &HeaderMap::new()).ended(code, Duration::ZERO, None)).status
     };
@@ -83,7 +83,7 @@ fn a_call_is_in_error_only_when_the_server_is_to_blame() {
 }
 
 #[test]
-fn a_header_that_names_no_trace_begins_one() {
+fn an_invalid_traceparent_starts_a_new_trace() {
     let mut headers = HeaderMap::new();
     headers.insert("traceparent", "ann@example.com".parse().unwrap());
     let span = span_of(|| call(("", ""), &headers).ended(Code::Unimplemented, Duration::ZERO, None));

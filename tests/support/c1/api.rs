@@ -1,4 +1,4 @@
-//! The API: gives out tasks and takes what comes of them.
+//! The API: offers tasks and accepts their reports.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::plan::SCRIPTED;
 use super::{Call, Method, Shared, State, Upload};
 
-/// What every piece of an upload has, except the last.
+/// The size of every piece of an upload, except the last.
 const PIECE: usize = 512 * 1024;
 
 pub(super) fn service(shared: Arc<Shared>) -> BatonServiceServer<Api> {
@@ -29,7 +29,7 @@ pub(super) fn service(shared: Arc<Shared>) -> BatonServiceServer<Api> {
 pub(super) struct Api(Arc<Shared>);
 
 impl Api {
-    /// Notes a call and checks what all calls have; then it may fail.
+    /// Records a call and checks what all calls have in common; then it may fail.
     fn begin<T>(
         &self,
         method: Method,
@@ -77,18 +77,18 @@ impl Api {
         failure.map_or(Ok(()), Err)
     }
 
-    /// With such a plan: waits for the end of these tasks, and then a little.
+    /// If the plan says so, waits for the end of these tasks, and then a little longer.
     async fn be_late(&self, open: Vec<String>) {
         if !self.0.lock().plan.answers_late || open.is_empty() {
             return;
         }
         self.0.until(|state| open.iter().all(|id| state.finished.contains_key(id)).then_some(())).await;
-        // How long the answer is under way; nothing that is checked depends on it.
+        // The delay of the answer; no check depends on it.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// The tasks that were offered and are not finished.
+/// The offered tasks that are not finished.
 fn open(state: &State) -> Vec<String> {
     state.offered.iter().filter(|id| !state.finished.contains_key(*id)).cloned().collect()
 }
@@ -97,7 +97,7 @@ fn duration(given: Option<std::time::Duration>) -> Option<prost_types::Duration>
     given.map(|given| prost_types::Duration::try_from(given).unwrap())
 }
 
-/// The next task; with a plan that insists, every one that is not finished is offered again.
+/// The next task. If the plan insists, every unfinished task is offered again.
 fn next(state: &mut State, known: &[String]) -> Option<Task> {
     let insists = state.plan.insists;
     let open =
@@ -190,7 +190,7 @@ impl BatonService for Api {
         }
         state.queue.retain(|task| task.id != id);
         if let Some(first) = state.finished.get(&id) {
-            // A report that is made again is the same; a task that ran twice has another.
+            // A repeated report is equal to the first one; a task that ran twice has a different report.
             if !state.disturbed || *first != finished {
                 state.faults.push(format!("{id} was finished twice"));
             }
@@ -247,7 +247,7 @@ impl BatonService for Api {
                 _ => self.0.fault("the parts of an upload are out of order"),
             }
         }
-        // A call that its client gives up ends like one that is complete.
+        // An upload that its client cancels ends like a complete one.
         if checksum.is_none() {
             return Err(Status::cancelled(SCRIPTED));
         }

@@ -25,7 +25,8 @@ use tower::ServiceExt;
 use super::plan::{SCRIPTED, Tls};
 use super::{Shared, api, token};
 
-/// Listens on a free port of this machine, with a certificate of an authority whose file is put into the folder.
+/// Listens on a free port of this machine. The certificate of its certificate authority is written to the
+/// directory.
 pub(super) async fn listen(folder: &Path, shared: Arc<Shared>) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -51,7 +52,7 @@ pub(super) async fn listen(folder: &Path, shared: Arc<Shared>) -> (SocketAddr, J
 }
 
 async fn serve(mut stream: TcpStream, tls: Tls, trusted: Identity, shared: Arc<Shared>) {
-    // A client that goes away ends its connection with an error.
+    // A client that disconnects ends its connection with an error.
     let Some(config) = config(tls, trusted) else { return drop(answer_in_old_tls(&mut stream).await) };
     let Ok(stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -66,8 +67,8 @@ async fn serve(mut stream: TcpStream, tls: Tls, trusted: Identity, shared: Arc<S
     }
 }
 
-/// Answers the first message of a client as a server does that knows no TLS after 1.1, and waits for the client to
-/// leave.
+/// Answers the first message of a client like a server without TLS 1.2, and waits until the client
+/// disconnects.
 async fn answer_in_old_tls(stream: &mut TcpStream) -> io::Result<()> {
     let mut head = [0; 5];
     stream.read_exact(&mut head).await?;
@@ -99,7 +100,7 @@ fn routes(shared: Arc<Shared>) -> Router {
     Router::new().fallback_service(checked)
 }
 
-/// A certificate for this machine, its key, and the authority that has signed it, all in PEM.
+/// A certificate for this machine, its key, and its certificate authority, all in PEM.
 #[derive(Clone)]
 pub(crate) struct Identity {
     certificate: String,
@@ -120,7 +121,7 @@ impl Identity {
     }
 }
 
-/// What TLS is like; nothing for one that rustls does not know.
+/// The TLS settings; `None` if rustls does not support the version.
 pub(crate) fn config(tls: Tls, trusted: Identity) -> Option<ServerConfig> {
     let identity = if tls == Tls::Untrusted { Identity::new() } else { trusted };
     let chain = vec![CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap()];

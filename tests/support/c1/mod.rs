@@ -1,5 +1,5 @@
-//! Stands in for ConductorOne: the token endpoint and the API on one TLS port, as the real one has them. It checks
-//! all that it is sent, and fails when it is told to.
+//! A double of ConductorOne: the token endpoint and the API on one TLS port, like the real service. It checks
+//! all requests, and fails on request.
 
 mod api;
 pub(crate) mod listener;
@@ -30,19 +30,19 @@ pub(crate) use plan::{Method, Plan, Tls};
 
 use super::server::{Server, program};
 
-/// How long a test waits for something that has to happen.
+/// How long a test waits for an expected event.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The stand-in, until dropped.
+/// The double; stopped when dropped.
 pub(crate) struct C1 {
     address: SocketAddr,
-    /// Certificates, and a folder for the program's temporary files.
+    /// Certificates, and a directory for the program's temporary files.
     folder: TempDir,
     shared: Arc<Shared>,
     listening: tokio::task::JoinHandle<()>,
 }
 
-/// What the parts of the stand-in share.
+/// The shared state of the double.
 struct Shared {
     state: Mutex<State>,
     changed: Notify,
@@ -51,32 +51,32 @@ struct Shared {
 #[derive(Default)]
 struct State {
     plan: Plan,
-    /// The public key of the client, and its id.
+    /// The public key and the id of the client.
     public_key: Vec<u8>,
     client_id: String,
     audience: String,
-    /// The key's name, where it has one.
+    /// The id of the key, if it has one.
     key_id: Option<String>,
     nonces: Vec<String>,
-    /// Tokens that were given out.
+    /// The issued tokens.
     tokens: Vec<String>,
     queue: VecDeque<Task>,
-    /// The ids of the tasks that were handed out.
+    /// The ids of the offered tasks.
     offered: HashSet<String>,
     number: u64,
-    /// What was called, in order.
+    /// The calls, in order.
     calls: Vec<Call>,
     hellos: Vec<BatonServiceHelloRequest>,
     /// The report of each task.
     finished: HashMap<String, BatonServiceFinishTaskRequest>,
-    /// Connections were broken, and answers lost with them.
+    /// Whether connections were broken and answers lost with them.
     disturbed: bool,
     uploads: Vec<Upload>,
     connections: usize,
-    /// How often something connected, whatever came of it.
+    /// How many connections were attempted, including failed ones.
     attempts: usize,
     serving: Vec<tokio::task::AbortHandle>,
-    /// What was wrong with what it was sent.
+    /// Faults in the requests.
     faults: Vec<String>,
 }
 
@@ -84,14 +84,14 @@ struct State {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Call {
     pub(crate) method: Method,
-    /// The task that it was about; empty for none.
+    /// The task of the call; empty for none.
     pub(crate) task_id: String,
     pub(crate) at: tokio::time::Instant,
-    /// Of GetTasks: how many were asked for, and how many are known.
+    /// For GetTasks: the requested number of tasks, and the known tasks.
     pub(crate) asked: Option<(u32, Vec<String>)>,
 }
 
-/// A file that arrived whole.
+/// A completely uploaded file.
 #[derive(Clone, Debug)]
 pub(crate) struct Upload {
     pub(crate) task_id: String,
@@ -100,7 +100,7 @@ pub(crate) struct Upload {
     pub(crate) pieces: Vec<usize>,
 }
 
-/// How a task ended.
+/// The result of a task.
 #[derive(Clone, Debug)]
 pub(crate) enum Finished {
     Success(BatonServiceFinishTaskRequest),
@@ -108,7 +108,7 @@ pub(crate) enum Finished {
 }
 
 impl Finished {
-    /// The answer in a success; panics when it is something else.
+    /// The response of a successful task; panics for any other result.
     #[track_caller]
     pub(crate) fn response<M: Message + Name + Default>(&self) -> M {
         let Self::Success(request) = self else { panic!("{self:?}") };
@@ -118,7 +118,7 @@ impl Finished {
         M::decode(packed.value.as_slice()).unwrap()
     }
 
-    /// Fails unless the task failed so.
+    /// Asserts that the task failed in this way.
     #[track_caller]
     pub(crate) fn assert_failed(&self, code: i32, text: &str, non_retryable: bool) {
         let Self::Error { code: found, message, non_retryable: is_final, .. } = self else {
@@ -174,23 +174,23 @@ impl C1 {
         std::fs::read_to_string(self.folder.path().join("secret")).unwrap()
     }
 
-    /// Where the program keeps its temporary files.
+    /// The directory of the program's temporary files.
     pub(crate) fn temp_dir(&self) -> PathBuf {
         self.folder.path().join("tmp")
     }
 
-    /// The names of what is there.
+    /// The names of the files in the temporary directory.
     pub(crate) fn left_over(&self) -> Vec<String> {
         let names = std::fs::read_dir(self.temp_dir()).unwrap();
         names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
-    /// The authority that vouches for the stand-in.
+    /// The certificate authority of the double.
     pub(crate) fn authority(&self) -> PathBuf {
         self.folder.path().join("authority.pem")
     }
 
-    /// The program with all that it needs to find the stand-in, before a database.
+    /// The program with all settings for the double and for a database.
     pub(crate) fn program(&self, connection_string: &str) -> Command {
         let mut program = program();
         program
@@ -207,25 +207,25 @@ impl C1 {
         program
     }
 
-    /// The running program.
+    /// Starts the program.
     pub(crate) fn serve(&self, connection_string: &str, flags: &[&str]) -> Server {
         let mut program = self.program(connection_string);
         program.args(flags);
         Server::run(program)
     }
 
-    /// Changes what the stand-in does from now on.
+    /// Changes the behaviour of the double from now on.
     pub(crate) fn plan(&self, change: impl FnOnce(&mut Plan)) {
         change(&mut self.shared.lock().plan);
         self.shared.changed.notify_waiters();
     }
 
-    /// Offers a task, and gives its id.
+    /// Offers a task and returns its id.
     pub(crate) fn give(&self, task: TaskType) -> String {
         self.give_as(|id| Task { id, task_type: Some(task), ..Default::default() })
     }
 
-    /// Offers a task that is made with an id.
+    /// Offers a task that is built with an id.
     pub(crate) fn give_as(&self, task: impl FnOnce(String) -> Task) -> String {
         let mut state = self.shared.lock();
         state.number += 1;
@@ -237,7 +237,7 @@ impl C1 {
         id
     }
 
-    /// Runs a task to its end.
+    /// Runs a task until it ends.
     pub(crate) async fn run(&self, task: TaskType) -> Finished {
         let id = self.give(task);
         self.finished(&id).await
@@ -248,7 +248,7 @@ impl C1 {
         self.finished_within(PATIENCE, id).await
     }
 
-    /// As [`finished`](Self::finished), for as long as this.
+    /// Like [`finished`](Self::finished), with this timeout.
     pub(crate) async fn finished_within(&self, patience: Duration, id: &str) -> Finished {
         let what = format!("the end of {id}");
         let find = |state: &State| state.finished.get(id).cloned();
@@ -271,7 +271,7 @@ impl C1 {
         }
     }
 
-    /// Waits until so many calls of a method were made, and gives them all.
+    /// Waits for this number of calls of a method, and returns all of them.
     pub(crate) async fn called(&self, method: Method, times: usize) -> Vec<Call> {
         self.wait_for(PATIENCE, &format!("{times} calls of {method:?}"), |state| {
             let calls: Vec<Call> = state.calls.iter().filter(|call| call.method == method).cloned().collect();
@@ -289,7 +289,7 @@ impl C1 {
         self.shared.lock().hellos.clone()
     }
 
-    /// How many reports there were of a task; a second one is a fault.
+    /// How many reports a task has; a second report is a fault.
     pub(crate) fn reports(&self, id: &str) -> usize {
         usize::from(self.shared.lock().finished.contains_key(id))
     }
@@ -298,17 +298,17 @@ impl C1 {
         self.shared.lock().uploads.clone()
     }
 
-    /// How many connections to the API there were, those of the token endpoint left out.
+    /// How many connections to the API there were, without those to the token endpoint.
     pub(crate) fn connections(&self) -> usize {
         self.shared.lock().connections
     }
 
-    /// How many connections of any kind were begun, also while it was away.
+    /// How many connections of any kind were attempted, including those while the double was down.
     pub(crate) fn attempts(&self) -> usize {
         self.shared.lock().attempts
     }
 
-    /// Ends every connection, and lets no new one come about.
+    /// Ends every connection and refuses new ones.
     pub(crate) fn go_away(&self) {
         let mut state = self.shared.lock();
         state.plan.away = true;
@@ -316,13 +316,13 @@ impl C1 {
         state.serving.drain(..).for_each(|connection| connection.abort());
     }
 
-    /// What was wrong so far was meant to be.
+    /// Ignores the faults so far, which were intended.
     pub(crate) fn forgive(&self) {
         let faults = std::mem::take(&mut self.shared.lock().faults);
         assert!(!faults.is_empty());
     }
 
-    /// Fails unless all that the stand-in was sent was right.
+    /// Asserts that all requests to the double were valid.
     #[track_caller]
     pub(crate) fn assert_no_faults(&self) {
         assert_eq!(self.shared.lock().faults, Vec::<String>::new());
@@ -350,7 +350,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(|poison| poison.into_inner())
     }
 
-    /// Waits for a change after which there is something to find.
+    /// Waits until `find` returns a value after a change.
     async fn until<T>(&self, mut find: impl FnMut(&State) -> Option<T>) -> T {
         loop {
             let changed = self.changed.notified();

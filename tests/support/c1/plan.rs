@@ -1,4 +1,4 @@
-//! What the stand-in does, beyond being well.
+//! The behaviour of the double, beyond normal operation.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -17,59 +17,60 @@ pub(crate) enum Method {
     FinishTask,
 }
 
-/// What TLS on its port is like.
+/// The TLS behaviour of the port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tls {
-    /// As it should be: TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2.
+    /// Normal: TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2.
     #[default]
     Usual,
-    /// TLS 1.2 and nothing newer.
+    /// At most TLS 1.2.
     Only12,
-    /// TLS 1.1 and nothing newer.
+    /// At most TLS 1.1.
     Only11,
-    /// No protocol is agreed on.
+    /// ALPN selects no protocol.
     WithoutAlpn,
-    /// Clients that want HTTP/2 are refused.
+    /// Only HTTP/1.1 is offered; clients that require HTTP/2 are refused.
     OnlyHttp1,
-    /// The certificate is of an authority that nobody trusts.
+    /// The certificate is from an untrusted certificate authority.
     Untrusted,
 }
 
-/// What the stand-in does. The default is to be well, and to want to be asked again soon.
+/// The behaviour of the double. By default it works normally and requests the next poll soon.
 pub(crate) struct Plan {
-    /// The failures of the next calls, in order; nothing is a call that goes well.
+    /// The failures of the next calls, in order; `None` is a successful call.
     pub(crate) failures: BTreeMap<Method, VecDeque<Option<Code>>>,
-    /// The failure of every call, once those are used up.
+    /// The failure of every call after those.
     pub(crate) fails: BTreeMap<Method, Code>,
-    /// What the token endpoint answers in place of a token, for so many requests.
+    /// Answers of the token endpoint instead of a token, for the next requests.
     pub(crate) token_answers: VecDeque<(u16, String)>,
-    /// How long a token lasts, in seconds; none for an answer without it.
+    /// The lifetime of a token in seconds; `None` leaves it out of the answer.
     pub(crate) token_life: Option<i64>,
     pub(crate) token_type: String,
-    /// Requests for tokens get no answer.
+    /// Whether token requests get no answer.
     pub(crate) holds_tokens: bool,
-    /// Connections end as soon as they are there.
+    /// Whether connections are closed as soon as they are opened.
     pub(crate) away: bool,
     pub(crate) tls: Tls,
-    /// The host id that every request has to name.
+    /// The host id that every request must contain.
     pub(crate) host: String,
     pub(crate) next_poll: Option<Duration>,
-    /// Tasks are offered again and again until they are finished.
+    /// Whether tasks are offered repeatedly until they are finished.
     pub(crate) insists: bool,
     pub(crate) next_heartbeat: Option<Duration>,
-    /// From this heartbeat of a task on, its cancellation is the answer; the first is 1.
+    /// From this heartbeat of a task on, the answer is its cancellation; the first heartbeat is 1.
     pub(crate) cancels_at: Option<usize>,
-    /// Uploads break off after so many pieces of data, once each.
+    /// Uploads fail after these numbers of data pieces, once each.
     pub(crate) upload_ends: VecDeque<usize>,
-    /// The next upload with so many pieces of data is taken for whole then.
+    /// The next upload is treated as complete after this number of data pieces.
     pub(crate) upload_is_enough_at: Option<usize>,
-    /// Uploads are read up to so many pieces of data, and no further.
+    /// Uploads are read up to this number of data pieces, and no further.
     pub(crate) holds_uploads_at: Option<usize>,
-    /// How many reports are taken and not answered: their connections break.
+    /// How many reports are accepted but not answered: their connections break.
     pub(crate) loses_reports: usize,
-    /// The answer to a poll waits until all that was offered before it is finished, and is then long under way.
+    /// Whether the answer to a poll waits until all tasks offered before it are finished, and is then
+    /// delayed.
     pub(crate) answers_late: bool,
-    /// How far the clock is ahead of this machine's, in seconds.
+    /// How many seconds the clock is ahead of this machine's clock.
     pub(crate) clock_ahead_by: i64,
 }
 
@@ -100,12 +101,12 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// The next calls of a method fail with these codes.
+    /// Makes the next calls of a method fail with these codes.
     pub(crate) fn fail(&mut self, method: Method, codes: &[Code]) {
         self.failures.entry(method).or_default().extend(codes.iter().copied().map(Some));
     }
 
-    /// Every further call of a method fails so; nothing ends that.
+    /// Makes all further calls of a method fail with this code, without an end.
     pub(crate) fn always(&mut self, method: Method, code: Option<Code>) {
         match code {
             Some(code) => self.fails.insert(method, code),
@@ -121,5 +122,5 @@ impl Plan {
     }
 }
 
-/// The message of a failure that a test has asked for.
+/// The message of a failure that a test has requested.
 pub(super) const SCRIPTED: &str = "scripted failure";

@@ -1,4 +1,4 @@
-//! The token endpoint. It checks who asks as the real one can.
+//! The token endpoint. It authenticates clients like the real endpoint.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -24,7 +24,7 @@ pub(super) async fn answer(shared: Arc<Shared>, headers: HeaderMap, body: Bytes)
         None => match check(&mut state, &headers, &body) {
             Ok(()) => (200, token(&mut state)),
             Err(fault) => {
-                // With another clock a refusal is what the test is after.
+                // With a wrong clock the test expects the refusal.
                 if state.plan.clock_ahead_by == 0 {
                     state.faults.push(format!("token: {fault}"));
                 }
@@ -52,12 +52,12 @@ fn token(state: &mut State) -> String {
     answer.to_string()
 }
 
-/// By the clock of the stand-in.
+/// The time of the double's clock.
 fn now(state: &State) -> OffsetDateTime {
     OffsetDateTime::now_utc() + Duration::seconds(state.plan.clock_ahead_by)
 }
 
-/// What is wrong with a request, if anything.
+/// The fault of a request, if any.
 fn check(state: &mut State, headers: &HeaderMap, body: &[u8]) -> Result<(), String> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     same("content type", header("content-type"), "application/x-www-form-urlencoded")?;

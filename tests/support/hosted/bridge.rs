@@ -1,4 +1,4 @@
-//! Lets a client of gRPC call a function: each call becomes an event.
+//! Lets a gRPC client call a function: each call becomes an event.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,13 +20,13 @@ use super::stage::Stage;
 
 const WINDOW: u32 = 8 * 1024 * 1024;
 
-/// A connection on which every call is made as an event of this form.
+/// A connection on which every call becomes an event with this form.
 pub(crate) async fn channel(stage: Arc<Stage>, form: Form) -> Channel {
     let (ours, theirs) = tokio::io::duplex(1024 * 1024);
     let service = tower::service_fn(move |request| answer(Arc::clone(&stage), form, request));
     tokio::spawn(async move {
         let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-        // A client that goes away ends its connection with an error.
+        // A client that disconnects ends its connection with an error.
         let _ = server.serve_connection(TokioIo::new(theirs), TowerToHyperService::new(service)).await;
     });
     let mut ours = Some(TokioIo::new(ours));

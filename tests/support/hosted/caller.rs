@@ -17,12 +17,12 @@ use tonic_types::pb;
 
 use super::runtime::Posted;
 
-/// How a call is written.
+/// The encoding of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Json,
     Frame,
-    /// Both, of which the frame counts.
+    /// Both; the frame takes precedence.
     Dual,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Signer {
     pair: Ed25519KeyPair,
 }
 
-/// A call that is to become an event.
+/// A call that becomes an event.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) method: String,
@@ -43,12 +43,12 @@ pub(crate) struct Call {
     pub(crate) headers: Vec<(String, Vec<String>)>,
 }
 
-/// What an event was answered with.
+/// The answer to an event.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Answered {
     pub(crate) response: Option<Any>,
     pub(crate) status: pb::Status,
-    /// Whether there were headers and trailers.
+    /// Whether the answer has headers and trailers.
     pub(crate) headers: bool,
 }
 
@@ -62,7 +62,7 @@ impl Signer {
         json!({ "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(self.pair.public_key()) })
     }
 
-    /// A good token.
+    /// A valid token.
     pub(crate) fn token(&self) -> String {
         self.token_with(|_| {})
     }
@@ -80,20 +80,20 @@ impl Signer {
 }
 
 impl Call {
-    /// A call of a method of the protocol: `GrantsService/ListGrants`.
+    /// A call of a method of the protocol, such as `GrantsService/ListGrants`.
     pub(crate) fn of<M: Message + Name>(method: &str, request: &M) -> Self {
         let request = Any { type_url: M::type_url(), value: request.encode_to_vec() };
         let method = format!("/c1.connector.v2.{method}");
         Self { method, request: Some(request), headers: Vec::new() }
     }
 
-    /// With one more header.
+    /// Adds a header.
     pub(crate) fn with(mut self, name: &str, values: &[&str]) -> Self {
         self.headers.push((name.to_owned(), values.iter().map(|value| (*value).to_owned()).collect()));
         self
     }
 
-    /// The event.
+    /// The event of the call.
     pub(crate) fn event(&self, form: Form) -> Value {
         let mut event = Value::Object(Map::new());
         if form != Form::Frame {
@@ -130,7 +130,7 @@ impl Call {
 }
 
 impl Answered {
-    /// Reads what was posted, which has to be in the form of the call.
+    /// Reads the posted answer, which must have the form of the call.
     #[track_caller]
     pub(crate) fn read(posted: &Posted, form: Form) -> Self {
         let written = posted.json();
@@ -157,7 +157,7 @@ impl Answered {
         }
     }
 
-    /// The message of a good answer.
+    /// The message of a successful answer.
     #[track_caller]
     pub(crate) fn message<M: Message + Name + Default>(&self) -> M {
         assert_eq!((self.status.code, self.status.message.as_str()), (0, "OK"));
@@ -166,7 +166,7 @@ impl Answered {
         M::decode(&packed.value[..]).unwrap()
     }
 
-    /// Fails unless the call failed so.
+    /// Asserts that the call failed in this way.
     #[track_caller]
     pub(crate) fn assert_failed(&self, code: i32, text: &str) {
         assert_eq!((self.status.code, self.headers), (code, false), "{}", self.status.message);

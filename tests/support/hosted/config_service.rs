@@ -1,4 +1,4 @@
-//! The configuration service. It encrypts for the key that a call is bound to.
+//! The configuration service. It encrypts with the key to which a call is bound.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ impl ConnectorConfigService for Service {
     }
 }
 
-/// The public key that the call is bound to.
+/// The public key to which the call is bound.
 fn check(state: &mut State, metadata: &MetadataMap) -> Result<Vec<u8>, String> {
     let header = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let newest = state.tokens.last().cloned().unwrap_or_default();

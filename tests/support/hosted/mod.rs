@@ -1,5 +1,5 @@
-//! What a hosted connector meets: ConductorOne's token endpoint and configuration service, Lambda's Runtime API, and
-//! a caller with signed tokens.
+//! Doubles for a hosted connector: ConductorOne's token endpoint and configuration service, Lambda's Runtime
+//! API, and a caller with signed tokens.
 
 pub(crate) mod bridge;
 pub(crate) mod caller;
@@ -30,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use super::c1::Tls;
 use super::c1::listener::{Identity, config};
 
-/// ConductorOne as a hosted connector sees it, until dropped. It checks all that it is sent.
+/// ConductorOne as a hosted connector uses it; stopped when dropped. It checks all requests.
 pub(crate) struct Hosted {
     address: SocketAddr,
     folder: TempDir,
@@ -49,27 +49,27 @@ struct State {
     client_key: Vec<u8>,
     address: String,
     plan: Plan,
-    /// The keys of proofs that were seen.
+    /// The keys of received proofs.
     proofs: Vec<String>,
-    /// Tokens that were given out.
+    /// The issued tokens.
     tokens: Vec<String>,
     token_requests: usize,
     configs: BTreeMap<String, Config>,
     newest: String,
-    /// The versions that were asked for.
+    /// The requested versions.
     asked: Vec<String>,
     faults: Vec<String>,
 }
 
-/// What the stand-in does.
+/// The behaviour of the double.
 pub(crate) struct Plan {
-    /// What the token endpoint wants to find in proofs.
+    /// The nonce that the token endpoint requires in proofs.
     pub(crate) nonce: Option<String>,
-    /// What it answers in place of a token, for so many requests: status, nonce, body.
+    /// Answers instead of a token, for the next requests: status, nonce, body.
     pub(crate) answers: VecDeque<(u16, Option<&'static str>, &'static str)>,
     pub(crate) token_type: &'static str,
     pub(crate) token_life: Option<i64>,
-    /// The configuration service does not answer.
+    /// Whether the configuration service does not answer.
     pub(crate) silent: bool,
 }
 
@@ -77,10 +77,10 @@ pub(crate) struct Plan {
 #[derive(Clone, Default)]
 pub(crate) struct Config {
     pub(crate) settings: Value,
-    /// What the answer calls its version.
+    /// The version in the answer.
     pub(crate) version: Option<String>,
     pub(crate) policy: Option<ServedPolicyEnvelope>,
-    /// The answer in place of an encrypted configuration.
+    /// The answer instead of an encrypted configuration.
     pub(crate) sealed: Option<Vec<u8>>,
 }
 
@@ -97,7 +97,7 @@ impl Default for Plan {
 }
 
 impl Config {
-    /// A configuration of this version.
+    /// A configuration with this version.
     pub(crate) fn of(version: &str, settings: Value) -> Self {
         Self { settings, version: Some(version.to_owned()), ..Self::default() }
     }
@@ -135,7 +135,7 @@ impl Hosted {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                     let stream = TokioIo::new(stream);
-                    // A client that goes away ends its connection with an error.
+                    // A client that disconnects ends its connection with an error.
                     if http2 {
                         let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                         let _ = server.serve_connection(stream, service).await;
@@ -161,17 +161,17 @@ impl Hosted {
         self.address
     }
 
-    /// The authority that vouches for the stand-in.
+    /// The certificate authority of the double.
     pub(crate) fn authority(&self) -> PathBuf {
         self.folder.path().join("authority.pem")
     }
 
-    /// Changes what the stand-in does from now on.
+    /// Changes the behaviour of the double from now on.
     pub(crate) fn plan(&self, change: impl FnOnce(&mut Plan)) {
         change(&mut self.shared.lock().plan);
     }
 
-    /// Serves this configuration from now on as the newest, and under this version.
+    /// Serves this configuration from now on as the newest one and under this version.
     pub(crate) fn serve(&self, version: &str, config: Config) {
         self.shared.lock().newest = version.to_owned();
         self.add(version, config);
@@ -182,17 +182,17 @@ impl Hosted {
         self.shared.lock().configs.insert(version.to_owned(), config);
     }
 
-    /// The versions that were asked for so far.
+    /// The versions requested so far.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.shared.lock().asked.clone()
     }
 
-    /// How often a token was asked for.
+    /// How many token requests there were.
     pub(crate) fn token_requests(&self) -> usize {
         self.shared.lock().token_requests
     }
 
-    /// Fails unless all that the stand-in was sent was right.
+    /// Asserts that all requests to the double were valid.
     #[track_caller]
     pub(crate) fn assert_no_faults(&self) {
         assert_eq!(self.shared.lock().faults, Vec::<String>::new());
@@ -221,10 +221,10 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/auth/v1/token", post(move |headers, body| token::answer(endpoint, headers, body)))
 }
 
-/// Header and claims of a signed token.
+/// The header and claims of a signed token.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault of the token.
 fn verified(token: &str, key: &[u8]) -> Result<(Value, Value), String> {
     let parts: Vec<&str> = token.split('.').collect();
     let &[header, claims, signature] = &parts[..] else { return Err("no JWT".to_owned()) };
@@ -235,20 +235,20 @@ fn verified(token: &str, key: &[u8]) -> Result<(Value, Value), String> {
     Ok((json(header)?, json(claims)?))
 }
 
-/// A configuration that is encrypted for another process.
+/// A configuration encrypted for another process.
 pub(crate) fn sealed_for_another(settings: &Value) -> Vec<u8> {
     let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
     config_service::encrypt(pair.public_key().as_ref(), settings.to_string().as_bytes())
 }
 
-/// The public key within a proof.
+/// The public key in a proof.
 fn key_of(proof: &str) -> Result<Vec<u8>, String> {
     let header = decoded(proof.split('.').next().unwrap_or_default())?;
     let header: Value = serde_json::from_slice(&header).map_err(|error| error.to_string())?;
     decoded(header["jwk"]["x"].as_str().unwrap_or_default())
 }
 
-/// Checks a proof. Its claims beyond those of every proof have to be these.
+/// Checks a proof. Its claims must be those of every proof and the claims in `more`.
 fn check_proof(state: &mut State, proof: &str, url: &str, more: &Value) -> Result<Vec<u8>, String> {
     let key = key_of(proof)?;
     let (header, mut claims) = verified(proof, &key)?;

@@ -1,4 +1,4 @@
-//! Lambda's Runtime API: hands out events and takes what the function makes of them.
+//! Lambda's Runtime API: provides events and accepts the function's results.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 /// How long a test waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The stand-in, until dropped.
+/// The double; stopped when dropped.
 pub(crate) struct Lambda {
     address: SocketAddr,
     events: mpsc::UnboundedSender<Event>,
@@ -28,9 +28,9 @@ pub(crate) struct Lambda {
 #[derive(Default)]
 struct Shared {
     waiting: Mutex<HashMap<String, oneshot::Sender<Posted>>>,
-    /// What the next posts are answered with.
+    /// The statuses of the next posts.
     refusals: Mutex<Vec<StatusCode>>,
-    /// What `/jwks` answers, and how often it has.
+    /// The answer of `/jwks`, and how often it was requested.
     jwks: Mutex<(StatusCode, String, usize)>,
 }
 
@@ -40,11 +40,11 @@ struct Event {
     body: Bytes,
 }
 
-/// What the function posts for an event.
+/// The result that the function posts for an event.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Posted {
     Reply(Bytes),
-    /// Message and type.
+    /// The message and type of an error.
     Error(String, String),
 }
 
@@ -75,14 +75,14 @@ impl Lambda {
         self.address
     }
 
-    /// What the function makes of an event; it has a minute.
+    /// The function's result for an event, with a time limit of a minute.
     pub(crate) async fn invoke(&self, body: impl Into<Bytes>) -> Posted {
         let deadline = SystemTime::now() + PATIENCE;
         let since = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap();
         self.invoke_until(Some(&since.as_millis().to_string()), body).await
     }
 
-    /// As [`Self::invoke`], with this deadline.
+    /// Like [`Self::invoke`], with this deadline.
     pub(crate) async fn invoke_until(&self, deadline: Option<&str>, body: impl Into<Bytes>) -> Posted {
         let id = format!("{:032x}", rand::random::<u128>());
         let (answer, answered) = oneshot::channel();
@@ -92,17 +92,17 @@ impl Lambda {
         tokio::time::timeout(PATIENCE, answered).await.expect("no answer in time").expect("no answer")
     }
 
-    /// The next post is answered so.
+    /// Answers the next post with this status.
     pub(crate) fn refuse(&self, status: u16) {
         self.shared.refusals.lock().unwrap().push(StatusCode::from_u16(status).unwrap());
     }
 
-    /// `/jwks` answers so from now on.
+    /// Sets the answer of `/jwks` from now on.
     pub(crate) fn publish(&self, status: u16, text: impl Into<String>) {
         *self.shared.jwks.lock().unwrap() = (StatusCode::from_u16(status).unwrap(), text.into(), 0);
     }
 
-    /// How often `/jwks` was asked for since it was set.
+    /// How often `/jwks` was requested since it was set.
     pub(crate) fn published(&self) -> usize {
         self.shared.jwks.lock().unwrap().2
     }
@@ -124,7 +124,7 @@ impl Posted {
         }
     }
 
-    /// Message and type of an error.
+    /// The message and type of an error.
     #[track_caller]
     pub(crate) fn error(&self) -> (&str, &str) {
         match self {
@@ -163,10 +163,10 @@ async fn posted(
         }
         other => panic!("{other}"),
     };
-    // Before the test goes on, which can change what the next one is answered with.
+    // This precedes the result for the test, which can then change the next status.
     let status = shared.refusals.lock().unwrap().pop().unwrap_or(StatusCode::ACCEPTED);
     let waiting = shared.waiting.lock().unwrap().remove(&id);
-    // A test that waits no longer.
+    // The test may have stopped waiting.
     let _ = waiting.expect("an event that was handed out").send(posted);
     status
 }

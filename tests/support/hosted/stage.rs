@@ -1,4 +1,4 @@
-//! The real program as a function, between ConductorOne, Lambda and a Postgres.
+//! The real program as a function, with doubles of ConductorOne and Lambda, and a Postgres.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,21 +13,21 @@ use super::{Config, Hosted};
 use crate::support::postgres::Database;
 use crate::support::server::{Server, program, without_settings};
 
-/// A database that nobody reaches: for what needs none.
+/// An unreachable database, for tests that need none.
 pub(crate) const NOWHERE: &str = "postgres://baton@127.0.0.1:1/retool";
 
-/// Another build of the program that the tests run, such as `target/lambda/amd64/bootstrap`.
+/// Another build of the program to test, such as `target/lambda/amd64/bootstrap`.
 pub(crate) fn other_program() -> Option<PathBuf> {
     std::env::var_os("RETOOL_LAMBDA_PROGRAM").map(|path| PathBuf::from(path).canonicalize().unwrap())
 }
 
-/// The program at work. Dropped from the program down.
+/// The running program. Fields are dropped in order, the program first.
 pub(crate) struct Stage {
     pub(crate) function: Server,
     pub(crate) parts: Parts,
 }
 
-/// Everything around the program.
+/// Everything except the program.
 pub(crate) struct Parts {
     pub(crate) lambda: Lambda,
     pub(crate) hosted: Hosted,
@@ -37,7 +37,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Everything but a program, with the version `cv-1` of a configuration that leads to this database.
+    /// Everything except the program. Version `cv-1` of the configuration refers to this database.
     pub(crate) async fn new(connection_string: &str) -> Self {
         let hosted = Hosted::start().await;
         hosted.serve("cv-1", Config::of("cv-1", json!({ "connection-string": connection_string })));
@@ -50,7 +50,7 @@ impl Parts {
         }
     }
 
-    /// The program with all that it needs.
+    /// The program with all its settings.
     pub(crate) fn program(&self, name: &str) -> Command {
         let mut program = match other_program() {
             Some(path) => without_settings(Command::new(path)),
@@ -87,35 +87,35 @@ impl Parts {
 }
 
 impl Stage {
-    /// Without a database.
+    /// A stage without a database.
     pub(crate) async fn nowhere() -> Self {
         Parts::new(NOWHERE).await.run()
     }
 
-    /// Before a database.
+    /// A stage with a database.
     pub(crate) async fn before(database: Database) -> Self {
         let mut parts = Parts::new(&database.url()).await;
         parts.database = Some(database);
         parts.run()
     }
 
-    /// What an event is answered with.
+    /// The result of an event.
     pub(crate) async fn invoke(&self, event: &Value) -> Posted {
         self.parts.lambda.invoke(event.to_string()).await
     }
 
-    /// Makes a call with a good token.
+    /// Makes a call with a valid token.
     pub(crate) async fn call<M: Message + Name>(&self, method: &str, request: &M, form: Form) -> Answered {
         self.make(Call::of(method, request), form).await
     }
 
-    /// Makes a call with a good token.
+    /// Makes a call with a valid token.
     pub(crate) async fn make(&self, call: Call, form: Form) -> Answered {
         let call = call.with("Authorization", &[&self.parts.signer.token()]);
         self.make_as(call, form).await
     }
 
-    /// Makes a call as it is.
+    /// Makes a call without adding a token.
     pub(crate) async fn make_as(&self, call: Call, form: Form) -> Answered {
         Answered::read(&self.invoke(&call.event(form)).await, form)
     }

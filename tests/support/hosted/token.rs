@@ -47,10 +47,10 @@ fn token(state: &mut State) -> String {
     answer.to_string()
 }
 
-/// Whether the request has the nonce that is wanted.
+/// Whether the request has the required nonce.
 ///
 /// # Errors
-/// What is wrong with it otherwise.
+/// Another fault of the request.
 fn check(state: &mut State, headers: &HeaderMap, body: &[u8]) -> Result<bool, String> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     same("content type", header("content-type"), "application/x-www-form-urlencoded")?;

@@ -1,12 +1,12 @@
-//! Who has what, as a listing has to show it.
+//! The grants that a listing must contain.
 
 use std::collections::BTreeSet;
 
 use super::{Entitlement, Group, Level, Model, Page, Principal, Rules, WORDS, Which};
 use crate::support::client::Fact;
 
-/// The rights that make a group more than the managed group of a page: a user who leaves it would lose them
-/// too. The other columns are on in every group that the Go connector made (decision managed-groups).
+/// The rights that make a group more than the managed group of a page, because a user who leaves it would
+/// lose them too. The other columns are on in every group that the Go connector created.
 const MORE: [&str; 5] = [
     "universalAccess",
     "universalResourceAccess",
@@ -58,25 +58,25 @@ impl Model {
         facts
     }
 
-    /// Everything that is granted on groups and pages, as it was asked for or could have been.
+    /// All grants on groups and pages, including those that were not requested.
     pub(crate) fn held(&self, rules: Rules) -> Vec<(Entitlement, Principal)> {
         let of_groups = self.groups.keys().flat_map(|group| self.group_grants(*group, rules));
         let of_pages = self.pages.keys().flat_map(|page| self.page_grants(*page, rules));
         of_groups.chain(of_pages).map(|fact| asked_for(&fact.id)).collect()
     }
 
-    /// Whether the user is shown, and so can be a principal.
+    /// Whether the user is listed and can therefore be a principal.
     fn is_listed(&self, user: i32, rules: Rules) -> bool {
         self.users.get(&user).is_some_and(|user| user.enabled || !rules.skip_disabled_users)
     }
 
-    /// The page and its organization, where it can be seen.
+    /// The page and its organization, if it is visible.
     pub(super) fn live(&self, key: i32) -> Option<(&Page, i32)> {
         let page = self.pages.get(&key).filter(|page| !page.deleted)?;
         Some((page, page.organization?))
     }
 
-    /// Groups of the organization that give something.
+    /// Groups of the organization that have an effect.
     pub(super) fn groups_of(&self, organization: i32) -> impl Iterator<Item = i32> {
         let groups = self.groups.iter();
         groups
@@ -88,19 +88,20 @@ impl Model {
         self.members.range((group, i32::MIN)..=(group, i32::MAX))
     }
 
-    /// What a group's own row gives.
+    /// The level of a group's own row.
     pub(super) fn row(&self, group: i32, page: i32) -> Level {
         self.rows.get(&(group, page)).copied().unwrap_or(0)
     }
 
-    /// What a group may do with a page: its own row, else the folder's default; universal access only raises.
+    /// The level of a group on a page: its own row, else the default of the folder; universal access only
+    /// raises it.
     pub(super) fn effective(&self, group: i32, key: i32, page: &Page) -> Level {
         let default = self.defaults.get(&(group, page.folder)).copied().unwrap_or(0);
         let specific = self.rows.get(&(group, key)).copied().unwrap_or(default);
         specific.max(self.groups[&group].universal())
     }
 
-    /// The level of the page that this is the managed group of; nothing when it is none.
+    /// The level of the page for which this is the managed group; `None` if it is not one.
     pub(super) fn managed_level(&self, group: i32, page: i32) -> Option<Level> {
         let level = self.row(group, page);
         let name = &self.groups[&group].name;
@@ -122,7 +123,7 @@ impl Group {
     }
 }
 
-/// Whether Retool lets two things have to do with each other: its triggers join no two organizations.
+/// Whether Retool allows a relation between the two: its triggers do not join two organizations.
 pub(super) fn together(one: Option<i32>, other: Option<i32>) -> bool {
     one.is_none() || other.is_none() || one == other
 }
@@ -136,7 +137,8 @@ fn is_former_name(name: &str, page: i32, level: Level) -> bool {
         && tail.ends_with(&format!("-{}", WORDS[level]))
 }
 
-/// What a grant of that id is about: `group:g5:member:user:u7`, `page:p3:user:read:group:g5`.
+/// The entitlement and principal in the id of a grant: `group:g5:member:user:u7`,
+/// `page:p3:user:read:group:g5`.
 fn asked_for(id: &str) -> (Entitlement, Principal) {
     let parts: Vec<&str> = id.split(':').collect();
     let number = |part: &str| part[1..].parse().unwrap();

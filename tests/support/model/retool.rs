@@ -1,8 +1,8 @@
-//! Changes that others make in Retool, in the model and as SQL.
+//! Changes that other users make in Retool, in the model and as SQL.
 
 use super::{Level, Model, WORDS, Which, former_name, managed_name};
 
-/// A change that is not ours. One of something that is not there changes nothing.
+/// A change by another user. A change of a missing object has no effect.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Join {
@@ -14,13 +14,13 @@ pub(crate) enum Change {
         group: Which,
         user: i32,
     },
-    /// The group's own row on a page; 0 removes it.
+    /// The group's own row on a page; 0 removes the row.
     Row {
         group: Which,
         page: i32,
         level: Level,
     },
-    /// The default of a folder; nothing removes it.
+    /// The default of a folder; `None` removes it.
     Default {
         group: Which,
         folder: i32,
@@ -57,10 +57,10 @@ pub(crate) enum Change {
     },
 }
 
-/// How a group is called from then on.
+/// The new name of a group.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Name {
-    /// Some name that means nothing.
+    /// A name without a meaning.
     Plain,
     AllUsers,
     Admin,
@@ -69,7 +69,7 @@ pub(crate) enum Name {
 }
 
 impl Model {
-    /// Makes the change here, and says how to make it in the database.
+    /// Makes the change in the model, and returns the SQL for the database.
     pub(crate) fn change(&mut self, change: &Change) -> String {
         match *change {
             Change::Join { group, user, admin } => {
@@ -153,7 +153,7 @@ impl Model {
         }
     }
 
-    /// Two groups of an organization have two names.
+    /// Renames a group. Two groups of an organization must have different names.
     fn rename(&mut self, key: i32, name: Name) -> String {
         let name = match name {
             Name::Plain => format!("group {key}"),

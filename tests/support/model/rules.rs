@@ -1,4 +1,4 @@
-//! What a Grant and a Revoke do.
+//! The effects of Grant and Revoke.
 
 use super::listing::together;
 use super::{Answer, Entitlement, Group, Model, Principal, Reason, Rules, managed_name};
@@ -7,7 +7,7 @@ use crate::support::changes::Did;
 type Outcome = Result<Did, Vec<Reason>>;
 
 impl Model {
-    /// Makes the change, or says why not.
+    /// Makes the change, or returns the reasons of the refusal.
     pub(crate) fn grant(&mut self, entitlement: &Entitlement, principal: &Principal, rules: Rules) -> Answer {
         let id = format!(
             "{}:{}",
@@ -39,7 +39,7 @@ impl Model {
         }
     }
 
-    /// Takes it back, or says why not.
+    /// Revokes the grant, or returns the reasons of the refusal.
     pub(crate) fn revoke(&mut self, entitlement: &Entitlement, principal: &Principal) -> Answer {
         let outcome = match (*entitlement, *principal) {
             (Entitlement::Group { group, admin }, Principal::User(user)) => {
@@ -59,7 +59,7 @@ impl Model {
         }
     }
 
-    /// An admin is a member already, a member that becomes an admin is none any more.
+    /// An admin already counts as a member; a member who becomes an admin is no longer a member.
     fn join(&mut self, group: i32, user: i32, admin: bool, rules: Rules) -> Outcome {
         let mut reasons = Vec::new();
         reasons.extend((!self.groups.contains_key(&group)).then_some(Reason::NoGroup(group)));
@@ -90,8 +90,8 @@ impl Model {
         })
     }
 
-    /// An admin becomes a member, a member leaves; a role that is not held needs nothing. All Users and the last
-    /// enabled admin are protected.
+    /// An admin becomes a member, a member leaves; a role that is not held needs no change. All Users and the
+    /// last enabled admin are protected.
     fn leave(&mut self, group: i32, user: i32, admin: bool) -> Outcome {
         if self.members.get(&(group, user)) != Some(&admin) {
             return Ok(Did::Nothing);
@@ -103,8 +103,8 @@ impl Model {
             let joined = together(facts.organization, self.users[&user].organization);
             reasons.extend((!joined).then_some(Reason::Trigger));
         } else if facts.name == "admin" && !facts.archived {
-            // An archived group gives nothing, so nothing is lost with it. Who counts belongs where the group
-            // does, or, in a group of no organization, where the user does.
+            // An archived group grants nothing, so nothing is lost with it. The users that count belong to
+            // the organization of the group or, if the group has none, to the organization of the user.
             let organization = facts.organization.or(self.users[&user].organization);
             let administers = |user: &i32| {
                 let user = &self.users[user];
@@ -125,7 +125,7 @@ impl Model {
         Ok(Did::Changed)
     }
 
-    /// The group's own row is raised to the level, unless the group has as much already by any path.
+    /// Raises the group's own row to the level, unless the group already has this level in any way.
     fn raise_group(&mut self, page: i32, group: i32, level: usize) -> Outcome {
         let mut reasons = Vec::new();
         let live = self.live(page);
@@ -153,7 +153,7 @@ impl Model {
         Ok(Did::Changed)
     }
 
-    /// The group's own row is lowered to just below the level, if that takes the level away.
+    /// Lowers the group's own row to just below the level, if this removes the level.
     fn lower_group(&mut self, page: i32, group: i32, level: usize) -> Outcome {
         let Some((facts, organization)) = self.live(page) else { return Ok(Did::Nothing) };
         let gives = self.groups_of(organization).any(|known| known == group);
@@ -174,8 +174,8 @@ impl Model {
         Ok(Did::Changed)
     }
 
-    /// The user joins the managed group of page and level, which is made where there is none. Nobody
-    /// gets more than what was asked for by that.
+    /// Adds the user to the managed group of page and level, and creates the group if needed. This gives no
+    /// user more than was requested.
     fn raise_user(&mut self, page: i32, user: i32, level: usize, rules: Rules) -> Outcome {
         let mut reasons = Vec::new();
         reasons.extend((!rules.managed_groups).then_some(Reason::ManagedGroupsOff));
@@ -211,7 +211,7 @@ impl Model {
                 group
             }
             None => {
-                // Its key is Postgres's choice and not known before the tables are read.
+                // Postgres chooses the key; it is unknown until the tables are read.
                 let group = -(page * 10 + level as i32);
                 let facts = Group {
                     organization: Some(organization),
@@ -228,8 +228,8 @@ impl Model {
         Ok(Did::Changed)
     }
 
-    /// The user leaves every managed group of page and level; somebody who is in none, and has the level
-    /// through others, cannot lose it here.
+    /// Removes the user from every managed group of page and level. A user who is in none of them and has the
+    /// level through other groups cannot lose it here.
     fn lower_user(&mut self, page: i32, user: i32, level: usize) -> Outcome {
         if self.live(page).is_none() || !self.users.contains_key(&user) {
             return Ok(Did::Nothing);
@@ -250,7 +250,7 @@ impl Model {
         Ok(Did::Changed)
     }
 
-    /// The groups through which the user has the level on the page.
+    /// The groups that give the user the level on the page.
     fn givers(&self, page: i32, user: i32, level: usize) -> Vec<i32> {
         let Some((facts, organization)) = self.live(page) else { return Vec::new() };
         self.groups_of(organization)

@@ -1,4 +1,4 @@
-//! The model as tables: how it begins, and what the database has made of it.
+//! The model as tables: its initial state, and its state in the database.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use super::retool::{default, join, quoted, row};
 use super::{Group, Level, Model, Page, User, WORDS, former_name, managed_name};
 
-/// Everything that changes, as one document.
+/// All tables that change, as one document.
 const READ: &str = "
     SELECT json_build_object(
         'users', (SELECT json_agg(t) FROM users t), 'groups', (SELECT json_agg(t) FROM groups t),
@@ -27,7 +27,7 @@ const EMPTY: &str = r#"
 "#;
 
 impl Model {
-    /// Two organizations that have one of everything that the rules tell apart.
+    /// Two organizations with one case of each kind that the rules distinguish.
     pub(crate) fn organizations() -> Self {
         let mut model = Self::default();
         for (key, organization, enabled) in [
@@ -49,7 +49,7 @@ impl Model {
             (5, Some(1), "former".to_owned(), true, &[]),
             (6, Some(2), "admin".to_owned(), false, &[]),
             (7, None, "admin".to_owned(), false, &[]),
-            // As the Go connector made them, with the rights that Retool gives a new group (decision managed-groups).
+            // Groups as the Go connector created them, with the rights that Retool gives a new group.
             (
                 8,
                 Some(1),
@@ -97,7 +97,7 @@ impl Model {
         model
     }
 
-    /// Makes the tables like this, whatever is in them; with triggers off.
+    /// SQL that makes the tables equal to the model, whatever they contain, with triggers off.
     pub(crate) fn to_sql(&self) -> String {
         let mut sql = EMPTY.to_owned();
         for (key, user) in &self.users {
@@ -138,7 +138,7 @@ impl Model {
         sql
     }
 
-    /// What the tables have. A pair that comes twice would break a unique key.
+    /// Reads the tables. A duplicate pair would violate a unique key.
     pub(crate) async fn read(client: &Client) -> Self {
         let text: String = client.query_one(READ, &[]).await.unwrap().get(0);
         let tables: Value = serde_json::from_str(&text).unwrap();
@@ -186,7 +186,7 @@ impl Model {
         model
     }
 
-    /// Gives the groups that were made the keys that they have in the database.
+    /// Sets the keys of new groups to their keys in the database.
     pub(crate) fn settle(&mut self, found: &Self) {
         let made: Vec<i32> = self.groups.keys().copied().filter(|key| *key < 0).collect();
         for made in made {
@@ -202,7 +202,7 @@ impl Model {
         }
     }
 
-    /// What the database has otherwise; empty when it is as it has to be.
+    /// The differences of the database; empty if there are none.
     pub(crate) fn differences(&self, found: &Self) -> Vec<String> {
         let (wanted, found) = (self.lines(), found.lines());
         let missing = wanted.difference(&found).map(|line| format!("missing {line}"));

@@ -1,10 +1,10 @@
-//! Holds an answer back until a test lets it go.
+//! Holds answers back until a test releases them.
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-/// Where requests wait. A gate that is never opened is an API that never answers.
+/// A gate at which requests wait. A gate that is never opened is an API that never answers.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
     waiting: Arc<Semaphore>,
@@ -22,15 +22,15 @@ impl Gate {
         self.waiting.acquire().await.unwrap().forget();
     }
 
-    /// Lets all requests pass that wait or will.
+    /// Releases all waiting and future requests.
     pub(crate) fn open(&self) {
         self.open.close();
     }
 
-    /// Waits, as a request, for the gate to open.
+    /// Waits for the gate to open, on behalf of a request.
     pub(super) async fn pass(&self) {
         self.waiting.add_permits(1);
-        // Closing the semaphore is what ends this.
+        // The wait ends when the semaphore is closed.
         let _ = self.open.acquire().await;
     }
 }

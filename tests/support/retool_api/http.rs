@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand, so that an answer can break off where a test wants it to.
+//! Handwritten HTTP/1.1, so that an answer can be cut off at any point.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{Answer, Seen};
 
-/// The next request of a connection; nothing when the client has hung up.
+/// The next request of a connection; `None` if the client has disconnected.
 pub(super) async fn read_request(
     stream: &mut (impl AsyncRead + Unpin),
     buffer: &mut Vec<u8>,
@@ -39,14 +39,14 @@ pub(super) async fn read_request(
     }
     let body: Vec<u8> = buffer.drain(..length).collect();
     let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
-    // A proxy is told the whole address.
+    // A proxy receives the full URL.
     let target = if target.starts_with('/') { format!("http://retool{target}") } else { target.to_owned() };
     let url = Url::parse(&target).unwrap();
     let query = url.query_pairs().into_owned().collect();
     Some(Seen { method, path: url.path().to_owned(), query, headers, body })
 }
 
-/// Writes an answer whose head says that it has so many bytes.
+/// Writes an answer whose headers announce this number of bytes.
 pub(super) async fn write_answer(
     stream: &mut (impl AsyncWrite + Unpin),
     answer: &Answer,

@@ -1,4 +1,4 @@
-//! How Retool answers by default, as far as it is known.
+//! The default behaviour of Retool, as far as it is known.
 
 use std::sync::atomic::Ordering;
 
@@ -19,7 +19,7 @@ const USER: &str = r#"
         'is_admin', false, 'user_type', "userType", 'two_factor_auth_enabled', false)::text
     FROM users"#;
 
-/// Does what a request asks for, and answers.
+/// Executes a request and answers it.
 pub(super) async fn usual(client: &Client, state: &State, seen: &Seen) -> Answer {
     let manners = state.manners.lock().unwrap().clone();
     let reply = match (seen.method.as_str(), seen.path.strip_prefix("/users/")) {
@@ -46,7 +46,7 @@ async fn create(client: &Client, state: &State, manners: &Manners, body: &Value)
     if !client.query(taken, &[&text("email")]).await.unwrap().is_empty() {
         return manners.duplicate.clone();
     }
-    // The number and the sid are drawn first: the row may come later, or never.
+    // The number and the sid are generated first, because the row may be inserted later, or never.
     let drawn = "SELECT nextval('users_id_seq')::int4, 'user_' || replace(gen_random_uuid()::text, '-', '')";
     let drawn = client.query_one(drawn, &[]).await.unwrap();
     let (id, sid): (i32, String) = (drawn.get(0), drawn.get(1));

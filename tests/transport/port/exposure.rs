@@ -1,4 +1,4 @@
-//! Addresses that other machines can reach, and reflection.
+//! Addresses that are reachable from other machines, and reflection.
 
 use tonic::Code;
 

@@ -1,4 +1,4 @@
-//! The port as an agent in another container uses it. This file has what the tests share.
+//! The port as used by an agent in another container. This file has the shared code of the tests.
 
 mod exposure;
 mod tls;
@@ -19,13 +19,13 @@ use crate::support::parent::{Pki, Signed};
 use crate::support::server::{Server, program};
 use crate::support::wire::{Wire, eventually};
 
-/// Nobody listens there; these tests ask nothing that needs the database.
+/// No server listens on this port; these tests need no database.
 const NOWHERE: &str = "postgres://baton@127.0.0.1:1/retool";
 const TOKENS: [&str; 3] = ["first-token-0123456789", "second-token-0123456789", "third-token-0123456789"];
 const HEALTH: &str = "grpc.health.v1.Health/Check";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
-/// Files for a server, gone with the test.
+/// Files for a server, deleted with the test.
 struct Files {
     directory: TempDir,
 }
@@ -39,7 +39,7 @@ impl Files {
         self.directory.path().join(name)
     }
 
-    /// Writes a file as a rotation does: another file takes its place.
+    /// Writes a file as in a rotation: the new file replaces the old one.
     fn put(&self, name: &str, contents: &str) -> String {
         let (path, new) = (self.path(name), self.path("new"));
         fs::write(&new, contents).unwrap();
@@ -54,7 +54,7 @@ impl Files {
         [format!("--tls-cert={certificate}"), format!("--tls-key={key}")]
     }
 
-    /// The flag for tokens, one a line.
+    /// The flag for tokens, one per line.
     fn tokens(&self, tokens: &[&str]) -> String {
         format!("--auth-token-file={}", self.put("tokens", &tokens.join("\n")))
     }
@@ -64,7 +64,7 @@ fn start(flags: &[impl AsRef<str>]) -> Server {
     Server::start_at(NOWHERE, &flags.iter().map(AsRef::as_ref).collect::<Vec<_>>())
 }
 
-/// Runs a server that is expected to refuse to start.
+/// Runs a server that is expected to fail at start.
 fn refused(flags: &[impl AsRef<str>]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     program()
@@ -89,8 +89,7 @@ fn trusting(pki: &Pki) -> ClientTlsConfig {
     ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&pki.ca_pem)).domain_name("127.0.0.1")
 }
 
-/// The number of calls that went well so far, made one after the other until the flag is raised; the first
-/// that does not ends them.
+/// Counts successful calls, made one after the other until the flag is set. The first failure ends them.
 struct Traffic {
     calls: Arc<AtomicUsize>,
     enough: Arc<AtomicBool>,
@@ -111,7 +110,7 @@ impl Traffic {
         Self { calls, enough, task }
     }
 
-    /// Returns when more calls have been made from now on.
+    /// Returns when more calls have succeeded.
     async fn goes_on(&self) {
         let before = self.calls.load(Ordering::Relaxed);
         eventually("more calls", async || (self.calls.load(Ordering::Relaxed) > before + 10).then_some(()))

@@ -1,4 +1,4 @@
-//! TLS: certificates, versions, rotation, and files that cannot be used.
+//! TLS: certificates, versions, rotation, and unusable files.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ async fn mutual_tls_accepts_only_certificates_of_the_configured_authority() {
             false,
         ),
     ] {
-        // With TLS 1.3 a client learns that it was turned away only when it asks for something.
+        // With TLS 1.3, a client notices the refusal only when it sends a request.
         let answered = match server.secure_channel(tls).await {
             Ok(channel) => Wire::over(channel).metadata().await.is_ok(),
             Err(_) => false,
@@ -78,7 +78,7 @@ async fn a_rotated_certificate_is_loaded_while_calls_continue() {
     let traffic = Traffic::start(Wire::over(channel));
     assert_eq!(shown_certificate(&pki, to).await, first.cert_der);
 
-    // Half of a new pair fits nothing.
+    // A new certificate does not match the old key.
     files.put("server.crt", &second.cert_pem);
     let kept = server.wait_for_log(|line| line["msg"] == "kept the former certificate");
     assert_eq!(kept["level"], "warn");
@@ -91,7 +91,7 @@ async fn a_rotated_certificate_is_loaded_while_calls_continue() {
     assert_eq!(shown_certificate(&pki, to).await, second.cert_der);
     traffic.goes_on().await;
 
-    // A file that is gone for a while is no reason to stop either.
+    // The server continues if a file is missing for a while.
     fs::remove_file(files.path("server.key")).unwrap();
     server.wait_for_log(|line| {
         line["error"]

@@ -1,4 +1,4 @@
-//! Bearer tokens: who is let in, rotation, and files that cannot be used.
+//! Bearer tokens: admission, rotation, and unusable files.
 
 use tonic::Code;
 
@@ -20,7 +20,7 @@ async fn a_caller_without_a_valid_token_learns_nothing_else() {
     for showing in [wire.clone(), wire.showing(TOKENS[2]), wire.showing(""), wire.showing("first-token")] {
         for (path, request) in [
             ("c1.connector.v2.ConnectorService/GetMetadata", vec![]),
-            // A request against the rules, one that cannot be read, and one that is too large.
+            // A request that breaks a rule, a malformed request, and a request that is too large.
             ("c1.connector.v2.ResourcesService/ListResources", vec![]),
             ("c1.connector.v2.ResourcesService/ListResources", vec![0xff; 40]),
             ("c1.connector.v2.ResourcesService/ListResources", vec![0; 5 * 1024 * 1024]),
@@ -47,7 +47,7 @@ async fn only_health_is_open_without_a_token() {
     assert_refused(wire.raw(REFLECTION, vec![]).await, Code::Unauthenticated, &[]);
 }
 
-// The client hears that the server goes while this thread waits for it.
+// The client notices the stop of the server while this thread waits for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn rotated_tokens_are_loaded_while_calls_continue() {
     let files = Files::new();
@@ -70,7 +70,7 @@ async fn rotated_tokens_are_loaded_while_calls_continue() {
 }
 
 #[tokio::test]
-async fn a_token_file_of_equal_length_and_time_is_noticed() {
+async fn a_changed_token_file_of_equal_length_and_time_is_reloaded() {
     let files = Files::new();
     let server = start(&[files.tokens(&TOKENS[..1])]);
     let wire = Wire::to(&server).await;

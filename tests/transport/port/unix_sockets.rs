@@ -1,4 +1,4 @@
-//! Unix sockets: permissions, tokens, and files that are already there.
+//! Unix sockets: permissions, tokens, and existing files.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -28,7 +28,7 @@ async fn calls_through(path: &Path) -> bool {
     }
 }
 
-// The client hears that the server goes while this thread waits for it.
+// The client notices the stop of the server while this thread waits for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_unix_socket_serves_its_own_user_and_is_removed_at_the_end() {
     let files = Files::new();
@@ -108,13 +108,13 @@ async fn a_socket_that_replaced_ours_is_not_removed() {
     assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
 }
 
-/// A frame of HTTP/2 on a stream.
+/// An HTTP/2 frame on a stream.
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();
     [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
-/// The kinds of the frames of a stream, until it ends.
+/// The types of the frames on a stream, until the stream ends.
 fn kinds_of(socket: &mut UnixStream, stream: u8) -> Vec<u8> {
     const END_STREAM: u8 = 1;
     const RESET: u8 = 3;
@@ -144,7 +144,7 @@ async fn a_caller_that_sends_the_path_of_the_socket_as_authority_is_served() {
     let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
     let mut socket = UnixStream::connect(&path).unwrap();
     socket.write_all(GREETING).unwrap();
-    // The C core of gRPC spells the name of the header out, and refers to the whole field the next time.
+    // gRPC's C core sends the name of the header as text, and refers to the indexed field the next time.
     let spelt = [b"\x40".to_vec(), text(":authority"), text("%2Frun%2Fbaton.sock/../a:b@c")].concat();
     for (stream, authority) in [(1, spelt), (3, b"\xbe".to_vec())] {
         let rest = [

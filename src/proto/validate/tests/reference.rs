@@ -1,4 +1,4 @@
-//! The rules on a decoded message, in the plainest way.
+//! The rules on a decoded message, implemented in the simplest way.
 
 use std::collections::HashSet;
 

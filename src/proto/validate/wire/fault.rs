@@ -1,27 +1,27 @@
-//! What can be wrong with an encoded message.
+//! Problems of an encoded message.
 
 use prost::DecodeError;
 
-/// A broken rule on its way up to the message that was asked about; each level puts itself in front.
+/// A broken rule on its way up to the checked message. Each level adds itself to the front of the path.
 #[derive(Debug)]
 pub(crate) struct Broken {
     pub(crate) path: String,
     pub(crate) rule: String,
 }
 
-/// Why a walk ends before its message does.
+/// The reason why a walk ends early.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// The bytes are not an encoding of the message.
     Malformed,
-    /// The message would take more than the [budget](super::budget).
+    /// The message would exceed the [budget](super::budget).
     TooLarge(Excess),
 }
 
-/// What a message has too much of.
+/// The limit that a message exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Excess {
-    /// Fields, items and entries, those that no program knows included.
+    /// Fields, items and entries, including unknown fields.
     Elements,
     /// Memory for messages, lists and maps.
     Memory,

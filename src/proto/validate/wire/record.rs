@@ -10,13 +10,13 @@ use crate::proto::validate::wire::budget::Budget;
 use crate::proto::validate::wire::fault::Fault;
 use crate::proto::validate::wire::slot::Slot;
 
-/// How deep messages may be nested, which is as deep as prost decodes them.
+/// The deepest nesting of messages. prost has the same limit.
 pub(super) const MAX_DEPTH: u32 = 100;
 
-/// The content of a record that says its length.
+/// The content of a record with a length.
 ///
 /// # Errors
-/// It is another kind of record, or longer than what is left.
+/// The record has another wire type, or is longer than the rest.
 pub(super) fn delimited<'a>(wire_type: WireType, rest: &mut &'a [u8]) -> Result<&'a [u8], Fault> {
     if wire_type != WireType::LengthDelimited {
         return Err(Fault::Malformed);
@@ -25,10 +25,10 @@ pub(super) fn delimited<'a>(wire_type: WireType, rest: &mut &'a [u8]) -> Result<
     take(length, rest)
 }
 
-/// A value that is no message.
+/// A value that is not a message.
 ///
 /// # Errors
-/// It is another kind of record, cut off, or a text that is not UTF-8.
+/// The record has another wire type, is cut off, or is a string that is not UTF-8.
 pub(super) fn scalar<'a>(form: &Form, wire_type: WireType, rest: &mut &'a [u8]) -> Result<Slot<'a>, Fault> {
     match (form, wire_type) {
         (Form::Varint(_), WireType::Varint) => Ok(Slot::Varint(decode_varint(rest)?)),
@@ -43,10 +43,10 @@ pub(super) fn scalar<'a>(form: &Form, wire_type: WireType, rest: &mut &'a [u8]) 
     }
 }
 
-/// Passes over a message that no rule is about.
+/// Skips a message to which no rule applies.
 ///
 /// # Errors
-/// The bytes are not an encoding of it, or the budget is spent.
+/// The bytes are not an encoding of the message, or the budget is spent.
 pub(super) fn skim(
     table: &Table,
     plan: &MessagePlan,
@@ -74,7 +74,7 @@ pub(super) fn skim(
     Ok(())
 }
 
-/// Passes over a record of a field that no rule is about.
+/// Skips a record of a field to which no rule applies.
 ///
 /// # Errors
 /// The bytes are not a value of the field, or the budget is spent.
@@ -86,7 +86,7 @@ pub(super) fn skim_value(
     depth: u32,
     budget: &mut Budget,
 ) -> Result<(), Fault> {
-    // prost reads an entry of a map whatever kind of record it comes in.
+    // prost ignores the wire type of an entry of a map.
     let wire_type = match field.shape {
         Shape::Map(_) => WireType::LengthDelimited,
         _ => wire_type,
@@ -141,7 +141,7 @@ fn last_or_merged<'a>(form: &Form, number: u32, encoded: &'a [u8]) -> Result<Slo
     Ok(found)
 }
 
-/// Whether two items of a list are the same.
+/// Whether two items of a list are equal.
 ///
 /// # Errors
 /// Only for bytes that the walk has not read before.

@@ -1,30 +1,30 @@
-//! What the walk has read of a field.
+//! The values of a field that the walk has read.
 
 use std::slice;
 
 use crate::proto::validate::value::WireValue;
 use crate::proto::validate::wire::fault::Broken;
 
-/// What has been read of a field so far.
+/// The values of a field so far.
 pub(super) enum Slot<'a> {
     Absent,
-    /// There, and of no interest beyond that.
+    /// Present, without a value that a rule needs.
     Present,
     Varint(u64),
     Text(&'a str),
     Bytes(&'a [u8]),
-    /// A message in one encoding, which is the usual case.
+    /// A message in one encoding, the usual case.
     Message(&'a [u8]),
     /// A message in several encodings.
     Merged(Vec<&'a [u8]>),
-    /// How many items a list has, and what is wrong with the first bad one.
+    /// The number of items of a list, and the error of the first invalid item.
     List(usize, Option<Box<Broken>>),
-    /// The entries of a map as they came.
+    /// The entries of a map in the order of the wire.
     Entries(Vec<&'a [u8]>),
 }
 
 impl<'a> Slot<'a> {
-    /// One more encoding of a message.
+    /// Adds an encoding of a message.
     pub(super) fn merged_with(self, encoded: &'a [u8]) -> Self {
         match self {
             Self::Message(first) => Self::Merged(vec![first, encoded]),
@@ -36,7 +36,7 @@ impl<'a> Slot<'a> {
         }
     }
 
-    /// One more entry of a map.
+    /// Adds an entry of a map.
     pub(super) fn with_entry(self, entry: &'a [u8]) -> Self {
         match self {
             Self::Entries(mut entries) => {
@@ -47,7 +47,7 @@ impl<'a> Slot<'a> {
         }
     }
 
-    /// The encodings of a message; none for anything else.
+    /// The encodings of a message; empty for other values.
     pub(super) fn parts(&self) -> &[&'a [u8]] {
         match self {
             Self::Message(encoded) => slice::from_ref(encoded),
@@ -56,7 +56,7 @@ impl<'a> Slot<'a> {
         }
     }
 
-    /// The value that a rule is about; nothing where there is none.
+    /// The value to which a rule applies; `None` if there is none.
     pub(super) fn value(&self) -> Option<WireValue<'_>> {
         match self {
             Self::Varint(number) => Some(WireValue::Varint(*number)),

@@ -75,7 +75,7 @@ fn callers(jwk: &Value) -> Callers {
 }
 
 #[test]
-fn every_algorithm_of_the_hosted_runner_but_one_is_taken() {
+fn accepts_all_algorithms_of_the_hosted_runner_except_es512() {
     let keys: Vec<(&str, (Value, Sign))> = vec![
         ("EdDSA", ed25519(7, None)),
         ("ES256", ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, "P-256")),
@@ -105,7 +105,7 @@ fn every_algorithm_of_the_hosted_runner_but_one_is_taken() {
 }
 
 #[test]
-fn the_header_says_bearer_and_a_token() {
+fn rejects_a_header_without_bearer_and_a_valid_token() {
     let (jwk, sign) = ed25519(7, None);
     let callers = callers(&jwk);
     let good = token(&json!({ "alg": "EdDSA" }), &claims(), &sign);
@@ -122,7 +122,7 @@ fn the_header_says_bearer_and_a_token() {
 }
 
 #[test]
-fn a_header_cannot_bring_a_key_or_change_the_rules() {
+fn ignores_keys_and_rejects_extensions_in_the_token_header() {
     let (jwk, sign) = ed25519(7, None);
     let callers = callers(&jwk);
     let (own, own_sign) = ed25519(8, None);
@@ -134,10 +134,10 @@ fn a_header_cannot_bring_a_key_or_change_the_rules() {
         let foreign = callers.admit(Some(&token(&header, &claims(), &own_sign)));
         assert!(matches!(foreign, Err(Refusal::Token(_))), "{header}");
     }
-    // Signed well, but with an extension that the check does not know.
+    // The signature is valid, but the header has a critical extension that is not supported.
     let critical = json!({ "alg": "EdDSA", "crit": ["b64"], "b64": false });
     assert!(matches!(callers.admit(Some(&token(&critical, &claims(), &sign))), Err(Refusal::Token(_))));
-    // The public key is not a secret to sign with.
+    // A public key is not accepted as an HMAC secret.
     let (rsa, _) = rsa(&RSA_PKCS1_SHA256);
     let modulus = URL_SAFE_NO_PAD.decode(rsa["n"].as_str().unwrap()).unwrap();
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &modulus);
@@ -147,7 +147,7 @@ fn a_header_cannot_bring_a_key_or_change_the_rules() {
 }
 
 #[test]
-fn claims_have_to_be_exact_and_timely() {
+fn rejects_tokens_whose_claims_do_not_match_or_are_expired() {
     let (jwk, sign) = ed25519(7, None);
     let callers = callers(&jwk);
     let admit = |name: &str, value: Value| {
@@ -189,7 +189,7 @@ fn claims_have_to_be_exact_and_timely() {
 }
 
 #[test]
-fn a_named_key_is_the_only_one_that_counts() {
+fn checks_a_token_only_with_the_key_that_it_names() {
     let (one, sign_one) = ed25519(1, Some("k1"));
     let (two, sign_two) = ed25519(2, Some("k2"));
     let set = json!({ "keys": [{ "kty": "odd" }, { "kty": "oct", "k": "AAAA" }, one, two] });
@@ -213,7 +213,7 @@ fn a_named_key_is_the_only_one_that_counts() {
 }
 
 #[test]
-fn what_is_no_public_key_is_refused() {
+fn rejects_texts_that_are_not_public_keys() {
     let (mut jwk, _) = ed25519(1, None);
     jwk["d"] = "AAAA".into();
     let error = |text: &str| KeySet::of_key(text).err();

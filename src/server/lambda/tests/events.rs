@@ -21,9 +21,9 @@ use crate::server::lambda::headers::{Headers, HeadersError};
 use crate::server::lambda::reply::{Answer, Reply};
 
 const METADATA: &str = "/c1.connector.v2.ConnectorService/GetMetadata";
-/// A request of GetMetadata with the token "T", as the Go SDK encodes it.
+/// A GetMetadata request with the token "T", as the Go SDK encodes it.
 const REQUEST: &str = "Ci0vYzEuY29ubmVjdG9yLnYyLkNvbm5lY3RvclNlcnZpY2UvR2V0TWV0YWRhdGESSApGdHlwZS5nb29nbGVhcGlzLmNvbS9jMS5jb25uZWN0b3IudjIuQ29ubmVjdG9yU2VydmljZUdldE1ldGFkYXRhUmVxdWVzdBohCh8KDWF1dGhvcml6YXRpb24SDjIMCgoaCEJlYXJlciBU";
-/// The answer to one without a token, as the Go SDK encodes it.
+/// The answer to a request without a token, as the Go SDK encodes it.
 const REFUSAL: &str =
     "EkkKJXR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5TdGF0dXMSIAgQEhxtaXNzaW5nIGF1dGhvcml6YXRpb24gaGVhZGVy";
 
@@ -55,7 +55,7 @@ fn metadata_request() -> Value {
 }
 
 #[test]
-fn both_forms_of_one_call_say_the_same() {
+fn both_forms_of_an_event_give_the_same_call() {
     let frame = read(&json!({ "v": 2, "frame": REQUEST })).unwrap();
     assert_eq!(frame.form, Form::Frame);
     assert_eq!(frame.method, METADATA);
@@ -76,7 +76,7 @@ fn both_forms_of_one_call_say_the_same() {
 }
 
 #[test]
-fn a_frame_that_is_none_leaves_the_other_form() {
+fn an_event_with_an_invalid_frame_is_read_as_json() {
     for frame in [json!("not base64"), json!(""), json!(null), json!(7), json!(["x"])] {
         for v in [json!(2), json!(3), json!(null)] {
             let mut event = legacy(metadata_request());
@@ -109,7 +109,7 @@ fn an_event_without_headers_is_not_an_error() {
 }
 
 #[test]
-fn unknown_fields_and_unknown_annotations_are_passed_over() {
+fn ignores_unknown_fields_and_annotations() {
     let request = |annotations: Value| {
         legacy(json!({
             "@type": "type.googleapis.com/c1.connector.v2.GrantsServiceListGrantsRequest",
@@ -128,12 +128,12 @@ fn unknown_fields_and_unknown_annotations_are_passed_over() {
     assert_eq!((read_back.page_size, read_back.page_token.as_str()), (7, "t"));
     assert_eq!(read_back.annotations, [any(&BatonId::default())]);
     assert_eq!(read_back.resource.unwrap().annotations, [any(&BatonId::default())]);
-    // Without a type anywhere these are not packed messages, so that nothing is left out.
+    // These objects have no type anywhere, so they are not packed messages and none is dropped.
     assert!(matches!(read(&request(json!([{ "a": 1 }]))), Err(EventError::Request(_))));
 }
 
 #[test]
-fn answers_are_written_in_the_form_of_the_call() {
+fn answers_have_the_form_of_the_call() {
     let refusal = Reply::Refusal(Status::unauthenticated("missing authorization header"));
     let text = String::from_utf8(refusal.write(Form::Frame).unwrap()).unwrap();
     assert_eq!(text, format!(r#"{{"v":2,"frame":"{REFUSAL}"}}"#));
@@ -171,7 +171,7 @@ fn details_of_a_status_are_written_in_both_forms() {
 }
 
 #[test]
-fn an_answer_with_an_unknown_message_can_be_framed_only() {
+fn an_answer_with_an_unknown_message_fails_as_json_but_not_as_frame() {
     let mut message = any(&ConnectorServiceGetMetadataResponse {
         metadata: Some(ConnectorMetadata {
             annotations: vec![Any { type_url: "type.googleapis.com/no.Such".to_owned(), value: vec![] }],
@@ -183,7 +183,7 @@ fn an_answer_with_an_unknown_message_can_be_framed_only() {
     };
     assert!(reply(message.clone()).write(Form::Json).is_err());
     assert!(reply(message.clone()).write(Form::Frame).is_ok());
-    // What is too large for Lambda becomes a refusal.
+    // An answer that is too large for Lambda becomes a refusal.
     message.value = ConnectorServiceGetMetadataResponse {
         metadata: Some(ConnectorMetadata { display_name: "x".repeat(6 * 1024 * 1024), ..Default::default() }),
     }
@@ -195,7 +195,7 @@ fn an_answer_with_an_unknown_message_can_be_framed_only() {
 }
 
 #[test]
-fn hostile_events_are_refused_before_anything_is_built_of_them() {
+fn rejects_oversized_events_before_they_are_decoded() {
     let many = format!("[{}0]", "0,".repeat(200_000));
     assert_eq!(budget::check(&many), Err(budget::Excess::Elements));
     assert_eq!(budget::check(&"[".repeat(101)), Err(budget::Excess::Depth));

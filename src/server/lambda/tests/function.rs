@@ -1,4 +1,4 @@
-//! What the function makes of events, with services that are made for it.
+//! Events that are handled by the function, with test services.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ use crate::server::lambda::runtime::{Invocation, outcome};
 use crate::server::lambda::tests::callers::{claims, ed25519, token};
 use crate::telemetry::settings::LogLevel;
 
-/// There is one configuration.
+/// The only configuration.
 pub(super) struct Nothing;
 
 impl Configurations for Nothing {
@@ -38,7 +38,7 @@ impl Configurations for Nothing {
     }
 }
 
-/// A function with these services, and a good token for it.
+/// A function with these services, and a valid token for it.
 pub(super) fn function(calls: InMemory) -> (Function<Nothing>, String) {
     let url = "postgres://baton@127.0.0.1:1/retool".to_owned();
     let connection = ConnectionSettings::parse(&url.into(), &Environment::of_process()).unwrap();
@@ -110,7 +110,7 @@ pub(super) fn answering(
 }
 
 #[tokio::test]
-async fn a_service_sees_the_headers_and_the_caller_what_it_sets() {
+async fn passes_headers_to_the_service_and_its_headers_to_the_caller() {
     let seen = Arc::default();
     let calls = answering(
         || {
@@ -137,7 +137,7 @@ async fn a_service_sees_the_headers_and_the_caller_what_it_sets() {
 }
 
 #[tokio::test]
-async fn a_panic_is_answered_and_the_function_goes_on() {
+async fn a_panic_is_answered_and_the_function_continues() {
     let calls = BoxCloneService::new(service_fn(|_: Request<Body>| async {
         if true {
             panic!("hunter2");
@@ -153,7 +153,7 @@ async fn a_panic_is_answered_and_the_function_goes_on() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_written_is_an_error_and_broken_ones_are_refusals() {
+async fn unencodable_answers_are_errors_and_broken_answers_are_refusals() {
     let unknown = Any { type_url: "type.googleapis.com/no.Such".to_owned(), value: vec![8, 1] };
     let metadata = ConnectorMetadata { annotations: vec![unknown], ..Default::default() };
     let message = ConnectorServiceGetMetadataResponse { metadata: Some(metadata) };
@@ -187,7 +187,7 @@ async fn an_answer_that_cannot_be_written_is_an_error_and_broken_ones_are_refusa
 }
 
 #[tokio::test]
-async fn what_lambda_hands_over_may_be_wrong() {
+async fn rejects_an_invocation_without_a_deadline_or_an_event() {
     let (mut function, token) = function(answering(|| Response::new(Body::empty()), &Arc::default()));
     let mut kind = async |change: fn(&mut Invocation)| {
         let mut invocation = invocation(&event(&token));
@@ -203,7 +203,7 @@ async fn what_lambda_hands_over_may_be_wrong() {
 }
 
 #[test]
-fn debug_logs_end_at_their_time_and_other_levels_stay() {
+fn debug_logs_end_at_their_time_and_other_levels_do_not() {
     let until = datetime!(2026-01-31 12:00:00 UTC);
     let second = Duration::from_secs(1);
     let level = |level, until, now| DebugUntil { level, until }.level_at(now);

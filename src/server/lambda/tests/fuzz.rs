@@ -22,7 +22,7 @@ use crate::server::lambda::function::{Function, Outcome};
 use crate::server::lambda::tests::callers::{claims, ed25519, token};
 use crate::server::lambda::tests::function::{Nothing, answer, answering, event, function};
 
-/// A piece of a text is replaced.
+/// A replacement of a part of a text.
 type Change = (Index, usize, Vec<u8>);
 
 fn change() -> impl Strategy<Value = Change> {
@@ -55,7 +55,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// The answer to an event; not through `outcome`, which would hide a panic.
+/// The answer to an event. It does not use `outcome`, which would hide a panic.
 fn answered(bytes: &[u8]) -> Outcome {
     runtime().block_on(async {
         let (mut function, _) = answering_all();
@@ -103,7 +103,7 @@ proptest! {
         let token = runtime().block_on(async { answering_all().1 });
         let text = changed(event(&token).to_string().into_bytes(), &changes);
         let is_good = is_good(&answered(&text));
-        // Without the whole token there is no answer; without a change there is one.
+        // No call succeeds without the complete token, and an unchanged event always succeeds.
         prop_assert!(!is_good || String::from_utf8_lossy(&text).contains(&token));
         prop_assert!(is_good || !changes.is_empty());
     }
@@ -120,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn no_other_token_is_accepted(changes in vec(change(), 1..3), text in "[ -~]{0,80}") {
+    fn rejects_every_changed_token(changes in vec(change(), 1..3), text in "[ -~]{0,80}") {
         let (jwk, sign) = ed25519(7, None);
         let keys = KeySet::of_key(&jwk.to_string()).unwrap();
         let callers = Callers::new(keys, "issuer", "subject", "audience");
@@ -135,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_a_set_of_keys_or_an_error(changes in vec(change(), 1..5)) {
+    fn any_text_is_a_key_set_or_an_error(changes in vec(change(), 1..5)) {
         let (jwk, _) = ed25519(7, Some("k1"));
         let rsa = json!({ "kty": "RSA", "n": "AQAB", "e": "AQAB" });
         let set = json!({ "keys": [jwk, rsa] }).to_string();
