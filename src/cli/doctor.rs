@@ -21,7 +21,10 @@ use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+#[cfg(feature = "lambda")]
+use crate::cli::doctor::hosted::Served;
 use crate::cli::doctor::report::{Check, Line, Report};
+use crate::cli::doctor::settings::Refused;
 use crate::cli::failure::USAGE;
 use crate::cli::output::{output, wants_json};
 use crate::cli::wiring::block_on;
@@ -29,6 +32,9 @@ use crate::config::{self, Settings, Sources, Warning};
 
 /// The name of the command.
 pub(super) const NAME: &str = "doctor";
+
+/// The reason why a host is not checked.
+const NOT_ALLOWED: &str = "the egress policy does not allow connections to its host";
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
@@ -52,14 +58,18 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         if config::is_hosted(matches, &sources) {
             let (served, c1) = hosted::check(matches, &sources, &mut report).await;
             match served {
-                Some((settings, warnings)) => examine(&settings, &warnings, &mut report).await,
+                Some(Served { settings, warnings, refused }) => {
+                    examine(&settings, &warnings, refused, &mut report).await;
+                }
                 None => report.skip(Check::Dns..=Check::Rest, "the function has no settings"),
             }
             report.push(c1);
             return Ok(());
         }
         match config::load(matches, &sources) {
-            Ok((settings, warnings)) => examine(&settings, &warnings, &mut report).await,
+            Ok((settings, warnings)) => {
+                examine(&settings, &warnings, Refused::default(), &mut report).await;
+            }
             Err(error) => {
                 for error in error.each() {
                     report.push(settings::refused(&error.to_string()));
@@ -84,9 +94,10 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-async fn examine(settings: &Settings, warnings: &[Warning], report: &mut Report) {
+async fn examine(settings: &Settings, warnings: &[Warning], refused: Refused, report: &mut Report) {
     settings::serving(settings, report).await;
     match settings::connection(settings, warnings, report) {
+        Some(_) if refused.database => report.skip(Check::Dns..=Check::Drift, NOT_ALLOWED),
         Some(connection) => {
             let connection = Arc::new(connection);
             if network::check(&connection, settings.timeouts, report).await {
@@ -95,5 +106,9 @@ async fn examine(settings: &Settings, warnings: &[Warning], report: &mut Report)
         }
         None => report.skip(Check::Dns..=Check::Drift, "the connection string is wrong"),
     }
-    rest::check(settings, report).await;
+    if refused.api {
+        report.skip(Check::Rest..=Check::Rest, NOT_ALLOWED);
+    } else {
+        rest::check(settings, report).await;
+    }
 }

@@ -23,7 +23,7 @@ use crate::proto;
 use crate::server::lambda::{Callers, Function, Runtime, RuntimeError};
 use crate::telemetry::{self, logs};
 
-pub(super) use egress::check as check_egress;
+pub(super) use egress::{check_api, check_database};
 pub(super) use generations::{Effective, Generations};
 pub(super) use keys::Keys;
 

@@ -4,18 +4,26 @@ use clap::ArgMatches;
 
 use crate::agent::hosted::EgressPolicy;
 use crate::cli::doctor::report::{Check, Line, Report};
-use crate::cli::doctor::settings;
+use crate::cli::doctor::settings::{self, Refused};
 use crate::cli::failure::Failure;
-use crate::cli::lambda::{Effective, Generations, Keys, check_egress};
+use crate::cli::lambda::{Effective, Generations, Keys, check_api, check_database};
 use crate::cli::wiring;
 use crate::config::{self, Settings, Sources, Warning};
+
+/// The settings of the function.
+pub(super) struct Served {
+    pub(super) settings: Settings,
+    pub(super) warnings: Vec<Warning>,
+    /// What the egress policy refuses.
+    pub(super) refused: Refused,
+}
 
 /// The settings of the function, `None` if it receives none, and a line about ConductorOne.
 pub(super) async fn check(
     matches: &ArgMatches,
     sources: &Sources,
     report: &mut Report,
-) -> (Option<(Settings, Vec<Warning>)>, Line) {
+) -> (Option<Served>, Line) {
     let failed = |failure: Failure| Line::failed(Check::C1, failure.message());
     let hosted = match config::load_hosted(matches, sources) {
         Ok(hosted) => hosted,
@@ -35,22 +43,23 @@ pub(super) async fn check(
         Err(failure) => return (None, failed(failure).means("The function cannot start.")),
     };
     let Effective { settings, warnings, egress, version, .. } = effective;
-    let line = match keys {
-        Err(failure) => failed(failure).means("Nobody can call the function."),
-        Ok(_) => match egress.map(|policy| reachable(&policy, &settings)) {
-            Some(Err(failure)) => failed(failure).means("The function cannot start."),
-            Some(Ok(())) => {
-                Line::ok(Check::C1, served(&version, "the egress policy does not refuse their hosts"))
-            }
-            None => Line::ok(Check::C1, served(&version, "there is no egress policy")),
-        },
+    let (refused, problem) = egress.as_ref().map(|policy| refused(policy, &settings)).unwrap_or_default();
+    let line = match (keys, problem) {
+        (Err(failure), _) => failed(failure).means("Nobody can call the function."),
+        (Ok(_), Some(failure)) => failed(failure).means("The function cannot start."),
+        (Ok(_), None) if egress.is_some() => {
+            Line::ok(Check::C1, served(&version, "the egress policy does not refuse their hosts"))
+        }
+        (Ok(_), None) => Line::ok(Check::C1, served(&version, "there is no egress policy")),
     };
-    (Some((settings, warnings)), line)
+    (Some(Served { settings, warnings, refused }), line)
 }
 
-/// Whether the policy allows the hosts in the settings.
-fn reachable(policy: &EgressPolicy, settings: &Settings) -> Result<(), Failure> {
-    check_egress(policy, &wiring::connection(settings)?, settings)
+/// What the policy refuses in these settings, and the first reason why the function cannot start.
+fn refused(policy: &EgressPolicy, settings: &Settings) -> (Refused, Option<Failure>) {
+    let database = wiring::connection(settings).and_then(|connection| check_database(policy, &connection));
+    let api = check_api(policy, settings);
+    (Refused { database: database.is_err(), api: api.is_err() }, database.and(api).err())
 }
 
 fn served(version: &str, egress: &str) -> String {

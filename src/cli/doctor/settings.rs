@@ -5,6 +5,13 @@ use crate::config::{Settings, Warning};
 use crate::postgres::connection_string::{ConnectionSettings, Environment};
 use crate::telemetry;
 
+/// The parts of the settings with a host to which the connector must not connect.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Refused {
+    pub(super) database: bool,
+    pub(super) api: bool,
+}
+
 /// An invalid setting.
 pub(super) fn refused(error: &str) -> Line {
     Line::failed(Check::Settings, error)

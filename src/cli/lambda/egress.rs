@@ -12,14 +12,31 @@ use crate::postgres::connection_string::{Address, ConnectionSettings, Host};
 ///
 /// # Errors
 /// The first host that the policy refuses.
-pub(crate) fn check(
+pub(super) fn check(
     policy: &EgressPolicy,
     connection: &ConnectionSettings,
     settings: &Settings,
 ) -> Result<(), Failure> {
+    check_database(policy, connection)?;
+    check_api(policy, settings)
+}
+
+/// Checks the hosts of the database.
+///
+/// # Errors
+/// The first host that the policy refuses.
+pub(crate) fn check_database(policy: &EgressPolicy, connection: &ConnectionSettings) -> Result<(), Failure> {
     for (host, verdict) in connection.hosts.iter().filter_map(|host| verdict_on(policy, host)) {
         enforce(verdict, &host, "connection-string")?;
     }
+    Ok(())
+}
+
+/// Checks the host of Retool's REST API.
+///
+/// # Errors
+/// The policy refuses it.
+pub(crate) fn check_api(policy: &EgressPolicy, settings: &Settings) -> Result<(), Failure> {
     let url = settings.rest.as_ref().and_then(|rest| Url::parse(rest.base_url.as_str()).ok());
     if let Some((url, host)) = url.as_ref().and_then(|url| Some((url, url.host_str()?))) {
         let tls = url.scheme() == "https";
