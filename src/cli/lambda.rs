@@ -20,7 +20,7 @@ use crate::cli::signals::{handle_other_signals, stop_requested};
 use crate::cli::wiring::{block_on, stop_telemetry};
 use crate::config::{self, Sources};
 use crate::proto;
-use crate::server::lambda::{Callers, Function, Runtime, RuntimeError};
+use crate::server::lambda::{Function, Runtime, RuntimeError};
 use crate::telemetry::{self, logs};
 
 pub(super) use egress::{check_api, check_database};
@@ -112,10 +112,8 @@ async fn serve(matches: ArgMatches, sources: Sources) -> Result<(), Failure> {
     let runtime = Runtime::new(address.as_deref())?;
     let generations = Generations::new(matches, sources, &hosted)?;
     // These run concurrently, because the first event needs both.
-    let (first, set) = tokio::join!(generations.first(), keys.first());
-    let callers = Callers::new(set?, &hosted.issuer, &hosted.subject, &hosted.audience);
-    keys.keep_fresh(callers.clone());
-    let first = first?;
+    let (first, callers) = tokio::join!(generations.first(), keys.callers(&hosted));
+    let (callers, first) = (callers?, first?);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), configuration = first.version, "waiting for events");
     Ok(runtime.serve(Function::new(callers, generations, first), stop).await?)
 }

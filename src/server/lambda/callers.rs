@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk};
 use jsonwebtoken::{DecodingKey, TokenData, Validation, decode, decode_header, get_current_timestamp};
 use serde::Deserialize;
 use serde_json::Value;
@@ -56,7 +56,7 @@ pub(crate) enum KeyError {
 
 /// The reason why a call is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     #[error("missing authorization header")]
     Missing,
     #[error("invalid authorization header")]
@@ -101,13 +101,16 @@ impl Key {
             return Err(KeyError::Private);
         }
         let jwk = Jwk::deserialize(value).map_err(|_| KeyError::NoKey)?;
-        let is_public = matches!(
-            jwk.algorithm,
-            AlgorithmParameters::RSA(_)
-                | AlgorithmParameters::EllipticCurve(_)
-                | AlgorithmParameters::OctetKeyPair(_)
-        );
-        if !is_public {
+        // The library reads keys of P-521 but cannot check their signatures.
+        let is_usable = match &jwk.algorithm {
+            AlgorithmParameters::RSA(_) => true,
+            AlgorithmParameters::EllipticCurve(key) => {
+                matches!(key.curve, EllipticCurve::P256 | EllipticCurve::P384)
+            }
+            AlgorithmParameters::OctetKeyPair(key) => key.curve == EllipticCurve::Ed25519,
+            _ => false,
+        };
+        if !is_usable {
             return Err(KeyError::Kind);
         }
         let key = DecodingKey::from_jwk(&jwk).map_err(|_| KeyError::NoKey)?;
@@ -136,7 +139,7 @@ impl Callers {
     ///
     /// # Errors
     /// [`Refusal`]
-    pub(super) fn admit(&self, authorization: Option<&str>) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, authorization: Option<&str>) -> Result<(), Refusal> {
         let header = authorization.filter(|header| !header.is_empty()).ok_or(Refusal::Missing)?;
         let token = header.strip_prefix("Bearer ").filter(|token| !token.is_empty());
         let token = token.ok_or(Refusal::Header)?;

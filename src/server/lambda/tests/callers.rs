@@ -221,6 +221,11 @@ fn rejects_texts_that_are_not_public_keys() {
     assert_eq!(error("no JSON"), Some(KeyError::NoKey));
     assert_eq!(error("{}"), Some(KeyError::Kind));
     assert_eq!(error(r#"{"kty":"oct","k":"AAAA"}"#), Some(KeyError::Kind));
+    // A point on P-521 has 66 bytes for each coordinate.
+    let coordinate = URL_SAFE_NO_PAD.encode([1; 66]);
+    let p521 = json!({ "kty": "EC", "crv": "P-521", "x": coordinate, "y": coordinate });
+    assert_eq!(error(&p521.to_string()), Some(KeyError::Kind));
+    assert_eq!(KeySet::of_set(&json!({ "keys": [p521] }).to_string()).err(), Some(KeyError::Empty));
     assert_eq!(KeySet::of_set("{}").err(), Some(KeyError::NoSet));
     assert_eq!(KeySet::of_set(r#"{"keys":[{}]}"#).err(), Some(KeyError::Empty));
 }
