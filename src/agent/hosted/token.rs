@@ -39,6 +39,8 @@ const NONCE: &str = "dpop-nonce";
 pub(super) struct Tokens {
     client: Client,
     url: Url,
+    /// The URL in proofs, with the port exactly as configured: `url` lacks the port 443.
+    proof_url: String,
     id: ClientId,
     key: ClientKey,
     role: Role,
@@ -117,8 +119,8 @@ impl Tokens {
         tls: ClientConfig,
         user_agent: &str,
     ) -> Result<Self, HostedError> {
-        let url = Url::parse(&format!("https://{host}/auth/v1/token"))
-            .map_err(|_| SetupError::Name(host.to_string()))?;
+        let proof_url = format!("https://{host}/auth/v1/token");
+        let url = Url::parse(&proof_url).map_err(|_| SetupError::Name(host.to_string()))?;
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .user_agent(user_agent)
@@ -128,7 +130,7 @@ impl Tokens {
             .timeout(PATIENCE)
             .build()
             .map_err(|error| SetupError::Client(reason(error)))?;
-        Ok(Self { client, url, id, key, role, state: Mutex::default() })
+        Ok(Self { client, url, proof_url, id, key, role, state: Mutex::default() })
     }
 
     /// Returns a token for a call now.
@@ -168,7 +170,7 @@ impl Tokens {
             .append_pair("client_id", self.id.as_str())
             .append_pair("grant_type", "client_credentials")
             .finish();
-        let proof = Proof { url: self.url.as_str(), nonce, token: None }.signed(process, now)?;
+        let proof = self.proof(process, nonce, now)?;
         let answer = self
             .client
             .post(self.url.clone())
@@ -193,6 +195,16 @@ impl Tokens {
             error.len() <= 40 && error.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
         });
         Err(HostedError::Refused { url: self.url.to_string(), status: status.as_u16(), error })
+    }
+
+    /// The proof that the request comes from this process.
+    fn proof(
+        &self,
+        process: &ProcessKey,
+        nonce: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<String, HostedError> {
+        Proof { url: &self.proof_url, nonce, token: None }.signed(process, now)
     }
 
     /// The assertion that proves the client's identity and its AWS role.
@@ -259,4 +271,51 @@ pub(super) fn reason(error: reqwest::Error) -> String {
         cause = next.source();
     }
     text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use ring::signature::{Ed25519KeyPair, KeyPair};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::agent::service::tls_with;
+
+    fn key() -> ClientKey {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let half = |half: &[u8]| URL_SAFE_NO_PAD.encode(half);
+        let (private, public) = (half(&[7; 32]), half(pair.public_key().as_ref()));
+        let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": public, "d": private });
+        ClientKey::parse(&format!("a:b:v1:{}", half(jwk.to_string().as_bytes())).into()).unwrap()
+    }
+
+    fn claim(token: &str, name: &str) -> Value {
+        let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        serde_json::from_slice::<Value>(&claims).unwrap()[name].clone()
+    }
+
+    #[test]
+    fn a_proof_has_the_port_as_configured_and_the_audience_has_none() {
+        let role = Role {
+            access_key_id: Some("AKIDEXAMPLE".to_owned()),
+            secret_access_key: Some("k".into()),
+            session_token: None,
+            region: Some("eu-west-1".to_owned()),
+        };
+        let process = ProcessKey::of_seed([7; 32]).unwrap();
+        let now = OffsetDateTime::now_utc();
+        for host in ["c1.example.com", "c1.example.com:443", "c1.example.com:8443"] {
+            let host = ApiHost::parse(host).unwrap();
+            let id = ClientId::parse("name@c1.example.com/lambda").unwrap();
+            let tls = tls_with(Vec::new()).unwrap();
+            let tokens = Tokens::new(&host, id, key(), role.clone(), tls, "agent").unwrap();
+            let proof = tokens.proof(&process, None, now).unwrap();
+            assert_eq!(claim(&proof, "htu"), format!("https://{host}/auth/v1/token"));
+            let assertion = tokens.assertion(now).unwrap();
+            assert_eq!(claim(&assertion, "aud"), "c1.example.com");
+        }
+    }
 }
