@@ -115,13 +115,13 @@ image: ## build the container image with docker (IMAGE=)
 check-image: ## carry out the Dockerfile without a container engine, and try the result (KIND=; root on Linux)
 	scripts/check-image $(KIND)
 
-sbom: ## list what the program is made of into target/sbom, in CycloneDX (installs cargo-cyclonedx when missing)
+sbom: ## list what the program and the Lambda function are made of into target/sbom, in CycloneDX (installs cargo-cyclonedx when missing)
 	@cargo cyclonedx --version >/dev/null 2>&1 || cargo install --locked --version 0.5.9 cargo-cyclonedx
-	mkdir -p target/sbom
-	cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename baton-retool.cdx
-	@# The file contains the path of the build directory.
-	sed 's|$(CURDIR)|/source|g' baton-retool.cdx.json >target/sbom/baton-retool.cdx.json
-	rm baton-retool.cdx.json
+	scripts/sbom baton-retool
+	scripts/sbom baton-retool-lambda --features lambda
+	@# The function has crates of its own, so equal lists mean that one of them is wrong.
+	@[ "$$(grep -c '"purl"' target/sbom/baton-retool.cdx.json)" -lt "$$(grep -c '"purl"' target/sbom/baton-retool-lambda.cdx.json)" ] || \
+		{ echo "the SBOM of the Lambda function lacks the crates of the feature lambda" >&2; exit 1; }
 
 clean: ## remove everything that was built
 	cargo clean
