@@ -54,6 +54,19 @@ fn help_goes_to_stdout() {
     }
 }
 
+/// Releases contain the ordinary program and a program for Lambda. Only the second has the command.
+#[cfg(not(feature = "lambda"))]
+#[test]
+fn the_ordinary_program_has_no_command_lambda() {
+    let output = run(|program| {
+        program.arg("lambda").env("BATON_CONNECTION_STRING", NOWHERE);
+    });
+    assert_ends(&output, 2, &["unrecognized subcommand 'lambda'"]);
+    assert!(output.stdout.is_empty());
+    let help = String::from_utf8(run_with(&["--help-all"]).stdout).unwrap();
+    assert!(help.contains("--connection-string") && !help.contains("lambda"), "{help}");
+}
+
 #[test]
 fn without_a_command_and_a_connection_string_the_program_names_the_missing_setting() {
     let output = run_with(&[]);

@@ -130,3 +130,26 @@ async fn keys_can_be_published() {
     // An unknown key does not trigger another fetch.
     assert_eq!(stage.parts.lambda.published(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_authorities_of_the_platform_are_trusted_for_published_keys() {
+    let parts = Parts::new(NOWHERE).await;
+    parts.hosted.publish(&json!({ "keys": [parts.signer.jwk()] }));
+    let program = |parts: &Parts| {
+        let mut program = parts.program("lambda");
+        program
+            .env_remove("BATON_LAMBDA_AUTH_JWT_SIGNER")
+            .env("BATON_LAMBDA_AUTH_JWT_JWKS_URL", format!("https://{}/jwks", parts.hosted.address()));
+        program
+    };
+    // The additional authority is that of ConductorOne only.
+    let (status, lines) = Server::run(program(&parts)).ended();
+    assert_eq!(status.code(), Some(1));
+    let said = lines.last().unwrap()["msg"].as_str().unwrap();
+    assert!(said.contains("/jwks cannot be reached") && said.contains("UnknownIssuer"), "{said}");
+    let mut trusting = program(&parts);
+    trusting.env("SSL_CERT_FILE", parts.hosted.authority());
+    let stage = Stage { function: Server::run(trusting), parts };
+    let _: ConnectorServiceGetMetadataResponse =
+        answered(&stage, &[&stage.parts.signer.token()], Form::Frame).await.message();
+}

@@ -1,7 +1,12 @@
 //! The report of `doctor` about a function.
 
+use std::io::ErrorKind;
+use std::net::TcpListener;
+
+use baton_retool::proto::connectorapi::EgressMode;
 use serde_json::{Value, json};
 
+use crate::egress::policy;
 use crate::support::hosted::Config;
 use crate::support::hosted::stage::{NOWHERE, Parts};
 use crate::support::postgres::Database;
@@ -49,4 +54,50 @@ async fn doctor_reports_why_the_function_cannot_start() {
     let (status, text) = line(&found, "c1");
     assert!(code == Some(2) && status == "failed" && text.contains("skip-pages"), "{text}");
     assert_eq!(line(&found, "login").0, "skipped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_does_not_connect_to_hosts_that_the_egress_policy_refuses() {
+    let parts = Parts::new(NOWHERE).await;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = |mode: EgressMode, allowed: &[&str]| {
+        let settings = json!({
+            "connection-string":
+                format!("postgres://baton@localhost:{port}/retool?sslmode=disable&connect_timeout=1"),
+            "retool-api-base-url": format!("http://127.0.0.1:{port}"), "retool-api-token": "t",
+        });
+        let config = Config { policy: Some(policy(mode, allowed)), ..Config::of("cv-1", settings) };
+        parts.hosted.serve("cv-1", config);
+    };
+    const SKIPPED: &str = "the egress policy does not allow connections to its host";
+    // The check of the keys fails, too, and does not hide the policy.
+    for variables in [&[][..], &[("BATON_LAMBDA_AUTH_JWT_SIGNER", "{}")]] {
+        serve(EgressMode::Enforce, &["db.example.com"]);
+        let (code, found) = report(&parts, variables);
+        assert_eq!(code, Some(2));
+        for check in ["dns", "tcp", "tls", "login", "server", "snapshot", "drift", "rest"] {
+            let (status, text) = line(&found, check);
+            assert!(status == "skipped" && text.contains(SKIPPED), "{text}");
+        }
+        let (status, text) = line(&found, "c1");
+        let word = if variables.is_empty() { "connections to localhost" } else { "lambda-auth-jwt-signer" };
+        assert!(status == "failed" && text.contains(word), "{text}");
+        let refused = listener.accept().map(|_| "connected").map_err(|error| error.kind());
+        assert_eq!(refused, Err(ErrorKind::WouldBlock));
+    }
+    // Each is checked alone: the policy allows one of them.
+    serve(EgressMode::Enforce, &["localhost"]);
+    let (code, found) = report(&parts, &[]);
+    assert_eq!((code, line(&found, "tcp").0.as_str()), (Some(2), "ok"), "{found:#}");
+    assert!(line(&found, "rest").1.contains(SKIPPED));
+    let (status, text) = line(&found, "c1");
+    assert!(status == "failed" && text.contains("connections to http://127.0.0.1"), "{text}");
+    assert!(listener.accept().is_ok());
+    // A policy that is not enforced prevents no check.
+    serve(EgressMode::Report, &[]);
+    let (_, found) = report(&parts, &[]);
+    assert_eq!((line(&found, "tcp").0.as_str(), line(&found, "c1").0.as_str()), ("ok", "ok"), "{found:#}");
+    assert_ne!(line(&found, "rest").0, "skipped");
 }

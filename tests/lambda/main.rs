@@ -7,10 +7,13 @@
 mod callers;
 mod doctor;
 mod documentation;
+mod egress;
 mod hostile;
+mod logs;
 mod reload;
 mod start;
 mod sync;
+mod token;
 mod transport;
 
 /// The support code of the other test suites, as far as these tests need it.

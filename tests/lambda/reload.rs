@@ -4,12 +4,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use baton_retool::proto::connector::{
     ResourceTypesServiceListResourceTypesRequest, ResourceTypesServiceListResourceTypesResponse,
+    ResourcesServiceListResourcesRequest, ResourcesServiceListResourcesResponse,
 };
 use serde_json::{Value, json};
 
 use crate::support::hosted::Config;
 use crate::support::hosted::caller::{Answered, Call, Form};
 use crate::support::hosted::stage::{NOWHERE, Parts, Stage};
+use crate::support::postgres::Database;
 
 /// Makes a call that expects this version; empty for none.
 async fn expecting(stage: &Stage, version: &str, form: Form) -> Answered {
@@ -21,7 +23,7 @@ async fn expecting(stage: &Stage, version: &str, form: Form) -> Answered {
 }
 
 /// The number of resource types, which identifies the configuration.
-async fn types(stage: &Stage, version: &str) -> usize {
+pub(crate) async fn types(stage: &Stage, version: &str) -> usize {
     let answer: ResourceTypesServiceListResourceTypesResponse =
         expecting(stage, version, Form::Frame).await.message();
     answer.list.len()
@@ -149,6 +151,42 @@ async fn a_configuration_without_a_version_gets_its_time_or_the_requested_versio
     assert_eq!(types(&stage, "v").await, 4);
     assert_eq!(types(&stage, "v").await, 4);
     assert_eq!(stage.parts.hosted.asked(), ["", "v"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_connector_closes_its_connections() {
+    let database = Database::small().await;
+    let client = database.client().await;
+    let mut parts = Parts::new(NOWHERE).await;
+    let named =
+        |name: &str| json!({ "connection-string": format!("{}?application_name={name}", database.url()) });
+    parts.hosted.serve("cv-1", Config::of("cv-1", named("old-connector")));
+    parts.hosted.add("cv-2", Config::of("cv-2", named("new-connector")));
+    let url = database.url();
+    assert!(!url.contains('?'), "{url}");
+    parts.database = Some(database);
+    let stage = parts.run();
+    let connections = async |name: &str| -> i64 {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+        client.query_one(sql, &[&name]).await.unwrap().get(0)
+    };
+    let list = async |version: &str| {
+        let request =
+            ResourcesServiceListResourcesRequest { resource_type_id: "org".to_owned(), ..Default::default() };
+        let call = Call::of("ResourcesService/ListResources", &request);
+        let call = call.with("x-baton-connector-config-version", &[version]);
+        let _: ResourcesServiceListResourcesResponse = stage.make(call, Form::Frame).await.message();
+    };
+    list("cv-1").await;
+    assert!(connections("old-connector").await > 0);
+    list("cv-2").await;
+    assert!(connections("new-connector").await > 0);
+    let begun = Instant::now();
+    while connections("old-connector").await > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the connections stay open");
+        // The interval of a poll that ends with the event.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,28 +6,28 @@ use std::time::{Duration, Instant};
 use baton_retool::proto::connector::{
     ConnectorServiceGetMetadataRequest, ConnectorServiceGetMetadataResponse,
     ResourceTypesServiceListResourceTypesRequest, ResourceTypesServiceListResourceTypesResponse,
+    TicketsServiceGetTicketRequest,
 };
-use baton_retool::proto::connectorapi::{EgressMode, EgressSection, ServedPolicyEnvelope};
 use serde_json::{Map, Value, json};
 
 use crate::support::hosted::caller::Form;
-use crate::support::hosted::stage::{NOWHERE, Parts, Stage, other_program};
+use crate::support::hosted::stage::{NOWHERE, Parts, Stage, other_program, tested_program};
 use crate::support::hosted::{Config, sealed_for_another};
 use crate::support::server::Server;
 
 const METADATA: &str = "ConnectorService/GetMetadata";
 
-async fn metadata(stage: &Stage) {
+pub(crate) async fn metadata(stage: &Stage) {
     let answered = stage.call(METADATA, &ConnectorServiceGetMetadataRequest::default(), Form::Dual).await;
     let answer: ConnectorServiceGetMetadataResponse = answered.message();
     assert_eq!(answer.metadata.unwrap().display_name, "Retool");
 }
 
 /// A variable and its value; `None` if it is not set.
-type Variable<'a> = (&'a str, Option<&'a str>);
+pub(crate) type Variable<'a> = (&'a str, Option<&'a str>);
 
 /// The failure of a start with these variables: the exit code and the message of the last line.
-fn failure(parts: &Parts, variables: &[Variable<'_>]) -> (i32, String) {
+pub(crate) fn failure(parts: &Parts, variables: &[Variable<'_>]) -> (i32, String) {
     let mut program = parts.program("lambda");
     for (name, value) in variables {
         match value {
@@ -57,6 +57,17 @@ async fn the_function_fetches_its_settings_and_answers() {
     assert_eq!((&line["tenant_id"], &line["configuration"]), (&json!("tenant-7"), &json!("cv-1")));
     let (status, _) = stage.function.stop();
     assert!(status.success());
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_named_bootstrap_needs_no_arguments() {
+    let parts = Parts::new(NOWHERE).await;
+    let bootstrap = parts.folder.path().join("bootstrap");
+    std::os::unix::fs::symlink(tested_program(), &bootstrap).unwrap();
+    let stage = Stage { function: Server::run(parts.program_at(&bootstrap)), parts };
+    metadata(&stage).await;
+    stage.function.wait_for_log(|line| line["msg"] == "waiting for events");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,79 +206,38 @@ async fn served_settings_override_other_sources() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn debug_logs_end_at_the_configured_time() {
-    for (until, debug) in [("2020-01-01T00:00:00Z", false), ("2999-01-01T00:00:00.5+02:00", true)] {
+async fn served_settings_can_be_strings() {
+    let parts = Parts::new(NOWHERE).await;
+    let settings = json!({
+        "connection-string": NOWHERE, "skip-pages": "true", "skip-resources": "false", "max-requests": "7",
+        "log-level": "debug",
+    });
+    parts.hosted.serve("cv-1", Config::of("cv-1", settings));
+    let stage = parts.run();
+    let request = ResourceTypesServiceListResourceTypesRequest::default();
+    let answered = stage.call("ResourceTypesService/ListResourceTypes", &request, Form::Json).await;
+    let answer: ResourceTypesServiceListResourceTypesResponse = answered.message();
+    assert_eq!(answer.list.len(), 4);
+    let line = stage.function.wait_for_log(|line| line["setting"] == "max-requests");
+    assert_eq!(line["value"], "7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_have_the_served_limits() {
+    let request = TicketsServiceGetTicketRequest { id: "x".repeat(64 * 1024), ..Default::default() };
+    for limit in [16 * 1024, 128 * 1024] {
         let parts = Parts::new(NOWHERE).await;
-        let settings = json!({
-            "connection-string": NOWHERE, "log-level": "debug", "log-level-debug-expires-at": until,
-        });
+        let settings = json!({ "connection-string": NOWHERE, "max-request-bytes": limit });
         parts.hosted.serve("cv-1", Config::of("cv-1", settings));
         let stage = parts.run();
-        metadata(&stage).await;
-        let (_, lines) = stage.function.stop();
-        assert_eq!(lines.iter().any(|line| line["level"] == "debug"), debug, "{until}");
+        let answered = stage.call("TicketsService/GetTicket", &request, Form::Frame).await;
+        if limit < request.id.len() {
+            answered.assert_failed(8, "--max-request-bytes");
+        } else {
+            // The request is read; there are no tickets.
+            assert!(!matches!(answered.status.code, 0 | 8), "{answered:?}");
+        }
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn accepts_a_bearer_token_and_a_token_without_a_lifetime() {
-    let parts = Parts::new(NOWHERE).await;
-    parts.hosted.plan(|plan| {
-        plan.nonce = None;
-        plan.token_type = "bearer";
-        plan.token_life = None;
-    });
-    let stage = parts.run();
-    metadata(&stage).await;
-    assert_eq!(stage.parts.hosted.token_requests(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_egress_policy_is_enforced_or_reported() {
-    let policy = |mode: EgressMode, hosts: &[&str]| ServedPolicyEnvelope {
-        envelope_version: 1,
-        config_version: "cv-1".to_owned(),
-        egress: Some(EgressSection {
-            schema_version: 1,
-            https_only: true,
-            allowed_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
-            mode: mode.into(),
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    let parts = Parts::new(NOWHERE).await;
-    let settings = |database: &str, api: &str| {
-        json!({
-            "connection-string": format!("postgres://baton@{database}:1/retool"),
-            "retool-api-base-url": api, "retool-api-token": "t",
-        })
-    };
-    let enforced = policy(EgressMode::Enforce, &["db.example.com", "retool.example.com"]);
-    for (database, api, word) in [
-        ("127.0.0.1", "https://retool.example.com", "connections to 127.0.0.1"),
-        ("db2.example.com", "https://retool.example.com", "connections to db2.example.com"),
-        ("db.example.com", "https://api.example.com", "connections to https://api.example.com"),
-        ("db.example.com", "http://retool.example.com", "connections to http://retool.example.com"),
-    ] {
-        let config = Config::of("cv-1", settings(database, api));
-        parts.hosted.serve("cv-1", Config { policy: Some(enforced.clone()), ..config });
-        let (code, said) = failure(&parts, &[]);
-        assert!(code == 1 && said.contains(word) && said.contains("egress policy"), "{said}");
-    }
-    let good = Config::of("cv-1", settings("DB.example.com", "https://retool.example.com"));
-    parts.hosted.serve("cv-1", Config { policy: Some(enforced), ..good });
-    let stage = parts.run();
-    metadata(&stage).await;
-    let Stage { function, parts } = stage;
-    drop(function);
-
-    let config = Config::of("cv-1", settings("127.0.0.1", "https://retool.example.com"));
-    let report = policy(EgressMode::Report, &["retool.example.com"]);
-    parts.hosted.serve("cv-1", Config { policy: Some(report), ..config });
-    let stage = parts.run();
-    metadata(&stage).await;
-    stage.function.wait_for_log(|line| line["host"] == "127.0.0.1" && line["level"] == "warn");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,3 +108,25 @@ impl fmt::Debug for Role {
         f.debug_struct("Role").field("region", &self.region).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_region_comes_from_the_first_variable_that_is_not_empty() {
+        let region = |region: Option<&str>, default: Option<&str>| {
+            let get = |name: &str| match name {
+                "AWS_REGION" => region.map(str::to_owned),
+                "AWS_DEFAULT_REGION" => default.map(str::to_owned),
+                _ => None,
+            };
+            FromEnvironment::read(get).role.region
+        };
+        assert_eq!(region(Some("eu-west-1"), Some("us-east-1")).unwrap(), "eu-west-1");
+        assert_eq!(region(Some(""), Some("us-east-1")).unwrap(), "us-east-1");
+        assert_eq!(region(None, Some("us-east-1")).unwrap(), "us-east-1");
+        assert_eq!(region(None, Some("")), None);
+    }
+}

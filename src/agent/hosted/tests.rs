@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use prost::Message;
 use prost_types::Any;
+use ring::{digest, hmac};
 use serde_json::{Value, json};
 use time::macros::datetime;
 
@@ -78,6 +79,32 @@ fn a_proof_contains_the_request_the_key_and_the_token() {
     assert_eq!(claims.get("nonce"), None);
 }
 
+/// The signature of version 4 of AWS for the request of the test below, computed from its parts.
+fn signature(session: Option<&str>) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digest = |text: &str| hex(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+    let mac = |key: &[u8], text: &str| {
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
+    };
+    let (token_line, token_name) = match session {
+        Some(token) => (format!("x-amz-security-token:{token}\n"), ";x-amz-security-token"),
+        None => (String::new(), ""),
+    };
+    let payload = digest("Action=GetCallerIdentity&Version=2011-06-15");
+    let canonical = format!(
+        "POST\n/\n\ncontent-length:43\n\
+         content-type:application/x-www-form-urlencoded; charset=utf-8\n\
+         host:sts.eu-west-1.amazonaws.com\nx-amz-date:20260102T030405Z\n{token_line}\n\
+         content-length;content-type;host;x-amz-date{token_name}\n{payload}"
+    );
+    let scope = "20260102/eu-west-1/sts/aws4_request";
+    let text = format!("AWS4-HMAC-SHA256\n20260102T030405Z\n{scope}\n{}", digest(&canonical));
+    let first = b"AWS4wJalrXUtnFEMI".to_vec();
+    let key =
+        ["20260102", "eu-west-1", "sts", "aws4_request"].iter().fold(first, |key, part| mac(&key, part));
+    hex(&mac(&key, &text))
+}
+
 #[test]
 fn proves_the_role_with_a_signed_request_to_sts() {
     let role = Role {
@@ -108,6 +135,18 @@ fn proves_the_role_with_a_signed_request_to_sts() {
     assert!(authorization.contains(signed), "{authorization}");
     assert!(authorization.contains("Credential=AKIDEXAMPLE/20260102/eu-west-1/sts/aws4_request"));
     assert_eq!(request.headers.len(), 4);
+    assert_eq!(authorization.rsplit("Signature=").next().unwrap(), signature(Some("session")));
+
+    // Without a session token neither the list nor the signature has its header.
+    let plain = Role { session_token: None, ..role.clone() };
+    let packed =
+        Any::decode(&URL_SAFE_NO_PAD.decode(attestation(&plain, now).unwrap()).unwrap()[..]).unwrap();
+    let request: Sigv4SignedRequestStsGetCallerIdentity = unpack(&packed).unwrap().unwrap();
+    assert_eq!(request.headers.len(), 3);
+    let authorization = request.headers.iter().find(|header| header.key == "Authorization").unwrap();
+    let authorization = &authorization.value[0];
+    assert!(authorization.contains("SignedHeaders=content-length;content-type;host;x-amz-date, "));
+    assert_eq!(authorization.rsplit("Signature=").next().unwrap(), signature(None));
 
     let nobody = Role { region: None, ..role };
     assert!(matches!(attestation(&nobody, now), Err(HostedError::NoRole("AWS_REGION"))));

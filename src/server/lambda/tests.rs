@@ -4,3 +4,4 @@ mod callers;
 mod events;
 mod function;
 mod fuzz;
+mod reloads;

@@ -74,7 +74,7 @@ fn check(state: &mut State, metadata: &MetadataMap) -> Result<Vec<u8>, String> {
     if !header("user-agent").starts_with(&agent) {
         return Err(format!("the user agent is {:?}", header("user-agent")));
     }
-    let url = format!("https://{}{PATH}", state.address);
+    let url = format!("https://{}{PATH}", state.configuration_host);
     let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(&newest));
     check_proof(state, header("dpop"), &url, &json!({ "ath": digest }))
 }

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
-use axum::routing::post;
+use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use baton_retool::proto::connectorapi::ServedPolicyEnvelope;
@@ -34,6 +34,8 @@ use super::c1::listener::{Identity, config};
 pub(crate) struct Hosted {
     address: SocketAddr,
     folder: TempDir,
+    /// The private key of the client.
+    seed: [u8; 32],
     secret: String,
     shared: Arc<Shared>,
     listening: tokio::task::JoinHandle<()>,
@@ -47,7 +49,13 @@ struct State {
     client_id: String,
     /// The public key of the client.
     client_key: Vec<u8>,
+    /// The id of that key.
+    client_key_id: Option<String>,
     address: String,
+    /// The host of the configuration service in proofs.
+    configuration_host: String,
+    /// The document at `/jwks`.
+    jwks: String,
     plan: Plan,
     /// The keys of received proofs.
     proofs: Vec<String>,
@@ -113,19 +121,14 @@ impl Hosted {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seed: [u8; 32] = rand::random();
-        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).unwrap();
         let shared = Arc::new(Shared::default());
         {
             let mut state = shared.lock();
             state.client_id = format!("tall-tree-1@{address}/lambda");
-            state.client_key = pair.public_key().as_ref().to_vec();
+            state.client_key = public_half(&seed);
             state.address = address.to_string();
+            state.configuration_host = address.to_string();
         }
-        let key = json!({
-            "kty": "OKP", "crv": "Ed25519",
-            "x": URL_SAFE_NO_PAD.encode(pair.public_key()), "d": URL_SAFE_NO_PAD.encode(seed),
-        });
-        let secret = format!("secret-token:conductorone.com:v1:{}", URL_SAFE_NO_PAD.encode(key.to_string()));
         let routes = routes(&shared);
         let listening = tokio::spawn(async move {
             loop {
@@ -146,7 +149,26 @@ impl Hosted {
                 });
             }
         });
-        Self { address, folder, secret, shared, listening }
+        Self { address, folder, seed, secret: secret(&seed, None), shared, listening }
+    }
+
+    /// Gives the key of the client an id, which its assertions must name.
+    pub(crate) fn name_key(&mut self, id: &str) {
+        self.secret = secret(&self.seed, Some(id));
+        self.shared.lock().client_key_id = Some(id.to_owned());
+    }
+
+    /// Puts a host without a server into the client id, so that only variables lead to the double. Proofs for the
+    /// configuration service must contain this host of it.
+    pub(crate) fn hide(&self, configuration_host: &str) {
+        let mut state = self.shared.lock();
+        state.client_id = "tall-tree-1@127.0.0.1:1/lambda".to_owned();
+        state.configuration_host = configuration_host.to_owned();
+    }
+
+    /// Publishes these keys of callers at `/jwks`.
+    pub(crate) fn publish(&self, document: &Value) {
+        self.shared.lock().jwks = document.to_string();
     }
 
     pub(crate) fn client_id(&self) -> String {
@@ -215,10 +237,28 @@ impl Shared {
 }
 
 fn routes(shared: &Arc<Shared>) -> Router {
-    let endpoint = Arc::clone(shared);
+    let (endpoint, keys) = (Arc::clone(shared), Arc::clone(shared));
     tonic::service::Routes::new(config_service::service(Arc::clone(shared)))
         .into_axum_router()
         .route("/auth/v1/token", post(move |headers, body| token::answer(endpoint, headers, body)))
+        .route("/jwks", get(move || std::future::ready(keys.lock().jwks.clone())))
+}
+
+/// The secret of a client with this private key.
+fn secret(seed: &[u8], id: Option<&str>) -> String {
+    let public = public_half(seed);
+    let mut key = json!({
+        "kty": "OKP", "crv": "Ed25519",
+        "x": URL_SAFE_NO_PAD.encode(public), "d": URL_SAFE_NO_PAD.encode(seed),
+    });
+    if let Some(id) = id {
+        key["kid"] = id.into();
+    }
+    format!("secret-token:conductorone.com:v1:{}", URL_SAFE_NO_PAD.encode(key.to_string()))
+}
+
+fn public_half(seed: &[u8]) -> Vec<u8> {
+    Ed25519KeyPair::from_seed_unchecked(seed).unwrap().public_key().as_ref().to_vec()
 }
 
 /// The header and claims of a signed token.

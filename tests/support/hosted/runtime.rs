@@ -92,6 +92,12 @@ impl Lambda {
         tokio::time::timeout(PATIENCE, answered).await.expect("no answer in time").expect("no answer")
     }
 
+    /// Answers the next request for an event with the status 500.
+    pub(crate) fn fail_next(&self) {
+        let failure = Event { id: String::new(), deadline: None, body: Bytes::new() };
+        self.events.send(failure).unwrap_or_else(|_| panic!("the stand-in has ended"));
+    }
+
     /// Answers the next post with this status.
     pub(crate) fn refuse(&self, status: u16) {
         self.shared.refusals.lock().unwrap().push(StatusCode::from_u16(status).unwrap());
@@ -137,7 +143,7 @@ impl Posted {
 async fn next(events: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Event>>>) -> Response<axum::body::Body> {
     let event = events.lock().await.recv().await;
     let mut response = Response::builder();
-    let Some(Event { id, deadline, body }) = event else {
+    let Some(Event { id, deadline, body }) = event.filter(|event| !event.id.is_empty()) else {
         return response.status(500).body(axum::body::Body::empty()).unwrap();
     };
     response = response.header("Lambda-Runtime-Aws-Request-Id", id);
@@ -173,6 +179,7 @@ async fn posted(
 
 async fn jwks(shared: Arc<Shared>, headers: HeaderMap) -> (StatusCode, String) {
     assert_eq!(headers["accept"], "application/json");
+    assert_eq!(headers["user-agent"], concat!("baton-retool/", env!("CARGO_PKG_VERSION")));
     let mut jwks = shared.jwks.lock().unwrap();
     jwks.2 += 1;
     (jwks.0, jwks.1.clone())

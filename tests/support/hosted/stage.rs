@@ -1,6 +1,6 @@
 //! The real program as a function, with doubles of ConductorOne and Lambda, and a Postgres.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use prost::{Message, Name};
@@ -11,7 +11,7 @@ use super::caller::{Answered, Call, Form, Signer};
 use super::runtime::{Lambda, Posted};
 use super::{Config, Hosted};
 use crate::support::postgres::Database;
-use crate::support::server::{Server, program, without_settings};
+use crate::support::server::{Server, without_settings};
 
 /// An unreachable database, for tests that need none.
 pub(crate) const NOWHERE: &str = "postgres://baton@127.0.0.1:1/retool";
@@ -19,6 +19,11 @@ pub(crate) const NOWHERE: &str = "postgres://baton@127.0.0.1:1/retool";
 /// Another build of the program to test, such as `target/lambda/amd64/bootstrap`.
 pub(crate) fn other_program() -> Option<PathBuf> {
     std::env::var_os("RETOOL_LAMBDA_PROGRAM").map(|path| PathBuf::from(path).canonicalize().unwrap())
+}
+
+/// The program to test.
+pub(crate) fn tested_program() -> PathBuf {
+    other_program().unwrap_or_else(|| env!("CARGO_BIN_EXE_baton-retool").into())
 }
 
 /// The running program. Fields are dropped in order, the program first.
@@ -52,10 +57,14 @@ impl Parts {
 
     /// The program with all its settings.
     pub(crate) fn program(&self, name: &str) -> Command {
-        let mut program = match other_program() {
-            Some(path) => without_settings(Command::new(path)),
-            None => program(),
-        };
+        let mut program = self.program_at(&tested_program());
+        program.arg(name);
+        program
+    }
+
+    /// The program at this path without arguments, with all its settings.
+    pub(crate) fn program_at(&self, path: &Path) -> Command {
+        let mut program = without_settings(Command::new(path));
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("AWS_")) {
                 program.env_remove(name);
@@ -63,7 +72,6 @@ impl Parts {
         }
         program
             .current_dir(self.folder.path())
-            .arg(name)
             .env("BATON_LAMBDA_CLIENT_ID", self.hosted.client_id())
             .env("BATON_LAMBDA_CLIENT_SECRET", self.hosted.secret())
             .env("BATON_LAMBDA_AUTH_JWT_SIGNER", self.signer.jwk().to_string())

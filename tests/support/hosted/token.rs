@@ -63,7 +63,11 @@ fn check(state: &mut State, headers: &HeaderMap, body: &[u8]) -> Result<bool, St
     same("grant type", value(3), "client_credentials")?;
 
     let (header, claims) = verified(value(0), &state.client_key)?;
-    same("header", &header, &json!({ "alg": "EdDSA" }))?;
+    let mut expected = json!({ "alg": "EdDSA" });
+    if let Some(id) = &state.client_key_id {
+        expected["kid"] = id.as_str().into();
+    }
+    same("header", &header, &expected)?;
     let at = claims["iat"].as_i64().unwrap_or_default();
     check_now(at)?;
     let attestation = claims["id_att"].as_str().unwrap_or_default().to_owned();

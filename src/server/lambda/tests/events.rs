@@ -4,16 +4,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use prost::Message;
-use prost_types::Any;
+use prost_types::value::Kind;
+use prost_types::{Any, ListValue, Struct, Timestamp};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
+use tonic_types::{ErrorDetails, StatusExt, pb};
 
 use crate::proto::any;
 use crate::proto::connector::{
     BatonId, ConnectorMetadata, ConnectorServiceGetMetadataRequest, ConnectorServiceGetMetadataResponse,
     GrantsServiceListGrantsRequest,
 };
+use crate::proto::ratelimit::RateLimitDescription;
+use crate::proto::ratelimit::rate_limit_description::Status as LimitStatus;
 use crate::proto::transport::{Request, Response};
 use crate::server::lambda::budget;
 use crate::server::lambda::event::{Event, EventError, Form};
@@ -73,6 +76,40 @@ fn both_forms_of_an_event_give_the_same_call() {
     dual["frame"] = REQUEST.into();
     assert_eq!(read(&dual).unwrap(), frame);
     assert_eq!(Request::decode(&STANDARD.decode(REQUEST).unwrap()[..]).unwrap().method, METADATA);
+}
+
+#[test]
+fn headers_of_a_frame_follow_the_same_rules_as_those_of_json() {
+    let list = |values| Some(Kind::ListValue(ListValue { values }));
+    let text = |text: &str| prost_types::Value { kind: Some(Kind::StringValue(text.to_owned())) };
+    let of = |kind| prost_types::Value { kind };
+    let fields = [
+        (
+            "X-List",
+            list(vec![text(""), of(Some(Kind::NumberValue(5.0))), of(list(vec![text("z")])), text("y")]),
+        ),
+        ("x-empty", list(vec![text("")])),
+        ("x-text", Some(Kind::StringValue("y".to_owned()))),
+        ("x-number", Some(Kind::NumberValue(7.0))),
+        ("x-object", Some(Kind::StructValue(Struct::default()))),
+        ("x-null", Some(Kind::NullValue(0))),
+        ("x-nothing", None),
+    ];
+    let fields = fields.into_iter().map(|(name, kind)| (name.to_owned(), of(kind))).collect();
+    let framed = Headers::of_struct(&Struct { fields }.encode_to_vec()).unwrap();
+    let json = json!({
+        "X-List": ["", 5, ["z"], "y"], "x-empty": [""], "x-text": "y", "x-number": 7, "x-object": {}, "x-null": null,
+    });
+    let written = Headers::of_json(&json.to_string()).unwrap().unwrap();
+    for headers in [framed, written] {
+        let passed = headers.for_services();
+        let passed: Vec<_> = passed.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(passed, [("x-list", &b"y"[..])]);
+        assert_eq!(headers.first("x-list"), Some("y"));
+        for name in ["X-List", "x-empty", "x-text", "x-number", "x-object", "x-null", "x-nothing"] {
+            assert_eq!(headers.first(name), None, "{name}");
+        }
+    }
 }
 
 #[test]
@@ -158,6 +195,25 @@ fn answers_have_the_form_of_the_call() {
         Response::decode(&STANDARD.decode(framed["frame"].as_str().unwrap()).unwrap()[..]).unwrap();
     assert_eq!(response.resp, Some(message));
     assert_eq!(response.headers.unwrap().fields.len(), 1);
+}
+
+#[test]
+fn json_answers_have_long_numbers_as_text_enums_by_name_and_no_defaults() {
+    let limit = RateLimitDescription {
+        status: LimitStatus::Overlimit.into(),
+        limit: 9_007_199_254_740_993,
+        reset_at: Some(Timestamp { seconds: 1_767_323_045, nanos: 0 }),
+        ..Default::default()
+    };
+    let expected = r#"{"@type":"type.googleapis.com/c1.ratelimit.v1.RateLimitDescription","status":"STATUS_OVERLIMIT","limit":"9007199254740993","resetAt":"2026-01-02T03:04:05Z"}"#;
+    let answer = Answer { message: any(&limit), headers: HeaderMap::new(), trailers: HeaderMap::new() };
+    let text = String::from_utf8(Reply::Answer(Box::new(answer)).write(Form::Json).unwrap()).unwrap();
+    assert!(text.starts_with(&format!(r#"{{"resp":{expected},"#)), "{text}");
+    // As a detail of an error it has the same form.
+    let status = pb::Status { code: 14, message: "busy".to_owned(), details: vec![any(&limit)] };
+    let busy = Status::with_details(Code::Unavailable, "busy", status.encode_to_vec().into());
+    let text = String::from_utf8(Reply::Refusal(busy).write(Form::Json).unwrap()).unwrap();
+    assert!(text.ends_with(&format!(r#""message":"busy","details":[{expected}]}}}}"#)), "{text}");
 }
 
 #[test]

@@ -40,16 +40,29 @@ impl Configurations for Nothing {
 
 /// A function with these services, and a valid token for it.
 pub(super) fn function(calls: InMemory) -> (Function<Nothing>, String) {
+    function_of(generation("cv-1", calls), Nothing)
+}
+
+/// A function with this connector and these configurations, and a valid token for it.
+pub(super) fn function_of<C: Configurations>(
+    generation: Generation,
+    configurations: C,
+) -> (Function<C>, String) {
+    let (jwk, sign) = ed25519(7, None);
+    let keys = KeySet::of_key(&jwk.to_string()).unwrap();
+    let callers = Callers::new(keys, "issuer", "subject", "audience");
+    let function = Function::new(callers, configurations, generation);
+    (function, token(&json!({ "alg": "EdDSA" }), &claims(), &sign))
+}
+
+/// A connector of this version with these services.
+pub(super) fn generation(version: &str, calls: InMemory) -> Generation {
     let url = "postgres://baton@127.0.0.1:1/retool".to_owned();
     let connection = ConnectionSettings::parse(&url.into(), &Environment::of_process()).unwrap();
     let database = Database::new(connection, Timeouts::DEFAULT, Scope::DEFAULT).unwrap();
     let connector = Arc::new(Connector::new(Arc::new(database), None, Options::DEFAULT));
-    let (jwk, sign) = ed25519(7, None);
-    let keys = KeySet::of_key(&jwk.to_string()).unwrap();
-    let callers = Callers::new(keys, "issuer", "subject", "audience");
     let logs = DebugUntil { level: LogLevel::Info, until: None };
-    let generation = Generation { version: "cv-1".to_owned(), connector, calls, logs };
-    (Function::new(callers, Nothing, generation), token(&json!({ "alg": "EdDSA" }), &claims(), &sign))
+    Generation { version: version.to_owned(), connector, calls, logs }
 }
 
 pub(super) fn event(token: &str) -> Value {
@@ -63,7 +76,7 @@ pub(super) fn event(token: &str) -> Value {
     })
 }
 
-fn invocation(event: &Value) -> Invocation {
+pub(super) fn invocation(event: &Value) -> Invocation {
     Invocation {
         id: "1".to_owned(),
         deadline: Some(SystemTime::now() + Duration::from_secs(60)),
@@ -71,7 +84,7 @@ fn invocation(event: &Value) -> Invocation {
     }
 }
 
-fn written(outcome: Outcome) -> Value {
+pub(super) fn written(outcome: Outcome) -> Value {
     match outcome {
         Outcome::Reply(bytes) => serde_json::from_slice(&bytes).unwrap(),
         error => panic!("{error:?}"),
