@@ -147,7 +147,7 @@ async fn copies_users_and_groups_of_the_external_file() {
             .map(|id| format!("{}/{}", id.resource_type, id.resource))
             .collect()
     };
-    assert_eq!(ids(&copied), ["group/crew", "user/ada"]);
+    assert_eq!(ids(&copied), ["user/ada", "group/crew"]);
     assert!(own.len() > 80, "{}", own.len());
 }
 
