@@ -11,7 +11,7 @@ pub(crate) fn database_message(error: &DatabaseError) -> String {
         DatabaseError::Postgres(error) => postgres_message(error),
         DatabaseError::MissingPrivileges(missing) => missing.to_string(),
         DatabaseError::OtherVersion { absent } => format!(
-            "this Retool is of a version that baton-retool does not know, older or newer than those it was made for: {}; ask for an update of baton-retool, and say which Retool it is",
+            "this Retool is of a version that baton-retool does not know, older or newer than those it was made for: {}; ask for an update of baton-retool, and name the version of Retool",
             absent.join(", ")
         ),
     }

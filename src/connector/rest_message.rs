@@ -11,7 +11,7 @@ pub(crate) fn rest_message(problem: &Problem) -> String {
 
 fn advice(problem: &Problem) -> &'static str {
     match problem {
-        Problem::Redirect { .. } => ": set --retool-api-base-url to where the API itself answers",
+        Problem::Redirect { .. } => ": set --retool-api-base-url to the address of the API itself",
         Problem::NotJson { .. } => {
             ": this Retool's plan has no REST API, or --retool-api-base-url leads elsewhere"
         }
@@ -22,7 +22,7 @@ fn advice(problem: &Problem) -> &'static str {
             }
             404 => "; there is no such user, or --retool-api-base-url leads elsewhere",
             429 => "; it takes no more requests at present: try again later",
-            500.. => "; look at Retool's own log",
+            500.. => "; check Retool's own log",
             _ => "",
         },
         Problem::Timeout { .. } => " (--http-timeout-seconds)",

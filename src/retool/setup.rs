@@ -127,7 +127,7 @@ DECLARE
     others pg_catalog.text;
 BEGIN
     IF pg_catalog.to_regclass('organizations') IS NULL THEN
-        RAISE EXCEPTION 'this is not the database of a Retool: there is no table organizations in the search_path';
+        RAISE EXCEPTION 'this is not a Retool database: the search_path has no table organizations';
     END IF;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname::pg_catalog.text OPERATOR(pg_catalog.=) {ROLE}) THEN
         EXECUTE pg_catalog.format('CREATE ROLE %I LOGIN', {ROLE});
