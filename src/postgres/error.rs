@@ -45,7 +45,7 @@ pub(crate) enum PostgresError {
     },
     /// Every connection of the pool stayed busy.
     #[error(
-        "no database connection came free within {} s: all {limit} are busy",
+        "no database connection became free within {} s: all {limit} are busy",
         waited.as_secs()
     )]
     PoolExhausted {

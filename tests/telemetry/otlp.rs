@@ -145,7 +145,7 @@ async fn exported_logs_and_metrics_equal_the_log_and_prometheus() {
         attribute(&record.attributes, "grpc.code").is_some_and(|code| code == "InvalidArgument")
     });
     let error = attribute(&refused.unwrap().attributes, "error").unwrap();
-    assert!(error.contains("lie in an org"), "{error}");
+    assert!(error.contains("are in an org"), "{error}");
 
     let sent: BTreeSet<_> = received.last_metrics().into_iter().map(|metric| metric.name).collect();
     let scraped: BTreeSet<_> = metrics
