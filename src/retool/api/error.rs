@@ -17,7 +17,7 @@ pub(crate) enum SetupError {
     Token,
     /// The platform has no certificate authorities to verify the server with.
     #[error(
-        "the platform has no certificate authorities to check the server against{}: install them, or set SSL_CERT_FILE to a file",
+        "the platform has no certificate authorities to verify the server{}: install them, or set SSL_CERT_FILE to a file",
         .0.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default()
     )]
     NoRoots(Option<String>),
