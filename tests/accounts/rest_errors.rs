@@ -117,7 +117,7 @@ async fn an_answer_that_is_not_from_the_api_names_only_the_setting() {
         ),
         (Reply::redirect(302, "/auth/login"), Code::FailedPrecondition, &["redirects to http://127.0.0.1"]),
         (Reply::redirect(307, "::"), Code::FailedPrecondition, &["HTTP 307"]),
-        (Reply::refusal(200, "not today"), Code::FailedPrecondition, &["did not succeed", "not today"]),
+        (Reply::refusal(200, "not today"), Code::FailedPrecondition, &["reports a failure", "not today"]),
         (Reply::json(200, json!({"success": true})), Code::Internal, &["no user", "may have been created"]),
         (
             Reply::json(200, json!({"success": "true", "data": {}})),
@@ -127,9 +127,9 @@ async fn an_answer_that_is_not_from_the_api_names_only_the_setting() {
         (
             Reply::Truncated(Duration::ZERO),
             Code::Unavailable,
-            &["broke the answer off", "may have been created"],
+            &["interrupted the response", "may have been created"],
         ),
-        (Reply::Closed, Code::Unavailable, &["broke the answer off", "may have been created"]),
+        (Reply::Closed, Code::Unavailable, &["interrupted the response", "may have been created"]),
     ] {
         let status = refused(&stage, reply.clone()).await;
         assert_eq!(status.code(), code, "{reply:?}: {status:?}");

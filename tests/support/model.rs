@@ -194,9 +194,9 @@ impl Reason {
         match self {
             Self::NothingToGrant => vec!["not implemented".to_owned()],
             Self::WrongPrincipal => vec!["is granted to a".to_owned()],
-            Self::NoUser(user) => vec![format!("no user {user} ")],
-            Self::NoGroup(group) => vec![format!("no group {group} ")],
-            Self::NoPage(page) => vec![format!("no page {page} ")],
+            Self::NoUser(user) => vec![format!("user {user} does not exist")],
+            Self::NoGroup(group) => vec![format!("group {group} does not exist")],
+            Self::NoPage(page) => vec![format!("page {page} does not exist")],
             Self::Disabled(user) => vec![format!("user {user} is disabled")],
             Self::Archived(group) => vec![format!("group {group} is archived")],
             Self::Organizations | Self::Trigger => vec!["different organizations".to_owned()],

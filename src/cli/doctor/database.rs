@@ -115,7 +115,7 @@ fn tables(facts: &Facts, report: &mut Report) -> bool {
     if let Some(grant) = &facts.grant_on_schema {
         report.push(
             Line::failed(Check::Database, format!("{name}: the role may not use the schema of the tables"))
-                .means("Run as the owner of the schema, who may not be the owner of the tables:")
+                .means("Run as the owner of the schema, who is not always the owner of the tables:")
                 .fix(grant),
         );
         return false;

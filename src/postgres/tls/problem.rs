@@ -94,7 +94,7 @@ impl CertificateProblem {
                 "install a new certificate in Postgres with the host as subjectAltName, or use sslmode=verify-ca, which checks no name"
             }
             Self::NothingInCommon => {
-                "install a key in Postgres of ECDSA with the curve P-256, P-384 or P-521, of Ed25519, or of RSA with 2048 to 8192 bits, keep ssl_ecdh_curve at prime256v1, and set ssl_max_protocol_version to TLSv1.2 or higher"
+                "configure Postgres with a key of ECDSA with the curve P-256, P-384 or P-521, of Ed25519, or of RSA with 2048 to 8192 bits, keep ssl_ecdh_curve at prime256v1, and set ssl_max_protocol_version to TLSv1.2 or higher"
             }
             Self::Other(_) => "install a new certificate in Postgres",
         }
