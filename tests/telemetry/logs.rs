@@ -211,7 +211,7 @@ async fn the_reason_of_a_failed_call_is_logged_without_caller_text() {
     let errors: Vec<_> = logs.iter().filter_map(|line| line["error"].as_str()).collect();
     assert!(!errors.iter().any(|error| error.contains("ann@")), "{errors:?}");
     for (text, times) in [
-        ("reflection knows no such name", 8),
+        ("reflection does not know the name", 8),
         ("resource type \"...\" does not exist; the resource types are: org, user", 4),
         ("\"...\" is not an id of type user: its ids are the letter u", 4),
         ("page_token was not issued for this request (it belongs to another", 1),

@@ -60,11 +60,11 @@ fn is_harmless(message: &str) -> bool {
 /// The text for a code that a library has chosen.
 fn fixed_text(code: Code) -> &'static str {
     match code {
-        Code::Cancelled => "the caller broke the call off",
+        Code::Cancelled => "the caller canceled the call",
         Code::DeadlineExceeded => "the call took too long",
-        Code::InvalidArgument => "the request is none that reflection knows",
-        Code::NotFound => "reflection knows no such name",
-        Code::Unimplemented => "there is no such call, or its encoding is not understood",
+        Code::InvalidArgument => "reflection does not support the request",
+        Code::NotFound => "reflection does not know the name",
+        Code::Unimplemented => "the call does not exist, or its encoding is not supported",
         other => other.description(),
     }
 }
