@@ -58,7 +58,7 @@ async fn only_users_can_be_granted_group_membership() {
         for entitlement in ["group:g5:member", "group:g5:admin"] {
             let status = refused(&database, changes.grant(entitlement, principal)).await;
             assert_eq!(status.code(), Code::InvalidArgument, "{principal}: {status:?}");
-            assert!(status.message().contains("goes to a user"), "{}", status.message());
+            assert!(status.message().contains("is granted to a user"), "{}", status.message());
             let status = refused(&database, changes.revoke(entitlement, principal)).await;
             assert_eq!(status.code(), Code::InvalidArgument, "{principal}: {status:?}");
         }

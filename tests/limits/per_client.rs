@@ -310,7 +310,7 @@ async fn the_grace_period_bounds_the_drain() {
     let (status, logs) = tokio::task::spawn_blocking(|| server.ended()).await.unwrap();
     assert_eq!(status.code(), Some(0));
     let said = |text: &str| logs.iter().any(|line| line["msg"] == text);
-    assert!(said("calls were still under way when the grace period ended"), "{logs:?}");
+    assert!(said("calls were still in progress when the grace period ended"), "{logs:?}");
     assert!(call.await.unwrap().is_err());
 }
 
