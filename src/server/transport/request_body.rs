@@ -93,7 +93,7 @@ fn announced(body: &[u8]) -> Option<usize> {
 
 fn no_room(full: NoRoom) -> Status {
     logged_in_full(Status::unavailable(format!(
-        "requests in progress use all {} bytes for {}; retry later",
+        "requests in progress fill the {} bytes allowed for {}; retry later",
         full.most, full.whose
     )))
 }

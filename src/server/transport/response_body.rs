@@ -115,7 +115,7 @@ impl<H> ResponseBody<H> {
                         Ok(()) => self.rest = data,
                         Err(full) => {
                             return self.end(&logged_in_full(Status::unavailable(format!(
-                                "responses not yet read use all {} bytes for {}; retry later",
+                                "unread responses fill the {} bytes allowed for {}; retry later",
                                 full.most, full.whose
                             ))));
                         }
