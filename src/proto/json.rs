@@ -40,9 +40,8 @@ pub fn json_of_any(packed: &Any) -> Result<Value, JsonError> {
 pub fn from_json<M: Name + Default>(text: &str) -> Result<M, JsonError> {
     let name = M::full_name();
     let error = |problem: String| JsonError { name: name.clone(), problem };
-    let descriptor = descriptor_pool()
-        .get_message_by_name(&name)
-        .ok_or_else(|| error("it is not known here".to_owned()))?;
+    let descriptor =
+        descriptor_pool().get_message_by_name(&name).ok_or_else(|| error("it is unknown".to_owned()))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let message = DynamicMessage::deserialize(descriptor, &mut deserializer)
         .and_then(|message| deserializer.end().map(|()| message))
@@ -80,9 +79,8 @@ pub fn json_of_structure(value: &Struct) -> Result<Value, JsonError> {
 
 fn of_bytes(name: &str, bytes: &[u8]) -> Result<Value, JsonError> {
     let error = |problem: String| JsonError { name: name.to_owned(), problem };
-    let descriptor = descriptor_pool()
-        .get_message_by_name(name)
-        .ok_or_else(|| error("it is not known here".to_owned()))?;
+    let descriptor =
+        descriptor_pool().get_message_by_name(name).ok_or_else(|| error("it is unknown".to_owned()))?;
     let message = DynamicMessage::decode(descriptor, bytes).map_err(|found| error(found.to_string()))?;
     serde_json::to_value(&message).map_err(|found| error(found.to_string()))
 }

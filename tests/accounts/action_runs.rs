@@ -87,7 +87,7 @@ async fn an_action_continues_after_its_caller_cancels() {
 async fn an_unknown_run_is_not_found() {
     let stage = Stage::new().await;
     for id in ["", "x", "2ABCdefGHIjklMNOpqrSTUvwxYZ"] {
-        assert_refused(stage.status(id).await, Code::NotFound, &["no run", "1000"]);
+        assert_refused(stage.status(id).await, Code::NotFound, &["does not exist", "1000"]);
     }
 }
 

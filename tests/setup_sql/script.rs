@@ -328,7 +328,7 @@ async fn other_databases_are_not_modified() {
     database.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
     let name = format!("{}_new", database.name());
     let refused = database.client().await.batch_execute(&script(&name, ALL)).await.unwrap_err();
-    assert!(refused.as_db_error().unwrap().message().contains("not the database of a Retool"), "{refused:?}");
+    assert!(refused.as_db_error().unwrap().message().contains("not a Retool database"), "{refused:?}");
     let made = database.client().await.query("SELECT FROM pg_roles WHERE rolname = $1", &[&name]).await;
     assert!(made.unwrap().is_empty());
 }

@@ -23,7 +23,7 @@ pub(super) async fn check(
             for error in error.each() {
                 report.push(settings::refused(&error.to_string()));
             }
-            return (None, Line::skipped(Check::C1, "a setting of the function is wrong"));
+            return (None, Line::skipped(Check::C1, "a setting of the function is invalid"));
         }
     };
     let keys = async { Keys::new(&hosted)?.first().await };
@@ -36,12 +36,10 @@ pub(super) async fn check(
     };
     let Effective { settings, warnings, egress, version, .. } = effective;
     let line = match keys {
-        Err(failure) => failed(failure).means("Nobody can call the function."),
+        Err(failure) => failed(failure).means("The function refuses all calls."),
         Ok(_) => match egress.map(|policy| reachable(&policy, &settings)) {
             Some(Err(failure)) => failed(failure).means("The function cannot start."),
-            Some(Ok(())) => {
-                Line::ok(Check::C1, served(&version, "the egress policy does not refuse their hosts"))
-            }
+            Some(Ok(())) => Line::ok(Check::C1, served(&version, "the egress policy allows their hosts")),
             None => Line::ok(Check::C1, served(&version, "there is no egress policy")),
         },
     };

@@ -8,8 +8,8 @@ use crate::telemetry;
 /// An invalid setting.
 pub(super) fn refused(error: &str) -> Line {
     Line::failed(Check::Settings, error)
-        .means("The program does not start like this; it would end with exit code 2.")
-        .fix("correct the flag, the variable or the line of the file that is named")
+        .means("The program cannot start with these settings; it would exit with code 2.")
+        .fix("correct the named flag, variable or line of the file")
 }
 
 /// Checks the other settings that `serve` needs to start: its port, certificates and tokens, logs and
@@ -47,7 +47,7 @@ pub(super) fn connection(
     let changes = match (settings.scope.provisioning, settings.options.dry_run) {
         (false, _) => "changes are off",
         (true, false) => "changes are on",
-        (true, true) => "changes are described and not made (--dry-run)",
+        (true, true) => "changes are described but not made (--dry-run)",
     };
     report.push(Line::ok(Check::Settings, format!("{}; {changes}", connection.describe())));
     Some(connection)

@@ -57,7 +57,10 @@ fn rejects_invalid_collector_settings() {
             vec!["=unix:/tmp/x"],
             "otel-collector-endpoint (flag --otel-collector-endpoint): \"unix:/tmp/x\" is a socket in the file system",
         ),
-        (vec!["=h:0"], "otel-collector-endpoint (flag --otel-collector-endpoint): port 0 leads nowhere"),
+        (
+            vec!["=h:0"],
+            "otel-collector-endpoint (flag --otel-collector-endpoint): port 0 is not a valid port",
+        ),
         (
             vec!["-tls-cert=!"],
             "otel-collector-endpoint-tls-cert (flag --otel-collector-endpoint-tls-cert): the value is not base64",

@@ -60,7 +60,7 @@ impl ServiceInstruments {
         Self {
             tasks: meter
                 .u64_counter("baton_retool_tasks_total")
-                .with_description("Tasks of ConductorOne that have ended.")
+                .with_description("Finished tasks of ConductorOne.")
                 .build(),
             task_seconds: meter
                 .f64_histogram("baton_retool_task_duration_seconds")
@@ -70,11 +70,11 @@ impl ServiceInstruments {
                 .build(),
             under_way: meter
                 .i64_up_down_counter("baton_retool_tasks_in_flight")
-                .with_description("Tasks under way.")
+                .with_description("Tasks in progress.")
                 .build(),
             polls: meter
                 .u64_counter("baton_retool_polls_total")
-                .with_description("How often ConductorOne was asked for tasks.")
+                .with_description("Polls of ConductorOne for tasks.")
                 .build(),
             last_poll: time(
                 "baton_retool_last_poll_timestamp_seconds",
@@ -82,7 +82,7 @@ impl ServiceInstruments {
             ),
             uploaded: meter
                 .u64_counter("baton_retool_upload_bytes_total")
-                .with_description("Bytes of the files that ConductorOne has taken.")
+                .with_description("Bytes of the files that ConductorOne has accepted.")
                 .with_unit("By")
                 .build(),
             last_sync: time(
