@@ -122,7 +122,7 @@ async fn each_outcome_is_printed_as_one_line() {
         (&[&JOIN[..], &["-p"]].concat(), "granted group:g5:member to user/u7"),
         (&[&JOIN[..], &["-p"]].concat(), "nothing to do: user/u7 already has group:g5:member"),
         (&vec![LEAVE, "-p"], "revoked group:g5:member:user:u7"),
-        (&vec![LEAVE, "-p"], "nothing to do: there is no grant group:g5:member:user:u7"),
+        (&vec![LEAVE, "-p"], "nothing to do: grant group:g5:member:user:u7 does not exist"),
     ] {
         let output = bench.run(flags).await;
         assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{line}\n"), "{flags:?}");
