@@ -185,7 +185,7 @@ async fn errors_name_the_missing_entitlement_or_principal() {
         (grant("group:g5:member", "u99999", "user"), "u99999"),
         (grant("group:g5:member", "u7", "banana"), "banana"),
         (grant("entitlement:o1:auditLog", "u7", "user"), "Unimplemented"),
-        (grant("nonsense", "u7", "user"), "is the id of no entitlement here"),
+        (grant("nonsense", "u7", "user"), "no entitlement has the id \"nonsense\""),
     ] {
         let flags: Vec<_> = flags.iter().map(String::as_str).collect();
         let reason = bench.refused(1, &flags).await;

@@ -193,7 +193,7 @@ fn a_foreign_file_is_rejected_and_unchanged() {
     }
     let output = end(command(&folder, &nowhere).args(["-f", "no/such/folder/x.c1z"]).spawn().unwrap());
     assert_ends(&output, 1);
-    assert!(last_line(&output).contains("create the folder first"), "{}", last_line(&output));
+    assert!(last_line(&output).contains("create the folder"), "{}", last_line(&output));
 }
 
 #[cfg(target_os = "linux")]

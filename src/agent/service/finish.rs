@@ -34,7 +34,7 @@ pub(super) async fn finish(api: &Api, report: BatonServiceFinishTaskRequest) -> 
             tracing::warn!(
                 task_id,
                 %error,
-                "ConductorOne already has the report of the task, whose answer was lost"
+                "ConductorOne already has the report of the task; the response to it was lost"
             );
             return Ok(());
         }

@@ -150,7 +150,7 @@ fn reports_all_errors_at_once() {
         "connection-string is required",
         "skip-pages (key skip-pages of .baton.yaml)",
         "statement-timeout-seconds (flag",
-        "tls-key (flag --tls-key) needs tls-cert",
+        "tls-key (flag --tls-key) requires tls-cert",
         "listen (flag --listen)",
     ];
     assert_eq!(lines.len(), expected.len(), "{error}");

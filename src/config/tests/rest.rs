@@ -19,10 +19,10 @@ fn the_error_of_a_single_rest_setting_names_the_other() {
          accepted: both or neither"
     );
     let token = Setup::new().file("retool-api-token: s3cret\n").error();
-    let expected = "retool-api-token (key retool-api-token of .baton.yaml) needs retool-api-base-url as well";
+    let expected = "retool-api-token (key retool-api-token of .baton.yaml) requires retool-api-base-url";
     assert!(token.starts_with(expected), "{token}");
     let emptied = url.variable("BATON_RETOOL_API_TOKEN", "x").flags(["--retool-api-token", ""]);
-    assert!(emptied.error().contains("needs retool-api-token"));
+    assert!(emptied.error().contains("requires retool-api-token"));
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn a_certificate_and_its_key_require_each_other() {
              the key tls-key in the config file; accepted: both or neither"
         );
         let key = with("--tls-key=k.pem");
-        assert!(key.starts_with("tls-key (flag --tls-key) needs tls-cert as well"), "{key}");
+        assert!(key.starts_with("tls-key (flag --tls-key) requires tls-cert"), "{key}");
     }
 }
 
