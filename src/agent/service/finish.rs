@@ -45,7 +45,7 @@ pub(super) async fn finish(api: &Api, report: BatonServiceFinishTaskRequest) -> 
             task_id,
             %error,
             next_backoff = wait.as_secs_f64(),
-            "reporting the end of the task failed, retrying"
+            "cannot report the end of the task, retrying"
         );
         sleep(wait).await;
     }
