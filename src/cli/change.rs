@@ -97,9 +97,9 @@ fn as_text(answer: &Answer) -> anyhow::Result<String> {
             }
         }
         "revoke" if changed => format!("revoked {}", about("grant")),
-        "revoke" => format!("nothing to do: there is no grant {}", about("grant")),
+        "revoke" => format!("nothing to do: grant {} does not exist", about("grant")),
         "create_account" if changed => format!("created the account {}", about("account")),
-        "create_account" => format!("nothing to do: the account exists: {}", about("account")),
+        "create_account" => format!("nothing to do: the account already exists: {}", about("account")),
         "invoke_action" => format!("{}: complete", about("action")),
         "list_action_schemas" => actions(answer),
         _ => serde_json::to_string_pretty(&answer.response)?,

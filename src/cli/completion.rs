@@ -14,7 +14,7 @@ pub(super) const NAME: &str = "completion";
 pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Print the completion script for a shell")
-        .long_about("Prints a script by which a shell completes commands, flags and their values.")
+        .long_about("Prints a script that lets a shell complete commands, flags and their values.")
         .after_help("Examples:\n  bash:        source <(baton-retool completion bash)\n  zsh:         source <(baton-retool completion zsh)\n  fish:        baton-retool completion fish | source\n  powershell:  baton-retool completion powershell | Out-String | Invoke-Expression")
         .arg(
             Arg::new("shell")

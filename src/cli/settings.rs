@@ -16,14 +16,14 @@ pub(super) const NAME: &str = "settings";
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Print the settings in force and where each came from, without secrets")
-        .long_about("Prints every setting with its value and where that came from: a flag, a variable, a key of the configuration file, or the default. Secrets are not shown. Takes the same flags as the other commands and connects to nothing. Reports all invalid settings at once, with exit code 2.")
+        .about("Print the effective settings and their sources, without secrets")
+        .long_about("Prints every setting with its value and its source: a flag, a variable, a key of the configuration file, or the default. Secrets are not shown. Accepts the same flags as the other commands and connects to nothing. Reports all invalid settings at once, with exit code 2.")
         .after_help("Examples:\n  baton-retool settings\n  baton-retool settings --given\n  baton-retool settings --output json")
         .arg(
             Arg::new("given")
                 .long("given")
                 .action(ArgAction::SetTrue)
-                .help("Leave out the settings that have their default"),
+                .help("Omit the settings that have their default value"),
         )
         .arg(output("What to print: a table for people, or a JSON array for machines"))
 }

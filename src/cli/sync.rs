@@ -38,7 +38,7 @@ enum StoppedBy {
 pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Read everything from Retool into a c1z file, which baton and `show` read")
-        .long_about("Reads who has access to what from Retool's database into a c1z file. A program that is started without a command and without a client of ConductorOne does the same. The file is replaced as a whole once it is complete; Ctrl-C or SIGTERM keeps what was read as an unfinished sync, which the next run goes on with.")
+        .long_about("Reads who has access to what from Retool's database into a c1z file. The program does the same without a command and without --client-id. The file is replaced as a whole when the sync is complete; Ctrl-C or SIGTERM keeps the data read so far as an unfinished sync, which the next run continues.")
         .after_help("Examples:\n  baton-retool sync --file retool.c1z\n  baton-retool sync --sync-resource-types org,user,group --output json\n\nExit codes: 0 done, 1 failed, 2 invalid command line or settings, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.")
         .arg(output_argument())
 }
@@ -125,7 +125,7 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
         }
     };
     progress.end();
-    let saved = saved.context("writing the file broke off").map_err(Failure::Run)?;
+    let saved = saved.context("writing the file ended unexpectedly").map_err(Failure::Run)?;
     ended(outcome, saved, closing, stopped, json)
 }
 
@@ -149,14 +149,11 @@ fn ended(
                 .context("cannot write to stdout")
                 .map_err(Failure::Run)
         }
-        (Ok(_), Ok(None)) => Err(Failure::Run(anyhow!("the sync left nothing to write"))),
+        (Ok(_), Ok(None)) => Err(Failure::Run(anyhow!("the sync produced nothing to write"))),
         (Ok(_) | Err(Error::Stopped), Err(error)) => Err(Failure::run(error)),
         (Err(Error::Stopped), Ok(saved)) => {
             let kept = saved.map(|saved| {
-                format!(
-                    ": {} holds an unfinished sync, which the next run goes on with",
-                    saved.path.display()
-                )
+                format!(": {} holds an unfinished sync, which the next run continues", saved.path.display())
             });
             Err(Failure::Stopped {
                 message: anyhow!("stopped{}", kept.unwrap_or_default()),
@@ -165,7 +162,7 @@ fn ended(
         }
         (Err(error), Ok(_)) => Err(Failure::run(error)),
         (Err(error), Err(unsaved)) => {
-            Err(Failure::Run(anyhow!("{error}; what was read until then is lost as well: {unsaved}")))
+            Err(Failure::Run(anyhow!("{error}; the data read so far is also lost: {unsaved}")))
         }
     }
 }
@@ -180,7 +177,7 @@ async fn open(sync: &SyncSettings) -> anyhow::Result<Store> {
     };
     Ok(tokio::task::spawn_blocking(move || Store::open(&options))
         .await
-        .context("opening the file broke off")??)
+        .context("opening the file ended unexpectedly")??)
 }
 
 impl StoppedBy {

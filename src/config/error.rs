@@ -30,8 +30,8 @@ pub(crate) enum Origin {
 pub(crate) enum Error {
     /// A required setting is missing in all sources.
     #[error(
-        "{name} is required: give the flag --{name}, set the variable {variable}, \
-         or write the key {name} in the config file"
+        "{name} is required: set the flag --{name}, the variable {variable} or the \
+         key {name} in the config file"
     )]
     Missing {
         /// The setting.
@@ -53,8 +53,8 @@ pub(crate) enum Error {
     },
     /// Only one of two settings that require each other is set.
     #[error(
-        "{given} ({origin}) needs {missing} as well: give the flag --{missing}, set the variable {variable}, \
-         or write the key {missing} in the config file; accepted: both or neither"
+        "{given} ({origin}) requires {missing}: set the flag --{missing}, the variable {variable} or the key \
+         {missing} in the config file; accepted: both or neither"
     )]
     Alone {
         /// The setting that is set.
@@ -68,8 +68,8 @@ pub(crate) enum Error {
     },
     /// A setting is set without another setting that it needs.
     #[error(
-        "{given} ({origin}) means nothing without {missing}: give the flag --{missing}, set the variable \
-         {variable}, or write the key {missing} in the config file"
+        "{given} ({origin}) requires {missing}: set the flag --{missing}, the variable {variable} or the \
+         key {missing} in the config file"
     )]
     Without {
         /// The setting that is set.
@@ -82,7 +82,7 @@ pub(crate) enum Error {
         variable: String,
     },
     /// Two mutually exclusive settings are both set.
-    #[error("{given} ({origin}) and {other} are mutually exclusive: give one of them")]
+    #[error("{given} ({origin}) and {other} are mutually exclusive: set only one of them")]
     Exclusive {
         /// One of the settings.
         given: &'static str,
@@ -109,7 +109,7 @@ pub(crate) enum Error {
     Several(Vec<Error>),
     /// `BATON_CONFIG_PATH` names a file with an unknown format.
     #[error(
-        "variable BATON_CONFIG_PATH: cannot tell the format of {}; \
+        "variable BATON_CONFIG_PATH: cannot detect the format of {}; \
          accepted: a name ending in .yaml, .yml or .toml",
         path.display()
     )]
@@ -132,7 +132,7 @@ pub(crate) enum Error {
         problem: String,
     },
     /// A settings type requires an undeclared setting. This is a bug, not an error of a source.
-    #[error("the settings cannot be read: {problem}; this is an error in baton-retool")]
+    #[error("the settings cannot be read: {problem}; this is a bug in baton-retool")]
     Internal {
         /// The mismatch.
         problem: String,
@@ -293,7 +293,7 @@ impl fmt::Display for Warning {
             Self::UnknownKey { key, file, nearest } => {
                 match key {
                     Some(key) => write!(f, "config file {}: unknown key {key} is ignored", file.display())?,
-                    None => write!(f, "config file {}: a key that is no name is ignored", file.display())?,
+                    None => write!(f, "config file {}: a key that is not a name is ignored", file.display())?,
                 }
                 match nearest {
                     Some(nearest) => write!(f, "; did you mean {nearest}?"),
@@ -302,7 +302,7 @@ impl fmt::Display for Warning {
             }
             #[cfg(feature = "lambda")]
             Self::UnknownServedKey { key, nearest } => {
-                let key = key.as_deref().unwrap_or("that is no name");
+                let key = key.as_deref().unwrap_or("that is not a name");
                 write!(f, "served configuration: unknown key {key} is ignored")?;
                 match nearest {
                     Some(nearest) => write!(f, "; did you mean {nearest}?"),

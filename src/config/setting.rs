@@ -199,7 +199,7 @@ impl Kind {
                  or, in a config file, as a list"
                 .into(),
             Self::Url => "an http or https URL with a host, such as https://retool.example.com".into(),
-            Self::Time => "a time with its zone, such as 2026-01-31T12:00:00Z".into(),
+            Self::Time => "a time with a time zone, such as 2026-01-31T12:00:00Z".into(),
             Self::Json => r#"a JSON object, such as {"key": "value"}"#.into(),
         }
     }

@@ -122,7 +122,7 @@ async fn each_outcome_is_printed_as_one_line() {
         (&[&JOIN[..], &["-p"]].concat(), "granted group:g5:member to user/u7"),
         (&[&JOIN[..], &["-p"]].concat(), "nothing to do: user/u7 already has group:g5:member"),
         (&vec![LEAVE, "-p"], "revoked group:g5:member:user:u7"),
-        (&vec![LEAVE, "-p"], "nothing to do: there is no grant group:g5:member:user:u7"),
+        (&vec![LEAVE, "-p"], "nothing to do: grant group:g5:member:user:u7 does not exist"),
     ] {
         let output = bench.run(flags).await;
         assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{line}\n"), "{flags:?}");
@@ -185,7 +185,7 @@ async fn errors_name_the_missing_entitlement_or_principal() {
         (grant("group:g5:member", "u99999", "user"), "u99999"),
         (grant("group:g5:member", "u7", "banana"), "banana"),
         (grant("entitlement:o1:auditLog", "u7", "user"), "Unimplemented"),
-        (grant("nonsense", "u7", "user"), "is the id of no entitlement here"),
+        (grant("nonsense", "u7", "user"), "no entitlement has the id \"nonsense\""),
     ] {
         let flags: Vec<_> = flags.iter().map(String::as_str).collect();
         let reason = bench.refused(1, &flags).await;

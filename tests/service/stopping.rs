@@ -87,7 +87,7 @@ async fn the_program_ends_after_the_grace_period() {
         line["msg"].as_str().is_some_and(|text| text.starts_with(begin))
     };
     assert!(lines.iter().any(|line| said(line, "the grace period ended before")), "{lines:?}");
-    let lost = |line: &serde_json::Value| said(line, "the program ends before") && line["task_id"] == *id;
+    let lost = |line: &serde_json::Value| said(line, "the program stopped before") && line["task_id"] == *id;
     assert!(lines.iter().any(lost), "{lines:?}");
 }
 

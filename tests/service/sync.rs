@@ -245,7 +245,7 @@ async fn retries_an_upload_that_is_answered_too_early() {
     assert!(matches!(stage.c1.finished(&id).await, Finished::Success(_)));
     stage.server.wait_for_log(|line| {
         line["msg"] == "upload failed, retrying"
-            && line["error"].as_str().is_some_and(|text| text.ends_with("before it had the whole file"))
+            && line["error"].as_str().is_some_and(|text| text.ends_with("before it received the whole file"))
     });
     let sizes: Vec<usize> = stage.c1.uploads().iter().map(|upload| upload.bytes.len()).collect();
     assert_eq!((sizes.len(), sizes[1]), (2, 16 * 1024 * 1024));

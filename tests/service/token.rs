@@ -86,7 +86,7 @@ async fn retries_a_broken_token_endpoint() {
     c1.called(Method::GetTask, 1).await;
     assert_eq!(c1.called(Method::Token, bad.len() + 1).await.len(), bad.len() + 1);
     let log = server.logs().iter().map(ToString::to_string).collect::<String>();
-    assert!(log.contains("not the JSON of a token") && log.contains("an empty token"), "{log}");
+    assert!(log.contains("an invalid JSON response") && log.contains("an empty token"), "{log}");
     assert!(!log.contains("token-0") && !log.contains("a portal"), "{log}");
 }
 

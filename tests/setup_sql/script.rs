@@ -351,8 +351,8 @@ fn an_invalid_role_or_feature_exits_with_2() {
         (&["--role", "baton", "--provisioning"], "--provisioning"),
         (&["--role", "baton", "--provisioning="], "--provisioning"),
         (&["--role", "baton", "--output", "json"], "--output"),
-        (&["--role", "baton", "--listen", "127.0.0.1:0"], "--listen means nothing"),
-        (&["--role", "baton", "--connection-string", "host=h dbname=d"], "--connection-string means nothing"),
+        (&["--role", "baton", "--listen", "127.0.0.1:0"], "--listen does not apply"),
+        (&["--role", "baton", "--connection-string", "host=h dbname=d"], "does not apply to setup-sql"),
         (&["--role", "baton", "--skip-pages=maybe"], "neither true nor false"),
         (&["--role", "baton", "--skip-pages", "--provisioning=groups,pages"], "--skip-pages"),
     ];

@@ -103,7 +103,7 @@ pub(super) async fn create_account(
             return Err(OneShotError::AccountPending(wanted.message.clone()));
         }
         Some(Created::InProgress(_)) => {
-            return Err(OneShotError::AccountPending("Retool is still making it; ask again".to_owned()));
+            return Err(OneShotError::AccountPending("Retool is still creating it; retry".to_owned()));
         }
         None => return Err(OneShotError::Incomplete { method: METHOD, what: "a result" }),
     };

@@ -58,7 +58,7 @@ type Connection = TokioIo<Box<dyn Io>>;
 pub(crate) enum SetupError {
     /// The platform has no certificate authorities.
     #[error(
-        "there are no certificate authorities on this machine{}; install the package ca-certificates, or set SSL_CERT_FILE",
+        "this machine has no certificate authorities{}; install the package ca-certificates, or set SSL_CERT_FILE",
         .0.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default()
     )]
     NoRoots(Option<String>),
@@ -112,7 +112,7 @@ pub(crate) enum DialError {
     },
     /// The server supports only outdated versions of TLS.
     #[error(
-        "{0} offers neither TLS 1.2 nor TLS 1.3, and this program accepts nothing older; update it, or the proxy in front of it"
+        "{0} supports neither TLS 1.2 nor TLS 1.3, and this program accepts no older version; update it, or the proxy in front of it"
     )]
     OldTls(String),
     /// The TLS handshake failed for another reason.
@@ -124,7 +124,7 @@ pub(crate) enum DialError {
         source: io::Error,
     },
     /// The server is not the API.
-    #[error("{0} does not speak HTTP/2, so it is not ConductorOne's API; check the host and the proxy")]
+    #[error("{0} does not support HTTP/2, so it is not ConductorOne's API; check the host and the proxy")]
     NotHttp2(String),
     /// The connection timed out.
     #[error("{address} did not answer within {} s", PATIENCE.as_secs())]
@@ -330,7 +330,7 @@ fn explained(problem: &CertificateError) -> String {
     match problem {
         // A different authority of the same name results in `BadSignature`.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "it comes from an authority that this machine does not trust; if a proxy inspects TLS, name the file with its authority in SSL_CERT_FILE".to_owned()
+            "it comes from a certificate authority that this machine does not trust; if a proxy inspects TLS, set SSL_CERT_FILE to the file of the proxy's certificate authority".to_owned()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "it has expired; check this machine's clock".to_owned()

@@ -14,7 +14,7 @@ pub(crate) enum ServiceError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// `BATON_C1_API_HOST` is not a host.
-    #[error("BATON_C1_API_HOST: {0}; it takes host or host:port")]
+    #[error("BATON_C1_API_HOST: {0}; set it to host or host:port")]
     ApiHost(#[source] AddressError),
     /// Connections cannot be set up.
     #[error(transparent)]

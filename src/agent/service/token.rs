@@ -127,7 +127,7 @@ impl Tokens {
         let token = (|| self.fetch())
             .retry(wait)
             .when(|error| matches!(error, TokenError::OutOfOrder { .. } | TokenError::Unreachable { .. }))
-            .notify(|error, wait| tracing::debug!(%error, ?wait, "asking for an access token again"))
+            .notify(|error, wait| tracing::debug!(%error, ?wait, "retrying the request for an access token"))
             .await;
         match token {
             Ok(token) => {
@@ -188,13 +188,13 @@ impl Tokens {
     async fn body(&self, answer: Response) -> Result<Vec<u8>, TokenError> {
         limited_body::read(answer, LARGEST).await.map_err(|error| match error {
             BodyError::Connection(error) => self.unreachable(error),
-            BodyError::TooLong => self.no_token("more than a token can have"),
+            BodyError::TooLong => self.no_token("a response that is too long"),
         })
     }
 
     fn read(&self, body: Vec<u8>, begun: Instant) -> Result<Token, TokenError> {
-        let answer: Answer = serde_json::from_slice(&body)
-            .map_err(|_| self.no_token("something that is not the JSON of a token"))?;
+        let answer: Answer =
+            serde_json::from_slice(&body).map_err(|_| self.no_token("an invalid JSON response"))?;
         if answer.access_token.is_empty() {
             return Err(self.no_token("an empty token"));
         }
@@ -206,7 +206,7 @@ impl Tokens {
             other => other,
         };
         let mut authorization = MetadataValue::try_from(format!("{kind} {}", answer.access_token))
-            .map_err(|_| self.no_token("a token with letters that no header can have"))?;
+            .map_err(|_| self.no_token("a token with characters that are not allowed in a header"))?;
         authorization.set_sensitive(true);
         let life = Duration::from_secs(u64::try_from(answer.expires_in).unwrap_or(0)).min(LONGEST_LIFE);
         Ok(Token { authorization, until: begun + life })

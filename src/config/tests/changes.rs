@@ -106,7 +106,7 @@ fn warns_about_idle_and_deprecated_settings() {
     assert_eq!(
         warnings,
         [
-            "auth-method (flag --auth-method) has no effect: there is one way to sign in to Retool: its database, with connection-string",
+            "auth-method (flag --auth-method) has no effect: the connector authenticates only to Retool's database, with connection-string",
             "parallel-sync (flag --parallel-sync) is deprecated: use workers",
         ]
     );
@@ -150,7 +150,7 @@ fn reports_all_errors_at_once() {
         "connection-string is required",
         "skip-pages (key skip-pages of .baton.yaml)",
         "statement-timeout-seconds (flag",
-        "tls-key (flag --tls-key) needs tls-cert",
+        "tls-key (flag --tls-key) requires tls-cert",
         "listen (flag --listen)",
     ];
     assert_eq!(lines.len(), expected.len(), "{error}");

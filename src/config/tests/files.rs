@@ -25,7 +25,7 @@ fn reads_exactly_the_named_file() {
 fn rejects_a_file_name_without_a_known_extension() {
     for name in ["baton.json", "yaml", "dir.yaml/file"] {
         let expected = format!(
-            "variable BATON_CONFIG_PATH: cannot tell the format of {name}; accepted: a name ending in \
+            "variable BATON_CONFIG_PATH: cannot detect the format of {name}; accepted: a name ending in \
              .yaml, .yml or .toml"
         );
         assert_eq!(Setup::new().variable("BATON_CONFIG_PATH", name).error(), expected);
@@ -88,7 +88,7 @@ fn accepts_an_empty_file_and_a_byte_order_mark() {
 fn keys_are_case_insensitive_and_must_be_unique() {
     assert!(Setup::new().file("Skip-Pages: true\n").settings().scope.skip_pages);
     let twice = Setup::new().file("Skip-Pages: true\nskip-pages: false\n").error();
-    assert_eq!(twice, "config file .baton.yaml: the key skip-pages is there twice");
+    assert_eq!(twice, "config file .baton.yaml: the key skip-pages is set twice");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn warns_about_an_unknown_key_with_the_nearest_name() {
     assert_eq!(
         setup.warnings(),
         [
-            "config file .baton.yaml: a key that is no name is ignored",
+            "config file .baton.yaml: a key that is not a name is ignored",
             "config file .baton.yaml: unknown key retool_api_base_url is ignored; did you mean retool-api-base-url?",
             "config file .baton.yaml: unknown key skip_pages is ignored; did you mean skip-pages?",
             "config file .baton.yaml: unknown key zebra is ignored",

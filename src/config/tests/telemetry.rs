@@ -69,7 +69,7 @@ fn rejects_invalid_collector_settings() {
             vec!["-tls-cert=QUJD", "-tls-cert-path=a.pem"],
             "otel-collector-endpoint-tls-cert-path (flag --otel-collector-endpoint-tls-cert-path) and \
              otel-collector-endpoint-tls-cert are mutually exclusive: \
-             give one of them",
+             set only one of them",
         ),
     ] {
         let mut setup = Setup::new();
