@@ -23,6 +23,7 @@ mod in_flight;
 mod machine;
 mod outcome;
 mod poll;
+mod proxy;
 mod run;
 mod settings;
 mod tasks;
@@ -93,7 +94,7 @@ impl Service {
         let dialer = Dialer::new(host.clone())?;
         tracing::info!(
             api = %host,
-            proxy = dialer.proxy(),
+            proxy = dialer.proxy().map(tracing::field::display),
             client = id.name(),
             task_concurrency = settings.task_concurrency,
             "serving ConductorOne"

@@ -56,7 +56,7 @@ fn unreachable(problem: &DialError) -> Line {
         DialError::Connect { .. } | DialError::Silent { .. } => line
             .means("A firewall, a NetworkPolicy or a missing proxy is in the way.")
             .fix("let this machine reach that port, or name the proxy in HTTPS_PROXY"),
-        DialError::Proxy { .. } | DialError::ProxyScheme(_) => {
+        DialError::Proxy { .. } | DialError::ProxyName(_) => {
             line.fix("correct HTTPS_PROXY, or leave this host out with NO_PROXY")
         }
         DialError::Certificate { .. } => {
