@@ -56,7 +56,7 @@ fn unreachable(problem: &DialError) -> Line {
         DialError::Connect { .. } | DialError::Silent { .. } => line
             .means("A firewall or a NetworkPolicy blocks the connection, or it needs a proxy.")
             .fix("allow this machine to reach that port, or set HTTPS_PROXY to the proxy"),
-        DialError::Proxy { .. } | DialError::ProxyScheme(_) => {
+        DialError::Proxy { .. } | DialError::ProxyName(_) => {
             line.fix("correct HTTPS_PROXY, or exclude this host with NO_PROXY")
         }
         DialError::Certificate { .. } => {
