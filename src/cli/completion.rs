@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use anyhow::Context;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use clap_complete::Shell;
 
 use crate::cli::failure::Failure;
@@ -11,16 +12,19 @@ use crate::cli::failure::Failure;
 /// The name of the command.
 pub(super) const NAME: &str = "completion";
 
+const SHELL: &str = "shell";
+const SHELLS: [&str; 4] = ["bash", "zsh", "fish", "powershell"];
+
 pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Print the completion script for a shell")
         .long_about("Prints a script by which a shell completes commands, flags and their values.")
         .after_help("Examples:\n  bash:        source <(baton-retool completion bash)\n  zsh:         source <(baton-retool completion zsh)\n  fish:        baton-retool completion fish | source\n  powershell:  baton-retool completion powershell | Out-String | Invoke-Expression")
         .arg(
-            Arg::new("shell")
+            Arg::new(SHELL)
                 .value_name("SHELL")
                 .required(true)
-                .value_parser(value_parser!(Shell))
+                .value_parser(shells().try_map(|name| name.parse::<Shell>()))
                 .hide_possible_values(true)
                 .help("bash, zsh, fish or powershell"),
         )
@@ -32,9 +36,17 @@ pub(super) fn command() -> Command {
         )
 }
 
+/// The shells that errors and completions name. One more is accepted without a promise.
+fn shells() -> PossibleValuesParser {
+    let names = SHELLS.map(PossibleValue::new);
+    PossibleValuesParser::new(names.into_iter().chain([PossibleValue::new("elvish").hide(true)]))
+}
+
 /// `whole` is the command line to complete.
 pub(super) fn run(matches: &ArgMatches, whole: Command) -> Result<(), Failure> {
-    let Some(&shell) = matches.get_one::<Shell>("shell") else { return Ok(()) };
+    let Some(&shell) = matches.get_one::<Shell>(SHELL) else { return Ok(()) };
+    // The generators also print hidden values.
+    let whole = whole.mut_subcommand(NAME, |own| own.mut_arg(SHELL, |shell| shell.value_parser(SHELLS)));
     let mut whole = if matches.get_flag("no-descriptions") { without_descriptions(whole) } else { whole };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut whole, "baton-retool", &mut script);

@@ -23,6 +23,7 @@ pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Serve, read everything once as an agent would, and show what there is")
         .long_about("Serves like `serve`, reads everything once over that port as an agent would, prints how much there is of each resource type and commands to look at it with grpcurl, and goes on serving until Ctrl-C. `make demo` runs it on a throwaway database.")
+        .after_help("Examples:\n  baton-retool demo\n  baton-retool demo --listen 127.0.0.1:0 --output json")
         .arg(output("What to print: a table for people, or one JSON object for machines and no waiting"))
 }
 
