@@ -50,9 +50,11 @@ pub(super) fn run(matches: &ArgMatches, whole: Command) -> Result<(), Failure> {
     let mut whole = if matches.get_flag("no-descriptions") { without_descriptions(whole) } else { whole };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut whole, "baton-retool", &mut script);
-    if shell == Shell::Bash {
-        script = repaired(script);
-    }
+    script = match shell {
+        Shell::Bash => repaired(script, BASH_FAULT, BASH_REPAIR),
+        Shell::Fish => repaired(script, FISH_FAULT, FISH_REPAIR),
+        _ => script,
+    };
     let mut stdout = io::stdout();
     stdout
         .write_all(&script)
@@ -63,9 +65,21 @@ pub(super) fn run(matches: &ArgMatches, whole: Command) -> Result<(), Failure> {
 
 /// If the program's name has a hyphen, the generator uses two names for the command, and the script would
 /// complete commands but not their flags.
-fn repaired(script: Vec<u8>) -> Vec<u8> {
+const BASH_FAULT: &str = "baton__subcmd__retool";
+const BASH_REPAIR: &str = "baton__retool";
+
+/// A flag whose value is being completed has no value yet, so its command line is invalid without its end.
+const FISH_FAULT: &str = "-- $cmd 2>/dev/null
+    or return
+";
+const FISH_REPAIR: &str = "-- $cmd 2>/dev/null
+    or argparse -s (__fish_baton_retool_global_optspecs) -- $cmd[1..-2] 2>/dev/null
+    or return
+";
+
+fn repaired(script: Vec<u8>, fault: &str, repair: &str) -> Vec<u8> {
     match String::from_utf8(script) {
-        Ok(text) => text.replace("baton__subcmd__retool", "baton__retool").into_bytes(),
+        Ok(text) => text.replace(fault, repair).into_bytes(),
         Err(error) => error.into_bytes(),
     }
 }

@@ -165,7 +165,10 @@ async fn access_to_a_page_is_granted_and_revoked() {
 
 /// Page 100, and user 100 without access to it.
 const WITHOUT_ACCESS: &str = r#"
-INSERT INTO pages (id, name, "organizationId", "createdAt", "updatedAt") VALUES (100, 'orders', 1, now(), now());
+INSERT INTO folders (id, name, "organizationId", "folderType", "createdAt", "updatedAt")
+VALUES (100, 'sales', 1, 'app', now(), now());
+INSERT INTO pages (id, name, "organizationId", "folderId", "createdAt", "updatedAt")
+VALUES (100, 'orders', 1, 100, now(), now());
 INSERT INTO users (id, email, "organizationId", "createdAt", "updatedAt")
 VALUES (100, 'a@acme.example', 1, now(), now());
 "#;
@@ -194,7 +197,8 @@ async fn a_revoke_names_the_access_that_remains() {
     bench.database.execute(SALES_TEAM).await;
     let would = bench.would(&[revoke]).await;
     assert_eq!(would, "take one way away; the principal has write access by others too");
-    let remains = "revoked page:p100:user:read:user:u100; the principal still has write access by others\n";
+    let remains =
+        "revoked page:p100:user:read:user:u100; the principal still has write access through others\n";
     assert_eq!(bench.printed(&[revoke]).await, remains);
     let named = r#"user 100 would still have read access to page 100: group 100 "sales team""#;
     for more in [&[][..], &["--dry-run"]] {
