@@ -82,12 +82,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError`] for an invalid setting.
     pub(crate) fn new(settings: &ServiceSettings, sync: SyncSettings) -> Result<Self, ServiceError> {
-        if let Some(folder) = sync.temp_dir.as_ref().filter(|folder| !folder.is_dir()) {
-            return Err(ServiceError::NoTempDir(folder.clone()));
-        }
-        if let Some(external) = sync.options.external.as_ref().filter(|external| !external.file.is_file()) {
-            return Err(ServiceError::NoExternalFile(external.file.clone()));
-        }
+        sync.check_paths()?;
         let id = ClientId::parse(&settings.client_id)?;
         let key = ClientKey::parse(&settings.client_secret)?;
         let host = api_host(settings, &id)?;

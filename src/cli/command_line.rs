@@ -40,8 +40,10 @@ pub(crate) fn command(detail: Detail) -> Command {
         man::command(),
         version::command(),
         demo::command(),
-        child::command(),
     ];
+    // Agents start it, so completions and manual pages leave it out.
+    let child = (detail != Detail::Documented).then(child::command);
+    let commands = commands.into_iter().chain(child);
     let command = Command::new("baton-retool")
         .version(version::SHORT)
         .long_version(version::long())

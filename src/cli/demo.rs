@@ -23,6 +23,7 @@ pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Serve, read everything once as an agent does, and print a summary")
         .long_about("Serves like `serve`, reads everything once over that port as an agent does, prints the counts of each resource type and grpcurl commands to explore it, and continues to serve until Ctrl-C. `make demo` runs it on a temporary database.")
+        .after_help("Examples:\n  baton-retool demo\n  baton-retool demo --listen 127.0.0.1:0 --output json")
         .arg(output("What to print: a table for people, or one JSON object for machines, without waiting for Ctrl-C"))
 }
 

@@ -58,12 +58,22 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
             report.push(c1);
             return Ok(());
         }
-        match config::load(matches, &sources) {
+        let loaded = config::load(matches, &sources);
+        if let Err(error) = &loaded {
+            for error in error.each() {
+                report.push(settings::refused(&error.to_string()));
+            }
+        }
+        // A file that cannot be read is reported once.
+        if let Err(error) = config::check_without_command(matches, &sources) {
+            let known: Vec<_> = loaded.as_ref().err().map(config::Error::each).unwrap_or_default();
+            for error in error.each().into_iter().filter(|error| !known.contains(error)) {
+                report.push(settings::refused_without_command(&error.to_string()));
+            }
+        }
+        match loaded {
             Ok((settings, warnings)) => examine(&settings, &warnings, &mut report).await,
-            Err(error) => {
-                for error in error.each() {
-                    report.push(settings::refused(&error.to_string()));
-                }
+            Err(_) => {
                 report.skip(Check::Dns..=Check::Rest, "a setting is invalid");
             }
         }

@@ -22,12 +22,14 @@ pub(super) fn capabilities_command() -> Command {
     Command::new(CAPABILITIES)
         .about("Print the capabilities of the connector, as JSON")
         .long_about("Prints the capabilities of the connector by resource type as JSON, as in its metadata. Connects to nothing; only --skip-pages and --skip-resources change the output.")
+        .after_help("Examples:\n  baton-retool capabilities\n  baton-retool capabilities --skip-resources > baton_capabilities.json")
 }
 
 pub(super) fn config_command() -> Command {
     Command::new(CONFIG)
         .about("Print the configuration schema, as JSON")
         .long_about("Prints the settings that ConductorOne can fill in, with their types, defaults and rules, as JSON. Reads no settings. `baton-retool settings` prints the effective settings.")
+        .after_help("Examples:\n  baton-retool config\n  baton-retool config > config_schema.json")
 }
 
 pub(super) fn capabilities(matches: &ArgMatches) -> Result<(), Failure> {

@@ -29,9 +29,20 @@ const GROUPS: &str = "groups";
 const PAGES: &str = "pages";
 
 pub(super) fn command(detail: Detail) -> Command {
+    // Replaces the setting with the same name, which is a switch.
+    let features = Arg::new(PROVISIONING)
+        .long(PROVISIONING)
+        .value_name("FEATURES")
+        .action(ArgAction::Append)
+        .value_delimiter(',')
+        .help("What the role may change: groups (their members), pages (groups' access to apps), or groups,pages, which also allows access to apps for single users");
+    // Shells complete these values; the command itself reports an invalid one.
+    let is_documented = detail == Detail::Documented;
+    let features = if is_documented { features.value_parser([GROUPS, PAGES]) } else { features };
     Command::new(NAME)
         .about("Print the SQL that creates the database role with only the privileges that it needs")
         .long_about("Prints the SQL that creates the database role, if it does not exist, and grants it only the privileges that it needs. Run it in Retool's database as the owner of its tables, with any client and as often as necessary. Reads no variable, no configuration file and no database.")
+        .after_help("Examples:\n  baton-retool setup-sql --role baton | psql -d hammerhead_production\n  baton-retool setup-sql --role baton --provisioning=groups,pages --extras")
         .arg(
             Arg::new("role")
                 .long("role")
@@ -39,15 +50,7 @@ pub(super) fn command(detail: Detail) -> Command {
                 .required(true)
                 .help("The role that the connector logs in as, without quotes; case matters"),
         )
-        .arg(
-            // Replaces the setting with the same name, which is a switch.
-            Arg::new(PROVISIONING)
-                .long(PROVISIONING)
-                .value_name("FEATURES")
-                .action(ArgAction::Append)
-                .value_delimiter(',')
-                .help("What the role may change: groups (their members), pages (groups' access to apps), or groups,pages, which also allows access to apps for single users"),
-        )
+        .arg(features)
         .arg(
             Arg::new("extras")
                 .long("extras")

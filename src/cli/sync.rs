@@ -15,7 +15,7 @@ use crate::agent::sync::{Error, Outcome, SyncSettings, Syncer, Usage};
 use crate::cli::failure::Failure;
 use crate::cli::in_memory;
 use crate::cli::output::{output, wants_json};
-use crate::cli::signals::StopSignals;
+use crate::cli::signals::{StopSignals, StoppedBy};
 use crate::cli::sync::progress::Progress;
 use crate::cli::sync::report::Closing;
 use crate::cli::wiring::{block_on, connector, serve_metrics, settings_with};
@@ -27,13 +27,6 @@ use crate::telemetry::settings::LogLevel;
 
 /// The name of the command.
 pub(super) const NAME: &str = "sync";
-
-/// The signal that stopped a sync.
-#[derive(Clone, Copy)]
-enum StoppedBy {
-    Interrupt,
-    Terminate,
-}
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
@@ -55,6 +48,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 fn read_and_write(matches: &ArgMatches, sync: SyncSettings) -> Result<(), Failure> {
     let settings = settings(matches)?;
+    sync.check_paths().map_err(Failure::usage)?;
     if sync.skip_full_sync {
         tracing::warn!("--skip-full-sync has no effect on a one-shot sync: everything is read");
     }
@@ -63,7 +57,9 @@ fn read_and_write(matches: &ArgMatches, sync: SyncSettings) -> Result<(), Failur
 
 /// Only the settings of the sync. Its warnings are also warnings of all settings, and are logged there.
 pub(super) fn sync_settings(matches: &ArgMatches) -> Result<SyncSettings, Failure> {
-    config::load_sync(matches, &Sources::of_process()).map(|(sync, _)| sync).map_err(Failure::usage)
+    let sources = Sources::of_process();
+    config::check_unused_service(matches, &sources).map_err(Failure::usage)?;
+    config::load_sync(matches, &sources).map(|(sync, _)| sync).map_err(Failure::usage)
 }
 
 /// The settings of a run at a terminal or in a script. At a terminal, less is logged.
@@ -178,18 +174,4 @@ async fn open(sync: &SyncSettings) -> anyhow::Result<Store> {
     Ok(tokio::task::spawn_blocking(move || Store::open(&options))
         .await
         .context("opening the file ended unexpectedly")??)
-}
-
-impl StoppedBy {
-    fn named(name: &str) -> Self {
-        if name == "SIGTERM" { Self::Terminate } else { Self::Interrupt }
-    }
-
-    /// 128 plus the number of the signal, as in shells.
-    fn exit_code(self) -> u8 {
-        match self {
-            Self::Interrupt => 130,
-            Self::Terminate => 143,
-        }
-    }
 }

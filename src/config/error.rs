@@ -91,6 +91,24 @@ pub(crate) enum Error {
         /// The other setting.
         other: &'static str,
     },
+    /// The value of a flag that requests a change is empty, for example because a shell variable is not set.
+    #[error("{name} ({origin}): the value is empty; give a value, or leave {origin} out")]
+    Empty {
+        /// The setting.
+        name: &'static str,
+        /// Its source.
+        origin: Origin,
+    },
+    /// Two settings contradict each other. The error shows neither value.
+    #[error("{given} ({origin}) differs from {other}: give one of them, or the same value in both")]
+    Contradiction {
+        /// One of the settings.
+        given: &'static str,
+        /// Its source.
+        origin: Origin,
+        /// The other setting, or a part of it.
+        other: &'static str,
+    },
     /// A flag of the former program that does not apply to this program.
     #[error("{name} ({origin}) does not apply: {why}")]
     Refused {
@@ -180,7 +198,8 @@ impl Error {
             return self;
         }
         let misspelt = |warning: &&Warning| match warning {
-            Warning::UnknownVariable { .. } | Warning::UnknownKey { nearest: Some(_), .. } => true,
+            Warning::UnknownVariable { nearest: Some(_), .. }
+            | Warning::UnknownKey { nearest: Some(_), .. } => true,
             #[cfg(feature = "lambda")]
             Warning::UnknownServedKey { nearest: Some(_), .. } => true,
             _ => false,
@@ -229,12 +248,12 @@ pub(crate) enum Warning {
         /// The most similar known key, if any.
         nearest: Option<&'static str>,
     },
-    /// An unknown variable has almost the name of a known one.
+    /// An unknown variable has the prefix of this program's variables.
     UnknownVariable {
         /// The variable.
         name: String,
-        /// The most similar known variable.
-        nearest: String,
+        /// The most similar known variable, if any.
+        nearest: Option<String>,
     },
     /// A keyword that a setting does not accept; another value is used.
     UnknownWord {
@@ -309,8 +328,11 @@ impl fmt::Display for Warning {
                     None => Ok(()),
                 }
             }
-            Self::UnknownVariable { name, nearest } => {
+            Self::UnknownVariable { name, nearest: Some(nearest) } => {
                 write!(f, "unknown variable {name} is ignored; did you mean {nearest}?")
+            }
+            Self::UnknownVariable { name, nearest: None } => {
+                write!(f, "unknown variable {name} has no effect")
             }
             Self::UnknownWord { name, origin, word, used, accepted } => {
                 write!(f, "{name} ({origin}): {word:?} is unknown, using {used}; accepted: {accepted}")

@@ -15,7 +15,10 @@ pub(super) const ONE_SHOT: &[Setting] = &[
     ),
     needing(
         "grant-entitlement",
-        value("grant-principal-type", "TYPE", "The resource type of the principal: user or group"),
+        Setting {
+            suggested: &["user", "group"],
+            ..value("grant-principal-type", "TYPE", "The resource type of the principal: user or group")
+        },
     ),
     value("revoke-grant", "ID", "Revoke this grant, such as group:g7:member:user:u5"),
     personal(value("create-account-login", "LOGIN", "Create an account with this login")),
@@ -24,8 +27,14 @@ pub(super) const ONE_SHOT: &[Setting] = &[
         "create-account-profile",
         "Create an account with this profile: email, first_name, last_name and, optionally, user_type",
     )),
-    value("create-account-resource-type", "TYPE", "The resource type of the new account: user"),
-    value("invoke-action", "NAME", "Run this action: enable_user or disable_user"),
+    Setting {
+        suggested: &["user"],
+        ..value("create-account-resource-type", "TYPE", "The resource type of the new account: user")
+    },
+    Setting {
+        suggested: &["enable_user", "disable_user"],
+        ..value("invoke-action", "NAME", "Run this action: enable_user or disable_user")
+    },
     needing(
         "invoke-action",
         personal(json(
@@ -42,16 +51,22 @@ pub(super) const ONE_SHOT: &[Setting] = &[
         "list-action-schemas",
         value("list-action-schemas-resource-type", "TYPE", "Print only actions of this resource type"),
     ),
-    value(
-        "delete-resource",
-        "ID",
-        "Delete this resource; always refused, because nothing in Retool can be deleted",
+    needing(
+        "delete-resource-type",
+        value(
+            "delete-resource",
+            "ID",
+            "Delete this resource; always refused, because nothing in Retool can be deleted",
+        ),
     ),
     needing("delete-resource", value("delete-resource-type", "TYPE", "The resource type of that resource")),
-    value(
-        "rotate-credentials",
-        "ID",
-        "Rotate the credentials of this resource; always refused, because Retool has none",
+    needing(
+        "rotate-credentials-type",
+        value(
+            "rotate-credentials",
+            "ID",
+            "Rotate the credentials of this resource; always refused, because Retool has none",
+        ),
     ),
     needing(
         "rotate-credentials",

@@ -20,6 +20,8 @@ pub(crate) struct Setting {
     pub help: &'static str,
     /// The placeholder for the value in help, in capitals.
     pub value_name: &'static str,
+    /// Values that shells complete, besides those of the kind.
+    pub suggested: &'static [&'static str],
     /// Whether the value must never be shown: not in messages, in logs or in `Debug`.
     pub secret: bool,
     /// Whether the setting keeps out callers. An empty value is then an error, while it means no value for

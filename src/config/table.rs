@@ -157,6 +157,7 @@ const SETTINGS: &[Setting] = &[
     },
     Setting {
         value_name: "TYPES",
+        suggested: &["org", "user", "group", "page", "resource"],
         ..texts("sync-resource-types", Group::Sync, "Read only these resource types, such as user,group")
     },
     Setting {

@@ -64,7 +64,8 @@ impl Connector {
         request: &CreateAccountRequest,
         caller: &Caller,
     ) -> Result<CreateAccountResponse, Error> {
-        let mut record = Record::begin("create_account", caller, String::new(), String::new());
+        let changes = &self.context.changes;
+        let mut record = Record::begin(changes, "create_account", caller, String::new(), String::new());
         let created = match self.gate() {
             Ok(()) => create(&self.context, request, &mut record).await,
             Err(error) => Err(error),
@@ -317,7 +318,9 @@ async fn rehearse(
     let mut rate_limit = RateLimit::UNKNOWN;
     let found = find(api, new, &mut rate_limit).await?;
     if let Some(row) = existing(context, found, new, false).await? {
-        return Ok(already_exists(row, Some(rate_limit), record));
+        let (mut response, completed) = already_exists(row, Some(rate_limit), record);
+        response.annotations.insert(0, dry_run("change nothing"));
+        return Ok((response, completed));
     }
     let user_type = new.user_type.unwrap_or(UserType::Default);
     let would = format!("create an account of type {} in Retool and invite its user", user_type.as_str());

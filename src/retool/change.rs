@@ -69,6 +69,8 @@ pub(crate) enum Outcome {
     /// changed in the database unless the session was lost during the commit or the caller cancelled. A REST
     /// request without a response may have taken effect.
     Failed,
+    /// A signal ended the program while the change was under way, so it may or may not have been made.
+    Unknown,
 }
 
 impl Outcome {
@@ -80,6 +82,7 @@ impl Outcome {
             Self::DryRun => "dry_run",
             Self::Refused => "refused",
             Self::Failed => "failed",
+            Self::Unknown => "unknown",
         }
     }
 }

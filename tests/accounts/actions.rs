@@ -291,8 +291,12 @@ async fn a_dry_run_changes_nothing_and_completes_only_if_nothing_needs_to_change
         assert_failed(&answer, &["dry run: ", user]);
         assert_eq!(answer.response.unwrap().fields["dry_run"], boolean(true));
     }
-    assert_complete(&stage.act("enable_user", "u5").await);
-    assert_complete(&stage.act("disable_user", "u11").await);
+    for (name, user) in [("enable_user", "u5"), ("disable_user", "u11")] {
+        let answer = stage.act(name, user).await;
+        assert_complete(&answer);
+        let told: Struct = prost::Message::decode(answer.annotations[0].value.as_slice()).unwrap();
+        assert_eq!(told, structure([("dry_run", boolean(true)), ("would", string("change nothing"))]));
+    }
     assert!(!stage.api.methods().contains(&"PATCH".to_owned()));
     assert_eq!(stage.tables().await, before);
     let outcomes: Vec<_> = stage.records().iter().map(|record| record["outcome"].clone()).collect();

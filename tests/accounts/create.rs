@@ -302,8 +302,11 @@ async fn a_dry_run_creates_nothing_and_describes_the_account() {
     assert_eq!(said.fields["dry_run"], baton_retool::proto::boolean(true));
     assert!(text_of(Some(&said), "would").contains("create an account"), "{said:?}");
 
-    let (kind, resource, _) = result(&stage.create(&with_email("user11@acme.example")).await.unwrap());
+    let answer = stage.create(&with_email("user11@acme.example")).await.unwrap();
+    let (kind, resource, _) = result(&answer);
     assert_eq!((kind, resource), ("already exists", stage.listed("u11").await));
+    let said: Struct = prost::Message::decode(answer.annotations[0].value.as_slice()).unwrap();
+    assert_eq!(text_of(Some(&said), "would"), "change nothing");
     assert!(stage.api.methods().iter().all(|method| method == "GET"));
     assert_eq!(stage.tables().await, before);
     let outcomes: Vec<_> = stage.records().iter().map(|record| record["outcome"].clone()).collect();

@@ -31,7 +31,13 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// The file is missing or empty.
+    /// The file does not exist.
+    #[error("{} does not exist: run a sync first, or correct the name", .path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is empty.
     #[error("{} is empty: run a sync first", .path.display())]
     Empty {
         /// The file.

@@ -52,7 +52,7 @@ pub(super) async fn run(
     let completed = |outcome| Completed { outcome, before: word(account.enabled), after: word(wish) };
     if context.mode == Mode::DryRun {
         return Ok(if account.enabled == wish {
-            (RunResult::Complete, completed(Outcome::Unchanged))
+            (RunResult::Unchanged { mode: context.mode }, completed(Outcome::Unchanged))
         } else {
             let verb = if wish { "enable" } else { "disable" };
             let would = format!("{verb} the account of user {}", Spelled(user));
@@ -61,8 +61,11 @@ pub(super) async fn run(
     }
     record.announce(context.mode).await?;
     set(api, &sid, wish, rate_limit).await?;
-    let outcome = if account.enabled == wish { Outcome::Unchanged } else { Outcome::Changed };
-    Ok((RunResult::Complete, completed(outcome)))
+    Ok(if account.enabled == wish {
+        (RunResult::Unchanged { mode: context.mode }, completed(Outcome::Unchanged))
+    } else {
+        (RunResult::Complete, completed(Outcome::Changed))
+    })
 }
 
 fn word(enabled: bool) -> &'static str {
