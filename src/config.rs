@@ -117,9 +117,38 @@ pub(crate) fn load_in_force(
     sources: &Sources,
 ) -> Result<(Provenance, Vec<Warning>, Option<Error>), Error> {
     let (values, warnings) = collect(matches, sources)?;
-    let errors = [checked(&values).err(), values.check_sync().err(), service_error(&values)];
-    let error = Error::all(errors.into_iter().flatten().collect()).err();
+    let service = if is_service(&values) { values.check_service() } else { Ok(()) };
+    let errors = [checked(&values).err(), service.err()].into_iter().flatten();
+    let error = Error::all(errors.chain(errors_without_command(&values)).collect()).err();
     Ok((Provenance::of(&values), warnings.clone(), error.map(|error| error.explained_by(&warnings))))
+}
+
+/// The errors of settings that only a run without a command reads: those of a sync, of service mode without a
+/// client, and of a one-shot change.
+fn errors_without_command(values: &Values) -> Vec<Error> {
+    let service = if is_service(values) { Ok(()) } else { values.check_service_values() };
+    // Reading stops at the first error, so the values are also checked one by one.
+    let errors =
+        [values.check_sync().err(), sync_of(values).err(), service.err(), values.check_change().err()];
+    errors.into_iter().flatten().collect()
+}
+
+/// Checks the settings that only a run without a command reads, for a command that reports every invalid
+/// setting. The settings of a client of ConductorOne are left out: [`load_service`] checks them.
+///
+/// # Errors
+/// Every invalid setting, or an unreadable file, as described by [`Error`].
+pub(crate) fn check_without_command(matches: &ArgMatches, sources: &Sources) -> Result<(), Error> {
+    let (values, _) = collect(matches, sources)?;
+    Error::all(errors_without_command(&values))
+}
+
+/// Checks the settings of service mode for a sync, which does not use them: a mistake is not ignored.
+///
+/// # Errors
+/// Those of [`load`], for these settings only.
+pub(crate) fn check_unused_service(matches: &ArgMatches, sources: &Sources) -> Result<(), Error> {
+    collect(matches, sources)?.0.check_service_values()
 }
 
 /// Reads only what the connector reads from Retool and may change: for a command that needs no connection
@@ -154,7 +183,7 @@ pub(crate) fn change_asked_for(
     sources: &Sources,
 ) -> Result<Option<&'static str>, Error> {
     let (values, _) = collect(matches, sources)?;
-    Ok(values.verb().map(|entry| entry.setting.name))
+    Ok(values.verb().or(values.empty_verb()).map(|entry| entry.setting.name))
 }
 
 /// Reads only the address of the health probes, whether or not they are on: for a command that probes another
@@ -180,13 +209,17 @@ pub(crate) fn load_sync(
 ) -> Result<(SyncSettings, Vec<Warning>), Error> {
     let (values, warnings) = collect(matches, sources)?;
     values.check_sync().map_err(|error| error.explained_by(&warnings))?;
+    Ok((sync_of(&values)?, warnings))
+}
+
+fn sync_of(values: &Values) -> Result<SyncSettings, Error> {
     let mut settings: SyncSettings = values.read()?;
     settings.file_is_given = values.get("file").is_some_and(|entry| entry.origin != Origin::Default);
     if let Some(entry) = values.get("sync-resources").filter(|_| settings.options.wants_no_target()) {
         let problem = "none of the resources is of a type in sync-resource-types".to_owned();
         return Err(entry.invalid(problem));
     }
-    Ok((settings, warnings))
+    Ok(settings)
 }
 
 /// Reads only the settings of service mode for ConductorOne; `None` if neither a client id nor a client
@@ -274,10 +307,6 @@ pub(crate) fn load_served(
 
 fn is_service(values: &Values) -> bool {
     values.get("client-id").is_some() || values.get("client-secret").is_some()
-}
-
-fn service_error(values: &Values) -> Option<Error> {
-    if is_service(values) { values.check_service().err() } else { None }
 }
 
 /// The format of log lines, even if other settings are invalid or the config file is unreadable: for a

@@ -101,6 +101,7 @@ impl Connector {
             admin_lock: RwLock::default(),
             kinds: syncers.iter().map(|syncer| syncer.kind()).collect(),
             users,
+            changes: Arc::default(),
             mode: if options.dry_run { Mode::DryRun } else { Mode::Real },
             counted_crossing: AtomicBool::new(false),
             managed_groups: scope.managed_groups,
@@ -128,6 +129,12 @@ impl Connector {
     pub(crate) async fn validate_once(&self) -> Result<(), Error> {
         self.context.database.check().await?;
         Ok(())
+    }
+
+    /// Prepares for the end of the program by a signal: a change that breaks off is recorded with an unknown
+    /// outcome. Returns whether any change was begun.
+    pub(crate) fn interrupt_changes(&self) -> bool {
+        self.context.changes.interrupt()
     }
 
     /// Whether the database refused the password at the last connection attempt. Sends nothing to the

@@ -52,7 +52,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router) -> Infallible {
             Ok(accepted) => accepted,
             Err(error) => {
                 if failed.is_over() {
-                    tracing::warn!(%error, "could not take a connection over HTTP");
+                    tracing::warn!(%error, "could not accept a connection over HTTP");
                 }
                 open.make_room(open.len().saturating_sub(1));
                 sleep(pause).await;

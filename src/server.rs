@@ -233,7 +233,7 @@ impl Listening {
         grpc_health::set_status(&health, ServingStatus::NotServing).await;
         // Watchers have received the status; their calls would otherwise last until the grace period ends.
         grpc_health::end_watches(&health).await;
-        tracing::info!(grace_seconds = limits.grace.as_secs(), "stopping; calls under way are finished");
+        tracing::info!(grace_seconds = limits.grace.as_secs(), "stopping; calls in progress are finished");
         drop(stopping);
         // An action can continue after the call that started it has been answered.
         let finished = async {
@@ -245,7 +245,7 @@ impl Listening {
             result = finished => return result,
             () = tokio::time::sleep(limits.grace) => {
                 let actions = connector.actions_under_way();
-                tracing::warn!(actions, "calls were still under way when the grace period ended");
+                tracing::warn!(actions, "calls were still in progress when the grace period ended");
             }
             () = at_once => tracing::warn!("stopping at once"),
         }

@@ -119,10 +119,10 @@ pub(crate) async fn stop(at_once: impl Future<Output = ()>) {
     let _ = thread::Builder::new().name("telemetry-flush".to_owned()).spawn(flush);
     tokio::select! {
         _ = finished => {}
-        () = at_once => tracing::warn!("not waited for the collector to take the last telemetry"),
+        () = at_once => tracing::warn!("did not wait for the collector to accept the last telemetry"),
         () = tokio::time::sleep(FLUSH) => tracing::warn!(
             seconds = FLUSH.as_secs(),
-            "the collector did not take the last telemetry in time; it is lost"
+            "the collector did not accept the last telemetry in time; it is lost"
         ),
     }
 }

@@ -23,6 +23,7 @@ mod in_flight;
 mod machine;
 mod outcome;
 mod poll;
+mod proxy;
 mod run;
 mod settings;
 mod tasks;
@@ -37,6 +38,7 @@ use crate::agent::c1z;
 use crate::agent::service::api::Api;
 use crate::agent::service::context::Context;
 use crate::agent::sync::SyncSettings;
+use crate::telemetry::metrics;
 
 #[cfg(feature = "lambda")]
 pub(crate) use api::innermost;
@@ -80,19 +82,14 @@ impl Service {
     /// # Errors
     /// [`ServiceError`] for an invalid setting.
     pub(crate) fn new(settings: &ServiceSettings, sync: SyncSettings) -> Result<Self, ServiceError> {
-        if let Some(folder) = sync.temp_dir.as_ref().filter(|folder| !folder.is_dir()) {
-            return Err(ServiceError::NoTempDir(folder.clone()));
-        }
-        if let Some(external) = sync.options.external.as_ref().filter(|external| !external.file.is_file()) {
-            return Err(ServiceError::NoExternalFile(external.file.clone()));
-        }
+        sync.check_paths()?;
         let id = ClientId::parse(&settings.client_id)?;
         let key = ClientKey::parse(&settings.client_secret)?;
         let host = api_host(settings, &id)?;
         let dialer = Dialer::new(host.clone())?;
         tracing::info!(
             api = %host,
-            proxy = dialer.proxy(),
+            proxy = dialer.proxy().map(tracing::field::display),
             client = id.name(),
             task_concurrency = settings.task_concurrency,
             "serving ConductorOne"
@@ -119,6 +116,8 @@ impl Service {
         stop: CancellationToken,
     ) -> Result<(), ServiceError> {
         let Self { api, sync, places, batch } = self;
+        // Before the first call, which may fail for hours.
+        metrics::service_started();
         let temp_dir = sync.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
         // Files of a process that was killed during a sync. Files that cannot be removed stay.
         let _ = tokio::task::spawn_blocking(move || c1z::remove_abandoned(&temp_dir)).await;

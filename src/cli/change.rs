@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use clap::ArgMatches;
 use serde_json::Value;
+use tokio::time::sleep;
 use tonic::Code;
 
 use crate::agent::c1z::{DecodeLimits, Reader};
@@ -13,12 +15,17 @@ use crate::agent::one_shot::{self, Answer, IdForms, Lookup, OneShot, OneShotErro
 use crate::agent::sync::SyncSettings;
 use crate::cli::failure::Failure;
 use crate::cli::output::wants_json;
+use crate::cli::signals::{StopSignals, StoppedBy};
 use crate::cli::table::cell;
 use crate::cli::wiring::{block_on, connector, serve_metrics};
 use crate::cli::{in_memory, sync};
 use crate::config::Settings;
+use crate::connector::Connector;
 use crate::connector::ids::{parts_of_grant, resource_of_entitlement};
 use crate::server::Server;
+
+/// The end of the message about a change that was under way.
+const IN_DOUBT: &str = " while the change was under way, so it may or may not have been made: run the same command again with --dry-run, which tells whether anything is left to change";
 
 /// The forms of the ids of this program's own connector.
 const IDS: IdForms = IdForms { resource_of_entitlement, parts_of_grant };
@@ -27,6 +34,7 @@ const IDS: IdForms = IdForms { resource_of_entitlement, parts_of_grant };
 pub(super) fn run(matches: &ArgMatches, asked: OneShot) -> Result<(), Failure> {
     let sync = sync::sync_settings(matches)?;
     let mut settings = sync::settings(matches)?;
+    sync.check_paths().map_err(Failure::usage)?;
     if asked.is_about_tickets() {
         settings.options.ticketing = true;
     }
@@ -34,11 +42,43 @@ pub(super) fn run(matches: &ArgMatches, asked: OneShot) -> Result<(), Failure> {
 }
 
 async fn change(settings: Settings, sync: SyncSettings, asked: OneShot, json: bool) -> Result<(), Failure> {
-    let changes_are_off = !settings.scope.provisioning;
+    // Watches from the start, so that a signal before the change begins counts.
+    let mut signals = StopSignals::watch();
+    let grace = settings.server.limits.grace;
+    let is_a_query = asked.is_a_query();
     let connector = connector(&settings)?;
     serve_metrics(&settings).await.map_err(Failure::Run)?;
+    let mut running = std::pin::pin!(perform(&settings, &sync, asked, Arc::clone(&connector)));
+    let by = tokio::select! {
+        ended = &mut running => return ended.and_then(|answer| print(&answer, json)),
+        name = signals.next() => StoppedBy::named(name),
+    };
+    if !is_a_query {
+        tracing::warn!(
+            grace_seconds = grace.as_secs(),
+            "received {}: waiting for the change to end; another signal stops it at once",
+            by.name()
+        );
+        tokio::select! {
+            ended = running => return ended.and_then(|answer| print(&answer, json)),
+            _ = signals.next() => {}
+            () = sleep(grace) => {}
+        }
+    }
+    let what = if connector.interrupt_changes() { IN_DOUBT } else { "; nothing was changed" };
+    Err(Failure::Stopped { message: anyhow!("stopped by {}{what}", by.name()), code: by.exit_code() })
+}
+
+/// Performs the operation on the connector, in this process.
+async fn perform(
+    settings: &Settings,
+    sync: &SyncSettings,
+    asked: OneShot,
+    connector: Arc<Connector>,
+) -> Result<Answer, Failure> {
+    let changes_are_off = !settings.scope.provisioning;
     let file = match asked {
-        OneShot::Grant { .. } | OneShot::Revoke { .. } if sync.file_is_given => Some(open(&sync)?),
+        OneShot::Grant { .. } | OneShot::Revoke { .. } if sync.file_is_given => Some(open(sync)?),
         _ => None,
     };
     let server = Server::new(connector).with_limits(settings.server.limits);
@@ -47,17 +87,20 @@ async fn change(settings: Settings, sync: SyncSettings, asked: OneShot, json: bo
         Some(reader) => Lookup::File(reader, &sync.file),
         None => Lookup::Connector(&channel, IDS),
     };
-    let answer = one_shot::run(asked, &lookup, &channel).await.map_err(|error| {
+    one_shot::run(asked, &lookup, &channel).await.map_err(|error| {
         if changes_are_off && error.code() == Some(Code::FailedPrecondition) {
             return Failure::Run(anyhow!("{error}: add --provisioning to allow changes"));
         }
         refused(error)
-    })?;
-    let text = if json { answer.as_json().to_string() } else { as_text(&answer).map_err(Failure::Run)? };
+    })
+}
+
+fn print(answer: &Answer, json: bool) -> Result<(), Failure> {
+    let text = if json { answer.as_json().to_string() } else { as_text(answer).map_err(Failure::Run)? };
     let mut stdout = io::stdout();
     let written = match answer.operation {
         // One event per line for every output, because a reader processes events one by one.
-        "event_feed" => items(&answer, "events").try_for_each(|event| writeln!(stdout, "{event}")),
+        "event_feed" => items(answer, "events").try_for_each(|event| writeln!(stdout, "{event}")),
         _ => writeln!(stdout, "{text}"),
     };
     written.and_then(|()| stdout.flush()).context("cannot write to stdout").map_err(Failure::Run)
@@ -96,11 +139,18 @@ fn as_text(answer: &Answer) -> anyhow::Result<String> {
                 format!("nothing to do: {principal} already has {entitlement}")
             }
         }
-        "revoke" if changed => format!("revoked {}", about("grant")),
-        "revoke" => format!("nothing to do: there is no grant {}", about("grant")),
+        "revoke" if changed => {
+            let remaining = match about("access_remains").as_str() {
+                "" => String::new(),
+                level => format!("; the principal still has {level} access through others"),
+            };
+            format!("revoked {}{remaining}", about("grant"))
+        }
+        "revoke" => format!("nothing to do: grant {} does not exist", about("grant")),
         "create_account" if changed => format!("created the account {}", about("account")),
-        "create_account" => format!("nothing to do: the account exists: {}", about("account")),
-        "invoke_action" => format!("{}: complete", about("action")),
+        "create_account" => format!("nothing to do: the account already exists: {}", about("account")),
+        "invoke_action" if changed => format!("{}: complete", about("action")),
+        "invoke_action" => format!("nothing to do: {} changed nothing", about("action")),
         "list_action_schemas" => actions(answer),
         _ => serde_json::to_string_pretty(&answer.response)?,
     })

@@ -140,7 +140,7 @@ async fn serve(settings: Settings, handover: &mut Option<Received>) -> Result<()
     look_ahead(&connector);
     // The child is more important to an agent than its metrics.
     if let Err(error) = serve_metrics(&settings).await {
-        tracing::warn!(error = in_one_line(&error), "there are no metrics for Prometheus");
+        tracing::warn!(error = in_one_line(&error), "cannot serve metrics to Prometheus");
     }
     tracing::info!(address = listening.address(), "serving the parent process");
     listening.serve_parent().await.map_err(Failure::run)
@@ -175,7 +175,7 @@ pub(super) fn announce_listener(arguments: &[OsString]) {
         .env("LISTEN_FDS", "1")
         .env("LISTEN_FDS_FIRST_FD", number.to_string())
         .exec();
-    tracing::warn!(%error, "could not start over to adopt the listener");
+    tracing::warn!(%error, "cannot restart to adopt the listener");
 }
 
 fn listener_number() -> Result<i32, Error> {

@@ -14,13 +14,13 @@ Examples:
   baton-retool --connection-string \"host=db dbname=hammerhead_production user=baton\"
   baton-retool show access ada@example.com
 
-  # Find out what is wrong
+  # Diagnose problems
   baton-retool doctor
 
   # Make one change
   baton-retool -p --grant-entitlement group:g7:member --grant-principal u5 --grant-principal-type user
 
-Every setting is a flag (--log-level), a variable (BATON_LOG_LEVEL) and a key (log-level) of ./.baton.yaml or of the file that BATON_CONFIG_PATH names. A flag beats a variable, and a variable beats the file.
+Every setting is a flag (--log-level), a variable (BATON_LOG_LEVEL) and a key (log-level) of ./.baton.yaml or of the file that BATON_CONFIG_PATH names. A flag overrides a variable, and a variable overrides the file.
 
 Exit codes: 0 done, 1 failed, 2 invalid command line or settings.";
 
@@ -40,13 +40,15 @@ pub(crate) fn command(detail: Detail) -> Command {
         man::command(),
         version::command(),
         demo::command(),
-        child::command(),
     ];
+    // Agents start it, so completions and manual pages leave it out.
+    let child = (detail != Detail::Documented).then(child::command);
+    let commands = commands.into_iter().chain(child);
     let command = Command::new("baton-retool")
         .version(version::SHORT)
         .long_version(version::long())
-        .about("Baton connector for self-hosted Retool: who has access to what, and changing it")
-        .long_about("Baton connector for self-hosted Retool. Without a command it reads who has access to what from Retool's Postgres database into a c1z file; with a client of ConductorOne it runs ConductorOne's tasks instead, until it is stopped; with a flag such as --grant-entitlement it makes one change. Such flags are under --help-all.")
+        .about("Baton connector for self-hosted Retool: reads and changes who has access to what")
+        .long_about("Baton connector for self-hosted Retool. Without a command it reads who has access to what from Retool's Postgres database into a c1z file; with --client-id it runs ConductorOne's tasks until it is stopped; with a flag such as --grant-entitlement it makes one change. --help-all lists these flags.")
         .after_help(EXAMPLES)
         .disable_version_flag(true)
         .arg(Arg::new("version").short('v').long("version").help("Print version").action(ArgAction::Version))

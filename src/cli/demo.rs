@@ -21,9 +21,10 @@ pub(super) const NAME: &str = "demo";
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Serve, read everything once as an agent would, and show what there is")
-        .long_about("Serves like `serve`, reads everything once over that port as an agent would, prints how much there is of each resource type and commands to look at it with grpcurl, and goes on serving until Ctrl-C. `make demo` runs it on a throwaway database.")
-        .arg(output("What to print: a table for people, or one JSON object for machines and no waiting"))
+        .about("Serve, read everything once as an agent does, and print a summary")
+        .long_about("Serves like `serve`, reads everything once over that port as an agent does, prints the counts of each resource type and grpcurl commands to explore it, and continues to serve until Ctrl-C. `make demo` runs it on a temporary database.")
+        .after_help("Examples:\n  baton-retool demo\n  baton-retool demo --listen 127.0.0.1:0 --output json")
+        .arg(output("What to print: a table for people, or one JSON object for machines, without waiting for Ctrl-C"))
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
@@ -33,7 +34,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 async fn demo(settings: Settings, json: bool) -> Result<(), Failure> {
     if let Endpoint::Unix(_) = settings.server.listen {
-        return Err(Failure::usage(anyhow::anyhow!("demo listens on a port: give --listen host:port")));
+        return Err(Failure::usage(anyhow::anyhow!("demo requires a port: set --listen host:port")));
     }
     let connector = connector(&settings)?;
     let security = Security { insecure: settings.server.security.insecure, ..Security::DEFAULT };
@@ -59,7 +60,7 @@ async fn demo(settings: Settings, json: bool) -> Result<(), Failure> {
         () = &mut stopped_by_person => Ok(()),
     };
     drop(stop);
-    let served = serving.await.context("the server broke off").and_then(|served| Ok(served?));
+    let served = serving.await.context("the server stopped unexpectedly").and_then(|served| Ok(served?));
     shown.and(served).map_err(Failure::Run)
 }
 

@@ -38,15 +38,15 @@ const NOT_ALLOWED: &str = "the egress policy does not allow connections to its h
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Find out what keeps the connector from working, and how to fix it")
-        .long_about("Checks, with the same settings as `serve`: the settings themselves, names and ports, TLS, the login, the database and its tables, every privilege, row-level security, changes (with --provisioning; tried in a transaction that is undone, on no row), how long the heaviest statements take, Retool's REST API where it is set up, and ConductorOne where there is a client of it: that it can be reached and gives a token. Each line says what was found, what it means and how to fix it. Nothing is changed and nothing is logged.")
+        .about("Diagnose why the connector does not work, and how to fix it")
+        .long_about("Checks, with the same settings as `serve`: the settings themselves, names and ports, TLS, the login, the database and its tables, every privilege, row-level security, changes (with --provisioning; tested on no row, in a transaction that is rolled back), the duration of the heaviest statements, Retool's REST API if it is set up, and ConductorOne if its client is set: that it is reachable and issues a token. Each line says what was found, what it means and how to fix it. The command changes nothing and logs nothing.")
         .after_help("Examples:\n  baton-retool doctor\n  baton-retool doctor --provisioning --strict --output json\n\nExit codes: 0 nothing failed, 1 a warning with --strict, 2 something failed or a setting is invalid.")
         .arg(output("What to print: a table for people, or one JSON object for machines"))
         .arg(
             Arg::new("strict")
                 .long("strict")
                 .action(ArgAction::SetTrue)
-                .help("End with exit code 1 when there is a warning"),
+                .help("Exit with code 1 if there is a warning"),
         )
 }
 
@@ -66,22 +66,32 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
             report.push(c1);
             return Ok(());
         }
-        match config::load(matches, &sources) {
+        let loaded = config::load(matches, &sources);
+        if let Err(error) = &loaded {
+            for error in error.each() {
+                report.push(settings::refused(&error.to_string()));
+            }
+        }
+        // A file that cannot be read is reported once.
+        if let Err(error) = config::check_without_command(matches, &sources) {
+            let known: Vec<_> = loaded.as_ref().err().map(config::Error::each).unwrap_or_default();
+            for error in error.each().into_iter().filter(|error| !known.contains(error)) {
+                report.push(settings::refused_without_command(&error.to_string()));
+            }
+        }
+        match loaded {
             Ok((settings, warnings)) => {
                 examine(&settings, &warnings, Refused::default(), &mut report).await;
             }
-            Err(error) => {
-                for error in error.each() {
-                    report.push(settings::refused(&error.to_string()));
-                }
-                report.skip(Check::Dns..=Check::Rest, "a setting is wrong");
+            Err(_) => {
+                report.skip(Check::Dns..=Check::Rest, "a setting is invalid");
             }
         }
         report.push(c1::check(matches, &sources).await);
         Ok(())
     });
     if examined.is_err() {
-        report.push(Line::failed(Check::Settings, "the program cannot run here: no threads can be started"));
+        report.push(Line::failed(Check::Settings, "the program cannot start threads"));
     }
     if output::print(&report, wants_json(matches)).is_err() {
         // The output has no reader.
@@ -104,7 +114,7 @@ async fn examine(settings: &Settings, warnings: &[Warning], refused: Refused, re
                 database::check(&connection, settings, report).await;
             }
         }
-        None => report.skip(Check::Dns..=Check::Drift, "the connection string is wrong"),
+        None => report.skip(Check::Dns..=Check::Drift, "the connection string is invalid"),
     }
     if refused.api {
         report.skip(Check::Rest..=Check::Rest, NOT_ALLOWED);

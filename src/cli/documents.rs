@@ -20,14 +20,16 @@ pub(super) const CONFIG: &str = "config";
 
 pub(super) fn capabilities_command() -> Command {
     Command::new(CAPABILITIES)
-        .about("Print what the connector can do, as JSON")
-        .long_about("Prints the capabilities of the connector by resource type as JSON, as its metadata has them. Connects to nothing; only --skip-pages and --skip-resources change what is printed.")
+        .about("Print the capabilities of the connector, as JSON")
+        .long_about("Prints the capabilities of the connector by resource type as JSON, as in its metadata. Connects to nothing; only --skip-pages and --skip-resources change the output.")
+        .after_help("Examples:\n  baton-retool capabilities\n  baton-retool capabilities --skip-resources > baton_capabilities.json")
 }
 
 pub(super) fn config_command() -> Command {
     Command::new(CONFIG)
         .about("Print the configuration schema, as JSON")
-        .long_about("Prints the settings that ConductorOne can fill in, with their types, defaults and rules, as JSON. Reads no settings. `baton-retool settings` prints what is in force.")
+        .long_about("Prints the settings that ConductorOne can fill in, with their types, defaults and rules, as JSON. Reads no settings. `baton-retool settings` prints the effective settings.")
+        .after_help("Examples:\n  baton-retool config\n  baton-retool config > config_schema.json")
 }
 
 pub(super) fn capabilities(matches: &ArgMatches) -> Result<(), Failure> {

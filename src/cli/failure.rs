@@ -84,7 +84,7 @@ mod tests {
         let listen = server::Error::Listen { address: "h:1".to_owned(), source: taken() };
         assert_eq!(
             in_one_line(&listen.into()),
-            "cannot listen on h:1: address taken; choose another one with --listen"
+            "cannot listen on h:1: address taken; choose another address with --listen"
         );
         let wrapped = anyhow::Error::from(taken()).context("first").context("second");
         assert_eq!(in_one_line(&wrapped), "second: first: address taken");

@@ -23,13 +23,13 @@ const ENDPOINTS: [&str; 3] = ["health", "ready", "live"];
 pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Check the health of a running program: exit code 0 or 1")
-        .long_about("Asks the HTTP health endpoint of a server that runs with --health-check, at --health-check-bind-address and --health-check-port. Ends with exit code 0 and no output when the answer is 200, else with 1 and the reason.")
+        .long_about("Calls the HTTP health endpoint of a program that runs with --health-check, at --health-check-bind-address and --health-check-port. Exits with code 0 and no output if the response is 200; otherwise exits with code 1 and prints the reason.")
         .after_help("Examples:\n  baton-retool health-check --endpoint live\n  baton-retool health-check --health-check-port 8082 --timeout 2")
         .arg(
             Arg::new("endpoint")
                 .long("endpoint")
                 .value_name("NAME")
-                .help("What to ask: health (the database answers), ready (calls or tasks are accepted) or live (the process runs)")
+                .help("Endpoint to check: health (the database answers), ready (calls or tasks are accepted) or live (the process runs)")
                 .value_parser(ENDPOINTS)
                 .default_value("health"),
         )
@@ -37,7 +37,7 @@ pub(super) fn command() -> Command {
             Arg::new("timeout")
                 .long("timeout")
                 .value_name("SECONDS")
-                .help("How long to wait for the answer")
+                .help("How long to wait for the response")
                 .value_parser(value_parser!(u64).range(1..=300))
                 .default_value("5"),
         )

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 
 #[cfg(feature = "lambda")]
@@ -190,7 +190,12 @@ pub(super) fn error_text(error: &clap::Error, path: &str) -> String {
 /// Removes text that may be a secret from the error, such as a connection string without its flag. Only text
 /// that looks like the name of a flag or a command is kept.
 pub(super) fn without_secrets(mut error: clap::Error) -> clap::Error {
+    // Here, the argument is one of this program's own.
+    let names_own_argument = matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation);
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
+        if kind == ContextKind::InvalidArg && names_own_argument {
+            continue;
+        }
         let given = match error.get(kind) {
             Some(ContextValue::String(given)) => given.clone(),
             _ => continue,
@@ -208,5 +213,8 @@ pub(super) fn without_secrets(mut error: clap::Error) -> clap::Error {
 /// A flag with clap's placeholder for its value, such as `--listen <ADDRESS>`, or a name.
 fn is_name(given: &str) -> bool {
     let name = given.trim_start_matches('-').split(' ').next().unwrap_or_default();
-    name.len() <= 50 && name.chars().all(|letter| letter.is_ascii_lowercase() || matches!(letter, '-' | '_'))
+    let is_letter = name.len() == 1 && name.chars().all(|letter| letter.is_ascii_alphabetic());
+    is_letter
+        || name.len() <= 50
+            && name.chars().all(|letter| letter.is_ascii_lowercase() || matches!(letter, '-' | '_'))
 }

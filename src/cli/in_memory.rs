@@ -23,18 +23,18 @@ pub(super) async fn connect(server: Server) -> anyhow::Result<Channel> {
     let (ours, theirs) = tokio::io::duplex(BUFFER);
     tokio::spawn(async move {
         if let Err(error) = server.serve_in_memory(theirs).await {
-            tracing::error!(%error, "the connector broke off");
+            tracing::error!(%error, "the connector stopped unexpectedly");
         }
     });
     let mut ours = Some(TokioIo::new(ours));
     let connect = move |_| {
-        let ours = ours.take().ok_or_else(|| io::Error::other("the connector within this process broke off"));
+        let ours = ours.take().ok_or_else(|| io::Error::other("the connector stopped unexpectedly"));
         async move { ours }
     };
     endpoint()
         .connect_with_connector(tower::service_fn(connect))
         .await
-        .context("cannot connect to the connector within this process")
+        .context("cannot connect to the connector in this process")
 }
 
 /// A connection to a connector for the life of the process. It is opened at the first call, and again if it
@@ -54,7 +54,7 @@ fn serve(server: Server) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(BUFFER);
     tokio::spawn(async move {
         if let Err(error) = server.serve_in_memory_logged(theirs).await {
-            tracing::error!(%error, "the connector broke off");
+            tracing::error!(%error, "the connector stopped unexpectedly");
         }
     });
     ours

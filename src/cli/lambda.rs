@@ -57,8 +57,8 @@ pub(super) fn as_function(mut arguments: Vec<OsString>) -> Vec<OsString> {
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Answer the baton connector protocol as a function of AWS Lambda, hosted by ConductorOne")
-        .long_about("Answers the baton connector protocol as a function of AWS Lambda. ConductorOne hosts the function, serves its settings and makes the calls. Changes and tickets are on unless provisioning or ticketing is false. Settings of the server's port, such as --listen, TLS and health checks, have no effect.")
+        .about("Serve the baton connector protocol as an AWS Lambda function, hosted by ConductorOne")
+        .long_about("Serves the baton connector protocol as an AWS Lambda function. ConductorOne hosts the function, serves its settings and makes the calls. Changes and tickets are on unless provisioning or ticketing is false. Settings of the server's port, such as --listen, TLS and health checks, have no effect.")
         .args(config::hosted_arguments())
 }
 

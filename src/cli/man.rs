@@ -21,7 +21,7 @@ pub(super) fn command() -> Command {
                 .long("directory")
                 .value_name("DIRECTORY")
                 .value_parser(value_parser!(PathBuf))
-                .help("Write the pages of the program and of each command to this directory, which is made where it is missing"),
+                .help("Write the pages of the program and of each command to this directory, which is created if it does not exist"),
         )
 }
 

@@ -17,8 +17,8 @@ pub(super) const CLIENT_ID: &str = "BATON_CLIENT_ID";
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Answer the baton connector protocol on a port, with gRPC reflection and health")
-        .long_about("Answers the baton connector protocol on --listen, for an agent or for grpcurl: gRPC reflection and the standard health service are on. Ends on Ctrl-C or SIGTERM, after the calls under way.")
+        .about("Serve the baton connector protocol on a port, with gRPC reflection and health checks")
+        .long_about("Serves the baton connector protocol on --listen, for an agent or for grpcurl, with gRPC reflection and the standard health service. On Ctrl-C or SIGTERM it finishes the running calls and stops.")
         .after_help("Examples:\n  baton-retool serve\n  baton-retool serve --provisioning --listen 0.0.0.0:8080 --tls-cert cert.pem --tls-key key.pem --auth-token-file tokens")
 }
 
@@ -33,7 +33,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     // of an agent, the variable belongs to the agent.
     if Sources::of_process().variable(CLIENT_ID).is_some() {
         tracing::warn!(
-            "{CLIENT_ID} is set, and `serve` does not use it: it answers the agent that calls it, and nothing is synced until one does; without a command the program asks ConductorOne itself"
+            "{CLIENT_ID} has no effect on `serve`, which only answers the calls of an agent; run the program without a command to get tasks from ConductorOne"
         );
     }
     let connector = connector(&settings)?;

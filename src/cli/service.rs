@@ -33,12 +33,12 @@ fn run(matches: &ArgMatches, service: ServiceSettings) -> Result<(), Failure> {
     let settings = wiring::settings(matches)?;
     if let Some(verb) = asked {
         tracing::warn!(
-            "--{verb} has no effect with a client of ConductorOne, which asks for changes itself; leave --client-id out to make one change"
+            "--{verb} has no effect with --client-id, because ConductorOne requests changes; remove --client-id to make one change"
         );
     }
     if sync.file_is_given {
         tracing::warn!(
-            "--file has no effect with a client of ConductorOne, which gets the file; `baton-retool sync` writes one"
+            "--file has no effect with --client-id, because ConductorOne receives the file; use `baton-retool sync` to write a file"
         );
     }
     block_on(serve(settings, service, sync))

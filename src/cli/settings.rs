@@ -2,13 +2,15 @@
 
 use std::io::{self, Write};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 
+use crate::agent::service::{ClientId, ClientKey};
 use crate::cli::failure::Failure;
 use crate::cli::output::{output, wants_json};
 use crate::cli::table::{Table, cell};
+use crate::cli::wiring;
 use crate::config::{self, InForce, Origin, Shown, Sources};
 
 /// The name of the command.
@@ -16,14 +18,14 @@ pub(super) const NAME: &str = "settings";
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Print the settings in force and where each came from, without secrets")
-        .long_about("Prints every setting with its value and where that came from: a flag, a variable, a key of the configuration file, or the default. Secrets are not shown. Takes the same flags as the other commands and connects to nothing. Reports all invalid settings at once, with exit code 2.")
+        .about("Print the effective settings and their sources, without secrets")
+        .long_about("Prints every setting with its value and its source: a flag, a variable, a key of the configuration file, or the default. Secrets are not shown. Accepts the same flags as the other commands and connects to nothing. Reports all invalid settings at once, with exit code 2.")
         .after_help("Examples:\n  baton-retool settings\n  baton-retool settings --given\n  baton-retool settings --output json")
         .arg(
             Arg::new("given")
                 .long("given")
                 .action(ArgAction::SetTrue)
-                .help("Leave out the settings that have their default"),
+                .help("Omit the settings that have their default value"),
         )
         .arg(output("What to print: a table for people, or a JSON array for machines"))
 }
@@ -54,7 +56,23 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         // A closed stderr cannot be reported.
         let _ = writeln!(io::stderr(), "baton-retool: warning: {warning}");
     }
-    error.map_or(Ok(()), |error| Err(Failure::usage(error)))
+    let mut errors: Vec<String> = error.iter().map(ToString::to_string).collect();
+    errors.extend(errors_at_start(matches));
+    if errors.is_empty() { Ok(()) } else { Err(Failure::Usage(anyhow!(errors.join("\n")))) }
+}
+
+/// The settings that are read only when a connection is prepared: the connection string and the client of
+/// ConductorOne. Those that are missing or incomplete are reported before.
+fn errors_at_start(matches: &ArgMatches) -> Vec<String> {
+    let sources = Sources::of_process();
+    let connection = config::load(matches, &sources)
+        .ok()
+        .and_then(|(settings, _)| wiring::connection(&settings).err().map(|failure| failure.message()));
+    let service = config::load_service(matches, &sources).ok().flatten();
+    let client = service.as_ref().and_then(|service| ClientId::parse(&service.client_id).err());
+    let secret = service.as_ref().and_then(|service| ClientKey::parse(&service.client_secret).err());
+    let client = [client, secret].into_iter().flatten().map(|error| error.to_string());
+    connection.into_iter().chain(client).collect()
 }
 
 fn as_json(setting: &InForce) -> Value {

@@ -20,7 +20,7 @@ const USED: [(&str, &str); 3] = [
     ("skip-resources", "Grant nothing on resources, for a connector that runs with --skip-resources"),
     (
         "managed-groups",
-        "Whether groups may be made that give single users access to apps, which groups,pages lets it do [default: true]",
+        "Whether groups,pages also allows the creation of groups that give single users access to apps [default: true]",
     ),
 ];
 
@@ -29,30 +29,33 @@ const GROUPS: &str = "groups";
 const PAGES: &str = "pages";
 
 pub(super) fn command(detail: Detail) -> Command {
+    // Replaces the setting with the same name, which is a switch.
+    let features = Arg::new(PROVISIONING)
+        .long(PROVISIONING)
+        .value_name("FEATURES")
+        .action(ArgAction::Append)
+        .value_delimiter(',')
+        .help("What the role may change: groups (their members), pages (groups' access to apps), or groups,pages, which also allows access to apps for single users");
+    // Shells complete these values; the command itself reports an invalid one.
+    let is_documented = detail == Detail::Documented;
+    let features = if is_documented { features.value_parser([GROUPS, PAGES]) } else { features };
     Command::new(NAME)
-        .about("Print the SQL that creates the database role and grants it what it needs, and nothing more")
-        .long_about("Prints the SQL that creates the database role, if it is not there, and grants it what it needs and nothing more. Run it in Retool's database as the owner of its tables, with any client and as often as you like. Reads no variable, no configuration file and no database.")
+        .about("Print the SQL that creates the database role with only the privileges that it needs")
+        .long_about("Prints the SQL that creates the database role, if it does not exist, and grants it only the privileges that it needs. Run it in Retool's database as the owner of its tables, with any client and as often as necessary. Reads no variable, no configuration file and no database.")
+        .after_help("Examples:\n  baton-retool setup-sql --role baton | psql -d hammerhead_production\n  baton-retool setup-sql --role baton --provisioning=groups,pages --extras")
         .arg(
             Arg::new("role")
                 .long("role")
                 .value_name("NAME")
                 .required(true)
-                .help("The role that the connector logs in as, spelt exactly, without quotes"),
+                .help("The role that the connector logs in as, without quotes; case matters"),
         )
-        .arg(
-            // Replaces the setting with the same name, which is a switch.
-            Arg::new(PROVISIONING)
-                .long(PROVISIONING)
-                .value_name("FEATURES")
-                .action(ArgAction::Append)
-                .value_delimiter(',')
-                .help("What the role may change: groups (their members), pages (groups' access to apps), or groups,pages, which lets it give single users access to apps as well"),
-        )
+        .arg(features)
         .arg(
             Arg::new("extras")
                 .long("extras")
                 .action(ArgAction::SetTrue)
-                .help("Also archived groups, creation time, last activity and kind of users, folders, and the audit log without its metadata"),
+                .help("Also grant read access to archived groups, creation time, last activity and kind of users, folders, and the audit log without its metadata"),
         )
         .args(settings(detail))
 }
@@ -70,7 +73,7 @@ fn settings(detail: Detail) -> impl Iterator<Item = Arg> {
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let known = |name: &str| name == PROVISIONING || USED.iter().any(|(used, _)| *used == name);
     if let Some(other) = config::typed(matches).find(|setting| !known(setting.name)) {
-        let problem = anyhow!("--{} means nothing to {NAME}: leave it out", other.name);
+        let problem = anyhow!("--{} does not apply to {NAME}: remove it", other.name);
         return Err(Failure::Usage(problem));
     }
     let role = matches.get_one::<String>("role").map_or("", String::as_str);
@@ -94,13 +97,13 @@ fn wanted(matches: &ArgMatches, scope: Scope) -> Result<Wanted, Failure> {
             GROUPS => wanted.groups = true,
             PAGES if scope.skip_pages => {
                 let problem = anyhow!(
-                    "--{PROVISIONING}={PAGES} changes what --skip-pages leaves out: give one of the two"
+                    "--{PROVISIONING}={PAGES} and --skip-pages are mutually exclusive: set only one of them"
                 );
                 return Err(Failure::Usage(problem));
             }
             PAGES => wanted.pages = true,
             other => {
-                let problem = anyhow!("--{PROVISIONING}: {other:?} is none of {GROUPS}, {PAGES}");
+                let problem = anyhow!("--{PROVISIONING}: {other:?} is unknown; accepted: {GROUPS}, {PAGES}");
                 return Err(Failure::Usage(problem));
             }
         }

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command, ValueHint};
 
 use crate::agent::c1z::{DecodeLimits, Reader};
 use crate::cli::failure::Failure;
@@ -19,27 +19,41 @@ use crate::proto::connector::ResourceId;
 pub(super) const NAME: &str = "show";
 
 pub(super) fn command() -> Command {
-    let listing = |name: &'static str, about: &'static str| {
+    let listing = |name: &'static str, about: &'static str, examples: &'static str| {
         Command::new(name)
             .about(about)
-            .arg(filter("type", "TYPE", "Only of resources of this type"))
-            .arg(filter("resource", "TYPE/ID", "Only of this resource"))
+            .after_help(examples)
+            .arg(filter("type", "TYPE", "Only for resources of this type"))
+            .arg(filter("resource", "TYPE/ID", "Only for this resource"))
             .arg(output_argument())
     };
     Command::new(NAME)
-        .about("Show what a c1z file holds, from its latest finished sync")
-        .long_about("Shows the resources, entitlements or grants of a c1z file, or how a user comes to what the user has access to. Reads the latest finished sync of any c1z file of format v1, from any connector. Give the file with --file.")
+        .about("Show the contents of a c1z file, from its latest finished sync")
+        .long_about("Shows the resources, entitlements or grants of a c1z file, or how a user gets access. Reads the latest finished sync of any c1z file of format v1, from any connector. Set the file with --file.")
         .after_help("Examples:\n  baton-retool show resources --type user\n  baton-retool show grants --principal group/g1 --output json\n  baton-retool show access ada@example.com")
         .subcommand_required(true)
-        .subcommand(listing("resources", "List resources; --resource lists those below one"))
-        .subcommand(listing("entitlements", "List what can be granted"))
+        .subcommand(listing(
+            "resources",
+            "List resources; --resource lists those below one",
+            "Examples:\n  baton-retool show resources --type user\n  baton-retool show resources --resource org/o1 --output json",
+        ))
+        .subcommand(listing(
+            "entitlements",
+            "List what can be granted",
+            "Examples:\n  baton-retool show entitlements --resource group/g1\n  baton-retool show entitlements --type page --output json",
+        ))
         .subcommand(
-            listing("grants", "List who holds what")
-                .arg(filter("principal", "TYPE/ID", "Only what this user or group holds")),
+            listing(
+                "grants",
+                "List which principal has which entitlement",
+                "Examples:\n  baton-retool show grants --principal user/u5\n  baton-retool show grants --resource page/p1 --output json",
+            )
+                .arg(filter("principal", "TYPE/ID", "Only grants that this user or group holds")),
         )
         .subcommand(
             Command::new("access")
-                .about("List what a user has access to, each way to it on its own line")
+                .about("List what a user has access to, one line per way to get it")
+                .after_help("Examples:\n  baton-retool show access ada@example.com\n  baton-retool show access u5 --output json")
                 .arg(
                     Arg::new("user")
                         .required(true)
@@ -55,13 +69,13 @@ fn output_argument() -> Arg {
 }
 
 fn filter(name: &'static str, value_name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value_name).help(help)
+    Arg::new(name).long(name).value_name(value_name).value_hint(ValueHint::Other).help(help)
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let (settings, _) = config::load_sync(matches, &Sources::of_process()).map_err(Failure::usage)?;
     let Some((what, matches)) = matches.subcommand() else {
-        return Err(Failure::Usage(anyhow!("say what to show: resources, entitlements, grants or access")));
+        return Err(Failure::Usage(anyhow!("missing argument: resources, entitlements, grants or access")));
     };
     let of_type = matches.try_get_one::<String>("type").ok().flatten().cloned();
     let resource = id(matches, "resource")?;
@@ -102,7 +116,7 @@ fn id(matches: &ArgMatches, option: &str) -> Result<Option<ResourceId>, Failure>
             ..Default::default()
         })),
         _ => Err(Failure::Usage(anyhow!(
-            "--{option} {text:?} names no resource: write TYPE/ID, such as group/g1"
+            "--{option} {text:?} is not the id of a resource: use the form TYPE/ID, such as group/g1"
         ))),
     }
 }

@@ -11,6 +11,36 @@ use crate::telemetry::logs;
 /// Whether the program has received two stop signals.
 static STOP_AT_ONCE: AtomicBool = AtomicBool::new(false);
 
+/// The signal that stopped a one-shot sync or change.
+#[derive(Clone, Copy)]
+pub(super) enum StoppedBy {
+    Interrupt,
+    Terminate,
+}
+
+impl StoppedBy {
+    /// The signal with a name from [`StopSignals::next`].
+    pub(super) fn named(name: &str) -> Self {
+        if name == Self::Terminate.name() { Self::Terminate } else { Self::Interrupt }
+    }
+
+    /// The name of the signal.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "Ctrl-C",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+
+    /// 128 plus the number of the signal, as in shells.
+    pub(super) fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+}
+
 /// The signals that stop the program, received after [`StopSignals::watch`].
 pub(super) struct StopSignals(io::Result<(Signal, Signal)>);
 
@@ -28,8 +58,8 @@ impl StopSignals {
     pub(super) async fn next(&mut self) -> &'static str {
         let Ok((terminate, interrupt)) = &mut self.0 else { return pending().await };
         tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "Ctrl-C",
+            _ = terminate.recv() => StoppedBy::Terminate.name(),
+            _ = interrupt.recv() => StoppedBy::Interrupt.name(),
         }
     }
 }

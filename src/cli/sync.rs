@@ -15,7 +15,7 @@ use crate::agent::sync::{Error, Outcome, SyncSettings, Syncer, Usage};
 use crate::cli::failure::Failure;
 use crate::cli::in_memory;
 use crate::cli::output::{output, wants_json};
-use crate::cli::signals::StopSignals;
+use crate::cli::signals::{StopSignals, StoppedBy};
 use crate::cli::sync::progress::Progress;
 use crate::cli::sync::report::Closing;
 use crate::cli::wiring::{block_on, connector, serve_metrics, settings_with};
@@ -28,17 +28,10 @@ use crate::telemetry::settings::LogLevel;
 /// The name of the command.
 pub(super) const NAME: &str = "sync";
 
-/// The signal that stopped a sync.
-#[derive(Clone, Copy)]
-enum StoppedBy {
-    Interrupt,
-    Terminate,
-}
-
 pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Read everything from Retool into a c1z file, which baton and `show` read")
-        .long_about("Reads who has access to what from Retool's database into a c1z file. A program that is started without a command and without a client of ConductorOne does the same. The file is replaced as a whole once it is complete; Ctrl-C or SIGTERM keeps what was read as an unfinished sync, which the next run goes on with.")
+        .long_about("Reads who has access to what from Retool's database into a c1z file. The program does the same without a command and without --client-id. The file is replaced as a whole when the sync is complete; Ctrl-C or SIGTERM keeps the data read so far as an unfinished sync, which the next run continues.")
         .after_help("Examples:\n  baton-retool sync --file retool.c1z\n  baton-retool sync --sync-resource-types org,user,group --output json\n\nExit codes: 0 done, 1 failed, 2 invalid command line or settings, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.")
         .arg(output_argument())
 }
@@ -55,6 +48,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 fn read_and_write(matches: &ArgMatches, sync: SyncSettings) -> Result<(), Failure> {
     let settings = settings(matches)?;
+    sync.check_paths().map_err(Failure::usage)?;
     if sync.skip_full_sync {
         tracing::warn!("--skip-full-sync has no effect on a one-shot sync: everything is read");
     }
@@ -63,7 +57,9 @@ fn read_and_write(matches: &ArgMatches, sync: SyncSettings) -> Result<(), Failur
 
 /// Only the settings of the sync. Its warnings are also warnings of all settings, and are logged there.
 pub(super) fn sync_settings(matches: &ArgMatches) -> Result<SyncSettings, Failure> {
-    config::load_sync(matches, &Sources::of_process()).map(|(sync, _)| sync).map_err(Failure::usage)
+    let sources = Sources::of_process();
+    config::check_unused_service(matches, &sources).map_err(Failure::usage)?;
+    config::load_sync(matches, &sources).map(|(sync, _)| sync).map_err(Failure::usage)
 }
 
 /// The settings of a run at a terminal or in a script. At a terminal, less is logged.
@@ -125,7 +121,7 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
         }
     };
     progress.end();
-    let saved = saved.context("writing the file broke off").map_err(Failure::Run)?;
+    let saved = saved.context("writing the file ended unexpectedly").map_err(Failure::Run)?;
     ended(outcome, saved, closing, stopped, json)
 }
 
@@ -149,14 +145,11 @@ fn ended(
                 .context("cannot write to stdout")
                 .map_err(Failure::Run)
         }
-        (Ok(_), Ok(None)) => Err(Failure::Run(anyhow!("the sync left nothing to write"))),
+        (Ok(_), Ok(None)) => Err(Failure::Run(anyhow!("the sync produced nothing to write"))),
         (Ok(_) | Err(Error::Stopped), Err(error)) => Err(Failure::run(error)),
         (Err(Error::Stopped), Ok(saved)) => {
             let kept = saved.map(|saved| {
-                format!(
-                    ": {} holds an unfinished sync, which the next run goes on with",
-                    saved.path.display()
-                )
+                format!(": {} holds an unfinished sync, which the next run continues", saved.path.display())
             });
             Err(Failure::Stopped {
                 message: anyhow!("stopped{}", kept.unwrap_or_default()),
@@ -165,7 +158,7 @@ fn ended(
         }
         (Err(error), Ok(_)) => Err(Failure::run(error)),
         (Err(error), Err(unsaved)) => {
-            Err(Failure::Run(anyhow!("{error}; what was read until then is lost as well: {unsaved}")))
+            Err(Failure::Run(anyhow!("{error}; the data read so far is also lost: {unsaved}")))
         }
     }
 }
@@ -180,19 +173,5 @@ async fn open(sync: &SyncSettings) -> anyhow::Result<Store> {
     };
     Ok(tokio::task::spawn_blocking(move || Store::open(&options))
         .await
-        .context("opening the file broke off")??)
-}
-
-impl StoppedBy {
-    fn named(name: &str) -> Self {
-        if name == "SIGTERM" { Self::Terminate } else { Self::Interrupt }
-    }
-
-    /// 128 plus the number of the signal, as in shells.
-    fn exit_code(self) -> u8 {
-        match self {
-            Self::Interrupt => 130,
-            Self::Terminate => 143,
-        }
-    }
+        .context("opening the file ended unexpectedly")??)
 }

@@ -34,6 +34,7 @@ pub(super) fn long() -> &'static str {
 pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Print version, commit, target and protocol level")
+        .after_help("Examples:\n  baton-retool version\n  baton-retool version --output json")
         .arg(output("What to print: lines for people, or one JSON object for machines"))
 }
 

@@ -35,7 +35,7 @@ pub(super) fn settings_with(
         tracing::warn!("{warning}");
     }
     for InForce { name, value, origin } in settings.provenance.iter() {
-        tracing::debug!(setting = name, %value, %origin, "setting in force");
+        tracing::debug!(setting = name, %value, %origin, "effective setting");
     }
     Ok(settings)
 }
@@ -64,7 +64,7 @@ pub(super) fn connector_to(
     let database =
         Database::new(connection, settings.timeouts, settings.scope).map_err(|error| usage(error.into()))?;
     if settings.scope.provisioning && settings.options.dry_run {
-        tracing::warn!("--dry-run is on: changes are answered and not made");
+        tracing::warn!("--dry-run is on: changes are reported but not made");
     }
     let api = settings.rest.as_ref().map(api).transpose()?;
     Ok(Arc::new(Connector::new(Arc::new(database), api, settings.options)))

@@ -1,6 +1,7 @@
 //! The settings as command line flags.
 
-use clap::{Arg, ArgAction};
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ValueHint};
 
 use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Setting, Standing};
 use crate::config::table::ALL;
@@ -37,7 +38,7 @@ pub(crate) fn arguments_for(usual: &[&str], groups: &[Group], detail: Detail) ->
                 flag.hide(false).help(short_help(setting)).help_heading("Main settings").display_order(place),
             ),
             (Detail::Everything, _) if is_used => Some(flag.hide(false)),
-            (Detail::Documented, _) => is_used.then(|| flag.hide(false)),
+            (Detail::Documented, _) => is_used.then(|| with_values(flag.hide(false), setting)),
             _ => Some(flag.hide(true)),
         }
     };
@@ -50,12 +51,36 @@ pub(crate) fn hosted_arguments() -> Vec<Arg> {
     crate::config::hosted::HOSTED.iter().map(|setting| argument(setting).global(false)).collect()
 }
 
+/// The flag with the values that shells complete. Only for documents: a command line with another value is
+/// valid, and a setting decides itself what it means.
+fn with_values(flag: Arg, setting: &Setting) -> Arg {
+    let values = match setting.kind {
+        Kind::Choice(words) => words,
+        _ => setting.suggested,
+    };
+    if values.is_empty() {
+        flag
+    } else {
+        flag.value_parser(PossibleValuesParser::new(values.iter().copied()))
+    }
+}
+
+/// What a shell completes where there are no known values: files only for settings that name one.
+fn value_hint(setting: &Setting) -> ValueHint {
+    match setting.kind {
+        Kind::Path if setting.value_name == "FOLDER" => ValueHint::DirPath,
+        Kind::Path | Kind::LogTargets => ValueHint::FilePath,
+        _ => ValueHint::Other,
+    }
+}
+
 /// The flag of one setting.
 pub(super) fn argument(setting: &Setting) -> Arg {
     let argument = Arg::new(setting.name)
         .long(setting.name)
         .global(true)
         .value_name(setting.value_name)
+        .value_hint(value_hint(setting))
         .help(help(setting))
         .help_heading(setting.group.heading())
         .hide(setting.hidden);

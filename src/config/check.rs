@@ -1,5 +1,9 @@
 //! Checks of the settings, including rules between several settings.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use crate::config::error::{Error, Origin, Warning};
 use crate::config::one_shot_table::VERBS;
 use crate::config::setting::{Fallback, Group, Kind, Relation, Setting, Standing};
@@ -26,6 +30,17 @@ impl Values {
     /// Every invalid setting.
     pub(super) fn check_service(&self) -> Result<(), Error> {
         self.check_those(|group| group == Group::Service)
+    }
+
+    /// Checks the values of the settings of service mode, for a program that does not use them: none is
+    /// required.
+    ///
+    /// # Errors
+    /// Every invalid value.
+    pub(super) fn check_service_values(&self) -> Result<(), Error> {
+        let of_service = table::every().filter(|setting| setting.group == Group::Service);
+        let entries = of_service.filter_map(|setting| self.get(setting.name));
+        Error::all(entries.filter_map(|entry| entry.check().err()).collect())
     }
 
     /// Like [`Values::check`], for the settings of a hosted connector.
@@ -61,7 +76,11 @@ impl Values {
         if let Some(error) = refused {
             return Err(error);
         }
+        if let Some(entry) = self.empty_verb() {
+            return Err(Error::Empty { name: entry.setting.name, origin: entry.origin.clone() });
+        }
         self.check_those(|group| group == Group::Change)?;
+        self.check_address()?;
         let mut asked = VERBS.iter().filter_map(|verb| verb.iter().find_map(|name| self.asked(name)));
         match (asked.next(), asked.next()) {
             (Some(one), Some(other)) => Err(Error::Exclusive {
@@ -76,6 +95,36 @@ impl Values {
     /// The setting that requests a one-shot change; the first if there are several.
     pub(super) fn verb(&self) -> Option<&Entry> {
         VERBS.iter().flat_map(|verb| verb.iter()).find_map(|name| self.asked(name))
+    }
+
+    /// The flag that requests a one-shot change with an empty value. The change could not be made, and a sync
+    /// in its place would end with success.
+    pub(super) fn empty_verb(&self) -> Option<&Entry> {
+        VERBS.iter().flat_map(|verb| verb.iter()).find_map(|name| self.empty_flag(name))
+    }
+
+    /// Checks that the address of a new account and its profile do not contradict each other.
+    fn check_address(&self) -> Result<(), Error> {
+        let (Some(email), Some(profile)) =
+            (self.get("create-account-email"), self.get("create-account-profile"))
+        else {
+            return Ok(());
+        };
+        let profile: BTreeMap<String, Value> = serde_json::from_str(profile.json()?).unwrap_or_default();
+        let plain = |address: &str| address.trim().to_lowercase();
+        let is_same = match profile.get("email") {
+            None => true,
+            Some(Value::String(own)) => plain(own) == plain(email.text()?),
+            Some(_) => false,
+        };
+        if is_same {
+            return Ok(());
+        }
+        Err(Error::Contradiction {
+            given: email.setting.name,
+            origin: email.origin.clone(),
+            other: "email in create-account-profile",
+        })
     }
 
     /// The value of the setting with this name; `None` for a switch that is off.

@@ -13,6 +13,7 @@ pub(super) const fn text(name: &'static str, group: Group, help: &'static str) -
         fallback: Fallback::Unset,
         help,
         value_name: "TEXT",
+        suggested: &[],
         secret: false,
         protects: false,
         hidden: false,

@@ -78,7 +78,7 @@ impl<'de> Deserializer<'de> for Section<'_> {
     type Error = Problem;
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Problem> {
-        Err(Problem::Text("what is no setting is read as a struct".into()))
+        Err(Problem::Text("a value that is not a setting is read as a struct".into()))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(

@@ -30,8 +30,8 @@ pub(crate) enum Origin {
 pub(crate) enum Error {
     /// A required setting is missing in all sources.
     #[error(
-        "{name} is required: give the flag --{name}, set the variable {variable}, \
-         or write the key {name} in the config file"
+        "{name} is required: set the flag --{name}, the variable {variable} or the \
+         key {name} in the config file"
     )]
     Missing {
         /// The setting.
@@ -53,8 +53,8 @@ pub(crate) enum Error {
     },
     /// Only one of two settings that require each other is set.
     #[error(
-        "{given} ({origin}) needs {missing} as well: give the flag --{missing}, set the variable {variable}, \
-         or write the key {missing} in the config file; accepted: both or neither"
+        "{given} ({origin}) requires {missing}: set the flag --{missing}, the variable {variable} or the key \
+         {missing} in the config file; accepted: both or neither"
     )]
     Alone {
         /// The setting that is set.
@@ -68,8 +68,8 @@ pub(crate) enum Error {
     },
     /// A setting is set without another setting that it needs.
     #[error(
-        "{given} ({origin}) means nothing without {missing}: give the flag --{missing}, set the variable \
-         {variable}, or write the key {missing} in the config file"
+        "{given} ({origin}) requires {missing}: set the flag --{missing}, the variable {variable} or the \
+         key {missing} in the config file"
     )]
     Without {
         /// The setting that is set.
@@ -82,13 +82,31 @@ pub(crate) enum Error {
         variable: String,
     },
     /// Two mutually exclusive settings are both set.
-    #[error("{given} ({origin}) and {other} are mutually exclusive: give one of them")]
+    #[error("{given} ({origin}) and {other} are mutually exclusive: set only one of them")]
     Exclusive {
         /// One of the settings.
         given: &'static str,
         /// Its source.
         origin: Origin,
         /// The other setting.
+        other: &'static str,
+    },
+    /// The value of a flag that requests a change is empty, for example because a shell variable is not set.
+    #[error("{name} ({origin}): the value is empty; give a value, or leave {origin} out")]
+    Empty {
+        /// The setting.
+        name: &'static str,
+        /// Its source.
+        origin: Origin,
+    },
+    /// Two settings contradict each other. The error shows neither value.
+    #[error("{given} ({origin}) differs from {other}: give one of them, or the same value in both")]
+    Contradiction {
+        /// One of the settings.
+        given: &'static str,
+        /// Its source.
+        origin: Origin,
+        /// The other setting, or a part of it.
         other: &'static str,
     },
     /// A flag of the former program that does not apply to this program.
@@ -109,7 +127,7 @@ pub(crate) enum Error {
     Several(Vec<Error>),
     /// `BATON_CONFIG_PATH` names a file with an unknown format.
     #[error(
-        "variable BATON_CONFIG_PATH: cannot tell the format of {}; \
+        "variable BATON_CONFIG_PATH: cannot detect the format of {}; \
          accepted: a name ending in .yaml, .yml or .toml",
         path.display()
     )]
@@ -132,7 +150,7 @@ pub(crate) enum Error {
         problem: String,
     },
     /// A settings type requires an undeclared setting. This is a bug, not an error of a source.
-    #[error("the settings cannot be read: {problem}; this is an error in baton-retool")]
+    #[error("the settings cannot be read: {problem}; this is a bug in baton-retool")]
     Internal {
         /// The mismatch.
         problem: String,
@@ -180,7 +198,8 @@ impl Error {
             return self;
         }
         let misspelt = |warning: &&Warning| match warning {
-            Warning::UnknownVariable { .. } | Warning::UnknownKey { nearest: Some(_), .. } => true,
+            Warning::UnknownVariable { nearest: Some(_), .. }
+            | Warning::UnknownKey { nearest: Some(_), .. } => true,
             #[cfg(feature = "lambda")]
             Warning::UnknownServedKey { nearest: Some(_), .. } => true,
             _ => false,
@@ -229,12 +248,12 @@ pub(crate) enum Warning {
         /// The most similar known key, if any.
         nearest: Option<&'static str>,
     },
-    /// An unknown variable has almost the name of a known one.
+    /// An unknown variable has the prefix of this program's variables.
     UnknownVariable {
         /// The variable.
         name: String,
-        /// The most similar known variable.
-        nearest: String,
+        /// The most similar known variable, if any.
+        nearest: Option<String>,
     },
     /// A keyword that a setting does not accept; another value is used.
     UnknownWord {
@@ -293,7 +312,7 @@ impl fmt::Display for Warning {
             Self::UnknownKey { key, file, nearest } => {
                 match key {
                     Some(key) => write!(f, "config file {}: unknown key {key} is ignored", file.display())?,
-                    None => write!(f, "config file {}: a key that is no name is ignored", file.display())?,
+                    None => write!(f, "config file {}: a key that is not a name is ignored", file.display())?,
                 }
                 match nearest {
                     Some(nearest) => write!(f, "; did you mean {nearest}?"),
@@ -302,15 +321,18 @@ impl fmt::Display for Warning {
             }
             #[cfg(feature = "lambda")]
             Self::UnknownServedKey { key, nearest } => {
-                let key = key.as_deref().unwrap_or("that is no name");
+                let key = key.as_deref().unwrap_or("that is not a name");
                 write!(f, "served configuration: unknown key {key} is ignored")?;
                 match nearest {
                     Some(nearest) => write!(f, "; did you mean {nearest}?"),
                     None => Ok(()),
                 }
             }
-            Self::UnknownVariable { name, nearest } => {
+            Self::UnknownVariable { name, nearest: Some(nearest) } => {
                 write!(f, "unknown variable {name} is ignored; did you mean {nearest}?")
+            }
+            Self::UnknownVariable { name, nearest: None } => {
+                write!(f, "unknown variable {name} has no effect")
             }
             Self::UnknownWord { name, origin, word, used, accepted } => {
                 write!(f, "{name} ({origin}): {word:?} is unknown, using {used}; accepted: {accepted}")

@@ -109,7 +109,7 @@ fn sort(path: &Path, table: Vec<(String, Value)>, warnings: &mut Vec<Warning>) -
         }
         let origin = Origin::Key { key, file: path.to_owned() };
         if !layer.insert(setting.name, value.kind, origin) {
-            return Err(fault(path, None, format!("the key {} is there twice", setting.name)));
+            return Err(fault(path, None, format!("the key {} is set twice", setting.name)));
         }
     }
     Ok(layer)
@@ -142,7 +142,7 @@ fn line_of(message: &str) -> Option<usize> {
 fn reason(message: &str) -> String {
     // The YAML message contains the duplicate key, which can be any text.
     if message.contains("duplicated key") {
-        return "a key is there twice".into();
+        return "a key is set twice".into();
     }
     // TOML prints the line and marks the position; the reason follows the mark.
     let mut lines = message.lines();

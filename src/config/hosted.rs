@@ -15,7 +15,7 @@ pub(crate) const HOSTED: &[Setting] = &[
         fallback: Fallback::Required,
         value_name: "SECRET",
         secret: true,
-        ..text("lambda-client-secret", Group::Hosted, "Private key of that client")
+        ..text("lambda-client-secret", Group::Hosted, "Private key of the client lambda-client-id")
     },
     Setting {
         value_name: "JWK",

@@ -93,13 +93,10 @@ fn flags(matches: &clap::ArgMatches) -> Layer {
     layer
 }
 
-/// The variables that are set, and a warning for each variable whose name is almost that of a setting.
+/// The variables that are set, and a warning for each unknown `BATON_` variable.
 fn environment(sources: &Sources, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
-    for name in sources.environment.keys() {
-        if let Some(nearest) = names::nearest_variable(name) {
-            warnings.push(Warning::UnknownVariable { name: name.clone(), nearest });
-        }
-    }
+    let unknown = sources.environment.iter().filter_map(|(name, value)| names::unknown_variable(name, value));
+    warnings.extend(unknown);
     let mut layer = Layer::default();
     for setting in table::every() {
         let variable = setting.variable();

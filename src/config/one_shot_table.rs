@@ -11,26 +11,35 @@ pub(super) const ONE_SHOT: &[Setting] = &[
     ),
     needing(
         "grant-principal-type",
-        value("grant-principal", "ID", "Who gets the entitlement, such as u5; goes with grant-entitlement"),
+        value("grant-principal", "ID", "Principal of the grant, such as u5; requires grant-entitlement"),
     ),
     needing(
         "grant-entitlement",
-        value("grant-principal-type", "TYPE", "The resource type of who gets it: user or group"),
+        Setting {
+            suggested: &["user", "group"],
+            ..value("grant-principal-type", "TYPE", "The resource type of the principal: user or group")
+        },
     ),
     value("revoke-grant", "ID", "Revoke this grant, such as group:g7:member:user:u5"),
     personal(value("create-account-login", "LOGIN", "Create an account with this login")),
     personal(value("create-account-email", "ADDRESS", "Create an account with this e-mail address")),
     personal(json(
         "create-account-profile",
-        "Create an account with this profile: email, first_name, last_name and, if wanted, user_type",
+        "Create an account with this profile: email, first_name, last_name and, optionally, user_type",
     )),
-    value("create-account-resource-type", "TYPE", "The resource type of the new account: user"),
-    value("invoke-action", "NAME", "Run this action: enable_user or disable_user"),
+    Setting {
+        suggested: &["user"],
+        ..value("create-account-resource-type", "TYPE", "The resource type of the new account: user")
+    },
+    Setting {
+        suggested: &["enable_user", "disable_user"],
+        ..value("invoke-action", "NAME", "Run this action: enable_user or disable_user")
+    },
     needing(
         "invoke-action",
         personal(json(
             "invoke-action-args",
-            r#"What the action is given, such as {"user_id": {"resource_type_id": "user", "resource_id": "u5"}}"#,
+            r#"Arguments of the action, such as {"user_id": {"resource_type_id": "user", "resource_id": "u5"}}"#,
         )),
     ),
     needing(
@@ -42,44 +51,50 @@ pub(super) const ONE_SHOT: &[Setting] = &[
         "list-action-schemas",
         value("list-action-schemas-resource-type", "TYPE", "Print only actions of this resource type"),
     ),
-    value(
-        "delete-resource",
-        "ID",
-        "Delete this resource; nothing in Retool can be deleted, which is the answer",
+    needing(
+        "delete-resource-type",
+        value(
+            "delete-resource",
+            "ID",
+            "Delete this resource; always refused, because nothing in Retool can be deleted",
+        ),
     ),
     needing("delete-resource", value("delete-resource-type", "TYPE", "The resource type of that resource")),
-    value(
-        "rotate-credentials",
-        "ID",
-        "Rotate the credentials of this resource; Retool has none, which is the answer",
+    needing(
+        "rotate-credentials-type",
+        value(
+            "rotate-credentials",
+            "ID",
+            "Rotate the credentials of this resource; always refused, because Retool has none",
+        ),
     ),
     needing(
         "rotate-credentials",
         value("rotate-credentials-type", "TYPE", "The resource type of that resource"),
     ),
-    question("event-feed", "Print the events of a feed; Retool has none, which is the answer"),
+    question("event-feed", "Print the events of a feed; always refused, because Retool has none"),
     needing("event-feed", value("event-feed-id", "ID", "Which feed")),
     needing(
         "event-feed",
         Setting {
             kind: Kind::Time,
-            ..value("event-feed-start-at", "TIME", "From when on; a day ago where it is left out")
+            ..value("event-feed-start-at", "TIME", "Time of the first event; one day ago by default")
         },
     ),
-    needing("event-feed", value("event-feed-cursor", "CURSOR", "Where to go on")),
-    question("list-ticket-schemas", "Print the kinds of tickets; Retool has none, which is the answer"),
+    needing("event-feed", value("event-feed-cursor", "CURSOR", "Cursor to continue from")),
+    question("list-ticket-schemas", "Print the kinds of tickets; always refused, because Retool has none"),
     needing(
         "ticket-template-path",
-        question("create-ticket", "Create a ticket; Retool has none, which is the answer"),
+        question("create-ticket", "Create a ticket; always refused, because Retool has none"),
     ),
     needing("create-ticket", template("ticket-template-path", "JSON file with the ticket")),
     needing(
         "bulk-ticket-template-path",
-        question("bulk-create-ticket", "Create several tickets; Retool has none, which is the answer"),
+        question("bulk-create-ticket", "Create several tickets; always refused, because Retool has none"),
     ),
     needing("bulk-create-ticket", template("bulk-ticket-template-path", "JSON file with the tickets")),
-    needing("ticket-id", question("get-ticket", "Print a ticket; Retool has none, which is the answer")),
-    needing("get-ticket", value("ticket-id", "ID", "Which ticket")),
+    needing("ticket-id", question("get-ticket", "Print a ticket; always refused, because Retool has none")),
+    needing("get-ticket", value("ticket-id", "ID", "Id of the ticket")),
     refused("list-resource-actions", OF_A_TYPE),
     refused("invoke-resource-action", OF_A_TYPE),
     refused("invoke-resource-action-args", OF_A_TYPE),
@@ -91,7 +106,7 @@ pub(super) const ONE_SHOT: &[Setting] = &[
     refused("compact-sync-ids", COMPACTED),
     refused("compact-file-paths", COMPACTED),
     refused("compact-output-path", COMPACTED),
-    refused("log-event-log", "the event log is Windows's, where this program does not run; use --log-path"),
+    refused("log-event-log", "the event log exists only on Windows, which is not supported; use --log-path"),
 ];
 
 /// The settings that request a change or a query, in the order in which errors name them. Settings that
@@ -116,9 +131,11 @@ pub(super) const VERBS: &[&[&str]] = &[
     &["get-ticket"],
 ];
 
-const OF_A_TYPE: &str = "Retool has no actions of a resource type; --list-action-schemas and --invoke-action have those that there are";
-const COMPARED: &str = "this program does not compare syncs; the baton tool does, with `baton diff`";
-const COMPACTED: &str = "this program does not merge syncs; each file it writes is complete, and --keep-sync-count limits what stays in it";
+const OF_A_TYPE: &str =
+    "Retool has no actions of a resource type; use --list-action-schemas and --invoke-action";
+const COMPARED: &str = "this program does not compare syncs; use `baton diff`";
+const COMPACTED: &str =
+    "this program does not merge syncs; each file is complete, and --keep-sync-count limits the syncs in it";
 
 const fn value(name: &'static str, value_name: &'static str, help: &'static str) -> Setting {
     Setting { value_name, ..text(name, Group::Change, help) }

@@ -18,7 +18,7 @@ pub(super) const OPERATION: &[Setting] = &[
         ..text(
             "listen",
             Group::Server,
-            "Where the gRPC server accepts connections: host:port, or unix:/path for a socket file",
+            "Address of the gRPC server: host:port, or unix:/path for a Unix socket",
         )
     },
     Setting {
@@ -27,7 +27,7 @@ pub(super) const OPERATION: &[Setting] = &[
         ..path(
             "tls-cert",
             Group::Server,
-            "PEM file with the server's certificate and those between it and its CA; goes with tls-key",
+            "PEM file with the server's certificate and its intermediate certificates; requires tls-key",
         )
     },
     Setting {
@@ -36,7 +36,7 @@ pub(super) const OPERATION: &[Setting] = &[
         ..path(
             "tls-key",
             Group::Server,
-            "PEM file with the private key of the server's certificate; goes with tls-cert",
+            "PEM file with the private key of the server's certificate; requires tls-cert",
         )
     },
     Setting {
@@ -45,7 +45,7 @@ pub(super) const OPERATION: &[Setting] = &[
         ..path(
             "tls-client-ca",
             Group::Server,
-            "PEM file with the CAs one of which must have signed a caller's certificate; needs tls-cert",
+            "PEM file with the CAs to verify the certificates of callers against; requires tls-cert",
         )
     },
     Setting {
@@ -53,20 +53,20 @@ pub(super) const OPERATION: &[Setting] = &[
         ..path(
             "auth-token-file",
             Group::Server,
-            "File with the bearer tokens that callers may present, one on each line",
+            "File with the bearer tokens that the server accepts, one per line",
         )
     },
     switch(
         "insecure",
         Group::Server,
         Security::DEFAULT.insecure,
-        "Accept unencrypted connections on an address that other machines reach",
+        "Accept unencrypted connections on an address that other machines can reach",
     ),
     switch(
         "reflection",
         Group::Server,
         ServerSettings::REFLECTION,
-        "Tell callers by gRPC reflection which calls there are",
+        "Serve gRPC reflection, which lists the available calls",
     ),
     switch(
         "health-without-token",
@@ -80,7 +80,7 @@ pub(super) const OPERATION: &[Setting] = &[
         (0, 64 * 1024),
         Options::DEFAULT.snapshot_max_mib as usize,
         "MIB",
-        "Memory in MiB for the snapshots of access that answer syncs, all together; 0 answers them by statements",
+        "Total memory in MiB for the access snapshots that answer syncs; 0 answers syncs with SQL statements",
     ),
     whole(
         "max-connections",
@@ -88,7 +88,7 @@ pub(super) const OPERATION: &[Setting] = &[
         (1, 1_000_000),
         Limits::DEFAULT.connections,
         "COUNT",
-        "How many connections may be open at a time; one more takes the place of one without calls",
+        "Maximum number of open connections; a new connection beyond it replaces an idle one",
     ),
     whole(
         "max-streams",
@@ -96,7 +96,7 @@ pub(super) const OPERATION: &[Setting] = &[
         (1, 100_000),
         Limits::DEFAULT.streams as usize,
         "COUNT",
-        "How many calls one connection may have under way; more wait in the caller",
+        "Maximum number of concurrent calls per connection; further calls wait in the caller",
     ),
     whole(
         "max-requests",
@@ -104,7 +104,7 @@ pub(super) const OPERATION: &[Setting] = &[
         (1, 1_000_000),
         Limits::DEFAULT.requests,
         "COUNT",
-        "How many calls may be under way on all connections together; one more is refused as Unavailable",
+        "Maximum number of concurrent calls on all connections; further calls fail with Unavailable",
     ),
     whole(
         "max-request-bytes",
@@ -112,7 +112,7 @@ pub(super) const OPERATION: &[Setting] = &[
         (1024, 64 * MIB),
         Limits::DEFAULT.request_bytes,
         "BYTES",
-        "Size of the largest request message that is read; page tokens may add 1 MiB",
+        "Maximum size of a request message; page tokens may add 1 MiB",
     ),
     whole(
         "max-response-bytes",
@@ -121,7 +121,7 @@ pub(super) const OPERATION: &[Setting] = &[
         (2 * MIB, 64 * MIB),
         Limits::DEFAULT.response_bytes,
         "BYTES",
-        "Size of the largest answer that is sent; pages of listings need 2 MiB",
+        "Maximum size of a response message; pages of listings need 2 MiB",
     ),
     whole(
         "max-header-bytes",
@@ -129,42 +129,42 @@ pub(super) const OPERATION: &[Setting] = &[
         (1024, MIB),
         Limits::DEFAULT.header_bytes as usize,
         "BYTES",
-        "Size of all headers of a call together",
+        "Maximum total size of the headers of a call",
     ),
     seconds(
         "request-timeout-seconds",
         Group::Limits,
         (1, 3600),
         Limits::DEFAULT.deadline,
-        "How long a call may take; a shorter grpc-timeout of the caller wins",
+        "Timeout for one call; a shorter grpc-timeout of the caller takes precedence",
     ),
     seconds(
         "stall-timeout-seconds",
         Group::Limits,
         (1, 3600),
         Limits::DEFAULT.stall,
-        "How long a caller may leave a request unfinished or an answer untaken without any progress",
+        "How long a caller may make no progress in sending a request or reading a response",
     ),
     seconds(
         "keepalive-interval-seconds",
         Group::Limits,
         (1, 3600),
         Limits::DEFAULT.keepalive_interval,
-        "How long a connection may be silent before the server asks whether the caller is still there",
+        "How long a connection may be silent before the server sends a keepalive ping",
     ),
     seconds(
         "keepalive-timeout-seconds",
         Group::Limits,
         (1, 3600),
         Limits::DEFAULT.keepalive_timeout,
-        "How long the caller has to answer that before the connection is closed",
+        "How long the server waits for the answer to a keepalive ping before it closes the connection",
     ),
     seconds(
         "shutdown-grace-seconds",
         Group::Limits,
         (0, 3600),
         Limits::DEFAULT.grace,
-        "How long calls under way may go on once the program has been told to stop",
+        "How long running calls may continue after the program receives a stop signal",
     ),
     seconds(
         "statement-timeout-seconds",
@@ -178,14 +178,14 @@ pub(super) const OPERATION: &[Setting] = &[
         Group::Database,
         (1, 300),
         Timeouts::DEFAULT.connect,
-        "How long to wait for a new database connection; connect_timeout in the connection string wins",
+        "How long to wait for a new database connection; connect_timeout in the connection string takes precedence",
     ),
     seconds(
         "pool-wait-seconds",
         Group::Database,
         (1, 300),
         Timeouts::DEFAULT.pool,
-        "How long a call waits for a database connection that other calls have in use",
+        "How long a call waits for a free database connection",
     ),
     switch(
         "health-check",
@@ -199,14 +199,14 @@ pub(super) const OPERATION: &[Setting] = &[
         (0, 65535),
         HealthSettings::PORT as usize,
         "PORT",
-        "Port on which probes are answered",
+        "Port of the health probes",
     ),
     Setting {
         kind: Kind::Host,
         fallback: Fallback::Value(DefaultValue::Text(HealthSettings::HOST)),
         value_name: "HOST",
         hidden: true,
-        ..text("health-check-bind-address", Group::Health, "Address on which probes are answered")
+        ..text("health-check-bind-address", Group::Health, "Address of the health probes")
     },
     Setting {
         kind: Kind::Choice(&["debug", "info", "warn", "error", "dpanic", "panic", "fatal"]),
@@ -221,7 +221,7 @@ pub(super) const OPERATION: &[Setting] = &[
         ..text(
             "log-level-debug-expires-at",
             Group::Logs,
-            "From when on a start with log-level debug logs at info instead",
+            "Time after which a start with log-level debug logs at info instead",
         )
     },
     Setting {
@@ -231,7 +231,7 @@ pub(super) const OPERATION: &[Setting] = &[
             value: |sources| Some(LogFormat::default_on(sources.stdout_is_terminal).to_owned()),
         },
         value_name: "FORMAT",
-        ..text("log-format", Group::Logs, "Shape of a log line")
+        ..text("log-format", Group::Logs, "Format of log lines")
     },
     Setting {
         kind: Kind::LogTargets,
@@ -240,7 +240,7 @@ pub(super) const OPERATION: &[Setting] = &[
         ..text(
             "log-path",
             Group::Logs,
-            "File that log lines are appended to, or stderr or stdout; repeat it or use commas for more",
+            "File to append log lines to, or stderr or stdout; repeat the flag or use commas for several",
         )
     },
     Setting {
@@ -249,7 +249,7 @@ pub(super) const OPERATION: &[Setting] = &[
         ..text(
             "metrics-listen",
             Group::Telemetry,
-            "Where Prometheus finds the metrics over plain HTTP, at /metrics",
+            "Address that serves Prometheus metrics over plain HTTP, at /metrics",
         )
     },
     Setting {
@@ -258,14 +258,14 @@ pub(super) const OPERATION: &[Setting] = &[
         ..text(
             "otel-collector-endpoint",
             Group::Telemetry,
-            "OpenTelemetry collector that takes traces, metrics and logs over OTLP/gRPC",
+            "OpenTelemetry collector that receives traces, metrics and logs over OTLP/gRPC",
         )
     },
     switch(
         "otel-collector-endpoint-tls-insecure",
         Group::Telemetry,
         false,
-        "Reach the collector without encryption",
+        "Connect to the collector without encryption",
     ),
     Setting {
         relation: Some(Relation::Excludes("otel-collector-endpoint-tls-cert")),
@@ -273,7 +273,7 @@ pub(super) const OPERATION: &[Setting] = &[
         ..path(
             "otel-collector-endpoint-tls-cert-path",
             Group::Telemetry,
-            "PEM file with the CAs one of which must have signed the collector's certificate, in place of the system's",
+            "PEM file with the CAs to verify the collector's certificate against, instead of the system's CAs",
         )
     },
     Setting {
@@ -282,9 +282,9 @@ pub(super) const OPERATION: &[Setting] = &[
         ..text(
             "otel-collector-endpoint-tls-cert",
             Group::Telemetry,
-            "The same as text: the PEM file in URL-safe base64",
+            "The PEM file of otel-collector-endpoint-tls-cert-path, in URL-safe base64",
         )
     },
-    switch("otel-tracing-disabled", Group::Telemetry, false, "Send the collector no traces"),
-    switch("otel-logging-disabled", Group::Telemetry, false, "Send the collector no logs"),
+    switch("otel-tracing-disabled", Group::Telemetry, false, "Do not send traces to the collector"),
+    switch("otel-logging-disabled", Group::Telemetry, false, "Do not send logs to the collector"),
 ];

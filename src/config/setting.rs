@@ -20,6 +20,8 @@ pub(crate) struct Setting {
     pub help: &'static str,
     /// The placeholder for the value in help, in capitals.
     pub value_name: &'static str,
+    /// Values that shells complete, besides those of the kind.
+    pub suggested: &'static [&'static str],
     /// Whether the value must never be shown: not in messages, in logs or in `Debug`.
     pub secret: bool,
     /// Whether the setting keeps out callers. An empty value is then an error, while it means no value for
@@ -199,7 +201,7 @@ impl Kind {
                  or, in a config file, as a list"
                 .into(),
             Self::Url => "an http or https URL with a host, such as https://retool.example.com".into(),
-            Self::Time => "a time with its zone, such as 2026-01-31T12:00:00Z".into(),
+            Self::Time => "a time with a time zone, such as 2026-01-31T12:00:00Z".into(),
             Self::Json => r#"a JSON object, such as {"key": "value"}"#.into(),
         }
     }

@@ -70,7 +70,7 @@ const SETTINGS: &[Setting] = &[
         ..text(
             "retool-api-base-url",
             Group::Connector,
-            "Base URL of Retool's REST API, for accounts and actions; goes with retool-api-token",
+            "Base URL of Retool's REST API, for accounts and actions; requires retool-api-token",
         )
     },
     Setting {
@@ -80,7 +80,7 @@ const SETTINGS: &[Setting] = &[
         ..text(
             "retool-api-token",
             Group::Connector,
-            "API token for Retool's REST API; goes with retool-api-base-url",
+            "API token for Retool's REST API; requires retool-api-base-url",
         )
     },
     Setting {
@@ -96,25 +96,25 @@ const SETTINGS: &[Setting] = &[
         "dry-run",
         Group::Run,
         Options::DEFAULT.dry_run,
-        "Report what a change would do, and change nothing; goes with provisioning",
+        "Report what a change would do without making it; use with provisioning",
     ),
     switch(
         "managed-groups",
         Group::Run,
         Scope::DEFAULT.managed_groups,
-        "Give single users access to pages, through groups that are made for it in Retool",
+        "Grant single users access to pages through dedicated groups that the connector creates in Retool",
     ),
     seconds(
         "http-timeout-seconds",
         Group::Run,
         (1, 1800),
         ApiSettings::TIMEOUT,
-        "How long one request to Retool's REST API, or for a token of ConductorOne, may take; more than 30 counts as 30",
+        "Timeout for one request to Retool's REST API or for a ConductorOne token; values above 30 count as 30",
     ),
-    switch("ticketing", Group::Run, Options::DEFAULT.ticketing, "Turn on the ticketing half of the protocol"),
+    switch("ticketing", Group::Run, Options::DEFAULT.ticketing, "Enable the ticketing calls of the protocol"),
     idle(
-        text("auth-method", Group::Run, "How to sign in to Retool"),
-        "there is one way to sign in to Retool: its database, with connection-string",
+        text("auth-method", Group::Run, "How to authenticate to Retool"),
+        "the connector authenticates only to Retool's database, with connection-string",
     ),
     idle(
         whole(
@@ -123,7 +123,7 @@ const SETTINGS: &[Setting] = &[
             (0, u32::MAX),
             15 * MIB as usize,
             "BYTES",
-            "Most that the store of a session holds in memory",
+            "Maximum size of the session store in memory",
         ),
         "this connector keeps no session store",
     ),
@@ -133,14 +133,14 @@ const SETTINGS: &[Setting] = &[
         ..text(
             "client-id",
             Group::Service,
-            "Client id for ConductorOne; a run without a command then works on ConductorOne's tasks",
+            "Client id for ConductorOne; without a command, the program then runs ConductorOne's tasks",
         )
     },
     Setting {
         value_name: "SECRET",
         relation: Some(Relation::GoesWith("client-id")),
         secret: true,
-        ..text("client-secret", Group::Service, "Client secret for ConductorOne; goes with client-id")
+        ..text("client-secret", Group::Service, "Client secret for ConductorOne; requires client-id")
     },
     whole(
         "task-concurrency",
@@ -148,7 +148,7 @@ const SETTINGS: &[Setting] = &[
         (1, 100),
         ServiceSettings::TASK_CONCURRENCY as usize,
         "COUNT",
-        "How many tasks of ConductorOne are run at a time",
+        "Maximum number of ConductorOne tasks that run at the same time",
     ),
     Setting {
         short: Some('f'),
@@ -157,6 +157,7 @@ const SETTINGS: &[Setting] = &[
     },
     Setting {
         value_name: "TYPES",
+        suggested: &["org", "user", "group", "page", "resource"],
         ..texts("sync-resource-types", Group::Sync, "Read only these resource types, such as user,group")
     },
     Setting {
@@ -170,13 +171,13 @@ const SETTINGS: &[Setting] = &[
     switch("skip-entitlements-and-grants", Group::Sync, false, "Read resource types and resources only"),
     Setting {
         relation: Some(Relation::Needs("sync-resources")),
-        ..switch("skip-grants", Group::Sync, false, "Read no grants; goes with sync-resources")
+        ..switch("skip-grants", Group::Sync, false, "Read no grants; requires sync-resources")
     },
     switch(
         "skip-full-sync",
         Group::Sync,
         false,
-        "Upload an empty sync to ConductorOne in place of a full one; a one-shot sync runs all the same, as it always did",
+        "Upload an empty sync to ConductorOne instead of a full one; has no effect on a one-shot sync",
     ),
     Setting {
         kind: Kind::Workers,
@@ -185,7 +186,7 @@ const SETTINGS: &[Setting] = &[
         ..text(
             "workers",
             Group::Sync,
-            "How many calls a sync makes at a time; 0 is one after the other, -1 is one for each processor, at most 4",
+            "Number of parallel calls of a sync; 0 makes one call at a time, -1 makes one per processor, at most 4",
         )
     },
     Setting {
@@ -203,13 +204,13 @@ const SETTINGS: &[Setting] = &[
         (1, 10_000),
         SyncSettings::KEEP_SYNCS as usize,
         "COUNT",
-        "How many full syncs stay in the file, the new one included",
+        "Number of full syncs to keep in the file, including the new one",
     ),
     switch("skip-cleanup", Group::Sync, false, "Keep every sync in the file"),
     path(
         "external-resource-c1z",
         Group::Sync,
-        "A c1z file of another connector, whose users and groups hold grants of this one",
+        "A c1z file of another connector whose users and groups hold grants of this connector",
     ),
     Setting {
         value_name: "ID",
@@ -217,16 +218,12 @@ const SETTINGS: &[Setting] = &[
         ..text(
             "external-resource-entitlement-id-filter",
             Group::Sync,
-            "Take only holders of this entitlement from the other file; goes with external-resource-c1z",
+            "Use only the holders of this entitlement in the other file; requires external-resource-c1z",
         )
     },
     idle(
-        texts(
-            "external-resource-traits",
-            Group::Sync,
-            "Which kinds of resources to take from the other file",
-        ),
-        "users and groups are taken from it, which are all that can hold grants here",
+        texts("external-resource-traits", Group::Sync, "Kinds of resources to use from the other file"),
+        "only users and groups can hold grants, and both are always used",
     ),
     idle(
         Setting {
@@ -237,8 +234,8 @@ const SETTINGS: &[Setting] = &[
         "files are always written in the format v1 (sqlite), which every agent reads",
     ),
     idle(
-        switch("keep-previous-sync-c1z", Group::Sync, false, "Keep the file of the sync before"),
-        "this connector never takes rows from the file of the sync before",
+        switch("keep-previous-sync-c1z", Group::Sync, false, "Keep the file of the previous sync"),
+        "this connector never reuses rows of the previous sync",
     ),
 ];
 

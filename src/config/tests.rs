@@ -169,8 +169,8 @@ fn settings_can_be_loaded_from_matches_of_a_command() {
 
 #[test]
 fn a_missing_connection_string_error_names_every_source() {
-    let message = "connection-string is required: give the flag --connection-string, set the variable \
-                   BATON_CONNECTION_STRING, or write the key connection-string in the config file";
+    let message = "connection-string is required: set the flag --connection-string, the variable \
+                   BATON_CONNECTION_STRING or the key connection-string in the config file";
     assert_eq!(Setup::bare().error(), message);
     assert_eq!(Setup::bare().variable("BATON_CONNECTION_STRING", "").error(), message);
     assert_eq!(Setup::new().flags(["--connection-string", " "]).error(), message);
@@ -331,7 +331,7 @@ fn rows_of_the_markdown_table_have_the_expected_text() {
     for row in [
         "| `-p`, `--provisioning` | `BATON_PROVISIONING` | `false` | Allow changes in Retool: grants, revocations, accounts and actions. |",
         "| `--statement-timeout-seconds` | `BATON_STATEMENT_TIMEOUT_SECONDS` | `60` | How long one SQL statement may run before the database cancels it. Accepts a whole number from 1 to 3600. |",
-        "| `--retool-api-token` | `BATON_RETOOL_API_TOKEN` | none | API token for Retool's REST API; goes with retool-api-base-url. Secret: never shown or logged. |",
+        "| `--retool-api-token` | `BATON_RETOOL_API_TOKEN` | none | API token for Retool's REST API; requires retool-api-base-url. Secret: never shown or logged. |",
     ] {
         assert!(table.lines().any(|line| line == row), "{table}");
     }

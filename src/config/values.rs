@@ -8,12 +8,17 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::config::error::{Error, Origin, Warning};
 use crate::config::merge::Merged;
-use crate::config::setting::{Fallback, Kind, MOST_WORKERS, Setting};
+use crate::config::setting::{Fallback, Group, Kind, MOST_WORKERS, Setting};
 use crate::config::sources::Sources;
 use crate::config::table;
 
-/// The settings that have a value, by name: the value with the highest precedence, or the default.
-pub(super) struct Values(BTreeMap<&'static str, Entry>);
+/// The settings that have a value.
+pub(super) struct Values {
+    /// By name: the value with the highest precedence, or the default.
+    entries: BTreeMap<&'static str, Entry>,
+    /// The flags of a one-shot change with an empty value.
+    empty: Vec<Entry>,
+}
 
 /// The value of one setting, as given by its source.
 pub(super) struct Entry {
@@ -35,14 +40,19 @@ impl Values {
         warnings: &mut Vec<Warning>,
     ) -> Result<Self, Error> {
         let mut entries = BTreeMap::new();
+        let mut empty = Vec::new();
         for setting in table::every() {
-            let given = merged.remove(setting.name).map(|(value, origin)| Entry { setting, origin, value });
+            let mut given =
+                merged.remove(setting.name).map(|(value, origin)| Entry { setting, origin, value });
             if let Some(entry) = given.as_ref().filter(|entry| setting.protects && entry.is_blank()) {
                 return Err(entry.invalid("the value is empty, which would turn the protection off".into()));
             }
             // A blank value is treated as no value, so that a source can remove the value of a source with
             // lower precedence.
-            let given = given.filter(|entry| !entry.is_blank());
+            if let Some(blank) = given.take_if(|entry| entry.is_blank()) {
+                let is_flag = matches!(blank.origin, Origin::Flag(_));
+                empty.extend(Some(blank).filter(|_| is_flag && setting.group == Group::Change));
+            }
             let Some(entry) = given.or_else(|| Entry::default_of(setting, sources)) else { continue };
             entries.insert(setting.name, entry.known_word(warnings));
         }
@@ -52,12 +62,17 @@ impl Values {
         for setting in overruled {
             entries.remove(setting.name);
         }
-        Ok(Self(entries))
+        Ok(Self { entries, empty })
+    }
+
+    /// The flag of a one-shot change with this name, if its value is empty.
+    pub(super) fn empty_flag(&self, name: &str) -> Option<&Entry> {
+        self.empty.iter().find(|entry| entry.setting.name == name)
     }
 
     /// The value of the setting with this name; `None` if it has none.
     pub(super) fn get(&self, name: &str) -> Option<&Entry> {
-        self.0.get(name)
+        self.entries.get(name)
     }
 }
 

@@ -48,10 +48,10 @@ const LONGEST_READ_BACK: Duration = Duration::from_secs(6);
 /// Limit of the pages that a look-up reads. A Retool that ignores the filter lists all users.
 const MOST_PAGES: usize = 20;
 /// Appended to an error after which the account may exist.
-const UNCERTAIN: &str = "; the account may have been made all the same, and asking again is safe";
+const UNCERTAIN: &str = "; the account may have been created anyway, and retrying is safe";
 /// Appended to a refusal because the address is taken.
 const UNKNOWN_WHICH: &str =
-    "; some account has the address, and which one could not be asked: look for it in Retool, or ask again";
+    "; another account has the address, and looking it up failed: search for it in Retool, or retry";
 
 impl Connector {
     /// Creates an account in Retool, or returns the existing account with the address.
@@ -64,7 +64,8 @@ impl Connector {
         request: &CreateAccountRequest,
         caller: &Caller,
     ) -> Result<CreateAccountResponse, Error> {
-        let mut record = Record::begin("create_account", caller, String::new(), String::new());
+        let changes = &self.context.changes;
+        let mut record = Record::begin(changes, "create_account", caller, String::new(), String::new());
         let created = match self.gate() {
             Ok(()) => create(&self.context, request, &mut record).await,
             Err(error) => Err(error),
@@ -112,7 +113,7 @@ async fn create(
                 (None, None) => Err(ApiError { rate_limit, ..error }.into()),
                 (None, Some(look_up)) if taken => {
                     let look_up = Error::from(look_up);
-                    tracing::warn!(error = %look_up, "which account has the address could not be asked");
+                    tracing::warn!(error = %look_up, "could not look up the account that has the address");
                     let error = ApiError { rate_limit, ..error };
                     Err(Error::Rest { error, uncertain: UNKNOWN_WHICH })
                 }
@@ -141,11 +142,9 @@ fn accept_credential(options: Option<&CredentialOptions>) -> Result<(), Error> {
         |problem: &'static str| Err(Error::Argument { field: "credential_options", problem: problem.into() });
     match options.map(|options| options.options.as_ref()) {
         None | Some(Some(Options::NoPassword(_) | Options::RandomPassword(_) | Options::Sso(_))) => Ok(()),
-        Some(None) => {
-            wrong("must have one of its options set; no_password is the one that says what happens")
-        }
+        Some(None) => wrong("must have one of its options set; set no_password"),
         Some(Some(Options::EncryptedPassword(_))) => {
-            wrong("Retool takes no password over its REST API: ask with no_password")
+            wrong("Retool's REST API accepts no password: set no_password")
         }
     }
 }
@@ -161,7 +160,7 @@ async fn read_back(context: &Context, made: &ApiUser, new: &NewUser) -> Option<U
     let look = || async { row_of(context, Some(made), new, false).await.map_err(Some)?.ok_or(None) };
     let warn = |missing: &Option<Error>| {
         if let Some(error) = missing {
-            tracing::warn!(%error, "the new account could not be looked for");
+            tracing::warn!(%error, "could not look up the new account");
         }
     };
     let found = look.retry(READ_BACK.into_iter()).notify(|missing, _| warn(missing)).await;
@@ -319,7 +318,9 @@ async fn rehearse(
     let mut rate_limit = RateLimit::UNKNOWN;
     let found = find(api, new, &mut rate_limit).await?;
     if let Some(row) = existing(context, found, new, false).await? {
-        return Ok(already_exists(row, Some(rate_limit), record));
+        let (mut response, completed) = already_exists(row, Some(rate_limit), record);
+        response.annotations.insert(0, dry_run("change nothing"));
+        return Ok((response, completed));
     }
     let user_type = new.user_type.unwrap_or(UserType::Default);
     let would = format!("create an account of type {} in Retool and invite its user", user_type.as_str());

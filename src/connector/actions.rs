@@ -108,7 +108,8 @@ struct Invocation<'a> {
 async fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) -> Result<Arc<Run>, Error> {
     let Invocation { name, resource_type_id, args, caller, gate } = asked;
     let known = Action::from_name(name);
-    let record = |action: Action| Record::begin(action.name(), caller, String::new(), String::new());
+    let changes = &context.changes;
+    let record = |action: Action| Record::begin(changes, action.name(), caller, String::new(), String::new());
     if let Err(error) = gate {
         if let Some(action) = known {
             record(action).close(Err(&error)).await;

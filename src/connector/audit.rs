@@ -2,6 +2,8 @@
 //! before the change begins, and one at its end: made, not needed, refused or failed. The events contain ids
 //! only, no personal data.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::connector::change::answer::Completed;
@@ -26,13 +28,34 @@ impl From<Outcome> for Provisioning {
             Outcome::Unchanged => Self::Unchanged,
             Outcome::DryRun => Self::DryRun,
             Outcome::Refused => Self::Refused,
-            Outcome::Failed => Self::Failed,
+            // The program ends, so no one reads a value of its own.
+            Outcome::Failed | Outcome::Unknown => Self::Failed,
         }
+    }
+}
+
+/// What the changes of a connector have in common.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// A change was announced, so it may have been made.
+    begun: AtomicBool,
+    /// A signal ends the program before its changes have ended.
+    interrupted: AtomicBool,
+}
+
+impl Changes {
+    /// From now on, a change that breaks off is recorded with an unknown outcome. Returns whether any change
+    /// was announced.
+    pub(crate) fn interrupt(&self) -> bool {
+        self.interrupted.store(true, Ordering::SeqCst);
+        self.begun.load(Ordering::SeqCst)
     }
 }
 
 /// A change in progress. If dropped before its end, it is recorded as broken off.
 pub(crate) struct Record {
+    changes: Arc<Changes>,
+    announced: AtomicBool,
     operation: &'static str,
     caller: Caller,
     target: String,
@@ -44,9 +67,23 @@ pub(crate) struct Record {
 impl Record {
     /// Begins the record of `operation`. `target` and `principal` are ids as this connector spells them,
     /// never as the caller did; empty if not known yet.
-    pub(crate) fn begin(operation: &'static str, caller: &Caller, target: String, principal: String) -> Self {
-        let (caller, started) = (caller.clone(), Instant::now());
-        Self { operation, caller, target, principal, started, ended: false }
+    pub(crate) fn begin(
+        changes: &Arc<Changes>,
+        operation: &'static str,
+        caller: &Caller,
+        target: String,
+        principal: String,
+    ) -> Self {
+        Self {
+            changes: Arc::clone(changes),
+            announced: AtomicBool::new(false),
+            operation,
+            caller: caller.clone(),
+            target,
+            principal,
+            started: Instant::now(),
+            ended: false,
+        }
     }
 
     /// Sets the principal once it is known.
@@ -74,7 +111,11 @@ impl Record {
                 "change requested"
             );
         };
-        logs::recorded(log).await.map_err(Error::Unrecorded)
+        // Set before the line is written: a signal that arrives in between finds a change that may be made.
+        self.changes.begun.store(true, Ordering::SeqCst);
+        logs::recorded(log).await.map_err(Error::Unrecorded)?;
+        self.announced.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Records the end of a change, and returns once it is written, so that every answered change has its
@@ -114,7 +155,12 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         if !self.ended {
-            self.write(Outcome::Failed, "", "", Some("broken_off"));
+            let is_interrupted = self.changes.interrupted.load(Ordering::SeqCst);
+            if is_interrupted && self.announced.load(Ordering::SeqCst) {
+                self.write(Outcome::Unknown, "", "", Some("interrupted"));
+            } else {
+                self.write(Outcome::Failed, "", "", Some("broken_off"));
+            }
         }
     }
 }

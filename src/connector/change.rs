@@ -34,7 +34,8 @@ impl Connector {
     ) -> Result<(Vec<Grant>, Vec<Any>), Error> {
         let entitlement_id =
             entitlement.and_then(|entitlement| EntitlementId::parse_grantable(&entitlement.id));
-        let record = Record::begin("grant", caller, target(entitlement_id), holder(principal));
+        let record =
+            Record::begin(&self.context.changes, "grant", caller, target(entitlement_id), holder(principal));
         let granted = async {
             self.gate()?;
             let request = ChangeRequest::new(entitlement, entitlement_id, principal)?;
@@ -56,7 +57,8 @@ impl Connector {
             grant.map(|grant| (grant.entitlement.as_ref(), grant.principal.as_ref())).unwrap_or_default();
         let entitlement_id =
             entitlement.and_then(|entitlement| EntitlementId::parse_grantable(&entitlement.id));
-        let record = Record::begin("revoke", caller, target(entitlement_id), holder(principal));
+        let record =
+            Record::begin(&self.context.changes, "revoke", caller, target(entitlement_id), holder(principal));
         let revoked = async {
             self.gate()?;
             let grant = grant.ok_or(Error::Missing { field: "grant" })?;

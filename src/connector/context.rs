@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::sync::RwLock;
 
+use crate::connector::audit::Changes;
 use crate::connector::error::Error;
 use crate::connector::resource_kind::ResourceKind;
 use crate::retool::api::Api;
@@ -31,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) users: Users,
     /// Whether changes are made or only described.
     pub(crate) mode: Mode,
+    /// What all changes have in common.
+    pub(crate) changes: Arc<Changes>,
     /// Whether this process has counted memberships across organizations.
     pub(crate) counted_crossing: AtomicBool,
     /// Whether single users get access to pages through groups that are created for it.

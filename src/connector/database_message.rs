@@ -11,7 +11,7 @@ pub(crate) fn database_message(error: &DatabaseError) -> String {
         DatabaseError::Postgres(error) => postgres_message(error),
         DatabaseError::MissingPrivileges(missing) => missing.to_string(),
         DatabaseError::OtherVersion { absent } => format!(
-            "this Retool is of a version that baton-retool does not know, older or newer than those it was made for: {}; ask for an update of baton-retool, and say which Retool it is",
+            "baton-retool does not support this version of Retool, which is older or newer than the supported ones: {}; ask for an update of baton-retool, and name the version of Retool",
             absent.join(", ")
         ),
     }
@@ -34,35 +34,37 @@ fn postgres_message(error: &PostgresError) -> String {
         ),
         ConnectForbidden { .. } => error.to_string(),
         PoolExhausted { limit, waited } => format!(
-            "no database connection came free within {} s: all {limit} are busy; raise pool_max_conns in the connection string or send fewer calls at once",
+            "no database connection became free within {} s: all {limit} are busy; raise pool_max_conns in the connection string or send fewer calls at a time",
             waited.as_secs()
         ),
-        Interrupted { reason } => format!("the Retool database broke off the statement: {reason}"),
+        Interrupted { reason } => format!("the Retool database interrupted the statement: {reason}"),
         Uncertain { reason } => format!(
-            "the Retool database broke off while a change was being made final: {reason}; asking again is safe and tells whether it was made"
+            "the Retool database interrupted the commit of a change: {reason}; retrying is safe and shows whether the change was made"
         ),
         Timeout { reason } => format!(
             "the Retool database stopped a statement: {reason}; a statement may run for --statement-timeout-seconds or the role's own statement_timeout, whichever is lower, and wait for a lock for its lock_timeout"
         ),
         Locked { reason } => format!(
-            "somebody else holds a lock in the Retool database for too long: {reason}; a change waits for a lock for 5 s at a time or the role's own lock_timeout, whichever is lower; nothing was changed, and asking again is safe"
+            "another session holds a lock in the Retool database for too long: {reason}; a change waits for a lock for 5 s at a time or the role's own lock_timeout, whichever is lower; nothing was changed, and retrying is safe"
         ),
         Silent { waited } => format!(
-            "the Retool database did not answer a statement within {} s, its limit and some more: the server hangs or cannot be reached any more",
+            "the Retool database did not answer a statement within {} s, its timeout plus a margin: the server hangs or is unreachable",
             waited.as_secs()
         ),
-        Forbidden { reason } => format!("the Retool database refuses: {reason}"),
+        Forbidden { reason } => format!("the Retool database denies access: {reason}"),
         ReadOnly { reason } => format!(
-            "the Retool database takes no changes: {reason}; the connection string leads to a standby or the role is read-only: name the primary, or add target_session_attrs=read-write"
+            "the Retool database accepts no changes: {reason}; the connection string leads to a standby or the role is read-only: set host to the primary, or add target_session_attrs=read-write"
         ),
         NoTransactions { reason } => format!(
-            "the pooler in front of the Retool database allows no transactions: {reason}; set pool_mode=transaction or session for this database in PgBouncer, or name Postgres itself in the connection string"
+            "the pooler in front of the Retool database allows no transactions: {reason}; set pool_mode=transaction or session for this database in PgBouncer, or connect to Postgres directly"
         ),
         Refused { reason } => format!("Retool's database refuses the change: {reason}"),
-        Gone { reason } => format!("what the change is about was deleted from Retool meanwhile ({reason})"),
+        Gone { reason } => {
+            format!("an object of the change was deleted from Retool in the meantime ({reason})")
+        }
         BadValue { reason } => format!("a value does not fit Retool's database: {reason}"),
         UnknownSchema { reason } => format!(
-            "this is not the database of a Retool that baton-retool knows: {reason}; check the database name in the connection string (a self-hosted Retool calls it hammerhead_production) and the role's search_path"
+            "this is not a Retool database that baton-retool supports: {reason}; check the database name in the connection string (hammerhead_production for a self-hosted Retool) and the role's search_path"
         ),
         Statement { reason } => format!("a statement failed in the Retool database: {reason}"),
     }

@@ -33,7 +33,7 @@ pub(crate) use kind::ErrorKind;
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Error {
     /// The resource type does not exist, or the configuration leaves it out.
-    #[error("there is no resource type {given} here; there are: {known}")]
+    #[error("resource type {given} does not exist; the resource types are: {known}")]
     UnknownResourceType {
         /// As the caller spelled it.
         given: CallerText,
@@ -48,7 +48,7 @@ pub(crate) enum Error {
     },
     /// The id does not belong to a resource of the expected type.
     #[error(
-        "{} is no id of type {}: such an id is the letter {} and a number from 1 to 2147483647, e.g. {}/{}42",
+        "{} is not an id of type {}: its ids are the letter {} and a number from 1 to 2147483647, e.g. {}/{}42",
         given, kind.type_id(), kind.letter(), kind.type_id(), kind.letter()
     )]
     MalformedId {
@@ -58,7 +58,7 @@ pub(crate) enum Error {
         given: CallerText,
     },
     /// Resources of the type do not have this parent.
-    #[error("resources of type {} lie in an org, so their parent_resource_id is an org or absent, not {given}", kind.type_id())]
+    #[error("resources of type {} are in an org, so their parent_resource_id must be an org or absent, not {given}", kind.type_id())]
     WrongParent {
         /// The type of the resources.
         kind: ResourceKind,
@@ -69,13 +69,13 @@ pub(crate) enum Error {
     #[error(transparent)]
     PageToken(#[from] InvalidPageToken),
     /// The page size exceeds the protocol's limit.
-    #[error("page_size must be 0 to 250, is {given}; 0 leaves the choice to the connector")]
+    #[error("page_size must be 0 to 250, is {given}; with 0 the connector chooses")]
     PageSize {
         /// As given.
         given: u32,
     },
     /// The resource is too large to be repeated in every entitlement and grant of an answer.
-    #[error("the resource in the request has {size} bytes, at most {limit} can be repeated in an answer")]
+    #[error("the resource in the request has {size} bytes, but a response can repeat at most {limit}")]
     ResourceTooLarge {
         /// Encoded size in bytes.
         size: usize,
@@ -83,7 +83,7 @@ pub(crate) enum Error {
         limit: usize,
     },
     /// The resource does not exist, or no longer exists, or the configuration hides it.
-    #[error("there is no {} {} here, or no longer", kind.type_id(), given.unquoted())]
+    #[error("{} {} does not exist, or was deleted", kind.type_id(), given.unquoted())]
     NotFound {
         /// Its type.
         kind: ResourceKind,
@@ -91,7 +91,7 @@ pub(crate) enum Error {
         given: CallerText,
     },
     /// There is no action with this name.
-    #[error("there is no action {given}; ListActionSchemas tells which there are")]
+    #[error("action {given} does not exist; ListActionSchemas lists the actions")]
     UnknownAction {
         /// As the caller spelled it.
         given: CallerText,
@@ -124,7 +124,7 @@ pub(crate) enum Error {
     Refused(#[from] Refusal),
     /// A single user's access to a page was requested, but the groups for it are off.
     #[error(
-        "single users get no access to pages while --managed-groups=false: put the user into a group with access"
+        "single users cannot have access to pages with --managed-groups=false: add the user to a group with access"
     )]
     ManagedGroupsOff,
     /// Accounts are changed through Retool's REST API, which is not configured.
@@ -140,11 +140,11 @@ pub(crate) enum Error {
     },
     /// Retool reports success, but the account is not in the requested state.
     #[error(
-        "Retool's REST API says that it succeeded, and {}: ask again, and look at the account in Retool",
+        "Retool's REST API reports success, but {}: retry, and check the account in Retool",
         match found {
             Some(true) => "the account is still enabled",
             Some(false) => "the account is still disabled",
-            None => "does not say whether the account is enabled",
+            None => "does not report whether the account is enabled",
         }
     )]
     Unverified {
@@ -153,7 +153,7 @@ pub(crate) enum Error {
     },
     /// No run of an action has this id, or the run is no longer kept.
     #[error(
-        "there is no run {given} of an action: finished runs are kept until {kept} others have finished, and not beyond a restart"
+        "run {given} of an action does not exist: finished runs are kept until {kept} others have finished, and not across a restart"
     )]
     UnknownRun {
         /// As the caller spelled it.
@@ -162,23 +162,23 @@ pub(crate) enum Error {
         kept: usize,
     },
     /// The limit of running actions is reached.
-    #[error("{most} actions are under way already: try again when some of them have ended")]
+    #[error("{most} actions are already running: retry when some of them have ended")]
     TooManyRuns {
         /// The limit.
         most: usize,
     },
     /// An action exceeded its timeout.
-    #[error("the action took longer than {} s and was given up; it may have been done all the same", limit.as_secs())]
+    #[error("the action took longer than {} s and was abandoned; it may have been done anyway", limit.as_secs())]
     RunTooLong {
         /// The timeout.
         limit: Duration,
     },
     /// An action ended without a result.
-    #[error("the action broke off; it may have been done all the same: ask again")]
+    #[error("the action was interrupted; it may have been done anyway: retry")]
     RunBroken,
     /// The REST API returns a number for the account that belongs to another user in the database.
     #[error(
-        "Retool's REST API knows the account by a number that somebody else has in the database: --retool-api-base-url and the connection string lead to different Retools"
+        "Retool's REST API reports an account id that another user has in the database: --retool-api-base-url and the connection string lead to different Retool instances"
     )]
     DifferentRetools,
     /// A ticket was requested while tickets are off.

@@ -81,7 +81,7 @@ fn account_creation_schema() -> ConnectorAccountCreationSchema {
                 "User Type",
                 false,
                 "default",
-                "What kind of user: default (billable), mobile or embed. Left out, it is default.",
+                "The type of the user: default (billable), mobile or embed. If omitted, it is default.",
             ),
         ),
     ];

@@ -92,7 +92,7 @@ impl Listing {
 /// A page token that this listing has not issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "page_token is not one that this request's listing has given out (it belongs to another request or version, or has been altered); start the listing again without a page_token"
+    "page_token was not issued for this request (it belongs to another request or version, or was altered); start the listing again without a page_token"
 )]
 pub(crate) struct InvalidPageToken;
 

@@ -8,10 +8,10 @@ use crate::retool::change::Refusal;
 pub(crate) fn refusal_message(refusal: &Refusal) -> String {
     match refusal {
         Refusal::DisabledUser(user) => format!(
-            "user {user} is disabled in Retool, and --skip-disabled-users leaves such users out: enable the user first"
+            "user {user} is disabled in Retool, and --skip-disabled-users excludes disabled users: enable the user first"
         ),
         Refusal::NotManaged { group, name, problem } => format!(
-            "group {group} has the name of a group that baton-retool makes, {name}, and is not as it was made: {problem}; rename or repair it in Retool"
+            "group {group} has the name of a group that baton-retool creates, {name}, but differs from it: {problem}; rename or repair it in Retool"
         ),
         other => other.to_string(),
     }

@@ -25,7 +25,8 @@ use crate::retool::snapshot::{Listed, Snapshot, Table};
 use crate::retool::tables::Page;
 
 /// Why some resource types have no grantable entitlements, as the end of a sentence.
-pub(crate) const NOTHING_TO_GRANT: &str = "what can be granted here are entitlements on groups and pages; access to other resources follows from groups";
+pub(crate) const NOTHING_TO_GRANT: &str =
+    "only entitlements on groups and pages can be granted; access to other resources comes from groups";
 
 /// Whether resources of a type belong to an organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

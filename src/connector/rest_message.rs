@@ -11,22 +11,20 @@ pub(crate) fn rest_message(problem: &Problem) -> String {
 
 fn advice(problem: &Problem) -> &'static str {
     match problem {
-        Problem::Redirect { .. } => ": set --retool-api-base-url to where the API itself answers",
-        Problem::NotJson { .. } => {
-            ": this Retool's plan has no REST API, or --retool-api-base-url leads elsewhere"
-        }
+        Problem::Redirect { .. } => ": set --retool-api-base-url to the address of the API itself",
+        Problem::NotJson { .. } => ": this Retool's plan has no REST API, or --retool-api-base-url is wrong",
         Problem::Refused { status, .. } => match status {
             401 => "; the token is unknown to Retool, revoked or expired: check --retool-api-token",
             403 => {
                 "; the token lacks a scope: it needs Users > Read (users:read), and Users > Write (users:write) for changes"
             }
-            404 => "; there is no such user, or --retool-api-base-url leads elsewhere",
-            429 => "; it takes no more requests at present: try again later",
-            500.. => "; look at Retool's own log",
+            404 => "; the user does not exist, or --retool-api-base-url is wrong",
+            429 => "; it accepts no more requests at present: retry later",
+            500.. => "; check Retool's own log",
             _ => "",
         },
         Problem::Timeout { .. } => " (--http-timeout-seconds)",
-        Problem::Untrusted { .. } => "; if its authority is your own, name it in SSL_CERT_FILE",
+        Problem::Untrusted { .. } => "; for a private certificate authority, set SSL_CERT_FILE to its file",
         Problem::Declined { .. }
         | Problem::Incomplete { .. }
         | Problem::TooLarge { .. }

@@ -292,7 +292,7 @@ impl Drop for Watched<'_> {
         if self.outcome == SnapshotRead::Cancelled && took > SLOW {
             tracing::warn!(
                 seconds = took.as_secs(),
-                "callers gave up while a snapshot of access was read; syncs are answered by statements"
+                "callers canceled while a snapshot of access was read; syncs are answered by statements"
             );
             self.registry.pause(PAUSE);
         }

@@ -10,24 +10,24 @@ const DEFAULT_EVENT_FEED: &str = "baton_feed_event";
 impl Connector {
     /// The error for creating a resource.
     pub(crate) fn refuse_create_resource(&self) -> Error {
-        self.refuse("Retool resources are not made through this connector")
+        self.refuse("this connector does not create Retool resources")
     }
 
     /// The error for deleting a resource.
     pub(crate) fn refuse_delete_resource(&self) -> Error {
-        self.refuse("Retool resources are not removed through this connector")
+        self.refuse("this connector does not delete Retool resources")
     }
 
     /// The error for rotating a credential.
     pub(crate) fn refuse_rotate_credential(&self) -> Error {
-        self.refuse("Retool has no credentials that could be rotated")
+        self.refuse("Retool has no credentials to rotate")
     }
 
     /// The error for issuing a credential. A missing recipient in the request is reported first.
     pub(crate) fn refuse_issue_credential(&self, identity: Option<&ResourceId>) -> Error {
         match (self.gate(), identity) {
             (Ok(()), None) => Error::Missing { field: "identity_id" },
-            _ => self.refuse("Retool has no credentials that could be issued"),
+            _ => self.refuse("Retool has no credentials to issue"),
         }
     }
 

@@ -66,7 +66,7 @@ impl Connector {
                 Ok(0) => {}
                 Ok(memberships) => tracing::warn!(
                     memberships,
-                    "memberships put users of one organization into groups of another; they are listed like any other, and Grant makes none"
+                    "memberships put users of one organization into groups of another; they are listed like any other, and Grant creates none"
                 ),
                 Err(error) => {
                     let error = database_message(&error);
@@ -85,12 +85,7 @@ impl Connector {
                 if let Verdict::Log { left_out } = LINES.judge("database", None) {
                     let error = database_message(error);
                     let wait_seconds = wait.as_secs();
-                    tracing::warn!(
-                        error,
-                        wait_seconds,
-                        left_out,
-                        "the database does not answer; trying again"
-                    );
+                    tracing::warn!(error, wait_seconds, left_out, "the database does not answer; retrying");
                 }
             });
         checked.await?;

@@ -45,7 +45,7 @@ pub(crate) enum PostgresError {
     },
     /// Every connection of the pool stayed busy.
     #[error(
-        "no database connection came free within {} s: all {limit} are busy",
+        "no database connection became free within {} s: all {limit} are busy",
         waited.as_secs()
     )]
     PoolExhausted {
@@ -55,13 +55,13 @@ pub(crate) enum PostgresError {
         waited: Duration,
     },
     /// The session ended or the server cancelled the statement; a retry can succeed.
-    #[error("the database broke off the statement: {reason}")]
+    #[error("the database interrupted the statement: {reason}")]
     Interrupted {
         /// The message of the server or the socket.
         reason: Reason,
     },
     /// The session was lost during a commit. The change may have been made or not.
-    #[error("the database broke off during a commit: {reason}")]
+    #[error("the database interrupted a commit: {reason}")]
     Uncertain {
         /// The message of the server or the socket.
         reason: Reason,
@@ -73,7 +73,7 @@ pub(crate) enum PostgresError {
         reason: Reason,
     },
     /// Another client holds a lock for longer than a statement waits.
-    #[error("somebody else holds a lock in the database for too long: {reason}")]
+    #[error("another session holds a lock in the database for too long: {reason}")]
     Locked {
         /// The server's message.
         reason: Reason,
@@ -85,13 +85,13 @@ pub(crate) enum PostgresError {
         waited: Duration,
     },
     /// The server denies the role something, and no GRANT is known that would fix it.
-    #[error("the database refuses: {reason}")]
+    #[error("the database denies access: {reason}")]
     Forbidden {
         /// The server's message.
         reason: Reason,
     },
     /// The server does not accept writes.
-    #[error("the database takes no changes: {reason}")]
+    #[error("the database accepts no changes: {reason}")]
     ReadOnly {
         /// The server's message.
         reason: Reason,
@@ -217,7 +217,7 @@ impl PostgresError {
                 let table = server.table().unwrap_or("the table");
                 Self::Statement {
                     reason: format!(
-                        "the sequence that numbers the rows of {table} is behind them ({}); set it as the owner of the table: SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}));",
+                        "the sequence that numbers the rows of {table} is behind their ids ({}); set it as the owner of the table: SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}));",
                         named()
                     )
                     .into(),

@@ -55,7 +55,7 @@ pub(crate) enum RoleNameError {
     #[error("the name of a role cannot have a NUL character")]
     Nul,
     /// Postgres reserves the name for another meaning, even in quotes, or for its own roles.
-    #[error("Postgres keeps public, none and names that begin with pg_ for itself")]
+    #[error("Postgres reserves public, none and names that begin with pg_")]
     Reserved,
 }
 

@@ -125,9 +125,7 @@ impl Opener {
                 Ok((session, _)) if wanted == TargetSessionAttrs::PreferStandby => {
                     second_choice = Some(session)
                 }
-                Ok(_) => {
-                    failures.push(format!("{attempt}: not of the kind that target_session_attrs asks for"))
-                }
+                Ok(_) => failures.push(format!("{attempt}: the server does not match target_session_attrs")),
                 Err(met) if met.connect_forbidden => {
                     return Err(PostgresError::ConnectForbidden {
                         role: self.settings.user.clone(),
@@ -271,7 +269,7 @@ fn warn_of_plaintext(attempt: &Attempt, with_tls: Option<(Host, String)>) {
         tracing::warn!(
             server = %attempt,
             reason,
-            "a connection to the database is not encrypted although the server offers TLS; sslmode=require refuses such connections and says why"
+            "a connection to the database is not encrypted although the server offers TLS; sslmode=require refuses unencrypted connections and reports why"
         );
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn reason(error: &tokio_postgres::Error) -> Reason {
         }
         let state = server.code().code();
         if ["22", "23"].iter().any(|class| state.starts_with(class)) {
-            return format!("a value is not as the statement needs it ({})", sqlstate(server)).into();
+            return format!("a value does not fit the statement ({})", sqlstate(server)).into();
         }
         return format!("{} ({})", server.message(), sqlstate(server)).into();
     }

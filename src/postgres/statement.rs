@@ -35,7 +35,7 @@ pub(crate) async fn read<T>(
     let lease = pool.get().await?;
     match guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await {
         Err(error) if error.is_lost_session() && lease.is_from_stock() => {
-            tracing::info!(%error, "a pooled database connection was dead; trying once on a fresh one");
+            tracing::info!(%error, "a pooled database connection was closed; retrying once on a new one");
             drop(lease);
             let lease = pool.get_fresh().await?;
             guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await
@@ -104,6 +104,6 @@ pub(crate) async fn run<T>(
 /// [`PostgresError::Statement`] if it returns none.
 pub(crate) fn only<T>(rows: Vec<T>) -> Result<T, PostgresError> {
     let nothing =
-        || PostgresError::Statement { reason: "a statement that always has a row gave none".into() };
+        || PostgresError::Statement { reason: "a statement that always returns a row returned none".into() };
     rows.into_iter().next().ok_or_else(nothing)
 }

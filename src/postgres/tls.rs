@@ -127,7 +127,7 @@ pub(crate) enum TlsError {
     },
     /// The platform has no trusted authorities.
     #[error(
-        "the platform has no certificate authorities to check the server against{}: set sslrootcert to a file",
+        "the platform has no certificate authorities to verify the server{}: set sslrootcert to a file",
         problem.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default()
     )]
     NoPlatformRoots {
@@ -143,7 +143,7 @@ pub(crate) enum TlsError {
     /// The key cannot be decrypted.
     #[error(
         "sslkey: {} cannot be decrypted: sslpassword is wrong, or the key is encrypted in a way that is not \
-         supported; this encrypts it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in old.key \
+         supported; encrypt it again with: openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in old.key \
          -out new.key",
         .path.display()
     )]
@@ -164,7 +164,7 @@ pub(crate) enum TlsError {
     },
     /// No algorithm is available for this kind of key.
     #[error(
-        "sslkey: {} has a key that this program cannot sign with: {kind}; use a key of ECDSA with the curve P-256, \
+        "sslkey: {} has a key of an unsupported kind: {kind}; use a key of ECDSA with the curve P-256, \
          P-384 or P-521, of Ed25519, or of RSA with 2048 to 8192 bits", .path.display()
     )]
     UnsupportedKey {

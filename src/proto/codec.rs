@@ -87,7 +87,9 @@ impl<U: Name + Default> tonic::codec::Decoder for Decoder<U> {
                 .map_err(|error| Status::internal(undecodable(&name, &error)));
         };
         let memory = rules.check(&encoded).map_err(|error| match error {
-            RequestError::Malformed => malformed(undecodable(&name, &"its bytes are not such a message")),
+            RequestError::Malformed => {
+                malformed(undecodable(&name, &"its bytes are not a message of this type"))
+            }
             RequestError::TooLarge(excess) => too_large(&name, excess),
             RequestError::Invalid(violation) => refusal(violation),
         })?;

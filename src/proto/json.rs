@@ -5,7 +5,7 @@ use prost::{Message, Name};
 use prost_reflect::DynamicMessage;
 use prost_types::value::Kind;
 use prost_types::{Any, ListValue, Struct};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::proto::descriptor_pool;
 
@@ -40,9 +40,8 @@ pub fn json_of_any(packed: &Any) -> Result<Value, JsonError> {
 pub fn from_json<M: Name + Default>(text: &str) -> Result<M, JsonError> {
     let name = M::full_name();
     let error = |problem: String| JsonError { name: name.clone(), problem };
-    let descriptor = descriptor_pool()
-        .get_message_by_name(&name)
-        .ok_or_else(|| error("it is not known here".to_owned()))?;
+    let descriptor =
+        descriptor_pool().get_message_by_name(&name).ok_or_else(|| error("it is unknown".to_owned()))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let message = DynamicMessage::deserialize(descriptor, &mut deserializer)
         .and_then(|message| deserializer.end().map(|()| message))
@@ -80,11 +79,30 @@ pub fn json_of_structure(value: &Struct) -> Result<Value, JsonError> {
 
 fn of_bytes(name: &str, bytes: &[u8]) -> Result<Value, JsonError> {
     let error = |problem: String| JsonError { name: name.to_owned(), problem };
-    let descriptor = descriptor_pool()
-        .get_message_by_name(name)
-        .ok_or_else(|| error("it is not known here".to_owned()))?;
+    let descriptor =
+        descriptor_pool().get_message_by_name(name).ok_or_else(|| error("it is unknown".to_owned()))?;
     let message = DynamicMessage::decode(descriptor, bytes).map_err(|found| error(found.to_string()))?;
-    serde_json::to_value(&message).map_err(|found| error(found.to_string()))
+    let mut value = serde_json::to_value(&message).map_err(|found| error(found.to_string()))?;
+    shorten_numbers(&mut value);
+    Ok(value)
+}
+
+/// Whole numbers up to this one are exact in a double.
+const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Writes whole doubles without a fraction, as protobuf does: `1`, not `1.0`.
+fn shorten_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            let double = number.as_f64().filter(|double| number.is_f64() && double.fract() == 0.0);
+            if let Some(double) = double.filter(|double| double.abs() <= LARGEST_EXACT) {
+                *number = Number::from(double as i64);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(shorten_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(shorten_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +113,7 @@ mod tests {
     use super::*;
     use crate::proto::config::{Int64Rules, IntField};
     use crate::proto::connector::{GrantAlreadyExists, TicketRequest};
-    use crate::proto::{any, string, structure};
+    use crate::proto::{any, number, string, structure};
 
     #[test]
     fn names_numbers_and_packed_messages_have_protobuf_json_form() {
@@ -109,6 +127,18 @@ mod tests {
         assert_eq!(packed["value"], json!({"would": "wait"}));
         let unknown = Any { type_url: "type.googleapis.com/no.such.Type".to_owned(), value: Vec::new() };
         assert!(json_of_any(&unknown).is_err());
+    }
+
+    #[test]
+    fn whole_doubles_have_no_fraction() {
+        let profile = structure([("id", number(1.0)), ("ratio", number(0.5))]);
+        let text = json_of_structure(&profile).unwrap().to_string();
+        assert_eq!(text, r#"{"id":1,"ratio":0.5}"#);
+        let values = vec![number(-2.0), number(9_007_199_254_740_992.0)];
+        let list = prost_types::Value { kind: Some(Kind::ListValue(ListValue { values })) };
+        let nested = structure([("list", list)]);
+        let text = json_of_structure(&nested).unwrap().to_string();
+        assert_eq!(text, r#"{"list":[-2,9007199254740992]}"#);
     }
 
     #[test]

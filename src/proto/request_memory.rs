@@ -96,7 +96,7 @@ impl Share {
 /// The status of a call whose request does not fit into the memory.
 pub(crate) fn exhausted() -> Status {
     logged_in_full(Status::unavailable(
-        "other large requests take all the memory there is for them; try again later",
+        "other large requests use all the memory for large requests; retry later",
     ))
 }
 

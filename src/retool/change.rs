@@ -69,6 +69,8 @@ pub(crate) enum Outcome {
     /// changed in the database unless the session was lost during the commit or the caller cancelled. A REST
     /// request without a response may have taken effect.
     Failed,
+    /// A signal ended the program while the change was under way, so it may or may not have been made.
+    Unknown,
 }
 
 impl Outcome {
@@ -80,6 +82,7 @@ impl Outcome {
             Self::DryRun => "dry_run",
             Self::Refused => "refused",
             Self::Failed => "failed",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -88,22 +91,22 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     /// No such row in `users`.
-    #[error("there is no user {0} in Retool, or no longer")]
+    #[error("user {0} does not exist in Retool, or was deleted")]
     NoUser(UserId),
     /// The user has no sid that identifies the account to the REST API.
-    #[error("user {0} has no sid in Retool's database that its REST API could be asked by")]
+    #[error("user {0} has no sid in Retool's database, which its REST API needs")]
     NoSid(UserId),
     /// No such row in `groups`.
-    #[error("there is no group {0} in Retool, or no longer")]
+    #[error("group {0} does not exist in Retool, or was deleted")]
     NoGroup(GroupId),
     /// No such row in `pages`, or a deleted one.
-    #[error("there is no page {0} in Retool, or it was deleted")]
+    #[error("page {0} does not exist in Retool, or was deleted")]
     NoPage(PageId),
     /// Only enabled users count, so the grant would never be listed.
     #[error("user {0} is disabled in Retool: enable the user first")]
     DisabledUser(UserId),
     /// An archived group grants nothing.
-    #[error("group {0} is archived in Retool and gives nothing: restore it first")]
+    #[error("group {0} is archived in Retool and gives no access: restore it first")]
     ArchivedGroup(GroupId),
     /// Retool keeps organizations separate.
     #[error("{0} and {1} are in different organizations of Retool")]
@@ -112,11 +115,13 @@ pub(crate) enum Refusal {
     #[error("{0} belongs to no organization of Retool, and {1} belongs to one")]
     NoOrganization(Item, Item),
     /// Retool alone decides the members of [`ALL_USERS`].
-    #[error("group {0} is Retool's group \"All Users\": everybody is in it, and Retool alone decides that")]
+    #[error(
+        "group {0} is Retool's group \"All Users\": every user is a member, and only Retool changes its members"
+    )]
     AllUsers(GroupId),
     /// Without an administrator, no user could fix Retool's permissions.
     #[error(
-        "user {user} is the last enabled member of Retool's group \"admin\" (group {group}): put another enabled user into it first"
+        "user {user} is the last enabled member of Retool's group \"admin\" (group {group}): add another enabled user to it first"
     )]
     LastAdmin {
         /// The group `admin`.
@@ -137,7 +142,7 @@ pub(crate) enum Refusal {
         sources: Vec<Source>,
     },
     /// A group has the name of a managed group, but not exactly its rights.
-    #[error("group {group} has the name of a managed group, {name}, and is not as it was made: {problem}")]
+    #[error("group {group} has the name of a managed group, {name}, but differs from it: {problem}")]
     NotManaged {
         /// The group.
         group: GroupId,
@@ -206,7 +211,7 @@ impl fmt::Display for ManagedProblem {
         f.write_str(match self {
             Self::Archived => "it is archived",
             Self::MoreRights => "it gives more than access to its page",
-            Self::OtherLevel => "it has members and another level on its page than its name says",
+            Self::OtherLevel => "it has members and a level on its page that differs from its name",
         })
     }
 }

@@ -10,7 +10,7 @@ pub(crate) enum DatabaseError {
     #[error(transparent)]
     Postgres(PostgresError),
     /// It is Retool's database, but tables or columns that this program reads are missing.
-    #[error("Retool's tables are not as this program reads them: {}", absent.join(", "))]
+    #[error("Retool's tables are not the supported ones: {}", absent.join(", "))]
     OtherVersion {
         /// The missing tables and columns, each in a few words.
         absent: Vec<String>,

@@ -291,14 +291,14 @@ impl Privileges {
     pub(crate) fn warnings(&self) -> Vec<String> {
         let filtered = self.filtered().map(|table| {
             let role = quoted(&self.role);
-            format!("row-level security shows the role {role} only the rows of {table} that its policies let through; to read all run as a superuser: ALTER ROLE {role} BYPASSRLS;")
+            format!("row-level security shows the role {role} only the rows of {table} that its policies allow; to read all rows, run as a superuser: ALTER ROLE {role} BYPASSRLS;")
         });
         OPTIONAL
             .iter()
             .filter(|optional| optional.matters)
             .filter_map(|Optional { column, loss, .. }| match self.standings.get(column)? {
                 Standing::NotGranted => Some(format!(
-                    "{loss}; to change that run: {}",
+                    "{loss}; to change that, run: {}",
                     grant(column.table, [column.name], &self.role)
                 )),
                 Standing::Readable | Standing::NoSuchColumn | Standing::NoSuchTable => None,

@@ -48,23 +48,23 @@ pub(crate) fn script(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
         grant_reads(&mut script, reads, role);
     }
     let former = former().filter(|column| scope.reads(column.table));
-    let note = "What the Go connector reads and this one does not, so that one can go back.";
+    let note = "What only the Go connector reads, so that you can switch back.";
     grant_if_there(&mut script, note, former.map(|column| (column, String::new())));
     let optional = || OPTIONAL.iter().filter(|optional| scope.reads(optional.column.table));
     let base = optional().filter(|optional| !optional.extra);
-    let note = "Optional. A Retool that does not have the column is passed over.";
+    let note = "Optional. Skipped if this Retool does not have the column.";
     grant_if_there(&mut script, note, base.map(|optional| (optional.column, without(optional))));
     if wanted.extras {
         let extras = optional().filter(|optional| optional.extra);
-        let note = "Extras: archived groups, and the last activity and the kind of users.";
+        let note = "Extras: archived groups, and the last activity and the type of users.";
         grant_if_there(&mut script, note, extras.map(|optional| (optional.column, without(optional))));
         // Doctor compares folders only if it can read both apps and resources.
         let folders = if scope.skip_pages || scope.skip_resources { &[] } else { FOLDERS };
         for (note, tables) in [
-            ("Extras: folders. Doctor looks at them, and no sync reads them.", folders),
+            ("Extras: folders. Doctor checks them; syncs do not read them.", folders),
             (
-                "Extras: the audit log. Doctor looks when its last entry was made, and no sync reads it. Not its metadata, in which \
-                 Retool puts whole objects, nor the address and the browser of people.",
+                "Extras: the audit log. Doctor checks the time of its last entry; syncs do not read it. Not its metadata, in which \
+                 Retool stores whole objects, nor the address and the browser of users.",
                 AUDIT,
             ),
         ] {
@@ -106,14 +106,14 @@ fn head(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
     let literal = role.literal();
     format!(
         "\
--- What the role of baton-retool may do in Retool's database: what this release and the Go connector before it
--- need, and nothing besides.
+-- The privileges of baton-retool's role in Retool's database: what this release and the Go connector before it
+-- need, and nothing else.
 -- {changes}{extras}{without}
 --
--- Run it in Retool's own database as the owner of its tables, with any client, as often as you like. It takes
--- nothing away that was granted before. If the owner may not create roles, let somebody else create the role first.
+-- Run it in Retool's own database as the owner of its tables, with any client, as often as you like. It revokes
+-- no privilege that was granted before. If the owner may not create roles, have another role create it first.
 --
--- A new role has no password and cannot log in with one until you give it one, apart from this script:
+-- A new role has no password and cannot log in with one until you set it, outside this script:
 --   ALTER ROLE {name} PASSWORD '...';
 -- or, so that it appears in no log, with psql: \\password {name}
 
@@ -127,13 +127,13 @@ DECLARE
     others pg_catalog.text;
 BEGIN
     IF pg_catalog.to_regclass('organizations') IS NULL THEN
-        RAISE EXCEPTION 'this is not the database of a Retool: there is no table organizations in the search_path';
+        RAISE EXCEPTION 'this is not a Retool database: the search_path has no table organizations';
     END IF;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname::pg_catalog.text OPERATOR(pg_catalog.=) {ROLE}) THEN
         EXECUTE pg_catalog.format('CREATE ROLE %I LOGIN', {ROLE});
     END IF;
-    -- Reach the tables at all, also where the rights that everybody has by default were withdrawn. Who owns the
-    -- tables need not own the database or the schema.
+    -- Allow access to the tables, even if the default privileges of PUBLIC were revoked. The owner of the
+    -- tables does not always own the database or the schema.
     IF pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CONNECT WITH GRANT OPTION') THEN
         EXECUTE pg_catalog.format('GRANT CONNECT ON DATABASE %I TO %I', pg_catalog.current_database(), {ROLE});
     ELSIF NOT pg_catalog.has_database_privilege({ROLE}, pg_catalog.current_database(), 'CONNECT') THEN
@@ -151,9 +151,9 @@ BEGIN
             'run GRANT USAGE ON SCHEMA % TO %; and run this script again', pg_catalog.quote_ident({ROLE}),
             pg_catalog.quote_ident(current_user), pg_catalog.quote_ident(schema_name), pg_catalog.quote_ident({ROLE});
     END IF;
-    -- Who may create in the schema can define operators that the triggers of Retool's tables run with the rights of
-    -- the role that changes a row.
-    SELECT pg_catalog.string_agg(CASE WHEN acl.grantee OPERATOR(pg_catalog.=) 0 THEN 'everybody'
+    -- Anyone who may create in the schema can define operators that the triggers of Retool's tables run with the
+    -- rights of the role that changes a row.
+    SELECT pg_catalog.string_agg(CASE WHEN acl.grantee OPERATOR(pg_catalog.=) 0 THEN 'everyone'
                                       ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(acl.grantee)) END, ', ')
         INTO others
     FROM pg_catalog.pg_namespace, pg_catalog.aclexplode(nspacl) AS acl
@@ -162,7 +162,7 @@ BEGIN
       AND acl.grantee OPERATOR(pg_catalog.<>) (SELECT relowner FROM pg_catalog.pg_class
                                                WHERE pg_class.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('organizations'));
     IF others IS NOT NULL THEN
-        RAISE WARNING 'others than its owner may create in schema %: %; unless they need to, run REVOKE CREATE ON SCHEMA % '
+        RAISE WARNING 'roles other than its owner may create objects in schema %: %; unless they need to, run REVOKE CREATE ON SCHEMA % '
             'FROM PUBLIC, or from the role', pg_catalog.quote_ident(schema_name), others, pg_catalog.quote_ident(schema_name);
     END IF;
 END $block$;
@@ -221,11 +221,11 @@ fn grant_changes(script: &mut String, feature: Feature, role: &RoleName) {
     comment(
         script,
         match feature {
-            Feature::Groups => "To put users into groups, make them the group's admin, take them out.",
-            Feature::Pages => "To give groups access to apps, change its level, take it away.",
+            Feature::Groups => "To add users to groups, make them the group's admin, and remove them.",
+            Feature::Pages => "To give groups access to apps, change its level, and remove it.",
             Feature::ManagedGroups => {
-                "To give single users access to apps. Retool gives it to groups only, so a group is made for each \
-                 app and level, with every right off that Retool would give it by itself."
+                "To give single users access to apps. Retool gives access to groups only, so a group is created \
+                 for each app and level, without the rights that Retool gives by default."
             }
         },
     );

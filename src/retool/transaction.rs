@@ -198,10 +198,10 @@ impl Transaction<'_> {
         let reason = if self.privileges.is_policed(table) {
             let role = quoted(self.privileges.role());
             format!(
-                "row-level security or a trigger of {table} keeps the role {role} from writing the row, or hides it; to lift row-level security run as a superuser: ALTER ROLE {role} BYPASSRLS;"
+                "row-level security or a trigger of {table} keeps the role {role} from writing the row, or hides it; to lift row-level security, run as a superuser: ALTER ROLE {role} BYPASSRLS;"
             )
         } else {
-            format!("a trigger of {table} kept the row from being written as it was asked for")
+            format!("a trigger of {table} kept the row from being written as requested")
         };
         PostgresError::Refused { reason: reason.into() }.into()
     }
@@ -220,6 +220,6 @@ impl Transaction<'_> {
 /// Retool has written between our read and our write, because it does not use our locks. A retry sees the new
 /// state.
 pub(crate) fn changed_meanwhile(what: &str) -> DatabaseError {
-    let reason = format!("somebody else changed {what} in the same moment").into();
+    let reason = format!("another session changed {what} at the same time").into();
     PostgresError::Interrupted { reason }.into()
 }

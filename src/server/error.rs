@@ -8,7 +8,7 @@ use crate::server::transport::tokens::TokenError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The server cannot listen on the address.
-    #[error("cannot listen on {address}: {source}; choose another one with --listen")]
+    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
     Listen {
         /// As configured.
         address: String,
@@ -17,7 +17,7 @@ pub(crate) enum Error {
     },
     /// Any client on the network could read the organization's access.
     #[error(
-        "{address} can be reached from other machines: give --tls-cert and --tls-key, listen on 127.0.0.1 or on a unix socket, or accept plaintext with --insecure"
+        "{address} can be reached from other machines: set --tls-cert and --tls-key, listen on 127.0.0.1 or on a unix socket, or accept plaintext with --insecure"
     )]
     Plaintext {
         /// The address as configured.
@@ -36,7 +36,7 @@ pub(crate) enum Error {
     #[error("serving failed: {0}")]
     Serve(#[from] tonic::transport::Error),
     /// The embedded protocol description is unusable for reflection.
-    #[error("the embedded protocol description is unusable: {0}")]
+    #[error("the embedded protocol description is invalid: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
 

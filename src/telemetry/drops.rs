@@ -35,7 +35,7 @@ impl<S: Subscriber> Layer<S> for Drops {
         let tell = move || {
             tracing::warn!(
                 signal,
-                "telemetry comes faster than the collector takes it, and what the queue does not hold is lost: look at the collector, or raise {variable}"
+                "telemetry arrives faster than the collector accepts it, and is lost when the queue is full: check the collector, or raise {variable}"
             );
         };
         // If no thread can be started, the warning is lost.

@@ -31,10 +31,10 @@ impl<E> LoggedExporter<E> {
         let failed_before = self.failing.swap(failed, Ordering::Relaxed);
         match &result {
             Err(error) if !failed_before => {
-                tracing::warn!(signal = self.signal, %error, "the collector does not take telemetry; it is lost");
+                tracing::warn!(signal = self.signal, %error, "the collector does not accept telemetry; it is lost");
             }
             Ok(()) if failed_before => {
-                tracing::info!(signal = self.signal, "the collector takes telemetry again");
+                tracing::info!(signal = self.signal, "the collector accepts telemetry again");
             }
             _ => {}
         }

@@ -127,7 +127,7 @@ impl io::Write for LineWriter<'_> {
 /// An audit record of a change cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the record of changes cannot be written, so no change is made: look at the disk and at the reader of every --log-path, then try again"
+    "the record of changes cannot be written, so no change is made: check the disk and the reader of every --log-path, then retry"
 )]
 pub(crate) struct Unrecorded;
 

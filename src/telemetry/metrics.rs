@@ -157,6 +157,13 @@ pub(super) fn task_ended(task: &'static str, outcome: TaskOutcome, took: Duratio
     }
 }
 
+/// Records the start of service mode.
+pub(crate) fn service_started() {
+    if let Some(instruments) = INSTRUMENTS.get() {
+        instruments.service.service_started();
+    }
+}
+
 /// Records a poll for tasks of ConductorOne, and whether it was answered.
 pub(crate) fn polled(answered: bool) {
     if let Some(instruments) = INSTRUMENTS.get() {

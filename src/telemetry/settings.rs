@@ -185,7 +185,7 @@ fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<LogTarget
 
 fn reachable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HostAndPort>, D::Error> {
     match Option::<HostAndPort>::deserialize(deserializer)? {
-        Some(HostAndPort { port: 0, .. }) => Err(de::Error::custom("port 0 leads nowhere")),
+        Some(HostAndPort { port: 0, .. }) => Err(de::Error::custom("port 0 is not a valid port")),
         address => Ok(address),
     }
 }

@@ -109,13 +109,13 @@ async fn an_action_whose_effect_cannot_be_verified_is_not_complete() {
     ] {
         stage.api.next("PATCH", Reply::json(200, json!({"success": true, "data": {}})));
         stage.api.next("GET", again);
-        assert_failed(&stage.act("disable_user", "u5").await, &["Internal: ", "look at the account"]);
+        assert_failed(&stage.act("disable_user", "u5").await, &["Internal: ", "check the account"]);
     }
     // A response about another account proves nothing about this one.
     let other = Reply::json(200, json!({"success": true, "data": {"id": "user_other", "active": false}}));
     stage.api.next("PATCH", other.clone());
     stage.api.next("GET", other);
-    assert_failed(&stage.act("disable_user", "u5").await, &["Internal: ", "look at the account"]);
+    assert_failed(&stage.act("disable_user", "u5").await, &["Internal: ", "check the account"]);
     // Retool reports success, but the account is still enabled.
     stage.api.next("PATCH", Reply::json(200, json!({"success": true, "data": {"active": true}})));
     assert_failed(&stage.act("disable_user", "u5").await, &["Internal: ", "still enabled"]);
@@ -129,8 +129,8 @@ async fn a_refusal_by_retool_fails_the_action() {
     for (status, words) in [
         (401, ["Unauthenticated: ", "--retool-api-token"]),
         (403, ["PermissionDenied: ", "users:write"]),
-        (404, ["NotFound: ", "no such user"]),
-        (429, ["Unavailable: ", "try again later"]),
+        (404, ["NotFound: ", "the user does not exist"]),
+        (429, ["Unavailable: ", "retry later"]),
     ] {
         stage.api.next("PATCH", Reply::refusal(status, "no").with("Retry-After", "7"));
         let answer = stage.act("disable_user", "u5").await;
@@ -291,8 +291,12 @@ async fn a_dry_run_changes_nothing_and_completes_only_if_nothing_needs_to_change
         assert_failed(&answer, &["dry run: ", user]);
         assert_eq!(answer.response.unwrap().fields["dry_run"], boolean(true));
     }
-    assert_complete(&stage.act("enable_user", "u5").await);
-    assert_complete(&stage.act("disable_user", "u11").await);
+    for (name, user) in [("enable_user", "u5"), ("disable_user", "u11")] {
+        let answer = stage.act(name, user).await;
+        assert_complete(&answer);
+        let told: Struct = prost::Message::decode(answer.annotations[0].value.as_slice()).unwrap();
+        assert_eq!(told, structure([("dry_run", boolean(true)), ("would", string("change nothing"))]));
+    }
     assert!(!stage.api.methods().contains(&"PATCH".to_owned()));
     assert_eq!(stage.tables().await, before);
     let outcomes: Vec<_> = stage.records().iter().map(|record| record["outcome"].clone()).collect();
@@ -306,5 +310,5 @@ async fn an_action_that_times_out_reports_that_it_may_have_taken_effect() {
         stage.api.next(method, Reply::Usual.behind(&Gate::closed()));
     }
     let answer = stage.act("disable_user", "u5").await;
-    assert_failed(&answer, &["DeadlineExceeded: ", "may have been changed", "asking again is safe"]);
+    assert_failed(&answer, &["DeadlineExceeded: ", "may have been changed", "retrying is safe"]);
 }

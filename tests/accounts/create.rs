@@ -203,7 +203,7 @@ async fn a_failed_lookup_decides_nothing() {
     for (refusal, code, words) in [
         (400, Code::Unavailable, "HTTP 500"),
         (422, Code::Unavailable, "HTTP 500"),
-        (409, Code::AlreadyExists, "which one could not be asked"),
+        (409, Code::AlreadyExists, "looking it up failed"),
     ] {
         stage.api.next("POST", Reply::refusal(refusal, "no"));
         stage.api.next("GET", Reply::refusal(500, "later"));
@@ -223,7 +223,7 @@ async fn never_mistakes_the_legacy_id_of_another_user_for_the_new_user() {
     stage.api.next("POST", Reply::refusal(409, "exists"));
     let list = json!({"success": true, "data": [stranger], "has_more": false});
     stage.api.next("GET", Reply::json(200, list));
-    assert_refused(stage.create(&ada()).await, Code::FailedPrecondition, &["different Retools"]);
+    assert_refused(stage.create(&ada()).await, Code::FailedPrecondition, &["different Retool instances"]);
     assert!(stage.records().iter().all(|record| record["principal_id"] == ""), "{:?}", stage.records());
 }
 
@@ -280,7 +280,7 @@ async fn a_retry_after_a_lost_answer_finds_the_account() {
         stage.api.next("POST", reply.clone().when_done());
         let status = stage.create(&ada()).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{reply:?}: {status:?}");
-        for words in ["may have been made", "asking again is safe"] {
+        for words in ["may have been created", "retrying is safe"] {
             assert!(status.message().contains(words), "{status:?}");
         }
         let (kind, resource, _) = result(&stage.create(&ada()).await.unwrap());
@@ -302,8 +302,11 @@ async fn a_dry_run_creates_nothing_and_describes_the_account() {
     assert_eq!(said.fields["dry_run"], baton_retool::proto::boolean(true));
     assert!(text_of(Some(&said), "would").contains("create an account"), "{said:?}");
 
-    let (kind, resource, _) = result(&stage.create(&with_email("user11@acme.example")).await.unwrap());
+    let answer = stage.create(&with_email("user11@acme.example")).await.unwrap();
+    let (kind, resource, _) = result(&answer);
     assert_eq!((kind, resource), ("already exists", stage.listed("u11").await));
+    let said: Struct = prost::Message::decode(answer.annotations[0].value.as_slice()).unwrap();
+    assert_eq!(text_of(Some(&said), "would"), "change nothing");
     assert!(stage.api.methods().iter().all(|method| method == "GET"));
     assert_eq!(stage.tables().await, before);
     let outcomes: Vec<_> = stage.records().iter().map(|record| record["outcome"].clone()).collect();

@@ -108,7 +108,7 @@ async fn checks_of_a_request_run_in_a_fixed_order() {
         (
             CreateAccountRequest { credential_options: password, ..ada() },
             Code::InvalidArgument,
-            "takes no password",
+            "accepts no password",
         ),
         (empty, Code::InvalidArgument, "email"),
     ] {

@@ -29,16 +29,16 @@ async fn each_http_status_maps_to_its_code_with_the_rate_limit_as_detail() {
         (402, Code::InvalidArgument, "HTTP 402"),
         (403, Code::PermissionDenied, "users:write"),
         (404, Code::NotFound, "--retool-api-base-url"),
-        (408, Code::DeadlineExceeded, "may have been made"),
+        (408, Code::DeadlineExceeded, "may have been created"),
         (409, Code::AlreadyExists, "HTTP 409"),
         (422, Code::InvalidArgument, "HTTP 422"),
-        (429, Code::Unavailable, "try again later"),
-        (500, Code::Unavailable, "may have been made"),
+        (429, Code::Unavailable, "retry later"),
+        (500, Code::Unavailable, "may have been created"),
         (501, Code::Unimplemented, "HTTP 501"),
-        (502, Code::Unavailable, "asking again is safe"),
-        (503, Code::Unavailable, "asking again is safe"),
-        (504, Code::Unavailable, "asking again is safe"),
-        (599, Code::Unavailable, "asking again is safe"),
+        (502, Code::Unavailable, "retrying is safe"),
+        (503, Code::Unavailable, "retrying is safe"),
+        (504, Code::Unavailable, "retrying is safe"),
+        (599, Code::Unavailable, "retrying is safe"),
     ] {
         let said = refused(&stage, Reply::refusal(status, "thus it is").with("Retry-After", "30")).await;
         assert_eq!(said.code(), code, "{status}: {said:?}");
@@ -107,9 +107,9 @@ async fn an_answer_that_is_not_from_the_api_names_only_the_setting() {
         (
             Reply::json(200, json!({"success": true})).with("Content-Type", "text/plain"),
             Code::FailedPrecondition,
-            &["not JSON", "may have been made"],
+            &["not JSON", "may have been created"],
         ),
-        (Reply::json(200, json!(null)), Code::Internal, &["success", "may have been made"]),
+        (Reply::json(200, json!(null)), Code::Internal, &["success", "may have been created"]),
         (
             Reply::redirect(301, "https://elsewhere.example.com/api/v2/users?email=ada@example.com"),
             Code::FailedPrecondition,
@@ -117,15 +117,19 @@ async fn an_answer_that_is_not_from_the_api_names_only_the_setting() {
         ),
         (Reply::redirect(302, "/auth/login"), Code::FailedPrecondition, &["redirects to http://127.0.0.1"]),
         (Reply::redirect(307, "::"), Code::FailedPrecondition, &["HTTP 307"]),
-        (Reply::refusal(200, "not today"), Code::FailedPrecondition, &["did not succeed", "not today"]),
-        (Reply::json(200, json!({"success": true})), Code::Internal, &["no user", "may have been made"]),
-        (Reply::json(200, json!({"success": "true", "data": {}})), Code::Internal, &["may have been made"]),
+        (Reply::refusal(200, "not today"), Code::FailedPrecondition, &["reports a failure", "not today"]),
+        (Reply::json(200, json!({"success": true})), Code::Internal, &["no user", "may have been created"]),
+        (
+            Reply::json(200, json!({"success": "true", "data": {}})),
+            Code::Internal,
+            &["may have been created"],
+        ),
         (
             Reply::Truncated(Duration::ZERO),
             Code::Unavailable,
-            &["broke the answer off", "may have been made"],
+            &["interrupted the response", "may have been created"],
         ),
-        (Reply::Closed, Code::Unavailable, &["broke the answer off", "may have been made"]),
+        (Reply::Closed, Code::Unavailable, &["interrupted the response", "may have been created"]),
     ] {
         let status = refused(&stage, reply.clone()).await;
         assert_eq!(status.code(), code, "{reply:?}: {status:?}");
@@ -161,7 +165,7 @@ async fn a_request_is_limited_by_its_timeout_setting() {
     let took = begun.elapsed();
     assert!((900..10_000).contains(&took.as_millis()), "{took:?}");
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    for words in ["--http-timeout-seconds", "within 1 s", "asking again is safe"] {
+    for words in ["--http-timeout-seconds", "within 1 s", "retrying is safe"] {
         assert!(status.message().contains(words), "{status:?}");
     }
     // Without a response, the rate limits are unknown.
@@ -192,6 +196,6 @@ async fn an_unreachable_address_is_unavailable() {
         status.message().contains("cannot connect to Retool's REST API at http://127.0.0.1"),
         "{status:?}"
     );
-    assert!(!status.message().contains("may have been made"), "{status:?}");
+    assert!(!status.message().contains("may have been created"), "{status:?}");
     assert_eq!(limits_of(&status), Some(RateLimitDescription::default()));
 }

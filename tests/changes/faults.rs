@@ -113,8 +113,8 @@ async fn a_change_is_retried_when_its_connection_is_killed_at_commit() {
         let (changes, server) = Changes::serving(&database, &[]).await;
         let answer = changes.grant(entitlement, principal).await.unwrap();
         assert_eq!(answer.did(), Did::Changed, "{entitlement}");
-        let warned = server.wait_for_log(|line| line["msg"] == "a change was not made; trying again");
-        assert!(warned["error"].as_str().unwrap().contains("being made final"), "{warned}");
+        let warned = server.wait_for_log(|line| line["msg"] == "a change was not made; retrying");
+        assert!(warned["error"].as_str().unwrap().contains("interrupted the commit"), "{warned}");
         let record = server.wait_for_log(|line| line["msg"] == "change");
         assert_eq!(record["outcome"], "changed", "{record}");
     }
@@ -268,7 +268,7 @@ async fn idle_connections_that_died_are_replaced_without_an_error() {
     let retried = server
         .logs()
         .into_iter()
-        .filter(|line| line["msg"].as_str().is_some_and(|msg| msg.contains("trying again")));
+        .filter(|line| line["msg"].as_str().is_some_and(|msg| msg.contains("not made; retrying")));
     assert_eq!(retried.count(), 0, "no change has to wait");
 }
 
@@ -345,7 +345,7 @@ async fn a_change_with_a_lost_commit_answer_is_never_reported_as_no_change() {
     proxy.breaks_at_commit(false);
     let status = changes.revoke(page, user).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    assert!(status.message().contains("asking again is safe"), "{}", status.message());
+    assert!(status.message().contains("retrying is safe"), "{}", status.message());
     assert_eq!(last_record(&server), ["failed", "", "commit_uncertain"]);
     let status = changes.revoke(page, user).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
@@ -354,7 +354,7 @@ async fn a_change_with_a_lost_commit_answer_is_never_reported_as_no_change() {
     proxy.breaks_at_commit(true);
     let status = changes.grant(entitlement, user).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    assert!(status.message().contains("asking again is safe"), "{}", status.message());
+    assert!(status.message().contains("retrying is safe"), "{}", status.message());
     assert_eq!(last_record(&server), ["failed", "", "commit_uncertain"]);
     let client = database.client().await;
     let row = client.query(r#"SELECT FROM user_groups WHERE "userId" = 100 AND "groupId" = 100"#, &[]).await;

@@ -58,7 +58,7 @@ async fn only_users_can_be_granted_group_membership() {
         for entitlement in ["group:g5:member", "group:g5:admin"] {
             let status = refused(&database, changes.grant(entitlement, principal)).await;
             assert_eq!(status.code(), Code::InvalidArgument, "{principal}: {status:?}");
-            assert!(status.message().contains("goes to a user"), "{}", status.message());
+            assert!(status.message().contains("is granted to a user"), "{}", status.message());
             let status = refused(&database, changes.revoke(entitlement, principal)).await;
             assert_eq!(status.code(), Code::InvalidArgument, "{principal}: {status:?}");
         }
@@ -188,8 +188,8 @@ async fn archived_and_unknown_groups_accept_no_members() {
     let (changes, _server) = Changes::serving(&database, &[]).await;
     for (entitlement, principal, code, says) in [
         ("group:g13:member", "user/u7", Code::FailedPrecondition, "group 13 is archived"),
-        ("group:g9999:member", "user/u7", Code::NotFound, "no group 9999"),
-        ("group:g5:member", "user/u9999", Code::NotFound, "no user 9999"),
+        ("group:g9999:member", "user/u7", Code::NotFound, "group 9999 does not exist"),
+        ("group:g5:member", "user/u9999", Code::NotFound, "user 9999 does not exist"),
         // User 45 belongs to the other organization.
         ("group:g5:member", "user/u45", Code::FailedPrecondition, "different organizations"),
         ("group:g14:admin", "user/u7", Code::FailedPrecondition, "different organizations"),

@@ -281,8 +281,8 @@ async fn an_altered_managed_group_accepts_no_members() {
                SELECT id, 1, 'read', now(), now() FROM groups WHERE name = 'baton:page:100:read'"#,
             "more than access",
         ),
-        (r#"UPDATE group_pages SET "accessLevel" = 'own' WHERE "pageId" = 100"#, "another level"),
-        (r#"DELETE FROM group_pages WHERE "pageId" = 100"#, "another level"),
+        (r#"UPDATE group_pages SET "accessLevel" = 'own' WHERE "pageId" = 100"#, "a level on its page"),
+        (r#"DELETE FROM group_pages WHERE "pageId" = 100"#, "a level on its page"),
     ] {
         let database = world().await;
         let (changes, _server) = Changes::serving(&database, &[]).await;

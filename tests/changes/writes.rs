@@ -138,7 +138,7 @@ async fn locks_of_other_clients_do_not_fail_a_change() {
     holding.batch_execute("LOCK TABLE user_groups IN EXCLUSIVE MODE").await.unwrap();
     let changing = changes.clone();
     let call = tokio::spawn(async move { changing.revoke("group:g100:member", "user/u100").await });
-    server.wait_for_log(|line| line["msg"] == "a change was not made; trying again");
+    server.wait_for_log(|line| line["msg"] == "a change was not made; retrying");
     holding.rollback().await.unwrap();
     assert_eq!(call.await.unwrap().unwrap().did(), Did::Changed);
 }

@@ -106,7 +106,7 @@ const FIELDS: &[(&str, bool, &str, Option<&str>)] = &[
     ("health-check", true, "boolField", None),
     ("health-check-port", true, "intField", Some("8081")),
     ("health-check-bind-address", true, "stringField", Some("127.0.0.1")),
-    ("http-timeout-seconds", true, "intField", None),
+    ("http-timeout-seconds", true, "intField", Some("30")),
     ("connection-string", false, "stringField", None),
     ("skip-pages", false, "boolField", None),
     ("skip-resources", false, "boolField", None),

@@ -68,6 +68,20 @@ fn help_shows_the_main_settings_and_help_all_every_setting() {
 }
 
 #[test]
+fn the_help_of_every_command_has_examples() {
+    let commands =
+        "sync serve doctor settings health-check setup-sql capabilities config completion man version demo";
+    let commands = commands.split(' ').map(|command| vec![command]);
+    let listings = ["resources", "entitlements", "grants", "access"].map(|listing| vec!["show", listing]);
+    for command in commands.chain(listings).chain([vec![], vec!["show"]]) {
+        let text = help(&[&command[..], &["--help"]].concat());
+        let (_, examples) = text.split_once("Examples:\n").unwrap_or_else(|| panic!("{command:?}: {text}"));
+        let call = [&["baton-retool"], &command[..]].concat().join(" ");
+        assert!(examples.contains(&call), "{command:?}: {examples}");
+    }
+}
+
+#[test]
 fn each_command_shows_only_its_own_options() {
     for (command, its, not_its) in [
         (&["sync"][..], "sync-resources", "listen"),
@@ -96,6 +110,8 @@ fn a_misspelt_flag_error_suggests_the_right_one_and_the_help_command() {
     assert!(unknown.contains("try 'baton-retool sync --help'"), "{unknown}");
     let unknown = errors(&["shwo"], &[]);
     assert!(unknown.contains("'show'") && unknown.contains("try 'baton-retool --help'"), "{unknown}");
+    let unknown = errors(&["-V"], &[]);
+    assert!(unknown.contains("unexpected argument '-V'"), "{unknown}");
     let unknown = errors(&["show", "grnts"], &[]);
     assert!(unknown.contains("'grants'") && unknown.contains("try 'baton-retool show --help'"), "{unknown}");
     let console = [("BATON_LOG_FORMAT", "console")];

@@ -6,6 +6,8 @@ mod demo;
 mod documents;
 mod fatal;
 mod help;
+mod interrupted;
+mod invalid_settings;
 mod one_shot;
 mod operator;
 mod parity;

@@ -72,10 +72,10 @@ const VERBS: &[(&[&str], i32, &str)] = &[
     (
         &["--grant-entitlement=x", "--grant-principal=u5", "--grant-principal-type=user"],
         1,
-        "is the id of no entitlement",
+        "no entitlement has the id \"x\"",
     ),
     (&["--grant-entitlement=x", "--grant-principal=u5"], 2, "grant-principal-type"),
-    (&["--revoke-grant=x"], 1, "is the id of no grant"),
+    (&["--revoke-grant=x"], 1, "no grant has the id \"x\""),
     (&["--create-account-login=a", "--create-account-resource-type=user"], 1, "provisioning"),
     (&["--create-account-email=a@example.com", "--create-account-profile={}"], 1, "provisioning"),
     (&["--create-account-profile=[]"], 2, "JSON object"),

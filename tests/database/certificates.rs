@@ -96,7 +96,7 @@ async fn connects_if_libpq_does_or_names_the_cause() {
         (RSA, "localhost", "authority", "", "authority", ""),
         (P521, "localhost", "of-p521", "", "of-p521", ""),
         (RSA, "localhost", "between", "", "authority", ""),
-        (RSA, "localhost", "authority", "", "of-rsa", "no authority that is trusted here"),
+        (RSA, "localhost", "authority", "", "of-rsa", "no trusted certificate authority"),
         (RSA, "elsewhere", "authority", "", "authority", "is for \"elsewhere\", not for \"localhost\""),
         (RSA, "localhost", "", "", "manual", ""),
         (RSA, "localhost", "", "", "manual-authority", ""),

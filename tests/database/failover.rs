@@ -70,7 +70,7 @@ async fn a_change_reaches_the_primary_although_the_pool_leads_to_the_former_one(
     let (changes, server) = Changes::serving_at(&url, &[]).await;
 
     let wire = Wire::to(&server).await;
-    assert_refused(wire.validate().await, Code::FailedPrecondition, &["takes no changes", "primary"]);
+    assert_refused(wire.validate().await, Code::FailedPrecondition, &["accepts no changes", "primary"]);
     let status = changes.grant("group:g100:member", "user/u100").await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
     wire.organizations().await.unwrap();

@@ -197,7 +197,8 @@ async fn validate_waits_for_a_database_that_is_restarting() {
         let request = ConnectorServiceValidateRequest::default();
         wire.call::<ConnectorServiceValidateResponse>("ConnectorService/Validate", &request).await
     });
-    server.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.contains("trying again")));
+    server
+        .wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.contains("not answer; retrying")));
     cluster.start();
     assert_eq!(waiting.await.unwrap().unwrap().sdk_version, "v0.25.0");
 }

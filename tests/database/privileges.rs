@@ -287,12 +287,12 @@ async fn a_wrong_database_is_distinguished_from_a_missing_privilege() {
     database.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
-    let words = ["not the database of a Retool", "organizations", "hammerhead_production", "search_path"];
+    let words = ["not a Retool database", "organizations", "hammerhead_production", "search_path"];
     let refused = assert_refused(wire.validate().await, Code::FailedPrecondition, &words);
     assert!(!refused.message().contains("GRANT"), "{refused:?}");
     for (what, answer) in answers(&wire).await {
         if what != "ListGrants user" {
-            let refused = assert_refused(answer, Code::FailedPrecondition, &["not the database of a Retool"]);
+            let refused = assert_refused(answer, Code::FailedPrecondition, &["not a Retool database"]);
             assert!(!refused.message().contains("GRANT"), "{what}: {refused:?}");
         }
     }

@@ -25,7 +25,8 @@ async fn a_working_client_gets_a_token_without_a_hello_call() {
     let methods: Vec<Method> = c1.calls().iter().map(|call| call.method).collect();
     assert_eq!(methods, [Method::Token]);
     let proxy = ConnectProxy::start().await;
-    let (status, text) = line(&c1, &[("HTTPS_PROXY", &proxy.url())]);
+    let behind = [("HTTPS_PROXY", proxy.url()), ("BATON_C1_API_HOST", c1.name())];
+    let (status, text) = line(&c1, &behind.each_ref().map(|(name, value)| (*name, value.as_str())));
     assert!(status == "ok" && text.contains("through the proxy"), "{text}");
 }
 
@@ -51,4 +52,50 @@ async fn each_problem_of_the_client_is_reported() {
     let (status, text) = line(&c1, &[("BATON_CLIENT_SECRET", &other_secret)]);
     assert!(status == "failed" && text.contains("refuses this client"), "{text}");
     c1.forgive();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_token_endpoint_is_reported() {
+    for (answer, word) in [
+        ((500, String::new()), "answered 500 Internal Server Error instead of an access token"),
+        ((200, "<html>a portal</html>".to_owned()), "something that is not the JSON of a token"),
+    ] {
+        let c1 = C1::start().await;
+        // The first request and its retries.
+        c1.plan(|plan| plan.token_answers.extend(vec![answer; 4]));
+        let (status, text) = line(&c1, &[]);
+        assert!(status == "failed" && text.contains(word), "{text}");
+        assert!(text.contains("run this again in a minute") && !text.contains("a portal"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_clock_is_reported() {
+    let c1 = C1::start().await;
+    c1.plan(|plan| plan.clock_ahead_by = 4000);
+    let (status, text) = line(&c1, &[]);
+    assert!(status == "failed" && text.contains(" s behind: correct it"), "{text}");
+    assert!(text.contains("correct this machine's clock"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_cannot_be_used_is_reported() {
+    let c1 = C1::start().await;
+    let proxy = ConnectProxy::refusing().await;
+    let name = c1.name();
+    let refusing = proxy.url().replace("http://", "http://user:hunter2@");
+    let refused = format!("the proxy {} refused a connection to {name}", proxy.url());
+    for (url, word, fix) in [
+        (refusing.as_str(), refused.as_str(), "leave this host out with NO_PROXY"),
+        (
+            "socks5://user:hunter2@127.0.0.1:9",
+            "HTTPS_PROXY names a socks5 proxy",
+            "leave c1.test out with NO_PROXY",
+        ),
+    ] {
+        let (status, text) = line(&c1, &[("HTTPS_PROXY", url), ("BATON_C1_API_HOST", &name)]);
+        assert!(status == "failed" && text.contains(word) && text.contains(fix), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    assert!(c1.calls().is_empty());
 }

@@ -274,7 +274,7 @@ async fn invalid_certificates_and_a_standby_are_reported() {
     };
     let good = visit(&connection("localhost", &certificates.authority()), &[]);
     assert_eq!((good.code, good.status_of("tls")), (0, vec!["ok"]), "{}", good.text);
-    assert!(good.text.contains("TLS 1.3, and the server has proved who it is"), "{}", good.text);
+    assert!(good.text.contains("TLS 1.3, and the server's identity is verified"), "{}", good.text);
     let seen = visit(&connection("localhost", &certificates.other_authority()), &[]);
     insta::assert_snapshot!("doctor_tls_unknown_authority", shown(seen));
     let seen = visit(&connection("db.example", &certificates.authority()), &[]);

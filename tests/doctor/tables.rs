@@ -65,7 +65,7 @@ async fn nested_folders_are_counted_and_folder_cycles_end() {
                UPDATE resources SET "resourceFolderId" = 3 WHERE id IN (1, 2)"#,
         )
         .await;
-    let found = "1 apps and 2 resources lie in folders below others that give groups access";
+    let found = "1 apps and 2 resources are in subfolders of folders that give groups access";
     let seen = visit(&url, &[]);
     assert!(seen.text.contains(found), "{}", seen.text);
     database.execute(r#"UPDATE folders SET "parentFolderId" = 4 WHERE id = 2"#).await;

@@ -119,8 +119,8 @@ async fn keys_can_be_published() {
     named["kid"] = "k2".into();
     parts.lambda.publish(200, json!({ "keys": [odd, parts.signer.jwk(), named] }).to_string());
     let function = start(&parts);
-    // The URL has no TLS.
-    function.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.contains("has no TLS")));
+    // The URL does not use TLS.
+    function.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.contains("does not use TLS")));
     let stage = Stage { function, parts };
     for signer in [&stage.parts.signer, &other] {
         let _: ConnectorServiceGetMetadataResponse =

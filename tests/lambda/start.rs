@@ -130,7 +130,7 @@ async fn a_missing_token_or_configuration_ends_the_function_with_one_line() {
     answered(200, None, "{}", "a token of an unknown type");
     answered(200, None, r#"{"token_type":"DPoP"}"#, "an empty token");
     answered(200, None, r#"{"token_type":"mac","access_token":"t"}"#, "a token of an unknown type");
-    answered(200, None, "no JSON", "not the JSON of a token");
+    answered(200, None, "no JSON", "an invalid JSON response");
     parts.hosted.plan(|plan| plan.answers.clear());
 
     let served = |config: Config, code: i32, word: &str| {

@@ -78,7 +78,7 @@ async fn a_connection_over_the_limit_is_closed_while_all_others_have_calls() {
     let calls = [ask(&first), ask(&second)];
     database.wait_until_blocked(2).await;
     closed(TcpStream::connect(server.address()).unwrap()).await;
-    server.wait_for_log(|line| line["msg"] == "closed a new connection: all others have calls under way");
+    server.wait_for_log(|line| line["msg"] == "closed a new connection: all others have calls in progress");
     locked.rollback().await.unwrap();
     for call in calls {
         call.await.unwrap().unwrap();
@@ -124,7 +124,7 @@ async fn a_call_over_the_limit_is_refused_except_probes() {
     let locked = lock(&mut client).await;
     let calls = [ask(&busy), ask(&busy_too)];
     database.wait_until_blocked(2).await;
-    assert_refused(metadata(&other).await, Code::Unavailable, &["2 calls", "--max-requests", "again"]);
+    assert_refused(metadata(&other).await, Code::Unavailable, &["2 calls", "--max-requests", "retry"]);
     let probe = HealthClient::new(other.channel()).check(HealthCheckRequest::default()).await.unwrap();
     assert_eq!(probe.into_inner().status(), ServingStatus::Serving);
     locked.rollback().await.unwrap();
@@ -181,7 +181,10 @@ async fn a_client_that_reads_its_answers_keeps_its_connection() {
     assert!(tokio::time::timeout(Duration::from_secs(2), watch.message()).await.is_err(), "no watch");
     metadata(&wire).await.unwrap();
     let logs = server.logs();
-    assert!(!logs.iter().any(|line| line.to_string().contains("hung up")), "{logs:?}");
+    assert!(
+        !logs.iter().any(|line| line.to_string().contains("closed the connection of a client")),
+        "{logs:?}"
+    );
     let peers: BTreeSet<_> = logs.iter().filter_map(|line| line["peer.address"].as_str()).collect();
     assert_eq!(peers.len(), 1, "the client had to connect again: {logs:?}");
     let ended = logs.iter().find(|line| line["grpc.method"] == "ServerReflectionInfo").unwrap();
@@ -307,7 +310,7 @@ async fn the_grace_period_bounds_the_drain() {
     let (status, logs) = tokio::task::spawn_blocking(|| server.ended()).await.unwrap();
     assert_eq!(status.code(), Some(0));
     let said = |text: &str| logs.iter().any(|line| line["msg"] == text);
-    assert!(said("calls were still under way when the grace period ended"), "{logs:?}");
+    assert!(said("calls were still in progress when the grace period ended"), "{logs:?}");
     assert!(call.await.unwrap().is_err());
 }
 

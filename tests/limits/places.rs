@@ -205,7 +205,7 @@ async fn without_file_descriptors_new_callers_are_served_and_the_log_stays_short
         let _ = stream.write_all(GREETING);
         idle.push(stream);
     }
-    let failed = |line: &&serde_json::Value| line["msg"] == "could not take a connection";
+    let failed = |line: &&serde_json::Value| line["msg"] == "could not accept a connection";
     eventually("a lack of file descriptors", async || server.lines().iter().find(failed).map(drop)).await;
     eventually("an answer to a newcomer", async || {
         let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
@@ -231,7 +231,7 @@ async fn health_watches_are_bounded_and_health_checks_continue() {
             match watch(&wire).await {
                 Ok(watch) => watches.push(watch),
                 Err(status) => {
-                    let words = ["watches of the health", "try again"];
+                    let words = ["health watches", "retry"];
                     assert_refused(Err::<(), _>(status), Code::Unavailable, &words);
                     refused += 1;
                 }

@@ -88,6 +88,22 @@ enum Fate {
     HungUp,
 }
 
+/// Connects to the server and sends these bytes.
+fn stranger(server: &Server, bytes: &[u8], fate: Fate) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let sent = stream.write_all(&[GREETING, bytes].concat());
+    match fate {
+        Fate::Unfinished => sent.unwrap(),
+        Fate::Kept => sent.and_then(|()| seen(&mut stream)).unwrap(),
+        Fate::HungUp => {
+            let kept = sent.and_then(|()| seen(&mut stream)).is_ok();
+            assert!(!kept, "the server takes all that a stranger sends");
+        }
+    }
+    stream
+}
+
 /// The memory of the server for each stranger that sends these bytes.
 async fn held_by_each(bytes: &[u8], fate: Fate) -> Option<u64> {
     let directory = tempfile::tempdir().unwrap();
@@ -102,22 +118,15 @@ async fn held_by_each(bytes: &[u8], fate: Fate) -> Option<u64> {
         regular.metadata().await.unwrap();
     }
     let before = server.data_memory()?;
-    let open: Vec<_> = tokio::task::block_in_place(|| {
-        let open = (0..STRANGERS).map(|_| {
-            let mut stream = TcpStream::connect(server.address()).unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-            let sent = stream.write_all(&[GREETING, bytes].concat());
-            match fate {
-                Fate::Unfinished => sent.unwrap(),
-                Fate::Kept => sent.and_then(|()| seen(&mut stream)).unwrap(),
-                Fate::HungUp => {
-                    let kept = sent.and_then(|()| seen(&mut stream)).is_ok();
-                    assert!(!kept, "the server takes all that a stranger sends");
-                }
-            }
-            stream
-        });
-        open.collect()
+    let open: Vec<TcpStream> = tokio::task::block_in_place(|| match fate {
+        // The server hangs up after seconds, so all strangers wait at the same time.
+        Fate::HungUp => std::thread::scope(|scope| {
+            let strangers: Vec<_> =
+                (0..STRANGERS).map(|_| scope.spawn(|| stranger(&server, bytes, fate))).collect();
+            strangers.into_iter().map(|stranger| stranger.join().unwrap()).collect()
+        }),
+        // One after the other, because the server replaces the connection that is idle for longest.
+        Fate::Kept | Fate::Unfinished => (0..STRANGERS).map(|_| stranger(&server, bytes, fate)).collect(),
     });
     for _ in 0..20 {
         regular.metadata().await.unwrap();

@@ -61,9 +61,7 @@ async fn replaces_a_connection_that_is_lost_silently() {
     let proxy = ConnectProxy::start().await;
     let client = database.client().await;
     client.batch_execute("BEGIN; LOCK TABLE users").await.unwrap();
-    let mut command = c1.program(&database.url());
-    command.env("HTTPS_PROXY", proxy.url());
-    let _server = Server::run(command);
+    let _server = Server::run(c1.program_behind(&proxy.url(), &database.url()));
     let id = c1.give(TaskType::SyncFull(SyncFullTask::default()));
     let before = c1.called(Method::Heartbeat, 2).await.len();
     proxy.lose_tunnels();
@@ -119,40 +117,4 @@ async fn a_missing_folder_fails_the_sync_but_not_the_program() {
     std::fs::create_dir(&folder).unwrap();
     let ended = stage.c1.run(TaskType::SyncFull(SyncFullTask::default())).await;
     assert!(matches!(ended, Finished::Success(_)), "{ended:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_go_through_a_proxy() {
-    let c1 = C1::start().await;
-    let proxy = ConnectProxy::start().await;
-    let mut command = c1.program(NOWHERE);
-    command.env("HTTPS_PROXY", proxy.url());
-    let server = Server::run(command);
-    c1.run(small()).await;
-    let target = c1.address().to_string();
-    assert_eq!(proxy.seen(), [target.as_str(), target.as_str()]);
-    drop(server);
-
-    let mut command = c1.program(NOWHERE);
-    command.env("HTTPS_PROXY", proxy.url()).env("NO_PROXY", "127.0.0.1");
-    let server = Server::run(command);
-    c1.run(small()).await;
-    assert_eq!(proxy.seen().len(), 2);
-    drop(server);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_error_names_a_refusing_proxy_without_its_password() {
-    let c1 = C1::start().await;
-    let proxy = ConnectProxy::refusing().await;
-    let mut command = c1.program(NOWHERE);
-    command.env("HTTPS_PROXY", proxy.url().replace("http://", "http://user:hunter2@"));
-    let server = Server::run(command);
-    let refused = format!("the proxy {} refused a connection to {}: ", proxy.url(), c1.address());
-    server.wait_for_log(|line| {
-        line["level"] == "warn" && line["error"].as_str().is_some_and(|text| text.contains(&refused))
-    });
-    let log = server.logs().iter().map(ToString::to_string).collect::<String>();
-    assert!(!log.contains("hunter2"), "{log}");
-    assert!(c1.calls().is_empty());
 }

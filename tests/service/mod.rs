@@ -1,11 +1,14 @@
 //! Service mode: the real program between a stand-in for ConductorOne and a Postgres.
 
+mod debug_log;
 #[cfg(target_os = "linux")]
 mod disk;
 mod faults;
+mod heartbeats;
 mod manifests;
 mod memory;
 mod polling;
+mod proxy;
 mod sdk;
 mod soak;
 mod start;

@@ -1,7 +1,14 @@
 //! Polling ConductorOne for tasks.
 
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::Duration;
+
 use baton_retool::proto::connectorapi::Task;
-use baton_retool::proto::connectorapi::task::{NoneTask, TaskType};
+use baton_retool::proto::connectorapi::task::{
+    HelloTask, ListEventsTask, ListTicketSchemasTask, NoneTask, SyncFullTask, TaskType,
+};
+use tokio::task::JoinSet;
 use tonic::Code;
 
 use super::{NOWHERE, small};
@@ -10,6 +17,13 @@ use crate::support::server::Server;
 
 fn waits(calls: &[Call]) -> Vec<f64> {
     calls.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs_f64()).collect()
+}
+
+/// The program with one of the two ways of polling, and the method that it then calls.
+fn polling(c1: &C1, batch: bool) -> (Command, Method) {
+    let mut command = c1.program(NOWHERE);
+    command.env("BATON_GET_TASKS", if batch { "true" } else { "false" });
+    (command, if batch { Method::GetTasks } else { Method::GetTask })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,14 +41,85 @@ async fn waits_a_second_if_no_poll_interval_is_given() {
     for batch in [false, true] {
         let c1 = C1::start().await;
         c1.plan(|plan| plan.next_poll = None);
-        let mut command = c1.program(NOWHERE);
-        if batch {
-            command.env("BATON_GET_TASKS", "true");
-        }
+        let (command, method) = polling(&c1, batch);
         let _server = Server::run(command);
-        let method = if batch { Method::GetTasks } else { Method::GetTask };
         let waits = waits(&c1.called(method, 3).await);
         assert!(waits.iter().all(|wait| *wait >= 0.9), "{waits:?}");
+    }
+}
+
+/// Offers the same task with every poll, without a poll interval. No task of these kinds is ever reported.
+async fn offers_again(task: TaskType, batch: bool) {
+    let shown = format!("{task:?}, batch: {batch}");
+    let c1 = C1::start().await;
+    c1.plan(|plan| (plan.insists, plan.next_poll, plan.cancels_at) = (true, None, Some(1)));
+    let id = c1.give(task);
+    let (command, method) = polling(&c1, batch);
+    let server = Server::run(command);
+    let polls = c1.called(method, 5).await;
+    // The second poll follows the first one at once, because the first offer was new.
+    let took = (polls[4].at - polls[1].at).as_secs_f64();
+    assert!(took >= 2.7, "{shown}: {took} s for four polls");
+    let begun = |line: &serde_json::Value| line["msg"] == "task started" && line["task_id"] == *id;
+    let begun = server.logs().iter().filter(|line| begun(line)).count();
+    assert!((2..=6).contains(&begun), "{shown}: started {begun} times");
+    assert_eq!(c1.reports(&id), 0, "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_never_reported_causes_no_busy_loop() {
+    let mut all = JoinSet::new();
+    for batch in [false, true] {
+        all.spawn(offers_again(TaskType::ListEvents(ListEventsTask::default()), batch));
+        all.spawn(offers_again(TaskType::ListTicketSchemas(ListTicketSchemasTask::default()), batch));
+        all.spawn(offers_again(TaskType::Hello(HelloTask::default()), batch));
+        all.spawn(offers_again(TaskType::SyncFull(SyncFullTask::default()), batch));
+    }
+    all.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_without_an_id_causes_no_busy_loop() {
+    for batch in [false, true] {
+        let c1 = C1::start().await;
+        c1.plan(|plan| (plan.insists, plan.next_poll) = (true, None));
+        c1.give_as(|_| Task { task_type: Some(small()), ..Default::default() });
+        let (command, method) = polling(&c1, batch);
+        let _server = Server::run(command);
+        let waits = waits(&c1.called(method, 3).await);
+        assert!(waits.iter().all(|wait| *wait >= 0.9), "batch {batch}: {waits:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_requested_wait_applies_after_a_task() {
+    for batch in [false, true] {
+        let c1 = C1::start().await;
+        c1.plan(|plan| plan.next_poll = Some(Duration::from_millis(1500)));
+        let ids = [c1.give(small()), c1.give(small())];
+        let (command, method) = polling(&c1, batch);
+        let _server = Server::run(command);
+        let waits = waits(&c1.called(method, 3).await);
+        assert!(waits.iter().all(|wait| *wait >= 1.4), "batch {batch}: {waits:?}");
+        // The first poll returned a task.
+        c1.finished(&ids[0]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_the_running_tasks_as_known() {
+    let c1 = C1::start().await;
+    // Tasks cannot end.
+    c1.plan(|plan| plan.always(Method::FinishTask, Some(Code::Unavailable)));
+    let ids = [c1.give(small()), c1.give(small())];
+    let (command, method) = polling(&c1, true);
+    let _server = Server::run(command);
+    let polls = c1.called(method, 2).await;
+    let (asked, known) = polls[1].asked.clone().unwrap();
+    assert_eq!((asked, BTreeSet::from_iter(known)), (4, BTreeSet::from(ids.clone())));
+    c1.plan(|plan| plan.always(Method::FinishTask, None));
+    for id in &ids {
+        c1.finished(id).await;
     }
 }
 

@@ -9,6 +9,11 @@ use crate::support::changes::{entitlement_of, principal_of};
 use crate::support::http::ask;
 use crate::support::wire::eventually;
 
+/// Whether the message of a log line begins like this.
+fn said(line: &serde_json::Value, begin: &str) -> bool {
+    line["msg"].as_str().is_some_and(|text| text.starts_with(begin))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_tasks_either_signal_ends_the_program_at_once() {
     for by_interrupt in [false, true] {
@@ -19,6 +24,36 @@ async fn without_tasks_either_signal_ends_the_program_at_once() {
         let (status, lines) = server.ended();
         assert_eq!(status.code(), Some(0), "{lines:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_interrupts_a_poll_without_an_answer() {
+    let c1 = C1::start().await;
+    c1.plan(|plan| plan.holds_polls = true);
+    let server = c1.serve(NOWHERE, &[]);
+    c1.called(Method::GetTask, 1).await;
+    let (status, lines) = server.stop();
+    assert_eq!(status.code(), Some(0), "{lines:?}");
+    let waited = |line: &serde_json::Value| said(line, "the grace period ended before");
+    assert!(!lines.iter().any(waited), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_program_at_once() {
+    let c1 = C1::start().await;
+    // The task cannot end.
+    c1.plan(|plan| plan.always(Method::FinishTask, Some(Code::Unavailable)));
+    let server = c1.serve(NOWHERE, &["--shutdown-grace-seconds", "600"]);
+    let id = c1.give(small());
+    c1.called(Method::FinishTask, 1).await;
+    server.terminate();
+    server.wait_for_log(|line| said(line, "stopping: finishing running tasks"));
+    server.terminate();
+    let (status, lines) = server.ended();
+    assert_eq!(status.code(), Some(0), "{lines:?}");
+    assert!(lines.iter().any(|line| said(line, "stopping at once")), "{lines:?}");
+    let lost = |line: &serde_json::Value| said(line, "the program ends before") && line["task_id"] == *id;
+    assert!(lines.iter().any(lost), "{lines:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,11 +118,8 @@ async fn the_program_ends_after_the_grace_period() {
     c1.called(Method::FinishTask, 1).await;
     let (status, lines) = server.stop();
     assert_eq!(status.code(), Some(0));
-    let said = |line: &serde_json::Value, begin: &str| {
-        line["msg"].as_str().is_some_and(|text| text.starts_with(begin))
-    };
     assert!(lines.iter().any(|line| said(line, "the grace period ended before")), "{lines:?}");
-    let lost = |line: &serde_json::Value| said(line, "the program ends before") && line["task_id"] == *id;
+    let lost = |line: &serde_json::Value| said(line, "the program stopped before") && line["task_id"] == *id;
     assert!(lines.iter().any(lost), "{lines:?}");
 }
 
@@ -124,6 +156,22 @@ async fn a_started_report_is_finished_before_the_end() {
     let (status, lines) = server.stop();
     assert_eq!(status.code(), Some(0), "{lines:?}");
     assert_eq!(c1.reports(&id), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_show_the_start_while_conductorone_is_unreachable() {
+    let c1 = C1::start().await;
+    c1.plan(|plan| plan.away = true);
+    let server = c1.serve(NOWHERE, &["--metrics-listen", "127.0.0.1:0"]);
+    let line = server.wait_for_log(|line| line["msg"] == "metrics listening");
+    let address = line["address"].as_str().unwrap().parse().unwrap();
+    server.wait_for_log(|line| line["msg"] == "startup Hello failed, retrying");
+    let text = ask(address, "GET", "/metrics").body;
+    let has = |begin: &str| text.lines().any(|line| line.starts_with(begin));
+    assert!(has("baton_retool_service_start_timestamp_seconds 1"), "{text}");
+    assert!(has("baton_retool_tasks_in_flight 0"), "{text}");
+    // An age since the last poll would hide that there was none.
+    assert!(!has("baton_retool_last_poll_timestamp_seconds"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

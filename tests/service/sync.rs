@@ -1,5 +1,6 @@
 //! Full syncs: the content of the upload, and the reasons for an early end.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,12 +9,11 @@ use baton_retool::agent::c1z::{DecodeLimits, GrantFilter, Reader, ResourceFilter
 use baton_retool::agent::sync::{Options, Syncer};
 use baton_retool::proto::connector::resource_type::Trait;
 use baton_retool::proto::connector::{BatonId, Resource};
-use baton_retool::proto::connectorapi::Task;
 use baton_retool::proto::connectorapi::task::{SyncFullTask, TaskType};
 use baton_retool::proto::find_annotation;
 use tonic::Code;
 
-use super::{NOWHERE, Stage, small};
+use super::Stage;
 use crate::support::c1::{C1, Finished, Method, Upload};
 use crate::support::postgres::Database;
 use crate::support::rows::{group, user, with_trait};
@@ -92,8 +92,11 @@ async fn the_task_sets_the_scope_of_the_sync() {
     let some = run(SyncFullTask { sync_resource_type_ids: types, ..Default::default() }).await.counts();
     assert!(some.0 < resources && some.0 > 0, "{some:?}");
     let targeted_sync_resources = vec![resource("group", "g1")];
-    let one = run(SyncFullTask { targeted_sync_resources, ..Default::default() }).await.counts();
-    assert!(one.0 < some.0, "{one:?}");
+    let one = run(SyncFullTask { targeted_sync_resources, ..Default::default() }).await;
+    assert!(one.counts().0 < some.0, "{:?}", one.counts());
+    let rows = one.reader().resources(&ResourceFilter::default(), None, usize::MAX).unwrap().rows;
+    let target = resource("group", "g1").id;
+    assert!(rows.iter().any(|row| row.id == target), "{rows:?}");
     // The file has a format that every reader supports, even if the task names another engine.
     let engine = "pebble".to_owned();
     let other = run(SyncFullTask { storage_engine: engine, ..Default::default() }).await.counts();
@@ -147,33 +150,10 @@ async fn copies_users_and_groups_of_the_external_file() {
             .map(|id| format!("{}/{}", id.resource_type, id.resource))
             .collect()
     };
-    assert_eq!(ids(&copied), ["group/crew", "user/ada"]);
+    // Parallel workers wrote the file, so the order of its types varies.
+    let copied: BTreeSet<String> = ids(&copied).into_iter().collect();
+    assert_eq!(copied, BTreeSet::from(["group/crew".to_owned(), "user/ada".to_owned()]));
     assert!(own.len() > 80, "{}", own.len());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sync_does_not_start_without_an_accepted_heartbeat() {
-    let c1 = C1::start().await;
-    c1.plan(|plan| plan.fail(Method::Heartbeat, &[Code::Internal]));
-    let server = c1.serve(NOWHERE, &["--task-concurrency", "1"]);
-    let failed = c1.give(sync());
-    c1.run(small()).await;
-    c1.plan(|plan| plan.cancels_at = Some(1));
-    let cancelled = c1.give(sync());
-    c1.run(small()).await;
-    for id in [&failed, &cancelled] {
-        server.wait_for_log(|line| line["task_id"] == **id && line["reason"].is_string());
-        assert_eq!(c1.reports(id), 0);
-    }
-    assert!(c1.uploads().is_empty() && c1.left_over().is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn retries_the_first_heartbeat() {
-    let stage = Stage::new(&["--sync-resource-types", "org"]).await;
-    stage.c1.plan(|plan| plan.fail(Method::Heartbeat, &[Code::Unavailable, Code::Unauthenticated]));
-    let ended = stage.c1.run(sync()).await;
-    assert!(matches!(ended, Finished::Success(_)), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,21 +173,6 @@ async fn a_cancelled_sync_stops_its_statements() {
     .await;
     assert!(stage.c1.uploads().is_empty());
     assert!(stage.c1.left_over().is_empty(), "{:?}", stage.c1.left_over());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sync_ends_after_nine_missed_heartbeats() {
-    let stage = Stage::new(&[]).await;
-    let client = stage.database.client().await;
-    client.batch_execute("BEGIN; LOCK TABLE users, groups, pages, user_groups").await.unwrap();
-    let id = stage.c1.give(sync());
-    stage.c1.called(Method::Heartbeat, 1).await;
-    stage.c1.plan(|plan| plan.fail(Method::Heartbeat, &[Code::Unavailable; 8]));
-    // Eight failures in a row are tolerated.
-    stage.c1.called(Method::Heartbeat, 10).await;
-    assert_eq!(stage.c1.reports(&id), 0);
-    stage.c1.plan(|plan| plan.always(Method::Heartbeat, Some(Code::Internal)));
-    stage.c1.finished(&id).await.assert_failed(2, "task failed heartbeat", false);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,7 +210,7 @@ async fn retries_an_upload_that_is_answered_too_early() {
     assert!(matches!(stage.c1.finished(&id).await, Finished::Success(_)));
     stage.server.wait_for_log(|line| {
         line["msg"] == "upload failed, retrying"
-            && line["error"].as_str().is_some_and(|text| text.ends_with("before it had the whole file"))
+            && line["error"].as_str().is_some_and(|text| text.ends_with("before it received the whole file"))
     });
     let sizes: Vec<usize> = stage.c1.uploads().iter().map(|upload| upload.bytes.len()).collect();
     assert_eq!((sizes.len(), sizes[1]), (2, 16 * 1024 * 1024));
@@ -261,58 +226,6 @@ async fn a_sync_can_be_cancelled_during_its_upload() {
     stage.c1.finished(&id).await.assert_failed(1, "context canceled", false);
     assert!(stage.c1.uploads().is_empty());
     assert!(stage.c1.left_over().is_empty(), "{:?}", stage.c1.left_over());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn heartbeats_continue_during_the_upload_and_end_with_the_task() {
-    let stage = Stage::new(&["--sync-resource-types", "org"]).await;
-    let beats = |c1: &C1, id: &str| {
-        c1.calls().iter().filter(|call| call.method == Method::Heartbeat && call.task_id == id).count()
-    };
-    stage.c1.plan(|plan| plan.holds_uploads_at = Some(1));
-    let first = stage.c1.give(sync());
-    stage.c1.called(Method::Upload, 1).await;
-    let before = beats(&stage.c1, &first);
-    stage.c1.called(Method::Heartbeat, before + 2).await;
-    stage.c1.plan(|plan| plan.holds_uploads_at = None);
-    assert!(matches!(stage.c1.finished(&first).await, Finished::Success(_)));
-    // While another sync runs, there is time for more heartbeats.
-    stage.c1.plan(|plan| plan.holds_uploads_at = Some(1));
-    let second = stage.c1.give(sync());
-    stage.c1.called(Method::Upload, 2).await;
-    let (after, so_far) = (beats(&stage.c1, &first), stage.c1.called(Method::Heartbeat, 1).await.len());
-    stage.c1.called(Method::Heartbeat, so_far + 3).await;
-    assert_eq!(beats(&stage.c1, &first), after);
-    stage.c1.plan(|plan| plan.holds_uploads_at = None);
-    stage.c1.finished(&second).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_upload_includes_the_debug_log() {
-    let stage = Stage::new(&["--log-level", "error", "--task-concurrency", "1"]).await;
-    let log = stage.c1.temp_dir().join("debug.log");
-    let debug = |task: TaskType| {
-        stage.c1.give_as(|id| Task { id, debug: true, task_type: Some(task), ..Default::default() })
-    };
-    // A task of another kind leaves its log for the next upload.
-    stage.c1.finished(&debug(small())).await;
-    assert!(log.exists());
-    let plain = stage.c1.give(sync());
-    stage.c1.finished(&plain).await;
-    assert!(log.exists());
-    let id = debug(sync());
-    stage.c1.finished(&id).await;
-    assert!(!log.exists());
-    let uploads = stage.c1.uploads();
-    let sizes: Vec<usize> = uploads.iter().map(|upload| upload.bytes.len()).collect();
-    let [_, left, file, written] = &uploads[..] else { panic!("{sizes:?}") };
-    assert_eq!((left.task_id.as_str(), written.task_id.as_str()), (plain.as_str(), id.as_str()));
-    assert_eq!(file.task_id, id);
-    let text = String::from_utf8(written.bytes.clone()).unwrap();
-    let lines: Vec<serde_json::Value> =
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(lines.iter().any(|line| line["level"] == "debug"), "{text}");
-    assert!(lines.iter().any(|line| line["task_id"] == *id), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,12 +30,27 @@ async fn does_not_reuse_a_token_with_a_short_or_missing_lifetime() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sends_the_type_of_the_token() {
-    for kind in ["", "BEARER", "DPoP"] {
+    // The double checks the type in every call.
+    for kind in ["", "bearer", "BEARER", "mac", "Mac", "basic", "BASIC", "DPoP", "custom"] {
         let c1 = C1::start().await;
-        c1.plan(|plan| plan.token_type = if kind == "BEARER" { "bearer" } else { kind }.to_owned());
+        c1.plan(|plan| plan.token_type = kind.to_owned());
         let _server = c1.serve(NOWHERE, &[]);
         c1.called(Method::GetTask, 1).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_null_counts_as_missing() {
+    let c1 = C1::start().await;
+    let token = c1.issue_token();
+    let answer = serde_json::json!({ "access_token": token, "token_type": null, "expires_in": null });
+    c1.plan(|plan| plan.token_answers.push_back((200, answer.to_string())));
+    let _server = c1.serve(NOWHERE, &[]);
+    // The double checks that the first Hello has this token, with the type Bearer.
+    c1.called(Method::GetTask, 1).await;
+    let methods: Vec<Method> = c1.calls().iter().map(|call| call.method).collect();
+    // Without a lifetime, the token is used once.
+    assert_eq!(methods[..4], [Method::Token, Method::Hello, Method::Token, Method::GetTask]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,7 +101,7 @@ async fn retries_a_broken_token_endpoint() {
     c1.called(Method::GetTask, 1).await;
     assert_eq!(c1.called(Method::Token, bad.len() + 1).await.len(), bad.len() + 1);
     let log = server.logs().iter().map(ToString::to_string).collect::<String>();
-    assert!(log.contains("not the JSON of a token") && log.contains("an empty token"), "{log}");
+    assert!(log.contains("an invalid JSON response") && log.contains("an empty token"), "{log}");
     assert!(!log.contains("token-0") && !log.contains("a portal"), "{log}");
 }
 

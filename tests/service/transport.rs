@@ -32,13 +32,13 @@ async fn recovers_from(tls: Tls, reason: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_error_names_a_server_without_http2() {
     for tls in [Tls::WithoutAlpn, Tls::OnlyHttp1] {
-        recovers_from(tls, "127.0.0.1 does not speak HTTP/2, so it is not ConductorOne's API").await;
+        recovers_from(tls, "127.0.0.1 does not support HTTP/2, so it is not ConductorOne's API").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rejects_tls_before_1_2() {
-    recovers_from(Tls::Only11, "127.0.0.1 offers neither TLS 1.2 nor TLS 1.3").await;
+    recovers_from(Tls::Only11, "127.0.0.1 supports neither TLS 1.2 nor TLS 1.3").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +51,8 @@ async fn accepts_tls_1_2() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_error_names_an_untrusted_certificate() {
-    recovers_from(Tls::Untrusted, "it comes from an authority that this machine does not trust").await;
+    recovers_from(Tls::Untrusted, "it comes from a certificate authority that this machine does not trust")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -328,7 +328,7 @@ async fn other_databases_are_not_modified() {
     database.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
     let name = format!("{}_new", database.name());
     let refused = database.client().await.batch_execute(&script(&name, ALL)).await.unwrap_err();
-    assert!(refused.as_db_error().unwrap().message().contains("not the database of a Retool"), "{refused:?}");
+    assert!(refused.as_db_error().unwrap().message().contains("not a Retool database"), "{refused:?}");
     let made = database.client().await.query("SELECT FROM pg_roles WHERE rolname = $1", &[&name]).await;
     assert!(made.unwrap().is_empty());
 }
@@ -351,8 +351,8 @@ fn an_invalid_role_or_feature_exits_with_2() {
         (&["--role", "baton", "--provisioning"], "--provisioning"),
         (&["--role", "baton", "--provisioning="], "--provisioning"),
         (&["--role", "baton", "--output", "json"], "--output"),
-        (&["--role", "baton", "--listen", "127.0.0.1:0"], "--listen means nothing"),
-        (&["--role", "baton", "--connection-string", "host=h dbname=d"], "--connection-string means nothing"),
+        (&["--role", "baton", "--listen", "127.0.0.1:0"], "--listen does not apply"),
+        (&["--role", "baton", "--connection-string", "host=h dbname=d"], "does not apply to setup-sql"),
         (&["--role", "baton", "--skip-pages=maybe"], "neither true nor false"),
         (&["--role", "baton", "--skip-pages", "--provisioning=groups,pages"], "--skip-pages"),
     ];

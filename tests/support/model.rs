@@ -193,10 +193,10 @@ impl Reason {
     pub(crate) fn words(&self) -> Vec<String> {
         match self {
             Self::NothingToGrant => vec!["not implemented".to_owned()],
-            Self::WrongPrincipal => vec!["goes to a".to_owned()],
-            Self::NoUser(user) => vec![format!("no user {user} ")],
-            Self::NoGroup(group) => vec![format!("no group {group} ")],
-            Self::NoPage(page) => vec![format!("no page {page} ")],
+            Self::WrongPrincipal => vec!["is granted to a".to_owned()],
+            Self::NoUser(user) => vec![format!("user {user} does not exist")],
+            Self::NoGroup(group) => vec![format!("group {group} does not exist")],
+            Self::NoPage(page) => vec![format!("page {page} does not exist")],
             Self::Disabled(user) => vec![format!("user {user} is disabled")],
             Self::Archived(group) => vec![format!("group {group} is archived")],
             Self::Organizations | Self::Trigger => vec!["different organizations".to_owned()],
@@ -207,7 +207,7 @@ impl Reason {
                 let named = groups.iter().take(2).filter(|group| **group > 0);
                 named.map(|group| format!("group {group} ")).chain(["would still have".to_owned()]).collect()
             }
-            Self::NotManaged(group) => vec![format!("group {group} "), "not as it was made".to_owned()],
+            Self::NotManaged(group) => vec![format!("group {group} "), "differs from it".to_owned()],
             Self::ManagedGroupsOff => vec!["--managed-groups=false".to_owned()],
         }
     }

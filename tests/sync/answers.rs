@@ -190,7 +190,7 @@ async fn a_page_token_that_leads_back_ends_the_sync() {
     let error = ends(&script).await;
     assert_eq!(
         error,
-        "ListGrants of group/g1 does not end: the connector gives a page token again that it gave before; this is a fault of the connector"
+        "ListGrants of group/g1 does not end: the connector returned a page token that it had returned before; this is a bug in the connector"
     );
     assert!(script.count("ListGrants") < 10);
 

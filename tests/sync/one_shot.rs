@@ -157,8 +157,8 @@ fn invalid_options_exit_with_2_and_write_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = ["--connection-string", "postgres://baton@127.0.0.1:1/retool"];
     let cases: &[(&[&str], &str)] = &[
-        (&["--skip-grants"], "means nothing without sync-resources"),
-        (&["--external-resource-entitlement-id-filter", "x"], "means nothing without external-resource-c1z"),
+        (&["--skip-grants"], "requires sync-resources"),
+        (&["--external-resource-entitlement-id-filter", "x"], "requires external-resource-c1z"),
         (&["--sync-resources", "group/g1"], "bid:r:<type>/<id>"),
         (&["--sync-resources", "bid:r:group/g1", "--sync-resource-types", "user"], "none of the resources"),
         (&["--workers", "many"], "-1, or a whole number"),
@@ -193,7 +193,7 @@ fn a_foreign_file_is_rejected_and_unchanged() {
     }
     let output = end(command(&folder, &nowhere).args(["-f", "no/such/folder/x.c1z"]).spawn().unwrap());
     assert_ends(&output, 1);
-    assert!(last_line(&output).contains("create the folder first"), "{}", last_line(&output));
+    assert!(last_line(&output).contains("create the folder"), "{}", last_line(&output));
 }
 
 #[cfg(target_os = "linux")]

@@ -55,7 +55,7 @@ fn an_error_is_one_line() {
         (unfinished.to_str().unwrap(), vec!["grants"], 1, "no finished sync"),
         ("/no/such/file.c1z", vec!["grants"], 1, "/no/such/file.c1z"),
         (go.to_str().unwrap(), vec!["access", "nobody@nowhere"], 1, "no user"),
-        (go.to_str().unwrap(), vec!["grants", "--principal", "u1"], 2, "write TYPE/ID"),
+        (go.to_str().unwrap(), vec!["grants", "--principal", "u1"], 2, "use the form TYPE/ID"),
     ];
     for (file, arguments, code, words) in cases {
         let output = show(file, &arguments);

@@ -89,7 +89,7 @@ async fn telemetry_dropped_for_a_slow_collector_is_logged_once() {
     ask_much(&server).await;
     let (_, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
     assert_eq!(told(&logs, "faster than the collector"), ["logs", "traces"]);
-    assert_eq!(told(&logs, "does not take telemetry"), [""; 0], "it takes it, if slowly");
+    assert_eq!(told(&logs, "does not accept telemetry"), [""; 0], "it takes it, if slowly");
     let words = "BatchSpanProcessor";
     assert!(!logs.iter().any(|line| line.to_string().contains(words)), "the library's own words");
 }
@@ -101,13 +101,13 @@ async fn collector_errors_are_logged_once_for_each_signal() {
     for signal in ["traces", "metrics", "logs"] {
         Wire::to(&server).await.metadata().await.unwrap();
         let line = server.wait_for_log(|line| {
-            line["msg"].as_str().unwrap().contains("does not take telemetry") && line["signal"] == signal
+            line["msg"].as_str().unwrap().contains("does not accept telemetry") && line["signal"] == signal
         });
         assert!(line["error"].as_str().unwrap().contains("Internal"), "{line}");
     }
     ask_much(&server).await;
     let (_, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
-    assert_eq!(told(&logs, "does not take telemetry"), ["logs", "metrics", "traces"]);
+    assert_eq!(told(&logs, "does not accept telemetry"), ["logs", "metrics", "traces"]);
 }
 
 #[tokio::test]
@@ -118,7 +118,8 @@ async fn a_recovered_collector_receives_telemetry_again() {
     let server = Server::start_with(&environment, NOWHERE, &[ENDPOINT, &address, INSECURE]);
     let wire = Wire::to(&server).await;
     wire.metadata().await.unwrap();
-    let lost = server.wait_for_log(|line| line["msg"].as_str().unwrap().contains("does not take telemetry"));
+    let lost =
+        server.wait_for_log(|line| line["msg"].as_str().unwrap().contains("does not accept telemetry"));
     assert_eq!((&lost["level"], &lost["signal"]), (&"warn".into(), &"logs".into()));
     let collector = Collector::start_at(&address).await;
     eventually("logs", async || {
@@ -126,7 +127,7 @@ async fn a_recovered_collector_receives_telemetry_again() {
         collector.received().signals()[2].then_some(())
     })
     .await;
-    server.wait_for_log(|line| line["msg"] == "the collector takes telemetry again");
+    server.wait_for_log(|line| line["msg"] == "the collector accepts telemetry again");
 }
 
 #[test]

@@ -137,7 +137,7 @@ async fn a_call_is_logged_with_all_its_fields() {
     wire.resources("user", Some(id("group", "g1")), 0, "").await.unwrap_err();
     let line = server.wait_for_log(|line| line["grpc.code"] == "InvalidArgument");
     assert_eq!(line["level"], "info");
-    assert!(line["error"].as_str().unwrap().contains("lie in an org"), "{line}");
+    assert!(line["error"].as_str().unwrap().contains("are in an org"), "{line}");
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn the_reason_of_a_failed_call_is_logged_without_caller_text() {
             assert!(status.message().contains(given), "{status:?}");
         }
         let status = wire.resources(given, None, 0, "").await.unwrap_err();
-        assert!(status.message().contains("there is no resource type"), "{status:?}");
+        assert!(status.message().contains("does not exist; the resource types are"), "{status:?}");
         let wrong = crate::support::wire::resource("user", given);
         wire.grants(wrong, 0, "").await.unwrap_err();
     }
@@ -211,10 +211,10 @@ async fn the_reason_of_a_failed_call_is_logged_without_caller_text() {
     let errors: Vec<_> = logs.iter().filter_map(|line| line["error"].as_str()).collect();
     assert!(!errors.iter().any(|error| error.contains("ann@")), "{errors:?}");
     for (text, times) in [
-        ("reflection knows no such name", 8),
-        ("there is no resource type \"...\" here; there are: org, user", 4),
-        ("\"...\" is no id of type user: such an id is the letter u", 4),
-        ("request's listing has given out (it belongs to another", 1),
+        ("reflection does not know the name", 8),
+        ("resource type \"...\" does not exist; the resource types are: org, user", 4),
+        ("\"...\" is not an id of type user: its ids are the letter u", 4),
+        ("page_token was not issued for this request (it belongs to another", 1),
         ("start the listing again without a page_token", 1),
     ] {
         let found = errors.iter().filter(|error| error.contains(text)).count();

@@ -310,5 +310,5 @@ async fn the_child_of_an_agent_serves_without_metrics_if_the_address_is_in_use()
     child.close_stdin();
     let (status, _, _, stderr) = child.ended();
     assert_eq!(status.code(), Some(0));
-    assert!(stderr.contains("there are no metrics for Prometheus") && stderr.contains(&address), "{stderr}");
+    assert!(stderr.contains("cannot serve metrics to Prometheus") && stderr.contains(&address), "{stderr}");
 }

@@ -145,7 +145,7 @@ async fn exported_logs_and_metrics_equal_the_log_and_prometheus() {
         attribute(&record.attributes, "grpc.code").is_some_and(|code| code == "InvalidArgument")
     });
     let error = attribute(&refused.unwrap().attributes, "error").unwrap();
-    assert!(error.contains("lie in an org"), "{error}");
+    assert!(error.contains("are in an org"), "{error}");
 
     let sent: BTreeSet<_> = received.last_metrics().into_iter().map(|metric| metric.name).collect();
     let scraped: BTreeSet<_> = metrics
@@ -271,7 +271,7 @@ async fn the_collector_certificate_is_verified_against_a_ca_file_or_text() {
     let other = format!("--otel-collector-endpoint-tls-cert-path={}", file("other.pem", &Pki::new().ca_pem));
     let (received, logs) = sent(&collector, &[], &[ENDPOINT, &collector.address(), &other]).await;
     assert_eq!(received.signals(), [false; 3]);
-    let told = logs.iter().filter(|line| line["msg"].as_str().unwrap().contains("does not take telemetry"));
+    let told = logs.iter().filter(|line| line["msg"].as_str().unwrap().contains("does not accept telemetry"));
     assert!((1..=3).contains(&told.count()), "{logs:?}");
 }
 

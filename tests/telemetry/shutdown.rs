@@ -75,7 +75,7 @@ async fn a_second_signal_ends_the_wait_for_the_collector() {
     let took = begun.elapsed();
     assert_eq!(status.code(), Some(0));
     assert!(took < SOON, "took {took:?}");
-    assert!(logs.iter().any(|line| line.to_string().contains("not waited for the collector")), "{logs:?}");
+    assert!(logs.iter().any(|line| line.to_string().contains("did not wait for the collector")), "{logs:?}");
 }
 
 #[tokio::test]

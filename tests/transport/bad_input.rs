@@ -82,8 +82,8 @@ async fn a_skipped_resource_type_is_not_found() {
     let database = Database::small().await;
     let server = Server::start(&database, &["--skip-pages", "--skip-resources"]);
     let wire = Wire::to(&server).await;
-    assert_no_such_type(&wire, "page", "there are: org, user, group").await;
-    assert_no_such_type(&wire, "resource", "there are: org, user, group").await;
+    assert_no_such_type(&wire, "page", "types are: org, user, group").await;
+    assert_no_such_type(&wire, "resource", "types are: org, user, group").await;
     assert_eq!(wire.organizations().await.unwrap().len(), 2);
 }
 

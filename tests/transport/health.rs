@@ -116,7 +116,7 @@ async fn a_refused_password_is_reported_at_once_and_the_server_is_not_ready_unti
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     assert!(status.message().contains("check user and password"), "{status}");
     let logged = server.logs();
-    assert!(!logged.iter().any(|line| line["msg"] == "the database does not answer; trying again"));
+    assert!(!logged.iter().any(|line| line["msg"] == "the database does not answer; retrying"));
 
     let answer = ask(probes, "GET", "/ready");
     let json = answer.json();
@@ -139,7 +139,7 @@ async fn a_server_that_is_stopping_is_alive_and_not_ready() {
     let call = tokio::spawn(async move {
         ConnectorServiceClient::new(channel).validate(ConnectorServiceValidateRequest::default()).await
     });
-    server.wait_for_log(|line| line["msg"] == "the database does not answer; trying again");
+    server.wait_for_log(|line| line["msg"] == "the database does not answer; retrying");
     server.terminate();
     let answer = eventually("a server that is not ready", async || {
         let answer = ask(probes, "GET", "/ready");

@@ -30,7 +30,7 @@ func (c *checker) pod(template *core.PodTemplateSpec) {
 	volumes := map[string]int{}
 	for _, volume := range pod.Volumes {
 		if _, twice := volumes[volume.Name]; twice {
-			c.wrong("volume %s is there twice", volume.Name)
+			c.wrong("volume %s is set twice", volume.Name)
 		}
 		volumes[volume.Name] = 0
 	}

@@ -75,7 +75,7 @@ func (c *checker) metadata(object runtime.Object) {
 		c.wrong("%v", problem)
 	}
 	if _, twice := c.named[c.where]; twice {
-		c.wrong("is there twice")
+		c.wrong("is set twice")
 	}
 	c.named[c.where] = object
 }

@@ -10,15 +10,15 @@ use rusqlite::ErrorCode;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process holds the file's lock.
-    #[error("{} is being written by another run: wait until it ends, or choose another file", .path.display())]
+    #[error("{} is being written by another run: wait until it ends, or use another file", .path.display())]
     Busy {
         /// The file to write.
         path: PathBuf,
     },
     /// The file is in the newer format, which this program does not support.
     #[error(
-        "{} is a c1z file of format v3, which this program neither reads nor replaces: choose another file, \
-         or move this one away",
+        "{} is a c1z file of format v3, which this program neither reads nor replaces: use another file, or \
+         rename this one",
         .path.display()
     )]
     FormatV3 {
@@ -26,19 +26,25 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file is not a c1z file.
-    #[error("{} is not a c1z file: choose another file, or move this one away", .path.display())]
+    #[error("{} is not a c1z file: use another file, or rename this one", .path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// The file is missing or empty.
+    /// The file does not exist.
+    #[error("{} does not exist: run a sync first, or correct the name", .path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is empty.
     #[error("{} is empty: run a sync first", .path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
     /// The file begins as a c1z file does, but its content is invalid.
-    #[error("{} is damaged ({reason}): move it away, then sync again", .path.display())]
+    #[error("{} is damaged ({reason}): rename or delete it, then sync again", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -47,7 +53,7 @@ pub enum Error {
     },
     /// The unpacked file would exceed the limit.
     #[error(
-        "{} unpacks to more than {limit_mib} MiB: if it can be trusted, raise \
+        "{} unpacks to more than {limit_mib} MiB: if you trust it, raise \
          BATON_DECODER_MAX_DECODED_SIZE_MB",
         .path.display()
     )]
@@ -78,7 +84,7 @@ pub enum Error {
         source: rusqlite::Error,
     },
     /// The bytes of a row are not a message of its type.
-    #[error("{table} row {row} does not decode ({source}): the file is damaged, sync again into a new one")]
+    #[error("{table} row {row} cannot be decoded ({source}): the file is damaged, sync into a new one")]
     Row {
         /// The table.
         table: &'static str,
@@ -89,7 +95,7 @@ pub enum Error {
     },
     /// Two grants have the same id and cannot be told apart.
     #[error(
-        "the connector gives the grant id {id:?} to several principals or entitlements: grant ids must be \
+        "the connector uses the grant id {id:?} for several principals or entitlements: grant ids must be \
          unique"
     )]
     GrantIds {
@@ -111,7 +117,7 @@ pub enum Error {
     #[error("no sync was started")]
     NotStarted,
     /// The file contains no finished sync.
-    #[error("{} has no finished sync: run a sync that completes, or name a sync", .path.display())]
+    #[error("{} has no finished sync: run a sync to completion, or specify a sync", .path.display())]
     NoFinishedSync {
         /// The file.
         path: PathBuf,
@@ -150,9 +156,9 @@ fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; free some space, or use a folder on another disk"
         }
-        io::ErrorKind::NotFound => "; create the folder first, or name another one",
+        io::ErrorKind::NotFound => "; create the folder, or use another one",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "; give this user write permission, or name another folder"
+            "; grant this user write permission, or use another folder"
         }
         _ => "",
     }
@@ -161,7 +167,7 @@ fn remedy(error: &io::Error) -> &'static str {
 fn database_remedy(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => {
-            "; free some space, or set BATON_TMPDIR to a folder on a disk with more of it"
+            "; free some space, or set BATON_TMPDIR to a folder on a disk with more space"
         }
         Some(ErrorCode::SystemIoFailure) => "; check the disk, or set BATON_TMPDIR to another folder",
         _ => "",

@@ -77,12 +77,13 @@ impl Reader {
     /// into a private folder below `temp_dir` and is not changed.
     ///
     /// # Errors
-    /// [`Error::Empty`] if the file is missing or empty, and the errors of
+    /// [`Error::Missing`] if the file does not exist, [`Error::Empty`] if it is empty, and the errors of
     /// [`Store::open`](super::Store::open) if it is not a file of format v1. A file without a finished sync
     /// is not an error.
     pub fn open(path: &Path, temp_dir: Option<&Path>, limits: DecodeLimits) -> Result<Self, Error> {
         if container::look(path)? == Found::Nothing {
-            return Err(Error::Empty { path: path.to_owned() });
+            let path = path.to_owned();
+            return Err(if path.exists() { Error::Empty { path } } else { Error::Missing { path } });
         }
         let workspace = Workspace::create(temp_dir)?;
         let unpacked = workspace.file(UNPACKED);

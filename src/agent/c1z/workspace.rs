@@ -62,7 +62,7 @@ pub(crate) fn remove_abandoned(parent: &Path) {
         let Ok(Some(lock)) = LockFile::try_take(&path) else { continue };
         let folder = parent.join(name);
         if let Err(error) = remove_folder(&folder) {
-            tracing::debug!(folder = %folder.display(), %error, "an abandoned folder cannot be removed");
+            tracing::debug!(folder = %folder.display(), %error, "cannot remove an abandoned folder");
         }
         drop(lock);
     }

@@ -75,7 +75,7 @@ impl Jwks {
             body.extend_from_slice(&piece);
         }
         let text = String::from_utf8(body)
-            .map_err(|_| failed("answered with something that is not text".to_owned()))?;
+            .map_err(|_| failed("answered with text that is not valid UTF-8".to_owned()))?;
         Ok((text, kept))
     }
 }

@@ -235,8 +235,8 @@ impl Tokens {
     }
 
     fn read(&self, body: &[u8], begun: Instant) -> Result<Token, HostedError> {
-        let answer: Answer = serde_json::from_slice(body)
-            .map_err(|_| self.no_token("something that is not the JSON of a token"))?;
+        let answer: Answer =
+            serde_json::from_slice(body).map_err(|_| self.no_token("an invalid JSON response"))?;
         let kind = match answer.token_type.to_ascii_lowercase().as_str() {
             "dpop" => "DPoP",
             "bearer" => "Bearer",

@@ -6,7 +6,7 @@ use prost_types::Struct;
 use tokio::time::sleep;
 use tonic::transport::Channel;
 
-use crate::agent::one_shot::answer::{Answer, Outcome, is_dry_run, text_of};
+use crate::agent::one_shot::answer::{Answer, Outcome, dry_run, is_dry_run, is_unchanged, text_of};
 use crate::agent::one_shot::changes::object;
 use crate::agent::one_shot::error::OneShotError;
 use crate::proto::connector::action_service_client::ActionServiceClient;
@@ -72,7 +72,11 @@ fn outcome(run: &InvokeActionResponse) -> Result<Outcome, OneShotError> {
             let would = text.strip_prefix("dry run: would ").unwrap_or(&text);
             Ok(Outcome::DryRun(would.trim_end_matches("; nothing was done").to_owned()))
         }
-        BatonActionStatus::Complete => Ok(Outcome::Changed),
+        BatonActionStatus::Complete => Ok(match dry_run(&run.annotations) {
+            Some(would) => Outcome::DryRun(would),
+            None if is_unchanged(&run.annotations) => Outcome::Unchanged,
+            None => Outcome::Changed,
+        }),
         _ => Err(OneShotError::ActionFailed(json_of_structure(told)?)),
     }
 }

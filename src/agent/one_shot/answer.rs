@@ -73,19 +73,35 @@ impl Answer {
 /// The change that a dry run describes; `None` if the response is not from a dry run. An annotation with a
 /// struct marks a dry run.
 pub(super) fn dry_run(annotations: &[Any]) -> Option<String> {
-    annotations.iter().find_map(|annotation| {
-        let name = annotation.type_url.rsplit('/').next()?;
-        if name != "google.protobuf.Struct" {
-            return None;
-        }
-        let told: Struct = prost::Message::decode(annotation.value.as_slice()).ok()?;
-        is_dry_run(&told).then(|| text_of(&told, "would"))
+    structs(annotations).find(is_dry_run).map(|told| text_of(&told, "would"))
+}
+
+/// Whether an annotation tells that nothing had to be changed.
+pub(super) fn is_unchanged(annotations: &[Any]) -> bool {
+    structs(annotations).any(|told| is_true(&told, "unchanged"))
+}
+
+/// The access that a principal still has after a revoke, according to an annotation.
+pub(super) fn access_remains(annotations: &[Any]) -> Option<String> {
+    let key = "access_remains";
+    structs(annotations).find(|told| told.fields.contains_key(key)).map(|told| text_of(&told, key))
+}
+
+/// The annotations that are structs.
+fn structs(annotations: &[Any]) -> impl Iterator<Item = Struct> {
+    annotations.iter().filter_map(|annotation| {
+        let is_struct = annotation.type_url.rsplit('/').next() == Some("google.protobuf.Struct");
+        is_struct.then(|| prost::Message::decode(annotation.value.as_slice()).ok()).flatten()
     })
 }
 
 /// Whether a struct marks a dry run.
 pub(super) fn is_dry_run(told: &Struct) -> bool {
-    matches!(told.fields.get("dry_run").and_then(|value| value.kind.as_ref()), Some(Kind::BoolValue(true)))
+    is_true(told, "dry_run")
+}
+
+fn is_true(told: &Struct, key: &str) -> bool {
+    matches!(told.fields.get(key).and_then(|value| value.kind.as_ref()), Some(Kind::BoolValue(true)))
 }
 
 /// A text in a struct; empty if it is missing.

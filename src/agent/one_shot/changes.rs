@@ -3,7 +3,7 @@
 use prost_types::Struct;
 use tonic::transport::Channel;
 
-use crate::agent::one_shot::answer::{Answer, Outcome, dry_run};
+use crate::agent::one_shot::answer::{Answer, Outcome, access_remains, dry_run};
 use crate::agent::one_shot::error::OneShotError;
 use crate::agent::one_shot::lookup::{Lookup, written};
 use crate::proto::connector::account_info::Email;
@@ -56,7 +56,9 @@ pub(super) async fn revoke(
     let answer = answer.map_err(OneShotError::call("Revoke"))?.into_inner();
     let before = find_annotation::<GrantAlreadyRevoked>(&answer.annotations).is_some();
     let outcome = outcome(dry_run(&answer.annotations), before);
-    Answer::new("revoke", outcome, vec![("grant", grant_id.to_owned())], &answer)
+    let mut about = vec![("grant", grant_id.to_owned())];
+    about.extend(access_remains(&answer.annotations).map(|level| ("access_remains", level)));
+    Answer::new("revoke", outcome, about, &answer)
 }
 
 /// Builds the account to create. A separate email address is also added to the profile, where connectors look
@@ -96,14 +98,14 @@ pub(super) async fn create_account(
     let answer = answer.map_err(OneShotError::call(METHOD))?.into_inner();
     let dry = dry_run(&answer.annotations);
     let (before, resource) = match &answer.result {
-        _ if dry.is_some() => (false, None),
         Some(Created::Success(made)) => (false, made.resource.as_ref()),
         Some(Created::AlreadyExists(found)) => (true, found.resource.as_ref()),
+        _ if dry.is_some() => (false, None),
         Some(Created::ActionRequired(wanted)) => {
             return Err(OneShotError::AccountPending(wanted.message.clone()));
         }
         Some(Created::InProgress(_)) => {
-            return Err(OneShotError::AccountPending("Retool is still making it; ask again".to_owned()));
+            return Err(OneShotError::AccountPending("Retool is still creating it; retry".to_owned()));
         }
         None => return Err(OneShotError::Incomplete { method: METHOD, what: "a result" }),
     };

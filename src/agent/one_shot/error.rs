@@ -22,7 +22,7 @@ pub(crate) enum OneShotError {
         file: PathBuf,
     },
     /// The id does not have the form of this connector's ids.
-    #[error("{id:?} is the id of no {what} here: `baton-retool show {what}s` lists the ids of a synced file")]
+    #[error("no {what} has the id {id:?}: list the ids of a synced file with `baton-retool show {what}s`")]
     UnknownId {
         /// `entitlement` or `grant`.
         what: &'static str,
@@ -54,7 +54,7 @@ pub(crate) enum OneShotError {
     #[error("the action failed: {0}")]
     ActionFailed(Value),
     /// The account was not created immediately.
-    #[error("the account is not there yet: {0}")]
+    #[error("the account does not exist yet: {0}")]
     AccountPending(String),
     /// The connector's response lacks a required field.
     #[error("{method} answered without {what}")]

@@ -154,6 +154,14 @@ impl OneShot {
         }
     }
 
+    /// Whether the operation is a query.
+    pub(crate) fn is_a_query(&self) -> bool {
+        matches!(
+            self,
+            Self::ListActions { .. } | Self::Events { .. } | Self::ListTicketSchemas | Self::GetTicket { .. }
+        )
+    }
+
     /// Whether the operation concerns tickets.
     pub(crate) fn is_about_tickets(&self) -> bool {
         matches!(

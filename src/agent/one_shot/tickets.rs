@@ -120,7 +120,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, OneShotError> {
     let text = std::fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
     serde_json::from_slice(&text).map_err(|error| {
         wrong(format!(
-            "not a template of a ticket (line {}, column {}): a JSON object with schema_id and display_name",
+            "it is not a ticket template (line {}, column {}): a JSON object with schema_id and display_name",
             error.line(),
             error.column()
         ))

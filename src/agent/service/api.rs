@@ -229,7 +229,7 @@ impl Api {
             answer = timeout(limit, send(client, request)) => answer,
             // Without this, a poll would notice only after minutes that the connection is dead.
             () = channel.replaced.cancelled(), if patience == Patience::Poll => {
-                return Err(ApiError::Interrupted("another call got no answer on it".to_owned()));
+                return Err(ApiError::Interrupted("another call on it received no response".to_owned()));
             }
         };
         match answer {

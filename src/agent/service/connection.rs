@@ -44,7 +44,7 @@ impl Connection {
     pub(super) fn replace(&self, used: &Current) {
         let mut current = self.lock();
         if !used.replaced.is_cancelled() {
-            tracing::debug!("making a new connection to ConductorOne");
+            tracing::debug!("opening a new connection to ConductorOne");
             *current = Current::new(&self.endpoint, &self.dialer);
             used.replaced.cancel();
         }

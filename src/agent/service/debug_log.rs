@@ -19,7 +19,7 @@ pub(super) fn begin(temp_dir: Option<&Path>) -> Option<Writing> {
     let path = path(temp_dir);
     debug_log::write_to(&path)
         .inspect_err(|error| {
-            tracing::warn!(path = %path.display(), %error, "the debug log of a task cannot be written");
+            tracing::warn!(path = %path.display(), %error, "cannot write the debug log of a task");
         })
         .ok()
 }
@@ -38,7 +38,7 @@ impl DebugLog {
 
     pub(super) fn remove(self) {
         if let Err(error) = fs::remove_file(&self.0) {
-            tracing::warn!(path = %self.0.display(), %error, "an uploaded debug log cannot be removed");
+            tracing::warn!(path = %self.0.display(), %error, "cannot remove an uploaded debug log");
         }
     }
 }

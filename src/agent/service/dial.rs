@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -21,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tower::{Service, service_fn};
 
 use crate::agent::service::api_host::ApiHost;
+use crate::agent::service::proxy::{Proxy, ProxyError};
 use crate::tls_roots;
 
 /// Timeout of connecting, including TLS.
@@ -42,7 +42,9 @@ pub(crate) struct Dialer {
     host: ApiHost,
     name: ServerName<'static>,
     tls: Arc<ClientConfig>,
-    proxy: Option<Intercept>,
+    /// The URL of the host, for proxies.
+    target: Uri,
+    proxy: Option<Proxy>,
 }
 
 /// A bidirectional byte stream.
@@ -58,13 +60,16 @@ type Connection = TokioIo<Box<dyn Io>>;
 pub(crate) enum SetupError {
     /// The platform has no certificate authorities.
     #[error(
-        "there are no certificate authorities on this machine{}; install the package ca-certificates, or set SSL_CERT_FILE",
+        "this machine has no certificate authorities{}; install the package ca-certificates, or set SSL_CERT_FILE",
         .0.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default()
     )]
     NoRoots(Option<String>),
     /// The API host is not a valid host name.
     #[error("{0:?} is not a valid host name; correct the host")]
     Name(String),
+    /// The environment names a proxy that cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// TLS or the HTTP client cannot be set up.
     #[error("connections to ConductorOne cannot be set up: {0}")]
     Client(String),
@@ -99,9 +104,9 @@ pub(crate) enum DialError {
         /// The proxy's response.
         problem: String,
     },
-    /// The proxy uses an unsupported protocol.
-    #[error("{0} is not an HTTP proxy; HTTPS_PROXY takes http://host:port and https://host:port")]
-    ProxyScheme(String),
+    /// The host in the URL of the proxy is invalid.
+    #[error("{0} is not the URL of a proxy; correct HTTPS_PROXY")]
+    ProxyName(String),
     /// The certificate is not valid.
     #[error("the certificate of {host} is not valid: {problem}")]
     Certificate {
@@ -112,7 +117,7 @@ pub(crate) enum DialError {
     },
     /// The server supports only outdated versions of TLS.
     #[error(
-        "{0} offers neither TLS 1.2 nor TLS 1.3, and this program accepts nothing older; update it, or the proxy in front of it"
+        "{0} supports neither TLS 1.2 nor TLS 1.3, and this program accepts no older version; update it, or the proxy in front of it"
     )]
     OldTls(String),
     /// The TLS handshake failed for another reason.
@@ -124,7 +129,7 @@ pub(crate) enum DialError {
         source: io::Error,
     },
     /// The server is not the API.
-    #[error("{0} does not speak HTTP/2, so it is not ConductorOne's API; check the host and the proxy")]
+    #[error("{0} does not support HTTP/2, so it is not ConductorOne's API; check the host and the proxy")]
     NotHttp2(String),
     /// The connection timed out.
     #[error("{address} did not answer within {} s", PATIENCE.as_secs())]
@@ -176,13 +181,15 @@ impl Dialer {
         let name =
             ServerName::try_from(host.host.clone()).map_err(|_| SetupError::Name(host.host.clone()))?;
         tls.alpn_protocols = vec![b"h2".to_vec()];
-        let proxy = Matcher::from_env().intercept(&uri(&host)?);
-        Ok(Self { host, name, tls: Arc::new(tls), proxy })
+        let target = format!("https://{}/", host.authority());
+        let target = target.parse().map_err(|_| SetupError::Name(host.host.clone()))?;
+        let proxy = Proxy::of_process(&host)?;
+        Ok(Self { host, name, tls: Arc::new(tls), target, proxy })
     }
 
-    /// The proxy for connections, if any, as text.
-    pub(crate) fn proxy(&self) -> Option<String> {
-        self.proxy.as_ref().map(|proxy| shown(proxy.uri()))
+    /// The proxy for connections, if any.
+    pub(crate) fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
     }
 
     /// Opens a connection that is ready for HTTP/2.
@@ -211,22 +218,17 @@ impl Dialer {
     }
 
     /// Opens a tunnel through an HTTP proxy.
-    async fn through(&self, proxy: &Intercept) -> Result<Box<dyn Io>, DialError> {
-        let scheme = proxy.uri().scheme_str().unwrap_or_default().to_owned();
-        if !matches!(scheme.as_str(), "http" | "https") {
-            return Err(DialError::ProxyScheme(shown(proxy.uri())));
-        }
+    async fn through(&self, proxy: &Proxy) -> Result<Box<dyn Io>, DialError> {
         let tls = Arc::clone(&self.tls);
         let to_proxy = service_fn(move |uri: Uri| reach_proxy(uri, Arc::clone(&tls)));
         let mut tunnel = Tunnel::new(proxy.uri().clone(), to_proxy);
-        if let Some(credentials) = proxy.basic_auth() {
+        if let Some(credentials) = proxy.authorization() {
             tunnel = tunnel.with_auth(credentials.clone());
         }
-        let target = uri(&self.host).map_err(|_| DialError::ProxyScheme(shown(proxy.uri())))?;
-        let through = tunnel.call(target).await.map_err(|error| {
+        let through = tunnel.call(self.target.clone()).await.map_err(|error| {
             let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
             DialError::Proxy {
-                proxy: shown(proxy.uri()),
+                proxy: proxy.to_string(),
                 address: self.host.authority(),
                 problem: format!("{error}{cause}"),
             }
@@ -243,7 +245,7 @@ async fn reach_proxy(uri: Uri, tls: Arc<ClientConfig>) -> Result<Connection, Dia
     if !secure {
         return Ok(TokioIo::new(Box::new(stream)));
     }
-    let name = ServerName::try_from(host.clone()).map_err(|_| DialError::ProxyScheme(shown(&uri)))?;
+    let name = ServerName::try_from(host.clone()).map_err(|_| DialError::ProxyName(uri.to_string()))?;
     // The connection to a proxy uses HTTP/1.1.
     let mut plain = ClientConfig::clone(&tls);
     plain.alpn_protocols.clear();
@@ -279,17 +281,6 @@ async fn tcp(host: &str, port: u16) -> Result<TcpStream, DialError> {
     }
     let address = ApiHost { host: host.to_owned(), port: Some(port) }.to_string();
     Err(DialError::Connect { address, source: last })
-}
-
-fn uri(host: &ApiHost) -> Result<Uri, SetupError> {
-    format!("https://{}/", host.authority()).parse().map_err(|_| SetupError::Name(host.host.clone()))
-}
-
-/// A proxy URL without its password, for messages.
-fn shown(uri: &Uri) -> String {
-    let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{}://{host}", uri.scheme_str().unwrap_or("http"))
 }
 
 fn tls_problem(host: String, error: io::Error) -> DialError {
@@ -330,7 +321,7 @@ fn explained(problem: &CertificateError) -> String {
     match problem {
         // A different authority of the same name results in `BadSignature`.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "it comes from an authority that this machine does not trust; if a proxy inspects TLS, name the file with its authority in SSL_CERT_FILE".to_owned()
+            "it comes from a certificate authority that this machine does not trust; if a proxy inspects TLS, set SSL_CERT_FILE to the file of the proxy's certificate authority".to_owned()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "it has expired; check this machine's clock".to_owned()
@@ -348,12 +339,6 @@ fn explained(problem: &CertificateError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_proxy_is_shown_without_its_password() {
-        let uri = Uri::from_static("http://user:secret@proxy.example.com:3128");
-        assert_eq!(shown(&uri), "http://proxy.example.com:3128");
-    }
 
     #[test]
     fn certificate_errors_name_the_cause_and_the_fix() {

@@ -1,11 +1,10 @@
 //! The reasons why service mode cannot start or ends on its own.
 
-use std::path::PathBuf;
-
 use crate::address::AddressError;
 use crate::agent::service::api::ApiError;
 use crate::agent::service::credentials::CredentialsError;
 use crate::agent::service::dial::SetupError;
+use crate::agent::sync::MissingPath;
 
 /// The reason why service mode cannot start or ends on its own.
 #[derive(Debug, thiserror::Error)]
@@ -14,17 +13,14 @@ pub(crate) enum ServiceError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// `BATON_C1_API_HOST` is not a host.
-    #[error("BATON_C1_API_HOST: {0}; it takes host or host:port")]
+    #[error("BATON_C1_API_HOST: {0}; set it to host or host:port")]
     ApiHost(#[source] AddressError),
     /// Connections cannot be set up.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// The folder for temporary files does not exist.
-    #[error("the specified c1z temp dir does not exist: {}; create it, or correct --c1z-temp-dir or BATON_TMPDIR", .0.display())]
-    NoTempDir(PathBuf),
-    /// The c1z file of the external connector does not exist.
-    #[error("the specified external resource c1z file does not exist: {}; correct --external-resource-c1z", .0.display())]
-    NoExternalFile(PathBuf),
+    /// A file or folder in the settings of the sync does not exist.
+    #[error(transparent)]
+    Missing(#[from] MissingPath),
     /// The connector does not return its metadata.
     #[error("the connector does not answer: {0}")]
     Connector(Box<tonic::Status>),

@@ -34,7 +34,7 @@ pub(super) async fn finish(api: &Api, report: BatonServiceFinishTaskRequest) -> 
             tracing::warn!(
                 task_id,
                 %error,
-                "ConductorOne already has the report of the task, whose answer was lost"
+                "ConductorOne already has the report of the task; the response to it was lost"
             );
             return Ok(());
         }
@@ -45,7 +45,7 @@ pub(super) async fn finish(api: &Api, report: BatonServiceFinishTaskRequest) -> 
             task_id,
             %error,
             next_backoff = wait.as_secs_f64(),
-            "reporting the end of the task failed, retrying"
+            "cannot report the end of the task, retrying"
         );
         sleep(wait).await;
     }

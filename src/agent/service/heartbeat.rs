@@ -40,7 +40,7 @@ pub(super) enum NotBegun {
     #[error("ConductorOne has cancelled the task")]
     Cancelled,
     /// The program must stop.
-    #[error("the program stops")]
+    #[error("the program is stopping")]
     Stopped,
 }
 

@@ -49,9 +49,14 @@ pub(super) async fn at_the_start(
         );
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = sleep(wait) => wait = (wait * 2).min(WAIT.1),
+            () = sleep(wait) => wait = longer(wait),
         }
     }
+}
+
+/// The wait after one more failure.
+fn longer(wait: Duration) -> Duration {
+    (wait * 2).min(WAIT.1)
 }
 
 /// The connector's metadata.
@@ -91,5 +96,19 @@ fn is_final(error: &ApiError) -> bool {
                 | Code::Unimplemented
                 | Code::Unauthenticated
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::successors;
+
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_five_minutes() {
+        let waits = successors(Some(WAIT.0), |wait| Some(longer(*wait)));
+        let seconds: Vec<u64> = waits.take(12).map(|wait| wait.as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
     }
 }

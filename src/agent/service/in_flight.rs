@@ -3,9 +3,15 @@
 //! An offer can be older than the end of its task: ConductorOne sends it while the task runs, and it arrives
 //! after the task has ended. Therefore, tasks that have ended with a final result since the last poll began
 //! count as well.
+//!
+//! ConductorOne may also offer a task again after its end, such as one whose result it does not know. The task
+//! then runs again, and the ids of the tasks that ended last show that the offer is not new.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How many ended tasks are remembered. More tasks than these are not offered repeatedly at the same time.
+const MOST_ENDED: usize = 1024;
 
 /// The ids of the running tasks.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +23,8 @@ struct Ids {
     /// Tasks that have ended with a final result since the last poll began. Their number is limited by the
     /// slots for tasks and the tasks that wait for a slot, because further tasks arrive only with a poll.
     over: BTreeSet<String>,
+    /// The tasks that ended last, with any result, the latest at the end.
+    ended: VecDeque<String>,
 }
 
 /// Marks a task as running until this is dropped.
@@ -46,6 +54,11 @@ impl InFlight {
         ids.running.contains(id) || ids.over.contains(id)
     }
 
+    /// Whether a task has ended before, with any result, so that an offer of it is not new.
+    pub(super) fn has_ended(&self, id: &str) -> bool {
+        self.lock().ended.iter().any(|ended| ended == id)
+    }
+
     /// The ids of all running tasks.
     pub(super) fn ids(&self) -> Vec<String> {
         self.lock().running.iter().cloned().collect()
@@ -72,9 +85,21 @@ impl InFlightGuard {
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let mut ids = self.all.lock();
-        if ids.running.remove(&self.id) && self.over {
-            ids.over.insert(std::mem::take(&mut self.id));
+        ids.running.remove(&self.id);
+        if self.over {
+            ids.over.insert(self.id.clone());
         }
+        ids.note_end(std::mem::take(&mut self.id));
+    }
+}
+
+impl Ids {
+    fn note_end(&mut self, id: String) {
+        self.ended.retain(|ended| *ended != id);
+        if self.ended.len() == MOST_ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(id);
     }
 }
 
@@ -99,5 +124,18 @@ mod tests {
         tasks.poll_begins();
         assert!(tasks.begin("done").is_some());
         assert!(tasks.ids().is_empty());
+    }
+
+    #[test]
+    fn remembers_a_limited_number_of_ended_tasks() {
+        let tasks = InFlight::default();
+        let running = tasks.begin("0");
+        assert!(!tasks.has_ended("0"));
+        drop(running);
+        assert!(tasks.has_ended("0"));
+        // A task that ends again counts once, as the latest.
+        (1..MOST_ENDED).chain([0, MOST_ENDED]).for_each(|id| drop(tasks.begin(&id.to_string())));
+        assert!(tasks.has_ended("0") && !tasks.has_ended("1") && tasks.has_ended("2"));
+        assert_eq!(tasks.lock().ended.len(), MOST_ENDED);
     }
 }

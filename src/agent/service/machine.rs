@@ -183,9 +183,32 @@ mod tests {
         let ubuntu = "DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE=24.04\n";
         is(&[("etc/debian_version", "x"), ("etc/lsb-release", ubuntu)], "ubuntu", "24.04", "debian");
         is(&[("etc/oracle-release", "Oracle Linux Server release 9.3")], "oracle", "9.3", "rhel");
+        let mint = "DISTRIB_ID=LinuxMint\nDISTRIB_RELEASE=\"22\"\n";
+        is(&[("etc/debian_version", "x"), ("etc/lsb-release", mint)], "linuxmint", "22", "debian");
+        let debian = "DISTRIB_ID=Debian\nDISTRIB_RELEASE=12\n";
+        is(&[("etc/debian_version", "12.11"), ("etc/lsb-release", debian)], "debian", "12.11", "debian");
+        is(&[("etc/debian_version", "12.1"), ("usr/bin/raspi-config", "")], "raspbian", "12.1", "debian");
+        is(&[("etc/enterprise-release", "Enterprise Linux 5.11")], "oracle", "5.11", "rhel");
+        is(&[("etc/slackware-version", "Slackware 15.0")], "slackware", "15.0", "slackware");
+        is(&[("etc/neokylin-release", "NeoKylin release 7.0")], "neokylin", "7.0", "neokylin");
+        is(&[("etc/redhat-release", "Red Hat Enterprise Linux release 9.4 (Plow)")], "redhat", "9.4", "rhel");
+        is(&[("etc/system-release", "Linux release 2.0")], "redhat", "2.0", "rhel");
+        is(&[("etc/gentoo-release", "Gentoo Base System release 2.15")], "gentoo", "2.15", "gentoo");
+        is(&[("etc/SuSE-release", "SUSE Linux Enterprise Server 11")], "suse", "11", "suse");
+        let kernel = ("proc/sys/kernel/osrelease", "6.1.0\n");
+        is(&[("etc/arch-release", ""), kernel], "arch", "6.1.0", "arch");
+        is(&[("etc/os-release", "ID=fedora\nVERSION_ID=41\n")], "fedora", "41", "fedora");
+        is(&[("etc/os-release", "ID='opensuse-leap'\nVERSION_ID=15.6\n")], "opensuse-leap", "15.6", "suse");
+        // The first known file counts.
+        is(
+            &[("etc/oracle-release", "Oracle 9.3"), ("etc/redhat-release", "Red Hat 9.4")],
+            "oracle",
+            "9.3",
+            "rhel",
+        );
+        is(&[("etc/debian_version", "12.11"), ("etc/redhat-release", "9.4")], "debian", "12.11", "debian");
         is(&[("etc/alpine-release", "3.20.1\n")], "alpine", "3.20.1", "alpine");
         is(&[("etc/os-release", "ID=\"amzn\"\nVERSION_ID=\"2023\"\n")], "amazon", "2023", "rhel");
-        let kernel = ("proc/sys/kernel/osrelease", "6.1.0\n");
         is(&[kernel], std::env::consts::OS, "6.1.0", std::env::consts::OS);
         is(&[kernel, ("etc/os-release", "ID=odd\n")], "odd", "6.1.0", "odd");
     }
@@ -197,6 +220,26 @@ mod tests {
         assert_eq!(of(&[("proc/modules", "kvm_intel 1 0\n")]), "kvm");
         assert_eq!(of(&[("proc/modules", "kvm_intel 1 0\n"), (".dockerenv", "")]), "docker");
         assert_eq!(of(&[("proc/self/cgroup", "0::/docker/abc\n")]), "docker");
+        for (path, text, system) in [
+            ("proc/xen", "", "xen"),
+            ("proc/modules", "hv_utils 1 0\n", "hyperv"),
+            ("proc/modules", "vboxdrv 1 0\n", "vbox"),
+            ("proc/modules", "vboxguest 1 0\n", "vbox"),
+            ("proc/modules", "vmware_balloon 1 0\n", "vmware"),
+            ("proc/cpuinfo", "model name : QEMU Virtual CPU version 2.5\n", "kvm"),
+            ("proc/cpuinfo", "model name : Common KVM processor\n", "kvm"),
+            ("proc/bc/0", "", "openvz"),
+            ("proc/vz", "", "openvz"),
+            ("proc/self/status", "VxID: 7\n", "linux-vserver"),
+            ("proc/1/environ", "a=b\0container=lxc\0", "lxc"),
+            ("proc/self/cgroup", "0::/lxc/abc\n", "lxc"),
+            ("proc/self/cgroup", "0::/machine-rkt/abc\n", "rkt"),
+        ] {
+            assert_eq!(of(&[(path, text)]), system, "{path} {text}");
+        }
+        let guest = [("proc/xen", ""), ("proc/modules", "kvm 1 0\n"), ("proc/1/environ", "container=lxc")];
+        assert_eq!(of(&guest), "lxc");
+        assert_eq!(of(&guest[..2]), "kvm");
     }
 
     #[test]

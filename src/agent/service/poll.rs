@@ -13,7 +13,9 @@ use crate::telemetry::metrics;
 
 /// Maximum wait that ConductorOne can request.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
-/// The wait before the next poll if ConductorOne specifies none and there was no task.
+/// The wait before the next poll if ConductorOne specifies none and there was no task, and the shortest wait
+/// after an offer of a task that has ended before. Without it, a task that ConductorOne offers again and again
+/// would run thousands of times.
 const FLOOR: Duration = Duration::from_secs(1);
 
 /// Maximum length of a task id, in bytes. ConductorOne's ids have 27.
@@ -72,8 +74,10 @@ async fn single(api: &Api, in_flight: &InFlight) -> Result<Polled, ApiError> {
     in_flight.poll_begins();
     let answer = asked(api.get_task().await)?;
     let wait = clamped(answer.next_poll);
-    let task = answer.task.filter(is_work).and_then(|task| begun(in_flight, task));
-    let wait = if task.is_none() && wait.is_zero() { FLOOR } else { wait };
+    let offered = answer.task.filter(is_work).filter(is_reportable);
+    let is_repeated = offered.as_ref().is_some_and(|task| in_flight.has_ended(&task.id));
+    let task = offered.and_then(|task| begun(in_flight, task));
+    let wait = spaced(wait, task.is_some(), is_repeated);
     Ok(Polled { task, wait })
 }
 
@@ -99,15 +103,16 @@ impl Batch {
 
     fn add(&mut self, tasks: Vec<Task>, wait: Duration, in_flight: &InFlight) {
         let before = self.queue.len();
-        for task in tasks.into_iter().filter(is_work) {
+        let mut is_repeated = false;
+        for task in tasks.into_iter().filter(is_work).filter(is_reportable) {
             let known = in_flight.has(&task.id) || self.queue.iter().any(|queued| queued.id == task.id);
             // Drop the tasks beyond the requested number.
             if !known && self.queue.len() < 2 * self.enough {
+                is_repeated |= in_flight.has_ended(&task.id);
                 self.queue.push_back(task);
             }
         }
-        let nothing_new = self.queue.len() == before;
-        self.next = Instant::now() + if wait.is_zero() && nothing_new { FLOOR } else { wait };
+        self.next = Instant::now() + spaced(wait, self.queue.len() > before, is_repeated);
     }
 
     fn take(&mut self, in_flight: &InFlight) -> Option<(Task, InFlightGuard)> {
@@ -128,16 +133,27 @@ fn is_work(task: &Task) -> bool {
     Kind::of(task) != Kind::None
 }
 
-fn begun(in_flight: &InFlight, task: Task) -> Option<(Task, InFlightGuard)> {
+/// Whether the end of a task can be reported. Logs a warning if it cannot.
+fn is_reportable(task: &Task) -> bool {
     let problem = match task.id.len() {
-        0 => Some("ignoring a task without an id, which cannot be reported"),
-        length if length > LONGEST_ID => Some("ignoring a task whose id is too long to be reported"),
-        _ => None,
+        0 => "ignoring a task without an id, which cannot be reported",
+        length if length > LONGEST_ID => "ignoring a task whose id is too long to be reported",
+        _ => return true,
     };
-    if let Some(problem) = problem {
-        tracing::warn!(task_type = Kind::of(&task).name(), "{problem}");
-        return None;
+    tracing::warn!(task_type = Kind::of(task).name(), "{problem}");
+    false
+}
+
+/// The wait before the next poll, if ConductorOne requests `wait`.
+fn spaced(wait: Duration, has_task: bool, is_repeated: bool) -> Duration {
+    match (has_task, is_repeated) {
+        (_, true) => wait.max(FLOOR),
+        (false, _) if wait.is_zero() => FLOOR,
+        _ => wait,
     }
+}
+
+fn begun(in_flight: &InFlight, task: Task) -> Option<(Task, InFlightGuard)> {
     match in_flight.begin(&task.id) {
         Some(guard) => Some((task, guard)),
         None => {
@@ -163,14 +179,29 @@ mod tests {
     }
 
     #[test]
+    fn a_repeated_offer_has_at_least_a_second_before_the_next_poll() {
+        let (short, long) = (Duration::from_millis(5), Duration::from_secs(7));
+        assert_eq!(spaced(Duration::ZERO, true, false), Duration::ZERO);
+        assert_eq!(spaced(Duration::ZERO, false, false), FLOOR);
+        assert_eq!((spaced(short, true, false), spaced(short, false, false)), (short, short));
+        for has_task in [false, true] {
+            assert_eq!(
+                (spaced(Duration::ZERO, has_task, true), spaced(short, has_task, true)),
+                (FLOOR, FLOOR)
+            );
+            assert_eq!(spaced(long, has_task, true), long);
+        }
+    }
+
+    #[test]
     fn a_task_cannot_start_twice() {
         let in_flight = InFlight::default();
         let task = |id: &str| Task { id: id.to_owned(), ..Default::default() };
         let first = begun(&in_flight, task("t1"));
         assert!(first.is_some());
         assert!(begun(&in_flight, task("t1")).is_none());
-        assert!(begun(&in_flight, task("")).is_none());
-        assert!(begun(&in_flight, task(&"x".repeat(LONGEST_ID + 1))).is_none());
+        assert!(!is_reportable(&task("")) && is_reportable(&task(&"x".repeat(LONGEST_ID))));
+        assert!(!is_reportable(&task(&"x".repeat(LONGEST_ID + 1))));
         assert_eq!(in_flight.ids(), ["t1"]);
         drop(first);
         assert!(begun(&in_flight, task("t1")).is_some());

@@ -122,7 +122,7 @@ impl Drop for Open {
             tracing::warn!(
                 task_id = self.task_id,
                 task_type = self.task_type,
-                "the program ends before the end of this task is reported; check in ConductorOne whether it runs again"
+                "the program stopped before it reported the end of this task; check in ConductorOne whether it runs again"
             );
         }
     }

@@ -9,6 +9,8 @@ mod hello;
 mod kind;
 mod resources;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod tickets;
 
 use crate::agent::service::context::Context;

@@ -22,6 +22,7 @@ use crate::agent::service::api_host::ApiHost;
 use crate::agent::service::assertion;
 use crate::agent::service::credentials::{ClientId, ClientKey};
 use crate::agent::service::dial::{self, DialError, SetupError};
+use crate::agent::service::proxy::Proxy;
 use crate::agent::service::version::SDK;
 
 pub(crate) use error::TokenError;
@@ -48,7 +49,7 @@ pub(crate) struct Tokens {
     id: ClientId,
     key: ClientKey,
     /// The proxy that requests go through, if any.
-    proxy: Option<String>,
+    proxy: Option<Proxy>,
     /// Locked while a token is fetched, so that all calls wait for the same one.
     state: Mutex<State>,
 }
@@ -67,15 +68,12 @@ struct Token {
     until: Instant,
 }
 
-/// The endpoint's response. Other keys are ignored.
+/// The endpoint's response. Other keys are ignored, and a key that is null counts as missing.
 #[derive(Deserialize)]
 struct Answer {
-    #[serde(default)]
-    access_token: String,
-    #[serde(default)]
-    token_type: String,
-    #[serde(default)]
-    expires_in: i64,
+    access_token: Option<String>,
+    token_type: Option<String>,
+    expires_in: Option<i64>,
 }
 
 impl Tokens {
@@ -88,12 +86,22 @@ impl Tokens {
         host: &ApiHost,
         id: ClientId,
         key: ClientKey,
-        proxy: Option<String>,
+        proxy: Option<&Proxy>,
         timeout: Duration,
     ) -> Result<Self, SetupError> {
         let url = Url::parse(&format!("https://{host}/auth/v1/token"))
             .map_err(|_| SetupError::Name(host.to_string()))?;
-        let client = Client::builder()
+        let failed = |error| SetupError::Client(reason(error));
+        // The environment alone would result in other rules than those of API calls.
+        let mut client = Client::builder().no_proxy();
+        if let Some(proxy) = proxy {
+            let mut used = reqwest::Proxy::all(proxy.uri().to_string()).map_err(failed)?;
+            if let Some(credentials) = proxy.authorization() {
+                used = used.custom_http_auth(credentials.clone());
+            }
+            client = client.proxy(used);
+        }
+        let client = client
             .tls_backend_preconfigured(dial::tls()?)
             .user_agent(format!("baton-c1-credential-provider baton-sdk/{SDK}"))
             .redirect(redirect::Policy::none())
@@ -103,8 +111,8 @@ impl Tokens {
             .pool_idle_timeout(IDLE)
             .timeout(timeout)
             .build()
-            .map_err(|error| SetupError::Client(reason(error)))?;
-        Ok(Self { client, url, id, key, proxy, state: Mutex::default() })
+            .map_err(failed)?;
+        Ok(Self { client, url, id, key, proxy: proxy.cloned(), state: Mutex::default() })
     }
 
     /// Returns the value of the `authorization` header for a call now.
@@ -122,12 +130,22 @@ impl Tokens {
         if let Some((_, error)) = state.failed.as_ref().filter(|(at, _)| *at > asked) {
             return Err(error.clone());
         }
+        let mut is_first = state.newest.is_none() && state.failed.is_none();
         let wait =
             ExponentialBuilder::default().with_max_times(AGAIN.0).with_min_delay(AGAIN.1).with_jitter();
         let token = (|| self.fetch())
             .retry(wait)
             .when(|error| matches!(error, TokenError::OutOfOrder { .. } | TokenError::Unreachable { .. }))
-            .notify(|error, wait| tracing::debug!(%error, ?wait, "asking for an access token again"))
+            .notify(|error, wait| {
+                let next_backoff = wait.as_secs_f64();
+                // Without an earlier token, as at the start, the first error is logged at once. The line about the
+                // failed call has later errors.
+                if std::mem::take(&mut is_first) {
+                    tracing::warn!(%error, next_backoff, "cannot get an access token from ConductorOne, retrying");
+                } else {
+                    tracing::debug!(%error, next_backoff, "retrying the request for an access token");
+                }
+            })
             .await;
         match token {
             Ok(token) => {
@@ -188,27 +206,28 @@ impl Tokens {
     async fn body(&self, answer: Response) -> Result<Vec<u8>, TokenError> {
         limited_body::read(answer, LARGEST).await.map_err(|error| match error {
             BodyError::Connection(error) => self.unreachable(error),
-            BodyError::TooLong => self.no_token("more than a token can have"),
+            BodyError::TooLong => self.no_token("a response that is too long"),
         })
     }
 
     fn read(&self, body: Vec<u8>, begun: Instant) -> Result<Token, TokenError> {
-        let answer: Answer = serde_json::from_slice(&body)
-            .map_err(|_| self.no_token("something that is not the JSON of a token"))?;
-        if answer.access_token.is_empty() {
+        let answer: Answer =
+            serde_json::from_slice(&body).map_err(|_| self.no_token("an invalid JSON response"))?;
+        let Some(token) = answer.access_token.filter(|token| !token.is_empty()) else {
             return Err(self.no_token("an empty token"));
-        }
-        let kind = match answer.token_type.as_str() {
+        };
+        let kind = match answer.token_type.as_deref().unwrap_or_default() {
             "" => "Bearer",
             kind if kind.eq_ignore_ascii_case("bearer") => "Bearer",
             kind if kind.eq_ignore_ascii_case("mac") => "MAC",
             kind if kind.eq_ignore_ascii_case("basic") => "Basic",
             other => other,
         };
-        let mut authorization = MetadataValue::try_from(format!("{kind} {}", answer.access_token))
-            .map_err(|_| self.no_token("a token with letters that no header can have"))?;
+        let mut authorization = MetadataValue::try_from(format!("{kind} {token}"))
+            .map_err(|_| self.no_token("a token with characters that are not allowed in a header"))?;
         authorization.set_sensitive(true);
-        let life = Duration::from_secs(u64::try_from(answer.expires_in).unwrap_or(0)).min(LONGEST_LIFE);
+        let life = Duration::from_secs(u64::try_from(answer.expires_in.unwrap_or(0)).unwrap_or(0));
+        let life = life.min(LONGEST_LIFE);
         Ok(Token { authorization, until: begun + life })
     }
 
@@ -223,7 +242,7 @@ impl Tokens {
         let problem = match (known, &self.proxy) {
             (Some(problem), _) => problem.to_string(),
             (None, Some(proxy)) if is_connecting => {
-                let (proxy, address) = (proxy.clone(), self.authority());
+                let (proxy, address) = (proxy.to_string(), self.authority());
                 DialError::Proxy { proxy, address, problem: reason(error) }.to_string()
             }
             (None, _) => reason(error),

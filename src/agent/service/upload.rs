@@ -40,13 +40,13 @@ const OUTAGE: (Duration, Duration, Duration) =
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UploadError {
     /// The file cannot be read.
-    #[error("the file of the sync cannot be read: {0}")]
+    #[error("cannot read the file of the sync: {0}")]
     File(#[from] io::Error),
     /// ConductorOne rejected it.
     #[error("the upload failed: {0}")]
     Api(#[from] ApiError),
     /// ConductorOne answered before it had the whole file.
-    #[error("the upload failed: ConductorOne ended it before it had the whole file")]
+    #[error("the upload failed: ConductorOne ended it before it received the whole file")]
     Early,
 }
 

@@ -19,7 +19,7 @@ pub enum Error {
     },
     /// The connector returned a page token that leads back to an earlier page of the listing.
     #[error(
-        "{method} of {target} does not end: the connector gives a page token again that it gave before; this is a fault of the connector"
+        "{method} of {target} does not end: the connector returned a page token that it had returned before; this is a bug in the connector"
     )]
     TokenRepeats {
         /// The RPC.
@@ -29,7 +29,7 @@ pub enum Error {
     },
     /// A response violates a rule of the protocol.
     #[error(
-        "{method} of {target} gave an answer that breaks the protocol: {problem}; this is a fault of the connector"
+        "{method} of {target} returned a response that violates the protocol: {problem}; this is a bug in the connector"
     )]
     Answer {
         /// The RPC.
@@ -43,9 +43,7 @@ pub enum Error {
     #[error("the connector's entitlements contradict each other: {0}")]
     ExclusionGroup(String),
     /// Too many listings were not found.
-    #[error(
-        "too much could not be read: {warnings} of {actions} listings were not found, the first being {first}"
-    )]
+    #[error("too many listings were not found: {warnings} of {actions}, the first of them {first}")]
     TooManyWarnings {
         /// How many listings were skipped.
         warnings: u64,
@@ -58,7 +56,7 @@ pub enum Error {
     #[error("the connector has no resource type {0:?}; it has {1}")]
     UnknownResourceType(String, String),
     /// The connector requested more cursors than one sync may follow.
-    #[error("{method} of {target} asks for more than {limit} further pages at once")]
+    #[error("{method} of {target} requests more than {limit} further pages at a time")]
     TooManyCursors {
         /// The RPC.
         method: &'static str,
@@ -74,13 +72,13 @@ pub enum Error {
     #[error("the external file cannot be used: {0}")]
     External(#[source] crate::agent::c1z::Error),
     /// The storage's thread ended without returning the storage.
-    #[error("storing what was read broke off; see the lines before")]
+    #[error("the storage stopped unexpectedly; see the log lines above")]
     StorageLost,
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
     /// A part of the sync ended unexpectedly.
-    #[error("the sync broke off: {0}")]
+    #[error("the sync cannot continue: {0}")]
     Broken(String),
     /// The sync was asked to stop.
     #[error("the sync was stopped")]

@@ -49,8 +49,7 @@ impl Groups {
         // each time.
         let mut counted: Vec<String> = Vec::new();
         for named in entitlement.annotations.iter().filter_map(unpack::<EntitlementExclusionGroup>) {
-            let named =
-                named.map_err(|error| format!("the exclusion group of {id} cannot be read: {error}"))?;
+            let named = named.map_err(|error| format!("cannot read the exclusion group of {id}: {error}"))?;
             let name = named.exclusion_group_id;
             if name.is_empty() {
                 continue;
@@ -60,14 +59,14 @@ impl Groups {
                 of.clone_into(&mut group.resource_type);
             } else if group.resource_type != of {
                 return Err(format!(
-                    "exclusion group {name} is used on the resource types {} and {of}, and one is allowed",
+                    "exclusion group {name} is used on the resource types {} and {of}, but only one is allowed",
                     group.resource_type
                 ));
             }
             if named.is_default {
                 if let Some(other) = group.default.as_ref().filter(|&other| other != id) {
                     return Err(format!(
-                        "exclusion group {name} has the defaults {other} and {id}, and one is allowed"
+                        "exclusion group {name} has the defaults {other} and {id}, but only one is allowed"
                     ));
                 }
                 group.default = Some(id.clone());
@@ -78,7 +77,7 @@ impl Groups {
             group.members += 1;
             if group.members > MOST_MEMBERS {
                 return Err(format!(
-                    "exclusion group {name} has more than {MOST_MEMBERS} entitlements, which is all that are allowed"
+                    "exclusion group {name} has more than {MOST_MEMBERS} entitlements, the maximum"
                 ));
             }
             counted.push(name);

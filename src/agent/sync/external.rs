@@ -296,7 +296,7 @@ fn expand_from<S: Storage>(
         if storage.has_entitlement(&its)? {
             entitlement_ids.push(its);
         } else {
-            tracing::warn!(entitlement = its, "the external file has no such entitlement to expand");
+            tracing::warn!(entitlement = its, "the external file does not have the entitlement to expand");
         }
     }
     new.annotations.push(any(&GrantExpandable { entitlement_ids, ..old }));

@@ -32,7 +32,7 @@ impl<S: Storage> Run<S> {
         let token = locked(&self.state).text().map_err(|error| Error::Broken(error.to_string()))?;
         self.seal(token).await?;
         if let Err(error) = self.connector.cleanup(&self.active_sync_id).await {
-            tracing::warn!(%error, "the sync is complete, but the connector could not clean up after it");
+            tracing::warn!(%error, "the sync is complete, but the connector failed to clean up");
         }
         Ok(())
     }
@@ -212,7 +212,7 @@ impl<S: Storage> Run<S> {
     async fn wait_after(&self, error: &Error) -> Result<(), Error> {
         let Some(status) = error.status() else { return Ok(()) };
         let wait = self.attempts.wait(status);
-        tracing::warn!(%error, seconds = wait.as_secs_f64(), "trying again");
+        tracing::warn!(%error, seconds = wait.as_secs_f64(), "retrying");
         tokio::select! {
             () = self.stop.cancelled() => Err(Error::Stopped),
             () = tokio::time::sleep(wait) => Ok(()),

@@ -66,7 +66,7 @@ pub struct External {
 /// The error for text that is not the baton id of a resource.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} names no resource: {problem}; write bid:r:<type>/<id> or bid:r:<parent type>/<parent id>/<type>/<id>"
+    "{text:?} is not the id of a resource: {problem}; use bid:r:<type>/<id> or bid:r:<parent type>/<parent id>/<type>/<id>"
 )]
 pub struct TargetError {
     text: String,
@@ -140,10 +140,10 @@ impl Target {
                     parts.push(String::new());
                     continue;
                 }
-                ':' => return Err(wrong("it has a part too many behind a colon")),
+                ':' => return Err(wrong("it has an extra part after a colon")),
                 '\\' => match characters.next() {
                     Some(escaped @ ('/' | ':' | '\\')) => escaped,
-                    _ => return Err(wrong("a backslash stands alone")),
+                    _ => return Err(wrong("it has a backslash that escapes no character")),
                 },
                 plain => plain,
             };
@@ -204,7 +204,7 @@ mod tests {
             r"bid:r:a/b\",
         ] {
             let error = Target::parse(text).unwrap_err().to_string();
-            assert!(error.contains("write bid:r:<type>/<id>"), "{error}");
+            assert!(error.contains("use bid:r:<type>/<id>"), "{error}");
         }
     }
 

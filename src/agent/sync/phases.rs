@@ -66,7 +66,7 @@ impl<S: Storage> Run<S> {
                 let count = expanded.unknown_entitlements;
                 tracing::warn!(
                     count,
-                    "grants expand entitlements that the connector does not list; they are passed over"
+                    "grants expand entitlements that the connector does not list; these are skipped"
                 );
             }
             *locked(&self.expanded) = expanded;
@@ -79,7 +79,7 @@ impl<S: Storage> Run<S> {
         let Some(reader) = locked(&self.external).take() else {
             // An earlier run began the sync with an external file, and this run has none.
             tracing::warn!(
-                "the unfinished sync asks for an external file, and none is given; it goes on without one"
+                "the unfinished sync requires an external file, and none is set; it continues without one"
             );
             self.state().finish(id);
             return Ok(());

@@ -75,7 +75,7 @@ impl<S: Storage> Run<S> {
                     method: method(action.operation),
                     target: action.target(),
                     status: Box::new(tonic::Status::not_found(format!(
-                        "it gave a resource of the type {:?}, which is not among the synced types",
+                        "it contains a resource of the type {:?}, which is not synced",
                         id.resource_type
                     ))),
                 });

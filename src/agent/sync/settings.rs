@@ -26,6 +26,17 @@ pub(crate) struct SyncSettings {
     pub options: Options,
 }
 
+/// A file or folder in the settings that does not exist.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MissingPath {
+    /// The folder for temporary files.
+    #[error("the specified c1z temp dir does not exist: {}; create it, or correct --c1z-temp-dir or BATON_TMPDIR", .0.display())]
+    TempDir(PathBuf),
+    /// The c1z file of the external connector.
+    #[error("the specified external resource c1z file does not exist: {}; correct --external-resource-c1z", .0.display())]
+    ExternalFile(PathBuf),
+}
+
 impl SyncSettings {
     /// The default of `--file`.
     pub(crate) const FILE: &str = "sync.c1z";
@@ -34,6 +45,20 @@ impl SyncSettings {
     /// The default of `--workers`: as many as [`Workers::Auto`] uses. This program's connector answers
     /// several calls at a time, and a sync spends most of its time waiting for the database.
     pub(crate) const WORKERS: &str = "-1";
+
+    /// Checks that the files and folders that a sync reads exist.
+    ///
+    /// # Errors
+    /// [`MissingPath`]
+    pub(crate) fn check_paths(&self) -> Result<(), MissingPath> {
+        if let Some(folder) = self.temp_dir.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(MissingPath::TempDir(folder.clone()));
+        }
+        match self.options.external.as_ref().filter(|external| !external.file.is_file()) {
+            Some(external) => Err(MissingPath::ExternalFile(external.file.clone())),
+            None => Ok(()),
+        }
+    }
 }
 
 /// One field for each setting.

@@ -38,7 +38,7 @@ impl<S: Storage> Run<S> {
         }
         let broken = |problem: String| self.broken(action, format!("EnqueuePageTokens {problem}"));
         if asked > 1 {
-            return Err(broken("is there more than once".to_owned()));
+            return Err(broken("occurs more than once".to_owned()));
         }
         let tokens = find_annotation::<EnqueuePageTokens>(annotations)
             .transpose()
@@ -60,7 +60,7 @@ impl<S: Storage> Run<S> {
                 tracing::warn!(
                     method = method(action.operation),
                     target = action.target(),
-                    "the connector asks again for pages that it asked for before; they are read once"
+                    "the connector requested the same pages more than once; they are read once"
                 );
                 continue;
             }
@@ -76,7 +76,7 @@ impl<S: Storage> Run<S> {
 
 fn check(tokens: &[String], next_page_token: &str) -> Result<(), String> {
     if tokens.len() > MOST_IN_ANSWER {
-        return Err(format!("has {} page tokens, and {MOST_IN_ANSWER} are allowed", tokens.len()));
+        return Err(format!("has {} page tokens, but the limit is {MOST_IN_ANSWER}", tokens.len()));
     }
     let mut together = 0;
     let mut seen = BTreeSet::new();
@@ -86,7 +86,7 @@ fn check(tokens: &[String], next_page_token: &str) -> Result<(), String> {
             "" => return Err("has an empty page token".to_owned()),
             long if long.len() > LONGEST_TOKEN => {
                 return Err(format!(
-                    "has a page token of {} bytes, and {LONGEST_TOKEN} are allowed",
+                    "has a page token of {} bytes, but the limit is {LONGEST_TOKEN}",
                     long.len()
                 ));
             }
@@ -98,7 +98,7 @@ fn check(tokens: &[String], next_page_token: &str) -> Result<(), String> {
         }
     }
     if together > LONGEST_TOGETHER {
-        return Err(format!("has {together} bytes of page tokens, and {LONGEST_TOGETHER} are allowed"));
+        return Err(format!("has {together} bytes of page tokens, but the limit is {LONGEST_TOGETHER}"));
     }
     Ok(())
 }

@@ -202,9 +202,7 @@ impl State {
     pub(crate) fn parse(text: &str) -> Self {
         let mut state = Self::read(text).unwrap_or_else(|| {
             if !text.is_empty() {
-                tracing::warn!(
-                    "the checkpoint of the unfinished sync cannot be read; its collection starts over"
-                );
+                tracing::warn!("cannot read the checkpoint of the unfinished sync; its collection restarts");
             }
             Self::new()
         });

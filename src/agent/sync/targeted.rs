@@ -31,7 +31,7 @@ impl<S: Storage> Run<S> {
             return Err(Error::Call {
                 method: method(action.operation),
                 target: action.target(),
-                status: Box::new(Status::not_found("its type is not among the synced types")),
+                status: Box::new(Status::not_found("its type is not synced")),
             });
         };
         let (skips_both, no_grants) = {

@@ -41,7 +41,7 @@ async fn connect(name: &str, dialer: &Dialer, tokens: &Tokens) -> Line {
     let through = dialer.proxy().map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default();
     match tokens.authorization().await {
         Ok(_) => {
-            Line::ok(Check::C1, format!("its certificate is valid and it gives {name} a token{through}"))
+            Line::ok(Check::C1, format!("its certificate is valid and it issues {name} a token{through}"))
         }
         Err(problem) => without_token(&problem),
     }
@@ -51,13 +51,13 @@ fn unreachable(problem: &DialError) -> Line {
     let line = Line::failed(Check::C1, problem.to_string());
     match problem {
         DialError::Resolve { .. } => line
-            .means("The host is wrong, or the name server of this machine does not know it.")
+            .means("The host is wrong, or this machine's name server cannot resolve it.")
             .fix("copy BATON_CLIENT_ID again from ConductorOne's page of the connector, or correct BATON_C1_API_HOST"),
         DialError::Connect { .. } | DialError::Silent { .. } => line
-            .means("A firewall, a NetworkPolicy or a missing proxy is in the way.")
-            .fix("let this machine reach that port, or name the proxy in HTTPS_PROXY"),
-        DialError::Proxy { .. } | DialError::ProxyScheme(_) => {
-            line.fix("correct HTTPS_PROXY, or leave this host out with NO_PROXY")
+            .means("A firewall or a NetworkPolicy blocks the connection, or it needs a proxy.")
+            .fix("allow this machine to reach that port, or set HTTPS_PROXY to the proxy"),
+        DialError::Proxy { .. } | DialError::ProxyName(_) => {
+            line.fix("correct HTTPS_PROXY, or exclude this host with NO_PROXY")
         }
         DialError::Certificate { .. } => {
             line.means("A proxy inspects TLS, or this machine lacks the certificate authorities.")
@@ -74,7 +74,7 @@ fn without_token(problem: &TokenError) -> Line {
         line.means("ConductorOne accepts a proof of identity for two minutes only.")
             .fix("correct this machine's clock, for example with NTP")
     } else if problem.is_temporary() {
-        line.means("Service mode retries by itself.").fix("run this again in a minute")
+        line.means("Service mode retries automatically.").fix("run this again in a minute")
     } else {
         line.means("Service mode cannot start.")
     }

@@ -28,7 +28,9 @@ pub(super) async fn check(
         } else if change.is_unknown && any_complete {
             // A role for other changes only is a valid setup, so this is a warning.
             Line::warning(Check::Change, format!("not granted: {}", change.feature.loss()))
-                .means("Other changes are. To allow this one too run as the owner of Retool's tables:")
+                .means(
+                    "Other changes are granted. To allow this one too, run as the owner of Retool's tables:",
+                )
                 .fixes(change.grants.iter().cloned())
         } else {
             Line::failed(Check::Change, "privileges are missing")
@@ -46,17 +48,17 @@ fn possible(
     connection: &ConnectionSettings,
 ) -> Line {
     match (tried, change.policed) {
-        (Ok(()), None) => Line::ok(Check::Change, "possible; tried on no row and undone"),
+        (Ok(()), None) => Line::ok(Check::Change, "possible; tested on no row and rolled back"),
         (Ok(()), Some(table)) => {
             let found = format!("granted, but row-level security on {table} may refuse rows");
             Line::warning(Check::Change, found)
-                .means("Whether its policies let the role write cannot be tried without writing. To be sure run as a superuser:")
+                .means("Only a write shows whether its policies let the role write. To be sure, run as a superuser:")
                 .fix(format!("ALTER ROLE {} BYPASSRLS;", quoted(&facts.server.role)))
         }
         (Err(DatabaseError::Postgres(PostgresError::ReadOnly { reason })), _) => {
             Line::failed(Check::Change, reason.to_string())
-                .means("The server is a standby or takes no changes for another reason.")
-                .fix("name the host of the primary, or all hosts with target_session_attrs=read-write")
+                .means("The server is a standby, or is read-only for another reason.")
+                .fix("set host to the primary, or to all hosts with target_session_attrs=read-write")
         }
         (Err(error), _) => failed(Check::Change, &error, connection),
     }

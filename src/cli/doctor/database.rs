@@ -29,7 +29,7 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
         Ok(database) => database,
         Err(error) => {
             report.push(Line::failed(Check::Server, error.to_string()));
-            report.skip(Check::Database..=Check::Drift, "the database cannot be asked");
+            report.skip(Check::Database..=Check::Drift, "the database cannot be queried");
             return;
         }
     };
@@ -37,13 +37,13 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
         Ok(facts) => facts,
         Err(error) => {
             report.push(failed(Check::Server, &error, connection));
-            report.skip(Check::Database..=Check::Drift, "the database cannot be asked");
+            report.skip(Check::Database..=Check::Drift, "the database cannot be queried");
             return;
         }
     };
     report.push(server(&facts));
     if !tables(&facts, report) {
-        report.skip(Check::Types..=Check::Drift, "Retool's tables are not seen");
+        report.skip(Check::Types..=Check::Drift, "Retool's tables are not found");
         return;
     }
     let complete = facts.absent.is_empty() && facts.parts.iter().all(|part| part.grants.is_empty());
@@ -73,7 +73,7 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
             }
         }
     } else {
-        report.skip(Check::Statements..=Check::Snapshot, "not everything can be read");
+        report.skip(Check::Statements..=Check::Snapshot, "some tables or columns cannot be read");
     }
     report.push(lists(&database, &facts, complete, scope.skip_pages).await);
 }
@@ -93,18 +93,18 @@ fn server(facts: &Facts) -> Line {
             Check::Server,
             format!("{found} is not supported: baton-retool is tested with {oldest} to {newest}"),
         )
-        .means("It may work all the same.")
+        .means("It may still work.")
         .fix(format!("move Retool's database to a release from {oldest} to {newest}"));
     }
     if server.superuser {
         return Line::warning(Check::Server, format!("{found}; the role {:?} is a superuser", server.role))
             .means("Anyone who gets its password can do anything with the server.")
-            .fix("use a role of its own: baton-retool setup-sql --role baton");
+            .fix("create a dedicated role: baton-retool setup-sql --role baton");
     }
     let line = Line::ok(Check::Server, found);
     match (server.standby, server.pooled) {
-        (true, _) => line.means("Reading from a standby is fine; nothing can be changed there."),
-        (_, true) => line.means("Each read brings its limits along in a transaction of its own."),
+        (true, _) => line.means("A standby is sufficient for reads; it accepts no changes."),
+        (_, true) => line.means("Each read sets its limits in its own transaction."),
         _ => line,
     }
 }
@@ -115,44 +115,44 @@ fn tables(facts: &Facts, report: &mut Report) -> bool {
     if let Some(grant) = &facts.grant_on_schema {
         report.push(
             Line::failed(Check::Database, format!("{name}: the role may not use the schema of the tables"))
-                .means("Run as the owner of the schema, who need not be the owner of the tables:")
+                .means("Run as the owner of the schema, who is not always the owner of the tables:")
                 .fix(grant),
         );
         return false;
     }
     if facts.is_another_database {
         report.push(
-            Line::failed(Check::Database, format!("{name} is not the database of a Retool: there is no table organizations in the search_path"))
-                .means("It is another database of the server, or the tables are in a schema that the role does not search.")
+            Line::failed(Check::Database, format!("{name} is not a Retool database: the search_path has no table organizations"))
+                .means("It is another database of the server, or the schema of the tables is not in the role's search_path.")
                 .fix("correct dbname in the connection string; a self-hosted Retool calls it hammerhead_production")
                 .fix("or set search_path in the connection string to the schema of the tables"),
         );
         return false;
     }
     report.push(if facts.absent.is_empty() {
-        Line::ok(Check::Database, format!("{name} has every table and column that is read"))
+        Line::ok(Check::Database, format!("{name} has every required table and column"))
     } else {
         Line::failed(Check::Database, format!("{name}: {}", facts.absent.join(", ")))
-            .means("This Retool is of a version that baton-retool does not know, older or newer than those it was made for.")
-            .fix("ask for an update of baton-retool, and say which Retool it is")
+            .means("baton-retool does not support this version of Retool, which is older or newer than the supported ones.")
+            .fix("ask for an update of baton-retool, and name the version of Retool")
     });
     true
 }
 
 fn types(facts: &Facts) -> Line {
     if facts.odd_types.is_empty() {
-        return Line::ok(Check::Types, "every column holds what is expected");
+        return Line::ok(Check::Types, "every column has the expected type");
     }
     Line::failed(Check::Types, facts.odd_types.join(", "))
-        .means("This Retool is of a version that baton-retool does not know.")
-        .fix("ask for an update of baton-retool, and say which Retool it is")
+        .means("baton-retool does not support this version of Retool.")
+        .fix("ask for an update of baton-retool, and name the version of Retool")
 }
 
 async fn level(database: &Database, facts: &Facts) -> Line {
     match &facts.migrations {
-        Standing::Absent => Line::skipped(Check::Migrations, "there is no list of Retool's migrations"),
+        Standing::Absent => Line::skipped(Check::Migrations, "this Retool has no list of migrations"),
         Standing::NotGranted(grants) => {
-            Line::skipped(Check::Migrations, "the list may not be read, and need not be")
+            Line::skipped(Check::Migrations, "the role may not read the list, which is optional")
                 .fixes(grants.iter().cloned())
         }
         Standing::Readable => match migrations(database).await {
@@ -182,8 +182,8 @@ fn row_security(facts: &Facts) -> Vec<Line> {
     let mut lines = Vec::new();
     if !facts.hidden.is_empty() {
         lines.push(
-            Line::failed(Check::RowSecurity, format!("no row is shown of {}", facts.hidden.join(", ")))
-                .means("Somebody turned row-level security on, and no policy is for this role: it would read as nobody having anything. Run as a superuser:")
+            Line::failed(Check::RowSecurity, format!("hides every row of {}", facts.hidden.join(", ")))
+                .means("Row-level security is on and has no policy for this role: syncs would report no access. Run as a superuser:")
                 .fix(&bypass),
         );
     }
@@ -191,9 +191,9 @@ fn row_security(facts: &Facts) -> Vec<Line> {
         lines.push(
             Line::warning(
                 Check::RowSecurity,
-                format!("only some rows are shown of {}", facts.filtered.join(", ")),
+                format!("shows only some rows of {}", facts.filtered.join(", ")),
             )
-            .means("Policies decide which. To read all run as a superuser:")
+            .means("Policies decide which ones. To read all rows, run as a superuser:")
             .fix(&bypass),
         );
     }
@@ -225,14 +225,14 @@ fn optional(optional: &OptionalColumn, accounts: bool) -> Line {
 
 async fn folders(database: &Database, standing: &Standing, whole: bool) -> Line {
     let line = match standing {
-        _ if !whole => Line::skipped(Check::Extras, "not all apps and resources are read"),
+        _ if !whole => Line::skipped(Check::Extras, "the connector does not read all apps and resources"),
         Standing::Readable => match folders_inside_others(database).await {
-            Ok((0, 0)) => Line::ok(Check::Extras, "no app or resource lies below a folder whose rule does not reach it"),
+            Ok((0, 0)) => Line::ok(Check::Extras, "no app or resource is in a subfolder of a folder that gives groups access"),
             Ok((apps, resources)) => Line::ok(
                 Check::Extras,
-                format!("{apps} apps and {resources} resources lie in folders below others that give groups access"),
+                format!("{apps} apps and {resources} resources are in subfolders of folders that give groups access"),
             )
-            .means("A folder's rule counts for what lies in it directly. Compare one of them with what Retool shows."),
+            .means("A folder gives access only to its direct contents. Compare one of them with what Retool shows."),
             Err(error) => Line::warning(Check::Extras, database_message(&error)),
         },
         other => extra(other),
@@ -244,7 +244,7 @@ async fn audit(database: &Database, standing: &Standing) -> Line {
     let line = match standing {
         Standing::Readable => match last_event(database).await {
             Ok(Some(hours)) => Line::ok(Check::Extras, format!("the last entry is {hours} hours old")),
-            Ok(None) => Line::ok(Check::Extras, "Retool has written nothing"),
+            Ok(None) => Line::ok(Check::Extras, "Retool has written no entry"),
             Err(error) => Line::warning(Check::Extras, database_message(&error)),
         },
         other => extra(other),
@@ -254,9 +254,7 @@ async fn audit(database: &Database, standing: &Standing) -> Line {
 
 fn former(standing: &Standing) -> Line {
     let line = match standing {
-        Standing::Readable => {
-            Line::ok(Check::Extras, "the Go connector could take over again with this role")
-        }
+        Standing::Readable => Line::ok(Check::Extras, "the Go connector can run with this role"),
         other => extra(other),
     };
     line.about("going back")
@@ -265,7 +263,7 @@ fn former(standing: &Standing) -> Line {
 fn extra(standing: &Standing) -> Line {
     match standing {
         Standing::NotGranted(grants) => {
-            Line::skipped(Check::Extras, "not granted, and not needed").fixes(grants.iter().cloned())
+            Line::skipped(Check::Extras, "not granted, and optional").fixes(grants.iter().cloned())
         }
         Standing::Readable | Standing::Absent => Line::skipped(Check::Extras, "this Retool does not have it"),
     }
@@ -275,7 +273,7 @@ fn statements(Measured { rows, timed }: &Measured, facts: &Facts) -> Line {
     let rows = rows.iter().map(|(table, rows)| format!("{rows} {table}")).collect::<Vec<_>>().join(", ");
     let limit = facts.server.statement_timeout_ms;
     let Some(slowest) = timed.first() else {
-        return Line::ok(Check::Statements, format!("there is nobody to list: {rows}"));
+        return Line::ok(Check::Statements, format!("there are no users to list: {rows}"));
     };
     let took = i64::try_from(slowest.took.as_millis()).unwrap_or(i64::MAX);
     let found = format!(
@@ -287,9 +285,9 @@ fn statements(Measured { rows, timed }: &Measured, facts: &Facts) -> Line {
     if took.saturating_mul(4) > limit {
         return Line::warning(Check::Statements, found)
             .means(format!(
-                "More than a quarter of what it may; a busy hour could break a sync off. Rows: {rows}."
+                "This is more than a quarter of the limit: under load, a sync could fail. Rows: {rows}."
             ))
-            .fix("raise --statement-timeout-seconds, and the role's own statement_timeout where it has one");
+            .fix("raise --statement-timeout-seconds, and the role's own statement_timeout if it has one");
     }
     Line::ok(Check::Statements, found).means(format!("Rows: {rows}."))
 }
@@ -304,9 +302,9 @@ fn snapshot(Measured { rows, .. }: &Measured, most_mib: u32) -> Line {
     let found = format!("reading one takes up to {needed} MiB; --snapshot-max-mib allows {most_mib}");
     if needed > usize::try_from(most_mib).unwrap_or(usize::MAX) {
         return Line::warning(Check::Snapshot, found)
-            .means("Syncs are answered by statements, which takes the database much longer.")
+            .means("Statements answer syncs instead, which takes the database much longer.")
             .fix(format!(
-                "set --snapshot-max-mib to {needed} or more, and allow the program as much memory on top"
+                "set --snapshot-max-mib to {needed} or more, and raise the program's memory limit by the same amount"
             ));
     }
     Line::ok(Check::Snapshot, found)
@@ -314,20 +312,25 @@ fn snapshot(Measured { rows, .. }: &Measured, most_mib: u32) -> Line {
 
 async fn lists(database: &Database, facts: &Facts, complete: bool, skip_pages: bool) -> Line {
     if skip_pages {
-        return Line::skipped(Check::Drift, "--skip-pages leaves apps out");
+        return Line::skipped(Check::Drift, "--skip-pages excludes apps");
     }
     match &facts.access_lists {
         Standing::Absent => return Line::skipped(Check::Drift, "this Retool has no access control lists"),
         Standing::NotGranted(grants) => {
-            return Line::skipped(Check::Drift, "the access control lists may not be read, and need not be")
-                .fixes(grants.iter().cloned());
+            return Line::skipped(
+                Check::Drift,
+                "the role may not read the access control lists, which are optional",
+            )
+            .fixes(grants.iter().cloned());
         }
-        Standing::Readable if !complete => return Line::skipped(Check::Drift, "not everything can be read"),
+        Standing::Readable if !complete => {
+            return Line::skipped(Check::Drift, "some tables or columns cannot be read");
+        }
         Standing::Readable => {}
     }
     match drift(database).await {
         Ok(drift) if drift.listed == 0 => {
-            Line::skipped(Check::Drift, "no group stands in the access control lists")
+            Line::skipped(Check::Drift, "the access control lists contain no group")
         }
         Ok(drift) if (drift.only_in_group_pages, drift.only_in_lists) == (0, 0) => {
             Line::ok(Check::Drift, format!("group_pages and the access control lists agree on {} rows", drift.listed))
@@ -339,7 +342,7 @@ async fn lists(database: &Database, facts: &Facts, complete: bool, skip_pages: b
                 drift.only_in_group_pages, drift.only_in_lists
             ),
         )
-        .means("The connector goes by group_pages. If this Retool goes by the lists, what is reported of apps is not what holds."),
+        .means("The connector reads group_pages. If this Retool uses the lists, the reported access to apps is wrong."),
         Err(error) => Line::warning(Check::Drift, database_message(&error)),
     }
 }

@@ -12,11 +12,11 @@ pub(super) fn failed(check: Check, error: &DatabaseError, connection: &Connectio
     let line = Line::failed(check, database_message(error));
     match error {
         DatabaseError::Postgres(PostgresError::Timeout { .. }) => line
-            .means("Somebody holds a lock on a table, the server is overloaded, or the limit is too low for this organization.")
+            .means("Another session holds a lock on a table, the server is overloaded, or the limit is too low for this organization.")
             .fix("look for the lock: SELECT pid, wait_event_type, state, query FROM pg_stat_activity;")
             .fix("raise --statement-timeout-seconds")
             .fix(format!(
-                "if the role has a limit of its own: ALTER ROLE {} RESET statement_timeout;",
+                "if the role has its own limit: ALTER ROLE {} RESET statement_timeout;",
                 quoted(&connection.user)
             )),
         DatabaseError::MissingPrivileges(missing) => line.fixes(missing.grants().iter().cloned()),
@@ -25,8 +25,8 @@ pub(super) fn failed(check: Check, error: &DatabaseError, connection: &Connectio
             | PostgresError::BadValue { .. }
             | PostgresError::UnknownSchema { .. },
         ) => line
-            .means("This Retool is of a version that baton-retool does not know.")
-            .fix("ask for an update of baton-retool, and say which Retool it is"),
+            .means("baton-retool does not support this version of Retool.")
+            .fix("ask for an update of baton-retool, and name the version of Retool"),
         _ => line,
     }
 }

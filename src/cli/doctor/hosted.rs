@@ -31,7 +31,7 @@ pub(super) async fn check(
             for error in error.each() {
                 report.push(settings::refused(&error.to_string()));
             }
-            return (None, Line::skipped(Check::C1, "a setting of the function is wrong"));
+            return (None, Line::skipped(Check::C1, "a setting of the function is invalid"));
         }
     };
     let keys = async { Keys::new(&hosted)?.first().await };
@@ -45,7 +45,7 @@ pub(super) async fn check(
     let Effective { settings, warnings, egress, version, .. } = effective;
     let (refused, problem) = egress.as_ref().map(|policy| refused(policy, &settings)).unwrap_or_default();
     let line = match (keys, problem) {
-        (Err(failure), _) => failed(failure).means("Nobody can call the function."),
+        (Err(failure), _) => failed(failure).means("The function refuses all calls."),
         (Ok(_), Some(failure)) => failed(failure).means("The function cannot start."),
         (Ok(_), None) if egress.is_some() => {
             Line::ok(Check::C1, served(&version, "the egress policy does not refuse their hosts"))

@@ -26,16 +26,16 @@ pub(super) async fn check(
     let limit = connection.connect_timeout.unwrap_or(timeouts.connect);
     let known = resolve(&connection.hosts, limit, report).await;
     if known.is_empty() {
-        report.skip(Check::Tcp..=Check::Drift, "no host has an address");
+        report.skip(Check::Tcp..=Check::Drift, "no host name resolves to an address");
         return false;
     }
     let reached = reach(known, limit, report).await;
     if reached.is_empty() {
-        report.skip(Check::Tls..=Check::Drift, "no host can be reached");
+        report.skip(Check::Tls..=Check::Drift, "no host is reachable");
         return false;
     }
     if !protect(&reached, connection, limit, report).await {
-        report.skip(Check::Login..=Check::Drift, "there is no TLS as the settings want it");
+        report.skip(Check::Login..=Check::Drift, "TLS does not meet the settings");
         return false;
     }
     let can_log_in = enter(connection, timeouts, report).await;
@@ -76,8 +76,8 @@ async fn resolve<'a>(
                 Line::failed(Check::Dns, problem.to_string()).means("The name server does not answer.")
             }
             (_, Err(problem)) => Line::failed(Check::Dns, problem.to_string())
-                .means("The name of the host is wrong, or the name server of this machine does not know it.")
-                .fix("correct host in the connection string, or give its address as hostaddr"),
+                .means("The host name is wrong, or this machine's name server cannot resolve it.")
+                .fix("correct host in the connection string, or set hostaddr to its address"),
         };
         lines.push(line.about(host.to_string()));
     }
@@ -95,16 +95,16 @@ async fn reach<'a>(
         let line = match connect(host, &addresses, limit).await {
             Ok(address) => {
                 reached.push((host, address));
-                Line::ok(Check::Tcp, "something listens there")
+                Line::ok(Check::Tcp, "a server accepts connections")
             }
             Err(problem @ NetworkProblem::Silent(_)) => Line::failed(Check::Tcp, problem.to_string())
-                .means("Packets get lost on the way: a firewall, a NetworkPolicy, a security group or a wrong address.")
-                .fix("let this machine reach that port, or correct host and port"),
+                .means("Packets are lost: a firewall, a NetworkPolicy or a security group drops them, or the address is wrong.")
+                .fix("allow this machine to reach that port, or correct host and port"),
             Err(problem @ NetworkProblem::Socket { .. }) => Line::failed(Check::Tcp, problem.to_string())
-                .means("Postgres does not run there, or its socket lies in another directory.")
-                .fix("give the directory that unix_socket_directories names as host"),
+                .means("Postgres is not running, or its socket is in another directory.")
+                .fix("set host to the directory in unix_socket_directories"),
             Err(problem) => Line::failed(Check::Tcp, problem.to_string())
-                .means("Nothing listens at that port: Postgres is down, listens at another port, or not for this network (listen_addresses).")
+                .means("Nothing listens on that port: Postgres is down, listens on another port, or not on this network (listen_addresses).")
                 .fix("correct host and port, or start Postgres"),
         };
         lines.push(line.about(host.to_string()));
@@ -138,24 +138,24 @@ fn protected(transport: Transport, far: bool) -> Line {
     let line = |found: &str| if far { Line::warning(Check::Tls, found) } else { Line::ok(Check::Tls, found) };
     match transport {
         Transport::Socket => Line::skipped(Check::Tls, "a socket file needs none"),
-        Transport::NotAsked if far => line("not encrypted: sslmode does not ask for it")
+        Transport::NotAsked if far => line("not encrypted: sslmode does not request it")
             .means(exposed)
-            .fix("sslmode=verify-full in the connection string"),
-        Transport::NotAsked => line("not encrypted, and does not leave this machine"),
+            .fix("set sslmode=verify-full in the connection string"),
+        Transport::NotAsked => line("not encrypted, but local to this machine"),
         Transport::NotOffered if far => {
             line("not encrypted: the server does not offer TLS").means(exposed).fix("turn ssl on in Postgres")
         }
-        Transport::NotOffered => line("not encrypted, and does not leave this machine"),
+        Transport::NotOffered => line("not encrypted, but local to this machine"),
         Transport::Tls { version, checked: true } => {
-            Line::ok(Check::Tls, format!("{version}, and the server has proved who it is"))
+            Line::ok(Check::Tls, format!("{version}, and the server's identity is verified"))
         }
         Transport::Tls { version, checked: false } if far => line(&format!(
-            "{version}, but the server has not proved who it is"
+            "{version}, but the server's identity is not verified"
         ))
-        .means("Somebody on the way between could pass for the server.")
-        .fix("sslmode=verify-full in the connection string, with sslrootcert for an authority of your own"),
+        .means("An attacker on the network path could impersonate the server.")
+        .fix("set sslmode=verify-full in the connection string, with sslrootcert for a private certificate authority"),
         Transport::Tls { version, checked: false } => {
-            line(&format!("{version}; the server has not proved who it is"))
+            line(&format!("{version}; the server's identity is not verified"))
         }
     }
 }
@@ -166,22 +166,22 @@ fn unprotected(problem: &TlsProblem, mode: SslMode) -> Line {
         TlsProblem::Files(_) => Line::failed(Check::Tls, found)
             .fix("correct the path in the connection string, or mount the file"),
         TlsProblem::NotOffered => Line::failed(Check::Tls, found)
-            .means(format!("sslmode={mode} insists on encryption, and the server has it off."))
+            .means(format!("sslmode={mode} requires encryption, but the server has it off."))
             .fix("turn ssl on in Postgres (ssl, ssl_cert_file, ssl_key_file)"),
         TlsProblem::NotPostgres => Line::failed(Check::Tls, found)
-            .means("Another program listens at that port.")
+            .means("Another program listens on that port.")
             .fix("correct host and port in the connection string"),
         TlsProblem::Certificate(problem) => {
             Line::failed(Check::Tls, found).means(meaning(problem)).fix(problem.fix())
         }
         TlsProblem::Handshake(_) => Line::failed(Check::Tls, found)
-            .means("The server and this program find no common ground.")
-            .fix("look at the server's log, which may say more"),
+            .means("The server and this program cannot agree on a TLS session.")
+            .fix("check the server's log, which may have details"),
         TlsProblem::Network(NetworkProblem::Silent(_)) => Line::failed(Check::Tls, found)
-            .means("Something accepts connections there and does not speak as Postgres does, or is frozen.")
-            .fix("correct host and port, or look at the server"),
+            .means("The server accepts connections but does not speak the Postgres protocol, or hangs.")
+            .fix("correct host and port, or check the server"),
         TlsProblem::Network(_) => Line::failed(Check::Tls, found)
-            .means("Something else than Postgres may listen at that port.")
+            .means("A program other than Postgres may listen on that port.")
             .fix("correct host and port"),
     };
     match (mode, problem) {
@@ -198,16 +198,20 @@ fn unprotected(problem: &TlsProblem, mode: SslMode) -> Line {
 
 fn meaning(problem: &CertificateProblem) -> &'static str {
     match problem {
-        CertificateProblem::SelfSigned => "The server made it itself, as many do, or somebody is in the way.",
-        CertificateProblem::OfAnAuthority => "It may sign others, and is trusted only where it is named.",
+        CertificateProblem::SelfSigned => {
+            "The server created it, as is common, or a machine between client and server intercepts the connection."
+        }
+        CertificateProblem::OfAnAuthority => {
+            "It can sign other certificates, and is trusted only if sslrootcert names it."
+        }
         CertificateProblem::UnknownIssuer => {
-            "The certificate comes from an authority of your own, or from somebody who is in the way."
+            "It is from a private certificate authority, or a machine between client and server intercepts the connection."
         }
         CertificateProblem::WrongName { .. } => {
-            "sslmode=verify-full wants the certificate to name the host of the connection string."
+            "sslmode=verify-full requires the certificate to name the host of the connection string."
         }
         CertificateProblem::NoName => {
-            "sslmode=verify-full wants it to name the host of the connection string."
+            "sslmode=verify-full requires it to name the host of the connection string."
         }
         // The text of the problem is sufficient.
         CertificateProblem::Unreadable
@@ -254,49 +258,49 @@ fn explained(refused: &Refused, connection: &ConnectionSettings) -> Line {
     let role = quoted(&connection.user);
     match &refused.problem {
         LoginProblem::Password => line
-            .means("The password is wrong or has expired, the role has none, or there is no such role: Postgres says the same of all four.")
-            .fix(format!("set it anew with psql: \\password {role}, and put the same one into the connection string"))
+            .means("The password is wrong or has expired, the role has none, or the role does not exist: Postgres reports the same error for all four.")
+            .fix(format!("set it again with psql: \\password {role}, and put the same one into the connection string"))
             .fix(format!("if it has expired (VALID UNTIL): ALTER ROLE {role} VALID UNTIL 'infinity';"))
-            .fix(format!("if there is no such role: {}", setup_sql(&connection.user))),
+            .fix(format!("if the role does not exist: {}", setup_sql(&connection.user))),
         LoginProblem::NoPassword => line
-            .means("The server wants a password, and neither the connection string nor a password file has one.")
-            .fix("password in the connection string, PGPASSWORD or ~/.pgpass"),
+            .means("The server requires a password, but neither the connection string nor a password file has one.")
+            .fix("set password in the connection string, PGPASSWORD or ~/.pgpass"),
         LoginProblem::NoRole => line
-            .means("This server has no role of that name.")
-            .fix(format!("make the role: {}", setup_sql(&connection.user)))
+            .means("This server has no role with that name.")
+            .fix(format!("create the role: {}", setup_sql(&connection.user)))
             .fix("or correct user in the connection string"),
         LoginProblem::NoLogin => line
-            .means("The role is there, but was made without LOGIN.")
+            .means("The role exists, but lacks the LOGIN attribute.")
             .fix(format!("ALTER ROLE {role} LOGIN;")),
         LoginProblem::OtherMethod => line
-            .means("The first line of the server's pg_hba.conf that fits this login asks for another proof than a password, such as the name of the system user (peer, ident) or a certificate.")
-            .fix("give that line the method scram-sha-256, or put one for this role, database and address before it"),
+            .means("The first line of the server's pg_hba.conf that matches this login requires something other than a password, such as the name of the system user (peer, ident) or a certificate.")
+            .fix("set the method of that line to scram-sha-256, or add a line for this role, database and address before it"),
         LoginProblem::NoRule => line
-            .means("The server's pg_hba.conf lets nobody in like this; it may want TLS, or know this address not.")
+            .means("The server's pg_hba.conf does not allow this login; it may require TLS, or not list this address.")
             .fix("add a line for this role, database and address to pg_hba.conf, or try sslmode=require"),
         LoginProblem::NoDatabase => line
             .means("A self-hosted Retool calls its database hammerhead_production.")
             .fix("correct dbname in the connection string"),
-        LoginProblem::NoConnect { grant } => line.means("The role may not enter this database.").fix(grant),
+        LoginProblem::NoConnect { grant } => line.means("The role may not connect to this database.").fix(grant),
         LoginProblem::Full => line
             .means("The role, the database or the whole server has no connection left.")
             .fix("close some, raise CONNECTION LIMIT or max_connections, or lower pool_max_conns in the connection string"),
         LoginProblem::Closed { statement } => {
-            line.means("The database is there and takes no sessions.").fix(statement)
+            line.means("The database exists but accepts no connections.").fix(statement)
         }
         LoginProblem::Starting => line
-            .means("The server starts, stops or recovers from a crash.")
-            .fix("wait, then try again; if it stays so, look at the server's log"),
-        LoginProblem::OtherKind => line.fix("another target_session_attrs, or another host"),
+            .means("The server is starting, stopping or recovering from a crash.")
+            .fix("wait, then retry; if the error persists, check the server's log"),
+        LoginProblem::OtherKind => line.fix("set another target_session_attrs, or another host"),
         LoginProblem::Silent => line
-            .means("Something accepts connections there and does not speak as Postgres does, or is frozen.")
-            .fix("correct host and port, or look at the server"),
+            .means("The server accepts connections but does not speak the Postgres protocol, or hangs.")
+            .fix("correct host and port, or check the server"),
         LoginProblem::NotPostgres => line
-            .means("Another program listens at that port.")
+            .means("Another program listens on that port.")
             .fix("correct host and port in the connection string"),
         LoginProblem::Other => line
-            .means("The server, or something on the way to it, ends the login for a reason of its own.")
-            .fix("look at the server's log, which may say more"),
+            .means("The server, or something between this machine and the server, ended the login.")
+            .fix("check the server's log, which may have details"),
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) async fn check(settings: &Settings, report: &mut Report) {
         Err(error) => unusable(&error),
         Ok(api) => match api.probe().await {
             Ok(_) if needed => Line::ok(Check::Rest, "it answers, and the token may read users")
-                .means("Whether it may change them (scope Users > Write) shows only when an account is made, enabled or disabled."),
+                .means("Only creating, enabling or disabling an account shows whether it may change them (scope Users > Write)."),
             Ok(_) => Line::ok(Check::Rest, "it answers, and the token may read users"),
             Err(error) => explained(&error.problem, rest_message(&error.problem)),
         },
@@ -34,59 +34,59 @@ fn unusable(error: &SetupError) -> Line {
     let line = Line::failed(Check::Rest, error.to_string());
     match error {
         SetupError::Url => line.fix("correct --retool-api-base-url"),
-        SetupError::Token => line.fix("copy the token anew, and give it as --retool-api-token"),
-        SetupError::NoRoots(_) => {
-            line.fix("install the authorities of this machine, or set SSL_CERT_FILE to a file of them")
-        }
+        SetupError::Token => line.fix("copy the token again, and set --retool-api-token to it"),
+        SetupError::NoRoots(_) => line.fix(
+            "install certificate authorities on this machine, or set SSL_CERT_FILE to a file that holds them",
+        ),
         SetupError::Client(_) => line
-            .means("This machine lacks something that a request needs.")
-            .fix("look at the proxy and certificate variables of this process"),
+            .means("The environment of this process is not suitable for requests.")
+            .fix("check the proxy and certificate variables of this process"),
     }
 }
 
 fn explained(problem: &Problem, found: String) -> Line {
     const ELSEWHERE: &str =
         "correct --retool-api-base-url: without /api/v2, such as https://retool.example.com";
-    const UPDATE: &str = "ask for an update of baton-retool, and say which Retool it is";
+    const UPDATE: &str = "ask for an update of baton-retool, and name the version of Retool";
     let line = Line::failed(Check::Rest, found);
     match problem {
         Problem::Refused { status: 401, .. } => line
             .means("Retool does not know the token: it is wrong, was revoked or has expired.")
-            .fix("make one in Retool's settings, under API, with Users > Read and Users > Write, and give it as --retool-api-token"),
+            .fix("create one in Retool's settings, under API, with Users > Read and Users > Write, and set --retool-api-token to it"),
         Problem::Refused { status: 403, .. } => line
-            .means("Retool knows the token, and it lacks a scope.")
-            .fix("give it Users > Read and Users > Write in Retool's settings, under API, or make a new one with both"),
+            .means("The token is valid but lacks a scope.")
+            .fix("add Users > Read and Users > Write to it in Retool's settings, under API, or create a token with both"),
         Problem::Refused { status: 404, .. } => line
-            .means("Only the list of users was asked for, so the base URL leads elsewhere.")
+            .means("The request was only for the list of users, so the base URL is wrong.")
             .fix(ELSEWHERE),
         Problem::Refused { status: 429, .. } => line
-            .means("It takes no more requests at present; somebody sends many.")
-            .fix("wait a minute, then try again"),
+            .means("It accepts no more requests at present, because clients send too many.")
+            .fix("wait a minute, then retry"),
         Problem::Refused { status: 408 | 500.., .. } | Problem::Timeout { .. } | Problem::Closed { .. } => line
-            .means("Retool itself is in trouble, or something before it.")
-            .fix("look at Retool, then try again"),
+            .means("Retool, or a proxy in front of it, has an error.")
+            .fix("check Retool, then retry"),
         Problem::Refused { .. } => line
-            .means("It does not understand a plain question for users: it is another version, or no Retool.")
+            .means("It rejects a plain request for users: it is another version of Retool, or not Retool.")
             .fix(ELSEWHERE)
             .fix(UPDATE),
         Problem::Unreachable { .. } => line
-            .means("Nothing answers there: the name, the port or a firewall is in the way.")
-            .fix("correct --retool-api-base-url, or let this machine reach it"),
+            .means("Nothing answers: the name or the port is wrong, or a firewall blocks the connection.")
+            .fix("correct --retool-api-base-url, or allow this machine to reach it"),
         Problem::Untrusted { .. } => line
-            .means("The certificate comes from an authority of your own, or from somebody who is in the way.")
-            .fix("name the file of the right authority in SSL_CERT_FILE"),
+            .means("It is from a private certificate authority, or a machine between client and server intercepts the connection.")
+            .fix("set SSL_CERT_FILE to the file of the right certificate authority"),
         Problem::Redirect { .. } => line
-            .means("A base URL with http, or of another host, is sent on; a change that follows would become a mere question.")
-            .fix("set --retool-api-base-url to where the API itself answers"),
+            .means("A base URL with http, or with another host, is redirected; a redirected change would become a read.")
+            .fix("set --retool-api-base-url to the address of the API itself"),
         Problem::NotJson { .. } => line
-            .means("A web page answers there: the base URL is wrong, a sign-in stands before Retool, or its plan has no REST API.")
+            .means("The response is a web page: the base URL is wrong, a sign-in page is in front of Retool, or its plan has no REST API.")
             .fix(ELSEWHERE)
-            .fix("without the API in the plan: leave --retool-api-base-url and --retool-api-token away"),
+            .fix("if the plan has no API: remove --retool-api-base-url and --retool-api-token"),
         Problem::Declined { .. } => line
-            .means("Retool took the question and did not answer it.")
-            .fix("look at Retool's own log"),
+            .means("Retool accepted the request but did not answer it.")
+            .fix("check Retool's own log"),
         Problem::Incomplete { .. } | Problem::TooLarge { .. } => line
-            .means("This Retool's API is of a version that baton-retool does not know, or something else answers.")
+            .means("baton-retool does not support this version of Retool's API, or another program answers.")
             .fix(ELSEWHERE)
             .fix(UPDATE),
     }

@@ -26,25 +26,25 @@ fn of_creators(found: &Creators, provisioning: bool) -> Vec<Line> {
         let names = found.impostors.join(", ");
         let line = Line::warning(
             Check::Database,
-            format!("somebody has defined operators or functions with names of Postgres's own: {names}"),
+            format!("operators or functions have the names of Postgres's own: {names}"),
         )
         .means(
-            "Retool and its triggers can run them in place of Postgres's. No statement of baton-retool does.",
+            "Retool and its triggers can run them instead of Postgres's. The statements of baton-retool do not.",
         )
         .fix(format!("see who owns them with \\do+ {schema}.* and \\df+ {schema}.* in psql, and drop them"));
         lines.push(line.about("schema"));
     }
     if !found.roles.is_empty() {
-        let words = |role: &String| if role.is_empty() { "everybody".to_owned() } else { quoted(role) };
+        let words = |role: &String| if role.is_empty() { "everyone".to_owned() } else { quoted(role) };
         let who = found.roles.iter().map(words).collect::<Vec<_>>().join(", ");
         let means = if provisioning {
-            "Who can define operators there has Retool's triggers run them with the rights of the role that changes a row, this one included. Run as the owner of the schema:"
+            "Anyone who can define operators there can have Retool's triggers run them with the rights of the role that changes a row, including this role. Run as the owner of the schema:"
         } else {
-            "Who can define operators there has Retool run them. No statement of baton-retool does. Run as the owner of the schema:"
+            "Anyone who can define operators there can have Retool run them. The statements of baton-retool do not. Run as the owner of the schema:"
         };
         let line = Line::warning(
             Check::Database,
-            format!("others than the owner may create in schema {schema}: {who}"),
+            format!("roles other than the owner may create objects in schema {schema}: {who}"),
         )
         .means(means)
         .fixes(found.roles.iter().map(|role| {
@@ -63,7 +63,7 @@ async fn crossing(database: &Database) -> Option<Line> {
             Check::Database,
             format!("{count} memberships put a user of one organization into a group of another"),
         )
-        .means("They are listed like any other. Retool refuses to make such rows, and so does Grant."),
+        .means("They are listed like any other. Neither Retool nor Grant creates such rows."),
         Err(error) => Line::warning(Check::Database, database_message(&error)),
     };
     Some(line.about("memberships"))

@@ -15,7 +15,14 @@ pub(super) struct Refused {
 /// An invalid setting.
 pub(super) fn refused(error: &str) -> Line {
     Line::failed(Check::Settings, error)
-        .means("The program does not start like this; it would end with exit code 2.")
+        .means("The program cannot start with these settings; it would exit with code 2.")
+        .fix("correct the named flag, variable or line of the file")
+}
+
+/// An invalid setting that only a run without a command reads.
+pub(super) fn refused_without_command(error: &str) -> Line {
+    Line::failed(Check::Settings, error)
+        .means("The program does not start without a command like this; it would end with exit code 2.")
         .fix("correct the flag, the variable or the line of the file that is named")
 }
 
@@ -54,7 +61,7 @@ pub(super) fn connection(
     let changes = match (settings.scope.provisioning, settings.options.dry_run) {
         (false, _) => "changes are off",
         (true, false) => "changes are on",
-        (true, true) => "changes are described and not made (--dry-run)",
+        (true, true) => "changes are described but not made (--dry-run)",
     };
     report.push(Line::ok(Check::Settings, format!("{}; {changes}", connection.describe())));
     Some(connection)

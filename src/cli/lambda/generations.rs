@@ -62,7 +62,7 @@ impl Generations {
             tracing::warn!(
                 asked = version,
                 served = is,
-                "ConductorOne served another version of the configuration"
+                "ConductorOne served a different version of the configuration"
             );
         }
         self.overlaid(&served, is, egress)
@@ -96,7 +96,7 @@ fn made(effective: Effective) -> Result<Generation, Failure> {
         tracing::warn!("{warning}");
     }
     for InForce { name, value, origin } in settings.provenance.iter() {
-        tracing::debug!(setting = name, %value, %origin, "setting in force");
+        tracing::debug!(setting = name, %value, %origin, "effective setting");
     }
     let connection = connection(&settings)?;
     if let Some(policy) = &egress {

@@ -32,7 +32,7 @@ impl Keys {
                 let jwks = Jwks::new(url)?;
                 if jwks.is_plain() {
                     tracing::warn!(
-                        "lambda-auth-jwt-jwks-url has no TLS: who can change the answer can make calls"
+                        "lambda-auth-jwt-jwks-url does not use TLS: anyone who can change the response can make calls; use https"
                     );
                 }
                 Ok(Self::Published(jwks))
@@ -100,7 +100,7 @@ async fn renew<F: Future<Output = Fetched>>(mut wait: Duration, fetch: impl Fn()
             Err(failure) => {
                 tracing::warn!(
                     error = failure.message(),
-                    "keys of callers not renewed; the old ones stay in force"
+                    "cannot refresh the keys of callers; the previous keys remain valid"
                 );
                 AGAIN
             }

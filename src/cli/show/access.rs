@@ -84,7 +84,7 @@ fn find(reader: &Reader, wanted: &str) -> anyhow::Result<Resource> {
     )?;
     if found.len() > 1 {
         let ids: Vec<String> = found.iter().take(SOME).map(|user| written(user.id.as_ref())).collect();
-        bail!("{wanted:?} means several users: give the id of one, such as {}", ids.join(", "));
+        bail!("{wanted:?} matches several users: use the id of one of them, such as {}", ids.join(", "));
     }
     match found.pop() {
         Some(user) => Ok(user),

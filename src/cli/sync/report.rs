@@ -43,7 +43,7 @@ pub(super) fn as_table(outcome: &Outcome, saved: &Saved, closing: &Closing) -> S
     text.push('\n');
     // Writing to a String cannot fail.
     if outcome.warnings > 0 {
-        let _ = writeln!(text, "{} listings were skipped; see the warnings before", outcome.warnings);
+        let _ = writeln!(text, "{} listings were skipped; see the warnings above", outcome.warnings);
     }
     for (what, count) in &outcome.dropped {
         let _ = writeln!(text, "left out: {} {what}", HumanCount(*count));
@@ -51,7 +51,7 @@ pub(super) fn as_table(outcome: &Outcome, saved: &Saved, closing: &Closing) -> S
     let file = saved.path.display();
     let _ = write!(
         text,
-        "{file}: {}, {} grants, {} of which follow from others\n\nnext: baton-retool show access <user> -f {file}, or baton -f {file} resources",
+        "{file}: {}, {} grants, {} of which are derived from others\n\nnext: baton-retool show access <user> -f {file}, or baton -f {file} resources",
         HumanBytes(saved.bytes),
         HumanCount(saved.grants),
         HumanCount(outcome.expanded.derived)

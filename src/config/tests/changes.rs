@@ -1,6 +1,7 @@
 //! Settings that request one change, and former settings that do not apply.
 
 use crate::agent::one_shot::OneShot;
+use crate::config::one_shot_table::VERBS;
 use crate::config::setting::Standing;
 
 use super::*;
@@ -71,6 +72,8 @@ fn rejects_invalid_combinations_of_change_settings() {
         (refused(["--grant-entitlement=e", "--grant-principal=u5"]), "grant-principal-type"),
         (refused(["--grant-principal=u5", "--grant-principal-type=user"]), "grant-entitlement"),
         (refused(["--delete-resource-type=user"]), "delete-resource"),
+        (refused(["--delete-resource=u5"]), "delete-resource-type"),
+        (refused(["--rotate-credentials=u5"]), "rotate-credentials-type"),
         (refused(["--ticket-id=a"]), "get-ticket"),
         (refused(["--get-ticket"]), "ticket-id"),
         (refused(["--revoke-grant=g", "--list-action-schemas"]), "mutually exclusive"),
@@ -83,6 +86,47 @@ fn rejects_invalid_combinations_of_change_settings() {
     for value in ["hunter2", "[1]", "{\"hunter2\": "] {
         let error = refused(["--create-account-email=a@b.c", &format!("--create-account-profile={value}")]);
         assert!(error.contains("JSON object") && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn an_empty_change_flag_is_an_error() {
+    for name in VERBS.iter().flat_map(|verb| verb.iter()) {
+        let setting = ALL.iter().find(|setting| setting.name == *name).unwrap();
+        for value in ["", " "] {
+            let error = refused([&format!("--{name}={value}")]);
+            let expected = match setting.kind {
+                Kind::Switch => format!("{name} (flag --{name}): {value:?} is neither true nor false"),
+                _ => format!("{name} (flag --{name}): the value is empty"),
+            };
+            assert!(error.starts_with(&expected), "{error}");
+        }
+        // Deployments contain variables without a value.
+        if setting.kind != Kind::Switch {
+            assert_eq!(change(&Setup::bare().variable(&setting.variable(), "")).unwrap(), None);
+        }
+    }
+    let beside = ["--create-account-email=ada@example.com", "--create-account-profile="];
+    assert!(refused(beside).starts_with("create-account-profile (flag"));
+    let name = change_asked_for(&Setup::bare().flags(["--revoke-grant="]).matches(), &Sources::default());
+    assert_eq!(name.unwrap(), Some("revoke-grant"), "service mode warns about it");
+}
+
+#[test]
+fn the_address_of_an_account_must_be_that_of_its_profile() {
+    let both = |email: &str, profile: &str| {
+        let flags =
+            [format!("--create-account-email={email}"), format!("--create-account-profile={profile}")];
+        change(&Setup::bare().flags([&flags[0], &flags[1]])).map(drop).map_err(|error| error.to_string())
+    };
+    for profile in [r#"{"email": "x@b.c"}"#, r#"{"email": ""}"#, r#"{"email": null}"#, r#"{"email": 1}"#] {
+        let error = both("ada@b.c", profile).unwrap_err();
+        let expected = "create-account-email (flag --create-account-email) differs from email in create-account-profile: ";
+        assert!(error.starts_with(expected), "{error}");
+        assert!(!error.contains("b.c"), "{error}");
+    }
+    for profile in [r#"{"email": "ada@b.c"}"#, r#"{"email": "Ada@B.C "}"#, "{}", r#"{"first_name": "Ada"}"#] {
+        assert_eq!(both("ada@b.c", profile), Ok(()), "{profile}");
     }
 }
 
@@ -106,7 +150,7 @@ fn warns_about_idle_and_deprecated_settings() {
     assert_eq!(
         warnings,
         [
-            "auth-method (flag --auth-method) has no effect: there is one way to sign in to Retool: its database, with connection-string",
+            "auth-method (flag --auth-method) has no effect: the connector authenticates only to Retool's database, with connection-string",
             "parallel-sync (flag --parallel-sync) is deprecated: use workers",
         ]
     );
@@ -150,7 +194,7 @@ fn reports_all_errors_at_once() {
         "connection-string is required",
         "skip-pages (key skip-pages of .baton.yaml)",
         "statement-timeout-seconds (flag",
-        "tls-key (flag --tls-key) needs tls-cert",
+        "tls-key (flag --tls-key) requires tls-cert",
         "listen (flag --listen)",
     ];
     assert_eq!(lines.len(), expected.len(), "{error}");

@@ -25,7 +25,7 @@ fn reads_exactly_the_named_file() {
 fn rejects_a_file_name_without_a_known_extension() {
     for name in ["baton.json", "yaml", "dir.yaml/file"] {
         let expected = format!(
-            "variable BATON_CONFIG_PATH: cannot tell the format of {name}; accepted: a name ending in \
+            "variable BATON_CONFIG_PATH: cannot detect the format of {name}; accepted: a name ending in \
              .yaml, .yml or .toml"
         );
         assert_eq!(Setup::new().variable("BATON_CONFIG_PATH", name).error(), expected);
@@ -88,7 +88,7 @@ fn accepts_an_empty_file_and_a_byte_order_mark() {
 fn keys_are_case_insensitive_and_must_be_unique() {
     assert!(Setup::new().file("Skip-Pages: true\n").settings().scope.skip_pages);
     let twice = Setup::new().file("Skip-Pages: true\nskip-pages: false\n").error();
-    assert_eq!(twice, "config file .baton.yaml: the key skip-pages is there twice");
+    assert_eq!(twice, "config file .baton.yaml: the key skip-pages is set twice");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn warns_about_an_unknown_key_with_the_nearest_name() {
     assert_eq!(
         setup.warnings(),
         [
-            "config file .baton.yaml: a key that is no name is ignored",
+            "config file .baton.yaml: a key that is not a name is ignored",
             "config file .baton.yaml: unknown key retool_api_base_url is ignored; did you mean retool-api-base-url?",
             "config file .baton.yaml: unknown key skip_pages is ignored; did you mean skip-pages?",
             "config file .baton.yaml: unknown key zebra is ignored",
@@ -127,6 +127,64 @@ fn warns_about_a_misspelt_variable() {
         [
             "unknown variable BATON_CONFIG_PAHT is ignored; did you mean BATON_CONFIG_PATH?",
             "unknown variable BATON_SKIP_PAGE is ignored; did you mean BATON_SKIP_PAGES?",
+            "unknown variable BATON_SOMETHING_ELSE has no effect",
         ]
     );
+}
+
+#[test]
+fn a_misspelt_variable_has_a_suggestion() {
+    for (name, nearest) in [
+        ("BATON_PROVISION", "BATON_PROVISIONING"),
+        ("BATON_RETOOL_TOKEN", "BATON_RETOOL_API_TOKEN"),
+        ("BATON_API_TOKEN", "BATON_RETOOL_API_TOKEN"),
+        ("BATON_GET_TASK", "BATON_GET_TASKS"),
+        ("BATON_HOSTID", "BATON_HOST_ID"),
+        ("BATON_C1_API_HOSTS", "BATON_C1_API_HOST"),
+        ("BATON_TMPDIRS", "BATON_TMPDIR"),
+        ("BATON_SYNC_TYPES", "BATON_SYNC_RESOURCE_TYPES"),
+        ("BATON_RETOOL_CONNECTION_STRING", "BATON_CONNECTION_STRING"),
+        ("BATON_HEALTHCHECK_PORT", "BATON_HEALTH_CHECK_PORT"),
+    ] {
+        let expected = format!("unknown variable {name} is ignored; did you mean {nearest}?");
+        assert_eq!(Setup::new().variable(name, "x").warnings(), [expected]);
+    }
+    assert_eq!(
+        Setup::new().variable("BATON_TOTALLY_OTHER", "1").warnings(),
+        ["unknown variable BATON_TOTALLY_OTHER has no effect"]
+    );
+}
+
+#[test]
+fn variables_that_are_known_elsewhere_cause_no_warning() {
+    let mut setup = Setup::new();
+    for name in [
+        "BATON_HOST_ID",
+        "BATON_C1_API_HOST",
+        "BATON_GET_TASKS",
+        "BATON_TMPDIR",
+        "BATON_CONFIG_PATH",
+        "BATON_DECODER_MAX_DECODED_SIZE_MB",
+        "BATON_DONT_FIX_CYCLES",
+        "BATON_LAMBDA_CLIENT_ID",
+        "BATON_INVOKE_RESOURCE_ACTION_ARGS",
+    ] {
+        setup = setup.variable(name, "");
+    }
+    // Kubernetes sets these for a Service baton-retool with a port that is named grpc.
+    for (name, value) in [
+        ("BATON_RETOOL_SERVICE_HOST", "10.0.0.1"),
+        ("BATON_RETOOL_SERVICE_PORT", "8080"),
+        ("BATON_RETOOL_SERVICE_PORT_GRPC", "8080"),
+        ("BATON_RETOOL_PORT", "tcp://10.0.0.1:8080"),
+        ("BATON_RETOOL_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("BATON_RETOOL_PORT_8080_TCP_PROTO", "tcp"),
+        ("BATON_RETOOL_PORT_8080_TCP_PORT", "8080"),
+        ("BATON_RETOOL_PORT_8080_TCP_ADDR", "10.0.0.1"),
+    ] {
+        setup = setup.variable(name, value);
+    }
+    assert_eq!(setup.warnings(), [""; 0]);
+    let other = Setup::new().variable("BATON_RETOOL_PORT", "8080").warnings();
+    assert_eq!(other, ["unknown variable BATON_RETOOL_PORT has no effect"]);
 }

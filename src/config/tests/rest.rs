@@ -14,15 +14,15 @@ fn the_error_of_a_single_rest_setting_names_the_other() {
     let url = Setup::new().variable("BATON_RETOOL_API_BASE_URL", "https://h");
     assert_eq!(
         url.error(),
-        "retool-api-base-url (variable BATON_RETOOL_API_BASE_URL) needs retool-api-token as well: give the \
-         flag --retool-api-token, set the variable BATON_RETOOL_API_TOKEN, or write the key \
-         retool-api-token in the config file; accepted: both or neither"
+        "retool-api-base-url (variable BATON_RETOOL_API_BASE_URL) requires retool-api-token: set the flag \
+         --retool-api-token, the variable BATON_RETOOL_API_TOKEN or the key retool-api-token in the config file; \
+         accepted: both or neither"
     );
     let token = Setup::new().file("retool-api-token: s3cret\n").error();
-    let expected = "retool-api-token (key retool-api-token of .baton.yaml) needs retool-api-base-url as well";
+    let expected = "retool-api-token (key retool-api-token of .baton.yaml) requires retool-api-base-url";
     assert!(token.starts_with(expected), "{token}");
     let emptied = url.variable("BATON_RETOOL_API_TOKEN", "x").flags(["--retool-api-token", ""]);
-    assert!(emptied.error().contains("needs retool-api-token"));
+    assert!(emptied.error().contains("requires retool-api-token"));
 }
 
 #[test]

@@ -33,11 +33,11 @@ fn a_certificate_and_its_key_require_each_other() {
         let with = |flag| tls(&[flag].into_iter().chain(client_ca).collect::<Vec<_>>()).error();
         assert_eq!(
             with("--tls-cert=c.pem"),
-            "tls-cert (flag --tls-cert) needs tls-key as well: give the flag --tls-key, set the variable \
-             BATON_TLS_KEY, or write the key tls-key in the config file; accepted: both or neither"
+            "tls-cert (flag --tls-cert) requires tls-key: set the flag --tls-key, the variable BATON_TLS_KEY or \
+             the key tls-key in the config file; accepted: both or neither"
         );
         let key = with("--tls-key=k.pem");
-        assert!(key.starts_with("tls-key (flag --tls-key) needs tls-cert as well"), "{key}");
+        assert!(key.starts_with("tls-key (flag --tls-key) requires tls-cert"), "{key}");
     }
 }
 
@@ -48,8 +48,8 @@ fn a_client_ca_requires_a_server_certificate() {
     assert_eq!(settings.client_ca, Some("ca".into()));
     assert_eq!(
         Setup::new().variable("BATON_TLS_CLIENT_CA", "ca.pem").error(),
-        "tls-client-ca (variable BATON_TLS_CLIENT_CA) means nothing without tls-cert: give the flag \
-         --tls-cert, set the variable BATON_TLS_CERT, or write the key tls-cert in the config file"
+        "tls-client-ca (variable BATON_TLS_CLIENT_CA) requires tls-cert: set the flag --tls-cert, \
+         the variable BATON_TLS_CERT or the key tls-cert in the config file"
     );
 }
 

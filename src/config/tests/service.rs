@@ -52,3 +52,34 @@ fn rejects_an_incomplete_client_and_invalid_task_concurrency() {
     // A server that does not use these settings also starts with only one of them.
     assert_eq!(Setup::new().flags(["--client-id=a"]).warnings(), [""; 0]);
 }
+
+#[test]
+fn a_program_without_a_client_checks_the_values_of_service_settings() {
+    let unused = |setup: &Setup| check_unused_service(&setup.matches(), &setup.sources);
+    for wrong in ["0", "101", "-1", "x"] {
+        let error = unused(&Setup::bare().flags(["--task-concurrency", wrong])).unwrap_err().to_string();
+        assert!(error.contains("a whole number from 1 to 100"), "{error}");
+    }
+    assert_eq!(unused(&Setup::bare().flags(["--client-id=a"])), Ok(()), "none is required");
+}
+
+#[test]
+fn the_settings_of_a_run_without_a_command_are_checked_together() {
+    let setup = Setup::new()
+        .flags(["--workers=x", "--sync-resources=junk"])
+        .variable("BATON_EVENT_FEED", "banana")
+        .variable("BATON_TASK_CONCURRENCY", "x");
+    let (_, _, in_force) = load_in_force(&setup.matches(), &setup.sources).unwrap();
+    let without_command = check_without_command(&setup.matches(), &setup.sources).unwrap_err();
+    for error in [in_force.unwrap().to_string(), without_command.to_string()] {
+        assert_eq!(error.lines().count(), 4, "{error}");
+        for words in ["workers (flag", "sync-resources (flag", "event-feed (variable", "task-concurrency (v"]
+        {
+            assert!(error.lines().any(|line| line.starts_with(words)), "no {words}: {error}");
+        }
+    }
+    let setup = Setup::new().variable("BATON_GRANT_PRINCIPAL", "u5");
+    let error = check_without_command(&setup.matches(), &setup.sources).unwrap_err().to_string();
+    assert!(error.contains("means nothing without grant-principal-type"), "{error}");
+    assert_eq!(check_without_command(&Setup::new().matches(), &Setup::new().sources), Ok(()));
+}

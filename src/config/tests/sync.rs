@@ -53,9 +53,9 @@ fn workers_are_a_number_or_automatic() {
 #[test]
 fn rejects_sync_settings_without_the_settings_that_they_need() {
     let error = |flags: [&str; 2]| sync(&Setup::bare().flags(flags)).unwrap_err().to_string();
-    assert!(error(["--skip-grants", "--skip-cleanup"]).contains("means nothing without sync-resources"));
+    assert!(error(["--skip-grants", "--skip-cleanup"]).contains("requires sync-resources"));
     let filter = error(["--external-resource-entitlement-id-filter", "x"]);
-    assert!(filter.contains("means nothing without external-resource-c1z"), "{filter}");
+    assert!(filter.contains("requires external-resource-c1z"), "{filter}");
     let together = Setup::bare().flags(["--skip-grants", "--sync-resources", "bid:r:group/g1"]);
     assert!(sync(&together).unwrap().options.skip_grants);
     assert!(error(["--sync-resources", "group/g1"]).contains("bid:r:<type>/<id>"));

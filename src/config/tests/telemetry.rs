@@ -57,7 +57,10 @@ fn rejects_invalid_collector_settings() {
             vec!["=unix:/tmp/x"],
             "otel-collector-endpoint (flag --otel-collector-endpoint): \"unix:/tmp/x\" is a socket in the file system",
         ),
-        (vec!["=h:0"], "otel-collector-endpoint (flag --otel-collector-endpoint): port 0 leads nowhere"),
+        (
+            vec!["=h:0"],
+            "otel-collector-endpoint (flag --otel-collector-endpoint): port 0 is not a valid port",
+        ),
         (
             vec!["-tls-cert=!"],
             "otel-collector-endpoint-tls-cert (flag --otel-collector-endpoint-tls-cert): the value is not base64",
@@ -66,7 +69,7 @@ fn rejects_invalid_collector_settings() {
             vec!["-tls-cert=QUJD", "-tls-cert-path=a.pem"],
             "otel-collector-endpoint-tls-cert-path (flag --otel-collector-endpoint-tls-cert-path) and \
              otel-collector-endpoint-tls-cert are mutually exclusive: \
-             give one of them",
+             set only one of them",
         ),
     ] {
         let mut setup = Setup::new();

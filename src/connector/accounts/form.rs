@@ -32,7 +32,7 @@ pub(super) fn new_user(request: &CreateAccountRequest) -> Result<NewUser, Error>
         user_type: match text(request, USER_TYPE)? {
             Some(word) => Some(
                 UserType::from_word(word)
-                    .ok_or_else(|| wrong(USER_TYPE, "must be default, mobile or embed, or left out"))?,
+                    .ok_or_else(|| wrong(USER_TYPE, "must be default, mobile or embed, or omitted"))?,
             ),
             None => None,
         },
@@ -51,10 +51,10 @@ fn text<'a>(request: &'a CreateAccountRequest, field: &'static str) -> Result<Op
     let text = match kind {
         None | Some(Kind::NullValue(_)) => return Ok(None),
         Some(Kind::StringValue(text)) => text.trim(),
-        Some(Kind::NumberValue(_)) => return Err(wrong(field, "must be a text, is a number")),
-        Some(Kind::BoolValue(_)) => return Err(wrong(field, "must be a text, is a yes or no")),
-        Some(Kind::StructValue(_)) => return Err(wrong(field, "must be a text, is an object")),
-        Some(Kind::ListValue(_)) => return Err(wrong(field, "must be a text, is a list")),
+        Some(Kind::NumberValue(_)) => return Err(wrong(field, "must be a string, is a number")),
+        Some(Kind::BoolValue(_)) => return Err(wrong(field, "must be a string, is a boolean")),
+        Some(Kind::StructValue(_)) => return Err(wrong(field, "must be a string, is an object")),
+        Some(Kind::ListValue(_)) => return Err(wrong(field, "must be a string, is a list")),
     };
     if text.chars().nth(LONGEST).is_some() {
         return Err(wrong(field, "must have at most 255 characters"));

@@ -9,11 +9,13 @@ use svix_ksuid::{Ksuid, KsuidLike};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
+use crate::connector::change::answer::dry_run;
 use crate::connector::error::Error;
 use crate::connector::rate_limit;
 use crate::proto::connector::BatonActionStatus;
-use crate::proto::{boolean, string, structure};
+use crate::proto::{boolean, packed, string, structure};
 use crate::retool::api::rate_limit::RateLimit;
+use crate::retool::change::Mode;
 
 /// Limit of concurrent runs.
 const MOST_RUNNING: usize = 200;
@@ -57,6 +59,11 @@ pub(crate) struct Ended {
 pub(crate) enum RunResult {
     /// The account is in the requested state.
     Complete,
+    /// The account already was in the requested state.
+    Unchanged {
+        /// Whether the action would have changed the account.
+        mode: Mode,
+    },
     /// The change would have been made.
     DryRun {
         /// The change, as the end of "would ...".
@@ -156,15 +163,24 @@ impl Run {
             return RunReport { status: BatonActionStatus::Running, response: None, annotations: Vec::new() };
         };
         let failed = |text: String| ("error", string(text));
+        let success = || structure([("success", boolean(true))]);
+        let mut annotations = Vec::new();
         let (status, response) = match result {
-            RunResult::Complete => (BatonActionStatus::Complete, structure([("success", boolean(true))])),
+            RunResult::Complete => (BatonActionStatus::Complete, success()),
+            RunResult::Unchanged { mode } => {
+                annotations.push(match mode {
+                    Mode::DryRun => dry_run("change nothing"),
+                    Mode::Real => packed(&structure([("unchanged", boolean(true))])),
+                });
+                (BatonActionStatus::Complete, success())
+            }
             RunResult::DryRun { would } => {
                 let text = failed(format!("dry run: would {would}; nothing was done"));
                 (BatonActionStatus::Failed, structure([text, ("dry_run", boolean(true))]))
             }
             RunResult::Failed(error) => (BatonActionStatus::Failed, structure([failed(error.in_words())])),
         };
-        let annotations = rate_limit.iter().map(rate_limit::annotation).collect();
+        annotations.extend(rate_limit.iter().map(rate_limit::annotation));
         RunReport { status, response: Some(response), annotations }
     }
 

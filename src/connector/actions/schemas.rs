@@ -31,7 +31,7 @@ fn schema(action: Action, display_name: &str, description: &str, kind: ActionTyp
         arguments: vec![Field {
             name: "user_id".to_owned(),
             display_name: "User".to_owned(),
-            description: "The user whose account it is.".to_owned(),
+            description: "The user who has the account.".to_owned(),
             is_required: true,
             field: Some(field::Field::ResourceIdField(ResourceIdField {
                 rules: Some(ResourceIdRules {
@@ -44,7 +44,7 @@ fn schema(action: Action, display_name: &str, description: &str, kind: ActionTyp
         return_types: vec![Field {
             name: "success".to_owned(),
             display_name: "Success".to_owned(),
-            description: "Whether the account is now in the state that was asked for.".to_owned(),
+            description: "Whether the account is now in the requested state.".to_owned(),
             field: Some(field::Field::BoolField(BoolField::default())),
             ..Default::default()
         }],

@@ -23,7 +23,7 @@ use crate::retool::tables::{admins, users};
 /// The argument of both actions.
 const USER_ID: &str = "args.user_id";
 /// Appended to an error after which the account may be in either state.
-const UNCERTAIN: &str = "; the account may have been changed all the same, and asking again is safe";
+const UNCERTAIN: &str = "; the account may have been changed anyway, and retrying is safe";
 
 /// Brings the account into the state that the action requests.
 ///
@@ -52,7 +52,7 @@ pub(super) async fn run(
     let completed = |outcome| Completed { outcome, before: word(account.enabled), after: word(wish) };
     if context.mode == Mode::DryRun {
         return Ok(if account.enabled == wish {
-            (RunResult::Complete, completed(Outcome::Unchanged))
+            (RunResult::Unchanged { mode: context.mode }, completed(Outcome::Unchanged))
         } else {
             let verb = if wish { "enable" } else { "disable" };
             let would = format!("{verb} the account of user {}", Spelled(user));
@@ -61,8 +61,11 @@ pub(super) async fn run(
     }
     record.announce(context.mode).await?;
     set(api, &sid, wish, rate_limit).await?;
-    let outcome = if account.enabled == wish { Outcome::Unchanged } else { Outcome::Changed };
-    Ok((RunResult::Complete, completed(outcome)))
+    Ok(if account.enabled == wish {
+        (RunResult::Unchanged { mode: context.mode }, completed(Outcome::Unchanged))
+    } else {
+        (RunResult::Complete, completed(Outcome::Changed))
+    })
 }
 
 fn word(enabled: bool) -> &'static str {
@@ -87,7 +90,7 @@ fn user_id(args: Option<&Struct>) -> Result<UserId, Error> {
         match there(first).or_else(|| there(second)).and_then(|value| value.kind.as_ref()) {
             Some(Kind::StringValue(text)) => Ok(text.clone()),
             Some(_) => {
-                Err(Error::Argument { field: USER_ID, problem: format!("{first} must be a text").into() })
+                Err(Error::Argument { field: USER_ID, problem: format!("{first} must be a string").into() })
             }
             None => Err(Error::Argument { field: USER_ID, problem: format!("{first} is required").into() }),
         }
@@ -151,7 +154,7 @@ async fn set(api: &Api, sid: &Sid, wish: bool, rate_limit: &mut Option<RateLimit
         }),
         Err(error) => {
             let error = Error::from(error);
-            tracing::warn!(%error, "whether the account was changed could not be asked");
+            tracing::warn!(%error, "could not check whether the account was changed");
             Err(unproven)
         }
     }
@@ -224,10 +227,10 @@ mod tests {
     fn any_other_user_id_is_an_invalid_argument() {
         let user = ("resource_type_id", string("user"));
         for (id, words) in [
-            (string("g42"), "no id of type user"),
-            (string("u042"), "no id of type user"),
-            (string("u-5"), "no id of type user"),
-            (string("42"), "no id of type user"),
+            (string("g42"), "not an id of type user"),
+            (string("u042"), "not an id of type user"),
+            (string("u-5"), "not an id of type user"),
+            (string("42"), "not an id of type user"),
             (number(42.0), "resource_id must be a text"),
             (string(""), "resource_id is required"),
         ] {
@@ -237,7 +240,7 @@ mod tests {
         let error = read(&[("resource_id", string("u42"))]).err().unwrap_or_default();
         assert!(error.contains("resource_type_id is required"), "{error}");
         let error = read(&[("resource_type_id", string("group")), ("resource_id", string("u42"))]);
-        assert!(error.err().unwrap_or_default().contains("no id of type user"));
+        assert!(error.err().unwrap_or_default().contains("not an id of type user"));
         for args in [None, Some(structure([("user_id", string("u42"))])), Some(Struct::default())] {
             assert!(matches!(user_id(args.as_ref()), Err(Error::Argument { field: USER_ID, .. })));
         }

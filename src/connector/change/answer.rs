@@ -36,7 +36,7 @@ impl ChangeAnswer {
         grants: Vec<Grant>,
     ) -> Self {
         let already = any(&GrantAlreadyExists {});
-        Self { grants, ..Self::new(mode, changed, word, already, "add one way") }
+        Self { grants, ..Self::new(mode, changed, word, already, "add one source of the access") }
     }
 
     /// The answer to a Revoke. `word` returns the keyword of a state.
@@ -46,7 +46,7 @@ impl ChangeAnswer {
         word: impl Fn(T) -> &'static str,
     ) -> Self {
         let already = any(&GrantAlreadyRevoked {});
-        Self::new(mode, changed, word, already, "take one way away")
+        Self::new(mode, changed, word, already, "remove one source of the access")
     }
 
     fn new<T: Copy + PartialEq>(
@@ -65,7 +65,7 @@ impl ChangeAnswer {
             let would = match (changed.is_change(), before == after) {
                 (false, _) => "change nothing".to_owned(),
                 (true, false) => format!("change the principal's access from {before} to {after}"),
-                (true, true) => format!("{one_way}; the principal has {after} access by others too"),
+                (true, true) => format!("{one_way}; the principal has {after} access from other sources too"),
             };
             annotations.push(dry_run(&would));
         }

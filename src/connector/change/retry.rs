@@ -66,7 +66,7 @@ where
             again || is_temporary(error)
         })
         .notify(|error, wait| {
-            tracing::warn!(%error, wait_ms = wait.as_millis(), "a change was not made; trying again");
+            tracing::warn!(%error, wait_ms = wait.as_millis(), "a change was not made; retrying");
             if let Error::Database(DatabaseError::Postgres(PostgresError::Uncertain { .. })) = error {
                 uncertain.get_or_insert_with(|| error.clone());
             }

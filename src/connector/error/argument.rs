@@ -16,7 +16,7 @@ pub(crate) enum ArgumentProblem {
         known: String,
     },
     /// The entitlement is not on the resource in the request.
-    #[error("{entitlement} is an entitlement on another resource than {resource}")]
+    #[error("{entitlement} is an entitlement on a resource other than {resource}")]
     OtherResource {
         /// The entitlement's id.
         entitlement: CallerText,
@@ -24,7 +24,7 @@ pub(crate) enum ArgumentProblem {
         resource: CallerText,
     },
     /// The slug is not the entitlement's slug.
-    #[error("{given} is not the slug of {entitlement}, {slug:?} is")]
+    #[error("{given} is not the slug of {entitlement}, which is {slug:?}")]
     WrongSlug {
         /// The slug.
         given: CallerText,
@@ -34,7 +34,7 @@ pub(crate) enum ArgumentProblem {
         slug: String,
     },
     /// The entitlement is not granted to principals of this type.
-    #[error("{entitlement} goes to a {expected}, not to a {given}")]
+    #[error("{entitlement} is granted to a {expected}, not to a {given}")]
     WrongPrincipal {
         /// The entitlement's id.
         entitlement: CallerText,
@@ -44,7 +44,7 @@ pub(crate) enum ArgumentProblem {
         expected: &'static str,
     },
     /// The id of the grant does not match its entitlement and principal.
-    #[error("{given} is not the id of the grant of this entitlement to this principal, {expected} is")]
+    #[error("{given} is not the id of the grant of this entitlement to this principal, which is {expected}")]
     OtherGrant {
         /// The id.
         given: CallerText,

@@ -87,7 +87,7 @@ pub(crate) enum ConnectionStringError {
     #[error("no user is named: set user in the connection string, or PGUSER")]
     NoUser,
     /// A list that belongs to the list of hosts has another length.
-    #[error("{key} lists {given} entries for {hosts} hosts: give {wanted}")]
+    #[error("{key} lists {given} entries for {hosts} hosts: set {wanted}")]
     ListLength {
         /// The list.
         key: &'static str,
@@ -108,8 +108,8 @@ pub(crate) enum ConnectionStringError {
     },
     /// The platform's certificate authorities are requested without verification of the server's name.
     #[error(
-        "sslrootcert=system needs sslmode=verify-full: anyone can get a certificate from a public authority, \
-         so without the name it proves nothing"
+        "sslrootcert=system needs sslmode=verify-full: anyone can get a certificate from a public certificate \
+         authority, so without the name it proves nothing"
     )]
     WeakSystemRoots,
     /// The limits of the pool contradict each other.
@@ -140,7 +140,7 @@ pub(crate) enum ConnectionStringError {
         line: usize,
     },
     /// A service refers to another service.
-    #[error("line {line} of the service file {} names another service, which services cannot do", .path.display())]
+    #[error("line {line} of the service file {} names another service, which is not supported", .path.display())]
     NestedService {
         /// The file.
         path: PathBuf,
@@ -148,7 +148,7 @@ pub(crate) enum ConnectionStringError {
         line: usize,
     },
     /// The service file has no such service.
-    #[error("the service file {} has no section for the service that is asked for {origin}", .path.display())]
+    #[error("the service file {} has no section for the service set {origin}", .path.display())]
     NoSuchService {
         /// The file.
         path: PathBuf,

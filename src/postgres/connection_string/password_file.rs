@@ -30,7 +30,7 @@ impl PasswordFile {
             let problem = if !metadata.is_file() {
                 Some("is not a plain file")
             } else if metadata.permissions().mode() & 0o077 != 0 {
-                Some("can be read or written by others than its owner; chmod 600 makes it usable")
+                Some("can be read or written by users other than its owner; run chmod 600 on it")
             } else {
                 None
             };

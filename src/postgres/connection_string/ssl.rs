@@ -20,8 +20,7 @@ pub(crate) fn read(
     let system = named_roots == Some("system");
     // The client library of Retool uses this name for a mode that encrypts without any verification.
     if let Some(("no-verify", origin)) = layers.text_from("sslmode") {
-        let expected =
-            "require in place of no-verify, which only Node.js has: it encrypts and checks no certificate";
+        let expected = "require instead of no-verify, which only Node.js supports: it encrypts and checks no certificate";
         return Err(ConnectionStringError::Invalid { key: "sslmode", origin, expected });
     }
     let mode = layers

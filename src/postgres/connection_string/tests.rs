@@ -315,5 +315,5 @@ fn rejects_a_name_that_may_hold_a_password_without_repeating_it() {
 #[test]
 fn explains_the_ssl_mode_of_retools_chart() {
     let error = parse("sslmode=no-verify").unwrap_err().to_string();
-    assert!(error.contains("require in place of no-verify"), "{error}");
+    assert!(error.contains("require instead of no-verify"), "{error}");
 }

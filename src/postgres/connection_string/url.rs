@@ -81,7 +81,7 @@ fn host_lists(text: &str) -> Result<(String, String), ConnectionStringError> {
             None => entry.split_once(':').unwrap_or((entry, "")),
         };
         if port.contains(':') {
-            return Err(bad_host("an IPv6 address stands in brackets, and a password before an @"));
+            return Err(bad_host("an IPv6 address needs brackets, and a password needs an @ after it"));
         }
         hosts.push(decode("a host", host)?);
         ports.push(decode("a port", port)?);

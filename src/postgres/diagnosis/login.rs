@@ -90,7 +90,7 @@ pub(crate) async fn log_in(
             Ok(true) => return Ok((Some(attempt.to_string()), refused)),
             Ok(false) => refused.push(Refused {
                 attempt: attempt.to_string(),
-                reason: "the server is not of the kind that target_session_attrs asks for".to_owned(),
+                reason: "the server does not match target_session_attrs".to_owned(),
                 problem: LoginProblem::OtherKind,
             }),
             Err(failed) => {

@@ -66,7 +66,7 @@ pub(crate) enum TlsProblem {
     #[error("the server does not offer TLS")]
     NotOffered,
     /// The server is not Postgres.
-    #[error("what answers there does not speak as Postgres does")]
+    #[error("the server does not speak the Postgres protocol")]
     NotPostgres,
     /// The server's certificate is not trusted.
     #[error(transparent)]
@@ -75,7 +75,7 @@ pub(crate) enum TlsProblem {
     #[error("the TLS handshake failed: {0}")]
     Handshake(String),
     /// The connection was lost, or the server did not answer.
-    #[error("the TLS handshake broke off: {0}")]
+    #[error("the TLS handshake was interrupted: {0}")]
     Network(NetworkProblem),
 }
 
@@ -167,7 +167,7 @@ async fn shake_hands(
         _ => return Err(TlsProblem::NotPostgres),
     }
     let server = ServerName::try_from(name.to_owned())
-        .map_err(|error| TlsProblem::Handshake(format!("{name:?} is no name for a server: {error}")))?;
+        .map_err(|error| TlsProblem::Handshake(format!("{name:?} is not a valid server name: {error}")))?;
     let stream = TlsConnector::from(config).connect(server, stream).await.map_err(problem_of)?;
     let version = match stream.get_ref().1.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",

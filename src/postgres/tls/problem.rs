@@ -14,33 +14,33 @@ pub(crate) enum CertificateProblem {
     #[error("the server's certificate cannot be read: it is malformed")]
     Unreadable,
     /// No algorithm is available for its kind of key, such as `RSA with 1024 bits`.
-    #[error("the server's certificate has a key that this program cannot check: {0}")]
+    #[error("the server's certificate has a key of an unsupported kind: {0}")]
     UnsupportedKey(String),
     /// The same for the key of its issuer.
-    #[error("the authority of the server's certificate has a key that this program cannot check: {0}")]
+    #[error("the certificate authority of the server's certificate has a key of an unsupported kind: {0}")]
     UnsupportedAuthority(String),
     /// The certificate, or one above it, has an untrusted signature, such as `sha1WithRSAEncryption`.
     #[error(
-        "the server's certificate, or that of an authority above it, is signed by {0}, which is not trusted"
+        "the server's certificate, or that of a certificate authority above it, is signed by {0}, which is not trusted"
     )]
     UnsupportedSignature(String),
     /// The certificate is self-signed and not one of the roots.
-    #[error("the server's certificate is self-signed, and not one of sslrootcert")]
+    #[error("the server's certificate is self-signed, and not in sslrootcert")]
     SelfSigned,
     /// The certificate is marked as an authority's and is not a trusted root.
-    #[error("the server's certificate is marked as an authority's, which does not prove a server")]
+    #[error("the server's certificate is that of a certificate authority, which cannot identify a server")]
     OfAnAuthority,
     /// No trusted authority has issued it.
-    #[error("no authority that is trusted here has issued the server's certificate")]
+    #[error("no trusted certificate authority issued the server's certificate")]
     UnknownIssuer,
     /// The certificate, or one above it, has expired.
     #[error("the server's certificate has expired")]
     Expired,
     /// The certificate of its issuer has expired.
-    #[error("the authority of the server's certificate has expired")]
+    #[error("the certificate authority of the server's certificate has expired")]
     ExpiredAuthority,
     /// The certificate, or one above it, is not valid yet.
-    #[error("the server's certificate is not valid yet: is a clock wrong?")]
+    #[error("the server's certificate is not valid yet: check the clocks")]
     NotYetValid,
     /// The certificate names other hosts.
     #[error("the server's certificate is for {presented}, not for {asked:?}")]
@@ -56,7 +56,7 @@ pub(crate) enum CertificateProblem {
     /// The server ended the handshake before it presented a certificate: it has no key, cipher or curve that
     /// this program supports.
     #[error(
-        "the server has no certificate, cipher or curve of a kind that this program takes; its key may be of ECDSA \
+        "the server has no certificate, cipher or curve that this program supports; its key may be of ECDSA \
          with another curve, such as secp256k1 or brainpoolP256r1"
     )]
     NothingInCommon,
@@ -69,34 +69,34 @@ impl CertificateProblem {
     /// How to fix the problem.
     pub(crate) fn fix(&self) -> &'static str {
         match self {
-            Self::Unreadable => "give Postgres a new certificate, with the host as subjectAltName",
+            Self::Unreadable => "install a new certificate in Postgres, with the host as subjectAltName",
             Self::UnsupportedKey(_) => GOOD_KEYS,
             Self::UnsupportedAuthority(_) => {
-                "let an authority with a key of ECDSA, Ed25519 or RSA with 2048 bits or more issue the certificate"
+                "use a certificate from a certificate authority with a key of ECDSA, Ed25519 or RSA with 2048 bits or more"
             }
-            Self::UnsupportedSignature(_) => "give Postgres a new certificate, signed with SHA-256",
-            Self::SelfSigned => "name the file of that certificate as sslrootcert in the connection string",
+            Self::UnsupportedSignature(_) => "install a new certificate in Postgres, signed with SHA-256",
+            Self::SelfSigned => "set sslrootcert in the connection string to the file of that certificate",
             Self::OfAnAuthority => {
-                "name the file of that certificate as sslrootcert in the connection string, or give Postgres one that was issued to a server"
+                "set sslrootcert in the connection string to the file of that certificate, or install one in Postgres that was issued to a server"
             }
             Self::UnknownIssuer => {
-                "name the file of the right authority as sslrootcert in the connection string"
+                "set sslrootcert in the connection string to the file of the right certificate authority"
             }
-            Self::Expired => "give Postgres a new certificate, and look at this machine's clock",
+            Self::Expired => "install a new certificate in Postgres, and check this machine's clock",
             Self::ExpiredAuthority => {
-                "name the file of its successor as sslrootcert in the connection string, and look at this machine's clock"
+                "set sslrootcert in the connection string to the file of its successor, and check this machine's clock"
             }
             Self::NotYetValid => "set the clock",
             Self::WrongName { .. } => {
-                "use a name of the certificate as host, with hostaddr for the address if need be"
+                "set host to a name in the certificate, and hostaddr to the address if necessary"
             }
             Self::NoName => {
-                "give Postgres a new certificate with the host as subjectAltName, or use sslmode=verify-ca, which looks at no name"
+                "install a new certificate in Postgres with the host as subjectAltName, or use sslmode=verify-ca, which checks no name"
             }
             Self::NothingInCommon => {
-                "give Postgres a key of ECDSA with the curve P-256, P-384 or P-521, of Ed25519, or of RSA with 2048 to 8192 bits, leave ssl_ecdh_curve at prime256v1, and let ssl_max_protocol_version be TLSv1.2 or more"
+                "configure Postgres with a key of ECDSA with the curve P-256, P-384 or P-521, of Ed25519, or of RSA with 2048 to 8192 bits, keep ssl_ecdh_curve at prime256v1, and set ssl_max_protocol_version to TLSv1.2 or higher"
             }
-            Self::Other(_) => "give Postgres a new certificate",
+            Self::Other(_) => "install a new certificate in Postgres",
         }
     }
 
@@ -119,7 +119,7 @@ impl CertificateProblem {
 }
 
 /// The fix for an unsupported key.
-const GOOD_KEYS: &str = "give Postgres a certificate with a key of ECDSA with the curve P-256, P-384 or P-521, of Ed25519, or of RSA with 2048 to 8192 bits";
+const GOOD_KEYS: &str = "install a certificate in Postgres with a key of ECDSA with the curve P-256, P-384 or P-521, of Ed25519, or of RSA with 2048 to 8192 bits";
 
 impl From<&CertificateError> for CertificateProblem {
     fn from(error: &CertificateError) -> Self {

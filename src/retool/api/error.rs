@@ -13,16 +13,16 @@ pub(crate) enum SetupError {
     #[error("not a URL that a request can be sent to")]
     Url,
     /// The token contains a character that a header cannot carry.
-    #[error("the token has a character that a header cannot carry")]
+    #[error("the token has a character that is invalid in a header")]
     Token,
     /// The platform has no certificate authorities to verify the server with.
     #[error(
-        "the platform has no certificate authorities to check the server against{}: install them, or set SSL_CERT_FILE to a file",
+        "the platform has no certificate authorities to verify the server{}: install them, or set SSL_CERT_FILE to a file",
         .0.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default()
     )]
     NoRoots(Option<String>),
     /// Any other error.
-    #[error("the client cannot be set up: {0}")]
+    #[error("cannot set up the client: {0}")]
     Client(String),
 }
 
@@ -69,19 +69,19 @@ pub(crate) enum Problem {
         message: Option<String>,
     },
     /// 2xx with `success` false.
-    #[error("Retool's REST API says that it did not succeed{}", quoted(.message.as_deref()))]
+    #[error("Retool's REST API reports a failure{}", quoted(.message.as_deref()))]
     Declined {
         /// Retool's message, if it can be shown.
         message: Option<String>,
     },
     /// JSON without the requested data.
-    #[error("the answer of Retool's REST API has no {missing}")]
+    #[error("the response of Retool's REST API has no {missing}")]
     Incomplete {
         /// The missing data.
         missing: &'static str,
     },
     /// The response is larger than the limit.
-    #[error("the answer of Retool's REST API has more than {largest} bytes")]
+    #[error("the response of Retool's REST API has more than {largest} bytes")]
     TooLarge {
         /// The limit in bytes.
         largest: usize,
@@ -109,7 +109,7 @@ pub(crate) enum Problem {
         reason: String,
     },
     /// The connection ended before the response did.
-    #[error("Retool's REST API broke the answer off: {reason}")]
+    #[error("Retool's REST API interrupted the response: {reason}")]
     Closed {
         /// The connection error.
         reason: String,

@@ -49,7 +49,7 @@ pub(crate) enum BaseUrlError {
     #[error("the host is missing")]
     NoHost,
     /// It has a user name or a password.
-    #[error("credentials do not belong in the URL; the token has a setting of its own")]
+    #[error("the URL must not contain credentials; the token has its own setting")]
     Credentials,
     /// It has an invalid port.
     #[error("the port is not a number from 0 to 65535")]
@@ -123,7 +123,7 @@ fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::
     let token = text.trim();
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(de::Error::custom(
-            "the token has a space or another character that a header cannot carry",
+            "the token has a space or another character that is invalid in a header",
         ));
     }
     Ok(token.into())

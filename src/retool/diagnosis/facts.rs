@@ -228,7 +228,7 @@ pub(crate) async fn facts(database: &Database) -> Result<Facts, DatabaseError> {
 fn time_of_changes(privileges: &Privileges, scope: Scope) -> Option<OptionalColumn> {
     scope.features().contains(&Feature::Pages).then(|| OptionalColumn {
         name: "group_pages.updatedAt".to_owned(),
-        loss: "a group's changed access to an app keeps the time of its row",
+        loss: "a change to a group's access to an app does not update the time of its row",
         matters: false,
         access: Access::Set,
         standing: match privileges.grant_on_pages_updated_at() {

@@ -24,7 +24,7 @@ impl Lacking {
 
     /// The missing tables and columns, each in a few words.
     pub(crate) fn absent(&self) -> Vec<String> {
-        let tables = self.tables.iter().map(|table| format!("there is no table {table} in the search_path"));
+        let tables = self.tables.iter().map(|table| format!("the search_path has no table {table}"));
         let columns = self
             .columns
             .iter()

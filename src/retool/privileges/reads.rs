@@ -75,7 +75,7 @@ const ALWAYS: &[Reads] = &[
     },
     Reads {
         table: "users",
-        purpose: "users, and which organization each is in; no passwords and no tokens",
+        purpose: "users, and the organization of each; no passwords and no tokens",
         keys: &["id", "organizationId"],
         texts: &["email", "firstName", "lastName", "userName"],
         levels: NONE,
@@ -105,7 +105,7 @@ const ALWAYS: &[Reads] = &[
 const FOR_PAGES: &[Reads] = &[
     Reads {
         table: "pages",
-        purpose: "apps, and the folder each lies in",
+        purpose: "apps, and the folder of each",
         keys: &["id", "organizationId", "folderId"],
         texts: &["name"],
         levels: NONE,
@@ -135,7 +135,7 @@ const FOR_PAGES: &[Reads] = &[
 const FOR_RESOURCES: &[Reads] = &[
     Reads {
         table: "resources",
-        purpose: "resources, and the folder each lies in; not their options, which hold credentials",
+        purpose: "resources, and the folder of each; not their options, which hold credentials",
         keys: &["id", "organizationId", "resourceFolderId"],
         texts: &["name", "type", "displayName"],
         levels: NONE,
@@ -175,7 +175,7 @@ pub(crate) const OPTIONAL: &[Optional] = &[
     Optional {
         column: Column { table: "group_resources", name: "resourceIdForEnv" },
         sort: Sort::Key,
-        loss: "access given to one environment of a resource is not seen",
+        loss: "access to one environment of a resource is not reported",
         matters: true,
         extra: false,
     },
@@ -204,7 +204,7 @@ pub(crate) const OPTIONAL: &[Optional] = &[
     Optional {
         column: Column { table: "users", name: "sid" },
         sort: Sort::Text,
-        loss: "accounts cannot be made, enabled or disabled",
+        loss: "accounts cannot be created, enabled or disabled",
         matters: false,
         extra: false,
     },
@@ -231,7 +231,7 @@ pub(crate) const OF_DIAGNOSIS: &[&str] =
 pub(crate) const FOLDERS: &[Reads] = &[
     Reads {
         table: "folders",
-        purpose: "whether apps lie in folders inside others",
+        purpose: "whether apps are in subfolders",
         keys: &["id", "parentFolderId"],
         texts: NONE,
         levels: NONE,
@@ -240,7 +240,7 @@ pub(crate) const FOLDERS: &[Reads] = &[
     },
     Reads {
         table: "resource_folders",
-        purpose: "whether resources do",
+        purpose: "whether resources are in subfolders",
         keys: &["id", "parentFolderId"],
         texts: NONE,
         levels: NONE,

@@ -87,7 +87,7 @@ impl Feature {
     /// The effect of its absence.
     pub(crate) fn loss(self) -> &'static str {
         match self {
-            Self::Groups => "users cannot be put into groups or taken out",
+            Self::Groups => "users cannot be added to groups or removed",
             Self::Pages => "the access of groups to pages cannot be changed",
             Self::ManagedGroups => "single users cannot be given access to pages",
         }
@@ -268,7 +268,7 @@ impl Writes {
             .filter_map(|feature| {
                 let grants = self.missing(*feature, role);
                 (!grants.is_empty())
-                    .then(|| format!("{}; to change that run: {}", feature.loss(), grants.join(" ")))
+                    .then(|| format!("{}; to change that, run: {}", feature.loss(), grants.join(" ")))
             })
             .collect()
     }

@@ -213,7 +213,7 @@ impl std::fmt::Debug for Callers {
 fn reason(kind: &ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidSignature => "its signature does not match",
-        ErrorKind::InvalidAlgorithm => "its algorithm is not one of the key",
+        ErrorKind::InvalidAlgorithm => "the key does not support its algorithm",
         ErrorKind::ExpiredSignature => "it has expired",
         ErrorKind::ImmatureSignature => "it is not valid yet",
         ErrorKind::InvalidIssuer => "it has the wrong issuer",

@@ -142,7 +142,7 @@ impl<C: Configurations> Function<C> {
             return Ok(());
         }
         let made = self.made_before(version, deadline).await.map_err(|problem| {
-            tracing::error!(error = problem, "configuration not reloaded; the old one stays in force");
+            tracing::error!(error = problem, "configuration not reloaded; the previous one stays in use");
             logged_in_full(Status::unavailable(format!(
                 "lambda-run: failed to reload connector config: {problem}"
             )))

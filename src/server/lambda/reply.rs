@@ -66,7 +66,7 @@ impl Reply {
         }
         tracing::warn!(bytes = written.len(), limit = LARGEST, "answer too large for Lambda");
         let refusal = Status::resource_exhausted(format!(
-            "the answer has {} bytes, more than the {LARGEST} that Lambda accepts; ask for a smaller page",
+            "the answer has {} bytes, more than the {LARGEST} that Lambda accepts; request a smaller page",
             written.len()
         ));
         Self::Refusal(refusal).written(form)

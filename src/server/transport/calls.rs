@@ -181,7 +181,7 @@ impl Rules {
         let busy = peer.map(|peer| peer.seat.begin().ok_or_else(stranger_refused)).transpose()?;
         if kind == CallKind::Reflection {
             let place =
-                self.reflections.take(who, 1).map_err(|full| refused("calls of reflection", "", full))?;
+                self.reflections.take(who, 1).map_err(|full| refused("reflection calls", "", full))?;
             return Ok((request, Held { _busy: busy, _place: Some(place), _bytes: None }));
         }
         let most = if kind == CallKind::Ordinary { self.most_bytes } else { HEALTH_BYTES };
@@ -191,7 +191,7 @@ impl Rules {
             // Probes are answered even if the server is full.
             CallKind::HealthCheck | CallKind::Reflection => None,
             CallKind::HealthWatch => {
-                Some(self.watches.take(who, 1).map_err(|full| refused("watches of the health", "", full))?)
+                Some(self.watches.take(who, 1).map_err(|full| refused("health watches", "", full))?)
             }
             CallKind::Ordinary => {
                 Some(self.calls.take(who, 1).map_err(|full| refused("calls", " (--max-requests)", full))?)
@@ -204,10 +204,12 @@ impl Rules {
 
 fn refused(what: &str, setting: &str, Full { whose, most }: Full) -> Status {
     logged_in_full(Status::unavailable(format!(
-        "{most} {what} are under way already, as many as {whose} may have{setting}; try again later"
+        "{most} {what} are already in progress, the maximum for {whose}{setting}; retry later"
     )))
 }
 
 fn stranger_refused() -> Status {
-    logged_in_full(Status::unavailable("too many calls without a token are under way on this connection"))
+    logged_in_full(Status::unavailable(
+        "too many calls without a token are in progress on this connection; retry later",
+    ))
 }

@@ -112,7 +112,7 @@ pub(crate) fn accept_connections(
                     // There are no free file descriptors, or the client has already disconnected: neither
                     // ends the server.
                     if let Verdict::Log { left_out } = lines.judge("accept", None) {
-                        tracing::warn!(%error, left_out, "could not take a connection");
+                        tracing::warn!(%error, left_out, "could not accept a connection");
                     }
                     seats.make_room();
                     sleep(pause).await;
@@ -128,7 +128,7 @@ pub(crate) fn accept_connections(
                     tracing::warn!(
                         most,
                         left_out,
-                        "closed a new connection: all others have calls under way"
+                        "closed a new connection: all others have calls in progress"
                     );
                 }
                 continue;
@@ -178,7 +178,7 @@ async fn unless_closed<T>(closer: &Closer, work: impl Future<Output = io::Result
     });
     tokio::select! {
         done = work => done,
-        () = closed => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "another connection needed the place")),
+        () = closed => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "another connection needed the slot")),
     }
 }
 
@@ -226,7 +226,7 @@ impl Peer {
     /// Logs that the connection was closed and why. `client` describes what the client did.
     pub(crate) fn log_hung_up(&self, client: &'static str) {
         if let Verdict::Log { left_out } = self.lines.judge(client, self.seat.network) {
-            tracing::info!(peer.address = ?self.address, left_out, "hung up on a client that {client}");
+            tracing::info!(peer.address = ?self.address, left_out, "closed the connection of a client that {client}");
         }
     }
 }
@@ -299,7 +299,7 @@ impl AsyncRead for Connection {
         let stranger = !self.peer.seat.is_trusted();
         let read = if stranger {
             if let Err(TooMuch) = ready!(self.allowance.poll_ready(context)) {
-                self.peer.log_hung_up("sends more than is read before a call is admitted");
+                self.peer.log_hung_up("sends more than the server reads before it admits a call");
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
             poll_read_piece(Pin::new(&mut self.transport), context, buffer)

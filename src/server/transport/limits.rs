@@ -79,9 +79,9 @@ pub(crate) fn allow_open_files(connections: usize) {
         Ok(most) => tracing::warn!(
             open_files = most,
             max_connections = connections,
-            "the limit on open files is too low for --max-connections: raise it (ulimit -n) or lower that"
+            "the limit on open files is too low for --max-connections: raise it (ulimit -n) or lower --max-connections"
         ),
-        Err(error) => tracing::warn!(%error, "cannot tell how many files may be open (ulimit -n)"),
+        Err(error) => tracing::warn!(%error, "cannot read the limit on open files (ulimit -n)"),
     }
 }
 

@@ -103,7 +103,7 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     match UnixStream::connect(path).await {
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another program listens there")),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another program already listens on it")),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) => Err(error),
     }

@@ -60,11 +60,11 @@ fn is_harmless(message: &str) -> bool {
 /// The text for a code that a library has chosen.
 fn fixed_text(code: Code) -> &'static str {
     match code {
-        Code::Cancelled => "the caller broke the call off",
+        Code::Cancelled => "the caller canceled the call",
         Code::DeadlineExceeded => "the call took too long",
-        Code::InvalidArgument => "the request is none that reflection knows",
-        Code::NotFound => "reflection knows no such name",
-        Code::Unimplemented => "there is no such call, or its encoding is not understood",
+        Code::InvalidArgument => "reflection does not support the request",
+        Code::NotFound => "reflection does not know the name",
+        Code::Unimplemented => "the call does not exist, or its encoding is not supported",
         other => other.description(),
     }
 }
@@ -105,22 +105,22 @@ mod tests {
             for (error, text) in [
                 (
                     Error::UnknownAction { given: given.as_str().into() },
-                    r#"no action "..."; ListActionSchemas"#,
+                    r#"action "..." does not exist; ListActionSchemas"#,
                 ),
                 (
                     Error::MalformedId { kind: group, given: given.as_str().into() },
-                    r#""..." is no id of type group"#,
+                    r#""..." is not an id of type group"#,
                 ),
                 (Error::WrongParent { kind: group, given: given.as_str().into() }, r#"or absent, not "...""#),
-                (Error::NotFound { kind: group, given: given.as_str().into() }, "no group ... here"),
+                (Error::NotFound { kind: group, given: given.as_str().into() }, "group ... does not exist"),
                 (Error::UnknownEventFeed { given: given.as_str().into() }, r#"feed id "..." not found"#),
                 (
                     Error::UnknownRun { given: given.as_str().into(), kept: 7 },
-                    r#"no run "..." of an action: finished"#,
+                    r#"run "..." of an action does not exist: finished"#,
                 ),
                 (
                     Error::UnknownResourceType { given: given.as_str().into(), known: "org".to_owned() },
-                    r#"type "..." here; there are: org"#,
+                    r#"type "..." does not exist; the resource types are: org"#,
                 ),
                 (
                     Error::Argument {

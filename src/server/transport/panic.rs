@@ -12,8 +12,8 @@ pub(crate) fn internal_error(panic: Box<dyn Any + Send + 'static>) -> Response<B
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without words");
-    tracing::error!(panic = said, "a call panicked; the server goes on");
+        .unwrap_or("a panic without a message");
+    tracing::error!(panic = said, "a call panicked; the server continues");
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

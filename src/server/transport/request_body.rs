@@ -71,14 +71,14 @@ async fn next(body: &mut Body, patience: Duration, due: Instant) -> Result<Optio
                 Err(refusal) if matches!(refusal.code(), Code::ResourceExhausted | Code::Unavailable) => {
                     return Err(refusal);
                 }
-                Err(_) => return Err(logged_in_full(Status::cancelled("the caller broke the call off"))),
+                Err(_) => return Err(logged_in_full(Status::cancelled("the caller canceled the call"))),
             }
         }
         Ok(None)
     };
     timeout_at(due.min(Instant::now() + patience), piece).await.unwrap_or_else(|_| {
         Err(logged_in_full(Status::deadline_exceeded(format!(
-            "nothing of the request's message came for {} s (--stall-timeout-seconds), or not all of it for {} s",
+            "no data of the request's message arrived for {} s (--stall-timeout-seconds), or not all of it within {} s",
             patience.as_secs(),
             (WHOLE * patience).as_secs()
         ))))
@@ -93,7 +93,7 @@ fn announced(body: &[u8]) -> Option<usize> {
 
 fn no_room(full: NoRoom) -> Status {
     logged_in_full(Status::unavailable(format!(
-        "requests under way fill the {} bytes that {} may have; try again later",
+        "requests in progress fill the {} bytes allowed for {}; retry later",
         full.most, full.whose
     )))
 }

@@ -204,7 +204,7 @@ impl http_body::Body for RequestBody {
 
 fn too_long(longest: usize) -> Status {
     logged_in_full(Status::resource_exhausted(format!(
-        "the request has more than {longest} bytes, which is the most that this call takes (--max-request-bytes)"
+        "the request has more than {longest} bytes, the maximum for this call (--max-request-bytes)"
     )))
 }
 

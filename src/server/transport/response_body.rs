@@ -115,7 +115,7 @@ impl<H> ResponseBody<H> {
                         Ok(()) => self.rest = data,
                         Err(full) => {
                             return self.end(&logged_in_full(Status::unavailable(format!(
-                                "answers that were not taken yet fill the {} bytes that {} may have; try again later",
+                                "unread responses fill the {} bytes allowed for {}; retry later",
                                 full.most, full.whose
                             ))));
                         }
@@ -192,7 +192,7 @@ impl UnreadTime {
         loop {
             let left = self.lock().left(patience);
             if left.is_zero() {
-                peer.log_hung_up("does not take its answers");
+                peer.log_hung_up("does not read its responses");
                 return peer.seat.closer.close();
             }
             if timeout(left.max(TICK), &mut dropped).await.is_ok() {

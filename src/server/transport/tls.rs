@@ -171,7 +171,7 @@ impl FileSource for TlsFiles {
     }
 
     fn log_kept(&self, error: &TlsError) {
-        tracing::warn!(%error, "kept the former certificate");
+        tracing::warn!(%error, "kept the previous certificate");
     }
 }
 

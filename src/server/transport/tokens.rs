@@ -37,7 +37,7 @@ pub(crate) enum TokenError {
     },
     /// The file holds no token, or a token that is too short.
     #[error(
-        "auth-token-file: {} must hold one token a line, each of at least {SHORTEST} visible ASCII characters; lines that begin with # are passed over",
+        "auth-token-file: {} must hold one token per line, each of at least {SHORTEST} visible ASCII characters; lines that begin with # are ignored",
         path.display()
     )]
     Unusable {
@@ -109,7 +109,7 @@ impl FileSource for TokenFile {
     }
 
     fn log_kept(&self, error: &TokenError) {
-        tracing::warn!(%error, "kept the former tokens");
+        tracing::warn!(%error, "kept the previous tokens");
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
             ["", "\n#only a comment\n", "short-secret", "0123456789abcdef\nshort-secret", "0123456789abcdeé"]
         {
             let error = tokens(text).unwrap_err().to_string();
-            assert!(error.contains("one token a line"), "{error}");
+            assert!(error.contains("one token per line"), "{error}");
             assert!(!error.contains("secret"), "{error}");
         }
     }

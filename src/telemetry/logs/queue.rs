@@ -204,7 +204,7 @@ impl Writer {
                 Item::Then(done) => done(),
                 Item::Reopen => {
                     if let Err(error) = self.sink.reopen() {
-                        let message = "the log file could not be opened again; the former one stays in use";
+                        let message = "the log file could not be reopened; the previous one stays in use";
                         self.complain(Level::ERROR, message, &error.to_string());
                     }
                 }

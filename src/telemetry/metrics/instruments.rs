@@ -47,12 +47,12 @@ impl Instruments {
         observe(meter);
         let calls_under_way = meter
             .i64_up_down_counter("baton_retool_grpc_requests_in_flight")
-            .with_description("Calls under way.")
+            .with_description("Calls in progress.")
             .build();
         // The series exists from the start, for queries that expect 0.
         calls_under_way.add(0, &[]);
         Self {
-            calls: counter("baton_retool_grpc_requests_total", "Calls that have ended."),
+            calls: counter("baton_retool_grpc_requests_total", "Finished calls."),
             call_seconds: seconds("baton_retool_grpc_request_duration_seconds", "How long calls took."),
             last_success: meter
                 .f64_gauge("baton_retool_grpc_last_success_timestamp_seconds")
@@ -62,19 +62,16 @@ impl Instruments {
                 .with_unit("s")
                 .build(),
             calls_under_way,
-            rows: counter("baton_retool_rows_total", "Rows in the answers of calls that list."),
+            rows: counter("baton_retool_rows_total", "Rows in the responses of list calls."),
             pool_wait: seconds(
                 "baton_retool_pool_wait_seconds",
                 "How long calls waited for a connection to the database.",
             ),
             statements: seconds(
                 "baton_retool_database_statement_duration_seconds",
-                "How long statements took in the database and on the way.",
+                "How long statements took in the database and on the network.",
             ),
-            rest: counter(
-                "baton_retool_rest_requests_total",
-                "Requests to Retool's REST API that have ended.",
-            ),
+            rest: counter("baton_retool_rest_requests_total", "Finished requests to Retool's REST API."),
             rest_seconds: seconds(
                 "baton_retool_rest_request_duration_seconds",
                 "How long requests to Retool's REST API took.",
@@ -154,7 +151,7 @@ fn observe(meter: &Meter) {
     let began = seconds_since_1970();
     meter
         .u64_observable_gauge("baton_retool_build_info")
-        .with_description("Always 1; tells which version runs.")
+        .with_description("Always 1; the label version is the running version.")
         .with_callback(|observer| {
             observer.observe(1, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))]);
         })
@@ -171,7 +168,7 @@ fn observe(meter: &Meter) {
         .build();
     meter
         .u64_observable_gauge("baton_retool_pool_max_connections")
-        .with_description("As many connections to the database as there may be.")
+        .with_description("The maximum number of connections to the database.")
         .with_callback(|observer| {
             if let Some(pool) = pool_state() {
                 observer.observe(pool.most.into(), &[]);
@@ -180,7 +177,7 @@ fn observe(meter: &Meter) {
         .build();
     meter
         .u64_observable_counter("baton_retool_log_lines_lost_total")
-        .with_description("Lines that are not in the log.")
+        .with_description("Lines lost from the log.")
         .with_callback(|observer| {
             for loss in Loss::ALL {
                 observer.observe(losses::lines(loss), &[KeyValue::new("reason", loss.as_str())]);
@@ -189,18 +186,20 @@ fn observe(meter: &Meter) {
         .build();
     meter
         .u64_observable_gauge("baton_retool_log_unwritable_targets")
-        .with_description("Places of --log-path that cannot be written to; changes are refused meanwhile.")
+        .with_description(
+            "Targets of --log-path that cannot be written to; until they can, changes are refused.",
+        )
         .with_callback(|observer| observer.observe(losses::unwritable_targets(), &[]))
         .build();
     meter
         .f64_observable_gauge("process_start_time_seconds")
-        .with_description("When the process began, in seconds since 1970.")
+        .with_description("When the process started, in seconds since 1970.")
         .with_unit("s")
         .with_callback(move |observer| observer.observe(began, &[]))
         .build();
     meter
         .u64_observable_gauge("process_resident_memory_bytes")
-        .with_description("Memory that the process has resident.")
+        .with_description("Resident memory of the process.")
         .with_unit("By")
         .with_callback(|observer| {
             if let Some(memory) = memory_stats::memory_stats() {

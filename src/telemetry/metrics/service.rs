@@ -1,7 +1,5 @@
 //! Metrics of service mode: polls, tasks, uploads, and the times of the last successes.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -49,9 +47,7 @@ pub(super) struct ServiceInstruments {
     last_poll: Gauge<f64>,
     uploaded: Counter<u64>,
     last_sync: Gauge<f64>,
-    /// Whether the under-way gauge exists. It exists from the first poll on, because other modes have no
-    /// tasks.
-    begun: Mutex<bool>,
+    start: Gauge<f64>,
 }
 
 impl ServiceInstruments {
@@ -60,7 +56,7 @@ impl ServiceInstruments {
         Self {
             tasks: meter
                 .u64_counter("baton_retool_tasks_total")
-                .with_description("Tasks of ConductorOne that have ended.")
+                .with_description("Finished tasks of ConductorOne.")
                 .build(),
             task_seconds: meter
                 .f64_histogram("baton_retool_task_duration_seconds")
@@ -70,11 +66,11 @@ impl ServiceInstruments {
                 .build(),
             under_way: meter
                 .i64_up_down_counter("baton_retool_tasks_in_flight")
-                .with_description("Tasks under way.")
+                .with_description("Tasks in progress.")
                 .build(),
             polls: meter
                 .u64_counter("baton_retool_polls_total")
-                .with_description("How often ConductorOne was asked for tasks.")
+                .with_description("Polls of ConductorOne for tasks.")
                 .build(),
             last_poll: time(
                 "baton_retool_last_poll_timestamp_seconds",
@@ -82,14 +78,17 @@ impl ServiceInstruments {
             ),
             uploaded: meter
                 .u64_counter("baton_retool_upload_bytes_total")
-                .with_description("Bytes of the files that ConductorOne has taken.")
+                .with_description("Bytes of the files that ConductorOne has accepted.")
                 .with_unit("By")
                 .build(),
             last_sync: time(
                 "baton_retool_last_sync_timestamp_seconds",
                 "When a full sync was last uploaded and reported, in seconds since 1970.",
             ),
-            begun: Mutex::new(false),
+            start: time(
+                "baton_retool_service_start_timestamp_seconds",
+                "When service mode started, in seconds since 1970.",
+            ),
         }
     }
 
@@ -103,10 +102,13 @@ impl ServiceInstruments {
         self.task_seconds.record(took.as_secs_f64(), &labels[..1]);
     }
 
+    /// Other modes have no tasks and no polls, so their metrics exist from here on.
+    pub(super) fn service_started(&self) {
+        self.under_way.add(0, &[]);
+        self.start.record(seconds_since_1970(), &[]);
+    }
+
     pub(super) fn polled(&self, answered: bool) {
-        if !std::mem::replace(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner), true) {
-            self.under_way.add(0, &[]);
-        }
         self.polls.add(1, &[KeyValue::new("outcome", if answered { "ok" } else { "failed" })]);
         if answered {
             self.last_poll.record(seconds_since_1970(), &[]);

@@ -110,7 +110,7 @@ fn observe(meter: &Meter) {
             })
             .build();
     };
-    gauge("baton_retool_snapshots", "Snapshots of access that are held.", "", |state| state.count);
+    gauge("baton_retool_snapshots", "Snapshots of access in memory.", "", |state| state.count);
     gauge("baton_retool_snapshot_bytes", "Memory of all snapshots of access.", "By", |state| state.bytes);
     gauge("baton_retool_snapshot_rows", "Rows in all snapshots of access.", "", |state| state.rows);
     meter

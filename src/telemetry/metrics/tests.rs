@@ -128,6 +128,7 @@ fn the_documentation_lists_every_metric_with_its_labels() {
     instruments.snapshots.asked(true);
     instruments.snapshots.read(SnapshotRead::Ok, HALF);
     let service = &instruments.service;
+    service.service_started();
     service.task_under_way(1);
     service.task_ended("grant", TaskOutcome::Done, HALF);
     service.polled(true);

@@ -27,7 +27,7 @@ pub(crate) enum Error {
     },
     /// The address of a collector is not a URL, or its scheme is not supported.
     #[error(
-        "{setting}: {given:?} is no address of a collector: it begins with http:// or https://, as in https://collector.example.com:4317"
+        "{setting}: {given:?} is not the address of a collector: it must begin with http:// or https://, as in https://collector.example.com:4317"
     )]
     Endpoint {
         /// The setting or variable with the address.

@@ -32,7 +32,7 @@ pub(super) const INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
 pub(crate) fn warnings(variable: Variable<'_>) -> Vec<String> {
     let mut found = Found { variable, warnings: Vec::new() };
     for name in ["OTEL_SDK_DISABLED".to_owned()].into_iter().chain(of_otlp("INSECURE")) {
-        found.check(&name, "is neither true nor false, and counts as false", |text| {
+        found.check(&name, "is neither true nor false; false is used", |text| {
             ["true", "false"].iter().any(|word| text.trim().eq_ignore_ascii_case(word))
         });
     }
@@ -40,16 +40,16 @@ pub(crate) fn warnings(variable: Variable<'_>) -> Vec<String> {
         found.exporter(signal);
     }
     for name in of_otlp("PROTOCOL") {
-        found.check(&name, "is not spoken; grpc is used", |text| text.trim() == "grpc");
+        found.check(&name, "is not supported; grpc is used", |text| text.trim() == "grpc");
     }
     for name in of_otlp("COMPRESSION") {
-        found.check(&name, "is neither gzip nor none, and left out", |text| {
+        found.check(&name, "is neither gzip nor none, and is ignored", |text| {
             ["gzip", "none"].iter().any(|word| text.eq_ignore_ascii_case(word))
         });
     }
     for name in of_otlp("CLIENT_KEY").chain(of_otlp("CLIENT_CERTIFICATE")) {
         if variable(&name).is_some() {
-            found.warn(&name, "collectors are shown no certificate; it is left out");
+            found.warn(&name, "client certificates are not supported; it is ignored");
         }
     }
     for name in of_otlp("HEADERS") {
@@ -109,15 +109,15 @@ impl Found<'_> {
         match text.parse::<u64>() {
             Ok(number) if number >= least => {}
             Ok(number) if name == INTERVAL => {
-                self.warn(name, format!("{number} is no time between two; a minute is used"));
+                self.warn(name, format!("{number} is not a valid interval; a minute is used"));
             }
             Ok(number) => {
                 self.warn(
                     name,
-                    format!("with {number} nothing can be sent; give {least} or more, or leave it out"),
+                    format!("with {number} nothing can be sent; set {least} or more, or unset it"),
                 );
             }
-            Err(_) => self.warn(name, format!("{text:?} is not a whole number, and left out")),
+            Err(_) => self.warn(name, format!("{text:?} is not a whole number, and is ignored")),
         }
     }
 
@@ -130,7 +130,7 @@ impl Found<'_> {
                 ("prometheus", "METRICS") => "; for Prometheus set --metrics-listen",
                 _ => "",
             };
-            self.warn(&name, format!("{other:?} is neither otlp nor none; {what} are not sent so{instead}"));
+            self.warn(&name, format!("{other:?} is neither otlp nor none; {what} are not sent{instead}"));
         }
     }
 
@@ -143,10 +143,7 @@ impl Found<'_> {
             });
             if !good {
                 let number = index + 1;
-                self.warn(
-                    name,
-                    format!("entry {number} is no name=value that a header can be, and left out"),
-                );
+                self.warn(name, format!("entry {number} is not a valid name=value header, and is ignored"));
             }
         }
     }
@@ -155,14 +152,14 @@ impl Found<'_> {
         const NAME: &str = "OTEL_TRACES_SAMPLER";
         const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
         let known = SAMPLERS.join(", ");
-        let problem = format!("is none of {known}; parentbased_always_on is used");
+        let problem = format!("is not one of {known}; parentbased_always_on is used");
         self.check(NAME, problem, |text| SAMPLERS.contains(&text));
         let by_ratio = (self.variable)(NAME).is_some_and(|sampler| sampler.ends_with("traceidratio"));
         let ratio = (self.variable)(ARGUMENT);
         if by_ratio && ratio.is_none() {
             self.warn(ARGUMENT, "is not set; every trace is sampled");
         } else if by_ratio {
-            self.check(ARGUMENT, "is no number from 0 to 1; give one", |text| {
+            self.check(ARGUMENT, "is not a number from 0 to 1; set one", |text| {
                 text.parse().is_ok_and(|ratio: f64| (0.0..=1.0).contains(&ratio))
             });
         }
@@ -183,22 +180,26 @@ mod tests {
         for (name, value, words) in [
             ("OTEL_SDK_DISABLED", "1", "neither true nor false"),
             ("OTEL_EXPORTER_OTLP_INSECURE", "yes", "neither true nor false"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "\"http/protobuf\" is not spoken; grpc is used"),
-            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf", "is not spoken"),
+            (
+                "OTEL_EXPORTER_OTLP_PROTOCOL",
+                "http/protobuf",
+                "\"http/protobuf\" is not supported; grpc is used",
+            ),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf", "is not supported"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "brotli", "neither gzip nor none"),
             ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "zstd", "neither gzip nor none"),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,bad key=s3cret", "entry 2 is no name=value"),
-            ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "s3cret", "entry 1 is no name=value"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,bad key=s3cret", "entry 2 is not a valid name=value"),
+            ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "s3cret", "entry 1 is not a valid name=value"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "abc", "\"abc\" is not a whole number"),
             ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "0", "with 0 nothing can be sent"),
-            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/k", "shown no certificate"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/k", "client certificates are not supported"),
             ("OTEL_METRIC_EXPORT_INTERVAL", "0", "a minute is used"),
-            ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "with 0 nothing can be sent; give 1 or more"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "with 0 nothing can be sent; set 1 or more"),
             ("OTEL_BLRP_SCHEDULE_DELAY", "-1", "is not a whole number"),
-            ("OTEL_TRACES_SAMPLER", "nonsense", "is none of always_on, always_off"),
+            ("OTEL_TRACES_SAMPLER", "nonsense", "is not one of always_on, always_off"),
             ("OTEL_TRACES_SAMPLER", "traceidratio", "every trace is sampled"),
-            ("OTEL_METRICS_EXPORTER", "prometheus", "metrics are not sent so; for Prometheus set"),
-            ("OTEL_TRACES_EXPORTER", "console", "traces are not sent so"),
+            ("OTEL_METRICS_EXPORTER", "prometheus", "metrics are not sent; for Prometheus set"),
+            ("OTEL_TRACES_EXPORTER", "console", "traces are not sent"),
         ] {
             let warned = warned(name, value);
             assert_eq!(warned.len(), 1, "{name}={value}: {warned:?}");
@@ -210,7 +211,7 @@ mod tests {
             "OTEL_TRACES_SAMPLER_ARG" => Some("2".to_owned()),
             _ => None,
         };
-        assert_eq!(warnings(&ratio), ["OTEL_TRACES_SAMPLER_ARG: \"2\" is no number from 0 to 1; give one"]);
+        assert_eq!(warnings(&ratio), ["OTEL_TRACES_SAMPLER_ARG: \"2\" is not a number from 0 to 1; set one"]);
     }
 
     #[test]

@@ -59,9 +59,11 @@ impl Api {
         }
         let authorization = header("authorization");
         let known = authorization.split_once(' ').is_some_and(|(kind, token)| {
-            let expected = match state.plan.token_type.as_str() {
+            let expected = match state.plan.token_type.to_lowercase().as_str() {
                 "bearer" | "" => "Bearer",
-                other => other,
+                "mac" => "MAC",
+                "basic" => "Basic",
+                _ => state.plan.token_type.as_str(),
             };
             kind == expected && state.tokens.iter().any(|given| given == token)
         });
@@ -129,6 +131,7 @@ impl BatonService for Api {
         request: Request<BatonServiceGetTaskRequest>,
     ) -> Result<Response<BatonServiceGetTaskResponse>, Status> {
         self.begin(Method::GetTask, &request, "", &request.get_ref().host_id)?;
+        self.0.until(|state| (!state.plan.holds_polls).then_some(())).await;
         let (task, next_poll, open) = {
             let mut state = self.0.lock();
             let open = open(&state);

@@ -2,6 +2,7 @@
 //! all requests, and fails on request.
 
 mod api;
+mod finished;
 pub(crate) mod listener;
 mod plan;
 mod token;
@@ -20,18 +21,22 @@ use baton_retool::proto::connectorapi::{
     BatonServiceFinishTaskRequest, BatonServiceHelloRequest, Task,
     baton_service_finish_task_request::FinalState,
 };
-use prost::{Message, Name};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
+pub(crate) use finished::Finished;
 pub(crate) use plan::{Method, Plan, Tls};
 
 use super::server::{Server, program};
 
 /// How long a test waits for an expected event.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A name of the double that only [`ConnectProxy`](super::faulty_http::ConnectProxy) resolves. The address of the
+/// double is a loopback address, which clients never reach through a proxy.
+pub(crate) const NAME: &str = "c1.test";
 
 /// The double; stopped when dropped.
 pub(crate) struct C1 {
@@ -98,37 +103,6 @@ pub(crate) struct Upload {
     pub(crate) bytes: Vec<u8>,
     /// The sizes of its pieces.
     pub(crate) pieces: Vec<usize>,
-}
-
-/// The result of a task.
-#[derive(Clone, Debug)]
-pub(crate) enum Finished {
-    Success(BatonServiceFinishTaskRequest),
-    Error { code: i32, message: String, non_retryable: bool, annotations: usize },
-}
-
-impl Finished {
-    /// The response of a successful task; panics for any other result.
-    #[track_caller]
-    pub(crate) fn response<M: Message + Name + Default>(&self) -> M {
-        let Self::Success(request) = self else { panic!("{self:?}") };
-        let Some(FinalState::Success(success)) = &request.final_state else { panic!("{request:?}") };
-        let packed = success.response.as_ref().expect("no response");
-        assert_eq!(packed.type_url, M::type_url());
-        M::decode(packed.value.as_slice()).unwrap()
-    }
-
-    /// Asserts that the task failed in this way.
-    #[track_caller]
-    pub(crate) fn assert_failed(&self, code: i32, text: &str, non_retryable: bool) {
-        let Self::Error { code: found, message, non_retryable: is_final, .. } = self else {
-            panic!("{self:?}")
-        };
-        assert_eq!((*found, *is_final), (code, non_retryable), "{message}");
-        let suffix = "\ntask failed and is non-retryable";
-        assert_eq!(message.ends_with(suffix), non_retryable, "{message}");
-        assert!(message.contains(text), "{message}");
-    }
 }
 
 impl C1 {
@@ -205,6 +179,33 @@ impl C1 {
             .env("BATON_LOG_FORMAT", "json")
             .env("BATON_LOG_PATH", "stderr");
         program
+    }
+
+    /// Like [`program`](Self::program), with this proxy in front of the double.
+    pub(crate) fn program_behind(&self, proxy: &str, connection_string: &str) -> Command {
+        let mut program = self.program(connection_string);
+        program.env("HTTPS_PROXY", proxy).env("BATON_C1_API_HOST", self.name());
+        program
+    }
+
+    /// The double's name and port.
+    pub(crate) fn name(&self) -> String {
+        format!("{NAME}:{}", self.address.port())
+    }
+
+    /// Makes the double accept this client only, whose id names another host.
+    pub(crate) fn expect_client_of(&self, host: &str) {
+        let mut state = self.shared.lock();
+        state.client_id = format!("tall-tree-1@{host}/pcc");
+        state.audience = host.to_owned();
+    }
+
+    /// Issues a token, for a scripted answer of the token endpoint.
+    pub(crate) fn issue_token(&self) -> String {
+        let mut state = self.shared.lock();
+        let token = format!("token-{}", state.tokens.len());
+        state.tokens.push(token.clone());
+        token
     }
 
     /// Starts the program.

@@ -70,6 +70,8 @@ pub(crate) struct Plan {
     /// Whether the answer to a poll waits until all tasks offered before it are finished, and is then
     /// delayed.
     pub(crate) answers_late: bool,
+    /// Whether polls for one task get no answer.
+    pub(crate) holds_polls: bool,
     /// How many seconds the clock is ahead of this machine's clock.
     pub(crate) clock_ahead_by: i64,
 }
@@ -95,6 +97,7 @@ impl Default for Plan {
             holds_uploads_at: None,
             loses_reports: 0,
             answers_late: false,
+            holds_polls: false,
             clock_ahead_by: 0,
         }
     }

@@ -80,7 +80,7 @@ async fn a_rotated_certificate_is_loaded_while_calls_continue() {
 
     // A new certificate does not match the old key.
     files.put("server.crt", &second.cert_pem);
-    let kept = server.wait_for_log(|line| line["msg"] == "kept the former certificate");
+    let kept = server.wait_for_log(|line| line["msg"] == "kept the previous certificate");
     assert_eq!(kept["level"], "warn");
     assert!(kept["error"].as_str().unwrap().contains("server.crt"), "{kept}");
     assert_eq!(shown_certificate(&pki, to).await, first.cert_der);

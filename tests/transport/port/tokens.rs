@@ -55,7 +55,7 @@ async fn rotated_tokens_are_loaded_while_calls_continue() {
     let wire = Wire::to(&server).await;
     let traffic = Traffic::start(wire.showing(TOKENS[1]));
     files.put("tokens", "short\n");
-    let kept = server.wait_for_log(|line| line["msg"] == "kept the former tokens");
+    let kept = server.wait_for_log(|line| line["msg"] == "kept the previous tokens");
     assert!(kept["error"].as_str().unwrap().contains("auth-token-file"), "{kept}");
     traffic.goes_on().await;
 
@@ -91,7 +91,7 @@ fn unusable_token_files_end_the_program_and_are_not_printed() {
     let nowhere = files.path("nowhere");
     for (path, word) in [
         (nowhere.to_str().unwrap().to_owned(), "cannot be read"),
-        (files.put("empty", ""), "one token a line"),
+        (files.put("empty", ""), "one token per line"),
         (files.put("short", "hunter2\n"), "at least 16"),
         (files.put("spaces", "hunter2 and twice hunter2\n"), "visible ASCII"),
     ] {

@@ -77,7 +77,7 @@ async fn a_socket_in_use_is_not_replaced() {
     let files = Files::new();
     let path = files.path("baton.sock");
     let first = start(&[socket_at(&path)]);
-    assert_ends(&refused(&[socket_at(&path)]), 1, &["baton.sock", "another program listens there"]);
+    assert_ends(&refused(&[socket_at(&path)]), 1, &["baton.sock", "another program already listens on it"]);
     assert!(calls_through(&path).await);
     drop(first);
 }

@@ -31,7 +31,7 @@ impl WriteError {
             Self::SameId(id) => Error::GrantIds { id },
             Self::Row(row, source) => Error::Row { table: "v1_grants", row, source },
             Self::Changed => Error::io("read", workspace.path())(io::Error::other(
-                "the database changed while it was read; let no other program write there",
+                "the database changed during the read; make sure that no other program writes to it",
             )),
         }
     }

@@ -68,6 +68,8 @@ fn leaves_no_other_file_in_the_folder() -> Outcome {
 fn an_empty_file_is_a_new_store() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sync.c1z");
+    let missing = Reader::open(&path, None, DecodeLimits::default());
+    assert!(matches!(missing, Err(Error::Missing { .. })));
     fs::write(&path, "")?;
     assert!(matches!(Reader::open(&path, None, DecodeLimits::default()), Err(Error::Empty { .. })));
     Organization::default().sync(&path)?;

@@ -65,7 +65,7 @@ async fn read(
         tracing::debug!(
             task_id,
             engine = task.storage_engine,
-            "the file is written in the format that every reader takes"
+            "the requested storage engine is not supported; the file is written with sqlite"
         );
     }
     let asked_for = task.targeted_sync_resources.len();
@@ -84,9 +84,9 @@ async fn read(
     let syncer = Syncer::new(context.connector.clone(), options).stopped_by(stop);
     let (outcome, store) = syncer.run(store).await;
     let outcome = outcome?;
-    let store = store.ok_or_else(|| SyncError::Broken("storing what was read broke off".to_owned()))?;
+    let store = store.ok_or_else(|| SyncError::Broken("the storage stopped unexpectedly".to_owned()))?;
     let saved = blocking(move || Ok(store.close()?)).await?;
-    let saved = saved.ok_or_else(|| SyncError::Broken("the sync left nothing to upload".to_owned()))?;
+    let saved = saved.ok_or_else(|| SyncError::Broken("the sync produced nothing to upload".to_owned()))?;
     tracing::info!(
         task_id,
         sync_id = outcome.sync_id,
@@ -115,7 +115,7 @@ async fn send(context: &Context, task_id: &str, file: PathBuf, debug: bool) -> R
         match upload(&context.api, task_id, log.path()).await {
             // An unreadable file of that name, such as another user's, is no reason to discard the sync.
             Err(UploadError::File(error)) => {
-                tracing::warn!(task_id, path = %log.path().display(), %error, "a debug log cannot be read");
+                tracing::warn!(task_id, path = %log.path().display(), %error, "cannot read a debug log");
             }
             Err(error) => return Err(failed(error)),
             Ok(_) if debug => log.remove(),

@@ -50,7 +50,7 @@ pub(crate) enum TokenError {
         problem: String,
     },
     /// The assertion that authenticates the client cannot be signed.
-    #[error("the client's key cannot sign: {0}")]
+    #[error("cannot sign with the client's key: {0}")]
     Signature(String),
 }
 
@@ -79,7 +79,7 @@ fn advice(status: StatusCode, clock_is_ahead_by: Option<i64>) -> String {
     match clock_is_ahead_by {
         Some(seconds) if is_too_far(seconds) => format!("{}: correct it", clock(seconds)),
         _ if status == StatusCode::NOT_FOUND => {
-            "there is no such API at that host: check the host in BATON_CLIENT_ID and BATON_C1_API_HOST"
+            "the host does not have this API: check the host in BATON_CLIENT_ID and BATON_C1_API_HOST"
                 .to_owned()
         }
         Some(seconds) if seconds.abs() > NOTABLE.as_secs() as i64 => {

@@ -57,7 +57,7 @@ impl Principals {
         if !matches!(kind, Trait::User | Trait::Group) {
             tracing::warn!(
                 trait_name = kind.as_str_name(),
-                "a grant asks for principals that are neither users nor groups"
+                "a grant requests principals that are neither users nor groups"
             );
             return Vec::new();
         }

@@ -140,7 +140,7 @@ fn verifies_certificates_of_version_1_like_others() {
     }
     let root = || workshop.roots("authority");
     let [ca, full] = [SslMode::VerifyCa, SslMode::VerifyFull].map(|mode| settings(mode, root()));
-    let unknown = "no authority that is trusted here";
+    let unknown = "no trusted certificate authority";
     for (name, more, settings, words) in [
         ("below", "", &full, ""),
         ("below", "-tls1_2", &full, ""),

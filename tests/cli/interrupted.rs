@@ -1,0 +1,130 @@
+//! One-shot changes that receive a signal.
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::postgres::Database;
+use crate::support::retool_api::{Gate, Reply, RetoolApi};
+use crate::support::server::{Server, program};
+
+const JOIN: [&str; 4] =
+    ["-p", "--grant-entitlement=group:g5:member", "--grant-principal=u7", "--grant-principal-type=user"];
+
+/// Starts the program with these flags.
+fn start(database: &Database, folder: &TempDir, flags: &[&[&str]]) -> Server {
+    let mut command = program();
+    command
+        .args(flags.concat())
+        .env("BATON_CONNECTION_STRING", database.url())
+        .env("BATON_LOG_FORMAT", "json")
+        .current_dir(folder.path());
+    Server::run(command)
+}
+
+fn is_requested(line: &Value) -> bool {
+    line["msg"] == "change requested"
+}
+
+fn is_waiting(line: &Value) -> bool {
+    line["msg"].as_str().is_some_and(|text| text.starts_with("received Ctrl-C: waiting"))
+}
+
+/// The final record of the change.
+#[track_caller]
+fn record(logs: &[Value]) -> &Value {
+    logs.iter().find(|line| line["msg"] == "change").unwrap_or_else(|| panic!("no record: {logs:?}"))
+}
+
+/// The final message of a stopped program.
+#[track_caller]
+fn message(logs: &[Value]) -> &str {
+    let last = logs.iter().find(|line| line["msg"] == "command stopped");
+    last.unwrap_or_else(|| panic!("no message: {logs:?}"))["error"].as_str().unwrap()
+}
+
+async fn is_member(database: &Database) -> bool {
+    let sql = r#"SELECT count(*) FROM user_groups WHERE "groupId" = 5 AND "userId" = 7"#;
+    database.client().await.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 1
+}
+
+async fn without_membership() -> Database {
+    let database = Database::small().await;
+    database.execute(r#"DELETE FROM user_groups WHERE "groupId" = 5 AND "userId" = 7"#).await;
+    database
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_a_signal_breaks_off_is_recorded_with_an_unknown_outcome() {
+    let (database, folder) = (without_membership().await, tempfile::tempdir().unwrap());
+    let mut locking = database.client().await;
+    let transaction = locking.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE user_groups").await.unwrap();
+    for (signal, name, code) in [("INT", "Ctrl-C", 130), ("TERM", "SIGTERM", 143)] {
+        let running = start(&database, &folder, &[&JOIN, &["--shutdown-grace-seconds=0"]]);
+        running.wait_for_log(is_requested);
+        running.signal(signal);
+        let (status, logs) = running.ended();
+        assert_eq!(status.code(), Some(code), "{logs:?}");
+        let record = record(&logs);
+        assert_eq!((&record["logger"], &record["operation"]), (&"audit".into(), &"grant".into()));
+        assert_eq!((&record["outcome"], &record["reason"]), (&"unknown".into(), &"interrupted".into()));
+        let text = message(&logs);
+        assert!(text.starts_with(&format!("stopped by {name} while the change was under way")), "{text}");
+        assert!(text.contains("run the same command again with --dry-run"), "{text}");
+    }
+    transaction.rollback().await.unwrap();
+    assert!(!is_member(&database).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_ends_after_a_signal_is_recorded_with_its_outcome() {
+    let (database, folder) = (without_membership().await, tempfile::tempdir().unwrap());
+    let mut locking = database.client().await;
+    let transaction = locking.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE user_groups").await.unwrap();
+    let running = start(&database, &folder, &[&JOIN]);
+    running.wait_for_log(is_requested);
+    running.signal("INT");
+    running.wait_for_log(is_waiting);
+    transaction.rollback().await.unwrap();
+    let (status, logs) = running.ended();
+    assert_eq!(status.code(), Some(0), "{logs:?}");
+    assert_eq!(record(&logs)["outcome"], "changed");
+    assert!(is_member(&database).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_breaks_a_change_off_at_once() {
+    let (database, folder) = (Database::small().await, tempfile::tempdir().unwrap());
+    let api = RetoolApi::start(&database);
+    let gate = Gate::closed();
+    api.next("PATCH", Reply::Usual.behind(&gate));
+    let args = r#"--invoke-action-args={"user_id": {"resource_type_id": "user", "resource_id": "u5"}}"#;
+    let own = api.flags();
+    let own: Vec<&str> = own.iter().map(AsRef::as_ref).collect();
+    let running = start(&database, &folder, &[&["-p", "--invoke-action=disable_user", args], &own]);
+    gate.reached().await;
+    running.signal("INT");
+    running.wait_for_log(is_waiting);
+    running.signal("INT");
+    let (status, logs) = running.ended();
+    assert_eq!(status.code(), Some(130), "{logs:?}");
+    let record = record(&logs);
+    assert_eq!((&record["operation"], &record["principal_id"]), (&"disable_user".into(), &"u5".into()));
+    assert_eq!((&record["outcome"], &record["reason"]), (&"unknown".into(), &"interrupted".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_before_the_change_begins_changes_nothing() {
+    let (database, folder) = (without_membership().await, tempfile::tempdir().unwrap());
+    let mut locking = database.client().await;
+    let transaction = locking.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE groups, users").await.unwrap();
+    let running = start(&database, &folder, &[&JOIN, &["--shutdown-grace-seconds=0"]]);
+    running.wait_for_log(|line| line["msg"] == "using the Retool database");
+    running.signal("INT");
+    let (status, logs) = running.ended();
+    assert_eq!(status.code(), Some(130), "{logs:?}");
+    assert_eq!(message(&logs), "stopped by Ctrl-C; nothing was changed");
+    assert!(!logs.iter().any(|line| line["logger"] == "audit"), "{logs:?}");
+}

@@ -1,0 +1,164 @@
+//! Settings with an invalid value: each is reported, and none is ignored.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use crate::support::server::program;
+
+/// No server listens on this port, and these tests need none.
+const NOWHERE: &str = "host=127.0.0.1 port=1 user=baton dbname=retool sslmode=disable connect_timeout=1";
+
+/// A client of ConductorOne.
+const CLIENT: [&str; 2] = ["--client-id=n@127.0.0.1:1/p", "--client-secret=a:b:v1:hunter2"];
+
+fn run_in(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    program()
+        .args(arguments)
+        .envs([("BATON_LOG_FORMAT", "console"), ("BATON_CONNECTION_STRING", NOWHERE)])
+        .envs(variables.iter().copied())
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// The errors of a run that ends with exit code 2 and writes no file.
+#[track_caller]
+fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run_in(folder.path(), arguments, variables);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?} {variables:?}: {errors}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{arguments:?} has written a file");
+    errors
+}
+
+const VERBS: [&str; 9] = [
+    "grant-entitlement",
+    "revoke-grant",
+    "create-account-login",
+    "create-account-email",
+    "create-account-profile",
+    "create-account-resource-type",
+    "invoke-action",
+    "delete-resource",
+    "rotate-credentials",
+];
+
+#[test]
+fn a_change_with_an_empty_value_is_not_a_sync() {
+    for verb in VERBS {
+        let flag = format!("--{verb}");
+        let errors = refused(&["-p", &flag, ""], &[]);
+        let expected = format!("baton-retool: {verb} (flag {flag}): the value is empty");
+        assert!(errors.starts_with(&expected), "{errors}");
+    }
+    for switch in ["event-feed", "list-action-schemas", "create-ticket"] {
+        let errors = refused(&[&format!("--{switch}=")], &[]);
+        assert!(errors.contains(&format!("{switch} (flag --{switch})")), "{errors}");
+    }
+}
+
+#[test]
+fn a_change_of_a_resource_without_its_type_names_the_missing_flag() {
+    for verb in ["delete-resource", "rotate-credentials"] {
+        let errors = refused(&["-p", &format!("--{verb}=u5")], &[]);
+        assert!(errors.contains(&format!("give the flag --{verb}-type")), "{errors}");
+    }
+}
+
+/// Invalid settings: the arguments, the variables, and the beginning of the error.
+type Invalid = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static str);
+
+const INVALID: [Invalid; 9] = [
+    (&["--task-concurrency=x"], &[], "task-concurrency (flag --task-concurrency): \"x\" is not"),
+    (&["--task-concurrency=0"], &[], "task-concurrency (flag --task-concurrency): 0 is out of range"),
+    (&["--sync-resources=junk"], &[], "sync-resources (flag --sync-resources)"),
+    (&[], &[("BATON_EVENT_FEED", "banana")], "event-feed (variable BATON_EVENT_FEED)"),
+    (&[], &[("BATON_WORKERS", "x")], "workers (variable BATON_WORKERS)"),
+    (&[], &[("BATON_GRANT_PRINCIPAL", "u5")], "grant-principal (variable BATON_GRANT_PRINCIPAL)"),
+    (&[], &[("BATON_DIFF_SYNCS", "true")], "diff-syncs (variable BATON_DIFF_SYNCS)"),
+    (&["--skip-grants"], &[], "skip-grants (flag --skip-grants) means nothing without sync-resources"),
+    (&[], &[("BATON_CONNECTION_STRING", "host=h sslmod=x")], "connection-string"),
+];
+
+#[test]
+fn settings_reports_each_invalid_setting() {
+    for (arguments, variables, error) in INVALID {
+        let folder = tempfile::tempdir().unwrap();
+        let output = run_in(folder.path(), &[&["settings"], arguments].concat(), variables);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?} {variables:?}: {errors}");
+        assert!(errors.starts_with(&format!("baton-retool: {error}")), "{errors}");
+        assert!(!output.stdout.is_empty(), "the settings are printed all the same");
+        refused(arguments, variables);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let client = ["settings", "--client-id=nobody", "--client-secret=hunter2"];
+    let output = run_in(folder.path(), &client, &[]);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 2), "{errors}");
+    assert!(!errors.contains("hunter2"), "{errors}");
+}
+
+#[test]
+fn doctor_reports_each_invalid_setting() {
+    for (arguments, variables, error) in INVALID {
+        let folder = tempfile::tempdir().unwrap();
+        let output = run_in(folder.path(), &[&["doctor"], arguments].concat(), variables);
+        let found = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?} {variables:?}: {found}");
+        let is_it = |line: &str| {
+            line.strip_prefix("failed   settings").is_some_and(|rest| rest.trim_start().starts_with(error))
+        };
+        assert_eq!(found.lines().filter(|line| is_it(line)).count(), 1, "{error}: {found}");
+    }
+}
+
+#[test]
+fn a_missing_file_or_folder_ends_every_mode_with_the_same_error() {
+    for (flag, error) in [
+        ("--external-resource-c1z=nowhere.c1z", "external resource c1z file does not exist: nowhere.c1z"),
+        ("--c1z-temp-dir=nowhere", "c1z temp dir does not exist: nowhere"),
+    ] {
+        for mode in [&[][..], &["sync"], &CLIENT, &["-p", "--revoke-grant=group:g5:member:user:u7"]] {
+            let errors = refused(&[mode, &[flag]].concat(), &[]);
+            assert!(errors.contains(error), "{mode:?}: {errors}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_is_not_reported_as_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("empty.c1z"), "").unwrap();
+    for (file, error) in [("nowhere.c1z", "nowhere.c1z does not exist"), ("empty.c1z", "empty.c1z is empty")]
+    {
+        for arguments in [&["show", "grants"][..], &["-p", "--revoke-grant=group:g5:member:user:u7"]] {
+            let output = run_in(folder.path(), &[arguments, &["-f", file]].concat(), &[]);
+            let errors = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {errors}");
+            assert!(errors.contains(error), "{arguments:?}: {errors}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_variable_is_reported_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let variables = [("BATON_PROVISION", "true"), ("BATON_TOTALLY_OTHER", "1")];
+    let lines = |output: &Output| {
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        let lines: Vec<String> =
+            errors.lines().filter(|line| line.contains("unknown variable")).map(str::to_owned).collect();
+        assert_eq!(lines.len(), 2, "{errors}");
+        assert!(
+            lines[0].contains("BATON_PROVISION is ignored; did you mean BATON_PROVISIONING?"),
+            "{errors}"
+        );
+        assert!(lines[1].contains("BATON_TOTALLY_OTHER has no effect"), "{errors}");
+    };
+    lines(&run_in(folder.path(), &["settings"], &variables));
+    lines(&run_in(folder.path(), &["--list-action-schemas"], &variables));
+}
