@@ -120,7 +120,8 @@ sbom: ## list what the program and the Lambda function are made of into target/s
 	scripts/sbom baton-retool
 	scripts/sbom baton-retool-lambda --features lambda
 	@# The function has crates of its own, so equal lists mean that one of them is wrong.
-	@[ "$$(grep -c '"purl"' target/sbom/baton-retool.cdx.json)" -lt "$$(grep -c '"purl"' target/sbom/baton-retool-lambda.cdx.json)" ] || \
+	@crates() { grep -o '"purl"' "target/sbom/$$1.cdx.json" | wc -l; }; \
+		[ "$$(crates baton-retool)" -lt "$$(crates baton-retool-lambda)" ] || \
 		{ echo "the SBOM of the Lambda function lacks the crates of the feature lambda" >&2; exit 1; }
 
 clean: ## remove everything that was built
