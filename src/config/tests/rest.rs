@@ -48,7 +48,9 @@ fn rejects_an_invalid_url_or_token_without_quoting_it() {
     };
     let url = with("https://user:hunter2@h", "x");
     assert!(
-        url.starts_with("retool-api-base-url (variable BATON_RETOOL_API_BASE_URL): credentials"),
+        url.starts_with(
+            "retool-api-base-url (variable BATON_RETOOL_API_BASE_URL): the URL must not contain credentials"
+        ),
         "{url}"
     );
     assert!(!url.contains("hunter2"));

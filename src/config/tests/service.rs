@@ -80,6 +80,6 @@ fn the_settings_of_a_run_without_a_command_are_checked_together() {
     }
     let setup = Setup::new().variable("BATON_GRANT_PRINCIPAL", "u5");
     let error = check_without_command(&setup.matches(), &setup.sources).unwrap_err().to_string();
-    assert!(error.contains("means nothing without grant-principal-type"), "{error}");
+    assert!(error.contains("requires grant-principal-type"), "{error}");
     assert_eq!(check_without_command(&Setup::new().matches(), &Setup::new().sources), Ok(()));
 }

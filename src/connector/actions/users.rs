@@ -231,7 +231,7 @@ mod tests {
             (string("u042"), "not an id of type user"),
             (string("u-5"), "not an id of type user"),
             (string("42"), "not an id of type user"),
-            (number(42.0), "resource_id must be a text"),
+            (number(42.0), "resource_id must be a string"),
             (string(""), "resource_id is required"),
         ] {
             let error = read(&[user.clone(), ("resource_id", id)]).err().unwrap_or_default();
