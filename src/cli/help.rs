@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, Command};
 
 #[cfg(feature = "lambda")]
 use crate::cli::lambda;
-use crate::cli::{demo, doctor, documents, health_check, serve, settings, show, sync};
+use crate::cli::{child, demo, doctor, documents, health_check, serve, settings, show, sync};
 use crate::config::{Detail, Group};
 
 /// The flag that prints help with every setting.
@@ -190,6 +190,7 @@ pub(super) fn error_text(error: &clap::Error, path: &str) -> String {
 /// Removes text that may be a secret from the error, such as a connection string without its flag. Only text
 /// that looks like the name of a flag or a command is kept.
 pub(super) fn without_secrets(mut error: clap::Error) -> clap::Error {
+    hide_child(&mut error);
     // Here, the argument is one of this program's own.
     let names_own_argument = matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation);
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
@@ -208,6 +209,17 @@ pub(super) fn without_secrets(mut error: clap::Error) -> clap::Error {
         }
     }
     error
+}
+
+/// Removes the command that only agents start from the suggestions.
+fn hide_child(error: &mut clap::Error) {
+    let kind = ContextKind::SuggestedSubcommand;
+    let Some(ContextValue::Strings(names)) = error.get(kind) else { return };
+    let shown: Vec<String> = names.iter().filter(|name| *name != child::NAME).cloned().collect();
+    error.remove(kind);
+    if !shown.is_empty() {
+        error.insert(kind, ContextValue::Strings(shown));
+    }
 }
 
 /// A flag with clap's placeholder for its value, such as `--listen <ADDRESS>`, or a name.

@@ -110,6 +110,8 @@ fn a_misspelt_flag_error_suggests_the_right_one_and_the_help_command() {
     assert!(unknown.contains("try 'baton-retool sync --help'"), "{unknown}");
     let unknown = errors(&["shwo"], &[]);
     assert!(unknown.contains("'show'") && unknown.contains("try 'baton-retool --help'"), "{unknown}");
+    let unknown = errors(&["_connector-servce"], &[]);
+    assert!(!unknown.contains("_connector-service"), "agents start this command: {unknown}");
     let unknown = errors(&["-V"], &[]);
     assert!(unknown.contains("unexpected argument '-V'"), "{unknown}");
     let unknown = errors(&["show", "grnts"], &[]);
