@@ -25,7 +25,7 @@ use crate::connector::ids::{parts_of_grant, resource_of_entitlement};
 use crate::server::Server;
 
 /// The end of the message about a change that was under way.
-const IN_DOUBT: &str = " while the change was under way, so it may or may not have been made: run the same command again with --dry-run, which tells whether anything is left to change";
+const IN_DOUBT: &str = " while the change was in progress, so its outcome is unknown: run the same command again with --dry-run to see whether anything is left to change";
 
 /// The forms of the ids of this program's own connector.
 const IDS: IdForms = IdForms { resource_of_entitlement, parts_of_grant };
@@ -56,7 +56,7 @@ async fn change(settings: Settings, sync: SyncSettings, asked: OneShot, json: bo
     if !is_a_query {
         tracing::warn!(
             grace_seconds = grace.as_secs(),
-            "received {}: waiting for the change to end; another signal stops it at once",
+            "received {}: waiting for the change to end; another signal stops it immediately",
             by.name()
         );
         tokio::select! {

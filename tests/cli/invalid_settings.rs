@@ -64,7 +64,7 @@ fn a_change_with_an_empty_value_is_not_a_sync() {
 fn a_change_of_a_resource_without_its_type_names_the_missing_flag() {
     for verb in ["delete-resource", "rotate-credentials"] {
         let errors = refused(&["-p", &format!("--{verb}=u5")], &[]);
-        assert!(errors.contains(&format!("give the flag --{verb}-type")), "{errors}");
+        assert!(errors.contains(&format!("set the flag --{verb}-type")), "{errors}");
     }
 }
 
@@ -79,7 +79,7 @@ const INVALID: [Invalid; 9] = [
     (&[], &[("BATON_WORKERS", "x")], "workers (variable BATON_WORKERS)"),
     (&[], &[("BATON_GRANT_PRINCIPAL", "u5")], "grant-principal (variable BATON_GRANT_PRINCIPAL)"),
     (&[], &[("BATON_DIFF_SYNCS", "true")], "diff-syncs (variable BATON_DIFF_SYNCS)"),
-    (&["--skip-grants"], &[], "skip-grants (flag --skip-grants) means nothing without sync-resources"),
+    (&["--skip-grants"], &[], "skip-grants (flag --skip-grants) requires sync-resources"),
     (&[], &[("BATON_CONNECTION_STRING", "host=h sslmod=x")], "connection-string"),
 ];
 

@@ -190,7 +190,7 @@ async fn a_revoke_names_the_access_that_remains() {
     let revoke = "--revoke-grant=page:p100:user:read:user:u100";
     assert_eq!(outcomes(&bench.twice(&grant).await), ("changed", "unchanged"));
     assert_eq!(bench.printed(&[revoke]).await, "revoked page:p100:user:read:user:u100\n");
-    let nothing = "nothing to do: there is no grant page:p100:user:read:user:u100\n";
+    let nothing = "nothing to do: grant page:p100:user:read:user:u100 does not exist\n";
     assert_eq!(bench.printed(&[revoke]).await, nothing);
 
     bench.done(&grant).await;

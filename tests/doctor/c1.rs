@@ -58,7 +58,7 @@ async fn each_problem_of_the_client_is_reported() {
 async fn a_broken_token_endpoint_is_reported() {
     for (answer, word) in [
         ((500, String::new()), "answered 500 Internal Server Error instead of an access token"),
-        ((200, "<html>a portal</html>".to_owned()), "something that is not the JSON of a token"),
+        ((200, "<html>a portal</html>".to_owned()), "an invalid JSON response"),
     ] {
         let c1 = C1::start().await;
         // The first request and its retries.
@@ -86,11 +86,11 @@ async fn a_proxy_that_cannot_be_used_is_reported() {
     let refusing = proxy.url().replace("http://", "http://user:hunter2@");
     let refused = format!("the proxy {} refused a connection to {name}", proxy.url());
     for (url, word, fix) in [
-        (refusing.as_str(), refused.as_str(), "leave this host out with NO_PROXY"),
+        (refusing.as_str(), refused.as_str(), "exclude this host with NO_PROXY"),
         (
             "socks5://user:hunter2@127.0.0.1:9",
             "HTTPS_PROXY names a socks5 proxy",
-            "leave c1.test out with NO_PROXY",
+            "exclude c1.test with NO_PROXY",
         ),
     ] {
         let (status, text) = line(&c1, &[("HTTPS_PROXY", url), ("BATON_C1_API_HOST", &name)]);

@@ -25,7 +25,7 @@ pub(crate) struct Proxy(Intercept);
 pub(crate) enum ProxyError {
     /// The proxy uses an unsupported protocol.
     #[error(
-        "HTTPS_PROXY names a {scheme} proxy at {proxy}, and only HTTP proxies are supported; set it to http://host:port or https://host:port, or leave {host} out with NO_PROXY"
+        "HTTPS_PROXY names a {scheme} proxy at {proxy}, and only HTTP proxies are supported; set it to http://host:port or https://host:port, or exclude {host} with NO_PROXY"
     )]
     Scheme {
         /// The scheme of the URL.

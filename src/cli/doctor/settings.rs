@@ -22,8 +22,8 @@ pub(super) fn refused(error: &str) -> Line {
 /// An invalid setting that only a run without a command reads.
 pub(super) fn refused_without_command(error: &str) -> Line {
     Line::failed(Check::Settings, error)
-        .means("The program does not start without a command like this; it would end with exit code 2.")
-        .fix("correct the flag, the variable or the line of the file that is named")
+        .means("Without a command, the program cannot start with this setting; it would exit with code 2.")
+        .fix("correct the named flag, variable or line of the file")
 }
 
 /// Checks the other settings that `serve` needs to start: its port, certificates and tokens, logs and
