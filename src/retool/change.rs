@@ -69,7 +69,7 @@ pub(crate) enum Outcome {
     /// changed in the database unless the session was lost during the commit or the caller cancelled. A REST
     /// request without a response may have taken effect.
     Failed,
-    /// A signal ended the program while the change was under way, so it may or may not have been made.
+    /// A signal ended the program while the change was in progress, so its outcome is unknown.
     Unknown,
 }
 

@@ -69,7 +69,7 @@ async fn a_change_that_a_signal_breaks_off_is_recorded_with_an_unknown_outcome()
         assert_eq!((&record["logger"], &record["operation"]), (&"audit".into(), &"grant".into()));
         assert_eq!((&record["outcome"], &record["reason"]), (&"unknown".into(), &"interrupted".into()));
         let text = message(&logs);
-        assert!(text.starts_with(&format!("stopped by {name} while the change was under way")), "{text}");
+        assert!(text.starts_with(&format!("stopped by {name} while the change was in progress")), "{text}");
         assert!(text.contains("run the same command again with --dry-run"), "{text}");
     }
     transaction.rollback().await.unwrap();
