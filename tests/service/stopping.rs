@@ -52,7 +52,7 @@ async fn a_second_signal_ends_the_program_at_once() {
     let (status, lines) = server.ended();
     assert_eq!(status.code(), Some(0), "{lines:?}");
     assert!(lines.iter().any(|line| said(line, "stopping at once")), "{lines:?}");
-    let lost = |line: &serde_json::Value| said(line, "the program ends before") && line["task_id"] == *id;
+    let lost = |line: &serde_json::Value| said(line, "the program stopped before") && line["task_id"] == *id;
     assert!(lines.iter().any(lost), "{lines:?}");
 }
 
