@@ -142,7 +142,7 @@ fn as_text(answer: &Answer) -> anyhow::Result<String> {
         "revoke" if changed => {
             let remaining = match about("access_remains").as_str() {
                 "" => String::new(),
-                level => format!("; the principal still has {level} access through others"),
+                level => format!("; the principal still has {level} access from other sources"),
             };
             format!("revoked {}{remaining}", about("grant"))
         }

@@ -196,9 +196,12 @@ async fn a_revoke_names_the_access_that_remains() {
     bench.done(&grant).await;
     bench.database.execute(SALES_TEAM).await;
     let would = bench.would(&[revoke]).await;
-    assert_eq!(would, "take one way away; the principal has write access by others too");
+    assert_eq!(
+        would,
+        "remove one source of the access; the principal has write access from other sources too"
+    );
     let remains =
-        "revoked page:p100:user:read:user:u100; the principal still has write access through others\n";
+        "revoked page:p100:user:read:user:u100; the principal still has write access from other sources\n";
     assert_eq!(bench.printed(&[revoke]).await, remains);
     let named = r#"user 100 would still have read access to page 100: group 100 "sales team""#;
     for more in [&[][..], &["--dry-run"]] {
