@@ -16,7 +16,8 @@
 {{- toYaml $variables -}}
 {{- end -}}
 
-{{/* The source of a variable, as far as the values show: (list CONTEXT VARIABLE VALUE-IN-SETTINGS). Empty without a source. */}}
+{{/* The value of a variable, or "from" if it comes from a Secret or valueFrom: (list CONTEXT VARIABLE VALUE-IN-SETTINGS).
+     Empty if the values do not set the variable. */}}
 {{- define "baton-retool.variable" -}}
 {{- $values := (index . 0).Values -}}
 {{- $variable := index . 1 -}}
@@ -38,19 +39,19 @@ from
 {{- with .Values -}}
 {{- $seen := dict -}}
 {{- range .extraEnv -}}
-{{- if hasKey $seen .name }}{{ fail (printf "extraEnv: has %s twice; take one of them away" .name) }}{{ end -}}
+{{- if hasKey $seen .name }}{{ fail (printf "extraEnv: has %s twice; remove one of them" .name) }}{{ end -}}
 {{- $_ := set $seen .name true -}}
 {{- end -}}
 {{- if not (or .secret.create .secret.existingName) -}}
-{{- fail "secret: name an existing Secret with BATON_CONNECTION_STRING in secret.existingName, or have one made with secret.create" -}}
+{{- fail "secret: a Secret with BATON_CONNECTION_STRING is required: name an existing one in secret.existingName, or set secret.create to create one" -}}
 {{- end -}}
 {{- /* The contents of an existing Secret, and variables from a whole Secret, are unknown to the chart. */}}
 {{- $elsewhere := or .extraEnvFrom (get $extra "BATON_CONNECTION_STRING") (get $extra "BATON_CONFIG_PATH") -}}
 {{- if not (or $elsewhere (not .secret.create) (get .secret.data "BATON_CONNECTION_STRING") (get .secret.data "BATON_CONFIG_PATH")) -}}
-{{- fail "secret.data: lacks BATON_CONNECTION_STRING, without which the program does not start; add it, or take it from a Secret of yours by extraEnv" -}}
+{{- fail "secret.data: BATON_CONNECTION_STRING is required: add it, or set it from another Secret with extraEnv" -}}
 {{- end -}}
 {{- if not (or $elsewhere (not .secret.keys) (get .secret.keys "BATON_CONNECTION_STRING") (get .secret.keys "BATON_CONFIG_PATH")) -}}
-{{- fail "secret.keys: lacks BATON_CONNECTION_STRING, without which the program does not start; add it with the key of the Secret that has it" -}}
+{{- fail "secret.keys: BATON_CONNECTION_STRING is required: add it, with the key of the Secret that contains it" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -60,19 +61,19 @@ from
 {{- $exposed := include "baton-retool.exposed" . -}}
 {{- with .Values -}}
 {{- if and $exposed (not $tls) (not .server.insecure) -}}
-{{- fail "server.expose: needs server.tls.secretName, server.tls.certManager.enabled, or server.insecure for plaintext" -}}
+{{- fail "server.expose: requires server.tls.secretName, server.tls.certManager.enabled, or server.insecure for unencrypted connections" -}}
 {{- end -}}
 {{- if and $exposed (include "baton-retool.loopback" .server) -}}
-{{- fail "server.expose: other pods do not reach a loopback address; set server.bindAddress to 0.0.0.0 or ::" -}}
+{{- fail "server.expose: other pods cannot reach a loopback address; set server.bindAddress to 0.0.0.0 or ::" -}}
 {{- end -}}
 {{- if and .server.tls.clientCa.secretName (not $tls) -}}
-{{- fail "server.tls.clientCa: needs server.tls.secretName or server.tls.certManager.enabled" -}}
+{{- fail "server.tls.clientCa: requires server.tls.secretName or server.tls.certManager.enabled" -}}
 {{- end -}}
 {{- $ports := list .health.port -}}
 {{- if ne (include "baton-retool.listen" $ | trunc 5) "unix:" }}{{ $ports = append $ports .server.port }}{{ end -}}
 {{- if .metrics.enabled }}{{ $ports = append $ports .metrics.port }}{{ end -}}
 {{- if ne (len $ports) (len (uniq $ports)) -}}
-{{- fail "server.port, health.port and metrics.port must differ" -}}
+{{- fail "server.port, health.port and metrics.port must be different" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -83,13 +84,13 @@ from
 {{- $closed := has (include "baton-retool.variable" (list . "BATON_HEALTH_WITHOUT_TOKEN" $setting) | lower) (list "false" "f" "0") -}}
 {{- with .Values -}}
 {{- if and (eq .probes.kind "grpc") (not $reached) -}}
-{{- fail "probes.kind grpc: kubelet calls from outside the pod and without TLS, so it needs server.expose and server.insecure; use http or exec" -}}
+{{- fail "probes.kind grpc: the kubelet connects from outside the pod and without TLS, so server.expose and server.insecure are required; otherwise use http or exec" -}}
 {{- end -}}
 {{- if and (eq .probes.kind "grpc") .server.authTokens.secretName $closed -}}
-{{- fail "probes.kind grpc: kubelet has no token, and settings.health-without-token is false; leave that true, or use http or exec" -}}
+{{- fail "probes.kind grpc: the kubelet sends no token, and settings.health-without-token is false; set it to true, or use http or exec" -}}
 {{- end -}}
 {{- if and (eq .probes.kind "http") (include "baton-retool.loopback" .health) -}}
-{{- fail "probes.kind http: kubelet calls from outside the pod, so health.bindAddress cannot be a loopback address; use exec" -}}
+{{- fail "probes.kind http: the kubelet connects from outside the pod, so health.bindAddress cannot be a loopback address; use exec" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -97,13 +98,13 @@ from
 {{- define "baton-retool.check.metrics" -}}
 {{- with .Values -}}
 {{- if and (or .serviceMonitor.enabled .prometheusRule.enabled .dashboard.enabled) (not .metrics.enabled) -}}
-{{- fail "serviceMonitor, prometheusRule and dashboard need metrics.enabled" -}}
+{{- fail "serviceMonitor, prometheusRule and dashboard require metrics.enabled" -}}
 {{- end -}}
 {{- if and .serviceMonitor.enabled (include "baton-retool.loopback" .metrics) -}}
-{{- fail "serviceMonitor: Prometheus does not reach a loopback address; set metrics.bindAddress to 0.0.0.0 or ::" -}}
+{{- fail "serviceMonitor: Prometheus cannot reach a loopback address; set metrics.bindAddress to 0.0.0.0 or ::" -}}
 {{- end -}}
 {{- if and .serviceMonitor.enabled (or (hasKey .labels "app.kubernetes.io/name") (hasKey .labels "app.kubernetes.io/instance")) -}}
-{{- fail "labels: the ServiceMonitor finds the Service by app.kubernetes.io/name and app.kubernetes.io/instance; set nameOverride in place of the first, and leave the second as it is" -}}
+{{- fail "labels: the ServiceMonitor selects the Service by app.kubernetes.io/name and app.kubernetes.io/instance; to change the first, set nameOverride; the second cannot be changed" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -113,26 +114,26 @@ from
 {{- if eq (include "baton-retool.mode" .) "service" -}}
 {{- with .Values -}}
 {{- if or .server.expose .server.tls.secretName .server.tls.certManager.enabled .server.authTokens.secretName -}}
-{{- fail "server: a client of ConductorOne is called by nobody, so server.expose, server.tls and server.authTokens mean nothing; leave them off, or set mode to standalone" -}}
+{{- fail "server: in mode service no agent calls the program, so server.expose, server.tls and server.authTokens have no effect; remove them, or set mode to standalone" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if eq .Values.mode "sidecar" -}}
 {{- with .Values -}}
 {{- if .server.expose -}}
-{{- fail "server.expose: a sidecar serves its own pod only" -}}
+{{- fail "server.expose: a sidecar serves only its own pod; set server.expose to false" -}}
 {{- end -}}
 {{- if .server.tls.certManager.enabled -}}
-{{- fail "server.tls.certManager: a sidecar has no Service that a certificate could name; leave it off, or name a Secret in server.tls.secretName" -}}
+{{- fail "server.tls.certManager: a sidecar has no Service for the names of a certificate; set server.tls.certManager.enabled to false, and name a Secret in server.tls.secretName if you need TLS" -}}
 {{- end -}}
 {{- if .networkPolicy.enabled -}}
-{{- fail "networkPolicy: a policy would hold for the agent too, so it belongs into the chart that has the pod; leave networkPolicy.enabled off" -}}
+{{- fail "networkPolicy: the policy would also apply to the agent; set networkPolicy.enabled to false, and define a policy in the chart that owns the pod" -}}
 {{- end -}}
 {{- if and (include "baton-retool.metricsService" $) (not .selectorLabels) -}}
-{{- fail "metrics in sidecar mode: selectorLabels must be labels of the other chart's pods, for the Service; or set metrics.bindAddress to 127.0.0.1 for a reader inside the pod" -}}
+{{- fail "metrics in mode sidecar: selectorLabels must be the labels of the other chart's pods, because the Service selects by them; or set metrics.bindAddress to 127.0.0.1 for a reader inside the pod" -}}
 {{- end -}}
 {{- if and .sidecar.native (semverCompare "<1.29.0-0" $.Capabilities.KubeVersion.Version) -}}
-{{- fail (printf "sidecar.native: needs Kubernetes 1.29, and this is %s; leave it off, and include the container under containers" $.Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "sidecar.native: requires Kubernetes 1.29, and this is %s; set it to false, and include the container in containers" $.Capabilities.KubeVersion.Version) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -149,20 +150,20 @@ from
 {{- with .Values -}}
 {{- $service := or (include "baton-retool.exposed" $) (include "baton-retool.metricsService" $) -}}
 {{- if and $service (not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name)) -}}
-{{- fail (printf "a Service cannot be called %s, as this release would have it: its name begins with a letter and has small letters, digits and dashes only; set fullnameOverride" $name) -}}
+{{- fail (printf "%s is not a valid name for a Service: it must begin with a letter and contain only lower-case letters, digits and dashes; set fullnameOverride" $name) -}}
 {{- end -}}
 {{- if and $standalone .podDisruptionBudget.enabled (kindIs "invalid" .podDisruptionBudget.minAvailable) (kindIs "invalid" .podDisruptionBudget.maxUnavailable) -}}
-{{- fail "podDisruptionBudget: needs maxUnavailable or minAvailable; or set podDisruptionBudget.enabled to false" -}}
+{{- fail "podDisruptionBudget: requires maxUnavailable or minAvailable; or set podDisruptionBudget.enabled to false" -}}
 {{- end -}}
 {{- if .networkPolicy.enabled -}}
 {{- if and $api (not .networkPolicy.retoolApi.ports) -}}
-{{- fail "networkPolicy: retool-api-base-url is set, and the policy does not let the program get there; put its port into networkPolicy.retoolApi.ports, such as [443]" -}}
+{{- fail "networkPolicy: retool-api-base-url is set, but the policy blocks this connection; add the port to networkPolicy.retoolApi.ports, such as [443]" -}}
 {{- end -}}
 {{- if and $collector (not .networkPolicy.telemetry.ports) -}}
-{{- fail "networkPolicy: a collector for OpenTelemetry is named, and the policy does not let the program get there; put its port into networkPolicy.telemetry.ports, such as [4317]" -}}
+{{- fail "networkPolicy: an OpenTelemetry collector is set, but the policy blocks this connection; add the port to networkPolicy.telemetry.ports, such as [4317]" -}}
 {{- end -}}
 {{- if and .serviceMonitor.enabled (not .networkPolicy.scrapers) -}}
-{{- fail "networkPolicy: serviceMonitor is enabled, and the policy lets nobody read the metrics; name Prometheus in networkPolicy.scrapers, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]" -}}
+{{- fail "networkPolicy: serviceMonitor is enabled, but the policy blocks Prometheus; add it to networkPolicy.scrapers, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,4 +1,4 @@
-{{/* The container, its variables, mounts and volumes: the same in the Deployment and in a sidecar. */}}
+{{/* The container, its variables, mounts and volumes. The Deployment and a sidecar use the same templates. */}}
 
 {{- define "baton-retool.container" -}}
 {{- include "baton-retool.check" . -}}
@@ -29,7 +29,7 @@ ports:
     protocol: TCP
   {{- end }}
 startupProbe:
-  {{- /* In service mode the program waits for ConductorOne without a limit. */}}
+  {{- /* In service mode the program waits for ConductorOne without a time limit. */}}
   {{- include "baton-retool.probe" (list . (ternary "live" "ready" (eq (include "baton-retool.mode" .) "service")) .Values.probes.startup) | nindent 2 }}
 livenessProbe:
   {{- include "baton-retool.probe" (list . "live" .Values.probes.liveness) | nindent 2 }}
@@ -45,7 +45,7 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
-{{/* One probe: (list CONTEXT ENDPOINT TIMES). gRPC has the same answer for all endpoints. */}}
+{{/* One probe: (list CONTEXT ENDPOINT TIMES). gRPC has one health check for all endpoints. */}}
 {{- define "baton-retool.probe" -}}
 {{- $values := (index . 0).Values -}}
 {{- if eq $values.probes.kind "grpc" -}}
@@ -62,7 +62,7 @@ httpGet:
 {{ toYaml (index . 2) }}
 {{- end -}}
 
-{{/* Settings as variables: BATON_, and the flag in capitals. None of them is secret. */}}
+{{/* The settings as variables: BATON_ and the flag in upper case. None of them is secret. */}}
 {{- define "baton-retool.env" -}}
 {{- $env := dict -}}
 {{- range $flag, $value := .Values.settings -}}

@@ -4,14 +4,16 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The name of the release, with the name of the chart unless it already contains it. Leaves nine letters for suffixes. */}}
+{{/* The name of the release, followed by the name of the chart unless the name of the release contains it. Leaves room for a
+     suffix of nine characters. */}}
 {{- define "baton-retool.fullname" -}}
 {{- $name := include "baton-retool.name" . -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
 {{- default $full .Values.fullnameOverride | trunc 54 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The mode of the program: as in the values, else service if they show a client of ConductorOne. */}}
+{{/* The mode of the program: the mode of the values; otherwise service if the values contain client credentials of
+     ConductorOne. */}}
 {{- define "baton-retool.mode" -}}
 {{- if .Values.mode -}}
 {{- .Values.mode -}}
@@ -94,7 +96,7 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* Whether the port is reachable from outside the pod: "true" or empty. */}}
+{{/* Whether the port can be reached from outside the pod: "true" or empty. */}}
 {{- define "baton-retool.exposed" -}}
 {{- if and (eq (include "baton-retool.mode" .) "standalone") .Values.server.expose -}}true{{- end -}}
 {{- end -}}
@@ -104,7 +106,7 @@ annotations:
 {{ ternary (printf "[%s]" .bindAddress) .bindAddress (contains ":" .bindAddress) }}:{{ .port }}
 {{- end -}}
 
-{{/* Whether {bindAddress} is reachable only inside the pod: "true" or empty. */}}
+{{/* Whether {bindAddress} can be reached only inside the pod: "true" or empty. */}}
 {{- define "baton-retool.loopback" -}}
 {{- if regexMatch "^(127[.]|(0*:)+0*1$|(?i:(0*:)+ffff:(127[.]|7f)))" .bindAddress -}}true{{- end -}}
 {{- end -}}
@@ -125,7 +127,7 @@ unix:{{ .Values.sidecar.socketDirectory }}/baton-retool.sock
 {{- end -}}
 {{- end -}}
 
-{{/* Changes with the contents of the chart's own Secret, so that the pods are recreated. */}}
+{{/* A checksum of the Secret that the chart creates, so that the pods are recreated when it changes. */}}
 {{- define "baton-retool.podAnnotations" -}}
 {{- $annotations := deepCopy .Values.podAnnotations -}}
 {{- if .Values.secret.create -}}

@@ -7,7 +7,7 @@ under `baton-retool`, and its templates pass this chart's context:
 helm/examples/parent is a complete example.
 */}}
 
-{{/* The container, as an item of `containers`, or of `initContainers` with sidecar.native. */}}
+{{/* The container, as an item of `containers`, or of `initContainers` if sidecar.native is true. */}}
 {{- define "baton-retool.sidecar.container" -}}
 {{- include "baton-retool.sidecar.check" . -}}
 - {{ include "baton-retool.container" . | nindent 2 | trim }}
@@ -19,12 +19,12 @@ helm/examples/parent is a complete example.
 {{- include "baton-retool.volumes" . | trim -}}
 {{- end -}}
 
-{{/* The pod's annotations that recreate it when the Secret of this chart changes. May be empty. */}}
+{{/* The annotations of the pod, which recreate it when the Secret of this chart changes. May be empty. */}}
 {{- define "baton-retool.sidecar.podAnnotations" -}}
 {{- include "baton-retool.podAnnotations" . -}}
 {{- end -}}
 
-{{/* An item of the agent's `volumeMounts`, with sidecar.transport socket. */}}
+{{/* An item of the agent's `volumeMounts`, for sidecar.transport socket. */}}
 {{- define "baton-retool.sidecar.socketMount" -}}
 - name: baton-retool-socket
   mountPath: {{ .Values.sidecar.socketDirectory }}
@@ -37,6 +37,6 @@ helm/examples/parent is a complete example.
 
 {{- define "baton-retool.sidecar.check" -}}
 {{- if ne .Values.mode "sidecar" -}}
-{{- fail "baton-retool.sidecar.* needs mode: sidecar in the values under baton-retool" -}}
+{{- fail "baton-retool.sidecar.*: requires mode: sidecar in the values under baton-retool" -}}
 {{- end -}}
 {{- end -}}

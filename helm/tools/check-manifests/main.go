@@ -1,8 +1,9 @@
-// Command check-manifests reads manifests on stdin and reports what Kubernetes would refuse and what would not work.
+// Command check-manifests reads manifests on stdin and reports errors that Kubernetes would refuse, and errors that would
+// appear only when the pods run.
 //
-// Every object is decoded strictly into the type of Kubernetes itself (or of the operator that owns it), so that a
-// misspelt or misplaced field is an error. Pods must meet the restricted pod security standard, as checked by the
-// evaluator of Kubernetes' admission controller. Every reference to another object in the manifests must be valid.
+// Every object is decoded strictly into the type of Kubernetes (or of the operator that owns it), so that a misspelled or
+// misplaced field is an error. Pods must meet the restricted pod security standard, as checked by the
+// evaluator of the admission controller of Kubernetes. Every reference to another object in the manifests must be valid.
 package main
 
 import (
@@ -67,12 +68,12 @@ func read(input io.Reader) ([]runtime.Object, error) {
 		objects = append(objects, object)
 	}
 	if len(objects) == 0 {
-		return nil, errors.New("there is nothing to check")
+		return nil, errors.New("stdin contains no manifest")
 	}
 	return objects, nil
 }
 
-// blank detects empty documents of templates that render nothing.
+// blank reports whether a document is empty: the output of a template that renders nothing.
 func blank(document []byte) bool {
 	comment := false
 	for _, c := range document {

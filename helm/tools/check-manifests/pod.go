@@ -14,10 +14,10 @@ import (
 	podsecurity "k8s.io/pod-security-admission/policy"
 )
 
-// The form of a password in a place that everyone may read.
+// Matches passwords and tokens in places that are not secret.
 var secretive = regexp.MustCompile(`(?i)(postgres(ql)?://[^/\s]*:[^/\s]*@|password=|secret-token:|retool_[0-9a-z]{8})`)
 
-// pod checks the restricted standard and that everything that a container references exists.
+// pod checks the restricted pod security standard, and that everything that a container refers to exists.
 func (c *checker) pod(template *core.PodTemplateSpec) {
 	pod := &template.Spec
 	for _, problem := range metav1validation.ValidateLabels(template.Labels, field.NewPath("pod labels")) {
@@ -30,7 +30,7 @@ func (c *checker) pod(template *core.PodTemplateSpec) {
 	volumes := map[string]int{}
 	for _, volume := range pod.Volumes {
 		if _, twice := volumes[volume.Name]; twice {
-			c.wrong("volume %s is set twice", volume.Name)
+			c.wrong("volume %s is defined twice", volume.Name)
 		}
 		volumes[volume.Name] = 0
 	}
@@ -40,7 +40,7 @@ func (c *checker) pod(template *core.PodTemplateSpec) {
 	}
 	for name, mounts := range volumes {
 		if mounts == 0 {
-			c.wrong("volume %s is mounted nowhere", name)
+			c.wrong("volume %s is not mounted", name)
 		}
 	}
 	for _, spread := range pod.TopologySpreadConstraints {
@@ -48,11 +48,11 @@ func (c *checker) pod(template *core.PodTemplateSpec) {
 	}
 }
 
-// restricted uses the evaluator of Kubernetes' own admission controller.
+// restricted uses the evaluator of the admission controller of Kubernetes.
 func (c *checker) restricted(metadata *metav1.ObjectMeta, pod *core.PodSpec) {
 	evaluator, err := podsecurity.NewEvaluator(podsecurity.DefaultChecks(), nil)
 	if err != nil {
-		c.wrong("cannot be judged: %v", err)
+		c.wrong("cannot check the pod security standard: %v", err)
 		return
 	}
 	level := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
@@ -94,14 +94,14 @@ func (c *checker) container(container *core.Container, volumes map[string]int, p
 			c.wrong("container %s: port %s: %s", name, port.Name, problem)
 		}
 		if other, taken := ports[port.ContainerPort]; taken {
-			c.wrong("containers %s and %s both want port %d", other, name, port.ContainerPort)
+			c.wrong("containers %s and %s both use port %d", other, name, port.ContainerPort)
 		}
 		ports[port.ContainerPort] = name
 	}
 	var places []string
 	for _, mount := range container.VolumeMounts {
 		if _, there := volumes[mount.Name]; !there {
-			c.wrong("container %s mounts %s, which is no volume", name, mount.Name)
+			c.wrong("container %s mounts %s, which is not a volume", name, mount.Name)
 			continue
 		}
 		volumes[mount.Name]++
@@ -112,7 +112,7 @@ func (c *checker) container(container *core.Container, volumes map[string]int, p
 	}
 }
 
-// connector makes the checks for our own container only.
+// connector makes the checks that apply only to the container of the connector.
 func (c *checker) connector(container *core.Container, places []string) {
 	for kind, probe := range map[string]*core.Probe{
 		"startup": container.StartupProbe, "liveness": container.LivenessProbe, "readiness": container.ReadinessProbe,
@@ -123,7 +123,7 @@ func (c *checker) connector(container *core.Container, places []string) {
 		case probe.HTTPGet != nil:
 			only := &core.PodSpec{Containers: []core.Container{*container}}
 			if portNamed(only, probe.HTTPGet.Port.StrVal) == 0 {
-				c.wrong("the %s probe asks a port that is not there", kind)
+				c.wrong("the %s probe uses a port that does not exist", kind)
 			}
 		}
 	}
@@ -138,7 +138,7 @@ func (c *checker) connector(container *core.Container, places []string) {
 			found = found || place == file || strings.HasPrefix(path.Clean(file), path.Clean(place)+"/")
 		}
 		if !found {
-			c.wrong("%s names %s, which is in nothing mounted", variable.Name, file)
+			c.wrong("%s names %s, which is not in a mounted volume", variable.Name, file)
 		}
 	}
 }

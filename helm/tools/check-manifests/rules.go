@@ -26,7 +26,7 @@ import (
 type checker struct {
 	problems []string
 	where    string
-	// The pods of the manifests, by the labels that selectors match.
+	// The pod templates of the manifests.
 	pods []core.PodTemplateSpec
 	// Objects by kind and name.
 	named map[string]runtime.Object
@@ -60,7 +60,7 @@ func describe(object runtime.Object) string {
 	return kind
 }
 
-// metadata checks names and labels, and that all objects are distinct.
+// metadata checks names and labels, and that no object is defined twice.
 func (c *checker) metadata(object runtime.Object) {
 	c.where = describe(object)
 	accessor, err := meta.Accessor(object)
@@ -75,7 +75,7 @@ func (c *checker) metadata(object runtime.Object) {
 		c.wrong("%v", problem)
 	}
 	if _, twice := c.named[c.where]; twice {
-		c.wrong("is set twice")
+		c.wrong("is defined twice")
 	}
 	c.named[c.where] = object
 }
@@ -92,7 +92,7 @@ func (c *checker) object(object runtime.Object) {
 		c.service(o)
 	case *policy.PodDisruptionBudget:
 		if (o.Spec.MinAvailable == nil) == (o.Spec.MaxUnavailable == nil) {
-			c.wrong("needs either minAvailable or maxUnavailable")
+			c.wrong("must have either minAvailable or maxUnavailable")
 		}
 		c.selectsPods(o.Spec.Selector)
 	case *networking.NetworkPolicy:
@@ -114,17 +114,17 @@ func (c *checker) object(object runtime.Object) {
 					c.wrong("alert %s: %v", rule.Alert, err)
 				}
 				if strings.Contains(expression, `job=~".+"`) {
-					c.wrong("alert %s looks at every release", rule.Alert)
+					c.wrong("alert %s selects every release", rule.Alert)
 				}
 			}
 		}
 	case *certmanager.Certificate:
 		if o.Spec.IssuerRef.Name == "" || o.Spec.SecretName == "" || len(o.Spec.DNSNames) == 0 {
-			c.wrong("needs an issuer, a Secret and names")
+			c.wrong("must have an issuer, a Secret and DNS names")
 		}
 	case *core.Secret, *core.ConfigMap:
 	default:
-		c.wrong("is of a kind that nobody expects here")
+		c.wrong("is of an unexpected kind")
 	}
 }
 
@@ -132,16 +132,16 @@ func (c *checker) object(object runtime.Object) {
 func (c *checker) selects(what string, selector *metav1.LabelSelector, of map[string]string) {
 	parsed, err := metav1.LabelSelectorAsSelector(selector)
 	if err != nil || parsed.Empty() {
-		c.wrong("%s picks everything or nothing", what)
+		c.wrong("%s selects everything or nothing", what)
 	} else if !parsed.Matches(labels.Set(of)) {
-		c.wrong("%s %q does not pick its own pods", what, parsed)
+		c.wrong("%s %q does not select its own pods", what, parsed)
 	}
 }
 
 func (c *checker) selectsPods(selector *metav1.LabelSelector) {
 	parsed, err := metav1.LabelSelectorAsSelector(selector)
 	if err != nil || parsed.Empty() || len(c.picked(parsed)) == 0 {
-		c.wrong("its selector picks no pod")
+		c.wrong("its selector selects no pod")
 	}
 }
 
@@ -155,11 +155,11 @@ func (c *checker) picked(selector labels.Selector) []core.PodTemplateSpec {
 	return picked
 }
 
-// service checks that its ports exist in the selected pods.
+// service checks that the target ports of a Service exist in the selected pods.
 func (c *checker) service(service *core.Service) {
 	pods := c.picked(labels.SelectorFromSet(service.Spec.Selector))
 	if len(service.Spec.Selector) == 0 || len(pods) == 0 {
-		c.wrong("its selector picks no pod")
+		c.wrong("its selector selects no pod")
 		return
 	}
 	for _, port := range service.Spec.Ports {
@@ -182,7 +182,7 @@ func portNamed(pod *core.PodSpec, name string) int32 {
 	return 0
 }
 
-// monitor checks that a Service has the labels and the port.
+// monitor checks that exactly one port of the Services matches a ServiceMonitor.
 func (c *checker) monitor(monitor *monitoring.ServiceMonitor) {
 	selector, err := metav1.LabelSelectorAsSelector(&monitor.Spec.Selector)
 	if err != nil {
@@ -204,6 +204,6 @@ func (c *checker) monitor(monitor *monitoring.ServiceMonitor) {
 		}
 	}
 	if found != 1 {
-		c.wrong("finds %d ports to read metrics from", found)
+		c.wrong("selects %d ports for metrics, not 1", found)
 	}
 }

@@ -2,8 +2,8 @@
 //
 //	check-metrics METRICS.tsv ALERTS.yaml DASHBOARD.json
 //
-// Every expression must parse, use only metrics of the list, and match and group by labels that these metrics have. Every
-// metric of the list must be used. A test of the program compares the list with the served metrics and with
+// Every expression must parse, use only listed metrics, and match and group only by labels of these metrics. Every listed
+// metric must be used. A test of the program compares the list with the served metrics and with
 // docs/observability.md.
 package main
 
@@ -37,7 +37,7 @@ func main() {
 	if len(problems) > 0 {
 		os.Exit(1)
 	}
-	fmt.Printf("%d expressions use the metrics that there are\n", checked)
+	fmt.Printf("%d expressions use only existing metrics\n", checked)
 }
 
 func run(list, alerts, dashboard string) (problems []string, checked int) {
@@ -62,7 +62,7 @@ func run(list, alerts, dashboard string) (problems []string, checked int) {
 	}
 	for name := range metrics {
 		if !used[name] {
-			problems = append(problems, name+" is neither in a rule nor on the dashboard")
+			problems = append(problems, name+" is used neither in a rule nor on the dashboard")
 		}
 	}
 	sort.Strings(problems)
@@ -82,7 +82,7 @@ func readMetrics(file string) (map[string]metric, error) {
 			continue
 		}
 		if len(fields) != 3 {
-			return nil, fmt.Errorf("%s: %q has not three fields", file, line)
+			return nil, fmt.Errorf("%s: %q does not have three fields", file, line)
 		}
 		metrics[fields[0]] = metric{kind: fields[1], labels: strings.Split(fields[2], ",")}
 	}
@@ -180,13 +180,13 @@ func check(expression string, metrics map[string]metric, used map[string]bool) (
 	})
 	for _, label := range asked {
 		if !slices.Contains(known, label) && !slices.Contains(everywhere, label) {
-			problems = append(problems, "grouped by "+label+", which none of its metrics has")
+			problems = append(problems, "groups by "+label+", which is a label of none of its metrics")
 		}
 	}
 	return problems
 }
 
-// find looks up the parts of a histogram by the name of the histogram.
+// find looks up a metric. The parts of a histogram have the name of the histogram in the list.
 func find(name string, metrics map[string]metric) (string, []string, string) {
 	if m, there := metrics[name]; there && m.kind != "histogram" {
 		return name, m.labels, ""

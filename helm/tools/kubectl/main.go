@@ -1,4 +1,4 @@
-// Command kubectl is the client of Kubernetes, built here for its functions that need no cluster.
+// Command kubectl is the client of Kubernetes, for its functions that need no cluster.
 package main
 
 import (
