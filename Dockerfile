@@ -1,19 +1,19 @@
 # make image          builds the image for this machine
-# make check-image    runs these instructions without a container engine
+# make check-image    runs these instructions without a container engine, and tests the result
 #
-# The result is one static file in an otherwise empty image: no shell, no package manager, and /tmp for syncs under way.
-# There is no default argument: with a ConductorOne client in the environment the program polls ConductorOne for tasks,
-# without one it reads everything once into a file, and with `serve` it answers an agent.
+# The image contains one static program and /tmp for running syncs, but no shell and no package manager. There is no default
+# argument: with client credentials of ConductorOne in the environment, the program polls ConductorOne for tasks; without them,
+# it writes one sync into a file; with `serve`, it serves an agent.
 
-# Runs on the processor of the builder, whatever the target: scripts/build-static compiles for both kinds. The digest is
-# that of the index of all platforms. To print the digest of another release:
+# Always runs on the processor of the builder, because scripts/build-static compiles for both processors. The digest is that of
+# the index of all platforms. To print the digest of another release:
 #   docker buildx imagetools inspect rust:1.95.0-slim-bookworm
 FROM --platform=$BUILDPLATFORM rust:1.95.0-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082 AS build
 ARG TARGETARCH
 # Seconds since 1970. The same value, source and base image give the same bytes.
 ARG SOURCE_DATE_EPOCH=0
 WORKDIR /source
-# Debian's release in the base image determines the versions. The other processor needs a cross compiler.
+# The Debian release of the base image determines the versions. The other processor needs a cross compiler.
 # hadolint ignore=DL3008,SC2086
 RUN export DEBIAN_FRONTEND=noninteractive && case "$(dpkg --print-architecture)-$TARGETARCH" in \
         amd64-arm64) foreign="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; \
@@ -28,8 +28,8 @@ COPY . .
 ARG REVISION=unknown
 RUN --mount=type=cache,target=/source/target \
     BATON_RETOOL_COMMIT="$REVISION" scripts/build-static "$TARGETARCH" /image
-# The certificate authorities for TLS to Retool's REST API and to ConductorOne, a name for the user, and a directory for
-# temporary files.
+# The certificate authorities for TLS connections to Retool's REST API and to ConductorOne, a name for the user, and a directory
+# for temporary files.
 RUN mkdir -p /image/etc/ssl/certs && \
     cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ && \
     echo 'nonroot:x:65532:65532::/:/none' >/image/etc/passwd && \
@@ -52,7 +52,7 @@ LABEL org.opencontainers.image.title="baton-retool" \
 COPY --from=build /image/ /
 # A numeric user, so that Kubernetes can verify that it is not root.
 USER 65532:65532
-# Probes are answered only inside the container, unless configured otherwise.
+# The health endpoints listen only inside the container, unless configured otherwise.
 ENV BATON_HEALTH_CHECK=true
 EXPOSE 8080 8081
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --start-interval=1s --retries=3 \

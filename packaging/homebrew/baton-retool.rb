@@ -1,12 +1,12 @@
-# Homebrew formula of baton-retool, for a tap of your own:
+# The Homebrew formula of baton-retool, for your own tap:
 #
 #   brew tap-new example/baton
 #   cp packaging/homebrew/baton-retool.rb "$(brew --repository example/baton)/Formula/"
 #   brew install --HEAD example/baton/baton-retool
 #
-# There is no release yet, so the formula builds the branch `main`.
+# There is no release yet, so the formula builds the branch `main`. scripts/check-chart compares it with Cargo.toml.
 class BatonRetool < Formula
-  desc "Governs who has access to what in a self-hosted Retool, for ConductorOne"
+  desc "Baton connector for self-hosted Retool"
   homepage "https://github.com/conductorone/baton-retool"
   license "Apache-2.0"
   head "https://github.com/conductorone/baton-retool.git", branch: "main"
