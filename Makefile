@@ -7,15 +7,15 @@ GROUPS = 8
 PAGES = 24
 RESOURCES = 12
 SIZES = users=$(USERS) groups=$(GROUPS) pages=$(PAGES) resources=$(RESOURCES)
-# The organizations of the benchmark: small, large, huge (its snapshot only), or sizes as in "users=100 groups=5 pages=20 resources=10".
+# The organizations of the benchmark: small, large, huge (only its snapshot), or sizes such as "users=100 groups=5 pages=20 resources=10".
 ORGANIZATIONS = small large
 
-# Most tests wait for a timeout or another program, so more tests than processors can run at once.
+# Most tests wait for a timeout or another program, so more tests than processors run at the same time.
 TEST_THREADS = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 
-# Duration of each part of the soak, in seconds.
+# Duration of each part of the soak test, in seconds.
 SECONDS = 60
-# Number of cases for each property of the hostile tests.
+# Number of random cases for each of the hostile tests.
 CASES = 2000
 
 # The name of the image, and the processor of the static program: amd64 or arm64.
@@ -33,10 +33,10 @@ needs-rust:
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' Makefile
 
-demo: needs-rust ## serve a seeded organization on a throwaway Postgres until Ctrl-C (LISTEN=, USERS=, GROUPS=, PAGES=, RESOURCES=)
+demo: needs-rust ## serve a sample organization on a throwaway Postgres until Ctrl-C (LISTEN=, USERS=, GROUPS=, PAGES=, RESOURCES=)
 	@scripts/demo --check $(LISTEN) $(SIZES)
 	cargo build --bin baton-retool --example retool-api-double
-	@# Ctrl-C ends a demo and is not an error. This shell receives the signal too and must not exit.
+	@# Ctrl-C ends a demo and is not an error. This shell also receives the signal and must not exit.
 	@trap : INT; scripts/with-postgres scripts/demo $(LISTEN) $(SIZES) || [ $$? -eq 130 ]
 
 test: needs-rust lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
@@ -51,24 +51,24 @@ test: needs-rust lint check-chart ## check everything: format, lints, documentat
 test-lambda: ## run the unit tests, and the tests of the AWS Lambda function (cargo feature lambda)
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --lib --test lambda
 
-releases: ## run a sync and every change on the oldest and the newest Postgres that is supported (x86-64 Linux; needs npm)
-	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "passed over: there are packages for x86-64 Linux only"; exit 0; }; \
+releases: ## run a sync and every change on the oldest and the newest supported Postgres (x86-64 Linux; needs npm)
+	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "skipped: there are packages only for x86-64 Linux"; exit 0; }; \
 	for release in 10 18; do \
 		programs=$$(scripts/postgres-release $$release) || exit 1; \
 		RETOOL_POSTGRES= RETOOL_POSTGRES_SERVER_BIN=$$programs cargo test --test behaviour -- releases:: || exit 1; \
 	done
 
-judge: ## let the Go SDK read, expand and continue the files of a sync (needs Go; the first time takes minutes)
+judge: ## check the files of a sync with the Go SDK (needs Go; the first run takes minutes)
 	scripts/sdk-tool baton
 	scripts/sdk-tool agent
 	cargo test --features lambda --lib agent::c1z::tests::judge -- --ignored
 	cargo test --test behaviour -- --ignored sync::sdk service::sdk
 
-docs-check: ## build the book, check its links, run the commands of all pages and compare what they print (needs Python)
+docs-check: ## build the book, check its links, run the commands of all pages and compare their output (needs Python)
 	scripts/docs-check
 	scripts/docs-check docs/command-line.md
 
-lint: ## check format, lints and documentation (installs rustfmt and clippy when rustup left them out)
+lint: ## check format, lints and documentation (installs rustfmt and clippy if missing)
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --check
 	cargo clippy --all-targets --features lambda -- -D warnings
@@ -79,24 +79,24 @@ lint: ## check format, lints and documentation (installs rustfmt and clippy when
 fmt: ## format the code
 	cargo fmt
 
-deny: ## check the dependencies: advisories, licenses, sources, duplicates (installs cargo-deny when missing)
+deny: ## check the dependencies: advisories, licenses, sources, duplicates (installs cargo-deny if missing)
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
 	cargo deny check
 
-bench: ## measure full walks of organizations (ORGANIZATIONS=small, large or sizes), and syncs beside the Go SDK's
+bench: ## measure full walks of organizations (ORGANIZATIONS=small, large or sizes), and compare syncs with those of the Go SDK
 	cargo bench --bench walk -- $(ORGANIZATIONS)
 	cargo bench --bench sync -- --sdk
 
 man: ## write a manual page for each command into target/man
 	cargo run --quiet --bin baton-retool -- man --directory target/man
 
-soak: ## list grants with 200 clients, while Postgres is restarted, and beside hostile callers; a minute each (SECONDS=)
+soak: ## list grants with 200 clients, during restarts of Postgres, and with hostile callers; a minute each (SECONDS=)
 	cargo bench --bench soak -- --seconds $(SECONDS)
 
-fuzz-smoke: ## throw random bytes, frames and messages at the server (CASES=)
+fuzz-smoke: ## send random bytes, frames and messages to the server (CASES=)
 	PROPTEST_CASES=$(CASES) cargo test --test behaviour -- limits::hostile::
 
-check-chart: ## check the chart, its alerts, the workflows, the Dockerfile (needs Go and Python; the first time takes minutes)
+check-chart: ## check the chart, its alerts, the workflows, the Dockerfile (needs Go and Python; the first run takes minutes)
 	scripts/check-chart
 
 static: ## build the program as one static file into target/static (KIND=amd64 or arm64)
@@ -112,17 +112,17 @@ image: ## build the container image with docker (IMAGE=)
 		--build-arg REVISION=$$(git rev-parse HEAD) \
 		--build-arg CREATED=$$(TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd) .
 
-check-image: ## carry out the Dockerfile without a container engine, and try the result (KIND=; root on Linux)
+check-image: ## run the steps of the Dockerfile without a container engine, and test the result (KIND=; root on Linux)
 	scripts/check-image $(KIND)
 
-sbom: ## list what the program and the Lambda function are made of into target/sbom, in CycloneDX (installs cargo-cyclonedx when missing)
+sbom: ## write the SBOMs of the program and of the Lambda function into target/sbom, in CycloneDX (installs cargo-cyclonedx if missing)
 	@cargo cyclonedx --version >/dev/null 2>&1 || cargo install --locked --version 0.5.9 cargo-cyclonedx
 	scripts/sbom baton-retool
 	scripts/sbom baton-retool-lambda --features lambda
-	@# The function has crates of its own, so equal lists mean that one of them is wrong.
+	@# The function needs additional crates, so equal lists mean that one of them is wrong.
 	@crates() { grep -o '"purl"' "target/sbom/$$1.cdx.json" | wc -l; }; \
 		[ "$$(crates baton-retool)" -lt "$$(crates baton-retool-lambda)" ] || \
 		{ echo "the SBOM of the Lambda function lacks the crates of the feature lambda" >&2; exit 1; }
 
-clean: ## remove everything that was built
+clean: ## remove all build results
 	cargo clean

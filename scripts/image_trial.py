@@ -1,4 +1,4 @@
-"""Runs the contents of an image as a container engine would, for scripts/check-image.
+"""Runs the contents of an image in the same way as a container engine, for scripts/check-image.
 
 The entry point runs in the image's root directory, as the image's user, read-only, with a few devices and no other files,
 and with a throwaway Postgres.
@@ -25,16 +25,16 @@ KINDS = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def try_out(root, image, kind):
-    """Runs the entry point in the image, as its user, on a read-only root, without privileges."""
+    """Runs the entry point in the image, as the user of the image, on a read-only root, without privileges."""
     prefix = []
     if KINDS[platform.machine()] != kind:
         emulator = shutil.which("qemu-aarch64-static" if kind == "arm64" else "qemu-x86_64-static")
         if emulator is None:
-            print(f"not run: this machine cannot run {kind} (qemu-user-static could)")
+            print(f"skipped the run: this machine cannot run {kind}; install qemu-user-static")
             return
         shutil.copy2(emulator, root / "qemu")
         prefix = ["/qemu"]
-    # Like an engine. Names are resolved with these files.
+    # A container engine also creates these files, which the program uses to resolve names.
     (root / "etc/hosts").write_text("127.0.0.1 localhost retool-postgres.test\n")
     (root / "etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
     devices = ("null", "random", "urandom")
@@ -70,7 +70,7 @@ def try_out(root, image, kind):
     version = re.search(r'^version = "(.*)"', (REPOSITORY / "Cargo.toml").read_text(), re.M)[1]
     code, out, err = answer([*image["ENTRYPOINT"], "--version"])
     if code != 0 or version not in out:
-        fail(f"--version ended with {code}: {out}{err}")
+        fail(f"--version exited with {code}: {out}{err}")
     choose_mode(image, answer)
     look_up_names(image, start)
     find_authorities(image, start)
@@ -78,7 +78,7 @@ def try_out(root, image, kind):
 
 
 def choose_mode(image, answer):
-    """Without an argument the variables decide: service mode with a client of ConductorOne, otherwise a one-shot sync."""
+    """Without an argument, client credentials of ConductorOne select service mode; otherwise the program runs a one-shot sync."""
     if image["CMD"]:
         fail(f"the image has default arguments: {image['CMD']}")
     database = {"BATON_CONNECTION_STRING": "postgres://baton:example@127.0.0.1:1/retool"}
@@ -87,17 +87,17 @@ def choose_mode(image, answer):
     for more, expected in ((client, "invalid client secret"), ({}, "/tmp")):
         code, _, err = answer([*image["ENTRYPOINT"], "-f", "/tmp/sync.c1z"], env={**database, **more})
         if code == 0 or expected not in err:
-            fail(f"without an argument it should say \"{expected}\" and ends with {code}: {err}")
+            fail(f"without an argument the program should report \"{expected}\", but exits with {code}: {err}")
 
 
 def look_up_names(image, start):
-    """A static program has to resolve names itself: by DNS as in /etc/resolv.conf, here in its own network."""
+    """A static program resolves names itself, with the DNS server in /etc/resolv.conf; here in a separate network."""
     if os.fork() == 0:
         status = 1
         try:
             libc = ctypes.CDLL(None, use_errno=True)
             if libc.unshare(CLONE_NEWNET) != 0:
-                fail(f"no network of its own: {os.strerror(ctypes.get_errno())}")
+                fail(f"cannot create a network namespace: {os.strerror(ctypes.get_errno())}")
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
                 fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
             answer_names()
@@ -105,16 +105,16 @@ def look_up_names(image, start):
                 database = f"postgres://baton:example@{name}:1/retool"
                 line = first_line(start, image, database, "cannot connect")
                 if expected not in line:
-                    fail(f"{name} should give \"{expected}\" and gives: {line}")
+                    fail(f"for {name} the program should report \"{expected}\", but reports: {line}")
             status = 0
         finally:
             os._exit(status)
     if os.wait()[1] != 0:
-        fail("names are not found by DNS")
+        fail("the program does not resolve names with DNS")
 
 
 def answer_names():
-    """Answers DNS at 127.0.0.1: retool-db.test is this machine, no other name exists."""
+    """A DNS server on 127.0.0.1: retool-db.test is this machine, and no other name exists."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("127.0.0.1", 53))
     wanted = b"\x09retool-db\x04test\x00\x00\x01\x00\x01"
@@ -132,16 +132,16 @@ def answer_names():
 
 
 def find_authorities(image, start):
-    """The certificates of the image are where the program expects them: without them it exits at once."""
+    """The program finds the certificates of the image. Without certificates it exits immediately."""
     database = "postgres://baton:example@127.0.0.1:1/retool?sslmode=verify-full&sslrootcert=system"
     first_line(start, image, database, "Connection refused")
     line = first_line(start, image, database, "no certificate authorities", env={"SSL_CERT_FILE": "/nowhere.pem"})
     if "/nowhere.pem" not in line:
-        fail(f"authorities come from elsewhere: {line}")
+        fail(f"the certificate authorities are not those of the image: {line}")
 
 
 def first_line(start, image, database, text, env=None):
-    """The first log line with this text within some seconds."""
+    """Returns the first log line with this text, within a time limit."""
     settings = {"BATON_CONNECTION_STRING": database, "BATON_LISTEN": "127.0.0.1:0", "BATON_HEALTH_CHECK": "false"}
     server = start([*image["ENTRYPOINT"], "serve"], env={**settings, **(env or {})})
     timer = threading.Timer(20, server.kill)
@@ -152,14 +152,14 @@ def first_line(start, image, database, text, env=None):
             lines.append(line)
             if text in line:
                 return line
-        fail(f"no line has \"{text}\": {''.join(lines)}")
+        fail(f"no log line contains \"{text}\": {''.join(lines)}")
     finally:
         timer.cancel()
         server.kill()
 
 
 def serve(image, start, answer):
-    """With the variables of a tenant's Deployment from the chart, and free ports."""
+    """Runs the server with the variables of the chart for an existing customer, and with free ports."""
     health = {"BATON_HEALTH_CHECK_PORT": free_port()}
     ask = [image["ENTRYPOINT"][0], "health-check", "--endpoint"]
     server = start(
@@ -176,25 +176,25 @@ def serve(image, start, answer):
             if answer([*ask, "health"], env=health)[0] == 0:
                 break
             if server.poll() is not None:
-                fail(f"serve ended with {server.returncode}: {server.stderr.read()}")
+                fail(f"serve exited with {server.returncode}: {server.stderr.read()}")
             time.sleep(0.1)
         else:
             code, _, err = answer([*ask, "health"], env=health)
-            fail(f"the server does not read the database: {err}")
+            fail(f"the server cannot read the database: {err}")
         code, out, err = answer(image["HEALTHCHECK"], env=health)
         if (code, out, err) != (0, "", ""):
-            fail(f"HEALTHCHECK ended with {code}: {out}{err}")
+            fail(f"HEALTHCHECK exited with {code}: {out}{err}")
         status = Path(f"/proc/{server.pid}/status").read_text()
         resident = int(re.search(r"VmRSS:\s+(\d+)", status)[1])
         print(f"serves as user {image['USER']} on a read-only root, with {resident / 1024:.1f} MiB")
         server.send_signal(signal.SIGTERM)
         _, log = server.communicate(timeout=30)
         if server.returncode != 0:
-            fail(f"SIGTERM ended it with {server.returncode}: {log}")
+            fail(f"the server exited with {server.returncode} after SIGTERM: {log}")
         if complaints := [line for line in log.splitlines() if '"level":"info"' not in line]:
-            fail(f"the log of a quiet start complains: {complaints}")
+            fail(f"the log of a normal start has warnings: {complaints}")
         if answer(image["HEALTHCHECK"], env=health)[0] == 0:
-            fail("HEALTHCHECK is content with a server that is gone")
+            fail("HEALTHCHECK succeeds after the server has stopped")
     finally:
         server.kill()
 
@@ -203,12 +203,12 @@ def chart_variables():
     rendered = (REPOSITORY / "helm/tests/rendered/tenant.yaml").read_text()
     variables = dict(re.findall(r'- name: (\w+)\n +value: "(.*)"', rendered))
     if "BATON_HOST_ID" not in variables:
-        fail("helm/tests/rendered/tenant.yaml has no variables")
+        fail("helm/tests/rendered/tenant.yaml lacks the variables")
     return variables
 
 
 def make_database(image, answer):
-    """A sample organization on the throwaway Postgres; the name of its host is in the image's /etc/hosts."""
+    """Creates a sample organization on the throwaway Postgres. The name of its host is in /etc/hosts of the image."""
     prefix = os.environ["RETOOL_POSTGRES_PREFIX"]
     database, role, password = f"{prefix}retool", f"{prefix}baton", os.urandom(12).hex()
 
@@ -222,7 +222,7 @@ def make_database(image, answer):
     psql(database, (retool / "seed.sql").read_text())
     code, script, err = answer([image["ENTRYPOINT"][0], "setup-sql", "--role", role, "--extras"])
     if code != 0:
-        fail(f"setup-sql ended with {code}: {err}")
+        fail(f"setup-sql exited with {code}: {err}")
     psql(database, script)
     psql(database, f"ALTER ROLE \"{role}\" PASSWORD '{password}'")
     port = os.environ["RETOOL_POSTGRES"].rsplit(":", 1)[1]
@@ -238,7 +238,7 @@ def free_port():
 def run(*command, env=None):
     result = subprocess.run([str(part) for part in command], env=env, check=False)
     if result.returncode != 0:
-        fail(f"{' '.join(map(str, command))} ended with {result.returncode}")
+        fail(f"{' '.join(map(str, command))} exited with {result.returncode}")
 
 
 def fail(why):
