@@ -131,7 +131,7 @@ impl Connector {
         Ok(())
     }
 
-    /// Prepares for the end of the program by a signal: a change that breaks off is recorded with an unknown
+    /// Prepares for the end of the program by a signal: a change that is interrupted is recorded with an unknown
     /// outcome. Returns whether any change was begun.
     pub(crate) fn interrupt_changes(&self) -> bool {
         self.context.changes.interrupt()

@@ -60,7 +60,7 @@ async fn serve(settings: Settings, service: ServiceSettings, sync: SyncSettings)
         tokio::spawn(health.serve());
     }
     let limits = settings.server.limits;
-    let channel = in_memory::connect_for_good(connector.clone(), limits);
+    let channel = in_memory::connect_lazily(connector.clone(), limits);
     let stop = CancellationToken::new();
     let ready = || readiness.set(true);
     let mut running = std::pin::pin!(async {

@@ -44,7 +44,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// From now on, a change that breaks off is recorded with an unknown outcome. Returns whether any change
+    /// From now on, a change that is interrupted is recorded with an unknown outcome. Returns whether any change
     /// was announced.
     pub(crate) fn interrupt(&self) -> bool {
         self.interrupted.store(true, Ordering::SeqCst);
@@ -52,7 +52,7 @@ impl Changes {
     }
 }
 
-/// A change in progress. If dropped before its end, it is recorded as broken off.
+/// A change in progress. If dropped before its end, it is recorded as aborted.
 pub(crate) struct Record {
     changes: Arc<Changes>,
     announced: AtomicBool,
@@ -159,7 +159,7 @@ impl Drop for Record {
             if is_interrupted && self.announced.load(Ordering::SeqCst) {
                 self.write(Outcome::Unknown, "", "", Some("interrupted"));
             } else {
-                self.write(Outcome::Failed, "", "", Some("broken_off"));
+                self.write(Outcome::Failed, "", "", Some("aborted"));
             }
         }
     }

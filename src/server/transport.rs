@@ -2,6 +2,7 @@
 //! bodies of answers.
 
 pub(crate) mod access_log;
+mod allowance;
 pub(crate) mod auth;
 mod authority;
 pub(crate) mod calls;
@@ -22,7 +23,6 @@ mod request_body;
 pub(crate) mod request_memory;
 mod response_body;
 mod seats;
-mod strangers;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 mod who;

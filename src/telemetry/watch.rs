@@ -221,7 +221,7 @@ impl Drop for RestCall {
     }
 }
 
-/// A task of ConductorOne, the root of a trace. If dropped before it has ended, it counts as broken off.
+/// A task of ConductorOne, the root of a trace. If dropped before it has ended, it counts as aborted.
 #[derive(Debug)]
 pub(crate) struct TaskRun {
     span: Span,
@@ -243,7 +243,7 @@ pub(crate) fn task(kind: &'static str) -> TaskRun {
         baton.task = kind,
         baton.outcome = Empty,
     );
-    TaskRun { span, kind, started: Instant::now(), outcome: TaskOutcome::BrokenOff }
+    TaskRun { span, kind, started: Instant::now(), outcome: TaskOutcome::Aborted }
 }
 
 impl TaskRun {

@@ -82,7 +82,7 @@ pub(crate) struct RunReport {
     pub(crate) annotations: Vec<Any>,
 }
 
-/// A run that has not ended. If dropped, it ends as broken off.
+/// A run that has not ended. If dropped, it ends as interrupted.
 #[derive(Debug)]
 pub(super) struct UnderWay {
     runs: Arc<Runs>,
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dropped_run_ends_as_broken_off() {
+    async fn a_dropped_run_ends_as_interrupted() {
         let runs = Arc::new(Runs::default());
         let under_way = runs.start("enable_user").unwrap();
         let run = Arc::clone(under_way.run());

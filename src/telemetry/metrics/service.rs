@@ -19,11 +19,11 @@ pub(crate) enum TaskOutcome {
     /// The task failed, and ConductorOne may retry it.
     Failed,
     /// The task failed, and a retry does not help.
-    FailedForGood,
+    FailedPermanently,
     /// The task ended, but its result could not be reported to ConductorOne.
     Unreported,
     /// The program stopped before the task ended.
-    BrokenOff,
+    Aborted,
 }
 
 impl TaskOutcome {
@@ -31,9 +31,9 @@ impl TaskOutcome {
         match self {
             Self::Done => "done",
             Self::Failed => "failed",
-            Self::FailedForGood => "failed_for_good",
+            Self::FailedPermanently => "failed_permanently",
             Self::Unreported => "unreported",
-            Self::BrokenOff => "broken_off",
+            Self::Aborted => "aborted",
         }
     }
 }
