@@ -9,7 +9,7 @@ use crate::agent::service::{Service, ServiceError, ServiceSettings};
 use crate::agent::sync::SyncSettings;
 use crate::cli::failure::Failure;
 use crate::cli::signals::{handle_other_signals, stop_requested, stop_requested_twice};
-use crate::cli::wiring::{self, block_on, connector, look_ahead, serve_metrics};
+use crate::cli::wiring::{self, block_on, connector, check_database_in_background, serve_metrics};
 use crate::cli::{change, in_memory, sync};
 use crate::config::{self, Settings, Sources};
 use crate::server::{HealthServer, Readiness};
@@ -49,7 +49,7 @@ async fn serve(settings: Settings, service: ServiceSettings, sync: SyncSettings)
     handle_other_signals();
     let connector = connector(&settings)?;
     let service = Service::new(&service, sync)?;
-    look_ahead(&connector);
+    check_database_in_background(&connector);
     serve_metrics(&settings).await.map_err(Failure::Run)?;
     let readiness = Readiness::default();
     if let Some(health) = &settings.health {

@@ -109,7 +109,7 @@ pub(crate) enum Error {
         /// The other setting, or a part of it.
         other: &'static str,
     },
-    /// A flag of the former program that does not apply to this program.
+    /// A flag of the Go connector that does not apply to this program.
     #[error("{name} ({origin}) does not apply: {why}")]
     Refused {
         /// The setting.
@@ -277,7 +277,7 @@ pub(crate) enum Warning {
         /// The other setting.
         instead: &'static str,
     },
-    /// A setting of the former program that is accepted without effect.
+    /// A setting of the Go connector that is accepted without effect.
     Idle {
         /// The setting.
         name: &'static str,

@@ -39,8 +39,8 @@ pub(crate) struct Setting {
     pub standing: Standing,
 }
 
-/// Whether a setting still has an effect. Ineffective settings are kept for command lines of the former
-/// program.
+/// Whether a setting still has an effect. Ineffective settings are kept for command lines of the Go
+/// connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// It has an effect.

@@ -1,7 +1,7 @@
 //! Creates accounts through Retool's REST API.
 //!
-//! Retool may have the account already, may report that in a way that is not established, or may not report
-//! the result of the request. A refused request therefore leads to a look-up. A new account is read back from
+//! The account may already exist, Retool does not document how it reports that, and the response may be lost. A
+//! refused request therefore leads to a look-up. A new account is read back from
 //! the database, where the next listing finds it.
 
 mod form;

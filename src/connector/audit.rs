@@ -28,7 +28,7 @@ impl From<Outcome> for Provisioning {
             Outcome::Unchanged => Self::Unchanged,
             Outcome::DryRun => Self::DryRun,
             Outcome::Refused => Self::Refused,
-            // The program ends, so no one reads a value of its own.
+            // A separate label value is not needed, because the program is ending.
             Outcome::Failed | Outcome::Unknown => Self::Failed,
         }
     }

@@ -66,7 +66,7 @@ impl Connector {
                 Ok(0) => {}
                 Ok(memberships) => tracing::warn!(
                     memberships,
-                    "memberships put users of one organization into groups of another; they are listed like any other, and Grant creates none"
+                    "users of one organization are members of groups of another; these memberships are listed, but Grant does not create them"
                 ),
                 Err(error) => {
                     let error = database_message(&error);

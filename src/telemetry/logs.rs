@@ -1,4 +1,4 @@
-//! Logs, one line per event, in the two formats of the former program.
+//! Logs, one line per event, in the two formats of the Go connector.
 
 #[cfg(feature = "lambda")]
 mod level;

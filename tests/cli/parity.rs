@@ -1,4 +1,4 @@
-//! Every flag and command of the Go program with this name, and its effect in this program.
+//! Every flag and command of the Go connector, and its effect in this program.
 
 use std::process::{Output, Stdio};
 

@@ -10,8 +10,8 @@ use crate::postgres::error::PostgresError;
 use crate::retool::error::DatabaseError;
 
 /// Waits between the attempts of a change that failed because the database was unavailable or another change
-/// was in the way. Agents do not retry automatically, so the connector always has. A retry is safe, because
-/// each attempt reads the current state.
+/// conflicted. Agents retry the calls of a sync but not changes, so the connector does (decision
+/// temporary-failures). A retry is safe, because each attempt reads the current state.
 const WAITS: [Duration; 5] = [
     Duration::from_millis(100),
     Duration::from_secs(1),

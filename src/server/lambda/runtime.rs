@@ -88,7 +88,7 @@ impl Runtime {
     /// The variable with the address.
     pub(crate) const VARIABLE: &str = VARIABLE;
 
-    /// Answers events until `stop` completes. An event under way is answered first.
+    /// Answers events until `stop` completes. An event in progress is answered first.
     ///
     /// # Errors
     /// [`RuntimeError`]

@@ -66,7 +66,7 @@ impl<B> ValidateRequest<B> for TokenCheck {
 }
 
 /// Removes everything from a health check that its answer does not need, so that headers of unauthenticated
-/// callers use no memory while their calls are under way. The rest is copied because the headers of a frame
+/// callers use no memory while their calls are in progress. The rest is copied because the headers of a frame
 /// share memory.
 fn shed<B>(request: &mut Request<B>) {
     const NEEDED: [HeaderName; 5] = [
