@@ -67,7 +67,7 @@ pub(crate) fn api_host(settings: &ServiceSettings, id: &ClientId) -> Result<ApiH
     }
 }
 
-/// A client of ConductorOne, not yet connected.
+/// The client of ConductorOne's API, not yet connected.
 #[derive(Debug)]
 pub(crate) struct Service {
     api: Api,

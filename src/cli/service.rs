@@ -1,4 +1,4 @@
-//! Service mode: the program without a command but with a client of ConductorOne.
+//! Service mode: the program without a command but with client credentials of ConductorOne.
 
 use anyhow::Context;
 use clap::ArgMatches;
@@ -14,7 +14,7 @@ use crate::cli::{change, in_memory, sync};
 use crate::config::{self, Settings, Sources};
 use crate::server::{HealthServer, Readiness};
 
-/// Runs the program without a command: service mode if a client of ConductorOne is configured; otherwise the
+/// Runs the program without a command: service mode if client credentials of ConductorOne are configured; otherwise the
 /// requested one-shot change, or a one-shot sync.
 pub(super) fn run_bare(matches: &ArgMatches) -> Result<(), Failure> {
     let sources = Sources::of_process();
