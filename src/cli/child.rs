@@ -24,7 +24,9 @@ use tokio::time::timeout;
 
 use crate::cli::failure::{Failure, in_one_line};
 use crate::cli::signals::handle_other_signals;
-use crate::cli::wiring::{block_on, connector, check_database_in_background, serve_metrics, settings_with, stop_telemetry};
+use crate::cli::wiring::{
+    block_on, check_database_in_background, connector, serve_metrics, settings_with, stop_telemetry,
+};
 use crate::config::Settings;
 use crate::proto::connector_wrapper::ServerConfig;
 use crate::server::{Server, accept_parent_connection};

@@ -5,7 +5,7 @@ use clap::{ArgMatches, Command};
 
 use crate::cli::failure::Failure;
 use crate::cli::signals::{handle_other_signals, stop_requested, stop_requested_twice};
-use crate::cli::wiring::{self, block_on, connector, check_database_in_background, serve_metrics};
+use crate::cli::wiring::{self, block_on, check_database_in_background, connector, serve_metrics};
 use crate::config::{Settings, Sources};
 use crate::server::{HealthServer, Server};
 

@@ -9,13 +9,13 @@ use crate::agent::service::{Service, ServiceError, ServiceSettings};
 use crate::agent::sync::SyncSettings;
 use crate::cli::failure::Failure;
 use crate::cli::signals::{handle_other_signals, stop_requested, stop_requested_twice};
-use crate::cli::wiring::{self, block_on, connector, check_database_in_background, serve_metrics};
+use crate::cli::wiring::{self, block_on, check_database_in_background, connector, serve_metrics};
 use crate::cli::{change, in_memory, sync};
 use crate::config::{self, Settings, Sources};
 use crate::server::{HealthServer, Readiness};
 
-/// Runs the program without a command: service mode if client credentials of ConductorOne are configured; otherwise the
-/// requested one-shot change, or a one-shot sync.
+/// Runs the program without a command: service mode if client credentials of ConductorOne are configured
+/// (decision mode-by-client); otherwise the requested one-shot change, or a one-shot sync.
 pub(super) fn run_bare(matches: &ArgMatches) -> Result<(), Failure> {
     let sources = Sources::of_process();
     if let Some(service) = config::load_service(matches, &sources).map_err(Failure::usage)? {

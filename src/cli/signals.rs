@@ -32,7 +32,7 @@ impl StoppedBy {
         }
     }
 
-    /// 128 plus the number of the signal, as in shells.
+    /// 128 plus the number of the signal, as in shells (decision exit-codes).
     pub(super) fn exit_code(self) -> u8 {
         match self {
             Self::Interrupt => 130,

@@ -255,7 +255,8 @@ pub(crate) enum Warning {
         /// The most similar known variable, if any.
         nearest: Option<String>,
     },
-    /// A keyword that a setting does not accept; another value is used.
+    /// A keyword that a setting does not accept; another value is used, as an exception (decision
+    /// wrong-settings-end-the-program).
     UnknownWord {
         /// The setting.
         name: &'static str,

@@ -17,8 +17,8 @@ const PREFIX: &str = "BATON_";
 /// How many letters any name may differ from a known one to be treated as a misspelling.
 const LEAST_DISTANCE: usize = 2;
 
-/// The prefix of a family of settings of the Go connector that have no meaning here. Existing files and deployments may
-/// contain them, and a warning at every start would teach operators to ignore warnings.
+/// The prefix of a family of settings of the Go connector that have no meaning here. Existing files and
+/// deployments may contain them, and a warning at every start would teach operators to ignore warnings.
 const GO_CONNECTOR_PREFIX: &str = "invoke-resource-action";
 
 /// Variables of the Go connector and of its parent process that were never settings. Some are still used.
@@ -104,8 +104,8 @@ fn with_other_words<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     known.iter().filter_map(more).min_by_key(|(more, _)| *more).map(|(_, known)| known)
 }
 
-/// Whether Kubernetes has set the variable for a Service whose name begins with `baton`: each container of the
-/// namespace gets such variables.
+/// Whether Kubernetes has set the variable for a Service whose name begins with `baton`: each container of
+/// the namespace gets such variables.
 fn is_service_link(rest: &str, value: &OsStr) -> bool {
     const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
     let is_address = value.to_str().is_some_and(|value| value.contains("://"));

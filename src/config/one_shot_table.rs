@@ -59,7 +59,10 @@ pub(super) const ONE_SHOT: &[Setting] = &[
             "Delete this resource; always refused, because nothing in Retool can be deleted",
         ),
     ),
-    needing("delete-resource", value("delete-resource-type", "TYPE", "Resource type of the resource to delete")),
+    needing(
+        "delete-resource",
+        value("delete-resource-type", "TYPE", "Resource type of the resource to delete"),
+    ),
     needing(
         "rotate-credentials-type",
         value(

@@ -1,8 +1,8 @@
-//! Creates accounts through Retool's REST API.
+//! Creates accounts through Retool's REST API (decision accounts-by-rest).
 //!
-//! The account may already exist, Retool does not document how it reports that, and the response may be lost. A
-//! refused request therefore leads to a look-up. A new account is read back from
-//! the database, where the next listing finds it.
+//! The account may already exist, Retool does not document how it reports that, and the response may be lost.
+//! A refused request therefore leads to a look-up (decision existing-accounts). A new account is read back
+//! from the database, where the next listing finds it.
 
 mod form;
 

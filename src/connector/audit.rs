@@ -1,6 +1,6 @@
 //! The audit log of changes. It has one event of target `audit` before each change, which must be written
 //! before the change begins, and one at its end: made, not needed, refused or failed. The events contain ids
-//! only, no personal data.
+//! only, no personal data (decision recorded-changes).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,8 +44,8 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// From now on, a change that is interrupted is recorded with an unknown outcome. Returns whether any change
-    /// was announced.
+    /// From now on, a change that is interrupted is recorded with an unknown outcome. Returns whether any
+    /// change was announced.
     pub(crate) fn interrupt(&self) -> bool {
         self.interrupted.store(true, Ordering::SeqCst);
         self.begun.load(Ordering::SeqCst)

@@ -10,7 +10,7 @@ use crate::proto::connector::Resource;
 use crate::proto::grants::{GrantList, GrantListBuilder, GrantParts};
 use crate::retool::tables::Page;
 
-/// The number of rows that the caller requests.
+/// The number of rows that the caller requests (decision page-size).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PageSize {
     /// As many as keep the answer under 2 MiB.

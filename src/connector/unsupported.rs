@@ -37,7 +37,7 @@ impl Connector {
         Error::UnknownEventFeed { given: given.into() }
     }
 
-    /// The error for calls about tickets.
+    /// The error for calls about tickets (decision ticket-refusals).
     pub(crate) fn refuse_tickets(&self) -> Error {
         if self.ticketing { Error::NoTickets } else { Error::TicketingDisabled }
     }

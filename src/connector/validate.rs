@@ -31,7 +31,7 @@ impl Connector {
     /// Validates the configuration for an agent, which calls it once and gives up. It therefore waits up to
     /// 15 seconds for an outage to end. Then it calls the REST API once, if configured, and returns its rate
     /// limits as an annotation. A sync does not need that API, so most of its failures are only logged as
-    /// warnings.
+    /// warnings (decision rest-in-validate).
     ///
     /// # Errors
     /// [`Error::Database`], and [`Error::Rest`] if changes are on and the API refuses the token.

@@ -25,7 +25,8 @@ use crate::postgres::tls;
 /// organization Postgres would compile our statements, which takes longer than running them: 100 ms for a
 /// statement that runs for 30 ms.
 ///
-/// The statement runs with the session's original search_path, so every name in it is qualified. `OFFSET 0`
+/// The statement runs with the session's original search_path, so every name in it is qualified
+/// (decision nothing-from-public). `OFFSET 0`
 /// makes Postgres evaluate the inner steps first; `AS MATERIALIZED` would too, but only from version 12 on.
 const INTRODUCE: &str = r#"
 WITH session AS (

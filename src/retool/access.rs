@@ -115,7 +115,7 @@ pub(crate) struct Access {
     pub universal: Option<AccessLevel>,
     /// The row that names the item.
     pub explicit: ExplicitAccess,
-    /// The default of the item's folder. Parent folders do not count.
+    /// The default of the item's folder. Parent folders do not count (decision direct-folder).
     pub folder: Option<AccessLevel>,
 }
 

@@ -9,7 +9,7 @@ use crate::private_text::PrivateText;
 use crate::retool::access::{Access, AccessLevel, ExplicitAccess};
 use crate::retool::id::{GroupId, PageId, UserId};
 
-/// Retool's group of all users. Retool alone decides its members.
+/// Retool's group of all users. Retool alone decides its members (decision protected-groups).
 pub(crate) const ALL_USERS: &str = "All Users";
 /// Retool's group of administrators.
 pub(crate) const ADMIN: &str = "admin";

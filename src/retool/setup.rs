@@ -1,5 +1,5 @@
-//! The script that prepares Retool's database for a role. It is built from the same declarations as the probe
-//! of privileges.
+//! The script that prepares Retool's database for a role (decision documented-script). It is built from the
+//! same declarations as the probe of privileges.
 //!
 //! The script is plain SQL for any client. The role's name is an identifier in the GRANTs, and a literal in
 //! one setting that the DO blocks read. A name can therefore not end the quotes of a block.

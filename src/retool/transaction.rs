@@ -1,5 +1,5 @@
 //! Changes of Retool's rows. Each change runs in its own transaction, which holds locks on the changed
-//! objects.
+//! objects and reads each write again (decision whole-changes).
 
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};

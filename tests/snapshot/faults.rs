@@ -176,9 +176,9 @@ async fn statements_answer_if_a_snapshot_cannot_be_read() {
     transaction.batch_execute("LOCK TABLE group_resources").await.unwrap();
     assert_eq!(sync.grant_ids("group", "g1").await, whole);
     server.wait_for_log(|line| {
-        line["msg"]
-            .as_str()
-            .is_some_and(|text| text.contains("could not be read; syncs are answered with SQL statements instead"))
+        line["msg"].as_str().is_some_and(|text| {
+            text.contains("could not be read; syncs are answered with SQL statements instead")
+        })
     });
     transaction.rollback().await.unwrap();
     // Later calls do not retry it.

@@ -1,5 +1,5 @@
-//! A proxy in front of Postgres that drops the connection after the COMMIT of a change, before its answer. A read
-//! is not affected, because its COMMIT is a separate statement.
+//! A proxy in front of Postgres that drops the connection after the COMMIT of a change, before its answer. A
+//! read is not affected, because its COMMIT is a separate statement.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

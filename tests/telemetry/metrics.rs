@@ -245,7 +245,8 @@ async fn calls_and_connections_in_progress_are_counted() {
     let cancelled = r#"baton_retool_database_statement_duration_seconds_count{outcome="cancelled",statement="organizations.list"}"#;
     eventually("the end of both", async || {
         let text = scrape(metrics);
-        (text.contains(cancelled) && value(&text, cancelled) == 2.0 && in_progress(&text) == 0.0).then_some(())
+        (text.contains(cancelled) && value(&text, cancelled) == 2.0 && in_progress(&text) == 0.0)
+            .then_some(())
     })
     .await;
     transaction.rollback().await.unwrap();

@@ -296,7 +296,10 @@ fn statements(Measured { rows, timed }: &Measured, facts: &Facts) -> Line {
 fn snapshot(Measured { rows, .. }: &Measured, most_mib: u32) -> Line {
     const MIB: usize = 1024 * 1024;
     if most_mib == 0 {
-        return Line::skipped(Check::Snapshot, "--snapshot-max-mib is 0: syncs use SQL statements instead of a snapshot");
+        return Line::skipped(
+            Check::Snapshot,
+            "--snapshot-max-mib is 0: syncs use SQL statements instead of a snapshot",
+        );
     }
     let needed = estimate(rows.iter().copied()).div_ceil(MIB).max(1);
     let found = format!("reading one takes up to {needed} MiB; --snapshot-max-mib allows {most_mib}");

@@ -178,7 +178,9 @@ fn unprotected(problem: &TlsProblem, mode: SslMode) -> Line {
             .means("The server and this program cannot agree on a TLS session.")
             .fix("check the server's log, which may have details"),
         TlsProblem::Network(NetworkProblem::Silent(_)) => Line::failed(Check::Tls, found)
-            .means("The server accepts connections but does not use the Postgres protocol, or does not answer.")
+            .means(
+                "The server accepts connections but does not use the Postgres protocol, or does not answer.",
+            )
             .fix("correct host and port, or check the server"),
         TlsProblem::Network(_) => Line::failed(Check::Tls, found)
             .means("A program other than Postgres may listen on that port.")

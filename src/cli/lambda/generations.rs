@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use crate::agent::hosted::{ConfigService, EgressPolicy, HostedSettings, Served};
 use crate::cli::failure::Failure;
 use crate::cli::lambda::egress;
-use crate::cli::wiring::{connection, connector_to, check_database_in_background};
+use crate::cli::wiring::{check_database_in_background, connection, connector_to};
 use crate::config::{self, InForce, Settings, Sources, Warning};
 use crate::server::Server;
 use crate::server::lambda::{Configurations, DebugUntil, Generation, PAGE_BYTES};

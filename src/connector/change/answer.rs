@@ -28,7 +28,8 @@ pub(crate) struct ChangeAnswer {
 }
 
 impl ChangeAnswer {
-    /// The answer to a Grant. `word` returns the keyword of a state.
+    /// The answer to a Grant. `word` returns the keyword of a state. A change that is already in place is no
+    /// error (decision repeated-changes).
     pub(crate) fn granted<T: Copy + PartialEq>(
         mode: Mode,
         changed: &Changed<T>,

@@ -52,7 +52,7 @@ pub(crate) enum ConnectionStringError {
         /// The nearest setting.
         suggestion: &'static str,
     },
-    /// A setting of libpq requests something that this program does not support.
+    /// A setting of libpq requests something that this program does not support (decision refused-keys).
     #[error("{key} {origin} is not supported{}", only(.accepted))]
     Unsupported {
         /// The setting.

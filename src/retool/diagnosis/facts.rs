@@ -7,7 +7,9 @@ use crate::postgres::session::Limits;
 use crate::postgres::statement::{guarded, only};
 use crate::retool::database::{Database, PROBE};
 use crate::retool::error::DatabaseError;
-use crate::retool::privileges::reads::{AUDIT, FOLDERS, OPTIONAL, Reads, Sort, of_go_connector, parts_of, reads_of};
+use crate::retool::privileges::reads::{
+    AUDIT, FOLDERS, OPTIONAL, Reads, Sort, of_go_connector, parts_of, reads_of,
+};
 use crate::retool::privileges::{Column, Feature, Privileges, Scope};
 
 /// Retool's list of the migrations of its tables.

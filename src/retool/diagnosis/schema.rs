@@ -76,7 +76,7 @@ JOIN {groups} g ON g.id = m."groupId"
 WHERE u."organizationId" <> g."organizationId"
 "#;
 
-/// Counts the memberships of users in a group of another organization.
+/// Counts the memberships of users in a group of another organization (decision foreign-members).
 ///
 /// # Errors
 /// The errors of the statement.

@@ -54,8 +54,8 @@ pub(crate) struct CallLimit<S> {
 }
 
 const MIB: usize = 1024 * 1024;
-/// The minimum of the limits in bytes: for all requests in progress, and for all answers that clients have not
-/// read yet.
+/// The minimum of the limits in bytes: for all requests in progress, and for all answers that clients have
+/// not read yet.
 const REQUEST_BYTES: usize = 32 * MIB;
 const ANSWER_BYTES: usize = 64 * MIB;
 /// The largest message of a health check, in bytes: the name of a service.

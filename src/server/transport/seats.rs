@@ -1,8 +1,8 @@
 //! The open connections, and which of them is closed to make room for a new one.
 //!
 //! A connection is unauthenticated until one of its calls or its client certificate is accepted.
-//! Unauthenticated connections have few seats and lose them first: the oldest one of the network with the most
-//! of them is closed. Idle connections therefore cannot keep out a caller that makes calls.
+//! Unauthenticated connections have few seats and lose them first: the oldest one of the network with the
+//! most of them is closed. Idle connections therefore cannot keep out a caller that makes calls.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -108,8 +108,8 @@ impl Seats {
         self.0.open().evict(None)
     }
 
-    /// Closes unauthenticated connections that have been idle for too long. Their next health check opens a new
-    /// connection.
+    /// Closes unauthenticated connections that have been idle for too long. Their next health check opens a
+    /// new connection.
     pub(crate) fn sweep(&self) {
         let mut open = self.0.open();
         let idle = |seat: &&Arc<Seat>| !seat.is_busy() && seat.idle() > seat.longest_idle();
