@@ -202,7 +202,7 @@ impl Handover {
             // without an error.
             let line = read_line(&mut stdin);
             let watched = line.is_ok();
-            // The receiver may be gone.
+            // The receiver may have been dropped.
             let _ = send.send(line);
             if watched {
                 let mut ignored = [0; 64];

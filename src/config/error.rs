@@ -172,7 +172,7 @@ impl Error {
                 }
             }
         }
-        // If one setting of a pair is missing, the error of the other setting already says so.
+        // If one setting of a pair is missing, the error of the other setting already reports it.
         let named: Vec<&'static str> = several.iter().filter_map(Self::names_as_missing).collect();
         several.retain(|error| !matches!(error, Self::Missing { name, .. } if named.contains(name)));
         match (several.pop(), several.is_empty()) {

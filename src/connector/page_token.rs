@@ -1,4 +1,4 @@
-//! Page tokens, which tell where a listing continues.
+//! Page tokens: the position at which a listing continues.
 //!
 //! A token holds only its position, so it works after a restart and on another replica (decision
 //! page-tokens). It ends in a checksum over the position and the request that it continues. A token of

@@ -97,7 +97,7 @@ pub(crate) struct PageBounds<'a> {
 
 impl PageBounds<'_> {
     /// The rows to read from the database if one row takes about `bytes` in the answer. It has two rows more
-    /// than requested: one that an earlier answer may already contain, and one that tells whether more rows
+    /// than requested: one that an earlier answer may already contain, and one that shows whether more rows
     /// follow.
     pub(crate) fn page(&self, bytes: usize) -> Page {
         let rows = match self.size {

@@ -24,7 +24,7 @@ const VALIDATE_WAITS: [Duration; 5] = [
     Duration::from_secs(5),
 ];
 
-/// Limits repeated log lines, because callers can validate as often as they like.
+/// Limits repeated log lines, because callers can validate without limit.
 static LINES: LazyLock<Repeats> = LazyLock::new(|| Repeats::new(20));
 
 impl Connector {

@@ -20,7 +20,7 @@ use crate::postgres::tls;
 
 /// Reads the properties of a new session and sets its limits.
 ///
-/// The option `baton_retool.direct` tells whether our startup options have reached the server itself. The
+/// The option `baton_retool.direct` shows whether our startup options have reached the server itself. The
 /// role's own statement timeout stays if it is lower than ours. `jit` is turned off, because for a large
 /// organization Postgres would compile our statements, which takes longer than running them: 100 ms for a
 /// statement that runs for 30 ms.

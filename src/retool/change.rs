@@ -201,8 +201,8 @@ pub(crate) enum ManagedProblem {
     Archived,
     /// It has rights on more than its page.
     MoreRights,
-    /// It has members and another level than its name says. Raising it would give that level to these
-    /// members.
+    /// It has members, and its level differs from the one in its name. Raising it would give that level to
+    /// these members.
     OtherLevel,
 }
 

@@ -170,7 +170,7 @@ impl Transaction<'_> {
         Ok(self.inner.write(name, &statement, parameters, from_row).await?)
     }
 
-    /// Judges a write by the state that is read after it in the same transaction. `wrote` tells whether the
+    /// Judges a write by the state that is read after it in the same transaction. `wrote` is true if the
     /// statement reports all rows as written.
     ///
     /// # Errors

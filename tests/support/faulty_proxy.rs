@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::postgres::Database;
 
-/// Forwards everything until it is told to break.
+/// Forwards everything until it is set to break.
 pub(crate) struct FaultyProxy {
     address: SocketAddr,
     state: Arc<State>,

@@ -84,7 +84,7 @@ impl ChangeAnswer {
     }
 }
 
-/// Whether the annotation tells that nothing had to be done.
+/// Whether the annotation reports that no change was needed.
 fn says_already(annotation: &Any) -> bool {
     [GrantAlreadyExists::full_name(), GrantAlreadyRevoked::full_name()]
         .iter()

@@ -60,7 +60,7 @@ where
         .retry(waits)
         .when(|error| {
             // The deleted object may be the group that this change created, which the next attempt creates
-            // again. Only that attempt can tell.
+            // again. Only that attempt can show this.
             let again = is_gone(error) && gone < GONE_ATTEMPTS;
             gone += u32::from(again);
             again || is_temporary(error)

@@ -1,4 +1,4 @@
-//! Authentication by bearer token. A caller without a token learns only that a token is required.
+//! Authentication by bearer token. A caller without a token gets only the error that a token is required.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 use tonic::Status;

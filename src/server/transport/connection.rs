@@ -198,7 +198,7 @@ async fn encrypt(stream: Stream, tls: Option<Arc<ServerConfig>>) -> io::Result<B
             if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    "the client does not ask for h2 by ALPN",
+                    "the client does not request h2 by ALPN",
                 ));
             }
             Either::Right(Box::new(stream))
