@@ -305,7 +305,7 @@ fn snapshot(Measured { rows, .. }: &Measured, most_mib: u32) -> Line {
     let found = format!("reading one takes up to {needed} MiB; --snapshot-max-mib allows {most_mib}");
     if needed > usize::try_from(most_mib).unwrap_or(usize::MAX) {
         return Line::warning(Check::Snapshot, found)
-            .means("Statements answer syncs instead, which takes the database much longer.")
+            .means("Syncs use SQL statements instead, which take the database much longer.")
             .fix(format!(
                 "set --snapshot-max-mib to {needed} or more, and raise the program's memory limit by the same amount"
             ));
