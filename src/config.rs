@@ -134,7 +134,7 @@ fn errors_without_command(values: &Values) -> Vec<Error> {
 }
 
 /// Checks the settings that only a run without a command reads, for a command that reports every invalid
-/// setting. The settings of a client of ConductorOne are left out: [`load_service`] checks them.
+/// setting. The client credentials of ConductorOne are left out: [`load_service`] checks them.
 ///
 /// # Errors
 /// Every invalid setting, or an unreadable file, as described by [`Error`].

@@ -131,8 +131,8 @@ impl Connector {
         Ok(())
     }
 
-    /// Prepares for the end of the program by a signal: a change that breaks off is recorded with an unknown
-    /// outcome. Returns whether any change was begun.
+    /// Prepares for the end of the program by a signal: a change that is interrupted is recorded with an
+    /// unknown outcome. Returns whether any change was begun.
     pub(crate) fn interrupt_changes(&self) -> bool {
         self.context.changes.interrupt()
     }
@@ -217,7 +217,8 @@ impl Connector {
     }
 
     /// Entitlements that are the same for every resource of a type. There are none, because names of
-    /// entitlements contain the name of the resource.
+    /// entitlements contain the name of the resource, and agents could lose grants (decision
+    /// no-scoped-grants).
     ///
     /// # Errors
     /// [`Error::UnknownResourceType`], [`Error::PageToken`]
@@ -257,7 +258,7 @@ impl Connector {
         self.snapshots.end(sync);
     }
 
-    /// Checks that changes are allowed.
+    /// Checks that changes are allowed (decision provisioning-gate).
     ///
     /// # Errors
     /// [`Error::ProvisioningDisabled`]

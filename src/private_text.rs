@@ -1,4 +1,5 @@
-//! Text that can be about a person: shown to the caller that sent the request, left out everywhere else.
+//! Text that can be about a person: shown to the caller that sent the request, left out everywhere else
+//! (decision nothing-personal-in-logs).
 //!
 //! All text from callers and from Retool's tables and triggers passes through this type.
 

@@ -121,7 +121,7 @@ impl Server {
         let wide = listener.is_wide().map_err(failed)?;
         security.check_exposure(endpoint, wide)?;
         if wide && security.tls.is_none() {
-            tracing::warn!(address = %endpoint, "plaintext on an address that other machines can reach");
+            tracing::warn!(address = %endpoint, "the server accepts unencrypted connections on an address that other machines can reach");
         }
         let without_proof = security.token_file.is_none()
             && security.tls.as_ref().is_none_or(|files| files.client_ca.is_none());
@@ -197,7 +197,7 @@ impl Listening {
         &self.address
     }
 
-    /// Answers until `stop` is done, then finishes the calls that are under way, until the grace period has
+    /// Answers until `stop` is done, then finishes the calls in progress, until the grace period has
     /// passed or `at_once` is done.
     ///
     /// # Errors
@@ -244,7 +244,7 @@ impl Listening {
         tokio::select! {
             result = finished => return result,
             () = tokio::time::sleep(limits.grace) => {
-                let actions = connector.actions_under_way();
+                let actions = connector.actions_in_progress();
                 tracing::warn!(actions, "calls were still in progress when the grace period ended");
             }
             () = at_once => tracing::warn!("stopping at once"),

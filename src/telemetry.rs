@@ -111,7 +111,7 @@ pub(crate) async fn stop(at_once: impl Future<Output = ()>) {
     let (done, finished) = oneshot::channel();
     let flush = move || {
         running.flush();
-        // The receiver is gone if sending took too long.
+        // The receiver is dropped if sending took too long.
         let _ = done.send(());
     };
     // The exit of the program does not wait for this thread. If it cannot be started, the receiver returns at

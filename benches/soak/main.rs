@@ -187,9 +187,9 @@ fn report(
     };
     let (expected, others): (Vec<_>, Vec<_>) = met.failures.iter().partition(|failure| during(failure));
     for (from, to) in outages {
-        println!("  Postgres was away for {:.1} s", (*to - *from).as_secs_f64());
+        println!("  Postgres was down for {:.1} s", (*to - *from).as_secs_f64());
     }
-    println!("  failed calls: {} while Postgres was away, {} others", expected.len(), others.len());
+    println!("  failed calls: {} while Postgres was down, {} others", expected.len(), others.len());
     let mut kinds = BTreeMap::<String, usize>::new();
     for failure in others {
         *kinds.entry(format!("{:?}: {}", failure.code, failure.message)).or_default() += 1;

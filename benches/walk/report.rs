@@ -78,7 +78,7 @@ pub(crate) enum Figure {
 pub(crate) struct Target {
     figure: Figure,
     bound: Bound,
-    /// The same figure of the former program, if known.
+    /// The same figure of the Go connector, if known.
     before: Option<f64>,
 }
 
@@ -96,7 +96,7 @@ const fn new(figure: Figure, bound: Bound) -> Target {
     Target { figure, bound, before: None }
 }
 
-/// The figures of the former program for the small organization, and the targets with a snapshot.
+/// The figures of the Go connector for the small organization, and the targets with a snapshot.
 static SMALL: [Target; 9] = [
     at_most(Figure::Calls, 1250.0, 38_770.0),
     at_most(Figure::Statements, 300.0, 142_409.0),

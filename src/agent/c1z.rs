@@ -1,4 +1,5 @@
-//! The `.c1z` file, format v1, in which an agent stores its syncs for `baton` and other agents.
+//! The `.c1z` file, format v1 (decision c1z-v1), in which an agent stores its syncs for `baton` and other
+//! agents.
 //!
 //! A file is a magic number followed by one zstd frame, which holds a SQLite database with one or more syncs.
 //! It is never changed in place. [`Store`] unpacks the existing file into a private folder and collects the

@@ -2,7 +2,7 @@
 //! ConductorOne would receive the same operation as a task.
 //!
 //! [`OneShot`] is the requested operation, with ids; `lookup` resolves the ids, in a file or in the
-//! connector. The operations support any connector: the agent speaks the protocol over a `Channel`.
+//! connector. The operations support any connector: the agent uses the protocol over a `Channel`.
 
 mod actions;
 mod answer;

@@ -5,7 +5,7 @@
 //! contains the connector calls of each kind of task, and `outcome` the report to ConductorOne. Below them,
 //! `api` makes the calls with a token of `token` on a `connection`, which `dial` creates.
 //!
-//! The agent can drive any connector, not only this program's own: it speaks the protocol over a `Channel`.
+//! The agent can drive any connector, not only this program's own: it uses the protocol over a `Channel`.
 
 mod api;
 mod api_host;
@@ -67,7 +67,7 @@ pub(crate) fn api_host(settings: &ServiceSettings, id: &ClientId) -> Result<ApiH
     }
 }
 
-/// A client of ConductorOne, not yet connected.
+/// The client of ConductorOne's API, not yet connected.
 #[derive(Debug)]
 pub(crate) struct Service {
     api: Api,

@@ -5,7 +5,7 @@
 //! has its own file, which defines the result of a response: rows for the storage, more actions, or the end
 //! of an action.
 //!
-//! The agent can read any connector, not only this program's own: it speaks the protocol over a `Channel` and
+//! The agent can read any connector, not only this program's own: it uses the protocol over a `Channel` and
 //! checks every response.
 
 mod annotation;

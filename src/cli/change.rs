@@ -24,7 +24,7 @@ use crate::connector::Connector;
 use crate::connector::ids::{parts_of_grant, resource_of_entitlement};
 use crate::server::Server;
 
-/// The end of the message about a change that was under way.
+/// The end of the message about a change that was in progress.
 const IN_DOUBT: &str = " while the change was in progress, so its outcome is unknown: run the same command again with --dry-run to see whether anything is left to change";
 
 /// The forms of the ids of this program's own connector.

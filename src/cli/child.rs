@@ -24,7 +24,9 @@ use tokio::time::timeout;
 
 use crate::cli::failure::{Failure, in_one_line};
 use crate::cli::signals::handle_other_signals;
-use crate::cli::wiring::{block_on, connector, look_ahead, serve_metrics, settings_with, stop_telemetry};
+use crate::cli::wiring::{
+    block_on, check_database_in_background, connector, serve_metrics, settings_with, stop_telemetry,
+};
 use crate::config::Settings;
 use crate::proto::connector_wrapper::ServerConfig;
 use crate::server::{Server, accept_parent_connection};
@@ -137,7 +139,7 @@ async fn serve(settings: Settings, handover: &mut Option<Received>) -> Result<()
     let listener = listener.try_clone().map_err(Failure::run)?;
     let listening =
         server.adopt(listener, &credential, config.rate_limiter_config.as_ref()).map_err(Failure::run)?;
-    look_ahead(&connector);
+    check_database_in_background(&connector);
     // The child is more important to an agent than its metrics.
     if let Err(error) = serve_metrics(&settings).await {
         tracing::warn!(error = in_one_line(&error), "cannot serve metrics to Prometheus");
@@ -175,7 +177,7 @@ pub(super) fn announce_listener(arguments: &[OsString]) {
         .env("LISTEN_FDS", "1")
         .env("LISTEN_FDS_FIRST_FD", number.to_string())
         .exec();
-    tracing::warn!(%error, "cannot restart to adopt the listener");
+    tracing::warn!(%error, "cannot restart the process with the listening socket of its parent");
 }
 
 fn listener_number() -> Result<i32, Error> {
@@ -200,7 +202,7 @@ impl Handover {
             // without an error.
             let line = read_line(&mut stdin);
             let watched = line.is_ok();
-            // The receiver may be gone.
+            // The receiver may have been dropped.
             let _ = send.send(line);
             if watched {
                 let mut ignored = [0; 64];

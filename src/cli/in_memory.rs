@@ -39,7 +39,7 @@ pub(super) async fn connect(server: Server) -> anyhow::Result<Channel> {
 
 /// A connection to a connector for the life of the process. It is opened at the first call, and again if it
 /// breaks. Calls are logged and measured, and are limited by the deadline in `limits`.
-pub(super) fn connect_for_good(connector: Arc<Connector>, limits: Limits) -> Channel {
+pub(super) fn connect_lazily(connector: Arc<Connector>, limits: Limits) -> Channel {
     let dial = move |_| {
         let server = Server::new(Arc::clone(&connector)).with_limits(limits);
         async move { Ok::<_, io::Error>(TokioIo::new(serve(server))) }

@@ -5,7 +5,7 @@ use clap::{ArgMatches, Command};
 
 use crate::cli::failure::Failure;
 use crate::cli::signals::{handle_other_signals, stop_requested, stop_requested_twice};
-use crate::cli::wiring::{self, block_on, connector, look_ahead, serve_metrics};
+use crate::cli::wiring::{self, block_on, check_database_in_background, connector, serve_metrics};
 use crate::config::{Settings, Sources};
 use crate::server::{HealthServer, Server};
 
@@ -37,7 +37,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         );
     }
     let connector = connector(&settings)?;
-    look_ahead(&connector);
+    check_database_in_background(&connector);
     let server = Server::new(connector.clone())
         .with_limits(settings.server.limits)
         .with_reflection(settings.server.reflection);

@@ -1,4 +1,4 @@
-//! Service mode: the program without a command but with a client of ConductorOne.
+//! Service mode: the program without a command but with client credentials of ConductorOne.
 
 use anyhow::Context;
 use clap::ArgMatches;
@@ -9,13 +9,13 @@ use crate::agent::service::{Service, ServiceError, ServiceSettings};
 use crate::agent::sync::SyncSettings;
 use crate::cli::failure::Failure;
 use crate::cli::signals::{handle_other_signals, stop_requested, stop_requested_twice};
-use crate::cli::wiring::{self, block_on, connector, look_ahead, serve_metrics};
+use crate::cli::wiring::{self, block_on, check_database_in_background, connector, serve_metrics};
 use crate::cli::{change, in_memory, sync};
 use crate::config::{self, Settings, Sources};
 use crate::server::{HealthServer, Readiness};
 
-/// Runs the program without a command: service mode if a client of ConductorOne is configured; otherwise the
-/// requested one-shot change, or a one-shot sync.
+/// Runs the program without a command: service mode if client credentials of ConductorOne are configured
+/// (decision mode-by-client); otherwise the requested one-shot change, or a one-shot sync.
 pub(super) fn run_bare(matches: &ArgMatches) -> Result<(), Failure> {
     let sources = Sources::of_process();
     if let Some(service) = config::load_service(matches, &sources).map_err(Failure::usage)? {
@@ -49,7 +49,7 @@ async fn serve(settings: Settings, service: ServiceSettings, sync: SyncSettings)
     handle_other_signals();
     let connector = connector(&settings)?;
     let service = Service::new(&service, sync)?;
-    look_ahead(&connector);
+    check_database_in_background(&connector);
     serve_metrics(&settings).await.map_err(Failure::Run)?;
     let readiness = Readiness::default();
     if let Some(health) = &settings.health {
@@ -60,7 +60,7 @@ async fn serve(settings: Settings, service: ServiceSettings, sync: SyncSettings)
         tokio::spawn(health.serve());
     }
     let limits = settings.server.limits;
-    let channel = in_memory::connect_for_good(connector.clone(), limits);
+    let channel = in_memory::connect_lazily(connector.clone(), limits);
     let stop = CancellationToken::new();
     let ready = || readiness.set(true);
     let mut running = std::pin::pin!(async {

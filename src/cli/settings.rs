@@ -61,8 +61,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     if errors.is_empty() { Ok(()) } else { Err(Failure::Usage(anyhow!(errors.join("\n")))) }
 }
 
-/// The settings that are read only when a connection is prepared: the connection string and the client of
-/// ConductorOne. Those that are missing or incomplete are reported before.
+/// The settings that are read only when a connection is prepared: the connection string and the client
+/// credentials of ConductorOne. Those that are missing or incomplete are reported before.
 fn errors_at_start(matches: &ArgMatches) -> Vec<String> {
     let sources = Sources::of_process();
     let connection = config::load(matches, &sources)

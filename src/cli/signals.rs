@@ -32,7 +32,7 @@ impl StoppedBy {
         }
     }
 
-    /// 128 plus the number of the signal, as in shells.
+    /// 128 plus the number of the signal, as in shells (decision exit-codes).
     pub(super) fn exit_code(self) -> u8 {
         match self {
             Self::Interrupt => 130,
@@ -91,7 +91,7 @@ pub(super) fn stop_requested_twice() -> impl Future<Output = ()> {
     }
 }
 
-/// Handles signals that by default would end the process without finishing the calls under way: SIGHUP
+/// Handles signals that by default would end the process without finishing the calls in progress: SIGHUP
 /// reopens the log files, for log rotation, and SIGUSR1 and SIGUSR2 do nothing.
 pub(super) fn handle_other_signals() {
     let watch = |kind, name, handle: fn()| match signal(kind) {

@@ -80,7 +80,7 @@ fn api(settings: &ApiSettings) -> Result<Arc<Api>, Failure> {
 
 /// Starts, in parallel, the work that the first calls would wait for: an agent sends calls as soon as it has
 /// connected.
-pub(super) fn look_ahead(connector: &Arc<Connector>) {
+pub(super) fn check_database_in_background(connector: &Arc<Connector>) {
     tokio::task::spawn_blocking(proto::warm_up);
     let connector = Arc::clone(connector);
     tokio::spawn(async move {

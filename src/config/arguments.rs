@@ -91,15 +91,15 @@ pub(super) fn argument(setting: &Setting) -> Arg {
     let argument = match setting.kind {
         // All values count, but values before the command's name count only if none follow it.
         Kind::LogTargets | Kind::Texts => argument.action(ArgAction::Append),
-        // The last value of a repeated flag counts, as in the former program.
+        // The last value of a repeated flag counts, as in the Go connector.
         _ => argument.overrides_with(setting.name),
     };
     match setting.kind {
-        // Every form of the former program is accepted, because the error is the same.
+        // Every form of the Go connector is accepted, because the error is the same.
         _ if matches!(setting.standing, Standing::Refused(_)) => {
             argument.num_args(0..=1).default_missing_value("true")
         }
-        // The flag of the former program takes a separate value: `--event-feed true`.
+        // The flag of the Go connector takes a separate value: `--event-feed true`.
         Kind::Switch if setting.name == "event-feed" => {
             argument.num_args(0..=1).default_missing_value("true")
         }

@@ -74,12 +74,12 @@ pub(super) const fn seconds(
     whole(name, group, bounds, default.as_secs() as usize, "SECONDS", help)
 }
 
-/// A setting of the former program that is accepted without effect.
+/// A setting of the Go connector that is accepted without effect.
 pub(super) const fn idle(setting: Setting, why: &'static str) -> Setting {
     Setting { hidden: true, standing: Standing::Idle(why), ..setting }
 }
 
-/// A flag of the former program that is refused.
+/// A flag of the Go connector that is refused.
 pub(super) const fn refused(name: &'static str, why: &'static str) -> Setting {
     Setting { hidden: true, standing: Standing::Refused(why), ..text(name, Group::Change, why) }
 }

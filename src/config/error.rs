@@ -109,7 +109,7 @@ pub(crate) enum Error {
         /// The other setting, or a part of it.
         other: &'static str,
     },
-    /// A flag of the former program that does not apply to this program.
+    /// A flag of the Go connector that does not apply to this program.
     #[error("{name} ({origin}) does not apply: {why}")]
     Refused {
         /// The setting.
@@ -172,7 +172,7 @@ impl Error {
                 }
             }
         }
-        // If one setting of a pair is missing, the error of the other setting already says so.
+        // If one setting of a pair is missing, the error of the other setting already reports it.
         let named: Vec<&'static str> = several.iter().filter_map(Self::names_as_missing).collect();
         several.retain(|error| !matches!(error, Self::Missing { name, .. } if named.contains(name)));
         match (several.pop(), several.is_empty()) {
@@ -255,7 +255,8 @@ pub(crate) enum Warning {
         /// The most similar known variable, if any.
         nearest: Option<String>,
     },
-    /// A keyword that a setting does not accept; another value is used.
+    /// A keyword that a setting does not accept; another value is used, as an exception (decision
+    /// wrong-settings-end-the-program).
     UnknownWord {
         /// The setting.
         name: &'static str,
@@ -277,7 +278,7 @@ pub(crate) enum Warning {
         /// The other setting.
         instead: &'static str,
     },
-    /// A setting of the former program that is accepted without effect.
+    /// A setting of the Go connector that is accepted without effect.
     Idle {
         /// The setting.
         name: &'static str,

@@ -95,10 +95,10 @@ fn parse(found: &Found, text: &str) -> Result<Vec<(String, Value)>, Error> {
 fn sort(path: &Path, table: Vec<(String, Value)>, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
     let mut layer = Layer::default();
     for (key, value) in table {
-        // The former program ignored the case of keys.
+        // The Go connector ignored the case of keys.
         let known = table::every().find(|setting| setting.name.eq_ignore_ascii_case(&key));
         let Some(setting) = known else {
-            if !names::is_former_key(&key) {
+            if !names::is_go_connector_key(&key) {
                 warnings.push(unknown(path, &key));
             }
             continue;

@@ -17,13 +17,13 @@ const PREFIX: &str = "BATON_";
 /// How many letters any name may differ from a known one to be treated as a misspelling.
 const LEAST_DISTANCE: usize = 2;
 
-/// The prefix of a family of former settings that have no meaning here. Existing files and deployments may
-/// contain them, and a warning at every start would teach operators to ignore warnings.
-const FORMER_PREFIX: &str = "invoke-resource-action";
+/// The prefix of a family of settings of the Go connector that have no meaning here. Existing files and
+/// deployments may contain them, and a warning at every start would teach operators to ignore warnings.
+const GO_CONNECTOR_PREFIX: &str = "invoke-resource-action";
 
-/// Variables of the former program and of its parent process that were never settings. Some are still used.
+/// Variables of the Go connector and of its parent process that were never settings. Some are still used.
 /// All are accepted without a warning.
-const FORMER_VARIABLES: &[&str] = &[
+const GO_CONNECTOR_VARIABLES: &[&str] = &[
     "BATON_C1_API_HOST",
     "BATON_CONNECTOR_SERVICE_LISTENER_FD",
     "BATON_DECODER_MAX_DECODED_SIZE_MB",
@@ -43,9 +43,9 @@ const FORMER_VARIABLES: &[&str] = &[
     "BATON_TMPDIR",
 ];
 
-/// Whether the key is known from the former program, so that it is ignored without a warning.
-pub(super) fn is_former_key(key: &str) -> bool {
-    key.to_ascii_lowercase().starts_with(FORMER_PREFIX)
+/// Whether the key is known from the Go connector, so that it is ignored without a warning.
+pub(super) fn is_go_connector_key(key: &str) -> bool {
+    key.to_ascii_lowercase().starts_with(GO_CONNECTOR_PREFIX)
 }
 
 /// The setting whose name is closest to an unknown key; `None` if none is close.
@@ -62,7 +62,7 @@ fn distance(name: &str) -> usize {
 }
 
 /// The warning about a variable that has no effect, with the name that was probably meant; `None` for a
-/// variable of another program, and for one that is known here or was known to the former program.
+/// variable of another program, and for one that is known here or was known to the Go connector.
 pub(super) fn unknown_variable(name: &str, value: &OsStr) -> Option<Warning> {
     let rest = name.strip_prefix(PREFIX)?;
     let known: Vec<String> = table::every().map(Setting::variable).collect();
@@ -70,11 +70,11 @@ pub(super) fn unknown_variable(name: &str, value: &OsStr) -> Option<Warning> {
         .iter()
         .map(String::as_str)
         .chain([CONFIG_PATH])
-        .chain(FORMER_VARIABLES.iter().copied())
+        .chain(GO_CONNECTOR_VARIABLES.iter().copied())
         .filter_map(|known| known.strip_prefix(PREFIX))
         .collect();
-    let is_former = is_former_key(&rest.to_ascii_lowercase().replace('_', "-"));
-    if known.contains(&rest) || is_former {
+    let is_go_connectors = is_go_connector_key(&rest.to_ascii_lowercase().replace('_', "-"));
+    if known.contains(&rest) || is_go_connectors {
         return None;
     }
     let misspelt = || nearest(rest, known.iter().copied(), |_| LEAST_DISTANCE);
@@ -104,8 +104,8 @@ fn with_other_words<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     known.iter().filter_map(more).min_by_key(|(more, _)| *more).map(|(_, known)| known)
 }
 
-/// Whether Kubernetes has set the variable for a Service whose name begins with `baton`: each container of the
-/// namespace gets such variables.
+/// Whether Kubernetes has set the variable for a Service whose name begins with `baton`: each container of
+/// the namespace gets such variables.
 fn is_service_link(rest: &str, value: &OsStr) -> bool {
     const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
     let is_address = value.to_str().is_some_and(|value| value.contains("://"));

@@ -59,7 +59,10 @@ pub(super) const ONE_SHOT: &[Setting] = &[
             "Delete this resource; always refused, because nothing in Retool can be deleted",
         ),
     ),
-    needing("delete-resource", value("delete-resource-type", "TYPE", "The resource type of that resource")),
+    needing(
+        "delete-resource",
+        value("delete-resource-type", "TYPE", "Resource type of the resource to delete"),
+    ),
     needing(
         "rotate-credentials-type",
         value(
@@ -70,10 +73,10 @@ pub(super) const ONE_SHOT: &[Setting] = &[
     ),
     needing(
         "rotate-credentials",
-        value("rotate-credentials-type", "TYPE", "The resource type of that resource"),
+        value("rotate-credentials-type", "TYPE", "Resource type of the resource whose credentials to rotate"),
     ),
     question("event-feed", "Print the events of a feed; always refused, because Retool has none"),
-    needing("event-feed", value("event-feed-id", "ID", "Which feed")),
+    needing("event-feed", value("event-feed-id", "ID", "Id of the event feed")),
     needing(
         "event-feed",
         Setting {

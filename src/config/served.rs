@@ -17,7 +17,7 @@ pub(super) fn layer(served: &Map<String, Value>, warnings: &mut Vec<Warning>) ->
     let mut layer = Layer::default();
     for (key, value) in served {
         let Some(setting) = table::every().find(|setting| setting.name.eq_ignore_ascii_case(key)) else {
-            if !names::is_former_key(key) {
+            if !names::is_go_connector_key(key) {
                 warnings.push(unknown(key));
             }
             continue;

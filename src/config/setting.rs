@@ -24,7 +24,7 @@ pub(crate) struct Setting {
     pub suggested: &'static [&'static str],
     /// Whether the value must never be shown: not in messages, in logs or in `Debug`.
     pub secret: bool,
-    /// Whether the setting keeps out callers. An empty value is then an error, while it means no value for
+    /// Whether the setting restricts access. An empty value is then an error, while it means no value for
     /// other settings: it comes from a variable that the operator forgot to fill.
     pub protects: bool,
     /// Whether help and documentation leave it out.
@@ -39,8 +39,8 @@ pub(crate) struct Setting {
     pub standing: Standing,
 }
 
-/// Whether a setting still has an effect. Ineffective settings are kept for command lines of the former
-/// program.
+/// Whether a setting still has an effect. Ineffective settings are kept for command lines of the Go
+/// connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// It has an effect.

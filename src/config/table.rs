@@ -9,6 +9,7 @@ use crate::config::operation_table::OPERATION;
 use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Relation, Setting, Standing};
 use crate::config::sources::Sources;
 use crate::connector::Options;
+use crate::connector::resource_kind::ResourceKind;
 use crate::retool::api::settings::ApiSettings;
 use crate::retool::privileges::Scope;
 
@@ -157,7 +158,7 @@ const SETTINGS: &[Setting] = &[
     },
     Setting {
         value_name: "TYPES",
-        suggested: &["org", "user", "group", "page", "resource"],
+        suggested: ResourceKind::TYPE_IDS,
         ..texts("sync-resource-types", Group::Sync, "Read only these resource types, such as user,group")
     },
     Setting {

@@ -283,7 +283,11 @@ fn names_are_unique_and_every_listed_keyword_is_accepted() {
     assert_eq!(shorts.iter().collect::<BTreeSet<_>>().len(), shorts.len());
     for setting in ALL {
         let is_refused = matches!(setting.standing, Standing::Refused(_));
-        assert!(is_refused || !names::is_former_key(setting.name), "{} is not of the past", setting.name);
+        assert!(
+            is_refused || !names::is_go_connector_key(setting.name),
+            "{} has an effect here",
+            setting.name
+        );
         if let Kind::Choice(words) = setting.kind {
             for word in words {
                 let setup = Setup::new().variable(&setting.variable(), &word.to_ascii_uppercase());

@@ -313,7 +313,7 @@ impl Entry {
     }
 }
 
-/// The spellings of true and false of the former program, which treated any other spelling as false.
+/// The spellings of true and false of the Go connector, which treated any other spelling as false.
 fn truth(text: &str) -> Option<bool> {
     match text.trim() {
         "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true),

@@ -1,8 +1,8 @@
-//! Creates accounts through Retool's REST API.
+//! Creates accounts through Retool's REST API (decision accounts-by-rest).
 //!
-//! Retool may have the account already, may report that in a way that is not established, or may not report
-//! the result of the request. A refused request therefore leads to a look-up. A new account is read back from
-//! the database, where the next listing finds it.
+//! The account may already exist, Retool does not document how it reports that, and the response may be lost.
+//! A refused request therefore leads to a look-up (decision existing-accounts). A new account is read back
+//! from the database, where the next listing finds it.
 
 mod form;
 
@@ -240,7 +240,7 @@ async fn provisional(context: &Context, made: &ApiUser) -> Result<Option<User>, 
         Some(_) => return Err(Error::DifferentRetools),
         None => {}
     }
-    // With one organization, the account belongs to it. With several, the API does not tell which.
+    // With one organization, the account belongs to it. With several, the API does not report which.
     let organization = only_organization(context).await.ok().flatten();
     Ok(Some(User {
         id,
@@ -281,7 +281,7 @@ async fn find(api: &Api, new: &NewUser, rate_limit: &mut RateLimit) -> Result<Op
     Ok(None)
 }
 
-/// The existing account in the database, found by the API or by its address. `taken` tells that Retool has
+/// The existing account in the database, found by the API or by its address. `taken` is true if Retool has
 /// reported the address as taken.
 async fn existing(
     context: &Context,

@@ -80,8 +80,8 @@ impl Connector {
     }
 
     /// The number of running actions.
-    pub(crate) fn actions_under_way(&self) -> usize {
-        self.runs.under_way()
+    pub(crate) fn actions_in_progress(&self) -> usize {
+        self.runs.in_progress()
     }
 
     /// Waits until no action is running.
@@ -123,14 +123,14 @@ async fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) 
     };
     let action = known.filter(|_| resource_type_id.is_empty()).ok_or_else(unknown)?;
     let mut record = record(action);
-    let under_way = match runs.start(action.name()) {
-        Ok(under_way) => under_way,
+    let in_progress = match runs.start(action.name()) {
+        Ok(in_progress) => in_progress,
         Err(error) => {
             record.close(Err(&error)).await;
             return Err(error);
         }
     };
-    let run = Arc::clone(under_way.run());
+    let run = Arc::clone(in_progress.run());
     let context = Arc::clone(context);
     let work = async move {
         let mut rate_limit = None;
@@ -142,7 +142,7 @@ async fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) 
             Ok((result, _)) => result,
             Err(error) => RunResult::Failed(error),
         };
-        under_way.end(Ended { result, rate_limit });
+        in_progress.end(Ended { result, rate_limit });
     };
     tokio::spawn(work.in_current_span());
     Ok(run)

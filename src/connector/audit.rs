@@ -1,6 +1,6 @@
 //! The audit log of changes. It has one event of target `audit` before each change, which must be written
 //! before the change begins, and one at its end: made, not needed, refused or failed. The events contain ids
-//! only, no personal data.
+//! only, no personal data (decision recorded-changes).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,7 @@ impl From<Outcome> for Provisioning {
             Outcome::Unchanged => Self::Unchanged,
             Outcome::DryRun => Self::DryRun,
             Outcome::Refused => Self::Refused,
-            // The program ends, so no one reads a value of its own.
+            // A separate label value is not needed, because the program is ending.
             Outcome::Failed | Outcome::Unknown => Self::Failed,
         }
     }
@@ -44,15 +44,15 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// From now on, a change that breaks off is recorded with an unknown outcome. Returns whether any change
-    /// was announced.
+    /// From now on, a change that is interrupted is recorded with an unknown outcome. Returns whether any
+    /// change was announced.
     pub(crate) fn interrupt(&self) -> bool {
         self.interrupted.store(true, Ordering::SeqCst);
         self.begun.load(Ordering::SeqCst)
     }
 }
 
-/// A change in progress. If dropped before its end, it is recorded as broken off.
+/// A change in progress. If dropped before its end, it is recorded as aborted.
 pub(crate) struct Record {
     changes: Arc<Changes>,
     announced: AtomicBool,
@@ -159,7 +159,7 @@ impl Drop for Record {
             if is_interrupted && self.announced.load(Ordering::SeqCst) {
                 self.write(Outcome::Unknown, "", "", Some("interrupted"));
             } else {
-                self.write(Outcome::Failed, "", "", Some("broken_off"));
+                self.write(Outcome::Failed, "", "", Some("aborted"));
             }
         }
     }

@@ -19,8 +19,8 @@ use crate::proto::connector::{Entitlement, Grant, Resource};
 use crate::retool::id::{GroupId, UserId};
 
 impl Connector {
-    /// Grants the entitlement to the principal. Returns the resulting grants, and annotations that tell
-    /// whether anything had to be done.
+    /// Grants the entitlement to the principal. Returns the resulting grants, and annotations that show
+    /// whether a change was needed.
     ///
     /// # Errors
     /// [`Error::ProvisioningDisabled`], [`Error::NotImplemented`], [`Error::Missing`],
@@ -48,7 +48,7 @@ impl Connector {
         granted.map(|ChangeAnswer { grants, annotations, .. }| (grants, annotations))
     }
 
-    /// Revokes the grant. The annotations tell whether anything had to be done.
+    /// Revokes the grant. The annotations show whether a change was needed.
     ///
     /// # Errors
     /// The same as for [`Connector::grant`].

@@ -11,7 +11,7 @@ pub(crate) fn database_message(error: &DatabaseError) -> String {
         DatabaseError::Postgres(error) => postgres_message(error),
         DatabaseError::MissingPrivileges(missing) => missing.to_string(),
         DatabaseError::OtherVersion { absent } => format!(
-            "baton-retool does not support this version of Retool, which is older or newer than the supported ones: {}; ask for an update of baton-retool, and name the version of Retool",
+            "baton-retool does not support this version of Retool, which is older or newer than the supported ones: {}; install a newer version of baton-retool, or report the version of Retool to its maintainers",
             absent.join(", ")
         ),
     }
@@ -48,7 +48,7 @@ fn postgres_message(error: &PostgresError) -> String {
             "another session holds a lock in the Retool database for too long: {reason}; a change waits for a lock for 5 s at a time or the role's own lock_timeout, whichever is lower; nothing was changed, and retrying is safe"
         ),
         Silent { waited } => format!(
-            "the Retool database did not answer a statement within {} s, its timeout plus a margin: the server hangs or is unreachable",
+            "the Retool database did not answer a statement within {} s, its timeout plus a margin: the server does not respond or is unreachable",
             waited.as_secs()
         ),
         Forbidden { reason } => format!("the Retool database denies access: {reason}"),

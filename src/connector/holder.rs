@@ -4,7 +4,8 @@ use std::convert::Infallible;
 
 use crate::connector::resource_kind::ResourceKind;
 
-/// A user or group with entitlements on a resource.
+/// A user or group with entitlements on a resource. A listing has each holder once, whatever number of groups
+/// gives the access (decision one-grant-once).
 pub(crate) trait Holder<E>: Send + Sync {
     /// The position in the listing. It is unique to each holder.
     fn order(&self) -> u32;

@@ -1,4 +1,5 @@
-//! Ids of resources, entitlements and grants. C1 tenants have stored them, so they must never change.
+//! Ids of resources, entitlements and grants. Tenants of ConductorOne have stored them, so they never change
+//! (decision stable-ids).
 
 mod entitlement;
 mod reference;
@@ -23,7 +24,7 @@ pub(crate) fn resource_id<T: Identity>(key: T) -> ProtoResourceId {
 ///
 /// # Errors
 /// [`Error::MalformedId`] unless the id has this type and its text is exactly the type's letter and a number
-/// from 1 to 2147483647 without padding.
+/// from 1 to 2147483647 without padding (decision strict-ids).
 pub(crate) fn parse<T: Identity>(id: &ProtoResourceId) -> Result<T, Error> {
     let of_type = id.resource_type == T::KIND.type_id();
     let key = if of_type { Spelled::parse(&id.resource) } else { None };

@@ -1,4 +1,5 @@
-//! The connector's metadata. Of all settings, it depends only on the resource types that they leave out.
+//! The connector's metadata. Of all settings, it depends only on the resource types that they leave out
+//! (decision fixed-capabilities).
 
 use crate::connector::resource_type::ResourceSyncer;
 use crate::connector::types;

@@ -1,9 +1,9 @@
-//! Page tokens, which tell where a listing continues.
+//! Page tokens: the position at which a listing continues.
 //!
-//! A token holds only its position, so it works after a restart and on another replica. It ends in a checksum
-//! over the position and the request that it continues. A token of another listing or another version, or
-//! with a changed byte, is rejected. The checksum has no key: it detects mistakes, not forgery. A forged
-//! token gives no access that its caller does not have.
+//! A token holds only its position, so it works after a restart and on another replica (decision
+//! page-tokens). It ends in a checksum over the position and the request that it continues. A token of
+//! another listing or another version, or with a changed byte, is rejected. The checksum has no key: it
+//! detects mistakes, not forgery. A forged token gives no access that its caller does not have.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

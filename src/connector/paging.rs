@@ -10,7 +10,7 @@ use crate::proto::connector::Resource;
 use crate::proto::grants::{GrantList, GrantListBuilder, GrantParts};
 use crate::retool::tables::Page;
 
-/// The number of rows that the caller requests.
+/// The number of rows that the caller requests (decision page-size).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PageSize {
     /// As many as keep the answer under 2 MiB.
@@ -97,7 +97,7 @@ pub(crate) struct PageBounds<'a> {
 
 impl PageBounds<'_> {
     /// The rows to read from the database if one row takes about `bytes` in the answer. It has two rows more
-    /// than requested: one that an earlier answer may already contain, and one that tells whether more rows
+    /// than requested: one that an earlier answer may already contain, and one that shows whether more rows
     /// follow.
     pub(crate) fn page(&self, bytes: usize) -> Page {
         let rows = match self.size {

@@ -28,6 +28,9 @@ macro_rules! resource_kinds {
         impl ResourceKind {
             const ALL: &[Self] = &[$(Self::$name),+];
 
+            /// The ids of all resource types.
+            pub(crate) const TYPE_IDS: &[&str] = &[$($type_id),+];
+
             /// The id of the resource type.
             pub(crate) fn type_id(self) -> &'static str {
                 match self {$(Self::$name => $type_id,)+}
@@ -49,6 +52,7 @@ macro_rules! resource_kinds {
     };
 }
 
+// Never change a name or a letter: reviews and policies are stored under them (decision stable-ids).
 resource_kinds! {
     Organization(OrganizationId) = "org", 'o';
     User(UserId) = "user", 'u';

@@ -187,7 +187,7 @@ impl Registry {
                 tracing::warn!(
                     most_bytes,
                     setting,
-                    "a snapshot of access does not fit into --snapshot-max-mib; syncs are answered by statements"
+                    "a snapshot of access does not fit into --snapshot-max-mib; syncs are answered with SQL statements instead"
                 );
                 // While other syncs use a part of the memory, the rest may suffice later.
                 self.pause(if most_bytes == setting { PAUSE } else { SHORT_PAUSE });
@@ -197,7 +197,7 @@ impl Registry {
                 (Found::Failed(error), SnapshotRead::Failed)
             }
             Ok(Err(ReadError::Database(error))) => {
-                tracing::warn!(%error, "a snapshot of access could not be read; syncs are answered by statements");
+                tracing::warn!(%error, "a snapshot of access could not be read; syncs are answered with SQL statements instead");
                 self.pause(SHORT_PAUSE);
                 (Found::Nothing, SnapshotRead::Failed)
             }
@@ -205,7 +205,7 @@ impl Registry {
                 let limit = READ_LIMIT.as_secs();
                 tracing::warn!(
                     limit,
-                    "reading a snapshot of access took too long; syncs are answered by statements"
+                    "reading a snapshot of access took too long; syncs are answered with SQL statements instead"
                 );
                 self.pause(PAUSE);
                 (Found::Nothing, SnapshotRead::TooSlow)
@@ -292,7 +292,7 @@ impl Drop for Watched<'_> {
         if self.outcome == SnapshotRead::Cancelled && took > SLOW {
             tracing::warn!(
                 seconds = took.as_secs(),
-                "callers canceled while a snapshot of access was read; syncs are answered by statements"
+                "callers canceled while a snapshot of access was read; syncs are answered with SQL statements instead"
             );
             self.registry.pause(PAUSE);
         }

@@ -30,7 +30,8 @@ pub(super) fn named(name: &str, id: impl std::fmt::Display) -> String {
     }
 }
 
-/// A time in the format of user profiles, always in UTC; NULL is year 1. The format never changes.
+/// A time in the format of user profiles, always in UTC (decision utc-times); NULL is year 1. The format
+/// never changes.
 pub(super) fn profile_time(time: Option<OffsetDateTime>) -> String {
     let Some(time) = time else { return "0001-01-01 00:00:00 +0000 UTC".to_owned() };
     let time = time.to_offset(time::UtcOffset::UTC);

@@ -14,7 +14,8 @@ use crate::connector::types::resource::Resources;
 use crate::connector::types::user::Users;
 use crate::retool::privileges::Scope;
 
-/// The resource types that are read in this scope, in the order in which they are listed.
+/// The resource types that are read in this scope, in the order in which they are listed
+/// (decision type-order).
 pub(crate) fn of_scope(scope: Scope) -> Vec<Box<dyn ResourceSyncer>> {
     let types: [(bool, Box<dyn ResourceSyncer>); 5] = [
         (true, Box::new(Organizations)),

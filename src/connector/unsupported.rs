@@ -4,7 +4,7 @@ use crate::connector::Connector;
 use crate::connector::error::Error;
 use crate::proto::connector::ResourceId;
 
-/// The event feed that an empty id stands for.
+/// The event feed that an empty id means.
 const DEFAULT_EVENT_FEED: &str = "baton_feed_event";
 
 impl Connector {
@@ -37,7 +37,7 @@ impl Connector {
         Error::UnknownEventFeed { given: given.into() }
     }
 
-    /// The error for calls about tickets.
+    /// The error for calls about tickets (decision ticket-refusals).
     pub(crate) fn refuse_tickets(&self) -> Error {
         if self.ticketing { Error::NoTickets } else { Error::TicketingDisabled }
     }

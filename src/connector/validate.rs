@@ -24,14 +24,14 @@ const VALIDATE_WAITS: [Duration; 5] = [
     Duration::from_secs(5),
 ];
 
-/// Limits repeated log lines, because callers can validate as often as they like.
+/// Limits repeated log lines, because callers can validate without limit.
 static LINES: LazyLock<Repeats> = LazyLock::new(|| Repeats::new(20));
 
 impl Connector {
     /// Validates the configuration for an agent, which calls it once and gives up. It therefore waits up to
     /// 15 seconds for an outage to end. Then it calls the REST API once, if configured, and returns its rate
     /// limits as an annotation. A sync does not need that API, so most of its failures are only logged as
-    /// warnings.
+    /// warnings (decision rest-in-validate).
     ///
     /// # Errors
     /// [`Error::Database`], and [`Error::Rest`] if changes are on and the API refuses the token.
@@ -66,7 +66,7 @@ impl Connector {
                 Ok(0) => {}
                 Ok(memberships) => tracing::warn!(
                     memberships,
-                    "memberships put users of one organization into groups of another; they are listed like any other, and Grant creates none"
+                    "users of one organization are members of groups of another; these memberships are listed, but Grant does not create them"
                 ),
                 Err(error) => {
                     let error = database_message(&error);

@@ -20,12 +20,13 @@ use crate::postgres::tls;
 
 /// Reads the properties of a new session and sets its limits.
 ///
-/// The option `baton_retool.direct` tells whether our startup options have reached the server itself. The
+/// The option `baton_retool.direct` shows whether our startup options have reached the server itself. The
 /// role's own statement timeout stays if it is lower than ours. `jit` is turned off, because for a large
 /// organization Postgres would compile our statements, which takes longer than running them: 100 ms for a
 /// statement that runs for 30 ms.
 ///
-/// The statement runs with the session's original search_path, so every name in it is qualified. `OFFSET 0`
+/// The statement runs with the session's original search_path, so every name in it is qualified
+/// (decision nothing-from-public). `OFFSET 0`
 /// makes Postgres evaluate the inner steps first; `AS MATERIALIZED` would too, but only from version 12 on.
 const INTRODUCE: &str = r#"
 WITH session AS (

@@ -46,7 +46,8 @@ pub(crate) const PINNED: &str = "pg_catalog, pg_temp";
 pub(crate) enum AccessMode {
     /// Writes are allowed.
     ReadWrite,
-    /// The server rejects every write.
+    /// The server rejects every write. Everything but a change runs like this (decision
+    /// read-only-by-default).
     ReadOnly,
 }
 

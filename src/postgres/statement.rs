@@ -11,7 +11,8 @@ use crate::postgres::pool::{Lease, Pool};
 use crate::postgres::session::{AccessMode, Session};
 use crate::telemetry::watch;
 
-/// A bound parameter with its type on the server.
+/// A bound parameter with its type on the server. With the types, statements need no preparation under a name
+/// (decision unnamed-statements).
 pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// Converts a row to the caller's type.

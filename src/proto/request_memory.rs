@@ -1,4 +1,4 @@
-//! The memory of all requests under way, from their first byte to their answer.
+//! The memory of all requests in progress, from their first byte to their answer.
 //!
 //! A small call does not count, so that large requests cannot make small ones wait. The limit on calls bounds
 //! the number of small calls.

@@ -115,7 +115,7 @@ pub(crate) struct Access {
     pub universal: Option<AccessLevel>,
     /// The row that names the item.
     pub explicit: ExplicitAccess,
-    /// The default of the item's folder. Parent folders do not count.
+    /// The default of the item's folder. Parent folders do not count (decision direct-folder).
     pub folder: Option<AccessLevel>,
 }
 
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_that_the_own_row_does_not_grant_is_inherited() {
+    fn a_level_without_an_own_row_is_inherited() {
         let access = Access { explicit: ExplicitAccess::Level(Read), folder: None, universal: Some(Own) };
         assert!(!access.is_inherited(Read));
         assert!(access.is_inherited(Write));

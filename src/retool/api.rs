@@ -1,7 +1,8 @@
 //! Client of Retool's REST API, version 2. It manages accounts only.
 //!
-//! Every request is sent once and redirects are not followed. Responses are not cached. A response is
-//! accepted only if it is JSON with `success: true`.
+//! Every request is sent once and redirects are not followed. Responses are not cached (decision
+//! no-rest-cache). A response is accepted only if it is JSON with `success: true` (decision
+//! checked-rest-answers).
 
 mod body;
 pub(crate) mod error;

@@ -9,7 +9,7 @@ use crate::private_text::PrivateText;
 use crate::retool::access::{Access, AccessLevel, ExplicitAccess};
 use crate::retool::id::{GroupId, PageId, UserId};
 
-/// Retool's group of all users. Retool alone decides its members.
+/// Retool's group of all users. Retool alone decides its members (decision protected-groups).
 pub(crate) const ALL_USERS: &str = "All Users";
 /// Retool's group of administrators.
 pub(crate) const ADMIN: &str = "admin";
@@ -201,8 +201,8 @@ pub(crate) enum ManagedProblem {
     Archived,
     /// It has rights on more than its page.
     MoreRights,
-    /// It has members and another level than its name says. Raising it would give that level to these
-    /// members.
+    /// It has members, and its level differs from the one in its name. Raising it would give that level to
+    /// these members.
     OtherLevel,
 }
 

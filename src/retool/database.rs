@@ -20,7 +20,7 @@ use crate::retool::id::OutOfRange;
 use crate::retool::privileges::{Feature, Privileges, Scope};
 use crate::retool::template;
 
-/// A Retool database. Creating it opens no connection; the first call does.
+/// A Retool database. Creating it opens no connection; the first call does (decision start-without-database).
 pub(crate) struct Database {
     pool: Pool,
     scope: Scope,

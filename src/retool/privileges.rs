@@ -1,7 +1,7 @@
 //! What the role may read and change. The privileges are probed and never assumed.
 //!
 //! An unreadable required column is an error that shows the GRANT to run. An unreadable optional column is
-//! left out of the statements, with one warning.
+//! left out of the statements, with one warning (decision optional-privileges).
 
 mod column;
 pub(crate) mod missing;

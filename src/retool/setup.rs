@@ -1,5 +1,5 @@
-//! The script that prepares Retool's database for a role. It is built from the same declarations as the probe
-//! of privileges.
+//! The script that prepares Retool's database for a role (decision documented-script). It is built from the
+//! same declarations as the probe of privileges.
 //!
 //! The script is plain SQL for any client. The role's name is an identifier in the GRANTs, and a literal in
 //! one setting that the DO blocks read. A name can therefore not end the quotes of a block.
@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use crate::postgres::identifier::{RoleName, quoted};
 use crate::retool::fragment::fill;
 use crate::retool::privileges::reads::{
-    AUDIT, FOLDERS, OPTIONAL, Optional, Reads, former, parts_left_out, reads_of,
+    AUDIT, FOLDERS, OPTIONAL, Optional, Reads, of_go_connector, parts_left_out, reads_of,
 };
 use crate::retool::privileges::{
     Column, Feature, GROUPS, NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEFAULT, Scope,
@@ -47,9 +47,9 @@ pub(crate) fn script(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
     for reads in reads_of(scope) {
         grant_reads(&mut script, reads, role);
     }
-    let former = former().filter(|column| scope.reads(column.table));
+    let of_go_connector = of_go_connector().filter(|column| scope.reads(column.table));
     let note = "What only the Go connector reads, so that you can switch back.";
-    grant_if_there(&mut script, note, former.map(|column| (column, String::new())));
+    grant_if_there(&mut script, note, of_go_connector.map(|column| (column, String::new())));
     let optional = || OPTIONAL.iter().filter(|optional| scope.reads(optional.column.table));
     let base = optional().filter(|optional| !optional.extra);
     let note = "Optional. Skipped if this Retool does not have the column.";
@@ -106,8 +106,8 @@ fn head(role: &RoleName, wanted: Wanted, scope: Scope) -> String {
     let literal = role.literal();
     format!(
         "\
--- The privileges of baton-retool's role in Retool's database: what this release and the Go connector before it
--- need, and nothing else.
+-- The privileges of baton-retool's role in Retool's database: those that this release and the earlier Go
+-- connector need, and no others.
 -- {changes}{extras}{without}
 --
 -- Run it in Retool's own database as the owner of its tables, with any client, as often as you like. It revokes

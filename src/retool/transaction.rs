@@ -1,5 +1,5 @@
 //! Changes of Retool's rows. Each change runs in its own transaction, which holds locks on the changed
-//! objects.
+//! objects and reads each write again (decision whole-changes).
 
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
@@ -170,7 +170,7 @@ impl Transaction<'_> {
         Ok(self.inner.write(name, &statement, parameters, from_row).await?)
     }
 
-    /// Judges a write by the state that is read after it in the same transaction. `wrote` tells whether the
+    /// Judges a write by the state that is read after it in the same transaction. `wrote` is true if the
     /// statement reports all rows as written.
     ///
     /// # Errors

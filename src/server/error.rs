@@ -15,7 +15,7 @@ pub(crate) enum Error {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// Any client on the network could read the organization's access.
+    /// Any client on the network could read the organization's access (decision closed-by-default).
     #[error(
         "{address} can be reached from other machines: set --tls-cert and --tls-key, listen on 127.0.0.1 or on a unix socket, or accept plaintext with --insecure"
     )]

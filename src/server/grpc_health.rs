@@ -24,7 +24,7 @@ pub(crate) async fn end_watches(health: &HealthReporter) {
     }
 }
 
-/// The empty name stands for the whole server.
+/// The empty name means the whole server.
 fn names() -> impl Iterator<Item = String> {
     std::iter::once(String::new()).chain(services::names())
 }

@@ -1,4 +1,4 @@
-//! HTTP health endpoints, compatible with the former program, for probes that do not support gRPC.
+//! HTTP health endpoints, compatible with the Go connector, for probes that do not support gRPC.
 
 use std::convert::Infallible;
 use std::io;

@@ -2,6 +2,7 @@
 //! bodies of answers.
 
 pub(crate) mod access_log;
+mod allowance;
 pub(crate) mod auth;
 mod authority;
 pub(crate) mod calls;
@@ -22,7 +23,6 @@ mod request_body;
 pub(crate) mod request_memory;
 mod response_body;
 mod seats;
-mod strangers;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 mod who;
@@ -118,7 +118,7 @@ pub(crate) fn in_memory(routes: RoutesBuilder, limits: &Limits) -> InMemory {
 }
 
 impl Transport {
-    /// Answers calls with these routes until `stop` is done and the calls under way have ended.
+    /// Answers calls with these routes until `stop` is done and the calls in progress have ended.
     ///
     /// # Errors
     /// Serving failed.
@@ -146,7 +146,7 @@ impl Transport {
             .layer(CatchPanicLayer::custom(panic::internal_error))
             .layer(ValidateRequestHeaderLayer::custom(GrpcOnly))
             .layer(ValidateRequestHeaderLayer::custom(auth))
-            // A request waits for memory before it counts as a call under way.
+            // A request waits for memory before it counts as a call in progress.
             .layer(RequestMemoryLayer::new(limits.request_bytes))
             .layer(CallLimitLayer::new(&limits))
             .add_routes(routes.routes())

@@ -1,4 +1,4 @@
-//! Logs, one line per event, in the two formats of the former program.
+//! Logs, one line per event, in the two formats of the Go connector.
 
 #[cfg(feature = "lambda")]
 mod level;
@@ -147,7 +147,7 @@ pub(crate) async fn recorded(log: impl FnOnce()) -> Result<(), Unrecorded> {
         .iter()
         .map(|queue| {
             let (done, written) = oneshot::channel();
-            // The receiver is gone after a timeout.
+            // The receiver was dropped after a timeout.
             queue.when_written(move || {
                 let _ = done.send(());
             });

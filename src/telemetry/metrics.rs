@@ -81,10 +81,10 @@ fn text(registry: &Registry) -> String {
     TextEncoder::new().encode_to_string(&families).unwrap_or_default()
 }
 
-/// Adds `change` to the number of calls under way.
-pub(super) fn call_under_way(change: i64) {
+/// Adds `change` to the number of calls in progress.
+pub(super) fn call_in_progress(change: i64) {
     if let Some(instruments) = INSTRUMENTS.get() {
-        instruments.call_under_way(change);
+        instruments.call_in_progress(change);
     }
 }
 
@@ -143,10 +143,10 @@ pub(crate) fn snapshot_read(outcome: SnapshotRead, took: Duration) {
     }
 }
 
-/// Adds `change` to the number of ConductorOne's tasks under way.
-pub(super) fn task_under_way(change: i64) {
+/// Adds `change` to the number of ConductorOne's tasks in progress.
+pub(super) fn task_in_progress(change: i64) {
     if let Some(instruments) = INSTRUMENTS.get() {
-        instruments.service.task_under_way(change);
+        instruments.service.task_in_progress(change);
     }
 }
 

@@ -3,7 +3,7 @@
 use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;
 
-/// The name of the former program in telemetry, so that existing dashboards and alerts continue to work.
+/// The name of the Go connector in telemetry, so that existing dashboards and alerts continue to work.
 const SERVICE_NAME: &str = "baton-retool-server";
 
 /// The attributes in `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, and defaults for missing attributes.

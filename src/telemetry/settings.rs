@@ -161,7 +161,7 @@ impl From<CollectorTlsFields> for CollectorTls {
 impl TryFrom<String> for Base64 {
     type Error = &'static str;
 
-    /// The former program requires the URL-safe alphabet and no padding; the command `base64` writes the
+    /// The Go connector requires the URL-safe alphabet and no padding; the command `base64` writes the
     /// standard alphabet.
     fn try_from(text: String) -> Result<Self, &'static str> {
         let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

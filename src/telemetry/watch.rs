@@ -34,7 +34,7 @@ pub(crate) struct Call {
 /// call belongs to the trace in the caller's `traceparent`, which has only numbers. The `tracestate` can
 /// contain any text, and is left out.
 pub(crate) fn call(name: (&'static str, &'static str), headers: &HeaderMap) -> Call {
-    metrics::call_under_way(1);
+    metrics::call_in_progress(1);
     let (service, method) = name;
     let shown = if method.is_empty() { metrics::UNKNOWN } else { "" };
     let span = tracing::info_span!(
@@ -80,7 +80,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        metrics::call_under_way(-1);
+        metrics::call_in_progress(-1);
     }
 }
 
@@ -97,7 +97,7 @@ fn is_our_fault(code: Code) -> bool {
     )
 }
 
-/// A statement under way. If dropped before it has ended, it counts as cancelled.
+/// A statement in progress. If dropped before it has ended, it counts as cancelled.
 #[derive(Debug)]
 pub(crate) struct Statement {
     span: Span,
@@ -221,7 +221,7 @@ impl Drop for RestCall {
     }
 }
 
-/// A task of ConductorOne, the root of a trace. If dropped before it has ended, it counts as broken off.
+/// A task of ConductorOne, the root of a trace. If dropped before it has ended, it counts as aborted.
 #[derive(Debug)]
 pub(crate) struct TaskRun {
     span: Span,
@@ -232,7 +232,7 @@ pub(crate) struct TaskRun {
 
 /// Starts a task. `kind` is one of a few names, such as `grant`.
 pub(crate) fn task(kind: &'static str) -> TaskRun {
-    metrics::task_under_way(1);
+    metrics::task_in_progress(1);
     let span = tracing::info_span!(
         target: SPANS,
         parent: None,
@@ -243,7 +243,7 @@ pub(crate) fn task(kind: &'static str) -> TaskRun {
         baton.task = kind,
         baton.outcome = Empty,
     );
-    TaskRun { span, kind, started: Instant::now(), outcome: TaskOutcome::BrokenOff }
+    TaskRun { span, kind, started: Instant::now(), outcome: TaskOutcome::Aborted }
 }
 
 impl TaskRun {
@@ -260,7 +260,7 @@ impl TaskRun {
 
 impl Drop for TaskRun {
     fn drop(&mut self) {
-        metrics::task_under_way(-1);
+        metrics::task_in_progress(-1);
         metrics::task_ended(self.kind, self.outcome, self.started.elapsed());
         self.span.record("baton.outcome", self.outcome.as_str());
         if self.outcome != TaskOutcome::Done {

@@ -75,7 +75,7 @@ async fn a_page_holds_the_requested_number_of_rows_up_to_the_maximum() {
 
 /// Between any two pages, rows before, after and at the position of the listing are deleted or added.
 #[tokio::test(flavor = "multi_thread")]
-async fn permanent_rows_are_listed_exactly_once_while_others_come_and_go() {
+async fn unchanged_rows_are_listed_once_during_concurrent_writes() {
     let database = Database::small().await;
     // Every second object is deleted or added; the others stay. New objects also reuse keys.
     let churn = r#"

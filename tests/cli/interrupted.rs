@@ -54,7 +54,7 @@ async fn without_membership() -> Database {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_a_signal_breaks_off_is_recorded_with_an_unknown_outcome() {
+async fn a_change_that_a_signal_interrupts_is_recorded_with_an_unknown_outcome() {
     let (database, folder) = (without_membership().await, tempfile::tempdir().unwrap());
     let mut locking = database.client().await;
     let transaction = locking.transaction().await.unwrap();
@@ -94,7 +94,7 @@ async fn a_change_that_ends_after_a_signal_is_recorded_with_its_outcome() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_breaks_a_change_off_at_once() {
+async fn a_second_signal_interrupts_a_change_at_once() {
     let (database, folder) = (Database::small().await, tempfile::tempdir().unwrap());
     let api = RetoolApi::start(&database);
     let gate = Gate::closed();

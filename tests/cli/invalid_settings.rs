@@ -9,7 +9,7 @@ use crate::support::server::program;
 /// No server listens on this port, and these tests need none.
 const NOWHERE: &str = "host=127.0.0.1 port=1 user=baton dbname=retool sslmode=disable connect_timeout=1";
 
-/// A client of ConductorOne.
+/// Client credentials of ConductorOne.
 const CLIENT: [&str; 2] = ["--client-id=n@127.0.0.1:1/p", "--client-secret=a:b:v1:hunter2"];
 
 fn run_in(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {

@@ -1,4 +1,4 @@
-//! Every flag and command of the Go program with this name, and its effect in this program.
+//! Every flag and command of the Go connector, and its effect in this program.
 
 use std::process::{Output, Stdio};
 
@@ -147,7 +147,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn every_flag_of_the_go_program_is_accepted() {
+fn every_flag_of_the_go_connector_is_accepted() {
     for (name, does) in SETTINGS {
         let (Sets(value) | Keeps(value) | Nothing(value) | Gives(value, _)) = does;
         let flag = format!("--{name}={value}");

@@ -167,7 +167,7 @@ async fn statements_are_cancelled_over_tls() {
     database.wait_until_blocked(1).await;
     call.abort();
     eventually("the end of the statement", async || {
-        (database.statements_under_way().await == 0).then_some(())
+        (database.statements_in_progress().await == 0).then_some(())
     })
     .await;
 }

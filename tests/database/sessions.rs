@@ -118,7 +118,7 @@ async fn a_cancelled_call_cancels_its_statement() {
         call.abort();
     }
     eventually("the end of the statements", async || {
-        (database.statements_under_way().await == 0).then_some(())
+        (database.statements_in_progress().await == 0).then_some(())
     })
     .await;
     // The table is locked all the time, so only a cancel request can have ended them.
@@ -143,7 +143,7 @@ async fn a_call_past_its_deadline_cancels_its_statement() {
     let answer = ResourcesServiceClient::new(server.channel().await).list_resources(request).await;
     assert!(answer.is_err());
     eventually("the end of the statement", async || {
-        (database.statements_under_way().await == 0).then_some(())
+        (database.statements_in_progress().await == 0).then_some(())
     })
     .await;
 }

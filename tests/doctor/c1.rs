@@ -3,7 +3,7 @@
 use crate::support::c1::{C1, Method};
 use crate::support::faulty_http::ConnectProxy;
 
-/// The status and text of the check of ConductorOne. `variables` override those of the stand-in server.
+/// The status and text of the check of ConductorOne. `variables` override those of the double.
 fn line(c1: &C1, variables: &[(&str, &str)]) -> (String, String) {
     let mut command = c1.program("postgres://baton@127.0.0.1:1/retool");
     command.args(["doctor", "--output", "json"]).envs(variables.iter().copied());

@@ -71,7 +71,7 @@ async fn a_caller_needs_a_token_with_the_right_key_for_this_function() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_without_a_token_learns_and_triggers_nothing() {
+async fn a_caller_without_a_token_gets_only_unauthenticated_and_triggers_nothing() {
     let stage = Stage::nowhere().await;
     let stranger = call(&["Bearer x"]).with("x-baton-connector-config-version", &["cv-9"]);
     for method in ["foo", "/no.Such/Method", "/c1.connector.v2.AssetService/GetAsset"] {

@@ -80,7 +80,7 @@ impl Watched {
 }
 
 #[tokio::test]
-async fn no_request_takes_much_memory_whatever_field_it_repeats() {
+async fn requests_that_repeat_any_field_use_bounded_memory() {
     let mut watched = Watched::start().await;
     let mut tried = BTreeSet::new();
     for (path, request) in methods() {

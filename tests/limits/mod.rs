@@ -7,4 +7,4 @@ mod hostile;
 mod memory;
 mod per_client;
 mod places;
-mod strangers;
+mod unauthenticated;

@@ -241,7 +241,7 @@ async fn a_call_over_the_request_timeout_is_deadline_exceeded_and_its_statement_
         let logged = server.wait_for_log(|line| line["grpc.method"] == "ListResources");
         assert_eq!(logged["grpc.code"], "DeadlineExceeded", "{logged}");
         eventually("the end of the statement", async || {
-            (database.statements_under_way().await == 0).then_some(())
+            (database.statements_in_progress().await == 0).then_some(())
         })
         .await;
     }

@@ -55,7 +55,7 @@ async fn the_documented_manifests_start_the_service_mode() {
         .collect();
     assert_eq!(given.len(), 4);
     assert_eq!(container["env"][0]["name"], "BATON_HOST_ID");
-    // The stand-in expects this host id, and the image enables the health check.
+    // The double expects this host id, and the image enables the health check.
     let mut command = program();
     command.envs(given).env("BATON_HOST_ID", "test-host").env("SSL_CERT_FILE", c1.authority());
     command.env("BATON_HEALTH_CHECK", "true").env("BATON_HEALTH_CHECK_PORT", "0");

@@ -1,4 +1,4 @@
-//! Service mode: the real program between a stand-in for ConductorOne and a Postgres.
+//! Service mode: the real program between a double of ConductorOne and a Postgres.
 
 mod debug_log;
 #[cfg(target_os = "linux")]

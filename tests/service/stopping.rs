@@ -185,7 +185,7 @@ async fn metrics_count_tasks_polls_and_uploads() {
     let bytes = stage.c1.uploads()[0].bytes.len();
     let wanted = [
         r#"baton_retool_tasks_total{outcome="done",task="list_action_schemas"} 1"#.to_owned(),
-        r#"baton_retool_tasks_total{outcome="failed_for_good",task="grant"} 1"#.to_owned(),
+        r#"baton_retool_tasks_total{outcome="failed_permanently",task="grant"} 1"#.to_owned(),
         r#"baton_retool_tasks_total{outcome="done",task="sync_full"} 1"#.to_owned(),
         "baton_retool_tasks_in_flight 0".to_owned(),
         format!("baton_retool_upload_bytes_total {bytes}"),

@@ -1,4 +1,4 @@
-//! The access token. The stand-in checks the requests to the endpoint in every test.
+//! The access token. The double checks the requests to the endpoint in every test.
 
 use std::time::Duration;
 

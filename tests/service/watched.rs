@@ -69,7 +69,7 @@ async fn each_task_has_its_own_trace() {
         found[0]
     };
     let (sync, grant) = (of("task sync_full"), of("task grant"));
-    for (span, outcome) in [(sync, "done"), (grant, "failed_for_good")] {
+    for (span, outcome) in [(sync, "done"), (grant, "failed_permanently")] {
         assert_eq!(attribute(&span.attributes, "baton.outcome").as_deref(), Some(outcome));
     }
     assert_ne!(sync.trace_id, grant.trace_id);

@@ -68,7 +68,7 @@ async fn connect_is_granted_on_a_database_closed_to_public() {
 }
 
 #[tokio::test]
-async fn a_user_who_cannot_grant_connect_learns_who_can() {
+async fn the_error_names_who_can_grant_connect() {
     let database = Database::seeded(FEW).await;
     let (owner, role) = (database.create_role(&[]).await, database.create_role(&[]).await);
     let run_by_owner = async || {

@@ -121,11 +121,11 @@ async fn cancels_a_read_that_no_caller_waits_for() {
         })
         .collect();
     database.wait_until_blocked(1).await;
-    assert_eq!(database.statements_under_way().await, 1);
+    assert_eq!(database.statements_in_progress().await, 1);
     for call in calls {
         call.abort();
     }
-    eventually("the end of the read", async || (database.statements_under_way().await == 0).then_some(()))
+    eventually("the end of the read", async || (database.statements_in_progress().await == 0).then_some(()))
         .await;
     assert_eq!(reads(&server), 0);
     transaction.rollback().await.unwrap();
@@ -176,9 +176,9 @@ async fn statements_answer_if_a_snapshot_cannot_be_read() {
     transaction.batch_execute("LOCK TABLE group_resources").await.unwrap();
     assert_eq!(sync.grant_ids("group", "g1").await, whole);
     server.wait_for_log(|line| {
-        line["msg"]
-            .as_str()
-            .is_some_and(|text| text.contains("could not be read; syncs are answered by statements"))
+        line["msg"].as_str().is_some_and(|text| {
+            text.contains("could not be read; syncs are answered with SQL statements instead")
+        })
     });
     transaction.rollback().await.unwrap();
     // Later calls do not retry it.

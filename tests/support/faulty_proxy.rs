@@ -1,5 +1,5 @@
-//! A proxy in front of Postgres that drops the connection after the COMMIT of a change, before its answer. A read
-//! is not affected, because its COMMIT is a separate statement.
+//! A proxy in front of Postgres that drops the connection after the COMMIT of a change, before its answer. A
+//! read is not affected, because its COMMIT is a separate statement.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::postgres::Database;
 
-/// Forwards everything until it is told to break.
+/// Forwards everything until it is set to break.
 pub(crate) struct FaultyProxy {
     address: SocketAddr,
     state: Arc<State>,
@@ -21,7 +21,7 @@ struct State {
     /// Whether the answer to the next COMMIT is lost.
     breaks: AtomicBool,
     /// Whether all later connections are refused.
-    for_good: AtomicBool,
+    refuses_later: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -48,9 +48,9 @@ impl FaultyProxy {
         database.url().replace(database.cluster().address(), &self.address.to_string())
     }
 
-    /// Loses the answer to the next COMMIT. If `for_good` is true, refuses all connections from then on.
-    pub(crate) fn breaks_at_commit(&self, for_good: bool) {
-        self.state.for_good.store(for_good, Ordering::Relaxed);
+    /// Loses the answer to the next COMMIT. If `refuses_later` is true, refuses all connections from then on.
+    pub(crate) fn breaks_at_commit(&self, refuses_later: bool) {
+        self.state.refuses_later.store(refuses_later, Ordering::Relaxed);
         self.state.breaks.store(true, Ordering::Relaxed);
     }
 }
@@ -66,7 +66,7 @@ async fn pass_on(mut client: TcpStream, mut server: TcpStream, state: Arc<State>
                     let commits = asked.windows(9).any(|text| text == b"; COMMIT\0");
                     if commits && state.breaks.swap(false, Ordering::Relaxed) {
                         assert!(server.read(&mut answered).await.unwrap() > 0, "it was not carried out");
-                        state.closed.store(state.for_good.load(Ordering::Relaxed), Ordering::Relaxed);
+                        state.closed.store(state.refuses_later.load(Ordering::Relaxed), Ordering::Relaxed);
                         return;
                     }
                 }

@@ -50,7 +50,7 @@ impl<'a> Hello<'a> {
         TlsConnector::from(Arc::new(config)).connect(ServerName::from(to.ip()), stream).await
     }
 
-    /// Whether the server speaks HTTP/2 with this client: it answers the client's preface and SETTINGS with
+    /// Whether the server uses HTTP/2 with this client: it answers the client's preface and SETTINGS with
     /// its own. An agent treats the connection as established at this point.
     pub(crate) async fn is_answered(&self, by: SocketAddr) -> bool {
         const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -218,7 +218,7 @@ pub(crate) fn managed_name(page: i32, level: Level) -> String {
     format!("baton:page:{page}:{}", WORDS[level])
 }
 
-/// The name of such a group in the former program: an address, the page's key and name, and the level.
+/// The name of such a group in the Go connector: an address, the page's key and name, and the level.
 pub(crate) fn former_name(page: i32, level: Level) -> String {
     format!("47792046232968{page}-group-app {page}-{}", WORDS[level])
 }

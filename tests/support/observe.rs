@@ -12,8 +12,8 @@ use super::postgres::Database;
 use super::wire::{Wire, eventually};
 
 impl Database {
-    /// How many statements of the server under test are under way.
-    pub(crate) async fn statements_under_way(&self) -> i64 {
+    /// How many statements of the server under test are in progress.
+    pub(crate) async fn statements_in_progress(&self) -> i64 {
         const ACTIVE: &str = "SELECT count(*) FROM pg_stat_activity
             WHERE datname = current_database() AND application_name = 'baton-retool' AND state = 'active'";
         self.client().await.query_one(ACTIVE, &[]).await.unwrap().get(0)

@@ -79,7 +79,7 @@ struct Inner {
     sdk_version: String,
     pages: HashMap<(&'static str, String, String), (Page, String)>,
     failures: HashMap<(&'static str, String, String), VecDeque<Status>>,
-    /// Calls of this method wait until this number is under way.
+    /// Calls of this method wait until this number is in progress.
     barrier: Option<(&'static str, Arc<Barrier>)>,
     /// What to do once before an answer to a call.
     before: HashMap<(&'static str, String, String), Once>,
@@ -134,7 +134,7 @@ impl Script {
         self.0.lock().unwrap().failures.entry(key).or_default().extend(errors);
     }
 
-    /// Makes calls of this method wait until this number is under way.
+    /// Makes calls of this method wait until this number is in progress.
     pub(crate) fn only_together(&self, method: &'static str, count: usize) {
         self.0.lock().unwrap().barrier = Some((method, Arc::new(Barrier::new(count))));
     }

@@ -221,10 +221,10 @@ async fn calls_and_connections_in_progress_are_counted() {
     wire.organizations().await.unwrap();
     let metrics = endpoint(&server);
     let in_use = |text: &str| value(text, r#"baton_retool_pool_connections{state="in_use"}"#);
-    let under_way = |text: &str| value(text, "baton_retool_grpc_requests_in_flight");
+    let in_progress = |text: &str| value(text, "baton_retool_grpc_requests_in_flight");
     eventually("rest", async || {
         let text = scrape(metrics);
-        (in_use(&text) == 0.0 && under_way(&text) == 0.0).then_some(())
+        (in_use(&text) == 0.0 && in_progress(&text) == 0.0).then_some(())
     })
     .await;
     let mut client = database.client().await;
@@ -238,14 +238,15 @@ async fn calls_and_connections_in_progress_are_counted() {
         .collect();
     database.wait_until_blocked(2).await;
     let text = scrape(metrics);
-    assert_eq!((under_way(&text), in_use(&text)), (2.0, 2.0));
+    assert_eq!((in_progress(&text), in_use(&text)), (2.0, 2.0));
     assert_eq!(value(&text, "baton_retool_pool_max_connections"), 3.0);
-    // A caller that disconnects leaves a cancelled statement and no call under way.
+    // A caller that disconnects leaves a cancelled statement and no call in progress.
     calls.iter().for_each(tokio::task::JoinHandle::abort);
     let cancelled = r#"baton_retool_database_statement_duration_seconds_count{outcome="cancelled",statement="organizations.list"}"#;
     eventually("the end of both", async || {
         let text = scrape(metrics);
-        (text.contains(cancelled) && value(&text, cancelled) == 2.0 && under_way(&text) == 0.0).then_some(())
+        (text.contains(cancelled) && value(&text, cancelled) == 2.0 && in_progress(&text) == 0.0)
+            .then_some(())
     })
     .await;
     transaction.rollback().await.unwrap();

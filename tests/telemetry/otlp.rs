@@ -107,7 +107,7 @@ async fn a_call_joins_the_trace_of_its_caller_with_its_statements_and_requests()
     }
     assert_eq!(spans.len(), 3);
 
-    // The log refers to the trace: in the fields of the former program, and in the fields of the log record.
+    // The log refers to the trace: in the fields of the Go connector, and in the fields of the log record.
     let line = logs.iter().find(|line| line["grpc.method"] == "ListResources").unwrap();
     assert_eq!(line["dd.trace_id"], u64::from_be_bytes(TRACE[8..].try_into().unwrap()).to_string());
     let span_id: [u8; 8] = call.span_id.clone().try_into().unwrap();

@@ -194,7 +194,7 @@ async fn a_forged_or_damaged_page_token_is_refused() {
     let org = || Some(id("org", "o1"));
     let good = wire.resources("user", org(), 5, "").await.unwrap().next_page_token;
     let mut foreign = vec![
-        // Page tokens of the former program.
+        // Page tokens of the Go connector.
         "250".to_owned(),
         "0".to_owned(),
         "-1".to_owned(),

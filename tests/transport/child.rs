@@ -221,7 +221,7 @@ fn invalid_settings_end_the_child_with_the_reason() {
     });
 }
 
-/// A parent of the former program checks its child only after it has connected.
+/// A parent of the Go connector checks its child only after it has connected.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_that_cannot_serve_lets_its_parent_connect_and_then_ends() {
     let unlimited = Some(Limiter::External(ExternalLimiter::default()));

@@ -97,9 +97,9 @@ fn status(served: bool, rpc: &str, off: Result<bool, Status>, on: Result<bool, S
         (Err(Code::Unimplemented), Err(Code::Unimplemented)) if !served => "not served",
         (Ok(false), Ok(false)) if !silent => "empty",
         (Ok(_), Ok(_)) => "answered",
-        (Err(Code::FailedPrecondition), Err(Code::Unimplemented)) => "refused",
-        (Err(Code::FailedPrecondition), _) => "`--provisioning`",
-        _ => "refused",
+        (Err(Code::FailedPrecondition), Err(Code::Unimplemented)) => "not implemented",
+        (Err(Code::FailedPrecondition), _) => "off by default",
+        _ => "not implemented",
     }
 }
 

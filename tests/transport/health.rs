@@ -186,7 +186,7 @@ fn without_health_check_no_port_is_opened() {
 }
 
 #[test]
-fn a_health_check_that_cannot_connect_says_why() {
+fn a_health_check_that_cannot_connect_reports_the_reason() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let output = health_check(&[], &["--health-check-port", &closed]);
     let url = format!("http://127.0.0.1:{closed}/health");

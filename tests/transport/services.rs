@@ -333,7 +333,7 @@ async fn a_malformed_change_is_refused_before_provisioning_is_checked() {
 }
 
 #[tokio::test]
-async fn tickets_are_refused_and_the_refusal_says_whether_ticketing_is_on() {
+async fn tickets_are_refused_with_an_error_that_depends_on_ticketing() {
     let database = Database::empty_schema().await;
     for (extra, code, word) in [
         (&[][..], Code::Unknown, "ticketing is not enabled"),

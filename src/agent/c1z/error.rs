@@ -93,7 +93,7 @@ pub enum Error {
         /// The decoding error.
         source: prost::DecodeError,
     },
-    /// Two grants have the same id and cannot be told apart.
+    /// Two grants have the same id and cannot be distinguished.
     #[error(
         "the connector uses the grant id {id:?} for several principals or entitlements: grant ids must be \
          unique"

@@ -1,6 +1,6 @@
 //! Writes the grants of a new file.
 //!
-//! A large organization has millions of grants, which with their seven indexes take up more than nine tenths
+//! A large organization has millions of grants, which with their seven indexes occupy more than nine tenths
 //! of the file. To insert them row by row and to let the database sort each index takes several times as long
 //! as the rest of a sync. This is not necessary, because the new file is written once, in order, and its
 //! content is known.

@@ -33,8 +33,8 @@ pub struct Saved {
 ///
 /// A store holds one sync. Call [`Store::start`] once, store pages in any order, call [`Store::expand`] and
 /// [`Store::finish`] when everything is read, and always call [`Store::close`] at the end. Without `finish`,
-/// the file contains an unfinished sync, which the next run resumes. Without `close`, the old file stays
-/// unchanged.
+/// the file contains an unfinished sync, which the next run resumes (decision unfinished-syncs). Without
+/// `close`, the old file stays unchanged.
 #[derive(Debug)]
 pub struct Store {
     options: StoreOptions,

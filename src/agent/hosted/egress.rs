@@ -19,12 +19,12 @@ pub(crate) struct EgressPolicy {
     enforced: bool,
 }
 
-/// What a policy says about a connection.
+/// The verdict of a policy about a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It is allowed.
     Allowed,
-    /// It is not allowed; a warning says so.
+    /// It is not allowed; a warning reports it.
     Reported,
     /// It is not allowed and must not be made.
     Refused,
@@ -34,8 +34,8 @@ impl EgressPolicy {
     /// A policy that allows nothing.
     const NOTHING: Self = Self { hosts: BTreeSet::new(), https_only: true, enforced: true };
 
-    /// The policy of an envelope that came with this version of the configuration. A policy of an unsupported version,
-    /// or for another configuration, allows nothing.
+    /// The policy of an envelope that came with this version of the configuration. A policy of an unsupported
+    /// version, or for another configuration, allows nothing.
     pub(crate) fn of(envelope: &ServedPolicyEnvelope, config_version: &str) -> Self {
         let belongs = !envelope.config_version.is_empty() && envelope.config_version == config_version;
         let section = envelope.egress.as_ref().filter(|section| section.schema_version == VERSION);

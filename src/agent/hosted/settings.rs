@@ -1,4 +1,4 @@
-//! The settings of a hosted connector: its client at ConductorOne, and the tokens of its callers.
+//! The settings of a hosted connector: its client credentials of ConductorOne, and the tokens of its callers.
 
 use std::fmt;
 use std::path::PathBuf;

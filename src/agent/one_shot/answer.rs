@@ -76,7 +76,7 @@ pub(super) fn dry_run(annotations: &[Any]) -> Option<String> {
     structs(annotations).find(is_dry_run).map(|told| text_of(&told, "would"))
 }
 
-/// Whether an annotation tells that nothing had to be changed.
+/// Whether an annotation reports that no change was needed.
 pub(super) fn is_unchanged(annotations: &[Any]) -> bool {
     structs(annotations).any(|told| is_true(&told, "unchanged"))
 }

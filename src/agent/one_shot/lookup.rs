@@ -57,7 +57,7 @@ impl Lookup<'_> {
         }
     }
 
-    /// Returns the grant with this id. A connector is not asked whether the grant exists: revoking a missing
+    /// Returns the grant with this id. No call checks whether the grant exists: revoking a missing
     /// grant succeeds.
     pub(super) async fn grant(&self, id: &str) -> Result<Grant, OneShotError> {
         match self {

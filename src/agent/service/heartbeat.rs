@@ -1,4 +1,4 @@
-//! Heartbeats: they tell ConductorOne that a long task is still running, and return whether it has been
+//! Heartbeats: they report to ConductorOne that a long task is still running, and return whether it has been
 //! cancelled.
 
 use std::sync::{Arc, OnceLock};

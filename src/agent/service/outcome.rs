@@ -117,7 +117,7 @@ impl Failure {
 
     /// Makes the failure final: ConductorOne does not retry the task.
     #[must_use]
-    pub(super) fn for_good(mut self) -> Self {
+    pub(super) fn permanent(mut self) -> Self {
         if !self.is_final {
             self.message.push_str(FINAL);
             self.is_final = true;
@@ -186,8 +186,8 @@ mod tests {
         let status = Status::failed_precondition("provisioning is not enabled");
         let text = "rpc error: code = FailedPrecondition desc = provisioning is not enabled";
         assert_eq!(failed(Failure::of_call(&status)), (9, text.to_owned(), false));
-        let once = Failure::of_call(&status).for_good();
-        assert_eq!(once.clone().for_good(), once);
+        let once = Failure::of_call(&status).permanent();
+        assert_eq!(once.clone().permanent(), once);
         assert_eq!(failed(once), (9, format!("{text}\ntask failed and is non-retryable"), true));
         assert_eq!(failed(Failure::of_status(&status)), (9, "provisioning is not enabled".to_owned(), false));
         assert_eq!(failed(Failure::cancelled()), (1, "context canceled".to_owned(), false));

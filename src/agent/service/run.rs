@@ -97,7 +97,7 @@ async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, place: Own
     watched.ended(ended);
     // The order matters: when the slot becomes free, the task must no longer count as running.
     match ended {
-        TaskOutcome::Done | TaskOutcome::FailedForGood => guard.over(),
+        TaskOutcome::Done | TaskOutcome::FailedPermanently => guard.over(),
         _ => drop(guard),
     }
     drop(place);
@@ -151,7 +151,7 @@ async fn report(api: &Api, task_id: &str, kind: Kind, outcome: Outcome, begun: I
         Outcome::Failed(failure) => {
             let (code, is_final) = (failure.code(), failure.is_final());
             tracing::warn!(task_id, task_type, seconds, ?code, non_retryable = is_final, "task failed");
-            (if is_final { TaskOutcome::FailedForGood } else { TaskOutcome::Failed }, Some(code))
+            (if is_final { TaskOutcome::FailedPermanently } else { TaskOutcome::Failed }, Some(code))
         }
     };
     let Some(report) = outcome.report(api.host_id(), task_id) else { return ended };

@@ -173,7 +173,7 @@ impl Taken {
 /// Sends the pieces of a file from a blocking thread.
 struct Pipe {
     send: mpsc::Sender<io::Result<BatonServiceUploadAssetRequest>>,
-    /// Cancelled when the receiver of the pieces is gone.
+    /// Cancelled when the receiver of the pieces is dropped.
     over: CancellationToken,
     runtime: Handle,
 }

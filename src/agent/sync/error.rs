@@ -80,7 +80,7 @@ pub enum Error {
     /// A part of the sync ended unexpectedly.
     #[error("the sync cannot continue: {0}")]
     Broken(String),
-    /// The sync was asked to stop.
+    /// The sync was stopped on request.
     #[error("the sync was stopped")]
     Stopped,
 }

@@ -48,7 +48,7 @@ pub(crate) fn matching_types(reader: &Reader) -> Result<BTreeSet<String>, Error>
 }
 
 /// Copies all users and groups with their entitlements and grants, or only the holders of one entitlement.
-/// Then replaces the grants that ask for principals of the external file by grants to these principals.
+/// Then replaces the grants that refer to principals of the external file by grants to these principals.
 pub(crate) fn copy<S: Storage>(
     storage: &mut S,
     reader: &Reader,
@@ -195,7 +195,7 @@ fn grants_of(
     }
 }
 
-/// Replaces each grant that asks for principals of the external file by one grant for each match; without a
+/// Replaces each grant that refers to principals of the external file by one grant for each match; without a
 /// match, the grant is removed. Returns whether the new grants are expandable.
 fn give<S: Storage>(storage: &mut S, principals: &Principals) -> Result<bool, StorageError> {
     let mut cursor = String::new();

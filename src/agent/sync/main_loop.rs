@@ -212,7 +212,7 @@ impl<S: Storage> Run<S> {
     async fn wait_after(&self, error: &Error) -> Result<(), Error> {
         let Some(status) = error.status() else { return Ok(()) };
         let wait = self.attempts.wait(status);
-        tracing::warn!(%error, seconds = wait.as_secs_f64(), "retrying");
+        tracing::warn!(%error, seconds = wait.as_secs_f64(), "a call of the sync failed, retrying");
         tokio::select! {
             () = self.stop.cancelled() => Err(Error::Stopped),
             () = tokio::time::sleep(wait) => Ok(()),

@@ -93,7 +93,7 @@ pub(crate) struct State {
     completed: u64,
     /// An expandable grant was stored.
     pub(crate) needs_expansion: bool,
-    /// A grant that asks for principals of an external file was stored.
+    /// A grant that refers to principals of an external file was stored.
     pub(crate) has_external_resource_grants: bool,
     /// Resources of grants that are not stored are fetched.
     pub(crate) should_fetch_related_resources: bool,

@@ -47,7 +47,7 @@ impl<S: Storage> StorageThread<S> {
                 }
                 // Senders see the closed channel before the storage is returned.
                 drop(received);
-                // An error only means that the receiver is gone.
+                // An error only means that the receiver was dropped.
                 let _ = give_back.send(storage);
             })
             .map_err(Error::Thread)?;

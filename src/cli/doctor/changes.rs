@@ -48,7 +48,7 @@ fn possible(
     connection: &ConnectionSettings,
 ) -> Line {
     match (tried, change.policed) {
-        (Ok(()), None) => Line::ok(Check::Change, "possible; tested on no row and rolled back"),
+        (Ok(()), None) => Line::ok(Check::Change, "possible; tested without changing a row"),
         (Ok(()), Some(table)) => {
             let found = format!("granted, but row-level security on {table} may refuse rows");
             Line::warning(Check::Change, found)

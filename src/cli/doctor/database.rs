@@ -58,7 +58,7 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
     report.extend([
         folders(&database, &facts.folders, whole).await,
         audit(&database, &facts.audit).await,
-        former(&facts.former),
+        go_connector(&facts.go_connector),
     ]);
     changes::check(&database, settings, connection, &facts, report).await;
     if complete {
@@ -134,7 +134,7 @@ fn tables(facts: &Facts, report: &mut Report) -> bool {
     } else {
         Line::failed(Check::Database, format!("{name}: {}", facts.absent.join(", ")))
             .means("baton-retool does not support this version of Retool, which is older or newer than the supported ones.")
-            .fix("ask for an update of baton-retool, and name the version of Retool")
+            .fix("install a newer version of baton-retool, or report the version of Retool to its maintainers")
     });
     true
 }
@@ -145,7 +145,7 @@ fn types(facts: &Facts) -> Line {
     }
     Line::failed(Check::Types, facts.odd_types.join(", "))
         .means("baton-retool does not support this version of Retool.")
-        .fix("ask for an update of baton-retool, and name the version of Retool")
+        .fix("install a newer version of baton-retool, or report the version of Retool to its maintainers")
 }
 
 async fn level(database: &Database, facts: &Facts) -> Line {
@@ -252,7 +252,7 @@ async fn audit(database: &Database, standing: &Standing) -> Line {
     line.about("audit log")
 }
 
-fn former(standing: &Standing) -> Line {
+fn go_connector(standing: &Standing) -> Line {
     let line = match standing {
         Standing::Readable => Line::ok(Check::Extras, "the Go connector can run with this role"),
         other => extra(other),
@@ -296,13 +296,16 @@ fn statements(Measured { rows, timed }: &Measured, facts: &Facts) -> Line {
 fn snapshot(Measured { rows, .. }: &Measured, most_mib: u32) -> Line {
     const MIB: usize = 1024 * 1024;
     if most_mib == 0 {
-        return Line::skipped(Check::Snapshot, "--snapshot-max-mib is 0: statements answer syncs");
+        return Line::skipped(
+            Check::Snapshot,
+            "--snapshot-max-mib is 0: syncs use SQL statements instead of a snapshot",
+        );
     }
     let needed = estimate(rows.iter().copied()).div_ceil(MIB).max(1);
     let found = format!("reading one takes up to {needed} MiB; --snapshot-max-mib allows {most_mib}");
     if needed > usize::try_from(most_mib).unwrap_or(usize::MAX) {
         return Line::warning(Check::Snapshot, found)
-            .means("Statements answer syncs instead, which takes the database much longer.")
+            .means("Syncs use SQL statements instead, which take the database much longer.")
             .fix(format!(
                 "set --snapshot-max-mib to {needed} or more, and raise the program's memory limit by the same amount"
             ));

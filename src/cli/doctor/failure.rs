@@ -26,7 +26,7 @@ pub(super) fn failed(check: Check, error: &DatabaseError, connection: &Connectio
             | PostgresError::UnknownSchema { .. },
         ) => line
             .means("baton-retool does not support this version of Retool.")
-            .fix("ask for an update of baton-retool, and name the version of Retool"),
+            .fix("install a newer version of baton-retool, or report the version of Retool to its maintainers"),
         _ => line,
     }
 }

@@ -178,7 +178,9 @@ fn unprotected(problem: &TlsProblem, mode: SslMode) -> Line {
             .means("The server and this program cannot agree on a TLS session.")
             .fix("check the server's log, which may have details"),
         TlsProblem::Network(NetworkProblem::Silent(_)) => Line::failed(Check::Tls, found)
-            .means("The server accepts connections but does not speak the Postgres protocol, or hangs.")
+            .means(
+                "The server accepts connections but does not use the Postgres protocol, or does not answer.",
+            )
             .fix("correct host and port, or check the server"),
         TlsProblem::Network(_) => Line::failed(Check::Tls, found)
             .means("A program other than Postgres may listen on that port.")
@@ -293,7 +295,7 @@ fn explained(refused: &Refused, connection: &ConnectionSettings) -> Line {
             .fix("wait, then retry; if the error persists, check the server's log"),
         LoginProblem::OtherKind => line.fix("set another target_session_attrs, or another host"),
         LoginProblem::Silent => line
-            .means("The server accepts connections but does not speak the Postgres protocol, or hangs.")
+            .means("The server accepts connections but does not use the Postgres protocol, or does not answer.")
             .fix("correct host and port, or check the server"),
         LoginProblem::NotPostgres => line
             .means("Another program listens on that port.")

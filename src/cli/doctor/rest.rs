@@ -47,7 +47,8 @@ fn unusable(error: &SetupError) -> Line {
 fn explained(problem: &Problem, found: String) -> Line {
     const ELSEWHERE: &str =
         "correct --retool-api-base-url: without /api/v2, such as https://retool.example.com";
-    const UPDATE: &str = "ask for an update of baton-retool, and name the version of Retool";
+    const UPDATE: &str =
+        "install a newer version of baton-retool, or report the version of Retool to its maintainers";
     let line = Line::failed(Check::Rest, found);
     match problem {
         Problem::Refused { status: 401, .. } => line

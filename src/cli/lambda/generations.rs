@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use crate::agent::hosted::{ConfigService, EgressPolicy, HostedSettings, Served};
 use crate::cli::failure::Failure;
 use crate::cli::lambda::egress;
-use crate::cli::wiring::{connection, connector_to, look_ahead};
+use crate::cli::wiring::{check_database_in_background, connection, connector_to};
 use crate::config::{self, InForce, Settings, Sources, Warning};
 use crate::server::Server;
 use crate::server::lambda::{Configurations, DebugUntil, Generation, PAGE_BYTES};
@@ -103,7 +103,7 @@ fn made(effective: Effective) -> Result<Generation, Failure> {
         egress::check(policy, &connection, &settings)?;
     }
     let connector = connector_to(connection, &settings)?;
-    look_ahead(&connector);
+    check_database_in_background(&connector);
     let calls = Server::new(connector.clone())
         .with_limits(settings.server.limits)
         .with_page_bytes(PAGE_BYTES)

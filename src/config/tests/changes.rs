@@ -1,4 +1,4 @@
-//! Settings that request one change, and former settings that do not apply.
+//! Settings that request one change, and settings of the Go connector that do not apply.
 
 use crate::agent::one_shot::OneShot;
 use crate::config::one_shot_table::VERBS;

@@ -108,7 +108,7 @@ fn warns_about_an_unknown_key_with_the_nearest_name() {
 }
 
 #[test]
-fn keys_of_the_former_program_cause_no_warning() {
+fn keys_of_the_go_connector_cause_no_warning() {
     let text = "file: sync.c1z\nclient-id: a\nWorkers: 3\ninvoke-resource-action-args: '{}'\n";
     assert_eq!(Setup::new().file(text).warnings(), [""; 0]);
 }

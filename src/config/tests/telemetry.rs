@@ -15,7 +15,7 @@ fn nothing_is_collected_by_default() {
 }
 
 #[test]
-fn accepts_the_variables_of_the_former_program() {
+fn accepts_the_variables_of_the_go_connector() {
     let setup = Setup::new()
         .variable("BATON_OTEL_COLLECTOR_ENDPOINT", "collector.example.com:4317")
         .variable("BATON_OTEL_TRACING_DISABLED", "true")

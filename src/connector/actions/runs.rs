@@ -82,9 +82,9 @@ pub(crate) struct RunReport {
     pub(crate) annotations: Vec<Any>,
 }
 
-/// A run that has not ended. If dropped, it ends as broken off.
+/// A run that has not ended. If dropped, it ends as interrupted.
 #[derive(Debug)]
-pub(super) struct UnderWay {
+pub(super) struct InProgress {
     runs: Arc<Runs>,
     run: Arc<Run>,
 }
@@ -100,7 +100,7 @@ impl Runs {
     ///
     /// # Errors
     /// [`Error::TooManyRuns`]
-    pub(super) fn start(self: &Arc<Self>, name: &'static str) -> Result<UnderWay, Error> {
+    pub(super) fn start(self: &Arc<Self>, name: &'static str) -> Result<InProgress, Error> {
         let id = Ksuid::new(Some(OffsetDateTime::now_utc()), None).to_string();
         let run = Arc::new(Run { id: id.clone(), name, ended: watch::Sender::new(None) });
         let mut table = self.table();
@@ -109,7 +109,7 @@ impl Runs {
         }
         table.by_id.insert(id, Arc::clone(&run));
         self.running.send_modify(|running| *running += 1);
-        Ok(UnderWay { runs: Arc::clone(self), run })
+        Ok(InProgress { runs: Arc::clone(self), run })
     }
 
     /// The run with this id.
@@ -122,7 +122,7 @@ impl Runs {
     }
 
     /// The number of running runs.
-    pub(crate) fn under_way(&self) -> usize {
+    pub(crate) fn in_progress(&self) -> usize {
         *self.running.borrow()
     }
 
@@ -197,7 +197,7 @@ impl Run {
     }
 }
 
-impl UnderWay {
+impl InProgress {
     pub(super) fn run(&self) -> &Arc<Run> {
         &self.run
     }
@@ -207,7 +207,7 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InProgress {
     fn drop(&mut self) {
         let broken = Ended { result: RunResult::Failed(Error::RunBroken), rate_limit: None };
         self.runs.end(&self.run, broken);
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn forgets_the_oldest_ended_run_but_no_running_one() {
         let runs = Arc::new(Runs::default());
-        let under_way = runs.start("enable_user").unwrap();
+        let in_progress = runs.start("enable_user").unwrap();
         let ids: Vec<_> = (0..=MOST_ENDED)
             .map(|_| {
                 let run = runs.start("disable_user").unwrap();
@@ -237,41 +237,41 @@ mod tests {
             .collect();
         assert!(matches!(runs.find(&ids[0]), Err(Error::UnknownRun { .. })));
         assert!(ids[1..].iter().all(|id| runs.find(id).is_ok()));
-        assert!(runs.find(&under_way.run().id).unwrap().ended().is_none());
+        assert!(runs.find(&in_progress.run().id).unwrap().ended().is_none());
         assert_eq!(runs.table().by_id.len(), MOST_ENDED + 1);
-        under_way.end(complete());
+        in_progress.end(complete());
         assert_eq!(runs.table().by_id.len(), MOST_ENDED);
     }
 
     #[test]
     fn a_run_starts_again_after_another_has_ended_at_the_limit() {
         let runs = Arc::new(Runs::default());
-        let mut under_way: Vec<_> = (0..MOST_RUNNING).map(|_| runs.start("enable_user").unwrap()).collect();
+        let mut in_progress: Vec<_> = (0..MOST_RUNNING).map(|_| runs.start("enable_user").unwrap()).collect();
         assert!(matches!(runs.start("enable_user"), Err(Error::TooManyRuns { .. })));
-        under_way.pop();
+        in_progress.pop();
         assert!(runs.start("enable_user").is_ok());
     }
 
     #[test]
     fn the_first_end_of_a_run_is_final() {
         let runs = Arc::new(Runs::default());
-        let under_way = runs.start("enable_user").unwrap();
-        let run = Arc::clone(under_way.run());
+        let in_progress = runs.start("enable_user").unwrap();
+        let run = Arc::clone(in_progress.run());
         assert_eq!(run.id.len(), 27);
-        under_way.end(complete());
+        in_progress.end(complete());
         runs.end(&run, Ended { result: RunResult::Failed(Error::RunBroken), rate_limit: None });
         assert!(matches!(run.ended(), Some(Ended { result: RunResult::Complete, .. })));
         assert_eq!(*runs.running.borrow(), 0);
     }
 
     #[tokio::test]
-    async fn a_dropped_run_ends_as_broken_off() {
+    async fn a_dropped_run_ends_as_interrupted() {
         let runs = Arc::new(Runs::default());
-        let under_way = runs.start("enable_user").unwrap();
-        let run = Arc::clone(under_way.run());
+        let in_progress = runs.start("enable_user").unwrap();
+        let run = Arc::clone(in_progress.run());
         run.ended_within(Duration::from_millis(1)).await;
         assert!(run.ended().is_none());
-        drop(under_way);
+        drop(in_progress);
         runs.idle().await;
         assert!(matches!(run.ended(), Some(Ended { result: RunResult::Failed(Error::RunBroken), .. })));
     }

@@ -28,7 +28,8 @@ pub(crate) struct ChangeAnswer {
 }
 
 impl ChangeAnswer {
-    /// The answer to a Grant. `word` returns the keyword of a state.
+    /// The answer to a Grant. `word` returns the keyword of a state. A change that is already in place is no
+    /// error (decision repeated-changes).
     pub(crate) fn granted<T: Copy + PartialEq>(
         mode: Mode,
         changed: &Changed<T>,
@@ -83,7 +84,7 @@ impl ChangeAnswer {
     }
 }
 
-/// Whether the annotation tells that nothing had to be done.
+/// Whether the annotation reports that no change was needed.
 fn says_already(annotation: &Any) -> bool {
     [GrantAlreadyExists::full_name(), GrantAlreadyRevoked::full_name()]
         .iter()

@@ -50,7 +50,7 @@ impl<'a> ChangeRequest<'a> {
     }
 
     /// Verifies that the entitlement is on the resource in the request, and that the request's slug, if any,
-    /// is the entitlement's slug.
+    /// is the entitlement's slug (decision right-target).
     ///
     /// # Errors
     /// [`Error::Argument`], [`Error::MalformedId`]

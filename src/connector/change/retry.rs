@@ -10,8 +10,8 @@ use crate::postgres::error::PostgresError;
 use crate::retool::error::DatabaseError;
 
 /// Waits between the attempts of a change that failed because the database was unavailable or another change
-/// was in the way. Agents do not retry automatically, so the connector always has. A retry is safe, because
-/// each attempt reads the current state.
+/// conflicted. Agents retry the calls of a sync but not changes, so the connector does (decision
+/// temporary-failures). A retry is safe, because each attempt reads the current state.
 const WAITS: [Duration; 5] = [
     Duration::from_millis(100),
     Duration::from_secs(1),
@@ -60,7 +60,7 @@ where
         .retry(waits)
         .when(|error| {
             // The deleted object may be the group that this change created, which the next attempt creates
-            // again. Only that attempt can tell.
+            // again. Only that attempt can show this.
             let again = is_gone(error) && gone < GONE_ATTEMPTS;
             gone += u32::from(again);
             again || is_temporary(error)

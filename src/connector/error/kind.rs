@@ -18,7 +18,7 @@ pub(crate) enum ErrorKind {
     FailedPrecondition,
     /// The credential of the REST API lacks a scope.
     PermissionDenied,
-    /// The REST API does not accept the credential.
+    /// The REST API does not accept the credential (decision rest-codes).
     Unauthenticated,
     /// A limit of this process is reached.
     ResourceExhausted,

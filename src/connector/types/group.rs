@@ -155,7 +155,8 @@ impl ResourceType for Groups {
         Ok(answer)
     }
 
-    /// Revokes a membership: an admin becomes a member, a member leaves. Removing an admin takes two revokes.
+    /// Revokes a membership: an admin becomes a member, a member leaves. Removing an admin takes two revokes
+    /// (decision two-revokes).
     async fn revoke(&self, context: &Context, request: &ChangeRequest<'_>) -> Result<ChangeAnswer, Error> {
         let MembershipChange { group, membership, user } = MembershipChange::of(request)?;
         // An action that disables an administrator holds the lock while it waits for Retool's REST API, so

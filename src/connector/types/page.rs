@@ -29,7 +29,8 @@ use crate::retool::tables::{self, pages};
 /// The resource type; see the module.
 pub(crate) struct Pages;
 
-/// An entitlement on a page: the family of principals, and the level.
+/// An entitlement on a page: the family of principals, and the level. Both families have groups as principals
+/// (decision page-families).
 type PageEntitlement = (PageFamily, AccessLevel);
 
 fn slug((family, level): PageEntitlement) -> String {
@@ -37,7 +38,7 @@ fn slug((family, level): PageEntitlement) -> String {
 }
 
 /// The annotations of a group's grant: the group's members have it too, and it is immutable if no row of the
-/// page gives it, because it cannot be revoked on the page.
+/// page gives it, because it cannot be revoked on the page (decision immutable-inheritance).
 fn annotations(group: GroupId, inherited: bool) -> Vec<Any> {
     let members = |membership| EntitlementId::Group(group, membership).to_string();
     let expandable =

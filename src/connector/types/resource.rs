@@ -30,7 +30,8 @@ impl Holder<AccessLevel> for UserAccess {
         (ResourceKind::User, self.user.number())
     }
 
-    /// A user has the highest level and every weaker one: an owner may also edit and use.
+    /// A user has the highest level and every weaker one: an owner may also edit and use
+    /// (decision own-on-resources).
     fn grant_annotations(&self, entitlement: AccessLevel) -> Option<&[u8]> {
         (self.level >= entitlement).then_some(&[])
     }

@@ -26,7 +26,7 @@ use crate::retool::tables::users::{self, User};
 pub(crate) struct Users;
 
 /// The description of the type. Other types' entitlements also name it as a type they can be granted to. A
-/// user has no entitlements, so agents need not list them.
+/// user has no entitlements, so agents need not list them (decision no-user-queries).
 pub(crate) fn describe() -> proto::ResourceType {
     proto::ResourceType {
         id: "user".to_owned(),
@@ -49,6 +49,7 @@ pub(crate) fn resource(user: &User) -> Resource {
     }
 }
 
+/// Never blank, because a reviewer must be able to identify the user (decision empty-names).
 fn display_name(user: &User) -> String {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let full = format!("{} {}", text(&user.first_name), text(&user.last_name));

@@ -36,7 +36,7 @@ pub(crate) enum ConnectionStringError {
     /// A key is not a valid name.
     #[error(
         "a setting {origin} has a name that is neither a connection setting nor a Postgres parameter; the \
-         name is withheld since it may hold part of a password"
+         name is not shown, because it may contain part of a password"
     )]
     BadName {
         /// The source of the setting.
@@ -52,7 +52,7 @@ pub(crate) enum ConnectionStringError {
         /// The nearest setting.
         suggestion: &'static str,
     },
-    /// A setting of libpq requests something that this program does not support.
+    /// A setting of libpq requests something that this program does not support (decision refused-keys).
     #[error("{key} {origin} is not supported{}", only(.accepted))]
     Unsupported {
         /// The setting.

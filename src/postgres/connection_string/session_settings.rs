@@ -39,7 +39,7 @@ impl TargetSessionAttrs {
         })
     }
 
-    /// Whether a server is of the required kind. `standby` tells whether it is in recovery, `read_only`
+    /// Whether a server is of the required kind. `standby` is true if it is in recovery, `read_only`
     /// whether its sessions start read-only. [`PreferStandby`](Self::PreferStandby) accepts standbys only;
     /// the code that connects implements the fallback.
     pub(crate) fn accepts(self, standby: bool, read_only: bool) -> bool {

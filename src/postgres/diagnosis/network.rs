@@ -66,7 +66,7 @@ pub(crate) enum TlsProblem {
     #[error("the server does not offer TLS")]
     NotOffered,
     /// The server is not Postgres.
-    #[error("the server does not speak the Postgres protocol")]
+    #[error("the server does not use the Postgres protocol")]
     NotPostgres,
     /// The server's certificate is not trusted.
     #[error(transparent)]

@@ -21,7 +21,7 @@ pub(crate) struct RateLimit {
 /// Whether another request may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// The response does not tell.
+    /// The response does not report it.
     Unknown,
     /// It may be sent.
     Open,

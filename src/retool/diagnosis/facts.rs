@@ -7,7 +7,9 @@ use crate::postgres::session::Limits;
 use crate::postgres::statement::{guarded, only};
 use crate::retool::database::{Database, PROBE};
 use crate::retool::error::DatabaseError;
-use crate::retool::privileges::reads::{AUDIT, FOLDERS, OPTIONAL, Reads, Sort, former, parts_of, reads_of};
+use crate::retool::privileges::reads::{
+    AUDIT, FOLDERS, OPTIONAL, Reads, Sort, of_go_connector, parts_of, reads_of,
+};
 use crate::retool::privileges::{Column, Feature, Privileges, Scope};
 
 /// Retool's list of the migrations of its tables.
@@ -50,7 +52,7 @@ pub(crate) struct Facts {
     /// The audit log; only `doctor` reads it.
     pub audit: Standing,
     /// Columns that only the Go connector reads.
-    pub former: Standing,
+    pub go_connector: Standing,
     /// Retool's list of its own migrations.
     pub migrations: Standing,
     /// Retool's access control lists.
@@ -170,7 +172,7 @@ pub(crate) async fn facts(database: &Database) -> Result<Facts, DatabaseError> {
     let also: Vec<Column> = [MIGRATIONS]
         .into_iter()
         .chain(ACCESS_LISTS.iter().copied())
-        .chain(former())
+        .chain(of_go_connector())
         .chain(columns(FOLDERS))
         .chain(columns(AUDIT))
         .collect();
@@ -208,7 +210,7 @@ pub(crate) async fn facts(database: &Database) -> Result<Facts, DatabaseError> {
             .collect(),
         folders: standing(&mut columns(FOLDERS)),
         audit: standing(&mut columns(AUDIT)),
-        former: standing(&mut former().filter(|column| scope.reads(column.table))),
+        go_connector: standing(&mut of_go_connector().filter(|column| scope.reads(column.table))),
         migrations: standing(&mut [MIGRATIONS].into_iter()),
         access_lists: standing(&mut ACCESS_LISTS.iter().copied()),
         changes: scope

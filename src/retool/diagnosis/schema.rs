@@ -46,7 +46,7 @@ LIMIT 10
 pub(crate) struct Creators {
     /// The schema of Retool's tables.
     pub schema: String,
-    /// The roles; an empty name stands for PUBLIC.
+    /// The roles; an empty name means PUBLIC.
     pub roles: Vec<String>,
     /// Names of such operators and functions that exist already, at most ten.
     pub impostors: Vec<String>,
@@ -76,7 +76,7 @@ JOIN {groups} g ON g.id = m."groupId"
 WHERE u."organizationId" <> g."organizationId"
 "#;
 
-/// Counts the memberships of users in a group of another organization.
+/// Counts the memberships of users in a group of another organization (decision foreign-members).
 ///
 /// # Errors
 /// The errors of the statement.

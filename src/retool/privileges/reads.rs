@@ -168,7 +168,7 @@ pub(crate) const OPTIONAL: &[Optional] = &[
     Optional {
         column: Column { table: "groups", name: "archivedAt" },
         sort: Sort::Time,
-        loss: "archived groups are listed and still grant what they granted",
+        loss: "archived groups are reported with the access that they gave before they were archived",
         matters: true,
         extra: true,
     },
@@ -212,7 +212,7 @@ pub(crate) const OPTIONAL: &[Optional] = &[
 
 /// Columns that the Go connector reads and this program does not. They are granted so that an operator can
 /// switch back.
-pub(crate) const FORMER: &[(&str, &[&str])] = &[
+pub(crate) const OF_GO_CONNECTOR: &[(&str, &[&str])] = &[
     ("users", &["profilePhotoUrl"]),
     ("user_groups", &["id"]),
     ("pages", &["description", "photoUrl"]),
@@ -324,6 +324,6 @@ pub(crate) fn reads_of(scope: Scope) -> impl Iterator<Item = &'static Reads> {
 }
 
 /// The columns that the Go connector reads and this program does not.
-pub(crate) fn former() -> impl Iterator<Item = Column> {
-    FORMER.iter().flat_map(|(table, names)| names.iter().map(|name| Column { table, name }))
+pub(crate) fn of_go_connector() -> impl Iterator<Item = Column> {
+    OF_GO_CONNECTOR.iter().flat_map(|(table, names)| names.iter().map(|name| Column { table, name }))
 }

@@ -64,3 +64,38 @@ fn warns_of_an_ungranted_archived_at_but_not_of_an_old_retool() {
     assert!(with(&[("groups", "archivedAt", Standing::NoSuchColumn)]).warnings().is_empty());
     assert!(with(&[("users", "userType", Standing::NotGranted)]).warnings().is_empty());
 }
+
+/// The rows of the table of columns in `docs/database-role.md`: the table, then its columns that are always
+/// granted, granted with extras, and granted for the Go connector.
+fn documented() -> Vec<[Vec<String>; 4]> {
+    let page = include_str!("../../../docs/database-role.md");
+    let (_, rest) = page.split_once("<!-- columns -->").unwrap();
+    let (table, _) = rest.split_once("<!-- /columns -->").unwrap();
+    let names = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    let row = |row: &str| {
+        let mut cells = row.split('|').skip(1).map(names);
+        std::array::from_fn(|_| cells.next().unwrap())
+    };
+    table.lines().filter(|line| line.starts_with("| `")).map(row).collect()
+}
+
+#[test]
+fn the_page_about_the_role_lists_every_column() {
+    let optional = |table: &str, extra| {
+        let of_table = OPTIONAL.iter().filter(move |it| it.column.table == table && it.extra == extra);
+        of_table.map(|it| it.column.name.to_owned()).collect::<Vec<_>>()
+    };
+    let names = |reads: &reads::Reads| -> Vec<_> {
+        reads.columns().map(|(column, _)| column.name.to_owned()).collect()
+    };
+    let base = reads::reads_of(Scope::default()).map(|reads| {
+        let table = reads.table;
+        let old = reads::of_go_connector().filter(|column| column.table == table);
+        let always = [names(reads), optional(table, false)].concat();
+        let old = old.map(|column| column.name.to_owned()).collect();
+        [vec![table.to_owned()], always, optional(table, true), old]
+    });
+    let extras = reads::FOLDERS.iter().chain(reads::AUDIT);
+    let extras = extras.map(|reads| [vec![reads.table.to_owned()], vec![], names(reads), vec![]]);
+    assert_eq!(base.chain(extras).collect::<Vec<_>>(), documented());
+}

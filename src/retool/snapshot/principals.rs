@@ -6,7 +6,7 @@ use crate::retool::id::{GroupId, UserId};
 use crate::retool::snapshot::members::Member;
 use crate::retool::tables::organizations::Rights;
 
-/// The users that can be principals of a grant.
+/// The users that can be principals of a grant (decision listed-principals).
 #[derive(Default)]
 pub(super) struct Users {
     /// The keys in ascending order.

@@ -1,5 +1,5 @@
 //! The tables `groups` and `user_groups`. An archived group counts as deleted if `groups.archivedAt` is
-//! readable.
+//! readable (decision archived-groups).
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -16,7 +16,7 @@ use crate::retool::tables::{Page, Users};
 pub(crate) struct Group {
     /// Primary key.
     pub id: GroupId,
-    /// The organization; Retool has built-in groups without one.
+    /// The organization; Retool has built-in groups without one (decision without-organization).
     pub organization: Option<OrganizationId>,
     /// Display name, unique within the organization.
     pub name: String,

@@ -1,5 +1,5 @@
 //! Managed groups. Retool grants access to pages only to groups, so a single user gets it through a group
-//! that is created for one page and level and grants nothing else.
+//! that is created for one page and level and grants nothing else (decision managed-groups).
 
 use tokio_postgres::types::Type;
 
@@ -31,7 +31,8 @@ impl ManagedGroupNames {
 /// Whether the group `g` is a managed group of the page `{@page}`, given its row `gp` in `group_pages`.
 /// `{@prefix}` is the prefix of the names of managed groups.
 ///
-/// An older naming matches too: a memory address, the page's key, `-group-`, the page's name and the level.
+/// The naming of the Go connector matches too: a memory address, the page's key, `-group-`, the page's name
+/// and the level.
 const MANAGED_GROUP: &str = r#"
        gp."accessLevel" IN ('read', 'write', 'own')
    AND (g.name = {@prefix} || gp."pageId" || ':' || gp."accessLevel"

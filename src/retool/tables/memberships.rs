@@ -57,7 +57,7 @@ struct UserFacts {
     enabled: bool,
 }
 
-/// Always returns one row, even if group or user do not exist. The last column tells whether the group has
+/// Always returns one row, even if group or user do not exist. The last column shows whether the group has
 /// another enabled member in the group's organization, or, for a group without one, in the user's.
 const STATE: &str = r#"
 SELECT g.id IS NOT NULL AS has_group, coalesce(g.name::text, '') AS group_name,

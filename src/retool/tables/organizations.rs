@@ -127,7 +127,8 @@ impl Rights {
     }
 }
 
-/// The rights that the group `g` grants its members on its organization; the bits are those of [`Right`].
+/// The rights that the group `g` grants its members on its organization; the bits are those of [`Right`]. A
+/// level does not include the lower ones (decision no-org-cascade).
 const RIGHTS: &str = r#"
     CASE g."universalAccess" WHEN 'read' THEN 1 << 1 WHEN 'write' THEN 1 << 2 WHEN 'own' THEN 1 << 3 ELSE 0 END
   | CASE g."universalResourceAccess" WHEN 'read' THEN 1 << 4 WHEN 'write' THEN 1 << 5 WHEN 'own' THEN 1 << 6 ELSE 0 END
@@ -145,7 +146,8 @@ pub(crate) fn with_rights(statement: &str) -> String {
 ///
 /// The bits are those of [`Right`]. The first step selects users by key, and the rights of their groups are
 /// looked up only for these users, so that the cost of a page is proportional to its size. A user of another
-/// organization, or of none, holds what the organization's groups grant, but is not a member.
+/// organization, or of none, holds what the organization's groups grant, but is not a member
+/// (decision organization-members).
 const HOLDERS: &str = r#"
 WITH grantor AS {materialized} (
     SELECT g.id,

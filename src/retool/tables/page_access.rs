@@ -65,8 +65,8 @@ pub(crate) async fn grant_group(
     database.change(FEATURES, mode, |transaction| raise(transaction, page, group, level).boxed()).await
 }
 
-/// Lowers the group to just below this level on the page. Nothing changes if the group does not have the
-/// level, or if page or group no longer exist.
+/// Lowers the group to just below this level on the page (decision levels-move-one-way). Nothing changes if
+/// the group does not have the level, or if page or group no longer exist.
 ///
 /// # Errors
 /// [`Refusal::AccessRemains`]; see [`DatabaseError`].

@@ -96,7 +96,8 @@ impl Holder {
 /// Larger than the key of any group. The statement contains the same number.
 const FIRST_USER: u32 = 1 << 31;
 
-/// Lists groups with access, then the members of managed groups. `group_pages` has no index that begins with
+/// Lists groups with access, then the members of managed groups, in one statement (decision
+/// one-statement-per-page). `group_pages` has no index that begins with
 /// the page. Its rows are therefore looked up by group and page for all groups of the organization, in one
 /// index scan.
 const HOLDERS: &str = r#"
@@ -149,7 +150,7 @@ LIMIT $4
 "#;
 
 /// A page of the holders of access to the page, by [`Holder::order`]. Empty if there are none, or if the page
-/// does not exist.
+/// does not exist (decision errors-are-not-empty).
 ///
 /// # Errors
 /// See [`DatabaseError`].

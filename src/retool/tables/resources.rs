@@ -85,10 +85,10 @@ pub(crate) struct UserAccess {
 }
 
 /// Lists users with access. The first steps find the groups and their levels (1 read, 2 write, 3 own), the
-/// last steps their members. A row of `group_resources` names the resource in one of two columns; of two rows
-/// the higher level counts. The check whether a user is listed comes last and runs once per user, so that a
-/// membership of a deleted user grants nothing. Written as `IS NOT TRUE`, it lets Postgres estimate that
-/// nearly all users pass.
+/// last steps their members. A row of `group_resources` names the resource in one of two columns (decision
+/// resource-environments); of two rows the higher level counts. The check whether a user is listed comes last
+/// and runs once per user, so that a membership of a deleted user grants nothing. Written as `IS NOT TRUE`,
+/// it lets Postgres estimate that nearly all users pass.
 ///
 /// Only one of the last two steps runs; the other returns nothing. If the groups have few memberships, these
 /// are read by group. If they have a large part of the table, memberships are scanned in the order of their

@@ -1,7 +1,7 @@
 //! The client of Lambda's Runtime API: gets events, one at a time, and posts their results.
 //!
 //! The crate `lambda_runtime` has its own loop, which reads events and errors of any size. Only its client is
-//! used here.
+//! used here (decision lambda-loop).
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime};
@@ -88,7 +88,7 @@ impl Runtime {
     /// The variable with the address.
     pub(crate) const VARIABLE: &str = VARIABLE;
 
-    /// Answers events until `stop` completes. An event under way is answered first.
+    /// Answers events until `stop` completes. An event in progress is answered first.
     ///
     /// # Errors
     /// [`RuntimeError`]

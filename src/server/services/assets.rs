@@ -10,7 +10,7 @@ use crate::server::services::Services;
 impl AssetService for Services {
     type GetAssetStream = tokio_stream::Empty<Result<AssetServiceGetAssetResponse, Status>>;
 
-    /// An empty stream, as in the former program.
+    /// An empty stream, as in the Go connector.
     async fn get_asset(
         &self,
         _: Request<AssetServiceGetAssetRequest>,

@@ -1,4 +1,4 @@
-//! `TicketsService`: Retool has no tickets. If ticketing is off, the refusal says this first.
+//! `TicketsService`: Retool has no tickets. If ticketing is off, the error reports this first.
 
 use tonic::{Request, Response, Status};
 

@@ -1,7 +1,7 @@
 //! One log line per call, written when the call ends: the method, the caller, the status and its reason, the
 //! duration, the number of rows and the sync.
 //!
-//! Field names and levels are those of the former program. If a peer has many failed calls, some lines are
+//! Field names and levels are those of the Go connector. If a peer has many failed calls, some lines are
 //! left out, and the next line has their number (`left_out`). Text that the caller made up is not logged: by
 //! mistake or on purpose, it could contain a person's e-mail address or a token.
 
@@ -37,13 +37,13 @@ pub(crate) struct AccessLogLayer {
 /// The limits of lines about failed calls of a peer.
 #[derive(Debug)]
 struct Lines {
-    of_strangers: Repeats,
+    of_unauthenticated: Repeats,
     of_callers: Repeats,
 }
 
 impl AccessLogLayer {
     pub(crate) fn new(deadline: Duration) -> Self {
-        let lines = Lines { of_strangers: Repeats::new(10), of_callers: Repeats::new(500) };
+        let lines = Lines { of_unauthenticated: Repeats::new(10), of_callers: Repeats::new(500) };
         Self { deadline, lines: Arc::new(lines) }
     }
 }
@@ -189,7 +189,7 @@ impl Call {
         }
         let peer = self.peer.as_ref();
         let trusted = peer.is_none_or(|peer| peer.seat.is_trusted());
-        let lines = if trusted { &self.lines.of_callers } else { &self.lines.of_strangers };
+        let lines = if trusted { &self.lines.of_callers } else { &self.lines.of_unauthenticated };
         lines.judge(code.description(), peer.and_then(|peer| peer.seat.network))
     }
 }

@@ -1,4 +1,4 @@
-//! Authentication by bearer token. A caller without a token learns only that a token is required.
+//! Authentication by bearer token. A caller without a token gets only the error that a token is required.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 use tonic::Status;
@@ -66,7 +66,7 @@ impl<B> ValidateRequest<B> for TokenCheck {
 }
 
 /// Removes everything from a health check that its answer does not need, so that headers of unauthenticated
-/// callers use no memory while their calls are under way. The rest is copied because the headers of a frame
+/// callers use no memory while their calls are in progress. The rest is copied because the headers of a frame
 /// share memory.
 fn shed<B>(request: &mut Request<B>) {
     const NEEDED: [HeaderName; 5] = [

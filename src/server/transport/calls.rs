@@ -54,8 +54,8 @@ pub(crate) struct CallLimit<S> {
 }
 
 const MIB: usize = 1024 * 1024;
-/// The minimum of the limits in bytes: for all requests under way, and for all answers that clients have not
-/// read yet.
+/// The minimum of the limits in bytes: for all requests in progress, and for all answers that clients have
+/// not read yet.
 const REQUEST_BYTES: usize = 32 * MIB;
 const ANSWER_BYTES: usize = 64 * MIB;
 /// The largest message of a health check, in bytes: the name of a service.
@@ -178,7 +178,7 @@ impl Rules {
         who: Who,
     ) -> Result<(Request<Body>, Held), Status> {
         let peer = request.extensions().get::<Peer>();
-        let busy = peer.map(|peer| peer.seat.begin().ok_or_else(stranger_refused)).transpose()?;
+        let busy = peer.map(|peer| peer.seat.begin().ok_or_else(unauthenticated_refused)).transpose()?;
         if kind == CallKind::Reflection {
             let place =
                 self.reflections.take(who, 1).map_err(|full| refused("reflection calls", "", full))?;
@@ -208,7 +208,7 @@ fn refused(what: &str, setting: &str, Full { whose, most }: Full) -> Status {
     )))
 }
 
-fn stranger_refused() -> Status {
+fn unauthenticated_refused() -> Status {
     logged_in_full(Status::unavailable(
         "too many calls without a token are in progress on this connection; retry later",
     ))

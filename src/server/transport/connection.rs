@@ -20,13 +20,13 @@ use tokio_util::either::Either;
 use tonic::transport::server::Connected;
 
 use crate::repeats::{Repeats, Verdict};
+use crate::server::transport::allowance::{Allowance, TooMuch, poll_read_piece};
 use crate::server::transport::authority::Authorities;
 use crate::server::transport::closer::Closer;
 use crate::server::transport::frame_budget::{self, FrameBudget};
 use crate::server::transport::listener::{Listener, Stream};
 use crate::server::transport::places::{Network, network};
 use crate::server::transport::seats::{Seat, Seated, Seats};
-use crate::server::transport::strangers::{Allowance, TooMuch, poll_read_piece};
 
 /// How connections are treated before and between calls.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +79,7 @@ struct SilenceLimit {
 
 /// How many lines of a kind a peer causes in the log within [`Repeats::WINDOW`].
 const LINES: u32 = 5;
-/// How often connections of strangers are checked.
+/// How often unauthenticated connections are checked.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Pauses after a connection could not be accepted, for example without free file descriptors.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -198,7 +198,7 @@ async fn encrypt(stream: Stream, tls: Option<Arc<ServerConfig>>) -> io::Result<B
             if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    "the client does not ask for h2 by ALPN",
+                    "the client does not request h2 by ALPN",
                 ));
             }
             Either::Right(Box::new(stream))
@@ -240,7 +240,7 @@ impl Connection {
         if self.peer.seat.closer.is_closed() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 
-    fn receive_from_stranger(&mut self, bytes: usize, calls: bool) {
+    fn receive_unauthenticated(&mut self, bytes: usize, calls: bool) {
         self.allowance.receive(bytes, calls);
         if self.allowance.is_spent() {
             self.peer.seat.spend();
@@ -296,8 +296,8 @@ impl AsyncRead for Connection {
             return Poll::Ready(self.end(buffer));
         }
         let before = buffer.filled().len();
-        let stranger = !self.peer.seat.is_trusted();
-        let read = if stranger {
+        let is_unauthenticated = !self.peer.seat.is_trusted();
+        let read = if is_unauthenticated {
             if let Err(TooMuch) = ready!(self.allowance.poll_ready(context)) {
                 self.peer.log_hung_up("sends more than the server reads before it admits a call");
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -323,9 +323,9 @@ impl AsyncRead for Connection {
                 self.ending = Some(frame_budget::FORBIDDEN);
                 return Poll::Ready(self.end(buffer));
             }
-            if stranger {
+            if is_unauthenticated {
                 let calls = self.frames.calls() > calls;
-                self.receive_from_stranger(buffer.filled().len() - before, calls);
+                self.receive_unauthenticated(buffer.filled().len() - before, calls);
             }
         }
         read

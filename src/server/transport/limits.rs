@@ -1,4 +1,4 @@
-//! The limits for callers, so that one caller leaves enough resources for the others.
+//! The limits for callers, so that one caller leaves enough resources for the others (decision bounds).
 
 use std::time::Duration;
 

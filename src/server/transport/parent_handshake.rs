@@ -1,6 +1,6 @@
 //! Accepts the connection of a parent process in a child that cannot serve.
 //!
-//! Parents of the former program wait for their first connection before they check whether the child is
+//! Parents of the Go connector wait for their first connection before they check whether the child is
 //! alive. They hold the listening socket themselves, so a connection to a dead child is established but never
 //! answered, and the parent waits without end. Once the connection works, the parent detects the exit code of
 //! the child at once. A child that cannot serve therefore completes one connection before it exits.

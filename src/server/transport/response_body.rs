@@ -18,8 +18,8 @@ use crate::server::transport::connection::Peer;
 use crate::server::transport::deadline::deadline_exceeded;
 use crate::server::transport::places::Hold;
 
-/// The body of an answer. The call counts as under way until the client has read the answer, because a client
-/// that does not read its answers makes the server keep them. The body is sent in chunks, so that the
+/// The body of an answer. The call counts as in progress until the client has read the answer, because a
+/// client that does not read its answers makes the server keep them. The body is sent in chunks, so that the
 /// connection buffers no more than the client is ready to receive.
 pub(crate) struct ResponseBody<H> {
     body: Body,

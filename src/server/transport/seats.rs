@@ -1,8 +1,8 @@
 //! The open connections, and which of them is closed to make room for a new one.
 //!
-//! A connection belongs to a stranger until one of its calls or its client certificate is accepted. Strangers
-//! have few seats and lose them first: the oldest connection of the network with the most strangers is
-//! closed. Idle connections therefore cannot keep out a caller that makes calls.
+//! A connection is unauthenticated until one of its calls or its client certificate is accepted.
+//! Unauthenticated connections have few seats and lose them first: the oldest one of the network with the
+//! most of them is closed. Idle connections therefore cannot keep out a caller that makes calls.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ pub(crate) struct Seats(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     most: usize,
-    most_strangers: usize,
+    most_unauthenticated: usize,
     open: Mutex<Open>,
 }
 
@@ -27,9 +27,9 @@ struct Inner {
 struct Open {
     next: u64,
     /// In order of arrival, as in `trusted`.
-    strangers: BTreeMap<u64, Arc<Seat>>,
+    unauthenticated: BTreeMap<u64, Arc<Seat>>,
     trusted: BTreeMap<u64, Arc<Seat>>,
-    strangers_of: HashMap<Network, usize>,
+    unauthenticated_of: HashMap<Network, usize>,
 }
 
 /// One connection.
@@ -40,7 +40,7 @@ pub(crate) struct Seat {
     /// Closes the connection.
     pub(crate) closer: Closer,
     trusted: AtomicBool,
-    /// Whether a stranger has sent nearly its allowance.
+    /// Whether the connection is unauthenticated and has sent nearly its allowance.
     spent: AtomicBool,
     calls: AtomicUsize,
     idle_since: Mutex<Instant>,
@@ -51,24 +51,25 @@ pub(crate) struct Seat {
 #[derive(Debug)]
 pub(crate) struct Seated(pub(crate) Arc<Seat>);
 
-/// A call under way on a connection.
+/// A call in progress on a connection.
 #[derive(Debug)]
 pub(crate) struct Busy(Arc<Seat>);
 
-/// The minimum number of seats for strangers, if there are that many seats.
+/// The minimum number of seats for unauthenticated connections, if there are that many seats.
 const FEW: usize = 16;
-/// How long a stranger may be without a call under way.
-const STRANGER: Duration = Duration::from_secs(30);
-/// The same limit for a stranger that has sent nearly its allowance.
-const SPENT_STRANGER: Duration = Duration::from_secs(1);
-/// Concurrent calls of a stranger. These are health checks: other calls require authentication.
-const STRANGERS_CALLS: usize = 8;
+/// How long an unauthenticated connection may be without a call in progress.
+const LONGEST_IDLE: Duration = Duration::from_secs(30);
+/// The same limit for a connection that has sent nearly its allowance.
+const SPENT_LONGEST_IDLE: Duration = Duration::from_secs(1);
+/// Concurrent calls of an unauthenticated connection. These are health checks: other calls require
+/// authentication.
+const UNAUTHENTICATED_CALLS: usize = 8;
 
 impl Seats {
-    /// Creates seats for `most` connections, a quarter of them for strangers.
+    /// Creates seats for `most` connections, a quarter of them for unauthenticated ones.
     pub(crate) fn new(most: usize) -> Self {
-        let most_strangers = (most / 4).max(FEW).min(most);
-        Self(Arc::new(Inner { most, most_strangers, open: Mutex::default() }))
+        let most_unauthenticated = (most / 4).max(FEW).min(most);
+        Self(Arc::new(Inner { most, most_unauthenticated, open: Mutex::default() }))
     }
 
     /// The number of seats.
@@ -79,8 +80,8 @@ impl Seats {
     /// Takes a seat for a new connection. Closes another connection if needed; `None` if all are busy.
     pub(crate) fn take(&self, network: Network) -> Option<Seated> {
         let mut open = self.0.open();
-        if open.strangers.len() >= self.0.most_strangers {
-            open.evict_stranger(network);
+        if open.unauthenticated.len() >= self.0.most_unauthenticated {
+            open.evict_unauthenticated(network);
         }
         if open.len() >= self.0.most && !open.evict(network) {
             return None;
@@ -97,8 +98,8 @@ impl Seats {
             idle_since: Mutex::new(Instant::now()),
             seats: Arc::downgrade(&self.0),
         });
-        open.strangers.insert(number, Arc::clone(&seat));
-        *open.strangers_of.entry(network).or_default() += 1;
+        open.unauthenticated.insert(number, Arc::clone(&seat));
+        *open.unauthenticated_of.entry(network).or_default() += 1;
         Some(Seated(seat))
     }
 
@@ -107,12 +108,12 @@ impl Seats {
         self.0.open().evict(None)
     }
 
-    /// Closes connections of strangers that have been idle for too long. Their next health check opens a new
-    /// connection.
+    /// Closes unauthenticated connections that have been idle for too long. Their next health check opens a
+    /// new connection.
     pub(crate) fn sweep(&self) {
         let mut open = self.0.open();
         let idle = |seat: &&Arc<Seat>| !seat.is_busy() && seat.idle() > seat.longest_idle();
-        let idle: Vec<_> = open.strangers.values().filter(idle).cloned().collect();
+        let idle: Vec<_> = open.unauthenticated.values().filter(idle).cloned().collect();
         for seat in idle {
             open.close(&seat);
         }
@@ -127,19 +128,20 @@ impl Inner {
 
 impl Open {
     fn len(&self) -> usize {
-        self.strangers.len() + self.trusted.len()
+        self.unauthenticated.len() + self.trusted.len()
     }
 
     fn evict(&mut self, newcomer: Network) -> bool {
-        self.evict_stranger(newcomer) || self.evict_idle()
+        self.evict_unauthenticated(newcomer) || self.evict_idle()
     }
 
-    /// Closes the oldest connection of the network with the most strangers, including the new one.
-    fn evict_stranger(&mut self, newcomer: Network) -> bool {
+    /// Closes the oldest unauthenticated connection of the network with the most of them, the new one
+    /// included.
+    fn evict_unauthenticated(&mut self, newcomer: Network) -> bool {
         let counted =
             |(network, count): (&Network, &usize)| (*count + usize::from(*network == newcomer), *network);
-        let Some((_, crowd)) = self.strangers_of.iter().map(counted).max() else { return false };
-        let Some(seat) = self.strangers.values().find(|seat| seat.network == crowd).cloned() else {
+        let Some((_, crowd)) = self.unauthenticated_of.iter().map(counted).max() else { return false };
+        let Some(seat) = self.unauthenticated.values().find(|seat| seat.network == crowd).cloned() else {
             return false;
         };
         self.close(&seat);
@@ -160,17 +162,17 @@ impl Open {
     }
 
     fn remove(&mut self, seat: &Seat) {
-        if self.strangers.remove(&seat.number).is_some() {
-            self.stranger_gone(seat.network);
+        if self.unauthenticated.remove(&seat.number).is_some() {
+            self.unauthenticated_gone(seat.network);
         }
         self.trusted.remove(&seat.number);
     }
 
-    fn stranger_gone(&mut self, network: Network) {
-        if let Some(count) = self.strangers_of.get_mut(&network) {
+    fn unauthenticated_gone(&mut self, network: Network) {
+        if let Some(count) = self.unauthenticated_of.get_mut(&network) {
             *count -= 1;
             if *count == 0 {
-                self.strangers_of.remove(&network);
+                self.unauthenticated_of.remove(&network);
             }
         }
     }
@@ -185,8 +187,8 @@ impl Seat {
         let Some(seats) = self.seats.upgrade() else { return };
         let mut open = seats.open();
         // The connection may have been closed at the same time.
-        if let Some(seat) = open.strangers.remove(&self.number) {
-            open.stranger_gone(self.network);
+        if let Some(seat) = open.unauthenticated.remove(&self.number) {
+            open.unauthenticated_gone(self.network);
             open.trusted.insert(self.number, seat);
         }
     }
@@ -198,18 +200,18 @@ impl Seat {
     }
 
     fn longest_idle(&self) -> Duration {
-        if self.spent.load(Ordering::Relaxed) { SPENT_STRANGER } else { STRANGER }
+        if self.spent.load(Ordering::Relaxed) { SPENT_LONGEST_IDLE } else { LONGEST_IDLE }
     }
 
     pub(crate) fn is_trusted(&self) -> bool {
         self.trusted.load(Ordering::Relaxed)
     }
 
-    /// Begins a call; `None` if a stranger has too many calls under way.
+    /// Begins a call; `None` if the connection is unauthenticated and has too many calls in progress.
     pub(crate) fn begin(self: &Arc<Self>) -> Option<Busy> {
         let before = self.calls.fetch_add(1, Ordering::Relaxed);
         let busy = Busy(Arc::clone(self));
-        (before < STRANGERS_CALLS || self.is_trusted()).then_some(busy)
+        (before < UNAUTHENTICATED_CALLS || self.is_trusted()).then_some(busy)
     }
 
     fn is_busy(&self) -> bool {
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_of_the_largest_network_are_closed_first() {
+    fn unauthenticated_connections_of_the_largest_network_are_closed_first() {
         let seats = Seats::new(64);
         let mut open = vec![seats.take(from(1)).unwrap()];
         open.extend((0..15).map(|_| seats.take(from(2)).unwrap()));
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_keeps_its_seat_when_many_strangers_connect() {
+    fn a_caller_keeps_its_seat_when_many_unauthenticated_connections_open() {
         let seats = Seats::new(20);
         let caller = seats.take(from(1)).unwrap();
         caller.0.trust();
@@ -300,10 +302,10 @@ mod tests {
     }
 
     #[test]
-    fn limits_the_concurrent_calls_of_a_stranger() {
+    fn limits_the_concurrent_calls_of_an_unauthenticated_connection() {
         let seats = Seats::new(1);
         let seat = seats.take(from(1)).unwrap();
-        let calls: Vec<_> = (0..STRANGERS_CALLS).map(|_| seat.0.begin().unwrap()).collect();
+        let calls: Vec<_> = (0..UNAUTHENTICATED_CALLS).map(|_| seat.0.begin().unwrap()).collect();
         assert!(seat.0.begin().is_none());
         seat.0.trust();
         assert!(seat.0.begin().is_some());

@@ -83,7 +83,7 @@ pub(crate) fn notice(format: LogFormat, level: Level, message: &str, fields: &[(
 struct Line {
     time: OffsetDateTime,
     level: Level,
-    /// The key of the former program for the name of a logger.
+    /// The key of the Go connector for the name of a logger.
     logger: Option<&'static str>,
     caller: String,
     message: String,
@@ -128,7 +128,7 @@ impl Line {
     }
 }
 
-/// The directory and file name, in the format of the former program's loggers.
+/// The directory and file name, in the format of the Go connector's loggers.
 fn caller(file: Option<&str>, line: Option<u32>) -> String {
     let Some(file) = file else { return String::new() };
     let start = file.rmatch_indices(['/', '\\']).nth(1).map_or(0, |(at, _)| at + 1);
@@ -153,7 +153,7 @@ impl Fields {
 }
 
 impl Fields {
-    /// The fields of the former program that identify the trace of a line: the low half of the trace id and
+    /// The fields of the Go connector that identify the trace of a line: the low half of the trace id and
     /// the span id, in decimal.
     fn put_trace(&mut self, context: &SpanContext) {
         let trace = context.trace_id().to_bytes();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn json_lines_have_the_fields_of_the_former_program_in_order() {
+    fn json_lines_have_the_fields_of_the_go_connector_in_order() {
         assert_eq!(
             line().json(),
             r#"{"level":"info","ts":1795297789.289,"caller":"cli/serve.rs:34","msg":"listening \"here\"\n","address":"127.0.0.1:8080"}"#

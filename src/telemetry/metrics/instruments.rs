@@ -24,7 +24,7 @@ pub(super) struct Instruments {
     calls: Counter<u64>,
     call_seconds: Histogram<f64>,
     last_success: Gauge<f64>,
-    calls_under_way: UpDownCounter<i64>,
+    calls_in_progress: UpDownCounter<i64>,
     rows: Counter<u64>,
     pool_wait: Histogram<f64>,
     statements: Histogram<f64>,
@@ -45,12 +45,12 @@ impl Instruments {
             histogram.with_boundaries(SECONDS.to_vec()).build()
         };
         observe(meter);
-        let calls_under_way = meter
+        let calls_in_progress = meter
             .i64_up_down_counter("baton_retool_grpc_requests_in_flight")
             .with_description("Calls in progress.")
             .build();
         // The series exists from the start, for queries that expect 0.
-        calls_under_way.add(0, &[]);
+        calls_in_progress.add(0, &[]);
         Self {
             calls: counter("baton_retool_grpc_requests_total", "Finished calls."),
             call_seconds: seconds("baton_retool_grpc_request_duration_seconds", "How long calls took."),
@@ -61,7 +61,7 @@ impl Instruments {
                 )
                 .with_unit("s")
                 .build(),
-            calls_under_way,
+            calls_in_progress,
             rows: counter("baton_retool_rows_total", "Rows in the responses of list calls."),
             pool_wait: seconds(
                 "baton_retool_pool_wait_seconds",
@@ -85,8 +85,8 @@ impl Instruments {
         }
     }
 
-    pub(super) fn call_under_way(&self, change: i64) {
-        self.calls_under_way.add(change, &[]);
+    pub(super) fn call_in_progress(&self, change: i64) {
+        self.calls_in_progress.add(change, &[]);
     }
 
     pub(super) fn call_ended(

@@ -19,11 +19,11 @@ pub(crate) enum TaskOutcome {
     /// The task failed, and ConductorOne may retry it.
     Failed,
     /// The task failed, and a retry does not help.
-    FailedForGood,
+    FailedPermanently,
     /// The task ended, but its result could not be reported to ConductorOne.
     Unreported,
     /// The program stopped before the task ended.
-    BrokenOff,
+    Aborted,
 }
 
 impl TaskOutcome {
@@ -31,9 +31,9 @@ impl TaskOutcome {
         match self {
             Self::Done => "done",
             Self::Failed => "failed",
-            Self::FailedForGood => "failed_for_good",
+            Self::FailedPermanently => "failed_permanently",
             Self::Unreported => "unreported",
-            Self::BrokenOff => "broken_off",
+            Self::Aborted => "aborted",
         }
     }
 }
@@ -42,7 +42,7 @@ impl TaskOutcome {
 pub(super) struct ServiceInstruments {
     tasks: Counter<u64>,
     task_seconds: Histogram<f64>,
-    under_way: UpDownCounter<i64>,
+    in_progress: UpDownCounter<i64>,
     polls: Counter<u64>,
     last_poll: Gauge<f64>,
     uploaded: Counter<u64>,
@@ -64,7 +64,7 @@ impl ServiceInstruments {
                 .with_unit("s")
                 .with_boundaries(SECONDS.to_vec())
                 .build(),
-            under_way: meter
+            in_progress: meter
                 .i64_up_down_counter("baton_retool_tasks_in_flight")
                 .with_description("Tasks in progress.")
                 .build(),
@@ -92,8 +92,8 @@ impl ServiceInstruments {
         }
     }
 
-    pub(super) fn task_under_way(&self, change: i64) {
-        self.under_way.add(change, &[]);
+    pub(super) fn task_in_progress(&self, change: i64) {
+        self.in_progress.add(change, &[]);
     }
 
     pub(super) fn task_ended(&self, task: &'static str, outcome: TaskOutcome, took: Duration) {
@@ -104,7 +104,7 @@ impl ServiceInstruments {
 
     /// Other modes have no tasks and no polls, so their metrics exist from here on.
     pub(super) fn service_started(&self) {
-        self.under_way.add(0, &[]);
+        self.in_progress.add(0, &[]);
         self.start.record(seconds_since_1970(), &[]);
     }
 

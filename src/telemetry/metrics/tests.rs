@@ -17,9 +17,9 @@ const HALF: Duration = Duration::from_millis(500);
 fn calls_are_counted_and_measured_by_method_and_code() {
     let (instruments, _provider, registry) = instruments();
     let call = ("c1.connector.v2.GrantsService", "ListGrants");
-    instruments.call_under_way(1);
-    instruments.call_under_way(1);
-    instruments.call_under_way(-1);
+    instruments.call_in_progress(1);
+    instruments.call_in_progress(1);
+    instruments.call_in_progress(-1);
     instruments.call_ended(call, Code::Ok, HALF, Some(7));
     instruments.call_ended(call, Code::Ok, HALF, Some(0));
     instruments.call_ended(("", ""), Code::Unimplemented, Duration::from_secs(100), None);
@@ -129,7 +129,7 @@ fn the_documentation_lists_every_metric_with_its_labels() {
     instruments.snapshots.read(SnapshotRead::Ok, HALF);
     let service = &instruments.service;
     service.service_started();
-    service.task_under_way(1);
+    service.task_in_progress(1);
     service.task_ended("grant", TaskOutcome::Done, HALF);
     service.polled(true);
     service.uploaded(1);

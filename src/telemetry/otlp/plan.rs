@@ -39,7 +39,7 @@ pub(super) struct Target {
 
 impl Plan {
     /// Creates the plan; `None` if no signal is on or there is no collector. Both switches together turn
-    /// everything off, including metrics, as in the former program.
+    /// everything off, including metrics, as in the Go connector.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::NoCertificate`] and [`Error::Endpoint`].

@@ -27,8 +27,8 @@ const OF_QUEUES: [(&str, u64); 4] =
 /// The interval between exports of metrics, in milliseconds.
 pub(super) const INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
 
-/// Warnings about the variables. Each is a sentence that begins with the name of a variable, and says what is
-/// used instead.
+/// Warnings about the variables. Each is a sentence that begins with the name of a variable, and states what
+/// is used instead.
 pub(crate) fn warnings(variable: Variable<'_>) -> Vec<String> {
     let mut found = Found { variable, warnings: Vec::new() };
     for name in ["OTEL_SDK_DISABLED".to_owned()].into_iter().chain(of_otlp("INSECURE")) {

@@ -111,7 +111,7 @@ pub(crate) struct Identity {
 impl Identity {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new([]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "the stand-in's authority");
+        params.distinguished_name.push(DnType::CommonName, "the double's authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();

@@ -88,14 +88,14 @@ impl Lambda {
         let (answer, answered) = oneshot::channel();
         self.shared.waiting.lock().unwrap().insert(id.clone(), answer);
         let event = Event { id, deadline: deadline.map(str::to_owned), body: body.into() };
-        self.events.send(event).unwrap_or_else(|_| panic!("the stand-in has ended"));
+        self.events.send(event).unwrap_or_else(|_| panic!("the double has ended"));
         tokio::time::timeout(PATIENCE, answered).await.expect("no answer in time").expect("no answer")
     }
 
     /// Answers the next request for an event with the status 500.
     pub(crate) fn fail_next(&self) {
         let failure = Event { id: String::new(), deadline: None, body: Bytes::new() };
-        self.events.send(failure).unwrap_or_else(|_| panic!("the stand-in has ended"));
+        self.events.send(failure).unwrap_or_else(|_| panic!("the double has ended"));
     }
 
     /// Answers the next post with this status.

@@ -7,7 +7,7 @@ use crate::support::parent::Pki;
 use crate::support::wire::{Wire, assert_refused};
 
 #[tokio::test]
-async fn a_caller_without_a_valid_token_learns_nothing_else() {
+async fn a_caller_without_a_valid_token_gets_only_unauthenticated() {
     let files = Files::new();
     let server = start(&[files.tokens(&TOKENS[..2]), "--health-without-token=false".to_owned()]);
     let wire = Wire::to(&server).await;

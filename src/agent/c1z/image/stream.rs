@@ -60,7 +60,8 @@ impl Trees<'_> {
         let pieces = &pieces;
         let threads = threads.max(1);
         thread::scope(|scope| {
-            // The pieces are assigned to the threads round-robin, so that the thread of the next piece is known.
+            // The pieces are assigned to the threads round-robin, so that the thread of the next piece is
+            // known.
             let lines: Vec<(Receiver<_>, Sender<_>)> = (0..threads)
                 .map(|first| {
                     let (done, written) = sync_channel(WAITING);
@@ -82,7 +83,7 @@ impl Trees<'_> {
         })
     }
 
-    /// The work of one thread. It ends when all its pieces are written or the receiver is gone.
+    /// The work of one thread. It ends when all its pieces are written or the receiver is dropped.
     fn work<'p>(
         &self,
         pieces: impl Iterator<Item = &'p Piece>,

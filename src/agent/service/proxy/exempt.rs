@@ -20,7 +20,7 @@ enum Entry {
     Domain(String, bool, Port),
 }
 
-/// The port of an entry; `None` stands for every port.
+/// The port of an entry; `None` means every port.
 type Port = Option<String>;
 
 impl Exempt {

@@ -3,7 +3,7 @@
 use tonic::transport::Channel;
 
 use crate::agent::service::outcome::{Failure, Outcome};
-use crate::agent::service::tasks::answers::{ended, malformed, or_for_good};
+use crate::agent::service::tasks::answers::{ended, malformed, or_permanent};
 use crate::proto::connector::account_manager_service_client::AccountManagerServiceClient;
 use crate::proto::connector::grant_manager_service_client::GrantManagerServiceClient;
 use crate::proto::connector::{
@@ -21,7 +21,7 @@ pub(super) async fn grant(connector: &Channel, task: GrantTask) -> Outcome {
         ..Default::default()
     };
     let answer = GrantManagerServiceClient::new(connector.clone()).grant(request).await;
-    ended(or_for_good(answer).map(|answer| {
+    ended(or_permanent(answer).map(|answer| {
         let annotations = answer.annotations.clone();
         Outcome::answered(&answer, annotations)
     }))
@@ -29,11 +29,11 @@ pub(super) async fn grant(connector: &Channel, task: GrantTask) -> Outcome {
 
 pub(super) async fn revoke(connector: &Channel, task: RevokeTask) -> Outcome {
     let Some(grant) = task.grant else {
-        return Failure::plain("invalid task type").for_good().into();
+        return Failure::plain("invalid task type").permanent().into();
     };
     let request = GrantManagerServiceRevokeRequest { grant: Some(grant), ..Default::default() };
     let answer = GrantManagerServiceClient::new(connector.clone()).revoke(request).await;
-    ended(or_for_good(answer).map(|answer| {
+    ended(or_permanent(answer).map(|answer| {
         let annotations = answer.annotations.clone();
         Outcome::answered(&answer, annotations)
     }))
@@ -50,7 +50,7 @@ pub(super) async fn create_account(connector: &Channel, task: CreateAccountTask)
         resource_type_id: task.resource_type_id,
     };
     let answer = AccountManagerServiceClient::new(connector.clone()).create_account(request).await;
-    ended(or_for_good(answer).map(|answer| {
+    ended(or_permanent(answer).map(|answer| {
         let annotations = answer.annotations.clone();
         Outcome::answered(&answer, annotations)
     }))

@@ -4,7 +4,7 @@
 use tonic::transport::Channel;
 
 use crate::agent::service::outcome::Outcome;
-use crate::agent::service::tasks::answers::{ended, malformed, or_for_good};
+use crate::agent::service::tasks::answers::{ended, malformed, or_permanent};
 use crate::proto::connector::credential_manager_service_client::CredentialManagerServiceClient;
 use crate::proto::connector::resource_manager_service_client::ResourceManagerServiceClient;
 use crate::proto::connector::{
@@ -20,7 +20,7 @@ pub(super) async fn create(connector: &Channel, task: CreateResourceTask) -> Out
     };
     let request = CreateResourceRequest { resource: Some(resource) };
     let answer = ResourceManagerServiceClient::new(connector.clone()).create_resource(request).await;
-    ended(or_for_good(answer).map(|answer| {
+    ended(or_permanent(answer).map(|answer| {
         let annotations = answer.annotations.clone();
         Outcome::answered(&answer, annotations)
     }))
@@ -33,7 +33,7 @@ pub(super) async fn delete(connector: &Channel, task: DeleteResourceTask) -> Out
     let request =
         DeleteResourceRequest { resource_id: Some(resource_id), parent_resource_id: task.parent_resource_id };
     let answer = ResourceManagerServiceClient::new(connector.clone()).delete_resource(request).await;
-    ended(or_for_good(answer).map(|answer| {
+    ended(or_permanent(answer).map(|answer| {
         let annotations = answer.annotations.clone();
         Outcome::answered(&answer, annotations)
     }))
@@ -49,7 +49,7 @@ pub(super) async fn rotate_credentials(connector: &Channel, task: RotateCredenti
         encryption_configs: task.encryption_configs,
     };
     let answer = CredentialManagerServiceClient::new(connector.clone()).rotate_credential(request).await;
-    ended(or_for_good(answer).map(|answer| {
+    ended(or_permanent(answer).map(|answer| {
         let annotations = answer.annotations.clone();
         Outcome::answered(&answer, annotations)
     }))
@@ -75,7 +75,7 @@ pub(super) async fn issue_credential(
         expires_at: task.expires_at,
     };
     let answer = CredentialManagerServiceClient::new(connector.clone()).issue_credential(request).await;
-    ended(or_for_good(answer).map(|answer| {
+    ended(or_permanent(answer).map(|answer| {
         let annotations = answer.annotations.clone();
         Outcome::answered(&answer, annotations)
     }))

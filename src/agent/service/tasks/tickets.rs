@@ -58,7 +58,7 @@ fn found(
     annotations: &[Any],
 ) -> Result<TicketsServiceGetTicketResponse, Failure> {
     let Some(ticket) = answer.ticket.filter(|ticket| !ticket.id.is_empty()) else {
-        return Err(Failure::plain("connector returned empty ticket").for_good());
+        return Err(Failure::plain("connector returned empty ticket").permanent());
     };
     let annotations = answer.annotations.into_iter().chain(annotations.iter().cloned()).collect();
     Ok(TicketsServiceGetTicketResponse { ticket: Some(ticket), annotations, ..Default::default() })
@@ -135,7 +135,7 @@ fn as_many(found: usize, asked: usize) -> Result<(), Failure> {
     if found == asked {
         Ok(())
     } else {
-        Err(Failure::plain("connector returned incorrect number of tickets").for_good())
+        Err(Failure::plain("connector returned incorrect number of tickets").permanent())
     }
 }
 

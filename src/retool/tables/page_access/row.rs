@@ -9,8 +9,8 @@ use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, PageId};
 use crate::retool::transaction::Transaction;
 
-/// Creates or raises the group's row, but never lowers it, because another client may have raised it in the
-/// meantime. A row with any text other than a level grants nothing.
+/// Creates or raises the group's row, but never lowers it (decision levels-move-one-way), because another
+/// client may have raised it in the meantime. A row with any text other than a level grants nothing.
 const RAISE: &str = r#"
 INSERT INTO {group_pages} AS gp ("groupId", "pageId", "accessLevel", "createdAt", "updatedAt")
 VALUES ($1, $2, $3, pg_catalog.now(), pg_catalog.now())

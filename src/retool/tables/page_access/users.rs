@@ -1,4 +1,5 @@
-//! A single user's access to a page through a managed group.
+//! A single user's access to a page through a managed group. A grant always makes the user its member, even
+//! if another group gives the level (decision direct-user-grants).
 
 use futures_util::FutureExt;
 use tokio_postgres::types::Type;

@@ -129,7 +129,7 @@ async fn bulk_tasks_forward_each_ticket() {
             })
             .await;
         assert_eq!(request.ticket_requests, requests);
-        let wrong = Failure::plain("connector returned incorrect number of tickets").for_good();
+        let wrong = Failure::plain("connector returned incorrect number of tickets").permanent();
         let expected = if is_whole { Outcome::answered(&response, Vec::new()) } else { wrong.into() };
         assert_eq!(outcome, expected);
     }

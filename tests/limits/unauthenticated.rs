@@ -11,8 +11,8 @@ use crate::support::wire::{Wire, eventually};
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 const TOKEN: &str = "a-token-0123456789";
 /// A quarter of the connections that are allowed.
-const STRANGERS: u64 = 100;
-/// The most memory per stranger.
+const CONNECTIONS: u64 = 100;
+/// The most memory per connection.
 const EACH: u64 = 160 * 1024;
 
 const HEADERS: u8 = 1;
@@ -89,7 +89,7 @@ enum Fate {
 }
 
 /// Connects to the server and sends these bytes.
-fn stranger(server: &Server, bytes: &[u8], fate: Fate) -> TcpStream {
+fn connect(server: &Server, bytes: &[u8], fate: Fate) -> TcpStream {
     let mut stream = TcpStream::connect(server.address()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let sent = stream.write_all(&[GREETING, bytes].concat());
@@ -98,18 +98,18 @@ fn stranger(server: &Server, bytes: &[u8], fate: Fate) -> TcpStream {
         Fate::Kept => sent.and_then(|()| seen(&mut stream)).unwrap(),
         Fate::HungUp => {
             let kept = sent.and_then(|()| seen(&mut stream)).is_ok();
-            assert!(!kept, "the server takes all that a stranger sends");
+            assert!(!kept, "the server reads everything that an unauthenticated connection sends");
         }
     }
     stream
 }
 
-/// The memory of the server for each stranger that sends these bytes.
+/// The memory of the server for each connection that sends these bytes.
 async fn held_by_each(bytes: &[u8], fate: Fate) -> Option<u64> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tokens");
     std::fs::write(&path, TOKEN).unwrap();
-    let most = (4 * STRANGERS).to_string();
+    let most = (4 * CONNECTIONS).to_string();
     let flag = format!("--auth-token-file={}", path.display());
     let server =
         Server::start_at(NOWHERE, &["--max-connections", &most, "--stall-timeout-seconds=3600", &flag]);
@@ -119,14 +119,14 @@ async fn held_by_each(bytes: &[u8], fate: Fate) -> Option<u64> {
     }
     let before = server.data_memory()?;
     let open: Vec<TcpStream> = tokio::task::block_in_place(|| match fate {
-        // The server hangs up after seconds, so all strangers wait at the same time.
+        // The server closes the connections after seconds, so all wait at the same time.
         Fate::HungUp => std::thread::scope(|scope| {
-            let strangers: Vec<_> =
-                (0..STRANGERS).map(|_| scope.spawn(|| stranger(&server, bytes, fate))).collect();
-            strangers.into_iter().map(|stranger| stranger.join().unwrap()).collect()
+            let connections: Vec<_> =
+                (0..CONNECTIONS).map(|_| scope.spawn(|| connect(&server, bytes, fate))).collect();
+            connections.into_iter().map(|connection| connection.join().unwrap()).collect()
         }),
         // One after the other, because the server replaces the connection that is idle for longest.
-        Fate::Kept | Fate::Unfinished => (0..STRANGERS).map(|_| stranger(&server, bytes, fate)).collect(),
+        Fate::Kept | Fate::Unfinished => (0..CONNECTIONS).map(|_| connect(&server, bytes, fate)).collect(),
     });
     for _ in 0..20 {
         regular.metadata().await.unwrap();
@@ -143,11 +143,11 @@ async fn held_by_each(bytes: &[u8], fate: Fate) -> Option<u64> {
     })
     .await;
     regular.metadata().await.unwrap();
-    Some(after.saturating_sub(before) / STRANGERS)
+    Some(after.saturating_sub(before) / CONNECTIONS)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_use_little_memory_whatever_they_send() {
+async fn unauthenticated_connections_use_bounded_memory() {
     const GET_METADATA: &str = "/c1.connector.v2.ConnectorService/GetMetadata";
     const HEALTH: &str = "/grpc.health.v1.Health/Check";
     // Close to the largest header that fits into one frame.

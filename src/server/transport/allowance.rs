@@ -2,8 +2,8 @@
 //!
 //! hyper reads as long as data is available, and keeps memory for each call that waits to be handled or whose
 //! answer waits to be sent. Its table of headers, with 4 KiB of short headers, also keeps the whole buffer
-//! into which each header was read. Data of a stranger is therefore read in small pieces, with pauses for the
-//! answers, and its total is small.
+//! into which each header was read. Data of an unauthenticated connection is therefore read in small pieces,
+//! with pauses for the answers, and its total is small.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The bytes that a stranger has sent, and the time of the next read.
+/// The bytes that an unauthenticated connection has sent, and the time of the next read.
 #[derive(Debug, Default)]
 pub(super) struct Allowance {
     received: usize,
@@ -83,7 +83,7 @@ impl Allowance {
     }
 }
 
-/// A stranger has sent more than its allowance.
+/// An unauthenticated connection has sent more than its allowance.
 #[derive(Debug)]
 pub(super) struct TooMuch;
 
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stranger_over_its_allowance_is_closed_if_no_call_is_admitted() {
+    async fn a_connection_over_its_allowance_is_closed_if_no_call_is_admitted() {
         let mut allowance = Allowance::default();
         allowance.receive(SPENT, false);
         assert!(!allowance.is_spent());
