@@ -4,23 +4,25 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use super::unauthenticated::seen;
 use crate::support::raw::{GREETING, frame};
 use crate::support::server::Server;
 use crate::support::wire::{Wire, eventually};
 
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
-const GET_METADATA: &[u8] = b"/c1.connector.v2.ConnectorService/GetMetadata";
+pub(super) const GET_METADATA: &[u8] = b"/c1.connector.v2.ConnectorService/GetMetadata";
 const HEALTH: &[u8] = b"/grpc.health.v1.Health/Check";
 
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The headers of a call: POST, http, an authority and the path, in HPACK.
-fn call(path: &[u8]) -> Vec<u8> {
+pub(super) fn call(path: &[u8]) -> Vec<u8> {
     let length = u8::try_from(path.len()).unwrap();
     [&[0x83, 0x86, 0x01, 1, b'a', 0x04, length], path, b"\x0f\x10\x10application/grpc"].concat()
 }
@@ -145,4 +147,43 @@ async fn headers_that_refer_to_each_other_use_bounded_memory() {
     }
     let added = server.peak_data_memory().unwrap_or_default().saturating_sub(before);
     assert!(added < ADDED, "{added} bytes");
+}
+
+/// A short header in the HPACK table keeps the frame in which it was sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_of_an_authenticated_caller_use_bounded_memory() {
+    const EACH: u64 = 2 * 1024 * 1024;
+    const CONNECTIONS: u64 = 4;
+    /// More than fit into the table.
+    const CALLS: u32 = 130;
+    let server = Server::start_at(NOWHERE, &[]);
+    let regular = Wire::to(&server).await;
+    for _ in 0..100 {
+        regular.metadata().await.unwrap();
+    }
+    let Some(before) = server.data_memory() else { return };
+    // The first header is added to the table, the second one of 15,000 bytes is not.
+    let header = |value: u8| [0x40, 1, b'x', 1, value, 0, 1, b'y', 0x7f, 0x99, 0x74];
+    let frames = (0..CALLS).flat_map(|number| {
+        let value = b' ' + u8::try_from(number % 64).unwrap();
+        let headers = [call(GET_METADATA), header(value).to_vec(), vec![b'y'; 15_000]].concat();
+        frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, &headers)
+    });
+    let frames: Vec<u8> = frames.collect();
+    let open: Vec<TcpStream> = tokio::task::block_in_place(|| {
+        let send = || {
+            let mut stream = connect(&server);
+            stream.write_all(&frames).unwrap();
+            seen(&mut stream).unwrap();
+            stream
+        };
+        (0..CONNECTIONS).map(|_| send()).collect()
+    });
+    for _ in 0..20 {
+        regular.metadata().await.unwrap();
+    }
+    let each = server.data_memory().unwrap_or_default().saturating_sub(before) / CONNECTIONS;
+    eprintln!("{} KiB for each connection", each / 1024);
+    assert!((EACH / 4..EACH).contains(&each), "{each} bytes for each connection");
+    drop(open);
 }

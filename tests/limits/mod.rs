@@ -8,3 +8,4 @@ mod memory;
 mod per_client;
 mod places;
 mod unauthenticated;
+mod unread;

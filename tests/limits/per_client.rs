@@ -69,28 +69,27 @@ async fn closed(mut stream: TcpStream) {
 }
 
 #[tokio::test]
-async fn a_connection_over_the_limit_is_closed_while_all_others_have_calls() {
+async fn a_caller_over_its_connections_is_refused_while_all_of_them_have_calls() {
     let database = Database::small().await;
-    let server = Server::start(&database, &["--max-connections", "2"]);
+    // One connection is left to callers that have made no call.
+    let server = Server::start(&database, &["--max-connections", "3"]);
     let (first, second) = (Wire::to(&server).await, Wire::to(&server).await);
     let mut client = database.client().await;
     let locked = lock(&mut client).await;
     let calls = [ask(&first), ask(&second)];
     database.wait_until_blocked(2).await;
-    closed(TcpStream::connect(server.address()).unwrap()).await;
-    server.wait_for_log(|line| line["msg"] == "closed a new connection: all others have calls in progress");
+    for _ in 0..3 {
+        let third = Wire::to(&server).await;
+        HealthClient::new(third.channel()).check(HealthCheckRequest::default()).await.unwrap();
+        assert_refused(metadata(&third).await, Code::Unavailable, &["2 connections", "--max-connections"]);
+    }
     locked.rollback().await.unwrap();
     for call in calls {
         call.await.unwrap().unwrap();
     }
     // The connections are now idle and can be closed for a new one.
-    let address = server.address();
-    eventually("room for another connection", async || {
-        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
-        let mut client = HealthClient::new(endpoint.connect().await.ok()?);
-        client.check(HealthCheckRequest::default()).await.ok()
-    })
-    .await;
+    let third = Wire::to(&server).await;
+    eventually("room for another connection", async || metadata(&third).await.ok()).await;
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! Slots for calls and connections, and who gets them when hostile callers request all of them.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prost::bytes::Bytes;
 use tokio::sync::mpsc;
@@ -11,9 +12,11 @@ use tonic::{Code, Streaming};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+use super::headers::{self, call};
+use super::unauthenticated::seen;
 use crate::support::http::ask;
 use crate::support::postgres::Database;
-use crate::support::raw::{GREETING, Raw};
+use crate::support::raw::{GREETING, Raw, frame};
 use crate::support::server::{Server, program};
 use crate::support::wire::{Wire, assert_refused, eventually};
 
@@ -21,6 +24,10 @@ const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 const GET_METADATA: &str = "c1.connector.v2.ConnectorService/GetMetadata";
 const HEALTH: &str = "grpc.health.v1.Health/Check";
 const TOKEN: &str = "a-token-0123456789";
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const END_HEADERS: u8 = 4;
 
 /// Sends the start of a message of 1,000 bytes.
 async fn half_a_message(body: &mpsc::Sender<Bytes>) {
@@ -142,6 +149,44 @@ async fn idle_connections_do_not_keep_out_callers_with_a_token() {
     peers.sort();
     peers.dedup();
     assert_eq!(peers.len(), 11, "the regular caller had to connect again");
+}
+
+/// Begins a call with this token on a new connection, and sends half of its message.
+fn stalled(server: &Server, token: &str) -> TcpStream {
+    let authorization = format!("Bearer {token}");
+    let length = u8::try_from(authorization.len()).unwrap();
+    let field = [b"\0\x0dauthorization", &[length][..], authorization.as_bytes()].concat();
+    let begin = frame(HEADERS, END_HEADERS, 1, &[call(headers::GET_METADATA), field].concat());
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.write_all(&[GREETING, &begin, &frame(DATA, 0, 1, &[0, 0, 0, 3, 232, 8])].concat()).unwrap();
+    // The server closes connections over the limit.
+    let _ = seen(&mut stream);
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_token_does_not_keep_out_others_by_connections_with_calls() {
+    const OTHER: &str = "b-token-0123456789";
+    let (directory, flag) = with_a_token();
+    std::fs::write(directory.path().join("tokens"), format!("{TOKEN}\n{OTHER}\n")).unwrap();
+    let flags = ["--max-connections", "32", "--stall-timeout-seconds", "3600", &flag];
+    let server = Server::start_at(NOWHERE, &flags);
+    let agent = Wire::to(&server).await.showing(OTHER);
+    agent.metadata().await.unwrap();
+    let mut greedy = Vec::new();
+    for number in 1..=40 {
+        greedy.push(tokio::task::block_in_place(|| stalled(&server, TOKEN)));
+        if number % 10 == 0 {
+            Wire::to(&server).await.raw(HEALTH, vec![]).await.unwrap();
+            Wire::to(&server).await.showing(OTHER).metadata().await.unwrap();
+            agent.metadata().await.unwrap();
+        }
+    }
+    let calls = server.logs().into_iter().filter(|line| line["grpc.method"] == "GetMetadata");
+    let answered = calls.filter(|line| line["grpc.code"] == "Ok");
+    let peers: BTreeSet<_> = answered.map(|line| line["peer.address"].to_string()).collect();
+    assert_eq!(peers.len(), 5, "the agent had to connect again");
 }
 
 /// A server with a low limit on open files, killed when dropped, and its log.

@@ -65,7 +65,7 @@ fn calls(count: u32, headers: &[u8]) -> Vec<u8> {
 }
 
 /// Waits until the server has read everything that was sent; an error if the server closes the connection.
-fn seen(stream: &mut TcpStream) -> std::io::Result<()> {
+pub(super) fn seen(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.write_all(&frame(PING, 0, 0, b"12345678"))?;
     let mut head = [0; 9];
     loop {

@@ -8,6 +8,7 @@ use tower_http::validate_request::ValidateRequest;
 use crate::proto::log_text::logged_in_full;
 use crate::server::transport::connection::Peer;
 use crate::server::transport::health_calls::is_health_check;
+use crate::server::transport::seats::NoSeat;
 use crate::server::transport::tokens::{TokenId, Tokens};
 
 /// Admits calls that have one of the tokens, and health checks if they need no token.
@@ -47,22 +48,29 @@ impl<B> ValidateRequest<B> for TokenCheck {
         let Some(admitted) = self.admits(request) else {
             return Err(logged_in_full(Status::unauthenticated("a bearer token is required")).into_http());
         };
-        let trusted = match admitted {
+        let token = match admitted {
             Admitted::Openly if is_health_check(request) => {
                 shed(request);
-                false
+                return Ok(());
             }
-            Admitted::Openly => true,
+            Admitted::Openly => None,
             Admitted::By(token) => {
                 request.extensions_mut().insert(token);
-                true
+                Some(token)
             }
         };
-        if let Some(peer) = request.extensions().get::<Peer>().filter(|_| trusted) {
-            peer.seat.trust();
+        let trusted = request.extensions().get::<Peer>().map_or(Ok(()), |peer| peer.seat.trust(token));
+        match trusted {
+            Err(full) if !is_health_check(request) => Err(no_seat(&full).into_http()),
+            _ => Ok(()),
         }
-        Ok(())
     }
+}
+
+fn no_seat(NoSeat { most }: &NoSeat) -> Status {
+    logged_in_full(Status::unavailable(format!(
+        "calls are in progress on {most} connections, the maximum (--max-connections); retry later"
+    )))
 }
 
 /// Removes everything from a health check that its answer does not need, so that headers of unauthenticated

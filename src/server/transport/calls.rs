@@ -24,7 +24,7 @@ use crate::server::transport::places::{Full, Hold, Ledger, Shares, Who};
 use crate::server::transport::request_body;
 use crate::server::transport::request_memory::PAGE_TOKEN;
 use crate::server::transport::response_body::{CallDeadline, Patience, ResponseBody, oversized_as_exhausted};
-use crate::server::transport::seats::Busy;
+use crate::server::transport::seats::{Begun, Busy};
 use crate::server::transport::who::who;
 
 /// Returns Unavailable to calls over the limit, and DeadlineExceeded to a call that takes too long. Agents
@@ -41,6 +41,8 @@ struct Rules {
     requests: Ledger,
     /// Bytes of answers.
     answers: Ledger,
+    /// Bytes of requests and answers of health checks and watches.
+    health: Ledger,
     most_bytes: usize,
     deadline: Duration,
     stall: Duration,
@@ -60,6 +62,9 @@ const REQUEST_BYTES: usize = 32 * MIB;
 const ANSWER_BYTES: usize = 64 * MIB;
 /// The largest message of a health check, in bytes: the name of a service.
 const HEALTH_BYTES: usize = 4096;
+/// The most bytes of health checks in progress on one connection. Other calls cannot use them up.
+const HEALTH: Shares =
+    Shares { total: usize::MAX, connection: 16 * HEALTH_BYTES, address: usize::MAX, token: usize::MAX };
 /// The limits of health watches and of reflection calls.
 const WATCHES: Shares = Shares { total: 128, connection: 4, address: 64, token: 128 };
 const REFLECTIONS: Shares = Shares { total: 32, connection: 4, address: 16, token: 24 };
@@ -77,6 +82,7 @@ impl CallLimitLayer {
             reflections: Ledger::new(REFLECTIONS),
             requests: bytes(REQUEST_BYTES, most_bytes),
             answers: bytes(ANSWER_BYTES, limits.response_bytes),
+            health: Ledger::new(HEALTH),
             most_bytes,
             deadline: limits.deadline,
             stall: limits.stall,
@@ -155,7 +161,8 @@ where
     let deadline = Some(deadline).filter(|_| kind != CallKind::HealthWatch);
     let patience = Patience { stall: rules.stall.min(longest), total: longest };
     let slow_client = peer.map(|peer| (peer, patience));
-    let body = ResponseBody::new(body, deadline, rules.answers.open(who), held, slow_client);
+    let answers = if is_health(kind) { &rules.health } else { &rules.answers };
+    let body = ResponseBody::new(body, deadline, (answers.clone(), who), held, slow_client);
     Ok(Response::from_parts(parts, Body::new(body)))
 }
 
@@ -178,15 +185,19 @@ impl Rules {
         who: Who,
     ) -> Result<(Request<Body>, Held), Status> {
         let peer = request.extensions().get::<Peer>();
-        let busy = peer.map(|peer| peer.seat.begin().ok_or_else(unauthenticated_refused)).transpose()?;
+        let begun = peer.map(|peer| peer.seat.begin().ok_or_else(unauthenticated_refused)).transpose()?;
         if kind == CallKind::Reflection {
             let place =
                 self.reflections.take(who, 1).map_err(|full| refused("reflection calls", "", full))?;
-            return Ok((request, Held { _busy: busy, _place: Some(place), _bytes: None }));
+            let held = Held { _busy: begun.map(Begun::admit), _place: Some(place), _bytes: None };
+            return Ok((request, held));
         }
-        let most = if kind == CallKind::Ordinary { self.most_bytes } else { HEALTH_BYTES };
+        let (most, requests) = match is_health(kind) {
+            true => (HEALTH_BYTES, &self.health),
+            false => (self.most_bytes, &self.requests),
+        };
         let (parts, body) = request.into_parts();
-        let (body, bytes) = request_body::whole(body, most, self.stall, self.requests.open(who)).await?;
+        let (body, bytes) = request_body::whole(body, most, self.stall, requests.open(who)).await?;
         let place = match kind {
             // Probes are answered even if the server is full.
             CallKind::HealthCheck | CallKind::Reflection => None,
@@ -197,9 +208,13 @@ impl Rules {
                 Some(self.calls.take(who, 1).map_err(|full| refused("calls", " (--max-requests)", full))?)
             }
         };
-        let held = Held { _busy: busy, _place: place, _bytes: Some(bytes) };
+        let held = Held { _busy: begun.map(Begun::admit), _place: place, _bytes: Some(bytes) };
         Ok((Request::from_parts(parts, body), held))
     }
+}
+
+fn is_health(kind: CallKind) -> bool {
+    matches!(kind, CallKind::HealthCheck | CallKind::HealthWatch)
 }
 
 fn refused(what: &str, setting: &str, Full { whose, most }: Full) -> Status {
@@ -212,4 +227,53 @@ fn unauthenticated_refused() -> Status {
     logged_in_full(Status::unavailable(
         "too many calls without a token are in progress on this connection; retry later",
     ))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Full};
+    use tonic::Code;
+
+    use super::*;
+
+    fn echo(
+        layer: &CallLimitLayer,
+    ) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible> + use<> {
+        layer.layer(tower::service_fn(async |request: Request<Body>| {
+            Ok::<_, Infallible>(Response::new(request.into_body()))
+        }))
+    }
+
+    fn request(path: &str) -> Request<Body> {
+        let body = Body::new(Full::new(Bytes::from_static(&[0, 0, 0, 0, 2, 7, 7])));
+        Request::builder().uri(path).body(body).unwrap()
+    }
+
+    #[tokio::test]
+    async fn health_checks_are_answered_while_all_other_bytes_are_in_use() {
+        let layer = CallLimitLayer::new(&Limits::DEFAULT);
+        let (first, second) =
+            (Who::default(), Who { network: Some([10, 0, 0, 1].into()), connection: 1, token: None });
+        let fill = |ledger: &Ledger, total: usize| {
+            [ledger.take(first, total / 2).unwrap(), ledger.take(second, total / 2).unwrap()]
+        };
+        let requests = fill(&layer.0.requests, REQUEST_BYTES);
+        let _answers = fill(&layer.0.answers, ANSWER_BYTES);
+        let refused = echo(&layer).call(request("/a.B/C")).await.unwrap();
+        assert_eq!(refused.headers()["grpc-status"], (Code::Unavailable as i32).to_string());
+        for path in ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"] {
+            let answer = echo(&layer).call(request(path)).await.unwrap();
+            let body = answer.into_body().collect().await.unwrap();
+            assert!(body.trailers().is_none(), "{path}");
+            assert_eq!(body.to_bytes().len(), 7, "{path}");
+        }
+        drop(requests);
+        let answer = echo(&layer).call(request("/a.B/C")).await.unwrap();
+        let trailers = answer.into_body().collect().await.unwrap().trailers().cloned().unwrap();
+        assert_eq!(trailers["grpc-status"], (Code::Unavailable as i32).to_string());
+    }
 }

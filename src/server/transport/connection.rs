@@ -128,7 +128,7 @@ pub(crate) fn accept_connections(
                     tracing::warn!(
                         most,
                         left_out,
-                        "closed a new connection: all others have calls in progress"
+                        "closed a new connection: the only other one has calls in progress"
                     );
                 }
                 continue;
@@ -142,7 +142,8 @@ pub(crate) fn accept_connections(
                         // If client certificates are required, only clients with a valid one pass the
                         // handshake.
                         if has_certificate(&transport) {
-                            seated.0.trust();
+                            // Without a free seat, each call of the client tries again.
+                            let _ = seated.0.trust(None);
                         }
                         let connection = Connection {
                             transport,

@@ -132,6 +132,11 @@ impl Ledger {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn total(&self) -> usize {
+        self.held().total
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, timeout};
 use tonic::body::Body;
@@ -16,24 +16,46 @@ use tonic::{Code, Status};
 use crate::proto::log_text::logged_in_full;
 use crate::server::transport::connection::Peer;
 use crate::server::transport::deadline::deadline_exceeded;
-use crate::server::transport::places::Hold;
+use crate::server::transport::places::{Hold, Ledger, Who};
 
-/// The body of an answer. The call counts as in progress until the client has read the answer, because a
-/// client that does not read its answers makes the server keep them. The body is sent in chunks, so that the
-/// connection buffers no more than the client is ready to receive.
+/// The body of an answer. The call counts as in progress until the answer is sent to the client, because a
+/// client that does not read its answers makes the server keep them. HTTP/2 queues parts of an answer when the body
+/// has ended. Each part therefore keeps the resources of its call, and releases them when it leaves the queue.
 pub(crate) struct ResponseBody<H> {
     body: Body,
-    /// The unsent rest of the last piece of the body.
-    rest: Bytes,
+    /// The rest of the last message that is not in the queue yet.
+    rest: Option<Rest<H>>,
     deadline: Option<CallDeadline>,
     ended: bool,
+    answers: Ledger,
+    who: Who,
+    call: Arc<Call<H>>,
+}
+
+/// What a call holds until the body and all parts of the answer are dropped.
+struct Call<H> {
     unread: UnreadTime,
-    /// The bytes of the answer.
-    bytes: Hold,
-    /// The resources that the call holds.
     _held: H,
-    /// Dropped with the body, which ends the check for a slow client.
+    /// Dropped with the call, which ends the check for a slow client.
     _open: oneshot::Sender<()>,
+}
+
+/// The unsent rest of a message.
+struct Rest<H> {
+    data: Bytes,
+    message: Arc<Message<H>>,
+}
+
+/// What a message holds until all its parts are dropped. They share the memory of the message.
+struct Message<H> {
+    call: Arc<Call<H>>,
+    _bytes: Hold,
+}
+
+/// A part of a message, in the queue of the connection.
+struct Part<H> {
+    data: Bytes,
+    message: Arc<Message<H>>,
 }
 
 /// The deadline of an answer that waits for further requests of the client, as in reflection.
@@ -52,40 +74,43 @@ pub(crate) struct Patience {
     pub(crate) total: Duration,
 }
 
-/// The total time for which the client has left parts of the answer unread. The clock stops while the answer
-/// has nothing to send.
-#[derive(Clone)]
+/// The total time for which parts of the answer have waited for the client. The clock stops while there is
+/// nothing to send.
+#[derive(Clone, Default)]
 struct UnreadTime(Arc<Mutex<Stopwatch>>);
 
+#[derive(Default)]
 struct Stopwatch {
+    /// The parts in the queue.
+    parts: usize,
     before: Duration,
-    /// Start of the current run; `None` while stopped.
+    /// When the oldest part was queued or the last part was sent, whichever is later; `None` without parts.
     since: Option<Instant>,
 }
 
-/// Longest chunk of an answer in bytes. A client has to read it within the stall timeout.
-const CHUNK: usize = 32 * 1024;
+/// Longest part of an answer in bytes. A client has to read it within the stall timeout.
+const PART: usize = 32 * 1024;
 /// The precision of the unread time.
 const TICK: Duration = Duration::from_millis(50);
 
-impl<H> ResponseBody<H> {
-    /// Creates a body with the resources of its call. The body ends at the deadline if there is one. If
-    /// `slow_client` is set, the connection is closed when the client leaves the answer unread for too long:
-    /// nothing else ends a stream that waits for its client.
+impl<H: Send + Sync + 'static> ResponseBody<H> {
+    /// Creates a body with the resources of its call. The bytes of each message count in `answers`. The body
+    /// ends at the deadline if there is one. If `slow_client` is set, the connection is closed when the client
+    /// leaves the answer unread for too long: nothing else ends a stream that waits for its client.
     pub(crate) fn new(
         body: Body,
         deadline: Option<CallDeadline>,
-        bytes: Hold,
+        (answers, who): (Ledger, Who),
         held: H,
         slow_client: Option<(Peer, Patience)>,
     ) -> Self {
         let (open, closed) = oneshot::channel();
-        let unread = UnreadTime::running();
+        let unread = UnreadTime::default();
         if let Some((peer, patience)) = slow_client {
             tokio::spawn(unread.clone().close_after(patience, peer, closed));
         }
-        let (rest, ended) = (Bytes::new(), false);
-        Self { body, rest, deadline, ended, unread, bytes, _held: held, _open: open }
+        let call = Arc::new(Call { unread, _held: held, _open: open });
+        Self { body, rest: None, deadline, ended: false, answers, who, call }
     }
 
     /// Ends the answer with this status.
@@ -95,69 +120,82 @@ impl<H> ResponseBody<H> {
         Poll::Ready(Some(status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
     }
 
-    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        if self.rest.is_empty() {
-            let frame = match Pin::new(&mut self.body).poll_frame(context) {
-                Poll::Ready(frame) => frame,
-                Poll::Pending => {
-                    let Some(deadline) = &mut self.deadline else { return Poll::Pending };
-                    ready!(deadline.due.as_mut().poll(context));
-                    let status = deadline_exceeded(deadline.timeout);
-                    return self.end(&status);
-                }
-            };
-            match frame {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => match self.bytes.add(data.len()) {
-                        Ok(()) => self.rest = data,
-                        Err(full) => {
-                            return self.end(&logged_in_full(Status::unavailable(format!(
-                                "unread responses fill the {} bytes allowed for {}; retry later",
-                                full.most, full.whose
-                            ))));
-                        }
-                    },
-                    Err(mut last) => {
-                        if let Some(trailers) = last.trailers_mut() {
-                            oversized_as_exhausted(trailers);
-                        }
-                        return Poll::Ready(Some(Ok(last)));
-                    }
-                },
-                other => return Poll::Ready(other),
-            }
-        }
-        let length = self.rest.len().min(CHUNK);
-        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
+    /// The next part of the message.
+    fn part(&mut self, mut rest: Rest<H>) -> Frame<Bytes> {
+        let length = rest.data.len().min(PART);
+        let part = Part { data: rest.data.split_to(length), message: Arc::clone(&rest.message) };
+        self.call.unread.queued();
+        self.rest = Some(rest).filter(|rest| !rest.data.is_empty());
+        Frame::data(Bytes::from_owner(part))
     }
 }
 
-impl<H: Unpin> http_body::Body for ResponseBody<H> {
+impl<H: Send + Sync + Unpin + 'static> http_body::Body for ResponseBody<H> {
     type Data = Bytes;
     type Error = Status;
 
-    /// Called when the client is ready for more.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.unread.stop();
-        let frame = self.poll_chunk(context);
-        if frame.is_ready() {
-            self.unread.start();
+        if self.ended {
+            return Poll::Ready(None);
         }
-        frame
+        if let Some(rest) = self.rest.take() {
+            return Poll::Ready(Some(Ok(self.part(rest))));
+        }
+        let frame = match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                let Some(deadline) = &mut self.deadline else { return Poll::Pending };
+                ready!(deadline.due.as_mut().poll(context));
+                let status = deadline_exceeded(deadline.timeout);
+                return self.end(&status);
+            }
+        };
+        let frame = match frame {
+            Some(Ok(frame)) => frame,
+            other => return Poll::Ready(other),
+        };
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(mut last) => {
+                if let Some(trailers) = last.trailers_mut() {
+                    oversized_as_exhausted(trailers);
+                }
+                return Poll::Ready(Some(Ok(last)));
+            }
+        };
+        match self.answers.take(self.who, data.len()) {
+            Ok(bytes) => {
+                let message = Arc::new(Message { call: Arc::clone(&self.call), _bytes: bytes });
+                Poll::Ready(Some(Ok(self.part(Rest { data, message }))))
+            }
+            Err(full) => self.end(&logged_in_full(Status::unavailable(format!(
+                "unread responses fill the {} bytes allowed for {}; retry later",
+                full.most, full.whose
+            )))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.rest.is_empty() && self.body.is_end_stream()
+        self.ended || self.rest.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
+    }
+}
+
+impl<H> AsRef<[u8]> for Part<H> {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl<H> Drop for Part<H> {
+    fn drop(&mut self) {
+        self.message.call.unread.sent();
     }
 }
 
@@ -171,31 +209,31 @@ pub(crate) fn oversized_as_exhausted(headers: &mut HeaderMap) {
 }
 
 impl UnreadTime {
-    /// Starts at once, because the headers of the answer wait for the client.
-    fn running() -> Self {
-        Self(Arc::new(Mutex::new(Stopwatch { before: Duration::ZERO, since: Some(Instant::now()) })))
+    /// A part is in the queue.
+    fn queued(&self) {
+        let mut stopwatch = self.lock();
+        stopwatch.parts += 1;
+        stopwatch.since.get_or_insert_with(Instant::now);
     }
 
-    fn start(&self) {
-        self.lock().since = Some(Instant::now());
-    }
-
-    fn stop(&self) {
+    /// A part has left the queue.
+    fn sent(&self) {
         let mut stopwatch = self.lock();
         stopwatch.before = stopwatch.elapsed();
-        stopwatch.since = None;
+        stopwatch.parts = stopwatch.parts.saturating_sub(1);
+        stopwatch.since = (stopwatch.parts > 0).then(Instant::now);
     }
 
-    /// Closes the connection if the client leaves the answer unread for too long, unless the body is dropped
+    /// Closes the connection if the client leaves the answer unread for too long, unless the call ends
     /// first.
-    async fn close_after(self, patience: Patience, peer: Peer, mut dropped: oneshot::Receiver<()>) {
+    async fn close_after(self, patience: Patience, peer: Peer, mut ended: oneshot::Receiver<()>) {
         loop {
             let left = self.lock().left(patience);
             if left.is_zero() {
                 peer.log_hung_up("does not read its responses");
                 return peer.seat.closer.close();
             }
-            if timeout(left.max(TICK), &mut dropped).await.is_ok() {
+            if timeout(left.max(TICK), &mut ended).await.is_ok() {
                 return;
             }
         }
@@ -220,5 +258,83 @@ impl Stopwatch {
     fn left(&self, patience: Patience) -> Duration {
         let now = patience.stall.saturating_sub(self.current());
         now.min(patience.total.saturating_sub(self.elapsed()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use http_body_util::{BodyExt, StreamBody};
+
+    use super::*;
+    use crate::server::transport::places::Shares;
+
+    fn messages(lengths: &[usize]) -> Body {
+        let frames: Vec<Result<_, Status>> =
+            lengths.iter().map(|length| Ok(Frame::data(Bytes::from(vec![7; *length])))).collect();
+        Body::new(StreamBody::new(tokio_stream::iter(frames)))
+    }
+
+    fn answer(lengths: &[usize], answers: &Ledger) -> (ResponseBody<Arc<()>>, Arc<()>) {
+        let place = Arc::new(());
+        let of = (answers.clone(), Who::default());
+        (ResponseBody::new(messages(lengths), None, of, Arc::clone(&place), None), place)
+    }
+
+    async fn part(body: &mut ResponseBody<Arc<()>>) -> Bytes {
+        body.frame().await.unwrap().unwrap().into_data().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_queued_part_keeps_the_resources_of_its_call() {
+        let answers = Ledger::new(Shares::of(1_000_000));
+        let (mut body, place) = answer(&[PART + 1], &answers);
+        drop(part(&mut body).await);
+        let mut last = part(&mut body).await;
+        assert!(body.frame().await.is_none());
+        drop(body);
+        // HTTP/2 splits a part that is larger than the window.
+        let rest = last.split_off(0);
+        drop(last);
+        assert_eq!((answers.total(), Arc::strong_count(&place)), (PART + 1, 2));
+        drop(rest);
+        assert_eq!((answers.total(), Arc::strong_count(&place)), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn a_message_that_was_read_releases_its_bytes() {
+        let answers = Ledger::new(Shares::of(1_000));
+        let (mut body, place) = answer(&[400; 100], &answers);
+        for _ in 0..100 {
+            assert_eq!(part(&mut body).await.len(), 400);
+        }
+        assert_eq!((answers.total(), Arc::strong_count(&place)), (0, 2));
+        let (mut body, _place) = answer(&[400; 2], &answers);
+        let _unread = part(&mut body).await;
+        let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
+        assert_eq!(trailers["grpc-status"], (Code::Unavailable as i32).to_string());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn counts_the_time_while_parts_are_queued() {
+        let answers = Ledger::new(Shares::of(1_000_000));
+        let (mut body, _place) = answer(&[1, 2], &answers);
+        let second = Duration::from_secs(1);
+        let left = |body: &ResponseBody<_>| {
+            body.call.unread.lock().left(Patience { stall: 10 * second, total: 12 * second })
+        };
+        tokio::time::advance(second).await;
+        assert_eq!(left(&body), 10 * second);
+        let first = part(&mut body).await;
+        tokio::time::advance(second).await;
+        let next = part(&mut body).await;
+        tokio::time::advance(second).await;
+        assert_eq!(left(&body), 8 * second);
+        drop(first);
+        assert_eq!(left(&body), 10 * second);
+        tokio::time::advance(second).await;
+        drop(next);
+        tokio::time::advance(20 * second).await;
+        assert_eq!(left(&body), 9 * second);
     }
 }

@@ -1,16 +1,19 @@
 //! The open connections, and which of them is closed to make room for a new one.
 //!
-//! A connection is unauthenticated until one of its calls or its client certificate is accepted.
-//! Unauthenticated connections have few seats and lose them first: the oldest one of the network with the
-//! most of them is closed. Idle connections therefore cannot keep out a caller that makes calls.
+//! A connection is unauthenticated until one of its calls or its client certificate is accepted. A part of the
+//! seats is always left to unauthenticated connections, so that a new connection is accepted at any time. The
+//! oldest one of the network with the most of them is closed for it. If all other seats are taken, the holder
+//! with the most of them loses one: the network and the token of its callers identify a holder. No caller can
+//! therefore keep out another one, neither by idle connections nor by calls.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::server::transport::closer::Closer;
 use crate::server::transport::places::Network;
+use crate::server::transport::tokens::TokenId;
 
 /// All open connections.
 #[derive(Debug, Clone)]
@@ -20,6 +23,7 @@ pub(crate) struct Seats(Arc<Inner>);
 struct Inner {
     most: usize,
     most_unauthenticated: usize,
+    most_trusted: usize,
     open: Mutex<Open>,
 }
 
@@ -40,9 +44,15 @@ pub(crate) struct Seat {
     /// Closes the connection.
     pub(crate) closer: Closer,
     trusted: AtomicBool,
+    /// The first token that was shown.
+    token: OnceLock<TokenId>,
     /// Whether the connection is unauthenticated and has sent nearly its allowance.
     spent: AtomicBool,
-    calls: AtomicUsize,
+    /// Calls that have begun, including those whose message has not arrived.
+    begun: AtomicUsize,
+    /// Calls in progress whose message has arrived. They delay the end of the connection.
+    admitted: AtomicUsize,
+    /// When the last of these calls ended.
     idle_since: Mutex<Instant>,
     seats: Weak<Inner>,
 }
@@ -51,9 +61,20 @@ pub(crate) struct Seat {
 #[derive(Debug)]
 pub(crate) struct Seated(pub(crate) Arc<Seat>);
 
-/// A call in progress on a connection.
+/// A call that has begun on a connection.
 #[derive(Debug)]
-pub(crate) struct Busy(Arc<Seat>);
+pub(crate) struct Begun(Arc<Seat>);
+
+/// A call in progress on a connection, whose message has arrived.
+#[derive(Debug)]
+pub(crate) struct Busy(Begun);
+
+/// All seats of authenticated connections are taken, and this caller cannot replace another one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NoSeat {
+    /// The number of these seats.
+    pub(crate) most: usize,
+}
 
 /// The minimum number of seats for unauthenticated connections, if there are that many seats.
 const FEW: usize = 16;
@@ -66,10 +87,13 @@ const SPENT_LONGEST_IDLE: Duration = Duration::from_secs(1);
 const UNAUTHENTICATED_CALLS: usize = 8;
 
 impl Seats {
-    /// Creates seats for `most` connections, a quarter of them for unauthenticated ones.
+    /// Creates seats for `most` connections. At least one, and a quarter of more than seven, is left to
+    /// unauthenticated ones.
     pub(crate) fn new(most: usize) -> Self {
-        let most_unauthenticated = (most / 4).max(FEW).min(most);
-        Self(Arc::new(Inner { most, most_unauthenticated, open: Mutex::default() }))
+        let quarter = most / 4;
+        let most_unauthenticated = quarter.max(FEW).min(most);
+        let most_trusted = most.saturating_sub(quarter.max(1)).max(1);
+        Self(Arc::new(Inner { most, most_unauthenticated, most_trusted, open: Mutex::default() }))
     }
 
     /// The number of seats.
@@ -77,7 +101,8 @@ impl Seats {
         self.0.most
     }
 
-    /// Takes a seat for a new connection. Closes another connection if needed; `None` if all are busy.
+    /// Takes a seat for a new connection. Closes another connection if needed; `None` if there is only one
+    /// seat, and it is busy.
     pub(crate) fn take(&self, network: Network) -> Option<Seated> {
         let mut open = self.0.open();
         if open.unauthenticated.len() >= self.0.most_unauthenticated {
@@ -93,8 +118,10 @@ impl Seats {
             network,
             closer: Closer::default(),
             trusted: AtomicBool::new(false),
+            token: OnceLock::new(),
             spent: AtomicBool::new(false),
-            calls: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
+            admitted: AtomicUsize::new(0),
             idle_since: Mutex::new(Instant::now()),
             seats: Arc::downgrade(&self.0),
         });
@@ -132,7 +159,7 @@ impl Open {
     }
 
     fn evict(&mut self, newcomer: Network) -> bool {
-        self.evict_unauthenticated(newcomer) || self.evict_idle()
+        self.evict_unauthenticated(newcomer) || self.evict_trusted(None)
     }
 
     /// Closes the oldest unauthenticated connection of the network with the most of them, the new one
@@ -148,10 +175,27 @@ impl Open {
         true
     }
 
-    /// Closes the connection that has been idle for longest.
-    fn evict_idle(&mut self) -> bool {
-        let idle = self.trusted.values().filter(|seat| !seat.is_busy()).max_by_key(|seat| seat.idle());
-        let Some(seat) = idle.cloned() else { return false };
+    /// Closes a connection of the holder with the most: the one that has been idle for longest, otherwise the
+    /// oldest one. False if all of them are busy and the newcomer belongs to the same holder or is unknown.
+    fn evict_trusted(&mut self, newcomer: Option<&Arc<Seat>>) -> bool {
+        let (mut of_network, mut of_token) = (HashMap::new(), HashMap::new());
+        for seat in self.trusted.values().chain(newcomer) {
+            *of_network.entry(seat.network).or_insert(0_usize) += 1;
+            if let Some(token) = seat.token.get() {
+                *of_token.entry(*token).or_insert(0_usize) += 1;
+            }
+        }
+        // A caller with few connections has a small product, also if it shares its network or its token with
+        // a caller that has many.
+        let size = |seat: &Seat| {
+            let of_token = seat.token.get().and_then(|token| of_token.get(token));
+            of_network.get(&seat.network).map_or(1, |count| count * of_token.copied().unwrap_or(1))
+        };
+        let Some(largest) = self.trusted.values().map(|seat| size(seat)).max() else { return false };
+        let holder = || self.trusted.values().filter(|seat| size(seat) == largest);
+        let idle = holder().filter(|seat| !seat.is_busy()).max_by_key(|seat| seat.idle());
+        let smaller = newcomer.is_some_and(|newcomer| size(newcomer) < largest);
+        let Some(seat) = idle.or_else(|| holder().next().filter(|_| smaller)).cloned() else { return false };
         self.close(&seat);
         true
     }
@@ -179,18 +223,30 @@ impl Open {
 }
 
 impl Seat {
-    /// Marks the caller as authenticated.
-    pub(crate) fn trust(&self) {
-        if self.trusted.swap(true, Ordering::Relaxed) {
-            return;
+    /// Marks the caller as authenticated, by this token if it has one. Closes another connection if needed.
+    ///
+    /// # Errors
+    /// [`NoSeat`]: the connection stays unauthenticated.
+    pub(crate) fn trust(&self, token: Option<TokenId>) -> Result<(), NoSeat> {
+        if let Some(token) = token {
+            // Only the first token counts.
+            let _ = self.token.set(token);
         }
-        let Some(seats) = self.seats.upgrade() else { return };
+        if self.is_trusted() {
+            return Ok(());
+        }
+        let Some(seats) = self.seats.upgrade() else { return Ok(()) };
         let mut open = seats.open();
         // The connection may have been closed at the same time.
-        if let Some(seat) = open.unauthenticated.remove(&self.number) {
-            open.unauthenticated_gone(self.network);
-            open.trusted.insert(self.number, seat);
+        let Some(seat) = open.unauthenticated.get(&self.number).cloned() else { return Ok(()) };
+        if open.trusted.len() >= seats.most_trusted && !open.evict_trusted(Some(&seat)) {
+            return Err(NoSeat { most: seats.most_trusted });
         }
+        open.unauthenticated.remove(&self.number);
+        open.unauthenticated_gone(self.network);
+        open.trusted.insert(self.number, seat);
+        self.trusted.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Requests that the connection is closed as soon as it is idle, unless one of its calls is admitted
@@ -208,14 +264,14 @@ impl Seat {
     }
 
     /// Begins a call; `None` if the connection is unauthenticated and has too many calls in progress.
-    pub(crate) fn begin(self: &Arc<Self>) -> Option<Busy> {
-        let before = self.calls.fetch_add(1, Ordering::Relaxed);
-        let busy = Busy(Arc::clone(self));
-        (before < UNAUTHENTICATED_CALLS || self.is_trusted()).then_some(busy)
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<Begun> {
+        let before = self.begun.fetch_add(1, Ordering::Relaxed);
+        let begun = Begun(Arc::clone(self));
+        (before < UNAUTHENTICATED_CALLS || self.is_trusted()).then_some(begun)
     }
 
     fn is_busy(&self) -> bool {
-        self.calls.load(Ordering::Relaxed) > 0
+        self.admitted.load(Ordering::Relaxed) > 0
     }
 
     fn idle(&self) -> Duration {
@@ -223,10 +279,25 @@ impl Seat {
     }
 }
 
+impl Begun {
+    /// Marks that the message of the call has arrived, and that the call is in progress.
+    pub(crate) fn admit(self) -> Busy {
+        self.0.admitted.fetch_add(1, Ordering::Relaxed);
+        Busy(self)
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.0.begun.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
-        *self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+        let seat = &self.0.0;
+        *seat.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        seat.admitted.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -239,77 +310,4 @@ impl Drop for Seated {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn from(last: u8) -> Network {
-        Some([10, 0, 0, last].into())
-    }
-
-    fn closed(seats: &[Seated]) -> Vec<usize> {
-        (0..seats.len()).filter(|at| seats[*at].0.closer.is_closed()).collect()
-    }
-
-    #[test]
-    fn unauthenticated_connections_of_the_largest_network_are_closed_first() {
-        let seats = Seats::new(64);
-        let mut open = vec![seats.take(from(1)).unwrap()];
-        open.extend((0..15).map(|_| seats.take(from(2)).unwrap()));
-        assert!(closed(&open).is_empty());
-        open.extend((0..3).map(|_| seats.take(from(2)).unwrap()));
-        assert_eq!(closed(&open), [1, 2, 3]);
-        open.push(seats.take(from(3)).unwrap());
-        assert_eq!(closed(&open), [1, 2, 3, 4]);
-    }
-
-    #[test]
-    fn a_caller_keeps_its_seat_when_many_unauthenticated_connections_open() {
-        let seats = Seats::new(20);
-        let caller = seats.take(from(1)).unwrap();
-        caller.0.trust();
-        let crowd: Vec<_> = (0..100).map(|_| seats.take(from(1)).unwrap()).collect();
-        assert!(!caller.0.closer.is_closed());
-        assert_eq!(closed(&crowd).len(), 84);
-    }
-
-    #[test]
-    fn closes_the_longest_idle_caller_and_never_a_busy_one() {
-        let seats = Seats::new(2);
-        let (first, second) = (seats.take(from(1)).unwrap(), seats.take(from(1)).unwrap());
-        first.0.trust();
-        second.0.trust();
-        let busy = first.0.begin().unwrap();
-        let third = seats.take(from(1)).unwrap();
-        assert_eq!((first.0.closer.is_closed(), second.0.closer.is_closed()), (false, true));
-        third.0.trust();
-        let _third = third.0.begin().unwrap();
-        assert!(seats.take(from(1)).is_none(), "a busy connection was closed");
-        drop(busy);
-        assert!(seats.take(from(1)).is_some());
-        assert!(first.0.closer.is_closed());
-    }
-
-    #[test]
-    fn a_seat_is_released_when_its_connection_ends() {
-        let seats = Seats::new(1);
-        for _ in 0..3 {
-            let seat = seats.take(from(1)).unwrap();
-            seat.0.trust();
-            let _busy = seat.0.begin().unwrap();
-            assert!(seats.take(from(1)).is_none());
-        }
-    }
-
-    #[test]
-    fn limits_the_concurrent_calls_of_an_unauthenticated_connection() {
-        let seats = Seats::new(1);
-        let seat = seats.take(from(1)).unwrap();
-        let calls: Vec<_> = (0..UNAUTHENTICATED_CALLS).map(|_| seat.0.begin().unwrap()).collect();
-        assert!(seat.0.begin().is_none());
-        seat.0.trust();
-        assert!(seat.0.begin().is_some());
-        drop(calls);
-        assert!(!seat.0.is_busy());
-    }
-}
+mod tests;

@@ -74,6 +74,13 @@ impl Tokens {
     }
 }
 
+#[cfg(test)]
+impl TokenId {
+    pub(crate) fn of(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tokens")
