@@ -1,9 +1,11 @@
-//! Callers that send frames without data at the highest rate.
+//! Callers that send frames with little or no data at the highest rate.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use super::headers::{GET_METADATA, call};
+use super::unauthenticated::seen;
 use crate::support::raw::{GREETING, frame};
 use crate::support::server::Server;
 use crate::support::wire::Wire;
@@ -14,11 +16,11 @@ const GOAWAY: u8 = 7;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The types of the frames received before the server closed the connection.
-fn flooded(server: &Server, frame: &[u8], reads: bool) -> Vec<u8> {
+fn flooded(server: &Server, first: &[u8], frame: &[u8], reads: bool) -> Vec<u8> {
     let mut stream = TcpStream::connect(server.address()).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(GREETING).unwrap();
+    stream.write_all(&[GREETING, first].concat()).unwrap();
     let reader = reads.then(|| {
         let mut stream = stream.try_clone().unwrap();
         std::thread::spawn(move || {
@@ -63,18 +65,48 @@ async fn a_flood_of_control_frames_ends_the_connection_with_goaway() {
             frame(99, 0, 0, b"unknown"),
         ] {
             // A reset can overtake the GOAWAY, but does not always do so.
-            let said = (0..10).any(|_| flooded(&server, &frame, true).contains(&GOAWAY));
+            let said = (0..10).any(|_| flooded(&server, &[], &frame, true).contains(&GOAWAY));
             assert!(said, "no GOAWAY for frames of type {}", frame[3]);
         }
         // This caller does not read the answers.
-        flooded(&server, &frame(6, 0, 0, &[7; 8]), false);
+        flooded(&server, &[], &frame(6, 0, 0, &[7; 8]), false);
     });
     wire.metadata().await.unwrap();
     Wire::to(&server).await.metadata().await.unwrap();
     let said = |line: &serde_json::Value| {
-        line["msg"].as_str().is_some_and(|text| text.contains("too many frames without data"))
+        line["msg"].as_str().is_some_and(|text| text.contains("too many frames with little or no data"))
     };
     server.wait_for_log(said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_short_data_frames_ends_the_connection_with_goaway() {
+    let server = Server::start_at(NOWHERE, &[]);
+    let wire = Wire::to(&server).await;
+    // The start of a message of 1 MiB.
+    let begin = [frame(1, 4, 1, &call(GET_METADATA)), frame(0, 0, 1, &[0, 0, 15, 255, 255])].concat();
+    // The last one has one byte of data and 254 bytes of padding.
+    let padded = [&[254, 7][..], &[0; 254]].concat();
+    tokio::task::block_in_place(|| {
+        for frame in [frame(0, 0, 1, &[]), frame(0, 0, 1, &[7]), frame(0, 8, 1, &padded)] {
+            // A reset can overtake the GOAWAY, but does not always do so.
+            let said = (0..10).any(|_| flooded(&server, &begin, &frame, true).contains(&GOAWAY));
+            assert!(said, "no GOAWAY for frames of {} bytes", frame.len());
+        }
+    });
+    // The server has read all frames before it gets more, so they never wait in a queue.
+    tokio::task::block_in_place(|| {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&[GREETING, &begin].concat()).unwrap();
+        let many = frame(0, 0, 1, &[7]).repeat(100);
+        let mut send = || stream.write_all(&many).and_then(|()| seen(&mut stream));
+        assert!((0..100).any(|_| send().is_err()), "the server takes frames of one byte without end");
+    });
+    server.wait_for_log(|line| {
+        line["msg"].as_str().is_some_and(|text| text.contains("frames with little or no data"))
+    });
+    wire.metadata().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -319,7 +319,7 @@ impl AsyncRead for Connection {
             let calls = self.frames.calls();
             let received = self.frames.receive(&buffer.filled()[before..], std::time::Instant::now());
             if let Err(whole) = received {
-                self.peer.log_hung_up("sends too many frames without data");
+                self.peer.log_hung_up("sends too many frames with little or no data");
                 buffer.set_filled(before + whole);
                 self.ending = Some(frame_budget::FORBIDDEN);
                 return Poll::Ready(self.end(buffer));

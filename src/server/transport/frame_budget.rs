@@ -1,9 +1,9 @@
-//! How many frames without data a caller may send on a connection. hyper answers every PING and SETTINGS and
-//! looks up a stream for every WINDOW_UPDATE, without a limit, so a flood of them would keep a processor
-//! busy.
+//! How many frames with little or no data a caller may send on a connection. hyper answers every PING and
+//! SETTINGS, looks up a stream for every WINDOW_UPDATE, and wakes the call for every DATA frame, without a
+//! limit, so a flood of them would keep a processor busy.
 //!
-//! Only the heads of frames are parsed. hyper's own limits cover the rest: header blocks, small DATA frames,
-//! and resets of calls that have not begun.
+//! Only the heads of frames are parsed. hyper's own limits cover the rest: header blocks, and resets of calls
+//! that have not begun.
 
 use std::time::Instant;
 
@@ -16,6 +16,8 @@ pub(super) struct FrameBudget {
     refilled: Instant,
     /// Bytes sent to the caller for which no token has been added yet.
     sent: usize,
+    /// The same for bytes of DATA frames received.
+    received: usize,
     /// The number of HEADERS frames received. Each begins a call.
     calls: u64,
 }
@@ -40,6 +42,14 @@ const EACH_SECOND: u32 = 200;
 /// Bytes sent to the caller per added token. A caller that reads answers sends at most two WINDOW_UPDATE for
 /// a DATA frame of 16 KiB, and may send PING to measure the connection.
 const BYTES_SENT: usize = 1024;
+/// Bytes of DATA frames received per added token. A caller may split what it sends, for example where its
+/// window ends.
+const BYTES_RECEIVED: usize = 1024;
+/// A shorter DATA frame costs a token, unless it ends its call.
+const SHORT: usize = 256;
+/// Flags of DATA frames.
+const END_STREAM: u8 = 1;
+const PADDED: u8 = 8;
 /// Tokens added per call.
 const CALL: u32 = 4;
 /// Tokens that a cancelled call costs.
@@ -47,7 +57,7 @@ const RESET: u32 = 8;
 
 impl FrameBudget {
     pub(super) fn new(now: Instant) -> Self {
-        Self { at: Position::Within(PREFACE), tokens: MOST, refilled: now, sent: 0, calls: 0 }
+        Self { at: Position::Within(PREFACE), tokens: MOST, refilled: now, sent: 0, received: 0, calls: 0 }
     }
 
     /// Takes the tokens for the frames that the caller has sent.
@@ -96,16 +106,18 @@ impl FrameBudget {
     /// Adds the tokens for this number of bytes sent to the caller.
     pub(super) fn send(&mut self, bytes: usize) {
         self.sent += bytes;
-        let tokens = u32::try_from(self.sent / BYTES_SENT).unwrap_or(MOST);
+        let tokens = self.sent / BYTES_SENT;
         self.sent %= BYTES_SENT;
-        self.add(tokens);
+        self.add(u32::try_from(tokens).unwrap_or(MOST));
     }
 
     /// Takes tokens according to the type of the frame, the fourth byte of its head.
     fn take(&mut self, head: [u8; HEAD]) {
         match head[3] {
-            // DATA, PUSH_PROMISE (an error), and CONTINUATION.
-            0 | 5 | 9 => {}
+            // DATA.
+            0 => self.take_data(payload(head), head[4]),
+            // PUSH_PROMISE (an error) and CONTINUATION.
+            5 | 9 => {}
             // HEADERS.
             1 => {
                 self.calls += 1;
@@ -115,6 +127,17 @@ impl FrameBudget {
             3 => self.tokens = self.tokens.saturating_sub(RESET),
             _ => self.tokens = self.tokens.saturating_sub(1),
         }
+    }
+
+    /// Padding makes a frame without data long, so it costs a token as well.
+    fn take_data(&mut self, length: usize, flags: u8) {
+        if flags & PADDED != 0 || length < SHORT && flags & END_STREAM == 0 {
+            self.tokens = self.tokens.saturating_sub(1);
+        }
+        self.received += length;
+        let tokens = self.received / BYTES_RECEIVED;
+        self.received %= BYTES_RECEIVED;
+        self.add(u32::try_from(tokens).unwrap_or(MOST));
     }
 
     fn refill(&mut self, now: Instant) {
@@ -145,6 +168,7 @@ mod tests {
 
     use super::*;
 
+    const DATA: u8 = 0;
     const PING: u8 = 6;
 
     fn frames(kind: u8, payload: u8, count: usize) -> Vec<u8> {
@@ -177,15 +201,41 @@ mod tests {
     fn a_flood_ends_at_a_frame_boundary_for_any_piece_size() {
         let now = Instant::now();
         for piece in [1, 5, 17, 1000, 100_000] {
-            for (kind, payload, count) in
-                [(PING, 8, 2_000), (4, 0, 2_000), (8, 4, 2_000), (2, 5, 2_000), (77, 200, 2_000), (3, 4, 250)]
-            {
+            for (kind, payload, count) in [
+                (PING, 8, 2_000),
+                (4, 0, 2_000),
+                (8, 4, 2_000),
+                (2, 5, 2_000),
+                (77, 200, 2_000),
+                (3, 4, 250),
+                (DATA, 0, 2_000),
+                (DATA, 1, 2_001),
+                (DATA, 255, 2_662),
+            ] {
                 assert_eq!(taken(&mut begun(now), kind, payload, piece, now), Some(count), "{kind} {piece}");
             }
-            for kind in [0, 1, 9] {
+            for kind in [1, 9] {
                 assert_eq!(taken(&mut begun(now), kind, 30, piece, now), None, "{kind} {piece}");
             }
         }
+    }
+
+    #[test]
+    fn frames_with_much_data_and_the_last_frame_of_a_call_cost_nothing() {
+        let now = Instant::now();
+        let data = |length: u16, flags: u8| {
+            let [high, low] = length.to_be_bytes();
+            [&[0, high, low, DATA, flags, 0, 0, 0, 1][..], &vec![0; usize::from(length)]].concat()
+        };
+        let sent = |frames: &[u8]| begun(now).receive(&frames.repeat(10_000), now).is_ok();
+        assert!(sent(&data(256, 0)));
+        assert!(sent(&data(0, END_STREAM)) && sent(&data(5, END_STREAM)));
+        assert!(sent(&[data(16_384, 0), data(10, 0)].concat()));
+        assert!(!sent(&data(255, 0)));
+        assert!(!sent(&data(256, PADDED)) && !sent(&data(200, PADDED | END_STREAM)));
+        // A call with a message, and an empty frame at the end.
+        let call = [frames(1, 30, 1), data(5, 0), data(9, 0), data(0, END_STREAM)].concat();
+        assert!(sent(&call));
     }
 
     #[test]
