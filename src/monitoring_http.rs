@@ -1,6 +1,6 @@
 //! An HTTP server for monitoring: health probes and Prometheus. It has no authentication, so it accepts few
 //! connections, each for a short time: they never use the file descriptors that agents' connections need. If
-//! the limit is reached, the oldest connection that has not sent its request is closed, or else the oldest
+//! the limit is reached, the oldest connection that is late with its request is closed, or else the oldest
 //! connection. Neither idle connections nor slow checks can therefore keep a probe out.
 
 use std::collections::VecDeque;
@@ -23,6 +23,8 @@ use tower::ServiceExt;
 pub(crate) const CONNECTIONS: usize = 32;
 /// Longest time until a request has arrived.
 const REQUEST: Duration = Duration::from_secs(5);
+/// After this time without a request, a connection is closed before others.
+const LATE: Duration = Duration::from_millis(100);
 /// Longest duration of a connection: the request, the slowest answer, which is `/health` with its 30 seconds,
 /// and the transfer.
 const CONNECTION: Duration = Duration::from_secs(60);
@@ -38,6 +40,7 @@ struct Open(Arc<Mutex<VecDeque<Seat>>>);
 struct Seat {
     /// Shared with the connection, which sets it when its request has arrived.
     asked: Arc<AtomicBool>,
+    since: Instant,
     /// Ends the connection when dropped.
     _keep: oneshot::Sender<Infallible>,
 }
@@ -116,6 +119,13 @@ fn log_full(listener: &TcpListener, full: &mut Quiet, peer: SocketAddr) {
     );
 }
 
+impl Seat {
+    /// A new connection is not late: it may be a probe whose request is on its way.
+    fn is_late(&self) -> bool {
+        !self.asked.load(Ordering::Relaxed) && self.since.elapsed() >= LATE
+    }
+}
+
 impl Open {
     fn len(&self) -> usize {
         self.seats().len()
@@ -127,15 +137,15 @@ impl Open {
         if seats.len() <= most {
             return false;
         }
-        let silent = seats.iter().position(|seat| !seat.asked.load(Ordering::Relaxed));
-        seats.remove(silent.unwrap_or_default()).is_some()
+        let late = seats.iter().position(Seat::is_late);
+        seats.remove(late.unwrap_or_default()).is_some()
     }
 
     /// Adds one connection, and returns its flag and the receiver that ends it.
     fn take(&self) -> (Arc<AtomicBool>, oneshot::Receiver<Infallible>) {
         let asked = Arc::new(AtomicBool::new(false));
         let (keep, end) = oneshot::channel();
-        self.seats().push_back(Seat { asked: Arc::clone(&asked), _keep: keep });
+        self.seats().push_back(Seat { asked: Arc::clone(&asked), since: Instant::now(), _keep: keep });
         (asked, end)
     }
 
@@ -145,5 +155,30 @@ impl Open {
 
     fn seats(&self) -> MutexGuard<'_, VecDeque<Seat>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_has_a_moment_to_send_its_request() {
+        let open = Open::default();
+        let mut seats: Vec<_> = (0..4).map(|_| open.take()).collect();
+        let is_open = |seat: &mut (_, oneshot::Receiver<Infallible>)| {
+            seat.1.try_recv() == Err(oneshot::error::TryRecvError::Empty)
+        };
+        for (asked, _) in &seats[..3] {
+            asked.store(true, Ordering::Relaxed);
+        }
+        // The last connection is new, and all others have sent their requests.
+        assert!(open.make_room(3));
+        assert_eq!(seats.iter_mut().map(is_open).collect::<Vec<_>>(), [false, true, true, true]);
+        tokio::time::advance(LATE).await;
+        seats.push(open.take());
+        assert!(open.make_room(3));
+        assert_eq!(seats.iter_mut().map(is_open).collect::<Vec<_>>(), [false, true, true, false, true]);
+        assert!(!open.make_room(3));
     }
 }
