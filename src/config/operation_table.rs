@@ -88,7 +88,7 @@ pub(super) const OPERATION: &[Setting] = &[
         (1, 1_000_000),
         Limits::DEFAULT.connections,
         "COUNT",
-        "Maximum number of open connections; a new connection beyond it replaces an idle one",
+        "Maximum number of open connections; a new connection beyond it replaces another one",
     ),
     whole(
         "max-streams",

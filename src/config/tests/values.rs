@@ -19,7 +19,7 @@ fn every_setting_has_its_default() {
         security: Security { tls: None, token_file: None, open_health: true, insecure: false },
         reflection: true,
         limits: Limits {
-            connections: 4096,
+            connections: 512,
             streams: 256,
             requests: 512,
             request_bytes: 1_048_576,

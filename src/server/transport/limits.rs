@@ -9,7 +9,8 @@ use crate::monitoring_http;
 /// The server's limits. [`Limits::DEFAULT`] has the defaults in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(crate) struct Limits {
-    /// Concurrent connections, at least 1. A further connection replaces an idle one.
+    /// Concurrent connections, at least 1. A further connection replaces another one. An agent needs one, and
+    /// HTTP/2 can keep up to 2 MiB for each.
     #[serde(rename = "max-connections")]
     pub connections: usize,
     /// Concurrent calls on one connection, at least 1. Further calls wait in the client.
@@ -50,7 +51,7 @@ const MIB: usize = 1024 * 1024;
 impl Limits {
     /// The limits without any settings.
     pub(crate) const DEFAULT: Self = Self {
-        connections: 4096,
+        connections: 512,
         streams: 256,
         requests: 512,
         request_bytes: MIB,
