@@ -18,7 +18,11 @@ mod rsa_pss;
 mod tests;
 mod verifier;
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -319,6 +323,10 @@ fn certificates(setting: &'static str, path: &PathBuf) -> Result<Vec<Certificate
     })
 }
 
-fn read(setting: &'static str, path: &PathBuf) -> Result<Vec<u8>, TlsError> {
-    operator_file::read(path).map_err(|source| TlsError::Unreadable { setting, path: path.clone(), source })
+fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    operator_file::read(path).map_err(|source| TlsError::Unreadable {
+        setting,
+        path: path.to_owned(),
+        source,
+    })
 }
