@@ -313,13 +313,13 @@ fn anchors(origin: &Roots, certificates: &[CertificateDer<'static>]) -> Result<R
 }
 
 /// All certificates in a PEM file; at least one.
-fn certificates(setting: &'static str, path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let contents = read(setting, path)?;
     tls_roots::from_pem(&contents).map_err(|error| match error {
         pem::Error::NoItemsFound => {
-            TlsError::Empty { setting, path: path.clone(), wanted: "certificate in PEM form" }
+            TlsError::Empty { setting, path: path.to_owned(), wanted: "certificate in PEM form" }
         }
-        source => TlsError::NotPem { setting, path: path.clone(), source },
+        source => TlsError::NotPem { setting, path: path.to_owned(), source },
     })
 }
 
