@@ -1,7 +1,7 @@
 //! Hosts and ports in settings: `host:port`, with brackets around an IPv6 address.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -66,30 +66,33 @@ pub(crate) enum AddressError {
         host: String,
     },
     /// The text is a socket file, but only a port is valid.
-    #[error("{text:?} is a socket in the file system")]
-    SocketFile {
-        /// The text.
-        text: String,
-    },
+    #[error("unix: is the address of a socket in the file system")]
+    SocketFile,
     /// There is no path after `unix:`.
-    #[error("{text:?} names no path")]
-    NoPath {
-        /// The text.
-        text: String,
-    },
+    #[error("unix: names no path")]
+    NoPath,
     /// In `unix://name/path`, the name would be a machine.
-    #[error("{text:?} has two slashes where one or three begin a path")]
-    TwoSlashes {
-        /// The text.
-        text: String,
-    },
+    #[error("unix:// has two slashes where one or three begin a path")]
+    TwoSlashes,
 }
 
-/// The text in a form that is safe for a message: without anything that could be a user and a password.
+/// The text in a form that is safe for a message. Only an IP address, a short word or a number, with a port or
+/// without, is repeated: any other text could be a misplaced secret.
 fn shown(text: &str) -> String {
-    let last = text.rsplit_once(':').map(|(_, last)| last);
-    let secret = text.contains('@') || last.is_some_and(|last| !last.starts_with("//") && !like_a_port(last));
-    if secret { "...".to_owned() } else { text.to_owned() }
+    if is_fit_to_show(text) { text.to_owned() } else { "...".to_owned() }
+}
+
+fn is_fit_to_show(text: &str) -> bool {
+    let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
+    let bare = text.strip_prefix("http://").or(text.strip_prefix("https://")).unwrap_or(text);
+    let host = match bare.rsplit_once(':') {
+        _ if is_address(bare) => return true,
+        Some((host, port)) if like_a_port(port) => host,
+        Some(_) => return false,
+        None => bare,
+    };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.is_empty() || is_address(host) || like_a_port(host) || like_a_word(host)
 }
 
 /// An invalid port in a form that is safe for a message: the text after a colon could be a password.
@@ -97,8 +100,13 @@ fn shown_port(port: &str) -> String {
     if like_a_port(port) { port.to_owned() } else { "...".to_owned() }
 }
 
+/// A number of at most five digits, perhaps with other characters of numbers.
 fn like_a_port(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b']'))
+    text.len() <= 6 && text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.'))
+}
+
+fn like_a_word(text: &str) -> bool {
+    text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'-'))
 }
 
 impl FromStr for HostAndPort {
@@ -108,8 +116,8 @@ impl FromStr for HostAndPort {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let owned = || shown(text);
         if let Some(path) = text.strip_prefix(UNIX) {
-            socket_path(text, path)?;
-            return Err(AddressError::SocketFile { text: text.to_owned() });
+            socket_path(path)?;
+            return Err(AddressError::SocketFile);
         }
         let Some((host, port)) = text.rsplit_once(':') else {
             return Err(AddressError::NoPort { text: owned() });
@@ -146,20 +154,20 @@ impl fmt::Display for HostAndPort {
 /// The prefix of the address of a socket file, as in every gRPC program; never a host with this name.
 pub(crate) const UNIX: &str = "unix:";
 
-/// The path of a socket file in `text`. `path` is the part after `unix:`.
+/// The path of a socket file. `path` is the part of its address after `unix:`.
 ///
 /// # Errors
 /// [`AddressError::TwoSlashes`], [`AddressError::NoPath`]
-pub(crate) fn socket_path(text: &str, path: &str) -> Result<PathBuf, AddressError> {
+pub(crate) fn socket_path(path: &str) -> Result<PathBuf, AddressError> {
     // In the form with slashes, the text between the second and the third slash would be a machine.
     let path = match path.strip_prefix("//") {
         Some(rest) if !rest.starts_with('/') => {
-            return Err(AddressError::TwoSlashes { text: text.to_owned() });
+            return Err(AddressError::TwoSlashes);
         }
         Some(rest) => rest,
         None => path,
     };
-    if path.is_empty() { Err(AddressError::NoPath { text: text.to_owned() }) } else { Ok(path.into()) }
+    if path.is_empty() { Err(AddressError::NoPath) } else { Ok(path.into()) }
 }
 
 /// Parses a name or an address. Brackets around an IPv6 address are removed.
@@ -197,17 +205,43 @@ mod tests {
         {
             assert_eq!(parse_host(text).unwrap(), host);
         }
-        for text in ["", "h:80", "127.0.0.1:80", "[::1]:80", "http://h", "a b"] {
+        for text in ["", "h:80", "127.0.0.1:80", "[::1]:80", "http://h"] {
             assert_eq!(parse_host(text).unwrap_err().to_string(), format!("{text:?} is not a host"));
         }
+        assert_eq!(parse_host("a b").unwrap_err().to_string(), "\"...\" is not a host");
         assert_eq!(parse_host("[h]").unwrap_err().to_string(), "\"[h]\" is not an IPv6 address");
+    }
+
+    #[test]
+    fn an_error_repeats_no_text_that_may_be_a_secret() {
+        for text in [
+            "S3cret",
+            "hunter2",
+            "correct-horse-battery",
+            "u:hunter2",
+            "u:hunter2@h:80",
+            "http://u:hunter2",
+            "https://hunter2/x",
+            "[hunter2]:80",
+            "123456789012",
+            "unix://u:hunter2@h",
+        ] {
+            let error = text.parse::<HostAndPort>().unwrap_err().to_string();
+            let secrets = ["S3cret", "hunter2", "horse", "123456789"];
+            assert!(!secrets.iter().any(|secret| error.contains(secret)), "{error}");
+        }
+        for text in ["localhost", "8080", "127.0.0.1"] {
+            let error = text.parse::<HostAndPort>().unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+        }
     }
 
     #[test]
     fn rejects_a_socket_file_as_host_and_port() {
         for (text, problem) in [
-            ("unix:/tmp/x", "\"unix:/tmp/x\" is a socket in the file system"),
-            ("unix:", "\"unix:\" names no path"),
+            ("unix:/tmp/x", "unix: is the address of a socket in the file system"),
+            ("unix:", "unix: names no path"),
+            ("unix://u:hunter2@h", "unix:// has two slashes where one or three begin a path"),
         ] {
             assert_eq!(text.parse::<HostAndPort>().unwrap_err().to_string(), problem);
         }

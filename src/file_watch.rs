@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::task::spawn_blocking;
 
 /// A value that comes from files.
 pub(crate) trait FileSource: Send + Sync + 'static {
     /// The value of the files.
     type Value: Send + Sync + 'static;
     /// The reason why the files are unusable.
-    type Error: Send;
+    type Error: Send + 'static;
 
     /// The files to watch.
     fn files(&self) -> Vec<&Path>;
@@ -45,15 +46,19 @@ pub(crate) fn watch<S: FileSource>(source: S) -> Result<Arc<ArcSwap<S::Value>>, 
     let mut failed = used.clone();
     let current = Arc::new(ArcSwap::from_pointee(source.read()?));
     let watched = Arc::downgrade(&current);
+    let source = Arc::new(source);
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(INTERVAL).await;
             let Some(current) = watched.upgrade() else { return };
-            let now = stamps(&source);
-            if now == used {
-                continue;
-            }
-            match source.read() {
+            let (reader, known) = (Arc::clone(&source), used.clone());
+            // On a thread of its own, because a file system can block.
+            let changed = spawn_blocking(move || {
+                let now = stamps(&*reader);
+                (now != known && can_be_read_again(&*reader)).then(|| (reader.read(), now))
+            });
+            let Ok(Some((read, now))) = changed.await else { continue };
+            match read {
                 Ok(value) => {
                     let value = Arc::new(value);
                     current.store(Arc::clone(&value));
@@ -70,6 +75,11 @@ pub(crate) fn watch<S: FileSource>(source: S) -> Result<Arc<ArcSwap<S::Value>>, 
         }
     });
     Ok(current)
+}
+
+/// Whether no file is a pipe or a device. A pipe can be read only once, and waits for a writer after that.
+fn can_be_read_again(source: &impl FileSource) -> bool {
+    source.files().into_iter().all(|path| fs::metadata(path).map_or(true, |metadata| metadata.is_file()))
 }
 
 /// Identifies the state of a file: device and number, length, and the times of its last change of content and

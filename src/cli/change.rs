@@ -30,6 +30,11 @@ const IN_DOUBT: &str = " while the change was in progress, so its outcome is unk
 /// The forms of the ids of this program's own connector.
 const IDS: IdForms = IdForms { resource_of_entitlement, parts_of_grant };
 
+/// A change was refused because changes are off.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}: add --provisioning to allow changes")]
+struct ChangesAreOff(OneShotError);
+
 /// Makes the change or answers the query. Returns success only if everything was done.
 pub(super) fn run(matches: &ArgMatches, asked: OneShot) -> Result<(), Failure> {
     let sync = sync::sync_settings(matches)?;
@@ -89,7 +94,7 @@ async fn perform(
     };
     one_shot::run(asked, &lookup, &channel).await.map_err(|error| {
         if changes_are_off && error.code() == Some(Code::FailedPrecondition) {
-            return Failure::Run(anyhow!("{error}: add --provisioning to allow changes"));
+            return Failure::run(ChangesAreOff(error));
         }
         refused(error)
     })

@@ -1,7 +1,9 @@
 //! Failures of commands and their exit codes.
 
+use std::fmt;
 use std::process::ExitCode;
 
+use crate::private_text::reveal;
 use crate::server;
 
 /// Exit code of an invalid command line or setting.
@@ -48,7 +50,18 @@ impl Failure {
         }
     }
 
-    /// The error and its causes, in one line.
+    /// [`Self::message`] with texts that can be about people. Only for whoever started the command.
+    pub(super) fn revealed(&self) -> String {
+        struct Message<'a>(&'a Failure);
+        impl fmt::Display for Message<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0.message())
+            }
+        }
+        reveal(&Message(self))
+    }
+
+    /// The error and its causes, in one line, without text that can be about a person: safe to log.
     pub(super) fn message(&self) -> String {
         let (Self::Usage(error) | Self::Stopped { message: error, .. } | Self::Run(error)) = self;
         in_one_line(error)

@@ -15,14 +15,22 @@ use crate::telemetry::settings::{LogFormat, LogSettings, LogTarget};
 /// The log message of a failed command, and of a command stopped by a signal.
 const FAILED: &str = "command failed";
 const STOPPED: &str = "command stopped";
+/// The message with the full reason, which is not a part of the log.
+const REASON: &str = "reason of the failure";
 
 /// Reports why a command failed, on stderr and in the log. If the log format is JSON, stderr gets one line of
 /// JSON per error, even if the program fails before it logs. Otherwise stderr gets one line of text.
+///
+/// The log leaves out text that can be about a person. If there is any, stderr gets the full reason in a
+/// further line, because it is the answer to the command.
 pub(super) fn tell(failure: &Failure, matches: &ArgMatches) {
     let report = Report::of(failure, matches);
     let done = match logs::in_force() {
         Some(log) => report.log(log),
-        None if report.is_logged(matches) => report.print_json(),
+        None if report.is_logged(matches) => {
+            report.print_json(report.message);
+            true
+        }
         None => false,
     };
     if !done {
@@ -31,8 +39,10 @@ pub(super) fn tell(failure: &Failure, matches: &ArgMatches) {
 }
 
 struct Report {
-    /// One entry per error.
+    /// One entry per error, for the log.
     errors: Vec<String>,
+    /// The same for stderr: with text that can be about a person.
+    answer: Vec<String>,
     message: &'static str,
     exit_code: u8,
     /// The command that prints help, if help is useful.
@@ -42,7 +52,8 @@ struct Report {
 impl Report {
     fn of(failure: &Failure, matches: &ArgMatches) -> Self {
         Self {
-            errors: failure.message().lines().map(str::to_owned).collect(),
+            errors: lines(&failure.message()),
+            answer: lines(&failure.revealed()),
             message: if matches!(failure, Failure::Stopped { .. }) { STOPPED } else { FAILED },
             exit_code: failure.code(),
             help: matches!(failure, Failure::Usage(_)).then(|| format!("{} --help", names_of(matches))),
@@ -67,27 +78,34 @@ impl Report {
             tracing::error!(error, exit_code, help, "{}", self.message);
         }
         logs::flush();
-        log.format == LogFormat::Json && log.paths.contains(&LogTarget::Stderr)
+        let is_on_stderr = log.format == LogFormat::Json && log.paths.contains(&LogTarget::Stderr);
+        if is_on_stderr && self.answer != self.errors {
+            self.print_json(REASON);
+        }
+        is_on_stderr
     }
 
-    fn print_json(&self) -> bool {
-        for error in &self.errors {
+    fn print_json(&self, message: &str) {
+        for error in &self.answer {
             let mut fields: Vec<(&str, Value)> =
                 vec![("error", error.as_str().into()), ("exit_code", self.exit_code.into())];
             fields.extend(self.help.as_deref().map(|help| ("help", help.into())));
-            let line = logs::notice(LogFormat::Json, Level::ERROR, self.message, &fields);
+            let line = logs::notice(LogFormat::Json, Level::ERROR, message, &fields);
             // A closed stderr cannot be reported.
             let _ = io::stderr().write_all(&line);
         }
-        true
     }
 
     fn print_text(&self) {
         let help = self.help.as_ref().map(|help| format!("; see `{help}`")).unwrap_or_default();
-        for line in format!("{}{help}", self.errors.join("\n")).lines() {
+        for line in format!("{}{help}", self.answer.join("\n")).lines() {
             let _ = writeln!(io::stderr(), "baton-retool: {line}");
         }
     }
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
 }
 
 /// The full name of the command: `baton-retool show grants`.

@@ -201,7 +201,10 @@ pub(super) fn without_secrets(mut error: clap::Error) -> clap::Error {
             Some(ContextValue::String(given)) => given.clone(),
             _ => continue,
         };
-        if !is_name(&given) {
+        // A word without a flag is shown only if it is probably a misspelt name: a password can be a word as
+        // well.
+        let is_word = !given.starts_with('-') && !names_own_argument;
+        if !is_name(&given) || is_word && !has_suggestion(&error) {
             error.insert(kind, ContextValue::String("...".to_owned()));
             // These also contain the text.
             error.remove(ContextKind::Suggested);
@@ -220,6 +223,17 @@ fn hide_child(error: &mut clap::Error) {
     if !shown.is_empty() {
         error.insert(kind, ContextValue::Strings(shown));
     }
+}
+
+/// Whether clap knows a similar name.
+fn has_suggestion(error: &clap::Error) -> bool {
+    [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
+        .into_iter()
+        .any(|kind| match error.get(kind) {
+            Some(ContextValue::Strings(names)) => !names.is_empty(),
+            Some(ContextValue::String(name)) => !name.is_empty(),
+            _ => false,
+        })
 }
 
 /// A flag with clap's placeholder for its value, such as `--listen <ADDRESS>`, or a name.

@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use crate::cli::failure::Failure;
+use crate::operator_file::shown;
 
 /// The name of the command.
 pub(super) const NAME: &str = "man";
@@ -37,7 +38,7 @@ pub(super) fn run(matches: &ArgMatches, whole: Command) -> Result<(), Failure> {
 fn write_all(directory: &Path, whole: Command) -> anyhow::Result<()> {
     fs::create_dir_all(directory)
         .and_then(|()| clap_mangen::generate_to(whole, directory))
-        .with_context(|| format!("cannot write to {}", directory.display()))
+        .with_context(|| format!("cannot write to {}", shown(directory)))
 }
 
 fn print(whole: Command) -> io::Result<()> {

@@ -157,10 +157,16 @@ fn ended(
             })
         }
         (Err(error), Ok(_)) => Err(Failure::run(error)),
-        (Err(error), Err(unsaved)) => {
-            Err(Failure::Run(anyhow!("{error}; the data read so far is also lost: {unsaved}")))
-        }
+        (Err(error), Err(unsaved)) => Err(Failure::run(Lost { error, unsaved })),
     }
+}
+
+/// A sync failed, and its file could not be written either.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}; the data read so far is also lost: {unsaved}")]
+struct Lost {
+    error: Error,
+    unsaved: c1z::Error,
 }
 
 async fn open(sync: &SyncSettings) -> anyhow::Result<Store> {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::operator_file::shown;
+
 /// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -129,7 +131,7 @@ pub(crate) enum Error {
     #[error(
         "variable BATON_CONFIG_PATH: cannot detect the format of {}; \
          accepted: a name ending in .yaml, .yml or .toml",
-        path.display()
+        shown(path)
     )]
     FileFormat {
         /// The path as given.
@@ -138,7 +140,7 @@ pub(crate) enum Error {
     /// The config file is unreadable or invalid.
     #[error(
         "config file {}{}: {problem}",
-        path.display(),
+        shown(path),
         line.map(|line| format!(", line {line}")).unwrap_or_default()
     )]
     File {
@@ -198,10 +200,11 @@ impl Error {
             return self;
         }
         let misspelt = |warning: &&Warning| match warning {
-            Warning::UnknownVariable { nearest: Some(_), .. }
-            | Warning::UnknownKey { nearest: Some(_), .. } => true,
+            Warning::UnknownVariable { nearest: Some(_), .. } | Warning::UnknownKey { key: Some(_), .. } => {
+                true
+            }
             #[cfg(feature = "lambda")]
-            Warning::UnknownServedKey { nearest: Some(_), .. } => true,
+            Warning::UnknownServedKey { key: Some(_) } => true,
             _ => false,
         };
         let hints = warnings.iter().filter(misspelt).map(|warning| Self::Hint(Box::new(warning.clone())));
@@ -228,25 +231,30 @@ impl Error {
     }
 }
 
+/// A misspelt name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Misspelt {
+    /// The name as given.
+    pub(super) given: String,
+    /// The most similar known name.
+    pub(super) meant: &'static str,
+}
+
 /// A probable mistake of the operator that does not prevent a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Warning {
     /// The config file has an unknown key.
     UnknownKey {
-        /// The key, if it is safe to show.
-        key: Option<String>,
+        /// The key, if it is close to a known name. Any other key may be a misplaced secret.
+        key: Option<Misspelt>,
         /// The file.
         file: PathBuf,
-        /// The most similar known key, if any.
-        nearest: Option<&'static str>,
     },
     /// The served configuration has an unknown key.
     #[cfg(feature = "lambda")]
     UnknownServedKey {
-        /// The key, if it is safe to show.
-        key: Option<String>,
-        /// The most similar known key, if any.
-        nearest: Option<&'static str>,
+        /// The key, if it is close to a known name. Any other key may be a misplaced secret.
+        key: Option<Misspelt>,
     },
     /// An unknown variable has the prefix of this program's variables.
     UnknownVariable {
@@ -294,12 +302,24 @@ pub(crate) enum Warning {
     },
 }
 
+fn unknown_key(f: &mut fmt::Formatter<'_>, key: Option<&Misspelt>) -> fmt::Result {
+    match key {
+        Some(Misspelt { given, meant }) => {
+            write!(f, "unknown key {given} is ignored; did you mean {meant}?")
+        }
+        None => f.write_str(
+            "an unknown key is ignored; the key is withheld, because it is not close to any name and may be a \
+             secret",
+        ),
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(name) => write!(f, "flag --{name}"),
             Self::Variable(name) => write!(f, "variable {name}"),
-            Self::Key { key, file } => write!(f, "key {key} of {}", file.display()),
+            Self::Key { key, file } => write!(f, "key {key} of {}", shown(file)),
             #[cfg(feature = "lambda")]
             Self::Served(key) => write!(f, "key {key} of the served configuration"),
             Self::Default => write!(f, "default"),
@@ -310,24 +330,14 @@ impl fmt::Display for Origin {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownKey { key, file, nearest } => {
-                match key {
-                    Some(key) => write!(f, "config file {}: unknown key {key} is ignored", file.display())?,
-                    None => write!(f, "config file {}: a key that is not a name is ignored", file.display())?,
-                }
-                match nearest {
-                    Some(nearest) => write!(f, "; did you mean {nearest}?"),
-                    None => Ok(()),
-                }
+            Self::UnknownKey { key, file } => {
+                write!(f, "config file {}: ", shown(file))?;
+                unknown_key(f, key.as_ref())
             }
             #[cfg(feature = "lambda")]
-            Self::UnknownServedKey { key, nearest } => {
-                let key = key.as_deref().unwrap_or("that is not a name");
-                write!(f, "served configuration: unknown key {key} is ignored")?;
-                match nearest {
-                    Some(nearest) => write!(f, "; did you mean {nearest}?"),
-                    None => Ok(()),
-                }
+            Self::UnknownServedKey { key } => {
+                f.write_str("served configuration: ")?;
+                unknown_key(f, key.as_ref())
             }
             Self::UnknownVariable { name, nearest: Some(nearest) } => {
                 write!(f, "unknown variable {name} is ignored; did you mean {nearest}?")

@@ -1,7 +1,7 @@
 //! The config file: finds it, reads it, and describes errors in it.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use config::{ConfigError, File, FileFormat, Source, Value, ValueKind};
 
@@ -10,6 +10,7 @@ use crate::config::layer::Layer;
 use crate::config::names;
 use crate::config::sources::Sources;
 use crate::config::table;
+use crate::operator_file;
 
 /// The default file, which may be missing.
 const USUAL_FILE: &str = ".baton.yaml";
@@ -56,7 +57,7 @@ fn locate(sources: &Sources) -> Result<Found, Error> {
 
 /// The file's text; `None` if it is missing and was not named explicitly.
 fn read(found: &Found) -> Result<Option<String>, Error> {
-    let bytes = match fs::read(&found.path) {
+    let bytes = match operator_file::read(&found.path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound && !found.named => return Ok(None),
         Err(error) => return Err(fault(&found.path, None, format!("cannot be read: {error}"))),
@@ -116,13 +117,7 @@ fn sort(path: &Path, table: Vec<(String, Value)>, warnings: &mut Vec<Warning>) -
 }
 
 fn unknown(path: &Path, key: &str) -> Warning {
-    // A secret can end up as a key by mistake, so only plain names are shown.
-    let plain = key.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
-    Warning::UnknownKey {
-        key: plain.then(|| key.to_owned()),
-        file: path.to_owned(),
-        nearest: names::nearest_key(key),
-    }
+    Warning::UnknownKey { key: names::misspelt(key), file: path.to_owned() }
 }
 
 fn fault(path: &Path, line: Option<usize>, problem: String) -> Error {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use crate::config::error::Warning;
+use crate::config::error::{Misspelt, Warning};
 use crate::config::setting::Setting;
 use crate::config::table::{self, ALL};
 use crate::nearest::nearest;
@@ -48,11 +48,21 @@ pub(super) fn is_go_connector_key(key: &str) -> bool {
     key.to_ascii_lowercase().starts_with(GO_CONNECTOR_PREFIX)
 }
 
-/// The setting whose name is closest to an unknown key; `None` if none is close.
-pub(super) fn nearest_key(key: &str) -> Option<&'static str> {
-    let key = key.to_ascii_lowercase();
+/// The longest key that can be a misspelt name, in bytes.
+const LONGEST_KEY: usize = 100;
+
+/// An unknown key with the name that was probably meant; `None` if no name is close.
+///
+/// A secret can become a key by mistake, so messages repeat only a key that is close to a name.
+pub(super) fn misspelt(key: &str) -> Option<Misspelt> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+    if key.len() > LONGEST_KEY || !key.chars().all(is_plain) {
+        return None;
+    }
+    let lower = key.to_ascii_lowercase();
     let known = ALL.iter().filter(|setting| !setting.hidden).map(|setting| setting.name);
-    nearest(&key, known, |_| distance(&key))
+    let meant = nearest(&lower, known, |_| distance(&lower))?;
+    Some(Misspelt { given: key.to_owned(), meant })
 }
 
 /// How many letters this name may differ from a known one. A third of the letters: enough for

@@ -269,6 +269,7 @@ pub(super) const OPERATION: &[Setting] = &[
     ),
     Setting {
         relation: Some(Relation::Excludes("otel-collector-endpoint-tls-cert")),
+        protects: true,
         overruled_by: Some("otel-collector-endpoint-tls-insecure"),
         ..path(
             "otel-collector-endpoint-tls-cert-path",
@@ -278,6 +279,7 @@ pub(super) const OPERATION: &[Setting] = &[
     },
     Setting {
         value_name: "BASE64",
+        protects: true,
         overruled_by: Some("otel-collector-endpoint-tls-insecure"),
         ..text(
             "otel-collector-endpoint-tls-cert",

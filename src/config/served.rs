@@ -39,11 +39,7 @@ pub(super) fn layer(served: &Map<String, Value>, warnings: &mut Vec<Warning>) ->
 }
 
 fn unknown(key: &str) -> Warning {
-    // A secret can end up as a key by mistake, so only plain names are shown.
-    let is_plain = key.len() <= 100
-        && key.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
-    let key = is_plain.then_some(key);
-    Warning::UnknownServedKey { key: key.map(str::to_owned), nearest: key.and_then(names::nearest_key) }
+    Warning::UnknownServedKey { key: names::misspelt(key) }
 }
 
 /// Converts a JSON value to a value of a config file. A whole number becomes an integer in every notation.

@@ -24,8 +24,9 @@ pub(crate) struct Setting {
     pub suggested: &'static [&'static str],
     /// Whether the value must never be shown: not in messages, in logs or in `Debug`.
     pub secret: bool,
-    /// Whether the setting restricts access. An empty value is then an error, while it means no value for
-    /// other settings: it comes from a variable that the operator forgot to fill.
+    /// Whether the setting protects something: it keeps out callers, restricts whom the program trusts, or
+    /// prevents changes. An empty value is then an error, while it means no value for other settings: it comes
+    /// from a variable that the operator forgot to fill.
     pub protects: bool,
     /// Whether help and documentation leave it out.
     pub hidden: bool,

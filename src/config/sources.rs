@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// The default has no values.
 #[derive(Clone, Default)]
 pub(crate) struct Sources {
-    /// The environment. An empty variable is treated as not set.
+    /// The environment. An empty variable is treated as not set, except for protecting settings.
     pub environment: BTreeMap<String, OsString>,
     /// The directory of `.baton.yaml`, and the base of a relative `BATON_CONFIG_PATH`. Empty means the
     /// working directory of the process.

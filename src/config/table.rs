@@ -93,12 +93,15 @@ const SETTINGS: &[Setting] = &[
             "Allow changes in Retool: grants, revocations, accounts and actions",
         )
     },
-    switch(
-        "dry-run",
-        Group::Run,
-        Options::DEFAULT.dry_run,
-        "Report what a change would do without making it; use with provisioning",
-    ),
+    Setting {
+        protects: true,
+        ..switch(
+            "dry-run",
+            Group::Run,
+            Options::DEFAULT.dry_run,
+            "Report what a change would do without making it; use with provisioning",
+        )
+    },
     switch(
         "managed-groups",
         Group::Run,

@@ -1,6 +1,7 @@
 //! The value of each setting, its origin, and its interpretation by kind.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use config::ValueKind;
 use time::OffsetDateTime;
@@ -11,6 +12,7 @@ use crate::config::merge::Merged;
 use crate::config::setting::{Fallback, Group, Kind, MOST_WORKERS, Setting};
 use crate::config::sources::Sources;
 use crate::config::table;
+use crate::operator_file;
 
 /// The settings that have a value.
 pub(super) struct Values {
@@ -102,7 +104,8 @@ impl Entry {
     fn is_blank(&self) -> bool {
         match (&self.value, self.setting.kind) {
             (ValueKind::Nil, _) => true,
-            // Other values are neither on nor off, which the reader reports.
+            // Any other empty text is neither on nor off, which the reader reports.
+            (ValueKind::String(text), Kind::Switch) => self.setting.protects && text.trim().is_empty(),
             (_, Kind::Switch) => false,
             (ValueKind::String(text), Kind::LogTargets | Kind::Texts) => separated(text).is_empty(),
             (ValueKind::String(text), _) => text.trim().is_empty(),
@@ -206,6 +209,7 @@ impl Entry {
         match &self.value {
             ValueKind::I64(number) => Ok(i128::from(*number)),
             ValueKind::String(text) => text
+                .trim()
                 .parse()
                 .map_err(|_| self.invalid(format!("{} is not a whole number", self.describe(&self.value)))),
             other => Err(self.invalid(format!("{} is not text", self.describe(other)))),
@@ -306,7 +310,15 @@ impl Entry {
             Kind::Switch => self.switch().map(|value| value.to_string()),
             Kind::Whole { .. } => self.whole().map(|number| number.to_string()),
             Kind::Workers => self.workers().map(|number| number.to_string()),
-            Kind::LogTargets | Kind::Texts => self.texts().map(|texts| texts.join(",")),
+            Kind::Path => self.text().map(shown_path),
+            Kind::LogTargets => self.texts().map(|targets| {
+                let targets = targets.iter().map(|target| match target.as_str() {
+                    "stderr" | "stdout" => target.clone(),
+                    path => shown_path(path),
+                });
+                targets.collect::<Vec<_>>().join(",")
+            }),
+            Kind::Texts => self.texts().map(|texts| texts.join(",")),
             _ => self.text().map(str::to_owned),
         };
         Some(shown.unwrap_or_else(|_| self.describe(&self.value)))
@@ -320,6 +332,10 @@ fn truth(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false),
         _ => None,
     }
+}
+
+fn shown_path(path: &str) -> String {
+    operator_file::shown(Path::new(path)).to_string()
 }
 
 /// The texts between the commas.

@@ -36,14 +36,15 @@ fn advice(problem: &Problem) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::private_text::PrivateText;
 
     #[test]
     fn a_message_explains_the_fix() {
         let refused = |status, message: Option<&str>| {
-            rest_message(&Problem::Refused { status, message: message.map(str::to_owned) })
+            rest_message(&Problem::Refused { status, message: message.map(PrivateText::from) })
         };
         assert!(refused(401, None).contains("--retool-api-token"));
         assert!(refused(403, None).contains("users:read"));
-        assert_eq!(refused(400, Some("no")), "Retool's REST API answers HTTP 400: \"no\"");
+        assert_eq!(refused(400, Some("no")), "Retool's REST API answers HTTP 400: \"...\"");
     }
 }

@@ -18,7 +18,11 @@ mod rsa_pss;
 mod tests;
 mod verifier;
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -31,6 +35,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub(crate) use self::problem::CertificateProblem;
 use self::verifier::{ServerVerifier, Verification};
+use crate::operator_file::{self, shown};
 use crate::tls_roots;
 
 /// The TLS settings of a connection string.
@@ -88,7 +93,7 @@ pub(crate) struct ClientIdentity {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     /// A file cannot be read.
-    #[error("{setting}: {} cannot be read: {source}", .path.display())]
+    #[error("{setting}: {} cannot be read: {source}", shown(.path))]
     Unreadable {
         /// The setting of the file.
         setting: &'static str,
@@ -98,7 +103,7 @@ pub(crate) enum TlsError {
         source: io::Error,
     },
     /// A file is not PEM.
-    #[error("{setting}: {} is not valid PEM: {source}", .path.display())]
+    #[error("{setting}: {} is not valid PEM: {source}", shown(.path))]
     NotPem {
         /// The setting of the file.
         setting: &'static str,
@@ -108,7 +113,7 @@ pub(crate) enum TlsError {
         source: pem::Error,
     },
     /// A PEM file does not contain what the setting requires.
-    #[error("{setting}: {} holds no {wanted}", .path.display())]
+    #[error("{setting}: {} holds no {wanted}", shown(.path))]
     Empty {
         /// The setting of the file.
         setting: &'static str,
@@ -118,7 +123,7 @@ pub(crate) enum TlsError {
         wanted: &'static str,
     },
     /// A certificate of the roots is malformed.
-    #[error("sslrootcert: {} has a certificate that cannot be used: {source}", .path.display())]
+    #[error("sslrootcert: {} has a certificate that cannot be used: {source}", shown(.path))]
     BadRoot {
         /// The file.
         path: PathBuf,
@@ -135,7 +140,7 @@ pub(crate) enum TlsError {
         problem: Option<rustls_native_certs::Error>,
     },
     /// The key is encrypted, but no password is set.
-    #[error("sslkey: {} is encrypted: set sslpassword", .path.display())]
+    #[error("sslkey: {} is encrypted: set sslpassword", shown(.path))]
     KeyPasswordMissing {
         /// The file.
         path: PathBuf,
@@ -145,7 +150,7 @@ pub(crate) enum TlsError {
         "sslkey: {} cannot be decrypted: sslpassword is wrong, or the key is encrypted in a way that is not \
          supported; encrypt it again with: openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in old.key \
          -out new.key",
-        .path.display()
+        shown(.path)
     )]
     KeyUndecryptable {
         /// The file.
@@ -156,7 +161,7 @@ pub(crate) enum TlsError {
     /// The key is encrypted in OpenSSL's format from before PKCS#8.
     #[error(
         "sslkey: {} is encrypted in the old PEM way (Proc-Type: 4,ENCRYPTED), which is not supported; convert \
-         it with: openssl pkcs8 -topk8 -in old.key -out new.key", .path.display()
+         it with: openssl pkcs8 -topk8 -in old.key -out new.key", shown(.path)
     )]
     LegacyEncryption {
         /// The file.
@@ -165,7 +170,7 @@ pub(crate) enum TlsError {
     /// No algorithm is available for this kind of key.
     #[error(
         "sslkey: {} has a key of an unsupported kind: {kind}; use a key of ECDSA with the curve P-256, \
-         P-384 or P-521, of Ed25519, or of RSA with 2048 to 8192 bits", .path.display()
+         P-384 or P-521, of Ed25519, or of RSA with 2048 to 8192 bits", shown(.path)
     )]
     UnsupportedKey {
         /// The file.
@@ -176,7 +181,7 @@ pub(crate) enum TlsError {
     /// Certificate and key do not belong together, or are not a valid client certificate.
     #[error(
         "sslcert and sslkey: {} and {} cannot be used together: {source}",
-        .certificate.display(), .key.display()
+        shown(.certificate), shown(.key)
     )]
     BadIdentity {
         /// The certificate's file.
@@ -308,16 +313,20 @@ fn anchors(origin: &Roots, certificates: &[CertificateDer<'static>]) -> Result<R
 }
 
 /// All certificates in a PEM file; at least one.
-fn certificates(setting: &'static str, path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let contents = read(setting, path)?;
     tls_roots::from_pem(&contents).map_err(|error| match error {
         pem::Error::NoItemsFound => {
-            TlsError::Empty { setting, path: path.clone(), wanted: "certificate in PEM form" }
+            TlsError::Empty { setting, path: path.to_owned(), wanted: "certificate in PEM form" }
         }
-        source => TlsError::NotPem { setting, path: path.clone(), source },
+        source => TlsError::NotPem { setting, path: path.to_owned(), source },
     })
 }
 
-fn read(setting: &'static str, path: &PathBuf) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::Unreadable { setting, path: path.clone(), source })
+fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    operator_file::read(path).map_err(|source| TlsError::Unreadable {
+        setting,
+        path: path.to_owned(),
+        source,
+    })
 }

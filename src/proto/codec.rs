@@ -77,11 +77,14 @@ impl<U: Name + Default> tonic::codec::Decoder for Decoder<U> {
     /// # Errors
     /// A request that cannot be decoded or breaks a rule is `InvalidArgument`, in the latter case with the
     /// field in the details. A request with too many elements is `ResourceExhausted`. A request for which
-    /// other requests leave no memory is `Unavailable`. A response that cannot be decoded is `Internal`.
+    /// other requests leave no memory is `Unavailable`. A response that cannot be decoded is `Internal`, and
+    /// one of ConductorOne with too many elements is `ResourceExhausted`.
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         let encoded = buf.copy_to_bytes(buf.remaining());
         let name = U::full_name();
         let Some(rules) = validate::request_rules(&name) else {
+            validate::check_answer(&name, &encoded)
+                .map_err(|excess| Status::resource_exhausted(over(&name, excess)))?;
             return U::decode(encoded)
                 .map(Some)
                 .map_err(|error| Status::internal(undecodable(&name, &error)));
@@ -121,12 +124,15 @@ fn malformed(message: String) -> Status {
 }
 
 fn too_large(full_name: &str, excess: Excess) -> Status {
+    logged_in_full(Status::resource_exhausted(format!("{}: send less in one call", over(full_name, excess))))
+}
+
+fn over(full_name: &str, excess: Excess) -> String {
     let name = simple(full_name);
-    let reason = match excess {
+    match excess {
         Excess::Elements => format!("{name} has more than {ELEMENTS} fields and items"),
         Excess::Memory => format!("{name} would take more than {MEMORY} bytes besides its texts"),
-    };
-    logged_in_full(Status::resource_exhausted(format!("{reason}: send less in one call")))
+    }
 }
 
 fn undecodable(full_name: &str, error: &dyn std::fmt::Display) -> String {

@@ -72,6 +72,21 @@ pub(crate) fn request_rules(full_name: &str) -> Option<RequestRules> {
     table.request(full_name).map(|plan| RequestRules { table, plan })
 }
 
+/// Checks that an encoded response of a service that only other programs serve does not take too much memory.
+/// Any other message passes.
+///
+/// # Errors
+/// The limit that it exceeds.
+pub(crate) fn check_answer(full_name: &str, encoded: &[u8]) -> Result<(), Excess> {
+    let table = Table::of_the_protocol();
+    let Some(plan) = table.answer(full_name) else { return Ok(()) };
+    match wire::measure(table, plan, encoded) {
+        Err(Fault::TooLarge(excess)) => Err(excess),
+        // Its decoder reports malformed bytes.
+        Ok(()) | Err(Fault::Malformed) => Ok(()),
+    }
+}
+
 impl RequestRules {
     /// Checks an encoded request, including nested messages, without decoding it. The time is proportional to
     /// its length. Returns the memory of the decoded request in bytes; the real memory is never more.

@@ -33,6 +33,7 @@ use rate_limit::RateLimit;
 use settings::ApiSettings;
 use user::{ApiUser, NewUser, Sid};
 
+use crate::private_text::PrivateText;
 use crate::telemetry::metrics::RestOutcome;
 use crate::telemetry::watch;
 
@@ -265,7 +266,7 @@ impl Api {
     }
 
     /// Retool's message about a refusal, if it can be shown.
-    async fn said(&self, response: Response, hidden: &Hidden) -> Option<String> {
+    async fn said(&self, response: Response, hidden: &Hidden) -> Option<PrivateText> {
         if !content_type(&response).is_some_and(is_json) {
             return None;
         }
@@ -273,9 +274,9 @@ impl Api {
     }
 
     /// The message of a response, safe to show. A proxy may quote the token in it.
-    fn shown(&self, message: Option<String>, hidden: &Hidden) -> Option<String> {
+    fn shown(&self, message: Option<String>, hidden: &Hidden) -> Option<PrivateText> {
         let message = message?.replace(self.token.expose_secret(), message::LEFT_OUT);
-        hidden.shown(Some(&message))
+        hidden.shown(Some(&message)).map(PrivateText::from)
     }
 
     fn unanswered(&self, error: reqwest::Error, rate_limit: RateLimit) -> ApiError {

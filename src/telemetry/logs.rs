@@ -216,7 +216,7 @@ pub(crate) fn check(settings: &LogSettings) -> Result<(), Unwritable> {
             }
             opened => opened.map(drop),
         };
-        looked.map_err(|source| Unwritable { path: path.clone(), source })?;
+        looked.map_err(|source| Unwritable { target: sink::name(target), source })?;
     }
     Ok(())
 }

@@ -7,8 +7,10 @@ use baton_retool::proto::ratelimit::rate_limit_description::Status as LimitStatu
 use serde_json::json;
 use tonic::{Code, Status};
 
+use crate::support::collector::Collector;
 use crate::support::retool_api::{Gate, Reply, RetoolApi};
 use crate::support::stage::{Stage, ada, limits_of};
+use crate::support::wire::eventually;
 
 async fn refused(stage: &Stage, reply: Reply) -> Status {
     stage.api.next("POST", reply.clone());
@@ -55,13 +57,41 @@ async fn each_http_status_maps_to_its_code_with_the_rate_limit_as_detail() {
 }
 
 #[tokio::test]
-async fn the_log_has_the_full_reason() {
+async fn the_log_has_the_reason_without_the_text_of_retool() {
     let stage = Stage::new().await;
     let status = refused(&stage, Reply::refusal(400, "it isn't so")).await;
     assert!(status.message().contains("it isn't so"), "{status:?}");
     let line = stage.server.wait_for_log(|line| line["grpc.method"] == "CreateAccount");
-    assert_eq!(line["error"], status.message());
-    assert_eq!(line["error"], r#"Retool's REST API answers HTTP 400: "it isn't so""#);
+    assert_eq!(status.message(), r#"Retool's REST API answers HTTP 400: "it isn't so""#);
+    assert_eq!(line["error"], r#"Retool's REST API answers HTTP 400: "...""#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_others_in_answers_of_retool_reach_the_caller_but_no_log() {
+    const SAID: &str = "Grace Hopper already has this seat";
+    let collector = Collector::start().await;
+    let address = collector.address();
+    let telemetry = ["--otel-collector-endpoint", &address, "--otel-collector-endpoint-tls-insecure"];
+    let stage = Stage::with(&[&["--provisioning", "--log-level", "debug"], &telemetry[..]].concat()).await;
+    for code in [400, 409, 503, 200] {
+        let status = refused(&stage, Reply::refusal(code, SAID)).await;
+        assert!(status.message().contains(SAID), "{status:?}");
+    }
+    stage.api.next("PATCH", Reply::refusal(400, SAID));
+    let run = stage.act("disable_user", "u5").await;
+    assert!(format!("{run:?}").contains(SAID), "the caller does not read it: {run:?}");
+    // Validate logs why the API cannot be used.
+    stage.api.next("GET", Reply::refusal(500, SAID));
+    stage.validate().await.unwrap();
+    stage.server.wait_for_log(|line| line.to_string().contains("which accounts need, cannot be used"));
+    for line in stage.server.logs() {
+        assert!(!line.to_string().contains("Hopper"), "{line}");
+    }
+    eventually("the last line in the collector", async || {
+        format!("{:?}", collector.received()).contains("cannot be used").then_some(())
+    })
+    .await;
+    assert!(!format!("{:?}", collector.received()).contains("Hopper"));
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! The modules of `src` import only lower layers, and without cycles.
 //!
-//! `image` checks the build context of the image, `imports` reads the imports of each file, `rules` finds
-//! forbidden imports; this file defines the layers and runs the rules on `src`.
+//! `files` checks how files are read and named, `image` checks the build context of the image, `imports` reads
+//! the imports of each file, `rules` finds forbidden imports; this file defines the layers and runs the rules
+//! on `src`.
 
 // The lints on panics apply only to released code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod files;
 mod image;
 mod imports;
 mod rules;

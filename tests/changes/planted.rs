@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
+use tempfile::TempDir;
+
 use crate::changes::faults::world;
 use crate::support::changes::{Changes, refused};
 use crate::support::collector::Collector;
@@ -86,21 +88,19 @@ async fn appease(database: &Database) {
 
 /// Runs the program with these arguments and returns its output.
 async fn output(database: &Database, telemetry: &[&str], arguments: &[&str]) -> Output {
+    output_in(&tempfile::tempdir().unwrap(), database, telemetry, arguments).await
+}
+
+/// Like [`output`], in this folder.
+async fn output_in(folder: &TempDir, database: &Database, telemetry: &[&str], arguments: &[&str]) -> Output {
     let mut command: Command = program();
-    let folder = tempfile::tempdir().unwrap();
     command
         .current_dir(folder.path())
         .env("BATON_CONNECTION_STRING", database.url())
         .args(arguments)
         .args(VERBOSE)
         .args(telemetry);
-    tokio::task::spawn_blocking(move || {
-        let output = command.output().unwrap();
-        drop(folder);
-        output
-    })
-    .await
-    .unwrap()
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
 #[track_caller]
@@ -179,4 +179,49 @@ async fn names_in_tables_and_triggers_reach_the_caller_but_no_log() {
     assert_eq!(received.signals(), [true; 3], "traces, metrics and logs");
     assert!(received.records().len() > 300, "{} records", received.records().len());
     assert_unsaid("what the collector received", &format!("{received:?}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_in_errors_of_one_shot_commands_reach_stderr_but_no_log() {
+    let (database, collector) = (world().await, Collector::start().await);
+    plant(&database).await;
+    let address = collector.address();
+    let telemetry = ["--otel-collector-endpoint", &address, "--otel-collector-endpoint-tls-insecure"];
+    let (changes, server) = Changes::serving(&database, &[]).await;
+    changes.grant("page:p100:group:own", "group/g100").await.unwrap();
+    changes.grant("group:g100:member", "user/u100").await.unwrap();
+    drop(server);
+    provoke(&database, &format!("RAISE EXCEPTION '{PLANTED} is on leave';")).await;
+    let folder = tempfile::tempdir().unwrap();
+    // The first is refused by the trigger, the second because of what remains.
+    for grant in ["group:g100:member:user:u100", "page:p100:user:read:user:u100"] {
+        for format in ["json", "console"] {
+            let arguments = ["-p", "--revoke-grant", grant, "--log-path=a.log", "--log-format", format];
+            let output = output_in(&folder, &database, &telemetry, &arguments).await;
+            let answer = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{answer}");
+            assert!(answer.contains(PLANTED), "the caller does not read it: {answer}");
+        }
+    }
+    appease(&database).await;
+
+    // A view runs a function of the database for each row that a sync reads.
+    database
+        .execute(&format!(
+            "CREATE FUNCTION planted() RETURNS boolean LANGUAGE plpgsql AS
+             $$ BEGIN RAISE EXCEPTION '{PLANTED} is hidden'; END $$;
+             CREATE VIEW planted_users AS SELECT * FROM users WHERE planted();
+             ALTER TABLE users RENAME TO real_users;
+             ALTER VIEW planted_users RENAME TO users"
+        ))
+        .await;
+    let sync =
+        output_in(&folder, &database, &telemetry, &["sync", "--log-path=a.log", "--log-format=json"]).await;
+    let answer = String::from_utf8_lossy(&sync.stderr);
+    assert!(!sync.status.success() && answer.contains("is hidden"), "{answer}");
+
+    let written = std::fs::read_to_string(folder.path().join("a.log")).unwrap();
+    assert!(written.matches("command failed").count() >= 4, "{written}");
+    assert_unsaid("the log of one-shot commands", &written);
+    assert_unsaid("what the collector received", &format!("{:?}", collector.received()));
 }

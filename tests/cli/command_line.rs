@@ -61,7 +61,7 @@ fn the_ordinary_program_has_no_command_lambda() {
     let output = run(|program| {
         program.arg("lambda").env("BATON_CONNECTION_STRING", NOWHERE);
     });
-    assert_ends(&output, 2, &["unrecognized subcommand 'lambda'"]);
+    assert_ends(&output, 2, &["unrecognized subcommand"]);
     assert!(output.stdout.is_empty());
     let help = String::from_utf8(run_with(&["--help-all"]).stdout).unwrap();
     assert!(help.contains("--connection-string") && !help.contains("lambda"), "{help}");
@@ -78,7 +78,7 @@ fn without_a_command_and_a_connection_string_the_program_names_the_missing_setti
 fn invalid_arguments_and_settings_exit_with_2_and_the_reason() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["serve", "--no-such-flag"], &["--no-such-flag"]),
-        (&["no-such-command"], &["no-such-command"]),
+        (&["no-such-command"], &["unrecognized subcommand"]),
         (&["serve"], &["--connection-string", "BATON_CONNECTION_STRING", "key connection-string"]),
         (&["serve", "--connection-string", ""], &["connection-string"]),
         (&["serve", "--connection-string", "host=h dbname=d sslmode=sometimes"], &["sslmode", "verify-full"]),

@@ -112,6 +112,12 @@ fn a_misspelt_flag_error_suggests_the_right_one_and_the_help_command() {
     assert!(unknown.contains("'show'") && unknown.contains("try 'baton-retool --help'"), "{unknown}");
     let unknown = errors(&["_connector-servce"], &[]);
     assert!(!unknown.contains("_connector-service"), "agents start this command: {unknown}");
+    for secret in ["correct-horse-battery", "hunter", "postgres://u:horse@h"] {
+        let unknown = errors(&[secret], &[]);
+        assert!(!unknown.contains(secret) && !unknown.contains("horse"), "{unknown}");
+        let unknown = errors(&["sync", secret], &[]);
+        assert!(!unknown.contains(secret) && !unknown.contains("horse"), "{unknown}");
+    }
     let unknown = errors(&["-V"], &[]);
     assert!(unknown.contains("unexpected argument '-V'"), "{unknown}");
     let unknown = errors(&["show", "grnts"], &[]);

@@ -120,7 +120,7 @@ fn doctor_reports_each_invalid_setting() {
 fn a_missing_file_or_folder_ends_every_mode_with_the_same_error() {
     for (flag, error) in [
         ("--external-resource-c1z=nowhere.c1z", "external resource c1z file does not exist: nowhere.c1z"),
-        ("--c1z-temp-dir=nowhere", "c1z temp dir does not exist: nowhere"),
+        ("--c1z-temp-dir=./nowhere", "c1z temp dir does not exist: ./nowhere"),
     ] {
         for mode in [&[][..], &["sync"], &CLIENT, &["-p", "--revoke-grant=group:g5:member:user:u7"]] {
             let errors = refused(&[mode, &[flag]].concat(), &[]);
@@ -161,4 +161,117 @@ fn an_unknown_variable_is_reported_once() {
     };
     lines(&run_in(folder.path(), &["settings"], &variables));
     lines(&run_in(folder.path(), &["--list-action-schemas"], &variables));
+}
+
+/// A setting that names a file that is read: the name in the error, the arguments and the variables of a run
+/// that reads it, and what the error says about a device without end. `FILE` stands for the file.
+struct Named {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    variables: &'static [(&'static str, &'static str)],
+    of_a_device: Option<&'static str>,
+}
+
+const TOO_LARGE: Option<&str> = Some("it has more than 4 MiB");
+
+const fn named(
+    name: &'static str,
+    arguments: &'static [&'static str],
+    variables: &'static [(&'static str, &'static str)],
+) -> Named {
+    Named { name, arguments, variables, of_a_device: TOO_LARGE }
+}
+
+const NAMED: [Named; 14] = [
+    named("auth-token-file", &["serve", "--auth-token-file=FILE"], &[]),
+    named("tls-cert", &["serve", "--tls-cert=FILE", "--tls-key=own.key"], &[]),
+    named("tls-key", &["serve", "--tls-cert=own.pem", "--tls-key=FILE"], &[]),
+    named(
+        "tls-client-ca",
+        &["serve", "--tls-cert=own.pem", "--tls-key=own.key", "--tls-client-ca=FILE"],
+        &[],
+    ),
+    named(
+        "otel-collector-endpoint-tls-cert-path",
+        &["serve", "--otel-collector-endpoint=c:1", "--otel-collector-endpoint-tls-cert-path=FILE"],
+        &[],
+    ),
+    named(
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        &["serve"],
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:1"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "FILE")],
+    ),
+    named("template", &["--create-ticket", "--ticket-template-path=FILE"], &[]),
+    named("template", &["--bulk-create-ticket", "--bulk-ticket-template-path=FILE"], &[]),
+    named("servicefile", &["serve"], &[("BATON_CONNECTION_STRING", "service=s servicefile=FILE")]),
+    named(
+        "sslrootcert",
+        &["serve"],
+        &[("BATON_CONNECTION_STRING", "user=u dbname=d host=h sslmode=verify-full sslrootcert=FILE")],
+    ),
+    named(
+        "sslcert",
+        &["serve"],
+        &[("BATON_CONNECTION_STRING", "user=u dbname=d host=h sslcert=FILE sslkey=own.key")],
+    ),
+    named(
+        "sslkey",
+        &["serve"],
+        &[("BATON_CONNECTION_STRING", "user=u dbname=d host=h sslcert=own.pem sslkey=FILE")],
+    ),
+    named("config", &["serve"], &[("BATON_CONFIG_PATH", "FILE")]),
+    Named {
+        name: "external-resource-c1z",
+        arguments: &["--external-resource-c1z=FILE"],
+        variables: &[],
+        of_a_device: None,
+    },
+];
+
+impl Named {
+    /// The errors of a run with this file, which ends with exit code 2.
+    #[track_caller]
+    fn refused(&self, folder: &Path, file: &str) -> String {
+        let fill = |text: &&str| text.replace("FILE", file);
+        let arguments: Vec<String> =
+            self.arguments.iter().map(fill).chain(["--log-level=debug".to_owned()]).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let variables: Vec<_> = self.variables.iter().map(|(name, value)| (*name, fill(value))).collect();
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let output = run_in(folder, &arguments, &variables);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{} {file}: {errors}", self.name);
+        let last = errors.lines().last().unwrap_or_default().to_lowercase();
+        assert!(last.contains(&self.name.to_lowercase()), "{}: {errors}", self.name);
+        errors
+    }
+}
+
+/// A folder with a certificate and its key, and a device without end.
+fn folder_with_files() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(folder.path().join("own.pem"), own.cert.pem()).unwrap();
+    fs::write(folder.path().join("own.key"), own.signing_key.serialize_pem()).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", folder.path().join("zero.yaml")).unwrap();
+    folder
+}
+
+#[test]
+fn a_secret_in_place_of_a_path_is_not_repeated() {
+    let folder = folder_with_files();
+    for named in NAMED {
+        let errors = named.refused(folder.path(), "correct-horse-battery");
+        assert!(!errors.contains("horse"), "{}: {errors}", named.name);
+    }
+}
+
+#[test]
+fn a_device_without_end_is_not_read_to_the_end() {
+    let folder = folder_with_files();
+    for named in NAMED {
+        let Some(expected) = named.of_a_device else { continue };
+        let errors = named.refused(folder.path(), "zero.yaml");
+        assert!(errors.contains(expected), "{}: {errors}", named.name);
+    }
 }

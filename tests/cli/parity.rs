@@ -63,7 +63,7 @@ const SETTINGS: &[(&str, Does)] = &[
     ("otel-collector-endpoint-tls-insecure", Sets("true")),
     ("otel-tracing-disabled", Sets("true")),
     ("otel-logging-disabled", Sets("true")),
-    ("c1z-temp-dir", Sets("spool")),
+    ("c1z-temp-dir", Sets("./spool")),
     ("session-store-maximum-size", Nothing("15728640")),
 ];
 

@@ -43,7 +43,7 @@ async fn settings_that_prevent_a_start_are_reported() {
     let tokens = format!("--auth-token-file={}", tokens.display());
     for (flags, word) in [
         (&["--tls-cert=/nowhere.crt", "--tls-key=/nowhere.key"][..], "/nowhere.key cannot be read"),
-        (&["--auth-token-file=/nowhere"], "/nowhere cannot be read"),
+        (&["--auth-token-file=/nowhere/tokens"], "/nowhere/tokens cannot be read"),
         (&[tokens.as_str()], "at least 16"),
         (&["--listen=0.0.0.0:0"], "can be reached from other machines"),
         (&["--log-path=/nowhere/of/all.log"], "/nowhere/of/all.log cannot be written to"),

@@ -16,7 +16,8 @@ use crate::support::hosted::caller::{Answered, Call, Form};
 use crate::support::hosted::stage::Stage;
 
 const MIB: usize = 1024 * 1024;
-/// The most memory that such an event may take, in addition to the normal memory of the program.
+/// The most memory that such an event may take, in addition to the normal memory of the program (decision
+/// lambda-events).
 const TAKEN: u64 = 96 * MIB as u64;
 
 async fn works(stage: &Stage) {

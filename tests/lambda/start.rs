@@ -197,7 +197,7 @@ async fn served_settings_override_other_sources() {
     let unknown = stage.function.wait_for_log(|line| {
         line["msg"]
             .as_str()
-            .is_some_and(|text| text.starts_with("served configuration: unknown key no-such-setting"))
+            .is_some_and(|text| text.starts_with("served configuration: an unknown key is ignored"))
     });
     assert_eq!(unknown["level"], "warn");
     let (_, lines) = stage.function.stop();

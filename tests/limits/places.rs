@@ -99,6 +99,33 @@ async fn a_caller_that_aborts_its_message_is_logged_as_cancelled() {
     assert_eq!((&line["grpc.code"], &line["level"]), (&"Cancelled".into(), &"info".into()), "{line}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_no_message_is_not_logged_as_an_internal_error() {
+    const GZIP: &[(&str, &str)] = &[("grpc-encoding", "gzip")];
+    let server = Server::start_at(NOWHERE, &[]);
+    let raw = Raw::to(server.address()).await;
+    for path in [GET_METADATA, HEALTH] {
+        for (what, headers, body, code) in [
+            ("nothing", &[][..], &[][..], "3"),
+            ("a part of the head", &[], &[0, 0], "1"),
+            ("a part of the message", &[], &[0, 0, 0, 3, 232, 8], "1"),
+            ("an unknown flag", &[], &[7, 0, 0, 0, 0], "3"),
+            ("compressed without an encoding", &[], &[1, 0, 0, 0, 1, 2], "3"),
+            ("not compressed as announced", GZIP, &[1, 0, 0, 0, 3, 1, 2, 3], "3"),
+            ("two messages", &[], &[0; 10], "3"),
+        ] {
+            let ending = raw.send(path, headers, Bytes::from_static(body)).await.unwrap();
+            // Health checks do not support compression.
+            let code = if path == HEALTH && headers == GZIP { "12" } else { code };
+            assert_eq!(ending.code.as_deref(), Some(code), "{path}, {what}: {ending:?}");
+        }
+    }
+    let (_, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
+    let codes: Vec<&str> = logs.iter().filter_map(|line| line["grpc.code"].as_str()).collect();
+    assert_eq!(codes.len(), 14, "{codes:?}");
+    assert!(!codes.contains(&"Internal") && !codes.contains(&"Unknown"), "{codes:?}");
+}
+
 #[tokio::test]
 async fn one_connection_gets_no_more_than_its_share_of_calls() {
     let database = Database::small().await;

@@ -51,7 +51,7 @@ async fn an_unsupported_proxy_ends_the_program() {
     let server = Server::run(c1.program_behind("socks5://user:hunter2@127.0.0.1:9", NOWHERE));
     let (status, said, _) = end(server);
     assert_eq!(status.code(), Some(2), "{said}");
-    assert!(said.contains("HTTPS_PROXY names a socks5 proxy at 127.0.0.1:9"), "{said}");
+    assert!(said.contains("HTTPS_PROXY names a socks5 proxy"), "{said}");
     assert!(said.contains("http://host:port") && !said.contains("hunter2"), "{said}");
     assert_eq!(c1.attempts(), 0);
 }

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use crate::operator_file::shown;
+
 /// The reason why a file cannot be read or written. Every message is one line that names the file and the
 /// fix.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process holds the file's lock.
-    #[error("{} is being written by another run: wait until it ends, or use another file", .path.display())]
+    #[error("{} is being written by another run: wait until it ends, or use another file", shown(.path))]
     Busy {
         /// The file to write.
         path: PathBuf,
@@ -19,32 +21,32 @@ pub enum Error {
     #[error(
         "{} is a c1z file of format v3, which this program neither reads nor replaces: use another file, or \
          rename this one",
-        .path.display()
+        shown(.path)
     )]
     FormatV3 {
         /// The file.
         path: PathBuf,
     },
     /// The file is not a c1z file.
-    #[error("{} is not a c1z file: use another file, or rename this one", .path.display())]
+    #[error("{} is not a c1z file: use another file, or rename this one", shown(.path))]
     Foreign {
         /// The file.
         path: PathBuf,
     },
     /// The file does not exist.
-    #[error("{} does not exist: run a sync first, or correct the name", .path.display())]
+    #[error("{} does not exist: run a sync first, or correct the name", shown(.path))]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// The file is empty.
-    #[error("{} is empty: run a sync first", .path.display())]
+    #[error("{} is empty: run a sync first", shown(.path))]
     Empty {
         /// The file.
         path: PathBuf,
     },
     /// The file begins as a c1z file does, but its content is invalid.
-    #[error("{} is damaged ({reason}): rename or delete it, then sync again", .path.display())]
+    #[error("{} is damaged ({reason}): rename or delete it, then sync again", shown(.path))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -55,7 +57,7 @@ pub enum Error {
     #[error(
         "{} unpacks to more than {limit_mib} MiB: if you trust it, raise \
          BATON_DECODER_MAX_DECODED_SIZE_MB",
-        .path.display()
+        shown(.path)
     )]
     TooLarge {
         /// The file.
@@ -64,7 +66,7 @@ pub enum Error {
         limit_mib: u64,
     },
     /// The operating system reported an error.
-    #[error("cannot {action} {}: {source}{}", .path.display(), remedy(.source))]
+    #[error("cannot {action} {}: {source}{}", shown(.path), remedy(.source))]
     Io {
         /// The attempted action.
         action: &'static str,
@@ -74,7 +76,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The private database reported an error.
-    #[error("cannot {action} the database in {}: {source}{}", .folder.display(), database_remedy(.source))]
+    #[error("cannot {action} the database in {}: {source}{}", shown(.folder), database_remedy(.source))]
     Database {
         /// The attempted action.
         action: &'static str,
@@ -117,7 +119,7 @@ pub enum Error {
     #[error("no sync was started")]
     NotStarted,
     /// The file contains no finished sync.
-    #[error("{} has no finished sync: run a sync to completion, or specify a sync", .path.display())]
+    #[error("{} has no finished sync: run a sync to completion, or specify a sync", shown(.path))]
     NoFinishedSync {
         /// The file.
         path: PathBuf,

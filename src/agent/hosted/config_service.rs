@@ -20,6 +20,7 @@ use crate::agent::hosted::process_key::ProcessKey;
 use crate::agent::hosted::settings::{FromEnvironment, HostedSettings};
 use crate::agent::hosted::token::Tokens;
 use crate::agent::service::{ApiHost, ClientId, ClientKey, Dialer, SetupError, innermost, tls_with};
+use crate::operator_file;
 use crate::proto::connectorapi::connector_config_service_client::ConnectorConfigServiceClient;
 use crate::proto::connectorapi::{GetConnectorConfigRequest, GetConnectorConfigResponse};
 use crate::tls_roots;
@@ -32,8 +33,6 @@ const SDK: &str = "v0.25.0";
 const PATH: &str = "/c1.connectorapi.baton.v1.ConnectorConfigService/GetConnectorConfig";
 /// Maximum number of keys in a configuration. Each can lead to a line in the log.
 const MOST_KEYS: usize = 1000;
-/// Maximum size of a file with certificate authorities, in bytes.
-const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// The client of the configuration service.
 #[derive(Debug)]
@@ -157,11 +156,7 @@ fn authorities(
 ) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, HostedError> {
     let Some(path) = &environment.authorities else { return Ok(Vec::new()) };
     let wrong = |problem: String| HostedError::Authorities { path: path.clone(), problem };
-    let length = std::fs::metadata(path).map_err(|error| wrong(format!("cannot be read: {error}")))?.len();
-    if length > LARGEST_FILE {
-        return Err(wrong(format!("has more than {LARGEST_FILE} bytes")));
-    }
-    let text = std::fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let text = operator_file::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
     tls_roots::from_pem(&text).map_err(|error| wrong(format!("has no usable certificate: {error}")))
 }
 

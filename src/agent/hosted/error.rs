@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::address::AddressError;
 use crate::agent::service::{CredentialsError, SetupError};
+use crate::operator_file::shown;
 
 /// The reason why a hosted connector gets no configuration, or no keys of callers. No message contains a part
 /// of a secret.
@@ -21,7 +22,7 @@ pub(crate) enum HostedError {
         source: AddressError,
     },
     /// The file of additional certificate authorities cannot be used.
-    #[error("BATON_LAMBDA_CA_CERT_PATH: {} {problem}; set it to a PEM file with certificates", path.display())]
+    #[error("BATON_LAMBDA_CA_CERT_PATH: {} {problem}; set it to a PEM file with certificates", shown(path))]
     Authorities {
         /// The file.
         path: PathBuf,

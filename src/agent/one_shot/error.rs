@@ -6,13 +6,23 @@ use serde_json::Value;
 use tonic::Status;
 
 use crate::agent::c1z;
+use crate::operator_file::shown;
+use crate::private_text::PrivateText;
 use crate::proto::JsonError;
 
 /// The reason why a one-shot change or query failed.
+///
+/// Ids from the command line and texts of the connector can contain names of people. `Display` leaves them
+/// out, so that an error is safe to log. [`reveal`](crate::private_text::reveal) includes them, for whoever
+/// started the command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OneShotError {
     /// The file does not contain the named object.
-    #[error("the file {} has no {what} {id:?}: list them with `baton-retool show {what}s`, or sync again", file.display())]
+    #[error(
+        "the file {} has no {what} {:?}: list them with `baton-retool show {what}s`, or sync again",
+        shown(file),
+        text(id)
+    )]
     NotInFile {
         /// `entitlement`, `resource` or `grant`.
         what: &'static str,
@@ -22,7 +32,10 @@ pub(crate) enum OneShotError {
         file: PathBuf,
     },
     /// The id does not have the form of this connector's ids.
-    #[error("no {what} has the id {id:?}: list the ids of a synced file with `baton-retool show {what}s`")]
+    #[error(
+        "no {what} has the id {:?}: list the ids of a synced file with `baton-retool show {what}s`",
+        text(id)
+    )]
     UnknownId {
         /// `entitlement` or `grant`.
         what: &'static str,
@@ -30,7 +43,7 @@ pub(crate) enum OneShotError {
         id: String,
     },
     /// The resource has no such entitlement.
-    #[error("{resource} has no entitlement {id:?}; it has {known}")]
+    #[error("{resource} has no entitlement {:?}; it has {known}", text(id))]
     NoEntitlement {
         /// The resource, as `type/id`.
         resource: String,
@@ -43,7 +56,7 @@ pub(crate) enum OneShotError {
     #[error(transparent)]
     File(#[from] c1z::Error),
     /// The connector rejected a call.
-    #[error("{method}: {:?}: {}", status.code(), status.message())]
+    #[error("{method}: {:?}: {}", status.code(), text(status.message()))]
     Call {
         /// The RPC.
         method: &'static str,
@@ -51,10 +64,10 @@ pub(crate) enum OneShotError {
         status: Box<Status>,
     },
     /// An action failed.
-    #[error("the action failed: {0}")]
+    #[error("the action failed: {}", answer(.0))]
     ActionFailed(Value),
     /// The account was not created immediately.
-    #[error("the account does not exist yet: {0}")]
+    #[error("the account does not exist yet: {}", text(.0))]
     AccountPending(String),
     /// The connector's response lacks a required field.
     #[error("{method} answered without {what}")]
@@ -65,7 +78,7 @@ pub(crate) enum OneShotError {
         what: &'static str,
     },
     /// The template is invalid.
-    #[error("the template {}: {problem}", path.display())]
+    #[error("the template {}: {problem}", shown(path))]
     Template {
         /// The file.
         path: PathBuf,
@@ -83,6 +96,16 @@ pub(crate) enum OneShotError {
     /// A response cannot be printed.
     #[error(transparent)]
     Json(#[from] JsonError),
+}
+
+/// A text that can be about a person.
+fn text(text: &str) -> String {
+    PrivateText::from(text).unquoted().to_string()
+}
+
+/// The answer of an action, which can be about a person.
+fn answer(answer: &Value) -> String {
+    text(&answer.to_string())
 }
 
 impl OneShotError {

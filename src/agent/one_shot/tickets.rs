@@ -8,6 +8,7 @@ use tonic::transport::Channel;
 
 use crate::agent::one_shot::answer::{Answer, Outcome};
 use crate::agent::one_shot::error::OneShotError;
+use crate::operator_file;
 use crate::proto::connector::tickets_service_client::TicketsServiceClient;
 use crate::proto::connector::{
     TicketRequest, TicketSchema, TicketStatus, TicketType, TicketsServiceBulkCreateTicketsRequest,
@@ -15,8 +16,6 @@ use crate::proto::connector::{
     TicketsServiceListTicketSchemasRequest, TicketsServiceListTicketSchemasResponse,
 };
 
-/// Maximum size of a template, in bytes.
-const LARGEST_TEMPLATE: u64 = 1024 * 1024;
 /// How many ticket schemas are requested at a time, and the maximum number of pages.
 const PAGE: u32 = 100;
 const MOST_PAGES: usize = 100;
@@ -113,11 +112,7 @@ async fn request(
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, OneShotError> {
     let wrong = |problem: String| OneShotError::Template { path: path.to_owned(), problem };
-    let size = std::fs::metadata(path).map_err(|error| wrong(format!("cannot be read: {error}")))?.len();
-    if size > LARGEST_TEMPLATE {
-        return Err(wrong(format!("it has more than {LARGEST_TEMPLATE} bytes")));
-    }
-    let text = std::fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let text = operator_file::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
     serde_json::from_slice(&text).map_err(|error| {
         wrong(format!(
             "it is not a ticket template (line {}, column {}): a JSON object with schema_id and display_name",

@@ -25,20 +25,21 @@ pub(crate) struct Proxy(Intercept);
 pub(crate) enum ProxyError {
     /// The proxy uses an unsupported protocol.
     #[error(
-        "HTTPS_PROXY names a {scheme} proxy at {proxy}, and only HTTP proxies are supported; set it to http://host:port or https://host:port, or exclude {host} with NO_PROXY"
+        "HTTPS_PROXY names a {scheme} proxy, and only HTTP proxies are supported; set it to http://host:port or https://host:port, or exclude {host} with NO_PROXY"
     )]
     Scheme {
         /// The scheme of the URL.
-        scheme: String,
-        /// Host and port of the proxy.
-        proxy: String,
+        scheme: &'static str,
         /// The host that the connections are for.
         host: String,
     },
-    /// The variable has no valid URL.
-    #[error("HTTPS_PROXY is not the URL of a proxy: {0:?}; set it to http://host:port or https://host:port")]
-    Url(String),
+    /// The variable has no valid URL. The error does not repeat it, because it may hold a password.
+    #[error("HTTPS_PROXY is not the URL of a proxy; set it to http://host:port or https://host:port")]
+    Url,
 }
+
+/// The schemes of other proxies.
+const UNSUPPORTED: [&str; 5] = ["socks4", "socks4a", "socks5", "socks5h", "socks"];
 
 impl Proxy {
     /// The proxy for connections to this host, according to the environment of the process.
@@ -67,19 +68,19 @@ impl Proxy {
 
     /// Parses a URL, or `host:port` of an HTTP proxy.
     fn parse(url: &str, host: &ApiHost) -> Result<Self, ProxyError> {
-        // Only the user information, which is left out, can have a password.
-        let shown = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let shown = shown.rsplit('@').next().unwrap_or_default().trim_end_matches('/').to_owned();
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let scheme = scheme.to_ascii_lowercase();
+        if let Some(scheme) = UNSUPPORTED.iter().find(|known| **known == scheme) {
+            return Err(ProxyError::Scheme { scheme, host: host.host.clone() });
+        }
         if !matches!(scheme.as_str(), "http" | "https") {
-            return Err(ProxyError::Scheme { scheme, proxy: shown, host: host.host.clone() });
+            return Err(ProxyError::Url);
         }
         let target = Uri::from_static("https://any.invalid/");
         let intercept = Matcher::builder().https(format!("{scheme}://{rest}")).build().intercept(&target);
         let is_valid =
             |uri: &Uri| uri.authority().is_some_and(|named| ApiHost::parse(named.as_str()).is_ok());
-        intercept.filter(|found| is_valid(found.uri())).map(Self).ok_or(ProxyError::Url(shown))
+        intercept.filter(|found| is_valid(found.uri())).map(Self).ok_or(ProxyError::Url)
     }
 
     /// The URL, without user name and password.
@@ -149,16 +150,22 @@ mod tests {
     fn an_unsupported_or_invalid_proxy_is_an_error_if_it_is_needed() {
         let socks = "socks5://user:hunter2@proxy:1080";
         let error = find(&[("HTTPS_PROXY", socks)]).unwrap_err();
-        let expected = ProxyError::Scheme {
-            scheme: "socks5".to_owned(),
-            proxy: "proxy:1080".to_owned(),
-            host: "acme.conductor.one".to_owned(),
-        };
+        let expected = ProxyError::Scheme { scheme: "socks5", host: "acme.conductor.one".to_owned() };
         assert_eq!(error, expected);
         assert_eq!(found(&[("HTTPS_PROXY", socks), ("NO_PROXY", "acme.conductor.one:443")]), None);
-        for wrong in ["http://", "http://u:hunter2@", "http://a b", "proxy:port", "u:hunter2@a:b:c"] {
+        for wrong in [
+            "http://",
+            "http://u:hunter2@",
+            "http://a b",
+            "proxy:port",
+            "u:hunter2@a:b:c",
+            "u:hunter2",
+            "http://u:hunter2",
+            "hunter2://u",
+            "x://hunter2",
+        ] {
             let error = find(&[("HTTPS_PROXY", wrong)]).unwrap_err();
-            assert!(matches!(error, ProxyError::Url(_)), "{error}");
+            assert_eq!(error, ProxyError::Url);
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
     }

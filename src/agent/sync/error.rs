@@ -3,12 +3,16 @@
 use tonic::{Code, Status};
 
 use crate::agent::sync::storage::StorageError;
+use crate::private_text::{PrivateText, reveal};
 
 /// The reason why a sync ended early. The storage then holds an unfinished sync, if the sync had begun.
+///
+/// The message of a status can contain names of people. `Display` leaves it out, so that an error is safe to
+/// log. [`Error::for_caller`] includes it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The connector answered a call with an error that a retry does not fix.
-    #[error("{method} of {target} failed with {}: {}", code(status), status.message())]
+    #[error("{method} of {target} failed with {}: {}", code(status), message(status))]
     Call {
         /// The RPC.
         method: &'static str,
@@ -49,8 +53,8 @@ pub enum Error {
         warnings: u64,
         /// How many actions were done.
         actions: u64,
-        /// The first listing that was skipped.
-        first: String,
+        /// The error of the first listing that was skipped.
+        first: Box<Error>,
     },
     /// The connector lists no resource type with this id.
     #[error("the connector has no resource type {0:?}; it has {1}")]
@@ -94,6 +98,11 @@ impl Error {
         }
     }
 
+    /// The message for whoever started the sync, with the messages of statuses.
+    pub fn for_caller(&self) -> String {
+        reveal(self)
+    }
+
     /// Whether the listing is skipped and the sync continues.
     pub(crate) fn is_a_warning(&self) -> bool {
         self.status().is_some_and(|status| status.code() == Code::NotFound)
@@ -109,4 +118,8 @@ impl Error {
 
 fn code(status: &Status) -> String {
     format!("{:?}", status.code())
+}
+
+fn message(status: &Status) -> String {
+    PrivateText::from(status.message()).unquoted().to_string()
 }

@@ -129,7 +129,7 @@ impl<S: Storage> Run<S> {
                     return Err(Error::TokenRepeats { method, target: action.target() });
                 }
                 Err(error) if error.is_a_warning() && may_be_skipped(action.operation) => {
-                    self.skip(id, &error);
+                    self.skip(id, error);
                     return Ok(());
                 }
                 Err(error) if error.is_retryable() => self.wait_after(&error).await?,
@@ -187,12 +187,10 @@ impl<S: Storage> Run<S> {
         Ok(())
     }
 
-    fn skip(&self, id: ActionId, error: &Error) {
+    fn skip(&self, id: ActionId, error: Error) {
         tracing::warn!(%error, "skipping a listing");
         let mut warnings = locked(&self.warnings);
-        if warnings.count == 0 {
-            warnings.first = error.to_string();
-        }
+        warnings.first.get_or_insert(error);
         warnings.count += 1;
         drop(warnings);
         self.meter.did_one();
@@ -200,13 +198,13 @@ impl<S: Storage> Run<S> {
     }
 
     fn give_up_on_warnings(&self) -> Result<(), Error> {
-        let warnings = locked(&self.warnings);
+        let mut warnings = locked(&self.warnings);
         let actions = self.state().completed();
-        if warnings.count > SOME_WARNINGS && warnings.count.saturating_mul(10) > actions {
-            let first = warnings.first.clone();
-            return Err(Error::TooManyWarnings { warnings: warnings.count, actions, first });
+        if warnings.count <= SOME_WARNINGS || warnings.count.saturating_mul(10) <= actions {
+            return Ok(());
         }
-        Ok(())
+        let Some(first) = warnings.first.take().map(Box::new) else { return Ok(()) };
+        Err(Error::TooManyWarnings { warnings: warnings.count, actions, first })
     }
 
     async fn wait_after(&self, error: &Error) -> Result<(), Error> {

@@ -74,7 +74,7 @@ pub(crate) struct Step {
 #[derive(Debug, Default)]
 pub(crate) struct Warnings {
     pub(crate) count: u64,
-    pub(crate) first: String,
+    pub(crate) first: Option<Error>,
 }
 
 impl<S: Storage> Run<S> {

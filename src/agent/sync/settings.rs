@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::agent::sync::options::{External, Options, Target, Workers};
+use crate::operator_file::shown;
 
 /// The settings of a one-shot sync.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,10 +31,10 @@ pub(crate) struct SyncSettings {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MissingPath {
     /// The folder for temporary files.
-    #[error("the specified c1z temp dir does not exist: {}; create it, or correct --c1z-temp-dir or BATON_TMPDIR", .0.display())]
+    #[error("the specified c1z temp dir does not exist: {}; create it, or correct --c1z-temp-dir or BATON_TMPDIR", shown(.0))]
     TempDir(PathBuf),
     /// The c1z file of the external connector.
-    #[error("the specified external resource c1z file does not exist: {}; correct --external-resource-c1z", .0.display())]
+    #[error("the specified external resource c1z file does not exist: {}; correct --external-resource-c1z", shown(.0))]
     ExternalFile(PathBuf),
 }
 

@@ -2,7 +2,8 @@
 
 use crate::cli::doctor::report::{Check, Line, Report, Status};
 use crate::config::Settings;
-use crate::connector::rest_message::rest_message;
+use crate::connector::error::Error;
+use crate::private_text::reveal;
 use crate::retool::api::Api;
 use crate::retool::api::error::{Problem, SetupError};
 
@@ -19,7 +20,7 @@ pub(super) async fn check(settings: &Settings, report: &mut Report) {
             Ok(_) if needed => Line::ok(Check::Rest, "it answers, and the token may read users")
                 .means("Only creating, enabling or disabling an account shows whether it may change them (scope Users > Write)."),
             Ok(_) => Line::ok(Check::Rest, "it answers, and the token may read users"),
-            Err(error) => explained(&error.problem, rest_message(&error.problem)),
+            Err(error) => explained(&error.problem, reveal(&Error::from(error.clone()))),
         },
     };
     let line = line.about(api_settings.base_url.to_string());

@@ -55,7 +55,7 @@ fn rejects_invalid_collector_settings() {
         ),
         (
             vec!["=unix:/tmp/x"],
-            "otel-collector-endpoint (flag --otel-collector-endpoint): \"unix:/tmp/x\" is a socket in the file system",
+            "otel-collector-endpoint (flag --otel-collector-endpoint): unix: is the address of a socket in the file system",
         ),
         (
             vec!["=h:0"],

@@ -124,7 +124,18 @@ fn every_setting_is_read_from_every_source() {
         by_variable = by_variable.variable(&setting.variable(), value);
         file += &format!("{name}: {value}\n");
     }
-    for setup in [by_flag, by_variable, Setup::bare().file(file)] {
+    // Files of Kubernetes and output of commands often end with a line end.
+    let mut with_line_ends = Setup::bare();
+    for (name, value) in values.iter().filter(|(name, _)| *name != "connection-string") {
+        let setting = table::named(name).unwrap();
+        if setting.kind != Kind::Text {
+            with_line_ends = with_line_ends.variable(&setting.variable(), &format!(" {value}\n"));
+        } else {
+            with_line_ends = with_line_ends.variable(&setting.variable(), value);
+        }
+    }
+    let with_line_ends = with_line_ends.variable("BATON_CONNECTION_STRING", "dbname=other");
+    for setup in [by_flag, by_variable, Setup::bare().file(file), with_line_ends] {
         let (settings, _) = setup.load().unwrap();
         assert_eq!(settings.connection_string.expose_secret(), "dbname=other");
         let scope =

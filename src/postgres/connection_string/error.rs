@@ -4,6 +4,8 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use crate::operator_file::shown;
+
 /// Why [`ConnectionSettings`](crate::postgres::connection_string::ConnectionSettings) cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectionStringError {
@@ -124,7 +126,7 @@ pub(crate) enum ConnectionStringError {
     #[error("service is set, but there is no service file: set servicefile or PGSERVICEFILE")]
     NoServiceFile,
     /// The service file cannot be read.
-    #[error("the service file {} (servicefile) cannot be read: {source}", .path.display())]
+    #[error("the service file {} (servicefile) cannot be read: {source}", shown(.path))]
     ServiceFile {
         /// The file.
         path: PathBuf,
@@ -132,7 +134,7 @@ pub(crate) enum ConnectionStringError {
         source: io::Error,
     },
     /// A line of the service file is invalid.
-    #[error("line {line} of the service file {} is neither [service], keyword=value nor a comment", .path.display())]
+    #[error("line {line} of the service file {} is neither [service], keyword=value nor a comment", shown(.path))]
     ServiceFileLine {
         /// The file.
         path: PathBuf,
@@ -140,7 +142,7 @@ pub(crate) enum ConnectionStringError {
         line: usize,
     },
     /// A service refers to another service.
-    #[error("line {line} of the service file {} names another service, which is not supported", .path.display())]
+    #[error("line {line} of the service file {} names another service, which is not supported", shown(.path))]
     NestedService {
         /// The file.
         path: PathBuf,
@@ -148,7 +150,7 @@ pub(crate) enum ConnectionStringError {
         line: usize,
     },
     /// The service file has no such service.
-    #[error("the service file {} has no section for the service set {origin}", .path.display())]
+    #[error("the service file {} has no section for the service set {origin}", shown(.path))]
     NoSuchService {
         /// The file.
         path: PathBuf,

@@ -4,6 +4,8 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use secrecy::SecretString;
 
+use crate::operator_file::{self, shown};
+
 /// The entries of a password file, in order. The first matching entry counts.
 #[derive(Default)]
 pub(crate) struct PasswordFile(Vec<Entry>);
@@ -36,17 +38,17 @@ impl PasswordFile {
             };
             match problem {
                 Some(problem) => {
-                    warnings.push(format!("the password file {} is ignored: it {problem}", path.display()));
+                    warnings.push(format!("the password file {} is ignored: it {problem}", shown(path)));
                     Ok(String::new())
                 }
-                None => fs::read_to_string(path),
+                None => operator_file::read_text(path),
             }
         });
         match contents {
             Ok(contents) => Self::parse(&contents),
             Err(error) => {
                 if named || error.kind() != std::io::ErrorKind::NotFound {
-                    warnings.push(format!("the password file {} is ignored: {error}", path.display()));
+                    warnings.push(format!("the password file {} is ignored: {error}", shown(path)));
                 }
                 Self::default()
             }

@@ -1,7 +1,8 @@
 //! The service file, `~/.pg_service.conf`, with named sections of settings.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
+use crate::operator_file;
 use crate::postgres::connection_string::error::{ConnectionStringError, Origin};
 use crate::postgres::connection_string::layers::Pairs;
 
@@ -11,7 +12,7 @@ use crate::postgres::connection_string::layers::Pairs;
 /// The file cannot be read, has no such section, or the section has an invalid line or refers to another
 /// service.
 pub(crate) fn read(path: &Path, service: &str, origin: Origin) -> Result<Pairs, ConnectionStringError> {
-    let contents = fs::read_to_string(path)
+    let contents = operator_file::read_text(path)
         .map_err(|source| ConnectionStringError::ServiceFile { path: path.to_owned(), source })?;
     let mut found = None;
     let mut inside = false;
@@ -44,6 +45,8 @@ pub(crate) fn read(path: &Path, service: &str, origin: Origin) -> Result<Pairs, 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn service(contents: &str, name: &str) -> Result<Pairs, ConnectionStringError> {

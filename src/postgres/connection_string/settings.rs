@@ -1,5 +1,6 @@
 //! The completed and validated connection settings.
 
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -73,7 +74,7 @@ impl ConnectionSettings {
         let user = user.ok_or(ConnectionStringError::NoUser)?.to_owned();
         let database = layers.text("dbname").ok_or(ConnectionStringError::NoDatabase)?.to_owned();
         let mut hosts = hosts::read(&layers, environment)?;
-        check_names(&layers, &hosts)?;
+        check_names(&layers, &hosts, url::is_url(text.expose_secret().trim()))?;
         let password_file =
             give_passwords(&mut hosts, &layers, environment, (&database, &user), &mut warnings);
         let ssl = ssl::read(&layers, environment, &mut warnings)?;
@@ -146,23 +147,45 @@ fn layers(text: &str, environment: &Environment) -> Result<Layers, ConnectionStr
 
 /// Rejects names that contain more than a name, such as another connection string or a password, because logs
 /// and messages repeat names.
-fn check_names(layers: &Layers, hosts: &[Host]) -> Result<(), ConnectionStringError> {
-    let wrong = |key, expected| {
-        let origin = layers.text_from(key).map_or(Origin::ConnectionString, |(_, origin)| origin);
-        Err(ConnectionStringError::Invalid { key, origin, expected })
-    };
-    if layers.text("dbname").is_some_and(|name| name.contains("://") || name.contains('=')) {
-        return wrong("dbname", "the name of a database, not another connection string");
+///
+/// A URL has escaped the separators in the name of its database, so they are a part of the name.
+fn check_names(layers: &Layers, hosts: &[Host], is_url: bool) -> Result<(), ConnectionStringError> {
+    if let Some((name, origin)) = layers.text_from("dbname") {
+        let is_escaped = is_url && origin == Origin::ConnectionString;
+        if name.contains("://") || name.contains('=') || !is_escaped && name.contains(['@', ':', '/']) {
+            return Err(layers.invalid(
+                "dbname",
+                "the name of a database, not another connection string (a name with : / or @ needs the form \
+                 postgres://, with %3A %2F or %40)",
+            ));
+        }
     }
     if layers.text("user").is_some_and(|name| name.contains(':')) {
-        return wrong("user", "the name of a role, without a colon: the password goes into password");
+        return Err(
+            layers.invalid("user", "the name of a role, without a colon: the password goes into password")
+        );
     }
-    let is_more =
-        |host: &Host| matches!(&host.address, Address::Tcp { name, .. } if name.contains(['@', '/']));
-    if hosts.iter().any(is_more) {
-        return wrong("host", "names or addresses of hosts, without user and password");
+    if hosts.iter().any(|host| is_more_than_a_host(&host.address)) {
+        return Err(layers.invalid(
+            "host",
+            "names or addresses of hosts or folders of sockets, without user, password and port",
+        ));
     }
     Ok(())
+}
+
+fn is_more_than_a_host(address: &Address) -> bool {
+    match address {
+        Address::Tcp { name, .. } => {
+            // The zone of a link-local address follows a percent sign.
+            let address = name.split_once('%').map_or(name.as_str(), |(address, _)| address);
+            name.contains(['@', '/']) || name.contains(':') && address.parse::<Ipv6Addr>().is_err()
+        }
+        Address::Unix(folder) => {
+            let folder = folder.to_string_lossy();
+            folder.starts_with("//") || folder.contains(['@', ':'])
+        }
+    }
 }
 
 fn from_one_place(pairs: Pairs, origin: Origin) -> Result<Layer, ConnectionStringError> {
@@ -211,7 +234,7 @@ fn escape_option(value: &str) -> String {
 fn describe_host(host: &Host) -> String {
     let name = match &host.address {
         // Without `encode`, which would escape the colons of IPv6.
-        Address::Tcp { name, .. } if name.parse::<std::net::Ipv6Addr>().is_ok() => format!("[{name}]"),
+        Address::Tcp { name, .. } if name.parse::<Ipv6Addr>().is_ok() => format!("[{name}]"),
         Address::Tcp { name, .. } => url::encode(name),
         Address::Unix(directory) => url::encode(&directory.to_string_lossy()),
     };

@@ -301,15 +301,75 @@ fn rejects_a_name_that_may_hold_a_password_without_repeating_it() {
         ("host=h user=u dbname=postgres://u:hunter2@h/db", "dbname"),
         ("host=h user=u dbname='host=h password=hunter2'", "dbname"),
         ("host=h dbname=d user=a:hunter2", "user"),
+        ("host=h user=u dbname=u:hunter2@h/db", "dbname"),
+        ("host=h user=u dbname=u:hunter2", "dbname"),
+        ("host=h user=u dbname=hunter2@h", "dbname"),
+        ("host=h user=u dbname=h/hunter2", "dbname"),
         ("host=u:hunter2@h user=u dbname=d", "host"),
+        ("host=u:hunter2 user=u dbname=d", "host"),
+        ("host=h,u:hunter2 user=u dbname=d", "host"),
+        ("host=//u:hunter2@h user=u dbname=d", "host"),
+        ("host=//hunter2 user=u dbname=d", "host"),
+        ("host=/run/u:hunter2@h user=u dbname=d", "host"),
     ] {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.starts_with(key) && !error.contains("hunter2"), "{error}");
     }
-    let variables =
-        variables(&[("PGDATABASE", "postgres://u:hunter2@h/db"), ("PGUSER", "u"), ("PGHOST", "h")]);
-    let error = parse_in("", &variables).unwrap_err().to_string();
-    assert!(error.contains("PGDATABASE") && !error.contains("hunter2"), "{error}");
+    for (name, value) in [
+        ("PGDATABASE", "postgres://u:hunter2@h/db"),
+        ("PGDATABASE", "u:hunter2@h/db"),
+        ("PGHOST", "u:hunter2"),
+        ("PGHOST", "//u:hunter2@h"),
+    ] {
+        let mut set = vec![("PGDATABASE", "d"), ("PGUSER", "u"), ("PGHOST", "h")];
+        set.retain(|(other, _)| *other != name);
+        set.push((name, value));
+        for text in ["", "postgres://"] {
+            let error = parse_in(text, &variables(&set)).unwrap_err().to_string();
+            assert!(error.contains(name) && !error.contains("hunter2"), "{error}");
+        }
+    }
+    for (url, said) in [
+        ("postgres://u@h/d:hunter2", "database name"),
+        ("postgres://u@h/hunter2@h", "database name"),
+        ("postgres://u@h/?dbname=u:hunter2@h/d", "database name"),
+        ("postgres://u@h/?dbname=postgres%3A%2F%2Fu%3Ahunter2%40h%2Fdb", "dbname"),
+    ] {
+        let error = parse_in(url, &Environment::default()).unwrap_err().to_string();
+        assert!(error.contains(said) && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn accepts_separators_that_are_a_part_of_a_name() {
+    let url = parse_in("postgres://u@h/a%3Ab%2Fc%40d", &Environment::default()).unwrap();
+    assert_eq!(url.database, "a:b/c@d");
+    for host in ["::1", "fe80::1%eth0", "/var/run/postgresql"] {
+        parsed(&format!("host={host} user=u dbname=d"));
+    }
+}
+
+#[test]
+fn a_password_in_place_of_a_file_is_not_repeated() {
+    for key in ["passfile", "servicefile", "sslkey", "sslcert", "sslrootcert"] {
+        for secret in ["hunter2", "'-----BEGIN PRIVATE KEY-----\nMC4hunter2/x\n-----END PRIVATE KEY-----'"] {
+            let rest = match key {
+                "servicefile" => "service=s",
+                "sslkey" => "sslcert=none.pem",
+                "sslcert" => "sslkey=none.pem",
+                _ => "sslmode=verify-full",
+            };
+            let text = format!("host=h user=u dbname=d {rest} {key}={secret}");
+            let said = match parse(&text) {
+                Ok(settings) => match crate::postgres::tls::connector(&settings.ssl) {
+                    Err(error) => format!("{} {error}", settings.warnings.join(" ")),
+                    Ok(_) => settings.warnings.join(" "),
+                },
+                Err(error) => error.to_string(),
+            };
+            assert!(!said.is_empty() && !said.contains("hunter2"), "{key}: {said}");
+        }
+    }
 }
 
 #[test]

@@ -43,13 +43,7 @@ pub(crate) fn parse(text: &str) -> Result<Pairs, ConnectionStringError> {
     add("port", ports);
     // An unescaped / or ? in a password ends the host part early. The rest of the password would become the
     // name of the database, which is logged.
-    if path.contains(['/', '@']) {
-        return Err(ConnectionStringError::Url {
-            part: "a database name",
-            expected: "write / as %2F and @ as %40 in a database name; in a password write : / ? # @ as %3A \
-                       %2F %3F %23 %40",
-        });
-    }
+    check_database(path)?;
     add("dbname", decode("a database name", path)?);
 
     for setting in query.split('&').filter(|setting| !setting.is_empty()) {
@@ -59,9 +53,25 @@ pub(crate) fn parse(text: &str) -> Result<Pairs, ConnectionStringError> {
                 expected: "it is key=value, joined by &; a ? in a password is written %3F",
             });
         };
-        pairs.push((query_text(key)?, query_text(value)?));
+        let key = query_text(key)?;
+        if key == "dbname" {
+            check_database(value)?;
+        }
+        pairs.push((key, query_text(value)?));
     }
     Ok(pairs)
+}
+
+/// Refuses a database name, as written in the URL, with a separator that must be escaped.
+fn check_database(text: &str) -> Result<(), ConnectionStringError> {
+    if text.contains(['/', '@', ':']) {
+        return Err(ConnectionStringError::Url {
+            part: "a database name",
+            expected: "write : / @ as %3A %2F %40 in a database name; in a password write : / ? # @ as %3A \
+                       %2F %3F %23 %40",
+        });
+    }
+    Ok(())
 }
 
 /// The hosts and the ports, each as a comma-separated list; both empty if none are set.

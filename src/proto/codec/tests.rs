@@ -115,3 +115,17 @@ fn no_message_is_both_a_request_and_a_response() {
     }
     assert!(rpcs > 30);
 }
+
+#[test]
+fn an_answer_of_conductorone_has_the_budget_of_a_request() {
+    use crate::proto::connectorapi::{BatonServiceGetTasksResponse, Task};
+
+    let tasks = BatonServiceGetTasksResponse { tasks: vec![Task::default(); 100], ..Default::default() };
+    validate::check_answer(&BatonServiceGetTasksResponse::full_name(), &tasks.encode_to_vec()).unwrap();
+    // Two bytes for each task.
+    let many = tasks.encode_to_vec().repeat(20_000);
+    let refused = validate::check_answer(&BatonServiceGetTasksResponse::full_name(), &many);
+    assert!(refused.is_err(), "{refused:?}");
+    // Pages of a connector are larger.
+    validate::check_answer(&GrantsServiceListGrantsResponse::full_name(), &many).unwrap();
+}

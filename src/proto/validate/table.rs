@@ -18,7 +18,13 @@ pub(super) struct Table {
     pub(super) messages: Vec<MessagePlan>,
     /// The request messages of all rpcs, by full name.
     requests: HashMap<String, usize>,
+    /// The response messages of the services that only other programs serve, by full name.
+    answers: HashMap<String, usize>,
 }
+
+/// The package of the services that only other programs serve. Their answers are small, unlike the listings
+/// of a connector.
+const SERVED_BY_OTHERS: &str = "c1.connectorapi.";
 
 /// The encoding of a message and the checks for it.
 pub(super) struct MessagePlan {
@@ -131,7 +137,19 @@ impl Table {
             let place = *compiler.places.get(&name)?;
             Some((name, place))
         });
-        Ok(Self { messages, requests: requests.collect() })
+        let by_others = services.iter().filter(|service| service.full_name().starts_with(SERVED_BY_OTHERS));
+        let answers = by_others.flat_map(|service| service.methods()).filter_map(|rpc| {
+            let name = rpc.output().full_name().to_owned();
+            let place = *compiler.places.get(&name)?;
+            Some((name, place))
+        });
+        let (requests, answers) = (requests.collect(), answers.collect());
+        Ok(Self { messages, requests, answers })
+    }
+
+    /// The plan of a response of a service that only other programs serve; `None` for any other message.
+    pub(super) fn answer(&self, full_name: &str) -> Option<&MessagePlan> {
+        self.messages.get(*self.answers.get(full_name)?)
     }
 
     /// The plan of a request message; `None` for any other message.

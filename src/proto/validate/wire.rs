@@ -53,6 +53,14 @@ pub(super) fn check(table: &Table, plan: &MessagePlan, encoded: &[u8]) -> Result
     Ok(Walked { broken, memory: walk.budget.memory() })
 }
 
+/// Walks over a message without its rules.
+///
+/// # Errors
+/// The bytes are not an encoding of the message, or it is over the budget.
+pub(super) fn measure(table: &Table, plan: &MessagePlan, encoded: &[u8]) -> Result<(), Fault> {
+    skim(table, plan, encoded, 0, &mut Budget::default())
+}
+
 impl<'t, 'a> Walk<'t, 'a> {
     /// Checks a message, given as the encodings that merge into it.
     fn message(

@@ -4,6 +4,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use crate::private_text::PrivateText;
 use crate::retool::api::rate_limit::RateLimit;
 
 /// Why the client cannot be created.
@@ -36,7 +37,7 @@ pub(crate) struct ApiError {
     pub rate_limit: RateLimit,
 }
 
-/// The cause of a failed call. No message contains personal data or the token.
+/// The cause of a failed call. No message contains the token. Texts of the API are private.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Problem {
     /// 3xx. The redirect is not followed, because following it can turn a change into a read.
@@ -61,18 +62,18 @@ pub(crate) enum Problem {
         status: u16,
     },
     /// 4xx or 5xx.
-    #[error("Retool's REST API answers HTTP {status}{}", quoted(.message.as_deref()))]
+    #[error("Retool's REST API answers HTTP {status}{}", quoted(.message.as_ref()))]
     Refused {
         /// The HTTP status.
         status: u16,
         /// Retool's message, if it can be shown.
-        message: Option<String>,
+        message: Option<PrivateText>,
     },
     /// 2xx with `success` false.
-    #[error("Retool's REST API reports a failure{}", quoted(.message.as_deref()))]
+    #[error("Retool's REST API reports a failure{}", quoted(.message.as_ref()))]
     Declined {
         /// Retool's message, if it can be shown.
-        message: Option<String>,
+        message: Option<PrivateText>,
     },
     /// JSON without the requested data.
     #[error("the response of Retool's REST API has no {missing}")]
@@ -166,8 +167,8 @@ impl ApiError {
     }
 }
 
-fn quoted(message: Option<&str>) -> String {
-    message.map(|message| format!(": {message:?}")).unwrap_or_default()
+fn quoted(message: Option<&PrivateText>) -> String {
+    message.map(|message| format!(": {:?}", message.unquoted().to_string())).unwrap_or_default()
 }
 
 /// Whether the error is about a certificate.

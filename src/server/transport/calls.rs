@@ -157,6 +157,7 @@ where
     };
     let (mut parts, body) = answer.into_parts();
     oversized_as_exhausted(&mut parts.headers);
+    request_body::undecodable_as_invalid(&mut parts);
     let deadline = CallDeadline { due: Box::pin(sleep_until(due)), timeout };
     let deadline = Some(deadline).filter(|_| kind != CallKind::HealthWatch);
     let patience = Patience { stall: rules.stall.min(longest), total: longest };
@@ -197,7 +198,8 @@ impl Rules {
             false => (self.most_bytes, &self.requests),
         };
         let (parts, body) = request.into_parts();
-        let (body, bytes) = request_body::whole(body, most, self.stall, requests.open(who)).await?;
+        let (body, bytes) =
+            request_body::whole(&parts.headers, body, most, self.stall, requests.open(who)).await?;
         let place = match kind {
             // Probes are answered even if the server is full.
             CallKind::HealthCheck | CallKind::Reflection => None,

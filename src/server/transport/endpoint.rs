@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use crate::address::{AddressError, HostAndPort, UNIX, socket_path, write_host_and_port};
+use crate::operator_file::shown;
 use crate::server::error::Error;
 use crate::server::transport::tls::TlsFiles;
 use crate::server::transport::{listener, tls, tokens};
@@ -54,7 +55,7 @@ impl FromStr for Endpoint {
     /// Reads `host:port`, with brackets around an IPv6 address, or `unix:` and a path.
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if let Some(path) = text.strip_prefix(UNIX) {
-            return socket_path(text, path).map(Self::Unix);
+            return socket_path(path).map(Self::Unix);
         }
         let HostAndPort { host, port } = text.parse()?;
         Ok(Self::Tcp { host, port })
@@ -73,7 +74,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port } => write_host_and_port(f, host, *port),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Unix(path) => write!(f, "unix:{}", shown(path)),
         }
     }
 }
@@ -136,7 +137,7 @@ mod tests {
         assert_eq!(read("unix.example.com:80"), tcp("unix.example.com", 80));
         let unix = |path: &str| Endpoint::Unix(path.into());
         assert_eq!(read("unix:/a"), unix("/a"));
-        assert_eq!(read("unix:///a").to_string(), "unix:/a");
+        assert_eq!(read("unix:///run/a").to_string(), "unix:/run/a");
         assert_eq!(read("unix:8080"), unix("8080"));
     }
 
@@ -151,9 +152,9 @@ mod tests {
             ("::1:80", "the IPv6 address in \"::1:80\" needs brackets: [::1]:80"),
             ("[h]:80", "\"[h]\" is not an IPv6 address"),
             ("http://h:80", "\"http://h\" is not a host"),
-            ("unix:", "\"unix:\" names no path"),
-            ("unix://", "\"unix://\" has two slashes where one or three begin a path"),
-            ("unix://run/a", "\"unix://run/a\" has two slashes where one or three begin a path"),
+            ("unix:", "unix: names no path"),
+            ("unix://", "unix:// has two slashes where one or three begin a path"),
+            ("unix://run/a", "unix:// has two slashes where one or three begin a path"),
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap_err().to_string(), problem);
         }

@@ -152,16 +152,24 @@ mod tests {
     }
 
     #[test]
+    fn texts_of_retools_api_are_not_logged() {
+        let said = "Ann Example already has this seat";
+        for problem in [
+            Problem::Refused { status: 400, message: Some(said.into()) },
+            Problem::Declined { message: Some(said.into()) },
+        ] {
+            let error = ApiError { problem, rate_limit: RateLimit::UNKNOWN };
+            let error = Error::Rest { error, uncertain: "" };
+            assert!(error.for_caller().ends_with(&format!(": {said:?}")), "{}", error.for_caller());
+            let logged = logged(error.into());
+            assert!(logged.ends_with(": \"...\"") && logged.starts_with("Retool's REST API"), "{logged}");
+        }
+    }
+
+    #[test]
     fn own_reasons_are_logged_in_full() {
         let token = Listing::new("ListUsers", &[]).position("stale").unwrap_err();
-        let refused = Problem::Refused { status: 400, message: Some("it's not \"so\"".to_owned()) };
-        let refused = ApiError { problem: refused, rate_limit: RateLimit::UNKNOWN };
-        for error in [
-            Error::PageToken(token),
-            Error::Rest { error: refused, uncertain: "" },
-            Error::NoTickets,
-            Error::PageSize { given: 251 },
-        ] {
+        for error in [Error::PageToken(token), Error::NoTickets, Error::PageSize { given: 251 }] {
             let message = error.to_string();
             assert_eq!(logged(error.into()), message);
         }

@@ -1,8 +1,11 @@
 //! Waits for the message of a call before the call takes any shared resource.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
+use http::response::Parts;
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
@@ -21,10 +24,12 @@ const WHOLE: u32 = 3;
 /// message longer than `most` bytes is returned unread: its reader refuses it by its first bytes.
 ///
 /// # Errors
-/// `Cancelled` if the caller cancels, `DeadlineExceeded` if nothing arrives for `patience` or not everything
-/// within three times as long, `Unavailable` if there is no capacity for the bytes, and `ResourceExhausted`
-/// for more than one message.
+/// `Cancelled` if the caller cancels or ends the body before the message ends, `DeadlineExceeded` if nothing
+/// arrives for `patience` or not everything within three times as long, `Unavailable` if there is no capacity
+/// for the bytes, `ResourceExhausted` for much more than one message, and `InvalidArgument` for anything else
+/// than one message. The reader would return `Internal`, which stands for a fault of this program.
 pub(super) async fn whole(
+    headers: &HeaderMap,
     mut body: Body,
     most: usize,
     patience: Duration,
@@ -56,7 +61,49 @@ pub(super) async fn whole(
         }
     }
     let message = if gathered.is_empty() { first } else { gathered.freeze() };
+    check(&message, most, is_encoded(headers))?;
     Ok((Body::new(Full::new(message)), hold))
+}
+
+/// Whether the headers name an encoding for compressed messages.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get("grpc-encoding").is_some_and(|encoding| encoding != "identity")
+}
+
+/// Checks that these bytes are one message, or begin one that is too long.
+fn check(body: &[u8], most: usize, is_encoded: bool) -> Result<(), Status> {
+    let invalid = |problem: &str| Err(logged_in_full(Status::invalid_argument(problem)));
+    match body.first() {
+        None => return invalid("the request has no message"),
+        Some(0) => {}
+        Some(1) if is_encoded => {}
+        Some(1) => return invalid("the message is compressed, but grpc-encoding names no encoding"),
+        Some(_) => return invalid("the first byte of the message, its compression flag, must be 0 or 1"),
+    }
+    let length = announced(body);
+    match length.map(|length| (length > most, body.len().cmp(&(HEAD + length)))) {
+        Some((true, _) | (false, Ordering::Equal)) => Ok(()),
+        Some((false, Ordering::Greater)) => invalid("the request has more than one message"),
+        Some((false, Ordering::Less)) | None => Err(logged_in_full(Status::cancelled(
+            "the caller ended the request before the end of its message",
+        ))),
+    }
+}
+
+/// Replaces the `Internal` of tonic for a message that cannot be decompressed by `InvalidArgument`: it is a
+/// fault of the caller.
+pub(super) fn undecodable_as_invalid(answer: &mut Parts) {
+    let is_undecodable = Status::from_header_map(&answer.headers).is_some_and(|status| {
+        status.code() == Code::Internal && status.message().starts_with("Error decompressing: ")
+    });
+    if !is_undecodable {
+        return;
+    }
+    let refusal =
+        logged_in_full(Status::invalid_argument("the message of the request cannot be decompressed"));
+    if refusal.add_header(&mut answer.headers).is_ok() {
+        answer.extensions.insert(refusal);
+    }
 }
 
 /// The next non-empty piece; `None` at the end.
@@ -119,7 +166,7 @@ mod tests {
     }
 
     async fn read(body: Body, most: usize) -> Result<Bytes, Status> {
-        let (body, _hold) = whole(body, most, SOON, hold()).await?;
+        let (body, _hold) = whole(&HeaderMap::new(), body, most, SOON, hold()).await?;
         Ok(body.collect().await.unwrap().to_bytes())
     }
 
@@ -128,7 +175,29 @@ mod tests {
         let pieces: &[&[u8]] = &[&[0, 0], &[], &[0, 0, 3, 7], &[8, 9]];
         assert_eq!(read(body(pieces), 16).await.unwrap(), [0, 0, 0, 0, 3, 7, 8, 9].as_slice());
         assert_eq!(read(body(&[&[0, 0, 0, 0, 0]]), 16).await.unwrap(), [0; 5].as_slice());
-        assert!(read(body(&[]), 16).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn anything_but_one_message_is_a_fault_of_the_caller() {
+        let cases: [(&[&[u8]], Code); 8] = [
+            (&[], Code::InvalidArgument),
+            (&[&[]], Code::InvalidArgument),
+            (&[&[7, 0, 0, 0, 0]], Code::InvalidArgument),
+            (&[&[7, 0, 0, 0, 17]], Code::InvalidArgument),
+            (&[&[1, 0, 0, 0, 1, 2]], Code::InvalidArgument),
+            (&[&[0, 0, 0, 0, 0], &[0]], Code::InvalidArgument),
+            (&[&[0, 0]], Code::Cancelled),
+            (&[&[0, 0, 0, 0, 3, 1], &[2]], Code::Cancelled),
+        ];
+        for (pieces, code) in cases {
+            assert_eq!(read(body(pieces), 16).await.unwrap_err().code(), code, "{pieces:?}");
+        }
+        let mut headers = HeaderMap::new();
+        for (encoding, is_read) in [("gzip", true), ("identity", false)] {
+            headers.insert("grpc-encoding", encoding.parse().unwrap());
+            let read = whole(&headers, body(&[&[1, 0, 0, 0, 1, 2]]), 16, SOON, hold()).await;
+            assert_eq!(read.is_ok(), is_read, "{encoding}");
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,6 @@
 //! TLS for callers: certificates from files, which may change while the server runs, or from a parent
 //! process. TLS 1.2 and newer, and `h2` only.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use rustls::version::{TLS12, TLS13};
 use serde::Deserialize;
 
 use crate::file_watch::{self, FileSource};
+use crate::operator_file::{self, shown};
 use crate::proto::utls::Credential;
 use crate::server::transport::connection::CurrentTls;
 use crate::tls_roots;
@@ -37,7 +37,7 @@ pub(crate) struct TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     /// A file cannot be read.
-    #[error("{flag}: {} cannot be read: {source}", path.display())]
+    #[error("{flag}: {} cannot be read: {source}", shown(path))]
     Unreadable {
         /// The setting that named the file.
         flag: &'static str,
@@ -47,7 +47,7 @@ pub(crate) enum TlsError {
         source: io::Error,
     },
     /// A file does not contain the expected content.
-    #[error("{flag}: {} holds no {wanted} in PEM: {source}", path.display())]
+    #[error("{flag}: {} holds no {wanted} in PEM: {source}", shown(path))]
     NotPem {
         /// The setting that named the file.
         flag: &'static str,
@@ -167,7 +167,7 @@ impl FileSource for TlsFiles {
     }
 
     fn log_replaced(&self, _: &ServerConfig) {
-        tracing::info!(certificate = %self.certificate.display(), "loaded a changed certificate");
+        tracing::info!(certificate = %shown(&self.certificate), "loaded a changed certificate");
     }
 
     fn log_kept(&self, error: &TlsError) {
@@ -189,7 +189,7 @@ fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
             source,
         })?;
     Material {
-        what: format!("tls-cert {} with tls-key {}", files.certificate.display(), files.key.display()),
+        what: format!("tls-cert {} with tls-key {}", shown(&files.certificate), shown(&files.key)),
         chain: certificates("tls-cert", &files.certificate)?,
         key,
         client_roots: match &files.client_ca {
@@ -201,5 +201,5 @@ fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
 }
 
 fn text(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::Unreadable { flag, path: path.to_owned(), source })
+    operator_file::read(path).map_err(|source| TlsError::Unreadable { flag, path: path.to_owned(), source })
 }

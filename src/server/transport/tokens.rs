@@ -1,7 +1,6 @@
 //! The bearer tokens that the server accepts, from a file that may change while the server runs.
 
 use std::fmt;
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::file_watch::{self, FileSource};
+use crate::operator_file::{self, shown};
 
 /// The accepted tokens. Any of them is sufficient, so that one can be replaced while the other still works.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ pub(crate) struct TokenId(u64);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TokenError {
     /// The file cannot be read.
-    #[error("auth-token-file: {} cannot be read: {source}", path.display())]
+    #[error("auth-token-file: {} cannot be read: {source}", shown(path))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -38,9 +38,18 @@ pub(crate) enum TokenError {
     /// The file holds no token, or a token that is too short.
     #[error(
         "auth-token-file: {} must hold one token per line, each of at least {SHORTEST} visible ASCII characters; lines that begin with # are ignored",
-        path.display()
+        shown(path)
     )]
     Unusable {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file holds too many tokens.
+    #[error(
+        "auth-token-file: {} must hold at most {MOST} tokens, because each call is compared with all of them",
+        shown(path)
+    )]
+    TooMany {
         /// The file.
         path: PathBuf,
     },
@@ -48,6 +57,8 @@ pub(crate) enum TokenError {
 
 /// Shortest accepted token in characters.
 const SHORTEST: usize = 16;
+/// The most tokens in a file, because each call is compared with all of them.
+const MOST: usize = 1000;
 
 impl Tokens {
     /// The tokens in the file, one per line, reloaded when the file changes.
@@ -121,7 +132,7 @@ impl FileSource for TokenFile {
 }
 
 fn read(path: &Path) -> Result<Vec<SecretString>, TokenError> {
-    let text = fs::read_to_string(path)
+    let text = operator_file::read_text(path)
         .map(SecretString::from)
         .map_err(|source| TokenError::Unreadable { path: path.to_owned(), source })?;
     let lines = || {
@@ -132,12 +143,17 @@ fn read(path: &Path) -> Result<Vec<SecretString>, TokenError> {
     if lines().next().is_none() || !lines().all(usable) {
         return Err(TokenError::Unusable { path: path.to_owned() });
     }
+    if lines().nth(MOST).is_some() {
+        return Err(TokenError::TooMany { path: path.to_owned() });
+    }
     Ok(lines().map(SecretString::from).collect())
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn tokens(text: &str) -> Result<Vec<SecretString>, TokenError> {
@@ -156,6 +172,13 @@ mod tests {
         assert!(accepted.accept("").is_none());
         assert!(accepted.accept("# current").is_none());
         assert!(!format!("{accepted:?}").contains("0123"));
+    }
+
+    #[test]
+    fn the_number_of_tokens_is_limited() {
+        let lines = |count: usize| "0123456789abcdef\n".repeat(count);
+        assert_eq!(tokens(&lines(MOST)).unwrap().len(), MOST);
+        assert!(matches!(tokens(&lines(MOST + 1)), Err(TokenError::TooMany { .. })));
     }
 
     #[test]

@@ -96,10 +96,10 @@ impl Queue {
 
     /// Writes to `sink` from now on, until the process ends.
     fn spawn(&self, sink: Sink, complaints: Self, format: LogFormat) -> Result<(), Unwritable> {
-        let path = sink.name().into();
+        let target = sink.name();
         let writer = Writer { queue: self.clone(), sink, complaints, format, complained: None, failed: 0 };
         let thread = thread::Builder::new().name("log-writer".to_owned());
-        thread.spawn(move || writer.run()).map(drop).map_err(|source| Unwritable { path, source })
+        thread.spawn(move || writer.run()).map(drop).map_err(|source| Unwritable { target, source })
     }
 
     /// Adds a line, or drops it if the queue is full.

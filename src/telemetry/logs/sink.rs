@@ -4,17 +4,19 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use crate::operator_file::shown;
 use crate::telemetry::settings::LogTarget;
 
 /// A log target that is not writable.
 #[derive(Debug, thiserror::Error)]
-#[error("{} cannot be written to: {source}", path.display())]
+#[error("{target} cannot be written to: {source}")]
 pub(crate) struct Unwritable {
-    pub(super) path: PathBuf,
+    /// The target, as `--log-path` spells it.
+    pub(super) target: String,
     pub(super) source: io::Error,
 }
 
@@ -42,7 +44,7 @@ impl Sink {
             LogTarget::Stdout => io::stdout().as_fd().try_clone_to_owned().map(File::from),
             LogTarget::File(path) => open(path),
         };
-        let file = file.map_err(|source| Unwritable { path: name(target), source })?;
+        let file = file.map_err(|source| Unwritable { target: name(target), source })?;
         Ok(Self { target: target.clone(), file, torn: false })
     }
 
@@ -52,7 +54,7 @@ impl Sink {
 
     /// The target as `--log-path` spells it.
     pub(super) fn name(&self) -> String {
-        name(&self.target).display().to_string()
+        name(&self.target)
     }
 
     /// Writes a line and its line end.
@@ -98,10 +100,11 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(MODE).open(path)
 }
 
-fn name(target: &LogTarget) -> PathBuf {
+/// The target, as `--log-path` spells it.
+pub(super) fn name(target: &LogTarget) -> String {
     match target {
-        LogTarget::Stderr => "stderr".into(),
-        LogTarget::Stdout => "stdout".into(),
-        LogTarget::File(path) => path.clone(),
+        LogTarget::Stderr => "stderr".to_owned(),
+        LogTarget::Stdout => "stdout".to_owned(),
+        LogTarget::File(path) => shown(path).to_string(),
     }
 }

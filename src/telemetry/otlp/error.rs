@@ -27,13 +27,11 @@ pub(crate) enum Error {
     },
     /// The address of a collector is not a URL, or its scheme is not supported.
     #[error(
-        "{setting}: {given:?} is not the address of a collector: it must begin with http:// or https://, as in https://collector.example.com:4317"
+        "{setting}: the value is not the address of a collector, such as https://collector.example.com:4317 or http://127.0.0.1:4317"
     )]
     Endpoint {
         /// The setting or variable with the address.
         setting: String,
-        /// The address, without credentials.
-        given: String,
     },
     /// The library does not accept the certificates.
     #[error("{setting}: {source}")]

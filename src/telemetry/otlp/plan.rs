@@ -1,13 +1,15 @@
 //! The signals to send and their collectors: from our settings, which take precedence, and the standard
 //! `OTEL_` variables.
 
-use std::fs;
+use std::path::Path;
 
 use opentelemetry_otlp::ExporterBuildError;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
+use crate::address::{HostAndPort, parse_host};
+use crate::operator_file::{self, shown};
 use crate::telemetry::otlp::error::Error;
 use crate::telemetry::otlp::variables::{INTERVAL, Variable, is_sent};
 use crate::telemetry::settings::{CollectorTls, TelemetrySettings};
@@ -79,7 +81,9 @@ impl Plan {
         let sent: Vec<_> = self
             .targets()
             .into_iter()
-            .filter_map(|(signal, target)| Some(format!("{signal} to {}", shown(&target?.endpoint))))
+            .filter_map(|(signal, target)| {
+                Some(format!("{signal} to {}", without_credentials(&target?.endpoint)))
+            })
             .collect();
         format!("sending over OTLP/gRPC: {}", sent.join(", "))
     }
@@ -94,11 +98,11 @@ impl Target {
     ) -> Result<Self, Error> {
         let Given { setting, endpoint } = given;
         // The library would show the whole text, and accept other schemes too.
-        let is_url = Endpoint::from_shared(endpoint.clone()).is_ok();
+        let is_url = names_a_host(&endpoint) && Endpoint::from_shared(endpoint.clone()).is_ok();
         let encrypted = match endpoint.split_once("://") {
             Some(("http", _)) if is_url => false,
             Some(("https", _)) if is_url => true,
-            _ => return Err(Error::Endpoint { setting, given: shown(&endpoint) }),
+            _ => return Err(Error::Endpoint { setting }),
         };
         if !encrypted {
             return Ok(Self { endpoint, tls: None, setting });
@@ -107,14 +111,12 @@ impl Target {
         let trusting = |pem| tls.clone().ca_certificate(Certificate::from_pem(pem));
         let named = || of_signal("CERTIFICATE", signal, variable);
         let (tls, setting) = match &settings.collector_tls {
-            CollectorTls::File(path) => {
-                (trusting(pem_file(CA_FILE, &path.display().to_string())?), CA_FILE.to_owned())
-            }
+            CollectorTls::File(path) => (trusting(pem_file(CA_FILE, path)?), CA_FILE.to_owned()),
             CollectorTls::Text(text) => {
                 (trusting(pem(text.clone(), CA_TEXT, "its value")?), CA_TEXT.to_owned())
             }
             CollectorTls::SystemRoots | CollectorTls::Off => match named() {
-                Some((name, path)) => (trusting(pem_file(&name, &path)?), name),
+                Some((name, path)) => (trusting(pem_file(&name, Path::new(&path))?), name),
                 None => (tls.with_native_roots(), setting),
             },
         };
@@ -170,9 +172,9 @@ fn is_on(value: &str) -> bool {
     value.trim().eq_ignore_ascii_case("true")
 }
 
-fn pem_file(setting: &str, path: &str) -> Result<Vec<u8>, Error> {
-    let failed = |source| Error::File { setting: setting.to_owned(), path: path.to_owned(), source };
-    pem(fs::read(path).map_err(failed)?, setting, path)
+fn pem_file(setting: &str, path: &Path) -> Result<Vec<u8>, Error> {
+    let failed = |source| Error::File { setting: setting.to_owned(), path: shown(path).to_string(), source };
+    pem(operator_file::read(path).map_err(failed)?, setting, &shown(path).to_string())
 }
 
 /// Returns the text if it has a certificate that can be a trust anchor for a collector.
@@ -184,13 +186,25 @@ fn pem(text: Vec<u8>, setting: &str, place: &str) -> Result<Vec<u8>, Error> {
     Ok(text)
 }
 
-/// An endpoint without credentials, which some users put into URLs. It is not parsed with `url`, because it
-/// is mostly shown when it is not a valid URL.
-fn shown(endpoint: &str) -> String {
+/// A valid endpoint without credentials, which some users put into URLs.
+fn without_credentials(endpoint: &str) -> String {
+    let (scheme, host) = parts(endpoint);
+    format!("{scheme}://{host}")
+}
+
+/// Whether the endpoint has a host, and a number if it has a port. The library accepts any text as a port,
+/// such as a password without the host after it.
+fn names_a_host(endpoint: &str) -> bool {
+    let (_, host) = parts(endpoint);
+    parse_host(host).is_ok() || host.parse::<HostAndPort>().is_ok()
+}
+
+/// The scheme, and the host with its port, if any.
+fn parts(endpoint: &str) -> (&str, &str) {
     let (scheme, rest) = endpoint.split_once("://").unwrap_or(("", endpoint));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let authority = &rest[..end];
-    format!("{scheme}://{}", authority.rsplit_once('@').map_or(authority, |(_, host)| host))
+    (scheme, authority.rsplit_once('@').map_or(authority, |(_, host)| host))
 }
 
 #[cfg(test)]
@@ -199,7 +213,6 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::address::HostAndPort;
 
     fn settings(collector: bool) -> TelemetrySettings {
         let host = HostAndPort { host: "c".into(), port: 4317 };
@@ -273,18 +286,26 @@ mod tests {
     #[test]
     fn credentials_in_an_endpoint_are_not_shown() {
         for endpoint in ["http://ann:s3cret@c:1/s3cret?s3cret", "http://s3cret@c:1"] {
-            assert_eq!(shown(endpoint), "http://c:1");
+            assert_eq!(without_credentials(endpoint), "http://c:1");
         }
     }
 
     #[test]
     fn rejects_an_invalid_url_without_showing_its_credentials() {
-        let variable = |_: &str| Some("http://ann:s3cret@a collector:4317".to_owned());
-        let settings = TelemetrySettings::default();
-        let only_endpoint = |name: &str| variable(name).filter(|_| name == "OTEL_EXPORTER_OTLP_ENDPOINT");
-        let error = Plan::new(&settings, &only_endpoint).err().unwrap().to_string();
-        assert!(error.contains("a collector:4317") && !error.contains("s3cret"), "{error}");
-        assert!(error.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT: "), "{error}");
+        for given in [
+            "http://ann:s3cret@a collector:4317",
+            "https://ann:s3cret",
+            "ann:s3cret",
+            "x://s3cret",
+            "s3cret://c:1",
+            "http://a b/s3cret",
+            "https://ann:s3cret@c:s3cret",
+        ] {
+            let only = |name: &str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| given.to_owned());
+            let error = Plan::new(&TelemetrySettings::default(), &only).err().unwrap().to_string();
+            assert!(error.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT: "), "{error}");
+            assert!(!error.contains("s3cret"), "{given}: {error}");
+        }
     }
 
     #[test]
@@ -301,11 +322,11 @@ mod tests {
     fn a_signal_can_have_its_own_certificate() {
         let variables = |asked: &str| match asked {
             "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("https://c:4317".to_owned()),
-            "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE" => Some("/no/such".to_owned()),
+            "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE" => Some("/no/such.pem".to_owned()),
             _ => None,
         };
         let error = Plan::new(&TelemetrySettings::default(), &variables).err().unwrap().to_string();
-        let start = "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE: cannot read the certificates in /no/such: ";
+        let start = "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE: cannot read the certificates in /no/such.pem: ";
         assert!(error.starts_with(start), "{error}");
     }
 
@@ -314,10 +335,11 @@ mod tests {
         let text = TelemetrySettings { collector_tls: CollectorTls::Text(b"ABC".to_vec()), ..settings(true) };
         let error = Plan::new(&text, &|_| None).err().unwrap().to_string();
         assert_eq!(error, "otel-collector-endpoint-tls-cert: no PEM certificate in its value");
-        let missing = CollectorTls::File("/no/such/file".into());
+        let missing = CollectorTls::File("/no/such/file.pem".into());
         let missing = TelemetrySettings { collector_tls: missing, ..settings(true) };
         let error = Plan::new(&missing, &|_| None).err().unwrap().to_string();
-        let start = "otel-collector-endpoint-tls-cert-path: cannot read the certificates in /no/such/file: ";
+        let start =
+            "otel-collector-endpoint-tls-cert-path: cannot read the certificates in /no/such/file.pem: ";
         assert!(error.starts_with(start), "{error}");
     }
 }

@@ -13,6 +13,7 @@ use crate::agent::service::outcome::{Failure, Outcome};
 use crate::agent::service::tasks::ended::Ended;
 use crate::agent::service::upload::{UploadError, upload};
 use crate::agent::sync::{Error, Options, Syncer, Target};
+use crate::private_text::reveal;
 use crate::proto::connector::Resource;
 use crate::proto::connectorapi::task::SyncFullTask;
 
@@ -174,7 +175,7 @@ fn failure(error: SyncError) -> Failure {
 
 fn logged(error: &SyncError) -> Failure {
     tracing::error!(%error, "the sync failed");
-    Failure::plain(error.to_string())
+    Failure::plain(reveal(error))
 }
 
 async fn blocking<T: Send + 'static>(

@@ -53,8 +53,8 @@ fn an_unsupported_setting_is_an_error() {
 fn a_description_is_one_line_without_special_characters() {
     let describe = |text: &str| parse_in(text, &Environment::default()).unwrap().describe();
     assert_eq!(
-        describe("host=a,::1,/run/pg port=1,2,3 user='me\n@x' dbname='a/b' sslmode=require"),
-        "postgres://me%0A%40x@a:1,[::1]:2,%2Frun%2Fpg:3/a%2Fb (sslmode=require)"
+        describe("host=a,::1,/run/pg port=1,2,3 user='me\n@x' dbname='a b' sslmode=require"),
+        "postgres://me%0A%40x@a:1,[::1]:2,%2Frun%2Fpg:3/a%20b (sslmode=require)"
     );
 }
 

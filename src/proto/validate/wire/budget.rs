@@ -1,5 +1,5 @@
-//! Limits of a decoded request. A few bytes on the wire can take hundreds of bytes in memory, so the length
-//! of a request is not a sufficient limit.
+//! Limits of a decoded request, and of an answer of ConductorOne. A few bytes on the wire can take hundreds of
+//! bytes in memory, so the length is not a sufficient limit.
 
 use crate::proto::validate::wire::fault::{Excess, Fault};
 

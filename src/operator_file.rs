@@ -1,0 +1,144 @@
+//! Files that the settings name: read up to a limit, and named in messages only if the text is a path.
+//!
+//! A file can be a device without end, and a secret can be given where a path belongs. All modules read and
+//! name such files through this one.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+
+/// The most bytes that are read from a file. Bundles of all public certificate authorities have some 300 KiB.
+pub(crate) const LARGEST: usize = 4 * 1024 * 1024;
+/// The text instead of a path that may be a secret.
+const WITHHELD: &str = "[path withheld, it may be a secret]";
+/// Endings of the names of files that settings name. Secrets do not have them.
+const ENDINGS: [&str; 13] =
+    ["c1z", "cer", "conf", "crt", "json", "key", "log", "pem", "sock", "toml", "txt", "yaml", "yml"];
+
+/// Reads a file of at most [`LARGEST`] bytes. It can be a pipe, such as the output of another program.
+///
+/// # Errors
+/// The file cannot be read, or it has more bytes.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    // The length is a hint only: it is 0 for devices, pipes and files of the kernel.
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(LARGEST).min(LARGEST) + 1);
+    file.take(LARGEST as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > LARGEST {
+        return Err(io::Error::new(
+            ErrorKind::FileTooLarge,
+            format!("it has more than {} MiB", LARGEST / 1024 / 1024),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Like [`read`], for a file that holds UTF-8 text.
+///
+/// # Errors
+/// Those of [`read`], and the file is not UTF-8.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read(path)?)
+        .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not valid UTF-8 text"))
+}
+
+/// The path for a message. A text that is perhaps not a path, but a secret in the wrong setting, is withheld.
+pub(crate) fn shown(path: &Path) -> impl fmt::Display {
+    if is_path(path) { path.display().to_string() } else { WITHHELD.to_owned() }
+}
+
+/// Whether the text is certainly a path: the file or a folder above it exists, its name has the ending of a
+/// file, or it looks like the usual absolute paths. Every absolute text has the root above it, so the root does
+/// not count.
+fn is_path(path: &Path) -> bool {
+    let exists = |path: &Path| path.symlink_metadata().is_ok();
+    let is_plain = !path.to_string_lossy().contains(|letter: char| letter.is_control());
+    let mut folders = path.ancestors().skip(1).filter(|folder| folder.parent().is_some());
+    is_plain && (exists(path) || has_ending(path) || is_usual(path) || folders.any(exists))
+}
+
+/// Whether the path is absolute, has a folder, and consists of short names in lower case, as in
+/// `/etc/tls/key`. Encoded secrets have letters of both cases or no slash.
+fn is_usual(path: &Path) -> bool {
+    let is_short = |name: &str| {
+        let is_plain = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_')
+        };
+        (1..=32).contains(&name.len()) && name.bytes().all(is_plain)
+    };
+    let names = path.to_str().and_then(|text| text.strip_prefix('/'));
+    names.is_some_and(|names| names.contains('/') && names.split('/').all(is_short))
+}
+
+fn has_ending(path: &Path) -> bool {
+    let is_simple = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'/'))
+    };
+    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+    path.to_str().is_some_and(is_simple) && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn reads_no_more_than_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for (length, is_read) in [(0, true), (LARGEST, true), (LARGEST + 1, false)] {
+            fs::write(&path, vec![b'x'; length]).unwrap();
+            assert_eq!(read(&path).map(|bytes| bytes.len()).ok(), is_read.then_some(length));
+        }
+        assert_eq!(read(Path::new("/dev/zero")).unwrap_err().to_string(), "it has more than 4 MiB");
+        // Files of the kernel have no length.
+        assert!(!read_text(Path::new("/proc/self/status")).unwrap().is_empty());
+        fs::write(&path, [b'a', 0xff]).unwrap();
+        assert_eq!(read_text(&path).unwrap_err().kind(), ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_text_that_may_be_a_secret_is_withheld() {
+        for secret in [
+            "hunter2",
+            "correct-horse-battery",
+            "/k3jQz+8y/AbC==",
+            "/hunter2",
+            "/hunter2/",
+            "/hunter2:x/y",
+            "k3jQz/8y",
+            "eyJhbGciOi.eyJzdWIi.c2ln",
+            "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQ/YDK2VwBCIEI\n-----END PRIVATE KEY-----\n",
+            "u:hunter2@h/db.pem",
+            "a b.pem",
+            "",
+        ] {
+            assert_eq!(shown(Path::new(secret)).to_string(), WITHHELD, "{secret}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, line_end) = (folder.path().join("tokens"), folder.path().join("a\nb"));
+        fs::write(&line_end, "").unwrap();
+        assert_eq!(shown(&line_end).to_string(), WITHHELD);
+        for path in [
+            file.to_str().unwrap(),
+            "/etc/no/such",
+            "tls.crt",
+            "/gone/Tls.PEM",
+            "/gone/tls/key-1",
+            "./x",
+            "../x",
+            "/dev/zero",
+        ] {
+            assert_eq!(shown(Path::new(path)).to_string(), path);
+        }
+    }
+}
