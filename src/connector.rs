@@ -131,8 +131,8 @@ impl Connector {
         Ok(())
     }
 
-    /// Prepares for the end of the program by a signal: a change that is interrupted is recorded with an
-    /// unknown outcome. Returns whether any change was begun.
+    /// Prepares for the end of the program by a signal: a change that is aborted is recorded as interrupted.
+    /// Returns whether any change was begun.
     pub(crate) fn interrupt_changes(&self) -> bool {
         self.context.changes.interrupt()
     }

@@ -259,6 +259,7 @@ impl Listening {
     /// [`Error::Serve`]
     pub(crate) async fn serve_parent(self) -> Result<(), Error> {
         let mut routes = RoutesBuilder::default();
+        connector.interrupt_changes();
         self.server.services().register(&mut routes, self.server.limits);
         Ok(self.transport.serve(routes, std::future::pending()).await?)
     }

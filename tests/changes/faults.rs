@@ -346,7 +346,7 @@ async fn a_change_with_a_lost_commit_answer_is_never_reported_as_no_change() {
     let status = changes.revoke(page, user).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert!(status.message().contains("retrying is safe"), "{}", status.message());
-    assert_eq!(last_record(&server), ["failed", "", "commit_uncertain"]);
+    assert_eq!(last_record(&server), ["unknown", "", "commit_uncertain"]);
     let status = changes.revoke(page, user).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
 
@@ -355,7 +355,7 @@ async fn a_change_with_a_lost_commit_answer_is_never_reported_as_no_change() {
     let status = changes.grant(entitlement, user).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert!(status.message().contains("retrying is safe"), "{}", status.message());
-    assert_eq!(last_record(&server), ["failed", "", "commit_uncertain"]);
+    assert_eq!(last_record(&server), ["unknown", "", "commit_uncertain"]);
     let client = database.client().await;
     let row = client.query(r#"SELECT FROM user_groups WHERE "userId" = 100 AND "groupId" = 100"#, &[]).await;
     assert_eq!(row.unwrap().len(), 1, "it was made");
