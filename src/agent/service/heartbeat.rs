@@ -4,9 +4,10 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
+use futures_util::FutureExt;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
@@ -91,12 +92,8 @@ impl Drop for Heartbeats {
 
 /// Sends the first heartbeat. Retries for a minute if it does not reach ConductorOne.
 async fn first(api: &Api, task_id: &str) -> Result<BatonServiceHeartbeatResponse, ApiError> {
-    let wait = ExponentialBuilder::default()
-        .with_min_delay(BOUNDS.0)
-        .with_total_delay(Some(FIRST))
-        .without_max_times();
     (|| api.heartbeat(task_id))
-        .retry(wait)
+        .retry(waits_of_first())
         // A rejected token is not used again.
         .when(|error| error.is_outage() || error.code() == Some(Code::Unauthenticated))
         .notify(|error, wait| {
@@ -108,6 +105,13 @@ async fn first(api: &Api, task_id: &str) -> Result<BatonServiceHeartbeatResponse
 /// Sends heartbeats until the task must stop.
 async fn beat(api: &Api, task_id: &str, mut wait: Duration) -> Ended {
     let mut missed = 0;
+/// The waits before further attempts at the first heartbeat, which begins now.
+fn waits_of_first() -> impl Iterator<Item = Duration> + Send + Sync + Unpin {
+    let last = Instant::now() + FIRST;
+    let waits = ExponentialBuilder::default().with_min_delay(BOUNDS.0).without_max_times().build();
+    waits.take_while(move |wait| Instant::now() + *wait <= last)
+}
+
     loop {
         sleep(wait).await;
         match api.heartbeat(task_id).await {
@@ -136,6 +140,19 @@ mod tests {
     #[test]
     fn the_time_between_heartbeats_has_bounds() {
         let of = |milliseconds: i64| {
+    #[tokio::test(start_paused = true)]
+    async fn the_first_heartbeat_is_not_retried_after_a_minute() {
+        let begun = Instant::now();
+        let mut attempts = 1;
+        for wait in waits_of_first() {
+            attempts += 1;
+            // Each attempt times out.
+            sleep(wait + Duration::from_secs(30)).await;
+        }
+        assert_eq!(attempts, 3);
+        assert!(begun.elapsed() <= FIRST + Duration::from_secs(30), "{:?}", begun.elapsed());
+    }
+
             let nanos = (milliseconds % 1000 * 1_000_000) as i32;
             let next = prost_types::Duration { seconds: milliseconds / 1000, nanos };
             let answer = BatonServiceHeartbeatResponse { next_heartbeat: Some(next), ..Default::default() };
