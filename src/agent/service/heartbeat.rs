@@ -1,6 +1,7 @@
 //! Heartbeats: they report to ConductorOne that a long task is still running, and return whether it has been
 //! cancelled.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::proto::connectorapi::BatonServiceHeartbeatResponse;
 /// The default interval between heartbeats, and the bounds of the interval that ConductorOne requests.
 const USUAL: Duration = Duration::from_secs(30);
 const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5 * 60));
-/// Maximum total wait between attempts at the first heartbeat.
+/// The time from the first attempt at the first heartbeat to the start of the last one.
 const FIRST: Duration = Duration::from_secs(60);
 /// The number of consecutive failed heartbeats after which the task is abandoned.
 const MOST_MISSED: u32 = 9;
@@ -70,7 +71,9 @@ impl Heartbeats {
         let ended = Arc::new(OnceLock::new());
         let (api, task_id, noted) = (api.clone(), task_id.to_owned(), Arc::clone(&ended));
         let beating = tokio::spawn(async move {
-            let why = beat(&api, &task_id, interval(&first)).await;
+            let beats = AssertUnwindSafe(beat(&api, &task_id, interval(&first))).catch_unwind();
+            // ConductorOne gets no heartbeats after a panic.
+            let why = beats.await.unwrap_or(Ended::Missed);
             // Set once: only this task sets it.
             let _ = noted.set(why);
             stop.cancel();
@@ -102,9 +105,6 @@ async fn first(api: &Api, task_id: &str) -> Result<BatonServiceHeartbeatResponse
         .await
 }
 
-/// Sends heartbeats until the task must stop.
-async fn beat(api: &Api, task_id: &str, mut wait: Duration) -> Ended {
-    let mut missed = 0;
 /// The waits before further attempts at the first heartbeat, which begins now.
 fn waits_of_first() -> impl Iterator<Item = Duration> + Send + Sync + Unpin {
     let last = Instant::now() + FIRST;
@@ -112,6 +112,9 @@ fn waits_of_first() -> impl Iterator<Item = Duration> + Send + Sync + Unpin {
     waits.take_while(move |wait| Instant::now() + *wait <= last)
 }
 
+/// Sends heartbeats until the task must stop.
+async fn beat(api: &Api, task_id: &str, mut wait: Duration) -> Ended {
+    let mut missed = 0;
     loop {
         sleep(wait).await;
         match api.heartbeat(task_id).await {
@@ -137,9 +140,6 @@ fn interval(answer: &BatonServiceHeartbeatResponse) -> Duration {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_time_between_heartbeats_has_bounds() {
-        let of = |milliseconds: i64| {
     #[tokio::test(start_paused = true)]
     async fn the_first_heartbeat_is_not_retried_after_a_minute() {
         let begun = Instant::now();
@@ -153,6 +153,9 @@ mod tests {
         assert!(begun.elapsed() <= FIRST + Duration::from_secs(30), "{:?}", begun.elapsed());
     }
 
+    #[test]
+    fn the_time_between_heartbeats_has_bounds() {
+        let of = |milliseconds: i64| {
             let nanos = (milliseconds % 1000 * 1_000_000) as i32;
             let next = prost_types::Duration { seconds: milliseconds / 1000, nanos };
             let answer = BatonServiceHeartbeatResponse { next_heartbeat: Some(next), ..Default::default() };
