@@ -122,6 +122,33 @@ async fn a_change_is_retried_when_its_connection_is_killed_at_commit() {
 
 #[tokio::test]
 async fn a_serialization_failure_or_deadlock_is_retried() {
+#[tokio::test]
+async fn a_commit_that_the_server_rejects_is_known_to_be_rolled_back() {
+    let database = world().await;
+    database
+        .execute(
+            "CREATE SEQUENCE attempts;
+             CREATE FUNCTION disturb() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+             DECLARE codes text[] := ARRAY['40001', '40P01', '53100']; attempt bigint := nextval('attempts');
+             BEGIN IF attempt <= 3 THEN RAISE EXCEPTION 'again' USING ERRCODE = codes[attempt]; END IF;
+             RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER a_disturb AFTER INSERT ON user_groups DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION disturb()",
+        )
+        .await;
+    let (changes, server) = Changes::serving(&database, &[]).await;
+    let answer = changes.grant("group:g100:member", "user/u100").await.unwrap();
+    assert_eq!(answer.did(), Did::Changed);
+    let record = server.wait_for_log(|line| line["msg"] == "change");
+    assert_eq!((&record["outcome"], &record["before"]), (&"changed".into(), &"none".into()), "{record}");
+    let retries: Vec<_> =
+        server.logs().into_iter().filter(|line| line["msg"] == "a change was not made; retrying").collect();
+    let says =
+        |line: &serde_json::Value, text| line["error"].as_str().is_some_and(|error| error.contains(text));
+    assert_eq!(retries.len(), 3, "{retries:?}");
+    assert!(retries.iter().all(|line| says(line, "interrupted the statement")), "{retries:?}");
+}
+
     for state in ["40001", "40P01"] {
         for (entitlement, principal, table) in CALLS {
             let database = world().await;
