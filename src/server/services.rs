@@ -17,6 +17,7 @@ mod tickets;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tonic::Request;
 use tonic::codec::CompressionEncoding;
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
@@ -39,6 +40,7 @@ use crate::proto::connector::{
 use crate::proto::ratelimit::rate_limiter_service_server::RateLimiterServiceServer;
 use crate::proto::{FILE_DESCRIPTOR_SET, descriptor_pool};
 use crate::server::rate_limiter::RateLimiter;
+use crate::server::transport::deadline::call_timeout;
 use crate::server::transport::limits::Limits;
 use crate::server::transport::request_memory::longest_of_service;
 
@@ -96,6 +98,11 @@ impl Services {
     fn page_request<'a>(&self, size: u32, token: &'a str) -> Result<PageRequest<'a>, ConnectorError> {
         Ok(PageRequest { size: PageSize::try_from(size)?, token, bytes: self.page_bytes })
     }
+    /// The time that a call has.
+    fn time<T>(&self, request: &Request<T>) -> Duration {
+        call_timeout(request.metadata().as_ref(), self.deadline)
+    }
+
 }
 
 /// The names of the services that [`Services::register`] registers: all services of the protocol except
