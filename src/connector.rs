@@ -116,6 +116,13 @@ impl Connector {
         }
     }
 
+    /// Shares the runs of actions with the connectors that have the same ones.
+    #[cfg(feature = "lambda")]
+    #[must_use]
+    pub(crate) fn with_runs(self, runs: Arc<Runs>) -> Self {
+        Self { runs, ..self }
+    }
+
     /// Name, capabilities and account schema; needs no database query.
     pub(crate) fn metadata(&self) -> ConnectorMetadata {
         metadata::metadata(&self.syncers)

@@ -43,7 +43,7 @@ pub(super) fn settings_with(
 
 /// Creates the connector for these settings. It does not connect yet.
 pub(super) fn connector(settings: &Settings) -> Result<Arc<Connector>, Failure> {
-    connector_to(connection(settings)?, settings)
+    connector_to(connection(settings)?, settings).map(Arc::new)
 }
 
 /// The connection settings of Retool's database.
@@ -56,19 +56,19 @@ pub(super) fn connection(settings: &Settings) -> Result<ConnectionSettings, Fail
 pub(super) fn connector_to(
     connection: ConnectionSettings,
     settings: &Settings,
-) -> Result<Arc<Connector>, Failure> {
+) -> Result<Connector, Failure> {
     let usage = |error: anyhow::Error| Failure::Usage(error.context("connection-string"));
     for warning in &connection.warnings {
         tracing::warn!("{warning}");
     }
+    let api = settings.rest.as_ref().map(api).transpose()?;
     tracing::info!(database = connection.describe(), "using the Retool database");
     let database =
         Database::new(connection, settings.timeouts, settings.scope).map_err(|error| usage(error.into()))?;
     if settings.scope.provisioning && settings.options.dry_run {
         tracing::warn!("--dry-run is on: changes are reported but not made");
     }
-    let api = settings.rest.as_ref().map(api).transpose()?;
-    Ok(Arc::new(Connector::new(Arc::new(database), api, settings.options)))
+    Ok(Connector::new(Arc::new(database), api, settings.options))
 }
 
 /// Creates the client of Retool's REST API. It does not connect yet.

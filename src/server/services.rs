@@ -2,6 +2,7 @@
 //! answer. Requests have already passed the validation rules of the protocol (see [`crate::proto::codec`]).
 
 mod accounts;
+pub(crate) mod action_wait;
 mod actions;
 mod assets;
 mod caller;
@@ -40,6 +41,7 @@ use crate::proto::connector::{
 use crate::proto::ratelimit::rate_limiter_service_server::RateLimiterServiceServer;
 use crate::proto::{FILE_DESCRIPTOR_SET, descriptor_pool};
 use crate::server::rate_limiter::RateLimiter;
+use crate::server::services::action_wait::ActionWait;
 use crate::server::transport::deadline::call_timeout;
 use crate::server::transport::limits::Limits;
 use crate::server::transport::request_memory::longest_of_service;
@@ -53,6 +55,8 @@ pub(crate) struct Services {
     pub(crate) deadline: Duration,
     /// Largest page of a listing in bytes.
     pub(crate) page_bytes: usize,
+    /// How long an answer waits for the end of an action.
+    pub(crate) action_wait: ActionWait,
 }
 
 impl Services {
@@ -94,15 +98,15 @@ impl Services {
         );
     }
 
-    /// The paging parameters of a listing request.
-    fn page_request<'a>(&self, size: u32, token: &'a str) -> Result<PageRequest<'a>, ConnectorError> {
-        Ok(PageRequest { size: PageSize::try_from(size)?, token, bytes: self.page_bytes })
-    }
     /// The time that a call has.
     fn time<T>(&self, request: &Request<T>) -> Duration {
         call_timeout(request.metadata().as_ref(), self.deadline)
     }
 
+    /// The paging parameters of a listing request.
+    fn page_request<'a>(&self, size: u32, token: &'a str) -> Result<PageRequest<'a>, ConnectorError> {
+        Ok(PageRequest { size: PageSize::try_from(size)?, token, bytes: self.page_bytes })
+    }
 }
 
 /// The names of the services that [`Services::register`] registers: all services of the protocol except
