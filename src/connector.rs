@@ -116,6 +116,13 @@ impl Connector {
         }
     }
 
+    /// Shares the runs of actions with the connectors that have the same ones.
+    #[cfg(feature = "lambda")]
+    #[must_use]
+    pub(crate) fn with_runs(self, runs: Arc<Runs>) -> Self {
+        Self { runs, ..self }
+    }
+
     /// Name, capabilities and account schema; needs no database query.
     pub(crate) fn metadata(&self) -> ConnectorMetadata {
         metadata::metadata(&self.syncers)
@@ -131,8 +138,8 @@ impl Connector {
         Ok(())
     }
 
-    /// Prepares for the end of the program by a signal: a change that is interrupted is recorded with an
-    /// unknown outcome. Returns whether any change was begun.
+    /// Prepares for the end of the program by a signal: a change that is aborted is recorded as interrupted.
+    /// Returns whether any change was begun.
     pub(crate) fn interrupt_changes(&self) -> bool {
         self.context.changes.interrupt()
     }

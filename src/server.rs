@@ -34,6 +34,7 @@ use crate::proto::ratelimit::RateLimiterConfig;
 use crate::proto::utls::Credential;
 use crate::server::rate_limiter::RateLimiter;
 use crate::server::services::Services;
+use crate::server::services::action_wait::ActionWait;
 use crate::server::transport::auth::TokenCheck;
 use crate::server::transport::connection::CurrentTls;
 use crate::server::transport::listener::Listener;
@@ -48,6 +49,7 @@ pub(crate) struct Server {
     limits: Limits,
     reflection: bool,
     page_bytes: usize,
+    action_wait: ActionWait,
     readiness: Readiness,
 }
 
@@ -70,6 +72,7 @@ impl Server {
             limits: Limits::default(),
             reflection: ServerSettings::REFLECTION,
             page_bytes: PageRequest::BYTES,
+            action_wait: ActionWait::AsRequested,
             readiness: Readiness::default(),
         }
     }
@@ -91,6 +94,13 @@ impl Server {
     #[must_use]
     pub(crate) fn with_page_bytes(self, page_bytes: usize) -> Self {
         Self { page_bytes, ..self }
+    }
+
+    /// Answers a call that starts an action when the action has ended, if the deadline of the call allows.
+    #[cfg(feature = "lambda")]
+    #[must_use]
+    pub(crate) fn awaiting_actions(self) -> Self {
+        Self { action_wait: ActionWait::UntilDeadline, ..self }
     }
 
     /// The services as they are behind a port, for single calls within this process.
@@ -187,6 +197,7 @@ impl Server {
             limiter: Arc::new(self.limiter.clone()),
             deadline: self.limits.deadline,
             page_bytes: self.page_bytes,
+            action_wait: self.action_wait,
         }
     }
 }
@@ -249,6 +260,7 @@ impl Listening {
             }
             () = at_once => tracing::warn!("stopping at once"),
         }
+        connector.interrupt_changes();
         Ok(())
     }
 

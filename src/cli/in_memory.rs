@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use hyper_util::rt::TokioIo;
@@ -44,11 +43,9 @@ pub(super) fn connect_lazily(connector: Arc<Connector>, limits: Limits) -> Chann
         let server = Server::new(Arc::clone(&connector)).with_limits(limits);
         async move { Ok::<_, io::Error>(TokioIo::new(serve(server))) }
     };
-    endpoint().timeout(limits.deadline + SPARE).connect_with_connector_lazy(tower::service_fn(dial))
+    // The server limits the calls. A timeout of this client would be the code Cancelled, which is not retried.
+    endpoint().connect_with_connector_lazy(tower::service_fn(dial))
 }
-
-/// How much longer the caller waits than the deadline of the server.
-const SPARE: Duration = Duration::from_secs(1);
 
 fn serve(server: Server) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(BUFFER);

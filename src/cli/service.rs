@@ -80,16 +80,14 @@ async fn serve(settings: Settings, service: ServiceSettings, sync: SyncSettings)
         "stopping: finishing running tasks, cancelling syncs"
     );
     tokio::select! {
-        ended = running => Ok(ended?),
+        ended = running => return Ok(ended?),
         () = sleep(limits.grace) => {
             tracing::warn!("the grace period ended before all tasks finished; ConductorOne assigns them again");
-            Ok(())
         }
-        () = at_once => {
-            tracing::warn!("stopping at once");
-            Ok(())
-        }
+        () = at_once => tracing::warn!("stopping at once"),
     }
+    connector.interrupt_changes();
+    Ok(())
 }
 
 impl From<ServiceError> for Failure {

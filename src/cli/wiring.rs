@@ -1,6 +1,7 @@
 //! Builds the parts of the program from the settings.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::ArgMatches;
@@ -42,7 +43,7 @@ pub(super) fn settings_with(
 
 /// Creates the connector for these settings. It does not connect yet.
 pub(super) fn connector(settings: &Settings) -> Result<Arc<Connector>, Failure> {
-    connector_to(connection(settings)?, settings)
+    connector_to(connection(settings)?, settings).map(Arc::new)
 }
 
 /// The connection settings of Retool's database.
@@ -55,19 +56,19 @@ pub(super) fn connection(settings: &Settings) -> Result<ConnectionSettings, Fail
 pub(super) fn connector_to(
     connection: ConnectionSettings,
     settings: &Settings,
-) -> Result<Arc<Connector>, Failure> {
+) -> Result<Connector, Failure> {
     let usage = |error: anyhow::Error| Failure::Usage(error.context("connection-string"));
     for warning in &connection.warnings {
         tracing::warn!("{warning}");
     }
+    let api = settings.rest.as_ref().map(api).transpose()?;
     tracing::info!(database = connection.describe(), "using the Retool database");
     let database =
         Database::new(connection, settings.timeouts, settings.scope).map_err(|error| usage(error.into()))?;
     if settings.scope.provisioning && settings.options.dry_run {
         tracing::warn!("--dry-run is on: changes are reported but not made");
     }
-    let api = settings.rest.as_ref().map(api).transpose()?;
-    Ok(Arc::new(Connector::new(Arc::new(database), api, settings.options)))
+    Ok(Connector::new(Arc::new(database), api, settings.options))
 }
 
 /// Creates the client of Retool's REST API. It does not connect yet.
@@ -101,9 +102,17 @@ pub(super) async fn serve_metrics(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a command on a multi-threaded runtime.
+/// How long a finished command waits for its threads: for example for the resolution of a name, which nothing
+/// can interrupt.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Runs a command on a multi-threaded runtime. Threads that are still blocked shortly after its end are left
+/// to the exit of the process.
 pub(super) fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    Builder::new_multi_thread().enable_all().build().map_err(Failure::run)?.block_on(command)
+    let runtime = Builder::new_multi_thread().enable_all().build().map_err(Failure::run)?;
+    let result = runtime.block_on(command);
+    runtime.shutdown_timeout(LINGER);
+    result
 }
 
 /// Sends the remaining telemetry after every call has ended. It does not wait if a setting is invalid, if a
@@ -121,4 +130,28 @@ pub(super) fn stop_telemetry(result: &Result<(), Failure>) {
         };
         telemetry::stop(at_once).await;
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_blocked_thread_does_not_keep_the_program() {
+        let (release, held) = mpsc::channel::<()>();
+        let ended = block_on(async move {
+            let (begun, begins) = tokio::sync::oneshot::channel();
+            tokio::task::spawn_blocking(move || {
+                let _ = begun.send(());
+                held.recv()
+            });
+            let _ = begins.await;
+            Ok(())
+        });
+        // The thread is blocked until here.
+        drop(release);
+        assert!(ended.is_ok());
+    }
 }

@@ -28,8 +28,8 @@ impl From<Outcome> for Provisioning {
             Outcome::Unchanged => Self::Unchanged,
             Outcome::DryRun => Self::DryRun,
             Outcome::Refused => Self::Refused,
-            // A separate label value is not needed, because the program is ending.
-            Outcome::Failed | Outcome::Unknown => Self::Failed,
+            Outcome::Failed => Self::Failed,
+            Outcome::Unknown => Self::Unknown,
         }
     }
 }
@@ -44,15 +44,16 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// From now on, a change that is interrupted is recorded with an unknown outcome. Returns whether any
-    /// change was announced.
+    /// From now on, a change that is aborted is recorded as interrupted by the end of the program. Returns
+    /// whether any change was announced.
     pub(crate) fn interrupt(&self) -> bool {
         self.interrupted.store(true, Ordering::SeqCst);
         self.begun.load(Ordering::SeqCst)
     }
 }
 
-/// A change in progress. If dropped before its end, it is recorded as aborted.
+/// A change in progress. If dropped before its end, its record says that the outcome is unknown, or that the
+/// change failed if it was not announced and so cannot have begun.
 pub(crate) struct Record {
     changes: Arc<Changes>,
     announced: AtomicBool,
@@ -124,7 +125,11 @@ impl Record {
         let log = || match result {
             Ok(completed) => self.write(completed.outcome, completed.before, completed.after, None),
             Err(error) => {
-                let outcome = if error.is_refusal() { Outcome::Refused } else { Outcome::Failed };
+                let outcome = match error {
+                    error if error.is_refusal() => Outcome::Refused,
+                    error if error.is_uncertain() => Outcome::Unknown,
+                    _ => Outcome::Failed,
+                };
                 self.write(outcome, "", "", Some(error.reason()));
             }
         };
@@ -156,11 +161,10 @@ impl Drop for Record {
     fn drop(&mut self) {
         if !self.ended {
             let is_interrupted = self.changes.interrupted.load(Ordering::SeqCst);
-            if is_interrupted && self.announced.load(Ordering::SeqCst) {
-                self.write(Outcome::Unknown, "", "", Some("interrupted"));
-            } else {
-                self.write(Outcome::Failed, "", "", Some("aborted"));
-            }
+            let reason = if is_interrupted { "interrupted" } else { "aborted" };
+            let may_be_made = self.announced.load(Ordering::SeqCst);
+            let outcome = if may_be_made { Outcome::Unknown } else { Outcome::Failed };
+            self.write(outcome, "", "", Some(reason));
         }
     }
 }

@@ -4,6 +4,8 @@ pub(crate) mod answer;
 pub(crate) mod request;
 mod retry;
 
+use std::time::Duration;
+
 use prost_types::Any;
 
 use crate::connector::Connector;
@@ -20,7 +22,7 @@ use crate::retool::id::{GroupId, UserId};
 
 impl Connector {
     /// Grants the entitlement to the principal. Returns the resulting grants, and annotations that show
-    /// whether a change was needed.
+    /// whether a change was needed. `time` is the time until the deadline of the call.
     ///
     /// # Errors
     /// [`Error::ProvisioningDisabled`], [`Error::NotImplemented`], [`Error::Missing`],
@@ -31,6 +33,7 @@ impl Connector {
         caller: &Caller,
         entitlement: Option<&Entitlement>,
         principal: Option<&Resource>,
+        time: Duration,
     ) -> Result<(Vec<Grant>, Vec<Any>), Error> {
         let entitlement_id =
             entitlement.and_then(|entitlement| EntitlementId::parse_grantable(&entitlement.id));
@@ -41,18 +44,24 @@ impl Connector {
             let request = ChangeRequest::new(entitlement, entitlement_id, principal)?;
             let syncer = self.grantable(&request)?;
             record.announce(self.context.mode).await?;
-            until_settled(|| syncer.grant(&self.context, &request)).await
+            until_settled(time, || syncer.grant(&self.context, &request)).await
         };
         let granted = granted.await;
         record.close(granted.as_ref().map(|answer| &answer.completed)).await;
         granted.map(|ChangeAnswer { grants, annotations, .. }| (grants, annotations))
     }
 
-    /// Revokes the grant. The annotations show whether a change was needed.
+    /// Revokes the grant. The annotations show whether a change was needed. `time` is the time until the deadline
+    /// of the call.
     ///
     /// # Errors
     /// The same as for [`Connector::grant`].
-    pub(crate) async fn revoke(&self, caller: &Caller, grant: Option<&Grant>) -> Result<Vec<Any>, Error> {
+    pub(crate) async fn revoke(
+        &self,
+        caller: &Caller,
+        grant: Option<&Grant>,
+        time: Duration,
+    ) -> Result<Vec<Any>, Error> {
         let (entitlement, principal) =
             grant.map(|grant| (grant.entitlement.as_ref(), grant.principal.as_ref())).unwrap_or_default();
         let entitlement_id =
@@ -66,7 +75,7 @@ impl Connector {
             let syncer = self.grantable(&request)?;
             request.check_grant_id(&grant.id)?;
             record.announce(self.context.mode).await?;
-            until_settled(|| syncer.revoke(&self.context, &request)).await
+            until_settled(time, || syncer.revoke(&self.context, &request)).await
         };
         let revoked = revoked.await;
         record.close(revoked.as_ref().map(|answer| &answer.completed)).await;

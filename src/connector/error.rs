@@ -258,6 +258,16 @@ impl Error {
         }
     }
 
+    /// Whether it is unknown if a change was made. A request to the REST API without a response
+    /// counts as failed; its `reason` tells.
+    pub(super) fn is_uncertain(&self) -> bool {
+        match self {
+            Self::RunTooLong { .. } => true,
+            Self::Database(error) => error.is_uncertain_commit(),
+            _ => false,
+        }
+    }
+
     /// The error in the result of a failed action: its kind, then its message.
     pub(crate) fn in_words(&self) -> String {
         format!("{}: {}", self.kind().name(), self.for_caller())

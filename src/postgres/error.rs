@@ -4,7 +4,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 
 use crate::postgres::reason::{Reason, reason, refused_by};
 
@@ -231,6 +231,15 @@ impl PostgresError {
         }
     }
 
+    /// Converts the driver's error of a commit. The commit may have taken effect, unless the server reports an
+    /// error after which the session continues: it has then rolled back.
+    pub(crate) fn of_commit(error: &tokio_postgres::Error) -> Self {
+        match Self::of_write(error) {
+            Self::Interrupted { reason } if !has_rolled_back(error) => Self::Uncertain { reason },
+            other => other,
+        }
+    }
+
     /// Converts the driver's error of a statement.
     pub(crate) fn of_statement(error: &tokio_postgres::Error) -> Self {
         let reason = reason(error);
@@ -271,4 +280,13 @@ impl PostgresError {
             _ => Self::Statement { reason },
         }
     }
+}
+
+/// Whether the server itself reports that a statement failed and that the session continues. A pooler reports
+/// the loss of its connection to the server with a code of class 08.
+fn has_rolled_back(error: &tokio_postgres::Error) -> bool {
+    let is_of_session = |code: &str| code.starts_with("08") || code.starts_with("57P");
+    error.as_db_error().is_some_and(|server| {
+        server.parsed_severity() == Some(Severity::Error) && !is_of_session(server.code().code())
+    })
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bb8::ManageConnection;
 use bb8_postgres::PostgresConnectionManager;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
@@ -79,7 +80,7 @@ impl Opener {
     /// wrong password; [`PostgresError::ConnectForbidden`] if the role may not connect to the database.
     pub(crate) async fn open(&self) -> Result<Session, PostgresError> {
         let current;
-        let opener = match self.with_files_of_now()? {
+        let opener = match self.with_files_of_now().await? {
             Some(fresh) => {
                 current = fresh;
                 &current
@@ -93,14 +94,16 @@ impl Opener {
     ///
     /// # Errors
     /// [`PostgresError::Connect`] if a file is unusable.
-    fn with_files_of_now(&self) -> Result<Option<Self>, PostgresError> {
+    async fn with_files_of_now(&self) -> Result<Option<Self>, PostgresError> {
         if !self.settings.ssl.reads_files() {
             return Ok(None);
         }
-        let tls = tls::connector(&self.settings.ssl).map_err(|error| PostgresError::Connect {
-            target: self.settings.describe(),
-            reason: error.to_string(),
-        })?;
+        let unusable = |reason| PostgresError::Connect { target: self.settings.describe(), reason };
+        let settings = Arc::clone(&self.settings);
+        // Decrypting a key takes a while.
+        let tls = spawn_blocking(move || tls::connector(&settings.ssl)).await;
+        let tls = tls.map_err(|error| unusable(error.to_string()))?;
+        let tls = tls.map_err(|error| unusable(error.to_string()))?;
         Ok(Some(Self { tls, ..self.clone() }))
     }
 

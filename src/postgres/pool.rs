@@ -40,7 +40,7 @@ impl Timeouts {
 
 /// A bounded set of sessions.
 pub(crate) struct Pool {
-    inner: bb8::Pool<Manager>,
+    inner: Arc<bb8::Pool<Manager>>,
     /// Limits concurrent changes. Changes wait for one another while they hold a connection. One connection
     /// is reserved for other calls, if there is more than one, so that they need not wait too.
     changes: Semaphore,
@@ -92,20 +92,22 @@ impl Pool {
         let settings = &opener.settings.pool;
         let (most, target) = (settings.max_connections, opener.settings.describe());
         let login_refused = Arc::<AtomicBool>::default();
-        let inner = bb8::Pool::builder()
-            .max_size(settings.max_connections)
-            .min_idle((settings.min_connections > 0).then_some(settings.min_connections))
-            .max_lifetime(Some(settings.max_lifetime + settings.max_lifetime_jitter))
-            .idle_timeout(Some(settings.max_idle_time))
-            .reaper_rate(settings.health_check_period)
-            .connection_timeout(wait)
-            .test_on_check_out(false)
-            .build_unchecked(Manager { opener, login_refused: Arc::clone(&login_refused) });
-        let watched = inner.clone();
+        let inner = Arc::new(
+            bb8::Pool::builder()
+                .max_size(settings.max_connections)
+                .min_idle((settings.min_connections > 0).then_some(settings.min_connections))
+                .max_lifetime(Some(settings.max_lifetime + settings.max_lifetime_jitter))
+                .idle_timeout(Some(settings.max_idle_time))
+                .reaper_rate(settings.health_check_period)
+                .connection_timeout(wait)
+                .test_on_check_out(false)
+                .build_unchecked(Manager { opener, login_refused: Arc::clone(&login_refused) }),
+        );
+        let watched = Arc::downgrade(&inner);
         metrics::watch_pool(move || {
-            let state = watched.state();
+            let state = watched.upgrade()?.state();
             let in_use = state.connections.saturating_sub(state.idle_connections);
-            PoolState { idle: state.idle_connections, in_use, most }
+            Some(PoolState { idle: state.idle_connections, in_use, most })
         });
         let changes = Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(1).max(1));
         Self { inner, changes, wait, most, target, login_refused }

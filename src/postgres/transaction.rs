@@ -131,7 +131,8 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// The errors of the commit or rollback. [`PostgresError::Uncertain`] if the session is lost or the
-    /// server is silent during a commit: it is unknown whether the commit took effect.
+    /// server is silent during a commit: it is unknown whether the commit took effect. Any other error of a
+    /// commit means that the server has rolled back.
     pub(crate) async fn end(mut self, end: End) -> Result<(), PostgresError> {
         let session = self.lease.session()?;
         let statement = match end {
@@ -140,14 +141,14 @@ impl<'a> Transaction<'a> {
             End::Rollback => "ROLLBACK".to_owned(),
         };
         let ended = async {
-            session.client().batch_execute(&statement).await.map_err(|error| PostgresError::of_write(&error))
+            session.client().batch_execute(&statement).await.map_err(|error| match end {
+                End::Commit => PostgresError::of_commit(&error),
+                End::Rollback => PostgresError::of_write(&error),
+            })
         };
         let ended = guarded(&self.lease, "transaction.end", ended).await;
         self.open = ended.is_err();
         match ended {
-            Err(PostgresError::Interrupted { reason }) if end == End::Commit => {
-                Err(PostgresError::Uncertain { reason })
-            }
             Err(error @ PostgresError::Silent { .. }) if end == End::Commit => {
                 Err(PostgresError::Uncertain { reason: error.to_string().into() })
             }

@@ -50,6 +50,11 @@ impl DatabaseError {
         }
     }
 
+    /// Whether a commit may have taken effect despite the error.
+    pub(crate) fn is_uncertain_commit(&self) -> bool {
+        matches!(self, Self::Postgres(PostgresError::Uncertain { .. }))
+    }
+
     /// Whether the server refused access or hid an object, so that a probe of the privileges can name the
     /// missing GRANT.
     pub(crate) fn is_refusal(&self) -> bool {

@@ -2,6 +2,7 @@
 //! answer. Requests have already passed the validation rules of the protocol (see [`crate::proto::codec`]).
 
 mod accounts;
+pub(crate) mod action_wait;
 mod actions;
 mod assets;
 mod caller;
@@ -17,6 +18,7 @@ mod tickets;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tonic::Request;
 use tonic::codec::CompressionEncoding;
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
@@ -39,6 +41,8 @@ use crate::proto::connector::{
 use crate::proto::ratelimit::rate_limiter_service_server::RateLimiterServiceServer;
 use crate::proto::{FILE_DESCRIPTOR_SET, descriptor_pool};
 use crate::server::rate_limiter::RateLimiter;
+use crate::server::services::action_wait::ActionWait;
+use crate::server::transport::deadline::call_timeout;
 use crate::server::transport::limits::Limits;
 use crate::server::transport::request_memory::longest_of_service;
 
@@ -51,6 +55,8 @@ pub(crate) struct Services {
     pub(crate) deadline: Duration,
     /// Largest page of a listing in bytes.
     pub(crate) page_bytes: usize,
+    /// How long an answer waits for the end of an action.
+    pub(crate) action_wait: ActionWait,
 }
 
 impl Services {
@@ -90,6 +96,11 @@ impl Services {
             CredentialManagerServiceServer,
             RateLimiterServiceServer,
         );
+    }
+
+    /// The time that a call has.
+    fn time<T>(&self, request: &Request<T>) -> Duration {
+        call_timeout(request.metadata().as_ref(), self.deadline)
     }
 
     /// The paging parameters of a listing request.

@@ -48,6 +48,7 @@ use crate::server::transport::access_log::AccessLogLayer;
 use crate::server::transport::auth::TokenCheck;
 use crate::server::transport::calls::CallLimitLayer;
 use crate::server::transport::connection::{ConnectionLimits, CurrentTls};
+use crate::server::transport::deadline::DeadlineLayer;
 use crate::server::transport::grpc_only::GrpcOnly;
 use crate::server::transport::limits::Limits;
 use crate::server::transport::listener::Listener;
@@ -84,8 +85,8 @@ pub(crate) async fn serve_in_memory(
         .await
 }
 
-/// Like [`serve_in_memory`], with an access log. `deadline`, the longest duration of a call, is used only by
-/// the log.
+/// Like [`serve_in_memory`], with an access log. A call that takes longer than `deadline` is answered with
+/// DeadlineExceeded.
 ///
 /// # Errors
 /// Serving failed.
@@ -99,6 +100,7 @@ pub(crate) async fn serve_in_memory_logged(
         .initial_connection_window_size(WINDOW)
         .layer(AccessLogLayer::new(deadline))
         .layer(CatchPanicLayer::custom(panic::internal_error))
+        .layer(DeadlineLayer::new(deadline))
         .add_routes(routes.routes())
         .serve_with_incoming(tokio_stream::once(Ok::<_, std::io::Error>(connection)))
         .await

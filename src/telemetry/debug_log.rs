@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -34,7 +35,17 @@ struct Sink {
 
 /// Keeps the log on until dropped.
 #[derive(Debug)]
-pub(crate) struct Writing(());
+pub(crate) struct Writing {
+    /// The device and the number of the file that was created for it.
+    file: (u64, u64),
+}
+
+impl Writing {
+    /// Whether the file with this device and number was created for this log.
+    pub(crate) fn is_to(&self, device: u64, number: u64) -> bool {
+        self.file == (device, number)
+    }
+}
 
 /// Writes the log to this file from now on, and replaces its content. With several writers, the newest file
 /// is used.
@@ -43,11 +54,12 @@ pub(crate) struct Writing(());
 /// The error of the operating system.
 pub(crate) fn write_to(path: &Path) -> io::Result<Writing> {
     let file = open(path)?;
+    let created = file.metadata()?;
     let mut sink = sink();
     *sink = Sink { file: Some(file), left: LARGEST, writers: sink.writers + 1 };
     drop(sink);
     switch(true);
-    Ok(Writing(()))
+    Ok(Writing { file: (created.dev(), created.ino()) })
 }
 
 impl Drop for Writing {
@@ -87,14 +99,7 @@ fn open(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    options.open(path)
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn switch(on: bool) {

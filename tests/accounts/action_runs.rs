@@ -120,5 +120,5 @@ async fn actions_are_aborted_when_the_grace_period_ends() {
     let line = stage.server.wait_for_log(|line| line["actions"] == 1);
     assert!(line["msg"].as_str().unwrap().contains("grace period ended"), "{line}");
     let record = stage.server.wait_for_log(|line| line["msg"] == "change");
-    assert_eq!((&record["outcome"], &record["reason"]), (&"failed".into(), &"aborted".into()));
+    assert_eq!((&record["outcome"], &record["reason"]), (&"unknown".into(), &"interrupted".into()));
 }

@@ -53,6 +53,8 @@ async fn disturb(database: &Database, table: &str, times: u32, action: &str) {
         .await;
 }
 
+/// A deadline that limits the retries of a change to a few seconds.
+const SHORT: [&str; 2] = ["--request-timeout-seconds", "10"];
 const ALWAYS: u32 = 1_000_000;
 const KILL: &str = "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(1)";
 
@@ -92,7 +94,7 @@ async fn a_change_is_retried_when_its_connection_is_killed() {
 async fn a_change_whose_every_retry_is_killed_leaves_the_tables_unchanged() {
     let database = world().await;
     disturb(&database, "user_groups", ALWAYS, KILL).await;
-    let (changes, _server) = Changes::serving(&database, &[]).await;
+    let (changes, _server) = Changes::serving(&database, &SHORT).await;
     let status = refused(&database, changes.grant("page:p100:user:read", "user/u100")).await;
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
 }
@@ -118,6 +120,33 @@ async fn a_change_is_retried_when_its_connection_is_killed_at_commit() {
         let record = server.wait_for_log(|line| line["msg"] == "change");
         assert_eq!(record["outcome"], "changed", "{record}");
     }
+}
+
+#[tokio::test]
+async fn a_commit_that_the_server_rejects_is_known_to_be_rolled_back() {
+    let database = world().await;
+    database
+        .execute(
+            "CREATE SEQUENCE attempts;
+             CREATE FUNCTION disturb() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+             DECLARE codes text[] := ARRAY['40001', '40P01', '53100']; attempt bigint := nextval('attempts');
+             BEGIN IF attempt <= 3 THEN RAISE EXCEPTION 'again' USING ERRCODE = codes[attempt]; END IF;
+             RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER a_disturb AFTER INSERT ON user_groups DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION disturb()",
+        )
+        .await;
+    let (changes, server) = Changes::serving(&database, &[]).await;
+    let answer = changes.grant("group:g100:member", "user/u100").await.unwrap();
+    assert_eq!(answer.did(), Did::Changed);
+    let record = server.wait_for_log(|line| line["msg"] == "change");
+    assert_eq!((&record["outcome"], &record["before"]), (&"changed".into(), &"none".into()), "{record}");
+    let retries: Vec<_> =
+        server.logs().into_iter().filter(|line| line["msg"] == "a change was not made; retrying").collect();
+    let says =
+        |line: &serde_json::Value, text| line["error"].as_str().is_some_and(|error| error.contains(text));
+    assert_eq!(retries.len(), 3, "{retries:?}");
+    assert!(retries.iter().all(|line| says(line, "interrupted the statement")), "{retries:?}");
 }
 
 #[tokio::test]
@@ -185,7 +214,7 @@ async fn a_user_deleted_during_the_change_is_not_found() {
 #[tokio::test]
 async fn a_change_is_unavailable_while_the_database_is_down() {
     let (changes, _server) =
-        Changes::serving_at("host=127.0.0.1 port=1 user=baton dbname=retool sslmode=disable", &[]).await;
+        Changes::serving_at("host=127.0.0.1 port=1 user=baton dbname=retool sslmode=disable", &SHORT).await;
     let status = changes.grant("group:g5:member", "user/u7").await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert!(status.message().contains("127.0.0.1:1"), "{}", status.message());
@@ -327,7 +356,7 @@ fn last_record(server: &Server) -> [String; 3] {
 async fn a_change_with_a_lost_commit_answer_is_never_reported_as_no_change() {
     let database = world().await;
     let proxy = FaultyProxy::to(&database).await;
-    let (changes, server) = Changes::serving_at(&proxy.url(&database), &[]).await;
+    let (changes, server) = Changes::serving_at(&proxy.url(&database), &SHORT).await;
     let (entitlement, user) = ("group:g100:member", "user/u100");
 
     proxy.breaks_at_commit(false);
@@ -346,7 +375,7 @@ async fn a_change_with_a_lost_commit_answer_is_never_reported_as_no_change() {
     let status = changes.revoke(page, user).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert!(status.message().contains("retrying is safe"), "{}", status.message());
-    assert_eq!(last_record(&server), ["failed", "", "commit_uncertain"]);
+    assert_eq!(last_record(&server), ["unknown", "", "commit_uncertain"]);
     let status = changes.revoke(page, user).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
 
@@ -355,7 +384,7 @@ async fn a_change_with_a_lost_commit_answer_is_never_reported_as_no_change() {
     let status = changes.grant(entitlement, user).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert!(status.message().contains("retrying is safe"), "{}", status.message());
-    assert_eq!(last_record(&server), ["failed", "", "commit_uncertain"]);
+    assert_eq!(last_record(&server), ["unknown", "", "commit_uncertain"]);
     let client = database.client().await;
     let row = client.query(r#"SELECT FROM user_groups WHERE "userId" = 100 AND "groupId" = 100"#, &[]).await;
     assert_eq!(row.unwrap().len(), 1, "it was made");

@@ -119,7 +119,8 @@ async fn names_in_tables_and_triggers_reach_the_caller_but_no_log() {
     let address = collector.address();
     let telemetry = ["--otel-collector-endpoint", &address, "--otel-collector-endpoint-tls-insecure"];
 
-    let flags = [&VERBOSE[..], &telemetry].concat();
+    // The deadline limits the retries of changes to a few seconds.
+    let flags = [&VERBOSE[..], &telemetry, &["--request-timeout-seconds", "20"]].concat();
     let (changes, server) = Changes::serving(&database, &flags).await;
     for sync in ["", "0ujtsYcgvSTl8PAuAdqWYSMnLOv"] {
         let seen = changes.client.in_sync(sync).everything().await;

@@ -12,7 +12,8 @@ use crate::support::wire::eventually;
 async fn waiting_changes_leave_a_connection_for_reads() {
     let database = world().await;
     let url = format!("{}?pool_max_conns=2", database.url());
-    let (changes, _server) = Changes::serving_at(&url, &[]).await;
+    // The deadline leaves time for two attempts that wait for a lock.
+    let (changes, _server) = Changes::serving_at(&url, &["--request-timeout-seconds", "15"]).await;
     let mut retool = database.client().await;
     let holding = retool.transaction().await.unwrap();
     holding.batch_execute("LOCK TABLE group_pages IN EXCLUSIVE MODE").await.unwrap();

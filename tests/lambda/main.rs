@@ -4,6 +4,7 @@
 // The lints on panics apply only to released code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod actions;
 mod callers;
 mod doctor;
 mod documentation;
@@ -23,6 +24,7 @@ mod support {
     pub(crate) mod c1;
     pub(crate) mod fixture;
     pub(crate) mod hosted;
+    pub(crate) mod retool_api;
 
     pub(crate) use fixture::{cluster, postgres, server};
 }

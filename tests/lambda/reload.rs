@@ -14,7 +14,7 @@ use crate::support::hosted::stage::{NOWHERE, Parts, Stage};
 use crate::support::postgres::Database;
 
 /// Makes a call that expects this version; empty for none.
-async fn expecting(stage: &Stage, version: &str, form: Form) -> Answered {
+pub(crate) async fn expecting(stage: &Stage, version: &str, form: Form) -> Answered {
     let request = ResourceTypesServiceListResourceTypesRequest::default();
     let call = Call::of("ResourceTypesService/ListResourceTypes", &request);
     let call = call.with("X-Baton-Connector-Config-Version", &[version]);

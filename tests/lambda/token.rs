@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use crate::reload::types;
+use crate::reload::{expecting, types};
 use crate::start::metadata;
-use crate::support::hosted::Config;
+use crate::support::hosted::caller::Form;
 use crate::support::hosted::stage::{NOWHERE, Parts, Stage};
+use crate::support::hosted::{Config, Failure};
 use crate::support::server::Server;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,5 +62,28 @@ async fn variables_replace_the_host_in_the_client_id() {
         let stage = Stage { function: Server::run(program), parts };
         metadata(&stage).await;
         assert_eq!(stage.parts.hosted.asked(), [""]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_token_or_an_unreadable_answer_leads_to_one_more_attempt() {
+    for (failures, refusal, requests) in [
+        // The rejected token is not used again.
+        (&[Failure::Rejected][..], None, 1),
+        (&[Failure::Malformed], None, 0),
+        (&[Failure::Rejected, Failure::Rejected], Some("answered Unauthenticated"), 1),
+        (&[Failure::Malformed, Failure::Malformed], Some("malformed status"), 0),
+    ] {
+        let stage = Stage::nowhere().await;
+        assert_eq!(types(&stage, "").await, 5);
+        let settings = json!({ "connection-string": NOWHERE, "skip-pages": true });
+        stage.parts.hosted.add("cv-2", Config::of("cv-2", settings));
+        let before = stage.parts.hosted.token_requests();
+        stage.parts.hosted.plan(|plan| plan.failures.extend(failures));
+        match refusal {
+            Some(text) => expecting(&stage, "cv-2", Form::Json).await.assert_failed(14, text),
+            None => assert_eq!(types(&stage, "cv-2").await, 4, "{failures:?}"),
+        }
+        assert_eq!(stage.parts.hosted.token_requests(), before + requests, "{failures:?}");
     }
 }

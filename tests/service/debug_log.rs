@@ -67,6 +67,23 @@ async fn each_task_has_its_own_debug_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_does_not_remove_the_log_of_a_later_one() {
+    let stage = Stage::new(&["--sync-resource-types", "org"]).await;
+    let log = stage.c1.temp_dir().join("debug.log");
+    stage.c1.plan(|plan| plan.holds_uploads_at = Some(0));
+    let first = debug(&stage.c1, sync());
+    stage.c1.called(Method::Upload, 1).await;
+    let later = debug(&stage.c1, small());
+    stage.c1.finished(&later).await;
+    stage.c1.plan(|plan| plan.holds_uploads_at = None);
+    stage.c1.finished(&first).await;
+    assert!(log.exists());
+    // The next sync with a log replaces it.
+    stage.c1.finished(&debug(&stage.c1, sync())).await;
+    assert!(!log.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_upload_of_the_debug_log_fails_the_task() {
     let stage = Stage::new(&["--sync-resource-types", "org"]).await;
     let log = stage.c1.temp_dir().join("debug.log");

@@ -56,6 +56,42 @@ async fn a_report_whose_response_is_lost_counts_as_delivered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_report_whose_response_is_lost_behind_a_proxy_counts_as_delivered() {
+    let c1 = C1::start().await;
+    c1.plan(|plan| plan.hides_reports = 1);
+    let server = c1.serve(NOWHERE, &[]);
+    let id = c1.give(small());
+    c1.finished(&id).await;
+    server.wait_for_log(|line| {
+        line["task_id"] == *id
+            && line["msg"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("ConductorOne already has the report"))
+    });
+    c1.run(small()).await;
+    assert!(!server.logs().iter().any(|line| line["level"] == "error"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_with_malformed_details_are_retried() {
+    let stage = Stage::new(&["--sync-resource-types", "org"]).await;
+    stage.c1.plan(|plan| {
+        plan.malforms_failures = true;
+        plan.fail(Method::GetTask, &[Code::Unavailable]);
+        plan.fail(Method::Heartbeat, &[Code::Unavailable]);
+        plan.fail(Method::Upload, &[Code::Unavailable]);
+        plan.fail(Method::FinishTask, &[Code::Unavailable]);
+    });
+    let ended = stage.c1.run(TaskType::SyncFull(SyncFullTask::default())).await;
+    assert!(matches!(ended, Finished::Success(_)), "{ended:?}");
+    let polled = |line: &serde_json::Value| {
+        line["msg"] == "cannot get tasks from ConductorOne, retrying"
+            && line["error"].as_str().is_some_and(|text| text.contains("malformed status"))
+    };
+    assert!(stage.server.logs().iter().any(polled));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn replaces_a_connection_that_is_lost_silently() {
     let (c1, database) = (C1::start().await, Database::small().await);
     let proxy = ConnectProxy::start().await;

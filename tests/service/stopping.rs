@@ -66,9 +66,8 @@ async fn stops_before_hello_succeeds() {
     assert_eq!(status.code(), Some(0));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn finishes_and_reports_changes_and_takes_no_new_task() {
-    let stage = Stage::new(&["--provisioning"]).await;
+/// Gives the program a grant, and waits until it waits for a lock. The lock ends with the returned client.
+async fn blocked_grant(stage: &Stage) -> (tokio_postgres::Client, String) {
     stage.database.execute(r#"DELETE FROM user_groups WHERE "groupId" = 5 AND "userId" = 7"#).await;
     let client = stage.database.client().await;
     client.batch_execute("BEGIN; LOCK TABLE user_groups").await.unwrap();
@@ -84,6 +83,30 @@ async fn finishes_and_reports_changes_and_takes_no_new_task() {
         (client.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) > 0).then_some(())
     })
     .await;
+    (client, id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_the_end_of_the_program_interrupts_has_an_unknown_outcome() {
+    for grace in ["1", "600"] {
+        let stage = Stage::new(&["--provisioning", "--shutdown-grace-seconds", grace]).await;
+        let (_client, _) = blocked_grant(&stage).await;
+        stage.server.terminate();
+        stage.server.wait_for_log(|line| said(line, "stopping: finishing running tasks"));
+        if grace == "600" {
+            stage.server.terminate();
+        }
+        let (status, lines) = stage.server.ended();
+        assert_eq!(status.code(), Some(0), "{lines:?}");
+        let record = lines.iter().find(|line| line["msg"] == "change").unwrap();
+        assert_eq!((&record["outcome"], &record["reason"]), (&"unknown".into(), &"interrupted".into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finishes_and_reports_changes_and_takes_no_new_task() {
+    let stage = Stage::new(&["--provisioning"]).await;
+    let (client, id) = blocked_grant(&stage).await;
     stage.server.terminate();
     stage.server.wait_for_log(|line| line["msg"].as_str().is_some_and(|text| text.starts_with("stopping")));
     let late = stage.c1.give(small());

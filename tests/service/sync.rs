@@ -176,6 +176,18 @@ async fn a_cancelled_sync_stops_its_statements() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_beyond_its_deadline_is_retried() {
+    let stage = Stage::new(&["--request-timeout-seconds", "1", "--snapshot-max-mib", "0"]).await;
+    let client = stage.database.client().await;
+    client.batch_execute("BEGIN; LOCK TABLE users").await.unwrap();
+    let id = stage.c1.give(sync());
+    stage.server.wait_for_log(|line| line["grpc.code"] == "DeadlineExceeded");
+    client.batch_execute("ROLLBACK").await.unwrap();
+    let ended = stage.c1.finished(&id).await;
+    assert!(matches!(ended, Finished::Success(_)), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tries_a_rejected_upload_three_times() {
     let stage = Stage::new(&[]).await;
     stage.c1.plan(|plan| plan.upload_ends.extend([0, 0]));

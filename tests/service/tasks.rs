@@ -109,6 +109,16 @@ async fn makes_changes_and_reports_the_response() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_beyond_its_deadline_fails_with_that_code_and_an_unknown_outcome() {
+    let stage = Stage::new(&["--provisioning", "--request-timeout-seconds", "1"]).await;
+    let client = stage.database.client().await;
+    client.batch_execute("BEGIN; LOCK TABLE user_groups").await.unwrap();
+    stage.c1.run(TaskType::Grant(grant())).await.assert_failed(4, "longer than 1.000 s", true);
+    let record = stage.server.wait_for_log(|line| line["msg"] == "change");
+    assert_eq!((&record["outcome"], &record["reason"]), (&"unknown".into(), &"aborted".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_provisioning_changes_fail_with_a_final_error() {
     let c1 = C1::start().await;
     let _server = c1.serve(NOWHERE, &[]);

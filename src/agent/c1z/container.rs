@@ -188,8 +188,7 @@ impl Target {
         let refused = Error::io("write files in", &self.folder);
         for entry in fs::read_dir(&self.folder).map_err(refused)?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let ours = name.strip_prefix(&self.temporary_prefix()).is_some_and(|rest| rest.ends_with(SUFFIX));
-            if ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            if self.is_temporary(&name) && entry.file_type().is_ok_and(|kind| kind.is_file()) {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -220,7 +219,7 @@ impl Target {
     fn temporary(&self) -> Result<tempfile::NamedTempFile, Error> {
         let mut builder = tempfile::Builder::new();
         let prefix = self.temporary_prefix();
-        builder.prefix(&prefix).suffix(SUFFIX);
+        builder.prefix(&prefix).rand_bytes(RANDOM).suffix(SUFFIX);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
@@ -232,11 +231,23 @@ impl Target {
     }
 
     fn temporary_prefix(&self) -> String {
-        format!(".{}.", self.name)
+        format!(".{}.baton-", self.name)
+    }
+
+    /// Whether a file with this name is a temporary file of this target. The name of another target can begin
+    /// with the name of this one.
+    fn is_temporary(&self, name: &str) -> bool {
+        let random = name.strip_prefix(&self.temporary_prefix()).and_then(|rest| rest.strip_suffix(SUFFIX));
+        random.is_some_and(|random| {
+            random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })
     }
 }
 
+/// The end of the name of a temporary file.
 const SUFFIX: &str = ".tmp";
+/// How many random characters precede it.
+const RANDOM: usize = 6;
 
 fn pack(
     size: u64,

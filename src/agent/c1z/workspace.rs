@@ -1,7 +1,8 @@
 //! The private folder for the unpacked file and for building the new one.
 //!
 //! A folder `baton-c1z-*` belongs to the process that holds the lock on the file of the same name with
-//! `.lock` appended. A killed process leaves both, without the lock; the next process removes them.
+//! `.lock` appended. A killed process leaves both, without the lock; the next process removes them. On a file
+//! system without locks they stay, because their process may still work.
 
 use std::fs;
 use std::io;
@@ -59,7 +60,7 @@ pub(crate) fn remove_abandoned(parent: &Path) {
         if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;
         }
-        let Ok(Some(lock)) = LockFile::try_take(&path) else { continue };
+        let Ok(Some(lock)) = LockFile::take_abandoned(&path) else { continue };
         let folder = parent.join(name);
         if let Err(error) = remove_folder(&folder) {
             tracing::debug!(folder = %folder.display(), %error, "cannot remove an abandoned folder");

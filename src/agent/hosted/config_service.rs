@@ -1,8 +1,10 @@
 //! The client of the service that provides the configuration of hosted connectors.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hyper_util::rt::TokioIo;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -90,7 +92,7 @@ impl ConfigService {
     /// # Errors
     /// [`HostedError`]
     pub(crate) async fn config(&self, version: &str) -> Result<Served, HostedError> {
-        let answer = timeout(PATIENCE, self.call(version))
+        let answer = timeout(PATIENCE, self.call_twice(version))
             .await
             .map_err(|_| HostedError::Silent(PATIENCE.as_secs()))??;
         let plain = self.process.open(&answer.config)?;
@@ -112,6 +114,18 @@ impl ConfigService {
         Ok(Served { settings, version: label(&answer, version), is_another, egress })
     }
 
+    /// Repeats a call once if its token was rejected or its connection was dead: both can expire while the
+    /// process is frozen.
+    async fn call_twice(&self, version: &str) -> Result<GetConnectorConfigResponse, HostedError> {
+        match self.call(version).await {
+            Err(error) if error.is_stale() => {
+                tracing::info!(%error, "requesting the configuration again");
+                self.call(version).await
+            }
+            answer => answer,
+        }
+    }
+
     async fn call(&self, version: &str) -> Result<GetConnectorConfigResponse, HostedError> {
         let token = self.tokens.token(&self.process).await?;
         let url = format!("https://{}{PATH}", self.host);
@@ -121,8 +135,11 @@ impl ConfigService {
         let metadata = request.metadata_mut();
         metadata.insert("authorization", secret(format!("{} {}", token.kind, token.text))?);
         metadata.insert("dpop", secret(proof)?);
-        let answer = self.client.clone().get_connector_config(request).await;
-        match answer {
+        let mut client = self.client.clone();
+        // tonic panics on a malformed detail of a status.
+        let answer = AssertUnwindSafe(client.get_connector_config(request)).catch_unwind().await;
+        let malformed = |_| HostedError::ServiceUnreachable("the response has a malformed status".to_owned());
+        match answer.map_err(malformed)? {
             Ok(answer) => Ok(answer.into_inner()),
             Err(status) => {
                 if status.code() == Code::Unauthenticated {

@@ -100,6 +100,15 @@ pub(crate) enum HostedError {
 }
 
 impl HostedError {
+    /// Whether the token or the connection may have expired, so that a new one can succeed.
+    pub(super) fn is_stale(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::ServiceUnreachable(_) => true,
+            Self::Service(status) => status.code() == tonic::Code::Unauthenticated,
+            _ => false,
+        }
+    }
+
     /// Whether a setting or a variable is invalid.
     pub(crate) fn is_a_setting(&self) -> bool {
         matches!(

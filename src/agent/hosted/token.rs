@@ -61,7 +61,15 @@ pub(super) struct Token {
     /// `DPoP` or `Bearer`.
     pub(super) kind: &'static str,
     pub(super) text: String,
-    until: Instant,
+    /// When it expires. The monotonic clock can stand still while the process is frozen, and the other clock can
+    /// be set, so the earlier time counts.
+    until: (Instant, SystemTime),
+}
+
+impl Token {
+    fn lasts(&self, time: Duration) -> bool {
+        self.until.0 > Instant::now() + time && self.until.1 > SystemTime::now() + time
+    }
 }
 
 impl std::fmt::Debug for Token {
@@ -139,7 +147,7 @@ impl Tokens {
     /// [`HostedError`]
     pub(super) async fn token(&self, process: &ProcessKey) -> Result<Token, HostedError> {
         let mut state = self.state.lock().await;
-        if let Some(token) = state.newest.as_ref().filter(|token| token.until > Instant::now() + SPARE) {
+        if let Some(token) = state.newest.as_ref().filter(|token| token.lasts(SPARE)) {
             return Ok(token.clone());
         }
         let token = match self.fetch(process, state.nonce.as_deref()).await? {
@@ -162,8 +170,8 @@ impl Tokens {
     }
 
     async fn fetch(&self, process: &ProcessKey, nonce: Option<&str>) -> Result<Answered, HostedError> {
-        let begun = Instant::now();
-        let now = OffsetDateTime::now_utc();
+        let begun = (Instant::now(), SystemTime::now());
+        let now = OffsetDateTime::from(begun.1);
         let body = form_urlencoded::Serializer::new(String::new())
             .append_pair("client_assertion", &self.assertion(now)?)
             .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
@@ -234,7 +242,7 @@ impl Tokens {
         })
     }
 
-    fn read(&self, body: &[u8], begun: Instant) -> Result<Token, HostedError> {
+    fn read(&self, body: &[u8], begun: (Instant, SystemTime)) -> Result<Token, HostedError> {
         let answer: Answer =
             serde_json::from_slice(body).map_err(|_| self.no_token("an invalid JSON response"))?;
         let kind = match answer.token_type.to_ascii_lowercase().as_str() {
@@ -246,7 +254,7 @@ impl Tokens {
             return Err(self.no_token("an empty token"));
         }
         let life = Duration::from_secs(u64::try_from(answer.expires_in).unwrap_or(0)).min(LONGEST_LIFE);
-        Ok(Token { kind, text: answer.access_token, until: begun + life })
+        Ok(Token { kind, text: answer.access_token, until: (begun.0 + life, begun.1 + life) })
     }
 
     fn no_token(&self, problem: &'static str) -> HostedError {

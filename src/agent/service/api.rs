@@ -1,8 +1,10 @@
 //! ConductorOne's API: all calls share one persistent connection, and each carries a valid access token.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::timeout;
 use tokio_stream::Stream;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -37,6 +39,9 @@ enum Patience {
 const KEEPALIVE: Duration = Duration::from_secs(5 * 60 + 10);
 /// How long the API may take to answer a ping.
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
+
+/// The cause if a response cannot be read.
+const MALFORMED: &str = "the response has a malformed status";
 
 /// The reason why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -225,8 +230,10 @@ impl Api {
         let channel = self.connection.current();
         let client = BatonServiceClient::new(channel.channel.clone());
         let limit = patience.limit();
+        // tonic panics on a malformed detail of a status, and the peer or a proxy can send one.
+        let sending = AssertUnwindSafe(send(client, request)).catch_unwind();
         let answer = tokio::select! {
-            answer = timeout(limit, send(client, request)) => answer,
+            answer = timeout(limit, sending) => answer,
             // Without this, a poll would notice only after minutes that the connection is dead.
             () = channel.replaced.cancelled(), if patience == Patience::Poll => {
                 return Err(ApiError::Interrupted("another call on it received no response".to_owned()));
@@ -238,8 +245,9 @@ impl Api {
                 self.connection.replace(&channel);
                 Err(ApiError::Silent(limit))
             }
-            Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => {
+            Ok(Err(_)) => Err(ApiError::Interrupted(MALFORMED.to_owned())),
+            Ok(Ok(Ok(answer))) => Ok(answer.into_inner()),
+            Ok(Ok(Err(status))) => {
                 if status.code() == Code::Unauthenticated {
                     self.tokens.refused(&authorization).await;
                 }

@@ -38,7 +38,7 @@ pub(super) async fn finish(api: &Api, report: BatonServiceFinishTaskRequest) -> 
             );
             return Ok(());
         }
-        may_be_there |= matches!(error, ApiError::Interrupted(_) | ApiError::Silent(_));
+        may_be_there |= may_have_arrived(&error);
         let wait = waits.next().filter(|wait| may_get_through(&error) && Instant::now() + *wait <= last);
         let Some(wait) = wait else { return Err(error) };
         tracing::warn!(
@@ -58,6 +58,12 @@ fn may_get_through(error: &ApiError) -> bool {
         ApiError::Token(_) | ApiError::Unreachable(_) | ApiError::Interrupted(_) | ApiError::Silent(_) => {
             true
         }
+        // It would be too large again. gRPC's servers use this code and text for their limit.
+        ApiError::Status(status)
+            if status.code() == Code::ResourceExhausted && status.message().contains("larger than max") =>
+        {
+            false
+        }
         ApiError::Status(status) => !matches!(
             status.code(),
             Code::InvalidArgument
@@ -70,7 +76,34 @@ fn may_get_through(error: &ApiError) -> bool {
     }
 }
 
+/// Whether ConductorOne may have accepted the report despite the error.
+fn may_have_arrived(error: &ApiError) -> bool {
+    match error {
+        ApiError::Token(_) | ApiError::Unreachable(_) => false,
+        ApiError::Interrupted(_) | ApiError::Silent(_) => true,
+        // A proxy can answer with these codes for ConductorOne, whose own response it has lost.
+        ApiError::Status(status) => matches!(
+            status.code(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Internal | Code::Unknown | Code::Cancelled
+        ),
+    }
+}
+
 /// Whether ConductorOne answers that the task is no longer open.
 fn is_over(error: &ApiError) -> bool {
     matches!(error.code(), Some(Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition))
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_report_that_is_too_large_is_not_sent_again() {
+        let failed = |message: &str| ApiError::Status(Box::new(Status::resource_exhausted(message)));
+        assert!(!may_get_through(&failed("grpc: received message larger than max (5000000 vs. 4194304)")));
+        assert!(may_get_through(&failed("too many requests")));
+    }
 }

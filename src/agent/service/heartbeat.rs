@@ -1,12 +1,14 @@
 //! Heartbeats: they report to ConductorOne that a long task is still running, and return whether it has been
 //! cancelled.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
+use futures_util::FutureExt;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
@@ -16,7 +18,7 @@ use crate::proto::connectorapi::BatonServiceHeartbeatResponse;
 /// The default interval between heartbeats, and the bounds of the interval that ConductorOne requests.
 const USUAL: Duration = Duration::from_secs(30);
 const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5 * 60));
-/// Maximum total wait between attempts at the first heartbeat.
+/// The time from the first attempt at the first heartbeat to the start of the last one.
 const FIRST: Duration = Duration::from_secs(60);
 /// The number of consecutive failed heartbeats after which the task is abandoned.
 const MOST_MISSED: u32 = 9;
@@ -69,7 +71,9 @@ impl Heartbeats {
         let ended = Arc::new(OnceLock::new());
         let (api, task_id, noted) = (api.clone(), task_id.to_owned(), Arc::clone(&ended));
         let beating = tokio::spawn(async move {
-            let why = beat(&api, &task_id, interval(&first)).await;
+            let beats = AssertUnwindSafe(beat(&api, &task_id, interval(&first))).catch_unwind();
+            // ConductorOne gets no heartbeats after a panic.
+            let why = beats.await.unwrap_or(Ended::Missed);
             // Set once: only this task sets it.
             let _ = noted.set(why);
             stop.cancel();
@@ -91,18 +95,21 @@ impl Drop for Heartbeats {
 
 /// Sends the first heartbeat. Retries for a minute if it does not reach ConductorOne.
 async fn first(api: &Api, task_id: &str) -> Result<BatonServiceHeartbeatResponse, ApiError> {
-    let wait = ExponentialBuilder::default()
-        .with_min_delay(BOUNDS.0)
-        .with_total_delay(Some(FIRST))
-        .without_max_times();
     (|| api.heartbeat(task_id))
-        .retry(wait)
+        .retry(waits_of_first())
         // A rejected token is not used again.
         .when(|error| error.is_outage() || error.code() == Some(Code::Unauthenticated))
         .notify(|error, wait| {
             tracing::warn!(task_id, %error, next_backoff = wait.as_secs_f64(), "the first heartbeat failed, retrying");
         })
         .await
+}
+
+/// The waits before further attempts at the first heartbeat, which begins now.
+fn waits_of_first() -> impl Iterator<Item = Duration> + Send + Sync + Unpin {
+    let last = Instant::now() + FIRST;
+    let waits = ExponentialBuilder::default().with_min_delay(BOUNDS.0).without_max_times().build();
+    waits.take_while(move |wait| Instant::now() + *wait <= last)
 }
 
 /// Sends heartbeats until the task must stop.
@@ -132,6 +139,19 @@ fn interval(answer: &BatonServiceHeartbeatResponse) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_heartbeat_is_not_retried_after_a_minute() {
+        let begun = Instant::now();
+        let mut attempts = 1;
+        for wait in waits_of_first() {
+            attempts += 1;
+            // Each attempt times out.
+            sleep(wait + Duration::from_secs(30)).await;
+        }
+        assert_eq!(attempts, 3);
+        assert!(begun.elapsed() <= FIRST + Duration::from_secs(30), "{:?}", begun.elapsed());
+    }
 
     #[test]
     fn the_time_between_heartbeats_has_bounds() {

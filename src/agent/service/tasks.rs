@@ -27,9 +27,9 @@ pub(super) use kind::Kind;
 pub(super) async fn run(context: &Context, task: Task) -> Ended {
     let Task { id, debug, task_type, .. } = task;
     let connector = &context.connector;
-    let _writing = debug.then(|| debug_log::begin(context.sync.temp_dir.as_deref()));
+    let writing = if debug { debug_log::begin(context.sync.temp_dir.as_deref()) } else { None };
     match task_type {
-        Some(TaskType::SyncFull(task)) => sync::full(context, &id, task, debug).await,
+        Some(TaskType::SyncFull(task)) => sync::full(context, &id, task, writing.as_ref()).await,
         Some(TaskType::Hello(_)) => hello::hello(context, &id).await.into(),
         Some(TaskType::Grant(task)) => changes::grant(connector, task).await.into(),
         Some(TaskType::Revoke(task)) => changes::revoke(connector, task).await.into(),

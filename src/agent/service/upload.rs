@@ -1,19 +1,19 @@
 //! Uploads the file of a task to ConductorOne in pieces, with a checksum at the end.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures_util::stream::poll_fn;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +32,8 @@ const AHEAD: usize = 4;
 const AGAIN: [Duration; 2] = [Duration::ZERO, Duration::from_secs(1)];
 /// How long ConductorOne may take for a piece, or for its response after the last one.
 const STALL: Duration = Duration::from_secs(10 * 60);
-/// While the API is down: the first wait, the longest wait, and the maximum total wait.
+/// While the API is down: the first wait, the longest wait, and the time from the first failure to the start of
+/// the last attempt.
 const OUTAGE: (Duration, Duration, Duration) =
     (Duration::from_secs(1), Duration::from_secs(30), Duration::from_secs(10 * 60));
 
@@ -50,39 +51,66 @@ pub(super) enum UploadError {
     Early,
 }
 
-/// Uploads a file as an asset of a task and returns its size in bytes. If ConductorOne rejects the upload,
-/// makes up to three attempts; if it is unreachable, retries for ten minutes. Each attempt starts from the
-/// first byte.
+/// Uploads a file as an asset of a task and returns its size in bytes. If ConductorOne rejects the upload or
+/// stops taking it, makes up to three attempts; if it is unreachable, retries for ten minutes. Each attempt
+/// starts from the first byte.
 ///
 /// # Errors
 /// [`UploadError`]
-pub(super) async fn upload(api: &Api, task_id: &str, path: &Path) -> Result<u64, UploadError> {
-    let mut refusals = AGAIN.into_iter();
-    let mut outages = ExponentialBuilder::default()
-        .with_min_delay(OUTAGE.0)
-        .with_max_delay(OUTAGE.1)
-        .with_total_delay(Some(OUTAGE.2))
-        .without_max_times()
-        .with_jitter()
-        .build();
+pub(super) async fn upload(api: &Api, task_id: &str, file: &File) -> Result<u64, UploadError> {
+    let mut waits = Waits::new();
     loop {
-        let (error, wait) = match attempt(api, task_id, path).await {
+        let error = match attempt(api, task_id, file).await {
             Ok(bytes) => {
                 metrics::uploaded(bytes);
                 return Ok(bytes);
             }
-            Err(error @ UploadError::File(_)) => return Err(error),
-            Err(UploadError::Api(error)) if error.is_outage() => (error.into(), outages.next()),
-            Err(error) => (error, refusals.next()),
+            Err(error) => error,
         };
-        let Some(wait) = wait else { return Err(error) };
+        let Some(wait) = waits.after(&error) else { return Err(error) };
         tracing::warn!(task_id, %error, next_backoff = wait.as_secs_f64(), "upload failed, retrying");
         sleep(wait).await;
     }
 }
 
-async fn attempt(api: &Api, task_id: &str, path: &Path) -> Result<u64, UploadError> {
-    let file = File::open(path)?;
+/// The waits before further attempts.
+struct Waits {
+    rejections: std::array::IntoIter<Duration, 2>,
+    outages: ExponentialBackoff,
+    /// When the last attempt after an outage may start; set by the first outage.
+    last: Option<Instant>,
+}
+
+impl Waits {
+    fn new() -> Self {
+        let outages = ExponentialBuilder::default()
+            .with_min_delay(OUTAGE.0)
+            .with_max_delay(OUTAGE.1)
+            .without_max_times()
+            .with_jitter()
+            .build();
+        Self { rejections: AGAIN.into_iter(), outages, last: None }
+    }
+
+    /// The wait after an attempt that ended now; `None` after the last one.
+    fn after(&mut self, error: &UploadError) -> Option<Duration> {
+        match error {
+            UploadError::File(_) => None,
+            // A path that no longer takes the pieces can do so at each attempt, and each takes minutes or hours.
+            UploadError::Api(ApiError::Silent(_)) => self.rejections.next(),
+            UploadError::Api(error) if error.is_outage() => {
+                let now = Instant::now();
+                let last = *self.last.get_or_insert(now + OUTAGE.2);
+                self.outages.next().filter(|wait| now + *wait <= last)
+            }
+            UploadError::Api(_) | UploadError::Early => self.rejections.next(),
+        }
+    }
+}
+
+async fn attempt(api: &Api, task_id: &str, file: &File) -> Result<u64, UploadError> {
+    // The copy shares its position with the file, so it is only read at given positions.
+    let file = file.try_clone()?;
     let (send, pieces) = mpsc::channel(AHEAD);
     let metadata =
         UploadMetadata { host_id: api.host_id(), task_id: task_id.to_owned(), annotations: Vec::new() };
@@ -90,7 +118,7 @@ async fn attempt(api: &Api, task_id: &str, path: &Path) -> Result<u64, UploadErr
     // The end of the attempt always ends the reader, even if the connection keeps the pieces that it has.
     let _ends = over.clone().drop_guard();
     let pipe = Pipe { send, over: over.clone(), runtime: Handle::current() };
-    let reading = tokio::task::spawn_blocking(move || read(file, metadata, &pipe));
+    let reading = tokio::task::spawn_blocking(move || read(&file, metadata, &pipe));
     let taken = Arc::new(Taken::default());
     let sent = tokio::select! {
         sent = api.upload(stream(pieces, Arc::clone(&taken))) => sent,
@@ -192,15 +220,17 @@ impl Pipe {
 }
 
 /// Reads a file into messages while they are taken, and returns the number of bytes read.
-fn read(mut file: File, metadata: UploadMetadata, pipe: &Pipe) -> u64 {
+fn read(file: &File, metadata: UploadMetadata, pipe: &Pipe) -> u64 {
     let (mut hash, mut bytes) = (Sha256::new(), 0);
     let mut going = pipe.put(Ok(Msg::Metadata(metadata)));
     while going {
-        let mut data = Vec::with_capacity(PIECE);
-        if let Err(error) = (&mut file).take(PIECE as u64).read_to_end(&mut data) {
-            pipe.put(Err(error));
-            break;
-        }
+        let data = match piece_at(file, bytes) {
+            Ok(data) => data,
+            Err(error) => {
+                pipe.put(Err(error));
+                break;
+            }
+        };
         if data.is_empty() {
             let sha256_checksum = hash.finalize().to_vec();
             pipe.put(Ok(Msg::Eof(UploadEof { sha256_checksum, annotations: Vec::new() })));
@@ -211,6 +241,21 @@ fn read(mut file: File, metadata: UploadMetadata, pipe: &Pipe) -> u64 {
         going = pipe.put(Ok(Msg::Data(UploadData { data })));
     }
     bytes
+}
+
+/// The piece that begins at this position; empty at the end of the file.
+fn piece_at(file: &File, start: u64) -> io::Result<Vec<u8>> {
+    let (mut data, mut filled) = (vec![0; PIECE], 0);
+    while let Some(rest) = data.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, start + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    data.truncate(filled);
+    Ok(data)
 }
 
 #[cfg(test)]
@@ -235,6 +280,30 @@ mod tests {
         assert!(!taken.all());
         taken.note(&BatonServiceUploadAssetRequest { msg: Some(Msg::Eof(UploadEof::default())) });
         assert!(taken.all());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retries_end_ten_minutes_after_the_first_outage_however_long_attempts_take() {
+        let mut waits = Waits::new();
+        let mut attempts = 1;
+        // A long upload has a retry if its connection breaks.
+        sleep(Duration::from_secs(60 * 60)).await;
+        let begun = Instant::now();
+        while let Some(wait) = waits.after(&ApiError::Unreachable("down".to_owned()).into()) {
+            attempts += 1;
+            sleep(wait + Duration::from_secs(4 * 60)).await;
+        }
+        assert_eq!(attempts, 4);
+        assert!(begun.elapsed() < Duration::from_secs(15 * 60), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn an_upload_that_stalls_has_three_attempts() {
+        let mut waits = Waits::new();
+        let stalled = ApiError::Silent(STALL).into();
+        let after: Vec<_> = std::iter::from_fn(|| waits.after(&stalled)).collect();
+        assert_eq!(after, AGAIN);
+        assert_eq!(Waits::new().after(&io::Error::other("gone").into()), None);
     }
 
     #[tokio::test]

@@ -51,8 +51,10 @@ fn limited(status: &Status, now: OffsetDateTime) -> Option<Duration> {
     details.iter().filter_map(unpack::<RateLimitDescription>).find_map(|described| {
         let described = described.ok()?;
         let reset_at = described.reset_at?;
-        let reset_at = OffsetDateTime::from_unix_timestamp(reset_at.seconds).ok()?
-            + Duration::from_nanos(u64::try_from(reset_at.nanos).ok()?);
+        // A foreign connector can send any numbers.
+        let nanos = u32::try_from(reset_at.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+        let reset_at =
+            OffsetDateTime::from_unix_timestamp(reset_at.seconds).ok()?.replace_nanosecond(nanos).ok()?;
         let until = Duration::try_from(reset_at - now).ok().filter(|until| !until.is_zero())?;
         match u32::try_from(described.remaining.max(0)).unwrap_or(u32::MAX) {
             0 => Some(until),
@@ -102,6 +104,18 @@ mod tests {
         assert_eq!(limited(&Status::unavailable(""), NOW), None);
         let nonsense = Status::with_details(Code::Unavailable, "", vec![0xFF].into());
         assert_eq!(limited(&nonsense, NOW), None);
+    }
+
+    #[test]
+    fn an_impossible_time_is_no_limit() {
+        let last = time::macros::datetime!(9999-12-31 23:59:59 UTC).unix_timestamp();
+        for (seconds, nanos) in [(last, i32::MAX), (last, 1_000_000_000), (i64::MAX, 0), (0, -1)] {
+            let reset_at = Some(prost_types::Timestamp { seconds, nanos });
+            let description = RateLimitDescription { reset_at, ..Default::default() };
+            let details = Details { details: vec![any(&description)] };
+            let status = Status::with_details(Code::Unavailable, "", details.encode_to_vec().into());
+            assert_eq!(limited(&status, NOW), None, "{seconds} {nanos}");
+        }
     }
 
     #[test]

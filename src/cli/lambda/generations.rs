@@ -1,5 +1,7 @@
 //! Builds connectors from served configurations.
 
+use std::sync::Arc;
+
 use clap::ArgMatches;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -9,6 +11,7 @@ use crate::cli::failure::Failure;
 use crate::cli::lambda::egress;
 use crate::cli::wiring::{check_database_in_background, connection, connector_to};
 use crate::config::{self, InForce, Settings, Sources, Warning};
+use crate::connector::actions::runs::Runs;
 use crate::server::Server;
 use crate::server::lambda::{Configurations, DebugUntil, Generation, PAGE_BYTES};
 
@@ -17,6 +20,8 @@ pub(crate) struct Generations {
     matches: ArgMatches,
     sources: Sources,
     service: ConfigService,
+    /// The runs of actions. A caller can ask for one after the connector that started it was replaced.
+    runs: Arc<Runs>,
 }
 
 /// Settings of a hosted connector.
@@ -40,7 +45,7 @@ impl Generations {
         sources: Sources,
         settings: &HostedSettings,
     ) -> Result<Self, Failure> {
-        Ok(Self { matches, sources, service: ConfigService::new(settings)? })
+        Ok(Self { matches, sources, service: ConfigService::new(settings)?, runs: Arc::default() })
     }
 
     /// Builds the connector of the newest configuration.
@@ -48,7 +53,7 @@ impl Generations {
     /// # Errors
     /// There is no configuration, or a setting in it is invalid.
     pub(crate) async fn first(&self) -> Result<Generation, Failure> {
-        made(self.effective("").await?)
+        made(self.effective("").await?, &self.runs)
     }
 
     /// The settings of this version of the configuration, or of the newest one if `version` is empty.
@@ -82,12 +87,12 @@ impl Generations {
 
 impl Configurations for Generations {
     async fn generation(&self, version: &str) -> Result<Generation, String> {
-        let made = async { made(self.effective(version).await?) };
+        let made = async { made(self.effective(version).await?, &self.runs) };
         made.await.map_err(|failure: Failure| failure.message())
     }
 }
 
-fn made(effective: Effective) -> Result<Generation, Failure> {
+fn made(effective: Effective, runs: &Arc<Runs>) -> Result<Generation, Failure> {
     let Effective { settings, warnings, debug_until, egress, version } = effective;
     // The level is set first, because building the connector writes log lines.
     let logs = DebugUntil { level: settings.logs.level, until: debug_until };
@@ -102,11 +107,12 @@ fn made(effective: Effective) -> Result<Generation, Failure> {
     if let Some(policy) = &egress {
         egress::check(policy, &connection, &settings)?;
     }
-    let connector = connector_to(connection, &settings)?;
+    let connector = Arc::new(connector_to(connection, &settings)?.with_runs(Arc::clone(runs)));
     check_database_in_background(&connector);
     let calls = Server::new(connector.clone())
         .with_limits(settings.server.limits)
         .with_page_bytes(PAGE_BYTES)
+        .awaiting_actions()
         .in_memory();
     Ok(Generation { version, connector, calls, logs })
 }

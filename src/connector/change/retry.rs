@@ -1,16 +1,17 @@
 //! Retries of changes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backon::Retryable;
+use tokio::time::Instant;
 
 use crate::connector::change::answer::ChangeAnswer;
 use crate::connector::error::Error;
 use crate::postgres::error::PostgresError;
 use crate::retool::error::DatabaseError;
 
-/// Waits between the attempts of a change that failed because the database was unavailable or another change
-/// conflicted. Agents retry the calls of a sync but not changes, so the connector does (decision
+/// The first waits between the attempts of a change that failed because the database was unavailable or another
+/// change conflicted. Agents retry the calls of a sync but not changes, so the connector does (decision
 /// temporary-failures). A retry is safe, because each attempt reads the current state.
 const WAITS: [Duration; 5] = [
     Duration::from_millis(100),
@@ -20,28 +21,27 @@ const WAITS: [Duration; 5] = [
     Duration::from_secs(8),
 ];
 
-/// No attempt begins later than this.
-const LONGEST: Duration = Duration::from_secs(16);
+/// The wait between later attempts.
+const LATER: Duration = Duration::from_secs(10);
+
+/// No attempt begins later than this: a failover of the database usually takes less.
+const LONGEST: Duration = Duration::from_secs(90);
+
+/// The most time of the call that is reserved for the last attempt and the answer.
+const SPARE: Duration = Duration::from_secs(10);
 
 /// Limit of retries after an object of the change was deleted at the same time.
 const GONE_ATTEMPTS: u32 = 2;
 
-/// The waits that end before the deadline.
-#[derive(Debug)]
-struct WaitsUntil {
-    waits: std::array::IntoIter<Duration, 5>,
-    deadline: Instant,
+/// The waits of a change whose call has this much time.
+fn waits(time: Duration) -> impl Iterator<Item = Duration> + Send + Sync + Unpin {
+    let last = Instant::now() + LONGEST.min(time.saturating_sub(SPARE.min(time / 3)));
+    let all = WAITS.into_iter().chain(std::iter::repeat(LATER));
+    all.take_while(move |wait| Instant::now() + *wait < last)
 }
 
-impl Iterator for WaitsUntil {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        self.waits.next().filter(|wait| Instant::now() + *wait < self.deadline)
-    }
-}
-
-/// Runs a change until it succeeds, until a retry cannot fix the error, or for about 15 seconds.
+/// Runs a change until it succeeds, until a retry cannot fix the error, or for about 90 seconds. `time` is the
+/// time until the deadline of the call; the last attempt begins some time before it.
 ///
 /// If the connection is lost during a commit, the attempt may have made the change. The next attempt then
 /// finds it in place, and the result counts as made. If that attempt fails, the error still reports that the
@@ -49,15 +49,17 @@ impl Iterator for WaitsUntil {
 ///
 /// # Errors
 /// The error of the last attempt, or of the first attempt with an uncertain end.
-pub(crate) async fn until_settled<F>(attempt: impl FnMut() -> F) -> Result<ChangeAnswer, Error>
+pub(crate) async fn until_settled<F>(
+    time: Duration,
+    attempt: impl FnMut() -> F,
+) -> Result<ChangeAnswer, Error>
 where
     F: Future<Output = Result<ChangeAnswer, Error>>,
 {
     let mut uncertain = None;
     let mut gone = 0;
-    let waits = WaitsUntil { waits: WAITS.into_iter(), deadline: Instant::now() + LONGEST };
     let settled = attempt
-        .retry(waits)
+        .retry(waits(time))
         .when(|error| {
             // The deleted object may be the group that this change created, which the next attempt creates
             // again. Only that attempt can show this.
@@ -94,4 +96,38 @@ fn is_temporary(error: &Error) -> bool {
                 | PostgresError::Uncertain { .. }
         ))
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// The number of attempts that take this long, and the time until the last one begins.
+    async fn attempts(time: Duration, each: Duration) -> (u32, Duration) {
+        let begun = Instant::now();
+        let (mut attempts, mut last) = (1, Duration::ZERO);
+        let mut waits = waits(time);
+        loop {
+            sleep(each).await;
+            let Some(wait) = waits.next() else { return (attempts, last) };
+            sleep(wait).await;
+            (attempts, last) = (attempts + 1, begun.elapsed());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_begin_within_ninety_seconds_and_well_before_the_deadline() {
+        let seconds = Duration::from_secs;
+        let (most, last) = attempts(seconds(300), Duration::ZERO).await;
+        assert_eq!((most, last.as_secs()), (13, 85));
+        for (time, limit) in [(300, 90), (60, 50), (30, 20), (3, 2)] {
+            for each in [Duration::ZERO, Duration::from_millis(200), seconds(5)] {
+                let (_, last) = attempts(seconds(time), each).await;
+                assert!(last < seconds(limit), "{time} {each:?} {last:?}");
+            }
+        }
+        assert_eq!(attempts(Duration::ZERO, Duration::ZERO).await.0, 1);
+    }
 }

@@ -44,9 +44,10 @@ impl GrantManagerService for Services {
         request: Request<GrantManagerServiceGrantRequest>,
     ) -> Result<Response<GrantManagerServiceGrantResponse>, Status> {
         let caller = caller(&request, &request.get_ref().annotations);
+        let time = self.time(&request);
         let request = request.into_inner();
-        let (grants, annotations) =
-            self.connector.grant(&caller, request.entitlement.as_ref(), request.principal.as_ref()).await?;
+        let (entitlement, principal) = (request.entitlement.as_ref(), request.principal.as_ref());
+        let (grants, annotations) = self.connector.grant(&caller, entitlement, principal, time).await?;
         Ok(Response::new(GrantManagerServiceGrantResponse { annotations, grants }))
     }
 
@@ -55,7 +56,8 @@ impl GrantManagerService for Services {
         request: Request<GrantManagerServiceRevokeRequest>,
     ) -> Result<Response<GrantManagerServiceRevokeResponse>, Status> {
         let caller = caller(&request, &request.get_ref().annotations);
-        let annotations = self.connector.revoke(&caller, request.get_ref().grant.as_ref()).await?;
+        let time = self.time(&request);
+        let annotations = self.connector.revoke(&caller, request.get_ref().grant.as_ref(), time).await?;
         Ok(Response::new(GrantManagerServiceRevokeResponse { annotations }))
     }
 }

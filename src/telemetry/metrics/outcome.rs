@@ -29,6 +29,8 @@ pub(crate) enum Provisioning {
     Failed,
     /// A dry run: the change would have been made.
     DryRun,
+    /// The change was aborted and may have been made.
+    Unknown,
 }
 
 /// The result of a request to Retool's REST API.
@@ -120,6 +122,7 @@ impl Provisioning {
             Self::Refused => "refused",
             Self::Failed => "failed",
             Self::DryRun => "dry_run",
+            Self::Unknown => UNKNOWN,
         }
     }
 }

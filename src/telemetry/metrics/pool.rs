@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock};
 /// Returns the state of the pool; `None` if there is no pool.
 static POOL: RwLock<Option<PoolWatch>> = RwLock::new(None);
 
-type PoolWatch = Box<dyn Fn() -> PoolState + Send + Sync>;
+type PoolWatch = Box<dyn Fn() -> Option<PoolState> + Send + Sync>;
 
 /// The number of connections of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,13 +18,13 @@ pub(crate) struct PoolState {
     pub most: u32,
 }
 
-/// Registers the function that returns the state of the pool when the metrics are read. A later pool replaces
-/// an earlier one.
-pub(crate) fn watch_pool(state: impl Fn() -> PoolState + Send + Sync + 'static) {
+/// Registers the function that returns the state of the pool when the metrics are read; `None` when the pool is
+/// gone. A later pool replaces an earlier one.
+pub(crate) fn watch_pool(state: impl Fn() -> Option<PoolState> + Send + Sync + 'static) {
     *POOL.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(state));
 }
 
 /// The state of the pool; `None` if there is no pool.
 pub(crate) fn pool_state() -> Option<PoolState> {
-    POOL.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|state| state())
+    POOL.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|state| state())
 }

@@ -118,7 +118,7 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn the_documentation_lists_every_metric_with_its_labels() {
     let (instruments, _provider, registry) = instruments();
-    watch_pool(|| PoolState { idle: 1, in_use: 2, most: 3 });
+    watch_pool(|| Some(PoolState { idle: 1, in_use: 2, most: 3 }));
     instruments.call_ended(("c1.a", "b"), Code::Ok, HALF, Some(1));
     instruments.pool_waited(HALF);
     instruments.statement_ended("groups.list", Outcome::Ok, HALF);

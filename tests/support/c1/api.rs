@@ -207,8 +207,16 @@ impl BatonService for Api {
             state.disturbed = true;
             state.serving.drain(..).for_each(|connection| connection.abort());
         }
+        let is_hidden = state.plan.hides_reports > 0;
+        if is_hidden {
+            state.plan.hides_reports -= 1;
+            state.disturbed = true;
+        }
         drop(state);
         self.0.changed.notify_waiters();
+        if is_hidden {
+            return Err(Status::unavailable(SCRIPTED));
+        }
         if is_lost {
             return Err(Status::aborted(SCRIPTED));
         }

@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use axum::Router;
 use axum::routing::post;
-use http::Response;
+use http::{HeaderValue, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -88,12 +88,16 @@ fn routes(shared: Arc<Shared>) -> Router {
     let router =
         api.route("/auth/v1/token", post(move |headers, body| token::answer(endpoint, headers, body)));
     // A request that breaks a rule of the protocol is refused before it reaches the API.
-    let checked = router.into_service().map_response(move |answer: Response<axum::body::Body>| {
+    let checked = router.into_service().map_response(move |mut answer: Response<axum::body::Body>| {
         let header =
             |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let message = header("grpc-message");
         if header("grpc-status") == "3" && !message.contains(&SCRIPTED.replace(' ', "%20")) {
             shared.fault(format!("a request breaks a rule: {message}"));
+        }
+        let has_failed = answer.headers().contains_key("grpc-status");
+        if has_failed && shared.lock().plan.malforms_failures {
+            answer.headers_mut().insert("grpc-status-details-bin", HeaderValue::from_static("!"));
         }
         answer
     });

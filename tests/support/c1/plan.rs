@@ -67,6 +67,10 @@ pub(crate) struct Plan {
     pub(crate) holds_uploads_at: Option<usize>,
     /// How many reports are accepted but not answered: their connections break.
     pub(crate) loses_reports: usize,
+    /// How many reports are accepted but answered as unavailable, like by a proxy that has lost the answer.
+    pub(crate) hides_reports: usize,
+    /// Whether failures have details that are not valid.
+    pub(crate) malforms_failures: bool,
     /// Whether the answer to a poll waits until all tasks offered before it are finished, and is then
     /// delayed.
     pub(crate) answers_late: bool,
@@ -96,6 +100,8 @@ impl Default for Plan {
             upload_is_enough_at: None,
             holds_uploads_at: None,
             loses_reports: 0,
+            hides_reports: 0,
+            malforms_failures: false,
             answers_late: false,
             holds_polls: false,
             clock_ahead_by: 0,

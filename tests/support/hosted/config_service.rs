@@ -14,12 +14,15 @@ use baton_retool::proto::connectorapi::{
 use prost_types::Timestamp;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status};
 
-use super::{Shared, State, check_proof, same};
+use super::{Failure, Shared, State, check_proof, same};
 
 const PATH: &str = "/c1.connectorapi.baton.v1.ConnectorConfigService/GetConnectorConfig";
+
+/// A header of a status whose details are to be malformed.
+pub(super) const MALFORMED: &str = "x-malformed";
 
 pub(super) fn service(shared: Arc<Shared>) -> ConnectorConfigServiceServer<Service> {
     ConnectorConfigServiceServer::new(Service(shared))
@@ -35,6 +38,10 @@ impl ConnectorConfigService for Service {
     ) -> Result<Response<GetConnectorConfigResponse>, Status> {
         if self.0.lock().plan.silent {
             return std::future::pending().await;
+        }
+        let failure = self.0.lock().plan.failures.pop_front();
+        if let Some(failure) = failure {
+            return Err(failed(failure));
         }
         let mut state = self.0.lock();
         let key = check(&mut state, request.metadata()).map_err(|fault| {
@@ -62,6 +69,14 @@ impl ConnectorConfigService for Service {
         self.0.lock().faults.push("nobody should ask for a token of Retool".to_owned());
         Err(Status::unimplemented("not here"))
     }
+}
+
+fn failed(failure: Failure) -> Status {
+    let mut status = Status::unauthenticated("scripted failure");
+    if failure == Failure::Malformed {
+        status.metadata_mut().insert(MALFORMED, MetadataValue::from_static("1"));
+    }
+    status
 }
 
 /// The public key to which the call is bound.

@@ -15,10 +15,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use baton_retool::proto::connectorapi::ServedPolicyEnvelope;
+use http::HeaderValue;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -79,6 +82,17 @@ pub(crate) struct Plan {
     pub(crate) token_life: Option<i64>,
     /// Whether the configuration service does not answer.
     pub(crate) silent: bool,
+    /// The failures of the next calls of the configuration service.
+    pub(crate) failures: VecDeque<Failure>,
+}
+
+/// A failure of the configuration service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The token is rejected.
+    Rejected,
+    /// The status has details that are not valid.
+    Malformed,
 }
 
 /// One version of a configuration.
@@ -100,6 +114,7 @@ impl Default for Plan {
             token_type: "DPoP",
             token_life: Some(3600),
             silent: false,
+            failures: VecDeque::new(),
         }
     }
 }
@@ -242,6 +257,15 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .into_axum_router()
         .route("/auth/v1/token", post(move |headers, body| token::answer(endpoint, headers, body)))
         .route("/jwks", get(move || std::future::ready(keys.lock().jwks.clone())))
+        .layer(map_response(malformed))
+}
+
+/// Malforms the details of a status that asks for it.
+async fn malformed(mut answer: Response) -> Response {
+    if answer.headers_mut().remove(config_service::MALFORMED).is_some() {
+        answer.headers_mut().insert("grpc-status-details-bin", HeaderValue::from_static("!"));
+    }
+    answer
 }
 
 /// The secret of a client with this private key.

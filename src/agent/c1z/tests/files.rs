@@ -195,9 +195,12 @@ fn removes_leftovers_of_killed_runs() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sync.c1z");
     for (name, content) in [
-        (".sync.c1z.x1Y2z3.tmp", "half a file"),
+        (".sync.c1z.baton-x1Y2z3.tmp", "half a file"),
         (".sync.c1z.lock", ""),
-        (".other.c1z.x1Y2z3.tmp", "not ours"),
+        (".other.c1z.baton-x1Y2z3.tmp", "not ours"),
+        // The temporary file of a target `sync.c1z.baton-x`, and a file of the user.
+        (".sync.c1z.baton-x.baton-x1Y2z3.tmp", "not ours"),
+        (".sync.c1z.backup.tmp", "not ours"),
         ("baton-c1z-abc.lock", ""),
     ] {
         fs::write(folder.path().join(name), content)?;
@@ -205,7 +208,13 @@ fn removes_leftovers_of_killed_runs() -> Outcome {
     fs::create_dir(folder.path().join("baton-c1z-abc"))?;
     fs::write(folder.path().join("baton-c1z-abc/old.db"), "x")?;
     Organization::nested().sync(&path)?;
-    assert_eq!(names(folder.path())?, [".other.c1z.x1Y2z3.tmp", "sync.c1z"]);
+    let left = [
+        ".other.c1z.baton-x1Y2z3.tmp",
+        ".sync.c1z.backup.tmp",
+        ".sync.c1z.baton-x.baton-x1Y2z3.tmp",
+        "sync.c1z",
+    ];
+    assert_eq!(names(folder.path())?, left);
     Ok(())
 }
 

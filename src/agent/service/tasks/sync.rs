@@ -1,6 +1,7 @@
 //! A full sync: reads everything into a file and uploads the file.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use crate::agent::sync::{Error, Options, Syncer, Target};
 use crate::private_text::reveal;
 use crate::proto::connector::Resource;
 use crate::proto::connectorapi::task::SyncFullTask;
+use crate::telemetry::debug_log::Writing;
 
 /// The name of the file, which is in its own folder.
 const FILE: &str = "sync.c1z";
@@ -32,7 +34,12 @@ enum SyncError {
 }
 
 /// Reads everything and uploads it. Heartbeats continue until the result is reported.
-pub(super) async fn full(context: &Context, task_id: &str, task: SyncFullTask, debug: bool) -> Ended {
+pub(super) async fn full(
+    context: &Context,
+    task_id: &str,
+    task: SyncFullTask,
+    debug: Option<&Writing>,
+) -> Ended {
     let stop = context.stop.child_token();
     let heartbeats = match Heartbeats::begin(&context.api, task_id, stop.clone()).await {
         Ok(heartbeats) => heartbeats,
@@ -44,7 +51,7 @@ pub(super) async fn full(context: &Context, task_id: &str, task: SyncFullTask, d
         tokio::select! {
             biased;
             () = stop.cancelled() => Err(Failure::cancelled()),
-            uploaded = send(context, task_id, file, debug) => uploaded,
+            uploaded = send(context, task_id, &file, debug) => uploaded,
         }
     };
     let outcome = match (work.await, heartbeats.ended()) {
@@ -84,7 +91,14 @@ async fn read(
     let (store, folder) = opened.await?;
     let syncer = Syncer::new(context.connector.clone(), options).stopped_by(stop);
     let (outcome, store) = syncer.run(store).await;
-    let outcome = outcome?;
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            // Removing large files takes a while.
+            blocking(move || Ok(drop((store, folder)))).await?;
+            return Err(error.into());
+        }
+    };
     let store = store.ok_or_else(|| SyncError::Broken("the storage stopped unexpectedly".to_owned()))?;
     let saved = blocking(move || Ok(store.close()?)).await?;
     let saved = saved.ok_or_else(|| SyncError::Broken("the sync produced nothing to upload".to_owned()))?;
@@ -102,7 +116,7 @@ async fn read(
 }
 
 /// Uploads the file and, if there is one, the debug log after it.
-async fn send(context: &Context, task_id: &str, file: PathBuf, debug: bool) -> Result<(), Failure> {
+async fn send(context: &Context, task_id: &str, file: &Path, debug: Option<&Writing>) -> Result<(), Failure> {
     let failed = |error: UploadError| match &error {
         UploadError::Api(api) => match api.code() {
             Some(code) => Failure::of_status(&tonic::Status::new(code, error.to_string())),
@@ -110,17 +124,21 @@ async fn send(context: &Context, task_id: &str, file: PathBuf, debug: bool) -> R
         },
         UploadError::File(_) | UploadError::Early => Failure::plain(error.to_string()),
     };
-    let bytes = upload(&context.api, task_id, &file).await.map_err(failed)?;
+    let opened = File::open(file).map_err(|error| failed(error.into()))?;
+    let bytes = upload(&context.api, task_id, &opened).await.map_err(failed)?;
     tracing::info!(task_id, size = bytes, "upload complete");
     if let Some(log) = DebugLog::left_in(context.sync.temp_dir.as_deref()) {
-        match upload(&context.api, task_id, log.path()).await {
-            // An unreadable file of that name, such as another user's, is no reason to discard the sync.
+        match upload(&context.api, task_id, log.file()).await {
+            // A log that cannot be read is no reason to discard the sync.
             Err(UploadError::File(error)) => {
                 tracing::warn!(task_id, path = %log.path().display(), %error, "cannot read a debug log");
             }
             Err(error) => return Err(failed(error)),
-            Ok(_) if debug => log.remove(),
-            Ok(_) => {}
+            Ok(_) => {
+                if let Some(writing) = debug {
+                    log.remove_if_of(writing);
+                }
+            }
         }
     }
     Ok(())
