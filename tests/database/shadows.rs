@@ -226,7 +226,7 @@ async fn no_change_is_made_while_a_trigger_could_run_code_of_a_stranger() {
     database
         .execute(&format!(
             "CREATE SCHEMA more; CREATE TABLE more.users (id int); GRANT USAGE ON SCHEMA more TO PUBLIC;
-             CREATE EXTENSION citext; CREATE EXTENSION pgcrypto; CREATE EXTENSION \"uuid-ossp\";
+             CREATE EXTENSION citext;
              ALTER ROLE {} SET search_path = public, more;
              DO $$ DECLARE owned text; BEGIN
                  FOR owned IN SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
