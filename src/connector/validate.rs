@@ -40,7 +40,8 @@ impl Connector {
     pub(crate) async fn validate(&self) -> Result<Vec<Any>, Error> {
         let privileges = self.validate_database().await?;
         let Some(api) = &self.context.api else {
-            // With the REST API, changes of accounts may be the only ones that are wanted.
+            // With the REST API, changes of accounts may be the only ones that are wanted (decision
+            // useless-provisioning).
             if self.provisioning {
                 privileges.require_any_change()?;
             }

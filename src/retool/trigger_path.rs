@@ -3,7 +3,7 @@
 //! A trigger runs with the rights of the role that changes the row, and resolves names in that role's
 //! search_path. Postgres prefers the operator or function whose types match best, in whichever schema it is,
 //! and the first table or type with a name. A stranger that may create objects in one of the schemas could
-//! therefore run code as our role.
+//! therefore run code as our role (decision trusted-triggers).
 
 use crate::postgres::error::PostgresError;
 use crate::postgres::transaction::Transaction;
