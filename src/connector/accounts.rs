@@ -176,7 +176,11 @@ async fn row_of(
 ) -> Result<Option<User>, Error> {
     let database = &context.database;
     Ok(match known.map(|known| (&known.sid, known.legacy_id)) {
-        Some((Some(sid), _)) => users::get_by_sid(database, sid.as_str()).await?,
+        // Retool may spell the address in another way than the request.
+        Some((Some(sid), _)) => users::get_by_sid(database, sid.as_str()).await?.filter(|row| {
+            let answered = known.and_then(|known| known.email.as_deref());
+            has_address(row, &new.email) || answered.is_some_and(|email| has_address(row, email))
+        }),
         Some((None, Some(id))) => {
             users::get(database, id, Users::All).await?.filter(|row| has_address(row, &new.email))
         }
@@ -214,7 +218,11 @@ async fn created(
         // Without the row the answer has no id, but the account exists.
         None => provisional(context, made).await.inspect_err(|error| tracing::warn!(%error)).ok().flatten(),
     };
-    let after = row.as_ref().map_or("created", |row| state(row.enabled));
+    let after = match &row {
+        Some(row) if in_database => state(row.enabled),
+        // Only Retool's answer tells that the account exists.
+        _ => "unverified",
+    };
     let resource = row.as_ref().map(|row| known(row, record));
     let answered = if in_database {
         Answered::Success(SuccessResult { resource, is_create_account_result: true, ..Default::default() })

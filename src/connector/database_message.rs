@@ -4,12 +4,17 @@
 
 use crate::postgres::error::PostgresError;
 use crate::retool::error::DatabaseError;
+use crate::retool::impostor::listed;
 
 /// The error in one line, with the fix if there is one.
 pub(crate) fn database_message(error: &DatabaseError) -> String {
     match error {
         DatabaseError::Postgres(error) => postgres_message(error),
         DatabaseError::MissingPrivileges(missing) => missing.to_string(),
+        DatabaseError::Impostors { impostors } => format!(
+            "nothing was changed, because triggers of Retool's tables could run code of other roles with the rights of this role: the search_path has objects with the names of Postgres's or Retool's own: {}; drop or rename them, and revoke CREATE on the schema from the roles that own them",
+            listed(impostors)
+        ),
         DatabaseError::OtherVersion { absent } => format!(
             "baton-retool does not support this version of Retool, which is older or newer than the supported ones: {}; install a newer version of baton-retool, or report the version of Retool to its maintainers",
             absent.join(", ")

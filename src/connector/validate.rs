@@ -14,6 +14,7 @@ use crate::postgres::error::Nature;
 use crate::repeats::{Repeats, Verdict};
 use crate::retool::api::error::Problem;
 use crate::retool::diagnosis::crossing_memberships;
+use crate::retool::privileges::Privileges;
 
 /// Waits between the attempts of [`Connector::validate`], because an agent calls it once and gives up.
 const VALIDATE_WAITS: [Duration; 5] = [
@@ -34,10 +35,18 @@ impl Connector {
     /// warnings (decision rest-in-validate).
     ///
     /// # Errors
-    /// [`Error::Database`], and [`Error::Rest`] if changes are on and the API refuses the token.
+    /// [`Error::Database`], also if changes are on and none can be made; and [`Error::Rest`] if changes are
+    /// on and the API refuses the token.
     pub(crate) async fn validate(&self) -> Result<Vec<Any>, Error> {
-        self.validate_database().await?;
-        let Some(api) = &self.context.api else { return Ok(Vec::new()) };
+        let privileges = self.validate_database().await?;
+        let Some(api) = &self.context.api else {
+            // With the REST API, changes of accounts may be the only ones that are wanted (decision
+            // useless-provisioning).
+            if self.provisioning {
+                privileges.require_any_change()?;
+            }
+            return Ok(Vec::new());
+        };
         match api.probe().await {
             Ok(rate_limit) => Ok(vec![rate_limit::annotation(&rate_limit)]),
             Err(error) => {
@@ -76,7 +85,7 @@ impl Connector {
         });
     }
 
-    async fn validate_database(&self) -> Result<(), Error> {
+    async fn validate_database(&self) -> Result<Arc<Privileges>, Error> {
         let check = || self.context.database.check_whole();
         let checked = check
             .retry(VALIDATE_WAITS.into_iter())
@@ -88,8 +97,8 @@ impl Connector {
                     tracing::warn!(error, wait_seconds, left_out, "the database does not answer; retrying");
                 }
             });
-        checked.await?;
+        let privileges = checked.await?;
         self.count_crossing_memberships();
-        Ok(())
+        Ok(privileges)
     }
 }

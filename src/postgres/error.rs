@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::{Severity, SqlState};
 
-use crate::postgres::reason::{Reason, reason, refused_by};
+use crate::postgres::reason::{Reason, of_function, reason, refused_by};
 
 /// Why a call to the database failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -212,8 +212,12 @@ impl PostgresError {
             SqlState::READ_ONLY_SQL_TRANSACTION => Self::ReadOnly { reason: reason(error) },
             SqlState::RAISE_EXCEPTION => Self::Refused { reason: reason(error) },
             SqlState::FOREIGN_KEY_VIOLATION => Self::Gone { reason: named() },
-            // Primary keys come from a sequence, which returns no number twice unless it was reset.
-            SqlState::UNIQUE_VIOLATION if server.constraint().is_some_and(|name| name.ends_with("_pkey")) => {
+            // Primary keys come from a sequence, which returns no number twice unless it was reset. A function
+            // can raise the same error with any text in the names.
+            SqlState::UNIQUE_VIOLATION
+                if !of_function(server)
+                    && server.constraint().is_some_and(|name| name.ends_with("_pkey")) =>
+            {
                 let table = server.table().unwrap_or("the table");
                 Self::Statement {
                     reason: format!(

@@ -26,13 +26,14 @@ use crate::postgres::tls;
 /// organization Postgres would compile our statements, which takes longer than running them: 100 ms for a
 /// statement that runs for 30 ms.
 ///
-/// The statement runs with the session's original search_path, so every name in it is qualified
-/// (decision nothing-from-public). `OFFSET 0`
+/// The statement runs in a read-only transaction like every read, but with the session's original search_path,
+/// so every name in it is qualified (decision nothing-from-public). `OFFSET 0`
 /// makes Postgres evaluate the inner steps first; `AS MATERIALIZED` would too, but only from version 12 on.
 const INTRODUCE: &str = r#"
 WITH session AS (
     SELECT coalesce(pg_catalog.current_setting('baton_retool.direct', true), '') OPERATOR(pg_catalog.=) 'on' AS direct,
-           pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' AS read_only,
+           pg_catalog.current_setting('default_transaction_read_only') OPERATOR(pg_catalog.=) 'on'
+               OR pg_catalog.pg_is_in_recovery() AS read_only,
            pg_catalog.current_setting('server_version_num')::pg_catalog.int4 AS version,
            pg_catalog.current_setting('search_path') AS search_path,
            pg_catalog.current_schemas(false)::pg_catalog.text[] AS schemas,
@@ -60,6 +61,10 @@ SELECT direct,
 FROM limits
 "#;
 
+/// Begins the transaction of [`INTRODUCE`]. A standby does not allow the isolation level that a role may have
+/// as its default.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+
 /// A custom startup option that a server keeps, and that a pooler drops or rejects.
 const DIRECT: &str = "-c baton_retool.direct=on";
 
@@ -77,7 +82,8 @@ impl Opener {
     ///
     /// # Errors
     /// [`PostgresError::Connect`] with the errors of the attempts; [`PostgresError::LoginRefused`] for a
-    /// wrong password; [`PostgresError::ConnectForbidden`] if the role may not connect to the database.
+    /// wrong password; [`PostgresError::ConnectForbidden`] if the role may not connect to the database;
+    /// [`PostgresError::NoTransactions`] behind a pooler that allows no transactions.
     pub(crate) async fn open(&self) -> Result<Session, PostgresError> {
         let current;
         let opener = match self.with_files_of_now().await? {
@@ -136,6 +142,9 @@ impl Opener {
                         database: self.settings.database.clone(),
                     });
                 }
+                Err(met) if met.no_transactions => {
+                    return Err(PostgresError::NoTransactions { reason: met.reason.into() });
+                }
                 Err(met) => {
                     failures.push(format!("{attempt}: {}", met.reason));
                     // Other attempts would fail the same way and send the wrong password again. A login
@@ -176,6 +185,7 @@ impl Opener {
                 state: None,
                 login_refused: false,
                 connect_forbidden: false,
+                no_transactions: false,
                 tls_not_offered: false,
             }),
         }
@@ -196,6 +206,10 @@ impl Opener {
             state: error.code().cloned(),
             connect_forbidden: error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE),
             login_refused: error.code() == Some(&SqlState::INVALID_PASSWORD),
+            no_transactions: matches!(
+                PostgresError::of_statement(&error),
+                PostgresError::NoTransactions { .. }
+            ),
             tls_not_offered: error.to_string().contains("server does not support TLS")
                 || error.source().is_some_and(|cause| cause.to_string() == "server does not support TLS"),
             reason: reason(&error).to_string(),
@@ -223,7 +237,16 @@ impl Opener {
             }
         };
         let limit = i64::try_from(self.statement_timeout.as_millis()).unwrap_or(i64::MAX);
-        let row = client.query_typed_one(INTRODUCE, &[(&limit, Type::INT8)]).await?;
+        let parameters = [(&limit as _, Type::INT8)];
+        // One round trip; see `statement::run`.
+        let (begun, row, ended) = tokio::join!(
+            client.batch_execute(BEGIN),
+            client.query_typed_one(INTRODUCE, &parameters),
+            client.batch_execute("COMMIT")
+        );
+        begun?;
+        let row = row?;
+        ended?;
         let direct: bool = row.try_get("direct")?;
         let effective: i64 = row.try_get("timeout")?;
         let statement_timeout = Duration::from_millis(u64::try_from(effective).unwrap_or_default());
@@ -255,6 +278,8 @@ pub(crate) struct Failed {
     pub(crate) login_refused: bool,
     /// The login was accepted, but the role may not connect to the database.
     pub(crate) connect_forbidden: bool,
+    /// A pooler in between assigns each statement to another session.
+    pub(crate) no_transactions: bool,
     /// TLS was requested, but the server does not offer it.
     pub(crate) tls_not_offered: bool,
 }

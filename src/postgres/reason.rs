@@ -95,7 +95,7 @@ pub(crate) fn refused_by(server: &DbError) -> Reason {
 }
 
 /// Whether the message comes from a database function: only for these errors, the server reports a context.
-fn of_function(server: &DbError) -> bool {
+pub(crate) fn of_function(server: &DbError) -> bool {
     server.where_().is_some_and(|place| !place.is_empty())
 }
 

@@ -171,7 +171,7 @@ impl Drop for Transaction<'_> {
 ///
 /// # Errors
 /// [`PostgresError::ReadOnly`], and the errors of beginning a transaction.
-pub(crate) async fn start(lease: &Lease<'_>, access: AccessMode) -> Result<(), PostgresError> {
+async fn start(lease: &Lease<'_>, access: AccessMode) -> Result<(), PostgresError> {
     let session = lease.session()?;
     let begin = format!("{}; {LIMITS}", session.begin(access));
     let begun = async {

@@ -9,6 +9,6 @@ mod statements;
 
 pub(crate) use changes::try_change;
 pub(crate) use drift::drift;
-pub(crate) use facts::{Access, Change, Facts, OptionalColumn, Standing, facts};
-pub(crate) use schema::{Creators, creators, crossing_memberships};
+pub(crate) use facts::{Access, Change, Facts, OptionalColumn, Server, Standing, facts};
+pub(crate) use schema::{Strangers, crossing_memberships, strangers};
 pub(crate) use statements::{Listing, Measured, folders_inside_others, last_event, measure, migrations};

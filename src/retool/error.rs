@@ -1,6 +1,7 @@
 //! Errors of calls to Retool's database.
 
 use crate::postgres::error::{Nature, PostgresError};
+use crate::retool::impostor::{Impostor, listed};
 use crate::retool::privileges::missing::MissingPrivileges;
 
 /// Why a call to Retool's database failed.
@@ -14,6 +15,12 @@ pub(crate) enum DatabaseError {
     OtherVersion {
         /// The missing tables and columns, each in a few words.
         absent: Vec<String>,
+    },
+    /// Retool's triggers would run code of strangers with the rights of our role.
+    #[error("triggers of Retool's tables could run code of other roles: {}", listed(impostors))]
+    Impostors {
+        /// The objects of these roles, at most ten.
+        impostors: Vec<Impostor>,
     },
     /// The role lacks privileges; the error has the GRANTs that add them.
     #[error(transparent)]
@@ -36,7 +43,7 @@ impl DatabaseError {
     pub(crate) fn nature(&self) -> Nature {
         match self {
             Self::Postgres(error) => error.nature(),
-            Self::MissingPrivileges(_) => Nature::SetUp,
+            Self::MissingPrivileges(_) | Self::Impostors { .. } => Nature::SetUp,
             Self::OtherVersion { .. } => Nature::Fault,
         }
     }
@@ -47,6 +54,7 @@ impl DatabaseError {
             Self::Postgres(error) => error.reason(),
             Self::MissingPrivileges(_) => "missing_privileges",
             Self::OtherVersion { .. } => "unknown_schema",
+            Self::Impostors { .. } => "impostors",
         }
     }
 
@@ -61,11 +69,11 @@ impl DatabaseError {
         matches!(self, Self::Postgres(error) if error.is_refusal())
     }
 
-    /// The error of the server, the driver or the pool; `None` for missing privileges, tables and columns.
+    /// The error of the server, the driver or the pool; `None` for the other errors.
     pub(crate) fn postgres(&self) -> Option<&PostgresError> {
         match self {
             Self::Postgres(error) => Some(error),
-            Self::MissingPrivileges(_) | Self::OtherVersion { .. } => None,
+            Self::MissingPrivileges(_) | Self::OtherVersion { .. } | Self::Impostors { .. } => None,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::postgres::identifier::quoted;
 use crate::postgres::session::Session;
 use crate::retool::error::DatabaseError;
 use missing::Lacking;
-use reads::{AUDIT, FOLDERS, OF_DIAGNOSIS, OPTIONAL, Optional, Reads, reads_of};
+use reads::{OPTIONAL, Optional, Reads, reads_of, tables_of_diagnosis};
 use writes::Writes;
 
 pub(crate) use column::Column;
@@ -141,17 +141,34 @@ impl Privileges {
     /// Verifies that the role has all privileges for these kinds of changes.
     ///
     /// # Errors
-    /// [`DatabaseError::MissingPrivileges`] with every missing GRANT.
+    /// [`DatabaseError::OtherVersion`] if columns are missing, otherwise [`DatabaseError::MissingPrivileges`]
+    /// with every missing GRANT.
     pub(crate) fn require_changes(&self, features: &[Feature]) -> Result<(), DatabaseError> {
         // Without access to the schema the tables are invisible, and every privilege would appear to be
         // missing.
         if let (None, Some(grant)) = (&self.schema, self.grant_on_schema()) {
             return Err(MissingPrivileges { role: self.role.clone(), grants: vec![grant] }.into());
         }
-        match &self.writes {
-            Some(writes) => Ok(writes.require(features, &self.role)?),
-            None => Ok(()),
+        let Some(writes) = &self.writes else { return Ok(()) };
+        let absent = writes.absent(features);
+        if !absent.is_empty() {
+            return Err(DatabaseError::OtherVersion { absent });
         }
+        Ok(writes.require(features, &self.role)?)
+    }
+
+    /// Verifies that at least one of the allowed kinds of changes can work.
+    ///
+    /// # Errors
+    /// The errors of [`Privileges::require_changes`], if none can work.
+    pub(crate) fn require_any_change(&self) -> Result<(), DatabaseError> {
+        // A new group is of no use if neither its members nor its access can be changed.
+        let mut features = self.features.iter().filter(|feature| **feature != Feature::ManagedGroups);
+        let impossible = |feature: &Feature| {
+            let writes = self.writes.as_ref();
+            writes.is_some_and(|writes| writes.is_unknown(*feature) || !writes.absent(&[*feature]).is_empty())
+        };
+        if features.all(impossible) { self.require_changes(&self.features) } else { Ok(()) }
     }
 
     /// Whether an optional column may be updated.
@@ -216,12 +233,12 @@ impl Privileges {
     /// Verifies that an optional column can be read, for an operation that needs it.
     ///
     /// # Errors
-    /// [`DatabaseError::MissingPrivileges`] with the GRANT, or [`PostgresError::UnknownSchema`] if the column
+    /// [`DatabaseError::MissingPrivileges`] with the GRANT, or [`DatabaseError::OtherVersion`] if the column
     /// does not exist.
     pub(crate) fn require_column(&self, column: Column) -> Result<(), DatabaseError> {
         let lacking = self.lacking([column]);
         if lacking.is_absent() {
-            return Err(PostgresError::UnknownSchema { reason: lacking.absent().join(", ").into() }.into());
+            return Err(DatabaseError::OtherVersion { absent: lacking.absent() });
         }
         if lacking.grants.is_empty() {
             return Ok(());
@@ -334,8 +351,8 @@ pub(crate) fn updatable(table: &str, name: &str) -> Option<Column> {
 
 /// Whether statements may use the table.
 pub(crate) fn is_table(name: &str) -> bool {
-    let read = reads_of(Scope::default()).chain(FOLDERS).chain(AUDIT).map(|reads| reads.table);
-    read.chain(OF_DIAGNOSIS.iter().copied()).any(|table| table == name)
+    let read = reads_of(Scope::default()).map(|reads| reads.table);
+    read.chain(tables_of_diagnosis()).any(|table| table == name)
 }
 
 /// The column with that name, required or optional.

@@ -178,7 +178,8 @@ fn grant_reads(script: &mut String, reads: &Reads, role: &RoleName) {
     grant(script, "SELECT", &columns, reads.table, role);
 }
 
-/// Adds a DO block that grants the columns that exist.
+/// Adds a DO block that grants the columns that exist and that the role that runs the script may grant. Another
+/// role may own a table of that name.
 fn grant_if_there(script: &mut String, note: &str, columns: impl Iterator<Item = (Column, String)>) {
     let columns: Vec<_> = columns.collect();
     if columns.is_empty() {
@@ -208,6 +209,7 @@ BEGIN
         JOIN pg_catalog.pg_attribute AS attribute
           ON attribute.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(listed.of_table)
          AND attribute.attname::pg_catalog.text OPERATOR(pg_catalog.=) listed.of_column
+         AND pg_catalog.has_column_privilege(attribute.attrelid, attribute.attnum, 'SELECT WITH GRANT OPTION')
     LOOP
         EXECUTE pg_catalog.format('GRANT SELECT (%I) ON %s TO %I', wanted.of_column, wanted.of_table, {ROLE});
     END LOOP;

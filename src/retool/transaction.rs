@@ -16,6 +16,7 @@ use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, PageId};
 use crate::retool::privileges::{Feature, Privileges};
 use crate::retool::template;
+use crate::retool::trigger_path;
 
 /// Why a change was not made.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -72,9 +73,11 @@ pub(crate) struct Transaction<'a> {
 }
 
 impl Database {
-    /// Makes a change in its own transaction: either everything that `change` does, or nothing.
+    /// Makes a change in its own transaction, which holds `lock`: either everything that `change` does, or
+    /// nothing. Nothing is written while triggers could run code of strangers.
     ///
     /// # Errors
+    /// [`DatabaseError::Impostors`] if a trigger could run code of strangers.
     /// The errors of `change`, and of beginning and ending the transaction. If the session is lost during the
     /// commit, it is unknown whether the change was made; a retry is safe. If the server refuses a statement
     /// because of missing privileges, the error has the GRANTs that are missing now.
@@ -82,6 +85,7 @@ impl Database {
         &self,
         features: &[Feature],
         mode: Mode,
+        lock: Lock,
         change: impl for<'a> FnOnce(&'a Transaction<'_>) -> BoxFuture<'a, Result<T, ChangeError>>,
     ) -> Result<T, ChangeError> {
         let privileges = self.require_changes(features).await?;
@@ -91,7 +95,10 @@ impl Database {
         };
         let inner = transaction::Transaction::begin(self.pool(), access).await?;
         let transaction = Transaction { inner, privileges, mode };
-        let outcome = change(&transaction).await;
+        let outcome = match transaction.prepare(lock).await {
+            Ok(()) => change(&transaction).await,
+            Err(error) => Err(error.into()),
+        };
         match transaction.end(outcome).await {
             Err(ChangeError::Database(error)) if error.is_refusal() => {
                 self.check().await?.require_changes(features)?;
@@ -106,6 +113,14 @@ impl Transaction<'_> {
     /// Whether the change is only described.
     pub(crate) fn is_dry_run(&self) -> bool {
         self.mode == Mode::DryRun
+    }
+
+    /// Takes the lock, and makes sure that triggers run only code of roles that could change Retool's tables
+    /// anyway. A dry run does so too, to report what a real change would.
+    async fn prepare(&self, lock: Lock) -> Result<(), DatabaseError> {
+        self.lock(&[lock]).await?;
+        let impostors = trigger_path::impostors(&self.inner, &self.privileges).await?;
+        if impostors.is_empty() { Ok(()) } else { Err(DatabaseError::Impostors { impostors }) }
     }
 
     pub(crate) fn privileges(&self) -> &Privileges {

@@ -143,6 +143,10 @@ async fn an_account_that_never_appears_is_in_progress_and_never_u0() {
 
     let (kind, resource, flag) = result(&nothing.unwrap());
     assert_eq!((kind, resource, flag), ("in progress", None, true));
+    for stage in [&with_id, &without] {
+        let record = record(stage);
+        assert_eq!((&record["outcome"], &record["after"]), (&json!("changed"), &json!("unverified")));
+    }
 }
 
 #[tokio::test]

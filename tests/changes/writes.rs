@@ -5,6 +5,8 @@ use tonic::Code;
 use crate::changes::faults::{CALLS, on_its_way, until_blocked, world};
 use crate::support::changes::{Changes, Did, Tables, entitlement_of, principal_of, refused};
 use crate::support::postgres::{Database, Provisioning};
+use crate::support::server::program;
+use crate::support::wire::Wire;
 use baton_retool::proto::connector::Grant;
 
 /// Creates a trigger on the table that runs this body for each row.
@@ -30,13 +32,22 @@ async fn a_write_that_a_trigger_suppresses_is_not_reported_as_done() {
 }
 
 #[tokio::test]
-async fn a_group_that_a_trigger_suppresses_is_not_reported_as_created() {
+async fn a_group_that_a_trigger_suppresses_or_alters_is_not_reported_as_created() {
     let database = world().await;
-    on_row(&database, "BEFORE INSERT", "groups", "RETURN NULL;").await;
     let (changes, _server) = Changes::serving(&database, &[]).await;
-    let status = refused(&database, changes.grant("page:p100:user:read", "user/u100")).await;
-    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
-    assert!(status.message().contains("a trigger of groups"), "{}", status.message());
+    for (when, body) in [
+        ("BEFORE INSERT", "RETURN NULL;"),
+        ("BEFORE INSERT", "NEW.name = 'another'; RETURN NEW;"),
+        ("BEFORE INSERT", "NEW.\"organizationId\" = 2; RETURN NEW;"),
+        ("AFTER INSERT", "UPDATE groups SET name = 'another' WHERE id = NEW.id; RETURN NULL;"),
+        ("AFTER INSERT", "DELETE FROM groups WHERE id = NEW.id; RETURN NULL;"),
+    ] {
+        on_row(&database, when, "groups", body).await;
+        let status = refused(&database, changes.grant("page:p100:user:read", "user/u100")).await;
+        assert_eq!(status.code(), Code::FailedPrecondition, "{body}: {status:?}");
+        assert!(status.message().contains("a trigger of groups"), "{body}: {}", status.message());
+        database.execute("DROP FUNCTION meddle CASCADE").await;
+    }
 }
 
 #[tokio::test]
@@ -88,6 +99,51 @@ async fn an_error_names_the_policy_that_prevents_a_change() {
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
     assert!(status.message().contains("row-level security"), "{}", status.message());
     assert!(status.message().contains("BYPASSRLS"), "{}", status.message());
+}
+
+/// Restrictive policies hide a new row, or prevent an update or a deletion.
+#[tokio::test]
+async fn an_error_names_row_level_security_whatever_it_prevents() {
+    let database = world().await;
+    let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
+    for table in ["user_groups", "group_pages", "groups"] {
+        let enable = format!(
+            "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; CREATE POLICY all_rows ON {table} USING (true)"
+        );
+        database.execute(&enable).await;
+    }
+    let (changes, _server) = Changes::serving_at(&database.url_as(&role), &[]).await;
+    let hinder = async |table: &str, policy: &str| {
+        database.execute(&format!("CREATE POLICY hinders ON {table} AS RESTRICTIVE {policy}")).await;
+    };
+    let assert_named = |status: tonic::Status, what: &str| {
+        assert_eq!(status.code(), Code::FailedPrecondition, "{what}: {status:?}");
+        assert!(status.message().contains("row-level security"), "{what}: {}", status.message());
+    };
+    for (entitlement, principal, table, policy) in [
+        ("group:g100:member", "user/u100", "user_groups", r#"FOR SELECT USING ("userId" <> 100)"#),
+        ("page:p100:group:write", "group/g100", "group_pages", r#"FOR SELECT USING ("groupId" <> 100)"#),
+        ("page:p100:user:read", "user/u100", "user_groups", r#"FOR SELECT USING ("userId" <> 100)"#),
+        ("page:p100:user:read", "user/u100", "groups", "FOR SELECT USING (name NOT LIKE 'baton:%')"),
+    ] {
+        hinder(table, policy).await;
+        let status = refused(&database, changes.grant(entitlement, principal)).await;
+        assert_named(status, &format!("grant {entitlement}, {table}"));
+        database.execute(&format!("DROP POLICY hinders ON {table}")).await;
+    }
+    for (entitlement, principal, table, policy) in [
+        ("group:g100:admin", "user/u100", "user_groups", "FOR UPDATE USING (false)"),
+        ("page:p100:group:write", "group/g100", "group_pages", "FOR UPDATE USING (false)"),
+        ("page:p100:group:read", "group/g100", "group_pages", "FOR DELETE USING (false)"),
+        ("page:p100:user:read", "user/u100", "user_groups", "FOR DELETE USING (false)"),
+    ] {
+        changes.grant(entitlement, principal).await.unwrap();
+        hinder(table, policy).await;
+        let status = refused(&database, changes.revoke(entitlement, principal)).await;
+        assert_named(status, &format!("revoke {entitlement}"));
+        database.execute(&format!("DROP POLICY hinders ON {table}")).await;
+        changes.revoke(entitlement, principal).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -211,7 +267,14 @@ async fn a_membership_across_organizations_can_be_revoked_but_not_granted() {
                INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt") VALUES (45, 100, now(), now())"#,
         )
         .await;
-    let (changes, _server) = Changes::serving(&database, &[]).await;
+    let (changes, server) = Changes::serving(&database, &[]).await;
+    Wire::to(&server).await.validate().await.unwrap();
+    let counted = |line: &serde_json::Value| line["level"] == "warn" && line["memberships"] == 1;
+    let line = server.wait_for_log(counted);
+    assert!(line["msg"].as_str().unwrap().contains("users of one organization"), "{line}");
+    let doctor = program().args(["doctor", "--connection-string", &database.url()]).output().unwrap();
+    let text = String::from_utf8_lossy(&doctor.stdout);
+    assert!(text.contains("1 memberships put a user of one organization into a group of another"), "{text}");
     assert!(changes.lists("group:g100:member", "user/u45").await);
     assert_eq!(changes.grant("group:g100:member", "user/u45").await.unwrap().did(), Did::Nothing);
     assert_eq!(changes.revoke("group:g100:member", "user/u45").await.unwrap().did(), Did::Changed);

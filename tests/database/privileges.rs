@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 
 use tonic::{Code, Status};
 
+use crate::releases::WORLD;
+use crate::support::changes::{Changes, refused};
 use crate::support::observe::see;
 use crate::support::postgres::{Database, Role, Sizes};
-use crate::support::server::Server;
+use crate::support::server::{Server, program};
+use crate::support::stage::Stage;
 use crate::support::wire::{Wire, assert_refused, id, resource};
 
 /// The privileges of a tenant of the Go connector who fixed the script that came with it.
@@ -296,6 +299,86 @@ async fn a_wrong_database_is_distinguished_from_a_missing_privilege() {
             assert!(!refused.message().contains("GRANT"), "{what}: {refused:?}");
         }
     }
+}
+
+/// A Retool of another version. The columns are gone one after the other, while the server runs.
+#[tokio::test]
+async fn a_column_that_this_retool_lacks_is_named() {
+    const UNSUPPORTED: &str = "does not support this version of Retool";
+    let database = Database::small().await;
+    database.execute(WORLD).await;
+    let (changes, server) = Changes::serving(&database, &[]).await;
+    let wire = Wire::to(&server).await;
+    wire.validate().await.unwrap();
+    let groups = ("group:g100:member", "user/u100");
+    let pages = ("page:p100:group:own", "group/g100");
+    let users = ("page:p100:user:own", "user/u100");
+    for (column, refused_calls, validates) in [
+        ("groups.createdAt", &[users][..], true),
+        ("groups.updatedAt", &[users], true),
+        ("group_pages.createdAt", &[pages, users], true),
+        ("group_pages.updatedAt", &[pages, users], true),
+        ("user_groups.createdAt", &[groups, pages, users], false),
+        ("user_groups.updatedAt", &[groups, pages, users], false),
+    ] {
+        let (table, name) = column.split_once('.').unwrap();
+        database.execute(&format!("ALTER TABLE {table} DROP COLUMN \"{name}\"")).await;
+        let named = format!("table {table} has no column \"{name}\"");
+        for (entitlement, principal) in refused_calls {
+            let status = refused(&database, changes.grant(entitlement, principal)).await;
+            assert!(status.message().contains(UNSUPPORTED), "{column} {entitlement}: {status:?}");
+        }
+        let (entitlement, principal) = refused_calls[0];
+        let last = changes.grant(entitlement, principal).await.unwrap_err();
+        assert!(last.message().contains(&named), "{column}: {last:?}");
+        match wire.validate().await {
+            Ok(()) => assert!(validates, "{column}"),
+            Err(status) => {
+                assert!(!validates && status.message().contains(UNSUPPORTED), "{column}: {status:?}");
+            }
+        }
+        server.wait_for_log(|line| {
+            line["level"] == "warn" && line["msg"].as_str().is_some_and(|text| text.contains(&named))
+        });
+    }
+    let doctor = program()
+        .args(["doctor", "--provisioning", "--connection-string", &database.url()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&doctor.stdout);
+    assert!(text.contains(UNSUPPORTED) && !text.contains("not a Retool database"), "{text}");
+
+    database.execute(r#"ALTER TABLE groups DROP COLUMN "universalQueryLibraryAccess""#).await;
+    let words = [UNSUPPORTED, "universalQueryLibraryAccess"];
+    let mut answers = answers(&wire).await;
+    answers.push(("Validate".to_owned(), wire.validate().await));
+    for (what, answer) in answers {
+        if let Err(status) = answer {
+            let status = assert_refused(Err::<(), _>(status), Code::FailedPrecondition, &words);
+            assert!(!status.message().contains("not a Retool database"), "{what}: {status:?}");
+        } else {
+            assert!(!what.contains("group") && what != "Validate", "{what}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn validate_refuses_a_role_that_can_make_none_of_the_allowed_changes() {
+    let database = Database::seeded(FEW).await;
+    let role = database.documented_role(&[]).await;
+    let url = database.url_as(&role);
+    let server = Server::start_at(&url, &["--provisioning"]);
+    let wire = Wire::to(&server).await;
+    let words = ["GRANT INSERT", "user_groups", "group_pages"];
+    let refused = assert_refused(wire.validate().await, Code::FailedPrecondition, &words);
+    // Changes of accounts need none of these privileges.
+    let stage = Stage::serve(database, &url, &["--provisioning"]).await;
+    stage.wire.validate().await.unwrap();
+    let one = format!("GRANT DELETE ON group_pages TO {}", role.name);
+    stage.database.execute(&one).await;
+    wire.validate().await.unwrap();
+    stage.database.execute(&told_to_run(&refused)).await;
+    wire.validate().await.unwrap();
 }
 
 #[tokio::test]

@@ -138,14 +138,18 @@ async fn a_call_past_its_deadline_cancels_its_statement() {
     transaction.batch_execute("LOCK TABLE organizations").await.unwrap();
     let message =
         ResourcesServiceListResourcesRequest { resource_type_id: "org".to_owned(), ..Default::default() };
+    // The deadline passes while the statement waits for the lock. A busy machine may take seconds until then.
     let mut request = tonic::Request::new(message);
-    request.set_timeout(std::time::Duration::from_millis(500));
-    let answer = ResourcesServiceClient::new(server.channel().await).list_resources(request).await;
-    assert!(answer.is_err());
+    request.set_timeout(std::time::Duration::from_secs(5));
+    let mut client = ResourcesServiceClient::new(server.channel().await);
+    let call = tokio::spawn(async move { client.list_resources(request).await });
+    database.wait_until_blocked(1).await;
+    assert!(call.await.unwrap().is_err());
     eventually("the end of the statement", async || {
         (database.statements_in_progress().await == 0).then_some(())
     })
     .await;
+    transaction.rollback().await.unwrap();
 }
 
 #[tokio::test]

@@ -5,7 +5,13 @@ use crate::support::changes::{Changes, Did};
 use crate::support::client::facts;
 use crate::support::oracle::Oracle;
 use crate::support::postgres::{Database, Provisioning};
+use crate::support::retool_api::Reply;
 use crate::support::server::program;
+use crate::support::stage::{Stage, assert_failed, result, with_email};
+use serde_json::json;
+
+/// The id of a sync, whose listings come from a snapshot.
+pub(crate) const A_SYNC: &str = "0ujtsYcgvSTl8PAuAdqWYSMnLOv";
 
 /// Every change with its reverse, in an order in which each has an effect.
 pub(crate) const STEPS: [(&str, &str); 8] = [
@@ -47,25 +53,48 @@ pub(crate) async fn makes_every_change(changes: &Changes) {
     }
 }
 
+/// Requests each resource type by id.
+pub(crate) async fn reads_each_type(changes: &Changes) {
+    for (kind, id) in [("org", "o1"), ("user", "u1"), ("group", "g1"), ("page", "p1"), ("resource", "r1")] {
+        changes.client.get(kind, id).await.unwrap();
+    }
+}
+
+/// Runs every look-up of an account. The double gives these answers only, so it runs no statement itself.
+pub(crate) async fn looks_up_accounts(stage: &Stage) {
+    let client = stage.database.client().await;
+    let row = client.query_one("SELECT sid::text, email::text FROM users WHERE id = 5", &[]).await.unwrap();
+    let (sid, email): (String, String) = (row.get(0), row.get(1));
+    let made = json!({"id": sid, "legacy_id": 5, "email": email, "active": true});
+    stage.api.next("POST", Reply::json(200, json!({"success": true, "data": made})));
+    assert_eq!(result(&stage.create(&with_email(&email)).await.unwrap()).0, "success");
+    stage.api.always("GET", Reply::json(200, json!({"success": true, "data": [], "has_more": false})));
+    stage.api.next("POST", Reply::refusal(409, "exists"));
+    assert_eq!(result(&stage.create(&with_email(&email)).await.unwrap()).0, "already exists");
+    stage.api.next("PATCH", Reply::refusal(400, "no"));
+    assert_failed(&stage.act("disable_user", "u5").await, &["InvalidArgument: "]);
+}
+
 #[tokio::test]
 async fn a_sync_agrees_with_the_oracle_and_every_change_is_made() {
     let database = Database::small().await;
     database.execute(WORLD).await;
     let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
-    let (changes, server) = Changes::serving_at(&database.url_as(&role), &[]).await;
-
+    let url = database.url_as(&role);
     let oracle = Oracle::read(&database.client().await, false).await;
-    let listed = changes.client.everything().await;
-    assert_eq!(facts(&listed.grants), oracle.grants());
-    assert_eq!(listed.resources.len(), oracle.resources().len());
+    let stage = Stage::serve(database, &url, &["--provisioning"]).await;
+    let changes = Changes::of(&stage.server).await;
 
+    for sync in ["", A_SYNC] {
+        let listed = changes.client.in_sync(sync).everything().await;
+        assert_eq!(facts(&listed.grants), oracle.grants(), "sync {sync:?}");
+        assert_eq!(listed.resources.len(), oracle.resources().len(), "sync {sync:?}");
+    }
+    reads_each_type(&changes).await;
     makes_every_change(&changes).await;
-    drop((changes, server));
+    looks_up_accounts(&stage).await;
 
-    let doctor = program()
-        .args(["doctor", "--provisioning", "--connection-string", &database.url_as(&role)])
-        .output()
-        .unwrap();
+    let doctor = program().args(["doctor", "--provisioning", "--connection-string", &url]).output().unwrap();
     let text = String::from_utf8_lossy(&doctor.stdout);
     assert!(!text.lines().any(|line| line.starts_with("failed")), "{text}");
     assert!(doctor.status.success(), "{text}");

@@ -13,7 +13,7 @@ use crate::postgres::connection_string::ConnectionSettings;
 use crate::postgres::identifier::quoted;
 use crate::retool::database::Database;
 use crate::retool::diagnosis::{
-    Access, Facts, Listing, Measured, OptionalColumn, Standing, drift, facts, folders_inside_others,
+    Access, Facts, Listing, Measured, OptionalColumn, Server, Standing, drift, facts, folders_inside_others,
     last_event, measure, migrations,
 };
 use crate::retool::snapshot::estimate;
@@ -41,7 +41,7 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
             return;
         }
     };
-    report.push(server(&facts));
+    report.push(server(&facts.server));
     if !tables(&facts, report) {
         report.skip(Check::Types..=Check::Drift, "Retool's tables are not found");
         return;
@@ -78,8 +78,7 @@ pub(super) async fn check(connection: &Arc<ConnectionSettings>, settings: &Setti
     report.push(lists(&database, &facts, complete, scope.skip_pages).await);
 }
 
-fn server(facts: &Facts) -> Line {
-    let server = &facts.server;
+fn server(server: &Server) -> Line {
     let mut found = format!("PostgreSQL {}", server.version);
     if server.standby {
         found.push_str(", a standby");
@@ -361,5 +360,31 @@ fn listing(listing: Listing) -> String {
         Listing::Members(group) => format!("grants of group g{group}"),
         Listing::PageAccess(page) => format!("grants of app p{page}"),
         Listing::ResourceAccess(resource) => format!("grants of resource r{resource}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_postgres_without_tests_are_named() {
+        for (version, release, supported) in
+            [("9.6.24", 9, false), ("10.23", 10, true), ("18.0", 18, true), ("19.1", 19, false)]
+        {
+            let known = Server {
+                version: version.to_owned(),
+                release,
+                database: "retool".to_owned(),
+                role: "baton".to_owned(),
+                standby: false,
+                superuser: false,
+                pooled: false,
+                statement_timeout_ms: 60_000,
+            };
+            let text = format!("{:?}", server(&known));
+            assert!(text.contains(&format!("PostgreSQL {version}")), "{text}");
+            assert_eq!(!text.contains("is not supported"), supported, "{text}");
+        }
     }
 }

@@ -1,16 +1,18 @@
-//! Checks which other roles can create objects in the schema of Retool's tables, and memberships across
+//! Checks which other roles can create objects where Retool's triggers resolve names, and memberships across
 //! organizations.
 
 use crate::cli::doctor::report::{Check, Line};
 use crate::connector::database_message::database_message;
 use crate::postgres::identifier::quoted;
 use crate::retool::database::Database;
-use crate::retool::diagnosis::{Creators, creators, crossing_memberships};
+use crate::retool::diagnosis::{Strangers, crossing_memberships, strangers};
+use crate::retool::impostor::listed;
+use crate::retool::trigger_path::Creator;
 
 /// Lines about possible problems; empty if there are none.
 pub(super) async fn check(database: &Database, provisioning: bool, complete: bool) -> Vec<Line> {
-    let mut lines = match creators(database).await {
-        Ok(found) => of_creators(&found, provisioning),
+    let mut lines = match strangers(database).await {
+        Ok(found) => of_strangers(&found, provisioning),
         Err(error) => vec![Line::warning(Check::Database, database_message(&error)).about("schema")],
     };
     if complete {
@@ -19,37 +21,41 @@ pub(super) async fn check(database: &Database, provisioning: bool, complete: boo
     lines
 }
 
-fn of_creators(found: &Creators, provisioning: bool) -> Vec<Line> {
-    let schema = quoted(&found.schema);
+fn of_strangers(found: &Strangers, provisioning: bool) -> Vec<Line> {
     let mut lines = Vec::new();
     if !found.impostors.is_empty() {
-        let names = found.impostors.join(", ");
+        let means = if provisioning {
+            "Retool and its triggers can use them instead. The statements of baton-retool do not, and it makes no change until they are gone."
+        } else {
+            "Retool and its triggers can use them instead. The statements of baton-retool do not."
+        };
         let line = Line::warning(
             Check::Database,
-            format!("operators or functions have the names of Postgres's own: {names}"),
+            format!("objects have the names of Postgres's or Retool's own: {}", listed(&found.impostors)),
         )
-        .means(
-            "Retool and its triggers can run them instead of Postgres's. The statements of baton-retool do not.",
-        )
-        .fix(format!("see who owns them with \\do+ {schema}.* and \\df+ {schema}.* in psql, and drop them"));
+        .means(means)
+        .fix("look at them in psql with \\do+, \\df+, \\d+ and \\dT+, and drop or rename them");
         lines.push(line.about("schema"));
     }
-    if !found.roles.is_empty() {
-        let words = |role: &String| if role.is_empty() { "everyone".to_owned() } else { quoted(role) };
-        let who = found.roles.iter().map(words).collect::<Vec<_>>().join(", ");
+    if !found.creators.is_empty() {
+        let words = |creator: &Creator| {
+            let role = if creator.role.is_empty() { "everyone".to_owned() } else { quoted(&creator.role) };
+            format!("{role} in schema {}", quoted(&creator.schema))
+        };
+        let who = found.creators.iter().map(words).collect::<Vec<_>>().join(", ");
         let means = if provisioning {
-            "Anyone who can define operators there can have Retool's triggers run them with the rights of the role that changes a row, including this role. Run as the owner of the schema:"
+            "Anyone who can define operators there can make baton-retool refuse every change, because Retool's triggers would run them with the rights of its role. Run as the owner of the schema:"
         } else {
             "Anyone who can define operators there can have Retool run them. The statements of baton-retool do not. Run as the owner of the schema:"
         };
         let line = Line::warning(
             Check::Database,
-            format!("roles other than the owner may create objects in schema {schema}: {who}"),
+            format!("roles other than the owner may create objects where Retool's names are resolved: {who}"),
         )
         .means(means)
-        .fixes(found.roles.iter().map(|role| {
+        .fixes(found.creators.iter().map(|Creator { schema, role }| {
             let role = if role.is_empty() { "PUBLIC".to_owned() } else { quoted(role) };
-            format!("REVOKE CREATE ON SCHEMA {schema} FROM {role};")
+            format!("REVOKE CREATE ON SCHEMA {} FROM {role};", quoted(schema))
         }));
         lines.push(line.about("schema"));
     }

@@ -8,42 +8,41 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(doc)]
 use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::quoted;
 use crate::postgres::session::AccessMode;
-use crate::postgres::statement::guarded;
-use crate::postgres::transaction::start;
+use crate::postgres::transaction::{End, Transaction};
 use crate::retool::database::Database;
 use crate::retool::error::DatabaseError;
 use crate::retool::privileges::{Feature, Need};
+use crate::retool::trigger_path::impostors;
 
 /// Tries every statement that the feature needs, and rolls them back.
 ///
 /// # Errors
-/// [`PostgresError::ReadOnly`] on a standby, and the error of the first statement that the server refuses.
+/// [`PostgresError::ReadOnly`] on a standby, [`DatabaseError::OtherVersion`] if columns are missing,
+/// [`DatabaseError::Impostors`] if triggers could run code of strangers, and the error of the first statement
+/// that the server refuses.
 pub(crate) async fn try_change(database: &Database, feature: Feature) -> Result<(), DatabaseError> {
     let privileges = database.privileges().await?;
-    let lease = database.pool().get().await?;
-    start(&lease, AccessMode::ReadWrite).await?;
-    let session = lease.session()?;
+    privileges.require_changes(&[feature])?;
+    let transaction = Transaction::begin(database.pool(), AccessMode::ReadWrite).await?;
     let tried = async {
+        let impostors = impostors(&transaction, &privileges).await?;
+        if !impostors.is_empty() {
+            return Err(DatabaseError::Impostors { impostors });
+        }
         for statement in statements(feature, &|table| privileges.qualified(table)) {
-            session
-                .client()
-                .batch_execute(&statement)
-                .await
-                .map_err(|error| PostgresError::of_write(&error))?;
+            // Triggers of the whole statement run too, so they need the same search_path as for a change.
+            transaction.write("diagnosis.change", &statement, &[], |_| Ok(())).await?;
         }
         Ok(())
     };
-    let tried = guarded(&lease, "diagnosis.change", tried).await;
-    let undone = async {
-        session.client().batch_execute("ROLLBACK").await.map_err(|error| PostgresError::of_write(&error))
-    };
-    if guarded(&lease, "diagnosis.undo", undone).await.is_err() {
-        session.retire();
-    }
-    Ok(tried?)
+    let tried = tried.await;
+    // A transaction that cannot be rolled back closes its session, which has the same effect.
+    let _ = transaction.end(End::Rollback).await;
+    tried
 }
 
 /// `qualified` returns the schema-qualified name of a table.

@@ -1,71 +1,34 @@
-//! Checks which other roles can create objects in the schema where Retool's triggers resolve names, and
+//! Checks which other roles can create objects in the schemas where Retool's triggers resolve names, and
 //! counts rows that Retool itself would refuse.
 
+use crate::postgres::session::AccessMode;
 use crate::postgres::statement::only;
+use crate::postgres::transaction::{End, Transaction};
 use crate::retool::database::Database;
 use crate::retool::error::DatabaseError;
+use crate::retool::impostor::Impostor;
+use crate::retool::trigger_path::{self, Creator};
 
-use tokio_postgres::types::Type;
-
-/// Roles with CREATE on the schema, besides its owner, the owner of the tables and superusers.
-const CREATORS: &str = r#"
-SELECT DISTINCT CASE WHEN acl.grantee = 0 THEN '' ELSE pg_get_userbyid(acl.grantee)::text END AS role
-FROM pg_namespace home, aclexplode(home.nspacl) acl
-WHERE home.nspname = $1 AND acl.privilege_type = 'CREATE' AND acl.grantee <> home.nspowner
-  AND NOT EXISTS (SELECT FROM pg_class c
-                  WHERE c.relnamespace = home.oid AND c.relname = 'organizations' AND c.relowner = acl.grantee)
-  AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = acl.grantee AND r.rolsuper)
-ORDER BY 1
-"#;
-
-/// Operators and functions of the schema that share a name with a built-in of Postgres and belong neither to
-/// an extension nor to the owner of the tables or a superuser.
-const IMPOSTORS: &str = r#"
-SELECT found.name AS name
-FROM (SELECT o.oid, 'pg_operator'::regclass AS kind, o.oprname::text AS name, o.oprowner AS owner
-      FROM pg_operator o JOIN pg_namespace home ON home.oid = o.oprnamespace AND home.nspname = $1
-      WHERE EXISTS (SELECT FROM pg_operator own
-                    WHERE own.oprnamespace = 'pg_catalog'::regnamespace AND own.oprname = o.oprname)
-      UNION ALL
-      SELECT p.oid, 'pg_proc'::regclass, p.proname::text, p.proowner
-      FROM pg_proc p JOIN pg_namespace home ON home.oid = p.pronamespace AND home.nspname = $1
-      WHERE EXISTS (SELECT FROM pg_proc own
-                    WHERE own.pronamespace = 'pg_catalog'::regnamespace AND own.proname = p.proname)) found
-WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = found.kind AND d.objid = found.oid AND d.deptype = 'e')
-  AND NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace home ON home.oid = c.relnamespace AND home.nspname = $1
-                  WHERE c.relname = 'organizations' AND c.relowner = found.owner)
-  AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = found.owner AND r.rolsuper)
-GROUP BY found.name
-ORDER BY found.name
-LIMIT 10
-"#;
-
-/// The roles that can define objects which Retool's triggers would run with the rights of the role that
-/// changes a row.
+/// What can make Retool's triggers run code of strangers with the rights of the role that changes a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Creators {
-    /// The schema of Retool's tables.
-    pub schema: String,
-    /// The roles; an empty name means PUBLIC.
-    pub roles: Vec<String>,
-    /// Names of such operators and functions that exist already, at most ten.
-    pub impostors: Vec<String>,
+pub(crate) struct Strangers {
+    /// The roles that can create objects for it.
+    pub creators: Vec<Creator>,
+    /// The objects that exist already, at most ten.
+    pub impostors: Vec<Impostor>,
 }
 
-/// Inspects the schema of Retool's tables.
+/// Inspects the schemas in which triggers resolve names.
 ///
 /// # Errors
 /// The errors of the statements.
-pub(crate) async fn creators(database: &Database) -> Result<Creators, DatabaseError> {
+pub(crate) async fn strangers(database: &Database) -> Result<Strangers, DatabaseError> {
     let privileges = database.privileges().await?;
-    let schema = privileges.schema().unwrap_or_default();
-    let roles = database
-        .read_catalog("diagnosis.creators", CREATORS, &[(&schema, Type::TEXT)], |row| row.try_get("role"))
-        .await?;
-    let impostors = database
-        .read_catalog("diagnosis.impostors", IMPOSTORS, &[(&schema, Type::TEXT)], |row| row.try_get("name"))
-        .await?;
-    Ok(Creators { schema: schema.to_owned(), roles, impostors })
+    let transaction = Transaction::begin(database.pool(), AccessMode::ReadOnly).await?;
+    let creators = trigger_path::creators(&transaction, &privileges).await?;
+    let impostors = trigger_path::impostors(&transaction, &privileges).await?;
+    transaction.end(End::Rollback).await?;
+    Ok(Strangers { creators, impostors })
 }
 
 const CROSSING: &str = r#"

@@ -7,10 +7,13 @@ use crate::postgres::error::PostgresError;
 use crate::postgres::session::Session;
 use crate::postgres::statement::{self, Parameter};
 use crate::retool::privileges::column::Column;
+use crate::retool::privileges::reads::tables_of_diagnosis;
 
 /// Looks up every column by name in the first schema of the search_path that has `organizations` and that the
 /// role may use. A schema that has the table but may not be used is reported. `$3` has the schemas that were
-/// usable at the start of the session. `$4` is the search_path, because a GRANT may have been run since.
+/// usable at the start of the session. `$4` is the search_path, because a GRANT may have been run since. `$5`
+/// has the tables that count only if their owner has the rights of the owner of `organizations`: a Retool may
+/// lack them, so that a stranger could create a view of that name.
 const PROBE: &str = r#"
 SELECT wanted.ordinal::int8 AS ordinal,
        home.name AS schema,
@@ -31,7 +34,7 @@ SELECT wanted.ordinal::int8 AS ordinal,
                  AND policy.polcmd IN ('r', '*') AND policy.polpermissive
                  AND (of_role.id = 0 OR pg_has_role(of_role.id, 'USAGE'))) AS policy_for_role
 FROM unnest($1, $2) WITH ORDINALITY AS wanted (table_name, column_name, ordinal)
-LEFT JOIN (SELECT schema.oid, schema.nspname::text AS name
+LEFT JOIN (SELECT schema.oid, schema.nspname::text AS name, first.relowner AS owner
            FROM unnest($3 || string_to_array(replace(replace($4, '"', ''), '$user', current_user::text), ', '))
                     WITH ORDINALITY AS searched (name, place)
            JOIN pg_namespace AS schema ON schema.nspname = searched.name
@@ -43,6 +46,7 @@ LEFT JOIN pg_class AS relation
        ON relation.relnamespace = home.oid
       AND relation.relname = wanted.table_name
       AND relation.relkind IN ('r', 'p', 'v', 'm', 'f')
+      AND (wanted.table_name <> ALL ($5) OR pg_has_role(relation.relowner, home.owner, 'MEMBER'))
 LEFT JOIN pg_attribute AS attribute
        ON attribute.attrelid = relation.oid
       AND attribute.attname = wanted.column_name
@@ -87,11 +91,13 @@ pub(super) async fn probe(session: &Session, columns: &[Column]) -> Result<Vec<F
     let tables: Vec<&str> = columns.iter().map(|column| column.table).collect();
     let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
     let searched = session.search_path();
-    let parameters: [Parameter<'_>; 4] = [
+    let lackable: Vec<&str> = tables_of_diagnosis().collect();
+    let parameters: [Parameter<'_>; 5] = [
         (&tables, Type::TEXT_ARRAY),
         (&names, Type::TEXT_ARRAY),
         (&searched.schemas, Type::TEXT_ARRAY),
         (&searched.setting, Type::TEXT),
+        (&lackable, Type::TEXT_ARRAY),
     ];
     statement::run(session, PROBE, &parameters, Found::of).await
 }

@@ -327,3 +327,9 @@ pub(crate) fn reads_of(scope: Scope) -> impl Iterator<Item = &'static Reads> {
 pub(crate) fn of_go_connector() -> impl Iterator<Item = Column> {
     OF_GO_CONNECTOR.iter().flat_map(|(table, names)| names.iter().map(|name| Column { table, name }))
 }
+
+/// The tables that only `doctor` reads.
+pub(crate) fn tables_of_diagnosis() -> impl Iterator<Item = &'static str> {
+    let read = FOLDERS.iter().chain(AUDIT).map(|reads| reads.table);
+    read.chain(OF_DIAGNOSIS.iter().copied())
+}

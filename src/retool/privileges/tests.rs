@@ -99,3 +99,13 @@ fn the_page_about_the_role_lists_every_column() {
     let extras = extras.map(|reads| [vec![reads.table.to_owned()], vec![], names(reads), vec![]]);
     assert_eq!(base.chain(extras).collect::<Vec<_>>(), documented());
 }
+
+#[test]
+fn a_missing_optional_column_that_an_operation_needs_is_another_version() {
+    let sid = Column { table: "users", name: "sid" };
+    let error = with(&[("users", "sid", Standing::NoSuchColumn)]).require_column(sid).unwrap_err();
+    assert!(
+        matches!(&error, DatabaseError::OtherVersion { absent } if absent[0].contains("sid")),
+        "{error:?}"
+    );
+}

@@ -10,7 +10,7 @@ use crate::postgres::session::Session;
 use crate::postgres::statement::{self, Parameter};
 use crate::retool::fragment::fill;
 use crate::retool::privileges::column::Column;
-use crate::retool::privileges::missing::MissingPrivileges;
+use crate::retool::privileges::missing::{Lacking, MissingPrivileges};
 
 /// A kind of change that needs its own privileges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +123,8 @@ pub(crate) const GROUPS: &str = "{'groups'}";
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Writes {
     denied: BTreeSet<Need>,
+    /// Columns that this version of Retool does not have.
+    absent: BTreeSet<Column>,
     /// Rights that a new group has by default and that the role may not turn off.
     rights: Vec<String>,
     /// The sequence that numbers the rows of each table, as Postgres spells it.
@@ -154,6 +156,7 @@ SELECT wanted.ordinal::int8 AS ordinal,
            WHEN 'DELETE' THEN coalesce(has_table_privilege(relation.oid, 'DELETE'), false)
            ELSE coalesce(has_column_privilege(attribute.attrelid, attribute.attnum, wanted.privilege), true)
        END AS allowed,
+       wanted.column_name <> '' AND attribute.attnum IS NULL AS absent,
        numbering.name AS sequence
 FROM unnest($1, $2, $3) WITH ORDINALITY AS wanted (privilege, table_name, column_name, ordinal)
 LEFT JOIN (pg_class AS relation JOIN pg_namespace AS home ON home.oid = relation.relnamespace AND home.nspname = $4)
@@ -190,7 +193,8 @@ impl Writes {
         let of_groups = RIGHTS_BY_DEFAULT.replace(GROUPS, &literal(groups));
         let rows = statement::run(session, &probe, &parameters, |row| {
             let (ordinal, allowed): (i64, bool) = (row.try_get("ordinal")?, row.try_get("allowed")?);
-            Ok((ordinal, allowed, row.try_get::<_, Option<String>>("sequence")?))
+            let absent: bool = row.try_get("absent")?;
+            Ok((ordinal, allowed, absent, row.try_get::<_, Option<String>>("sequence")?))
         });
         let rights = statement::run(session, &of_groups, &[], |row| {
             Ok((row.try_get::<_, String>("name")?, row.try_get::<_, bool>("settable")?))
@@ -198,12 +202,15 @@ impl Writes {
         let (rows, rights) = (rows.await?, rights.await?);
         let mut writes = Self::default();
         writes.rights.extend(rights.into_iter().filter(|(_, settable)| !settable).map(|(name, _)| name));
-        for (ordinal, allowed, sequence) in rows {
+        for (ordinal, allowed, absent, sequence) in rows {
             let Some(need) = usize::try_from(ordinal - 1).ok().and_then(|index| needs.get(index)) else {
                 continue;
             };
             if !allowed {
                 writes.denied.insert(*need);
+            }
+            if let (true, Need::Insert(column) | Need::Update(column)) = (absent, need) {
+                writes.absent.insert(*column);
             }
             if let Some(sequence) = sequence {
                 writes.sequences.insert(need.table(), sequence);
@@ -214,7 +221,23 @@ impl Writes {
 
     /// Whether `group_pages."updatedAt"` may be set.
     pub(crate) fn sets_pages_updated_at(&self) -> bool {
-        !self.denied.contains(&PAGES_UPDATED_AT)
+        let Need::Update(column) = PAGES_UPDATED_AT else { return false };
+        !self.denied.contains(&PAGES_UPDATED_AT) && !self.absent.contains(&column)
+    }
+
+    /// The columns that these features need and that this version of Retool does not have, each in a few
+    /// words.
+    pub(crate) fn absent(&self, features: &[Feature]) -> Vec<String> {
+        let mut lacking = Lacking::default();
+        for need in features.iter().flat_map(|feature| feature.needs()) {
+            if let Need::Insert(column) | Need::Update(column) = need
+                && self.absent.contains(&column)
+                && !lacking.columns.contains(&column)
+            {
+                lacking.columns.push(column);
+            }
+        }
+        lacking.absent()
     }
 
     /// The GRANTs that `role` lacks for `feature`.
@@ -261,11 +284,19 @@ impl Writes {
         if grants.is_empty() { Ok(()) } else { Err(MissingPrivileges { role: role.to_owned(), grants }) }
     }
 
-    /// One sentence for each feature that lacks privileges, with the GRANTs that fix it.
+    /// One sentence for each feature that lacks columns, or lacks privileges, with the GRANTs that fix it.
     pub(crate) fn warnings(&self, features: &[Feature], role: &str) -> Vec<String> {
         features
             .iter()
             .filter_map(|feature| {
+                let absent = self.absent(&[*feature]);
+                if !absent.is_empty() {
+                    let loss = feature.loss();
+                    return Some(format!(
+                        "{loss}, because this Retool is not supported: {}",
+                        absent.join(", ")
+                    ));
+                }
                 let grants = self.missing(*feature, role);
                 (!grants.is_empty())
                     .then(|| format!("{}; to change that, run: {}", feature.loss(), grants.join(" ")))

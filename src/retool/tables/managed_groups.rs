@@ -148,11 +148,13 @@ impl ManagedGroup {
         Err(Refusal::NotManaged { group: found.group, name: self.name.as_str().into(), problem })
     }
 
-    /// Creates the group. If another client creates it at the same time, uses that group if it passes the
-    /// same checks.
+    /// Creates the group, and reads it again in the same round trip. If another client creates it at the same
+    /// time, uses that group if it passes the same checks.
     ///
     /// # Errors
-    /// [`Refusal::NotManaged`], [`DatabaseError::MissingPrivileges`]; see [`DatabaseError`].
+    /// [`PostgresError::Refused`](crate::postgres::error::PostgresError::Refused) if a trigger or a policy of
+    /// `groups` altered, deleted or hid the new group. [`Refusal::NotManaged`],
+    /// [`DatabaseError::MissingPrivileges`]; see [`DatabaseError`].
     pub(crate) async fn create(&self, transaction: &Transaction<'_>) -> Result<GroupId, ChangeError> {
         let rights = transaction.read("managed_groups.rights_by_default", RIGHTS_BY_DEFAULT, &[], |row| {
             let (name, is_switch): (String, bool) = (row.try_get("name")?, row.try_get("is_switch")?);
@@ -171,14 +173,15 @@ impl ManagedGroup {
         let statement = fill(&fill(CREATE, "rights", &columns), "off", &off);
         let parameters: [Parameter<'_>; 2] =
             [(&self.name, Type::TEXT), (&self.organization.get(), Type::INT4)];
-        let made =
+        let make =
             transaction.write_returning("managed_groups.make", &statement, &parameters, |row| key(row, "id"));
-        if let Some(made) = made.await?.pop() {
-            return Ok(made);
-        }
-        let theirs = self.find(transaction).await?.ok_or_else(|| transaction.kept_from_writing("groups"))?;
-        self.check(&theirs)?;
-        Ok(theirs.group)
+        let (made, found) = tokio::join!(make, self.find(transaction));
+        let made: Option<GroupId> = made?.pop();
+        // Nobody else sees a new group before the commit, so only a trigger can have altered it.
+        let found = found?.filter(|found| made.is_none_or(|made| found.group == made));
+        let found = found.ok_or_else(|| transaction.kept_from_writing("groups"))?;
+        self.check(&found)?;
+        Ok(found.group)
     }
 }
 

@@ -129,7 +129,9 @@ pub(crate) async fn grant(
     users: Users,
 ) -> Result<Changed<Option<Membership>>, ChangeError> {
     database
-        .change(FEATURES, mode, |transaction| join(transaction, group, user, membership, users).boxed())
+        .change(FEATURES, mode, Lock::Group(group), |transaction| {
+            join(transaction, group, user, membership, users).boxed()
+        })
         .await
 }
 
@@ -145,7 +147,11 @@ pub(crate) async fn revoke(
     user: UserId,
     membership: Membership,
 ) -> Result<Changed<Option<Membership>>, ChangeError> {
-    database.change(FEATURES, mode, |transaction| leave(transaction, group, user, membership).boxed()).await
+    database
+        .change(FEATURES, mode, Lock::Group(group), |transaction| {
+            leave(transaction, group, user, membership).boxed()
+        })
+        .await
 }
 
 async fn join(
@@ -155,7 +161,6 @@ async fn join(
     membership: Membership,
     users: Users,
 ) -> Result<Changed<Option<Membership>>, ChangeError> {
-    transaction.lock(&[Lock::Group(group)]).await?;
     let state = state(transaction, group, user).await?;
     let group_facts = state.group.ok_or(Refusal::NoGroup(group))?;
     let user_facts = state.user.ok_or(Refusal::NoUser(user))?;
@@ -240,7 +245,6 @@ async fn leave(
     user: UserId,
     membership: Membership,
 ) -> Result<Changed<Option<Membership>>, ChangeError> {
-    transaction.lock(&[Lock::Group(group)]).await?;
     if !transaction.is_dry_run() && membership == Membership::Member {
         let parameters: [Parameter<'_>; 2] = [(&group.get(), Type::INT4), (&ADMIN, Type::TEXT)];
         transaction.read("memberships.hold_admins", HOLD_ADMINS, &parameters, |_| Ok(())).await?;

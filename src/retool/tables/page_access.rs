@@ -62,7 +62,11 @@ pub(crate) async fn grant_group(
     group: GroupId,
     level: AccessLevel,
 ) -> Result<Changed<Access>, ChangeError> {
-    database.change(FEATURES, mode, |transaction| raise(transaction, page, group, level).boxed()).await
+    database
+        .change(FEATURES, mode, Lock::Page(page), |transaction| {
+            raise(transaction, page, group, level).boxed()
+        })
+        .await
 }
 
 /// Lowers the group to just below this level on the page (decision levels-move-one-way). Nothing changes if
@@ -77,7 +81,11 @@ pub(crate) async fn revoke_group(
     group: GroupId,
     level: AccessLevel,
 ) -> Result<Changed<Access>, ChangeError> {
-    database.change(FEATURES, mode, |transaction| lower(transaction, page, group, level).boxed()).await
+    database
+        .change(FEATURES, mode, Lock::Page(page), |transaction| {
+            lower(transaction, page, group, level).boxed()
+        })
+        .await
 }
 
 async fn raise(
@@ -86,7 +94,6 @@ async fn raise(
     group: GroupId,
     level: AccessLevel,
 ) -> Result<Changed<Access>, ChangeError> {
-    transaction.lock(&[Lock::Page(page)]).await?;
     let state = state(transaction, page, group).await?;
     let of_page = state.page.ok_or(Refusal::NoPage(page))?;
     let facts = state.group.ok_or(Refusal::NoGroup(group))?;
@@ -117,7 +124,6 @@ async fn lower(
     group: GroupId,
     level: AccessLevel,
 ) -> Result<Changed<Access>, ChangeError> {
-    transaction.lock(&[Lock::Page(page)]).await?;
     let state = state(transaction, page, group).await?;
     let before = state.access;
     // A deleted page and an archived group grant nothing, even if a row exists.

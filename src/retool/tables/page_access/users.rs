@@ -107,7 +107,8 @@ impl UserPageChange {
         mode: Mode,
         users: Users,
     ) -> Result<Changed<UserAccess>, ChangeError> {
-        database.change(TO_GRANT, mode, move |transaction| self.raise(transaction, users).boxed()).await
+        let lock = Lock::Page(self.page);
+        database.change(TO_GRANT, mode, lock, move |transaction| self.raise(transaction, users).boxed()).await
     }
 
     /// Removes the user from every managed group of page and level, including groups of the older naming.
@@ -122,7 +123,8 @@ impl UserPageChange {
         database: &Database,
         mode: Mode,
     ) -> Result<Changed<UserAccess>, ChangeError> {
-        database.change(TO_REVOKE, mode, move |transaction| self.lower(transaction).boxed()).await
+        let lock = Lock::Page(self.page);
+        database.change(TO_REVOKE, mode, lock, move |transaction| self.lower(transaction).boxed()).await
     }
 
     async fn raise(
@@ -131,7 +133,6 @@ impl UserPageChange {
         users: Users,
     ) -> Result<Changed<UserAccess>, ChangeError> {
         let Self { names, page, level, user } = self;
-        transaction.lock(&[Lock::Page(page)]).await?;
         let state = self.state(transaction).await?;
         let organization = state.page.ok_or(Refusal::NoPage(page))?;
         let facts = state.user.ok_or(Refusal::NoUser(user))?;
@@ -185,7 +186,6 @@ impl UserPageChange {
 
     async fn lower(self, transaction: &Transaction<'_>) -> Result<Changed<UserAccess>, ChangeError> {
         let Self { page, level, user, .. } = self;
-        transaction.lock(&[Lock::Page(page)]).await?;
         let state = self.state(transaction).await?;
         let groups = self.groups_with_access(transaction).await?;
         let listed = state.page.is_some() && state.user.is_some();

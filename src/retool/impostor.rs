@@ -1,0 +1,32 @@
+//! Objects of other roles that Postgres can use in place of its own or Retool's.
+
+use std::fmt;
+
+use crate::postgres::identifier::quoted;
+
+/// An operator, a function, a table or a type that belongs to a role without rights over Retool's tables, and
+/// that an unqualified name in a trigger can mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Impostor {
+    /// `operator`, `function`, `table` or `type`.
+    pub(crate) kind: String,
+    /// Its schema, as Postgres spells it.
+    pub(crate) schema: String,
+    /// Its name. Another object, which it takes the place of, has the same name.
+    pub(crate) name: String,
+    /// The role that owns it.
+    pub(crate) owner: String,
+}
+
+impl fmt::Display for Impostor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, schema, name, owner } = self;
+        let name = if kind == "operator" { name.clone() } else { quoted(name) };
+        write!(f, "{kind} {}.{name} of role {}", quoted(schema), quoted(owner))
+    }
+}
+
+/// The objects in one line.
+pub(crate) fn listed(impostors: &[Impostor]) -> String {
+    impostors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
