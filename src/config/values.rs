@@ -13,6 +13,7 @@ use crate::config::sources::Sources;
 use crate::config::table;
 
 /// The settings that have a value.
+#[derive(Clone)]
 pub(super) struct Values {
     /// By name: the value with the highest precedence, or the default.
     entries: BTreeMap<&'static str, Entry>,
@@ -21,6 +22,7 @@ pub(super) struct Values {
 }
 
 /// The value of one setting, as given by its source.
+#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) setting: &'static Setting,
     /// The origin of the value.
@@ -73,6 +75,15 @@ impl Values {
     /// The value of the setting with this name; `None` if it has none.
     pub(super) fn get(&self, name: &str) -> Option<&Entry> {
         self.entries.get(name)
+    }
+
+    /// Replaces the value of a setting by its default. Returns whether a source had set it.
+    pub(super) fn reset(&mut self, name: &str) -> bool {
+        let Some(entry) = self.entries.remove(name) else { return false };
+        if let Some(default) = Entry::default_of(entry.setting, &Sources::default()) {
+            self.entries.insert(entry.setting.name, default);
+        }
+        entry.origin != Origin::Default
     }
 }
 
