@@ -20,6 +20,7 @@ use crate::agent::hosted::process_key::ProcessKey;
 use crate::agent::hosted::settings::{FromEnvironment, HostedSettings};
 use crate::agent::hosted::token::Tokens;
 use crate::agent::service::{ApiHost, ClientId, ClientKey, Dialer, SetupError, innermost, tls_with};
+use crate::numbers;
 use crate::proto::connectorapi::connector_config_service_client::ConnectorConfigServiceClient;
 use crate::proto::connectorapi::{GetConnectorConfigRequest, GetConnectorConfigResponse};
 use crate::tls_roots;
@@ -159,7 +160,7 @@ fn authorities(
     let wrong = |problem: String| HostedError::Authorities { path: path.clone(), problem };
     let length = std::fs::metadata(path).map_err(|error| wrong(format!("cannot be read: {error}")))?.len();
     if length > LARGEST_FILE {
-        return Err(wrong(format!("has more than {LARGEST_FILE} bytes")));
+        return Err(wrong(format!("has more than {}", numbers::size(LARGEST_FILE))));
     }
     let text = std::fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
     tls_roots::from_pem(&text).map_err(|error| wrong(format!("has no usable certificate: {error}")))

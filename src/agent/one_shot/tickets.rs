@@ -8,6 +8,7 @@ use tonic::transport::Channel;
 
 use crate::agent::one_shot::answer::{Answer, Outcome};
 use crate::agent::one_shot::error::OneShotError;
+use crate::numbers;
 use crate::proto::connector::tickets_service_client::TicketsServiceClient;
 use crate::proto::connector::{
     TicketRequest, TicketSchema, TicketStatus, TicketType, TicketsServiceBulkCreateTicketsRequest,
@@ -115,7 +116,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, OneShotError> {
     let wrong = |problem: String| OneShotError::Template { path: path.to_owned(), problem };
     let size = std::fs::metadata(path).map_err(|error| wrong(format!("cannot be read: {error}")))?.len();
     if size > LARGEST_TEMPLATE {
-        return Err(wrong(format!("it has more than {LARGEST_TEMPLATE} bytes")));
+        return Err(wrong(format!("it has more than {}", numbers::size(LARGEST_TEMPLATE))));
     }
     let text = std::fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
     serde_json::from_slice(&text).map_err(|error| {

@@ -5,14 +5,15 @@ use std::time::Duration;
 use http::HeaderMap;
 use tonic::Status;
 
+use crate::numbers;
 use crate::proto::log_text::logged_in_full;
 
 /// The status of a call that exceeded its deadline.
 pub(crate) fn deadline_exceeded(timeout: Duration) -> Status {
     logged_in_full(Status::deadline_exceeded(format!(
-        "the call took longer than {:.3} s: its own deadline or --request-timeout-seconds, \
+        "the call took longer than {}: its own deadline or --request-timeout-seconds, \
          whichever is shorter",
-        timeout.as_secs_f64()
+        numbers::duration(timeout)
     )))
 }
 
