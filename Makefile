@@ -22,24 +22,26 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: needs-rust help demo test test-lambda releases docs-check judge lint fmt doc deny man bench soak fuzz-smoke check-chart static lambda image check-image sbom clean
+.PHONY: needs-rust needs-test help demo test test-lambda releases docs-check judge lint fmt doc deny man bench soak fuzz-smoke check-chart static lambda image check-image sbom clean
 .DEFAULT_GOAL := help
 
-# Reports a missing program in one line, before the build starts.
+# Report missing programs in one line, before the build starts.
 needs-rust:
-	@command -v cargo >/dev/null || { echo "Rust is missing. Install it from https://rustup.rs, then run make again." >&2; exit 1; }
-	@command -v cc >/dev/null || { echo "A C compiler is missing. Install one, for example: apt-get install gcc libc6-dev" >&2; exit 1; }
+	@scripts/needs rust
+needs-test:
+	@scripts/needs test
+demo test-lambda releases judge docs-check lint fmt deny bench man soak fuzz-smoke static lambda sbom: needs-rust
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' Makefile
 
-demo: needs-rust ## serve a sample organization on a throwaway Postgres until Ctrl-C (LISTEN=, USERS=, GROUPS=, PAGES=, RESOURCES=)
+demo: ## serve a sample organization on a throwaway Postgres until Ctrl-C (LISTEN=, USERS=, GROUPS=, PAGES=, RESOURCES=)
 	@scripts/demo --check $(LISTEN) $(SIZES)
 	cargo build --bin baton-retool --example retool-api-double
-	@# Ctrl-C ends a demo and is not an error. This shell also receives the signal and must not exit.
-	@trap : INT; scripts/with-postgres scripts/demo $(LISTEN) $(SIZES) || [ $$? -eq 130 ]
+	@# Ctrl-C ends a demo and is not an error.
+	@trap : INT; scripts/foreground scripts/with-postgres scripts/demo $(LISTEN) $(SIZES) || [ $$? -eq 130 ]
 
-test: needs-rust lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
+test: needs-test lint check-chart ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --bins --test architecture --test behaviour
 	cargo test --doc
 	$(MAKE) test-lambda

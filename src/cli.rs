@@ -12,6 +12,7 @@ mod fatal;
 mod health_check;
 mod help;
 mod in_memory;
+mod invalid;
 #[cfg(feature = "lambda")]
 mod lambda;
 mod man;
@@ -36,8 +37,9 @@ use clap::ArgMatches;
 
 use crate::cli::command_line::command;
 use crate::cli::failure::{Failure, USAGE};
+use crate::cli::invalid::with_all_others;
 use crate::cli::wiring::stop_telemetry;
-use crate::config::{self, Detail, Group};
+use crate::config::{self, Detail, Group, Run};
 use crate::telemetry::logs;
 
 /// The settings as a Markdown table. A test compares it with `docs/settings.md`.
@@ -92,7 +94,7 @@ fn run_command(arguments: Vec<OsString>) -> ExitCode {
             Ok(()) => run_named(name, matches),
             Err(failure) => Err(failure),
         },
-        None => service::run_bare(&matches),
+        None => with_all_others(Run::WithoutCommand, &matches, service::run_bare(&matches)),
     };
     if let Err(failure) = &result {
         logs::flush();
@@ -108,10 +110,10 @@ fn run_command(arguments: Vec<OsString>) -> ExitCode {
 
 fn run_named(name: &str, matches: &ArgMatches) -> Result<(), Failure> {
     match name {
-        serve::NAME => serve::run(matches),
+        serve::NAME => with_all_others(Run::Serve, matches, serve::run(matches)),
         health_check::NAME => health_check::run(matches),
         setup_sql::NAME => setup_sql::run(matches),
-        demo::NAME => demo::run(matches),
+        demo::NAME => with_all_others(Run::ServeOwn, matches, demo::run(matches)),
         show::NAME => show::run(matches),
         settings::NAME => settings::run(matches),
         documents::CAPABILITIES => documents::capabilities(matches),
@@ -119,7 +121,7 @@ fn run_named(name: &str, matches: &ArgMatches) -> Result<(), Failure> {
         completion::NAME => completion::run(matches, command(Detail::Documented)),
         man::NAME => man::run(matches, command(Detail::Documented)),
         version::NAME => version::run(matches),
-        _ => sync::run(matches),
+        _ => with_all_others(Run::Sync, matches, sync::run(matches)),
     }
 }
 

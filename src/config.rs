@@ -20,6 +20,7 @@ mod names;
 mod one_shot_table;
 mod operation_table;
 mod reference;
+mod runs;
 mod schema;
 #[cfg(feature = "lambda")]
 mod served;
@@ -43,6 +44,9 @@ use crate::agent::hosted::{FromEnvironment, HostedSettings};
 use crate::agent::one_shot::OneShot;
 use crate::agent::service::{Overrides, ServiceSettings};
 use crate::agent::sync::SyncSettings;
+use crate::connector;
+use crate::postgres::pool::Timeouts;
+use crate::retool::api::settings::ApiSettings;
 use crate::retool::privileges::Scope;
 use crate::server::{HealthSettings, ServerSettings};
 use crate::telemetry::settings::{LogFormat, LogLevel, LogSettings, TelemetrySettings};
@@ -52,6 +56,7 @@ use values::{Entry, Values};
 pub(crate) use arguments::{Detail, arguments, arguments_for};
 pub(crate) use error::{Error, Origin, Warning};
 pub(crate) use reference::markdown_table;
+pub(crate) use runs::{Run, Unchecked, check_run, check_without_command, load_in_force, unchecked};
 pub(crate) use schema::schema;
 pub(crate) use setting::{Group, Setting};
 pub(crate) use settings::{InForce, Provenance, Settings, Shown};
@@ -93,10 +98,16 @@ fn checked(values: &Values) -> Result<Settings, Error> {
     let mut errors: Vec<Error> = values.check().err().into_iter().collect();
     // Reading stops at the first error, so the parts are also read one by one. Port and address of the probes
     // are checked even if probes are off.
-    errors.extend(values.read::<ServerSettings>().err());
-    errors.extend(values.read::<HealthSettings>().err());
-    errors.extend(values.read::<LogSettings>().err());
-    errors.extend(values.read::<TelemetrySettings>().err());
+    errors.extend(values.errors_of::<Timeouts>());
+    errors.extend(values.errors_of::<Scope>());
+    errors.extend(values.errors_of::<connector::Options>());
+    if values.get("retool-api-base-url").is_some() {
+        errors.extend(values.errors_of::<ApiSettings>());
+    }
+    errors.extend(values.errors_of::<ServerSettings>());
+    errors.extend(values.errors_of::<HealthSettings>());
+    errors.extend(values.errors_of::<LogSettings>());
+    errors.extend(values.errors_of::<TelemetrySettings>());
     match settings {
         Ok(settings) => Error::all(errors).map(|()| settings),
         Err(error) => {
@@ -105,42 +116,6 @@ fn checked(values: &Values) -> Result<Settings, Error> {
             Err(Error::Internal { problem: "a setting that is wrong was lost".to_owned() })
         }
     }
-}
-
-/// Returns the settings in force with their sources, even if some of them are invalid; and the warnings, and
-/// the errors that [`load`] would return.
-///
-/// # Errors
-/// Those of [`load`] if the sources cannot be read at all.
-pub(crate) fn load_in_force(
-    matches: &ArgMatches,
-    sources: &Sources,
-) -> Result<(Provenance, Vec<Warning>, Option<Error>), Error> {
-    let (values, warnings) = collect(matches, sources)?;
-    let service = if is_service(&values) { values.check_service() } else { Ok(()) };
-    let errors = [checked(&values).err(), service.err()].into_iter().flatten();
-    let error = Error::all(errors.chain(errors_without_command(&values)).collect()).err();
-    Ok((Provenance::of(&values), warnings.clone(), error.map(|error| error.explained_by(&warnings))))
-}
-
-/// The errors of settings that only a run without a command reads: those of a sync, of service mode without a
-/// client, and of a one-shot change.
-fn errors_without_command(values: &Values) -> Vec<Error> {
-    let service = if is_service(values) { Ok(()) } else { values.check_service_values() };
-    // Reading stops at the first error, so the values are also checked one by one.
-    let errors =
-        [values.check_sync().err(), sync_of(values).err(), service.err(), values.check_change().err()];
-    errors.into_iter().flatten().collect()
-}
-
-/// Checks the settings that only a run without a command reads, for a command that reports every invalid
-/// setting. The client credentials of ConductorOne are left out: [`load_service`] checks them.
-///
-/// # Errors
-/// Every invalid setting, or an unreadable file, as described by [`Error`].
-pub(crate) fn check_without_command(matches: &ArgMatches, sources: &Sources) -> Result<(), Error> {
-    let (values, _) = collect(matches, sources)?;
-    Error::all(errors_without_command(&values))
 }
 
 /// Checks the settings of service mode for a sync, which does not use them: a mistake is not ignored.

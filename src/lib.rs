@@ -8,8 +8,8 @@
 //!   any Postgres database.
 //! - [`proto`] has the messages of the protocol and their rules; `telemetry` has logs, traces and metrics,
 //!   and every module may use it.
-//! - `address`, `file_watch`, `jwt_crypto`, `monitoring_http`, `nearest`, `operator_file`, `private_text`,
-//!   `repeats` and `tls_roots` are small helpers that import none of the other modules.
+//! - `address`, `file_watch`, `jwt_crypto`, `monitoring_http`, `nearest`, `numbers`, `operator_file`,
+//!   `private_text`, `repeats` and `tls_roots` are small helpers that import none of the other modules.
 //!
 //! `docs/architecture.md` describes what each module owns. Only items that the program, its tests and its
 //! benchmarks use are public.
@@ -23,6 +23,7 @@ pub(crate) mod file_watch;
 pub(crate) mod jwt_crypto;
 pub(crate) mod monitoring_http;
 pub(crate) mod nearest;
+pub(crate) mod numbers;
 pub(crate) mod operator_file;
 pub(crate) mod postgres;
 pub(crate) mod private_text;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,8 +37,9 @@ struct Window {
 pub(crate) enum Verdict {
     /// Log the line.
     Log {
-        /// How many similar lines were left out before it.
-        left_out: u64,
+        /// How many similar lines were left out before it; `None` if there are none, so that the line has no
+        /// such field.
+        left_out: Option<NonZeroU64>,
     },
     /// Leave out the line.
     LeaveOut,
@@ -78,7 +80,7 @@ impl Repeats {
             return Verdict::LeaveOut;
         }
         window.logged += 1;
-        Verdict::Log { left_out: std::mem::take(&mut window.left_out) }
+        Verdict::Log { left_out: NonZeroU64::new(std::mem::take(&mut window.left_out)) }
     }
 }
 
@@ -92,7 +94,7 @@ mod tests {
         let repeats = Repeats::new(2);
         let now = Instant::now();
         let (one, other) = (Some("10.0.0.1".parse().unwrap()), Some("10.0.0.2".parse().unwrap()));
-        let log = |left_out| Verdict::Log { left_out };
+        let log = |left_out| Verdict::Log { left_out: NonZeroU64::new(left_out) };
         let verdicts: Vec<_> = (0..5).map(|_| repeats.judge_at(now, "a", one)).collect();
         assert_eq!(verdicts, [log(0), log(0), Verdict::LeaveOut, Verdict::LeaveOut, Verdict::LeaveOut]);
         assert_eq!(repeats.judge_at(now, "b", one), log(0));

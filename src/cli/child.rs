@@ -23,11 +23,12 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::cli::failure::{Failure, in_one_line};
+use crate::cli::invalid::with_all_others;
 use crate::cli::signals::handle_other_signals;
 use crate::cli::wiring::{
     block_on, check_database_in_background, connector, serve_metrics, settings_with, stop_telemetry,
 };
-use crate::config::Settings;
+use crate::config::{Run, Settings};
 use crate::proto::connector_wrapper::ServerConfig;
 use crate::server::{Server, accept_parent_connection};
 use crate::telemetry::logs;
@@ -121,9 +122,9 @@ fn settings(parsed: Result<ArgMatches, clap::Error>) -> Result<Settings, Failure
         Failure::usage(anyhow!("{}", reason.trim_start_matches("error: ").to_owned()))
     })?;
     // A parent reads the child's stderr, whatever its own log settings.
-    settings_with(matches.subcommand_matches(NAME).unwrap_or(&matches), |logs| {
-        logs.paths = vec![LogTarget::Stderr];
-    })
+    let matches = matches.subcommand_matches(NAME).unwrap_or(&matches);
+    let settings = settings_with(matches, |logs| logs.paths = vec![LogTarget::Stderr]);
+    with_all_others(Run::ServeOwn, matches, settings)
 }
 
 /// Leaves the data of the parent in `handover`, because [`let_parent_connect`] needs it after a failure.

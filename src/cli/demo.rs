@@ -14,6 +14,7 @@ use crate::cli::output::{output, wants_json};
 use crate::cli::signals::stop_requested;
 use crate::cli::wiring::{self, block_on, connector, serve_metrics};
 use crate::config::Settings;
+use crate::numbers::{count, duration};
 use crate::server::{Endpoint, Security, Server};
 
 /// The name of the command.
@@ -98,7 +99,10 @@ impl Visitor for Progress {
             let Counts { resources, entitlements, grants } = met;
             let _ = write!(
                 std::io::stderr(),
-                "\r\x1b[Kreading {phase}: {resources} resources, {entitlements} entitlements, {grants} grants"
+                "\r\x1b[Kreading {phase}: {} resources, {} entitlements, {} grants",
+                count(resources),
+                count(entitlements),
+                count(grants)
             );
         }
     }
@@ -108,22 +112,19 @@ fn as_table(found: &Walk) -> String {
     let mut text = format!("{:<14}{:>12}{:>14}{:>12}\n", "type", "resources", "entitlements", "grants");
     let mut sum = Counts::default();
     for (resource_type, counts) in &found.types {
-        let Counts { resources, entitlements, grants } = *counts;
-        text.push_str(&format!("{:<14}{resources:>12}{entitlements:>14}{grants:>12}\n", resource_type.id));
-        sum.resources += resources;
-        sum.entitlements += entitlements;
-        sum.grants += grants;
+        counts_line(&mut text, &resource_type.id, *counts);
+        sum.resources += counts.resources;
+        sum.entitlements += counts.entitlements;
+        sum.grants += counts.grants;
     }
-    text.push_str(&format!(
-        "{:<14}{:>12}{:>14}{:>12}\n\n{} calls in {:.3} s\n",
-        "all",
-        sum.resources,
-        sum.entitlements,
-        sum.grants,
-        found.calls,
-        found.elapsed.as_secs_f64()
-    ));
+    counts_line(&mut text, "all", sum);
+    text.push_str(&format!("\n{} calls in {}\n", count(found.calls), duration(found.elapsed)));
     text
+}
+
+fn counts_line(text: &mut String, id: &str, counts: Counts) {
+    let [resources, entitlements, grants] = [counts.resources, counts.entitlements, counts.grants].map(count);
+    text.push_str(&format!("{id:<14}{resources:>12}{entitlements:>14}{grants:>12}\n"));
 }
 
 fn as_json(found: &Walk) -> String {

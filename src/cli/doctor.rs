@@ -26,9 +26,10 @@ use crate::cli::doctor::hosted::Served;
 use crate::cli::doctor::report::{Check, Line, Report};
 use crate::cli::doctor::settings::Refused;
 use crate::cli::failure::USAGE;
+use crate::cli::invalid;
 use crate::cli::output::{output, wants_json};
 use crate::cli::wiring::block_on;
-use crate::config::{self, Settings, Sources, Warning};
+use crate::config::{self, Run, Settings, Sources, Warning};
 
 /// The name of the command.
 pub(super) const NAME: &str = "doctor";
@@ -84,6 +85,11 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
                 examine(&settings, &warnings, Refused::default(), &mut report).await;
             }
             Err(_) => {
+                // The form of the client's credentials has a check of its own.
+                let unchecked = config::unchecked(Run::Serve, matches, &sources);
+                for error in invalid::of_clients(&unchecked) {
+                    report.push(settings::refused(&error));
+                }
                 report.skip(Check::Dns..=Check::Rest, "a setting is invalid");
             }
         }

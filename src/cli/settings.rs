@@ -6,12 +6,11 @@ use anyhow::{Context, anyhow};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 
-use crate::agent::service::{ClientId, ClientKey};
 use crate::cli::failure::Failure;
+use crate::cli::invalid;
 use crate::cli::output::{output, wants_json};
 use crate::cli::table::{Table, cell};
-use crate::cli::wiring;
-use crate::config::{self, InForce, Origin, Shown, Sources};
+use crate::config::{self, InForce, Origin, Run, Shown, Sources};
 
 /// The name of the command.
 pub(super) const NAME: &str = "settings";
@@ -57,22 +56,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         let _ = writeln!(io::stderr(), "baton-retool: warning: {warning}");
     }
     let mut errors: Vec<String> = error.iter().map(ToString::to_string).collect();
-    errors.extend(errors_at_start(matches));
+    let unchecked = config::unchecked(Run::WithoutCommand, matches, &Sources::of_process());
+    errors.extend(invalid::of_clients(&unchecked));
     if errors.is_empty() { Ok(()) } else { Err(Failure::Usage(anyhow!(errors.join("\n")))) }
-}
-
-/// The settings that are read only when a connection is prepared: the connection string and the client
-/// credentials of ConductorOne. Those that are missing or incomplete are reported before.
-fn errors_at_start(matches: &ArgMatches) -> Vec<String> {
-    let sources = Sources::of_process();
-    let connection = config::load(matches, &sources)
-        .ok()
-        .and_then(|(settings, _)| wiring::connection(&settings).err().map(|failure| failure.message()));
-    let service = config::load_service(matches, &sources).ok().flatten();
-    let client = service.as_ref().and_then(|service| ClientId::parse(&service.client_id).err());
-    let secret = service.as_ref().and_then(|service| ClientKey::parse(&service.client_secret).err());
-    let client = [client, secret].into_iter().flatten().map(|error| error.to_string());
-    connection.into_iter().chain(client).collect()
 }
 
 fn as_json(setting: &InForce) -> Value {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::ArgMatches;
+use secrecy::SecretString;
 use tokio::runtime::Builder;
 
 use crate::cli::failure::Failure;
@@ -48,7 +49,12 @@ pub(super) fn connector(settings: &Settings) -> Result<Arc<Connector>, Failure> 
 
 /// The connection settings of Retool's database.
 pub(super) fn connection(settings: &Settings) -> Result<ConnectionSettings, Failure> {
-    ConnectionSettings::parse(&settings.connection_string, &Environment::of_process())
+    parsed(&settings.connection_string)
+}
+
+/// The connection settings in a connection string.
+pub(super) fn parsed(connection_string: &SecretString) -> Result<ConnectionSettings, Failure> {
+    ConnectionSettings::parse(connection_string, &Environment::of_process())
         .map_err(|error| Failure::Usage(anyhow::Error::from(error).context("connection-string")))
 }
 

@@ -31,6 +31,30 @@ impl Values {
             Problem::Text(problem) => Error::Internal { problem },
         })
     }
+
+    /// Every error of the settings that are fields of `T`. [`Values::read`] stops at the first one, so each
+    /// invalid value is replaced by its default, and the others are read again.
+    pub(super) fn errors_of<T: DeserializeOwned>(&self) -> Vec<Error> {
+        let mut values = self.clone();
+        let mut errors = Vec::new();
+        while let Err(error) = values.read::<T>() {
+            match error {
+                Error::Invalid { name, .. } => {
+                    errors.push(error);
+                    if !values.reset(name) {
+                        break;
+                    }
+                }
+                // A setting without a default can be missing only because it was replaced.
+                _ if !errors.is_empty() => break,
+                _ => {
+                    errors.push(error);
+                    break;
+                }
+            }
+        }
+        errors
+    }
 }
 
 /// A problem, at first without its setting.

@@ -15,6 +15,7 @@ use crate::config::table;
 use crate::operator_file;
 
 /// The settings that have a value.
+#[derive(Clone)]
 pub(super) struct Values {
     /// By name: the value with the highest precedence, or the default.
     entries: BTreeMap<&'static str, Entry>,
@@ -23,6 +24,7 @@ pub(super) struct Values {
 }
 
 /// The value of one setting, as given by its source.
+#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) setting: &'static Setting,
     /// The origin of the value.
@@ -75,6 +77,15 @@ impl Values {
     /// The value of the setting with this name; `None` if it has none.
     pub(super) fn get(&self, name: &str) -> Option<&Entry> {
         self.entries.get(name)
+    }
+
+    /// Replaces the value of a setting by its default. Returns whether a source had set it.
+    pub(super) fn reset(&mut self, name: &str) -> bool {
+        let Some(entry) = self.entries.remove(name) else { return false };
+        if let Some(default) = Entry::default_of(entry.setting, &Sources::default()) {
+            self.entries.insert(entry.setting.name, default);
+        }
+        entry.origin != Origin::Default
     }
 }
 

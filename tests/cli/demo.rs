@@ -95,6 +95,81 @@ fn rejects_a_port_in_use() {
     assert!(errors.contains(&format!("another program listens on {address}")), "{errors}");
 }
 
+/// Runs the arguments under a terminal, presses Ctrl-C after the output "Serving on", and prints the exit code.
+const AT_A_TERMINAL: &str = r#"
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+output, pressed = b"", False
+while True:
+    try:
+        output += os.read(terminal, 4096)
+    except OSError:
+        break
+    if not pressed and b"Serving on" in output:
+        pressed = True
+        os.write(terminal, b"\x03")
+_, status = os.waitpid(pid, 0)
+print(output.decode(errors="replace"), file=sys.stderr)
+print(pressed, os.waitstatus_to_exitcode(status))
+"#;
+
+#[test]
+fn ctrl_c_ends_make_demo_with_success() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "python3 is not installed");
+        eprintln!("skipped: python3 is not installed");
+        return;
+    }
+    let sizes = ["LISTEN=127.0.0.1:0", "USERS=3", "GROUPS=1", "PAGES=1", "RESOURCES=1"];
+    let output = Command::new("python3")
+        .args(["-c", AT_A_TERMINAL, "make", "demo"])
+        .args(sizes)
+        .current_dir(project_file("."))
+        .output()
+        .unwrap();
+    let (printed, shown) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(printed, "True 0\n", "{shown}");
+}
+
+#[test]
+fn make_checks_programs_and_arguments_before_it_builds() {
+    let output =
+        Command::new("make").args(["--dry-run", "demo"]).current_dir(project_file(".")).output().unwrap();
+    let recipe = String::from_utf8(output.stdout).unwrap();
+    let place = |command: &str| recipe.find(command).unwrap_or_else(|| panic!("no {command} in {recipe}"));
+    assert!(place("scripts/needs rust") < place("scripts/demo --check"), "{recipe}");
+    assert!(place("scripts/demo --check") < place("cargo build"), "{recipe}");
+    let output =
+        Command::new("make").args(["--dry-run", "test"]).current_dir(project_file(".")).output().unwrap();
+    let recipe = String::from_utf8(output.stdout).unwrap();
+    assert!(recipe.trim_start().starts_with("scripts/needs test"), "{recipe}");
+}
+
+#[test]
+fn missing_programs_are_named_in_one_line() {
+    let bin = tempfile::tempdir().unwrap();
+    for (wanted, words) in [
+        ("rust", &["cargo (https://rustup.rs)", "cc"][..]),
+        ("test", &["cargo (https://rustup.rs)", "cc", "git", "openssl", "python3"]),
+    ] {
+        let output = Command::new("/bin/sh")
+            .arg(project_file("scripts/needs"))
+            .arg(wanted)
+            .env("PATH", bin.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 1, "{text}");
+        for word in words {
+            assert!(lines[0].contains(word), "no {word} in {text}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_supports_accounts_and_actions() {
     let mut demo = Demo::start();

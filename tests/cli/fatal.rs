@@ -12,11 +12,14 @@ use crate::support::server::program;
 /// No server listens on this port.
 const NOWHERE: &str = "host=127.0.0.1 port=1 user=baton dbname=retool sslmode=disable connect_timeout=1";
 
+/// A client secret with the example key of RFC 8037.
+const CLIENT_SECRET: &str = "--client-secret=hunter2:b:v1:eyJrdHkiOiJPS1AiLCJjcnYiOiJFZDI1NTE5IiwiZCI6Im5XR3huZV85V21DNmhFcjBrdXdzeEVSSnhXbDdNbWtaY0R1c0F4eXVmMkEiLCJ4IjoiMTFxWUFZS3hDcmZWU183VHlXUUhPZzdoY3ZQYXBpTWxyd0lhYVBjSFVSbyJ9";
+
 /// Every command that logs, with its arguments.
 const LOGGING: [(&str, &[&str]); 6] = [
     ("baton-retool", &[]),
     ("baton-retool", &["--revoke-grant=x"]),
-    ("baton-retool", &["--client-id=n@127.0.0.1:1/p", "--client-secret=a:b:v1:hunter2"]),
+    ("baton-retool", &["--client-id=n@127.0.0.1:1/p", CLIENT_SECRET]),
     ("baton-retool sync", &["sync"]),
     ("baton-retool serve", &["serve"]),
     ("baton-retool demo", &["demo"]),
@@ -75,6 +78,62 @@ fn an_invalid_setting_is_reported_as_json_if_the_log_is_json() {
             assert_eq!(lines[0]["help"], format!("{name} --help"));
         }
     }
+}
+
+#[test]
+fn all_invalid_settings_of_a_run_are_reported_at_once() {
+    let serving: &[&str] =
+        &["connection-string: sslmod ", "statement-timeout-seconds ", "metrics-listen ", "listen "];
+    let syncing: &[&str] = &["workers ", "task-concurrency ", "external resource c1z file", "c1z temp dir"];
+    let arguments = [
+        "--connection-string=host=nowhere sslmod=x",
+        "--statement-timeout-seconds=0",
+        "--metrics-listen=nowhere",
+        "--listen=nowhere",
+        "--workers=x",
+        "--task-concurrency=0",
+        "--external-resource-c1z=/nowhere/a.c1z",
+        "--c1z-temp-dir=/nowhere",
+        "--client-id=n",
+        "--client-secret=hunter2",
+        "--create-account-profile=x",
+        "--tls-cert=/nowhere/tls.crt",
+        "--tls-key=/nowhere/tls.key",
+        "--auth-token-file=/nowhere/tokens",
+    ];
+    let without = |left_out: &[&str]| {
+        let is_kept = |argument: &&&str| !left_out.iter().any(|name| argument.starts_with(name));
+        arguments.iter().filter(is_kept).copied().collect::<Vec<_>>()
+    };
+    let only_service = ["--client-", "--create-"];
+    for (command, arguments, expected) in [
+        (vec!["serve"], without(&["--create-"]), vec![serving, &["/nowhere/tls.key", "/nowhere/tokens"]]),
+        (vec!["demo"], without(&["--create-"]), vec![serving]),
+        (vec!["sync"], without(&only_service), vec![serving, syncing]),
+        (vec![], without(&["--create-"]), vec![serving, syncing, &["client id", "client secret"]]),
+        (vec![], without(&["--client-"]), vec![serving, syncing, &["create-account-profile "]]),
+    ] {
+        let output = run(&[&command[..], &arguments].concat(), &[]);
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        let lines = lines(&output);
+        let errors: Vec<&str> = lines.iter().map(|line| error(line, 2)).collect();
+        let expected: Vec<&str> = expected.concat();
+        for problem in &expected {
+            assert!(errors.iter().any(|text| text.contains(problem)), "{command:?} {problem}: {errors:#?}");
+        }
+        assert_eq!(errors.len(), expected.len(), "{command:?}: {errors:#?}");
+    }
+}
+
+#[test]
+fn an_unusable_connection_string_does_not_hide_an_unusable_file() {
+    let serve = ["serve", "--connection-string=dbname=d sslmod=x", "--auth-token-file=/nowhere/tokens"];
+    let output = run(&serve, &[]);
+    let lines = lines(&output);
+    let failed: Vec<&Value> = lines.iter().filter(|line| line["msg"] == "command failed").collect();
+    let errors: Vec<&str> = failed.into_iter().map(|line| error(line, 2)).collect();
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(errors[0].contains("sslmod") && errors[1].contains("/nowhere/tokens"), "{errors:?}");
 }
 
 #[test]

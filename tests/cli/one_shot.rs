@@ -264,7 +264,10 @@ async fn errors_name_the_missing_entitlement_or_principal() {
     };
     for (flags, words) in [
         (grant("group:g999:member", "u7", "user"), "g999"),
-        (grant("group:g5:owner", "u7", "user"), "it has group:g5:member, group:g5:admin"),
+        (
+            grant("group:g5:owner", "u7", "user"),
+            "group/g5 has no entitlement \"group:g5:owner\"; it has group:g5:member, group:g5:admin",
+        ),
         (grant("group:g5:member", "u99999", "user"), "u99999"),
         (grant("group:g5:member", "u7", "banana"), "banana"),
         (grant("entitlement:o1:auditLog", "u7", "user"), "Unimplemented"),

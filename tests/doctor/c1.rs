@@ -74,7 +74,7 @@ async fn a_wrong_clock_is_reported() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.clock_ahead_by = 4000);
     let (status, text) = line(&c1, &[]);
-    assert!(status == "failed" && text.contains(" s behind: correct it"), "{text}");
+    assert!(status == "failed" && text.contains(" is 1 h 6 min behind: correct it"), "{text}");
     assert!(text.contains("correct this machine's clock"), "{text}");
 }
 

@@ -106,7 +106,7 @@ async fn keys_can_be_published() {
         (200, "no JSON".to_owned(), "not a set of JSON Web Keys"),
         (200, json!({ "keys": [odd] }).to_string(), "the set has no usable key"),
         (302, String::new(), "answered 302"),
-        (200, json!({ "keys": [], "x": "y".repeat(2 * 1024 * 1024) }).to_string(), "more than 1048576 bytes"),
+        (200, json!({ "keys": [], "x": "y".repeat(2 * 1024 * 1024) }).to_string(), "more than 1 MiB"),
     ] {
         parts.lambda.publish(status, text);
         let (status, lines) = start(&parts).ended();

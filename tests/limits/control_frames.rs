@@ -1,7 +1,7 @@
 //! Callers that send frames with little or no data at the highest rate.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::headers::{GET_METADATA, call};
@@ -76,7 +76,9 @@ async fn a_flood_of_control_frames_ends_the_connection_with_goaway() {
     let said = |line: &serde_json::Value| {
         line["msg"].as_str().is_some_and(|text| text.contains("too many frames with little or no data"))
     };
-    server.wait_for_log(said);
+    let line = server.wait_for_log(said);
+    let peer: SocketAddr = line["peer.address"].as_str().unwrap().parse().unwrap();
+    assert!(peer.ip().is_loopback(), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -176,7 +176,7 @@ async fn a_client_that_reads_its_answers_keeps_its_connection() {
     answers.message().await.unwrap().unwrap();
     // The stream takes no slot of other calls.
     metadata(&wire).await.unwrap();
-    assert_refused(answers.message().await, Code::DeadlineExceeded, &["1.000 s"]);
+    assert_refused(answers.message().await, Code::DeadlineExceeded, &["longer than 1 s"]);
     assert!(tokio::time::timeout(Duration::from_secs(2), watch.message()).await.is_err(), "no watch");
     metadata(&wire).await.unwrap();
     let logs = server.logs();
@@ -195,7 +195,7 @@ async fn messages_over_the_limits_are_resource_exhausted() {
     let server = Server::start_at(NOWHERE, &["--max-request-bytes", "1024"]);
     let wire = Wire::to(&server).await;
     let refused = wire.raw(GET_METADATA, vec![0; 1025]).await;
-    assert_refused(refused, Code::ResourceExhausted, &["1024"]);
+    assert_refused(refused, Code::ResourceExhausted, &["more than 1 KiB"]);
     metadata(&wire).await.unwrap();
 
     // Listings limit their own size; this is the only call whose answer is as long as its request.
@@ -228,9 +228,9 @@ async fn a_call_over_the_request_timeout_is_deadline_exceeded_and_its_statement_
     let mut client = database.client().await;
     let locked = lock(&mut client).await;
     for (flags, headers, seconds) in [
-        (&["--request-timeout-seconds", "1"][..], &[][..], "1.000 s"),
-        (&[], &[("grpc-timeout", "300m")], "0.300 s"),
-        (&["--request-timeout-seconds", "1"], &[("grpc-timeout", "5H")], "1.000 s"),
+        (&["--request-timeout-seconds", "1"][..], &[][..], "longer than 1 s"),
+        (&[], &[("grpc-timeout", "300m")], "longer than 300 ms"),
+        (&["--request-timeout-seconds", "1"], &[("grpc-timeout", "5H")], "longer than 1 s"),
     ] {
         let server = Server::start(&database, flags);
         let raw = Raw::to(server.address()).await;

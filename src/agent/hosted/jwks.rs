@@ -9,6 +9,7 @@ use reqwest::{Client, Url, redirect, retry};
 use crate::agent::hosted::error::HostedError;
 use crate::agent::hosted::token::reason;
 use crate::agent::service::{SetupError, tls_with};
+use crate::numbers;
 
 /// Timeout of one request.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,7 +71,7 @@ impl Jwks {
         let mut body = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(unreachable)? {
             if body.len() + piece.len() > LARGEST {
-                return Err(failed(format!("answered with more than {LARGEST} bytes")));
+                return Err(failed(format!("answered with more than {}", numbers::size(LARGEST))));
             }
             body.extend_from_slice(&piece);
         }

@@ -1,6 +1,6 @@
 //! The settings of a one-shot sync.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -52,13 +52,18 @@ impl SyncSettings {
     /// # Errors
     /// [`MissingPath`]
     pub(crate) fn check_paths(&self) -> Result<(), MissingPath> {
-        if let Some(folder) = self.temp_dir.as_ref().filter(|folder| !folder.is_dir()) {
-            return Err(MissingPath::TempDir(folder.clone()));
-        }
-        match self.options.external.as_ref().filter(|external| !external.file.is_file()) {
-            Some(external) => Err(MissingPath::ExternalFile(external.file.clone())),
-            None => Ok(()),
-        }
+        let external = self.options.external.as_ref().map(|external| external.file.as_path());
+        MissingPath::all(self.temp_dir.as_deref(), external).into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+impl MissingPath {
+    /// Those of the given paths that do not exist.
+    pub(crate) fn all(temp_dir: Option<&Path>, external_file: Option<&Path>) -> Vec<Self> {
+        let folder = temp_dir.filter(|folder| !folder.is_dir()).map(|path| Self::TempDir(path.to_owned()));
+        let file = external_file.filter(|file| !file.is_file());
+        let file = file.map(|path| Self::ExternalFile(path.to_owned()));
+        folder.into_iter().chain(file).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Checks the server, the tables, and the privileges of the role to read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cli::doctor::changes;
 use crate::cli::doctor::failure::failed;
@@ -9,6 +10,7 @@ use crate::cli::doctor::schema;
 use crate::config::Settings;
 use crate::connector::MANAGED_GROUPS;
 use crate::connector::database_message::database_message;
+use crate::numbers;
 use crate::postgres::connection_string::ConnectionSettings;
 use crate::postgres::identifier::quoted;
 use crate::retool::database::Database;
@@ -229,7 +231,11 @@ async fn folders(database: &Database, standing: &Standing, whole: bool) -> Line 
             Ok((0, 0)) => Line::ok(Check::Extras, "no app or resource is in a subfolder of a folder that gives groups access"),
             Ok((apps, resources)) => Line::ok(
                 Check::Extras,
-                format!("{apps} apps and {resources} resources are in subfolders of folders that give groups access"),
+                format!(
+                    "{} apps and {} resources are in subfolders of folders that give groups access",
+                    numbers::count(apps),
+                    numbers::count(resources)
+                ),
             )
             .means("A folder gives access only to its direct contents. Compare one of them with what Retool shows."),
             Err(error) => Line::warning(Check::Extras, database_message(&error)),
@@ -242,13 +248,21 @@ async fn folders(database: &Database, standing: &Standing, whole: bool) -> Line 
 async fn audit(database: &Database, standing: &Standing) -> Line {
     let line = match standing {
         Standing::Readable => match last_event(database).await {
-            Ok(Some(hours)) => Line::ok(Check::Extras, format!("the last entry is {hours} hours old")),
+            Ok(Some(hours)) => Line::ok(Check::Extras, format!("the last entry is {} old", age(hours))),
             Ok(None) => Line::ok(Check::Extras, "Retool has written no entry"),
             Err(error) => Line::warning(Check::Extras, database_message(&error)),
         },
         other => extra(other),
     };
     line.about("audit log")
+}
+
+/// How long ago the last entry was written. The clocks of the machines can differ.
+fn age(hours: i64) -> String {
+    match u64::try_from(hours) {
+        Ok(hours @ 1..) => numbers::duration(Duration::from_secs(hours.saturating_mul(3600))),
+        _ => "less than 1 h".to_owned(),
+    }
 }
 
 fn go_connector(standing: &Standing) -> Line {
@@ -269,19 +283,24 @@ fn extra(standing: &Standing) -> Line {
 }
 
 fn statements(Measured { rows, timed }: &Measured, facts: &Facts) -> Line {
-    let rows = rows.iter().map(|(table, rows)| format!("{rows} {table}")).collect::<Vec<_>>().join(", ");
-    let limit = facts.server.statement_timeout_ms;
+    let rows = rows
+        .iter()
+        .map(|(table, rows)| format!("{} {table}", numbers::count(*rows)))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let limit = Duration::from_millis(u64::try_from(facts.server.statement_timeout_ms).unwrap_or_default());
     let Some(slowest) = timed.first() else {
         return Line::ok(Check::Statements, format!("there are no users to list: {rows}"));
     };
-    let took = i64::try_from(slowest.took.as_millis()).unwrap_or(i64::MAX);
     let found = format!(
-        "the slowest of {} listings took {took} ms ({}, {} rows); a statement may take {limit} ms",
+        "the slowest of {} listings took {} ({}, {} rows); the statement timeout is {}",
         timed.len(),
+        numbers::duration(slowest.took),
         listing(slowest.what),
-        slowest.rows
+        numbers::count(slowest.rows),
+        numbers::duration(limit)
     );
-    if took.saturating_mul(4) > limit {
+    if slowest.took.saturating_mul(4) > limit {
         return Line::warning(Check::Statements, found)
             .means(format!(
                 "This is more than a quarter of the limit: under load, a sync could fail. Rows: {rows}."
@@ -335,13 +354,14 @@ async fn lists(database: &Database, facts: &Facts, complete: bool, skip_pages: b
             Line::skipped(Check::Drift, "the access control lists contain no group")
         }
         Ok(drift) if (drift.only_in_group_pages, drift.only_in_lists) == (0, 0) => {
-            Line::ok(Check::Drift, format!("group_pages and the access control lists agree on {} rows", drift.listed))
+            Line::ok(Check::Drift, format!("group_pages and the access control lists agree on {} rows", numbers::count(drift.listed)))
         }
         Ok(drift) => Line::warning(
             Check::Drift,
             format!(
                 "{} rows are in group_pages only, {} in the access control lists only",
-                drift.only_in_group_pages, drift.only_in_lists
+                numbers::count(drift.only_in_group_pages),
+                numbers::count(drift.only_in_lists)
             ),
         )
         .means("The connector reads group_pages. If this Retool uses the lists, the reported access to apps is wrong."),

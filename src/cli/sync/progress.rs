@@ -5,10 +5,11 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use tokio::task::JoinHandle;
 
 use crate::agent::sync::{Meter, Operation, Reading};
+use crate::numbers::{count, duration};
 
 /// How often the line is updated.
 const TICK: Duration = Duration::from_millis(100);
@@ -62,14 +63,14 @@ fn rate(state: &ProgressState, out: &mut dyn Write) {
     let seconds = state.elapsed().as_secs_f64();
     let rate = if seconds > 0.0 { state.pos() as f64 / seconds } else { 0.0 };
     // An error while printing is ignored.
-    let _ = write!(out, "{}/s", HumanCount(rate as u64));
+    let _ = write!(out, "{}/s", count(rate as u64));
 }
 
 /// The remaining time of the phase at this rate.
 fn left(state: &ProgressState, out: &mut dyn Write) {
     let rest = state.len().unwrap_or_default().saturating_sub(state.pos());
     let seconds = state.elapsed().as_secs_f64() * rest as f64 / state.pos().max(1) as f64;
-    let _ = write!(out, "{seconds:.0} s left");
+    let _ = write!(out, "{} left", duration(Duration::from_secs(seconds.round() as u64)));
 }
 
 fn draw(line: &ProgressBar, now: &Reading) {
@@ -88,12 +89,12 @@ fn draw(line: &ProgressBar, now: &Reading) {
 fn print(line: &ProgressBar, before: &Reading, meter: &Meter) {
     let Some(phase) = before.phase else { return };
     let done = meter.phases().into_iter().find(|done| done.operation == phase);
-    let seconds = done.map_or(before.elapsed, |done| done.elapsed).as_secs_f64();
-    line.println(format!("{:<22} {seconds:.1} s, {}", words(phase), met(before)));
+    let elapsed = done.map_or(before.elapsed, |done| done.elapsed);
+    line.println(format!("{:<22} {}, {}", words(phase), duration(elapsed), met(before)));
 }
 
 fn met(now: &Reading) -> String {
-    let [resources, entitlements, grants] = [now.resources, now.entitlements, now.grants].map(HumanCount);
+    let [resources, entitlements, grants] = [now.resources, now.entitlements, now.grants].map(count);
     format!("{resources} resources, {entitlements} entitlements, {grants} grants")
 }
 

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
 
 use crate::agent::c1z::Saved;
 use crate::agent::sync::{Counts, Outcome, Phase};
 use crate::cli::sync::progress::words;
+use crate::numbers::{count, duration, size};
 
 /// The cost of writing the file after everything was read.
 pub(super) struct Closing {
@@ -35,38 +35,37 @@ pub(super) fn as_table(outcome: &Outcome, saved: &Saved, closing: &Closing) -> S
     counts_line(&mut text, "all", sum);
     text.push('\n');
     for Phase { operation, elapsed, .. } in &outcome.phases {
-        time_line(&mut text, words(*operation), elapsed.as_secs_f64(), "");
+        time_line(&mut text, words(*operation), *elapsed, "");
     }
-    time_line(&mut text, "writing the file", closing.elapsed.as_secs_f64(), "");
-    let calls = format!(", {} calls", HumanCount(outcome.calls));
-    time_line(&mut text, "everything", (outcome.elapsed + closing.elapsed).as_secs_f64(), &calls);
+    time_line(&mut text, "writing the file", closing.elapsed, "");
+    let calls = format!(", {} calls", count(outcome.calls));
+    time_line(&mut text, "everything", outcome.elapsed + closing.elapsed, &calls);
     text.push('\n');
     // Writing to a String cannot fail.
     if outcome.warnings > 0 {
-        let _ = writeln!(text, "{} listings were skipped; see the warnings above", outcome.warnings);
+        let _ = writeln!(text, "{} listings were skipped; see the warnings above", count(outcome.warnings));
     }
-    for (what, count) in &outcome.dropped {
-        let _ = writeln!(text, "left out: {} {what}", HumanCount(*count));
+    for (what, rows) in &outcome.dropped {
+        let _ = writeln!(text, "left out: {} {what}", count(*rows));
     }
     let file = saved.path.display();
     let _ = write!(
         text,
         "{file}: {}, {} grants, {} of which are derived from others\n\nnext: baton-retool show access <user> -f {file}, or baton -f {file} resources",
-        HumanBytes(saved.bytes),
-        HumanCount(saved.grants),
-        HumanCount(outcome.expanded.derived)
+        size(saved.bytes),
+        count(saved.grants),
+        count(outcome.expanded.derived)
     );
     text
 }
 
 fn counts_line(text: &mut String, id: &str, counts: Counts) {
-    let [resources, entitlements, grants] =
-        [counts.resources, counts.entitlements, counts.grants].map(|count| HumanCount(count).to_string());
+    let [resources, entitlements, grants] = [counts.resources, counts.entitlements, counts.grants].map(count);
     let _ = writeln!(text, "{id:<14}{resources:>12}{entitlements:>14}{grants:>14}");
 }
 
-fn time_line(text: &mut String, what: &str, seconds: f64, rest: &str) {
-    let _ = writeln!(text, "{what:<24}{seconds:>10.3} s{rest}");
+fn time_line(text: &mut String, what: &str, elapsed: Duration, rest: &str) {
+    let _ = writeln!(text, "{what:<24}{:>12}{rest}", duration(elapsed));
 }
 
 pub(super) fn as_json(outcome: &Outcome, saved: &Saved, closing: &Closing) -> String {

@@ -4,6 +4,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use crate::numbers;
 use crate::private_text::PrivateText;
 use crate::retool::api::rate_limit::RateLimit;
 
@@ -82,7 +83,7 @@ pub(crate) enum Problem {
         missing: &'static str,
     },
     /// The response is larger than the limit.
-    #[error("the response of Retool's REST API has more than {largest} bytes")]
+    #[error("the response of Retool's REST API has more than {}", numbers::size(*largest))]
     TooLarge {
         /// The limit in bytes.
         largest: usize,

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use crate::numbers;
 use crate::postgres::consistent::ConsistentRead;
 use crate::postgres::error::PostgresError;
 use crate::postgres::statement::Parameter;
@@ -110,7 +111,7 @@ pub(crate) struct Limits {
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ReadError {
     /// It exceeds the memory limit.
-    #[error("a snapshot of access takes more than {most_bytes} bytes")]
+    #[error("a snapshot of access takes more than {}", numbers::size(*most_bytes))]
     TooLarge {
         /// The limit in bytes.
         most_bytes: usize,

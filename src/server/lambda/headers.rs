@@ -31,7 +31,7 @@ pub(super) struct Headers(Vec<(String, Vec<String>)>);
 /// The headers are malformed or too large.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HeadersError {
-    #[error("the headers take more than {LARGEST} bytes")]
+    #[error("the headers take more than {}", crate::numbers::size(LARGEST))]
     TooLarge,
     #[error("the headers are not an object")]
     NoObject,

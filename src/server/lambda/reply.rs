@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 use tonic::{Code, Status};
 use tonic_types::pb;
 
+use crate::numbers;
 use crate::proto::string;
 use crate::proto::transport::Response;
 use crate::server::lambda::event::Form;
@@ -66,8 +67,9 @@ impl Reply {
         }
         tracing::warn!(bytes = written.len(), limit = LARGEST, "answer too large for Lambda");
         let refusal = Status::resource_exhausted(format!(
-            "the answer has {} bytes, more than the {LARGEST} that Lambda accepts; request a smaller page",
-            written.len()
+            "the answer has {}, more than the {} that Lambda accepts; request a smaller page",
+            numbers::size(written.len()),
+            numbers::size(LARGEST)
         ));
         Self::Refusal(refusal).written(form)
     }

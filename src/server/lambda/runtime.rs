@@ -15,6 +15,7 @@ use lambda_runtime_api_client::body::Body;
 use lambda_runtime_api_client::{BoxError, PooledClient, build_request};
 use serde_json::json;
 
+use crate::numbers;
 use crate::server::lambda::event::Form;
 use crate::server::lambda::function::{Configurations, Function, Outcome, broken, written};
 
@@ -46,7 +47,7 @@ pub(crate) enum RuntimeError {
     #[error("Lambda's Runtime API returned no event: it answered {0}")]
     NoEvent(StatusCode),
     /// The Runtime API refuses a result.
-    #[error("Lambda's Runtime API refused a result of {bytes} bytes: it answered {status}")]
+    #[error("Lambda's Runtime API refused a result of {}: it answered {status}", numbers::size(*bytes))]
     NotTaken {
         /// The HTTP status.
         status: StatusCode,
@@ -175,7 +176,10 @@ pub(super) async fn outcome<C: Configurations>(
         return error(message.to_owned(), "InvalidDeadline");
     };
     let Some(event) = &invocation.event else {
-        return error(format!("transport: the event has more than {LARGEST_EVENT} bytes"), "InvalidEvent");
+        return error(
+            format!("transport: the event has more than {}", numbers::size(LARGEST_EVENT)),
+            "InvalidEvent",
+        );
     };
     let answered = AssertUnwindSafe(function.answer(event, deadline)).catch_unwind().await;
     answered.unwrap_or_else(|_| {

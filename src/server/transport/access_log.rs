@@ -185,7 +185,7 @@ impl Call {
     fn verdict(&self, code: Code) -> Verdict {
         // Successful calls are never left out: their level is chosen by users who want to see all of them.
         if code == Code::Ok {
-            return Verdict::Log { left_out: 0 };
+            return Verdict::Log { left_out: None };
         }
         let peer = self.peer.as_ref();
         let trusted = peer.is_none_or(|peer| peer.seat.is_trusted());
@@ -212,9 +212,7 @@ impl Drop for Call {
         let noted = self.notes.lock();
         self.watched.ended(code, took, noted.rows);
         let Verdict::Log { left_out } = self.verdict(code) else { return };
-        let left_out = Some(left_out).filter(|count| *count > 0);
-        let address = self.peer.as_ref().and_then(|peer| peer.address);
-        let peer = address.map(|address| address.to_string()).unwrap_or_default();
+        let peer = self.peer.as_ref().map(Peer::shown).unwrap_or_default();
         macro_rules! log {
             ($level:expr) => {
                 tracing::event!(

@@ -163,7 +163,8 @@ pub(crate) fn accept_connections(
                     Err(_) => format!("it took longer than {} s", limits.handshake.as_secs()),
                 };
                 if let Verdict::Log { left_out } = lines.judge("handshake", from) {
-                    tracing::info!(error = failure, peer.address = ?address, left_out, "a TLS handshake failed");
+                    let peer = shown(address);
+                    tracing::info!(error = failure, peer.address = peer, left_out, "a TLS handshake failed");
                 }
             });
         }
@@ -223,11 +224,22 @@ impl SilenceLimit {
     }
 }
 
+/// An address as the logs show it: empty for a unix socket.
+fn shown(address: Option<SocketAddr>) -> String {
+    address.map(|address| address.to_string()).unwrap_or_default()
+}
+
 impl Peer {
+    /// Its address as the logs show it: empty for a unix socket.
+    pub(crate) fn shown(&self) -> String {
+        shown(self.address)
+    }
+
     /// Logs that the connection was closed and why. `client` describes what the client did.
     pub(crate) fn log_hung_up(&self, client: &'static str) {
         if let Verdict::Log { left_out } = self.lines.judge(client, self.seat.network) {
-            tracing::info!(peer.address = ?self.address, left_out, "closed the connection of a client that {client}");
+            let peer = self.shown();
+            tracing::info!(peer.address = peer, left_out, "closed the connection of a client that {client}");
         }
     }
 }

@@ -11,6 +11,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use crate::numbers;
 use crate::proto::log_text::logged_in_full;
 
 /// Ends calls of a caller in this process that take too long. [`CallLimitLayer`] does so for calls on a port.
@@ -71,9 +72,9 @@ pub(crate) fn call_timeout(headers: &HeaderMap, longest: Duration) -> Duration {
 /// The status of a call that exceeded its deadline.
 pub(crate) fn deadline_exceeded(timeout: Duration) -> Status {
     logged_in_full(Status::deadline_exceeded(format!(
-        "the call took longer than {:.3} s: its own deadline or --request-timeout-seconds, \
+        "the call took longer than {}: its own deadline or --request-timeout-seconds, \
          whichever is shorter",
-        timeout.as_secs_f64()
+        numbers::duration(timeout)
     )))
 }
 

@@ -93,9 +93,14 @@ impl Security {
             let mut addresses = tokio::net::lookup_host((host.as_str(), *port)).await.map_err(failed)?;
             self.check_exposure(endpoint, addresses.next().is_some_and(listener::is_wide))?;
         }
-        self.tls.as_ref().map(tls::check).transpose()?;
-        self.token_file.as_deref().map(tokens::check).transpose()?;
-        Ok(())
+        self.check_files().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// The errors of the files with certificates and tokens.
+    pub(crate) fn check_files(&self) -> Vec<Error> {
+        let tls = self.tls.as_ref().and_then(|files| tls::check(files).err());
+        let tokens = self.token_file.as_deref().and_then(|file| tokens::check(file).err());
+        tls.map(Error::from).into_iter().chain(tokens.map(Error::from)).collect()
     }
 
     /// Whether plaintext is allowed on this address.

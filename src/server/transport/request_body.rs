@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use crate::numbers;
 use crate::proto::log_text::logged_in_full;
 use crate::server::transport::places::{Full as NoRoom, Hold};
 
@@ -140,8 +141,9 @@ fn announced(body: &[u8]) -> Option<usize> {
 
 fn no_room(full: NoRoom) -> Status {
     logged_in_full(Status::unavailable(format!(
-        "requests in progress fill the {} bytes allowed for {}; retry later",
-        full.most, full.whose
+        "requests in progress fill the {} allowed for {}; retry later",
+        numbers::size(full.most),
+        full.whose
     )))
 }
 

@@ -15,6 +15,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use crate::numbers;
 use crate::proto::descriptor_pool;
 use crate::proto::log_text::logged_in_full;
 use crate::proto::request_memory::{RequestMemory, Share, exhausted, within};
@@ -204,7 +205,8 @@ impl http_body::Body for RequestBody {
 
 fn too_long(longest: usize) -> Status {
     logged_in_full(Status::resource_exhausted(format!(
-        "the request has more than {longest} bytes, the maximum for this call (--max-request-bytes)"
+        "the request has more than {}, the maximum for this call (--max-request-bytes)",
+        numbers::size(longest)
     )))
 }
 

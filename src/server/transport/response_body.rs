@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, timeout};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use crate::numbers;
 use crate::proto::log_text::logged_in_full;
 use crate::server::transport::connection::Peer;
 use crate::server::transport::deadline::deadline_exceeded;
@@ -172,8 +173,9 @@ impl<H: Send + Sync + Unpin + 'static> http_body::Body for ResponseBody<H> {
                 Poll::Ready(Some(Ok(self.part(Rest { data, message }))))
             }
             Err(full) => self.end(&logged_in_full(Status::unavailable(format!(
-                "unread responses fill the {} bytes allowed for {}; retry later",
-                full.most, full.whose
+                "unread responses fill the {} allowed for {}; retry later",
+                numbers::size(full.most),
+                full.whose
             )))),
         }
     }

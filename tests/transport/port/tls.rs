@@ -1,6 +1,8 @@
 //! TLS: certificates, versions, rotation, and unusable files.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 
 use super::{Files, Traffic, assert_ends, refused, start, trusting};
 use crate::support::handshake::{Hello, refuses_tls_1_1, shown_certificate};
@@ -52,6 +54,17 @@ async fn a_tls_port_accepts_clients_without_a_certificate_and_refuses_plaintext(
         Err(_) => false,
     };
     assert!(!answer);
+}
+
+#[tokio::test]
+async fn a_failed_handshake_is_logged_with_the_address_of_the_client() {
+    let (files, pki) = (Files::new(), Pki::new());
+    let server = start(&files.certificate(&pki.sign("server")));
+    let mut client = TcpStream::connect(server.address()).unwrap();
+    client.write_all(b"not TLS").unwrap();
+    let line = server.wait_for_log(|line| line["msg"] == "a TLS handshake failed");
+    assert_eq!(line["peer.address"], client.local_addr().unwrap().to_string(), "{line}");
+    assert!(line.get("left_out").is_none(), "{line}");
 }
 
 #[tokio::test]

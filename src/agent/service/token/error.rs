@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::agent::service::assertion;
+use crate::numbers;
 
 /// The clock difference from which an error message mentions it.
 const NOTABLE: Duration = Duration::from_secs(30);
@@ -73,7 +74,10 @@ impl TokenError {
 fn advice(status: StatusCode, clock_is_ahead_by: Option<i64>) -> String {
     let clock = |seconds: i64| {
         let direction = if seconds > 0 { "ahead" } else { "behind" };
-        format!("this machine's clock is {} s {direction}", seconds.abs())
+        format!(
+            "this machine's clock is {} {direction}",
+            numbers::duration(Duration::from_secs(seconds.unsigned_abs()))
+        )
     };
     let copy = "copy BATON_CLIENT_ID and BATON_CLIENT_SECRET again from ConductorOne's page of the connector";
     match clock_is_ahead_by {
@@ -112,8 +116,8 @@ mod tests {
     #[test]
     fn a_refusal_names_the_setting_or_the_clock_to_check() {
         let unauthorized = StatusCode::UNAUTHORIZED;
-        assert!(advice(unauthorized, Some(-4000)).contains("4000 s behind"));
-        assert!(advice(unauthorized, Some(300)).contains("300 s ahead"));
+        assert!(advice(unauthorized, Some(-4000)).contains("1 h 6 min behind"));
+        assert!(advice(unauthorized, Some(300)).contains("5 min ahead"));
         assert!(advice(unauthorized, Some(3)).ends_with("page of the connector"));
         let perhaps = advice(unauthorized, Some(100));
         assert!(perhaps.contains("BATON_CLIENT_SECRET") && perhaps.contains("100 s ahead"), "{perhaps}");
