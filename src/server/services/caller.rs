@@ -14,12 +14,13 @@ const HEADER: &str = "x-request-id";
 /// The caller of this request: the peer of the connection, and the request id from the annotations or else
 /// from the headers.
 pub(crate) fn caller<T>(request: &Request<T>, annotations: &[Any]) -> Caller {
-    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
+    let peer = request.extensions().get::<Peer>();
     let annotated = find_annotation::<RequestId>(annotations).and_then(Result::ok).map(|id| id.request_id);
     let in_header = || Some(request.metadata().get(HEADER)?.to_str().ok()?.to_owned());
     let named = annotated.or_else(in_header).filter(|name| is_id(name));
     Caller {
-        peer: peer.map(|address| address.to_string()).unwrap_or_default(),
+        peer: peer.and_then(|peer| peer.address).map(|address| address.to_string()).unwrap_or_default(),
+        network: peer.and_then(|peer| peer.seat.network),
         request_id: named.unwrap_or_default(),
     }
 }
