@@ -1,13 +1,15 @@
 //! The modules of `src` import only lower layers, and without cycles.
 //!
-//! `image` checks the build context of the image, `imports` reads the imports of each file, `rules` finds
-//! forbidden imports; this file defines the layers and runs the rules on `src`.
+//! `image` checks the build context of the image, `names` the names in documentation and lists, `imports` reads
+//! the imports of each file, `rules` finds forbidden imports; this file defines the layers and runs the rules
+//! on `src`.
 
 // The lints on panics apply only to released code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod image;
 mod imports;
+mod names;
 mod rules;
 
 use std::fs;
