@@ -53,6 +53,7 @@ impl Limits {
         connections: 4096,
         streams: 256,
         requests: 512,
+        // Enough for the requests of agents (decision request-size).
         request_bytes: MIB,
         response_bytes: 4 * MIB,
         header_bytes: 16 * 1024,
