@@ -17,6 +17,7 @@ mod invalid;
 mod lambda;
 mod man;
 mod output;
+mod panics;
 mod serve;
 mod service;
 mod settings;
@@ -59,6 +60,7 @@ pub fn hosted_settings_table() -> String {
 /// Exit codes: 0 success, 1 failure, 2 invalid command line or settings. A sync that is stopped by a signal
 /// returns 130 or 143, as in shells. The child of an agent returns 1 for any failure.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    panics::log_panics();
     let code = run_command(arguments.into_iter().collect());
     logs::flush();
     code

@@ -15,7 +15,7 @@ use crate::agent::one_shot::{self, Answer, IdForms, Lookup, OneShot, OneShotErro
 use crate::agent::sync::SyncSettings;
 use crate::cli::failure::Failure;
 use crate::cli::output::wants_json;
-use crate::cli::signals::{StopSignals, StoppedBy};
+use crate::cli::signals::{StopSignals, StoppedBy, handle_other_signals};
 use crate::cli::table::cell;
 use crate::cli::wiring::{block_on, connector, serve_metrics};
 use crate::cli::{in_memory, sync};
@@ -49,6 +49,7 @@ pub(super) fn run(matches: &ArgMatches, asked: OneShot) -> Result<(), Failure> {
 async fn change(settings: Settings, sync: SyncSettings, asked: OneShot, json: bool) -> Result<(), Failure> {
     // Watches from the start, so that a signal before the change begins counts.
     let mut signals = StopSignals::watch();
+    handle_other_signals();
     let grace = settings.server.limits.grace;
     let is_a_query = asked.is_a_query();
     let connector = connector(&settings)?;

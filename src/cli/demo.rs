@@ -11,7 +11,7 @@ use tonic::transport::{self, Channel};
 use crate::agent::sync::{Counts, Visitor, Walk, walk};
 use crate::cli::failure::Failure;
 use crate::cli::output::{output, wants_json};
-use crate::cli::signals::stop_requested;
+use crate::cli::signals::{stop_requested, terminal_closed};
 use crate::cli::wiring::{self, block_on, connector, serve_metrics};
 use crate::config::Settings;
 use crate::numbers::{count, duration};
@@ -37,6 +37,13 @@ async fn demo(settings: Settings, json: bool) -> Result<(), Failure> {
     if let Endpoint::Unix(_) = settings.server.listen {
         return Err(Failure::usage(anyhow::anyhow!("demo requires a port: set --listen host:port")));
     }
+    let (asked, left) = (stop_requested(), terminal_closed());
+    let mut stopped_by_person = std::pin::pin!(async {
+        tokio::select! {
+            () = asked => {}
+            () = left => {}
+        }
+    });
     let connector = connector(&settings)?;
     let security = Security { insecure: settings.server.security.insecure, ..Security::DEFAULT };
     let listening = Server::new(connector).listen(&settings.server.listen, security).await?;
@@ -50,7 +57,6 @@ async fn demo(settings: Settings, json: bool) -> Result<(), Failure> {
         },
         std::future::pending(),
     ));
-    let mut stopped_by_person = std::pin::pin!(stop_requested());
     let shown = tokio::select! {
         shown = show(&address, json) => {
             if shown.is_ok() && !json {

@@ -65,11 +65,6 @@ pub(super) fn command() -> Command {
 /// Runs the function until Lambda ends it. A failure is one line of JSON on standard error.
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     let sources = Sources::of_process();
-    // Lambda's report of a failure repeats lines that are not JSON, and a panic message can contain anything.
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "panic");
-    }));
     let result = start_logs(matches, &sources)
         .and_then(|()| block_on(async { serve(matches.clone(), sources).await }));
     logs::flush();

@@ -1,4 +1,7 @@
 //! Signals: SIGTERM and Ctrl-C stop the program, SIGHUP reopens its log files.
+//!
+//! Every command that serves, syncs or makes changes handles all of them, because by default each would end
+//! the process without finishing the work in progress. Other commands only read, and keep the defaults.
 
 use std::future::pending;
 use std::io;
@@ -91,23 +94,48 @@ pub(super) fn stop_requested_twice() -> impl Future<Output = ()> {
     }
 }
 
-/// Handles signals that by default would end the process without finishing the calls in progress: SIGHUP
+/// Completes when the terminal of the program is closed (SIGHUP), for a command that a person runs in one.
+/// SIGUSR1 and SIGUSR2 do nothing from the call on.
+pub(super) fn terminal_closed() -> impl Future<Output = ()> {
+    ignore_user_signals();
+    let hangup = listen(SignalKind::hangup(), "SIGHUP");
+    async move {
+        match hangup {
+            Some(mut hangup) => {
+                hangup.recv().await;
+            }
+            None => pending().await,
+        }
+    }
+}
+
+/// Handles signals that by default would end the process without finishing the work in progress: SIGHUP
 /// reopens the log files, for log rotation, and SIGUSR1 and SIGUSR2 do nothing.
 pub(super) fn handle_other_signals() {
-    let watch = |kind, name, handle: fn()| match signal(kind) {
-        Ok(mut received) => {
-            tokio::spawn(async move {
-                while received.recv().await.is_some() {
-                    handle();
-                    tracing::info!(signal = name, "received a signal");
-                }
-            });
+    ignore_user_signals();
+    on_each(SignalKind::hangup(), "SIGHUP", logs::reopen);
+}
+
+fn ignore_user_signals() {
+    on_each(SignalKind::user_defined1(), "SIGUSR1", || {});
+    on_each(SignalKind::user_defined2(), "SIGUSR2", || {});
+}
+
+/// Calls `handle` for each of these signals, and logs it.
+fn on_each(kind: SignalKind, name: &'static str, handle: fn()) {
+    let Some(mut received) = listen(kind, name) else { return };
+    tokio::spawn(async move {
+        while received.recv().await.is_some() {
+            handle();
+            tracing::info!(signal = name, "received a signal");
         }
-        Err(error) => tracing::error!(%error, signal = name, "cannot listen for the signal"),
-    };
-    watch(SignalKind::hangup(), "SIGHUP", logs::reopen);
-    watch(SignalKind::user_defined1(), "SIGUSR1", || {});
-    watch(SignalKind::user_defined2(), "SIGUSR2", || {});
+    });
+}
+
+fn listen(kind: SignalKind, name: &'static str) -> Option<Signal> {
+    signal(kind)
+        .inspect_err(|error| tracing::error!(%error, signal = name, "cannot listen for the signal"))
+        .ok()
 }
 
 /// Whether [`stop_requested_twice`] has completed.

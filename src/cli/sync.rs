@@ -15,7 +15,7 @@ use crate::agent::sync::{Error, Outcome, SyncSettings, Syncer, Usage};
 use crate::cli::failure::Failure;
 use crate::cli::in_memory;
 use crate::cli::output::{output, wants_json};
-use crate::cli::signals::{StopSignals, StoppedBy};
+use crate::cli::signals::{StopSignals, StoppedBy, handle_other_signals};
 use crate::cli::sync::progress::Progress;
 use crate::cli::sync::report::Closing;
 use crate::cli::wiring::{block_on, connector, serve_metrics, settings_with};
@@ -78,6 +78,7 @@ pub(super) fn settings(matches: &ArgMatches) -> Result<Settings, Failure> {
 async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<(), Failure> {
     // Watches from the start, so that a signal before the sync begins counts.
     let mut signals = StopSignals::watch();
+    handle_other_signals();
     let connector = connector(&settings)?;
     // This starts while the file is opened; otherwise the first call would wait for it.
     tokio::task::spawn_blocking(proto::warm_up);

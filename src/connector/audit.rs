@@ -2,21 +2,29 @@
 //! before the change begins, and one at its end: made, not needed, refused or failed. The events contain ids
 //! only, no personal data (decision recorded-changes).
 
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use crate::connector::change::answer::Completed;
 use crate::connector::error::Error;
+use crate::repeats::{Repeats, Verdict};
 use crate::retool::change::{Mode, Outcome};
 use crate::telemetry::logs::{self, AUDIT};
 use crate::telemetry::metrics::{self, Provisioning};
+
+/// Limits the lines about changes that a setting refuses, because nothing else limits them: they cost the
+/// caller nothing and change nothing.
+static REFUSED_BY_SETTINGS: LazyLock<Repeats> = LazyLock::new(|| Repeats::new(20));
 
 /// The client that requests a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Caller {
     /// `host:port` of the connection; empty on a unix socket.
     pub peer: String,
+    /// The network of the connection; `None` on a unix socket.
+    pub network: Option<IpAddr>,
     /// The client's id of the request; empty if it has none, or an invalid one.
     pub request_id: String,
 }
@@ -122,36 +130,56 @@ impl Record {
     /// Records the end of a change, and returns once it is written, so that every answered change has its
     /// record. If the write fails, the log and the metrics report it, and the next change is refused.
     pub(crate) async fn close(mut self, result: Result<&Completed, &Error>) {
-        let log = || match result {
-            Ok(completed) => self.write(completed.outcome, completed.before, completed.after, None),
+        let end = match result {
+            Ok(Completed { outcome, before, after }) => {
+                End { outcome: *outcome, before, after, reason: None }
+            }
             Err(error) => {
                 let outcome = match error {
                     error if error.is_refusal() => Outcome::Refused,
                     error if error.is_uncertain() => Outcome::Unknown,
                     _ => Outcome::Failed,
                 };
-                self.write(outcome, "", "", Some(error.reason()));
+                End::without_effect(outcome, error.reason())
             }
         };
+        let verdict = match result {
+            // A change that was announced always has its end in the log.
+            Err(error) if error.is_by_a_setting() && !self.announced.load(Ordering::SeqCst) => {
+                REFUSED_BY_SETTINGS.judge(self.operation, self.caller.network)
+            }
+            _ => Verdict::Log { left_out: 0 },
+        };
+        self.count(end.outcome);
+        let Verdict::Log { left_out } = verdict else { return };
+        let log = || self.log(&end, left_out);
+        if matches!(result, Err(Error::Unrecorded(_))) {
+            // The announcement has already waited for the target, and nothing was changed.
+            return log();
+        }
         // The change cannot be undone.
         let _ = logs::recorded(log).await;
     }
 
-    fn write(&mut self, outcome: Outcome, before: &str, after: &str, reason: Option<&str>) {
+    fn count(&mut self, outcome: Outcome) {
         self.ended = true;
         metrics::provisioning_ended(self.operation, outcome.into());
+    }
+
+    fn log(&self, end: &End, left_out: u64) {
         tracing::info!(
             target: AUDIT,
             operation = self.operation,
             target_id = self.target,
             principal_id = self.principal,
-            outcome = outcome.as_str(),
-            before,
-            after,
-            reason,
+            outcome = end.outcome.as_str(),
+            before = end.before,
+            after = end.after,
+            reason = end.reason,
             peer.address = self.caller.peer,
             request_id = self.caller.request_id,
             duration_ms = self.started.elapsed().as_micros() as f64 / 1000.0,
+            left_out = Some(left_out).filter(|count| *count > 0),
             "change"
         );
     }
@@ -164,7 +192,24 @@ impl Drop for Record {
             let reason = if is_interrupted { "interrupted" } else { "aborted" };
             let may_be_made = self.announced.load(Ordering::SeqCst);
             let outcome = if may_be_made { Outcome::Unknown } else { Outcome::Failed };
-            self.write(outcome, "", "", Some(reason));
+            let end = End::without_effect(outcome, reason);
+            self.count(end.outcome);
+            self.log(&end, 0);
         }
+    }
+}
+
+/// The end of a change.
+struct End {
+    outcome: Outcome,
+    before: &'static str,
+    after: &'static str,
+    reason: Option<&'static str>,
+}
+
+impl End {
+    /// The end of a change that was not made, as far as is known.
+    fn without_effect(outcome: Outcome, reason: &'static str) -> Self {
+        Self { outcome, before: "", after: "", reason: Some(reason) }
     }
 }

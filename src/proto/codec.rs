@@ -5,17 +5,20 @@
 //! in each handler could be forgotten. The protocol's own servers use the same order: a request that breaks a
 //! rule is `InvalidArgument` before anything else is checked.
 
+mod unread;
+
 use std::marker::PhantomData;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use prost::{Message, Name};
 use tonic::codec::{DecodeBuf, EncodeBuf};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::proto::codec::unread::Part;
 use crate::proto::log_text::logged_in_full;
 use crate::proto::request_memory;
-use crate::proto::validate::{self, ELEMENTS, Excess, MEMORY, RequestError, Violation};
+use crate::proto::validate::{self, ELEMENTS, Excess, MEMORY, RequestError, RequestRules, Violation};
 
 /// Encodes `T` and decodes `U`: on a server the response and the request, on a client the request and the
 /// response.
@@ -89,35 +92,26 @@ impl<U: Name + Default> tonic::codec::Decoder for Decoder<U> {
                 .map(Some)
                 .map_err(|error| Status::internal(undecodable(&name, &error)));
         };
-        let memory = rules.check(&encoded).map_err(|error| match error {
-            RequestError::Malformed => {
-                malformed(undecodable(&name, &"its bytes are not a message of this type"))
-            }
-            RequestError::TooLarge(excess) => too_large(&name, excess),
-            RequestError::Invalid(violation) => refusal(violation),
-        })?;
-        if UNREAD.contains(&name.as_str()) {
-            return Ok(Some(U::default()));
-        }
-        request_memory::settle(memory)?;
-        U::decode(encoded).map(Some).map_err(|error| malformed(undecodable(&name, &error)))
+        request(&name, rules, encoded).map(Some)
     }
 }
 
-/// The requests of calls that Retool does not support. Their handlers refuse without reading the request, so
-/// it is validated but not decoded.
-const UNREAD: [&str; 10] = [
-    "c1.connector.v2.CreateResourceRequest",
-    "c1.connector.v2.DeleteResourceRequest",
-    "c1.connector.v2.DeleteResourceV2Request",
-    "c1.connector.v2.RotateCredentialRequest",
-    "c1.connector.v2.TicketsServiceBulkCreateTicketsRequest",
-    "c1.connector.v2.TicketsServiceBulkGetTicketsRequest",
-    "c1.connector.v2.TicketsServiceCreateTicketRequest",
-    "c1.connector.v2.TicketsServiceGetTicketRequest",
-    "c1.connector.v2.TicketsServiceGetTicketSchemaRequest",
-    "c1.connector.v2.TicketsServiceListTicketSchemasRequest",
-];
+/// Checks and decodes a request.
+fn request<U: Message + Default>(name: &str, rules: RequestRules, encoded: Bytes) -> Result<U, Status> {
+    let memory = rules.check(&encoded).map_err(|error| match error {
+        RequestError::Malformed => malformed(undecodable(name, &"its bytes are not a message of this type")),
+        RequestError::TooLarge(excess) => too_large(name, excess),
+        RequestError::Invalid(violation) => refusal(violation),
+    })?;
+    let decoded = match Part::of(name) {
+        Some(part) => part.take_from(&encoded).and_then(|part| U::decode(part.as_slice())),
+        None => {
+            request_memory::settle(memory)?;
+            U::decode(encoded)
+        }
+    };
+    decoded.map_err(|error| malformed(undecodable(name, &error)))
+}
 
 fn malformed(message: String) -> Status {
     logged_in_full(Status::invalid_argument(message))

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,7 +15,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::connector::Connector;
@@ -48,9 +48,12 @@ pub(crate) struct HealthServer {
 struct Health {
     connector: Arc<Connector>,
     readiness: Readiness,
-    /// The last check of the connector. The lock is held during a check, so that there is one at a time.
-    last: Arc<Mutex<Option<Check>>>,
+    /// The last check of the connector, which may be in progress; `None` before the first.
+    last: Arc<Mutex<Option<Pending>>>,
 }
+
+/// A check of the connector, with its result once it has ended.
+type Pending = watch::Receiver<Option<Check>>;
 
 /// The result of a check of the connector.
 #[derive(Debug, Clone)]
@@ -123,18 +126,40 @@ async fn health(State(health): State<Health>) -> Response {
 
 impl Health {
     async fn check(&self) -> Check {
-        let asked = Instant::now();
-        let mut last = self.last.lock().await;
-        // This includes a check that another caller started while this one waited for it.
-        if let Some(check) = last.as_ref().filter(|check| check.at + FRESH > asked) {
-            return check.clone();
+        let mut pending = self.latest();
+        match pending.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(check)) => check.clone(),
+            _ => Check { at: Instant::now(), problem: Some("the check ended without a result".to_owned()) },
         }
-        let problem = match timeout(PATIENCE, self.connector.validate_once()).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
-        };
-        last.insert(Check { at: Instant::now(), problem }).clone()
+    }
+
+    /// The check in progress, or the last one if it is fresh, or else a new one. A check runs in a task of its
+    /// own, so that a client that disconnects does not cancel it: the next request would start another one.
+    fn latest(&self) -> Pending {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pending) = last.as_ref().filter(|pending| is_usable(pending)) {
+            return pending.clone();
+        }
+        let (send, pending) = watch::channel(None);
+        let connector = Arc::clone(&self.connector);
+        tokio::spawn(async move {
+            let problem = match timeout(PATIENCE, connector.validate_once()).await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
+            };
+            send.send_replace(Some(Check { at: Instant::now(), problem }));
+        });
+        last.insert(pending).clone()
+    }
+}
+
+/// Whether the check is in progress or fresh.
+fn is_usable(pending: &Pending) -> bool {
+    match pending.borrow().as_ref() {
+        Some(check) => check.at.elapsed() < FRESH,
+        // After a panic there will be no result.
+        None => pending.has_changed().is_ok(),
     }
 }
 

@@ -154,12 +154,14 @@ pub(crate) async fn recorded(log: impl FnOnce()) -> Result<(), Unrecorded> {
             written
         })
         .collect();
-    for written in written {
+    let mut in_time = true;
+    for (queue, written) in queues.iter().zip(written) {
         if !matches!(timeout_at(due, written).await, Ok(Ok(()))) {
-            return Err(Unrecorded);
+            queue.stalled();
+            in_time = false;
         }
     }
-    let same = queues.iter().zip(before).all(|(queue, before)| queue.lost_records() == before);
+    let same = in_time && queues.iter().zip(before).all(|(queue, before)| queue.lost_records() == before);
     if same { Ok(()) } else { Err(Unrecorded) }
 }
 

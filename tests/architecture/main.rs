@@ -1,6 +1,7 @@
 //! The modules of `src` import only lower layers, and without cycles.
 //!
-//! `files` checks how files are read and named, `image` checks the build context of the image, `imports` reads
+//! `files` checks how files are read and named, `image` checks the build context of the image, `names` the names
+//! in documentation and lists, `imports` reads
 //! the imports of each file, `rules` finds forbidden imports; this file defines the layers and runs the rules
 //! on `src`.
 
@@ -10,6 +11,7 @@
 mod files;
 mod image;
 mod imports;
+mod names;
 mod rules;
 
 use std::fs;

@@ -1,4 +1,6 @@
-//! One-shot changes that receive a signal.
+//! One-shot changes, syncs and the demo that receive a signal.
+
+use std::fs;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -127,4 +129,61 @@ async fn a_signal_before_the_change_begins_changes_nothing() {
     assert_eq!(status.code(), Some(130), "{logs:?}");
     assert_eq!(message(&logs), "stopped by Ctrl-C; nothing was changed");
     assert!(!logs.iter().any(|line| line["logger"] == "audit"), "{logs:?}");
+}
+
+/// Each signal with its name in the log.
+const OTHERS: [(&str, &str); 3] = [("USR1", "SIGUSR1"), ("USR2", "SIGUSR2"), ("HUP", "SIGHUP")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_signals_do_not_end_a_change() {
+    let (database, folder) = (without_membership().await, tempfile::tempdir().unwrap());
+    let mut locking = database.client().await;
+    let transaction = locking.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE user_groups").await.unwrap();
+    let running = start(&database, &folder, &[&JOIN]);
+    running.wait_for_log(is_requested);
+    for (signal, name) in OTHERS {
+        running.signal(signal);
+        running.wait_for_log(|line| line["signal"] == name);
+    }
+    transaction.rollback().await.unwrap();
+    let (status, logs) = running.ended();
+    assert_eq!(status.code(), Some(0), "{logs:?}");
+    assert_eq!(record(&logs)["outcome"], "changed");
+    assert!(is_member(&database).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_signals_do_not_end_a_sync_and_sighup_reopens_its_log() {
+    let (database, folder) = (Database::small().await, tempfile::tempdir().unwrap());
+    let mut locking = database.client().await;
+    let transaction = locking.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE organizations").await.unwrap();
+    let running = start(&database, &folder, &[&["--log-path=stderr,a.log"]]);
+    database.wait_until_blocked(1).await;
+    fs::rename(folder.path().join("a.log"), folder.path().join("a.log.1")).unwrap();
+    for (signal, name) in OTHERS {
+        running.signal(signal);
+        running.wait_for_log(|line| line["signal"] == name);
+    }
+    transaction.rollback().await.unwrap();
+    let (status, logs) = running.ended();
+    assert_eq!(status.code(), Some(0), "{logs:?}");
+    assert!(folder.path().join("sync.c1z").exists());
+    // The program writes its last lines before it exits.
+    assert!(fs::read_to_string(folder.path().join("a.log")).unwrap().contains("SIGHUP"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_stops_in_order_when_its_terminal_is_closed() {
+    let (database, folder) = (Database::small().await, tempfile::tempdir().unwrap());
+    let running = start(&database, &folder, &[&["demo", "--listen=127.0.0.1:0"]]);
+    running.wait_for_log(|line| line["msg"] == "using the Retool database");
+    for (signal, name) in &OTHERS[..2] {
+        running.signal(signal);
+        running.wait_for_log(|line| line["signal"] == *name);
+    }
+    running.signal("HUP");
+    let (status, logs) = running.ended();
+    assert_eq!(status.code(), Some(0), "{logs:?}");
 }

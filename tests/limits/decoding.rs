@@ -93,7 +93,7 @@ async fn requests_that_repeat_any_field_use_bounded_memory() {
                 let message = place.message(&request, longest, count);
                 let what = format!("{name} {count} times");
                 watched.send(&path, &message, false, &what).await;
-                if first && count == usize::MAX {
+                if first {
                     watched.send(&path, &message, true, &what).await;
                 }
             }
@@ -229,7 +229,7 @@ fn delimited(number: u32, content: &[u8], out: &mut Vec<u8>) {
 
 /// A compressed gRPC frame of a message.
 fn in_gzip(message: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(message).unwrap();
     let compressed = encoder.finish().unwrap();
     let length = u32::try_from(compressed.len()).unwrap().to_be_bytes();

@@ -321,6 +321,12 @@ async fn health_watches_are_bounded_and_health_checks_continue() {
     eventually("room for a watch", async || watch(&wire).await.ok()).await;
 }
 
+/// The address in the log line with this message.
+fn address(server: &Server, said: &str) -> SocketAddr {
+    let line = server.wait_for_log(|line| line["msg"] == said);
+    line["address"].as_str().unwrap().parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_of_the_database_share_one_check() {
     let database = Database::small().await;
@@ -328,11 +334,8 @@ async fn probes_of_the_database_share_one_check() {
         &database,
         &["--health-check", "--health-check-port=0", "--metrics-listen=127.0.0.1:0"],
     );
-    let of = |said: &str| -> SocketAddr {
-        let line = server.wait_for_log(|line| line["msg"] == said);
-        line["address"].as_str().unwrap().parse().unwrap()
-    };
-    let (probes, metrics) = (of("health endpoints listening"), of("metrics listening"));
+    let (probes, metrics) =
+        (address(&server, "health endpoints listening"), address(&server, "metrics listening"));
     let statements = || -> u64 {
         const NAME: &str = "baton_retool_database_statement_duration_seconds_count";
         let text = ask(metrics, "GET", "/metrics").body;
@@ -348,4 +351,36 @@ async fn probes_of_the_database_share_one_check() {
     }
     let checks = begun.elapsed().as_secs() / 3 + 1;
     assert!(statements() - before <= before * checks, "{} statements", statements() - before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_that_disconnects_does_not_cancel_the_check() {
+    let database = Database::small().await;
+    let server = Server::start(&database, &["--health-check", "--health-check-port=0"]);
+    let probes = address(&server, "health endpoints listening");
+    server.wait_for_log(|line| line["msg"] == "the database can be read");
+    let mut client = database.client().await;
+    let locked = client.transaction().await.unwrap();
+    // The check reads nothing but catalogs.
+    locked.batch_execute("LOCK TABLE pg_policy").await.unwrap();
+    let observer = database.client().await;
+    // The session and the start of the statement that waits for the lock.
+    let waiting = async || {
+        database.wait_until_blocked(1).await;
+        let sql = "SELECT pid, query_start::text FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let row = observer.query_one(sql, &[]).await.unwrap();
+        (row.get::<_, i32>(0), row.get::<_, String>(1))
+    };
+    let mut first = None;
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(probes).unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: probe\r\n\r\n").unwrap();
+        let waiting = waiting().await;
+        assert_eq!(*first.get_or_insert(waiting.clone()), waiting, "the check began again");
+    }
+    let patient = tokio::task::spawn_blocking(move || ask(probes, "GET", "/health"));
+    assert_eq!(first, Some(waiting().await), "the check began again");
+    locked.rollback().await.unwrap();
+    assert_eq!(patient.await.unwrap().code, 200);
 }

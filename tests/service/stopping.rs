@@ -27,6 +27,19 @@ async fn without_tasks_either_signal_ends_the_program_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn other_signals_do_not_end_the_program() {
+    let c1 = C1::start().await;
+    let server = c1.serve(NOWHERE, &[]);
+    c1.called(Method::GetTask, 1).await;
+    for (signal, name) in [("USR1", "SIGUSR1"), ("USR2", "SIGUSR2"), ("HUP", "SIGHUP")] {
+        server.signal(signal);
+        server.wait_for_log(|line| line["signal"] == name);
+    }
+    let (status, lines) = server.stop();
+    assert_eq!(status.code(), Some(0), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_signal_interrupts_a_poll_without_an_answer() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.holds_polls = true);

@@ -231,6 +231,13 @@ impl Running {
         self.stdin = None;
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        // This uses the `kill` of the shell, because not every machine has the program `kill`.
+        let kill = ["-c", r#"kill -s "$0" "$1""#, name, &self.process.id().to_string()];
+        assert!(Command::new("sh").args(kill).status().unwrap().success());
+    }
+
     /// The exit status of the child, the time until it exited, and its output: stdout and stderr.
     pub(crate) fn ended(mut self) -> (ExitStatus, Duration, String, String) {
         let asked = Instant::now();

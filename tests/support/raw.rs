@@ -39,7 +39,10 @@ impl Raw {
 
     /// A connection, if the server accepts one.
     pub(crate) async fn try_to(address: SocketAddr) -> Option<Self> {
-        Self::over(TcpStream::connect(address).await.ok()?).await
+        let stream = TcpStream::connect(address).await.ok()?;
+        // Without this, each request waits for the acknowledgement of an earlier one, which is delayed.
+        stream.set_nodelay(true).ok()?;
+        Self::over(stream).await
     }
 
     /// A connection over a stream, if the server accepts it.

@@ -1,22 +1,29 @@
 //! Log targets that are slow, full, rotated or flooded, and the effect on changes.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use baton_retool::proto::connector::ResourceTypesServiceListResourceTypesRequest;
+use futures_util::future::join_all;
 use serde_json::Value;
 use tonic::Code;
 use tonic::transport::Endpoint;
 
 use crate::support::changes::Changes;
 use crate::support::http::ask;
+use crate::support::parent::Pki;
 use crate::support::postgres::Database;
+use crate::support::raw::Raw;
 use crate::support::server::{Server, program};
 use crate::support::wire::{Wire, assert_refused, eventually};
 
+/// In this time, lines about similar events are counted together.
+const WINDOW_SECONDS: u64 = 10;
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 
 fn lines_of(path: &Path) -> Vec<Value> {
@@ -85,7 +92,6 @@ async fn a_stalled_reader_of_stderr_delays_no_call() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_without_a_token_does_not_flood_the_log() {
     const LINES: usize = 10;
-    const WINDOW_SECONDS: u64 = 10;
     let directory = tempfile::tempdir().unwrap();
     let tokens = directory.path().join("tokens");
     fs::write(&tokens, "a-token-0123456789").unwrap();
@@ -151,6 +157,108 @@ async fn changes_are_refused_while_their_record_cannot_be_written() {
     })
     .await;
     assert_eq!(metric(&server, "baton_retool_log_unwritable_targets"), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_refused_while_a_reader_of_the_log_stalls() {
+    let database = Database::small().await;
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut reader = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let paths = format!("--log-path=stderr,{}", pipe.display());
+    let server = Server::start(&database, &["--provisioning", &paths, "--metrics-listen=127.0.0.1:0"]);
+    let (wire, changes) = (Wire::to(&server).await, Changes::of(&server).await);
+    // More lines than the pipe can hold.
+    for _ in 0..500 {
+        wire.metadata().await.unwrap();
+    }
+    let refused = changes.grant("group:g6:member", "user/u10").await;
+    assert_refused(refused, Code::Unavailable, &["record of changes", "--log-path"]);
+    let said = server.wait_for_log(|line| {
+        line["msg"].as_str().is_some_and(|text| text.starts_with("the log cannot be written"))
+    });
+    assert!(said["log_path"].as_str().unwrap().ends_with("pipe"), "{said}");
+    assert!(said["error"].as_str().unwrap().contains("takes too long"), "{said}");
+    assert_eq!(metric(&server, "baton_retool_log_unwritable_targets"), 1.0);
+
+    std::thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
+    eventually("a writable target", async || {
+        (metric(&server, "baton_retool_log_unwritable_targets") == 0.0).then_some(())
+    })
+    .await;
+    changes.grant("group:g6:member", "user/u10").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_are_off_do_not_flood_the_log() {
+    const LINES: usize = 20;
+    let database = Database::empty_schema().await;
+    let server = Server::start(&database, &["--metrics-listen=127.0.0.1:0"]);
+    let changes = Changes::of(&server).await;
+    let begun = Instant::now();
+    for _ in 0..300 {
+        let refused = changes.grant("group:g6:member", "user/u10").await;
+        assert_refused(refused, Code::FailedPrecondition, &["provisioning is not enabled"]);
+    }
+    let windows = begun.elapsed().as_secs() / WINDOW_SECONDS + 1;
+    let lines = server.logs().iter().filter(|line| line["msg"] == "change").count();
+    assert!(lines >= LINES && lines <= LINES * windows as usize, "{lines} lines");
+    // A refused change is counted in any case.
+    let counted = r#"baton_retool_provisioning_total{operation="grant",outcome="refused"}"#;
+    assert_eq!(metric(&server, counted), 300.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_with_failing_calls_does_not_flood_the_log() {
+    const LINES: usize = 500;
+    const AT_A_TIME: usize = 50;
+    const CALLS: usize = 16 * AT_A_TIME;
+    let server = Server::start_at(NOWHERE, &["--metrics-listen=127.0.0.1:0"]);
+    let raw = Raw::to(server.address()).await;
+    let request = ResourceTypesServiceListResourceTypesRequest { page_size: 251, ..Default::default() };
+    let begun = Instant::now();
+    for _ in 0..CALLS / AT_A_TIME {
+        let path = "c1.connector.v2.ResourceTypesService/ListResourceTypes";
+        let endings = join_all((0..AT_A_TIME).map(|_| raw.call(path, &[], &request))).await;
+        assert!(endings.into_iter().all(|ending| ending.unwrap().code.as_deref() == Some("3")));
+    }
+    let windows = begun.elapsed().as_secs() / WINDOW_SECONDS + 1;
+    let refused = |line: &Value| line["grpc.code"] == "InvalidArgument";
+    let lines = server.logs().into_iter().filter(refused).count();
+    assert!(lines >= LINES && lines <= LINES * windows as usize, "{lines} lines");
+    let left_out = metric(&server, r#"baton_retool_log_lines_lost_total{reason="repeated"}"#);
+    assert_eq!(left_out as usize + lines, CALLS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_handshakes_do_not_flood_the_log() {
+    const LINES: usize = 5;
+    const CONNECTIONS: usize = 100;
+    let directory = tempfile::tempdir().unwrap();
+    let signed = Pki::new().sign("server");
+    let (certificate, key) = (directory.path().join("server.crt"), directory.path().join("server.key"));
+    fs::write(&certificate, &signed.cert_pem).unwrap();
+    fs::write(&key, signed.key.serialize_pem()).unwrap();
+    let certificate = format!("--tls-cert={}", certificate.display());
+    let key = format!("--tls-key={}", key.display());
+    let server = Server::start_at(NOWHERE, &[&certificate, &key, "--metrics-listen=127.0.0.1:0"]);
+    let begun = Instant::now();
+    for _ in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        // The server closes the connection, after an alert or without one.
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    let failed = |line: &Value| line["msg"] == "a TLS handshake failed";
+    let lines = eventually("a verdict on each handshake", async || {
+        let left_out = metric(&server, r#"baton_retool_log_lines_lost_total{reason="repeated"}"#);
+        let lines = server.logs().into_iter().filter(failed).count();
+        (lines + left_out as usize == CONNECTIONS).then_some(lines)
+    })
+    .await;
+    let windows = begun.elapsed().as_secs() / WINDOW_SECONDS + 1;
+    assert!(lines >= LINES && lines <= LINES * windows as usize, "{lines} lines");
 }
 
 #[tokio::test(flavor = "multi_thread")]

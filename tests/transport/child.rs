@@ -65,6 +65,20 @@ async fn closing_stdin_ends_the_child_immediately_with_exit_code_0() {
 }
 
 #[tokio::test]
+async fn other_signals_do_not_end_the_child() {
+    let parent = Parent::new(NOWHERE);
+    let mut child = parent.start_and_tell();
+    let channel = parent.channel().await;
+    for signal in ["USR1", "USR2", "HUP"] {
+        child.signal(signal);
+    }
+    let mut client = ConnectorServiceClient::new(channel);
+    client.get_metadata(ConnectorServiceGetMetadataRequest::default()).await.unwrap();
+    child.close_stdin();
+    assert_eq!(child.ended().0.code(), Some(0));
+}
+
+#[tokio::test]
 async fn extra_bytes_on_stdin_do_not_keep_the_child_running() {
     let parent = Parent::new(NOWHERE);
     let mut child = parent.start_and_tell();

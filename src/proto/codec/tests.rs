@@ -8,11 +8,16 @@ use tonic::body::Body;
 use tonic::{Request, Response};
 use tower::ServiceExt;
 
+use super::unread::REFUSED;
 use super::*;
 use crate::proto::connector::grants_service_client::GrantsServiceClient;
 use crate::proto::connector::grants_service_server::{GrantsService, GrantsServiceServer};
 use crate::proto::connector::{
-    GrantsServiceListGrantsRequest, GrantsServiceListGrantsResponse, Resource, ResourceId,
+    CreateResourceRequest, DeleteResourceRequest, DeleteResourceV2Request, GrantsServiceListGrantsRequest,
+    GrantsServiceListGrantsResponse, IssueCredentialRequest, ListEventsRequest, Resource, ResourceId,
+    RotateCredentialRequest, TicketsServiceBulkCreateTicketsRequest, TicketsServiceBulkGetTicketsRequest,
+    TicketsServiceCreateTicketRequest, TicketsServiceGetTicketRequest, TicketsServiceGetTicketSchemaRequest,
+    TicketsServiceListTicketSchemasRequest,
 };
 
 /// Returns a page token longer than the protocol allows: a validated response would be refused.
@@ -128,4 +133,59 @@ fn an_answer_of_conductorone_has_the_budget_of_a_request() {
     assert!(refused.is_err(), "{refused:?}");
     // Pages of a connector are larger.
     validate::check_answer(&GrantsServiceListGrantsResponse::full_name(), &many).unwrap();
+}
+
+/// What the handler of this request gets.
+fn passed_on<U: Name + Default>(sent: &U) -> U {
+    let name = U::full_name();
+    let rules = validate::request_rules(&name).unwrap();
+    super::request(&name, rules, sent.encode_to_vec().into()).unwrap()
+}
+
+#[test]
+fn requests_that_are_always_refused_are_not_decoded() {
+    let id =
+        || Some(ResourceId { resource_type: "group".into(), resource: "g4".into(), ..ResourceId::default() });
+    let resource = || Some(Resource { id: id(), ..Resource::default() });
+    let ticket = || TicketsServiceGetTicketRequest { id: "t1".into(), ..Default::default() };
+    let new_ticket = || TicketsServiceCreateTicketRequest {
+        request: Some(crate::proto::connector::TicketRequest::default()),
+        ..Default::default()
+    };
+    let mut tried = Vec::new();
+    macro_rules! passes_on {
+        ($($sent:expr => $expected:expr),* $(,)?) => {
+            $({
+                let (sent, expected) = ($sent, $expected);
+                assert_ne!(sent, expected);
+                assert_eq!(passed_on(&sent), expected);
+                tried.push(full_name(&sent));
+            })*
+        };
+    }
+    fn full_name<U: Name>(_: &U) -> String {
+        U::full_name()
+    }
+    passes_on![
+        CreateResourceRequest { resource: resource() } => Default::default(),
+        DeleteResourceRequest { resource_id: id(), ..Default::default() } => Default::default(),
+        DeleteResourceV2Request { resource_id: id(), ..Default::default() } => Default::default(),
+        IssueCredentialRequest { identity_id: id(), request_id: "request-1".into(), ..Default::default() } =>
+            IssueCredentialRequest { identity_id: Some(ResourceId::default()), ..Default::default() },
+        ListEventsRequest { cursor: "c".into(), event_feed_id: "feed".into(), ..Default::default() } =>
+            ListEventsRequest { event_feed_id: "feed".into(), ..Default::default() },
+        RotateCredentialRequest { resource_id: id(), ..Default::default() } => Default::default(),
+        TicketsServiceBulkCreateTicketsRequest { ticket_requests: vec![new_ticket()] } => Default::default(),
+        TicketsServiceBulkGetTicketsRequest { ticket_requests: vec![ticket()] } => Default::default(),
+        new_ticket() => Default::default(),
+        ticket() => Default::default(),
+        TicketsServiceGetTicketSchemaRequest { id: "t1".into(), ..Default::default() } => Default::default(),
+        TicketsServiceListTicketSchemasRequest { page_size: 1, ..Default::default() } => Default::default(),
+    ];
+    assert_eq!(tried, REFUSED.map(|(name, _)| name));
+    // The other forms of the two requests of which a part is read.
+    let without_identity = IssueCredentialRequest { request_id: "request-1".into(), ..Default::default() };
+    assert_eq!(passed_on(&without_identity), IssueCredentialRequest::default());
+    let default_feed = ListEventsRequest { cursor: "c".into(), ..Default::default() };
+    assert_eq!(passed_on(&default_feed), ListEventsRequest::default());
 }

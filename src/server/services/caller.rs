@@ -14,11 +14,15 @@ const HEADER: &str = "x-request-id";
 /// The caller of this request: the peer of the connection, and the request id from the annotations or else
 /// from the headers.
 pub(crate) fn caller<T>(request: &Request<T>, annotations: &[Any]) -> Caller {
-    let peer = request.extensions().get::<Peer>().map(Peer::shown);
+    let peer = request.extensions().get::<Peer>();
     let annotated = find_annotation::<RequestId>(annotations).and_then(Result::ok).map(|id| id.request_id);
     let in_header = || Some(request.metadata().get(HEADER)?.to_str().ok()?.to_owned());
     let named = annotated.or_else(in_header).filter(|name| is_id(name));
-    Caller { peer: peer.unwrap_or_default(), request_id: named.unwrap_or_default() }
+    Caller {
+        peer: peer.map(Peer::shown).unwrap_or_default(),
+        network: peer.and_then(|peer| peer.seat.network),
+        request_id: named.unwrap_or_default(),
+    }
 }
 
 /// Any other text could be a person's name or a secret, which must not be logged.

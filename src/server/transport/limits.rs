@@ -54,6 +54,7 @@ impl Limits {
         connections: 512,
         streams: 256,
         requests: 512,
+        // Enough for the requests of agents (decision request-size).
         request_bytes: MIB,
         response_bytes: 4 * MIB,
         header_bytes: 16 * 1024,

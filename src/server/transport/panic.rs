@@ -1,19 +1,24 @@
 //! Prevents a panic in one call from ending the server.
 
 use std::any::Any;
+use std::sync::LazyLock;
 
 use http::{HeaderValue, Response, header};
 use tonic::Code;
 use tonic::body::Body;
 
-/// The answer to a call whose handler panicked. The panic message is only logged.
-pub(crate) fn internal_error(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
-    let said = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a message");
-    tracing::error!(panic = said, "a call panicked; the server continues");
+use crate::repeats::{Repeats, Verdict};
+
+/// Limits the lines, because a caller may be able to cause a panic with every call.
+static LINES: LazyLock<Repeats> = LazyLock::new(|| Repeats::new(10));
+
+/// The answer to a call whose handler panicked. The hook for panics has logged the place. The text of a panic
+/// can contain personal data, so it is not logged.
+pub(crate) fn internal_error(_: Box<dyn Any + Send + 'static>) -> Response<Body> {
+    if let Verdict::Log { left_out } = LINES.judge("panic", None) {
+        let left_out = Some(left_out).filter(|count| *count > 0);
+        tracing::error!(left_out, "a call panicked; the server continues");
+    }
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

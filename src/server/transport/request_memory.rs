@@ -223,7 +223,8 @@ mod tests {
 
     /// The body of a request from a new caller.
     fn body(layer: &RequestMemoryLayer, longest: usize, compressed: bool, bytes: usize) -> RequestBody {
-        static CALLERS: AtomicU64 = AtomicU64::new(0);
+        // 0 is the caller of `Who::default()`.
+        static CALLERS: AtomicU64 = AtomicU64::new(1);
         let connection = CALLERS.fetch_add(1, Ordering::Relaxed);
         let last = u8::try_from(connection % 200).unwrap();
         let who = Who { connection, network: Some([10, 0, 0, last].into()), token: None };

@@ -4,8 +4,10 @@
 //! as it makes progress. Audit records have additional space of their own.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,8 +25,11 @@ const RECORDS: usize = 2 * 1024 * 1024;
 /// Most callers that wait until lines are written. More callers mean that the target has stalled for a long
 /// time.
 const WAITING: usize = 1024;
-/// How often the writer reports that its target is not writable.
+/// How often standard error reports that a target is not writable.
 const COMPLAINT: Duration = Duration::from_secs(10);
+/// The report about a target that is not writable.
+const UNWRITABLE: &str =
+    "the log cannot be written; changes are refused while their record cannot be written";
 
 /// The queue of one target.
 #[derive(Clone)]
@@ -35,6 +40,8 @@ struct Shared {
     filled: Condvar,
     /// Audit records that the target did not receive.
     lost_records: AtomicU64,
+    /// Where to report errors of the target. Set when the writer starts.
+    reports: OnceLock<Reports>,
 }
 
 #[derive(Default)]
@@ -46,6 +53,21 @@ struct State {
     waiters: usize,
     /// Lines dropped since the writer last reported dropped lines.
     dropped: u64,
+    /// Whether the writer processes an item.
+    busy: bool,
+    /// Whether the target counts as not writable: its last write failed, or takes too long.
+    unwritable: bool,
+    /// The time of the last report that the target is not writable.
+    complained: Option<Instant>,
+}
+
+/// Reports errors of a target on standard error.
+struct Reports {
+    /// The queue of standard error; `None` if it is the target itself, whose errors cannot be reported.
+    complaints: Option<Queue>,
+    format: LogFormat,
+    /// The target as `--log-path` spells it.
+    log_path: String,
 }
 
 enum Item {
@@ -89,15 +111,21 @@ impl Queue {
     }
 
     pub(super) fn new() -> Self {
-        let shared =
-            Shared { state: Mutex::default(), filled: Condvar::new(), lost_records: AtomicU64::new(0) };
-        Self(Arc::new(shared))
+        Self(Arc::new(Shared {
+            state: Mutex::default(),
+            filled: Condvar::new(),
+            lost_records: AtomicU64::new(0),
+            reports: OnceLock::new(),
+        }))
     }
 
     /// Writes to `sink` from now on, until the process ends.
     fn spawn(&self, sink: Sink, complaints: Self, format: LogFormat) -> Result<(), Unwritable> {
         let target = sink.name();
-        let writer = Writer { queue: self.clone(), sink, complaints, format, complained: None, failed: 0 };
+        let complaints = Some(complaints).filter(|_| !sink.is_stderr());
+        // A queue starts one writer only.
+        self.0.reports.get_or_init(|| Reports { complaints, format, log_path: sink.name() });
+        let writer = Writer { queue: self.clone(), sink, format, failed: 0 };
         let thread = thread::Builder::new().name("log-writer".to_owned());
         thread.spawn(move || writer.run()).map(drop).map_err(|source| Unwritable { target, source })
     }
@@ -137,6 +165,40 @@ impl Queue {
         self.0.lost_records.load(Ordering::Acquire)
     }
 
+    /// Reports that the target takes too long to write a line. It counts as not writable until its next
+    /// successful write.
+    pub(super) fn stalled(&self) {
+        let mut state = self.state();
+        // The write may have ended in the meantime.
+        if state.busy {
+            self.unwritable(&mut state, &"it takes too long, its reader may have stalled");
+        }
+    }
+
+    /// Reports that a write failed.
+    fn failed(&self, error: &io::Error) {
+        self.unwritable(&mut self.state(), error);
+    }
+
+    fn unwritable(&self, state: &mut State, error: &dyn Display) {
+        if !std::mem::replace(&mut state.unwritable, true) {
+            losses::target_failed();
+        }
+        if state.complained.is_none_or(|last| last.elapsed() > COMPLAINT) {
+            state.complained = Some(Instant::now());
+            self.complain(UNWRITABLE, error);
+        }
+    }
+
+    /// Reports an error of the target on standard error.
+    fn complain(&self, message: &str, error: &dyn Display) {
+        let Some(Reports { complaints: Some(complaints), format, log_path }) = self.0.reports.get() else {
+            return;
+        };
+        let fields = [("log_path", log_path.as_str().into()), ("error", error.to_string().into())];
+        complaints.push(notice(*format, Level::ERROR, message, &fields).into(), false);
+    }
+
     /// The bytes of waiting lines.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
@@ -156,9 +218,14 @@ impl Queue {
     }
 
     /// Waits for the next item, and returns it with the number of lines dropped before it. A returned line no
-    /// longer counts as waiting.
-    fn next(&self) -> (Item, u64) {
+    /// longer counts as waiting. `wrote` tells whether the last write succeeded.
+    fn next(&self, wrote: bool) -> (Item, u64) {
         let mut state = self.state();
+        state.busy = false;
+        if wrote && std::mem::take(&mut state.unwritable) {
+            state.complained = None;
+            losses::target_recovered();
+        }
         loop {
             if let Some(item) = state.items.pop_front() {
                 match &item {
@@ -166,6 +233,7 @@ impl Queue {
                     Item::Then(_) => state.waiters -= 1,
                     Item::Reopen => {}
                 }
+                state.busy = true;
                 return (item, std::mem::take(&mut state.dropped));
             }
             state = self.0.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -180,11 +248,7 @@ impl Queue {
 struct Writer {
     queue: Queue,
     sink: Sink,
-    /// The queue of standard error, for errors that cannot be logged to the target.
-    complaints: Queue,
     format: LogFormat,
-    /// The time of the last report that the target is not writable.
-    complained: Option<Instant>,
     /// Lines that could not be written since the last successful write.
     failed: u64,
 }
@@ -192,7 +256,7 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         loop {
-            let (item, dropped) = self.queue.next();
+            let (item, dropped) = self.queue.next(self.failed == 0);
             // This precedes any notice that everything is written.
             if dropped > 0 {
                 let message = "lines of the log were dropped: the reader of --log-path is too slow";
@@ -205,7 +269,7 @@ impl Writer {
                 Item::Reopen => {
                     if let Err(error) = self.sink.reopen() {
                         let message = "the log file could not be reopened; the previous one stays in use";
-                        self.complain(Level::ERROR, message, &error.to_string());
+                        self.queue.complain(message, &error);
                     }
                 }
             }
@@ -218,35 +282,17 @@ impl Writer {
             Ok(()) => {
                 let fields = [("lines", self.failed.into()), ("log_path", self.sink.name().into())];
                 self.failed = 0;
-                self.complained = None;
-                losses::target_recovered();
                 let message = "the log can be written again; these lines are lost";
                 let said = notice(self.format, Level::WARN, message, &fields);
                 // If this fails, the error is reported with the next line.
                 let _ = self.sink.write(&said);
             }
             Err(error) => {
-                if self.failed == 0 {
-                    losses::target_failed();
-                }
                 self.failed += 1;
                 losses::count(Loss::WriteFailed);
                 self.queue.lose(audit);
-                if self.complained.is_none_or(|last| last.elapsed() > COMPLAINT) {
-                    self.complained = Some(Instant::now());
-                    let message =
-                        "the log cannot be written; changes are refused while their record cannot be written";
-                    self.complain(Level::ERROR, message, &error.to_string());
-                }
+                self.queue.failed(&error);
             }
-        }
-    }
-
-    /// Reports an error on standard error. An error of standard error itself cannot be reported.
-    fn complain(&self, level: Level, message: &str, error: &str) {
-        if !self.sink.is_stderr() {
-            let fields = [("log_path", self.sink.name().into()), ("error", error.into())];
-            self.complaints.push(notice(self.format, level, message, &fields).into(), false);
         }
     }
 }
