@@ -1,9 +1,8 @@
 //! The modules of `src` import only lower layers, and without cycles.
 //!
-//! `files` checks how files are read and named, `image` checks the build context of the image, `names` the names
-//! in documentation and lists, `imports` reads
-//! the imports of each file, `rules` finds forbidden imports; this file defines the layers and runs the rules
-//! on `src`.
+//! `files` checks how files are read and named, `image` the build context of the image, and `names` the names in
+//! documentation and lists. `imports` reads the imports of each file, `rules` finds forbidden imports; this file
+//! defines the layers and runs the rules on `src`.
 
 // The lints on panics apply only to released code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::process::Output;
-use std::time::Duration;
 
 use baton_retool::proto::connector::{ConnectorServiceValidateRequest, ConnectorServiceValidateResponse};
 use serde_json::Value;
@@ -101,20 +100,19 @@ pub(super) fn prescribed(url: &str) -> Vec<String> {
     fixes.filter_map(|fix| fix.as_str()).filter(|fix| fix.starts_with("GRANT ")).map(str::to_owned).collect()
 }
 
-/// A warning with GRANTs after the first `known` lines of the log. Waits long for an expected warning, and
-/// briefly for an unexpected one.
+/// A warning with GRANTs after the first `known` lines of the log. Waits for an expected warning, and until the
+/// log is silent for an unexpected one.
 async fn warning_with_grants(server: &Server, known: usize, expected: bool) -> Option<String> {
-    for _ in 0..if expected { 200 } else { 5 } {
-        let warned = server.logs().into_iter().skip(known).find_map(|line| {
+    let warning = |lines: Vec<Value>| {
+        lines.into_iter().skip(known).find_map(|line| {
             let text = line["msg"].as_str().filter(|_| line["level"] == "warn")?;
             text.contains("GRANT ").then(|| text.to_owned())
-        });
-        if warned.is_some() {
-            return warned;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        })
+    };
+    if expected {
+        return Some(eventually("a warning with GRANTs", async || warning(server.logs_so_far())).await);
     }
-    None
+    warning(server.logs())
 }
 
 /// Makes one change of each kind and reverts it.
@@ -197,7 +195,7 @@ async fn each_grant_of_the_script_is_needed() {
     let all = granted(&database, &role).await;
     let mut only_doctor = BTreeSet::new();
     for privilege in &all {
-        let known = server.logs().len();
+        let known = server.logs_so_far().len();
         database.execute(&format!("REVOKE {privilege} FROM {}", role.name)).await;
         let validated = validate(&wire).await;
         let expected = validated.is_ok() && !ONLY_DOCTOR_MISSES.contains(&privilege.as_str());
