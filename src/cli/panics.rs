@@ -25,7 +25,6 @@ pub(super) fn log_panics() {
             return;
         }
         if let Verdict::Log { left_out } = LINES.judge("panic", None) {
-            let left_out = Some(left_out).filter(|count| *count > 0);
             tracing::error!(place, reason, left_out, "panic");
         }
         // The panic of this thread ends the program.

@@ -3,6 +3,7 @@
 //! only, no personal data (decision recorded-changes).
 
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
@@ -148,7 +149,7 @@ impl Record {
             Err(error) if error.is_by_a_setting() && !self.announced.load(Ordering::SeqCst) => {
                 REFUSED_BY_SETTINGS.judge(self.operation, self.caller.network)
             }
-            _ => Verdict::Log { left_out: 0 },
+            _ => Verdict::Log { left_out: None },
         };
         self.count(end.outcome);
         let Verdict::Log { left_out } = verdict else { return };
@@ -166,7 +167,7 @@ impl Record {
         metrics::provisioning_ended(self.operation, outcome.into());
     }
 
-    fn log(&self, end: &End, left_out: u64) {
+    fn log(&self, end: &End, left_out: Option<NonZeroU64>) {
         tracing::info!(
             target: AUDIT,
             operation = self.operation,
@@ -179,7 +180,7 @@ impl Record {
             peer.address = self.caller.peer,
             request_id = self.caller.request_id,
             duration_ms = self.started.elapsed().as_micros() as f64 / 1000.0,
-            left_out = Some(left_out).filter(|count| *count > 0),
+            left_out,
             "change"
         );
     }
@@ -194,7 +195,7 @@ impl Drop for Record {
             let outcome = if may_be_made { Outcome::Unknown } else { Outcome::Failed };
             let end = End::without_effect(outcome, reason);
             self.count(end.outcome);
-            self.log(&end, 0);
+            self.log(&end, None);
         }
     }
 }

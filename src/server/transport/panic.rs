@@ -16,7 +16,6 @@ static LINES: LazyLock<Repeats> = LazyLock::new(|| Repeats::new(10));
 /// can contain personal data, so it is not logged.
 pub(crate) fn internal_error(_: Box<dyn Any + Send + 'static>) -> Response<Body> {
     if let Verdict::Log { left_out } = LINES.judge("panic", None) {
-        let left_out = Some(left_out).filter(|count| *count > 0);
         tracing::error!(left_out, "a call panicked; the server continues");
     }
     let mut response = Response::new(Body::empty());

@@ -95,7 +95,11 @@ async fn read(
         Ok(outcome) => outcome,
         Err(error) => {
             // Removing large files takes a while.
-            blocking(move || Ok(drop((store, folder)))).await?;
+            blocking(move || {
+                drop((store, folder));
+                Ok(())
+            })
+            .await?;
             return Err(error.into());
         }
     };
