@@ -19,6 +19,7 @@ mod merge;
 mod names;
 mod one_shot_table;
 mod operation_table;
+mod reading;
 mod reference;
 mod runs;
 mod schema;
@@ -44,13 +45,13 @@ use crate::agent::hosted::{FromEnvironment, HostedSettings};
 use crate::agent::one_shot::OneShot;
 use crate::agent::service::{Overrides, ServiceSettings};
 use crate::agent::sync::SyncSettings;
-use crate::connector;
-use crate::postgres::pool::Timeouts;
-use crate::retool::api::settings::ApiSettings;
 use crate::retool::privileges::Scope;
-use crate::server::{HealthSettings, ServerSettings};
-use crate::telemetry::settings::{LogFormat, LogLevel, LogSettings, TelemetrySettings};
+use crate::server::HealthSettings;
+use crate::telemetry::settings::{LogFormat, LogLevel};
+#[cfg(feature = "lambda")]
+use crate::telemetry::settings::{LogSettings, TelemetrySettings};
 
+use reading::{checked, collect, is_service, sync_of};
 use values::{Entry, Values};
 
 pub(crate) use arguments::{Detail, arguments, arguments_for};
@@ -91,31 +92,6 @@ pub(crate) fn load(matches: &ArgMatches, sources: &Sources) -> Result<(Settings,
 /// When debug logs end; `None` if they do not end.
 fn debug_expiry(values: &Values) -> Result<Option<OffsetDateTime>, Error> {
     values.get("log-level-debug-expires-at").map(Entry::time).transpose()
-}
-
-fn checked(values: &Values) -> Result<Settings, Error> {
-    let settings = values.read::<Settings>();
-    let mut errors: Vec<Error> = values.check().err().into_iter().collect();
-    // Reading stops at the first error, so the parts are also read one by one. Port and address of the probes
-    // are checked even if probes are off.
-    errors.extend(values.errors_of::<Timeouts>());
-    errors.extend(values.errors_of::<Scope>());
-    errors.extend(values.errors_of::<connector::Options>());
-    if values.get("retool-api-base-url").is_some() {
-        errors.extend(values.errors_of::<ApiSettings>());
-    }
-    errors.extend(values.errors_of::<ServerSettings>());
-    errors.extend(values.errors_of::<HealthSettings>());
-    errors.extend(values.errors_of::<LogSettings>());
-    errors.extend(values.errors_of::<TelemetrySettings>());
-    match settings {
-        Ok(settings) => Error::all(errors).map(|()| settings),
-        Err(error) => {
-            errors.push(error);
-            Error::all(errors)?;
-            Err(Error::Internal { problem: "a setting that is wrong was lost".to_owned() })
-        }
-    }
 }
 
 /// Checks the settings of service mode for a sync, which does not use them: a mistake is not ignored.
@@ -185,16 +161,6 @@ pub(crate) fn load_sync(
     let (values, warnings) = collect(matches, sources)?;
     values.check_sync().map_err(|error| error.explained_by(&warnings))?;
     Ok((sync_of(&values)?, warnings))
-}
-
-fn sync_of(values: &Values) -> Result<SyncSettings, Error> {
-    let mut settings: SyncSettings = values.read()?;
-    settings.file_is_given = values.get("file").is_some_and(|entry| entry.origin != Origin::Default);
-    if let Some(entry) = values.get("sync-resources").filter(|_| settings.options.wants_no_target()) {
-        let problem = "none of the resources is of a type in sync-resource-types".to_owned();
-        return Err(entry.invalid(problem));
-    }
-    Ok(settings)
 }
 
 /// Reads only the settings of service mode for ConductorOne; `None` if neither a client id nor a client
@@ -280,10 +246,6 @@ pub(crate) fn load_served(
     Ok((settings, warnings, expires))
 }
 
-fn is_service(values: &Values) -> bool {
-    values.get("client-id").is_some() || values.get("client-secret").is_some()
-}
-
 /// The format of log lines, even if other settings are invalid or the config file is unreadable: for a
 /// program that fails before it logs.
 pub(crate) fn log_format(matches: &ArgMatches, sources: &Sources) -> LogFormat {
@@ -317,12 +279,4 @@ pub(crate) fn is_listed(name: &str) -> bool {
 pub(crate) fn typed(matches: &ArgMatches) -> impl Iterator<Item = &'static Setting> {
     let source = |setting: &Setting| matches.value_source(setting.name);
     ALL.iter().filter(move |setting| source(setting) == Some(ValueSource::CommandLine))
-}
-
-fn collect(matches: &ArgMatches, sources: &Sources) -> Result<(Values, Vec<Warning>), Error> {
-    let mut warnings = Vec::new();
-    let merged = merge::collect(matches, sources, &mut warnings)?;
-    let values = Values::new(merged, sources, &mut warnings)?;
-    warnings.extend(values.outdated());
-    Ok((values, warnings))
 }

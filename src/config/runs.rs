@@ -8,10 +8,10 @@ use secrecy::SecretString;
 use crate::agent::service::ServiceSettings;
 use crate::agent::sync::SyncSettings;
 use crate::config::error::{Error, Warning};
+use crate::config::reading::{checked, collect, is_service, sync_of};
 use crate::config::settings::Provenance;
 use crate::config::sources::Sources;
 use crate::config::values::Values;
-use crate::config::{checked, collect, is_service, sync_of};
 use crate::server::Security;
 
 /// What the program does with its settings.
