@@ -113,7 +113,7 @@ async fn a_change_beyond_its_deadline_fails_with_that_code_and_an_unknown_outcom
     let stage = Stage::new(&["--provisioning", "--request-timeout-seconds", "1"]).await;
     let client = stage.database.client().await;
     client.batch_execute("BEGIN; LOCK TABLE user_groups").await.unwrap();
-    stage.c1.run(TaskType::Grant(grant())).await.assert_failed(4, "longer than 1.000 s", true);
+    stage.c1.run(TaskType::Grant(grant())).await.assert_failed(4, "longer than 1 s", true);
     let record = stage.server.wait_for_log(|line| line["msg"] == "change");
     assert_eq!((&record["outcome"], &record["reason"]), (&"unknown".into(), &"aborted".into()));
 }

@@ -215,7 +215,7 @@ async fn a_response_over_four_mebibytes_ends_the_sync() {
     huge.description = "x".repeat(4 * 1024 * 1024);
     script.resources("group", vec![huge]);
     let error = ends(&script).await;
-    assert!(error.contains("ListResources of type group failed") && error.contains("too large"), "{error}");
+    assert!(error.contains("ListResources of type group failed with OutOfRange"), "{error}");
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ async fn log_level_format_and_file_follow_the_settings() {
         assert_eq!(columns.len(), 5, "{line}");
         assert_eq!((columns[1], columns[3]), ("INFO", "listening"), "{line}");
         assert!(columns[4].starts_with(r#"{"address":"0.0.0.0:"#), "{line}");
-        line_with(file, "plaintext").await;
+        line_with(file, "unencrypted").await;
     }
     running.end().await;
     assert_eq!(fs::read_to_string(&files[0]).unwrap(), fs::read_to_string(&files[1]).unwrap());
@@ -95,7 +95,7 @@ async fn log_level_format_and_file_follow_the_settings() {
     running.end().await;
     let text = fs::read_to_string(&files[0]).unwrap();
     let added = text.strip_prefix(&before).expect("the file was not appended to");
-    assert!(added.contains("plaintext") && !added.contains(r#""level":"info""#), "{added}");
+    assert!(added.contains("unencrypted") && !added.contains(r#""level":"info""#), "{added}");
 }
 
 #[test]

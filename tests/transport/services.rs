@@ -146,7 +146,8 @@ async fn metadata_depends_only_on_skipped_resource_types() {
 
 #[tokio::test]
 async fn resource_types_are_listed_in_a_fixed_order() {
-    let server = Server::start(&Database::empty_schema().await, &[]);
+    let database = Database::empty_schema().await;
+    let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
     for _ in 0..3 {
         let request = ResourceTypesServiceListResourceTypesRequest::default();
@@ -181,7 +182,8 @@ async fn validate_returns_the_protocol_level_and_cleanup_succeeds() {
 
 #[tokio::test]
 async fn no_entitlement_is_static() {
-    let server = Server::start(&Database::empty_schema().await, &[]);
+    let database = Database::empty_schema().await;
+    let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
     for kind in ["org", "user", "group", "page", "resource"] {
         let request = EntitlementsServiceListStaticEntitlementsRequest {
@@ -196,7 +198,8 @@ async fn no_entitlement_is_static() {
 
 #[tokio::test]
 async fn the_two_actions_are_described_in_a_fixed_order() {
-    let server = Server::start(&Database::empty_schema().await, &[]);
+    let database = Database::empty_schema().await;
+    let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
     let answer: ListActionSchemasResponse =
         wire.call("ActionService/ListActionSchemas", &ListActionSchemasRequest::default()).await.unwrap();
@@ -290,7 +293,8 @@ pub(super) async fn changes(wire: &Wire) -> Vec<(&'static str, Result<(), Status
 
 #[tokio::test]
 async fn changes_are_refused_while_provisioning_is_off() {
-    let server = Server::start(&Database::small().await, &[]);
+    let database = Database::small().await;
+    let server = Server::start(&database, &[]);
     for (method, answer) in changes(&Wire::to(&server).await).await {
         let Err(status) = answer else { panic!("{method}: answered") };
         assert_eq!(status.code(), Code::FailedPrecondition, "{method}: {status:?}");
@@ -300,7 +304,8 @@ async fn changes_are_refused_while_provisioning_is_off() {
 
 #[tokio::test]
 async fn unsupported_changes_are_refused_with_provisioning_on() {
-    let server = Server::start(&Database::small().await, &["--provisioning"]);
+    let database = Database::small().await;
+    let server = Server::start(&database, &["--provisioning"]);
     for (method, answer) in changes(&Wire::to(&server).await).await {
         let managers = ["ResourceManagerService", "ResourceDeleterService", "CredentialManagerService"];
         if managers.iter().any(|service| method.starts_with(service)) {
@@ -316,7 +321,8 @@ async fn unsupported_changes_are_refused_with_provisioning_on() {
 
 #[tokio::test]
 async fn a_malformed_change_is_refused_before_provisioning_is_checked() {
-    let server = Server::start(&Database::empty_schema().await, &[]);
+    let database = Database::empty_schema().await;
+    let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
     let mut without_principal = grant_request();
     without_principal.principal = None;
@@ -353,7 +359,8 @@ async fn tickets_are_refused_with_an_error_that_depends_on_ticketing() {
 
 #[tokio::test]
 async fn there_are_no_event_feeds() {
-    let server = Server::start(&Database::empty_schema().await, &[]);
+    let database = Database::empty_schema().await;
+    let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
     let answer: ListEventFeedsResponse =
         wire.call("EventService/ListEventFeeds", &ListEventFeedsRequest::default()).await.unwrap();
@@ -367,7 +374,8 @@ async fn there_are_no_event_feeds() {
 
 #[tokio::test]
 async fn get_asset_returns_an_empty_stream() {
-    let server = Server::start(&Database::empty_schema().await, &[]);
+    let database = Database::empty_schema().await;
+    let server = Server::start(&database, &[]);
     let mut client = AssetServiceClient::new(server.channel().await);
     let asset = AssetRef { id: "icon".to_owned() };
     let request = AssetServiceGetAssetRequest { asset: Some(asset) };
@@ -377,7 +385,8 @@ async fn get_asset_returns_an_empty_stream() {
 
 #[tokio::test]
 async fn the_rate_limiter_allows_everything_and_returns_the_token() {
-    let server = Server::start(&Database::empty_schema().await, &[]);
+    let database = Database::empty_schema().await;
+    let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
     let request = DoRequest { request_token: "0123456789".to_owned(), ..Default::default() };
     let answer = wire.raw("c1.ratelimit.v1.RateLimiterService/Do", request.encode_to_vec()).await.unwrap();
@@ -391,7 +400,8 @@ async fn the_rate_limiter_allows_everything_and_returns_the_token() {
 
 #[tokio::test]
 async fn every_service_is_healthy_by_name() {
-    let server = Server::start(&Database::empty_schema().await, &[]);
+    let database = Database::empty_schema().await;
+    let server = Server::start(&database, &[]);
     let mut client = HealthClient::new(server.channel().await);
     for service in std::iter::once("").chain(SERVICES) {
         let answer = client.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
@@ -404,7 +414,8 @@ async fn every_service_is_healthy_by_name() {
 
 #[tokio::test]
 async fn reflection_lists_every_service_and_describes_it() {
-    let server = Server::start(&Database::empty_schema().await, &[]);
+    let database = Database::empty_schema().await;
+    let server = Server::start(&database, &[]);
     let mut client = ServerReflectionClient::new(server.channel().await);
     let mut ask = async |question| {
         let request = ServerReflectionRequest { host: String::new(), message_request: Some(question) };

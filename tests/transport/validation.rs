@@ -20,7 +20,8 @@ const DEPTH: usize = 6;
 #[tokio::test]
 async fn every_rule_of_the_wire_table_is_enforced_on_every_request() {
     let table = Table::read();
-    let server = Server::start(&Database::empty_schema().await, &[]);
+    let database = Database::empty_schema().await;
+    let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
     let mut tried = BTreeSet::new();
     let mut due = BTreeSet::new();

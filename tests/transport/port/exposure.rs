@@ -23,7 +23,7 @@ async fn allowed_plaintext_on_a_public_address_is_warned_about() {
     let server = start(&["--listen=0.0.0.0:0", "--insecure"]);
     let warnings: Vec<_> = server.logs().into_iter().filter(|line| line["level"] == "warn").collect();
     let said = |word: &str| warnings.iter().any(|line| line["msg"].as_str().unwrap().contains(word));
-    assert!(said("plaintext") && said("--auth-token-file"), "{warnings:?}");
+    assert!(said("unencrypted") && said("--auth-token-file"), "{warnings:?}");
     let port = server.address().port();
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
     assert!(Wire::over(endpoint.connect().await.unwrap()).metadata().await.is_ok());
