@@ -133,17 +133,22 @@ fn ctrl_c_ends_make_demo_with_success() {
     assert_eq!(printed, "True 0\n", "{shown}");
 }
 
+/// The commands of a target of make.
+fn recipe(target: &str) -> String {
+    let mut make = Command::new("make");
+    // A make that runs this test would pass its own options on.
+    make.env_remove("MAKEFLAGS").env_remove("MFLAGS").env_remove("MAKELEVEL");
+    let output = make.args(["--dry-run", target]).current_dir(project_file(".")).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn make_checks_programs_and_arguments_before_it_builds() {
-    let output =
-        Command::new("make").args(["--dry-run", "demo"]).current_dir(project_file(".")).output().unwrap();
-    let recipe = String::from_utf8(output.stdout).unwrap();
+    let recipe = self::recipe("demo");
     let place = |command: &str| recipe.find(command).unwrap_or_else(|| panic!("no {command} in {recipe}"));
     assert!(place("scripts/needs rust") < place("scripts/demo --check"), "{recipe}");
     assert!(place("scripts/demo --check") < place("cargo build"), "{recipe}");
-    let output =
-        Command::new("make").args(["--dry-run", "test"]).current_dir(project_file(".")).output().unwrap();
-    let recipe = String::from_utf8(output.stdout).unwrap();
+    let recipe = self::recipe("test");
     assert!(recipe.trim_start().starts_with("scripts/needs test"), "{recipe}");
 }
 

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use futures_util::future::FutureExt;
 use http::{Request, Response};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::proto::log_text::logged_in_full;
 use crate::server::transport::connection::Peer;
-use crate::server::transport::deadline::{deadline_exceeded, requested_timeout};
+use crate::server::transport::deadline::{deadline_exceeded, due, requested_timeout};
 use crate::server::transport::health_calls::{CallKind, kind};
 use crate::server::transport::limits::Limits;
 use crate::server::transport::places::{Full, Hold, Ledger, Shares, Who};
@@ -138,7 +138,7 @@ where
 {
     let longest = rules.deadline;
     let timeout = requested_timeout(request.headers()).map_or(longest, |requested| requested.min(longest));
-    let due = Instant::now() + timeout;
+    let due = due(timeout);
     let peer = request.extensions().get::<Peer>().cloned();
     let who = who(&request);
     let kind = kind(&request);

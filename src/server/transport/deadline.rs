@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::{HeaderMap, Request, Response};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
@@ -67,6 +67,15 @@ where
 /// The longest duration of a call with these headers: the shorter one of the limit and the client's timeout.
 pub(crate) fn call_timeout(headers: &HeaderMap, longest: Duration) -> Duration {
     requested_timeout(headers).map_or(longest, |requested| requested.min(longest))
+}
+
+/// The most time by which a call ends before its timeout.
+const MARGIN: Duration = Duration::from_millis(50);
+
+/// When a call that starts now must end. tonic has a timer of its own for the client's timeout, which answers
+/// Cancelled, so this is slightly earlier.
+pub(crate) fn due(timeout: Duration) -> Instant {
+    Instant::now() + timeout.saturating_sub((timeout / 20).min(MARGIN))
 }
 
 /// The status of a call that exceeded its deadline.
