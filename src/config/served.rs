@@ -22,8 +22,8 @@ pub(super) fn layer(served: &Map<String, Value>, warnings: &mut Vec<Warning>) ->
             }
             continue;
         };
-        // Null sets nothing. For a protecting setting, its reader reports an error.
-        if value.is_null() && !setting.protects {
+        // Null sets nothing.
+        if value.is_null() {
             continue;
         }
         if !layer.insert(setting.name, kind(value), Origin::Served(setting.name)) {

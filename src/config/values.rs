@@ -48,7 +48,10 @@ impl Values {
         for setting in table::every() {
             let mut given =
                 merged.remove(setting.name).map(|(value, origin)| Entry { setting, origin, value });
-            if let Some(entry) = given.as_ref().filter(|entry| setting.protects && entry.is_blank()) {
+            // The form of ConductorOne can send the fields that are not set as empty texts.
+            let is_served = |entry: &Entry| matches!(entry.origin, Origin::Served(_));
+            let is_emptied = |entry: &&Entry| setting.protects && entry.is_blank() && !is_served(entry);
+            if let Some(entry) = given.as_ref().filter(is_emptied) {
                 return Err(entry.invalid("the value is empty, which would turn the protection off".into()));
             }
             // A blank value is treated as no value, so that a source can remove the value of a source with

@@ -66,6 +66,10 @@ impl Changes {
 pub(crate) struct Record {
     changes: Arc<Changes>,
     announced: AtomicBool,
+    /// Whether an attempt is running, or has ended without a known outcome.
+    may_be_made: AtomicBool,
+    /// Whether an attempt has ended without a known outcome.
+    uncertain: AtomicBool,
     operation: &'static str,
     caller: Caller,
     target: String,
@@ -87,6 +91,8 @@ impl Record {
         Self {
             changes: Arc::clone(changes),
             announced: AtomicBool::new(false),
+            may_be_made: AtomicBool::new(false),
+            uncertain: AtomicBool::new(false),
             operation,
             caller: caller.clone(),
             target,
@@ -125,7 +131,28 @@ impl Record {
         self.changes.begun.store(true, Ordering::SeqCst);
         logs::recorded(log).await.map_err(Error::Unrecorded)?;
         self.announced.store(true, Ordering::SeqCst);
+        self.may_be_made.store(true, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Runs one attempt of an announced change. Between attempts that are known to have failed, nothing has
+    /// been changed.
+    ///
+    /// # Errors
+    /// Those of the attempt.
+    pub(crate) async fn attempt<T>(
+        &self,
+        attempt: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let was_uncertain = self.uncertain.load(Ordering::SeqCst);
+        self.may_be_made.store(true, Ordering::SeqCst);
+        let result = attempt.await;
+        if let Err(error) = &result {
+            let is_uncertain = was_uncertain || error.is_uncertain();
+            self.uncertain.store(is_uncertain, Ordering::SeqCst);
+            self.may_be_made.store(is_uncertain, Ordering::SeqCst);
+        }
+        result
     }
 
     /// Records the end of a change, and returns once it is written, so that every answered change has its
@@ -191,7 +218,7 @@ impl Drop for Record {
         if !self.ended {
             let is_interrupted = self.changes.interrupted.load(Ordering::SeqCst);
             let reason = if is_interrupted { "interrupted" } else { "aborted" };
-            let may_be_made = self.announced.load(Ordering::SeqCst);
+            let may_be_made = self.may_be_made.load(Ordering::SeqCst);
             let outcome = if may_be_made { Outcome::Unknown } else { Outcome::Failed };
             let end = End::without_effect(outcome, reason);
             self.count(end.outcome);
@@ -212,5 +239,30 @@ impl End {
     /// The end of a change that was not made, as far as is known.
     fn without_effect(outcome: Outcome, reason: &'static str) -> Self {
         Self { outcome, before: "", after: "", reason: Some(reason) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::error::PostgresError;
+    use crate::retool::error::DatabaseError;
+
+    #[tokio::test]
+    async fn a_change_may_be_made_during_an_attempt_and_after_an_uncertain_one() {
+        let changes = Arc::new(Changes::default());
+        let record = Record::begin(&changes, "grant", &Caller::default(), String::new(), String::new());
+        let may_be_made = || record.may_be_made.load(Ordering::SeqCst);
+        let failed = async {
+            assert!(may_be_made());
+            Err::<(), _>(Error::ProvisioningDisabled)
+        };
+        assert!(record.attempt(failed).await.is_err());
+        assert!(!may_be_made());
+        let lost = DatabaseError::Postgres(PostgresError::Uncertain { reason: "lost".to_owned().into() });
+        assert!(record.attempt(async { Err::<(), _>(Error::from(lost)) }).await.is_err());
+        assert!(may_be_made());
+        assert!(record.attempt(async { Err::<(), _>(Error::ProvisioningDisabled) }).await.is_err());
+        assert!(may_be_made());
     }
 }

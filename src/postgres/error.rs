@@ -227,6 +227,10 @@ impl PostgresError {
                     .into(),
                 }
             }
+            // The table can be any table that a trigger writes.
+            SqlState::UNIQUE_VIOLATION if server.constraint().is_some_and(|name| name.ends_with("_pkey")) => {
+                Self::Statement { reason: named() }
+            }
             // Another client wrote the row at the same time; a retry sees the new state.
             SqlState::UNIQUE_VIOLATION => Self::Interrupted { reason: named() },
             ref other if other.code().starts_with("23") => Self::Refused { reason: named() },
@@ -239,7 +243,9 @@ impl PostgresError {
     /// error after which the session continues: it has then rolled back.
     pub(crate) fn of_commit(error: &tokio_postgres::Error) -> Self {
         match Self::of_write(error) {
-            Self::Interrupted { reason } if !has_rolled_back(error) => Self::Uncertain { reason },
+            Self::Interrupted { reason } | Self::Statement { reason } if !has_rolled_back(error) => {
+                Self::Uncertain { reason }
+            }
             other => other,
         }
     }

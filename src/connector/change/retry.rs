@@ -91,6 +91,7 @@ fn is_temporary(error: &Error) -> bool {
         Error::Database(DatabaseError::Postgres(
             PostgresError::Connect { .. }
                 | PostgresError::StillConnecting { .. }
+                | PostgresError::PoolExhausted { .. }
                 | PostgresError::Interrupted { .. }
                 | PostgresError::Locked { .. }
                 | PostgresError::Uncertain { .. }

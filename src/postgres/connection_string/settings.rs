@@ -182,8 +182,9 @@ fn is_more_than_a_host(address: &Address) -> bool {
             name.contains(['@', '/']) || name.contains(':') && address.parse::<Ipv6Addr>().is_err()
         }
         Address::Unix(folder) => {
+            // The folders of Cloud SQL contain colons: /cloudsql/PROJECT:REGION:INSTANCE.
             let folder = folder.to_string_lossy();
-            folder.starts_with("//") || folder.contains(['@', ':'])
+            folder.starts_with("//") || folder.contains('@')
         }
     }
 }

@@ -344,7 +344,7 @@ fn rejects_a_name_that_may_hold_a_password_without_repeating_it() {
 fn accepts_separators_that_are_a_part_of_a_name() {
     let url = parse_in("postgres://u@h/a%3Ab%2Fc%40d", &Environment::default()).unwrap();
     assert_eq!(url.database, "a:b/c@d");
-    for host in ["::1", "fe80::1%eth0", "/var/run/postgresql"] {
+    for host in ["::1", "fe80::1%eth0", "/var/run/postgresql", "/cloudsql/p:europe-west1:i"] {
         parsed(&format!("host={host} user=u dbname=d"));
     }
 }

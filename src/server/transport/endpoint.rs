@@ -1,7 +1,7 @@
 //! The address of a listener, and the callers that are admitted.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -93,13 +93,19 @@ impl Security {
             let mut addresses = tokio::net::lookup_host((host.as_str(), *port)).await.map_err(failed)?;
             self.check_exposure(endpoint, addresses.next().is_some_and(listener::is_wide))?;
         }
-        self.check_files().into_iter().next().map_or(Ok(()), Err)
+        self.tls.as_ref().map_or(Ok(()), tls::check)?;
+        self.token_file.as_deref().map_or(Ok(()), tokens::check)?;
+        Ok(())
     }
 
-    /// The errors of the files with certificates and tokens.
+    /// The errors of the files with certificates and tokens. Pipes and devices are left out, because they can be
+    /// read once only.
     pub(crate) fn check_files(&self) -> Vec<Error> {
-        let tls = self.tls.as_ref().and_then(|files| tls::check(files).err());
-        let tokens = self.token_file.as_deref().and_then(|file| tokens::check(file).err());
+        let again = |path: &Path| std::fs::metadata(path).map_or(true, |file| file.is_file());
+        let tls = self.tls.as_ref().filter(|files| files.paths().all(again));
+        let tls = tls.and_then(|files| tls::check(files).err());
+        let tokens = self.token_file.as_deref().filter(|file| again(file));
+        let tokens = tokens.and_then(|file| tokens::check(file).err());
         tls.map(Error::from).into_iter().chain(tokens.map(Error::from)).collect()
     }
 

@@ -195,7 +195,17 @@ impl Open {
         let holder = || self.trusted.values().filter(|seat| size(seat) == largest);
         let idle = holder().filter(|seat| !seat.is_busy()).max_by_key(|seat| seat.idle());
         let smaller = newcomer.is_some_and(|newcomer| size(newcomer) < largest);
-        let Some(seat) = idle.or_else(|| holder().next().filter(|_| smaller)).cloned() else { return false };
+        // An idle connection of the newcomer itself goes before a busy one of another caller. Without a newcomer,
+        // any idle one does.
+        let is_own = |seat: &Seat| {
+            newcomer.is_none_or(|own| own.network == seat.network && own.token.get() == seat.token.get())
+        };
+        let own = || {
+            let idle = self.trusted.values().filter(|seat| !seat.is_busy() && is_own(seat));
+            idle.max_by_key(|seat| seat.idle())
+        };
+        let seat = idle.or_else(own).or_else(|| holder().next().filter(|_| smaller));
+        let Some(seat) = seat.cloned() else { return false };
         self.close(&seat);
         true
     }

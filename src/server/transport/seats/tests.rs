@@ -68,6 +68,7 @@ fn the_holder_of_the_most_seats_loses_one_to_others() {
     for (address, token) in [(2, 7), (1, 8), (2, 8)] {
         let seats = Seats::new(32);
         let honest = caller(&seats, address, token);
+        let _honest_call = call(&honest);
         let greedy: Vec<_> = (0..23).map(|_| caller(&seats, 1, 7)).collect();
         let _calls: Vec<_> = greedy.iter().map(call).collect();
         let mut others = Vec::new();
