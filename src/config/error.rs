@@ -26,6 +26,13 @@ pub(crate) enum Origin {
     Default,
 }
 
+impl Origin {
+    /// Whether an operator wrote the value in this place: a flag, a variable or the config file.
+    pub(super) fn is_written(&self) -> bool {
+        matches!(self, Self::Flag(_) | Self::Variable(_) | Self::Key { .. })
+    }
+}
+
 /// The reason why the settings are unusable. The operator can fix each of these errors except
 /// [`Error::Internal`], and each ends the process with exit code 2. No message contains a secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

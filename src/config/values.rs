@@ -49,8 +49,8 @@ impl Values {
             let mut given =
                 merged.remove(setting.name).map(|(value, origin)| Entry { setting, origin, value });
             // The form of ConductorOne can send the fields that are not set as empty texts.
-            let is_served = |entry: &Entry| matches!(entry.origin, Origin::Served(_));
-            let is_emptied = |entry: &&Entry| setting.protects && entry.is_blank() && !is_served(entry);
+            let is_emptied =
+                |entry: &&Entry| setting.protects && entry.is_blank() && entry.origin.is_written();
             if let Some(entry) = given.as_ref().filter(is_emptied) {
                 return Err(entry.invalid("the value is empty, which would turn the protection off".into()));
             }
