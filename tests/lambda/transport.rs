@@ -198,7 +198,7 @@ async fn deadlines_of_the_call_and_of_lambda_are_enforced() {
     for timeout in ["300m", "300000u", "99999999n"] {
         let begun = Instant::now();
         let cut = stage.make(call.clone().with("grpc-timeout", &[timeout]), Form::Frame).await;
-        cut.assert_failed(4, "the call took longer than 0.");
+        cut.assert_failed(4, "the call took longer than ");
         assert!(begun.elapsed() < Duration::from_secs(10));
     }
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();

@@ -107,6 +107,7 @@ fn callers_without_a_token_are_told_apart_by_their_address() {
         seat
     };
     let honest = trusted(2);
+    let _honest_call = call(&honest);
     let greedy: Vec<_> = (0..23).map(|_| trusted(1)).collect();
     let _calls: Vec<_> = greedy.iter().map(call).collect();
     let _second = trusted(2);
@@ -155,4 +156,26 @@ fn limits_the_concurrent_calls_of_an_unauthenticated_connection() {
     assert!(seat.0.is_busy());
     drop(calls);
     assert!(!seat.0.is_busy());
+}
+
+#[test]
+fn an_idle_connection_of_the_same_caller_goes_before_a_busy_one_of_others() {
+    let seats = Seats::new(32);
+    let own = caller(&seats, 2, 8);
+    let greedy: Vec<_> = (0..23).map(|_| caller(&seats, 1, 7)).collect();
+    let _calls: Vec<_> = greedy.iter().map(call).collect();
+    let _next = caller(&seats, 2, 8);
+    assert!(own.0.closer.is_closed());
+    assert!(closed(&greedy).is_empty());
+}
+
+#[test]
+fn any_idle_connection_makes_room_without_a_newcomer() {
+    let seats = Seats::new(32);
+    let idle = caller(&seats, 2, 8);
+    let greedy: Vec<_> = (0..20).map(|_| caller(&seats, 1, 7)).collect();
+    let _calls: Vec<_> = greedy.iter().map(call).collect();
+    assert!(seats.make_room());
+    assert!(idle.0.closer.is_closed());
+    assert!(!seats.make_room());
 }
