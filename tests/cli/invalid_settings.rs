@@ -237,7 +237,9 @@ impl Named {
             self.arguments.iter().map(fill).chain(["--log-level=debug".to_owned()]).collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let variables: Vec<_> = self.variables.iter().map(|(name, value)| (*name, fill(value))).collect();
-        let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        // Another test can use the default port.
+        variables.push(("BATON_LISTEN", "127.0.0.1:0"));
         let output = run_in(folder, &arguments, &variables);
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{} {file}: {errors}", self.name);
