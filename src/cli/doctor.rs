@@ -9,6 +9,7 @@ mod database;
 mod failure;
 #[cfg(feature = "lambda")]
 mod hosted;
+mod load;
 mod network;
 mod output;
 mod report;

@@ -50,7 +50,7 @@ impl Failure {
         }
     }
 
-    /// [`Self::message`] with texts that can be about people. Only for whoever started the command.
+    /// [`Self::message`] with texts that can be about people. Only for the user who started the command.
     pub(super) fn revealed(&self) -> String {
         struct Message<'a>(&'a Failure);
         impl fmt::Display for Message<'_> {

@@ -55,6 +55,14 @@ async fn without_membership() -> Database {
     database
 }
 
+/// The change succeeds, and the program ends as if there had been no signal.
+async fn assert_completes(running: Server, database: &Database) {
+    let (status, logs) = running.ended();
+    assert_eq!(status.code(), Some(0), "{logs:?}");
+    assert_eq!(record(&logs)["outcome"], "changed");
+    assert!(is_member(database).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_a_signal_interrupts_is_recorded_with_an_unknown_outcome() {
     let (database, folder) = (without_membership().await, tempfile::tempdir().unwrap());
@@ -89,10 +97,7 @@ async fn a_change_that_ends_after_a_signal_is_recorded_with_its_outcome() {
     running.signal("INT");
     running.wait_for_log(is_waiting);
     transaction.rollback().await.unwrap();
-    let (status, logs) = running.ended();
-    assert_eq!(status.code(), Some(0), "{logs:?}");
-    assert_eq!(record(&logs)["outcome"], "changed");
-    assert!(is_member(&database).await);
+    assert_completes(running, &database).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,10 +152,7 @@ async fn other_signals_do_not_end_a_change() {
         running.wait_for_log(|line| line["signal"] == name);
     }
     transaction.rollback().await.unwrap();
-    let (status, logs) = running.ended();
-    assert_eq!(status.code(), Some(0), "{logs:?}");
-    assert_eq!(record(&logs)["outcome"], "changed");
-    assert!(is_member(&database).await);
+    assert_completes(running, &database).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

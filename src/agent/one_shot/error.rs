@@ -13,8 +13,8 @@ use crate::proto::JsonError;
 /// The reason why a one-shot change or query failed.
 ///
 /// Ids from the command line and texts of the connector can contain names of people. `Display` leaves them
-/// out, so that an error is safe to log. [`reveal`](crate::private_text::reveal) includes them, for whoever
-/// started the command.
+/// out, so that an error is safe to log. [`reveal`](crate::private_text::reveal) includes them, for the
+/// user who started the command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OneShotError {
     /// The file does not contain the named object.

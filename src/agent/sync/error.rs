@@ -98,7 +98,7 @@ impl Error {
         }
     }
 
-    /// The message for whoever started the sync, with the messages of statuses.
+    /// The message for the user who started the sync, with the messages of statuses.
     pub fn for_caller(&self) -> String {
         reveal(self)
     }
