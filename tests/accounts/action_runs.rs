@@ -113,9 +113,11 @@ async fn shutdown_waits_for_running_actions() {
 #[tokio::test]
 async fn actions_are_aborted_when_the_grace_period_ends() {
     let stage = Stage::with(&["--provisioning", "--shutdown-grace-seconds", "1"]).await;
-    stage.api.next("PATCH", Reply::Usual.behind(&Gate::closed()));
+    let gate = Gate::closed();
+    stage.api.next("PATCH", Reply::Usual.behind(&gate));
     let answer = stage.act_without_waiting("disable_user", "u5").await;
     assert_eq!(answer.status(), BatonActionStatus::Running);
+    gate.reached().await;
     stage.server.terminate();
     let line = stage.server.wait_for_log(|line| line["actions"] == 1);
     assert!(line["msg"].as_str().unwrap().contains("grace period ended"), "{line}");

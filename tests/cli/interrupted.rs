@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use crate::support::postgres::Database;
 use crate::support::retool_api::{Gate, Reply, RetoolApi};
 use crate::support::server::{Server, program};
+use crate::support::wire::eventually;
 
 const JOIN: [&str; 4] =
     ["-p", "--grant-entitlement=group:g5:member", "--grant-principal=u7", "--grant-principal-type=user"];
@@ -72,6 +73,8 @@ async fn a_change_that_a_signal_interrupts_is_recorded_with_an_unknown_outcome()
     for (signal, name, code) in [("INT", "Ctrl-C", 130), ("TERM", "SIGTERM", 143)] {
         let running = start(&database, &folder, &[&JOIN, &["--shutdown-grace-seconds=0"]]);
         running.wait_for_log(is_requested);
+        // Before the change reaches the database, a signal ends it with a known outcome.
+        database.wait_until_blocked(1).await;
         running.signal(signal);
         let (status, logs) = running.ended();
         assert_eq!(status.code(), Some(code), "{logs:?}");
@@ -81,6 +84,10 @@ async fn a_change_that_a_signal_interrupts_is_recorded_with_an_unknown_outcome()
         let text = message(&logs);
         assert!(text.starts_with(&format!("stopped by {name} while the change was in progress")), "{text}");
         assert!(text.contains("run the same command again with --dry-run"), "{text}");
+        eventually("the end of the statement", async || {
+            (database.statements_in_progress().await == 0).then_some(())
+        })
+        .await;
     }
     transaction.rollback().await.unwrap();
     assert!(!is_member(&database).await);
