@@ -11,6 +11,7 @@ use baton_retool::proto::connector::{
 use serde_json::{Map, Value, json};
 
 use crate::support::hosted::caller::Form;
+use crate::support::hosted::runtime::Lambda;
 use crate::support::hosted::stage::{NOWHERE, Parts, Stage, other_program, tested_program};
 use crate::support::hosted::{Config, sealed_for_another};
 use crate::support::server::Server;
@@ -258,6 +259,8 @@ async fn the_first_answer_is_fast() {
         let Stage { function, parts: left } = stage;
         drop(function);
         parts = left;
+        // The double of Lambda could still hand the next event to the ended function.
+        parts.lambda = Lambda::start().await;
     }
     let (fastest, median) = (times[0], times[times.len() / 2]);
     eprintln!("from exec to the first answer: fastest {fastest:?}, median {median:?} of {}", times.len());

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 /// How long a test waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The double; stopped when dropped.
+/// The double, for one function: an event could be lost on the connection of an ended one. Stopped when dropped.
 pub(crate) struct Lambda {
     address: SocketAddr,
     events: mpsc::UnboundedSender<Event>,
