@@ -16,6 +16,21 @@ fn demo_script(arguments: &[&str]) -> Command {
     script
 }
 
+/// Removes the variables that Cargo and the build script set for a test. With them, a build in the test compiles this package,
+/// some dependencies and all that depend on them again, and so does the next build without them.
+fn without_variables_of_the_build(mut command: Command) -> Command {
+    const NAMES: [&str; 5] =
+        ["CARGO", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR", "OUT_DIR"];
+    const STARTS: [&str; 4] = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_EXE_", "BATON_RETOOL_"];
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if NAMES.contains(&&*text) || STARTS.iter().any(|start| text.starts_with(start)) {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 /// The demo as run by `make demo`; stopped when dropped.
 struct Demo {
     process: Child,
@@ -25,9 +40,9 @@ struct Demo {
 impl Demo {
     fn start() -> Self {
         // Cargo builds examples for a test run only if the command names no target.
-        let build =
-            Command::new(env!("CARGO")).args(["build", "--example", "retool-api-double"]).status().unwrap();
-        assert!(build.success(), "the double of Retool's REST API was not built");
+        let mut build = without_variables_of_the_build(Command::new(env!("CARGO")));
+        let built = build.args(["build", "--example", "retool-api-double"]).status().unwrap();
+        assert!(built.success(), "the double of Retool's REST API was not built");
         let sizes = ["users=3", "groups=1", "pages=1", "resources=1"];
         let mut process = Command::new(project_file("scripts/with-postgres"))
             .arg(project_file("scripts/demo"))
@@ -123,7 +138,7 @@ fn ctrl_c_ends_make_demo_with_success() {
         return;
     }
     let sizes = ["LISTEN=127.0.0.1:0", "USERS=3", "GROUPS=1", "PAGES=1", "RESOURCES=1"];
-    let output = Command::new("python3")
+    let output = without_variables_of_the_build(Command::new("python3"))
         .args(["-c", AT_A_TERMINAL, "make", "demo"])
         .args(sizes)
         .current_dir(project_file("."))
