@@ -44,7 +44,10 @@ demo: ## serve a sample organization on a throwaway Postgres until Ctrl-C (LISTE
 	@# Ctrl-C ends a demo and is not an error.
 	@trap : INT; scripts/foreground scripts/with-postgres scripts/demo $(LISTEN) $(SIZES) || [ $$? -eq 130 ]
 
+# The list of what was skipped.
+test: export RETOOL_SKIPPED = $(CURDIR)/target/skipped
 test: needs-test lint ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
+	@mkdir -p target && : >"$$RETOOL_SKIPPED"
 	@# The first time, the tools take minutes of processor time, while most tests wait.
 	$(MAKE) -j 2 test-tools test-behaviour
 	$(MAKE) check-chart
@@ -52,6 +55,7 @@ test: needs-test lint ## check everything: format, lints, documentation, the cha
 	$(MAKE) judge
 	$(MAKE) releases
 	$(MAKE) docs-check
+	@scripts/skipped --list
 
 test-tools:
 	@scripts/test-tools
@@ -65,7 +69,7 @@ test-lambda: ## run the unit tests, and the tests of the AWS Lambda function (ca
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --lib --test lambda
 
 releases: ## run a sync and every change on the oldest and the newest supported Postgres (x86-64 Linux; needs npm)
-	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "skipped: there are packages only for x86-64 Linux"; exit 0; }; \
+	@[ "$$(uname -sm)" = "Linux x86_64" ] || { scripts/skipped "the oldest and the newest Postgres have packages only for x86-64 Linux"; exit 0; }; \
 	for release in 10 18; do \
 		programs=$$(scripts/postgres-release $$release) || exit 1; \
 		RETOOL_POSTGRES= RETOOL_POSTGRES_SERVER_BIN=$$programs cargo test --test behaviour -- releases:: database::shadows || exit 1; \

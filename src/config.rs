@@ -51,6 +51,7 @@ use crate::telemetry::settings::{LogFormat, LogLevel};
 #[cfg(feature = "lambda")]
 use crate::telemetry::settings::{LogSettings, TelemetrySettings};
 
+use merge::Given;
 use reading::{checked, collect, is_service, sync_of};
 use values::{Entry, Values};
 
@@ -230,9 +231,9 @@ pub(crate) fn load_served(
     served: &Map<String, Value>,
 ) -> Result<(Settings, Vec<Warning>, Option<OffsetDateTime>), Error> {
     let mut warnings = Vec::new();
-    let layer = served::layer(served, &mut warnings)?;
+    let layer = served::layer(served, &mut warnings);
     let merged = merge::collect_with(matches, sources, layer, &mut warnings)?;
-    let values = Values::new(merged, sources, &mut warnings)?;
+    let values = Values::new(merged, sources, &mut warnings);
     warnings.extend(values.outdated());
     let mut settings = checked(&values).map_err(|error| error.explained_by(&warnings))?;
     settings.provenance = Provenance::of(&values);
@@ -253,7 +254,7 @@ pub(crate) fn log_format(matches: &ArgMatches, sources: &Sources) -> LogFormat {
         .or_else(|_| merge::without_file(matches, sources))
         .unwrap_or_default();
     let given = match merged.get("log-format") {
-        Some((ValueKind::String(word), _)) => word.trim().to_ascii_lowercase(),
+        Some(Given { value: ValueKind::String(word), .. }) => word.trim().to_ascii_lowercase(),
         _ => String::new(),
     };
     let default = LogFormat::default_on(sources.stdout_is_terminal);
@@ -267,7 +268,7 @@ pub(crate) fn log_format(matches: &ArgMatches, sources: &Sources) -> LogFormat {
 /// Those of [`load`], for these flags only.
 pub(crate) fn load_typed_scope(matches: &ArgMatches, except: &str) -> Result<Scope, Error> {
     let merged = merge::typed(matches, except)?;
-    Values::new(merged, &Sources::default(), &mut Vec::new())?.read()
+    Values::new(merged, &Sources::default(), &mut Vec::new()).read()
 }
 
 /// Whether the setting with this name is listed by default.

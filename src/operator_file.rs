@@ -12,9 +12,13 @@ use std::path::Path;
 pub(crate) const LARGEST: usize = 4 * 1024 * 1024;
 /// The text instead of a path that may be a secret.
 const WITHHELD: &str = "[path withheld, it may be a secret]";
-/// Endings of the names of files that settings name. Secrets do not have them.
-const ENDINGS: [&str; 13] =
-    ["c1z", "cer", "conf", "crt", "json", "key", "log", "pem", "sock", "toml", "txt", "yaml", "yml"];
+/// Endings of the names of files that settings name. A name without a folder needs one of them, because many
+/// secrets contain a dot.
+const ENDINGS: [&str; 37] = [
+    "asc", "bundle", "c1z", "ca", "cer", "cert", "cfg", "cnf", "conf", "config", "crt", "csr", "der", "env",
+    "ini", "jks", "json", "jwk", "jwks", "jwt", "key", "log", "p12", "p7b", "p8", "passwd", "password",
+    "pem", "pfx", "pgpass", "secret", "sock", "token", "toml", "txt", "yaml", "yml",
+];
 
 /// Reads a file of at most [`LARGEST`] bytes. It can be a pipe, such as the output of another program.
 ///
@@ -49,35 +53,62 @@ pub(crate) fn shown(path: &Path) -> impl fmt::Display {
     if is_path(path) { path.display().to_string() } else { WITHHELD.to_owned() }
 }
 
-/// Whether the text is certainly a path: the file or a folder above it exists, its name has the ending of a
-/// file, or it looks like the usual absolute paths. Every absolute text has the root above it, so the root does
-/// not count.
+/// Whether the text is certainly a path: the file or a folder above it exists, or it has a form that paths have
+/// and secrets do not have. Every absolute text has the root above it, so the root does not count.
 fn is_path(path: &Path) -> bool {
     let exists = |path: &Path| path.symlink_metadata().is_ok();
     let is_plain = !path.to_string_lossy().contains(|letter: char| letter.is_control());
     let mut folders = path.ancestors().skip(1).filter(|folder| folder.parent().is_some());
-    is_plain && (exists(path) || has_ending(path) || is_usual(path) || folders.any(exists))
+    let has_form = |text: &str| is_for_a_shell(text) || has_ending(text) || is_usual(text);
+    is_plain && (exists(path) || path.to_str().is_some_and(has_form) || folders.any(exists))
 }
 
-/// Whether the path is absolute, has a folder, and consists of short names in lower case, as in
-/// `/etc/tls/key`. Encoded secrets have letters of both cases or no slash.
-fn is_usual(path: &Path) -> bool {
+/// Whether the path begins with a placeholder that only a shell replaces: `~/key`, `$HOME/key`, `${HOME}/key`. It is
+/// then a mistake that the message has to show.
+fn is_for_a_shell(text: &str) -> bool {
+    let is_name = |name: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        !name.is_empty() && name.bytes().all(is_plain)
+    };
+    let is_variable = |start: &str| {
+        let name = start.strip_prefix('$').unwrap_or_default();
+        is_name(name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name))
+    };
+    let is_start = |start: &str| start == "~" || is_variable(start);
+    text.split_once('/').is_some_and(|(start, rest)| is_start(start) && is_simple(rest))
+}
+
+/// Whether the path has a folder and consists of short names in lower case, as in `/etc/tls/key`. Encoded secrets
+/// have letters of both cases or no slash. A relative path also needs an ending, as in `tls/key.pub`.
+fn is_usual(text: &str) -> bool {
     let is_short = |name: &str| {
         let is_plain = |byte: u8| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_')
         };
         (1..=32).contains(&name.len()) && name.bytes().all(is_plain)
     };
-    let names = path.to_str().and_then(|text| text.strip_prefix('/'));
-    names.is_some_and(|names| names.contains('/') && names.split('/').all(is_short))
+    let has_any_ending = || {
+        let ending = text.rsplit_once('.').map_or("", |(_, ending)| ending);
+        ending.len() <= 8
+            && ending.starts_with(|first: char| first.is_ascii_lowercase())
+            && !ending.contains('/')
+    };
+    let (names, is_complete) = match text.strip_prefix('/') {
+        Some(names) => (names, true),
+        None => (text, has_any_ending()),
+    };
+    is_complete && names.contains('/') && names.split('/').all(is_short)
 }
 
-fn has_ending(path: &Path) -> bool {
-    let is_simple = |text: &str| {
-        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'/'))
-    };
-    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
-    path.to_str().is_some_and(is_simple) && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+/// Whether the name of the file has a known ending. The ending of `.env` is `env`.
+fn has_ending(text: &str) -> bool {
+    let name = text.rsplit_once('/').map_or(text, |(_, name)| name);
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+    is_simple(text) && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+}
+
+fn is_simple(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'/'))
 }
 
 #[cfg(test)]
@@ -117,6 +148,23 @@ mod tests {
             "u:hunter2@h/db.pem",
             "a b.pem",
             "",
+            "~",
+            "~hunter2",
+            "~/k3jQz+8y==",
+            "~hunter2/y",
+            "$/hunter2",
+            "$hunter2/y",
+            "$HUNTER2",
+            "${}/hunter2",
+            "${HUNTER2/y",
+            "hunter2.correct",
+            "hunter2/horse",
+            "hunter2/x.",
+            "K3jQz/8y.abc",
+            "xoxb-1.secret-2",
+            "sk_live_51H.x",
+            ".hunter2",
+            "token",
         ] {
             assert_eq!(shown(Path::new(secret)).to_string(), WITHHELD, "{secret}");
         }
@@ -137,6 +185,19 @@ mod tests {
             "./x",
             "../x",
             "/dev/zero",
+            "~/retool.token",
+            "~/Keys/retool",
+            "$HOME/retool",
+            "$HOME_2/x/y",
+            "${XDG_CONFIG_HOME}/baton/Tokens",
+            ".env",
+            "prod.env",
+            ".pgpass",
+            "retool.token",
+            "Retool.P12",
+            "/client.pfx",
+            "certs/retool.pub",
+            "certs/.retool.bak",
         ] {
             assert_eq!(shown(Path::new(path)).to_string(), path);
         }

@@ -94,11 +94,12 @@ pub(super) fn stop_requested_twice() -> impl Future<Output = ()> {
     }
 }
 
-/// Completes when the terminal of the program is closed (SIGHUP), for a command that a person runs in one.
-/// SIGUSR1 and SIGUSR2 do nothing from the call on.
+/// Completes when the terminal of the program is closed (SIGHUP), for a command that a person runs in one. Never
+/// completes if the program was started with SIGHUP ignored, as `nohup` does. SIGUSR1 and SIGUSR2 do nothing from the
+/// call on.
 pub(super) fn terminal_closed() -> impl Future<Output = ()> {
     ignore_user_signals();
-    let hangup = listen(SignalKind::hangup(), "SIGHUP");
+    let hangup = if is_ignored(SignalKind::hangup()) { None } else { listen(SignalKind::hangup(), "SIGHUP") };
     async move {
         match hangup {
             Some(mut hangup) => {
@@ -107,6 +108,15 @@ pub(super) fn terminal_closed() -> impl Future<Output = ()> {
             None => pending().await,
         }
     }
+}
+
+/// Whether the program ignores a signal. Only Linux shows this without `unsafe`; elsewhere the answer is no.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    // The lowest bit stands for signal 1.
+    mask >> (kind.as_raw_value() - 1) & 1 == 1
 }
 
 /// Handles signals that by default would end the process without finishing the work in progress: SIGHUP

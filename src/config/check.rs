@@ -166,7 +166,8 @@ impl Values {
     }
 
     fn check_relation(&self, setting: &Setting) -> Result<(), Error> {
-        let (Some(entry), Some(relation)) = (self.get(setting.name), setting.relation) else {
+        let usable = |name| self.get(name).filter(|entry| entry.is_usable());
+        let (Some(entry), Some(relation)) = (usable(setting.name), setting.relation) else {
             return Ok(());
         };
         // A switch that is off requests nothing.
@@ -184,7 +185,7 @@ impl Values {
                 Some((missing, variable)) => Err(Error::Without { given, origin, missing, variable }),
                 None => Ok(()),
             },
-            Relation::Excludes(other) if self.get(other).is_some() => {
+            Relation::Excludes(other) if usable(other).is_some() => {
                 Err(Error::Exclusive { given, origin, other })
             }
             Relation::GoesWith(_) | Relation::Needs(_) | Relation::Excludes(_) => Ok(()),

@@ -32,28 +32,31 @@ impl Values {
         })
     }
 
-    /// Every error of the settings that are fields of `T`. [`Values::read`] stops at the first one, so each
-    /// invalid value is replaced by its default, and the others are read again.
+    /// Every error of the settings that are fields of `T`.
     pub(super) fn errors_of<T: DeserializeOwned>(&self) -> Vec<Error> {
+        self.read_valid::<T>().1
+    }
+
+    /// The settings that are fields of `T`, with defaults in place of invalid values, and the errors of these.
+    /// `None` if a setting without a default is invalid or missing.
+    pub(super) fn read_valid<T: DeserializeOwned>(&self) -> (Option<T>, Vec<Error>) {
         let mut values = self.clone();
         let mut errors = Vec::new();
-        while let Err(error) = values.read::<T>() {
-            match error {
-                Error::Invalid { name, .. } => {
+        loop {
+            // Reading stops at the first error, so each invalid value is replaced and the others are read again.
+            match values.read::<T>() {
+                Ok(settings) => return (Some(settings), errors),
+                Err(error @ Error::Invalid { name, .. }) => {
                     errors.push(error);
                     if !values.reset(name) {
-                        break;
+                        return (None, errors);
                     }
                 }
                 // A setting without a default can be missing only because it was replaced.
-                _ if !errors.is_empty() => break,
-                _ => {
-                    errors.push(error);
-                    break;
-                }
+                Err(_) if !errors.is_empty() => return (None, errors),
+                Err(error) => return (None, vec![error]),
             }
         }
-        errors
     }
 }
 

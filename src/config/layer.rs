@@ -12,6 +12,7 @@ use crate::config::error::Origin;
 pub(super) struct Layer {
     values: Map<String, Value>,
     origins: BTreeMap<&'static str, Origin>,
+    unreadable: BTreeMap<&'static str, &'static str>,
 }
 
 impl Layer {
@@ -26,6 +27,18 @@ impl Layer {
         self.origins.insert(setting, origin).is_none()
     }
 
+    /// Adds a setting whose value cannot be read, for this reason. It overrides other sources like a value, so that
+    /// it is reported together with the other invalid settings.
+    pub(super) fn insert_unreadable(&mut self, setting: &'static str, problem: &'static str, origin: Origin) {
+        self.insert(setting, ValueKind::Nil, origin);
+        self.unreadable.insert(setting, problem);
+    }
+
+    /// The reason why the value cannot be read; `None` if it can be read.
+    pub(super) fn problem(&self, setting: &str) -> Option<&'static str> {
+        self.unreadable.get(setting).copied()
+    }
+
     /// The origin of each value, by the setting's name.
     pub(super) fn origins(&self) -> &BTreeMap<&'static str, Origin> {
         &self.origins
@@ -35,6 +48,7 @@ impl Layer {
     pub(super) fn remove(&mut self, setting: &str) {
         self.values.remove(setting);
         self.origins.remove(setting);
+        self.unreadable.remove(setting);
     }
 }
 

@@ -9,20 +9,28 @@ use crate::config::layer::Layer;
 use crate::config::sources::Sources;
 use crate::config::{file, names, table};
 
-/// The value from the source with the highest precedence, by the setting's name, and its origin.
-pub(super) type Merged = BTreeMap<&'static str, (ValueKind, Origin)>;
+/// The value from the source with the highest precedence, by the setting's name.
+pub(super) type Merged = BTreeMap<&'static str, Given>;
+
+/// The value of one setting, as given by its source.
+pub(super) struct Given {
+    pub(super) value: ValueKind,
+    pub(super) origin: Origin,
+    /// The reason why the value cannot be read; `None` if it can be read.
+    pub(super) problem: Option<&'static str>,
+}
 
 /// Collects the values of all sources: a flag overrides a variable, a variable overrides the config file.
 ///
 /// # Errors
-/// The errors of the config file, and [`Error::Invalid`] for a variable that is not text.
+/// The errors of the config file.
 pub(super) fn collect(
     matches: &clap::ArgMatches,
     sources: &Sources,
     warnings: &mut Vec<Warning>,
 ) -> Result<Merged, Error> {
     let flags = flags(matches);
-    let environment = environment(sources, warnings)?;
+    let environment = environment(sources, warnings);
     let file = file::layer(sources, warnings)?;
     merge([file, environment, flags])
 }
@@ -30,9 +38,9 @@ pub(super) fn collect(
 /// Like [`collect`], if the config file is unreadable.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a variable that is not text.
+/// [`Error::Internal`]
 pub(super) fn without_file(matches: &clap::ArgMatches, sources: &Sources) -> Result<Merged, Error> {
-    merge([environment(sources, &mut Vec::new())?, flags(matches)])
+    merge([environment(sources, &mut Vec::new()), flags(matches)])
 }
 
 /// Like [`collect`], with a layer that overrides all others.
@@ -47,7 +55,7 @@ pub(super) fn collect_with(
     warnings: &mut Vec<Warning>,
 ) -> Result<Merged, Error> {
     let flags = flags(matches);
-    let environment = environment(sources, warnings)?;
+    let environment = environment(sources, warnings);
     let file = file::layer(sources, warnings)?;
     merge([file, environment, flags, strongest])
 }
@@ -68,12 +76,15 @@ fn merge<const N: usize>(layers: [Layer; N]) -> Result<Merged, Error> {
     let mut origins = BTreeMap::new();
     let mut builder = Config::builder();
     for layer in layers {
-        origins.extend(layer.origins().clone());
+        let of_layer = layer.origins().iter();
+        origins.extend(of_layer.map(|(name, origin)| (*name, (origin.clone(), layer.problem(name)))));
         builder = builder.add_source(layer);
     }
     let mut values = builder.build().and_then(|merged| merged.collect()).map_err(internal)?;
-    let value = |(name, origin)| values.remove(name).map(|value| (name, (value.kind, origin)));
-    Ok(origins.into_iter().filter_map(value).collect())
+    let given = |(name, (origin, problem))| {
+        values.remove(name).map(|value| (name, Given { value: value.kind, origin, problem }))
+    };
+    Ok(origins.into_iter().filter_map(given).collect())
 }
 
 fn internal(error: ConfigError) -> Error {
@@ -94,7 +105,7 @@ fn flags(matches: &clap::ArgMatches) -> Layer {
 }
 
 /// The variables that are set, and a warning for each unknown `BATON_` variable.
-fn environment(sources: &Sources, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
+fn environment(sources: &Sources, warnings: &mut Vec<Warning>) -> Layer {
     let unknown = sources.environment.iter().filter_map(|(name, value)| names::unknown_variable(name, value));
     warnings.extend(unknown);
     let mut layer = Layer::default();
@@ -104,12 +115,12 @@ fn environment(sources: &Sources, warnings: &mut Vec<Warning>) -> Result<Layer, 
         let given = if setting.protects { sources.given(&variable) } else { sources.variable(&variable) };
         let Some(value) = given else { continue };
         let origin = Origin::Variable(variable);
-        let Some(text) = value.to_str() else {
-            let problem = "the value is not valid UTF-8".into();
-            let (name, accepted) = (setting.name, setting.kind.accepted());
-            return Err(Error::Invalid { name, origin, problem, accepted });
-        };
-        layer.insert(setting.name, text, origin);
+        match value.to_str() {
+            Some(text) => {
+                layer.insert(setting.name, text, origin);
+            }
+            None => layer.insert_unreadable(setting.name, "the value is not valid UTF-8", origin),
+        }
     }
-    Ok(layer)
+    layer
 }

@@ -66,11 +66,11 @@ pub(super) fn is_service(values: &Values) -> bool {
 /// The values of all sources, and the warnings about them.
 ///
 /// # Errors
-/// An unreadable file, or an unknown key or variable.
+/// An unreadable file.
 pub(super) fn collect(matches: &ArgMatches, sources: &Sources) -> Result<(Values, Vec<Warning>), Error> {
     let mut warnings = Vec::new();
     let merged = merge::collect(matches, sources, &mut warnings)?;
-    let values = Values::new(merged, sources, &mut warnings)?;
+    let values = Values::new(merged, sources, &mut warnings);
     warnings.extend(values.outdated());
     Ok((values, warnings))
 }

@@ -112,7 +112,7 @@ pub(crate) fn unchecked(run: Run, matches: &ArgMatches, sources: &Sources) -> Un
         client_secret: client("client-secret").map(SecretString::from),
         temp_dir: path("c1z-temp-dir"),
         external_file: path("external-resource-c1z"),
-        security: (run == Run::Serve).then(|| values.read().ok()).flatten(),
+        security: (run == Run::Serve).then(|| values.read_valid().0).flatten(),
     }
 }
 

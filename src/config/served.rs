@@ -4,16 +4,13 @@
 use config::{Value as ConfigValue, ValueKind};
 use serde_json::{Map, Value};
 
-use crate::config::error::{Error, Origin, Warning};
+use crate::config::error::{Origin, Warning};
 use crate::config::layer::Layer;
 use crate::config::names;
 use crate::config::table;
 
 /// Reads a served configuration, with a warning for each unknown key.
-///
-/// # Errors
-/// [`Error::Invalid`] for a setting that is set twice.
-pub(super) fn layer(served: &Map<String, Value>, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
+pub(super) fn layer(served: &Map<String, Value>, warnings: &mut Vec<Warning>) -> Layer {
     let mut layer = Layer::default();
     for (key, value) in served {
         let Some(setting) = table::every().find(|setting| setting.name.eq_ignore_ascii_case(key)) else {
@@ -26,16 +23,12 @@ pub(super) fn layer(served: &Map<String, Value>, warnings: &mut Vec<Warning>) ->
         if value.is_null() {
             continue;
         }
-        if !layer.insert(setting.name, kind(value), Origin::Served(setting.name)) {
-            return Err(Error::Invalid {
-                name: setting.name,
-                origin: Origin::Served(setting.name),
-                problem: "it is set twice".to_owned(),
-                accepted: setting.kind.accepted(),
-            });
+        let origin = Origin::Served(setting.name);
+        if !layer.insert(setting.name, kind(value), origin.clone()) {
+            layer.insert_unreadable(setting.name, "it is set twice", origin);
         }
     }
-    Ok(layer)
+    layer
 }
 
 fn unknown(key: &str) -> Warning {

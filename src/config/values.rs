@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::config::error::{Error, Origin, Warning};
-use crate::config::merge::Merged;
+use crate::config::merge::{Given, Merged};
 use crate::config::setting::{Fallback, Group, Kind, MOST_WORKERS, Setting};
 use crate::config::sources::Sources;
 use crate::config::table;
@@ -29,34 +29,25 @@ pub(super) struct Entry {
     pub(super) setting: &'static Setting,
     /// The origin of the value.
     pub(super) origin: Origin,
-    value: ValueKind,
+    given: ValueKind,
+    /// The reason why the value must not be used; `None` if it is checked when it is read.
+    problem: Option<&'static str>,
 }
+
+/// The problem of a protecting setting with a blank value.
+const EMPTIED: &str = "the value is empty, which would turn the protection off";
 
 impl Values {
     /// Adds the defaults. Values are not checked yet, but an unknown keyword of a choice is replaced, with a
     /// warning.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a protecting setting with a blank value.
-    pub(super) fn new(
-        mut merged: Merged,
-        sources: &Sources,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(mut merged: Merged, sources: &Sources, warnings: &mut Vec<Warning>) -> Self {
         let mut entries = BTreeMap::new();
         let mut empty = Vec::new();
         for setting in table::every() {
-            let mut given =
-                merged.remove(setting.name).map(|(value, origin)| Entry { setting, origin, value });
-            // The form of ConductorOne can send the fields that are not set as empty texts.
-            let is_emptied =
-                |entry: &&Entry| setting.protects && entry.is_blank() && entry.origin.is_written();
-            if let Some(entry) = given.as_ref().filter(is_emptied) {
-                return Err(entry.invalid("the value is empty, which would turn the protection off".into()));
-            }
+            let mut given = merged.remove(setting.name).map(|given| Entry::of(setting, given));
             // A blank value is treated as no value, so that a source can remove the value of a source with
             // lower precedence.
-            if let Some(blank) = given.take_if(|entry| entry.is_blank()) {
+            if let Some(blank) = given.take_if(|entry| entry.is_usable() && entry.is_blank()) {
                 let is_flag = matches!(blank.origin, Origin::Flag(_));
                 empty.extend(Some(blank).filter(|_| is_flag && setting.group == Group::Change));
             }
@@ -67,9 +58,11 @@ impl Values {
             .filter(|setting| setting.overruled_by.is_some_and(|switch| is_on(&entries, switch)))
             .collect();
         for setting in overruled {
-            entries.remove(setting.name);
+            if entries.get(setting.name).is_some_and(Entry::is_usable) {
+                entries.remove(setting.name);
+            }
         }
-        Ok(Self { entries, empty })
+        Self { entries, empty }
     }
 
     /// The flag of a one-shot change with this name, if its value is empty.
@@ -112,11 +105,33 @@ impl Entry {
             Fallback::Value(Text(text)) => ValueKind::String(text.to_owned()),
             Fallback::Depends { value, .. } => ValueKind::String(value(sources)?),
         };
-        Some(Self { setting, origin: Origin::Default, value })
+        Some(Self { setting, origin: Origin::Default, given: value, problem: None })
+    }
+
+    fn of(setting: &'static Setting, Given { value, origin, problem }: Given) -> Self {
+        let mut entry = Self { setting, origin, given: value, problem };
+        // The form of ConductorOne can send the fields that are not set as empty texts.
+        if setting.protects && entry.is_blank() && entry.origin.is_written() {
+            entry.problem = problem.or(Some(EMPTIED));
+        }
+        entry
+    }
+
+    /// The value, unless it must not be used.
+    fn value(&self) -> Result<&ValueKind, Error> {
+        match self.problem {
+            Some(problem) => Err(self.invalid(problem.to_owned())),
+            None => Ok(&self.given),
+        }
+    }
+
+    /// Whether the value can be compared with those of other settings.
+    pub(super) fn is_usable(&self) -> bool {
+        self.problem.is_none()
     }
 
     fn is_blank(&self) -> bool {
-        match (&self.value, self.setting.kind) {
+        match (&self.given, self.setting.kind) {
             (ValueKind::Nil, _) => true,
             // Any other empty text is neither on nor off, which the reader reports.
             (ValueKind::String(text), Kind::Switch) => self.setting.protects && text.trim().is_empty(),
@@ -136,7 +151,7 @@ impl Entry {
 
     /// Replaces an unknown keyword of a choice, and normalizes a known one to its declared spelling.
     fn known_word(mut self, warnings: &mut Vec<Warning>) -> Self {
-        let (Kind::Choice(words), ValueKind::String(text)) = (self.setting.kind, &self.value) else {
+        let (Kind::Choice(words), ValueKind::String(text)) = (self.setting.kind, &self.given) else {
             return self;
         };
         let known = words.iter().find(|word| word.eq_ignore_ascii_case(text.trim()));
@@ -157,7 +172,7 @@ impl Entry {
                 used
             }
         };
-        self.value = ValueKind::String(word);
+        self.given = ValueKind::String(word);
         self
     }
 
@@ -182,7 +197,7 @@ impl Entry {
 
     /// The text, without surrounding blanks if they are not significant.
     pub(super) fn text(&self) -> Result<&str, Error> {
-        match (&self.value, self.setting.kind) {
+        match (self.value()?, self.setting.kind) {
             (ValueKind::String(text), Kind::Text) => Ok(text),
             (ValueKind::String(text), _) => Ok(text.trim()),
             (other, _) => Err(self.invalid(format!("{} is not text", self.describe(other)))),
@@ -191,14 +206,14 @@ impl Entry {
 
     /// Whether a switch is on.
     pub(super) fn switch(&self) -> Result<bool, Error> {
-        let value = match &self.value {
+        let value = match self.value()? {
             ValueKind::Boolean(value) => Some(*value),
             ValueKind::I64(0) => Some(false),
             ValueKind::I64(1) => Some(true),
             ValueKind::String(text) => truth(text),
             _ => None,
         };
-        value.ok_or_else(|| self.invalid(format!("{} is neither true nor false", self.describe(&self.value))))
+        value.ok_or_else(|| self.invalid(format!("{} is neither true nor false", self.describe(&self.given))))
     }
 
     /// A whole number within the bounds of its setting.
@@ -220,12 +235,12 @@ impl Entry {
     }
 
     fn number(&self) -> Result<i128, Error> {
-        match &self.value {
+        match self.value()? {
             ValueKind::I64(number) => Ok(i128::from(*number)),
             ValueKind::String(text) => text
                 .trim()
                 .parse()
-                .map_err(|_| self.invalid(format!("{} is not a whole number", self.describe(&self.value)))),
+                .map_err(|_| self.invalid(format!("{} is not a whole number", self.describe(&self.given)))),
             other => Err(self.invalid(format!("{} is not text", self.describe(other)))),
         }
     }
@@ -234,7 +249,7 @@ impl Entry {
     pub(super) fn time(&self) -> Result<OffsetDateTime, Error> {
         let text = self.text()?;
         OffsetDateTime::parse(text, &Rfc3339)
-            .map_err(|_| self.invalid(format!("{} is not a time", self.describe(&self.value))))
+            .map_err(|_| self.invalid(format!("{} is not a time", self.describe(&self.given))))
     }
 
     /// The text of a JSON object.
@@ -254,7 +269,7 @@ impl Entry {
     /// The texts of a setting with several values, in the order given. A text is split at its commas; an item
     /// of a list in the config file is not split. The texts are trimmed and not blank.
     pub(super) fn texts(&self) -> Result<Vec<String>, Error> {
-        let ValueKind::Array(items) = &self.value else { return Ok(separated(self.text()?)) };
+        let ValueKind::Array(items) = self.value()? else { return Ok(separated(self.text()?)) };
         let mut texts = Vec::new();
         for item in items {
             match &item.kind {
@@ -335,7 +350,7 @@ impl Entry {
             Kind::Texts => self.texts().map(|texts| texts.join(",")),
             _ => self.text().map(str::to_owned),
         };
-        Some(shown.unwrap_or_else(|_| self.describe(&self.value)))
+        Some(shown.unwrap_or_else(|_| self.describe(&self.given)))
     }
 }
 

@@ -42,7 +42,7 @@ fn postgres_message(error: &PostgresError) -> String {
             "no database connection became free within {} s: all {limit} are busy; raise pool_max_conns in the connection string or send fewer calls at a time",
             waited.as_secs()
         ),
-        Interrupted { reason } => format!("the Retool database interrupted the statement: {reason}"),
+        Interrupted { reason, .. } => format!("the Retool database interrupted the statement: {reason}"),
         Uncertain { reason } => format!(
             "the Retool database interrupted the commit of a change: {reason}; retrying is safe and shows whether the change was made"
         ),

@@ -6,13 +6,13 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Row;
 use tracing::Instrument;
 
-use crate::postgres::error::PostgresError;
+use crate::postgres::error::{PostgresError, session_continues};
 use crate::postgres::pool::{Lease, Pool};
-use crate::postgres::statement::{Parameter, guarded};
+use crate::postgres::statement::{Parameter, guarded, roll_back};
 use crate::telemetry::watch;
 
 /// A read-only transaction whose statements all see the data committed when its first statement began. If it
-/// is dropped before its end, its session is closed.
+/// is dropped before [`ConsistentRead::end`] or [`ConsistentRead::abandon`], its session is closed.
 pub(crate) struct ConsistentRead<'a> {
     lease: Lease<'a>,
     open: bool,
@@ -68,20 +68,27 @@ impl<'a> ConsistentRead<'a> {
             Ok(ControlFlow::Continue(()))
         };
         let result = match tokio::time::timeout(waited, rows.instrument(watched.span())).await {
-            Ok(result) => result.map_err(|error| PostgresError::of_statement(&error)),
+            Ok(result) => result.map_err(|error| {
+                // The server may still send rows if one of them could not be converted.
+                if !session_continues(&error) {
+                    session.retire();
+                }
+                PostgresError::of_statement(&error)
+            }),
             Err(_) => Err(PostgresError::Silent { waited }),
         };
         watched.ended(result.is_ok());
         match &result {
-            Ok(ControlFlow::Continue(())) => running.finished(),
             // Dropping it cancels the statement.
             Ok(ControlFlow::Break(())) | Err(PostgresError::Silent { .. }) => drop(running),
-            Err(_) => {
-                running.finished();
-                session.retire();
-            }
+            Ok(ControlFlow::Continue(())) | Err(_) => running.finished(),
         }
         result
+    }
+
+    /// Rolls the transaction back after an error, and returns the session to the pool if it continues.
+    pub(crate) async fn abandon(mut self) {
+        self.open = roll_back(&self.lease).await.is_err();
     }
 
     /// Commits the transaction and returns the session to the pool.

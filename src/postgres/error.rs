@@ -54,11 +54,13 @@ pub(crate) enum PostgresError {
         /// How long the call waited.
         waited: Duration,
     },
-    /// The session ended or the server cancelled the statement; a retry can succeed.
+    /// The session ended or the server rolled the statement back; a retry can succeed.
     #[error("the database interrupted the statement: {reason}")]
     Interrupted {
         /// The message of the server or the socket.
         reason: Reason,
+        /// Whether the session ended, so that a retry needs a new one.
+        session_lost: bool,
     },
     /// The session was lost during a commit. The change may have been made or not.
     #[error("the database interrupted a commit: {reason}")]
@@ -141,7 +143,8 @@ pub(crate) enum Nature {
     Outage,
     /// The role or the server is not set up for the call. A retry fails until an operator changes that.
     SetUp,
-    /// The database's rules or rows do not allow it. A retry fails until the request or the rows change.
+    /// The database's rules, rows or other objects do not allow it. A retry fails until the request or they
+    /// change.
     Refusal,
     /// Something does not match what this program expects.
     Fault,
@@ -171,7 +174,13 @@ impl PostgresError {
 
     /// Whether a new connection may succeed: the session was lost, and the statement was not refused.
     pub(crate) fn is_lost_session(&self) -> bool {
-        matches!(self, Self::Interrupted { .. })
+        matches!(self, Self::Interrupted { session_lost: true, .. })
+    }
+
+    /// Whether the statement may succeed on the same session: the server rolled it back, for example because of
+    /// another session.
+    pub(crate) fn is_rolled_back(&self) -> bool {
+        matches!(self, Self::Interrupted { session_lost: false, .. })
     }
 
     /// Whether the server refused access or hid an object, so that a probe of the privileges can name the
@@ -232,7 +241,9 @@ impl PostgresError {
                 Self::Statement { reason: named() }
             }
             // Another client wrote the row at the same time; a retry sees the new state.
-            SqlState::UNIQUE_VIOLATION => Self::Interrupted { reason: named() },
+            SqlState::UNIQUE_VIOLATION => {
+                Self::Interrupted { reason: named(), session_lost: !session_continues(error) }
+            }
             ref other if other.code().starts_with("23") => Self::Refused { reason: named() },
             ref other if other.code().starts_with("22") => Self::BadValue { reason: reason(error) },
             _ => Self::of_statement(error),
@@ -243,7 +254,7 @@ impl PostgresError {
     /// error after which the session continues: it has then rolled back.
     pub(crate) fn of_commit(error: &tokio_postgres::Error) -> Self {
         match Self::of_write(error) {
-            Self::Interrupted { reason } | Self::Statement { reason } if !has_rolled_back(error) => {
+            Self::Interrupted { reason, .. } | Self::Statement { reason } if !session_continues(error) => {
                 Self::Uncertain { reason }
             }
             other => other,
@@ -253,10 +264,11 @@ impl PostgresError {
     /// Converts the driver's error of a statement.
     pub(crate) fn of_statement(error: &tokio_postgres::Error) -> Self {
         let reason = reason(error);
+        let session_lost = !session_continues(error);
         let Some(state) = error.code() else {
             return match error.source() {
-                _ if error.is_closed() => Self::Interrupted { reason },
-                Some(source) if source.is::<std::io::Error>() => Self::Interrupted { reason },
+                _ if error.is_closed() => Self::Interrupted { reason, session_lost },
+                Some(source) if source.is::<std::io::Error>() => Self::Interrupted { reason, session_lost },
                 _ => Self::Statement { reason },
             };
         };
@@ -278,23 +290,23 @@ impl PostgresError {
             | SqlState::CANNOT_CONNECT_NOW
             | SqlState::DATABASE_DROPPED
             | SqlState::IDLE_SESSION_TIMEOUT
-            | SqlState::TOO_MANY_CONNECTIONS => Self::Interrupted { reason },
+            | SqlState::TOO_MANY_CONNECTIONS => Self::Interrupted { reason, session_lost },
             // Connection, resources, sessions that were idle for too long, and system errors of the server.
             ref other
                 if ["08", "53", "25P03", "25P04", "58"]
                     .iter()
                     .any(|class| other.code().starts_with(class)) =>
             {
-                Self::Interrupted { reason }
+                Self::Interrupted { reason, session_lost }
             }
             _ => Self::Statement { reason },
         }
     }
 }
 
-/// Whether the server itself reports that a statement failed and that the session continues. A pooler reports
-/// the loss of its connection to the server with a code of class 08.
-fn has_rolled_back(error: &tokio_postgres::Error) -> bool {
+/// Whether the server itself reports that a statement failed and was rolled back, and that the session continues. A
+/// pooler reports the loss of its connection to the server with a code of class 08.
+pub(super) fn session_continues(error: &tokio_postgres::Error) -> bool {
     let is_of_session = |code: &str| code.starts_with("08") || code.starts_with("57P");
     error.as_db_error().is_some_and(|server| {
         server.parsed_severity() == Some(Severity::Error) && !is_of_session(server.code().code())

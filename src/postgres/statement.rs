@@ -21,8 +21,8 @@ pub(crate) type FromRow<T> = fn(&Row) -> Result<T, tokio_postgres::Error>;
 /// Runs one SELECT on a session of the pool and converts its rows to `T`. `name` is the statement's name in
 /// traces and metrics.
 ///
-/// A dead pooled session is replaced once by a new one. Dropping the future before the statement ends cancels
-/// the statement on the server.
+/// A dead pooled session is replaced once by a new one, and a statement that the server rolled back is run once more.
+/// Dropping the future before the statement ends cancels the statement on the server.
 ///
 /// # Errors
 /// See [`PostgresError`].
@@ -39,6 +39,10 @@ pub(crate) async fn read<T>(
             tracing::info!(%error, "a pooled database connection was closed; retrying once on a new one");
             drop(lease);
             let lease = pool.get_fresh().await?;
+            guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await
+        }
+        // A standby rolls a statement back that conflicts with what it replays.
+        Err(error) if error.is_rolled_back() => {
             guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await
         }
         result => result,
@@ -69,6 +73,21 @@ pub(crate) async fn guarded<T>(
         lease.session()?.retire();
     }
     result
+}
+
+/// Rolls back the transaction of a session that continues after an error, so that the session can be used again.
+///
+/// # Errors
+/// The session is lost, or the errors of the rollback.
+pub(super) async fn roll_back(lease: &Lease<'_>) -> Result<(), PostgresError> {
+    let session = lease.session()?;
+    if session.is_spent() {
+        return Err(PostgresError::Interrupted { reason: "the session was lost".into(), session_lost: true });
+    }
+    let rolled_back = async {
+        session.client().batch_execute("ROLLBACK").await.map_err(|error| PostgresError::of_statement(&error))
+    };
+    guarded(lease, "transaction.rollback", rolled_back).await
 }
 
 /// Runs one SELECT on a session, in its own read-only transaction. It takes one round trip: the three

@@ -12,7 +12,7 @@ use crate::postgres::error::PostgresError;
 use crate::postgres::pool::{Lease, Pool};
 use crate::postgres::reason::reason;
 use crate::postgres::session::{AccessMode, PIN};
-use crate::postgres::statement::{FromRow, Parameter, guarded};
+use crate::postgres::statement::{FromRow, Parameter, guarded, roll_back};
 
 /// How a transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +147,12 @@ impl<'a> Transaction<'a> {
             })
         };
         let ended = guarded(&self.lease, "transaction.end", ended).await;
-        self.open = ended.is_err();
+        self.open = match &ended {
+            Ok(()) => false,
+            Err(PostgresError::Uncertain { .. }) => true,
+            // The server refuses the commit, so the session can be used again.
+            Err(_) => roll_back(&self.lease).await.is_err(),
+        };
         match ended {
             Err(error @ PostgresError::Silent { .. }) if end == End::Commit => {
                 Err(PostgresError::Uncertain { reason: error.to_string().into() })

@@ -43,7 +43,9 @@ impl DatabaseError {
     pub(crate) fn nature(&self) -> Nature {
         match self {
             Self::Postgres(error) => error.nature(),
-            Self::MissingPrivileges(_) | Self::Impostors { .. } => Nature::SetUp,
+            // Nothing failed: the change is refused while the objects exist.
+            Self::Impostors { .. } => Nature::Refusal,
+            Self::MissingPrivileges(_) => Nature::SetUp,
             Self::OtherVersion { .. } => Nature::Fault,
         }
     }

@@ -236,5 +236,5 @@ impl Transaction<'_> {
 /// state.
 pub(crate) fn changed_meanwhile(what: &str) -> DatabaseError {
     let reason = format!("another session changed {what} at the same time").into();
-    PostgresError::Interrupted { reason }.into()
+    PostgresError::Interrupted { reason, session_lost: false }.into()
 }

@@ -2,7 +2,7 @@
 //!
 //! `runtime` gets events from Lambda's Runtime API and posts their results. `function` handles an event: it reads the
 //! call (`event`, `headers`, `json`), checks the caller (`callers`), makes the call in memory, with the services of a
-//! port (`call`), and encodes the answer in the form of the call (`reply`).
+//! port (`call`), and encodes the answer in the form of the call (`reply`). `lines` limits log lines.
 
 mod budget;
 mod call;
@@ -11,6 +11,7 @@ mod event;
 mod function;
 mod headers;
 mod json;
+mod lines;
 mod reply;
 mod runtime;
 #[cfg(test)]

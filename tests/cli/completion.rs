@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::support::server::program;
+use crate::support::skipped::{skipped, without};
 
 /// The program's directory, for `PATH`.
 fn folder() -> PathBuf {
@@ -19,11 +20,15 @@ fn in_shell(shell: &str, flags: &[&str], script: &str) -> Option<String> {
     let mut command = Command::new(shell);
     command.args(flags).args(["-c", script]).env("PATH", path).env("HOME", home.path()).stdin(Stdio::null());
     let output = match command.output() {
-        Err(_) if shell == "fish" || std::env::var_os("CI").is_none() => {
-            eprintln!("passed over: {shell} is not installed");
+        Err(_) if shell == "fish" => {
+            skipped("fish is not installed");
             return None;
         }
-        output => output.unwrap(),
+        Err(_) => {
+            without(shell);
+            return None;
+        }
+        Ok(output) => output,
     };
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && errors.is_empty(), "{shell}: {errors}");

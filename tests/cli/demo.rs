@@ -8,6 +8,7 @@ use baton_retool::proto::connector::action_service_client::ActionServiceClient;
 use tonic::transport::Channel;
 
 use crate::support::cluster::project_file;
+use crate::support::skipped;
 use crate::support::stage::{action, ada, result};
 
 fn demo_script(arguments: &[&str]) -> Command {
@@ -133,8 +134,7 @@ print(pressed, os.waitstatus_to_exitcode(status))
 #[test]
 fn ctrl_c_ends_make_demo_with_success() {
     if Command::new("python3").arg("--version").output().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "python3 is not installed");
-        eprintln!("skipped: python3 is not installed");
+        skipped::without("python3");
         return;
     }
     let sizes = ["LISTEN=127.0.0.1:0", "USERS=3", "GROUPS=1", "PAGES=1", "RESOURCES=1"];
@@ -165,6 +165,34 @@ fn make_checks_programs_and_arguments_before_it_builds() {
     assert!(place("scripts/demo --check") < place("cargo build"), "{recipe}");
     let recipe = self::recipe("test");
     assert!(recipe.trim_start().starts_with("scripts/needs test"), "{recipe}");
+    assert_eq!(recipe.lines().last(), Some("scripts/skipped --list"), "{recipe}");
+}
+
+#[test]
+fn make_test_lists_each_skipped_check_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list");
+    let script = |argument: &str| {
+        let mut script = Command::new(project_file("scripts/skipped"));
+        let output = script.arg(argument).env("RETOOL_SKIPPED", &list).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(script("--list"), "nothing was skipped\n");
+    // A test without a program of its own, twice.
+    for _ in 0..2 {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "cli::demo::ctrl_c_ends_make_demo_with_success"])
+            .env_remove("CI")
+            .env("PATH", folder.path())
+            .env("RETOOL_SKIPPED", &list)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    script("baton is not installed");
+    let expected = "skipped on this machine:\n  baton is not installed\n  python3 is not installed\n";
+    assert_eq!(script("--list"), expected);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::process::{Command, Output, Stdio};
 
 use crate::support::server::program;
+use crate::support::skipped::skipped;
 
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().unwrap();
@@ -179,7 +180,7 @@ fn an_archive_of_the_source_names_its_commit() {
     };
     let is_checked_out = git(&["cat-file", "-e", "HEAD:packaging/commit"]).is_some();
     let (Some(head), true) = (git(&["rev-parse", "HEAD"]), is_checked_out) else {
-        eprintln!("passed over: there is no repository here");
+        skipped("there is no repository for the archive of the source");
         return;
     };
     let archive = git(&["archive", "--format=tar", "HEAD", "packaging/commit"]).unwrap();

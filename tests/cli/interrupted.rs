@@ -1,13 +1,15 @@
 //! One-shot changes, syncs and the demo that receive a signal.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::postgres::Database;
 use crate::support::retool_api::{Gate, Reply, RetoolApi};
-use crate::support::server::{Server, program};
+use crate::support::server::{Server, program, without_settings};
+use crate::support::skipped::skipped;
 use crate::support::wire::eventually;
 
 const JOIN: [&str; 4] =
@@ -183,8 +185,64 @@ async fn other_signals_do_not_end_a_sync_and_sighup_reopens_its_log() {
     assert!(fs::read_to_string(folder.path().join("a.log")).unwrap().contains("SIGHUP"));
 }
 
+/// Starts the program in a shell that ignores SIGHUP, as `nohup` does.
+fn start_without_hangup(database: &Database, folder: &TempDir, flags: &[&str]) -> Server {
+    let program = program();
+    let mut command = without_settings(Command::new("sh"));
+    command
+        .args(["-c", r#"trap '' HUP; exec "$0" "$@""#])
+        .arg(program.get_program())
+        .args(flags)
+        .env("BATON_CONNECTION_STRING", database.url())
+        .env("BATON_LOG_FORMAT", "json")
+        .current_dir(folder.path());
+    Server::run(command)
+}
+
+/// Whether a process ignores SIGHUP; `None` if this system does not show it.
+fn ignores_hangup(process: &str) -> Option<bool> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    // The lowest bit stands for signal 1.
+    Some(u64::from_str_radix(mask.trim(), 16).unwrap() & 1 == 1)
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_started_with_nohup_continues_when_its_terminal_is_closed() {
+    let (database, folder) = (Database::small().await, tempfile::tempdir().unwrap());
+    let running = start_without_hangup(&database, &folder, &["demo", "--listen=127.0.0.1:0"]);
+    running.wait_for_log(|line| line["msg"] == "using the Retool database");
+    // The kernel does not deliver a signal that the program ignores, so nothing shows that it was sent.
+    assert_eq!(ignores_hangup(&running.process_id().to_string()), Some(true));
+    running.signal("HUP");
+    running.signal("TERM");
+    let (status, logs) = running.ended();
+    assert_eq!(status.code(), Some(0), "{logs:?}");
+    assert!(logs.iter().any(|line| line["msg"] == "received SIGTERM"), "{logs:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_started_with_nohup_reopens_its_log_and_ends() {
+    let (database, folder) = (Database::small().await, tempfile::tempdir().unwrap());
+    let mut locking = database.client().await;
+    let transaction = locking.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE organizations").await.unwrap();
+    let running = start_without_hangup(&database, &folder, &["sync"]);
+    database.wait_until_blocked(1).await;
+    running.signal("HUP");
+    running.wait_for_log(|line| line["signal"] == "SIGHUP");
+    transaction.rollback().await.unwrap();
+    let (status, logs) = running.ended();
+    assert_eq!(status.code(), Some(0), "{logs:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_stops_in_order_when_its_terminal_is_closed() {
+    if ignores_hangup("self") == Some(true) {
+        skipped("SIGHUP of the demo: the tests run with nohup");
+        return;
+    }
     let (database, folder) = (Database::small().await, tempfile::tempdir().unwrap());
     let running = start(&database, &folder, &[&["demo", "--listen=127.0.0.1:0"]]);
     running.wait_for_log(|line| line["msg"] == "using the Retool database");

@@ -71,7 +71,7 @@ fn a_change_of_a_resource_without_its_type_names_the_missing_flag() {
 /// Invalid settings: the arguments, the variables, and the beginning of the error.
 type Invalid = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static str);
 
-const INVALID: [Invalid; 9] = [
+const INVALID: [Invalid; 11] = [
     (&["--task-concurrency=x"], &[], "task-concurrency (flag --task-concurrency): \"x\" is not"),
     (&["--task-concurrency=0"], &[], "task-concurrency (flag --task-concurrency): 0 is out of range"),
     (&["--sync-resources=junk"], &[], "sync-resources (flag --sync-resources)"),
@@ -81,6 +81,8 @@ const INVALID: [Invalid; 9] = [
     (&[], &[("BATON_DIFF_SYNCS", "true")], "diff-syncs (variable BATON_DIFF_SYNCS)"),
     (&["--skip-grants"], &[], "skip-grants (flag --skip-grants) requires sync-resources"),
     (&[], &[("BATON_CONNECTION_STRING", "host=h sslmod=x")], "connection-string"),
+    (&["--auth-token-file="], &[], "auth-token-file (flag --auth-token-file): the value is empty"),
+    (&[], &[("BATON_TLS_CLIENT_CA", "")], "tls-client-ca (variable BATON_TLS_CLIENT_CA): the value is empty"),
 ];
 
 #[test]
@@ -100,6 +102,25 @@ fn settings_reports_each_invalid_setting() {
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 2), "{errors}");
     assert!(!errors.contains("hunter2"), "{errors}");
+}
+
+#[test]
+fn empty_protecting_settings_are_reported_with_all_other_invalid_ones() {
+    let arguments =
+        ["serve", "--auth-token-file=", "--tls-cert=no.pem", "--tls-key=no.pem", "--tls-client-ca="];
+    let connection = ("BATON_CONNECTION_STRING", "host=h sslmod=x");
+    let errors = refused(&arguments, &[connection, ("BATON_MAX_REQUESTS", "x"), ("BATON_DRY_RUN", "")]);
+    assert_eq!(errors.lines().count(), 6, "{errors}");
+    for named in [
+        "auth-token-file (flag --auth-token-file): the value is empty",
+        "tls-client-ca (flag --tls-client-ca): the value is empty",
+        "dry-run (variable BATON_DRY_RUN): the value is empty",
+        "max-requests (variable BATON_MAX_REQUESTS)",
+        "connection-string",
+        "tls-key: no.pem",
+    ] {
+        assert!(errors.contains(named), "no {named} in {errors}");
+    }
 }
 
 #[test]

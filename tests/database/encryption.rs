@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 use crate::support::cluster::Cluster;
 use crate::support::postgres::{Database, Role, Sizes};
 use crate::support::server::Server;
+use crate::support::skipped::skipped;
 use crate::support::tls::{Certificates, allow_first};
 use crate::support::wire::{Wire, assert_refused, eventually};
 
@@ -29,7 +30,7 @@ impl Encrypted {
         let role = database.documented_role(&[]).await;
         database.reveal("SELECT ssl::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()").await;
         let Some(certificates) = Certificates::install(&cluster, &database).await else {
-            eprintln!("skipped: this Postgres runs in a container, whose files are out of reach");
+            skipped("the files of the Postgres server are out of reach");
             return None;
         };
         Some(Self { cluster, database, role, certificates })

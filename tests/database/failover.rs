@@ -12,6 +12,7 @@ use crate::releases::WORLD;
 use crate::support::changes::{Changes, Did};
 use crate::support::cluster::Cluster;
 use crate::support::postgres::{Database, Sizes};
+use crate::support::skipped::skipped;
 use crate::support::wire::{Wire, assert_refused};
 
 const FEW: Sizes = Sizes { users: 9, groups: 3, pages: 4, resources: 3 };
@@ -62,7 +63,7 @@ async fn a_change_reaches_the_primary_although_the_pool_leads_to_the_former_one(
     }
     new.execute(&format!("CREATE DATABASE {} TEMPLATE {}", old.name(), new.name())).await;
     if make_standby(&former, &old).await.is_none() {
-        eprintln!("skipped: the files of the server are out of reach");
+        skipped("the files of the Postgres server are out of reach");
         return;
     }
     let switch = Switch::to(former.address()).await;
@@ -85,7 +86,7 @@ async fn a_standby_serves_reads() {
     let cluster = Cluster::private();
     let database = Database::seeded_on(cluster.clone(), FEW).await;
     if make_standby(&cluster, &database).await.is_none() {
-        eprintln!("skipped: the files of the server are out of reach");
+        skipped("the files of the Postgres server are out of reach");
         return;
     }
     let server = crate::support::server::Server::start(&database, &[]);

@@ -2,6 +2,7 @@
 
 use baton_retool::proto::connector::{ConnectorServiceValidateRequest, ConnectorServiceValidateResponse};
 
+use crate::support::changes::Changes;
 use crate::support::observe::see;
 use crate::support::postgres::{Database, Role};
 use crate::support::server::Server;
@@ -162,4 +163,83 @@ async fn a_pool_with_a_minimal_connection_lifetime_still_serves() {
     for _ in 0..3 {
         wire.resources("org", None, 0, "").await.unwrap();
     }
+}
+
+/// Inserts into `user_groups` fail once for each state, at the statement or at the commit.
+async fn fail_once(database: &Database, at_commit: bool) {
+    let when = match at_commit {
+        false => "TRIGGER a_fail BEFORE INSERT ON user_groups",
+        true => "CONSTRAINT TRIGGER a_fail AFTER INSERT ON user_groups DEFERRABLE INITIALLY DEFERRED",
+    };
+    database
+        .execute(&format!(
+            r#"CREATE SEQUENCE attempts; CREATE TABLE failing (state text);
+               CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                   IF nextval('attempts') = 1 THEN
+                       RAISE EXCEPTION 'again' USING ERRCODE = (SELECT state FROM failing), CONSTRAINT = 'a_rule';
+                   END IF;
+                   RETURN NEW;
+               END $$;
+               CREATE {when} FOR EACH ROW EXECUTE PROCEDURE fail();
+               DELETE FROM user_groups WHERE "groupId" = 5"#
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn a_session_is_used_again_after_the_server_rolled_its_transaction_back() {
+    for at_commit in [false, true] {
+        let database = Database::small().await;
+        fail_once(&database, at_commit).await;
+        let url = format!("{}?pool_max_conns=1", database.url());
+        let (changes, _server) = Changes::serving_at(&url, &[]).await;
+        changes.client.everything().await;
+        let before = database.sessions().await;
+        assert_eq!(before.len(), 1);
+        // The connector retries a change only if that can help.
+        for (state, is_retried) in [
+            ("23505", true),
+            ("40001", true),
+            ("40P01", true),
+            ("53100", true),
+            ("23503", true),
+            ("23514", false),
+            ("P0001", false),
+            ("XX000", false),
+        ] {
+            database
+                .execute(&format!("ALTER SEQUENCE attempts RESTART; DELETE FROM failing; INSERT INTO failing VALUES ('{state}')"))
+                .await;
+            let granted = changes.grant("group:g5:member", "user/u7").await;
+            assert_eq!(granted.is_ok(), is_retried, "{state} at commit: {at_commit}: {granted:?}");
+            assert_eq!(database.sessions().await, before, "{state} at commit: {at_commit}");
+            database.execute(r#"DELETE FROM user_groups WHERE "groupId" = 5"#).await;
+        }
+    }
+}
+
+/// As on a standby, which cancels statements that conflict with what it replays.
+#[tokio::test]
+async fn a_read_that_the_server_rolled_back_is_repeated_on_the_same_session() {
+    let database = Database::small().await;
+    // Advisory locks of a session outlive a rollback, so the function fails once for each session.
+    database
+        .execute(
+            "CREATE FUNCTION fail_once() RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+                 IF NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) THEN
+                     PERFORM pg_advisory_lock(1);
+                     RAISE EXCEPTION 'canceling statement due to conflict with recovery' USING ERRCODE = '40001';
+                 END IF;
+                 PERFORM pg_advisory_unlock(1);
+                 RETURN pg_backend_pid()::text;
+             END $$",
+        )
+        .await;
+    let server = Server::start_at(&format!("{}?pool_max_conns=1", database.url()), &[]);
+    let wire = Wire::to(&server).await;
+    wire.resources("org", None, 0, "").await.unwrap();
+    let before = database.sessions().await;
+    database.reveal("CASE WHEN id = 1 THEN public.fail_once() ELSE '' END").await;
+    assert_eq!(wire.revealed().await.unwrap(), before.first().unwrap().to_string());
+    assert_eq!(database.sessions().await, before);
 }

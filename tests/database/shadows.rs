@@ -249,7 +249,7 @@ async fn no_change_is_made_while_a_trigger_could_run_code_of_a_stranger() {
     .await;
     database.execute(&format!("ALTER TABLE more.users OWNER TO {}", stranger.name)).await;
     let url = database.url_as(&role);
-    let (changes, _server) = Changes::serving_at(&url, &[]).await;
+    let (changes, server) = Changes::serving_at(&url, &[]).await;
     // A function with a name of its own takes the place of no other.
     changes.grant("page:p100:group:write", "group/g100").await.unwrap();
     changes.grant("page:p100:user:read", "user/u100").await.unwrap();
@@ -273,6 +273,8 @@ async fn no_change_is_made_while_a_trigger_could_run_code_of_a_stranger() {
         let status = refused(&database, changes.revoke(entitlement, principal)).await;
         assert_eq!(status.code(), Code::FailedPrecondition, "{entitlement}: {status:?}");
     }
+    let record = server.wait_for_log(|line| line["msg"] == "change" && line["reason"] == "impostors");
+    assert_eq!(record["outcome"], "refused", "{record}");
 
     database.execute("GRANT CREATE ON SCHEMA public TO PUBLIC").await;
     let doctor = program().args(["doctor", "--provisioning", "--connection-string", &url]).output().unwrap();

@@ -12,6 +12,7 @@ use crate::support::pooler::Pooler;
 use crate::support::postgres::{Database, Provisioning, Role, Sizes};
 use crate::support::retool_api::{Reply, RetoolApi, TOKEN};
 use crate::support::server::program;
+use crate::support::skipped::skipped;
 use crate::support::tls::Certificates;
 
 pub(super) const FEW: Sizes = Sizes { users: 9, groups: 5, pages: 4, resources: 3 };
@@ -255,7 +256,7 @@ async fn invalid_certificates_and_a_standby_are_reported() {
     let database = Database::seeded_on(cluster.clone(), FEW).await;
     let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
     let Some(certificates) = Certificates::install(&cluster, &database).await else {
-        eprintln!("skipped: the files of the server are out of reach");
+        skipped("the files of the Postgres server are out of reach");
         return;
     };
     let port = database.cluster().address().rsplit_once(':').unwrap().1.to_owned();

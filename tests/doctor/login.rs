@@ -8,6 +8,7 @@ use std::path::Path;
 use super::database::{FEW, Visit, healthy, visit};
 use crate::support::cluster::{Cluster, connect};
 use crate::support::postgres::{Database, Role};
+use crate::support::skipped::skipped;
 use crate::support::tls::{Certificates, allow_first};
 use crate::support::wire::eventually;
 
@@ -87,7 +88,7 @@ async fn names_in_commands_are_quoted_for_the_shell_and_for_postgres() {
 async fn authentication_methods_of_pg_hba_are_explained() {
     let cluster = Cluster::private();
     let Some(socket) = cluster.socket() else {
-        eprintln!("skipped: the files of the server are out of reach");
+        skipped("the files of the Postgres server are out of reach");
         return;
     };
     let database = Database::seeded_on(cluster.clone(), FEW).await;
@@ -126,7 +127,7 @@ async fn self_signed_server_certificates_are_reported() {
     let database = Database::seeded_on(cluster.clone(), FEW).await;
     let role = database.documented_role(&[]).await;
     let Some(certificates) = Certificates::install(&cluster, &database).await else {
-        eprintln!("skipped: the files of the server are out of reach");
+        skipped("the files of the Postgres server are out of reach");
         return;
     };
     certificates.show_self_signed(&database).await;

@@ -1,9 +1,11 @@
 //! Authentication of callers.
 
+use std::time::Instant;
+
 use baton_retool::proto::connector::{
     ConnectorServiceGetMetadataRequest, ConnectorServiceGetMetadataResponse,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::hosted::caller::{Answered, Call, Form, Signer};
 use crate::support::hosted::stage::{NOWHERE, Parts, Stage};
@@ -82,6 +84,31 @@ async fn a_caller_without_a_token_gets_only_unauthenticated_and_triggers_nothing
             .assert_failed(16, "invalid token");
     }
     assert_eq!(stage.parts.hosted.asked(), [""]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_without_a_token_and_events_that_are_no_calls_cause_few_lines() {
+    const EVENTS: usize = 40;
+    let stage = Stage::nowhere().await;
+    let begun = Instant::now();
+    for _ in 0..EVENTS {
+        answered(&stage, &["Bearer x"], Form::Json).await.assert_failed(16, "invalid token");
+        answered(&stage, &[], Form::Frame).await.assert_failed(16, "missing");
+        assert_eq!(stage.invoke(&json!([])).await.error().1, "InvalidEvent");
+    }
+    // Each window of ten seconds has its own lines.
+    let most = 10 * (begun.elapsed().as_secs() / 10 + 1);
+    let (_, lines) = stage.function.stop();
+    for (message, reason) in [
+        ("call refused", "missing authorization header"),
+        ("call refused", "invalid token: token is invalid: it is not a signed JSON Web Token"),
+        ("event is not a call", ""),
+    ] {
+        let is_one =
+            |line: &&Value| line["msg"] == message && line["reason"].as_str().unwrap_or_default() == reason;
+        let found = lines.iter().filter(is_one).count();
+        assert!((10..=most as usize).contains(&found), "{found} lines {message:?} {reason:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use super::small;
 use crate::support::c1::{C1, Finished};
 use crate::support::postgres::Database;
 use crate::support::server::Server;
+use crate::support::skipped::skipped;
 
 fn sync() -> TaskType {
     TaskType::SyncFull(SyncFullTask::default())
@@ -63,7 +64,7 @@ async fn a_full_disk_fails_the_sync_but_not_the_program() {
         .arg(tempfile::tempdir().unwrap().path())
         .output();
     if !can_mount.is_ok_and(|output| output.status.success()) {
-        eprintln!("no file system can be mounted here");
+        skipped("no file system for a full disk can be mounted");
         return;
     }
     let (c1, database) = (C1::start().await, Database::small().await);

@@ -59,6 +59,24 @@ async fn two_parallel_syncs_have_separate_snapshots() {
 }
 
 #[tokio::test]
+async fn a_failed_read_returns_its_session() {
+    let database = Database::small().await;
+    let role = database.documented_role(&[]).await;
+    database.execute(&format!("ALTER ROLE {} SET lock_timeout = '100ms'", role.name)).await;
+    let server = Server::start_at(&format!("{}?pool_max_conns=1", database.url_as(&role)), &[]);
+    let client = Client::of(&server).await;
+    let expected = client.grant_ids("group", "g6").await;
+    let before = database.sessions().await;
+    let mut locking = database.client().await;
+    let transaction = locking.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE group_pages").await.unwrap();
+    // The snapshot needs the table, and the statement that replaces it does not.
+    assert_eq!(client.in_sync("sync").grant_ids("group", "g6").await, expected);
+    assert_eq!((reads(&server), database.sessions().await), (0, before));
+    transaction.rollback().await.unwrap();
+}
+
+#[tokio::test]
 async fn cleanup_ends_a_snapshot() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);

@@ -23,6 +23,7 @@ pub(crate) mod raw;
 pub(crate) mod retool_api;
 pub(crate) mod rows;
 pub(crate) mod scripted;
+pub(crate) mod skipped;
 pub(crate) mod stage;
 pub(crate) mod tls;
 pub(crate) mod wire;

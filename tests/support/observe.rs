@@ -19,6 +19,13 @@ impl Database {
         self.client().await.query_one(ACTIVE, &[]).await.unwrap().get(0)
     }
 
+    /// The process ids of the sessions that programs under test have open.
+    pub(crate) async fn sessions(&self) -> BTreeSet<i32> {
+        let sql = "SELECT pid FROM pg_stat_activity
+                   WHERE datname = current_database() AND application_name = 'baton-retool'";
+        self.client().await.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    }
+
     /// Returns when this number of statements waits for a lock.
     pub(crate) async fn wait_until_blocked(&self, count: i64) {
         const BLOCKED: &str = "SELECT count(*) FROM pg_stat_activity

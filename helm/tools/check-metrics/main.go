@@ -1,10 +1,13 @@
-// Command check-metrics compares the PromQL of the alert rules and the dashboard with the list of metrics:
+// Command check-metrics compares the PromQL of the alert rules and the dashboard with the list of metrics, and the panels
+// that pages name with the dashboard:
 //
-//	check-metrics METRICS.tsv ALERTS.yaml DASHBOARD.json
+//	check-metrics METRICS.tsv ALERTS.yaml DASHBOARD.json PAGE.md ...
 //
 // Every expression must parse, use only listed metrics, and match and group only by labels of these metrics. Every listed
 // metric must be used. A test of the program compares the list with the served metrics and with
 // docs/observability.md.
+//
+// Pages name a panel by its title in italics after the word "panel", or several ones after "panels".
 package main
 
 import (
@@ -25,19 +28,26 @@ var everywhere = []string{"__name__", "job", "instance", "namespace", "pod"}
 
 var variable = regexp.MustCompile(`\[\$__rate_interval\]`)
 
+var (
+	named  = regexp.MustCompile(`(?i)\bpanels?((?:(?:,| and| or|, and|, or)? \*[^*]+\*)+)`)
+	italic = regexp.MustCompile(`\*([^*]+)\*`)
+)
+
 func main() {
-	if len(os.Args) != 4 {
-		fmt.Fprintln(os.Stderr, "usage: check-metrics METRICS.tsv ALERTS.yaml DASHBOARD.json")
+	if len(os.Args) < 5 {
+		fmt.Fprintln(os.Stderr, "usage: check-metrics METRICS.tsv ALERTS.yaml DASHBOARD.json PAGE.md ...")
 		os.Exit(2)
 	}
 	problems, checked := run(os.Args[1], os.Args[2], os.Args[3])
+	wrong, names := checkPages(os.Args[3], os.Args[4:])
+	problems = append(problems, wrong...)
 	for _, problem := range problems {
 		fmt.Fprintln(os.Stderr, "check-metrics:", problem)
 	}
 	if len(problems) > 0 {
 		os.Exit(1)
 	}
-	fmt.Printf("%d expressions use only existing metrics\n", checked)
+	fmt.Printf("%d expressions use only existing metrics, and pages name panels %d times\n", checked, names)
 }
 
 func run(list, alerts, dashboard string) (problems []string, checked int) {
@@ -54,7 +64,7 @@ func run(list, alerts, dashboard string) (problems []string, checked int) {
 		return []string{err.Error()}, 0
 	}
 	used := map[string]bool{}
-	for where, expression := range merge(rules, panels) {
+	for where, expression := range merge(rules, expressions(panels)) {
 		checked++
 		for _, problem := range check(expression, metrics, used) {
 			problems = append(problems, where+": "+problem)
@@ -116,27 +126,63 @@ func readAlerts(file string) (map[string]string, error) {
 	return expressions, nil
 }
 
-func readDashboard(file string) (map[string]string, error) {
+// panel is a panel of the dashboard, or a row, which has no targets.
+type panel struct {
+	Title   string
+	Targets []struct{ RefID, Expr string }
+}
+
+func readDashboard(file string) ([]panel, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	var dashboard struct {
-		Panels []struct {
-			Title   string
-			Targets []struct{ RefID, Expr string }
-		}
-	}
+	var dashboard struct{ Panels []panel }
 	if err := json.Unmarshal(text, &dashboard); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
+	return dashboard.Panels, nil
+}
+
+func expressions(panels []panel) map[string]string {
 	expressions := map[string]string{}
-	for _, panel := range dashboard.Panels {
+	for _, panel := range panels {
 		for _, target := range panel.Targets {
 			expressions[fmt.Sprintf("panel %q %s", panel.Title, target.RefID)] = target.Expr
 		}
 	}
-	return expressions, nil
+	return expressions
+}
+
+// checkPages returns the panels that pages name and the dashboard does not have, and how often pages name a panel.
+func checkPages(dashboard string, pages []string) (problems []string, names int) {
+	panels, err := readDashboard(dashboard)
+	if err != nil {
+		return []string{err.Error()}, 0
+	}
+	isPanel := func(title string) bool {
+		return slices.ContainsFunc(panels, func(one panel) bool { return one.Title == title && len(one.Targets) > 0 })
+	}
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			return []string{err.Error()}, 0
+		}
+		// A line can end within a title.
+		line := strings.Join(strings.Fields(string(text)), " ")
+		for _, list := range named.FindAllStringSubmatch(line, -1) {
+			for _, title := range italic.FindAllStringSubmatch(list[1], -1) {
+				names++
+				if !isPanel(title[1]) {
+					problems = append(problems, fmt.Sprintf("%s: the dashboard has no panel %q", page, title[1]))
+				}
+			}
+		}
+	}
+	if names == 0 {
+		problems = append(problems, "no page names a panel")
+	}
+	return problems, names
 }
 
 func merge(maps ...map[string]string) map[string]string {

@@ -177,6 +177,47 @@ fn an_empty_protecting_setting_is_an_error_in_every_source() {
 }
 
 #[test]
+fn settings_that_are_empty_or_unreadable_are_reported_with_all_other_invalid_ones() {
+    let mut setup = Setup::new()
+        .flags(["--auth-token-file=", "--tls-client-ca= ", "--tls-key=k", "--max-requests=x"])
+        .variable("BATON_TLS_CERT", "")
+        .file("dry-run:\nworkers: x\notel-collector-endpoint-tls-cert: ''\notel-collector-endpoint-tls-cert-path: p\n");
+    let unreadable = OsString::from_vec(vec![b'h', 0xff]);
+    setup.sources.environment.insert("BATON_METRICS_LISTEN".into(), unreadable);
+    let expected = [
+        "dry-run (key dry-run of .baton.yaml): the value is empty",
+        "max-requests (flag --max-requests): \"x\" is not a whole number",
+        "tls-cert (variable BATON_TLS_CERT): the value is empty",
+        "tls-client-ca (flag --tls-client-ca): the value is empty",
+        "auth-token-file (flag --auth-token-file): the value is empty",
+        "metrics-listen (variable BATON_METRICS_LISTEN): the value is not valid UTF-8",
+        "otel-collector-endpoint-tls-cert (key otel-collector-endpoint-tls-cert of .baton.yaml): the value is empty",
+    ];
+    let assert_reported = |error: &str, expected: &[&str]| {
+        assert_eq!(error.lines().count(), expected.len(), "{error}");
+        for text in expected {
+            assert!(error.lines().any(|line| line.starts_with(text)), "no {text:?} in {error}");
+        }
+    };
+    assert_reported(&setup.error(), &expected);
+    let run = |run| check_run(run, &setup.matches(), &setup.sources).unwrap_err().to_string();
+    let directory = format!("{}/", setup.directory.path().display());
+    assert_reported(&run(Run::Serve).replace(&directory, ""), &expected);
+    let of_sync =
+        [&expected[..], &["workers (key workers of .baton.yaml): \"x\" is not a whole number"]].concat();
+    assert_reported(&run(Run::Sync).replace(&directory, ""), &of_sync);
+    // The values are still shown by the command that shows all settings.
+    assert!(load_in_force(&setup.matches(), &setup.sources).is_ok());
+}
+
+#[test]
+fn an_empty_setting_is_an_error_even_if_another_one_overrules_it() {
+    let setup = Setup::new()
+        .flags(["--otel-collector-endpoint-tls-insecure", "--otel-collector-endpoint-tls-cert-path="]);
+    assert!(setup.error().contains("turn the protection off"), "{}", setup.error());
+}
+
+#[test]
 fn errors_never_show_a_value_that_may_be_a_secret() {
     const SECRET: &str = "S3cret-of-ours";
     for value in [

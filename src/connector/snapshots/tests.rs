@@ -121,7 +121,7 @@ async fn does_not_immediately_retry_a_read_that_outlasts_its_callers() {
 async fn an_unavailable_database_is_an_error_and_is_retried() {
     let reader: Reader = Box::new(|_| {
         let reason = "the server went away".into();
-        let error = DatabaseError::from(PostgresError::Interrupted { reason });
+        let error = DatabaseError::from(PostgresError::Interrupted { reason, session_lost: true });
         std::future::ready(Err(ReadError::from(error))).boxed()
     });
     let snapshots = Snapshots::new(reader, 1 << 20);

@@ -12,7 +12,7 @@ use crate::postgres::statement::Parameter;
 use crate::retool::database::{Database, key, optional_key};
 use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, OrganizationId, PageId, ResourceId, UserId};
-use crate::retool::privileges::Privileges;
+use crate::retool::privileges::{Privileges, Scope};
 use crate::retool::snapshot::build::{Builder, Kind, rank};
 use crate::retool::snapshot::items::Item;
 use crate::retool::snapshot::principals::GroupFacts;
@@ -150,16 +150,13 @@ async fn attempt(
     limits: Limits,
 ) -> Result<Snapshot, ReadError> {
     let read = ConsistentRead::begin(database.pool()).await?;
-    let builder = Builder::new(limits.most_bytes);
-    let mut reading = Reading { read: &read, privileges, most_bytes: limits.most_bytes, builder };
-    reading.principals(limits.users).await?;
-    if !database.scope().skip_pages {
-        reading.pages(limits.names).await?;
-    }
-    if !database.scope().skip_resources {
-        reading.resources().await?;
-    }
-    let builder = reading.builder;
+    let builder = match rows(&read, database.scope(), privileges, limits).await {
+        Ok(builder) => builder,
+        Err(error) => {
+            read.abandon().await;
+            return Err(error);
+        }
+    };
     read.end().await?;
     // Sorting millions of rows would block other calls.
     let finished = tokio::task::spawn_blocking(move || builder.finish()).await;
@@ -167,6 +164,25 @@ async fn attempt(
         let reason = format!("a snapshot of access could not be made: {error}").into();
         PostgresError::Statement { reason }.into()
     })
+}
+
+/// Reads the rows of the snapshot.
+async fn rows(
+    read: &ConsistentRead<'_>,
+    scope: Scope,
+    privileges: &Privileges,
+    limits: Limits,
+) -> Result<Builder, ReadError> {
+    let builder = Builder::new(limits.most_bytes);
+    let mut reading = Reading { read, privileges, most_bytes: limits.most_bytes, builder };
+    reading.principals(limits.users).await?;
+    if !scope.skip_pages {
+        reading.pages(limits.names).await?;
+    }
+    if !scope.skip_resources {
+        reading.resources().await?;
+    }
+    Ok(reading.builder)
 }
 
 /// The state of reading a snapshot.

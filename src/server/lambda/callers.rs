@@ -65,6 +65,17 @@ pub(crate) enum Refusal {
     Token(&'static str),
 }
 
+impl Refusal {
+    /// The reason without its context, which distinguishes log lines.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing authorization header",
+            Self::Header => "invalid authorization header",
+            Self::Token(reason) => reason,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Claims {
     iss: String,

@@ -10,10 +10,12 @@ use tonic::Status;
 
 use crate::connector::Connector;
 use crate::proto::log_text::logged_in_full;
+use crate::repeats::Verdict;
 use crate::server::InMemory;
 use crate::server::lambda::call::{self, Call};
 use crate::server::lambda::callers::Callers;
 use crate::server::lambda::event::{Event, EventError, Form};
+use crate::server::lambda::lines;
 use crate::server::lambda::reply::Reply;
 use crate::telemetry::logs;
 use crate::telemetry::settings::LogLevel;
@@ -115,7 +117,9 @@ impl<C: Configurations> Function<C> {
         };
         // This comes first: nothing is decoded or reloaded for a caller without a valid token.
         if let Err(refusal) = self.callers.admit(headers.first("authorization")) {
-            tracing::warn!(reason = %refusal, "call refused");
+            if let Verdict::Log { left_out } = lines::judge(refusal.kind()) {
+                tracing::warn!(reason = %refusal, left_out, "call refused");
+            }
             return written(&Reply::Refusal(Status::unauthenticated(refusal.to_string())), form);
         }
         let request = match event.request() {
@@ -142,7 +146,13 @@ impl<C: Configurations> Function<C> {
             return Ok(());
         }
         let made = self.made_before(version, deadline).await.map_err(|problem| {
-            tracing::error!(error = problem, "configuration not reloaded; the previous one stays in use");
+            if let Verdict::Log { left_out } = lines::judge("reload") {
+                tracing::error!(
+                    error = problem,
+                    left_out,
+                    "configuration not reloaded; the previous one stays in use"
+                );
+            }
             logged_in_full(Status::unavailable(format!(
                 "lambda-run: failed to reload connector config: {problem}"
             )))
@@ -188,7 +198,9 @@ fn limit_of_reload(left: Duration) -> Duration {
 /// The answer to an event that is not a call.
 fn invalid(error: &EventError) -> Outcome {
     // The message can repeat what the caller sent, so it is not logged.
-    tracing::warn!("event is not a call");
+    if let Verdict::Log { left_out } = lines::judge("event") {
+        tracing::warn!(left_out, "event is not a call");
+    }
     let message = error.to_string().chars().take(LONGEST_MESSAGE).collect();
     Outcome::Error { message, kind: "InvalidEvent" }
 }
@@ -203,7 +215,9 @@ pub(super) fn written(reply: &Reply, form: Form) -> Outcome {
     match reply.write(form) {
         Ok(bytes) => Outcome::Reply(bytes),
         Err(error) => {
-            tracing::warn!("answer cannot be encoded as JSON");
+            if let Verdict::Log { left_out } = lines::judge("encoding") {
+                tracing::warn!(left_out, "answer cannot be encoded as JSON");
+            }
             Outcome::Error { message: error.to_string(), kind: "MarshalerError" }
         }
     }

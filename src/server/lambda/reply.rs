@@ -14,8 +14,10 @@ use tonic_types::pb;
 use crate::numbers;
 use crate::proto::string;
 use crate::proto::transport::Response;
+use crate::repeats::Verdict;
 use crate::server::lambda::event::Form;
 use crate::server::lambda::json::Packed;
+use crate::server::lambda::lines;
 
 /// Largest answer, in bytes: the limit of Lambda, less a margin.
 const LARGEST: usize = 6 * 1024 * 1024 - 64 * 1024;
@@ -65,7 +67,9 @@ impl Reply {
         if written.len() <= LARGEST {
             return Ok(written);
         }
-        tracing::warn!(bytes = written.len(), limit = LARGEST, "answer too large for Lambda");
+        if let Verdict::Log { left_out } = lines::judge("size") {
+            tracing::warn!(bytes = written.len(), limit = LARGEST, left_out, "answer too large for Lambda");
+        }
         let refusal = Status::resource_exhausted(format!(
             "the answer has {}, more than the {} that Lambda accepts; request a smaller page",
             numbers::size(written.len()),

@@ -16,8 +16,10 @@ use lambda_runtime_api_client::{BoxError, PooledClient, build_request};
 use serde_json::json;
 
 use crate::numbers;
+use crate::repeats::Verdict;
 use crate::server::lambda::event::Form;
 use crate::server::lambda::function::{Configurations, Function, Outcome, broken, written};
+use crate::server::lambda::lines;
 
 /// The variable with the address of the Runtime API.
 const VARIABLE: &str = "AWS_LAMBDA_RUNTIME_API";
@@ -183,7 +185,9 @@ pub(super) async fn outcome<C: Configurations>(
     };
     let answered = AssertUnwindSafe(function.answer(event, deadline)).catch_unwind().await;
     answered.unwrap_or_else(|_| {
-        tracing::error!("handling an event panicked; the function continues");
+        if let Verdict::Log { left_out } = lines::judge("panic") {
+            tracing::error!(left_out, "handling an event panicked; the function continues");
+        }
         written(&broken(), Form::Json)
     })
 }
