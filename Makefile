@@ -25,7 +25,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: needs-rust needs-test help demo test test-tools test-behaviour test-lambda releases docs-check judge lint fmt doc deny man bench soak fuzz-smoke check-chart static lambda image check-image sbom clean
+.PHONY: needs-rust needs-test help demo test test-tools test-rust test-behaviour test-lambda releases docs-check judge lint fmt doc deny man bench soak fuzz-smoke check-chart static lambda image check-image sbom clean
 .DEFAULT_GOAL := help
 
 # Report missing programs in one line, before the build starts.
@@ -46,16 +46,22 @@ demo: ## serve a sample organization on a throwaway Postgres until Ctrl-C (LISTE
 
 # The list of what was skipped.
 test: export RETOOL_SKIPPED = $(CURDIR)/target/skipped
-test: needs-test lint ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
+test: needs-test ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
 	@mkdir -p target && : >"$$RETOOL_SKIPPED"
 	@# The first time, the tools take minutes of processor time, while most tests wait.
-	$(MAKE) -j 2 test-tools test-behaviour
-	$(MAKE) check-chart
-	$(MAKE) test-lambda
-	$(MAKE) judge
-	$(MAKE) releases
-	$(MAKE) docs-check
+	$(MAKE) -j $(JOBS) test-tools test-rust
+	$(MAKE) -j $(JOBS) $(GROUPED) check-chart judge releases docs-check
 	@scripts/skipped --list
+
+test-rust:
+	$(MAKE) lint
+	$(MAKE) test-behaviour
+	$(MAKE) test-lambda
+
+# cargo counts as one job of make 4.4 and newer, and asks make for each further process.
+JOBS = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
+# Print the output of each target as a whole. make 3 cannot do that.
+GROUPED = $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 test-tools:
 	@scripts/test-tools
