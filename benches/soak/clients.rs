@@ -1,0 +1,110 @@
+//! Ordinary clients that list grants, each on its own connection.
+
+use std::time::{Duration, Instant};
+
+use baton_retool::proto::connector::grants_service_client::GrantsServiceClient;
+use baton_retool::proto::connector::{GrantsServiceListGrantsRequest, Resource, ResourceId};
+use tonic::transport::Channel;
+use tonic::{Code, Request};
+
+use crate::SIZES;
+use crate::support::server::Server;
+
+/// The calls of one or more clients.
+#[derive(Default)]
+pub(crate) struct Calls {
+    /// Of the calls that succeeded.
+    pub(crate) latencies: Vec<Duration>,
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// A call that failed.
+pub(crate) struct Failure {
+    pub(crate) began: Instant,
+    pub(crate) ended: Instant,
+    pub(crate) code: Code,
+    pub(crate) message: String,
+}
+
+impl Calls {
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.latencies.extend(other.latencies);
+        self.failures.extend(other.failures);
+    }
+
+    /// The latency in milliseconds that this share of the calls does not exceed; 0 without a call.
+    pub(crate) fn percentile(&mut self, share: f64) -> f64 {
+        self.latencies.sort();
+        let last = self.latencies.len().saturating_sub(1);
+        let latency = self.latencies.get((last as f64 * share) as usize);
+        latency.map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
+    }
+}
+
+/// Lists grants with this many clients until `end`.
+pub(crate) async fn run(server: &Server, clients: u32, token: Option<&'static str>, end: Instant) -> Calls {
+    let mut running = Vec::new();
+    for number in 0..clients {
+        running.push(tokio::spawn(list(server.channel().await, number, token, end)));
+    }
+    let mut calls = Calls::default();
+    for client in running {
+        calls.extend(client.await.expect("the end of a client"));
+    }
+    calls
+}
+
+/// Lists the grants of one resource after the other, all pages, until the end. A failed call is retried after
+/// a short pause, as agents do.
+async fn list(channel: Channel, number: u32, token: Option<&str>, end: Instant) -> Calls {
+    let mut client = GrantsServiceClient::new(channel);
+    let authorization = token.map(|token| format!("Bearer {token}").parse().expect("a header value"));
+    let mut calls = Calls::default();
+    for step in number.. {
+        let on = match step % 3 {
+            0 => resource("group", &format!("g{}", step % SIZES.groups + 1)),
+            1 => resource("page", &format!("p{}", step % SIZES.pages + 1)),
+            _ => resource("resource", &format!("r{}", step % SIZES.resources + 1)),
+        };
+        let mut page_token = String::new();
+        loop {
+            let began = Instant::now();
+            if began >= end {
+                return calls;
+            }
+            let mut request = Request::new(GrantsServiceListGrantsRequest {
+                resource: Some(on.clone()),
+                page_token: page_token.clone(),
+                ..Default::default()
+            });
+            if let Some(authorization) = &authorization {
+                request.metadata_mut().insert("authorization", Clone::clone(authorization));
+            }
+            match client.list_grants(request).await {
+                Ok(answer) => {
+                    calls.latencies.push(began.elapsed());
+                    page_token = answer.into_inner().next_page_token;
+                    if page_token.is_empty() {
+                        break;
+                    }
+                }
+                Err(status) => {
+                    let (code, message) = (status.code(), status.message().to_owned());
+                    calls.failures.push(Failure { began, ended: Instant::now(), code, message });
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+    calls
+}
+
+/// A resource of the organization of the seed.
+pub(crate) fn resource(kind: &str, id: &str) -> Resource {
+    let id_of = |kind: &str, resource: &str| ResourceId {
+        resource_type: kind.to_owned(),
+        resource: resource.to_owned(),
+        ..Default::default()
+    };
+    Resource { id: Some(id_of(kind, id)), parent_resource_id: Some(id_of("org", "o1")), ..Default::default() }
+}
