@@ -9,7 +9,7 @@ use crate::hostile::{self, HOSTILE_TOKEN, ORDINARY_TOKEN, Target};
 use crate::probes::{self, Probes};
 use crate::support::postgres::{Database, Role};
 use crate::support::server::Server;
-use crate::{MIB, chart, retool_api};
+use crate::{MIB, SIZES, chart, retool_api};
 
 const CLIENTS: u32 = 15;
 /// How many times as high the 99th percentile of the latency may be as without hostile callers.
@@ -59,7 +59,8 @@ async fn attack(server: &Server, length: Duration) -> Attacked {
         probes: address(server, "health endpoints listening"),
         metrics: address(server, "metrics listening"),
     };
-    hostile::prepare();
+    let (large, _) = clients::largest(server, Some(ORDINARY_TOKEN), SIZES).await;
+    hostile::prepare(large);
     let end = Instant::now() + length;
     let attacks = hostile::start(target, end);
     let stall = async {

@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use baton_retool::proto::connector::grants_service_client::GrantsServiceClient;
 use baton_retool::proto::connector::{GrantsServiceListGrantsRequest, Resource, ResourceId};
+use prost::Message;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
 
 use crate::SIZES;
+use crate::support::postgres::Sizes;
 use crate::support::server::Server;
 
 /// The calls of one or more clients.
@@ -56,9 +58,8 @@ pub(crate) async fn run(server: &Server, clients: u32, token: Option<&'static st
 
 /// Lists the grants of one resource after the other, all pages, until the end. A failed call is retried after
 /// a short pause, as agents do.
-async fn list(channel: Channel, number: u32, token: Option<&str>, end: Instant) -> Calls {
+async fn list(channel: Channel, number: u32, token: Option<&'static str>, end: Instant) -> Calls {
     let mut client = GrantsServiceClient::new(channel);
-    let authorization = token.map(|token| format!("Bearer {token}").parse().expect("a header value"));
     let mut calls = Calls::default();
     for step in number.. {
         let on = match step % 3 {
@@ -72,15 +73,7 @@ async fn list(channel: Channel, number: u32, token: Option<&str>, end: Instant) 
             if began >= end {
                 return calls;
             }
-            let mut request = Request::new(GrantsServiceListGrantsRequest {
-                resource: Some(on.clone()),
-                page_token: page_token.clone(),
-                ..Default::default()
-            });
-            if let Some(authorization) = &authorization {
-                request.metadata_mut().insert("authorization", Clone::clone(authorization));
-            }
-            match client.list_grants(request).await {
+            match client.list_grants(request(&on, &page_token, token)).await {
                 Ok(answer) => {
                     calls.latencies.push(began.elapsed());
                     page_token = answer.into_inner().next_page_token;
@@ -99,8 +92,43 @@ async fn list(channel: Channel, number: u32, token: Option<&str>, end: Instant) 
     calls
 }
 
+/// The resource with the largest answer about its grants, and the size of this answer in bytes.
+pub(crate) async fn largest(server: &Server, token: Option<&'static str>, sizes: Sizes) -> (Resource, usize) {
+    let mut client = GrantsServiceClient::new(server.channel().await);
+    let groups = (1..=sizes.groups).map(|number| resource("group", &format!("g{number}")));
+    let pages = (1..=sizes.pages).map(|number| resource("page", &format!("p{number}")));
+    let mut largest = (Resource::default(), 0);
+    for on in groups.chain(pages) {
+        // Some pages are deleted.
+        if let Ok(answer) = client.list_grants(request(&on, "", token)).await {
+            let size = answer.into_inner().encoded_len();
+            if size > largest.1 {
+                largest = (on, size);
+            }
+        }
+    }
+    largest
+}
+
+fn request(
+    on: &Resource,
+    page_token: &str,
+    token: Option<&'static str>,
+) -> Request<GrantsServiceListGrantsRequest> {
+    let mut request = Request::new(GrantsServiceListGrantsRequest {
+        resource: Some(on.clone()),
+        page_token: page_token.to_owned(),
+        ..Default::default()
+    });
+    if let Some(token) = token {
+        let authorization = format!("Bearer {token}").parse().expect("a header value");
+        request.metadata_mut().insert("authorization", authorization);
+    }
+    request
+}
+
 /// A resource of the organization of the seed.
-pub(crate) fn resource(kind: &str, id: &str) -> Resource {
+fn resource(kind: &str, id: &str) -> Resource {
     let id_of = |kind: &str, resource: &str| ResourceId {
         resource_type: kind.to_owned(),
         resource: resource.to_owned(),

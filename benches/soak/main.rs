@@ -76,7 +76,7 @@ async fn soak(length: Duration, only: &[String]) -> Vec<String> {
         missed.extend(match part {
             "outages" => outages::run(&cluster, &database, &role, length).await,
             "hostile" => attack::run(&database, &role, length).await,
-            _ => unread::run(&database, &role, length).await,
+            _ => unread::run(&cluster, length).await,
         });
     }
     missed

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use prost::bytes::Bytes;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::hostile::{connect_from, list_grants};
-use crate::support::postgres::{Database, Role};
+use crate::hostile::{connect_from, list_grants, list_grants_request};
+use crate::support::cluster::Cluster;
+use crate::support::postgres::{Database, Sizes};
 use crate::support::server::Server;
 use crate::{MIB, chart, clients};
 
@@ -32,8 +34,13 @@ const MEMORY: u64 = 96;
 const HEADERS: u8 = 1;
 const END_STREAM: u8 = 1;
 
+/// An organization with answers of the largest size.
+const SIZES: Sizes = Sizes { users: 20_000, groups: 60, pages: 20, resources: 5 };
+
 /// Measures the memory, and returns the missed targets.
-pub(crate) async fn run(database: &Database, role: &Role, length: Duration) -> Vec<String> {
+pub(crate) async fn run(cluster: &Arc<Cluster>, length: Duration) -> Vec<String> {
+    let database = Database::seeded_on(Arc::clone(cluster), SIZES).await;
+    let role = database.documented_role(&[]).await;
     let mut missed = Vec::new();
     println!("clients that read no answers");
     for max_requests in MAX_REQUESTS {
@@ -45,15 +52,19 @@ pub(crate) async fn run(database: &Database, role: &Role, length: Duration) -> V
         let max_requests = flags.iter().find_map(|flag| flag.strip_prefix("--max-requests=")?.parse().ok());
         let max_requests: u32 = max_requests.expect("--max-requests");
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let server = Server::start_quietly(&database.url_as(role), &flags);
-        // Reads the snapshot of access.
-        clients::run(&server, 1, None, Instant::now() + Duration::from_secs(1)).await;
-
+        let server = Server::start_quietly(&database.url_as(&role), &flags);
+        // Also makes the server read a snapshot of access.
+        let (large, size) = clients::largest(&server, None, SIZES).await;
+        let request = list_grants_request(large);
         let before = server.memory().unwrap_or_default() / MIB;
-        let (calls, refused) = read_nothing(&server, max_requests + MORE, length.min(LONGEST)).await;
+        let (calls, refused) =
+            read_nothing(&server, &request, max_requests + MORE, length.min(LONGEST)).await;
         let highest = server.peak_memory().unwrap_or_default() / MIB;
         println!("  --max-requests {max_requests}: {calls} calls, {refused} of them refused");
-        println!("    RSS, MiB: {before} before, {highest} at the most");
+        println!(
+            "    largest answer, KiB: {}; RSS, MiB: {before} before, {highest} at the most",
+            size / 1024
+        );
         if refused == 0 {
             missed.push(format!("--max-requests {max_requests}: no call was refused"));
         }
@@ -66,16 +77,16 @@ pub(crate) async fn run(database: &Database, role: &Role, length: Duration) -> V
 
 /// Keeps this many calls in progress without reading their answers. Returns how many calls were made, and how
 /// many of them were refused.
-async fn read_nothing(server: &Server, calls: u32, length: Duration) -> (usize, usize) {
+async fn read_nothing(server: &Server, request: &Bytes, calls: u32, length: Duration) -> (usize, usize) {
     let (end, port) = (Instant::now() + length, server.address());
     let (made, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let callers = (0..calls.div_ceil(CALLS)).map(|number| {
-        let (made, refused) = (Arc::clone(&made), Arc::clone(&refused));
+        let (made, refused, request) = (Arc::clone(&made), Arc::clone(&refused), request.clone());
         let address = Ipv4Addr::new(127, 0, 0, u8::try_from(2 + number % ADDRESSES).expect("few addresses"));
         tokio::spawn(async move {
             while Instant::now() < end {
                 if let Some(stream) = connect_from(address, port).await
-                    && let Some(mut stream) = list_grants(stream, 0, CALLS).await
+                    && let Some(mut stream) = list_grants(stream, &request, 0, CALLS).await
                 {
                     made.fetch_add(CALLS as usize, Ordering::Relaxed);
                     let ended = count_ended(&mut stream, &refused);

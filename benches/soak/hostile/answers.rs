@@ -1,13 +1,14 @@
 //! Callers that have a token and leave answers unread.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use baton_retool::proto::connector::GrantsServiceListGrantsRequest;
+use baton_retool::proto::connector::{GrantsServiceListGrantsRequest, Resource};
 use prost::Message;
+use prost::bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::clients::resource;
 use crate::hostile::{Attack, HOSTILE_TOKEN, Kind, Target, connect, without_token};
 use crate::raw::{GREETING, call_headers, frame, framed};
 
@@ -34,26 +35,41 @@ const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// Opens a connection and makes calls on it, each with this window for its answer.
-async fn call(target: Target, window: u32, calls: u32) -> Option<TcpStream> {
-    list_grants(connect(target.grpc).await?, window, calls).await
+/// The request for a large answer.
+static REQUEST: OnceLock<Bytes> = OnceLock::new();
+
+/// Sets the resource whose grants are requested.
+pub(super) fn prepare(large: Resource) {
+    REQUEST.get_or_init(|| list_grants_request(large));
 }
 
-/// Makes calls on a new connection, each with this window for its answer of nearly 2 MiB.
-pub(crate) async fn list_grants(mut stream: TcpStream, window: u32, calls: u32) -> Option<TcpStream> {
+pub(crate) fn list_grants_request(on: Resource) -> Bytes {
+    framed(&GrantsServiceListGrantsRequest { resource: Some(on), ..Default::default() }.encode_to_vec())
+}
+
+/// Opens a connection and makes calls on it, each with this window for its answer.
+async fn call(target: Target, window: u32, calls: u32) -> Option<TcpStream> {
+    let stream = connect(target.grpc).await?;
+    list_grants(stream, REQUEST.get()?, window, calls).await
+}
+
+/// Makes calls with this request on a new connection, each with this window for its answer.
+pub(crate) async fn list_grants(
+    mut stream: TcpStream,
+    request: &Bytes,
+    window: u32,
+    calls: u32,
+) -> Option<TcpStream> {
     let authorization = format!("Bearer {HOSTILE_TOKEN}");
     let headers =
         call_headers("/c1.connector.v2.GrantsService/ListGrants", &[("authorization", &authorization)]);
-    let request =
-        GrantsServiceListGrantsRequest { resource: Some(resource("page", "p1")), ..Default::default() };
-    let message = framed(&request.encode_to_vec());
     let setting = [&[0, 4][..], &window.to_be_bytes()].concat();
     let mut bytes = [GREETING, &frame(SETTINGS, 0, 0, &setting)].concat();
     // The window of the connection is larger than all answers.
     bytes.extend(frame(WINDOW_UPDATE, 0, 0, &(WINDOW / 2).to_be_bytes()));
     for number in 0..calls {
         bytes.extend(frame(HEADERS, END_HEADERS, 2 * number + 1, &headers));
-        bytes.extend(frame(DATA, END_STREAM, 2 * number + 1, &message));
+        bytes.extend(frame(DATA, END_STREAM, 2 * number + 1, request));
     }
     stream.write_all(&bytes).await.ok()?;
     Some(stream)

@@ -3,19 +3,22 @@
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use futures_util::future::join_all;
+
 use crate::hostile::{Attack, Kind, Target, connect_from, with_token};
 use crate::raw::{Raw, framed};
 
 pub(super) const KINDS: [Kind; 3] = [
     Kind { name: "calls of unknown methods", callers: 1, attack: unknown_methods },
     Kind { name: "requests that cannot be decoded", callers: 1, attack: invalid_requests },
-    Kind { name: "calls without a token from many addresses", callers: 8, attack: many_addresses },
+    Kind { name: "calls without a token from many addresses", callers: 32, attack: many_addresses },
 ];
 
 const CALLS: usize = 50;
 /// How many lines about calls without a token the server logs for each address in a while.
 const LINES: usize = 10;
 const ADDRESSES: u16 = 1000;
+const GET_METADATA: &str = "c1.connector.v2.ConnectorService/GetMetadata";
 
 fn unknown_methods(target: Target) -> Attack {
     repeat(target, "no.such.Service/Call", &[])
@@ -28,11 +31,8 @@ fn invalid_requests(target: Target) -> Attack {
 fn repeat(target: Target, path: &'static str, message: &'static [u8]) -> Attack {
     Box::pin(async move {
         let Some(raw) = with_token(target).await else { return };
-        for _ in 0..CALLS {
-            if raw.send(path, &[], framed(message)).await.is_err() {
-                return;
-            }
-        }
+        // The results do not matter.
+        join_all((0..CALLS).map(|_| raw.send(path, &[], framed(message)))).await;
     })
 }
 
@@ -42,11 +42,7 @@ fn many_addresses(target: Target) -> Attack {
         let [high, low] = (NEXT.fetch_add(1, Ordering::Relaxed) % ADDRESSES).to_be_bytes();
         let Some(stream) = connect_from(Ipv4Addr::new(127, 1, high, low), target.grpc).await else { return };
         let Some(raw) = Raw::over(stream).await else { return };
-        for _ in 0..LINES {
-            let call = raw.send("c1.connector.v2.ConnectorService/GetMetadata", &[], framed(&[]));
-            if call.await.is_err() {
-                return;
-            }
-        }
+        let calls = (0..LINES).map(|_| raw.send(GET_METADATA, &[], framed(&[])));
+        join_all(calls).await;
     })
 }

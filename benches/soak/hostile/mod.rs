@@ -1,7 +1,7 @@
 //! Hostile callers: each kind tries to exhaust one resource. Each file has the kinds for one type of
 //! resource, and [`kinds`] lists all of them.
 //!
-//! They run in a thread of their own, so that ordinary clients do not wait for them.
+//! They run in threads of their own, so that ordinary clients do not wait for them.
 
 mod answers;
 mod bodies;
@@ -17,12 +17,12 @@ use std::pin::Pin;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use baton_retool::proto::connector::Resource;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::raw::Raw;
 
-pub(crate) use answers::list_grants;
-pub(crate) use requests::prepare;
+pub(crate) use answers::{list_grants, list_grants_request};
 
 /// The token of the ordinary clients.
 pub(crate) const ORDINARY_TOKEN: &str = "ordinary-0123456789abcdef";
@@ -51,6 +51,8 @@ type Attack = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How long a caller pauses between two attacks: callers share the processors with the server.
 const REST: Duration = Duration::from_millis(20);
+/// The threads of hostile callers.
+const THREADS: usize = 2;
 /// The longest duration of an attack: longer than the server waits for a caller that makes no progress.
 const LONGEST: Duration = Duration::from_secs(12);
 /// The source address of hostile callers, which differs from that of ordinary clients.
@@ -87,10 +89,18 @@ fn kinds() -> impl Iterator<Item = Kind> {
     kinds.chain(monitoring::KINDS).chain(log_lines::KINDS)
 }
 
+/// Creates what attacks need, which takes a second of processor time. The answer about the grants of `large` is
+/// large.
+pub(crate) fn prepare(large: Resource) {
+    answers::prepare(large);
+    requests::prepare();
+}
+
 /// Repeats every attack until `end`. Returns the name of each kind, and how often it attacked.
 pub(crate) fn start(target: Target, end: Instant) -> JoinHandle<Vec<(&'static str, usize)>> {
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
         runtime.expect("a runtime").block_on(async {
             let running: Vec<_> =
                 kinds().map(|kind| (kind.name, tokio::spawn(repeat(kind, target, end)))).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::hostile::{Attack, Kind, Target, connect};
+use crate::hostile::{Attack, Kind, connect};
 
 pub(super) const KINDS: [Kind; 8] = [
     Kind { name: "silent connections to the probe port", callers: 2, attack: |target| silent(target.probes) },

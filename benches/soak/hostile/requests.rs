@@ -43,8 +43,8 @@ static TOKEN: Call = LazyLock::new(|| {
     ("c1.connector.v2.ResourceTypesService/ListResourceTypes", None, framed(&message))
 });
 
-/// Creates the requests, which takes a second of processor time.
-pub(crate) fn prepare() {
+/// Creates the requests.
+pub(super) fn prepare() {
     for call in [&TICKETS, &ANNOTATIONS, &BOMB, &TOKEN] {
         LazyLock::force(call);
     }
