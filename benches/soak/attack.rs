@@ -59,8 +59,8 @@ async fn attack(server: &Server, length: Duration) -> Attacked {
         probes: address(server, "health endpoints listening"),
         metrics: address(server, "metrics listening"),
     };
-    let (large, _) = clients::largest(server, Some(ORDINARY_TOKEN), SIZES).await;
-    hostile::prepare(large);
+    let (large, size) = clients::largest(server, Some(ORDINARY_TOKEN), SIZES).await;
+    hostile::prepare(large, size);
     let end = Instant::now() + length;
     let attacks = hostile::start(target, end);
     let stall = async {

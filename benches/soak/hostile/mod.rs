@@ -89,10 +89,10 @@ fn kinds() -> impl Iterator<Item = Kind> {
     kinds.chain(monitoring::KINDS).chain(log_lines::KINDS)
 }
 
-/// Creates what attacks need, which takes a second of processor time. The answer about the grants of `large` is
-/// large.
-pub(crate) fn prepare(large: Resource) {
-    answers::prepare(large);
+/// Creates what attacks need, which takes a second of processor time. The answer about the grants of `large` has
+/// this size.
+pub(crate) fn prepare(large: Resource, size: usize) {
+    answers::prepare(large, size);
     requests::prepare();
 }
 
