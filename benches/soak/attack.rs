@@ -20,6 +20,8 @@ const MEMORY: u64 = 128;
 /// What was measured beside hostile callers.
 struct Attacked {
     calls: Calls,
+    /// When the hostile callers began.
+    began: Instant,
     /// By path.
     probes: [(&'static str, Probes); 3],
     /// The name of each kind of hostile caller, and how often it attacked.
@@ -61,7 +63,8 @@ async fn attack(server: &Server, length: Duration) -> Attacked {
     };
     let (large, size) = clients::largest(server, Some(ORDINARY_TOKEN), SIZES).await;
     hostile::prepare(large, size);
-    let end = Instant::now() + length;
+    let began = Instant::now();
+    let end = began + length;
     let attacks = hostile::start(target, end);
     let stall = async {
         tokio::time::sleep(length / 5).await;
@@ -81,6 +84,7 @@ async fn attack(server: &Server, length: Duration) -> Attacked {
     let log = server.logs();
     Attacked {
         calls,
+        began,
         probes: [("/live", live), ("/ready", ready), ("/metrics", metrics)],
         attacks,
         dropped_lines: probes::dropped_log_lines(target.metrics).await,
@@ -96,7 +100,7 @@ fn address(server: &Server, message: &str) -> SocketAddr {
 
 /// Prints the results and returns the missed targets.
 fn report(length: Duration, alone: &mut Calls, attacked: Attacked, peak: u64) -> Vec<String> {
-    let Attacked { mut calls, probes, attacks, dropped_lines, internal } = attacked;
+    let Attacked { mut calls, began, probes, attacks, dropped_lines, internal } = attacked;
     let (before, during) = (alone.percentile(0.99), calls.percentile(0.99));
     println!("{CLIENTS} clients beside hostile callers, {} s", length.as_secs());
     println!("  calls: {} alone, {} beside hostile callers", alone.latencies.len(), calls.latencies.len());

@@ -1,5 +1,6 @@
 //! Ordinary clients that list grants, each on its own connection.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use baton_retool::proto::connector::grants_service_client::GrantsServiceClient;
@@ -43,11 +44,13 @@ impl Calls {
     }
 }
 
-/// Lists grants with this many clients until `end`.
+/// Lists grants with this many clients, each with an address of its own, until `end`.
 pub(crate) async fn run(server: &Server, clients: u32, token: Option<&'static str>, end: Instant) -> Calls {
     let mut running = Vec::new();
     for number in 0..clients {
-        running.push(tokio::spawn(list(server.channel().await, number, token, end)));
+        let last = u8::try_from(number + 1).expect("at most 255 clients");
+        let channel = server.channel_from(Ipv4Addr::new(127, 0, 2, last).into()).await;
+        running.push(tokio::spawn(list(channel, number, token, end)));
     }
     let mut calls = Calls::default();
     for client in running {
