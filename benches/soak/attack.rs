@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::clients::{self, Calls};
+use crate::clients::{self, Calls, Failure};
 use crate::hostile::{self, HOSTILE_TOKEN, ORDINARY_TOKEN, Target};
 use crate::probes::{self, Probes};
 use crate::support::postgres::{Database, Role};
@@ -105,6 +105,13 @@ fn report(length: Duration, alone: &mut Calls, attacked: Attacked, peak: u64) ->
     println!("{CLIENTS} clients beside hostile callers, {} s", length.as_secs());
     println!("  calls: {} alone, {} beside hostile callers", alone.latencies.len(), calls.latencies.len());
     println!("  failed: {} alone, {} beside hostile callers", alone.failures.len(), calls.failures.len());
+    let after = |failure: &Failure| failure.began.saturating_duration_since(began).as_secs_f64();
+    if let (Some(first), Some(last)) = (
+        calls.failures.iter().map(after).min_by(f64::total_cmp),
+        calls.failures.iter().map(after).max_by(f64::total_cmp),
+    ) {
+        println!("    the first failed after {first:.1} s, the last one after {last:.1} s");
+    }
     println!(
         "  p99, ms: {before:.1} alone, {during:.1} beside hostile callers, {:.1} times",
         during / before

@@ -55,6 +55,8 @@ impl Raw {
     }
 
     /// The same connection with this bearer token on every call.
+    // Only the soak benchmark needs it.
+    #[allow(dead_code)]
     pub(crate) fn with_token(self, token: &'static str) -> Self {
         Self { token: Some(token), ..self }
     }
