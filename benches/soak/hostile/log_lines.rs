@@ -11,13 +11,17 @@ use crate::raw::{Raw, framed};
 pub(super) const KINDS: [Kind; 3] = [
     Kind { name: "calls of unknown methods", callers: 1, attack: unknown_methods },
     Kind { name: "requests that cannot be decoded", callers: 1, attack: invalid_requests },
-    Kind { name: "calls without a token from many addresses", callers: 32, attack: many_addresses },
+    Kind { name: "calls without a token from many addresses", callers: MANY, attack: many_addresses },
 ];
 
 const CALLS: usize = 50;
 /// How many lines about calls without a token the server logs for each address in a while.
 const LINES: usize = 10;
 const ADDRESSES: u16 = 1000;
+/// How many of these addresses have a connection at a time. Together with the ordinary clients they stay below
+/// a quarter of `--max-connections`: if more addresses have connections without a token, new connections of
+/// others are closed before their first call.
+const MANY: usize = 16;
 const GET_METADATA: &str = "c1.connector.v2.ConnectorService/GetMetadata";
 
 fn unknown_methods(target: Target) -> Attack {
