@@ -146,7 +146,7 @@ fn report(length: Duration, alone: &mut Calls, attacked: Attacked, peak: u64) ->
         missed.push(format!("the server used {peak} MiB, more than {MEMORY} MiB"));
     }
     if dropped_lines == Some(0) {
-        missed.push("no log line was dropped, so the stalled reader of the log had no effect".to_owned());
+        missed.push("no log line was dropped, because the reader of the log stalled too briefly: use a larger --seconds".to_owned());
     }
     if internal > 0 {
         missed.push(format!("{internal} calls were answered with Internal"));

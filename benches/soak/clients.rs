@@ -3,11 +3,14 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use baton_retool::proto::connector::connector_service_client::ConnectorServiceClient;
 use baton_retool::proto::connector::grants_service_client::GrantsServiceClient;
-use baton_retool::proto::connector::{GrantsServiceListGrantsRequest, Resource, ResourceId};
+use baton_retool::proto::connector::{
+    ConnectorServiceGetMetadataRequest, GrantsServiceListGrantsRequest, Resource, ResourceId,
+};
 use prost::Message;
 use tonic::transport::Channel;
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 
 use crate::SIZES;
 use crate::support::postgres::Sizes;
@@ -29,6 +32,13 @@ pub(crate) struct Failure {
     pub(crate) message: String,
 }
 
+impl Failure {
+    fn of(status: &Status, began: Instant) -> Self {
+        let (code, message) = (status.code(), status.message().to_owned());
+        Self { began, ended: Instant::now(), code, message }
+    }
+}
+
 impl Calls {
     pub(crate) fn extend(&mut self, other: Self) {
         self.latencies.extend(other.latencies);
@@ -44,15 +54,19 @@ impl Calls {
     }
 }
 
-/// Lists grants with this many clients, each with an address of its own, until `end`.
+/// Lists grants with this many clients, each with an address of its own, until `end`. Each makes its first call
+/// before the next one connects: the server closes connections without a call if there are many.
 pub(crate) async fn run(server: &Server, clients: u32, token: Option<&'static str>, end: Instant) -> Calls {
-    let mut running = Vec::new();
+    let (mut running, mut calls) = (Vec::new(), Calls::default());
     for number in 0..clients {
         let last = u8::try_from(number + 1).expect("at most 255 clients");
         let channel = server.channel_from(Ipv4Addr::new(127, 0, 2, last).into()).await;
+        let mut client = ConnectorServiceClient::new(channel.clone());
+        let began = Instant::now();
+        let first = client.get_metadata(request(ConnectorServiceGetMetadataRequest::default(), token)).await;
+        calls.failures.extend(first.err().map(|status| Failure::of(&status, began)));
         running.push(tokio::spawn(list(channel, number, token, end)));
     }
-    let mut calls = Calls::default();
     for client in running {
         calls.extend(client.await.expect("the end of a client"));
     }
@@ -76,7 +90,7 @@ async fn list(channel: Channel, number: u32, token: Option<&'static str>, end: I
             if began >= end {
                 return calls;
             }
-            match client.list_grants(request(&on, &page_token, token)).await {
+            match client.list_grants(request(grants(&on, &page_token), token)).await {
                 Ok(answer) => {
                     calls.latencies.push(began.elapsed());
                     page_token = answer.into_inner().next_page_token;
@@ -85,8 +99,7 @@ async fn list(channel: Channel, number: u32, token: Option<&'static str>, end: I
                     }
                 }
                 Err(status) => {
-                    let (code, message) = (status.code(), status.message().to_owned());
-                    calls.failures.push(Failure { began, ended: Instant::now(), code, message });
+                    calls.failures.push(Failure::of(&status, began));
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -103,7 +116,7 @@ pub(crate) async fn largest(server: &Server, token: Option<&'static str>, sizes:
     let mut largest = (Resource::default(), 0);
     for on in groups.chain(pages) {
         // Some pages are deleted.
-        if let Ok(answer) = client.list_grants(request(&on, "", token)).await {
+        if let Ok(answer) = client.list_grants(request(grants(&on, ""), token)).await {
             let size = answer.into_inner().encoded_len();
             if size > largest.1 {
                 largest = (on, size);
@@ -113,16 +126,17 @@ pub(crate) async fn largest(server: &Server, token: Option<&'static str>, sizes:
     largest
 }
 
-fn request(
-    on: &Resource,
-    page_token: &str,
-    token: Option<&'static str>,
-) -> Request<GrantsServiceListGrantsRequest> {
-    let mut request = Request::new(GrantsServiceListGrantsRequest {
+fn grants(on: &Resource, page_token: &str) -> GrantsServiceListGrantsRequest {
+    GrantsServiceListGrantsRequest {
         resource: Some(on.clone()),
         page_token: page_token.to_owned(),
         ..Default::default()
-    });
+    }
+}
+
+/// The request with this token.
+fn request<T>(message: T, token: Option<&'static str>) -> Request<T> {
+    let mut request = Request::new(message);
     if let Some(token) = token {
         let authorization = format!("Bearer {token}").parse().expect("a header value");
         request.metadata_mut().insert("authorization", authorization);
