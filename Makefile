@@ -16,8 +16,9 @@ TEST_THREADS = $$(($$(getconf _NPROCESSORS_ONLN) * 4))
 # that, set CARGO_INCREMENTAL=1, or call cargo directly.
 export CARGO_INCREMENTAL ?= 0
 
-# Duration of each part of the soak test, in seconds.
+# Duration of each part of the soak test, in seconds, and the number of tasks of its service mode part.
 SECONDS = 60
+TASKS = 10000
 # Number of random cases for each of the hostile tests.
 CASES = 2000
 
@@ -113,7 +114,8 @@ bench: ## measure full walks of organizations (ORGANIZATIONS=small, large or siz
 man: ## write a manual page for each command into target/man
 	cargo run --quiet --bin baton-retool -- man --directory target/man
 
-soak: ## list grants with 200 clients, during restarts of Postgres, and with hostile callers; a minute each (SECONDS=)
+soak: ## load the server: 200 clients, restarts of Postgres, hostile callers, unread answers; many tasks (SECONDS=, TASKS=)
+	RETOOL_TEST_TASKS=$(TASKS) cargo test --test behaviour -- service::polling::thousands_of_tasks
 	cargo bench --bench soak -- --seconds $(SECONDS)
 
 fuzz-smoke: ## send random bytes, frames and messages to the server (CASES=)

@@ -1,11 +1,12 @@
 //! An HTTP server for monitoring: health probes and Prometheus. It has no authentication, so it accepts few
 //! connections, each for a short time: they never use the file descriptors that agents' connections need. If
-//! the limit is reached, the oldest connection that is late with its request is closed, or else the oldest
-//! connection. Neither idle connections nor slow checks can therefore keep a probe out.
+//! the limit is reached, the address with the most connections loses one: the oldest that is late with its
+//! request, or else the oldest. Neither idle connections nor slow checks nor floods of requests can therefore
+//! keep a probe of another address out.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,6 +39,7 @@ const QUIET: Duration = Duration::from_secs(10);
 struct Open(Arc<Mutex<VecDeque<Seat>>>);
 
 struct Seat {
+    address: IpAddr,
     /// Shared with the connection, which sets it when its request has arrived.
     asked: Arc<AtomicBool>,
     since: Instant,
@@ -57,17 +59,17 @@ pub(crate) async fn serve(listener: TcpListener, router: Router) -> Infallible {
                 if failed.is_over() {
                     tracing::warn!(%error, "could not accept a connection over HTTP");
                 }
-                open.make_room(open.len().saturating_sub(1));
+                open.make_room(open.len().saturating_sub(1), None);
                 sleep(pause).await;
                 pause = (2 * pause).min(PAUSES.1);
                 continue;
             }
         };
         pause = PAUSES.0;
-        if open.make_room(CONNECTIONS - 1) {
+        if open.make_room(CONNECTIONS - 1, Some(peer.ip())) {
             log_full(&listener, &mut full, peer);
         }
-        let (asked, end) = open.take();
+        let (asked, end) = open.take(peer.ip());
         let (open, router) = (open.clone(), router.clone());
         tokio::spawn(async move {
             tokio::select! {
@@ -131,21 +133,31 @@ impl Open {
         self.seats().len()
     }
 
-    /// Closes a connection if there are more than `most`, and returns whether one was closed.
-    fn make_room(&self, most: usize) -> bool {
+    /// Closes a connection if there are more than `most`, and returns whether one was closed. The address with
+    /// the most connections, the new one included, loses it. If several addresses have the most, the oldest
+    /// connection of all of them is closed.
+    fn make_room(&self, most: usize, newcomer: Option<IpAddr>) -> bool {
         let mut seats = self.seats();
         if seats.len() <= most {
             return false;
         }
-        let late = seats.iter().position(Seat::is_late);
-        seats.remove(late.unwrap_or_default()).is_some()
+        let mut counts = HashMap::new();
+        for address in seats.iter().map(|seat| seat.address).chain(newcomer) {
+            *counts.entry(address).or_insert(0_usize) += 1;
+        }
+        let count = |seat: &Seat| counts.get(&seat.address).copied().unwrap_or_default();
+        let Some(largest) = seats.iter().map(count).max() else { return false };
+        let late = seats.iter().position(|seat| count(seat) == largest && seat.is_late());
+        let chosen = late.or_else(|| seats.iter().position(|seat| count(seat) == largest));
+        chosen.is_some_and(|chosen| seats.remove(chosen).is_some())
     }
 
-    /// Adds one connection, and returns its flag and the receiver that ends it.
-    fn take(&self) -> (Arc<AtomicBool>, oneshot::Receiver<Infallible>) {
+    /// Adds one connection of this address, and returns its flag and the receiver that ends it.
+    fn take(&self, address: IpAddr) -> (Arc<AtomicBool>, oneshot::Receiver<Infallible>) {
         let asked = Arc::new(AtomicBool::new(false));
         let (keep, end) = oneshot::channel();
-        self.seats().push_back(Seat { asked: Arc::clone(&asked), since: Instant::now(), _keep: keep });
+        let seat = Seat { address, asked: Arc::clone(&asked), since: Instant::now(), _keep: keep };
+        self.seats().push_back(seat);
         (asked, end)
     }
 
@@ -162,23 +174,48 @@ impl Open {
 mod tests {
     use super::*;
 
+    type Taken = (Arc<AtomicBool>, oneshot::Receiver<Infallible>);
+
+    fn from(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
+    fn are_open(seats: &mut [Taken]) -> Vec<bool> {
+        let is_open = |seat: &mut Taken| seat.1.try_recv() == Err(oneshot::error::TryRecvError::Empty);
+        seats.iter_mut().map(is_open).collect()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_connection_has_a_moment_to_send_its_request() {
         let open = Open::default();
-        let mut seats: Vec<_> = (0..4).map(|_| open.take()).collect();
-        let is_open = |seat: &mut (_, oneshot::Receiver<Infallible>)| {
-            seat.1.try_recv() == Err(oneshot::error::TryRecvError::Empty)
-        };
+        let mut seats: Vec<_> = (0..4).map(|_| open.take(from(1))).collect();
         for (asked, _) in &seats[..3] {
             asked.store(true, Ordering::Relaxed);
         }
         // The last connection is new, and all others have sent their requests.
-        assert!(open.make_room(3));
-        assert_eq!(seats.iter_mut().map(is_open).collect::<Vec<_>>(), [false, true, true, true]);
+        assert!(open.make_room(3, Some(from(1))));
+        assert_eq!(are_open(&mut seats), [false, true, true, true]);
         tokio::time::advance(LATE).await;
-        seats.push(open.take());
-        assert!(open.make_room(3));
-        assert_eq!(seats.iter_mut().map(is_open).collect::<Vec<_>>(), [false, true, true, false, true]);
-        assert!(!open.make_room(3));
+        seats.push(open.take(from(1)));
+        assert!(open.make_room(3, Some(from(1))));
+        assert_eq!(are_open(&mut seats), [false, true, true, false, true]);
+        assert!(!open.make_room(3, Some(from(1))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_address_with_the_most_connections_loses_one() {
+        let open = Open::default();
+        let mut seats: Vec<_> = [1, 2, 2].into_iter().map(|last| open.take(from(last))).collect();
+        // The only connection of its address stays although it is old and late.
+        tokio::time::advance(LATE).await;
+        assert!(open.make_room(2, Some(from(3))));
+        assert_eq!(are_open(&mut seats), [true, false, true]);
+        seats.push(open.take(from(2)));
+        assert!(open.make_room(2, Some(from(2))));
+        assert_eq!(are_open(&mut seats), [true, false, false, true]);
+        seats.push(open.take(from(3)));
+        // All addresses have one connection, so the oldest late one is closed.
+        assert!(open.make_room(2, Some(from(4))));
+        assert_eq!(are_open(&mut seats), [false, false, false, true, true]);
     }
 }

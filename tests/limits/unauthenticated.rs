@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::support::raw::{GREETING, frame};
+use crate::support::raw::{GREETING, call_headers, frame, hpack_length};
 use crate::support::server::Server;
 use crate::support::wire::{Wire, eventually};
 
@@ -22,41 +22,20 @@ const PING: u8 = 6;
 const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 
-/// A length in HPACK, with seven bits in its first byte.
-fn length(mut length: usize) -> Vec<u8> {
-    if length < 127 {
-        return vec![u8::try_from(length).unwrap()];
-    }
-    let mut encoded = vec![127];
-    length -= 127;
-    while length >= 128 {
-        encoded.push(u8::try_from(length % 128).unwrap() | 128);
-        length /= 128;
-    }
-    encoded.push(u8::try_from(length).unwrap());
-    encoded
-}
-
-/// A header in HPACK, without compression and without indexing.
-fn field(name: &str, value: &str) -> Vec<u8> {
-    [&[0], &length(name.len())[..], name.as_bytes(), &length(value.len()), value.as_bytes()].concat()
-}
-
 /// The headers of a call, plus a header of this many bytes.
 fn headers(path: &str, beside: usize) -> Vec<u8> {
-    // POST and http are in the static table of HPACK, and so are the names of the path and the authority. The
-    // authority is added to the dynamic table.
-    let fixed = [&[0x83, 0x86, 0x41, 1, b'a', 0x04], &length(path.len())[..], path.as_bytes()].concat();
-    [fixed, field("content-type", "application/grpc"), field("x-large", &"x".repeat(beside))].concat()
+    call_headers(path, &[("x-large", &"x".repeat(beside))])
 }
 
 /// The same headers with a Huffman-coded authority and a Huffman-coded long header: the letter `a`, and
 /// zeros. Five bytes encode eight zeros.
 fn compressed_headers(path: &str, bytes: usize) -> Vec<u8> {
-    let mut long = length(bytes);
+    let mut long = hpack_length(bytes);
     long[0] |= 0x80;
-    let fixed = [&[0x83, 0x86, 0x41, 0x81, 0x1f, 0x04], &length(path.len())[..], path.as_bytes()].concat();
-    [fixed, field("content-type", "application/grpc"), vec![0, 1, b'x'], long, vec![0; bytes]].concat()
+    let fixed =
+        [&[0x83, 0x86, 0x41, 0x81, 0x1f, 0x04], &hpack_length(path.len())[..], path.as_bytes()].concat();
+    let content_type = b"\x0f\x10\x10application/grpc".to_vec();
+    [fixed, content_type, vec![0, 1, b'x'], long, vec![0; bytes]].concat()
 }
 
 /// This many calls with these headers.
@@ -155,7 +134,7 @@ async fn unauthenticated_connections_use_bounded_memory() {
     let (large, small) = (headers(HEALTH, LARGE), headers(HEALTH, 0));
     let half_a_block = frame(HEADERS, 0, 1, &large);
     // A header that announces a longer value than is sent.
-    let long = [&[0][..], &length(1), b"x", &length(200_000)].concat();
+    let long = [&[0][..], &hpack_length(1), b"x", &hpack_length(200_000)].concat();
     let piece = frame(CONTINUATION, 0, 1, &vec![b'x'; LARGE]);
     let half_a_header = [frame(HEADERS, 0, 1, &[small.clone(), long].concat()), piece.repeat(3)].concat();
     let half_a_frame = frame(DATA, 0, 1, &[7; 16_000])[..LARGE].to_vec();

@@ -22,6 +22,8 @@ pub(crate) const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\
 #[derive(Clone)]
 pub(crate) struct Raw {
     sender: SendRequest<UnsyncBoxBody<Bytes, Infallible>>,
+    /// The bearer token of every call, if any.
+    token: Option<&'static str>,
 }
 
 /// The end of a call: the gRPC code and message, or `None` if the answer was not gRPC.
@@ -49,7 +51,14 @@ impl Raw {
     pub(crate) async fn over(stream: TcpStream) -> Option<Self> {
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
-        Some(Self { sender })
+        Some(Self { sender, token: None })
+    }
+
+    /// The same connection with this bearer token on every call.
+    // Only the soak benchmark needs it.
+    #[allow(dead_code)]
+    pub(crate) fn with_token(self, token: &'static str) -> Self {
+        Self { token: Some(token), ..self }
     }
 
     /// The result of a call with these headers and this message.
@@ -102,6 +111,9 @@ impl Raw {
         let mut request = Request::post(format!("http://localhost/{path}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers");
+        if let Some(token) = self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -115,6 +127,37 @@ impl Raw {
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A length in HPACK, with seven bits in its first byte.
+pub(crate) fn hpack_length(mut length: usize) -> Vec<u8> {
+    if length < 127 {
+        return vec![u8::try_from(length).unwrap()];
+    }
+    let mut encoded = vec![127];
+    length -= 127;
+    while length >= 128 {
+        encoded.push(u8::try_from(length % 128).unwrap() | 128);
+        length /= 128;
+    }
+    encoded.push(u8::try_from(length).unwrap());
+    encoded
+}
+
+/// The headers of a gRPC call in HPACK, without compression. Only the authority is added to the table.
+pub(crate) fn call_headers(path: &str, others: &[(&str, &str)]) -> Vec<u8> {
+    // POST and http are in the static table of HPACK, and so are the names of the authority and the path.
+    let mut headers = vec![0x83, 0x86, 0x41, 1, b'a', 0x04];
+    headers.extend(hpack_length(path.len()));
+    headers.extend(path.as_bytes());
+    for (name, value) in [("content-type", "application/grpc")].iter().chain(others) {
+        headers.push(0);
+        headers.extend(hpack_length(name.len()));
+        headers.extend(name.as_bytes());
+        headers.extend(hpack_length(value.len()));
+        headers.extend(value.as_bytes());
+    }
+    headers
 }
 
 /// An uncompressed gRPC frame of a message.

@@ -1,62 +1,125 @@
 //! Hostile callers: each kind tries to exhaust one resource. Each file has the kinds for one type of
 //! resource, and [`kinds`] lists all of them.
+//!
+//! They run in threads of their own, so that ordinary clients do not wait for them.
 
+mod answers;
+mod bodies;
+mod connections;
 mod frames;
-mod places;
+mod headers;
+mod log_lines;
+mod monitoring;
 mod requests;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use baton_retool::proto::connector::Resource;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::raw::Raw;
 
-/// A kind of hostile caller.
-pub(crate) struct Kind {
-    pub(crate) name: &'static str,
-    /// How many callers of this kind run at a time.
-    pub(crate) callers: usize,
-    /// Attacks the server at the address once, and returns when the attack has failed or was answered. It
-    /// must not wait for more than a few seconds.
-    pub(crate) attack: fn(SocketAddr) -> Attack,
+pub(crate) use answers::{list_grants, list_grants_request};
+
+/// The token of the ordinary clients.
+pub(crate) const ORDINARY_TOKEN: &str = "ordinary-0123456789abcdef";
+/// The token of the hostile callers that have one.
+pub(crate) const HOSTILE_TOKEN: &str = "hostile-0123456789abcdef";
+
+/// The ports of the attacked server.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) grpc: SocketAddr,
+    pub(crate) probes: SocketAddr,
+    pub(crate) metrics: SocketAddr,
 }
 
-pub(crate) type Attack = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// A kind of hostile caller.
+struct Kind {
+    name: &'static str,
+    /// How many callers of this kind run at a time.
+    callers: usize,
+    /// Attacks the server once, and returns when the attack has failed or was answered. It is cancelled after
+    /// [`LONGEST`].
+    attack: fn(Target) -> Attack,
+}
+
+type Attack = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How long a caller pauses between two attacks: callers share the processors with the server.
 const REST: Duration = Duration::from_millis(20);
-/// The longest duration of an attack.
-const LONGEST: Duration = Duration::from_secs(5);
+/// The threads of hostile callers.
+const THREADS: usize = 2;
+/// The longest duration of an attack: longer than the server waits for a caller that makes no progress.
+const LONGEST: Duration = Duration::from_secs(12);
+/// The source address of hostile callers, which differs from that of ordinary clients.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// The source address of hostile callers, which differs from that of honest callers.
-const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
-
-/// A connection to the server, if it accepts one.
-async fn connect(server: SocketAddr) -> Option<TcpStream> {
-    let socket = TcpSocket::new_v4().ok()?;
-    socket.bind(ADDRESS).ok()?;
-    socket.connect(server).await.ok()
+/// A connection to the port, if the server accepts one.
+async fn connect(port: SocketAddr) -> Option<TcpStream> {
+    connect_from(ADDRESS, port).await
 }
 
-/// An HTTP/2 connection to the server.
-async fn raw(server: SocketAddr) -> Option<Raw> {
-    Raw::over(connect(server).await?).await
+/// A connection from this address to the port, if the server accepts one.
+pub(crate) async fn connect_from(address: Ipv4Addr, port: SocketAddr) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().ok()?;
+    // Without this, the ports of closed connections would stay in use for a minute.
+    socket.set_zero_linger().ok()?;
+    socket.bind(SocketAddr::new(IpAddr::V4(address), 0)).ok()?;
+    socket.connect(port).await.ok()
+}
+
+/// An HTTP/2 connection without a token.
+async fn without_token(target: Target) -> Option<Raw> {
+    Raw::over(connect(target.grpc).await?).await
+}
+
+/// An HTTP/2 connection whose calls have a valid token.
+async fn with_token(target: Target) -> Option<Raw> {
+    Some(without_token(target).await?.with_token(HOSTILE_TOKEN))
 }
 
 /// Every kind.
-pub(crate) fn kinds() -> impl Iterator<Item = Kind> {
-    requests::KINDS.into_iter().chain(frames::KINDS).chain(places::KINDS)
+fn kinds() -> impl Iterator<Item = Kind> {
+    let kinds = requests::KINDS.into_iter().chain(bodies::KINDS).chain(answers::KINDS);
+    let kinds = kinds.chain(frames::KINDS).chain(headers::KINDS).chain(connections::KINDS);
+    kinds.chain(monitoring::KINDS).chain(log_lines::KINDS)
 }
 
-/// Repeats the attack until `end`, and returns how often it was made.
-pub(crate) async fn attack(kind: Kind, server: SocketAddr, end: Instant) -> (&'static str, usize) {
+/// Creates what attacks need, which takes a second of processor time. The answer about the grants of `large` has
+/// this size.
+pub(crate) fn prepare(large: Resource, size: usize) {
+    answers::prepare(large, size);
+    requests::prepare();
+}
+
+/// Repeats every attack until `end`. Returns the name of each kind, and how often it attacked.
+pub(crate) fn start(target: Target, end: Instant) -> JoinHandle<Vec<(&'static str, usize)>> {
+    std::thread::spawn(move || {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let running: Vec<_> =
+                kinds().map(|kind| (kind.name, tokio::spawn(repeat(kind, target, end)))).collect();
+            let mut attacks = Vec::new();
+            for (name, count) in running {
+                attacks.push((name, count.await.expect("the end of an attack")));
+            }
+            attacks
+        })
+    })
+}
+
+async fn repeat(kind: Kind, target: Target, end: Instant) -> usize {
     let callers = (0..kind.callers).map(|_| {
         tokio::spawn(async move {
             let mut attacks = 0;
             while Instant::now() < end {
-                let _ = tokio::time::timeout(LONGEST, (kind.attack)(server)).await;
+                let latest = end.min(Instant::now() + LONGEST);
+                let _ = tokio::time::timeout_at(latest.into(), (kind.attack)(target)).await;
                 tokio::time::sleep(REST).await;
                 attacks += 1;
             }
@@ -65,7 +128,7 @@ pub(crate) async fn attack(kind: Kind, server: SocketAddr, end: Instant) -> (&'s
     });
     let mut attacks = 0;
     for caller in callers.collect::<Vec<_>>() {
-        attacks += caller.await.expect("a hostile caller's end");
+        attacks += caller.await.expect("the end of a hostile caller");
     }
-    (kind.name, attacks)
+    attacks
 }

@@ -1,23 +1,23 @@
 //! Requests that are small on the wire and large in memory.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::LazyLock;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::bytes::Bytes;
 
-use crate::hostile::{Attack, Kind, raw};
+use crate::hostile::{Attack, Kind, Target, with_token};
 use crate::raw::framed;
 
 const MIB: usize = 1024 * 1024;
 
-pub(super) const KINDS: [Kind; 4] = [
-    Kind { name: "empty tickets in gzip", callers: 2, attack: |server| send(server, &TICKETS) },
-    Kind { name: "empty annotations", callers: 2, attack: |server| send(server, &ANNOTATIONS) },
-    Kind { name: "bombs of gzip", callers: 2, attack: |server| send(server, &BOMB) },
-    Kind { name: "long page tokens", callers: 2, attack: |server| send(server, &TOKEN) },
+pub(super) const KINDS: [Kind; 5] = [
+    Kind { name: "empty tickets in gzip", callers: 2, attack: |target| send(target, &TICKETS) },
+    Kind { name: "empty annotations", callers: 2, attack: |target| send(target, &ANNOTATIONS) },
+    Kind { name: "gzip bombs", callers: 2, attack: |target| send(target, &BOMB) },
+    Kind { name: "long page tokens", callers: 2, attack: |target| send(target, &TOKEN) },
+    Kind { name: "Validate with endless answers of Retool's API", callers: 4, attack: validate },
 ];
 
 /// A call: its path, and its body, which may be compressed.
@@ -43,15 +43,30 @@ static TOKEN: Call = LazyLock::new(|| {
     ("c1.connector.v2.ResourceTypesService/ListResourceTypes", None, framed(&message))
 });
 
+/// Creates the requests.
+pub(super) fn prepare() {
+    for call in [&TICKETS, &ANNOTATIONS, &BOMB, &TOKEN] {
+        LazyLock::force(call);
+    }
+}
+
 /// Makes the call on a new connection.
-fn send(server: SocketAddr, call: &'static Call) -> Attack {
+fn send(target: Target, call: &'static Call) -> Attack {
     Box::pin(async move {
         let (path, header, body) = &**call;
         let headers: Vec<_> = header.iter().copied().collect();
-        if let Some(raw) = raw(server).await {
+        if let Some(raw) = with_token(target).await {
             // The result does not matter.
             let _ = raw.send(path, &headers, body.clone()).await;
         }
+    })
+}
+
+/// Makes the server request Retool's REST API.
+fn validate(target: Target) -> Attack {
+    Box::pin(async move {
+        let Some(raw) = with_token(target).await else { return };
+        while raw.send("c1.connector.v2.ConnectorService/Validate", &[], framed(&[])).await.is_ok() {}
     })
 }
 

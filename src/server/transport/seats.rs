@@ -163,12 +163,15 @@ impl Open {
     }
 
     /// Closes the oldest unauthenticated connection of the network with the most of them, the new one
-    /// included.
+    /// included. If several networks have the most, the oldest connection of all of them is closed: one that
+    /// is about to be authenticated is young.
     fn evict_unauthenticated(&mut self, newcomer: Network) -> bool {
-        let counted =
-            |(network, count): (&Network, &usize)| (*count + usize::from(*network == newcomer), *network);
-        let Some((_, crowd)) = self.unauthenticated_of.iter().map(counted).max() else { return false };
-        let Some(seat) = self.unauthenticated.values().find(|seat| seat.network == crowd).cloned() else {
+        let count = |seat: &Seat| {
+            let count = self.unauthenticated_of.get(&seat.network).copied().unwrap_or_default();
+            count + usize::from(seat.network == newcomer)
+        };
+        let Some(most) = self.unauthenticated.values().map(|seat| count(seat)).max() else { return false };
+        let Some(seat) = self.unauthenticated.values().find(|seat| count(seat) == most).cloned() else {
             return false;
         };
         self.close(&seat);

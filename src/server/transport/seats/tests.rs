@@ -22,6 +22,13 @@ fn unauthenticated_connections_of_the_largest_network_are_closed_first() {
     assert_eq!(closed(&open), [1, 2, 3, 4]);
 }
 
+#[test]
+fn the_oldest_connection_is_closed_if_several_networks_have_the_most() {
+    let seats = Seats::new(64);
+    let open: Vec<_> = (1..=19).map(|last| seats.take(from(last)).unwrap()).collect();
+    assert_eq!(closed(&open), [0, 1, 2]);
+}
+
 /// A connection of a caller with this token.
 fn caller(seats: &Seats, last: u8, token: u64) -> Seated {
     let seat = seats.take(from(last)).unwrap();

@@ -1,0 +1,59 @@
+//! Callers that have a token and do not complete the bodies of their requests.
+
+use std::future::pending;
+use std::time::Duration;
+
+use prost::bytes::Bytes;
+
+use crate::hostile::{Attack, Kind, Target, with_token};
+
+pub(super) const KINDS: [Kind; 2] = [
+    Kind { name: "incomplete request bodies", callers: 2, attack: incomplete },
+    Kind { name: "request bodies sent one byte at a time", callers: 2, attack: byte_by_byte },
+];
+
+/// How many calls are made on one connection.
+const CALLS: usize = 32;
+/// How many of them send a byte every [`BYTE`]. More of them would exceed the number of frames that the server
+/// allows.
+const SLOW_CALLS: usize = 16;
+const BYTE: Duration = Duration::from_millis(100);
+const GET_METADATA: &str = "c1.connector.v2.ConnectorService/GetMetadata";
+/// This announces a message of 1,000 bytes.
+const START: &[u8] = &[0, 0, 0, 3, 232, 8];
+
+fn incomplete(target: Target) -> Attack {
+    Box::pin(async move {
+        let Some(raw) = with_token(target).await else { return };
+        let mut bodies = Vec::new();
+        for _ in 0..CALLS {
+            let (body, ending) = raw.slowly(GET_METADATA);
+            tokio::spawn(ending);
+            if body.send(Bytes::from_static(START)).await.is_err() {
+                return;
+            }
+            bodies.push(body);
+        }
+        pending().await
+    })
+}
+
+fn byte_by_byte(target: Target) -> Attack {
+    Box::pin(async move {
+        let Some(raw) = with_token(target).await else { return };
+        let mut bodies = Vec::new();
+        for _ in 0..SLOW_CALLS {
+            let (body, ending) = raw.slowly(GET_METADATA);
+            tokio::spawn(ending);
+            if body.send(Bytes::from_static(START)).await.is_err() {
+                return;
+            }
+            bodies.push(body);
+        }
+        while !bodies.is_empty() {
+            tokio::time::sleep(BYTE).await;
+            // A body that the server no longer reads is full or closed.
+            bodies.retain(|body| body.try_send(Bytes::from_static(b"x")).is_ok());
+        }
+    })
+}
