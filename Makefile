@@ -59,7 +59,7 @@ test-rust:
 	$(MAKE) test-behaviour
 	$(MAKE) test-lambda
 
-# cargo counts as one job of make 4.4 and newer, and asks make for each further process.
+# With make 4.4 and newer, cargo is one job, and takes another one from make for each further process.
 JOBS = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 # Print the output of each target as a whole. make 3 cannot do that.
 GROUPED = $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)

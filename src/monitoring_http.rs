@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -66,10 +66,11 @@ pub(crate) async fn serve(listener: TcpListener, router: Router) -> Infallible {
             }
         };
         pause = PAUSES.0;
-        if open.make_room(CONNECTIONS - 1, Some(peer.ip())) {
+        let caller = network(peer.ip());
+        if open.make_room(CONNECTIONS - 1, Some(caller)) {
             log_full(&listener, &mut full, peer);
         }
-        let (asked, end) = open.take(peer.ip());
+        let (asked, end) = open.take(caller);
         let (open, router) = (open.clone(), router.clone());
         tokio::spawn(async move {
             tokio::select! {
@@ -128,6 +129,17 @@ impl Seat {
     }
 }
 
+/// The network of an address, which counts as one caller: the first 64 bits of an IPv6 address.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 impl Open {
     fn len(&self) -> usize {
         self.seats().len()
@@ -183,6 +195,14 @@ mod tests {
     fn are_open(seats: &mut [Taken]) -> Vec<bool> {
         let is_open = |seat: &mut Taken| seat.1.try_recv() == Err(oneshot::error::TryRecvError::Empty);
         seats.iter_mut().map(is_open).collect()
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_count_as_one() {
+        let network = |text: &str| network(text.parse().unwrap());
+        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+        assert_eq!(network("::ffff:10.0.0.1"), network("10.0.0.1"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -51,7 +51,7 @@ pub(crate) async fn run(database: &Database, role: &Role, length: Duration) -> V
 
     let mut alone = clients::run(&server, CLIENTS, Some(ORDINARY_TOKEN), Instant::now() + length).await;
     let attacked = attack(&server, length).await;
-    let peak = server.peak_memory().unwrap_or_default() / MIB;
+    let peak = server.peak_memory().expect("the status in /proc") / MIB;
     report(length, &mut alone, attacked, peak)
 }
 

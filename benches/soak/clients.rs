@@ -123,6 +123,7 @@ pub(crate) async fn largest(server: &Server, token: Option<&'static str>, sizes:
             }
         }
     }
+    assert!(largest.1 > 0, "no answer has grants");
     largest
 }
 

@@ -41,6 +41,12 @@ fn main() -> ExitCode {
         println!("only a release build is worth a soak: make soak");
         return ExitCode::SUCCESS;
     }
+    if cfg!(not(target_os = "linux")) {
+        eprintln!(
+            "the soak needs Linux: it reads /proc, and its clients have several addresses of 127.0.0.0/8"
+        );
+        return ExitCode::FAILURE;
+    }
     let arguments = Command::new("soak")
         .arg(
             Arg::new("seconds")

@@ -30,8 +30,8 @@ pub(crate) async fn start() -> SocketAddr {
     address
 }
 
-/// Answers until the client disconnects. Every fifth answer has endless headers, and every sixth arrives byte
-/// by byte.
+/// Answers until the client disconnects. Of six answers, the fifth has endless headers, and the sixth arrives
+/// byte by byte.
 async fn answer(mut stream: TcpStream, number: usize) {
     // The request is short.
     let _ = stream.read(&mut [0; 4096]).await;

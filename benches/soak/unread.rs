@@ -55,10 +55,10 @@ pub(crate) async fn run(cluster: &Arc<Cluster>, length: Duration) -> Vec<String>
         // Also makes the server read a snapshot of access.
         let (large, size) = clients::largest(&server, None, SIZES).await;
         let request = list_grants_request(large);
-        let before = server.memory().unwrap_or_default() / MIB;
+        let before = server.memory().expect("the status in /proc") / MIB;
         let (calls, refused) =
             read_nothing(&server, &request, max_requests + MORE, length.min(LONGEST)).await;
-        let highest = server.peak_memory().unwrap_or_default() / MIB;
+        let highest = server.peak_memory().expect("the status in /proc") / MIB;
         println!("  --max-requests {max_requests}: {calls} calls, {refused} of them refused");
         println!(
             "    largest answer, KiB: {}; RSS, MiB: {before} before, {highest} at the most",

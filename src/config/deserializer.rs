@@ -38,7 +38,7 @@ impl Values {
     }
 
     /// The settings that are fields of `T`, with defaults in place of invalid values, and the errors of these.
-    /// `None` if a setting without a default is invalid or missing.
+    /// `None` if a required setting is invalid or missing.
     pub(super) fn read_valid<T: DeserializeOwned>(&self) -> (Option<T>, Vec<Error>) {
         let mut values = self.clone();
         let mut errors = Vec::new();

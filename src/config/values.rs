@@ -125,7 +125,7 @@ impl Entry {
         }
     }
 
-    /// Whether the value can be compared with those of other settings.
+    /// Whether the value may be used: it has no known problem.
     pub(super) fn is_usable(&self) -> bool {
         self.problem.is_none()
     }

@@ -143,8 +143,7 @@ pub(crate) enum Nature {
     Outage,
     /// The role or the server is not set up for the call. A retry fails until an operator changes that.
     SetUp,
-    /// The database's rules, rows or other objects do not allow it. A retry fails until the request or they
-    /// change.
+    /// The database's rules or rows do not allow it. A retry fails until the request or the rows change.
     Refusal,
     /// Something does not match what this program expects.
     Fault,

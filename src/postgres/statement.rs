@@ -41,7 +41,8 @@ pub(crate) async fn read<T>(
             let lease = pool.get_fresh().await?;
             guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await
         }
-        // A standby rolls a statement back that conflicts with what it replays.
+        // A standby rolls a statement back that conflicts with what it replays. A server without memory or disk space
+        // rolls it back too, and may have some again.
         Err(error) if error.is_rolled_back() => {
             guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await
         }

@@ -149,8 +149,8 @@ impl<'a> Transaction<'a> {
         let ended = guarded(&self.lease, "transaction.end", ended).await;
         self.open = match &ended {
             Ok(()) => false,
-            Err(PostgresError::Uncertain { .. }) => true,
-            // The server refuses the commit, so the session can be used again.
+            Err(PostgresError::Uncertain { .. } | PostgresError::Silent { .. }) => true,
+            // The server refused the commit. After a rollback, the session can be used again.
             Err(_) => roll_back(&self.lease).await.is_err(),
         };
         match ended {

@@ -133,8 +133,8 @@ impl Database {
     /// Runs one SELECT and converts its rows to `T`. `name` is the statement's name in traces and metrics:
     /// table and purpose, such as `groups.list`.
     ///
-    /// A lost session is replaced once by a new one. Dropping the future before the statement ends cancels
-    /// the statement on the server.
+    /// A lost session is replaced once by a new one, and a statement that the server rolled back runs once
+    /// more. Dropping the future before the statement ends cancels the statement on the server.
     ///
     /// # Errors
     /// See [`DatabaseError`]; if a column is refused, the error has the missing GRANT.

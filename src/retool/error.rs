@@ -43,9 +43,7 @@ impl DatabaseError {
     pub(crate) fn nature(&self) -> Nature {
         match self {
             Self::Postgres(error) => error.nature(),
-            // Nothing failed: the change is refused while the objects exist.
-            Self::Impostors { .. } => Nature::Refusal,
-            Self::MissingPrivileges(_) => Nature::SetUp,
+            Self::MissingPrivileges(_) | Self::Impostors { .. } => Nature::SetUp,
             Self::OtherVersion { .. } => Nature::Fault,
         }
     }

@@ -60,6 +60,7 @@ async fn every_answer_needs_one_statement() {
     let request = ConnectorServiceValidateRequest::default();
     wire.call::<ConnectorServiceValidateResponse>("ConnectorService/Validate", &request).await.unwrap();
     server.wait_for_log(|line| line["msg"] == "the database can be read");
+    database.wait_for_the_count_of_crossing_memberships().await;
 
     for size in [0, 3] {
         for kind in ["org", "user", "group", "page", "resource"] {
@@ -94,6 +95,7 @@ async fn a_sync_needs_no_more_statements_than_calls() {
     let channel = server.channel().await;
     see(channel.clone()).await.unwrap();
     server.wait_for_log(|line| line["msg"] == "the database can be read");
+    database.wait_for_the_count_of_crossing_memberships().await;
     database.forget_statements().await;
     let (_, walked) = see(channel).await.unwrap();
     let statements = statements(&database, &role).await;

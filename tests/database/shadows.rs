@@ -267,14 +267,14 @@ async fn no_change_is_made_while_a_trigger_could_run_code_of_a_stranger() {
         let named = format!("operator public.= of role {}", stranger.name);
         assert!(status.message().contains(&named), "{entitlement}: {}", status.message());
     }
+    let record = server.wait_for_log(|line| line["msg"] == "change" && line["reason"] == "impostors");
+    assert_eq!(record["outcome"], "failed", "{record}");
     for (entitlement, principal) in
         [("page:p100:group:write", "group/g100"), ("page:p100:user:read", "user/u100")]
     {
         let status = refused(&database, changes.revoke(entitlement, principal)).await;
         assert_eq!(status.code(), Code::FailedPrecondition, "{entitlement}: {status:?}");
     }
-    let record = server.wait_for_log(|line| line["msg"] == "change" && line["reason"] == "impostors");
-    assert_eq!(record["outcome"], "refused", "{record}");
 
     database.execute("GRANT CREATE ON SCHEMA public TO PUBLIC").await;
     let doctor = program().args(["doctor", "--provisioning", "--connection-string", &url]).output().unwrap();

@@ -34,6 +34,7 @@ fn compressed_headers(path: &str, bytes: usize) -> Vec<u8> {
     long[0] |= 0x80;
     let fixed =
         [&[0x83, 0x86, 0x41, 0x81, 0x1f, 0x04], &hpack_length(path.len())[..], path.as_bytes()].concat();
+    // The name is entry 31 of HPACK's static table, and the value has 16 bytes.
     let content_type = b"\x0f\x10\x10application/grpc".to_vec();
     [fixed, content_type, vec![0, 1, b'x'], long, vec![0; bytes]].concat()
 }

@@ -19,6 +19,18 @@ impl Database {
         self.client().await.query_one(ACTIVE, &[]).await.unwrap().get(0)
     }
 
+    /// Returns when the program has counted the memberships across organizations. It does so once, in the
+    /// background, after it has validated the database.
+    pub(crate) async fn wait_for_the_count_of_crossing_memberships(&self) {
+        eventually("the count of memberships across organizations", async || {
+            let all = self.statements().await;
+            all.iter()
+                .any(|one| one.query.contains(r#"u."organizationId" <> g."organizationId""#))
+                .then_some(())
+        })
+        .await;
+    }
+
     /// The process ids of the sessions that programs under test have open.
     pub(crate) async fn sessions(&self) -> BTreeSet<i32> {
         let sql = "SELECT pid FROM pg_stat_activity

@@ -1,6 +1,5 @@
 //! Callers of the ports for probes and Prometheus.
 
-use std::future::pending;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -59,7 +58,6 @@ fn slow(port: SocketAddr) -> Attack {
             }
             tokio::time::sleep(BYTE).await;
         }
-        pending().await
     })
 }
 

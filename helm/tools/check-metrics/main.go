@@ -7,7 +7,7 @@
 // metric must be used. A test of the program compares the list with the served metrics and with
 // docs/observability.md.
 //
-// Pages name a panel by its title in italics after the word "panel", or several ones after "panels".
+// Pages name a panel by its title in italics after the word "panel", or several titles after the word "panels".
 package main
 
 import (

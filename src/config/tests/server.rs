@@ -211,7 +211,7 @@ fn settings_that_are_empty_or_unreadable_are_reported_with_all_other_invalid_one
 }
 
 #[test]
-fn an_empty_setting_is_an_error_even_if_another_one_overrules_it() {
+fn an_empty_setting_is_an_error_even_if_another_one_overrides_it() {
     let setup = Setup::new()
         .flags(["--otel-collector-endpoint-tls-insecure", "--otel-collector-endpoint-tls-cert-path="]);
     assert!(setup.error().contains("turn the protection off"), "{}", setup.error());

@@ -19,13 +19,14 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tonic::transport::server::Connected;
 
+use crate::monitoring_http;
 use crate::repeats::{Repeats, Verdict};
 use crate::server::transport::allowance::{Allowance, TooMuch, poll_read_piece};
 use crate::server::transport::authority::Authorities;
 use crate::server::transport::closer::Closer;
 use crate::server::transport::frame_budget::{self, FrameBudget};
 use crate::server::transport::listener::{Listener, Stream};
-use crate::server::transport::places::{Network, network};
+use crate::server::transport::places::Network;
 use crate::server::transport::seats::{Seat, Seated, Seats};
 
 /// How connections are treated before and between calls.
@@ -121,7 +122,7 @@ pub(crate) fn accept_connections(
                 }
             };
             pause = PAUSES.0;
-            let from: Network = address.map(|address| network(address.ip()));
+            let from: Network = address.map(|address| monitoring_http::network(address.ip()));
             let Some(seated) = seats.take(from) else {
                 if let Verdict::Log { left_out } = lines.judge("full", from) {
                     let most = seats.most();

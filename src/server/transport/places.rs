@@ -1,7 +1,7 @@
 //! Tracks the share of each caller of a limited resource, so that no caller takes all of it.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -73,17 +73,6 @@ pub(crate) struct Full {
     pub(crate) whose: &'static str,
     /// The share.
     pub(crate) most: usize,
-}
-
-/// The network of an address.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        address @ IpAddr::V4(_) => address,
-    }
 }
 
 impl Shares {
@@ -202,7 +191,7 @@ mod tests {
     use super::*;
 
     fn who(connection: u64, address: &str) -> Who {
-        Who { connection, network: Some(network(address.parse().unwrap())), token: None }
+        Who { connection, network: Some(address.parse().unwrap()), token: None }
     }
 
     fn whose(taken: Result<Hold, Full>) -> &'static str {
@@ -251,14 +240,6 @@ mod tests {
         assert!(hold.add(1).is_ok());
         drop(hold);
         assert_eq!(ledger.held().total, 0);
-    }
-
-    #[test]
-    fn addresses_of_one_ipv6_network_count_as_one() {
-        let network = |text: &str| network(text.parse().unwrap());
-        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"));
-        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
-        assert_eq!(network("::ffff:10.0.0.1"), network("10.0.0.1"));
     }
 
     #[test]
