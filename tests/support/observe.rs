@@ -20,7 +20,7 @@ impl Database {
     }
 
     /// Returns when the program has counted the memberships across organizations. It does so once, in the
-    /// background, after it has validated the database.
+    /// background, after the first call of Validate.
     pub(crate) async fn wait_for_the_count_of_crossing_memberships(&self) {
         eventually("the count of memberships across organizations", async || {
             let all = self.statements().await;
