@@ -11,7 +11,7 @@ SIZES = users=$(USERS) groups=$(GROUPS) pages=$(PAGES) resources=$(RESOURCES)
 ORGANIZATIONS = small large
 
 # Most tests wait for a timeout or another program, so more tests than processors run at the same time.
-TEST_THREADS = $$(($$(getconf _NPROCESSORS_ONLN) * 8))
+TEST_THREADS = $$(($$(getconf _NPROCESSORS_ONLN) * 4))
 # What incremental builds keep takes more space than all other results, and saves time only while a file is edited. For
 # that, set CARGO_INCREMENTAL=1, or call cargo directly.
 export CARGO_INCREMENTAL ?= 0
