@@ -11,6 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use crate::hostile::{connect_from, list_grants, list_grants_request};
+use crate::raw::{END_STREAM, HEADERS};
 use crate::support::cluster::Cluster;
 use crate::support::postgres::{Database, Sizes};
 use crate::support::server::Server;
@@ -30,8 +31,6 @@ const ADDRESSES: u32 = 4;
 const LONGEST: Duration = Duration::from_secs(30);
 /// How long a caller pauses before it connects again.
 const PAUSE: Duration = Duration::from_millis(20);
-const HEADERS: u8 = 1;
-const END_STREAM: u8 = 1;
 
 /// An organization with answers of the largest size.
 const SIZES: Sizes = Sizes { users: 20_000, groups: 60, pages: 20, resources: 5 };

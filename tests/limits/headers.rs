@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::unauthenticated::seen;
-use crate::support::raw::{GREETING, frame};
+use crate::support::raw::{CONTINUATION, END_HEADERS, END_STREAM, GREETING, HEADERS, RST_STREAM, frame};
 use crate::support::server::Server;
 use crate::support::wire::{Wire, eventually};
 
@@ -13,11 +13,6 @@ const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 pub(super) const GET_METADATA: &[u8] = b"/c1.connector.v2.ConnectorService/GetMetadata";
 const HEALTH: &[u8] = b"/grpc.health.v1.Health/Check";
 
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -16,7 +16,7 @@ use super::headers::{self, call};
 use super::unauthenticated::seen;
 use crate::support::http::ask;
 use crate::support::postgres::Database;
-use crate::support::raw::{GREETING, Raw, frame};
+use crate::support::raw::{DATA, END_HEADERS, GREETING, HEADERS, Raw, frame};
 use crate::support::server::{Server, program};
 use crate::support::wire::{Wire, assert_refused, eventually};
 
@@ -24,10 +24,6 @@ const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 const GET_METADATA: &str = "c1.connector.v2.ConnectorService/GetMetadata";
 const HEALTH: &str = "grpc.health.v1.Health/Check";
 const TOKEN: &str = "a-token-0123456789";
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// Sends the start of a message of 1,000 bytes.
 async fn half_a_message(body: &mpsc::Sender<Bytes>) {

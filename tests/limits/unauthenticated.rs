@@ -4,7 +4,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::support::raw::{GREETING, call_headers, frame, hpack_length};
+use crate::support::raw::{
+    CONTINUATION, DATA, END_HEADERS, GREETING, HEADERS, PING, call_headers, frame, hpack_length,
+};
 use crate::support::server::Server;
 use crate::support::wire::{Wire, eventually};
 
@@ -15,11 +17,6 @@ const CONNECTIONS: u64 = 100;
 /// The most memory per connection.
 const EACH: u64 = 160 * 1024;
 
-const HEADERS: u8 = 1;
-const DATA: u8 = 0;
-const CONTINUATION: u8 = 9;
-const PING: u8 = 6;
-const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 
 /// The headers of a call, plus a header of this many bytes.

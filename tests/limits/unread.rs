@@ -7,17 +7,11 @@ use std::time::Duration;
 use tonic::Code;
 
 use super::headers::{GET_METADATA, call};
-use crate::support::raw::{GREETING, frame};
+use crate::support::raw::{DATA, END_HEADERS, END_STREAM, GREETING, HEADERS, SETTINGS, WINDOW_UPDATE, frame};
 use crate::support::server::Server;
 use crate::support::wire::{Wire, assert_refused, eventually};
 
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const WINDOW_UPDATE: u8 = 8;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 /// The window of a stream without settings.
 const DEFAULT_WINDOW: u32 = 65_535;
 

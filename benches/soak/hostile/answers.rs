@@ -10,7 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::hostile::{Attack, HOSTILE_TOKEN, Kind, Target, connect, without_token};
-use crate::raw::{GREETING, call_headers, frame, framed};
+use crate::raw::{
+    DATA, END_HEADERS, END_STREAM, GREETING, HEADERS, SETTINGS, WINDOW_UPDATE, call_headers, frame, framed,
+};
 
 pub(super) const KINDS: [Kind; 4] = [
     Kind { name: "unread answers", callers: 2, attack: unread },
@@ -27,13 +29,6 @@ const READ_BY_BYTE: u32 = 8;
 const BYTE: Duration = Duration::from_millis(100);
 /// The window of a connection: larger than all answers.
 const WINDOW: u32 = 1 << 30;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const WINDOW_UPDATE: u8 = 8;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// The request for a large answer, and the length of the answer in its frames.
 static REQUEST: OnceLock<(Bytes, u32)> = OnceLock::new();

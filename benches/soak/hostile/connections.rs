@@ -5,7 +5,7 @@ use std::future::pending;
 use tokio::io::AsyncWriteExt;
 
 use crate::hostile::{Attack, Kind, Target, connect, without_token};
-use crate::raw::{GREETING, call_headers, frame, framed};
+use crate::raw::{END_HEADERS, GREETING, HEADERS, call_headers, frame, framed};
 
 pub(super) const KINDS: [Kind; 5] = [
     Kind { name: "silent connections", callers: 2, attack: |target| open(target, b"") },
@@ -21,8 +21,6 @@ const CONNECTIONS: usize = 100;
 const CALLS: u32 = 32;
 const GET_METADATA: &str = "c1.connector.v2.ConnectorService/GetMetadata";
 const HEALTH_CHECK: &str = "grpc.health.v1.Health/Check";
-const HEADERS: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// Opens connections, sends the same bytes on each, and keeps them open.
 fn open(target: Target, bytes: &'static [u8]) -> Attack {

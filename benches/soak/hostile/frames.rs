@@ -1,17 +1,19 @@
 //! Floods of frames with little or no data.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
-use crate::hostile::{Attack, HOSTILE_TOKEN, Kind, Target, connect};
-use crate::raw::{GREETING, call_headers, frame};
+use crate::hostile::{Attack, HOSTILE_TOKEN, Kind, Target, connect, discard};
+use crate::raw::{
+    DATA, END_HEADERS, GREETING, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, call_headers, frame,
+};
 
 pub(super) const KINDS: [Kind; 6] = [
-    Kind { name: "PING frames", callers: 2, attack: |target| flood(target, frame(6, 0, 0, &[0; 8])) },
-    Kind { name: "SETTINGS frames", callers: 2, attack: |target| flood(target, frame(4, 0, 0, &[])) },
+    Kind { name: "PING frames", callers: 2, attack: |target| flood(target, frame(PING, 0, 0, &[0; 8])) },
+    Kind { name: "SETTINGS frames", callers: 2, attack: |target| flood(target, frame(SETTINGS, 0, 0, &[])) },
     Kind {
         name: "WINDOW_UPDATE frames",
         callers: 2,
-        attack: |target| flood(target, frame(8, 0, 0, &[0, 0, 0, 1])),
+        attack: |target| flood(target, frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
     },
     Kind {
         name: "DATA frames of one byte",
@@ -22,10 +24,6 @@ pub(super) const KINDS: [Kind; 6] = [
     Kind { name: "calls that are reset immediately", callers: 2, attack: resets },
 ];
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const END_HEADERS: u8 = 4;
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 /// The start of a message of 1 MiB.
 const START: &[u8] = &[0, 0, 15, 255, 255];
@@ -56,7 +54,7 @@ fn resets(target: Target) -> Attack {
 fn write(target: Target, begin: Vec<u8>, make: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static) -> Attack {
     Box::pin(async move {
         let Some(mut stream) = connect(target.grpc).await else { return };
-        let (mut reading, mut writing) = stream.split();
+        let (reading, mut writing) = stream.split();
         let write = async {
             let mut sent = writing.write_all(&[GREETING, &begin].concat()).await;
             for number in 0.. {
@@ -66,13 +64,9 @@ fn write(target: Target, begin: Vec<u8>, make: impl Fn(u32) -> Vec<u8> + Send + 
                 sent = writing.write_all(&make(number)).await;
             }
         };
-        let read = async {
-            let mut answers = vec![0; 16 * 1024];
-            while reading.read(&mut answers).await.is_ok_and(|length| length > 0) {}
-        };
         tokio::select! {
             () = write => {}
-            () = read => {}
+            () = discard(reading) => {}
         }
     })
 }

@@ -1,9 +1,9 @@
 //! Large headers.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
-use crate::hostile::{Attack, HOSTILE_TOKEN, Kind, Target, connect};
-use crate::raw::{GREETING, call_headers, frame};
+use crate::hostile::{Attack, HOSTILE_TOKEN, Kind, Target, connect, discard};
+use crate::raw::{CONTINUATION, END_HEADERS, END_STREAM, GREETING, HEADERS, call_headers, frame};
 
 pub(super) const KINDS: [Kind; 4] = [
     Kind { name: "large headers without a token", callers: 2, attack: |target| large(target, None) },
@@ -29,10 +29,6 @@ const KEEPING: usize = 4;
 /// More than fit into the table of HPACK.
 const KEPT: u32 = 130;
 
-const HEADERS: u8 = 1;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 const GET_METADATA: &str = "/c1.connector.v2.ConnectorService/GetMetadata";
 
 /// The frames of a call with these headers and without a message.
@@ -50,18 +46,14 @@ fn call(stream: u32, headers: &[u8]) -> Vec<u8> {
 /// Sends the bytes on a new connection, and reads until the server closes it.
 async fn send(target: Target, bytes: &[u8]) {
     let Some(mut stream) = connect(target.grpc).await else { return };
-    let (mut reading, mut writing) = stream.split();
+    let (reading, mut writing) = stream.split();
     let write = async {
         let _ = writing.write_all(bytes).await;
         std::future::pending::<()>().await;
     };
-    let read = async {
-        let mut answers = vec![0; 16 * 1024];
-        while reading.read(&mut answers).await.is_ok_and(|length| length > 0) {}
-    };
     tokio::select! {
         () = write => {}
-        () = read => {}
+        () = discard(reading) => {}
     }
 }
 

@@ -18,6 +18,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use baton_retool::proto::connector::Resource;
+use tokio::io::AsyncReadExt;
+use tokio::net::tcp::ReadHalf;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::raw::Raw;
@@ -70,6 +72,12 @@ pub(crate) async fn connect_from(address: Ipv4Addr, port: SocketAddr) -> Option<
     socket.set_zero_linger().ok()?;
     socket.bind(SocketAddr::new(IpAddr::V4(address), 0)).ok()?;
     socket.connect(port).await.ok()
+}
+
+/// Reads and drops what the server sends, until it closes the connection.
+async fn discard(mut reading: ReadHalf<'_>) {
+    let mut answers = vec![0; 16 * 1024];
+    while reading.read(&mut answers).await.is_ok_and(|length| length > 0) {}
 }
 
 /// An HTTP/2 connection without a token.
