@@ -26,10 +26,9 @@ struct Attacked {
     probes: [(&'static str, Probes); 3],
     /// The name of each kind of hostile caller, and how often it attacked.
     attacks: Vec<(&'static str, usize)>,
-    /// Log lines that were dropped while the reader of the log stalled.
-    dropped_lines: Option<u64>,
-    /// Calls that were answered with Internal.
-    internal: usize,
+    /// Log lines that were dropped while the reader of the log stalled, and calls that were answered with
+    /// Internal; `None` if the metrics cannot be read.
+    counts: Option<(u64, u64)>,
 }
 
 /// Runs without and with hostile callers, and returns the missed targets.
@@ -81,14 +80,12 @@ async fn attack(server: &Server, length: Duration) -> Attacked {
     );
     let attacks = tokio::task::spawn_blocking(move || attacks.join().expect("the end of the attacks"));
     let attacks = attacks.await.expect("the end of the attacks");
-    let log = server.logs();
     Attacked {
         calls,
         began,
         probes: [("/live", live), ("/ready", ready), ("/metrics", metrics)],
         attacks,
-        dropped_lines: probes::dropped_log_lines(target.metrics).await,
-        internal: log.iter().filter(|line| line["grpc.code"] == "Internal").count(),
+        counts: probes::counts(target.metrics).await,
     }
 }
 
@@ -100,7 +97,7 @@ fn address(server: &Server, message: &str) -> SocketAddr {
 
 /// Prints the results and returns the missed targets.
 fn report(length: Duration, alone: &mut Calls, attacked: Attacked, peak: u64) -> Vec<String> {
-    let Attacked { mut calls, began, probes, attacks, dropped_lines, internal } = attacked;
+    let Attacked { mut calls, began, probes, attacks, counts } = attacked;
     let (before, during) = (alone.percentile(0.99), calls.percentile(0.99));
     println!("{CLIENTS} clients beside hostile callers, {} s", length.as_secs());
     println!("  calls: {} alone, {} beside hostile callers", alone.latencies.len(), calls.latencies.len());
@@ -125,9 +122,9 @@ fn report(length: Duration, alone: &mut Calls, attacked: Attacked, peak: u64) ->
         let failures = probes.failures.into_iter();
         missed.extend(failures.map(|(problem, count)| format!("{path} failed {count} times: {problem}")));
     }
-    match dropped_lines {
-        Some(lines) => println!("  log lines dropped while the reader of the log stalled: {lines}"),
-        None => missed.push("the metrics have no number of dropped log lines".to_owned()),
+    match counts {
+        Some((lines, _)) => println!("  log lines dropped while the reader of the log stalled: {lines}"),
+        None => missed.push("the metrics cannot be read after the attacks".to_owned()),
     }
     for (name, count) in attacks {
         println!("  {name}: {count} attacks");
@@ -145,10 +142,10 @@ fn report(length: Duration, alone: &mut Calls, attacked: Attacked, peak: u64) ->
     if peak > MEMORY {
         missed.push(format!("the server used {peak} MiB, more than {MEMORY} MiB"));
     }
-    if dropped_lines == Some(0) {
+    if counts.is_some_and(|(lines, _)| lines == 0) {
         missed.push("no log line was dropped, because the reader of the log stalled too briefly: use a larger --seconds".to_owned());
     }
-    if internal > 0 {
+    if let Some((_, internal @ 1..)) = counts {
         missed.push(format!("{internal} calls were answered with Internal"));
     }
     missed

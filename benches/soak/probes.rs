@@ -60,11 +60,14 @@ async fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     timeout(TIMEOUT, answer).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// The lines that the log lost because its queue was full; `None` if the metrics cannot be read.
-pub(crate) async fn dropped_log_lines(metrics: SocketAddr) -> Option<u64> {
+/// The number of log lines that were lost because the queue was full, and of calls that were answered with
+/// Internal; `None` if the metrics cannot be read.
+pub(crate) async fn counts(metrics: SocketAddr) -> Option<(u64, u64)> {
     let text = get(metrics, "/metrics").await.ok()?;
-    let wanted = |line: &&str| {
-        line.starts_with("baton_retool_log_lines_lost_total{") && line.contains("\"queue_full\"")
+    let sum = |metric: &str, label: &str| {
+        let series = text.lines().filter(|line| line.starts_with(metric) && line.contains(label));
+        series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     };
-    text.lines().find(wanted)?.rsplit(' ').next()?.parse().ok()
+    let dropped = sum("baton_retool_log_lines_lost_total{", "\"queue_full\"");
+    Some((dropped, sum("baton_retool_grpc_requests_total{", "code=\"Internal\"")))
 }

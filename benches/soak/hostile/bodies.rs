@@ -4,8 +4,10 @@ use std::future::pending;
 use std::time::Duration;
 
 use prost::bytes::Bytes;
+use tokio::sync::mpsc::Sender;
 
 use crate::hostile::{Attack, Kind, Target, with_token};
+use crate::raw::Raw;
 
 pub(super) const KINDS: [Kind; 2] = [
     Kind { name: "incomplete request bodies", callers: 2, attack: incomplete },
@@ -22,18 +24,24 @@ const GET_METADATA: &str = "c1.connector.v2.ConnectorService/GetMetadata";
 /// This announces a message of 1,000 bytes.
 const START: &[u8] = &[0, 0, 0, 3, 232, 8];
 
+/// Begins up to this many calls, and returns the senders of their bodies.
+async fn begin(raw: &Raw, calls: usize) -> Vec<Sender<Bytes>> {
+    let mut bodies = Vec::new();
+    for _ in 0..calls {
+        let (body, ending) = raw.slowly(GET_METADATA);
+        tokio::spawn(ending);
+        if body.send(Bytes::from_static(START)).await.is_err() {
+            break;
+        }
+        bodies.push(body);
+    }
+    bodies
+}
+
 fn incomplete(target: Target) -> Attack {
     Box::pin(async move {
         let Some(raw) = with_token(target).await else { return };
-        let mut bodies = Vec::new();
-        for _ in 0..CALLS {
-            let (body, ending) = raw.slowly(GET_METADATA);
-            tokio::spawn(ending);
-            if body.send(Bytes::from_static(START)).await.is_err() {
-                return;
-            }
-            bodies.push(body);
-        }
+        let _bodies = begin(&raw, CALLS).await;
         pending().await
     })
 }
@@ -41,15 +49,7 @@ fn incomplete(target: Target) -> Attack {
 fn byte_by_byte(target: Target) -> Attack {
     Box::pin(async move {
         let Some(raw) = with_token(target).await else { return };
-        let mut bodies = Vec::new();
-        for _ in 0..SLOW_CALLS {
-            let (body, ending) = raw.slowly(GET_METADATA);
-            tokio::spawn(ending);
-            if body.send(Bytes::from_static(START)).await.is_err() {
-                return;
-            }
-            bodies.push(body);
-        }
+        let mut bodies = begin(&raw, SLOW_CALLS).await;
         while !bodies.is_empty() {
             tokio::time::sleep(BYTE).await;
             // A body that the server no longer reads is full or closed.
