@@ -1,4 +1,5 @@
-# `make help` lists the targets. Requires Rust, and Go for the chart; finds or installs Postgres automatically.
+# `make help` lists the targets. Requires Rust and a C compiler; `make test` also requires git, openssl and Python with
+# pip. Go and Postgres are found or installed.
 
 LISTEN = 127.0.0.1:8080
 # Sizes of the demo organization.
@@ -47,7 +48,7 @@ demo: ## serve a sample organization on a throwaway Postgres until Ctrl-C (LISTE
 
 # The list of what was skipped.
 test: export RETOOL_SKIPPED = $(CURDIR)/target/skipped
-test: needs-test ## check everything: format, lints, documentation, the chart, tests on throwaway Postgres servers
+test: needs-test ## check format, lints, documentation and the chart, and run the tests on throwaway Postgres servers
 	@mkdir -p target && : >"$$RETOOL_SKIPPED"
 	@# The first time, the tools take minutes of processor time, while most tests wait.
 	$(MAKE) -j $(JOBS) test-tools test-rust
@@ -77,12 +78,13 @@ test-lambda: ## run the unit tests, and the tests of the AWS Lambda function (ca
 
 releases: ## run a sync and every change on the oldest and the newest supported Postgres (x86-64 Linux; needs npm)
 	@[ "$$(uname -sm)" = "Linux x86_64" ] || { scripts/skipped "the oldest and the newest Postgres have packages only for x86-64 Linux"; exit 0; }; \
+	[ -n "$$CI" ] || command -v npm >/dev/null || { scripts/skipped "the oldest and the newest Postgres: npm is not installed"; exit 0; }; \
 	for release in 10 18; do \
 		programs=$$(scripts/postgres-release $$release) || exit 1; \
 		RETOOL_POSTGRES= RETOOL_POSTGRES_SERVER_BIN=$$programs cargo test --test behaviour -- releases:: database::shadows || exit 1; \
 	done
 
-judge: ## check the files of a sync with the Go SDK (needs Go; the first run takes minutes)
+judge: ## check the files of a sync with the Go SDK (installs Go if missing; the first run takes minutes)
 	scripts/sdk-tool baton
 	scripts/sdk-tool agent
 	cargo test --features lambda --lib agent::c1z::tests::judge -- --ignored
@@ -121,7 +123,7 @@ soak: ## load the server: 200 clients, restarts of Postgres, hostile callers, un
 fuzz-smoke: ## send random bytes, frames and messages to the server (CASES=)
 	PROPTEST_CASES=$(CASES) cargo test --test behaviour -- limits::hostile::
 
-check-chart: ## check the chart, its alerts, the workflows, the Dockerfile (needs Go and Python; the first run takes minutes)
+check-chart: ## check the chart, its alerts, the workflows, the Dockerfile (needs Python with pip; the first run takes minutes)
 	scripts/check-chart
 
 static: ## build the program as one static file into target/static (KIND=amd64 or arm64)

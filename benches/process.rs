@@ -1,4 +1,4 @@
-//! Statistics of a process, on Linux only. On other platforms the report says that they are unknown.
+//! Statistics of a process, on Linux only. On other platforms the report lists them as unknown.
 
 use std::fs;
 

@@ -72,7 +72,7 @@ pub(crate) enum AddressError {
     #[error("unix: names no path")]
     NoPath,
     /// In `unix://name/path`, the name would be a machine.
-    #[error("unix:// has two slashes where one or three begin a path")]
+    #[error("unix:// is followed by a host; write unix:/path or unix:///path")]
     TwoSlashes,
 }
 
@@ -241,7 +241,7 @@ mod tests {
         for (text, problem) in [
             ("unix:/tmp/x", "unix: is the address of a socket in the file system"),
             ("unix:", "unix: names no path"),
-            ("unix://u:hunter2@h", "unix:// has two slashes where one or three begin a path"),
+            ("unix://u:hunter2@h", "unix:// is followed by a host; write unix:/path or unix:///path"),
         ] {
             assert_eq!(text.parse::<HostAndPort>().unwrap_err().to_string(), problem);
         }

@@ -40,7 +40,7 @@ const NOT_ALLOWED: &str = "the egress policy does not allow connections to its h
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Diagnose why the connector does not work, and how to fix it")
+        .about("Diagnose why the connector does not work, and print how to fix it")
         .long_about("Checks, with the same settings as `serve`: the settings themselves, names and ports, TLS, the login, the database and its tables, every privilege, row-level security, changes (with --provisioning; tested without changing a row), the duration of the heaviest statements, Retool's REST API if it is set up, and ConductorOne if client credentials are set: that it is reachable and issues a token. Each line says what was found, what it means and how to fix it. The command changes nothing and logs nothing.")
         .after_help("Examples:\n  baton-retool doctor\n  baton-retool doctor --provisioning --strict --output json\n\nExit codes: 0 nothing failed, 1 a warning with --strict, 2 something failed or a setting is invalid.")
         .arg(output("What to print: a table for people, or one JSON object for machines"))

@@ -220,7 +220,7 @@ async fn created(
     };
     let after = match &row {
         Some(row) if in_database => state(row.enabled),
-        // Only Retool's answer tells that the account exists.
+        // Only Retool's answer shows that the account exists.
         _ => "unverified",
     };
     let resource = row.as_ref().map(|row| known(row, record));

@@ -61,7 +61,7 @@ impl Changes {
     }
 }
 
-/// A change in progress. If dropped before its end, its record says that the outcome is unknown, or that the
+/// A change in progress. If dropped before its end, its record reports that the outcome is unknown, or that the
 /// change failed if it was not announced and so cannot have begun.
 pub(crate) struct Record {
     changes: Arc<Changes>,

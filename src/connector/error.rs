@@ -259,7 +259,7 @@ impl Error {
     }
 
     /// Whether it is unknown if a change was made. A request to the REST API without a response
-    /// counts as failed; its `reason` tells.
+    /// counts as failed; its `reason` has the cause.
     pub(super) fn is_uncertain(&self) -> bool {
         match self {
             Self::RunTooLong { .. } => true,

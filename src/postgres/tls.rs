@@ -160,7 +160,7 @@ pub(crate) enum TlsError {
     },
     /// The key is encrypted in OpenSSL's format from before PKCS#8.
     #[error(
-        "sslkey: {} is encrypted in the old PEM way (Proc-Type: 4,ENCRYPTED), which is not supported; convert \
+        "sslkey: {} uses the legacy PEM encryption (Proc-Type: 4,ENCRYPTED), which is not supported; convert \
          it with: openssl pkcs8 -topk8 -in old.key -out new.key", shown(.path)
     )]
     LegacyEncryption {

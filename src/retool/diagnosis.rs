@@ -10,5 +10,5 @@ mod statements;
 pub(crate) use changes::try_change;
 pub(crate) use drift::drift;
 pub(crate) use facts::{Access, Change, Facts, OptionalColumn, Server, Standing, facts};
-pub(crate) use schema::{Strangers, crossing_memberships, strangers};
+pub(crate) use schema::{SchemaRisks, crossing_memberships, schema_risks};
 pub(crate) use statements::{Listing, Measured, folders_inside_others, last_event, measure, migrations};

@@ -16,7 +16,7 @@ pub(crate) enum DatabaseError {
         /// The missing tables and columns, each in a few words.
         absent: Vec<String>,
     },
-    /// Retool's triggers would run code of strangers with the rights of our role.
+    /// Retool's triggers would run code of other roles with the rights of our role.
     #[error("triggers of Retool's tables could run code of other roles: {}", listed(impostors))]
     Impostors {
         /// The objects of these roles, at most ten.

@@ -74,10 +74,10 @@ pub(crate) struct Transaction<'a> {
 
 impl Database {
     /// Makes a change in its own transaction, which holds `lock`: either everything that `change` does, or
-    /// nothing. Nothing is written while triggers could run code of strangers.
+    /// nothing. Nothing is written while triggers could run code of other roles.
     ///
     /// # Errors
-    /// [`DatabaseError::Impostors`] if a trigger could run code of strangers.
+    /// [`DatabaseError::Impostors`] if a trigger could run code of other roles.
     /// The errors of `change`, and of beginning and ending the transaction. If the session is lost during the
     /// commit, it is unknown whether the change was made; a retry is safe. If the server refuses a statement
     /// because of missing privileges, the error has the GRANTs that are missing now.

@@ -1,8 +1,8 @@
-//! The schemas in which Retool's triggers resolve names, and the objects in them that belong to strangers.
+//! The schemas in which Retool's triggers resolve names, and the objects in them that belong to other roles.
 //!
 //! A trigger runs with the rights of the role that changes the row, and resolves names in that role's
 //! search_path. Postgres prefers the operator or function whose types match best, in whichever schema it is,
-//! and the first table or type with a name. A stranger that may create objects in one of the schemas could
+//! and the first table or type with a name. Another role that may create objects in one of the schemas could
 //! therefore run code as our role (decision trusted-triggers).
 
 use crate::postgres::error::PostgresError;
@@ -33,7 +33,7 @@ const TRUSTED: &str = r#"(
     OR pg_catalog.pg_has_role({@role}, home.of_schema, 'MEMBER')
     OR pg_catalog.pg_has_role({@role}, current_user, 'MEMBER'))"#;
 
-/// Objects of strangers that share a name with an object of Postgres, of Retool or of an extension. A table
+/// Objects of other roles that share a name with an object of Postgres, of Retool or of an extension. A table
 /// or a type counts only if its schema comes first.
 ///
 /// The statement runs with the search_path of triggers, so every name in it is qualified.
@@ -114,7 +114,7 @@ pub(crate) struct Creator {
     pub(crate) role: String,
 }
 
-/// Objects of strangers that a trigger can use instead of those of Postgres or Retool, at most ten.
+/// Objects of other roles that a trigger can use instead of those of Postgres or Retool, at most ten.
 ///
 /// # Errors
 /// The errors of the statement.

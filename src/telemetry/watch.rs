@@ -126,9 +126,9 @@ impl Statement {
         self.span.clone()
     }
 
-    /// Records the end of the statement. `well` is true on success.
-    pub(crate) fn ended(mut self, well: bool) {
-        self.outcome = if well { Outcome::Ok } else { Outcome::Failed };
+    /// Records the end of the statement. `succeeded` is true on success.
+    pub(crate) fn ended(mut self, succeeded: bool) {
+        self.outcome = if succeeded { Outcome::Ok } else { Outcome::Failed };
     }
 }
 

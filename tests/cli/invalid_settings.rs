@@ -185,7 +185,7 @@ fn an_unknown_variable_is_reported_once() {
 }
 
 /// A setting that names a file that is read: the name in the error, the arguments and the variables of a run
-/// that reads it, and what the error says about a device without end. `FILE` stands for the file.
+/// that reads it, and the text of the error about a device without end. `FILE` stands for the file.
 struct Named {
     name: &'static str,
     arguments: &'static [&'static str],

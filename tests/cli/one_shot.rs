@@ -15,7 +15,7 @@ const JOIN: [&str; 3] =
     ["--grant-entitlement=group:g5:member", "--grant-principal=u7", "--grant-principal-type=user"];
 const LEAVE: &str = "--revoke-grant=group:g5:member:user:u7";
 
-/// What a dry run says about a change that is in place.
+/// The text of a dry run about a change that is in place.
 const NOTHING: &str = "change nothing";
 
 /// A Retool, and a directory to run in.
@@ -85,7 +85,7 @@ impl Bench {
         done
     }
 
-    /// What a dry run says that a run would do, as JSON and as text.
+    /// What a run would do according to a dry run, as JSON and as text.
     async fn would(&self, flags: &[&str]) -> String {
         let before = Tables::of(&self.database).await;
         let dry = self.done(&[flags, &["--dry-run"]].concat()).await;

@@ -104,7 +104,7 @@ async fn servers_that_require_or_lack_tls_are_handled() {
     assert_refused(asked(&plain).await, Code::Unavailable, &["28000"]);
     assert_eq!(asked(&encrypted.string("127.0.0.1", "sslmode=prefer")).await.unwrap(), "true");
 
-    // A refusal of one attempt says nothing about the other, in either order.
+    // A refusal of one attempt does not affect the other, in either order.
     assert_eq!(asked(&encrypted.string("127.0.0.1", "sslmode=allow")).await.unwrap(), "true");
     allow_first(cluster, database, &format!("hostssl all {} all reject", role.name)).await;
     allow_first(cluster, database, &format!("hostnossl all {} all scram-sha-256", role.name)).await;

@@ -42,7 +42,7 @@ async fn answers(wire: &Wire) -> Vec<(String, Result<(), Status>)> {
     answers
 }
 
-/// The statements that a message tells the operator to run.
+/// The statements to run that a message names.
 fn told_to_run(status: &Status) -> String {
     let start =
         status.message().find("GRANT ").unwrap_or_else(|| panic!("no GRANT in: {}", status.message()));
@@ -150,7 +150,7 @@ async fn each_missing_column_is_optional_or_an_error_names_its_grant() {
                     let (seen, _) = see(server.channel().await).await.unwrap();
                     if EXTRAS.contains(&named.as_str()) {
                         assert_eq!(seen.resources.len(), all.resources.len(), "{named}");
-                        assert!(seen.resources != all.resources, "{named} says nothing");
+                        assert!(seen.resources != all.resources, "no row depends on {named}");
                     } else if !optional {
                         assert!(seen == all, "{named}: another view than the owner's");
                     }
@@ -301,7 +301,7 @@ async fn a_wrong_database_is_distinguished_from_a_missing_privilege() {
     }
 }
 
-/// A Retool of another version. The columns are gone one after the other, while the server runs.
+/// A Retool of another version. The columns are removed one by one, while the server runs.
 #[tokio::test]
 async fn a_column_that_this_retool_lacks_is_named() {
     const UNSUPPORTED: &str = "does not support this version of Retool";

@@ -106,7 +106,7 @@ async fn a_stream_over_the_limit_waits_in_the_client() {
     for _ in 0..20 {
         metadata(&other).await.unwrap();
     }
-    assert!(!waiting.is_finished(), "a third stream was let in");
+    assert!(!waiting.is_finished(), "a third stream was accepted");
     locked.rollback().await.unwrap();
     waiting.await.unwrap().unwrap();
     for call in calls {
@@ -358,7 +358,7 @@ async fn shutdown_ends_readiness_first_and_notifies_health_watchers() {
     database.wait_until_blocked(1).await;
     server.terminate();
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
-    assert!(watch.message().await.unwrap().is_none(), "the watch goes on");
+    assert!(watch.message().await.unwrap().is_none(), "the watch did not end");
     let ready = readiness(&health).unwrap();
     assert!(ready.contains("503"), "{ready}");
     assert!(!call.is_finished());

@@ -45,7 +45,7 @@ async fn a_sync_ends_after_nine_missed_heartbeats() {
     let stage = Stage::new(&[]).await;
     let client = stage.database.client().await;
     client.batch_execute("BEGIN; LOCK TABLE users, groups, pages, user_groups").await.unwrap();
-    // The sync bears eight failures in a row, and a success begins the count anew.
+    // The sync tolerates eight consecutive failures, and a success resets the count.
     stage.c1.plan(|plan| {
         let failures = plan.failures.entry(Method::Heartbeat).or_default();
         failures.push_back(None);

@@ -85,7 +85,7 @@ pub(super) async fn validate(wire: &Wire) -> Result<(), Status> {
     wire.call::<ConnectorServiceValidateResponse>("ConnectorService/Validate", &request).await.map(drop)
 }
 
-/// The statements in a text that tells what to run.
+/// The statements to run that a text names.
 pub(super) fn told_to_run(text: &str) -> Vec<String> {
     let Some(start) = text.find("GRANT ") else { return Vec::new() };
     text[start..].split_inclusive(';').map(|grant| grant.trim().to_owned()).collect()
@@ -180,7 +180,7 @@ async fn the_script_can_be_run_again_and_changes_no_row() {
     database.execute(&script(&role.name, ALL)).await;
     assert_eq!(granted(&database, &role).await, first);
     database.execute(&script(&role.name, &[])).await;
-    assert_eq!(granted(&database, &role).await, first, "less is asked for, and nothing is taken away");
+    assert_eq!(granted(&database, &role).await, first, "fewer privileges are requested, and none is revoked");
     before.assert_same(&Tables::of(&database).await);
 }
 

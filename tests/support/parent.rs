@@ -245,7 +245,7 @@ impl Running {
             if asked.elapsed() > PATIENCE {
                 self.process.kill().unwrap();
                 let stderr = read(self.process.stderr.take());
-                panic!("the child goes on; it wrote:\n{stderr}");
+                panic!("the child did not exit; it wrote:\n{stderr}");
             }
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -236,7 +236,7 @@ impl ConnectorService for Script {
         &self,
         _: Request<ConnectorServiceGetMetadataRequest>,
     ) -> Result<Response<ConnectorServiceGetMetadataResponse>, Status> {
-        Err(Status::unimplemented("no sync asks for it"))
+        Err(Status::unimplemented("no sync calls it"))
     }
 
     async fn validate(

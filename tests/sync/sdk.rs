@@ -164,7 +164,7 @@ async fn the_sdk_resumes_a_stopped_sync() {
 
         assert_eq!(sdk(&server, &file, 0)["finished"], true, "{table}");
         let reader = Reader::open(&file, None, DecodeLimits::default()).unwrap();
-        assert_eq!(reader.run().unwrap().sync_id, runs[0].sync_id, "{table}: the same sync goes on");
+        assert_eq!(reader.run().unwrap().sync_id, runs[0].sync_id, "{table}: the sync is resumed");
         assert_same(&content(&whole), &content(&file));
     }
 }

@@ -80,7 +80,7 @@ async fn a_call_joins_the_trace_of_its_caller_with_its_statements_and_requests()
 
     let received = collector.received();
     let unsampled = received.spans().into_iter().filter(|span| span.trace_id == [0xaa; 16]);
-    assert_eq!(unsampled.count(), 0, "the caller wants no trace");
+    assert_eq!(unsampled.count(), 0, "the caller did not request a trace");
     let spans: Vec<_> = received.spans().into_iter().filter(|span| span.trace_id == TRACE).collect();
     let call = only(&spans, "c1.connector.v2.ResourcesService/ListResources");
     assert_eq!(call.parent_span_id, PARENT);

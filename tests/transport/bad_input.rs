@@ -1,4 +1,4 @@
-//! Invalid requests: each error says what was expected, and the server continues to serve.
+//! Invalid requests: each error states what was expected, and the server continues to serve.
 
 use std::collections::BTreeSet;
 

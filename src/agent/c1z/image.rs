@@ -6,7 +6,7 @@
 //! content is known.
 //!
 //! So the database creates the file with everything else in it; the grants' table and indexes are empty. The
-//! sizes of all rows and index entries determine the pages of their trees ([`layout`]), and thus the number
+//! sizes of all rows and index entries determine the pages of their trees ([`layout`]), and therefore the number
 //! of pages of the file and the references in its first part: the roots, at the page numbers that the
 //! database chose, and the page count. Several threads ([`stream`]) then write the remaining pages in the
 //! order of the file, in the published format of SQLite 3 files ([`pages`], [`record`]), and the pages are

@@ -319,7 +319,7 @@ fn tls_error<'a>(mut error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Err
 
 fn explained(problem: &CertificateError) -> String {
     match problem {
-        // A different authority of the same name results in `BadSignature`.
+        // A different certificate authority of the same name results in `BadSignature`.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "it comes from a certificate authority that this machine does not trust; if a proxy inspects TLS, set SSL_CERT_FILE to the file of the proxy's certificate authority".to_owned()
         }

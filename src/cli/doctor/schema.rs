@@ -5,14 +5,14 @@ use crate::cli::doctor::report::{Check, Line};
 use crate::connector::database_message::database_message;
 use crate::postgres::identifier::quoted;
 use crate::retool::database::Database;
-use crate::retool::diagnosis::{Strangers, crossing_memberships, strangers};
+use crate::retool::diagnosis::{SchemaRisks, crossing_memberships, schema_risks};
 use crate::retool::impostor::listed;
 use crate::retool::trigger_path::Creator;
 
 /// Lines about possible problems; empty if there are none.
 pub(super) async fn check(database: &Database, provisioning: bool, complete: bool) -> Vec<Line> {
-    let mut lines = match strangers(database).await {
-        Ok(found) => of_strangers(&found, provisioning),
+    let mut lines = match schema_risks(database).await {
+        Ok(found) => of_schema_risks(&found, provisioning),
         Err(error) => vec![Line::warning(Check::Database, database_message(&error)).about("schema")],
     };
     if complete {
@@ -21,7 +21,7 @@ pub(super) async fn check(database: &Database, provisioning: bool, complete: boo
     lines
 }
 
-fn of_strangers(found: &Strangers, provisioning: bool) -> Vec<Line> {
+fn of_schema_risks(found: &SchemaRisks, provisioning: bool) -> Vec<Line> {
     let mut lines = Vec::new();
     if !found.impostors.is_empty() {
         let means = if provisioning {

@@ -20,7 +20,7 @@ pub(crate) struct Generations {
     matches: ArgMatches,
     sources: Sources,
     service: ConfigService,
-    /// The runs of actions. A caller can ask for one after the connector that started it was replaced.
+    /// The runs of actions. A caller can request one after the connector that started it was replaced.
     runs: Arc<Runs>,
 }
 

@@ -39,13 +39,14 @@ impl<'a> ChangeRequest<'a> {
     /// has, with `<id>` for the id of the resource.
     pub(crate) fn unknown_entitlement<T: Identity>(&self, known: &str) -> Error {
         let given = self.entitlement.id.as_str().into();
+        let resource = format!("{} {}", self.on.id.resource_type, self.on.id.resource).into();
         let known = match ids::parse::<T>(self.on.id) {
             Ok(_) => known.replace("<id>", &self.on.id.resource),
             Err(_) => known.to_owned(),
         };
         Error::Argument {
             field: "entitlement.id",
-            problem: ArgumentProblem::UnknownEntitlement { given, known },
+            problem: ArgumentProblem::UnknownEntitlement { given, resource, known },
         }
     }
 

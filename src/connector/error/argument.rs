@@ -8,10 +8,12 @@ use crate::private_text::PrivateText as CallerText;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ArgumentProblem {
     /// The id does not belong to an entitlement on a resource of the type.
-    #[error("{given} is not an entitlement of the resource, which has {known}")]
+    #[error("{given} is not an entitlement of {resource}, which has {known}")]
     UnknownEntitlement {
         /// The id.
         given: CallerText,
+        /// The type and the id of the resource.
+        resource: CallerText,
         /// The ids of the entitlements that the resource has.
         known: String,
     },

@@ -22,7 +22,7 @@ use crate::retool::trigger_path::impostors;
 ///
 /// # Errors
 /// [`PostgresError::ReadOnly`] on a standby, [`DatabaseError::OtherVersion`] if columns are missing,
-/// [`DatabaseError::Impostors`] if triggers could run code of strangers, and the error of the first statement
+/// [`DatabaseError::Impostors`] if triggers could run code of other roles, and the error of the first statement
 /// that the server refuses.
 pub(crate) async fn try_change(database: &Database, feature: Feature) -> Result<(), DatabaseError> {
     let privileges = database.privileges().await?;

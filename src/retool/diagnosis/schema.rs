@@ -9,9 +9,9 @@ use crate::retool::error::DatabaseError;
 use crate::retool::impostor::Impostor;
 use crate::retool::trigger_path::{self, Creator};
 
-/// What can make Retool's triggers run code of strangers with the rights of the role that changes a row.
+/// What can make Retool's triggers run code of other roles with the rights of the role that changes a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Strangers {
+pub(crate) struct SchemaRisks {
     /// The roles that can create objects for it.
     pub creators: Vec<Creator>,
     /// The objects that exist already, at most ten.
@@ -22,13 +22,13 @@ pub(crate) struct Strangers {
 ///
 /// # Errors
 /// The errors of the statements.
-pub(crate) async fn strangers(database: &Database) -> Result<Strangers, DatabaseError> {
+pub(crate) async fn schema_risks(database: &Database) -> Result<SchemaRisks, DatabaseError> {
     let privileges = database.privileges().await?;
     let transaction = Transaction::begin(database.pool(), AccessMode::ReadOnly).await?;
     let creators = trigger_path::creators(&transaction, &privileges).await?;
     let impostors = trigger_path::impostors(&transaction, &privileges).await?;
     transaction.end(End::Rollback).await?;
-    Ok(Strangers { creators, impostors })
+    Ok(SchemaRisks { creators, impostors })
 }
 
 const CROSSING: &str = r#"

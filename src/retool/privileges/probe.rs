@@ -13,7 +13,7 @@ use crate::retool::privileges::reads::tables_of_diagnosis;
 /// role may use. A schema that has the table but may not be used is reported. `$3` has the schemas that were
 /// usable at the start of the session. `$4` is the search_path, because a GRANT may have been run since. `$5`
 /// has the tables that count only if their owner has the rights of the owner of `organizations`: a Retool may
-/// lack them, so that a stranger could create a view of that name.
+/// lack them, so that another role could create a view of that name.
 const PROBE: &str = r#"
 SELECT wanted.ordinal::int8 AS ordinal,
        home.name AS schema,

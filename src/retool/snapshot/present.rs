@@ -91,11 +91,11 @@ impl Present {
         let first = number_of(keys, listed.from);
         let found = listed.keys.iter().filter_map(|key| keys.binary_search(key).ok());
         let mut found = found.filter_map(|number| u32::try_from(number).ok()).peekable();
-        let (mut absent, mut strangers, mut back) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut absent, mut moved, mut back) = (Vec::new(), Vec::new(), Vec::new());
         let in_range = |number: &u32| keys.get(*number as usize).is_some_and(|key| *key <= listed.to);
         for number in expected.skip_while(|number| *number < first).take_while(in_range) {
-            while let Some(stranger) = found.next_if(|found| *found < number) {
-                strangers.push(stranger);
+            while let Some(other) = found.next_if(|found| *found < number) {
+                moved.push(other);
             }
             match found.next_if_eq(&number) {
                 Some(_) if was_gone(number) => back.push(number),
@@ -104,13 +104,13 @@ impl Present {
                 None => absent.push(number),
             }
         }
-        strangers.extend(found);
-        if absent.is_empty() && strangers.is_empty() && back.is_empty() {
+        moved.extend(found);
+        if absent.is_empty() && moved.is_empty() && back.is_empty() {
             return;
         }
         let mut missing = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let seen = seen_mut(Arc::make_mut(&mut missing));
-        for number in strangers {
+        for number in moved {
             seen.moved.insert(number);
             seen.gone.remove(number);
         }

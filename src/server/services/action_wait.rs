@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long an answer waits for the end of the action if the request does not say.
+/// How long an answer waits for the end of the action if the request does not specify it.
 const USUAL_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait for the end of the action.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
@@ -12,7 +12,7 @@ const SPARE: Duration = Duration::from_secs(3);
 /// How long the answer to a call that starts an action waits for its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ActionWait {
-    /// As long as the request says. The action continues after the answer.
+    /// As long as the request specifies. The action continues after the answer.
     AsRequested,
     /// As long as the call allows: the process is frozen after the answer, and the action with it.
     #[cfg(feature = "lambda")]

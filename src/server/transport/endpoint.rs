@@ -164,8 +164,8 @@ mod tests {
             ("[h]:80", "\"[h]\" is not an IPv6 address"),
             ("http://h:80", "\"http://h\" is not a host"),
             ("unix:", "unix: names no path"),
-            ("unix://", "unix:// has two slashes where one or three begin a path"),
-            ("unix://run/a", "unix:// has two slashes where one or three begin a path"),
+            ("unix://", "unix:// is followed by a host; write unix:/path or unix:///path"),
+            ("unix://run/a", "unix:// is followed by a host; write unix:/path or unix:///path"),
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap_err().to_string(), problem);
         }

@@ -218,7 +218,7 @@ impl Queue {
     }
 
     /// Waits for the next item, and returns it with the number of lines dropped before it. A returned line no
-    /// longer counts as waiting. `wrote` tells whether the last write succeeded.
+    /// longer counts as waiting. `wrote` is true if the last write succeeded.
     fn next(&self, wrote: bool) -> (Item, u64) {
         let mut state = self.state();
         state.busy = false;

@@ -18,8 +18,8 @@ pub(crate) struct PoolState {
     pub most: u32,
 }
 
-/// Registers the function that returns the state of the pool when the metrics are read; `None` when the pool is
-/// gone. A later pool replaces an earlier one.
+/// Registers the function that returns the state of the pool when the metrics are read; `None` when the pool has been
+/// dropped. A later pool replaces an earlier one.
 pub(crate) fn watch_pool(state: impl Fn() -> Option<PoolState> + Send + Sync + 'static) {
     *POOL.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(state));
 }

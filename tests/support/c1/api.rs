@@ -79,7 +79,7 @@ impl Api {
         failure.map_or(Ok(()), Err)
     }
 
-    /// If the plan says so, waits for the end of these tasks, and then a little longer.
+    /// If the plan requires it, waits for the end of these tasks, and then a little longer.
     async fn be_late(&self, open: Vec<String>) {
         if !self.0.lock().plan.answers_late || open.is_empty() {
             return;

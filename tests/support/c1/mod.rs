@@ -332,7 +332,7 @@ impl C1 {
     async fn wait_for<T>(&self, patience: Duration, what: &str, find: impl FnMut(&State) -> Option<T>) -> T {
         match tokio::time::timeout(patience, self.shared.until(find)).await {
             Ok(found) => found,
-            Err(_) => panic!("waited in vain for {what}; calls: {:?}", self.calls()),
+            Err(_) => panic!("timed out waiting for {what}; calls: {:?}", self.calls()),
         }
     }
 }

@@ -260,7 +260,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .layer(map_response(malformed))
 }
 
-/// Malforms the details of a status that asks for it.
+/// Malforms the details of a status that requests it.
 async fn malformed(mut answer: Response) -> Response {
     if answer.headers_mut().remove(config_service::MALFORMED).is_some() {
         answer.headers_mut().insert("grpc-status-details-bin", HeaderValue::from_static("!"));

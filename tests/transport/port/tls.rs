@@ -10,7 +10,7 @@ use crate::support::parent::Pki;
 use crate::support::wire::Wire;
 
 #[tokio::test]
-async fn mutual_tls_accepts_only_certificates_of_the_configured_authority() {
+async fn mutual_tls_accepts_only_certificates_of_the_configured_certificate_authority() {
     let (files, pki, stranger) = (Files::new(), Pki::new(), Pki::new());
     let [certificate, key] = files.certificate(&pki.sign("server"));
     let authority = format!("--tls-client-ca={}", files.put("ca.crt", &pki.ca_pem));
@@ -18,13 +18,13 @@ async fn mutual_tls_accepts_only_certificates_of_the_configured_authority() {
     let expired = pki.sign_with("client", |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
     let future = pki.sign_with("client", |params| params.not_before = rcgen::date_time_ymd(2090, 1, 1));
     for (name, tls, opens) in [
-        ("one of the authority's", trusting(&pki).identity(pki.sign("client").identity()), true),
+        ("one of the certificate authority", trusting(&pki).identity(pki.sign("client").identity()), true),
         ("none", trusting(&pki), false),
-        ("another authority's", trusting(&pki).identity(stranger.sign("client").identity()), false),
+        ("one of another certificate authority", trusting(&pki).identity(stranger.sign("client").identity()), false),
         ("an expired one", trusting(&pki).identity(expired.identity()), false),
         ("one of the future", trusting(&pki).identity(future.identity()), false),
         (
-            "a client that trusts another authority",
+            "a client that trusts another certificate authority",
             trusting(&stranger).identity(pki.sign("client").identity()),
             false,
         ),
@@ -117,7 +117,7 @@ async fn a_rotated_certificate_is_loaded_while_calls_continue() {
 }
 
 #[tokio::test]
-async fn after_a_rotated_authority_only_its_clients_are_accepted() {
+async fn after_a_rotated_certificate_authority_only_its_clients_are_accepted() {
     let (files, pki, next) = (Files::new(), Pki::new(), Pki::new());
     let [certificate, key] = files.certificate(&pki.sign("server"));
     let authority = format!("--tls-client-ca={}", files.put("ca.crt", &pki.ca_pem));

@@ -53,7 +53,7 @@ fn a_killed_run_leaves_a_whole_file() -> Outcome {
         let lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
         let mut steps = lines.map_while(Result::ok).filter(|line| line.ends_with("step"));
         for _ in 0..=round % 7 {
-            steps.next().ok_or("the victim ended by itself")?;
+            steps.next().ok_or("the process exited before it was killed")?;
         }
         // Kill at a point within the next step; the points are spread over the duration of a step.
         let moment = Instant::now() + Duration::from_micros(round * 7919 % 100_000);
