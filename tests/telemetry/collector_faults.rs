@@ -231,5 +231,8 @@ async fn ignored_otel_variables_are_warned_about() {
     assert_eq!(received.signals()[1..], [false, true], "another exporter, and none of that");
 
     let quiet = Server::start_with(&variables, NOWHERE, &[]);
-    assert!(!quiet.logs().iter().any(|line| line.to_string().contains("OTEL_")), "no collector is configured");
+    assert!(
+        !quiet.logs().iter().any(|line| line.to_string().contains("OTEL_")),
+        "no collector is configured"
+    );
 }
