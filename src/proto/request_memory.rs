@@ -26,12 +26,21 @@ pub(crate) struct Share {
     held: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
+/// The memory that a call may take.
+pub(crate) trait CallMemory: Send + Sync {
+    /// Sets the memory of the call to this many bytes, more or fewer than before, without waiting.
+    ///
+    /// # Errors
+    /// Other calls use the memory.
+    fn settle(&self, bytes: usize) -> Result<(), Status>;
+}
+
 /// How many bytes of a call do not count.
 const FREE: usize = 64 * 1024;
 
 tokio::task_local! {
-    /// The share of the current task's call.
-    static SHARE: Arc<Share>;
+    /// The memory of the current task's call.
+    static CALL: Arc<dyn CallMemory>;
 }
 
 impl RequestMemory {
@@ -49,8 +58,7 @@ impl RequestMemory {
 impl Share {
     /// How many bytes the share lacks for a total of `bytes`.
     pub(crate) fn missing(&self, bytes: usize) -> u32 {
-        let counted = u32::try_from(bytes.saturating_sub(FREE)).unwrap_or(u32::MAX);
-        counted.saturating_sub(held(&self.lock()))
+        counted(bytes).saturating_sub(held(&self.lock()))
     }
 
     /// Waits for this many more bytes.
@@ -59,25 +67,6 @@ impl Share {
         if let Ok(more) = Arc::clone(&self.left).acquire_many_owned(bytes).await {
             self.add(more);
         }
-    }
-
-    /// Sets the share to this many bytes, more or fewer than before, without waiting.
-    ///
-    /// # Errors
-    /// Other calls use the memory.
-    fn settle(&self, bytes: usize) -> Result<(), Status> {
-        let missing = self.missing(bytes);
-        if missing > 0 {
-            self.add(Arc::clone(&self.left).try_acquire_many_owned(missing).map_err(|_| exhausted())?);
-            return Ok(());
-        }
-        let counted = u32::try_from(bytes.saturating_sub(FREE)).unwrap_or(u32::MAX);
-        let mut permit = self.lock();
-        let surplus = held(&permit).saturating_sub(counted);
-        if let Some(permit) = permit.as_mut() {
-            drop(permit.split(surplus as usize));
-        }
-        Ok(())
     }
 
     fn add(&self, more: OwnedSemaphorePermit) {
@@ -93,6 +82,27 @@ impl Share {
     }
 }
 
+impl CallMemory for Share {
+    fn settle(&self, bytes: usize) -> Result<(), Status> {
+        let missing = self.missing(bytes);
+        if missing > 0 {
+            self.add(Arc::clone(&self.left).try_acquire_many_owned(missing).map_err(|_| exhausted())?);
+            return Ok(());
+        }
+        let mut permit = self.lock();
+        let surplus = held(&permit).saturating_sub(counted(bytes));
+        if let Some(permit) = permit.as_mut() {
+            drop(permit.split(surplus as usize));
+        }
+        Ok(())
+    }
+}
+
+/// How many of the bytes of a call count.
+pub(crate) fn counted(bytes: usize) -> u32 {
+    u32::try_from(bytes.saturating_sub(FREE)).unwrap_or(u32::MAX)
+}
+
 /// The status of a call whose request does not fit into the memory.
 pub(crate) fn exhausted() -> Status {
     logged_in_full(Status::unavailable(
@@ -100,18 +110,21 @@ pub(crate) fn exhausted() -> Status {
     ))
 }
 
-/// Runs a call that decodes its request with this share.
-pub(crate) fn within<F: Future>(share: Arc<Share>, call: F) -> TaskLocalFuture<Arc<Share>, F> {
-    SHARE.scope(share, call)
+/// Runs a call that decodes its request in this memory.
+pub(crate) fn within<F: Future>(
+    memory: Arc<dyn CallMemory>,
+    call: F,
+) -> TaskLocalFuture<Arc<dyn CallMemory>, F> {
+    CALL.scope(memory, call)
 }
 
-/// Sets the share of the current task's call to the bytes of its decoded request, which replace those of the
+/// Sets the memory of the current task's call to the bytes of its decoded request, which replace those of the
 /// encoded request. Outside of [`within`] there is no limit.
 ///
 /// # Errors
 /// Other calls use the memory.
 pub(super) fn settle(bytes: usize) -> Result<(), Status> {
-    SHARE.try_with(|share| share.settle(bytes)).unwrap_or(Ok(()))
+    CALL.try_with(|memory| memory.settle(bytes)).unwrap_or(Ok(()))
 }
 
 fn held(permit: &Option<OwnedSemaphorePermit>) -> u32 {

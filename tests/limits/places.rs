@@ -149,6 +149,50 @@ async fn one_connection_gets_no_more_than_its_share_of_calls() {
     }
 }
 
+/// Other systems have only one loopback address.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_take_all_calls_they_get_leave_one_to_another_token() {
+    const SECOND: &str = "b-token-0123456789";
+    const OTHER: &str = "c-token-0123456789";
+    let database = Database::small().await;
+    let (directory, flag) = with_a_token();
+    std::fs::write(directory.path().join("tokens"), [TOKEN, SECOND, OTHER].join("\n")).unwrap();
+    let flags = ["--max-requests", "8", "--pool-wait-seconds", "300", &flag];
+    let server = Server::start(&database, &flags);
+    let from = async |last: u8| Wire::over(server.channel_from([127, 0, 0, last].into()).await);
+    let mut client = database.client().await;
+    let locked = client.transaction().await.unwrap();
+    locked.batch_execute("LOCK TABLE organizations").await.unwrap();
+    let mut calls = Vec::new();
+    // The first token has two connections on one address, because one connection gets half of the limit.
+    for (token, last, in_progress) in
+        [(TOKEN, 2, 4), (TOKEN, 2, 6), (TOKEN, 3, 6), (TOKEN, 4, 6), (SECOND, 2, 7), (SECOND, 3, 7)]
+    {
+        let wire = from(last).await.showing(token);
+        calls.extend((0..8).map(|_| {
+            let wire = wire.clone();
+            tokio::spawn(async move { wire.organizations().await })
+        }));
+        eventually("the refusals", async || {
+            let refused = calls.iter().filter(|call| call.is_finished()).count();
+            (refused == calls.len() - in_progress).then_some(())
+        })
+        .await;
+    }
+    for last in [2, 9] {
+        from(last).await.showing(OTHER).metadata().await.unwrap();
+    }
+    let words = ["1 calls", "callers with this token", "--max-requests"];
+    assert_refused(from(9).await.showing(SECOND).metadata().await, Code::Unavailable, &words);
+    locked.rollback().await.unwrap();
+    let mut answered = 0;
+    for call in calls {
+        answered += usize::from(call.await.unwrap().is_ok());
+    }
+    assert_eq!(answered, 7);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_do_not_keep_out_callers_with_a_token() {
     let (_directory, flag) = with_a_token();

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 use crate::server::transport::tokens::TokenId;
 
-/// Counts a limited resource, such as calls or bytes: the total, and the amount that each connection, address
-/// and token holds.
+/// Counts a limited resource, such as calls or bytes: the total, and the amount that each connection and each
+/// caller holds. A caller is a token or, without tokens, a network.
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger(Arc<Inner>);
 
@@ -28,13 +28,15 @@ struct Held {
     by_holder: HashMap<Holder, usize>,
 }
 
-/// The total of a resource, and the most that one holder gets.
+/// The total of a resource, and how callers share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shares {
     pub(crate) total: usize,
+    /// The most that one connection gets.
     pub(crate) connection: usize,
-    pub(crate) address: usize,
-    pub(crate) token: usize,
+    /// The amount that a caller leaves to others. Callers share this amount: each gets at most half of what
+    /// the others leave.
+    pub(crate) reserve: usize,
 }
 
 /// The network of a peer: its IPv4 address, or the network of its IPv6 address, because one machine often has
@@ -54,6 +56,11 @@ pub(crate) struct Who {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Holder {
     Connection(u64),
+    Caller(Caller),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Caller {
     Network(Network),
     Token(TokenId),
 }
@@ -71,20 +78,22 @@ pub(crate) struct Hold {
 pub(crate) struct Full {
     /// The holder whose share is used up, for a message: `all callers together`.
     pub(crate) whose: &'static str,
-    /// The share.
+    /// The share at this moment.
     pub(crate) most: usize,
 }
 
 impl Shares {
-    /// Half of the total for one connection, three quarters for one address and seven eighths for one token,
-    /// rounded up.
+    /// Half of the total, rounded up, for one connection. A caller leaves a quarter to others.
     pub(crate) fn of(total: usize) -> Self {
-        Self {
-            total,
-            connection: total.div_ceil(2),
-            address: (total - total / 4).max(1),
-            token: (total - total / 8).max(1),
-        }
+        Self { total, connection: total.div_ceil(2), reserve: (total / 4).max(1) }
+    }
+
+    /// The most that a caller may hold if all others leave it this amount. In addition, a caller that holds
+    /// nothing may take anything that is free.
+    ///
+    /// A fixed share is not enough: a few callers that take their whole shares leave nothing to the next one.
+    fn most(self, left: usize) -> usize {
+        left.saturating_sub(self.reserve).max(left / 2)
     }
 }
 
@@ -137,18 +146,25 @@ impl Hold {
     /// # Errors
     /// [`Full`]: nothing was added.
     pub(crate) fn add(&mut self, amount: usize) -> Result<(), Full> {
-        let Shares { total, .. } = self.ledger.0.shares;
-        let mut held = self.ledger.held();
-        if held.total + amount > total {
-            return Err(Full { whose: "all callers together", most: total });
+        if amount == 0 {
+            return Ok(());
         }
-        for (holder, most, whose) in self.holders() {
-            if held.by_holder.get(&holder).copied().unwrap_or_default() + amount > most {
-                return Err(Full { whose, most });
-            }
+        let shares = self.ledger.0.shares;
+        let mut held = self.ledger.held();
+        if held.total + amount > shares.total {
+            return Err(Full { whose: "all callers together", most: shares.total });
+        }
+        if held.by(self.who.connection()) + amount > shares.connection {
+            return Err(Full { whose: "this connection", most: shares.connection });
+        }
+        let caller = self.who.caller();
+        let own = held.by(Holder::Caller(caller));
+        let most = shares.most(shares.total - (held.total - own));
+        if own > 0 && own + amount > most {
+            return Err(Full { whose: caller.name(), most: most.max(own) });
         }
         held.total += amount;
-        for (holder, ..) in self.holders() {
+        for holder in self.who.holders() {
             *held.by_holder.entry(holder).or_default() += amount;
         }
         drop(held);
@@ -156,32 +172,67 @@ impl Hold {
         Ok(())
     }
 
-    fn holders(&self) -> impl Iterator<Item = (Holder, usize, &'static str)> + use<> {
-        let Shares { connection, address, token, .. } = self.ledger.0.shares;
-        let Who { connection: number, network, token: shown } = self.who;
-        let fixed = [
-            (Holder::Connection(number), connection, "this connection"),
-            (Holder::Network(network), address, "the address of this connection"),
-        ];
-        let shown = shown.map(|shown| (Holder::Token(shown), token, "callers with this token"));
-        fixed.into_iter().chain(shown)
+    /// Sets the amount, higher or lower than before.
+    ///
+    /// # Errors
+    /// [`Full`]: nothing was added.
+    pub(crate) fn set(&mut self, amount: usize) -> Result<(), Full> {
+        if amount >= self.amount {
+            return self.add(amount - self.amount);
+        }
+        self.remove(self.amount - amount);
+        Ok(())
     }
-}
 
-impl Drop for Hold {
-    fn drop(&mut self) {
+    fn remove(&mut self, amount: usize) {
+        self.amount -= amount;
         let mut held = self.ledger.held();
-        held.total -= self.amount;
-        for (holder, ..) in self.holders() {
-            if let Some(amount) = held.by_holder.get_mut(&holder) {
-                *amount -= self.amount;
-                if *amount == 0 {
+        held.total -= amount;
+        for holder in self.who.holders() {
+            if let Some(of_holder) = held.by_holder.get_mut(&holder) {
+                *of_holder -= amount;
+                if *of_holder == 0 {
                     held.by_holder.remove(&holder);
                 }
             }
         }
         drop(held);
         self.ledger.0.freed.notify_waiters();
+    }
+}
+
+impl Held {
+    fn by(&self, holder: Holder) -> usize {
+        self.by_holder.get(&holder).copied().unwrap_or_default()
+    }
+}
+
+impl Who {
+    fn connection(&self) -> Holder {
+        Holder::Connection(self.connection)
+    }
+
+    fn caller(&self) -> Caller {
+        self.token.map_or(Caller::Network(self.network), Caller::Token)
+    }
+
+    fn holders(&self) -> [Holder; 2] {
+        [self.connection(), Holder::Caller(self.caller())]
+    }
+}
+
+impl Caller {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Network(_) => "the address of this connection",
+            Self::Token(_) => "callers with this token",
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.remove(self.amount);
     }
 }
 
@@ -206,8 +257,10 @@ mod tests {
         assert_eq!(whose(take(1, "10.0.0.1")), "this connection");
         held.extend((0..2).map(|_| take(2, "10.0.0.1").unwrap()));
         assert_eq!(whose(take(3, "10.0.0.1")), "the address of this connection");
-        held.extend((0..2).map(|number| take(4 + number, "10.0.0.2").unwrap()));
-        assert_eq!(whose(take(9, "10.0.0.3")), "all callers together");
+        held.push(take(4, "10.0.0.2").unwrap());
+        assert_eq!(whose(take(4, "10.0.0.2")), "the address of this connection");
+        held.push(take(5, "10.0.0.3").unwrap());
+        assert_eq!(whose(take(9, "10.0.0.4")), "all callers together");
         held.clear();
         assert!(ledger.take(who(1, "10.0.0.1"), 4).is_ok());
         assert!(ledger.held().by_holder.is_empty());
@@ -225,7 +278,7 @@ mod tests {
         // One connection gets at most half of the total.
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         assert_eq!(ledger.held().total, 2);
-        let third = ledger.take(who(3, "10.0.0.3"), 4).unwrap();
+        let third = ledger.take(who(3, "10.0.0.3"), 2).unwrap();
         let mut waiting = pin!(ledger.wait(&second, 2));
         waiting.as_mut().await;
         drop(third);
@@ -243,9 +296,79 @@ mod tests {
     }
 
     #[test]
-    fn shares_of_small_totals_are_never_zero() {
-        assert_eq!(Shares::of(1), Shares { total: 1, connection: 1, address: 1, token: 1 });
-        assert_eq!(Shares::of(2), Shares { total: 2, connection: 1, address: 2, token: 2 });
-        assert_eq!(Shares::of(64), Shares { total: 64, connection: 32, address: 48, token: 56 });
+    fn a_part_of_an_amount_can_be_released() {
+        let ledger = Ledger::new(Shares::of(8));
+        let mut hold = ledger.take(who(1, "::1"), 4).unwrap();
+        hold.set(1).unwrap();
+        assert_eq!((ledger.held().total, hold.amount), (1, 1));
+        assert!(hold.set(5).is_err());
+        hold.set(4).unwrap();
+        assert_eq!((ledger.held().total, hold.amount), (4, 4));
+        drop(hold);
+        assert!(ledger.held().by_holder.is_empty());
+    }
+
+    /// All places that callers with these tokens get, from eight addresses and each on a new connection.
+    fn fill(ledger: &Ledger, tokens: u64, at_a_time: usize) -> Vec<Hold> {
+        let mut connections = 0..;
+        let mut held = Vec::new();
+        loop {
+            let before = held.len();
+            for token in 0..tokens {
+                held.extend(connections.by_ref().take(at_a_time).filter_map(|connection| {
+                    let network = Some([10, 0, 0, u8::try_from(connection % 8).unwrap()].into());
+                    let token = Some(TokenId::of(token));
+                    ledger.take(Who { connection, network, token }, 1).ok()
+                }));
+            }
+            if held.len() == before {
+                return held;
+            }
+        }
+    }
+
+    #[test]
+    fn another_token_gets_a_place_while_others_take_all_they_can() {
+        for total in 2..=64_usize {
+            // Each takes half of what the previous one leaves.
+            let hostile = u64::from(total.ilog2().saturating_sub(1).max(1));
+            // One after the other, and in turn.
+            for at_a_time in [total, 1] {
+                let ledger = Ledger::new(Shares::of(total));
+                let _held = fill(&ledger, hostile, at_a_time);
+                for last in [0, 200] {
+                    let other = Who {
+                        connection: 1_000_000,
+                        network: Some([10, 0, 0, last].into()),
+                        token: Some(TokenId::of(99)),
+                    };
+                    assert!(ledger.take(other, 1).is_ok(), "{total}, {hostile} hostile, {at_a_time}, {last}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_that_take_all_they_can_leave_a_place_to_the_next() {
+        let ledger = Ledger::new(Shares::of(64));
+        let mut held = Vec::new();
+        let counts = (0..5_u64).map(|address| {
+            let before = held.len();
+            held.extend((0..64).map_while(|number| {
+                ledger.take(who(address * 100 + number, &format!("10.0.0.{address}")), 1).ok()
+            }));
+            held.len() - before
+        });
+        assert_eq!(counts.collect::<Vec<_>>(), [48, 8, 4, 2, 1]);
+        assert!(ledger.take(who(1000, "10.0.0.9"), 1).is_ok());
+    }
+
+    #[test]
+    fn a_caller_that_is_alone_gets_most_of_the_total() {
+        for (total, most) in [(1, 1), (2, 1), (3, 2), (4, 3), (8, 6), (64, 48)] {
+            assert_eq!(fill(&Ledger::new(Shares::of(total)), 1, total).len(), most, "of {total}");
+        }
+        assert_eq!(Shares::of(1), Shares { total: 1, connection: 1, reserve: 1 });
+        assert_eq!(Shares::of(64), Shares { total: 64, connection: 32, reserve: 16 });
     }
 }

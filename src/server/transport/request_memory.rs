@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use tower::{Layer, Service};
 use crate::numbers;
 use crate::proto::descriptor_pool;
 use crate::proto::log_text::logged_in_full;
-use crate::proto::request_memory::{RequestMemory, Share, exhausted, within};
-use crate::server::transport::places::{Hold, Ledger, Shares};
+use crate::proto::request_memory::{CallMemory, RequestMemory, Share, counted, exhausted, within};
+use crate::server::transport::places::{Hold, Ledger, Shares, Who};
 use crate::server::transport::who::who;
 
 /// Longest page token that the protocol allows, in bytes. A request that can continue a listing may be longer
@@ -70,6 +70,12 @@ impl RequestMemoryLayer {
             longest: Arc::new(longest),
         }
     }
+
+    /// The memory of a new call of this caller.
+    fn open(&self, who: Who) -> Arc<Memory> {
+        let hold = Mutex::new(self.shares.open(who));
+        Arc::new(Memory { share: self.memory.share(), shares: self.shares.clone(), hold })
+    }
 }
 
 /// Longest request of any call of the service, for requests of up to `request_bytes` in addition to page
@@ -108,24 +114,41 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let share = self.rules.memory.share();
+        let memory = self.rules.open(who(&request));
         let Some(longest) = self.rules.longest.get(request.uri().path()).copied() else {
-            return Box::pin(within(share, self.inner.call(request)));
+            return Box::pin(within(memory, self.inner.call(request)));
         };
         let compressed = request.headers().contains_key("grpc-encoding");
-        let hold = Arc::new(Mutex::new(self.rules.shares.open(who(&request))));
         let request = request.map(|body| {
-            let (share, hold) = (Arc::clone(&share), Arc::clone(&hold));
-            let shares = self.rules.shares.clone();
-            Body::new(RequestBody { body, longest, compressed, read: 0, share, shares, hold, waiting: None })
+            let memory = Arc::clone(&memory);
+            Body::new(RequestBody { body, longest, compressed, read: 0, memory, waiting: None })
         });
-        let call = within(share, self.inner.call(request));
-        Box::pin(async move {
-            let answer = call.await;
-            // Holds the memory until here, also if the call is dropped.
-            drop(hold);
-            answer
-        })
+        // The call holds the memory until it ends or is dropped.
+        Box::pin(within(memory, self.inner.call(request)))
+    }
+}
+
+/// The memory of one call, counted in total and for its caller.
+struct Memory {
+    share: Arc<Share>,
+    shares: Ledger,
+    /// The same amount as in `share`.
+    hold: Mutex<Hold>,
+}
+
+impl Memory {
+    /// Waits for this many more bytes.
+    async fn grow(self: Arc<Self>, bytes: u32) {
+        self.shares.wait(&self.hold, bytes as usize).await;
+        Arc::clone(&self.share).grow(bytes).await;
+    }
+}
+
+impl CallMemory for Memory {
+    fn settle(&self, bytes: usize) -> Result<(), Status> {
+        let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        hold.set(counted(bytes) as usize).map_err(|_| exhausted())?;
+        self.share.settle(bytes)
     }
 }
 
@@ -136,10 +159,7 @@ struct RequestBody {
     compressed: bool,
     /// How many bytes have been read.
     read: usize,
-    share: Arc<Share>,
-    shares: Ledger,
-    /// The same amount as in `share`, counted against the limit of this caller.
-    hold: Arc<Mutex<Hold>>,
+    memory: Arc<Memory>,
     /// A piece that has been read and waits for its memory.
     waiting: Option<(Bytes, Pin<Box<Timeout<Grow>>>)>,
 }
@@ -147,8 +167,8 @@ struct RequestBody {
 type Grow = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl RequestBody {
-    /// The memory of the request so far, including its decompressed form.
-    fn memory(&self) -> usize {
+    /// The bytes of the request so far, including its decompressed form.
+    fn bytes(&self) -> usize {
         let inflated =
             if self.compressed { self.longest.min(self.read.saturating_mul(INFLATION)) } else { 0 };
         self.read + inflated
@@ -176,16 +196,11 @@ impl http_body::Body for RequestBody {
             if self.read > self.longest + PREFIX {
                 return Poll::Ready(Some(Err(too_long(self.longest))));
             }
-            let missing = self.share.missing(self.memory());
+            let missing = self.memory.share.missing(self.bytes());
             if missing == 0 {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
-            let (share, shares) = (Arc::clone(&self.share), self.shares.clone());
-            let hold = Arc::clone(&self.hold);
-            let grow: Grow = Box::pin(async move {
-                shares.wait(&hold, missing as usize).await;
-                share.grow(missing).await;
-            });
+            let grow: Grow = Box::pin(Arc::clone(&self.memory).grow(missing));
             self.waiting = Some((piece, Box::pin(timeout(PATIENCE, grow))));
         }
         let Some((_, grow)) = &mut self.waiting else { return Poll::Ready(None) };
@@ -219,7 +234,6 @@ mod tests {
     use tonic::Code;
 
     use super::*;
-    use crate::server::transport::places::Who;
 
     /// The body of a request from a new caller.
     fn body(layer: &RequestMemoryLayer, longest: usize, compressed: bool, bytes: usize) -> RequestBody {
@@ -239,9 +253,7 @@ mod tests {
         bytes: usize,
     ) -> RequestBody {
         let body = Body::new(Full::new(Bytes::from(vec![0; bytes])));
-        let (share, shares) = (layer.memory.share(), layer.shares.clone());
-        let hold = Arc::new(Mutex::new(shares.open(who)));
-        RequestBody { body, longest, compressed, read: 0, share, shares, hold, waiting: None }
+        RequestBody { body, longest, compressed, read: 0, memory: layer.open(who), waiting: None }
     }
 
     #[tokio::test(start_paused = true)]
@@ -265,6 +277,21 @@ mod tests {
             other.frame().await.unwrap().unwrap();
             held.push(other);
         }
+    }
+
+    #[tokio::test]
+    async fn decoded_requests_count_for_their_caller() {
+        const MIB: usize = 1024 * 1024;
+        let layer = RequestMemoryLayer::new(MIB);
+        let who = |connection| Who { connection, ..Who::default() };
+        let calls: Vec<_> = (0..10).map(|connection| layer.open(who(connection))).collect();
+        let settled = calls.iter().filter(|call| call.settle(4 * MIB).is_ok()).count();
+        assert_eq!(settled, 6, "a caller gets more or less than three quarters");
+        let other = layer.open(Who { network: Some([10, 0, 0, 1].into()), ..who(11) });
+        other.settle(4 * MIB).unwrap();
+        other.settle(0).unwrap();
+        drop(calls);
+        assert_eq!(layer.shares.total(), 0);
     }
 
     #[tokio::test(start_paused = true)]
