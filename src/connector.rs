@@ -273,6 +273,11 @@ impl Connector {
         if self.provisioning { Ok(()) } else { Err(Error::ProvisioningDisabled) }
     }
 
+    /// Whether all changes are refused. The server then decodes only what their record contains.
+    pub(crate) fn changes_are_off(&self) -> bool {
+        !self.provisioning
+    }
+
     fn syncer(&self, type_id: &str) -> Result<&dyn ResourceSyncer, Error> {
         let known = ResourceKind::from_type_id(type_id)
             .and_then(|kind| self.syncers.iter().find(|syncer| syncer.kind() == kind));

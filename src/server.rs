@@ -108,7 +108,7 @@ impl Server {
     pub(crate) fn in_memory(self) -> InMemory {
         let mut routes = RoutesBuilder::default();
         self.services().register(&mut routes, self.limits);
-        transport::in_memory(routes, &self.limits)
+        transport::in_memory(routes, &self.limits, self.connector.changes_are_off())
     }
 
     /// Reports whether the server accepts calls; stays valid after the server has begun to stop.
@@ -143,7 +143,8 @@ impl Server {
         limits::allow_open_files(self.limits.connections);
         let address = listener.address().map_err(failed)?;
         let auth = TokenCheck { tokens, open_health: security.open_health };
-        let transport = Transport { listener, tls, auth, limits: self.limits };
+        let changes_are_off = self.connector.changes_are_off();
+        let transport = Transport { listener, tls, auth, limits: self.limits, changes_are_off };
         Ok(Listening { server: self, address, transport })
     }
 
@@ -165,7 +166,8 @@ impl Server {
         let address = listener.address().map_err(failed)?;
         let tls: CurrentTls = Arc::new(move || Arc::clone(&config));
         let auth = TokenCheck { tokens: None, open_health: false };
-        let transport = Transport { listener, tls: Some(tls), auth, limits: self.limits };
+        let changes_are_off = self.connector.changes_are_off();
+        let transport = Transport { listener, tls: Some(tls), auth, limits: self.limits, changes_are_off };
         Ok(Listening { server: self, address, transport })
     }
 

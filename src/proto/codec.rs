@@ -103,7 +103,7 @@ fn request<U: Message + Default>(name: &str, rules: RequestRules, encoded: Bytes
         RequestError::TooLarge(excess) => too_large(name, excess),
         RequestError::Invalid(violation) => refusal(violation),
     })?;
-    let decoded = match Part::of(name) {
+    let decoded = match Part::of(name, request_memory::changes_are_off()) {
         Some(part) => part.take_from(&encoded).and_then(|part| U::decode(part.as_slice())),
         None => {
             request_memory::settle(memory)?;

@@ -28,6 +28,11 @@ pub(crate) struct Share {
 
 /// The memory that a call may take.
 pub(crate) trait CallMemory: Send + Sync {
+    /// Whether the server refuses all changes, so that their requests need little memory.
+    fn changes_are_off(&self) -> bool {
+        false
+    }
+
     /// Sets the memory of the call to this many bytes, more or fewer than before, without waiting.
     ///
     /// # Errors
@@ -125,6 +130,11 @@ pub(crate) fn within<F: Future>(
 /// Other calls use the memory.
 pub(super) fn settle(bytes: usize) -> Result<(), Status> {
     CALL.try_with(|memory| memory.settle(bytes)).unwrap_or(Ok(()))
+}
+
+/// Whether the server of the current task's call refuses all changes.
+pub(super) fn changes_are_off() -> bool {
+    CALL.try_with(|memory| memory.changes_are_off()).unwrap_or(false)
 }
 
 fn held(permit: &Option<OwnedSemaphorePermit>) -> u32 {

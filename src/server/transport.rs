@@ -63,6 +63,8 @@ pub(crate) struct Transport {
     pub(crate) tls: Option<CurrentTls>,
     pub(crate) auth: TokenCheck,
     pub(crate) limits: Limits,
+    /// The services refuse all changes.
+    pub(crate) changes_are_off: bool,
 }
 
 /// The flow control window of a connection in memory, in bytes: enough for one of the largest answers.
@@ -112,9 +114,9 @@ pub(crate) type InMemory = BoxCloneService<Request<Body>, Response<Body>, Infall
 
 /// Wraps these services for calls within this process.
 #[cfg(feature = "lambda")]
-pub(crate) fn in_memory(routes: RoutesBuilder, limits: &Limits) -> InMemory {
+pub(crate) fn in_memory(routes: RoutesBuilder, limits: &Limits, changes_are_off: bool) -> InMemory {
     let limited = CallLimitLayer::new(limits).layer(routes.routes());
-    let remembered = RequestMemoryLayer::new(limits.request_bytes).layer(limited);
+    let remembered = RequestMemoryLayer::new(limits.request_bytes, changes_are_off).layer(limited);
     let caught = CatchPanicLayer::custom(panic::internal_error).layer(remembered);
     BoxCloneService::new(AccessLogLayer::new(limits.deadline).layer(caught))
 }
@@ -129,7 +131,7 @@ impl Transport {
         routes: RoutesBuilder,
         stop: impl Future<Output = ()>,
     ) -> Result<(), TransportError> {
-        let Self { listener, tls, auth, limits } = self;
+        let Self { listener, tls, auth, limits, changes_are_off } = self;
         let connections = connection::accept_connections(
             listener,
             tls,
@@ -149,7 +151,7 @@ impl Transport {
             .layer(ValidateRequestHeaderLayer::custom(GrpcOnly))
             .layer(ValidateRequestHeaderLayer::custom(auth))
             // A request waits for memory before it counts as a call in progress.
-            .layer(RequestMemoryLayer::new(limits.request_bytes))
+            .layer(RequestMemoryLayer::new(limits.request_bytes, changes_are_off))
             .layer(CallLimitLayer::new(&limits))
             .add_routes(routes.routes())
             .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop)

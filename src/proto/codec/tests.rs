@@ -8,16 +8,18 @@ use tonic::body::Body;
 use tonic::{Request, Response};
 use tower::ServiceExt;
 
-use super::unread::REFUSED;
+use super::unread::{CHANGES, REFUSED};
 use super::*;
+use crate::proto::any;
 use crate::proto::connector::grants_service_client::GrantsServiceClient;
 use crate::proto::connector::grants_service_server::{GrantsService, GrantsServiceServer};
 use crate::proto::connector::{
-    CreateResourceRequest, DeleteResourceRequest, DeleteResourceV2Request, GrantsServiceListGrantsRequest,
-    GrantsServiceListGrantsResponse, IssueCredentialRequest, ListEventsRequest, Resource, ResourceId,
-    RotateCredentialRequest, TicketsServiceBulkCreateTicketsRequest, TicketsServiceBulkGetTicketsRequest,
-    TicketsServiceCreateTicketRequest, TicketsServiceGetTicketRequest, TicketsServiceGetTicketSchemaRequest,
-    TicketsServiceListTicketSchemasRequest,
+    CreateAccountRequest, CreateResourceRequest, DeleteResourceRequest, DeleteResourceV2Request, Entitlement,
+    Grant, GrantManagerServiceGrantRequest, GrantManagerServiceRevokeRequest, GrantsServiceListGrantsRequest,
+    GrantsServiceListGrantsResponse, InvokeActionRequest, IssueCredentialRequest, ListEventsRequest,
+    RequestId, Resource, ResourceId, RotateCredentialRequest, TicketsServiceBulkCreateTicketsRequest,
+    TicketsServiceBulkGetTicketsRequest, TicketsServiceCreateTicketRequest, TicketsServiceGetTicketRequest,
+    TicketsServiceGetTicketSchemaRequest, TicketsServiceListTicketSchemasRequest,
 };
 
 /// Returns a page token longer than the protocol allows: a validated response would be refused.
@@ -188,4 +190,91 @@ fn requests_that_are_always_refused_are_not_decoded() {
     assert_eq!(passed_on(&without_identity), IssueCredentialRequest::default());
     let default_feed = ListEventsRequest { cursor: "c".into(), ..Default::default() };
     assert_eq!(passed_on(&default_feed), ListEventsRequest::default());
+}
+
+/// A call of a server without provisioning. Nothing is left for messages that are decoded as a whole.
+struct Off;
+
+impl request_memory::CallMemory for Off {
+    fn changes_are_off(&self) -> bool {
+        true
+    }
+
+    fn settle(&self, _: usize) -> Result<(), Status> {
+        Err(request_memory::exhausted())
+    }
+}
+
+#[tokio::test]
+async fn changes_are_not_decoded_while_they_are_off() {
+    async fn assert_passed_on<U: Name + Default + PartialEq + std::fmt::Debug>(
+        sent: U,
+        expected: U,
+    ) -> String {
+        assert_ne!(sent, expected);
+        let passed_on = async { passed_on(&sent) };
+        assert_eq!(request_memory::within(std::sync::Arc::new(Off), passed_on).await, expected);
+        U::full_name()
+    }
+    let of = |kind: &str, id: &str| {
+        Some(ResourceId { resource_type: kind.into(), resource: id.into(), ..ResourceId::default() })
+    };
+    let name = "Ann".to_owned();
+    let principal =
+        |display_name| Some(Resource { id: of("user", "u4"), display_name, ..Resource::default() });
+    let entitlement =
+        |resource| Some(Entitlement { id: "group:g4:member".into(), resource, ..Entitlement::default() });
+    let group = || Some(Resource { id: of("group", "g4"), ..Resource::default() });
+    let id = any(&RequestId { request_id: "request-1".into() });
+    let revoked = |id: &str, resource, display_name| {
+        let (entitlement, principal) = (entitlement(resource), principal(display_name));
+        Some(Grant { entitlement, principal, id: id.into(), ..Grant::default() })
+    };
+    let granted = |resource, display_name, annotations| GrantManagerServiceGrantRequest {
+        entitlement: entitlement(resource),
+        principal: principal(display_name),
+        annotations,
+    };
+    let tried = [
+        assert_passed_on(
+            CreateAccountRequest { resource_type_id: "user".into(), ..Default::default() },
+            CreateAccountRequest::default(),
+        )
+        .await,
+        assert_passed_on(
+            granted(group(), name.clone(), vec![id.clone()]),
+            granted(None, String::new(), vec![id.clone()]),
+        )
+        .await,
+        assert_passed_on(
+            GrantManagerServiceRevokeRequest {
+                grant: revoked("grant-1", group(), name.clone()),
+                annotations: vec![id.clone()],
+            },
+            GrantManagerServiceRevokeRequest {
+                grant: revoked("", None, String::new()),
+                annotations: vec![id.clone()],
+            },
+        )
+        .await,
+        assert_passed_on(
+            InvokeActionRequest {
+                name: "enable_user".into(),
+                args: Some(prost_types::Struct::default()),
+                annotations: vec![id.clone()],
+                ..Default::default()
+            },
+            InvokeActionRequest {
+                name: "enable_user".into(),
+                annotations: vec![id.clone()],
+                ..Default::default()
+            },
+        )
+        .await,
+    ];
+    assert_eq!(tried, CHANGES.map(|(name, _)| name));
+    let flood = granted(group(), name, vec![id; 1000]);
+    let kept = request_memory::within(std::sync::Arc::new(Off), async { passed_on(&flood) }).await;
+    assert!((1..100).contains(&kept.annotations.len()), "{}", kept.annotations.len());
+    assert_eq!(kept.principal, principal(String::new()));
 }

@@ -1,8 +1,11 @@
-//! Requests of calls that Retool does not support. Their handlers refuse them and read at most one field, so
-//! the codec checks these requests but decodes no other part.
+//! Requests of calls that their handlers refuse: those that Retool does not support, and changes while changes
+//! are off. The handlers read a few fields of them, so the codec checks these requests but decodes no other
+//! part.
 
 use prost::DecodeError;
-use prost::encoding::{DecodeContext, WireType, decode_key, encode_key, encode_varint, skip_field};
+use prost::encoding::{
+    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
+};
 
 /// The part of a request that its handler reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +16,12 @@ pub(super) enum Part {
     Presence(u32),
     /// The text of the field with this number.
     Text(u32),
+    /// The fields at the ends of these paths of numbers, as far as they fit into [`MOST`] bytes.
+    Paths(&'static [&'static [u32]]),
 }
+
+/// The most bytes of a request that a path adds to. An id has at most 1 KiB for each of its texts.
+const MOST: usize = 4096;
 
 /// The requests, and the part that the handler of each reads.
 pub(super) const REFUSED: [(&str, Part); 12] = [
@@ -33,10 +41,23 @@ pub(super) const REFUSED: [(&str, Part); 12] = [
     ("c1.connector.v2.TicketsServiceListTicketSchemasRequest", Part::Nothing),
 ];
 
+/// The requests for changes, and the part that the handler of each reads while changes are off: what the record
+/// of changes contains.
+pub(super) const CHANGES: [(&str, Part); 4] = [
+    ("c1.connector.v2.CreateAccountRequest", Part::Nothing),
+    // The ids of the entitlement and the principal, and the annotations with the id of the request.
+    ("c1.connector.v2.GrantManagerServiceGrantRequest", Part::Paths(&[&[1, 2], &[2, 1], &[3]])),
+    ("c1.connector.v2.GrantManagerServiceRevokeRequest", Part::Paths(&[&[1, 1, 2], &[1, 2, 1], &[2]])),
+    // The name of the action, and the annotations.
+    ("c1.connector.v2.InvokeActionRequest", Part::Paths(&[&[1], &[3]])),
+];
+
 impl Part {
     /// The part of the request with this name; `None` if its handler may read all of it.
-    pub(super) fn of(full_name: &str) -> Option<Self> {
-        REFUSED.iter().find(|(name, _)| *name == full_name).map(|(_, part)| *part)
+    pub(super) fn of(full_name: &str, changes_are_off: bool) -> Option<Self> {
+        let changes = if changes_are_off { &CHANGES[..] } else { &[] };
+        let mut refused = REFUSED.iter().chain(changes);
+        refused.find(|(name, _)| *name == full_name).map(|(_, part)| *part)
     }
 
     /// The encoding of this part alone.
@@ -59,6 +80,11 @@ impl Part {
                     kept.extend_from_slice(record);
                 }
             }
+            Self::Paths(paths) => {
+                for path in paths {
+                    keep(path, encoded, &mut kept)?;
+                }
+            }
         }
         Ok(kept)
     }
@@ -67,14 +93,52 @@ impl Part {
 /// The last record of a field, without its key.
 fn last_record(field: u32, encoded: &[u8]) -> Result<Option<&[u8]>, DecodeError> {
     let mut found = None;
+    each_record(field, encoded, |_, record| {
+        found = Some(record);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Adds the records at the end of a path, each in its own copies of the messages on the path. Decoding merges
+/// these.
+fn keep(path: &[u32], encoded: &[u8], kept: &mut Vec<u8>) -> Result<(), DecodeError> {
+    let [field, inner @ ..] = path else { return Ok(()) };
+    each_record(*field, encoded, |wire_type, record| {
+        let mut message = Vec::new();
+        let record = if inner.is_empty() || wire_type != WireType::LengthDelimited {
+            record
+        } else {
+            let mut content = record;
+            decode_varint(&mut content)?;
+            let mut part = Vec::new();
+            keep(inner, content, &mut part)?;
+            encode_varint(part.len() as u64, &mut message);
+            message.append(&mut part);
+            &message
+        };
+        if kept.len() + record.len() <= MOST {
+            encode_key(*field, wire_type, kept);
+            kept.extend_from_slice(record);
+        }
+        Ok(())
+    })
+}
+
+/// Passes on each record of a field, without its key.
+fn each_record<'a>(
+    field: u32,
+    encoded: &'a [u8],
+    mut found: impl FnMut(WireType, &'a [u8]) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
     let mut rest = encoded;
     while !rest.is_empty() {
         let (number, wire_type) = decode_key(&mut rest)?;
         let content = rest;
         skip_field(wire_type, number, &mut rest, DecodeContext::default())?;
         if number == field {
-            found = content.get(..content.len() - rest.len());
+            found(wire_type, content.get(..content.len() - rest.len()).unwrap_or_default())?;
         }
     }
-    Ok(found)
+    Ok(())
 }

@@ -42,6 +42,7 @@ pub(crate) struct RequestMemoryLayer {
     shares: Ledger,
     /// Longest request of each call, by path.
     longest: Arc<HashMap<String, usize>>,
+    changes_are_off: bool,
 }
 
 /// See [`RequestMemoryLayer`].
@@ -53,7 +54,7 @@ pub(crate) struct RequestMemories<S> {
 
 impl RequestMemoryLayer {
     /// Creates the layer for requests of up to `request_bytes`, in addition to page tokens.
-    pub(crate) fn new(request_bytes: usize) -> Self {
+    pub(crate) fn new(request_bytes: usize, changes_are_off: bool) -> Self {
         let mut longest = HashMap::new();
         for service in descriptor_pool().services() {
             for rpc in service.methods() {
@@ -68,13 +69,15 @@ impl RequestMemoryLayer {
             memory: RequestMemory::new(memory),
             shares: Ledger::new(Shares::of(memory)),
             longest: Arc::new(longest),
+            changes_are_off,
         }
     }
 
     /// The memory of a new call of this caller.
     fn open(&self, who: Who) -> Arc<Memory> {
         let hold = Mutex::new(self.shares.open(who));
-        Arc::new(Memory { share: self.memory.share(), shares: self.shares.clone(), hold })
+        let changes_are_off = self.changes_are_off;
+        Arc::new(Memory { share: self.memory.share(), shares: self.shares.clone(), hold, changes_are_off })
     }
 }
 
@@ -134,6 +137,7 @@ struct Memory {
     shares: Ledger,
     /// The same amount as in `share`.
     hold: Mutex<Hold>,
+    changes_are_off: bool,
 }
 
 impl Memory {
@@ -145,6 +149,10 @@ impl Memory {
 }
 
 impl CallMemory for Memory {
+    fn changes_are_off(&self) -> bool {
+        self.changes_are_off
+    }
+
     fn settle(&self, bytes: usize) -> Result<(), Status> {
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         hold.set(counted(bytes) as usize).map_err(|_| exhausted())?;
@@ -259,7 +267,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_caller_leaves_memory_for_the_others() {
         const MIB: usize = 1024 * 1024;
-        let layer = RequestMemoryLayer::new(MIB);
+        let layer = RequestMemoryLayer::new(MIB, false);
         let who = Who::default();
         let mut held = Vec::new();
         // A few compressed kilobytes count as much as their largest decompressed form.
@@ -282,7 +290,7 @@ mod tests {
     #[tokio::test]
     async fn decoded_requests_count_for_their_caller() {
         const MIB: usize = 1024 * 1024;
-        let layer = RequestMemoryLayer::new(MIB);
+        let layer = RequestMemoryLayer::new(MIB, false);
         let who = |connection| Who { connection, ..Who::default() };
         let calls: Vec<_> = (0..10).map(|connection| layer.open(who(connection))).collect();
         let settled = calls.iter().filter(|call| call.settle(4 * MIB).is_ok()).count();
@@ -297,7 +305,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn large_requests_wait_for_each_other_but_small_ones_do_not() {
         const MIB: usize = 1024 * 1024;
-        let layer = RequestMemoryLayer::new(MIB);
+        let layer = RequestMemoryLayer::new(MIB, false);
         let mut held = Vec::new();
         for _ in 0..MEMORY / (2 * MIB) {
             let mut body = body(&layer, 2 * MIB, false, 2 * MIB);
@@ -322,7 +330,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_call_has_its_own_longest_request() {
-        let layer = RequestMemoryLayer::new(1000);
+        let layer = RequestMemoryLayer::new(1000, false);
         let of = |path: &str| layer.longest.get(path).copied();
         assert_eq!(of("/c1.connector.v2.GrantsService/ListGrants"), Some(1000 + PAGE_TOKEN));
         assert_eq!(of("/c1.connector.v2.GrantManagerService/Grant"), Some(1000));
