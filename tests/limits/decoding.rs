@@ -60,17 +60,16 @@ impl Watched {
         } else {
             (framed(message), &[][..])
         };
-        let (held, peak_before) = (self.server.data_memory(), self.server.peak_data_memory());
+        let reset = self.server.reset_peak_memory();
+        assert!(reset.is_some() || !cfg!(target_os = "linux"), "the peak of the memory cannot be reset");
+        let held = reset.and_then(|()| self.server.data_memory());
         let ending = self.raw.send(path, headers, body).await;
         let ending = ending.unwrap_or_else(|error| panic!("{path} {what}: {error}"));
         let code = ending.code.clone().unwrap_or_default();
         *self.endings.entry(code).or_default() += 1;
         if let (Some(before), Some(held), Some(peak)) = (self.before, held, self.server.peak_data_memory()) {
-            // An earlier request may have used more.
-            if Some(peak) > peak_before {
-                let rise = peak.saturating_sub(held);
-                assert!(rise <= RISE, "{path} {what}: the server took {rise} bytes more");
-            }
+            let rise = peak.saturating_sub(held);
+            assert!(rise <= RISE, "{path} {what}: the server took {rise} bytes more");
             // The memory that the allocator keeps after all requests.
             let kept = peak.saturating_sub(before);
             assert!(kept <= 2 * RISE, "{path} {what}: {kept} bytes more than at the start");
