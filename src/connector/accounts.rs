@@ -24,6 +24,7 @@ use crate::proto::connector::create_account_response::{
 };
 use crate::proto::connector::credential_options::Options;
 use crate::proto::connector::{CreateAccountRequest, CreateAccountResponse, CredentialOptions, Resource};
+use crate::repeats::Verdict;
 use crate::retool::api::Api;
 use crate::retool::api::error::{ApiError, Problem};
 use crate::retool::api::rate_limit::RateLimit;
@@ -97,7 +98,7 @@ async fn create(
     match api.create_user(&new).await {
         Ok(answer) => {
             // A slow database counts as one that does not show the account.
-            let made = timeout(LONGEST_READ_BACK, read_back(context, &answer.value, &new)).await;
+            let made = timeout(LONGEST_READ_BACK, read_back(context, &answer.value, &new, record)).await;
             let made = made.ok().flatten();
             Ok(created(context, made, &answer.value, answer.rate_limit, record).await)
         }
@@ -113,7 +114,10 @@ async fn create(
                 (None, None) => Err(ApiError { rate_limit, ..error }.into()),
                 (None, Some(look_up)) if taken => {
                     let look_up = Error::from(look_up);
-                    tracing::warn!(error = %look_up, "could not look up the account that has the address");
+                    if let Verdict::Log { left_out } = record.judge_warning("look_up") {
+                        let error = &look_up;
+                        tracing::warn!(%error, left_out, "could not look up the account that has the address");
+                    }
                     let error = ApiError { rate_limit, ..error };
                     Err(Error::Rest { error, uncertain: UNKNOWN_WHICH })
                 }
@@ -155,12 +159,14 @@ fn may_be_a_duplicate(error: &ApiError) -> bool {
 }
 
 /// The new account in the database; `None` if it does not appear in time.
-async fn read_back(context: &Context, made: &ApiUser, new: &NewUser) -> Option<User> {
+async fn read_back(context: &Context, made: &ApiUser, new: &NewUser, record: &Record) -> Option<User> {
     // `Err(None)` means that the account has not appeared yet.
     let look = || async { row_of(context, Some(made), new, false).await.map_err(Some)?.ok_or(None) };
     let warn = |missing: &Option<Error>| {
-        if let Some(error) = missing {
-            tracing::warn!(%error, "could not look up the new account");
+        if let Some(error) = missing
+            && let Verdict::Log { left_out } = record.judge_warning("read_back")
+        {
+            tracing::warn!(%error, left_out, "could not look up the new account");
         }
     };
     let found = look.retry(READ_BACK.into_iter()).notify(|missing, _| warn(missing)).await;
@@ -216,7 +222,7 @@ async fn created(
     let row = match row {
         Some(row) => Some(row),
         // Without the row the answer has no id, but the account exists.
-        None => provisional(context, made).await.inspect_err(|error| tracing::warn!(%error)).ok().flatten(),
+        None => provisional(context, made).await.inspect_err(|error| warn(error, record)).ok().flatten(),
     };
     let after = match &row {
         Some(row) if in_database => state(row.enabled),
@@ -231,6 +237,12 @@ async fn created(
     };
     let completed = Completed { outcome: Outcome::Changed, before: "absent", after };
     (response(answered, vec![rate_limit::annotation(&rate_limit)]), completed)
+}
+
+fn warn(error: &Error, record: &Record) {
+    if let Verdict::Log { left_out } = record.judge_warning("provisional") {
+        tracing::warn!(%error, left_out);
+    }
 }
 
 /// The account from Retool's response, while the database does not show it. `None` if the response has no

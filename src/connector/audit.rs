@@ -15,9 +15,11 @@ use crate::retool::change::{Mode, Outcome};
 use crate::telemetry::logs::{self, AUDIT};
 use crate::telemetry::metrics::{self, Provisioning};
 
-/// Limits the lines about changes that a setting refuses, because nothing else limits them: they cost the
-/// caller nothing and change nothing.
-static REFUSED_BY_SETTINGS: LazyLock<Repeats> = LazyLock::new(|| Repeats::new(20));
+/// Limits the lines about changes that end before they are announced: invalid requests, and those that a
+/// setting refuses. Nothing else limits them, because they cost the caller nothing and change nothing.
+static NOT_ANNOUNCED: LazyLock<Repeats> = LazyLock::new(|| Repeats::new(20));
+/// Limits the warnings about changes of a caller.
+static WARNINGS: LazyLock<Repeats> = LazyLock::new(|| Repeats::new(20));
 
 /// The client that requests a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -135,6 +137,11 @@ impl Record {
         Ok(())
     }
 
+    /// Whether to log a warning of this kind about the change.
+    pub(crate) fn judge_warning(&self, kind: &'static str) -> Verdict {
+        WARNINGS.judge(kind, self.caller.network)
+    }
+
     /// Runs one attempt of an announced change. Between attempts that are known to have failed, nothing has
     /// been changed.
     ///
@@ -172,11 +179,9 @@ impl Record {
             }
         };
         let verdict = match result {
-            // A change that was announced always has its end in the log.
-            Err(error) if error.is_by_a_setting() && !self.announced.load(Ordering::SeqCst) => {
-                REFUSED_BY_SETTINGS.judge(self.operation, self.caller.network)
-            }
-            _ => Verdict::Log { left_out: None },
+            // Some targets of the log may have the announcement.
+            Ok(_) | Err(Error::Unrecorded(_)) => Verdict::Log { left_out: None },
+            Err(_) => self.judge_failure(),
         };
         self.count(end.outcome);
         let Verdict::Log { left_out } = verdict else { return };
@@ -187,6 +192,15 @@ impl Record {
         }
         // The change cannot be undone.
         let _ = logs::recorded(log).await;
+    }
+
+    /// Whether to log the end of a change that failed. A change that was announced always has its end in the
+    /// log.
+    fn judge_failure(&self) -> Verdict {
+        if self.announced.load(Ordering::SeqCst) {
+            return Verdict::Log { left_out: None };
+        }
+        NOT_ANNOUNCED.judge(self.operation, self.caller.network)
     }
 
     fn count(&mut self, outcome: Outcome) {
@@ -222,7 +236,9 @@ impl Drop for Record {
             let outcome = if may_be_made { Outcome::Unknown } else { Outcome::Failed };
             let end = End::without_effect(outcome, reason);
             self.count(end.outcome);
-            self.log(&end, None);
+            if let Verdict::Log { left_out } = self.judge_failure() {
+                self.log(&end, left_out);
+            }
         }
     }
 }

@@ -44,7 +44,7 @@ impl Connector {
             let request = ChangeRequest::new(entitlement, entitlement_id, principal)?;
             let syncer = self.grantable(&request)?;
             record.announce(self.context.mode).await?;
-            until_settled(time, || record.attempt(syncer.grant(&self.context, &request))).await
+            until_settled(time, &record, || record.attempt(syncer.grant(&self.context, &request))).await
         };
         let granted = granted.await;
         record.close(granted.as_ref().map(|answer| &answer.completed)).await;
@@ -75,7 +75,7 @@ impl Connector {
             let syncer = self.grantable(&request)?;
             request.check_grant_id(&grant.id)?;
             record.announce(self.context.mode).await?;
-            until_settled(time, || record.attempt(syncer.revoke(&self.context, &request))).await
+            until_settled(time, &record, || record.attempt(syncer.revoke(&self.context, &request))).await
         };
         let revoked = revoked.await;
         record.close(revoked.as_ref().map(|answer| &answer.completed)).await;

@@ -268,11 +268,6 @@ impl Error {
         }
     }
 
-    /// Whether a setting refuses the request, whatever Retool's state is.
-    pub(super) fn is_by_a_setting(&self) -> bool {
-        matches!(self, Self::ProvisioningDisabled | Self::ManagedGroupsOff | Self::NoRest)
-    }
-
     /// The error in the result of a failed action: its kind, then its message.
     pub(crate) fn in_words(&self) -> String {
         format!("{}: {}", self.kind().name(), self.for_caller())

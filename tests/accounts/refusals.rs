@@ -56,7 +56,8 @@ async fn refuses_an_invalid_form_field_by_name_before_any_request_to_retool() {
     assert_eq!(stage.api.methods(), Vec::<String>::new());
     assert_eq!(stage.tables().await, before);
     let records = stage.records();
-    assert_eq!(records.len(), 11 + 3 * 5);
+    // The lines about invalid changes are limited to 20 in 10 seconds.
+    assert!((20..=11 + 3 * 5).contains(&records.len()), "{} lines", records.len());
     assert!(
         records.iter().all(|one| one["outcome"] == "refused" && one["reason"] == "argument"),
         "{records:?}"

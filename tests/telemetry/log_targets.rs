@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use baton_retool::proto::connector::ResourceTypesServiceListResourceTypesRequest;
+use baton_retool::proto::connector::{
+    CreateAccountResponse, InvokeActionResponse, ResourceTypesServiceListResourceTypesRequest,
+};
 use futures_util::future::join_all;
 use serde_json::Value;
 use tonic::Code;
@@ -20,6 +22,7 @@ use crate::support::parent::Pki;
 use crate::support::postgres::Database;
 use crate::support::raw::Raw;
 use crate::support::server::{Server, program};
+use crate::support::stage::{Stage, action, assert_failed, form};
 use crate::support::wire::{Wire, assert_refused, eventually};
 
 /// In this time, lines about similar events are counted together.
@@ -207,6 +210,48 @@ async fn changes_that_are_off_do_not_flood_the_log() {
     // A refused change is counted in any case.
     let counted = r#"baton_retool_provisioning_total{operation="grant",outcome="refused"}"#;
     assert_eq!(metric(&server, counted), 300.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invalid_changes_do_not_flood_the_log_and_hide_no_change() {
+    const LINES: usize = 20;
+    const CALLS: usize = 60;
+    const CREATE_ACCOUNT: &str = "AccountManagerService/CreateAccount";
+    const INVOKE_ACTION: &str = "ActionService/InvokeAction";
+    let stage = Stage::with(&["--provisioning", "--metrics-listen=127.0.0.1:0"]).await;
+    let changes = Changes::of(&stage.server).await;
+    let begun = Instant::now();
+    for _ in 0..CALLS {
+        assert_refused(changes.grant("banana:b1:x", "user/u10").await, Code::Unimplemented, &[]);
+        assert_refused(changes.revoke("banana:b1:x", "user/u10").await, Code::Unimplemented, &[]);
+        let created = stage.wire.call::<CreateAccountResponse>(CREATE_ACCOUNT, &form(&[])).await;
+        assert_refused(created, Code::InvalidArgument, &[]);
+        for name in ["enable_user", "disable_user"] {
+            let answer = stage.wire.call::<InvokeActionResponse>(INVOKE_ACTION, &action(name, "x")).await;
+            assert_failed(&answer.unwrap(), &["InvalidArgument: "]);
+        }
+    }
+    let windows = begun.elapsed().as_secs() / WINDOW_SECONDS + 1;
+    let records = stage.records();
+    for operation in ["grant", "revoke", "create_account", "enable_user", "disable_user"] {
+        let lines = records.iter().filter(|record| record["operation"] == operation).count();
+        assert!(lines >= LINES && lines <= LINES * windows as usize, "{operation}: {lines} lines");
+        // A refused change is counted in any case.
+        let counted =
+            format!(r#"baton_retool_provisioning_total{{operation="{operation}",outcome="refused"}}"#);
+        assert_eq!(metric(&stage.server, &counted), CALLS as f64);
+    }
+    // Changes that were announced have all their lines, also those that Retool's state does not allow.
+    for _ in 0..LINES {
+        changes.grant("group:g6:member", "user/u10").await.unwrap();
+        assert_refused(changes.grant("group:g13:member", "user/u10").await, Code::FailedPrecondition, &[]);
+    }
+    let lines = stage.server.logs();
+    let count = |message: &str| {
+        let is_valid = |line: &&Value| line["msg"] == message && line["principal_id"] == "u10";
+        lines.iter().filter(is_valid).count()
+    };
+    assert_eq!((count("change requested"), count("change")), (2 * LINES, 2 * LINES));
 }
 
 #[tokio::test(flavor = "multi_thread")]

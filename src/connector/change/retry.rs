@@ -5,9 +5,11 @@ use std::time::Duration;
 use backon::Retryable;
 use tokio::time::Instant;
 
+use crate::connector::audit::Record;
 use crate::connector::change::answer::ChangeAnswer;
 use crate::connector::error::Error;
 use crate::postgres::error::PostgresError;
+use crate::repeats::Verdict;
 use crate::retool::error::DatabaseError;
 
 /// The first waits between the attempts of a change that failed because the database was unavailable or another
@@ -51,6 +53,7 @@ fn waits(time: Duration) -> impl Iterator<Item = Duration> + Send + Sync + Unpin
 /// The error of the last attempt, or of the first attempt with an uncertain end.
 pub(crate) async fn until_settled<F>(
     time: Duration,
+    record: &Record,
     attempt: impl FnMut() -> F,
 ) -> Result<ChangeAnswer, Error>
 where
@@ -68,7 +71,10 @@ where
             again || is_temporary(error)
         })
         .notify(|error, wait| {
-            tracing::warn!(%error, wait_ms = wait.as_millis(), "a change was not made; retrying");
+            if let Verdict::Log { left_out } = record.judge_warning("retry") {
+                let wait_ms = wait.as_millis();
+                tracing::warn!(%error, wait_ms, left_out, "a change was not made; retrying");
+            }
             if let Error::Database(DatabaseError::Postgres(PostgresError::Uncertain { .. })) = error {
                 uncertain.get_or_insert_with(|| error.clone());
             }
