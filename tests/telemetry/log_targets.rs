@@ -22,7 +22,7 @@ use crate::support::parent::Pki;
 use crate::support::postgres::Database;
 use crate::support::raw::Raw;
 use crate::support::server::{Server, program};
-use crate::support::stage::{Stage, action, assert_failed, form};
+use crate::support::stage::{Stage, action, ada, assert_failed, form};
 use crate::support::wire::{Wire, assert_refused, eventually};
 
 /// In this time, lines about similar events are counted together.
@@ -117,31 +117,38 @@ async fn a_caller_without_a_token_does_not_flood_the_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_are_refused_while_their_record_cannot_be_written() {
-    let database = Database::small().await;
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("audit.log");
     symlink("/dev/full", &log).unwrap();
     let paths = format!("--log-path=stderr,{}", log.display());
-    let server = Server::start(&database, &["--provisioning", &paths, "--metrics-listen=127.0.0.1:0"]);
-    let changes = Changes::of(&server).await;
+    let stage = Stage::with(&["--provisioning", &paths, "--metrics-listen=127.0.0.1:0"]).await;
+    let (server, database) = (&stage.server, &stage.database);
+    let changes = Changes::of(server).await;
     let members = async || {
         let client = database.client().await;
         client.query_one("SELECT count(*) FROM user_groups", &[]).await.unwrap().get::<_, i64>(0)
     };
     let before = members().await;
+    let (tables, words) = (stage.tables().await, ["record of changes", "--log-path"]);
     for _ in 0..2 {
-        let refused = changes.grant("group:g6:member", "user/u10").await;
-        assert_refused(refused, Code::Unavailable, &["record of changes", "--log-path"]);
+        let (entitlement, principal) = ("group:g6:member", "user/u10");
+        assert_refused(changes.grant(entitlement, principal).await, Code::Unavailable, &words);
+        assert_refused(changes.revoke(entitlement, principal).await, Code::Unavailable, &words);
+        assert_refused(stage.create(&ada()).await, Code::Unavailable, &words);
+        for name in ["enable_user", "disable_user"] {
+            assert_failed(&stage.act(name, "u5").await, &["Unavailable: ", words[0], words[1]]);
+        }
     }
-    assert_eq!(members().await, before, "a change without a record");
+    tables.assert_same(&stage.tables().await);
+    assert_eq!(stage.api.methods(), Vec::<String>::new(), "a change without a record");
     let said = server.wait_for_log(|line| {
         line["msg"].as_str().is_some_and(|text| text.starts_with("the log cannot be written"))
     });
     assert_eq!(said["level"], "error", "{said}");
     assert!(said["log_path"].as_str().unwrap().ends_with("audit.log"), "{said}");
-    assert_eq!(metric(&server, "baton_retool_log_unwritable_targets"), 1.0);
+    assert_eq!(metric(server, "baton_retool_log_unwritable_targets"), 1.0);
     // Reads continue to work.
-    Wire::to(&server).await.organizations().await.unwrap();
+    stage.wire.organizations().await.unwrap();
 
     fs::remove_file(&log).unwrap();
     fs::write(&log, "").unwrap();
@@ -159,7 +166,7 @@ async fn changes_are_refused_while_their_record_cannot_be_written() {
             .then_some(())
     })
     .await;
-    assert_eq!(metric(&server, "baton_retool_log_unwritable_targets"), 0.0);
+    assert_eq!(metric(server, "baton_retool_log_unwritable_targets"), 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
