@@ -1,9 +1,11 @@
 //! Responses of the REST API that are much larger than the data needed from them.
 
+use baton_retool::proto::connector::{ConnectorServiceValidateRequest, ConnectorServiceValidateResponse};
 use serde_json::{Value, json};
 
-use crate::support::retool_api::{Answer, Reply};
+use crate::support::retool_api::{Answer, Gate, Reply};
 use crate::support::stage::{Stage, result, with_email};
+use crate::support::wire::eventually;
 
 const MIB: u64 = 1024 * 1024;
 /// Limit of the additional memory for reading a response.
@@ -12,19 +14,27 @@ const USERS: usize = 60_000;
 
 /// A response with this JSON text, which may be invalid.
 fn answer(body: String) -> Reply {
+    Reply::Answer(json_answer(body))
+}
+
+fn json_answer(body: String) -> Answer {
     let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
-    Reply::Answer(Answer { status: 200, headers, body })
+    Answer { status: 200, headers, body }
 }
 
 /// All users, as from a Retool that supports neither `limit` nor `email`, and one more user at the end.
 fn everybody(last: Value) -> Reply {
-    let groups: Vec<_> = (0..5).map(|id| json!({"id": id, "name": format!("Group number {id}")})).collect();
-    let user = |number| json!({"id": format!("user_{number}"), "email": format!("{number}@x.example"), "metadata": {}, "groups": groups, "active": true});
-    let users: Vec<_> = (0..USERS).map(user).chain([last]).collect();
-    // The keys are ordered so that the list must be skipped.
-    let body = format!(r#"{{"data":{},"has_more":false,"success":true}}"#, Value::from(users));
+    let body = users(USERS, last);
     assert!(body.len() as u64 > 12 * MIB && (body.len() as u64) < 32 * MIB, "{}", body.len());
     answer(body)
+}
+
+fn users(count: usize, last: Value) -> String {
+    let groups: Vec<_> = (0..5).map(|id| json!({"id": id, "name": format!("Group number {id}")})).collect();
+    let user = |number| json!({"id": format!("user_{number}"), "email": format!("{number}@x.example"), "metadata": {}, "groups": groups, "active": true});
+    let users: Vec<_> = (0..count).map(user).chain([last]).collect();
+    // The keys are ordered so that the list must be skipped.
+    format!(r#"{{"data":{},"has_more":false,"success":true}}"#, Value::from(users))
 }
 
 struct Memory {
@@ -57,6 +67,43 @@ async fn validate_reads_a_list_of_all_users_in_little_memory() {
     let read = three.into_iter().filter(|answer| !answer.as_ref().unwrap().annotations.is_empty()).count();
     assert!(read > 0, "no answer is read to its end");
     memory.assert_bounded(&stage);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_large_answer_is_read_at_a_time() {
+    let stage = Stage::with(&["--http-timeout-seconds=30"]).await;
+    let validate = || {
+        let wire = stage.wire.clone();
+        let request = ConnectorServiceValidateRequest::default();
+        tokio::spawn(async move {
+            wire.call::<ConnectorServiceValidateResponse>("ConnectorService/Validate", &request).await
+        })
+    };
+    let gate = Gate::closed();
+    stage.api.next("GET", Reply::Halved(gate.clone(), json_answer(users(100, Value::Null))));
+    let first = validate();
+    gate.reached().await;
+    // This answer is complete, but is not read until the first one ends. Any answer to this request counts as
+    // large, because it may be.
+    stage.api.next("GET", answer(users(100, Value::Null)));
+    let second = validate();
+    let mut seen = Vec::new();
+    eventually("the second request", async || {
+        seen.extend(stage.api.seen());
+        (seen.len() == 2).then_some(())
+    })
+    .await;
+    for _ in 0..100 {
+        stage.wire.organizations().await.unwrap();
+    }
+    assert!(
+        !first.is_finished() && !second.is_finished(),
+        "the second answer was read before the first ended"
+    );
+    gate.open();
+    for answer in [first, second] {
+        assert!(!answer.await.unwrap().unwrap().annotations.is_empty(), "the answer was not read");
+    }
 }
 
 #[tokio::test]

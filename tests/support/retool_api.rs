@@ -15,7 +15,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
@@ -57,6 +57,8 @@ pub(crate) enum Reply {
     Late(Duration, Box<Reply>),
     /// Like the inner reply, after the gate is open.
     Held(Gate, Box<Reply>),
+    /// This answer; its second half after the gate is open.
+    Halved(Gate, Answer),
     /// The start of the answer; the connection ends after this time.
     Truncated(Duration),
     /// No answer; the connection ends.
@@ -345,6 +347,18 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State
                 Reply::Answer(answer) => {
                     let length = answer.body.len();
                     if write_answer(&mut stream, &answer, length).await.is_err() {
+                        return;
+                    }
+                    break;
+                }
+                Reply::Halved(gate, answer) => {
+                    let (first, rest) = answer.body.split_at(answer.body.len() / 2);
+                    let start = Answer { body: first.to_owned(), ..answer.clone() };
+                    if write_answer(&mut stream, &start, answer.body.len()).await.is_err() {
+                        return;
+                    }
+                    gate.pass().await;
+                    if stream.write_all(rest.as_bytes()).await.is_err() {
                         return;
                     }
                     break;
