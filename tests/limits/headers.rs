@@ -5,7 +5,9 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::unauthenticated::seen;
-use crate::support::raw::{CONTINUATION, END_HEADERS, END_STREAM, GREETING, HEADERS, RST_STREAM, frame};
+use crate::support::raw::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GREETING, HEADERS, RST_STREAM, frame,
+};
 use crate::support::server::Server;
 use crate::support::wire::{Wire, eventually};
 
@@ -48,6 +50,54 @@ fn assert_ends(stream: &mut TcpStream, what: &str, make: impl Fn(u32) -> Vec<u8>
         assert!(begun.elapsed() < PATIENCE, "{what}: the server takes them without end");
     }
     reader.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_that_never_end_close_the_connection_within_seconds() {
+    const TOKEN: &str = "a-token-0123456789";
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tokens");
+    std::fs::write(&path, TOKEN).unwrap();
+    let flag = format!("--auth-token-file={}", path.display());
+    // The server sends no ping that the caller would have to answer.
+    let server = Server::start_at(NOWHERE, &["--keepalive-interval-seconds=3600", &flag]);
+    let regular = Wire::to(&server).await.showing(TOKEN);
+    regular.metadata().await.unwrap();
+    let authorization = [b"\0\x0dauthorization\x19Bearer ", TOKEN.as_bytes()].concat();
+    let whole = frame(HEADERS, END_HEADERS, 1, &[call(GET_METADATA), authorization].concat());
+    let answered = [whole, frame(DATA, END_STREAM, 1, &[0; 5])].concat();
+    let block = frame(HEADERS, 0, 3, &call(GET_METADATA));
+    let half_a_frame = &block[..block.len() / 2];
+    let continued = [&block[..], &frame(CONTINUATION, 0, 3, b"")].concat();
+    let sent: [(&[u8], &[u8]); 4] =
+        [(&[], half_a_frame), (&[], &continued), (&answered, half_a_frame), (&answered, &continued)];
+    let peers: Vec<_> = tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            let ended = sent.map(|(first, rest)| {
+                let mut stream = connect(&server);
+                scope.spawn(move || {
+                    stream.write_all(first).unwrap();
+                    seen(&mut stream).unwrap();
+                    stream.write_all(rest).unwrap();
+                    let end = stream.read_to_end(&mut Vec::new());
+                    let is_open = end.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+                    assert!(!is_open, "the connection stays open");
+                    stream.local_addr().unwrap().to_string()
+                })
+            });
+            ended.map(|ended| ended.join().unwrap()).into()
+        })
+    });
+    for peer in peers {
+        server.wait_for_log(|line| {
+            line["msg"] == "closed the connection of a client that does not finish its headers"
+                && line["peer.address"] == peer
+        });
+    }
+    regular.metadata().await.unwrap();
+    let calls = server.logs().into_iter().filter(|line| line["grpc.code"] == "Ok");
+    let peers: std::collections::BTreeSet<_> = calls.map(|line| line["peer.address"].to_string()).collect();
+    assert_eq!(peers.len(), 3, "the regular caller had to connect again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,7 +72,7 @@ pub(crate) struct Connection {
 /// The bytes of a connection, plain or encrypted.
 type ByteStream = Either<Stream, Box<TlsStream<Stream>>>;
 
-/// Ends a connection that has been silent for too long.
+/// Ends a connection that has been silent for too long, or does not finish a frame or its headers.
 struct SilenceLimit {
     sleep: Pin<Box<Sleep>>,
     silence: Duration,
@@ -80,6 +80,8 @@ struct SilenceLimit {
 
 /// How many lines of a kind a peer causes in the log within [`Repeats::WINDOW`].
 const LINES: u32 = 5;
+/// The longest time for a block of headers, or for a frame that is not data.
+const LONGEST_UNFINISHED: Duration = Duration::from_secs(10);
 /// How often unauthenticated connections are checked.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Pauses after a connection could not be accepted, for example without free file descriptors.
@@ -152,7 +154,7 @@ pub(crate) fn accept_connections(
                             silence: SilenceLimit::new(limits),
                             authorities: address.is_none().then(Authorities::default),
                             _seated: seated,
-                            frames: FrameBudget::new(std::time::Instant::now()),
+                            frames: FrameBudget::new(now()),
                             allowance: Allowance::default(),
                             ending: None,
                         };
@@ -216,13 +218,20 @@ impl SilenceLimit {
         Self { sleep: Box::pin(sleep_until(Instant::now() + limits.handshake)), silence: limits.silence }
     }
 
-    fn reset(&mut self) {
-        self.sleep.as_mut().reset(Instant::now() + self.silence);
+    /// Begins a new silence. `unfinished` is the start of a frame or of headers that have not ended.
+    fn reset(&mut self, unfinished: Option<Instant>) {
+        let silent = Instant::now() + self.silence;
+        let end = unfinished.map_or(silent, |since| silent.min(since + LONGEST_UNFINISHED));
+        self.sleep.as_mut().reset(end);
     }
 
     fn poll_passed(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.sleep.as_mut().poll(context)
     }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 /// An address as the logs show it: empty for a unix socket.
@@ -322,15 +331,23 @@ impl AsyncRead for Connection {
         };
         if read.is_pending() {
             ready!(self.silence.poll_passed(context));
+            if self
+                .frames
+                .unfinished_since()
+                .is_some_and(|since| now().duration_since(since) >= LONGEST_UNFINISHED)
+            {
+                self.peer.log_hung_up("does not finish its headers");
+            }
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if buffer.filled().len() > before {
             if let Some(authorities) = &mut self.authorities {
                 authorities.pass(&mut buffer.filled_mut()[before..]);
             }
-            self.silence.reset();
             let calls = self.frames.calls();
-            let received = self.frames.receive(&buffer.filled()[before..], std::time::Instant::now());
+            let received = self.frames.receive(&buffer.filled()[before..], now());
+            let unfinished = self.frames.unfinished_since().map(Instant::from_std);
+            self.silence.reset(unfinished);
             if let Err(whole) = received {
                 self.peer.log_hung_up("sends too many frames with little or no data");
                 buffer.set_filled(before + whole);
@@ -379,5 +396,36 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.transport).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The time until the connection ends after this silence began.
+    async fn passed(limit: &mut SilenceLimit, unfinished: Option<Instant>) -> Duration {
+        let begun = Instant::now();
+        limit.reset(unfinished);
+        std::future::poll_fn(|context| limit.poll_passed(context)).await;
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_ends_after_its_silence_or_with_unfinished_headers() {
+        let second = Duration::from_secs(1);
+        let mut limit =
+            SilenceLimit::new(ConnectionLimits { most: 1, handshake: second, silence: 100 * second });
+        let seconds = async |limit: &mut SilenceLimit, unfinished| passed(limit, unfinished).await.as_secs();
+        assert_eq!(seconds(&mut limit, None).await, 100);
+        let began = Instant::now();
+        assert_eq!(seconds(&mut limit, Some(began)).await, 10);
+        // More bytes of the same headers do not extend their deadline.
+        let began = Instant::now();
+        tokio::time::advance(7 * second).await;
+        assert_eq!(seconds(&mut limit, Some(began)).await, 3);
+        limit.silence = 5 * second;
+        let began = Instant::now();
+        assert_eq!(seconds(&mut limit, Some(began)).await, 5);
     }
 }

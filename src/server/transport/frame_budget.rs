@@ -2,8 +2,8 @@
 //! SETTINGS, looks up a stream for every WINDOW_UPDATE, and wakes the call for every DATA frame, without a
 //! limit, so a flood of them would keep a processor busy.
 //!
-//! Only the heads of frames are parsed. hyper's own limits cover the rest: header blocks, and resets of calls
-//! that have not begun.
+//! Only the heads of frames are parsed. hyper's own limits cover the rest: the size of header blocks, and resets
+//! of calls that have not begun. hyper has no limit on the time of a header block, so it is measured here.
 
 use std::time::Instant;
 
@@ -20,6 +20,11 @@ pub(super) struct FrameBudget {
     received: usize,
     /// The number of HEADERS frames received. Each begins a call.
     calls: u64,
+    /// When the frame or the header block that has not ended began. `None` between frames, and in the data of a
+    /// call, which has its own deadline.
+    unfinished: Option<Instant>,
+    /// A header block continues in the next frame.
+    continues: bool,
 }
 
 /// The position of the next byte in the caller's frames.
@@ -50,6 +55,14 @@ const SHORT: usize = 256;
 /// Flags of DATA frames.
 const END_STREAM: u8 = 1;
 const PADDED: u8 = 8;
+/// A flag of HEADERS and CONTINUATION frames.
+const END_HEADERS: u8 = 4;
+// Types of frames.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const PUSH_PROMISE: u8 = 5;
+const CONTINUATION: u8 = 9;
 /// Tokens added per call.
 const CALL: u32 = 4;
 /// Tokens that a cancelled call costs.
@@ -57,7 +70,16 @@ const RESET: u32 = 8;
 
 impl FrameBudget {
     pub(super) fn new(now: Instant) -> Self {
-        Self { at: Position::Within(PREFACE), tokens: MOST, refilled: now, sent: 0, received: 0, calls: 0 }
+        Self {
+            at: Position::Within(PREFACE),
+            tokens: MOST,
+            refilled: now,
+            sent: 0,
+            received: 0,
+            calls: 0,
+            unfinished: Some(now),
+            continues: false,
+        }
     }
 
     /// Takes the tokens for the frames that the caller has sent.
@@ -76,6 +98,7 @@ impl FrameBudget {
                     bytes = &bytes[length..];
                 }
                 Position::Head(head, read) => {
+                    self.unfinished.get_or_insert(now);
                     if let Some(place) = head.get_mut(*read) {
                         *place = *first;
                     }
@@ -90,6 +113,9 @@ impl FrameBudget {
             }
             if matches!(self.at, Position::Within(0)) {
                 self.at = Position::Head([0; HEAD], 0);
+                if !self.continues {
+                    self.unfinished = None;
+                }
                 if self.tokens == 0 {
                     return Err(all - bytes.len());
                 }
@@ -103,6 +129,11 @@ impl FrameBudget {
         self.calls
     }
 
+    /// When the frame or the header block that has not ended began, unless it is the data of a call.
+    pub(super) fn unfinished_since(&self) -> Option<Instant> {
+        self.unfinished
+    }
+
     /// Adds the tokens for this number of bytes sent to the caller.
     pub(super) fn send(&mut self, bytes: usize) {
         self.sent += bytes;
@@ -113,18 +144,22 @@ impl FrameBudget {
 
     /// Takes tokens according to the type of the frame, the fourth byte of its head.
     fn take(&mut self, head: [u8; HEAD]) {
-        match head[3] {
-            // DATA.
-            0 => self.take_data(payload(head), head[4]),
-            // PUSH_PROMISE (an error) and CONTINUATION.
-            5 | 9 => {}
-            // HEADERS.
-            1 => {
+        let [.., kind, flags, _, _, _, _] = head;
+        if matches!(kind, HEADERS | CONTINUATION) {
+            self.continues = flags & END_HEADERS == 0;
+        }
+        match kind {
+            DATA => {
+                self.unfinished = None;
+                self.take_data(payload(head), flags);
+            }
+            // PUSH_PROMISE is an error.
+            PUSH_PROMISE | CONTINUATION => {}
+            HEADERS => {
                 self.calls += 1;
                 self.add(CALL);
             }
-            // RST_STREAM.
-            3 => self.tokens = self.tokens.saturating_sub(RESET),
+            RST_STREAM => self.tokens = self.tokens.saturating_sub(RESET),
             _ => self.tokens = self.tokens.saturating_sub(1),
         }
     }
@@ -168,7 +203,6 @@ mod tests {
 
     use super::*;
 
-    const DATA: u8 = 0;
     const PING: u8 = 6;
 
     fn frames(kind: u8, payload: u8, count: usize) -> Vec<u8> {
@@ -236,6 +270,37 @@ mod tests {
         // A call with a message, and an empty frame at the end.
         let call = [frames(1, 30, 1), data(5, 0), data(9, 0), data(0, END_STREAM)].concat();
         assert!(sent(&call));
+    }
+
+    #[test]
+    fn a_frame_or_a_header_block_is_unfinished_until_its_last_byte() {
+        let begun = Instant::now();
+        let second = |number| begun + Duration::from_secs(number);
+        let head = |length: u8, kind: u8, flags: u8| [0, 0, length, kind, flags, 0, 0, 0, 1];
+        let mut budget = FrameBudget::new(begun);
+        let mut after = |number, bytes: &[u8]| {
+            assert!(budget.receive(bytes, second(number)).is_ok());
+            budget.unfinished_since().map(|since| since.duration_since(begun).as_secs())
+        };
+        assert_eq!(after(0, &[0; PREFACE - 1]), Some(0));
+        assert_eq!(after(1, &[0]), None);
+        // Part of a head, then of a payload.
+        assert_eq!(after(2, &head(2, PING, 0)[..3]), Some(2));
+        assert_eq!(after(3, &head(2, PING, 0)[3..]), Some(2));
+        assert_eq!(after(4, &[7]), Some(2));
+        assert_eq!(after(5, &[7]), None);
+        // A header block in several frames.
+        assert_eq!(after(6, &[&head(1, HEADERS, 0)[..], &[7]].concat()), Some(6));
+        assert_eq!(after(7, &[&head(1, CONTINUATION, 0)[..], &[7]].concat()), Some(6));
+        assert_eq!(after(8, &head(1, CONTINUATION, END_HEADERS)), Some(6));
+        assert_eq!(after(9, &[7]), None);
+        // The data of a call can arrive slowly.
+        assert_eq!(after(10, &head(2, HEADERS, END_HEADERS)), Some(10));
+        assert_eq!(after(11, &[&[7, 7][..], &head(9, DATA, 0)[..5]].concat()), Some(11));
+        assert_eq!(after(12, &head(9, DATA, 0)[5..]), None);
+        assert_eq!(after(13, &[7; 8]), None);
+        // The next frame begins in the same piece.
+        assert_eq!(after(14, &[7, 0]), Some(14));
     }
 
     #[test]

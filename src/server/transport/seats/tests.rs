@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
 
@@ -185,4 +185,29 @@ fn any_idle_connection_makes_room_without_a_newcomer() {
     assert!(seats.make_room());
     assert!(idle.0.closer.is_closed());
     assert!(!seats.make_room());
+}
+
+#[tokio::test(start_paused = true)]
+async fn unauthenticated_connections_that_are_idle_for_too_long_are_closed() {
+    const MOMENT: Duration = Duration::from_millis(1);
+    let seats = Seats::new(8);
+    let open: Vec<_> = (0..3).map(|_| seats.take(from(1)).unwrap()).collect();
+    let [_idle, spent, busy] = &open[..] else { panic!("three connections") };
+    spent.0.spend();
+    let calls = call(busy);
+    let trusted = caller(&seats, 2, 7);
+    let after = async |time| {
+        tokio::time::advance(time).await;
+        seats.sweep();
+        closed(&open)
+    };
+    assert_eq!(after(SPENT_LONGEST_IDLE).await, [0; 0]);
+    assert_eq!(after(MOMENT).await, [1]);
+    assert_eq!(after(LONGEST_IDLE - SPENT_LONGEST_IDLE - MOMENT).await, [1]);
+    assert_eq!(after(MOMENT).await, [0, 1]);
+    assert_eq!(after(LONGEST_IDLE).await, [0, 1]);
+    drop(calls);
+    assert_eq!(after(LONGEST_IDLE).await, [0, 1]);
+    assert_eq!(after(MOMENT).await, [0, 1, 2]);
+    assert!(!trusted.0.closer.is_closed());
 }
