@@ -107,7 +107,11 @@ fn all_invalid_settings_of_a_run_are_reported_at_once() {
     };
     let only_service = ["--client-", "--create-"];
     for (command, arguments, expected) in [
-        (vec!["serve"], without(&["--create-"]), vec![serving, &["/nowhere/tls.key", "/nowhere/tokens"]]),
+        (
+            vec!["serve"],
+            without(&["--create-"]),
+            vec![serving, &["/nowhere/tls.key", "/nowhere/tls.crt", "/nowhere/tokens"]],
+        ),
         (vec!["demo"], without(&["--create-"]), vec![serving]),
         (vec!["sync"], without(&only_service), vec![serving, syncing]),
         (vec![], without(&["--create-"]), vec![serving, syncing, &["client id", "client secret"]]),

@@ -110,7 +110,7 @@ fn empty_protecting_settings_are_reported_with_all_other_invalid_ones() {
         ["serve", "--auth-token-file=", "--tls-cert=no.pem", "--tls-key=no.pem", "--tls-client-ca="];
     let connection = ("BATON_CONNECTION_STRING", "host=h sslmod=x");
     let errors = refused(&arguments, &[connection, ("BATON_MAX_REQUESTS", "x"), ("BATON_DRY_RUN", "")]);
-    assert_eq!(errors.lines().count(), 6, "{errors}");
+    assert_eq!(errors.lines().count(), 7, "{errors}");
     for named in [
         "auth-token-file (flag --auth-token-file): the value is empty",
         "tls-client-ca (flag --tls-client-ca): the value is empty",
@@ -118,8 +118,56 @@ fn empty_protecting_settings_are_reported_with_all_other_invalid_ones() {
         "max-requests (variable BATON_MAX_REQUESTS)",
         "connection-string",
         "tls-key: no.pem",
+        "tls-cert: no.pem",
     ] {
         assert!(errors.contains(named), "no {named} in {errors}");
+    }
+}
+
+#[test]
+fn every_unusable_tls_file_is_reported_and_a_pipe_hides_no_other() {
+    let folder = folder_with_files();
+    let own = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();
+    fs::write(folder.path().join("other.key"), own.signing_key.serialize_pem()).unwrap();
+    let pipe = folder.path().join("pipe.pem");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (certificate, key, clients, expected) in [
+        ("no.pem", "no.key", "no.crt", &["tls-key: no.key", "tls-cert: no.pem", "tls-client-ca: no.crt"][..]),
+        ("own.key", "own.pem", "own.pem", &["tls-key: own.pem holds no", "tls-cert: own.key holds no"]),
+        (
+            "own.pem",
+            "other.key",
+            "own.key",
+            &["tls-client-ca: own.key", "tls-cert own.pem with tls-key other.key"],
+        ),
+        ("pipe.pem", "no.key", "no.crt", &["tls-key: no.key", "tls-client-ca: no.crt"]),
+        ("own.pem", "no.key", "pipe.pem", &["tls-key: no.key"]),
+        ("no.pem", "pipe.pem", "own.pem", &["tls-cert: no.pem"]),
+    ] {
+        let flags = [("cert", certificate), ("key", key), ("client-ca", clients)];
+        let flags = flags.map(|(name, file)| format!("--tls-{name}={file}"));
+        // Without the last setting, the program would read the files, and wait for a writer of the pipe.
+        let arguments =
+            [&["serve"][..], &flags.each_ref().map(String::as_str), &["--max-requests=x"]].concat();
+        let output = run_in(folder.path(), &arguments, &[]);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
+        assert_eq!(errors.lines().count(), 1 + expected.len(), "{arguments:?}: {errors}");
+        for line in expected {
+            assert!(errors.contains(line), "no {line} in {errors}");
+        }
+    }
+}
+
+#[test]
+fn doctor_reports_every_unusable_tls_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["doctor", "--tls-cert=no.pem", "--tls-key=no.key", "--tls-client-ca=no.crt"];
+    let output = run_in(folder.path(), &flags, &[]);
+    let found = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{found}");
+    for error in ["tls-key: no.key", "tls-cert: no.pem", "tls-client-ca: no.crt"] {
+        assert!(found.contains(error), "no {error} in {found}");
     }
 }
 

@@ -31,9 +31,8 @@ pub(super) fn refused_without_command(error: &str) -> Line {
 pub(super) async fn serving(settings: &Settings, report: &mut Report) {
     let server = settings.server.security.check(&settings.server.listen).await;
     let telemetry = telemetry::check(&settings.logs, &settings.telemetry);
-    let problems =
-        [server.err().map(|error| error.to_string()), telemetry.err().map(|error| error.to_string())];
-    for problem in problems.into_iter().flatten() {
+    let server = server.iter().map(ToString::to_string);
+    for problem in server.chain(telemetry.err().map(|error| error.to_string())) {
         report.push(refused(&problem));
     }
 }

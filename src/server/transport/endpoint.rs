@@ -83,30 +83,32 @@ impl Security {
     /// The defaults in `--help`: no TLS and no tokens, so only this machine may connect.
     pub(crate) const DEFAULT: Self = Self { tls: None, token_file: None, open_health: true, insecure: false };
 
-    /// Whether [`Server::listen`](crate::server::Server::listen) would accept these settings. Binds no port.
-    ///
-    /// # Errors
-    /// [`Error::Plaintext`], [`Error::Listen`], [`Error::Tls`], [`Error::Tokens`]
-    pub(crate) async fn check(&self, endpoint: &Endpoint) -> Result<(), Error> {
-        if let Endpoint::Tcp { host, port } = endpoint {
-            let failed = |source| Error::Listen { address: endpoint.to_string(), source };
-            let mut addresses = tokio::net::lookup_host((host.as_str(), *port)).await.map_err(failed)?;
-            self.check_exposure(endpoint, addresses.next().is_some_and(listener::is_wide))?;
-        }
-        self.tls.as_ref().map_or(Ok(()), tls::check)?;
-        self.token_file.as_deref().map_or(Ok(()), tokens::check)?;
-        Ok(())
+    /// All errors with which [`Server::listen`](crate::server::Server::listen) would refuse these settings. Binds
+    /// no port.
+    pub(crate) async fn check(&self, endpoint: &Endpoint) -> Vec<Error> {
+        let exposure = match endpoint {
+            Endpoint::Tcp { host, port } => match tokio::net::lookup_host((host.as_str(), *port)).await {
+                Ok(mut addresses) => {
+                    self.check_exposure(endpoint, addresses.next().is_some_and(listener::is_wide))
+                }
+                Err(source) => Err(Error::Listen { address: endpoint.to_string(), source }),
+            },
+            Endpoint::Unix(_) => Ok(()),
+        };
+        exposure.err().into_iter().chain(self.errors_of_files(|_| true)).collect()
     }
 
     /// The errors of the files with certificates and tokens. Pipes and devices are left out, because they can be
     /// read once only.
     pub(crate) fn check_files(&self) -> Vec<Error> {
-        let again = |path: &Path| std::fs::metadata(path).map_or(true, |file| file.is_file());
-        let tls = self.tls.as_ref().filter(|files| files.paths().all(again));
-        let tls = tls.and_then(|files| tls::check(files).err());
-        let tokens = self.token_file.as_deref().filter(|file| again(file));
+        self.errors_of_files(|path| std::fs::metadata(path).map_or(true, |file| file.is_file()))
+    }
+
+    fn errors_of_files(&self, can_be_read: impl Fn(&Path) -> bool) -> Vec<Error> {
+        let tls = self.tls.as_ref().map(|files| tls::check(files, &can_be_read)).unwrap_or_default();
+        let tokens = self.token_file.as_deref().filter(|file| can_be_read(file));
         let tokens = tokens.and_then(|file| tokens::check(file).err());
-        tls.map(Error::from).into_iter().chain(tokens.map(Error::from)).collect()
+        tls.into_iter().map(Error::from).chain(tokens.map(Error::from)).collect()
     }
 
     /// Whether plaintext is allowed on this address.

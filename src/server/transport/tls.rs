@@ -10,6 +10,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
 use serde::Deserialize;
 
@@ -31,13 +32,6 @@ pub(crate) struct TlsFiles {
     /// PEM: the certificate authorities of the clients that may connect; without it every client may.
     #[serde(rename = "tls-client-ca")]
     pub client_ca: Option<PathBuf>,
-}
-
-impl TlsFiles {
-    /// The paths of all files.
-    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
-        [&self.certificate, &self.key].into_iter().chain(&self.client_ca).map(PathBuf::as_path)
-    }
 }
 
 /// The reason why TLS cannot be set up.
@@ -105,16 +99,24 @@ impl Material {
         let builder = if client_roots.is_empty() {
             builder.with_no_client_auth()
         } else {
-            let roots = tls_roots::anchors(client_roots).map_err(unusable)?;
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                .build()
-                .map_err(|source| TlsError::UnusableClientCa { what: what.clone(), source })?;
-            builder.with_client_cert_verifier(verifier)
+            builder.with_client_cert_verifier(client_verifier(&what, client_roots)?)
         };
         let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)
     }
+}
+
+/// Accepts clients with a certificate from one of these certificate authorities.
+fn client_verifier(
+    what: &str,
+    roots: Vec<CertificateDer<'static>>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let what = || what.to_owned();
+    let roots = tls_roots::anchors(roots).map_err(|source| TlsError::Unusable { what: what(), source })?;
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
+        .build()
+        .map_err(|source| TlsError::UnusableClientCa { what: what(), source })
 }
 
 /// The settings from the data of a parent process: clients must have a certificate from its certificate
@@ -153,12 +155,26 @@ pub(crate) fn of_files(files: TlsFiles) -> Result<CurrentTls, TlsError> {
     Ok(Arc::new(move || current.load_full()))
 }
 
-/// Checks that the files are usable.
-///
-/// # Errors
-/// Those of [`of_files`].
-pub(crate) fn check(files: &TlsFiles) -> Result<(), TlsError> {
-    read(files).map(drop)
+/// The errors of all files, in the order in which [`of_files`] reads them. Reads only files that `can_be_read`
+/// names.
+pub(crate) fn check(files: &TlsFiles, can_be_read: impl Fn(&Path) -> bool) -> Vec<TlsError> {
+    let TlsFiles { certificate, key, client_ca } = files;
+    let client_ca = client_ca.as_deref().filter(|path| can_be_read(path));
+    let key = can_be_read(key).then(|| read_key(key));
+    let chain = can_be_read(certificate).then(|| certificates("tls-cert", certificate));
+    let clients = client_ca.map(|path| {
+        let roots = certificates("tls-client-ca", path)?;
+        client_verifier(&format!("tls-client-ca {}", shown(path)), roots).map(drop)
+    });
+    // Only together do a certificate and a key show that they match.
+    let (pair, errors) = match (key, chain) {
+        (Some(Ok(key)), Some(Ok(chain))) => {
+            let pair = Material { what: pair_name(files), chain, key, client_roots: Vec::new() };
+            (pair.into_config().err(), [None, None])
+        }
+        (key, chain) => (None, [key.and_then(Result::err), chain.and_then(Result::err)]),
+    };
+    errors.into_iter().flatten().chain(clients.and_then(Result::err)).chain(pair).collect()
 }
 
 impl FileSource for TlsFiles {
@@ -183,20 +199,9 @@ impl FileSource for TlsFiles {
 }
 
 fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
-    let certificates = |flag, path: &Path| -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        let not_pem =
-            |source| TlsError::NotPem { flag, path: path.to_owned(), wanted: "certificate", source };
-        tls_roots::from_pem(&text(flag, path)?).map_err(not_pem)
-    };
-    let key =
-        PrivateKeyDer::from_pem_slice(&text("tls-key", &files.key)?).map_err(|source| TlsError::NotPem {
-            flag: "tls-key",
-            path: files.key.clone(),
-            wanted: "unencrypted private key",
-            source,
-        })?;
+    let key = read_key(&files.key)?;
     Material {
-        what: format!("tls-cert {} with tls-key {}", shown(&files.certificate), shown(&files.key)),
+        what: pair_name(files),
         chain: certificates("tls-cert", &files.certificate)?,
         key,
         client_roots: match &files.client_ca {
@@ -205,6 +210,27 @@ fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
         },
     }
     .into_config()
+}
+
+/// The certificate and its key in messages.
+fn pair_name(files: &TlsFiles) -> String {
+    format!("tls-cert {} with tls-key {}", shown(&files.certificate), shown(&files.key))
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let flag = "tls-key";
+    let wanted = "unencrypted private key";
+    PrivateKeyDer::from_pem_slice(&text(flag, path)?).map_err(|source| TlsError::NotPem {
+        flag,
+        path: path.to_owned(),
+        wanted,
+        source,
+    })
+}
+
+fn certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let not_pem = |source| TlsError::NotPem { flag, path: path.to_owned(), wanted: "certificate", source };
+    tls_roots::from_pem(&text(flag, path)?).map_err(not_pem)
 }
 
 fn text(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
