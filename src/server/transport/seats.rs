@@ -2,7 +2,8 @@
 //!
 //! A connection is unauthenticated until one of its calls or its client certificate is accepted. A part of the
 //! seats is always left to unauthenticated connections, so that a new connection is accepted at any time. The
-//! oldest one of the network with the most of them is closed for it. If all other seats are taken, the holder
+//! oldest one of the network with the most of them is closed for it, first of networks from which no caller has
+//! authenticated. If all other seats are taken, the holder
 //! with the most of them loses one: the network and the token of its callers identify a holder. No caller can
 //! therefore keep out another one, neither by idle connections nor by calls.
 
@@ -36,6 +37,8 @@ struct Open {
     unauthenticated: BTreeMap<u64, Arc<Seat>>,
     trusted: BTreeMap<u64, Arc<Seat>>,
     unauthenticated_of: HashMap<Network, usize>,
+    /// The networks from which callers have authenticated last, and when: the number of the next connection.
+    known: HashMap<Network, u64>,
 }
 
 /// One connection.
@@ -80,6 +83,8 @@ pub(crate) struct NoSeat {
 
 /// The minimum number of seats for unauthenticated connections, if there are that many seats.
 const FEW: usize = 16;
+/// How many networks are remembered from which callers have authenticated.
+const KNOWN: usize = 1024;
 /// How long an unauthenticated connection may be without a call in progress.
 const LONGEST_IDLE: Duration = Duration::from_secs(30);
 /// The same limit for a connection that has sent nearly its allowance.
@@ -165,15 +170,16 @@ impl Open {
     }
 
     /// Closes the oldest unauthenticated connection of the network with the most of them, the new one
-    /// included. If several networks have the most, the oldest connection of all of them is closed: one that
-    /// is about to be authenticated is young.
+    /// included. If several networks have the most, a network from which no caller has authenticated loses one,
+    /// so that strangers with many addresses do not keep out callers that return. Of these, the oldest
+    /// connection is closed: one that is about to be authenticated is young.
     fn evict_unauthenticated(&mut self, newcomer: Network) -> bool {
-        let count = |seat: &Seat| {
+        let rank = |seat: &Seat| {
             let count = self.unauthenticated_of.get(&seat.network).copied().unwrap_or_default();
-            count + usize::from(seat.network == newcomer)
+            (count + usize::from(seat.network == newcomer), !self.known.contains_key(&seat.network))
         };
-        let Some(most) = self.unauthenticated.values().map(|seat| count(seat)).max() else { return false };
-        let Some(seat) = self.unauthenticated.values().find(|seat| count(seat) == most).cloned() else {
+        let Some(first) = self.unauthenticated.values().map(|seat| rank(seat)).max() else { return false };
+        let Some(seat) = self.unauthenticated.values().find(|seat| rank(seat) == first).cloned() else {
             return false;
         };
         self.close(&seat);
@@ -213,6 +219,17 @@ impl Open {
         let Some(seat) = seat.cloned() else { return false };
         self.close(&seat);
         true
+    }
+
+    /// Remembers that a caller from this network has authenticated.
+    fn know(&mut self, network: Network) {
+        self.known.insert(network, self.next);
+        if self.known.len() > KNOWN
+            && let Some(oldest) =
+                self.known.iter().min_by_key(|(_, last)| **last).map(|(network, _)| *network)
+        {
+            self.known.remove(&oldest);
+        }
     }
 
     fn close(&mut self, seat: &Seat) {
@@ -259,6 +276,7 @@ impl Seat {
         }
         open.unauthenticated.remove(&self.number);
         open.unauthenticated_gone(self.network);
+        open.know(self.network);
         open.trusted.insert(self.number, seat);
         self.trusted.store(true, Ordering::Relaxed);
         Ok(())

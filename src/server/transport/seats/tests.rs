@@ -29,6 +29,32 @@ fn the_oldest_connection_is_closed_if_several_networks_have_the_most() {
     assert_eq!(closed(&open), [0, 1, 2]);
 }
 
+#[test]
+fn a_caller_that_returns_is_not_replaced_by_strangers_with_many_addresses() {
+    let seats = Seats::new(64);
+    drop(caller(&seats, 200, 7));
+    let back = seats.take(from(200)).unwrap();
+    let strangers: Vec<_> = (0..100).map(|last| seats.take(from(last)).unwrap()).collect();
+    assert!(!back.0.closer.is_closed());
+    assert_eq!(closed(&strangers).len(), 85);
+    // An address with more connections than others still loses one first.
+    let _second = seats.take(from(200)).unwrap();
+    let _third = seats.take(from(200)).unwrap();
+    assert!(back.0.closer.is_closed());
+}
+
+#[test]
+fn a_bounded_number_of_networks_is_remembered() {
+    let seats = Seats::new(64);
+    let network = |number: usize| Some(std::net::Ipv4Addr::from(u32::try_from(number).unwrap()).into());
+    for number in 0..=KNOWN {
+        assert_eq!(seats.take(network(number)).unwrap().0.trust(None), Ok(()));
+    }
+    let known = &seats.0.open().known;
+    assert_eq!(known.len(), KNOWN);
+    assert!(!known.contains_key(&network(0)) && known.contains_key(&network(KNOWN)));
+}
+
 /// A connection of a caller with this token.
 fn caller(seats: &Seats, last: u8, token: u64) -> Seated {
     let seat = seats.take(from(last)).unwrap();
