@@ -116,7 +116,8 @@ async fn the_role_comes_from_the_entitlement_id() {
         assert_eq!(status.code(), Code::InvalidArgument, "{id} {slug}: {status:?}");
     }
     let status = refused(&database, changes.send_grant(asking("group:g5:banana", ""))).await;
-    let those_of_the_resource = "is not an entitlement of \"group g5\", which has group:g5:member and group:g5:admin";
+    let those_of_the_resource =
+        "is not an entitlement of \"group g5\", which has group:g5:member and group:g5:admin";
     assert!(status.message().contains(those_of_the_resource), "{status:?}");
     changes.send_grant(asking("group:g5:admin", "")).await.unwrap();
     assert_eq!(role(&database, 5, 7).await, "admin", "without a slug the id decides");

@@ -40,9 +40,10 @@ async fn connect(name: &str, dialer: &Dialer, tokens: &Tokens) -> Line {
     }
     let through = dialer.proxy().map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default();
     match tokens.authorization().await {
-        Ok(_) => {
-            Line::ok(Check::C1, format!("the certificate is valid, and {name} received an access token{through}"))
-        }
+        Ok(_) => Line::ok(
+            Check::C1,
+            format!("the certificate is valid, and {name} received an access token{through}"),
+        ),
         Err(problem) => without_token(&problem),
     }
 }

@@ -127,6 +127,7 @@ mod tests {
                         field: "entitlement.id",
                         problem: ArgumentProblem::UnknownEntitlement {
                             given: given.as_str().into(),
+                            resource: given.as_str().into(),
                             known: "group:g7:member".to_owned(),
                         },
                     },

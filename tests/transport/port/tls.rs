@@ -20,7 +20,11 @@ async fn mutual_tls_accepts_only_certificates_of_the_configured_certificate_auth
     for (name, tls, opens) in [
         ("one of the certificate authority", trusting(&pki).identity(pki.sign("client").identity()), true),
         ("none", trusting(&pki), false),
-        ("one of another certificate authority", trusting(&pki).identity(stranger.sign("client").identity()), false),
+        (
+            "one of another certificate authority",
+            trusting(&pki).identity(stranger.sign("client").identity()),
+            false,
+        ),
         ("an expired one", trusting(&pki).identity(expired.identity()), false),
         ("one of the future", trusting(&pki).identity(future.identity()), false),
         (
