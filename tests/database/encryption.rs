@@ -5,8 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tonic::{Code, Status};
 
+use super::certificates::Workshop;
 use crate::support::cluster::Cluster;
 use crate::support::postgres::{Database, Role, Sizes};
 use crate::support::server::Server;
@@ -269,4 +272,59 @@ async fn a_new_password_needs_no_restart() {
     .await;
     write("another");
     wire.organizations().await.unwrap();
+}
+
+fn warnings_of_plaintext(server: &Server) -> usize {
+    let words = "not encrypted although the server offers TLS";
+    let is_one = |line: &serde_json::Value| line["msg"].as_str().is_some_and(|text| text.contains(words));
+    server.logs().into_iter().filter(is_one).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn warns_of_each_connection_that_is_plaintext_after_a_failed_handshake() {
+    let Some(encrypted) = Encrypted::start().await else { return };
+    let Encrypted { database, role, certificates, .. } = &encrypted;
+    // The program supports no key of this kind.
+    let workshop = Workshop::open();
+    workshop.self_signed("server", "-algorithm ED448", "localhost", "-extensions server");
+    certificates.show_any(database, &workshop.text("server.crt"), &workshop.text("server.key")).await;
+    let server = Server::start_at(&encrypted.string("127.0.0.1", "sslmode=prefer pool_max_conns=1"), &[]);
+    let wire = Wire::to(&server).await;
+    for connections in 1..=2 {
+        assert_eq!(wire.revealed().await.unwrap(), "false");
+        server.wait_for_log(|line| line["msg"] == "the database can be read");
+        assert_eq!(warnings_of_plaintext(&server), connections);
+        let end =
+            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'", role.name);
+        eventually("the end of the session", async || {
+            let client = database.client().await;
+            client.query(&end, &[]).await.unwrap().is_empty().then_some(())
+        })
+        .await;
+    }
+}
+
+/// A server that never answered the request for TLS has not offered it.
+#[tokio::test(flavor = "multi_thread")]
+async fn does_not_warn_of_plaintext_after_a_failed_connection() {
+    let database = Database::small().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let real = database.cluster().address().to_owned();
+    let (closing, mut closed) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let (first, _) = listener.accept().await.unwrap();
+        drop(first);
+        closing.send(()).unwrap();
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut server = TcpStream::connect(&real).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    let url = database.url().replace(database.cluster().address(), &address);
+    let server = Server::start_at(&format!("{url}?sslmode=prefer"), &[]);
+    assert_eq!(Wire::to(&server).await.organizations().await.unwrap().len(), 2);
+    closed.recv().await.unwrap();
+    assert_eq!(warnings_of_plaintext(&server), 0);
 }
