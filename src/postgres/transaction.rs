@@ -67,6 +67,22 @@ impl<'a> Transaction<'a> {
         Ok(Self { lease, open: true, _place: place })
     }
 
+    /// Like [`Transaction::begin`], on a session that is opened now.
+    ///
+    /// # Errors
+    /// The same as for [`Transaction::begin`].
+    pub(crate) async fn begin_afresh(pool: &'a Pool, access: AccessMode) -> Result<Self, PostgresError> {
+        let place = pool.place_for_change().await?;
+        let lease = pool.get_fresh().await?;
+        start(&lease, access).await?;
+        Ok(Self { lease, open: true, _place: place })
+    }
+
+    /// Whether its session was idle in the pool, so that it can lead to a server that is now a standby.
+    pub(crate) fn is_from_stock(&self) -> bool {
+        self.lease.is_from_stock()
+    }
+
     /// Waits until no other transaction holds the advisory lock with this number, and holds it until the end.
     ///
     /// # Errors
