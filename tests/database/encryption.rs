@@ -249,29 +249,31 @@ async fn a_new_password_needs_no_restart() {
         fs::write(&file, format!("*:*:*:{}:{password}\n", role.name)).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     };
-    write(&role.password);
     let (host, port) = database.cluster().address().rsplit_once(':').unwrap();
-    let string = format!(
-        "host={host} port={port} dbname={} user={} passfile={} sslmode=disable",
-        database.name(),
-        role.name,
-        file.display()
-    );
-    let server = Server::start_at(&string, &[]);
-    let wire = Wire::to(&server).await;
-    wire.organizations().await.unwrap();
-    database.execute(&format!("ALTER ROLE {} PASSWORD 'another'", role.name)).await;
-    // A session may be opened between the change of the password and the end of the others, so sessions are
-    // ended until a new one is refused.
-    let end =
-        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'", role.name);
-    eventually("a refused password", async || {
-        database.execute(&end).await;
-        wire.organizations().await.err().filter(|status| status.message().contains("28P01"))
-    })
-    .await;
-    write("another");
-    wire.organizations().await.unwrap();
+    let string =
+        format!("host={host} port={port} dbname={} user={} sslmode=disable", database.name(), role.name);
+    let named = format!("{string} passfile={}", file.display());
+    for (password, string, environment) in
+        [("another", named, None), ("a third", string, Some(("PGPASSFILE", file.to_str().unwrap())))]
+    {
+        write(&role.password);
+        database.execute(&format!("ALTER ROLE {} PASSWORD '{}'", role.name, role.password)).await;
+        let server = Server::start_with(environment.as_slice(), &string, &[]);
+        let wire = Wire::to(&server).await;
+        wire.organizations().await.unwrap();
+        database.execute(&format!("ALTER ROLE {} PASSWORD '{password}'", role.name)).await;
+        // A session may be opened between the change of the password and the end of the others, so sessions are
+        // ended until a new one is refused.
+        let end =
+            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'", role.name);
+        eventually("a refused password", async || {
+            database.execute(&end).await;
+            wire.organizations().await.err().filter(|status| status.message().contains("28P01"))
+        })
+        .await;
+        write(password);
+        wire.organizations().await.unwrap();
+    }
 }
 
 fn warnings_of_plaintext(server: &Server) -> usize {
@@ -327,4 +329,32 @@ async fn does_not_warn_of_plaintext_after_a_failed_connection() {
     assert_eq!(Wire::to(&server).await.organizations().await.unwrap().len(), 2);
     closed.recv().await.unwrap();
     assert_eq!(warnings_of_plaintext(&server), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificate_authorities_are_read_for_each_connection() {
+    let Some(encrypted) = Encrypted::start().await else { return };
+    let Encrypted { database, role, certificates, .. } = &encrypted;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root.crt");
+    fs::copy(certificates.authority(), &root).unwrap();
+    let string =
+        encrypted.string("localhost", &format!("sslmode=verify-full sslrootcert={}", root.display()));
+    let server = Server::start_at(&string, &[]);
+    let wire = Wire::to(&server).await;
+    assert_eq!(wire.revealed().await.unwrap(), "true");
+    let end =
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'", role.name);
+    fs::copy(certificates.other_authority(), &root).unwrap();
+    let refused = eventually("a refused server", async || {
+        database.execute(&end).await;
+        wire.revealed().await.err()
+    })
+    .await;
+    assert_refused::<()>(Err(refused), Code::Unavailable, &["sslrootcert", "certificate"]);
+    fs::remove_file(&root).unwrap();
+    let words = ["sslrootcert", root.to_str().unwrap(), "cannot be read"];
+    assert_refused(wire.revealed().await, Code::Unavailable, &words);
+    fs::copy(certificates.authority(), &root).unwrap();
+    assert_eq!(wire.revealed().await.unwrap(), "true");
 }
