@@ -11,7 +11,7 @@ use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::quoted;
 use crate::postgres::session::AccessMode;
 use crate::postgres::statement::Parameter;
-use crate::postgres::transaction::{self, End};
+use crate::postgres::transaction::{self, Deferred, End};
 use crate::retool::change::{Mode, Refusal};
 use crate::retool::database::Database;
 use crate::retool::error::DatabaseError;
@@ -182,7 +182,8 @@ impl Transaction<'_> {
     }
 
     /// Runs a statement that changes rows, and returns the number of rows it reports as changed. The table's
-    /// triggers run with the role's own search_path, so every name in the statement must be qualified.
+    /// triggers run with the role's own search_path, so every name in the statement must be qualified. The last
+    /// write of a change runs the deferred triggers too, so that [`Transaction::judge`] sees what they did.
     ///
     /// # Errors
     /// See [`PostgresError`].
@@ -191,8 +192,10 @@ impl Transaction<'_> {
         name: &'static str,
         statement: &str,
         parameters: &[Parameter<'_>],
+        deferred: Deferred,
     ) -> Result<usize, DatabaseError> {
-        self.write_returning(name, statement, parameters, |_| Ok(())).await.map(|rows| rows.len())
+        let rows = self.write_returning(name, statement, parameters, deferred, |_| Ok(())).await?;
+        Ok(rows.len())
     }
 
     /// Like [`Transaction::write`], but returns the statement's rows.
@@ -204,10 +207,11 @@ impl Transaction<'_> {
         name: &'static str,
         statement: &str,
         parameters: &[Parameter<'_>],
+        deferred: Deferred,
         from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
     ) -> Result<Vec<T>, DatabaseError> {
         let statement = template::render(statement, &self.privileges);
-        Ok(self.inner.write(name, &statement, parameters, from_row).await?)
+        Ok(self.inner.write(name, &statement, parameters, deferred, from_row).await?)
     }
 
     /// Judges a write by the state that is read after it in the same transaction. `wrote` is true if the

@@ -100,7 +100,7 @@ async fn a_change_whose_every_retry_is_killed_leaves_the_tables_unchanged() {
 }
 
 #[tokio::test]
-async fn a_change_is_retried_when_its_connection_is_killed_at_commit() {
+async fn a_change_is_retried_when_a_deferred_trigger_kills_its_connection() {
     for (entitlement, principal, table) in CALLS {
         let database = world().await;
         database
@@ -116,7 +116,7 @@ async fn a_change_is_retried_when_its_connection_is_killed_at_commit() {
         let answer = changes.grant(entitlement, principal).await.unwrap();
         assert_eq!(answer.did(), Did::Changed, "{entitlement}");
         let warned = server.wait_for_log(|line| line["msg"] == "a change was not made; retrying");
-        assert!(warned["error"].as_str().unwrap().contains("interrupted the commit"), "{warned}");
+        assert!(warned["error"].as_str().unwrap().contains("interrupted the statement"), "{warned}");
         let record = server.wait_for_log(|line| line["msg"] == "change");
         assert_eq!(record["outcome"], "changed", "{record}");
     }
