@@ -8,6 +8,7 @@ pub(crate) mod consistent;
 pub(crate) mod diagnosis;
 pub(crate) mod error;
 pub(crate) mod identifier;
+mod offer;
 pub(crate) mod opener;
 pub(crate) mod pool;
 pub(crate) mod reason;

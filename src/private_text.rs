@@ -40,7 +40,12 @@ impl PrivateText {
     /// The text without quotes and at full length, for sentences and for ids that are known to be well
     /// formed.
     pub(crate) fn unquoted(&self) -> impl fmt::Display {
-        if REVEALED.get() { self.0.as_str() } else { LEFT_OUT }
+        self.or(LEFT_OUT)
+    }
+
+    /// The text in [`reveal`], and `safe` everywhere else.
+    pub(crate) fn or<'a>(&'a self, safe: &'a str) -> &'a str {
+        if REVEALED.get() { &self.0 } else { safe }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Opens sessions: tries the hosts and kinds of encryption in order, and runs the first statement.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::postgres::connection_string::{Attempt, ConnectionSettings, Encryption, Host, TargetSessionAttrs};
 use crate::postgres::error::PostgresError;
+use crate::postgres::offer::Offer;
 use crate::postgres::reason::reason;
 use crate::postgres::session::{Limits, SearchPath, Session};
 use crate::postgres::tls;
@@ -122,7 +122,7 @@ impl Opener {
         for attempt in self.settings.attempts() {
             let tried = self.within_timeout(&attempt).await;
             match (&tried, attempt.encryption) {
-                (Err(met), Encryption::Tls) if !met.tls_not_offered => {
+                (Err(met), Encryption::Tls) if met.tls_offered => {
                     without_tls = Some((attempt.host.clone(), met.reason.clone()));
                 }
                 (Ok(_), Encryption::Plain) => warn_of_plaintext(&attempt, without_tls.take()),
@@ -178,7 +178,8 @@ impl Opener {
     }
 
     async fn within_timeout(&self, attempt: &Attempt) -> Result<(Session, Server), Failed> {
-        match timeout(self.connect_timeout, self.start(attempt)).await {
+        let offer = Offer::default();
+        match timeout(self.connect_timeout, self.start(attempt, &offer)).await {
             Ok(result) => result,
             Err(_) => Err(Failed {
                 reason: format!("no answer within {} s", self.connect_timeout.as_secs()),
@@ -186,20 +187,20 @@ impl Opener {
                 login_refused: false,
                 connect_forbidden: false,
                 no_transactions: false,
-                tls_not_offered: false,
+                tls_offered: offer.is_made(),
             }),
         }
     }
 
     /// A pooler may reject startup options. The session then starts without ours.
-    async fn start(&self, attempt: &Attempt) -> Result<(Session, Server), Failed> {
+    async fn start(&self, attempt: &Attempt, offer: &Offer) -> Result<(Session, Server), Failed> {
         let own = self.settings.startup_options();
         let with_ours = match &own {
             Some(own) => format!("{DIRECT} {own}"),
             None => DIRECT.to_owned(),
         };
-        match self.connect(attempt, Some(&with_ours)).await {
-            Err(error) if refuses_options(&error) => self.connect(attempt, own.as_deref()).await,
+        match self.connect(attempt, offer, Some(&with_ours)).await {
+            Err(error) if refuses_options(&error) => self.connect(attempt, offer, own.as_deref()).await,
             other => other,
         }
         .map_err(|error| Failed {
@@ -210,8 +211,7 @@ impl Opener {
                 PostgresError::of_statement(&error),
                 PostgresError::NoTransactions { .. }
             ),
-            tls_not_offered: error.to_string().contains("server does not support TLS")
-                || error.source().is_some_and(|cause| cause.to_string() == "server does not support TLS"),
+            tls_offered: offer.is_made(),
             reason: reason(&error).to_string(),
         })
     }
@@ -219,6 +219,7 @@ impl Opener {
     async fn connect(
         &self,
         attempt: &Attempt,
+        offer: &Offer,
         options: Option<&str>,
     ) -> Result<(Session, Server), tokio_postgres::Error> {
         let mut config = attempt.config(&self.settings);
@@ -232,7 +233,8 @@ impl Opener {
         let (client, tls) = match attempt.encryption {
             Encryption::Plain => (PostgresConnectionManager::new(config, NoTls).connect().await?, None),
             Encryption::Tls => {
-                let manager = PostgresConnectionManager::new(config, self.tls.clone());
+                let tls = offer.recorded_by(self.tls.clone());
+                let manager = PostgresConnectionManager::new(config, tls);
                 (manager.connect().await?, Some(self.tls.clone()))
             }
         };
@@ -280,8 +282,8 @@ pub(crate) struct Failed {
     pub(crate) connect_forbidden: bool,
     /// A pooler in between assigns each statement to another session.
     pub(crate) no_transactions: bool,
-    /// TLS was requested, but the server does not offer it.
-    pub(crate) tls_not_offered: bool,
+    /// TLS was requested, and the server offers it.
+    pub(crate) tls_offered: bool,
 }
 
 /// The kind of server of a session.

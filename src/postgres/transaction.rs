@@ -23,6 +23,26 @@ pub(crate) enum End {
     Rollback,
 }
 
+/// When the deferred triggers and constraints of a write run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deferred {
+    /// At a later write, or at the commit.
+    Later,
+    /// Immediately after the write, so that the next statement sees what they did. Nothing is deferred in the
+    /// rest of the transaction.
+    AtOnce,
+}
+
+impl Deferred {
+    /// The statements that follow the write.
+    fn then(self) -> String {
+        match self {
+            Self::Later => PIN.to_owned(),
+            Self::AtOnce => format!("SET CONSTRAINTS ALL IMMEDIATE; {PIN}"),
+        }
+    }
+}
+
 /// A transaction in progress.
 pub(crate) struct Transaction<'a> {
     lease: Lease<'a>,
@@ -67,6 +87,22 @@ impl<'a> Transaction<'a> {
         Ok(Self { lease, open: true, _place: place })
     }
 
+    /// Like [`Transaction::begin`], on a session that is opened now.
+    ///
+    /// # Errors
+    /// The same as for [`Transaction::begin`].
+    pub(crate) async fn begin_afresh(pool: &'a Pool, access: AccessMode) -> Result<Self, PostgresError> {
+        let place = pool.place_for_change().await?;
+        let lease = pool.get_fresh().await?;
+        start(&lease, access).await?;
+        Ok(Self { lease, open: true, _place: place })
+    }
+
+    /// Whether its session was idle in the pool, so that it can lead to a server that is now a standby.
+    pub(crate) fn is_from_stock(&self) -> bool {
+        self.lease.is_from_stock()
+    }
+
     /// Waits until no other transaction holds the advisory lock with this number, and holds it until the end.
     ///
     /// # Errors
@@ -107,16 +143,17 @@ impl<'a> Transaction<'a> {
         name: &'static str,
         statement: &str,
         parameters: &[Parameter<'_>],
+        deferred: Deferred,
         from_row: FromRow<T>,
     ) -> Result<Vec<T>, PostgresError> {
         let session = self.lease.session()?;
         let client = session.client();
         let run = async {
-            let open = session.search_path_of_triggers();
+            let (open, then) = (session.search_path_of_triggers(), deferred.then());
             let (opened, rows, pinned) = tokio::join!(
                 client.batch_execute(&open),
                 client.query_typed(statement, parameters),
-                client.batch_execute(PIN)
+                client.batch_execute(&then)
             );
             // If one of the statements fails, the later ones fail because of it, so the first error is
             // returned.
@@ -136,7 +173,7 @@ impl<'a> Transaction<'a> {
     pub(crate) async fn end(mut self, end: End) -> Result<(), PostgresError> {
         let session = self.lease.session()?;
         let statement = match end {
-            // Deferred triggers run at the commit.
+            // Triggers that defer others run those at the commit.
             End::Commit => format!("{}; COMMIT", session.search_path_of_triggers()),
             End::Rollback => "ROLLBACK".to_owned(),
         };

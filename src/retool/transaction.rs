@@ -1,6 +1,8 @@
 //! Changes of Retool's rows. Each change runs in its own transaction, which holds locks on the changed
 //! objects and reads each write again (decision whole-changes).
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
@@ -9,7 +11,7 @@ use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::quoted;
 use crate::postgres::session::AccessMode;
 use crate::postgres::statement::Parameter;
-use crate::postgres::transaction::{self, End};
+use crate::postgres::transaction::{self, Deferred, End};
 use crate::retool::change::{Mode, Refusal};
 use crate::retool::database::Database;
 use crate::retool::error::DatabaseError;
@@ -68,7 +70,7 @@ pub(crate) struct Write<'a> {
 /// A change in progress.
 pub(crate) struct Transaction<'a> {
     inner: transaction::Transaction<'a>,
-    privileges: std::sync::Arc<Privileges>,
+    privileges: Arc<Privileges>,
     mode: Mode,
 }
 
@@ -81,12 +83,15 @@ impl Database {
     /// The errors of `change`, and of beginning and ending the transaction. If the session is lost during the
     /// commit, it is unknown whether the change was made; a retry is safe. If the server refuses a statement
     /// because of missing privileges, the error has the GRANTs that are missing now.
+    ///
+    /// After a failover, a pooled session can lead to a server that accepts no writes any more. If a statement
+    /// fails for that reason, nothing was committed, and the change is tried once on a new session.
     pub(crate) async fn change<T>(
         &self,
         features: &[Feature],
         mode: Mode,
         lock: Lock,
-        change: impl for<'a> FnOnce(&'a Transaction<'_>) -> BoxFuture<'a, Result<T, ChangeError>>,
+        change: impl for<'a> Fn(&'a Transaction<'_>) -> BoxFuture<'a, Result<T, ChangeError>>,
     ) -> Result<T, ChangeError> {
         let privileges = self.require_changes(features).await?;
         let access = match mode {
@@ -94,12 +99,19 @@ impl Database {
             Mode::DryRun => AccessMode::ReadOnly,
         };
         let inner = transaction::Transaction::begin(self.pool(), access).await?;
-        let transaction = Transaction { inner, privileges, mode };
-        let outcome = match transaction.prepare(lock).await {
-            Ok(()) => change(&transaction).await,
-            Err(error) => Err(error.into()),
+        let from_stock = inner.is_from_stock();
+        let transaction = Transaction { inner, privileges: Arc::clone(&privileges), mode };
+        let outcome = match transaction.run(lock, &change).await {
+            Err(ChangeError::Database(DatabaseError::Postgres(error @ PostgresError::ReadOnly { .. })))
+                if from_stock =>
+            {
+                tracing::info!(%error, "a pooled database connection accepts no changes; retrying once on a new one");
+                let inner = transaction::Transaction::begin_afresh(self.pool(), access).await?;
+                Transaction { inner, privileges, mode }.run(lock, &change).await
+            }
+            outcome => outcome,
         };
-        match transaction.end(outcome).await {
+        match outcome {
             Err(ChangeError::Database(error)) if error.is_refusal() => {
                 self.check().await?.require_changes(features)?;
                 Err(error.into())
@@ -110,6 +122,19 @@ impl Database {
 }
 
 impl Transaction<'_> {
+    /// Makes the change and ends the transaction.
+    async fn run<T>(
+        self,
+        lock: Lock,
+        change: &impl for<'a> Fn(&'a Transaction<'_>) -> BoxFuture<'a, Result<T, ChangeError>>,
+    ) -> Result<T, ChangeError> {
+        let outcome = match self.prepare(lock).await {
+            Ok(()) => change(&self).await,
+            Err(error) => Err(error.into()),
+        };
+        self.end(outcome).await
+    }
+
     /// Whether the change is only described.
     pub(crate) fn is_dry_run(&self) -> bool {
         self.mode == Mode::DryRun
@@ -157,7 +182,8 @@ impl Transaction<'_> {
     }
 
     /// Runs a statement that changes rows, and returns the number of rows it reports as changed. The table's
-    /// triggers run with the role's own search_path, so every name in the statement must be qualified.
+    /// triggers run with the role's own search_path, so every name in the statement must be qualified. The last
+    /// write of a change runs the deferred triggers too, so that [`Transaction::judge`] sees what they did.
     ///
     /// # Errors
     /// See [`PostgresError`].
@@ -166,8 +192,10 @@ impl Transaction<'_> {
         name: &'static str,
         statement: &str,
         parameters: &[Parameter<'_>],
+        deferred: Deferred,
     ) -> Result<usize, DatabaseError> {
-        self.write_returning(name, statement, parameters, |_| Ok(())).await.map(|rows| rows.len())
+        let rows = self.write_returning(name, statement, parameters, deferred, |_| Ok(())).await?;
+        Ok(rows.len())
     }
 
     /// Like [`Transaction::write`], but returns the statement's rows.
@@ -179,10 +207,11 @@ impl Transaction<'_> {
         name: &'static str,
         statement: &str,
         parameters: &[Parameter<'_>],
+        deferred: Deferred,
         from_row: fn(&Row) -> Result<T, tokio_postgres::Error>,
     ) -> Result<Vec<T>, DatabaseError> {
         let statement = template::render(statement, &self.privileges);
-        Ok(self.inner.write(name, &statement, parameters, from_row).await?)
+        Ok(self.inner.write(name, &statement, parameters, deferred, from_row).await?)
     }
 
     /// Judges a write by the state that is read after it in the same transaction. `wrote` is true if the

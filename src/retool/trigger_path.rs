@@ -6,7 +6,7 @@
 //! therefore run code as our role (decision trusted-triggers).
 
 use crate::postgres::error::PostgresError;
-use crate::postgres::transaction::Transaction;
+use crate::postgres::transaction::{Deferred, Transaction};
 use crate::retool::fragment::fill;
 use crate::retool::impostor::Impostor;
 use crate::retool::privileges::Privileges;
@@ -123,7 +123,7 @@ pub(crate) async fn impostors(
     privileges: &Privileges,
 ) -> Result<Vec<Impostor>, PostgresError> {
     let statement = template::render(&filled(IMPOSTORS), privileges);
-    let rows = transaction.write("transaction.impostors", &statement, &[], |row| {
+    let rows = transaction.write("transaction.impostors", &statement, &[], Deferred::Later, |row| {
         Ok(Impostor {
             kind: row.try_get("kind")?,
             schema: row.try_get("schema")?,
@@ -143,7 +143,7 @@ pub(crate) async fn creators(
     privileges: &Privileges,
 ) -> Result<Vec<Creator>, PostgresError> {
     let statement = template::render(&filled(CREATORS), privileges);
-    let rows = transaction.write("diagnosis.creators", &statement, &[], |row| {
+    let rows = transaction.write("diagnosis.creators", &statement, &[], Deferred::Later, |row| {
         Ok(Creator { schema: row.try_get("schema")?, role: row.try_get("role")? })
     });
     rows.await

@@ -305,7 +305,7 @@ async fn a_dry_run_changes_nothing_and_completes_only_if_nothing_needs_to_change
 
 #[tokio::test]
 async fn an_action_that_times_out_reports_that_it_may_have_taken_effect() {
-    let stage = Stage::with(&["--provisioning", "--http-timeout-seconds", "1"]).await;
+    let stage = Stage::with(&["--provisioning", "--http-timeout-seconds", "3"]).await;
     for method in ["PATCH", "GET"] {
         stage.api.next(method, Reply::Usual.behind(&Gate::closed()));
     }

@@ -193,7 +193,8 @@ async fn a_request_is_limited_by_its_timeout_setting() {
     let begun = Instant::now();
     let status = refused(&stage, Reply::Usual.behind(&Gate::closed())).await;
     let took = begun.elapsed();
-    assert!((900..10_000).contains(&took.as_millis()), "{took:?}");
+    // Without the setting, a request takes up to 30 seconds.
+    assert!((900..25_000).contains(&took.as_millis()), "{took:?}");
     assert_eq!(status.code(), Code::DeadlineExceeded);
     for words in ["--http-timeout-seconds", "within 1 s", "retrying is safe"] {
         assert!(status.message().contains(words), "{status:?}");

@@ -49,8 +49,8 @@ async fn validate_detects_a_revoked_token() {
 async fn without_provisioning_validate_succeeds_although_the_rest_api_fails() {
     let refusals =
         [(401, Code::Unauthenticated, "--retool-api-token"), (403, Code::PermissionDenied, "users:read")];
-    let provisioning = Stage::with(&["--provisioning", "--http-timeout-seconds", "1"]).await;
-    let reading = Stage::with(&["--http-timeout-seconds", "1"]).await;
+    let provisioning = Stage::with(&["--provisioning", "--http-timeout-seconds", "4"]).await;
+    let reading = Stage::with(&["--http-timeout-seconds", "4"]).await;
     for (status, code, words) in refusals {
         provisioning.api.next("GET", Reply::refusal(status, "no"));
         assert_refused(provisioning.validate().await, code, &[words]);
@@ -79,7 +79,7 @@ async fn without_provisioning_validate_succeeds_although_the_rest_api_fails() {
             stage.api.next("GET", outage.clone());
             let begun = Instant::now();
             assert_eq!(stage.validate().await.unwrap().annotations, [], "{outage:?}");
-            assert!(begun.elapsed() < Duration::from_secs(10), "{outage:?}: {:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(30), "{outage:?}: {:?}", begun.elapsed());
         }
         assert_eq!(warned(stage) - before, outages.len());
     }

@@ -100,7 +100,7 @@ async fn a_change_whose_every_retry_is_killed_leaves_the_tables_unchanged() {
 }
 
 #[tokio::test]
-async fn a_change_is_retried_when_its_connection_is_killed_at_commit() {
+async fn a_change_is_retried_when_a_deferred_trigger_kills_its_connection() {
     for (entitlement, principal, table) in CALLS {
         let database = world().await;
         database
@@ -116,7 +116,7 @@ async fn a_change_is_retried_when_its_connection_is_killed_at_commit() {
         let answer = changes.grant(entitlement, principal).await.unwrap();
         assert_eq!(answer.did(), Did::Changed, "{entitlement}");
         let warned = server.wait_for_log(|line| line["msg"] == "a change was not made; retrying");
-        assert!(warned["error"].as_str().unwrap().contains("interrupted the commit"), "{warned}");
+        assert!(warned["error"].as_str().unwrap().contains("interrupted the statement"), "{warned}");
         let record = server.wait_for_log(|line| line["msg"] == "change");
         assert_eq!(record["outcome"], "changed", "{record}");
     }
@@ -299,6 +299,67 @@ async fn idle_connections_that_died_are_replaced_without_an_error() {
         .into_iter()
         .filter(|line| line["msg"].as_str().is_some_and(|msg| msg.contains("not made; retrying")));
     assert_eq!(retried.count(), 0, "no change has to wait");
+}
+
+/// As after a failover: the sessions of these processes accept no writes any more, which a statement reports and
+/// not BEGIN. `{code}` is the error that the server sends.
+const FORMER: &str = r#"
+CREATE TABLE former (pid int); CREATE SEQUENCE attempts; GRANT SELECT ON former TO PUBLIC; GRANT USAGE ON SEQUENCE attempts TO PUBLIC;
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM nextval('attempts');
+    IF pg_backend_pid() IN (SELECT pid FROM former) THEN
+        RAISE EXCEPTION 'cannot execute INSERT during recovery' USING ERRCODE = '{code}';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER a_refuse BEFORE INSERT ON {table} FOR EACH ROW EXECUTE PROCEDURE refuse()"#;
+
+#[tokio::test]
+async fn a_change_is_tried_on_a_fresh_connection_when_a_statement_finds_a_standby() {
+    for (code, (entitlement, principal, table)) in
+        ["25006", "0A000"].into_iter().flat_map(|code| CALLS.map(|call| (code, call)))
+    {
+        let database = world().await;
+        database.execute(&FORMER.replace("{code}", code).replace("{table}", table)).await;
+        let role = documented(&database).await;
+        let (changes, server) = Changes::serving_at(&database.url_as(&role), &[]).await;
+        changes.client.everything().await;
+        let all = format!(
+            "INSERT INTO former SELECT pid FROM pg_stat_activity WHERE usename = '{}' AND pid NOT IN (SELECT pid FROM former)",
+            role.name
+        );
+        database.execute(&all).await;
+        let granted = changes.grant(entitlement, principal).await.unwrap();
+        assert_eq!(granted.did(), Did::Changed, "{code} {entitlement}");
+        let line = server.wait_for_log(|line| {
+            line["msg"]
+                .as_str()
+                .is_some_and(|text| text.contains("accepts no changes; retrying once on a new one"))
+        });
+        assert!(line["error"].as_str().unwrap().contains(code), "{line}");
+        let records: Vec<_> = server.logs().into_iter().filter(|line| line["msg"] == "change").collect();
+        assert_eq!(records.len(), 1, "{records:?}");
+        assert_eq!((&records[0]["outcome"], &records[0]["before"]), (&"changed".into(), &"none".into()));
+        changes.revoke(entitlement, principal).await.unwrap();
+    }
+}
+
+/// A fresh connection to a server that accepts no writes is not followed by another one.
+#[tokio::test]
+async fn a_change_is_tried_on_one_fresh_connection_only() {
+    let database = world().await;
+    let always = FORMER.replace("IN (SELECT pid FROM former)", "> 0");
+    database.execute(&always.replace("{code}", "25006").replace("{table}", "user_groups")).await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    changes.client.everything().await;
+    for (attempts, changed) in [(2, "group:g100:member"), (4, "group:g100:admin")] {
+        let status = refused(&database, changes.grant(changed, "user/u100")).await;
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+        assert!(status.message().contains("accepts no changes"), "{}", status.message());
+        let client = database.client().await;
+        let made = client.query_one("SELECT last_value FROM attempts", &[]).await.unwrap().get::<_, i64>(0);
+        assert_eq!(made, attempts);
+    }
 }
 
 #[tokio::test]

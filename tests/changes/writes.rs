@@ -67,6 +67,99 @@ async fn a_write_that_a_trigger_reverts_or_modifies_is_not_reported_as_done() {
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
 }
 
+/// Creates a trigger like [`on_row`] that is deferred to the commit.
+async fn at_commit(database: &Database, when: &str, table: &str, body: &str) {
+    database
+        .execute(&format!(
+            "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER z_meddle {when} ON {table} DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE PROCEDURE meddle()"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn a_write_that_a_deferred_trigger_reverts_is_not_reported_as_done() {
+    for (entitlement, principal, table) in CALLS {
+        let database = world().await;
+        at_commit(&database, "AFTER INSERT", table, &format!("DELETE FROM {table} WHERE id = NEW.id;")).await;
+        let (changes, _server) = Changes::serving(&database, &[]).await;
+        let status = refused(&database, changes.grant(entitlement, principal)).await;
+        assert_eq!(status.code(), Code::FailedPrecondition, "{entitlement}: {status:?}");
+        assert!(status.message().contains(&format!("a trigger of {table}")), "{}", status.message());
+
+        database.execute("DROP FUNCTION meddle CASCADE").await;
+        changes.grant(entitlement, principal).await.unwrap();
+        let again = format!("INSERT INTO {table} SELECT OLD.*;");
+        at_commit(&database, "AFTER DELETE", table, &again).await;
+        // Lowering a level updates the row, so the lowest level is revoked last.
+        let lowest = entitlement.replace(":write", ":read");
+        let status = refused(&database, changes.revoke(&lowest, principal)).await;
+        assert_eq!(status.code(), Code::FailedPrecondition, "{lowest}: {status:?}");
+        assert!(status.message().contains(&format!("a trigger of {table}")), "{}", status.message());
+    }
+    for body in [
+        "DELETE FROM groups WHERE id = NEW.id;",
+        "UPDATE groups SET name = 'another' WHERE id = NEW.id;",
+        r#"UPDATE groups SET "userListAccess" = true WHERE id = NEW.id;"#,
+        r#"UPDATE group_pages SET "accessLevel" = 'own' WHERE "groupId" = NEW.id;"#,
+    ] {
+        let database = world().await;
+        at_commit(&database, "AFTER INSERT", "groups", body).await;
+        let (changes, _server) = Changes::serving(&database, &[]).await;
+        let status = refused(&database, changes.grant("page:p100:user:read", "user/u100")).await;
+        assert_eq!(status.code(), Code::FailedPrecondition, "{body}: {status:?}");
+        assert!(status.message().contains("a trigger of"), "{body}: {}", status.message());
+    }
+}
+
+/// A trigger can depend on rows that a later statement of the change writes.
+#[tokio::test]
+async fn a_deferred_trigger_runs_after_the_last_write() {
+    let database = world().await;
+    let body = r#"IF NOT EXISTS (SELECT FROM user_groups WHERE "groupId" = NEW.id) THEN
+                      RAISE EXCEPTION 'a group without members'; END IF;"#;
+    at_commit(&database, "AFTER INSERT", "groups", body).await;
+    let (changes, _server) = Changes::serving(&database, &[]).await;
+    assert_eq!(changes.grant("page:p100:user:read", "user/u100").await.unwrap().did(), Did::Changed);
+}
+
+#[tokio::test]
+async fn a_right_that_a_trigger_gives_to_a_new_group_is_not_overlooked() {
+    let grant = "page:p100:user:read";
+    for (when, column, value) in [
+        ("BEFORE INSERT", "usageAnalyticsAccess", "true"),
+        ("BEFORE INSERT", "universalWorkflowAccess", "'read'"),
+        ("AFTER INSERT", "accountDetailsAccess", "true"),
+        ("at commit", "usageAnalyticsAccess", "true"),
+    ] {
+        let database = world().await;
+        let update = format!(r#"UPDATE groups SET "{column}" = {value} WHERE id = NEW.id;"#);
+        match when {
+            "BEFORE INSERT" => {
+                let body = format!(r#"NEW."{column}" = {value}; RETURN NEW;"#);
+                on_row(&database, when, "groups", &body).await;
+            }
+            "at commit" => at_commit(&database, "AFTER INSERT", "groups", &update).await,
+            _ => on_row(&database, when, "groups", &format!("{update} RETURN NULL;")).await,
+        }
+        let (changes, _server) = Changes::serving(&database, &[]).await;
+        let status = refused(&database, changes.grant(grant, "user/u100")).await;
+        assert_eq!(status.code(), Code::FailedPrecondition, "{when} {column}: {status:?}");
+        assert!(status.message().contains("a trigger of groups"), "{when} {column}: {}", status.message());
+    }
+    // A role with the documented privileges notices the rights that it can read.
+    let database = world().await;
+    let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
+    database.execute(&format!(r#"GRANT SELECT ("usageAnalyticsAccess") ON groups TO {}"#, role.name)).await;
+    on_row(&database, "BEFORE INSERT", "groups", r#"NEW."usageAnalyticsAccess" = true; RETURN NEW;"#).await;
+    let (changes, _server) = Changes::serving_at(&database.url_as(&role), &[]).await;
+    let status = refused(&database, changes.grant(grant, "user/u100")).await;
+    assert!(status.message().contains("a trigger of groups"), "{}", status.message());
+    database.execute("DROP FUNCTION meddle CASCADE").await;
+    assert_eq!(changes.grant(grant, "user/u100").await.unwrap().did(), Did::Changed);
+}
+
 #[tokio::test]
 async fn a_revoke_that_a_trigger_suppresses_is_not_reported_as_done() {
     for (entitlement, principal, table) in CALLS {

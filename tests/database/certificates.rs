@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::encryption::{Encrypted, asked};
 
 /// A directory for keys and certificates, which are named by their files.
-struct Workshop(TempDir);
+pub(super) struct Workshop(TempDir);
 
 const P256: &str = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256";
 const P521: &str = "-algorithm EC -pkeyopt ec_paramgen_curve:P-521";
@@ -18,7 +18,7 @@ const RSA: &str = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048";
 const VERSION_3: &str = "-extfile openssl.cnf -extensions server";
 
 impl Workshop {
-    fn open() -> Self {
+    pub(super) fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let configuration = "[req]\ndistinguished_name = nothing\n[nothing]\n\
                              [authority]\nbasicConstraints = critical, CA:TRUE\n\
@@ -34,7 +34,7 @@ impl Workshop {
         assert!(output.status.success(), "openssl {command}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn self_signed(&self, name: &str, key: &str, subject: &str, more: &str) {
+    pub(super) fn self_signed(&self, name: &str, key: &str, subject: &str, more: &str) {
         self.run(&format!("genpkey {key} -out {name}.key"));
         self.run(&format!(
             "req -config openssl.cnf -new -x509 -key {name}.key -subj /CN={subject} -days 30 {more} -out {name}.crt"
@@ -56,7 +56,7 @@ impl Workshop {
         self.0.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(super) fn text(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
     }
 }

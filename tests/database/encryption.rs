@@ -5,8 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tonic::{Code, Status};
 
+use super::certificates::Workshop;
 use crate::support::cluster::Cluster;
 use crate::support::postgres::{Database, Role, Sizes};
 use crate::support::server::Server;
@@ -246,27 +249,112 @@ async fn a_new_password_needs_no_restart() {
         fs::write(&file, format!("*:*:*:{}:{password}\n", role.name)).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     };
-    write(&role.password);
     let (host, port) = database.cluster().address().rsplit_once(':').unwrap();
-    let string = format!(
-        "host={host} port={port} dbname={} user={} passfile={} sslmode=disable",
-        database.name(),
-        role.name,
-        file.display()
-    );
+    let string =
+        format!("host={host} port={port} dbname={} user={} sslmode=disable", database.name(), role.name);
+    let named = format!("{string} passfile={}", file.display());
+    for (password, string, environment) in
+        [("another", named, None), ("a third", string, Some(("PGPASSFILE", file.to_str().unwrap())))]
+    {
+        write(&role.password);
+        database.execute(&format!("ALTER ROLE {} PASSWORD '{}'", role.name, role.password)).await;
+        let server = Server::start_with(environment.as_slice(), &string, &[]);
+        let wire = Wire::to(&server).await;
+        wire.organizations().await.unwrap();
+        database.execute(&format!("ALTER ROLE {} PASSWORD '{password}'", role.name)).await;
+        // A session may be opened between the change of the password and the end of the others, so sessions are
+        // ended until a new one is refused.
+        let end =
+            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'", role.name);
+        eventually("a refused password", async || {
+            database.execute(&end).await;
+            wire.organizations().await.err().filter(|status| status.message().contains("28P01"))
+        })
+        .await;
+        write(password);
+        wire.organizations().await.unwrap();
+    }
+}
+
+fn warnings_of_plaintext(server: &Server) -> usize {
+    let words = "not encrypted although the server offers TLS";
+    let is_one = |line: &serde_json::Value| line["msg"].as_str().is_some_and(|text| text.contains(words));
+    server.logs().into_iter().filter(is_one).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn warns_of_each_connection_that_is_plaintext_after_a_failed_handshake() {
+    let Some(encrypted) = Encrypted::start().await else { return };
+    let Encrypted { database, role, certificates, .. } = &encrypted;
+    // The program supports no key of this kind.
+    let workshop = Workshop::open();
+    workshop.self_signed("server", "-algorithm ED448", "localhost", "-extensions server");
+    certificates.show_any(database, &workshop.text("server.crt"), &workshop.text("server.key")).await;
+    let server = Server::start_at(&encrypted.string("127.0.0.1", "sslmode=prefer pool_max_conns=1"), &[]);
+    let wire = Wire::to(&server).await;
+    for connections in 1..=2 {
+        assert_eq!(wire.revealed().await.unwrap(), "false");
+        server.wait_for_log(|line| line["msg"] == "the database can be read");
+        assert_eq!(warnings_of_plaintext(&server), connections);
+        let end =
+            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'", role.name);
+        eventually("the end of the session", async || {
+            let client = database.client().await;
+            client.query(&end, &[]).await.unwrap().is_empty().then_some(())
+        })
+        .await;
+    }
+}
+
+/// A server that never answered the request for TLS has not offered it.
+#[tokio::test(flavor = "multi_thread")]
+async fn does_not_warn_of_plaintext_after_a_failed_connection() {
+    let database = Database::small().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let real = database.cluster().address().to_owned();
+    let (closing, mut closed) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let (first, _) = listener.accept().await.unwrap();
+        drop(first);
+        closing.send(()).unwrap();
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut server = TcpStream::connect(&real).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    let url = database.url().replace(database.cluster().address(), &address);
+    let server = Server::start_at(&format!("{url}?sslmode=prefer"), &[]);
+    assert_eq!(Wire::to(&server).await.organizations().await.unwrap().len(), 2);
+    closed.recv().await.unwrap();
+    assert_eq!(warnings_of_plaintext(&server), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificate_authorities_are_read_for_each_connection() {
+    let Some(encrypted) = Encrypted::start().await else { return };
+    let Encrypted { database, role, certificates, .. } = &encrypted;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root.crt");
+    fs::copy(certificates.authority(), &root).unwrap();
+    let string =
+        encrypted.string("localhost", &format!("sslmode=verify-full sslrootcert={}", root.display()));
     let server = Server::start_at(&string, &[]);
     let wire = Wire::to(&server).await;
-    wire.organizations().await.unwrap();
-    database.execute(&format!("ALTER ROLE {} PASSWORD 'another'", role.name)).await;
-    // A session may be opened between the change of the password and the end of the others, so sessions are
-    // ended until a new one is refused.
+    assert_eq!(wire.revealed().await.unwrap(), "true");
     let end =
         format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'", role.name);
-    eventually("a refused password", async || {
+    fs::copy(certificates.other_authority(), &root).unwrap();
+    let refused = eventually("a refused server", async || {
         database.execute(&end).await;
-        wire.organizations().await.err().filter(|status| status.message().contains("28P01"))
+        wire.revealed().await.err()
     })
     .await;
-    write("another");
-    wire.organizations().await.unwrap();
+    assert_refused::<()>(Err(refused), Code::Unavailable, &["sslrootcert", "certificate"]);
+    fs::remove_file(&root).unwrap();
+    let words = ["sslrootcert", root.to_str().unwrap(), "cannot be read"];
+    assert_refused(wire.revealed().await, Code::Unavailable, &words);
+    fs::copy(certificates.authority(), &root).unwrap();
+    assert_eq!(wire.revealed().await.unwrap(), "true");
 }

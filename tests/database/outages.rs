@@ -89,7 +89,7 @@ async fn connections_ended_by_the_server_fail_no_call() {
 #[tokio::test]
 async fn a_slow_statement_is_cancelled_and_the_error_names_the_limit() {
     let database = Database::small().await;
-    let server = Server::start(&database, &["--statement-timeout-seconds", "1"]);
+    let server = Server::start(&database, &["--statement-timeout-seconds", "3"]);
     let wire = Wire::to(&server).await;
     assert_eq!(wire.organizations().await.unwrap().len(), 2);
     let mut client = database.client().await;
@@ -107,7 +107,7 @@ async fn a_slow_statement_is_cancelled_and_the_error_names_the_limit() {
 async fn calls_to_a_frozen_database_time_out() {
     let cluster = Cluster::private();
     let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
-    let limits = ["--statement-timeout-seconds", "1", "--connect-timeout-seconds", "1"];
+    let limits = ["--statement-timeout-seconds", "4", "--connect-timeout-seconds", "4"];
     let server = Server::start_at(&format!("{}?pool_max_conns=1", database.url()), &limits);
     let wire = Wire::to(&server).await;
     server.wait_for_log(|line| line["msg"] == "the database can be read");
@@ -115,7 +115,7 @@ async fn calls_to_a_frozen_database_time_out() {
     cluster.pause();
     // The first call uses an open connection, the second one fails to open one.
     assert_refused(wire.organizations().await, Code::DeadlineExceeded, &["statement"]);
-    assert_refused(wire.organizations().await, Code::Unavailable, &["no answer within 1 s"]);
+    assert_refused(wire.organizations().await, Code::Unavailable, &["no answer within 4 s"]);
     cluster.resume();
     let found = eventually("an answer", async || wire.organizations().await.ok()).await;
     assert_eq!(found.len(), 2);
@@ -168,7 +168,7 @@ async fn a_full_postgres_is_unavailable_until_a_connection_is_free() {
 async fn a_busy_pool_is_reported() {
     let database = Database::small().await;
     let url = format!("{}?pool_max_conns=1", database.url());
-    let server = Server::start_at(&url, &["--connect-timeout-seconds", "1"]);
+    let server = Server::start_at(&url, &["--connect-timeout-seconds", "4"]);
     server.wait_for_log(|line| line["msg"] == "the database can be read");
     let wire = Wire::to(&server).await;
     assert_eq!(wire.organizations().await.unwrap().len(), 2);

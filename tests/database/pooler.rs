@@ -2,6 +2,7 @@
 
 use tonic::Code;
 
+use crate::support::changes::Changes;
 use crate::support::cluster::connect;
 use crate::support::observe::see;
 use crate::support::pooler::Pooler;
@@ -71,10 +72,17 @@ async fn statement_pooling_is_refused_with_the_reason() {
     let role = database.documented_role(&[]).await;
     for ignored in IGNORED {
         let Some(pooler) = Pooler::start_in_mode("statement", &database, &role, ignored) else { return };
-        let server = Server::start_at(&pooler.url(&database, &role), &[]);
-        let wire = Wire::to(&server).await;
         let words = ["statement pooling", "pool_mode"];
-        assert_refused(wire.validate().await, Code::FailedPrecondition, &words);
-        assert_refused(wire.organizations().await, Code::FailedPrecondition, &words);
+        for flags in [&[][..], &["--provisioning"]] {
+            let server = Server::start_at(&pooler.url(&database, &role), flags);
+            let wire = Wire::to(&server).await;
+            assert_refused(wire.validate().await, Code::FailedPrecondition, &words);
+            assert_refused(wire.organizations().await, Code::FailedPrecondition, &words);
+            if !flags.is_empty() {
+                let changes = Changes::of(&server).await;
+                let refused = changes.grant("group:g1:member", "user/u10").await;
+                assert_refused(refused.map(drop), Code::FailedPrecondition, &words);
+            }
+        }
     }
 }

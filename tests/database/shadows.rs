@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt, stream};
 use regex::Regex;
 use serde_json::json;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, NoTls};
 use tonic::Code;
 
@@ -20,7 +21,7 @@ use crate::support::stage::Stage;
 use crate::support::wire::Wire;
 
 /// Creates objects in `public` that fail when used: the binary operators and functions of `pg_catalog` with
-/// these names, for other argument types than Postgres has, and types.
+/// these names, for other argument types than Postgres has; prefix operators; and types.
 const SHADOWS: &str = r#"
 SET search_path = pg_catalog;
 DO $$
@@ -45,6 +46,13 @@ BEGIN
         number := number + 1;
         EXECUTE format('CREATE FUNCTION public.shadow_%s (%s, %s) RETURNS bool LANGUAGE plpgsql AS %L', number, shadow.l, shadow.r, body);
         EXECUTE format('CREATE OPERATOR public.%s (LEFTARG = %s, RIGHTARG = %s, PROCEDURE = public.shadow_%s)', shadow.name, shadow.l, shadow.r, number);
+    END LOOP;
+    FOR shadow IN
+        SELECT name, r FROM (SELECT DISTINCT oprname AS name FROM pg_operator WHERE oprleft = 0) prefix, unnest(types) AS r
+    LOOP
+        number := number + 1;
+        EXECUTE format('CREATE FUNCTION public.shadow_%s (%s) RETURNS bool LANGUAGE plpgsql AS %L', number, shadow.r, body);
+        EXECUTE format('CREATE OPERATOR public.%s (RIGHTARG = %s, PROCEDURE = public.shadow_%s)', shadow.name, shadow.r, number);
     END LOOP;
     FOR shadow IN
         WITH own AS (
@@ -150,6 +158,7 @@ async fn is_dangerous(database: &Database, role: &Role) {
         "SELECT FROM groups g WHERE g.name = 'a'::pg_catalog.varchar",
         r#"SELECT count(*) FROM user_groups WHERE "userId" = 1"#,
         "SELECT now()",
+        "SELECT - id FROM users",
         "SELECT 'a'::text FROM users",
     ] {
         assert!(client.batch_execute(statement).await.is_err(), "{statement}");
@@ -297,6 +306,17 @@ async fn no_change_is_made_while_a_trigger_could_run_code_of_a_stranger() {
     assert!(warned.iter().any(|text| creators.iter().any(|who| text.contains(who))), "{warned:?}");
 
     strangers.batch_execute("DROP OPERATOR public.= (varchar, varchar)").await.unwrap();
+    strangers
+        .batch_execute(
+            "CREATE FUNCTION negated(varchar) RETURNS text LANGUAGE sql AS 'SELECT $1::text';
+             CREATE OPERATOR public.- (RIGHTARG = varchar, PROCEDURE = negated)",
+        )
+        .await
+        .unwrap();
+    let status = refused(&database, changes.grant("page:p100:group:own", "group/g100")).await;
+    let named = format!("operator public.- of role {}", stranger.name);
+    assert!(status.message().contains(&named), "{}", status.message());
+    strangers.batch_execute("DROP OPERATOR public.- (NONE, varchar)").await.unwrap();
     changes.grant("page:p100:group:own", "group/g100").await.unwrap();
     // A table counts if its schema comes before Retool's.
     database
@@ -313,6 +333,23 @@ async fn no_change_is_made_while_a_trigger_could_run_code_of_a_stranger() {
     assert!(status.message().contains(&named), "{}", status.message());
     strangers.batch_execute("DROP VIEW first.groups").await.unwrap();
     changes.revoke("page:p100:group:own", "group/g100").await.unwrap();
+}
+
+/// A statement could also resolve these, so [`SHADOWS`] would have to plant them.
+#[tokio::test]
+async fn a_role_that_is_no_superuser_creates_no_cast_and_no_operator_class_for_a_type_of_postgres() {
+    let database = Database::small().await;
+    let stranger =
+        stranger(&database, "CREATE FUNCTION number(text) RETURNS int4 LANGUAGE sql AS 'SELECT 1'").await;
+    let client = database.client_as(&stranger).await;
+    for statement in [
+        "CREATE CAST (text AS int4) WITH FUNCTION number(text) AS IMPLICIT",
+        "CREATE OPERATOR CLASS theirs DEFAULT FOR TYPE text USING btree AS STORAGE text",
+        "CREATE OPERATOR FAMILY theirs USING btree",
+    ] {
+        let error = client.batch_execute(statement).await.unwrap_err();
+        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{statement}: {error:?}");
+    }
 }
 
 /// Code inside a statement can change the session's defaults, but not the mode of a later statement.

@@ -128,7 +128,7 @@ fn a_silent_host_is_reported_after_the_timeout() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let connection = format!("host=127.0.0.1 port={port} user=baton dbname=retool");
-    let soon = ["--connect-timeout-seconds", "1"];
+    let soon = ["--connect-timeout-seconds", "4"];
     assert_shown!("silent_host", visit(&connection, &soon), None, None);
     let plain = visit(&format!("{connection} sslmode=disable"), &soon);
     assert_shown!("silent_host_without_tls", plain, None, None);

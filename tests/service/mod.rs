@@ -7,6 +7,7 @@ mod faults;
 mod heartbeats;
 mod manifests;
 mod memory;
+mod planted;
 mod polling;
 mod proxy;
 mod sdk;
@@ -58,12 +59,14 @@ fn small() -> TaskType {
     TaskType::ActionListSchemas(ActionListSchemasTask::default())
 }
 
-/// The exit status, the error in the last line of the log, and how long the program took to end.
+/// The exit status, the full reason, and how long the program took to end. The reason is in the last line of the
+/// log, or after it if the log leaves out a part of it.
 fn end(server: Server) -> (ExitStatus, String, Duration) {
     let begun = Instant::now();
     let (status, lines) = server.ended();
+    let logged = lines.iter().rfind(|line| line["msg"] != "reason of the failure").unwrap_or(&Value::Null);
+    assert_eq!((&logged["level"], &logged["msg"]), (&json!("error"), &json!("command failed")), "{lines:?}");
     let last = lines.last().unwrap_or(&Value::Null);
-    assert_eq!((&last["level"], &last["msg"]), (&json!("error"), &json!("command failed")), "{lines:?}");
     assert_eq!(last["exit_code"].as_i64(), status.code().map(i64::from), "{last}");
     (status, last["error"].as_str().unwrap().to_owned(), begun.elapsed())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use baton_retool::proto::connectorapi::Task;
@@ -31,8 +32,10 @@ async fn the_wait_after_errors_grows() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.fail(Method::GetTask, &[Code::Unavailable, Code::PermissionDenied]));
     let server = c1.serve(NOWHERE, &[]);
-    let waits = waits(&c1.called(Method::GetTask, 4).await);
-    assert!(waits[0] >= 0.9 && waits[1] >= 3.9 && waits[2] < waits[1], "{waits:?}");
+    let waits = waits(&c1.called(Method::GetTask, 10).await);
+    assert!(waits[0] >= 0.9 && waits[1] >= 3.9, "{waits:?}");
+    // A busy machine can delay some of the polls.
+    assert!(waits[2..].iter().any(|wait| *wait < 0.9), "{waits:?}");
     server.wait_for_log(|line| line["msg"] == "polling ConductorOne works again" && line["err_count"] == 2);
 }
 
@@ -61,8 +64,12 @@ async fn offers_again(task: TaskType, batch: bool) {
     let took = (polls[4].at - polls[1].at).as_secs_f64();
     assert!(took >= 2.7, "{shown}: {took} s for four polls");
     let begun = |line: &serde_json::Value| line["msg"] == "task started" && line["task_id"] == *id;
+    let starts = AtomicUsize::new(0);
+    let is_second = |line: &serde_json::Value| begun(line) && starts.fetch_add(1, Ordering::Relaxed) == 1;
+    tokio::task::block_in_place(|| server.wait_for_log(is_second));
     let begun = server.logs().iter().filter(|line| begun(line)).count();
-    assert!((2..=6).contains(&begun), "{shown}: started {begun} times");
+    let polls = c1.called(method, 5).await.len();
+    assert!(begun <= polls, "{shown}: started {begun} times after {polls} polls");
     assert_eq!(c1.reports(&id), 0, "{shown}");
 }
 

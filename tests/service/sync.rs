@@ -179,7 +179,7 @@ async fn a_cancelled_sync_stops_its_statements() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_beyond_its_deadline_is_retried() {
-    let stage = Stage::new(&["--request-timeout-seconds", "1", "--snapshot-max-mib", "0"]).await;
+    let stage = Stage::new(&["--request-timeout-seconds", "4", "--snapshot-max-mib", "0"]).await;
     let client = stage.database.client().await;
     client.batch_execute("BEGIN; LOCK TABLE users").await.unwrap();
     let id = stage.c1.give(sync());

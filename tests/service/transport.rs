@@ -82,7 +82,7 @@ async fn without_certificate_authorities_the_program_ends_at_once() {
 async fn a_hanging_token_endpoint_times_out_and_is_retried() {
     let c1 = C1::start().await;
     c1.plan(|plan| plan.holds_tokens = true);
-    let server = c1.serve(NOWHERE, &["--http-timeout-seconds", "1"]);
+    let server = c1.serve(NOWHERE, &["--http-timeout-seconds", "3"]);
     server.wait_for_log(|line| is_retried(line, "/auth/v1/token cannot be reached: "));
     let timed_out = server.wait_for_log(|line| is_retried(line, "timed out"));
     assert!(timed_out["error"].as_str().unwrap().contains("127.0.0.1"), "{timed_out}");

@@ -184,7 +184,7 @@ async fn reads_fail_while_the_database_is_down_and_recover_afterwards() {
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_answer_if_a_snapshot_cannot_be_read() {
     let database = Database::small().await;
-    let server = Server::start(&database, &["--statement-timeout-seconds", "1"]);
+    let server = Server::start(&database, &["--statement-timeout-seconds", "4"]);
     let client = Client::of(&server).await;
     let sync = client.in_sync("sync");
     let whole = client.grant_ids("group", "g1").await;

@@ -293,7 +293,7 @@ async fn a_contradictory_exclusion_group_ends_the_sync() {
         match problem {
             None => assert!(outcome.is_ok() && memory.finished.is_some()),
             Some(problem) => {
-                let error = outcome.unwrap_err().to_string();
+                let error = outcome.unwrap_err().for_caller();
                 assert!(error.contains(problem), "{error}");
                 assert!(memory.finished.is_none());
                 assert_eq!(script.count("Cleanup"), 0);

@@ -189,7 +189,7 @@ async fn stores_only_selected_types_but_lists_templates_of_all() {
 
     let (outcome, memory) = sync_with(&script, wanted(&["org", "nope"]), Memory::default()).await;
     assert_eq!(
-        outcome.unwrap_err().to_string(),
+        outcome.unwrap_err().for_caller(),
         r#"the connector has no resource type "nope"; it has org, team, user"#
     );
     assert!(memory.finished.is_none());

@@ -188,13 +188,13 @@ async fn changes_are_counted_by_outcome_and_rest_requests_by_status() {
 
 #[tokio::test]
 async fn a_rest_request_that_fails_after_a_200_is_not_counted_as_success() {
-    let stage = Stage::with(&["--provisioning", "--http-timeout-seconds", "1", FLAG]).await;
+    let stage = Stage::with(&["--provisioning", "--http-timeout-seconds", "4", FLAG]).await;
     for (reply, code, outcome) in [
         (Reply::html(200), "200", "not_json"),
         (Reply::refusal(200, "not today"), "200", "declined"),
         (Reply::json(200, json!({"success": true})), "200", "incomplete"),
         (Reply::Truncated(Duration::ZERO), "200", "closed"),
-        (Reply::Truncated(Duration::from_secs(5)), "200", "timeout"),
+        (Reply::Truncated(Duration::from_secs(60)), "200", "timeout"),
         (Reply::redirect(302, "/auth/login"), "302", "redirected"),
         (Reply::refusal(403, "no"), "403", "refused"),
         (Reply::Closed, "none", "closed"),

@@ -54,14 +54,14 @@ async fn a_child_without_its_database_keeps_serving_and_reports_it() {
 
 #[tokio::test]
 async fn closing_stdin_ends_the_child_immediately_with_exit_code_0() {
-    let parent = Parent::new(NOWHERE);
+    let parent = Parent::new(NOWHERE).with(&["--shutdown-grace-seconds=300"]);
     let mut child = parent.start_and_tell();
     let _channel = parent.channel().await;
     child.close_stdin();
     let (status, took, stdout, _) = child.ended();
     assert_eq!((status.code(), stdout.as_str()), (Some(0), ""));
-    // This is far less than the ten seconds of a drain.
-    assert!(took.as_secs() < 2, "took {took:?}");
+    // This is far less than the time for a drain.
+    assert!(took.as_secs() < 30, "took {took:?}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 
 use crate::operator_file::shown;
+use crate::private_text::PrivateText;
 
 /// The reason why a file cannot be read or written. Every message is one line that names the file and the
 /// fix.
@@ -97,8 +98,8 @@ pub enum Error {
     },
     /// Two grants have the same id and cannot be distinguished.
     #[error(
-        "the connector uses the grant id {id:?} for several principals or entitlements: grant ids must be \
-         unique"
+        "the connector uses the grant id {} for several principals or entitlements: grant ids must be \
+         unique", PrivateText::from(.id.as_str())
     )]
     GrantIds {
         /// The id.
@@ -106,8 +107,9 @@ pub enum Error {
     },
     /// A grant expands an entitlement that belongs to another resource than the grant's principal.
     #[error(
-        "grant {grant:?} expands entitlement {entitlement:?}, which belongs to another resource than the \
-         grant's principal: the connector must name entitlements of the principal"
+        "grant {} expands entitlement {}, which belongs to another resource than the \
+         grant's principal: the connector must name entitlements of the principal",
+        PrivateText::from(.grant.as_str()), PrivateText::from(.entitlement.as_str())
     )]
     ForeignExpansion {
         /// The grant's id.

@@ -16,6 +16,7 @@ use crate::agent::service::connection::Connection;
 use crate::agent::service::dial::{DialError, Dialer, SetupError};
 use crate::agent::service::token::{TokenError, Tokens};
 use crate::agent::service::version::SDK;
+use crate::private_text::PrivateText;
 use crate::proto::connectorapi::baton_service_client::BatonServiceClient;
 use crate::proto::connectorapi::{
     BatonServiceFinishTaskRequest, BatonServiceGetTaskRequest, BatonServiceGetTaskResponse,
@@ -44,6 +45,9 @@ const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 const MALFORMED: &str = "the response has a malformed status";
 
 /// The reason why a call failed.
+///
+/// The message of a status can repeat what a report contains, such as names of people. `Display` leaves it out, so
+/// that an error is safe to log.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     /// No token is available for the call.
@@ -56,7 +60,7 @@ pub(crate) enum ApiError {
     #[error("the connection to ConductorOne's API broke: {0}")]
     Interrupted(String),
     /// The API returned an error.
-    #[error("ConductorOne's API answered {:?}: {}", .0.code(), .0.message())]
+    #[error("ConductorOne's API answered {:?}: {}", .0.code(), PrivateText::from(.0.message()).unquoted())]
     Status(Box<Status>),
     /// The call timed out.
     #[error("ConductorOne's API did not answer within {} s", .0.as_secs())]

@@ -8,6 +8,7 @@ use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 use crate::agent::sync::error::Error;
+use crate::agent::sync::subject::Subject;
 use crate::proto::connector::connector_service_client::ConnectorServiceClient;
 use crate::proto::connector::entitlements_service_client::EntitlementsServiceClient;
 use crate::proto::connector::grants_service_client::GrantsServiceClient;
@@ -71,7 +72,7 @@ impl Connector {
     /// Calls Validate and returns the SDK version that the connector reports.
     pub(crate) async fn validate(&self) -> Result<String, Error> {
         let answer = self.connector.clone().validate(ConnectorServiceValidateRequest::default()).await;
-        Ok(self.answered(answer, "Validate", || "the connector".to_owned())?.sdk_version)
+        Ok(self.answered(answer, "Validate", || "the connector".into())?.sdk_version)
     }
 
     /// Calls Cleanup, so that the connector can discard its state of the sync.
@@ -81,7 +82,7 @@ impl Connector {
             ..Default::default()
         };
         let answer = self.connector.clone().cleanup(request).await;
-        self.answered(answer, "Cleanup", || "the connector".to_owned()).map(drop)
+        self.answered(answer, "Cleanup", || "the connector".into()).map(drop)
     }
 
     /// Lists one page of resource types.
@@ -96,7 +97,7 @@ impl Connector {
             ..Default::default()
         };
         let answer = self.types.clone().list_resource_types(request).await;
-        self.answered(answer, "ListResourceTypes", || "the connector".to_owned())
+        self.answered(answer, "ListResourceTypes", || "the connector".into())
     }
 
     /// Lists one page of resources of a type, below a parent or at the root.
@@ -106,7 +107,7 @@ impl Connector {
         parent: Option<ResourceId>,
         page_token: &str,
         active_sync_id: &str,
-        target: impl FnOnce() -> String,
+        target: impl FnOnce() -> Subject,
     ) -> Result<ResourcesServiceListResourcesResponse, Error> {
         let request = ResourcesServiceListResourcesRequest {
             resource_type_id: resource_type_id.to_owned(),
@@ -133,7 +134,7 @@ impl Connector {
             ..Default::default()
         };
         let answer = self.getter.clone().get_resource(request).await;
-        let target = || format!("{}/{}", id.resource_type, id.resource);
+        let target = || Subject::resource(&id.resource_type, &id.resource);
         Ok(self.answered(answer, "GetResource", target)?.resource)
     }
 
@@ -143,7 +144,7 @@ impl Connector {
         resource_type_id: &str,
         page_token: &str,
         active_sync_id: &str,
-        target: impl FnOnce() -> String,
+        target: impl FnOnce() -> Subject,
     ) -> Result<EntitlementsServiceListStaticEntitlementsResponse, Error> {
         let request = EntitlementsServiceListStaticEntitlementsRequest {
             resource_type_id: resource_type_id.to_owned(),
@@ -162,7 +163,7 @@ impl Connector {
         annotations: Vec<Any>,
         page_token: &str,
         active_sync_id: &str,
-        target: impl FnOnce() -> String,
+        target: impl FnOnce() -> Subject,
     ) -> Result<EntitlementsServiceListEntitlementsResponse, Error> {
         let request = EntitlementsServiceListEntitlementsRequest {
             resource: Some(resource),
@@ -182,7 +183,7 @@ impl Connector {
         annotations: Vec<Any>,
         page_token: &str,
         active_sync_id: &str,
-        target: impl FnOnce() -> String,
+        target: impl FnOnce() -> Subject,
     ) -> Result<GrantsServiceListGrantsResponse, Error> {
         let request = GrantsServiceListGrantsRequest {
             resource: Some(resource),
@@ -199,7 +200,7 @@ impl Connector {
         &self,
         answer: Result<Response<M>, Status>,
         method: &'static str,
-        target: impl FnOnce() -> String,
+        target: impl FnOnce() -> Subject,
     ) -> Result<M, Error> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let answer = answer

@@ -33,7 +33,7 @@ impl<S: Storage> Run<S> {
             token = answer.next_page_token;
             if !chain.goes_on(&token) {
                 let method = method(Operation::ListResourceTypes);
-                return Err(Error::TokenRepeats { method, target: "the connector".to_owned() });
+                return Err(Error::TokenRepeats { method, target: "the connector".into() });
             }
             if token.is_empty() {
                 return Ok(step);

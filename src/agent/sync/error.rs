@@ -3,12 +3,13 @@
 use tonic::{Code, Status};
 
 use crate::agent::sync::storage::StorageError;
+use crate::agent::sync::subject::Subject;
 use crate::private_text::{PrivateText, reveal};
 
 /// The reason why a sync ended early. The storage then holds an unfinished sync, if the sync had begun.
 ///
-/// The message of a status can contain names of people. `Display` leaves it out, so that an error is safe to
-/// log. [`Error::for_caller`] includes it.
+/// The message of a status, an id and the text of a setting can be about people. `Display` leaves them out, so that
+/// an error is safe to log. [`Error::for_caller`] includes them.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The connector answered a call with an error that a retry does not fix.
@@ -17,7 +18,7 @@ pub enum Error {
         /// The RPC.
         method: &'static str,
         /// The subject of the call.
-        target: String,
+        target: Subject,
         /// The status that the connector returned.
         status: Box<Status>,
     },
@@ -29,7 +30,7 @@ pub enum Error {
         /// The RPC.
         method: &'static str,
         /// The subject of the call.
-        target: String,
+        target: Subject,
     },
     /// A response violates a rule of the protocol.
     #[error(
@@ -39,12 +40,12 @@ pub enum Error {
         /// The RPC.
         method: &'static str,
         /// The subject of the call.
-        target: String,
+        target: Subject,
         /// The violated rule.
         problem: String,
     },
     /// The entitlements contradict each other.
-    #[error("the connector's entitlements contradict each other: {0}")]
+    #[error("the connector's entitlements contradict each other: {}", private(.0))]
     ExclusionGroup(String),
     /// Too many listings were not found.
     #[error("too many listings were not found: {warnings} of {actions}, the first of them {first}")]
@@ -57,7 +58,7 @@ pub enum Error {
         first: Box<Error>,
     },
     /// The connector lists no resource type with this id.
-    #[error("the connector has no resource type {0:?}; it has {1}")]
+    #[error("the connector has no resource type {unknown}; it has {}", .1, unknown = PrivateText::from(.0.as_str()))]
     UnknownResourceType(String, String),
     /// The connector requested more cursors than one sync may follow.
     #[error("{method} of {target} requests more than {limit} further pages at a time")]
@@ -65,7 +66,7 @@ pub enum Error {
         /// The RPC.
         method: &'static str,
         /// The subject of the call.
-        target: String,
+        target: Subject,
         /// The limit for one sync.
         limit: usize,
     },
@@ -121,5 +122,10 @@ fn code(status: &Status) -> String {
 }
 
 fn message(status: &Status) -> String {
-    PrivateText::from(status.message()).unquoted().to_string()
+    private(status.message())
+}
+
+/// A text that can be about a person.
+fn private(text: &str) -> String {
+    PrivateText::from(text).unquoted().to_string()
 }

@@ -11,7 +11,9 @@ use crate::agent::sync::annotation::{
 };
 use crate::agent::sync::options::External;
 use crate::agent::sync::storage::{Storage, StorageError};
+use crate::agent::sync::subject::safe_type;
 use crate::agent::sync::types::type_of;
+use crate::private_text::PrivateText;
 use crate::proto::connector::resource_type::Trait;
 use crate::proto::connector::{
     BatonId, Entitlement, EntitlementImmutable, ExternalResourceMatch, ExternalResourceMatchAll,
@@ -32,6 +34,13 @@ pub(crate) struct Copied {
     /// Expandable grants were stored.
     pub(crate) expands: bool,
 }
+
+/// The external file does not have the entitlement of the setting, whose id can be about a person.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the external file has no entitlement {0}: list its entitlements with `baton-retool show entitlements -f FILE`"
+)]
+struct NoEntitlement(PrivateText);
 
 /// Opens the external file.
 pub(crate) fn open(external: &External) -> Result<Reader, Error> {
@@ -111,9 +120,7 @@ fn holders(
     entitlement_id: &str,
 ) -> Result<(Vec<ResourceType>, Vec<Resource>), StorageError> {
     if reader.entitlement(entitlement_id)?.is_none() {
-        return Err(StorageError::new(format!(
-            "the external file has no entitlement {entitlement_id:?}: list its entitlements with `baton-retool show entitlements -f FILE`"
-        )));
+        return Err(StorageError::new(NoEntitlement(entitlement_id.into())));
     }
     let mut held_by = BTreeMap::new();
     grants_of(reader, entitlement_id, |page| {
@@ -129,8 +136,7 @@ fn holders(
         match reader.resource(id)? {
             Some(resource) => principals.push(resource),
             None => tracing::debug!(
-                resource_type = id.resource_type,
-                resource = id.resource,
+                resource_type = safe_type(&id.resource_type),
                 "the external file does not have a holder of the entitlement"
             ),
         }
@@ -296,7 +302,10 @@ fn expand_from<S: Storage>(
         if storage.has_entitlement(&its)? {
             entitlement_ids.push(its);
         } else {
-            tracing::warn!(entitlement = its, "the external file does not have the entitlement to expand");
+            tracing::warn!(
+                resource_type = safe_type(&id.resource_type),
+                "the external file does not have the entitlement to expand"
+            );
         }
     }
     new.annotations.push(any(&GrantExpandable { entitlement_ids, ..old }));

@@ -5,6 +5,7 @@ use crate::agent::sync::error::Error;
 use crate::agent::sync::run::{Run, Step, locked, method};
 use crate::agent::sync::state::{Action, Operation};
 use crate::agent::sync::storage::Storage;
+use crate::agent::sync::subject::Subject;
 use crate::agent::sync::types::{has_id, type_of};
 use crate::proto::connector::{ChildResourceType, Resource, ResourceId};
 use crate::proto::unpack;
@@ -84,8 +85,8 @@ impl<S: Storage> Run<S> {
                 return Err(self.broken(
                     action,
                     format!(
-                        "{}/{} lacks the annotation {missing} of its type",
-                        id.resource_type, id.resource
+                        "{} lacks the annotation {missing} of its type",
+                        Subject::resource(&id.resource_type, &id.resource)
                     ),
                 ));
             }

@@ -59,7 +59,7 @@ impl<S: Storage> Run<S> {
             if !met.is_new(identity(&cursor)) {
                 tracing::warn!(
                     method = method(action.operation),
-                    target = action.target(),
+                    target = %action.target(),
                     "the connector requested the same pages more than once; they are read once"
                 );
                 continue;

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::agent::sync::subject::Subject;
+
 /// Version of a text that every agent supports.
 const PLAIN: u64 = 1;
 
@@ -176,16 +178,16 @@ impl Action {
     }
 
     /// A description of the subject of the action, for messages.
-    pub(crate) fn target(&self) -> String {
+    pub(crate) fn target(&self) -> Subject {
         let of = match (self.resource_type_id.as_str(), self.resource_id.as_str()) {
-            ("", _) => "all types".to_owned(),
-            (of, "") => format!("type {of}"),
-            (of, id) => format!("{of}/{id}"),
+            ("", _) => Subject::from("all types"),
+            (of, "") => Subject::of_type(of),
+            (of, id) => Subject::resource(of, id),
         };
         if self.parent_resource_id.is_empty() {
             return of;
         }
-        format!("{of} below {}/{}", self.parent_resource_type_id, self.parent_resource_id)
+        of.below(&Subject::resource(&self.parent_resource_type_id, &self.parent_resource_id))
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::quoted;
 use crate::postgres::session::AccessMode;
-use crate::postgres::transaction::{End, Transaction};
+use crate::postgres::transaction::{Deferred, End, Transaction};
 use crate::retool::database::Database;
 use crate::retool::error::DatabaseError;
 use crate::retool::privileges::{Feature, Need};
@@ -35,7 +35,7 @@ pub(crate) async fn try_change(database: &Database, feature: Feature) -> Result<
         }
         for statement in statements(feature, &|table| privileges.qualified(table)) {
             // Triggers of the whole statement run too, so they need the same search_path as for a change.
-            transaction.write("diagnosis.change", &statement, &[], |_| Ok(())).await?;
+            transaction.write("diagnosis.change", &statement, &[], Deferred::Later, |_| Ok(())).await?;
         }
         Ok(())
     };

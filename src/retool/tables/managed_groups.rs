@@ -5,6 +5,7 @@ use tokio_postgres::types::Type;
 
 use crate::postgres::identifier::quoted;
 use crate::postgres::statement::Parameter;
+use crate::postgres::transaction::Deferred;
 use crate::retool::access::AccessLevel;
 use crate::retool::change::{ManagedProblem, Refusal};
 use crate::retool::database::key;
@@ -102,6 +103,46 @@ ON CONFLICT (name, "organizationId") DO NOTHING
 RETURNING id::pg_catalog.int8 AS id
 "#;
 
+/// The rights of groups that the role can read: every column that ends in `Access`. They differ between versions
+/// of Retool.
+const READABLE_RIGHTS: &str = r#"
+SELECT attname::text AS name, atttypid = 'boolean'::regtype AS is_switch
+FROM pg_attribute
+WHERE attrelid = to_regclass({'groups'}) AND attnum > 0 AND NOT attisdropped AND attname LIKE '%Access'
+  AND has_column_privilege(attrelid, attnum, 'SELECT')
+ORDER BY attnum
+"#;
+
+/// Returns a row if the group has a right. `{@right}` is the condition.
+const WITH_A_RIGHT: &str = "SELECT g.id FROM {groups} g WHERE g.id = $1 AND ({@right})";
+
+/// The group that a user is added to.
+pub(crate) struct TargetGroup {
+    pub(crate) group: GroupId,
+    /// For a group that this change has created: the condition that it has one of the rights that the role can
+    /// read. `None` if the role can read none.
+    right: Option<String>,
+}
+
+impl TargetGroup {
+    /// A group that this change has not created.
+    pub(crate) fn existing(group: GroupId) -> Self {
+        Self { group, right: None }
+    }
+
+    /// Whether a trigger has turned on a right of a group that this change has created.
+    ///
+    /// # Errors
+    /// See [`DatabaseError`].
+    pub(crate) async fn has_a_right(&self, transaction: &Transaction<'_>) -> Result<bool, DatabaseError> {
+        let Some(right) = &self.right else { return Ok(false) };
+        let parameters: [Parameter<'_>; 1] = [(&self.group.get(), Type::INT4)];
+        let statement = fill(WITH_A_RIGHT, "right", right);
+        let rows = transaction.read("managed_groups.with_a_right", &statement, &parameters, |_| Ok(()));
+        Ok(!rows.await?.is_empty())
+    }
+}
+
 impl ManagedGroup {
     /// The group with this name; `None` if it does not exist.
     ///
@@ -155,12 +196,20 @@ impl ManagedGroup {
     /// [`PostgresError::Refused`](crate::postgres::error::PostgresError::Refused) if a trigger or a policy of
     /// `groups` altered, deleted or hid the new group. [`Refusal::NotManaged`],
     /// [`DatabaseError::MissingPrivileges`]; see [`DatabaseError`].
-    pub(crate) async fn create(&self, transaction: &Transaction<'_>) -> Result<GroupId, ChangeError> {
+    pub(crate) async fn create(&self, transaction: &Transaction<'_>) -> Result<TargetGroup, ChangeError> {
         let rights = transaction.read("managed_groups.rights_by_default", RIGHTS_BY_DEFAULT, &[], |row| {
             let (name, is_switch): (String, bool) = (row.try_get("name")?, row.try_get("is_switch")?);
             Ok((name, is_switch, row.try_get::<_, bool>("settable")?))
         });
-        let rights = rights.await?;
+        let readable = transaction.read("managed_groups.readable_rights", READABLE_RIGHTS, &[], |row| {
+            let name = quoted(row.try_get("name")?);
+            Ok(match row.try_get("is_switch")? {
+                true => format!("g.{name}"),
+                false => format!("coalesce(g.{name}::text, '') NOT IN ('', 'none')"),
+            })
+        });
+        let (rights, readable) = tokio::join!(rights, readable);
+        let (rights, readable) = (rights?, readable?);
         let closed: Vec<String> =
             rights.iter().filter(|(_, _, settable)| !settable).map(|(name, ..)| name.clone()).collect();
         if !closed.is_empty() {
@@ -173,15 +222,21 @@ impl ManagedGroup {
         let statement = fill(&fill(CREATE, "rights", &columns), "off", &off);
         let parameters: [Parameter<'_>; 2] =
             [(&self.name, Type::TEXT), (&self.organization.get(), Type::INT4)];
-        let make =
-            transaction.write_returning("managed_groups.make", &statement, &parameters, |row| key(row, "id"));
+        let make = transaction.write_returning(
+            "managed_groups.make",
+            &statement,
+            &parameters,
+            Deferred::Later,
+            |row| key(row, "id"),
+        );
         let (made, found) = tokio::join!(make, self.find(transaction));
         let made: Option<GroupId> = made?.pop();
         // Nobody else sees a new group before the commit, so only a trigger can have altered it.
         let found = found?.filter(|found| made.is_none_or(|made| found.group == made));
         let found = found.ok_or_else(|| transaction.kept_from_writing("groups"))?;
         self.check(&found)?;
-        Ok(found.group)
+        let right = (made.is_some() && !readable.is_empty()).then(|| readable.join(" OR "));
+        Ok(TargetGroup { group: found.group, right })
     }
 }
 
@@ -193,7 +248,10 @@ mod tests {
     #[test]
     fn statements_mention_known_columns() {
         let created = fill(&fill(CREATE, "rights", ""), "off", "");
-        for statement in [with_conditions(FIND).as_str(), RIGHTS_BY_DEFAULT, &created] {
+        let with_a_right = fill(WITH_A_RIGHT, "right", "");
+        for statement in
+            [with_conditions(FIND).as_str(), RIGHTS_BY_DEFAULT, READABLE_RIGHTS, &created, &with_a_right]
+        {
             assert!(mentions_only_optional_columns(statement), "{statement}");
         }
     }

@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 
 use crate::postgres::statement::Parameter;
 use crate::postgres::statement::only;
+use crate::postgres::transaction::Deferred;
 use crate::retool::change::{ADMIN, ALL_USERS, Changed, Item, Mode, Refusal};
 use crate::retool::database::{Database, optional_key};
 use crate::retool::error::DatabaseError;
@@ -210,7 +211,7 @@ pub(crate) async fn insert(
     let admin = membership == Membership::Admin;
     let parameters: [Parameter<'_>; 3] =
         [(&user.get(), Type::INT4), (&group.get(), Type::INT4), (&admin, Type::BOOL)];
-    Ok(transaction.write("memberships.join", JOIN, &parameters).await? > 0)
+    Ok(transaction.write("memberships.join", JOIN, &parameters, Deferred::AtOnce).await? > 0)
 }
 
 /// Updates or deletes the row with one of the statements; false if the row has changed in the meantime.
@@ -221,7 +222,7 @@ async fn update(
     user: UserId,
 ) -> Result<bool, DatabaseError> {
     let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&group.get(), Type::INT4)];
-    Ok(transaction.write("memberships.change", statement, &parameters).await? > 0)
+    Ok(transaction.write("memberships.change", statement, &parameters, Deferred::AtOnce).await? > 0)
 }
 
 /// Runs a write and reads the resulting membership in the same round trip.

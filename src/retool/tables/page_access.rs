@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use tokio_postgres::types::Type;
 
 use crate::postgres::statement::{Parameter, only};
+use crate::postgres::transaction::Deferred;
 use crate::retool::access::{Access, AccessLevel};
 use crate::retool::change::{Changed, Item, Mode, Refusal, Source};
 use crate::retool::database::{Database, optional_key};
@@ -111,8 +112,10 @@ async fn raise(
     let Some(change) = before.to_grant(level) else { return Ok(Changed::nothing(before)) };
     let after = before.with(change);
     if !transaction.is_dry_run() {
-        let (wrote, now) =
-            tokio::join!(set_level(transaction, page, group, level), self::state(transaction, page, group));
+        let (wrote, now) = tokio::join!(
+            set_level(transaction, page, group, level, Deferred::AtOnce),
+            self::state(transaction, page, group)
+        );
         transaction.judge(&WRITE, wrote?, &before.explicit, &now?.access.explicit, &after.explicit)?;
     }
     Ok(Changed { before, after })

@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) failures: BTreeMap<Method, VecDeque<Option<Code>>>,
     /// The failure of every call after those.
     pub(crate) fails: BTreeMap<Method, Code>,
+    /// The message of these failures.
+    pub(crate) failure_message: &'static str,
     /// Answers of the token endpoint instead of a token, for the next requests.
     pub(crate) token_answers: VecDeque<(u16, String)>,
     /// The lifetime of a token in seconds; `None` leaves it out of the answer.
@@ -85,6 +87,7 @@ impl Default for Plan {
         Self {
             failures: BTreeMap::new(),
             fails: BTreeMap::new(),
+            failure_message: SCRIPTED,
             token_answers: VecDeque::new(),
             token_life: Some(3600),
             token_type: "bearer".to_owned(),
@@ -127,7 +130,7 @@ impl Plan {
     pub(super) fn failure(&mut self, method: Method) -> Option<Status> {
         let next = self.failures.get_mut(&method).and_then(VecDeque::pop_front);
         let code = next.unwrap_or_else(|| self.fails.get(&method).copied());
-        code.map(|code| Status::new(code, SCRIPTED))
+        code.map(|code| Status::new(code, self.failure_message))
     }
 }
 

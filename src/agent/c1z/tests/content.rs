@@ -10,6 +10,7 @@ use crate::agent::c1z::tests::support::{
     rows,
 };
 use crate::agent::c1z::{Error, Order, SyncKind};
+use crate::private_text::reveal;
 use crate::proto::connector::{Grant, Resource};
 
 #[test]
@@ -276,7 +277,7 @@ fn rejects_expansion_of_an_entitlement_of_another_resource() -> Outcome {
     assert_eq!(expanded.unknown_entitlements, 1);
     made.grant("p2", "g3", vec![hands_on(&["group:g2:member"], false, &[])]);
     made.put(&mut store)?;
-    let refused = store.expand(&mut |_, _| ControlFlow::Continue(())).map_err(|error| error.to_string());
+    let refused = store.expand(&mut |_, _| ControlFlow::Continue(())).map_err(|error| reveal(&error));
     assert!(
         refused.is_err_and(|text| text.contains("page:p2:use:group:g3") && text.contains("group:g2:member"))
     );

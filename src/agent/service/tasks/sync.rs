@@ -123,7 +123,7 @@ async fn read(
 async fn send(context: &Context, task_id: &str, file: &Path, debug: Option<&Writing>) -> Result<(), Failure> {
     let failed = |error: UploadError| match &error {
         UploadError::Api(api) => match api.code() {
-            Some(code) => Failure::of_status(&tonic::Status::new(code, error.to_string())),
+            Some(code) => Failure::of_status(&tonic::Status::new(code, reveal(&error))),
             None => Failure::plain(error.to_string()),
         },
         UploadError::File(_) | UploadError::Early => Failure::plain(error.to_string()),
@@ -185,7 +185,7 @@ fn failure(error: SyncError) -> Failure {
     match &error {
         SyncError::Read(Error::Stopped) => Failure::cancelled(),
         SyncError::Read(Error::UnknownResourceType(name, _)) => {
-            Failure::plain(format!("invalid resource type '{name}' in filter: {error}"))
+            Failure::plain(format!("invalid resource type '{name}' in filter: {}", reveal(&error)))
         }
         SyncError::Read(read) => match read.status() {
             Some(status) => Failure::of_call(status),
@@ -212,7 +212,7 @@ mod tests {
     use tonic::Code;
 
     use super::*;
-    use crate::agent::sync::Workers;
+    use crate::agent::sync::{Subject, Workers};
     use crate::proto::connector::ResourceId;
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_failed_call_keeps_its_code() {
         let status = Box::new(tonic::Status::internal("broken"));
-        let call = Error::Call { method: "ListGrants", target: "page/p1".to_owned(), status };
+        let call = Error::Call { method: "ListGrants", target: Subject::resource("page", "p1"), status };
         let failed = failure(call.into());
         assert_eq!((failed.code(), failed.is_final()), (Code::Internal, false));
         assert_eq!(failure(Error::Stopped.into()), Failure::cancelled());

@@ -3,6 +3,7 @@
 use tokio_postgres::types::Type;
 
 use crate::postgres::statement::Parameter;
+use crate::postgres::transaction::Deferred;
 use crate::retool::access::AccessLevel;
 use crate::retool::change::RowChange;
 use crate::retool::error::DatabaseError;
@@ -43,11 +44,12 @@ pub(crate) async fn set_level(
     page: PageId,
     group: GroupId,
     level: AccessLevel,
+    deferred: Deferred,
 ) -> Result<bool, DatabaseError> {
     let level = level.as_str();
     let parameters: [Parameter<'_>; 3] =
         [(&group.get(), Type::INT4), (&page.get(), Type::INT4), (&level, Type::TEXT)];
-    Ok(transaction.write("page_access.raise", RAISE, &parameters).await? > 0)
+    Ok(transaction.write("page_access.raise", RAISE, &parameters, deferred).await? > 0)
 }
 
 /// Lowers or deletes the group's row, which granted `held`; false if another client has changed it in the
@@ -66,11 +68,11 @@ pub(crate) async fn lower_row(
     let row: [Parameter<'_>; 3] =
         [(&group.get(), Type::INT4), (&page.get(), Type::INT4), (&held, Type::TEXT)];
     let changed = match change {
-        RowChange::Remove => transaction.write("page_access.remove", REMOVE, &row).await?,
+        RowChange::Remove => transaction.write("page_access.remove", REMOVE, &row, Deferred::AtOnce).await?,
         RowChange::Set(lower) => {
             let lower = lower.as_str();
             let parameters: Vec<Parameter<'_>> = row.into_iter().chain([(&lower as _, Type::TEXT)]).collect();
-            transaction.write("page_access.lower", LOWER, &parameters).await?
+            transaction.write("page_access.lower", LOWER, &parameters, Deferred::AtOnce).await?
         }
     };
     Ok(changed > 0)

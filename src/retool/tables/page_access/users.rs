@@ -5,6 +5,7 @@ use futures_util::FutureExt;
 use tokio_postgres::types::Type;
 
 use crate::postgres::statement::{Parameter, only};
+use crate::postgres::transaction::Deferred;
 use crate::retool::access::{Access, AccessLevel};
 use crate::retool::change::{Changed, Item, Mode, Refusal, Source};
 use crate::retool::database::{Database, key, optional_key};
@@ -12,7 +13,7 @@ use crate::retool::error::DatabaseError;
 use crate::retool::id::{GroupId, OrganizationId, PageId, UserId};
 use crate::retool::privileges::Feature;
 use crate::retool::tables::Users;
-use crate::retool::tables::managed_groups::{ManagedGroup, ManagedGroupNames, with_conditions};
+use crate::retool::tables::managed_groups::{ManagedGroup, ManagedGroupNames, TargetGroup, with_conditions};
 use crate::retool::tables::memberships::{self, Membership};
 use crate::retool::tables::page_access::row::set_level;
 use crate::retool::tables::pages::access;
@@ -156,15 +157,18 @@ impl UserPageChange {
             managed.check(known)?;
         }
         if !transaction.is_dry_run() {
-            let group = match known {
-                Some(known) => known.group,
+            let target = match known {
+                Some(known) => TargetGroup::existing(known.group),
                 None => managed.create(transaction).await?,
             };
+            let group = target.group;
             transaction.lock(&[Lock::Group(group)]).await?;
             // The row may already have its level, from an earlier user. Either way it is locked until the end
             // of the transaction, so no user gets more access than requested.
-            let (raised, now) =
-                tokio::join!(set_level(transaction, page, group, level), managed.find(transaction));
+            let (raised, now) = tokio::join!(
+                set_level(transaction, page, group, level, Deferred::Later),
+                managed.find(transaction)
+            );
             let (raised, now) = (raised?, now?.ok_or_else(|| changed_meanwhile("the access to the page"))?);
             managed.check(&now)?;
             match (now.level == Some(level), raised || now.level.is_none()) {
@@ -172,12 +176,16 @@ impl UserPageChange {
                 (false, true) => return Err(transaction.kept_from_writing("group_pages").into()),
                 (false, false) => return Err(changed_meanwhile("the access to the page").into()),
             }
-            let (wrote, now) = tokio::join!(
+            let (wrote, now, more) = tokio::join!(
                 memberships::insert(transaction, group, user, Membership::Member),
-                self.groups_with_access(transaction)
+                self.groups_with_access(transaction),
+                target.has_a_right(transaction)
             );
-            // If the write failed, the next statement fails because of it, so the write's error comes first.
+            // If the write failed, the next statements fail because of it, so the write's error comes first.
             let (wrote, now) = (wrote?, user_access(&now?, level));
+            if more? {
+                return Err(transaction.kept_from_writing("groups").into());
+            }
             transaction.judge(&MEMBERSHIP, wrote, &before.direct, &now.direct, &true)?;
         }
         let effective = before.effective.max(Some(level));
@@ -207,7 +215,7 @@ impl UserPageChange {
             let groups: Vec<i32> = taken.iter().map(|taken| taken.group.get()).collect();
             let parameters: [Parameter<'_>; 2] = [(&user.get(), Type::INT4), (&groups, Type::INT4_ARRAY)];
             let (left, now) = tokio::join!(
-                transaction.write("managed_groups.leave", LEAVE, &parameters),
+                transaction.write("managed_groups.leave", LEAVE, &parameters, Deferred::AtOnce),
                 self.groups_with_access(transaction)
             );
             let (left_all, now) = (left? == groups.len(), user_access(&now?, level));

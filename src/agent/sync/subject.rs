@@ -1,0 +1,99 @@
+//! The subject of a call, for messages.
+
+use std::fmt;
+
+use crate::private_text::PrivateText;
+
+/// A resource type, a resource, or a resource below another one.
+///
+/// The ids of a connector can be about people, for example if they are e-mail addresses. `Display` leaves out every
+/// id that is more than a number with a short prefix, so that an error is safe to log.
+/// [`Error::for_caller`](crate::agent::sync::Error::for_caller) includes it.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    whole: PrivateText,
+    safe: String,
+}
+
+/// Replaces a part that is left out.
+const LEFT_OUT: &str = "...";
+
+impl Subject {
+    /// One resource.
+    pub(crate) fn resource(resource_type: &str, id: &str) -> Self {
+        Self {
+            whole: format!("{resource_type}/{id}").into(),
+            safe: format!("{}/{}", safe_type(resource_type), safe_id(id)),
+        }
+    }
+
+    /// All resources of a type.
+    pub(crate) fn of_type(resource_type: &str) -> Self {
+        Self {
+            whole: format!("type {resource_type}").into(),
+            safe: format!("type {}", safe_type(resource_type)),
+        }
+    }
+
+    /// The subject, below a parent.
+    pub(crate) fn below(self, parent: &Self) -> Self {
+        let mut whole = String::new();
+        for part in [&self, parent] {
+            whole.push_str(if whole.is_empty() { "" } else { " below " });
+            whole.push_str(&crate::private_text::reveal(part));
+        }
+        Self { whole: whole.into(), safe: format!("{} below {}", self.safe, parent.safe) }
+    }
+}
+
+impl From<&'static str> for Subject {
+    fn from(known: &'static str) -> Self {
+        Self { whole: known.into(), safe: known.to_owned() }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.whole.or(&self.safe))
+    }
+}
+
+/// The id of a resource type, which is a word.
+pub(crate) fn safe_type(id: &str) -> &str {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    if id.len() <= 40 && id.bytes().all(is_plain) { id } else { LEFT_OUT }
+}
+
+/// The id of a resource, if it is a number with at most three letters before it.
+fn safe_id(id: &str) -> &str {
+    let number = id.trim_start_matches(|letter: char| letter.is_ascii_lowercase());
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && id.len() - number.len() <= 3 && number.len() <= 10 { id } else { LEFT_OUT }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::private_text::reveal;
+
+    #[test]
+    fn ids_that_can_be_about_people_are_shown_only_to_the_caller() {
+        let below = |id: &str| Subject::of_type("user").below(&Subject::resource("org", id));
+        assert_eq!(below("o1").to_string(), "type user below org/o1");
+        assert_eq!(below("ann@example.com").to_string(), "type user below org/...");
+        assert_eq!(reveal(&below("ann@example.com")), "type user below org/ann@example.com");
+        for (id, shown) in [
+            ("u10", "user/u10"),
+            ("12", "user/12"),
+            ("ann", "user/..."),
+            ("anna1", "user/..."),
+            ("Ann Lovelace", "user/..."),
+            ("", "user/..."),
+            ("4915112345678", "user/..."),
+        ] {
+            assert_eq!(Subject::resource("user", id).to_string(), shown);
+        }
+        assert_eq!(Subject::resource("Ann Lovelace", "u1").to_string(), ".../u1");
+        assert_eq!(Subject::from("the connector").to_string(), "the connector");
+    }
+}
