@@ -134,7 +134,7 @@ async fn random_bytes_and_frames_do_not_disturb_other_callers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_open_and_slow_callers_do_not_block_others() {
-    let besieged = Besieged::start(&["--request-timeout-seconds", "8"]).await;
+    let besieged = Besieged::start(&["--request-timeout-seconds", "20"]).await;
     let address = besieged.address();
     let mut silent = Vec::new();
     let mut slow_headers = Vec::new();

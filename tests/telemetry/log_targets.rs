@@ -229,8 +229,8 @@ async fn invalid_changes_do_not_flood_the_log_and_hide_no_change() {
     let changes = Changes::of(&stage.server).await;
     let begun = Instant::now();
     for _ in 0..CALLS {
-        assert_refused(changes.grant("banana:b1:x", "user/u10").await, Code::Unimplemented, &[]);
-        assert_refused(changes.revoke("banana:b1:x", "user/u10").await, Code::Unimplemented, &[]);
+        assert_refused(changes.grant("banana:b1:x", "user/u11").await, Code::Unimplemented, &[]);
+        assert_refused(changes.revoke("banana:b1:x", "user/u11").await, Code::Unimplemented, &[]);
         let created = stage.wire.call::<CreateAccountResponse>(CREATE_ACCOUNT, &form(&[])).await;
         assert_refused(created, Code::InvalidArgument, &[]);
         for name in ["enable_user", "disable_user"] {
