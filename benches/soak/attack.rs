@@ -128,6 +128,9 @@ fn report(length: Duration, alone: &mut Calls, attacked: Attacked, peak: u64) ->
     }
     for (name, count) in attacks {
         println!("  {name}: {count} attacks");
+        if count == 0 {
+            missed.push(format!("{name}: no attack opened a connection"));
+        }
     }
 
     let mut failures = BTreeMap::<String, usize>::new();

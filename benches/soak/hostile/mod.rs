@@ -14,6 +14,8 @@ mod requests;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -57,12 +59,19 @@ const REST: Duration = Duration::from_millis(20);
 const THREADS: usize = 2;
 /// The longest duration of an attack: longer than the server waits for a caller that makes no progress.
 const LONGEST: Duration = Duration::from_secs(12);
-/// The source address of hostile callers, which differs from that of ordinary clients.
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// The source addresses of hostile callers. Ordinary clients have another one.
+const ADDRESSES: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3), Ipv4Addr::new(127, 0, 0, 4)];
 
-/// A connection to the port, if the server accepts one.
+tokio::task_local! {
+    /// How many connections the current caller has opened.
+    static OPENED: Arc<AtomicUsize>;
+}
+
+/// A connection to the port from the next of the addresses, if the server accepts one.
 async fn connect(port: SocketAddr) -> Option<TcpStream> {
-    connect_from(ADDRESS, port).await
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    connect_from(ADDRESSES[NEXT.fetch_add(1, Ordering::Relaxed) % ADDRESSES.len()], port).await
 }
 
 /// A connection from this address to the port, if the server accepts one.
@@ -71,7 +80,10 @@ pub(crate) async fn connect_from(address: Ipv4Addr, port: SocketAddr) -> Option<
     // Without this, the ports of closed connections would stay in use for a minute.
     socket.set_zero_linger().ok()?;
     socket.bind(SocketAddr::new(IpAddr::V4(address), 0)).ok()?;
-    socket.connect(port).await.ok()
+    let stream = socket.connect(port).await.ok()?;
+    // The part `unread` uses this function without counting.
+    let _ = OPENED.try_with(|opened| opened.fetch_add(1, Ordering::Relaxed));
+    Some(stream)
 }
 
 /// Reads and drops what the server sends, until it closes the connection.
@@ -104,7 +116,8 @@ pub(crate) fn prepare(large: Resource, size: usize) {
     requests::prepare();
 }
 
-/// Repeats every attack until `end`. Returns the name of each kind, and how often it attacked.
+/// Repeats every attack until `end`. Returns the name of each kind, and how often it attacked. An attack that
+/// opened no connection does not count.
 pub(crate) fn start(target: Target, end: Instant) -> JoinHandle<Vec<(&'static str, usize)>> {
     std::thread::spawn(move || {
         let runtime =
@@ -127,9 +140,11 @@ async fn repeat(kind: Kind, target: Target, end: Instant) -> usize {
             let mut attacks = 0;
             while Instant::now() < end {
                 let latest = end.min(Instant::now() + LONGEST);
-                let _ = tokio::time::timeout_at(latest.into(), (kind.attack)(target)).await;
+                let opened = Arc::new(AtomicUsize::new(0));
+                let attack = OPENED.scope(opened.clone(), (kind.attack)(target));
+                let _ = tokio::time::timeout_at(latest.into(), attack).await;
+                attacks += usize::from(opened.load(Ordering::Relaxed) > 0);
                 tokio::time::sleep(REST).await;
-                attacks += 1;
             }
             attacks
         })
