@@ -94,7 +94,11 @@ fn ours(database: &Database, role: &Role, folder: &Path) -> Ours {
 
 fn theirs(server: &Server, folder: &Path) -> Theirs {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/sdk-tool");
-    let built = Command::new(script).arg("agent").stderr(Stdio::inherit()).output().expect("a shell");
+    let built = Command::new(script)
+        .args(["agent", "--optimized"])
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("a shell");
     assert!(built.status.success(), "the SDK's agent was not built");
     let agent = String::from_utf8(built.stdout).expect("a path");
 
