@@ -20,6 +20,8 @@ export CARGO_INCREMENTAL ?= 0
 # Duration of each part of the soak test, in seconds, and the number of tasks of its service mode part.
 SECONDS = 60
 TASKS = 10000
+# How often test-under-load runs the suite.
+RUNS = 5
 # Number of random cases for each of the hostile tests.
 CASES = 2000
 
@@ -27,7 +29,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: needs-rust needs-test help demo test test-tools test-rust test-behaviour test-lambda releases docs-check judge lint fmt doc deny man bench soak fuzz-smoke check-chart static lambda image check-image sbom clean
+.PHONY: needs-rust needs-test help demo test test-rust test-build test-others test-behaviour test-lambda lint-tools releases docs-check judge lint fmt doc deny man bench test-under-load soak fuzz-smoke check-chart static lambda image check-image sbom clean
 .DEFAULT_GOAL := help
 
 # Report missing programs in one line, before the build starts.
@@ -35,10 +37,10 @@ needs-rust:
 	@scripts/needs rust
 needs-test:
 	@scripts/needs test
-demo test-lambda releases judge docs-check lint fmt deny bench man soak fuzz-smoke static lambda sbom: needs-rust
+demo test-lambda releases judge docs-check lint fmt deny bench man test-under-load soak fuzz-smoke static lambda sbom: needs-rust
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s  %s\n", $$1, $$2 }' Makefile
 
 demo: ## serve a sample organization on a throwaway Postgres until Ctrl-C (LISTEN=, USERS=, GROUPS=, PAGES=, RESOURCES=)
 	@scripts/demo --check $(LISTEN) $(SIZES)
@@ -48,33 +50,46 @@ demo: ## serve a sample organization on a throwaway Postgres until Ctrl-C (LISTE
 
 # The list of what was skipped.
 test: export RETOOL_SKIPPED = $(CURDIR)/target/skipped
+# One compilation gives the tests and the lints. All parts of a run use the same compiler, so that they share its results.
+test: export RUSTC_WORKSPACE_WRAPPER = $(CURDIR)/scripts/clippy-rustc
 test: needs-test ## check format, lints, documentation and the chart, and run the tests on throwaway Postgres servers
 	@mkdir -p target && : >"$$RETOOL_SKIPPED"
-	@# The first time, the tools take minutes of processor time, while most tests wait.
-	$(MAKE) -j $(JOBS) test-tools test-rust
-	$(MAKE) -j $(JOBS) $(GROUPED) check-chart judge releases docs-check
+	@# Most tests wait, and meanwhile the other checks use the processors. The first time, their tools take minutes.
+	$(MAKE) -j $(JOBS) test-rust test-others
 	@scripts/skipped --list
 
-test-rust:
-	$(MAKE) lint
+test-rust: needs-rust
+	$(MAKE) test-build
 	$(MAKE) test-behaviour
-	$(MAKE) test-lambda
+
+# Everything is compiled before the first test, so that an error or a lint ends the run early.
+test-build: lint-tools
+	cargo fmt --check
+	cargo build $(SHARED) --bench walk --bench sync --bench grants --bench soak
+	cargo test --no-run $(SUITE)
+	cargo test --no-run $(WITH_LAMBDA)
+	RUSTDOC=$(CURDIR)/scripts/rustdoc-both cargo test --doc --features lambda
+
+test-others:
+	scripts/test-tools
+	$(MAKE) $(GROUPED) check-chart test-lambda judge releases docs-check
 
 # With make 4.4 and newer, cargo is one job, and takes another one from make for each further process.
 JOBS = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 # Print the output of each target as a whole. make 3 cannot do that.
 GROUPED = $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-test-tools:
-	@scripts/test-tools
+# What cargo compiles with the features of the program.
+SHARED = --bins --example retool-api-double
+SUITE = --bins --test architecture --test behaviour
+# The feature needs a separate build, so the unit tests run only with it: it includes all other unit tests.
+WITH_LAMBDA = --features lambda --lib --test lambda
 
 test-behaviour: needs-rust
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --bins --test architecture --test behaviour
-	cargo test --doc
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test $(SUITE)
 
-# The feature needs a separate build, so the unit tests run only with it: it includes all other unit tests.
 test-lambda: ## run the unit tests, and the tests of the AWS Lambda function (cargo feature lambda)
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --lib --test lambda
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test $(WITH_LAMBDA)
 
 releases: ## run a sync and every change on the oldest and the newest supported Postgres (x86-64 Linux; needs npm)
 	@[ "$$(uname -sm)" = "Linux x86_64" ] || { scripts/skipped "the oldest and the newest Postgres have packages only for x86-64 Linux"; exit 0; }; \
@@ -94,8 +109,10 @@ docs-check: ## build the book, check its links, run the commands of all pages an
 	scripts/docs-check
 	scripts/docs-check docs/command-line.md
 
-lint: ## check format, lints and documentation (installs rustfmt and clippy if missing)
+lint-tools:
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
+
+lint: lint-tools ## check format, lints and documentation (installs rustfmt and clippy if missing)
 	cargo fmt --check
 	cargo clippy --all-targets --features lambda -- -D warnings
 	@# Includes the examples, so that all three share the checked dependencies.
@@ -115,6 +132,9 @@ bench: ## measure full walks of organizations (ORGANIZATIONS=small, large or siz
 
 man: ## write a manual page for each command into target/man
 	cargo run --quiet --bin baton-retool -- man --directory target/man
+
+test-under-load: ## run the suite RUNS=5 times in a row beside six busy loops (about 10 minutes each on two cores)
+	scripts/test-under-load $(RUNS)
 
 soak: ## load the server: 200 clients, restarts of Postgres, hostile callers, unread answers; many tasks (SECONDS=, TASKS=)
 	RETOOL_TEST_TASKS=$(TASKS) cargo test --test behaviour -- service::polling::thousands_of_tasks
