@@ -118,8 +118,8 @@ async fn a_stream_over_the_limit_waits_in_the_client() {
 #[tokio::test]
 async fn a_call_over_the_limit_is_refused_except_probes() {
     let database = Database::small().await;
-    // One address gets two of three.
-    let server = Server::start(&database, &["--max-requests", "3"]);
+    // One address gets two of four.
+    let server = Server::start(&database, &["--max-requests", "4"]);
     let (busy, busy_too, other) = (Wire::to(&server).await, Wire::to(&server).await, Wire::to(&server).await);
     let mut client = database.client().await;
     let locked = lock(&mut client).await;

@@ -125,22 +125,22 @@ async fn a_body_that_is_no_message_is_not_logged_as_an_internal_error() {
 #[tokio::test]
 async fn one_connection_gets_no_more_than_its_share_of_calls() {
     let database = Database::small().await;
-    let server = Server::start(&database, &["--max-requests", "4"]);
+    let server = Server::start(&database, &["--max-requests", "8"]);
     let (greedy, other) = (Wire::to(&server).await, Wire::to(&server).await);
     let mut client = database.client().await;
     let locked = client.transaction().await.unwrap();
     locked.batch_execute("LOCK TABLE organizations").await.unwrap();
-    let calls: Vec<_> = (0..2)
+    let calls: Vec<_> = (0..4)
         .map(|_| {
             let greedy = greedy.clone();
             tokio::spawn(async move { greedy.organizations().await })
         })
         .collect();
-    database.wait_until_blocked(2).await;
+    database.wait_until_blocked(4).await;
     assert_refused(
         greedy.metadata().await,
         Code::Unavailable,
-        &["2 calls", "this connection", "--max-requests"],
+        &["4 calls", "this connection", "--max-requests"],
     );
     other.metadata().await.unwrap();
     locked.rollback().await.unwrap();
@@ -167,7 +167,7 @@ async fn tokens_that_take_all_calls_they_get_leave_one_to_another_token() {
     let mut calls = Vec::new();
     // The first token has two connections on one address, because one connection gets half of the limit.
     for (token, last, in_progress) in
-        [(TOKEN, 2, 4), (TOKEN, 2, 6), (TOKEN, 3, 6), (TOKEN, 4, 6), (SECOND, 2, 7), (SECOND, 3, 7)]
+        [(TOKEN, 2, 4), (TOKEN, 2, 5), (TOKEN, 3, 5), (TOKEN, 4, 5), (SECOND, 2, 6), (SECOND, 3, 6)]
     {
         let wire = from(last).await.showing(token);
         calls.extend((0..8).map(|_| {
@@ -190,7 +190,7 @@ async fn tokens_that_take_all_calls_they_get_leave_one_to_another_token() {
     for call in calls {
         answered += usize::from(call.await.unwrap().is_ok());
     }
-    assert_eq!(answered, 7);
+    assert_eq!(answered, 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,13 +331,13 @@ async fn without_file_descriptors_new_callers_are_served_and_the_log_stays_short
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_watches_are_bounded_and_health_checks_continue() {
-    const TOTAL_OF_AN_ADDRESS: usize = 64;
+    const TOTAL_OF_AN_ADDRESS: usize = 80;
     const OF_A_CONNECTION: usize = 4;
     let (_directory, flag) = with_a_token();
     let server = Server::start_at(NOWHERE, &[&flag]);
     let mut watches = Vec::new();
     let mut refused = 0;
-    for _ in 0..20 {
+    for _ in 0..25 {
         let wire = Wire::to(&server).await;
         for number in 0..=OF_A_CONNECTION {
             match watch(&wire).await {
@@ -352,7 +352,7 @@ async fn health_watches_are_bounded_and_health_checks_continue() {
         }
         wire.raw(HEALTH, vec![]).await.unwrap();
     }
-    assert_eq!((watches.len(), refused), (TOTAL_OF_AN_ADDRESS, 100 - TOTAL_OF_AN_ADDRESS));
+    assert_eq!((watches.len(), refused), (TOTAL_OF_AN_ADDRESS, 125 - TOTAL_OF_AN_ADDRESS));
     for watch in &mut watches {
         assert!(watch.message().await.unwrap().is_some());
     }

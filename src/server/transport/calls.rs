@@ -63,10 +63,10 @@ const ANSWER_BYTES: usize = 64 * MIB;
 /// The largest message of a health check, in bytes: the name of a service.
 const HEALTH_BYTES: usize = 4096;
 /// The most bytes of health checks in progress on one connection. Other calls cannot use them up.
-const HEALTH: Shares = Shares { total: usize::MAX, connection: 16 * HEALTH_BYTES, reserve: 0 };
+const HEALTH: Shares = Shares { total: usize::MAX, connection: 16 * HEALTH_BYTES };
 /// The limits of health watches and of reflection calls.
-const WATCHES: Shares = Shares { total: 128, connection: 4, reserve: 64 };
-const REFLECTIONS: Shares = Shares { total: 32, connection: 4, reserve: 16 };
+const WATCHES: Shares = Shares { total: 128, connection: 4 };
+const REFLECTIONS: Shares = Shares { total: 32, connection: 4 };
 
 impl CallLimitLayer {
     pub(crate) fn new(limits: &Limits) -> Self {

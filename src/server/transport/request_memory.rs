@@ -294,7 +294,7 @@ mod tests {
         let who = |connection| Who { connection, ..Who::default() };
         let calls: Vec<_> = (0..10).map(|connection| layer.open(who(connection))).collect();
         let settled = calls.iter().filter(|call| call.settle(4 * MIB).is_ok()).count();
-        assert_eq!(settled, 6, "a caller gets more or less than three quarters");
+        assert_eq!(settled, 5, "a caller gets more or less than five eighths");
         let other = layer.open(Who { network: Some([10, 0, 0, 1].into()), ..who(11) });
         other.settle(4 * MIB).unwrap();
         other.settle(0).unwrap();
