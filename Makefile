@@ -68,7 +68,8 @@ test-build: lint-tools
 	cargo build $(SHARED) --bench walk --bench sync --bench grants --bench soak
 	cargo test --no-run $(SUITE)
 	cargo test --no-run $(WITH_LAMBDA)
-	RUSTDOC=$(CURDIR)/scripts/rustdoc-both cargo test --doc --features lambda
+	@# rustdoc cannot use make's job server.
+	MAKEFLAGS= RUSTDOC=$(CURDIR)/scripts/rustdoc-both cargo test --doc --features lambda
 
 test-others:
 	scripts/test-tools

@@ -279,7 +279,7 @@ mod tests {
         // One connection gets at most half of the total.
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         assert_eq!(ledger.held().total, 2);
-        let third = ledger.take(who(3, "10.0.0.3"), 2).unwrap();
+        let third = ledger.take(who(3, "10.0.0.3"), 1).unwrap();
         let mut waiting = pin!(ledger.wait(&second, 2));
         waiting.as_mut().await;
         drop(third);
