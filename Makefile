@@ -29,7 +29,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: needs-rust needs-test help demo test test-rust test-build test-others test-behaviour test-lambda lint-tools releases docs-check judge lint fmt doc deny man bench test-under-load soak fuzz-smoke check-chart static lambda image check-image sbom clean
+.PHONY: needs-rust needs-test help demo test test-tools test-rust test-behaviour test-lambda releases docs-check judge lint fmt doc deny man bench test-under-load soak fuzz-smoke check-chart static lambda image check-image sbom clean
 .DEFAULT_GOAL := help
 
 # Report missing programs in one line, before the build starts.
@@ -50,47 +50,34 @@ demo: ## serve a sample organization on a throwaway Postgres until Ctrl-C (LISTE
 
 # The list of what was skipped.
 test: export RETOOL_SKIPPED = $(CURDIR)/target/skipped
-# One compilation gives the tests and the lints. All parts of a run use the same compiler, so that they share its results.
-test: export RUSTC_WORKSPACE_WRAPPER = $(CURDIR)/scripts/clippy-rustc
 test: needs-test ## check format, lints, documentation and the chart, and run the tests on throwaway Postgres servers
 	@mkdir -p target && : >"$$RETOOL_SKIPPED"
-	@# Most tests wait, and meanwhile the other checks use the processors. The first time, their tools take minutes.
-	$(MAKE) -j $(JOBS) test-rust test-others
+	@# The first time, the tools take minutes of processor time, while most tests wait.
+	$(MAKE) -j $(JOBS) test-tools test-rust
+	$(MAKE) -j $(JOBS) $(GROUPED) check-chart judge releases docs-check
 	@scripts/skipped --list
 
-test-rust: needs-rust
-	$(MAKE) test-build
+# One after the other: cargo writes the programs with and without the feature lambda to the same path.
+test-rust:
+	$(MAKE) lint
 	$(MAKE) test-behaviour
-
-# Everything is compiled before the first test, so that an error or a lint ends the run early.
-test-build: lint-tools
-	cargo fmt --check
-	cargo build $(SHARED) --bench walk --bench sync --bench grants --bench soak
-	cargo test --no-run $(SUITE)
-	cargo test --no-run $(WITH_LAMBDA)
-	@# rustdoc cannot use make's job server.
-	MAKEFLAGS= RUSTDOC=$(CURDIR)/scripts/rustdoc-both cargo test --doc --features lambda
-
-test-others:
-	scripts/test-tools
-	$(MAKE) $(GROUPED) check-chart test-lambda judge releases docs-check
+	$(MAKE) test-lambda
 
 # With make 4.4 and newer, cargo is one job, and takes another one from make for each further process.
 JOBS = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 # Print the output of each target as a whole. make 3 cannot do that.
 GROUPED = $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-# What cargo compiles with the features of the program.
-SHARED = --bins --example retool-api-double
-SUITE = --bins --test architecture --test behaviour
-# The feature needs a separate build, so the unit tests run only with it: it includes all other unit tests.
-WITH_LAMBDA = --features lambda --lib --test lambda
+test-tools:
+	@scripts/test-tools
 
 test-behaviour: needs-rust
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test $(SUITE)
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --bins --test architecture --test behaviour
+	cargo test --doc
 
+# The feature needs a separate build, so the unit tests run only with it: it includes all other unit tests.
 test-lambda: ## run the unit tests, and the tests of the AWS Lambda function (cargo feature lambda)
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test $(WITH_LAMBDA)
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --lib --test lambda
 
 releases: ## run a sync and every change on the oldest and the newest supported Postgres (x86-64 Linux; needs npm)
 	@[ "$$(uname -sm)" = "Linux x86_64" ] || { scripts/skipped "the oldest and the newest Postgres have packages only for x86-64 Linux"; exit 0; }; \
@@ -110,10 +97,8 @@ docs-check: ## build the book, check its links, run the commands of all pages an
 	scripts/docs-check
 	scripts/docs-check docs/command-line.md
 
-lint-tools:
+lint: ## check format, lints and documentation (installs rustfmt and clippy if missing)
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
-
-lint: lint-tools ## check format, lints and documentation (installs rustfmt and clippy if missing)
 	cargo fmt --check
 	cargo clippy --all-targets --features lambda -- -D warnings
 	@# Includes the examples, so that all three share the checked dependencies.
