@@ -23,6 +23,7 @@ mod request_body;
 pub(crate) mod request_memory;
 mod response_body;
 mod seats;
+mod silence;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 mod who;

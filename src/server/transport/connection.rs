@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, Sleep, interval, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
@@ -28,6 +28,7 @@ use crate::server::transport::frame_budget::{self, FrameBudget};
 use crate::server::transport::listener::{Listener, Stream};
 use crate::server::transport::places::Network;
 use crate::server::transport::seats::{Seat, Seated, Seats};
+use crate::server::transport::silence::{LONGEST_UNFINISHED, SilenceLimit};
 
 /// How connections are treated before and between calls.
 #[derive(Debug, Clone, Copy)]
@@ -72,16 +73,8 @@ pub(crate) struct Connection {
 /// The bytes of a connection, plain or encrypted.
 type ByteStream = Either<Stream, Box<TlsStream<Stream>>>;
 
-/// Ends a connection that has been silent for too long, or does not finish a frame or its headers.
-struct SilenceLimit {
-    sleep: Pin<Box<Sleep>>,
-    silence: Duration,
-}
-
 /// How many lines of a kind a peer causes in the log within [`Repeats::WINDOW`].
 const LINES: u32 = 5;
-/// The longest time for a block of headers, or for a frame that is not data.
-const LONGEST_UNFINISHED: Duration = Duration::from_secs(10);
 /// How often unauthenticated connections are checked.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Pauses after a connection could not be accepted, for example without free file descriptors.
@@ -151,7 +144,7 @@ pub(crate) fn accept_connections(
                         let connection = Connection {
                             transport,
                             peer: Peer { address, seat: Arc::clone(&seated.0), lines },
-                            silence: SilenceLimit::new(limits),
+                            silence: SilenceLimit::new(limits.handshake, limits.silence),
                             authorities: address.is_none().then(Authorities::default),
                             _seated: seated,
                             frames: FrameBudget::new(now()),
@@ -210,24 +203,6 @@ async fn encrypt(stream: Stream, tls: Option<Arc<ServerConfig>>) -> io::Result<B
         }
         None => Either::Left(stream),
     })
-}
-
-impl SilenceLimit {
-    /// The first bytes have a shorter deadline than later ones.
-    fn new(limits: ConnectionLimits) -> Self {
-        Self { sleep: Box::pin(sleep_until(Instant::now() + limits.handshake)), silence: limits.silence }
-    }
-
-    /// Begins a new silence. `unfinished` is the start of a frame or of headers that have not ended.
-    fn reset(&mut self, unfinished: Option<Instant>) {
-        let silent = Instant::now() + self.silence;
-        let end = unfinished.map_or(silent, |since| silent.min(since + LONGEST_UNFINISHED));
-        self.sleep.as_mut().reset(end);
-    }
-
-    fn poll_passed(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.sleep.as_mut().poll(context)
-    }
 }
 
 fn now() -> std::time::Instant {
@@ -396,36 +371,5 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.transport).poll_shutdown(context)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The time until the connection ends after this silence began.
-    async fn passed(limit: &mut SilenceLimit, unfinished: Option<Instant>) -> Duration {
-        let begun = Instant::now();
-        limit.reset(unfinished);
-        std::future::poll_fn(|context| limit.poll_passed(context)).await;
-        begun.elapsed()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_ends_after_its_silence_or_with_unfinished_headers() {
-        let second = Duration::from_secs(1);
-        let mut limit =
-            SilenceLimit::new(ConnectionLimits { most: 1, handshake: second, silence: 100 * second });
-        let seconds = async |limit: &mut SilenceLimit, unfinished| passed(limit, unfinished).await.as_secs();
-        assert_eq!(seconds(&mut limit, None).await, 100);
-        let began = Instant::now();
-        assert_eq!(seconds(&mut limit, Some(began)).await, 10);
-        // More bytes of the same headers do not extend their deadline.
-        let began = Instant::now();
-        tokio::time::advance(7 * second).await;
-        assert_eq!(seconds(&mut limit, Some(began)).await, 3);
-        limit.silence = 5 * second;
-        let began = Instant::now();
-        assert_eq!(seconds(&mut limit, Some(began)).await, 5);
     }
 }
