@@ -95,12 +95,13 @@ fn debug_expiry(values: &Values) -> Result<Option<OffsetDateTime>, Error> {
     values.get("log-level-debug-expires-at").map(Entry::time).transpose()
 }
 
-/// Checks the settings of service mode for a sync, which does not use them: a mistake is not ignored.
+/// Checks the settings of a sync, of service mode and of a one-shot change for a command that does not use
+/// them: a mistake is not ignored.
 ///
 /// # Errors
 /// Those of [`load`], for these settings only.
-pub(crate) fn check_unused_service(matches: &ArgMatches, sources: &Sources) -> Result<(), Error> {
-    collect(matches, sources)?.0.check_service_values()
+pub(crate) fn check_unused(matches: &ArgMatches, sources: &Sources) -> Result<(), Error> {
+    collect(matches, sources)?.0.check_unused_values()
 }
 
 /// Reads only what the connector reads from Retool and may change: for a command that needs no connection

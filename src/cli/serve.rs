@@ -6,7 +6,7 @@ use clap::{ArgMatches, Command};
 use crate::cli::failure::Failure;
 use crate::cli::signals::{handle_other_signals, stop_requested, stop_requested_twice};
 use crate::cli::wiring::{self, block_on, check_database_in_background, connector, serve_metrics};
-use crate::config::{Settings, Sources};
+use crate::config::{self, Settings, Sources};
 use crate::server::{HealthServer, Server};
 
 /// The name of the command.
@@ -23,6 +23,7 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    config::check_unused(matches, &Sources::of_process()).map_err(Failure::usage)?;
     wiring::settings(matches).and_then(|settings| block_on(serve(settings)))
 }
 

@@ -58,7 +58,7 @@ fn read_and_write(matches: &ArgMatches, sync: SyncSettings) -> Result<(), Failur
 /// Only the settings of the sync. Its warnings are also warnings of all settings, and are logged there.
 pub(super) fn sync_settings(matches: &ArgMatches) -> Result<SyncSettings, Failure> {
     let sources = Sources::of_process();
-    config::check_unused_service(matches, &sources).map_err(Failure::usage)?;
+    config::check_unused(matches, &sources).map_err(Failure::usage)?;
     config::load_sync(matches, &sources).map(|(sync, _)| sync).map_err(Failure::usage)
 }
 

@@ -32,14 +32,15 @@ impl Values {
         self.check_those(|group| group == Group::Service)
     }
 
-    /// Checks the values of the settings of service mode, for a program that does not use them: none is
-    /// required.
+    /// Checks the values of the settings of a sync, of service mode and of a one-shot change, for a command
+    /// that does not use them: none is required.
     ///
     /// # Errors
     /// Every invalid value.
-    pub(super) fn check_service_values(&self) -> Result<(), Error> {
-        let of_service = table::every().filter(|setting| setting.group == Group::Service);
-        let entries = of_service.filter_map(|setting| self.get(setting.name));
+    pub(super) fn check_unused_values(&self) -> Result<(), Error> {
+        let is_unused = |group| matches!(group, Group::Sync | Group::Service | Group::Change);
+        let unused = table::every().filter(|setting| is_unused(setting.group));
+        let entries = unused.filter_map(|setting| self.get(setting.name));
         Error::all(entries.filter_map(|entry| entry.check().err()).collect())
     }
 

@@ -61,14 +61,15 @@ pub(crate) fn check_run(run: Run, matches: &ArgMatches, sources: &Sources) -> Re
     if run.syncs() {
         errors.extend(sync_errors(&values));
     }
-    match run {
-        Run::Serve | Run::ServeOwn => {}
-        Run::Sync => errors.extend(values.check_service_values().err()),
-        Run::WithoutCommand if is_service(&values) => errors.extend(service_errors(&values)),
-        Run::WithoutCommand => {
-            errors.extend(values.check_service_values().err());
-            errors.extend(values.check_change().err());
-        }
+    // The other settings of a child are those of its agent, which accepts more values. The demo is for a first try.
+    if run != Run::ServeOwn {
+        errors.extend(values.check_unused_values().err());
+    }
+    if run == Run::WithoutCommand {
+        errors.extend(match is_service(&values) {
+            true => service_errors(&values),
+            false => values.check_change().err().into_iter().collect(),
+        });
     }
     Error::all(errors).map_err(|error| error.explained_by(&warnings))
 }
@@ -119,7 +120,7 @@ pub(crate) fn unchecked(run: Run, matches: &ArgMatches, sources: &Sources) -> Un
 /// The errors of settings that only a run without a command reads: those of a sync, of service mode without a
 /// client, and of a one-shot change.
 fn errors_without_command(values: &Values) -> Vec<Error> {
-    let service = if is_service(values) { Ok(()) } else { values.check_service_values() };
+    let service = if is_service(values) { Ok(()) } else { values.check_unused_values() };
     let mut errors = sync_errors(values);
     errors.extend([service.err(), values.check_change().err()].into_iter().flatten());
     errors

@@ -110,7 +110,7 @@ fn all_invalid_settings_of_a_run_are_reported_at_once() {
         (
             vec!["serve"],
             without(&["--create-"]),
-            vec![serving, &["/nowhere/tls.key", "/nowhere/tls.crt", "/nowhere/tokens"]],
+            vec![serving, &syncing[..2], &["/nowhere/tls.key", "/nowhere/tls.crt", "/nowhere/tokens"]],
         ),
         (vec!["demo"], without(&["--create-"]), vec![serving]),
         (vec!["sync"], without(&only_service), vec![serving, syncing]),

@@ -105,6 +105,19 @@ fn settings_reports_each_invalid_setting() {
 }
 
 #[test]
+fn invalid_settings_that_a_command_does_not_use_end_it() {
+    let wrong = ["--workers=abc", "--task-concurrency=0"];
+    let variable = ("BATON_EVENT_FEED", "banana");
+    let everywhere: [&[&str]; 4] = [&["serve"], &["sync"], &[], &CLIENT];
+    for mode in everywhere {
+        let errors = refused(&[mode, &wrong].concat(), &[variable]);
+        for named in ["workers (flag --workers)", "task-concurrency (flag", "event-feed (variable BATON_EV"] {
+            assert!(errors.contains(named), "no {named} with {mode:?}: {errors}");
+        }
+    }
+}
+
+#[test]
 fn empty_protecting_settings_are_reported_with_all_other_invalid_ones() {
     let arguments =
         ["serve", "--auth-token-file=", "--tls-cert=no.pem", "--tls-key=no.pem", "--tls-client-ca="];

@@ -65,6 +65,14 @@ async fn closing_stdin_ends_the_child_immediately_with_exit_code_0() {
 }
 
 #[tokio::test]
+async fn settings_of_the_agent_do_not_keep_the_child_from_starting() {
+    let parent = Parent::new(NOWHERE).with(&["--workers=1000", "--event-feed=banana"]);
+    let _child = parent.start_and_tell();
+    let mut client = ConnectorServiceClient::new(parent.channel().await);
+    client.get_metadata(ConnectorServiceGetMetadataRequest::default()).await.unwrap();
+}
+
+#[tokio::test]
 async fn other_signals_do_not_end_the_child() {
     let parent = Parent::new(NOWHERE);
     let mut child = parent.start_and_tell();

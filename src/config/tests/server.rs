@@ -202,10 +202,12 @@ fn settings_that_are_empty_or_unreadable_are_reported_with_all_other_invalid_one
     assert_reported(&setup.error(), &expected);
     let run = |run| check_run(run, &setup.matches(), &setup.sources).unwrap_err().to_string();
     let directory = format!("{}/", setup.directory.path().display());
-    assert_reported(&run(Run::Serve).replace(&directory, ""), &expected);
-    let of_sync =
+    assert_reported(&run(Run::ServeOwn).replace(&directory, ""), &expected);
+    let with_unused =
         [&expected[..], &["workers (key workers of .baton.yaml): \"x\" is not a whole number"]].concat();
-    assert_reported(&run(Run::Sync).replace(&directory, ""), &of_sync);
+    for run_of_user in [Run::Serve, Run::Sync] {
+        assert_reported(&run(run_of_user).replace(&directory, ""), &with_unused);
+    }
     // The values are still shown by the command that shows all settings.
     assert!(load_in_force(&setup.matches(), &setup.sources).is_ok());
 }

@@ -55,7 +55,7 @@ fn rejects_an_incomplete_client_and_invalid_task_concurrency() {
 
 #[test]
 fn a_program_without_a_client_checks_the_values_of_service_settings() {
-    let unused = |setup: &Setup| check_unused_service(&setup.matches(), &setup.sources);
+    let unused = |setup: &Setup| check_unused(&setup.matches(), &setup.sources);
     for wrong in ["0", "101", "-1", "x"] {
         let error = unused(&Setup::bare().flags(["--task-concurrency", wrong])).unwrap_err().to_string();
         assert!(error.contains("a whole number from 1 to 100"), "{error}");
