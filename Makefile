@@ -29,7 +29,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: needs-rust needs-test help demo test test-tools test-rust test-behaviour test-lambda releases docs-check judge lint fmt doc deny man bench test-under-load soak fuzz-smoke check-chart static lambda image check-image sbom clean
+.PHONY: needs-rust needs-test help demo test test-chart test-build test-others lint-tools test-behaviour test-lambda releases docs-check judge lint fmt doc deny man bench test-under-load soak fuzz-smoke check-chart static lambda image check-image sbom clean
 .DEFAULT_GOAL := help
 
 # Report missing programs in one line, before the build starts.
@@ -50,30 +50,43 @@ demo: ## serve a sample organization on a throwaway Postgres until Ctrl-C (LISTE
 
 # The list of what was skipped.
 test: export RETOOL_SKIPPED = $(CURDIR)/target/skipped
+# Every cargo of this target compiles and checks the crate at once, so that dependencies are compiled once, and not for
+# each of tests, lints and documentation.
+test: export RUSTC_WORKSPACE_WRAPPER = $(CURDIR)/scripts/clippy-rustc
 test: needs-test ## check format, lints, documentation and the chart, and run the tests on throwaway Postgres servers
 	@mkdir -p target && : >"$$RETOOL_SKIPPED"
-	@# The first time, the tools take minutes of processor time, while most tests wait.
-	$(MAKE) -j $(JOBS) test-tools test-rust
-	$(MAKE) -j $(JOBS) $(GROUPED) check-chart judge releases docs-check
+	@# The first time, the tools take minutes of processor time, at low priority.
+	$(MAKE) -j $(JOBS) test-chart test-build
+	@# Most tests wait, and meanwhile the other checks use the processors.
+	$(MAKE) -j $(JOBS) test-behaviour test-others
 	@scripts/skipped --list
 
-# One after the other: cargo writes the programs with and without the feature lambda to the same path.
-test-rust:
-	$(MAKE) lint
-	$(MAKE) test-behaviour
+test-chart:
+	scripts/test-tools
+	$(MAKE) $(GROUPED) check-chart
+
+# Cargo writes the programs with and without the feature lambda to the same path, so the tests of the Lambda function end before
+# the program without the feature is built.
+test-build: needs-rust lint-tools
+	cargo fmt --check
 	$(MAKE) test-lambda
+	@# rustdoc cannot use make's job server.
+	MAKEFLAGS= RUSTDOC=$(CURDIR)/scripts/rustdoc-both cargo test --doc --features lambda
+	cargo build --bins --examples --bench walk --bench sync --bench grants --bench soak
+	cargo test --no-run $(SUITE)
+
+test-others:
+	$(MAKE) $(GROUPED) judge releases docs-check
 
 # With make 4.4 and newer, cargo is one job, and takes another one from make for each further process.
 JOBS = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 # Print the output of each target as a whole. make 3 cannot do that.
 GROUPED = $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-test-tools:
-	@scripts/test-tools
+SUITE = --bins --test architecture --test behaviour
 
 test-behaviour: needs-rust
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --bins --test architecture --test behaviour
-	cargo test --doc
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test $(SUITE)
 
 # The feature needs a separate build, so the unit tests run only with it: it includes all other unit tests.
 test-lambda: ## run the unit tests, and the tests of the AWS Lambda function (cargo feature lambda)
@@ -97,8 +110,10 @@ docs-check: ## build the book, check its links, run the commands of all pages an
 	scripts/docs-check
 	scripts/docs-check docs/command-line.md
 
-lint: ## check format, lints and documentation (installs rustfmt and clippy if missing)
+lint-tools:
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
+
+lint: lint-tools ## check format, lints and documentation (installs rustfmt and clippy if missing)
 	cargo fmt --check
 	cargo clippy --all-targets --features lambda -- -D warnings
 	@# Includes the examples, so that all three share the checked dependencies.
