@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tower::{Layer, Service};
 use crate::numbers;
 use crate::proto::descriptor_pool;
 use crate::proto::log_text::logged_in_full;
-use crate::proto::request_memory::{CallMemory, RequestMemory, Share, counted, exhausted, within};
+use crate::proto::request_memory::{CallMemory, counted, exhausted, within};
 use crate::server::transport::places::{Hold, Ledger, Shares, Who};
 use crate::server::transport::who::who;
 
@@ -37,8 +37,7 @@ const INFLATION: usize = 1040;
 /// Limits the requests of the protocol's own calls.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestMemoryLayer {
-    memory: RequestMemory,
-    /// The share of each caller.
+    /// The memory that each caller uses.
     shares: Ledger,
     /// Longest request of each call, by path.
     longest: Arc<HashMap<String, usize>>,
@@ -64,10 +63,8 @@ impl RequestMemoryLayer {
         }
         // A compressed request fits together with its decompressed form.
         let largest = 4 * longest.values().copied().max().unwrap_or_default();
-        let memory = MEMORY.max(largest);
         Self {
-            memory: RequestMemory::new(memory),
-            shares: Ledger::new(Shares::of(memory)),
+            shares: Ledger::new(Shares::of(MEMORY.max(largest))),
             longest: Arc::new(longest),
             changes_are_off,
         }
@@ -77,7 +74,7 @@ impl RequestMemoryLayer {
     fn open(&self, who: Who) -> Arc<Memory> {
         let hold = Mutex::new(self.shares.open(who));
         let changes_are_off = self.changes_are_off;
-        Arc::new(Memory { share: self.memory.share(), shares: self.shares.clone(), hold, changes_are_off })
+        Arc::new(Memory { shares: self.shares.clone(), hold, changes_are_off })
     }
 }
 
@@ -133,18 +130,24 @@ where
 
 /// The memory of one call, counted in total and for its caller.
 struct Memory {
-    share: Arc<Share>,
     shares: Ledger,
-    /// The same amount as in `share`.
     hold: Mutex<Hold>,
     changes_are_off: bool,
 }
 
 impl Memory {
+    fn hold(&self) -> MutexGuard<'_, Hold> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many bytes the call lacks for a total of `bytes`.
+    fn missing(&self, bytes: usize) -> usize {
+        counted(bytes).saturating_sub(self.hold().amount())
+    }
+
     /// Waits for this many more bytes.
-    async fn grow(self: Arc<Self>, bytes: u32) {
-        self.shares.wait(&self.hold, bytes as usize).await;
-        Arc::clone(&self.share).grow(bytes).await;
+    async fn grow(self: Arc<Self>, bytes: usize) {
+        self.shares.wait(&self.hold, bytes).await;
     }
 }
 
@@ -154,9 +157,7 @@ impl CallMemory for Memory {
     }
 
     fn settle(&self, bytes: usize) -> Result<(), Status> {
-        let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
-        hold.set(counted(bytes) as usize).map_err(|_| exhausted())?;
-        self.share.settle(bytes)
+        self.hold().set(counted(bytes)).map_err(|_| exhausted())
     }
 }
 
@@ -204,7 +205,7 @@ impl http_body::Body for RequestBody {
             if self.read > self.longest + PREFIX {
                 return Poll::Ready(Some(Err(too_long(self.longest))));
             }
-            let missing = self.memory.share.missing(self.bytes());
+            let missing = self.memory.missing(self.bytes());
             if missing == 0 {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
@@ -299,6 +300,23 @@ mod tests {
         other.settle(4 * MIB).unwrap();
         other.settle(0).unwrap();
         drop(calls);
+        assert_eq!(layer.shares.total(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_call_releases_the_memory_that_it_does_not_use() {
+        const MIB: usize = 1024 * 1024;
+        let layer = RequestMemoryLayer::new(MIB, false);
+        let call = layer.open(Who::default());
+        assert_eq!((call.missing(10_000), call.missing(MIB)), (0, counted(MIB)));
+        Arc::clone(&call).grow(call.missing(MIB)).await;
+        assert_eq!((call.missing(MIB), layer.shares.total()), (0, counted(MIB)));
+        for bytes in [3 * MIB, 2 * MIB, 10] {
+            call.settle(bytes).unwrap();
+            assert_eq!(layer.shares.total(), counted(bytes));
+        }
+        call.settle(2 * MIB).unwrap();
+        drop(call);
         assert_eq!(layer.shares.total(), 0);
     }
 
