@@ -90,7 +90,7 @@ async fn headers_that_never_end_close_the_connection_within_seconds() {
     });
     for peer in peers {
         server.wait_for_log(|line| {
-            line["msg"] == "closed the connection of a client that does not finish its headers"
+            line["msg"] == "closed the connection of a client that does not finish a frame or its headers"
                 && line["peer.address"] == peer
         });
     }

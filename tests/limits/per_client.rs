@@ -275,6 +275,9 @@ async fn a_silent_connection_is_closed() {
     let server = Server::start_at(NOWHERE, &[]);
     closed(TcpStream::connect(server.address()).unwrap()).await;
     metadata(&Wire::to(&server).await).await.unwrap();
+    // A port scan is no reason for a line of the log.
+    let logs = server.logs();
+    assert!(!logs.iter().any(|line| line.to_string().contains("closed the connection")), "{logs:?}");
 }
 
 #[tokio::test]

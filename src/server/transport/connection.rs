@@ -311,7 +311,7 @@ impl AsyncRead for Connection {
                 .unfinished_since()
                 .is_some_and(|since| now().duration_since(since) >= LONGEST_UNFINISHED)
             {
-                self.peer.log_hung_up("does not finish its headers");
+                self.peer.log_hung_up("does not finish a frame or its headers");
             }
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }

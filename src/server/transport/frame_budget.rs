@@ -20,8 +20,8 @@ pub(super) struct FrameBudget {
     received: usize,
     /// The number of HEADERS frames received. Each begins a call.
     calls: u64,
-    /// When the frame or the header block that has not ended began. `None` between frames, and in the data of a
-    /// call, which has its own deadline.
+    /// When the preface, the frame or the header block that has not ended began. `None` before the first byte,
+    /// between frames, and in the data of a call, which has its own deadline.
     unfinished: Option<Instant>,
     /// A header block continues in the next frame.
     continues: bool,
@@ -30,7 +30,9 @@ pub(super) struct FrameBudget {
 /// The position of the next byte in the caller's frames.
 #[derive(Debug, Clone, Copy)]
 enum Position {
-    /// In the preface or in a frame's payload, with the number of bytes left.
+    /// In the preface, with the number of bytes left.
+    Preface(usize),
+    /// In a frame's payload, with the number of bytes left.
     Within(usize),
     /// In the head of a frame, with the number of bytes already read.
     Head([u8; HEAD], usize),
@@ -71,13 +73,13 @@ const RESET: u32 = 8;
 impl FrameBudget {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            at: Position::Within(PREFACE),
+            at: Position::Preface(PREFACE),
             tokens: MOST,
             refilled: now,
             sent: 0,
             received: 0,
             calls: 0,
-            unfinished: Some(now),
+            unfinished: None,
             continues: false,
         }
     }
@@ -91,14 +93,16 @@ impl FrameBudget {
         let all = bytes.len();
         self.refill(now);
         while let Some(first) = bytes.first() {
+            if !matches!(self.at, Position::Within(_)) {
+                self.unfinished.get_or_insert(now);
+            }
             match &mut self.at {
-                Position::Within(left) => {
+                Position::Preface(left) | Position::Within(left) => {
                     let length = bytes.len().min(*left);
                     *left -= length;
                     bytes = &bytes[length..];
                 }
                 Position::Head(head, read) => {
-                    self.unfinished.get_or_insert(now);
                     if let Some(place) = head.get_mut(*read) {
                         *place = *first;
                     }
@@ -111,7 +115,7 @@ impl FrameBudget {
                     }
                 }
             }
-            if matches!(self.at, Position::Within(0)) {
+            if matches!(self.at, Position::Preface(0) | Position::Within(0)) {
                 self.at = Position::Head([0; HEAD], 0);
                 if !self.continues {
                     self.unfinished = None;
@@ -129,7 +133,7 @@ impl FrameBudget {
         self.calls
     }
 
-    /// When the frame or the header block that has not ended began, unless it is the data of a call.
+    /// When the preface, the frame or the header block that has not ended began, unless it is the data of a call.
     pub(super) fn unfinished_since(&self) -> Option<Instant> {
         self.unfinished
     }
@@ -282,6 +286,7 @@ mod tests {
             assert!(budget.receive(bytes, second(number)).is_ok());
             budget.unfinished_since().map(|since| since.duration_since(begun).as_secs())
         };
+        assert_eq!(after(0, &[]), None);
         assert_eq!(after(0, &[0; PREFACE - 1]), Some(0));
         assert_eq!(after(1, &[0]), None);
         // Part of a head, then of a payload.
