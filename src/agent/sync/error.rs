@@ -3,7 +3,7 @@
 use tonic::{Code, Status};
 
 use crate::agent::sync::storage::StorageError;
-use crate::agent::sync::subject::Subject;
+use crate::agent::sync::subject::{Problem, Subject};
 use crate::private_text::{PrivateText, reveal};
 
 /// The reason why a sync ended early. The storage then holds an unfinished sync, if the sync had begun.
@@ -42,7 +42,7 @@ pub enum Error {
         /// The subject of the call.
         target: Subject,
         /// The violated rule.
-        problem: String,
+        problem: Box<Problem>,
     },
     /// The entitlements contradict each other.
     #[error("the connector's entitlements contradict each other: {}", private(.0))]

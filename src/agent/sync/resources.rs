@@ -5,7 +5,7 @@ use crate::agent::sync::error::Error;
 use crate::agent::sync::run::{Run, Step, locked, method};
 use crate::agent::sync::state::{Action, Operation};
 use crate::agent::sync::storage::Storage;
-use crate::agent::sync::subject::Subject;
+use crate::agent::sync::subject::{Problem, Subject};
 use crate::agent::sync::types::{has_id, type_of};
 use crate::proto::connector::{ChildResourceType, Resource, ResourceId};
 use crate::proto::unpack;
@@ -82,13 +82,9 @@ impl<S: Storage> Run<S> {
                 });
             };
             if let Some(missing) = facts.missing_trait(resource) {
-                return Err(self.broken(
-                    action,
-                    format!(
-                        "{} lacks the annotation {missing} of its type",
-                        Subject::resource(&id.resource_type, &id.resource)
-                    ),
-                ));
+                let about = Subject::resource(&id.resource_type, &id.resource);
+                let problem = Problem::of(about, format!("lacks the annotation {missing} of its type"));
+                return Err(self.broken(action, problem));
             }
             children.extend(self.children(resource, action)?);
         }
@@ -150,8 +146,12 @@ impl<S: Storage> Run<S> {
         }
     }
 
-    pub(crate) fn broken(&self, action: &Action, problem: String) -> Error {
-        Error::Answer { method: method(action.operation), target: action.target(), problem }
+    pub(crate) fn broken(&self, action: &Action, problem: impl Into<Problem>) -> Error {
+        Error::Answer {
+            method: method(action.operation),
+            target: action.target(),
+            problem: Box::new(problem.into()),
+        }
     }
 }
 

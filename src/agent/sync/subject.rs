@@ -7,12 +7,41 @@ use crate::private_text::PrivateText;
 /// A resource type, a resource, or a resource below another one.
 ///
 /// The ids of a connector can be about people, for example if they are e-mail addresses. `Display` leaves out every
-/// id that is more than a number with a short prefix, so that an error is safe to log.
+/// id that is more than a number with a letter before it, so that an error is safe to log.
 /// [`Error::for_caller`](crate::agent::sync::Error::for_caller) includes it.
 #[derive(Debug, Clone)]
 pub struct Subject {
     whole: PrivateText,
     safe: String,
+}
+
+/// What is wrong with a response, with the resource that it is about, if there is one.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    about: Option<Subject>,
+    text: String,
+}
+
+impl Problem {
+    /// A problem of this subject, as the rest of a sentence.
+    pub(crate) fn of(about: Subject, text: String) -> Self {
+        Self { about: Some(about), text }
+    }
+}
+
+impl From<String> for Problem {
+    fn from(text: String) -> Self {
+        Self { about: None, text }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(about) = &self.about {
+            write!(f, "{about} ")?;
+        }
+        f.write_str(&self.text)
+    }
 }
 
 /// Replaces a part that is left out.
@@ -64,11 +93,12 @@ pub(crate) fn safe_type(id: &str) -> &str {
     if id.len() <= 40 && id.bytes().all(is_plain) { id } else { LEFT_OUT }
 }
 
-/// The id of a resource, if it is a number with at most three letters before it.
+/// The id of a resource, if it is a letter and a number, or a number that is shorter than that of a telephone.
 fn safe_id(id: &str) -> &str {
-    let number = id.trim_start_matches(|letter: char| letter.is_ascii_lowercase());
+    let number = id.strip_prefix(|letter: char| letter.is_ascii_lowercase()).unwrap_or(id);
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    if is_number && id.len() - number.len() <= 3 && number.len() <= 10 { id } else { LEFT_OUT }
+    let longest = if number.len() < id.len() { 10 } else { 6 };
+    if is_number && number.len() <= longest { id } else { LEFT_OUT }
 }
 
 #[cfg(test)]
@@ -86,7 +116,9 @@ mod tests {
             ("u10", "user/u10"),
             ("12", "user/12"),
             ("ann", "user/..."),
-            ("anna1", "user/..."),
+            ("u1234567890", "user/u1234567890"),
+            ("ann1", "user/..."),
+            ("4155550", "user/..."),
             ("Ann Lovelace", "user/..."),
             ("", "user/..."),
             ("4915112345678", "user/..."),
@@ -95,5 +127,8 @@ mod tests {
         }
         assert_eq!(Subject::resource("Ann Lovelace", "u1").to_string(), ".../u1");
         assert_eq!(Subject::from("the connector").to_string(), "the connector");
+        let problem = Problem::of(Subject::resource("user", "ann"), "lacks a name".to_owned());
+        assert_eq!(problem.to_string(), "user/... lacks a name");
+        assert_eq!(reveal(&problem), "user/ann lacks a name");
     }
 }
