@@ -218,10 +218,6 @@ impl PostgresError {
         let named = || refused_by(server);
         match *state {
             SqlState::READ_ONLY_SQL_TRANSACTION => Self::ReadOnly { reason: reason(error) },
-            // What a standby does not support.
-            SqlState::FEATURE_NOT_SUPPORTED if server.message().contains("recovery") => {
-                Self::ReadOnly { reason: reason(error) }
-            }
             SqlState::RAISE_EXCEPTION => Self::Refused { reason: reason(error) },
             SqlState::FOREIGN_KEY_VIOLATION => Self::Gone { reason: named() },
             // Primary keys come from a sequence, which returns no number twice unless it was reset. A function
