@@ -72,7 +72,7 @@ pub(crate) enum AddressError {
     #[error("unix: names no path")]
     NoPath,
     /// In `unix://name/path`, the name would be a machine.
-    #[error("unix:// is followed by a host; write unix:/path or unix:///path")]
+    #[error("after unix:// comes a path that begins with a slash; write unix:/path or unix:///path")]
     TwoSlashes,
 }
 
@@ -241,7 +241,10 @@ mod tests {
         for (text, problem) in [
             ("unix:/tmp/x", "unix: is the address of a socket in the file system"),
             ("unix:", "unix: names no path"),
-            ("unix://u:hunter2@h", "unix:// is followed by a host; write unix:/path or unix:///path"),
+            (
+                "unix://u:hunter2@h",
+                "after unix:// comes a path that begins with a slash; write unix:/path or unix:///path",
+            ),
         ] {
             assert_eq!(text.parse::<HostAndPort>().unwrap_err().to_string(), problem);
         }

@@ -47,7 +47,7 @@ async fn an_account_is_disabled_and_enabled_again() {
     }
 }
 
-/// Responses to a change that do not show the state of the account, or something wrong.
+/// Responses to a change that do not show the state of the account, or show a wrong one.
 fn unproven() -> Vec<(Reply, &'static str)> {
     vec![
         (Reply::refusal(200, "it went wrong"), "FailedPrecondition: "),

@@ -20,7 +20,8 @@ pub(super) enum Part {
     Paths(&'static [&'static [u32]]),
 }
 
-/// The most bytes of a request that a path adds to. An id has at most 1 KiB for each of its texts.
+/// The most bytes that are kept of a request: what does not fit is left out. An id has at most 1 KiB for each of its
+/// texts.
 const MOST: usize = 4096;
 
 /// The requests, and the part that the handler of each reads.

@@ -166,8 +166,14 @@ mod tests {
             ("[h]:80", "\"[h]\" is not an IPv6 address"),
             ("http://h:80", "\"http://h\" is not a host"),
             ("unix:", "unix: names no path"),
-            ("unix://", "unix:// is followed by a host; write unix:/path or unix:///path"),
-            ("unix://run/a", "unix:// is followed by a host; write unix:/path or unix:///path"),
+            (
+                "unix://",
+                "after unix:// comes a path that begins with a slash; write unix:/path or unix:///path",
+            ),
+            (
+                "unix://run/a",
+                "after unix:// comes a path that begins with a slash; write unix:/path or unix:///path",
+            ),
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap_err().to_string(), problem);
         }

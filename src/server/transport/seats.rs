@@ -2,8 +2,8 @@
 //!
 //! A connection is unauthenticated until one of its calls or its client certificate is accepted. A part of the
 //! seats is always left to unauthenticated connections, so that a new connection is accepted at any time. The
-//! oldest one of the network with the most of them is closed for it, first of networks from which no caller has
-//! authenticated. If all other seats are taken, the holder
+//! oldest one of the network with the most of them is closed for it. If several networks have the most, one from
+//! which no caller has authenticated loses a connection before the others. If all other seats are taken, the holder
 //! with the most of them loses one: the network and the token of its callers identify a holder. No caller can
 //! therefore keep out another one, neither by idle connections nor by calls.
 
