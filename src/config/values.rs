@@ -1,12 +1,14 @@
 //! The value of each setting, its origin, and its interpretation by kind.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 
 use config::ValueKind;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::address::HostAndPort;
 use crate::config::error::{Error, Origin, Warning};
 use crate::config::merge::{Given, Merged};
 use crate::config::setting::{Fallback, Group, Kind, MOST_WORKERS, Setting};
@@ -347,8 +349,13 @@ impl Entry {
                 });
                 targets.collect::<Vec<_>>().join(",")
             }),
-            Kind::Texts => self.texts().map(|texts| texts.join(",")),
-            _ => self.text().map(str::to_owned),
+            Kind::Texts => self.texts().map(|texts| shown_if(&texts.join(","), is_plain)),
+            Kind::Url => self.text().map(|text| shown_if(text, is_plain_url)),
+            Kind::SocketAddress | Kind::HostAndPort | Kind::Host => {
+                self.text().map(|text| shown_if(text, is_address))
+            }
+            Kind::Text => self.text().map(|text| shown_if(text, is_plain)),
+            Kind::Choice(_) | Kind::Time | Kind::Json => self.text().map(str::to_owned),
         };
         Some(shown.unwrap_or_else(|_| self.describe(&self.given)))
     }
@@ -361,6 +368,32 @@ fn truth(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false),
         _ => None,
     }
+}
+
+/// The text, unless it may be a secret in the wrong setting.
+fn shown_if(text: &str, is_safe: fn(&str) -> bool) -> String {
+    if is_safe(text) { text.to_owned() } else { "[text withheld, it may be a secret]".to_owned() }
+}
+
+/// Whether a text is on one line and contains no address, which could contain a password.
+fn is_plain(text: &str) -> bool {
+    !text.contains("://") && !text.contains(char::is_control)
+}
+
+/// Whether a URL has no user, no password, no query and no fragment.
+fn is_plain_url(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or(text.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.contains(['@', '?', '#']) && is_plain(rest))
+}
+
+/// Whether a text is a host, a host and a port, or a socket, with or without a scheme.
+fn is_address(text: &str) -> bool {
+    let bare = text.strip_prefix("https://").or(text.strip_prefix("http://")).unwrap_or(text);
+    let bare = bare.trim_end_matches('/');
+    bare.parse::<HostAndPort>().is_ok()
+        || bare.parse::<IpAddr>().is_ok()
+        || bare == "localhost"
+        || bare.strip_prefix("unix:").is_some_and(|path| shown_path(path) == path)
 }
 
 fn shown_path(path: &str) -> String {

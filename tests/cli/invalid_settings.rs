@@ -118,6 +118,47 @@ fn invalid_settings_that_a_command_does_not_use_end_it() {
 }
 
 #[test]
+fn settings_and_errors_do_not_repeat_secrets_in_the_wrong_setting() {
+    for wrong in [
+        "--sync-resources=postgres://u:hunter2@h/d",
+        "--sync-resources=bid:r:u:hunter2@h/d",
+        "--sync-resource-types=postgres://u:hunter2@h/d",
+        "--otel-collector-endpoint=http://u:hunter2@127.0.0.1:1",
+        "--otel-collector-endpoint=https://h/?token=hunter2",
+        "--retool-api-base-url=https://u:hunter2@h/",
+        "--listen=u:hunter2@127.0.0.1:0",
+        "--listen=hunter2",
+        "--metrics-listen=hunter2",
+        "--client-id=postgres://u:hunter2@h/d",
+        "--external-resource-entitlement-id-filter=postgres://u:hunter2@h/d",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = run_in(folder.path(), &["settings", wrong], &[]);
+        let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(printed.contains("withheld, it may be a secret"), "{wrong}: {printed}");
+        assert!(!printed.contains("hunter2"), "{wrong}: {printed}");
+    }
+}
+
+#[test]
+fn settings_shows_ordinary_addresses_and_texts() {
+    for (setting, value) in [
+        ("listen", "0.0.0.0:8080"),
+        ("listen", "unix:/run/retool.sock"),
+        ("otel-collector-endpoint", "collector.example.com:4317"),
+        ("retool-api-base-url", "https://retool.example.com"),
+        ("sync-resources", "bid:r:group/g1"),
+        ("client-id", "tall-tree-12345@acme.conductor.one/pcc"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = run_in(folder.path(), &["settings", &format!("--{setting}={value}")], &[]);
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let row = printed.lines().find(|line| line.split_whitespace().next() == Some(setting));
+        assert!(row.is_some_and(|row| row.contains(value)), "{printed}");
+    }
+}
+
+#[test]
 fn empty_protecting_settings_are_reported_with_all_other_invalid_ones() {
     let arguments =
         ["serve", "--auth-token-file=", "--tls-cert=no.pem", "--tls-key=no.pem", "--tls-client-ca="];

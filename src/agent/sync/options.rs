@@ -66,7 +66,7 @@ pub struct External {
 /// The error for text that is not the baton id of a resource.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} is not the id of a resource: {problem}; use bid:r:<type>/<id> or bid:r:<parent type>/<parent id>/<type>/<id>"
+    "{text} is not the id of a resource: {problem}; use bid:r:<type>/<id> or bid:r:<parent type>/<parent id>/<type>/<id>"
 )]
 pub struct TargetError {
     text: String,
@@ -115,6 +115,17 @@ impl Workers {
     }
 }
 
+/// The text in a form that is safe for a message: any text that is not made of short words and numbers could be a
+/// misplaced secret.
+fn shown(text: &str) -> String {
+    let is_short = |part: &str| {
+        let number = part.strip_prefix(|letter: char| letter.is_ascii_lowercase()).unwrap_or(part);
+        let is_number = number.len() <= 10 && number.bytes().all(|byte| byte.is_ascii_digit());
+        is_number || part.len() <= 12 && part.bytes().all(|byte| byte.is_ascii_lowercase())
+    };
+    if text.split([':', '/']).all(is_short) { format!("{text:?}") } else { "the text".to_owned() }
+}
+
 impl TryFrom<String> for Target {
     type Error = TargetError;
 
@@ -130,7 +141,7 @@ impl Target {
     /// # Errors
     /// [`TargetError`]
     pub fn parse(text: &str) -> Result<Self, TargetError> {
-        let wrong = |problem| TargetError { text: text.to_owned(), problem };
+        let wrong = |problem| TargetError { text: shown(text), problem };
         let rest = text.strip_prefix("bid:r:").ok_or_else(|| wrong("it does not begin with bid:r:"))?;
         let mut parts = vec![String::new()];
         let mut characters = rest.chars();
@@ -205,6 +216,15 @@ mod tests {
         ] {
             let error = Target::parse(text).unwrap_err().to_string();
             assert!(error.contains("use bid:r:<type>/<id>"), "{error}");
+            assert!(text.contains('\\') || error.starts_with(&format!("{text:?} is not the id")), "{error}");
+        }
+    }
+
+    #[test]
+    fn does_not_repeat_text_that_can_be_a_secret() {
+        for text in ["postgres://u:hunter2@h/d", "hunter2", "bid:r:u:hunter2@h/d", "p w hunter2", "Hunter2"] {
+            let error = Target::parse(text).unwrap_err().to_string();
+            assert!(error.starts_with("the text is not the id") && !error.contains("unter2"), "{error}");
         }
     }
 
