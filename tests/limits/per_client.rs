@@ -320,6 +320,22 @@ async fn the_grace_period_bounds_the_drain() {
 }
 
 #[tokio::test]
+async fn a_client_that_reads_nothing_and_makes_no_call_does_not_delay_the_end() {
+    let server = Server::start_at(NOWHERE, &["--shutdown-grace-seconds", "3600"]);
+    let mut silent = TcpStream::connect(server.address()).unwrap();
+    silent.write_all(GREETING).unwrap();
+    // The server has read the greeting.
+    let mut settings = [0; 9];
+    silent.read_exact(&mut settings).unwrap();
+    server.terminate();
+    let (status, logs) = tokio::task::spawn_blocking(|| server.ended()).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+    let unfinished =
+        logs.iter().find(|line| line["msg"].to_string().contains("calls were still in progress"));
+    assert_eq!(unfinished, None);
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_the_drain_at_once() {
     let database = Database::small().await;
     let server = Server::start(&database, &["--shutdown-grace-seconds", "3600"]);

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -80,11 +80,17 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Pauses after a connection could not be accepted, for example without free file descriptors.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// Accepts connections until the receiver is dropped.
+/// How long a connection without a call may stay open after the server begins to stop. Most clients disconnect at
+/// once when they are asked to; one that reads nothing is never asked.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Accepts connections until the receiver is dropped. Soon after `stopping` is done, connections without a call are
+/// closed.
 pub(crate) fn accept_connections(
     listener: Listener,
     tls: Option<CurrentTls>,
     limits: ConnectionLimits,
+    stopping: impl Future + Send + 'static,
 ) -> mpsc::Receiver<io::Result<Connection>> {
     let (accepted, connections) = mpsc::channel(16);
     tokio::spawn(async move {
@@ -93,10 +99,23 @@ pub(crate) fn accept_connections(
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pause = PAUSES.0;
+        let mut stopping = pin!(async {
+            stopping.await;
+            sleep(FAREWELL).await;
+        });
+        let mut is_over = false;
         loop {
             let next = tokio::select! {
                 next = listener.accept() => next,
+                () = &mut stopping, if !is_over => {
+                    is_over = true;
+                    seats.close_idle();
+                    continue;
+                }
                 _ = sweep.tick() => {
+                    if is_over {
+                        seats.close_idle();
+                    }
                     seats.sweep();
                     continue;
                 }

@@ -3,9 +3,9 @@
 //! A connection is unauthenticated until one of its calls or its client certificate is accepted. A part of the
 //! seats is always left to unauthenticated connections, so that a new connection is accepted at any time. The
 //! oldest one of the network with the most of them is closed for it. If several networks have the most, one from
-//! which no caller has authenticated loses a connection before the others. If all other seats are taken, the holder
-//! with the most of them loses one: the network and the token of its callers identify a holder. No caller can
-//! therefore keep out another one, neither by idle connections nor by calls.
+//! which no caller has authenticated loses a connection before the others. If all other seats are taken, the token
+//! with the most of them loses one, in the network from which it has the most; without tokens, the network with the
+//! most of them. No caller can therefore keep out another one, neither by idle connections nor by calls.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -152,6 +152,17 @@ impl Seats {
             open.close(&seat);
         }
     }
+
+    /// Closes all connections without a call, not even one whose message has not arrived.
+    pub(crate) fn close_idle(&self) {
+        let mut open = self.0.open();
+        let idle = |seat: &&Arc<Seat>| seat.begun.load(Ordering::Relaxed) == 0;
+        let all = open.unauthenticated.values().chain(open.trusted.values());
+        let idle: Vec<_> = all.filter(idle).cloned().collect();
+        for seat in idle {
+            open.close(&seat);
+        }
+    }
 }
 
 impl Inner {
@@ -196,11 +207,12 @@ impl Open {
                 *of_token.entry(*token).or_insert(0_usize) += 1;
             }
         }
-        // A caller with few connections has a small product, also if it shares its network or its token with
-        // a caller that has many.
+        // The token comes first, because a caller can have many addresses. A caller with few connections has a
+        // small size, also if it shares its network or its token with a caller that has many.
         let size = |seat: &Seat| {
-            let of_token = seat.token.get().and_then(|token| of_token.get(token));
-            of_network.get(&seat.network).map_or(1, |count| count * of_token.copied().unwrap_or(1))
+            let of_network = of_network.get(&seat.network).copied().unwrap_or(1);
+            let of_token = seat.token.get().and_then(|token| of_token.get(token)).copied();
+            (of_token.unwrap_or(of_network), of_network)
         };
         let Some(largest) = self.trusted.values().map(|seat| size(seat)).max() else { return false };
         let holder = || self.trusted.values().filter(|seat| size(seat) == largest);

@@ -132,6 +132,35 @@ fn many_tokens_or_addresses_of_one_caller_count_as_one_holder() {
 }
 
 #[test]
+fn a_token_on_many_addresses_does_not_replace_connections_of_another_token() {
+    let seats = Seats::new(32);
+    let honest: Vec<_> = (0..10).map(|_| caller(&seats, 1, 7)).collect();
+    let _calls: Vec<_> = honest.iter().map(call).collect();
+    let greedy: Vec<_> = (0..14).map(|number| caller(&seats, 100 + number, 8)).collect();
+    let _greedy_calls: Vec<_> = greedy.iter().map(call).collect();
+    let next = seats.take(from(150)).unwrap();
+    assert_eq!(next.0.trust(Some(TokenId::of(8))), Err(NoSeat { most: 24 }));
+    let _third = caller(&seats, 160, 9);
+    assert_eq!((closed(&honest), closed(&greedy)), (vec![], vec![0]));
+}
+
+#[test]
+fn closes_connections_without_a_call() {
+    let seats = Seats::new(32);
+    let open: Vec<_> = (0..4).map(|token| caller(&seats, 1, token)).collect();
+    let probe = seats.take(from(1)).unwrap();
+    // The message of this call has not arrived.
+    let begun = open[1].0.begin();
+    let _busy = call(&open[2]);
+    seats.close_idle();
+    assert_eq!(closed(&open), [0, 3]);
+    assert!(probe.0.closer.is_closed());
+    drop(begun);
+    seats.close_idle();
+    assert_eq!(closed(&open), [0, 1, 3]);
+}
+
+#[test]
 fn callers_without_a_token_are_told_apart_by_their_address() {
     let seats = Seats::new(32);
     let trusted = |last| {
