@@ -349,7 +349,7 @@ impl Entry {
                 });
                 targets.collect::<Vec<_>>().join(",")
             }),
-            Kind::Texts => self.texts().map(|texts| shown_if(&texts.join(","), is_plain)),
+            Kind::Texts => self.texts().map(|texts| shown_if(&texts.join(","), is_list_of_ids)),
             Kind::Url => self.text().map(|text| shown_if(text, is_plain_url)),
             Kind::SocketAddress | Kind::HostAndPort | Kind::Host => {
                 self.text().map(|text| shown_if(text, is_address))
@@ -378,6 +378,12 @@ fn shown_if(text: &str, is_safe: fn(&str) -> bool) -> String {
 /// Whether a text is on one line and contains no address, which could contain a password.
 fn is_plain(text: &str) -> bool {
     !text.contains("://") && !text.contains(char::is_control)
+}
+
+/// Whether a text can be ids of resources or types. An address of a database that lost its beginning still has an at
+/// sign.
+fn is_list_of_ids(text: &str) -> bool {
+    is_plain(text) && !text.contains('@')
 }
 
 /// Whether a URL has no user, no password, no query and no fragment.
