@@ -27,6 +27,7 @@ mod schema;
 mod served;
 mod setting;
 mod settings;
+mod shown;
 mod sources;
 mod table;
 #[cfg(test)]

@@ -1,20 +1,17 @@
 //! The value of each setting, its origin, and its interpretation by kind.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::path::Path;
 
 use config::ValueKind;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::address::HostAndPort;
 use crate::config::error::{Error, Origin, Warning};
 use crate::config::merge::{Given, Merged};
 use crate::config::setting::{Fallback, Group, Kind, MOST_WORKERS, Setting};
+use crate::config::shown::{is_address, is_list_of_ids, is_plain, is_plain_url, shown_if, shown_path};
 use crate::config::sources::Sources;
 use crate::config::table;
-use crate::operator_file;
 
 /// The settings that have a value.
 #[derive(Clone)]
@@ -368,42 +365,6 @@ fn truth(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false),
         _ => None,
     }
-}
-
-/// The text, unless it may be a secret in the wrong setting.
-fn shown_if(text: &str, is_safe: fn(&str) -> bool) -> String {
-    if is_safe(text) { text.to_owned() } else { "[text withheld, it may be a secret]".to_owned() }
-}
-
-/// Whether a text is on one line and contains no address, which could contain a password.
-fn is_plain(text: &str) -> bool {
-    !text.contains("://") && !text.contains(char::is_control)
-}
-
-/// Whether a text can be ids of resources or types. An address of a database that lost its beginning still has an at
-/// sign.
-fn is_list_of_ids(text: &str) -> bool {
-    is_plain(text) && !text.contains('@')
-}
-
-/// Whether a URL has no user, no password, no query and no fragment.
-fn is_plain_url(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or(text.strip_prefix("http://"));
-    rest.is_some_and(|rest| !rest.contains(['@', '?', '#']) && is_plain(rest))
-}
-
-/// Whether a text is a host, a host and a port, or a socket, with or without a scheme.
-fn is_address(text: &str) -> bool {
-    let bare = text.strip_prefix("https://").or(text.strip_prefix("http://")).unwrap_or(text);
-    let bare = bare.trim_end_matches('/');
-    bare.parse::<HostAndPort>().is_ok()
-        || bare.parse::<IpAddr>().is_ok()
-        || bare == "localhost"
-        || bare.strip_prefix("unix:").is_some_and(|path| shown_path(path) == path)
-}
-
-fn shown_path(path: &str) -> String {
-    operator_file::shown(Path::new(path)).to_string()
 }
 
 /// The texts between the commas.
