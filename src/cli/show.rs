@@ -116,7 +116,7 @@ fn id(matches: &ArgMatches, option: &str) -> Result<Option<ResourceId>, Failure>
             ..Default::default()
         })),
         _ => Err(Failure::Usage(anyhow!(
-            "--{option} {text:?} is not the id of a resource: use the form TYPE/ID, such as group/g1"
+            "--{option} is not the id of a resource: use the form TYPE/ID, such as group/g1"
         ))),
     }
 }

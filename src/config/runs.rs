@@ -117,12 +117,11 @@ pub(crate) fn unchecked(run: Run, matches: &ArgMatches, sources: &Sources) -> Un
     }
 }
 
-/// The errors of settings that only a run without a command reads: those of a sync, of service mode without a
-/// client, and of a one-shot change.
+/// The errors of settings that only a run without a command reads: invalid values of all of them, and the rules of a
+/// sync and of a one-shot change.
 fn errors_without_command(values: &Values) -> Vec<Error> {
-    let service = if is_service(values) { Ok(()) } else { values.check_unused_values() };
     let mut errors = sync_errors(values);
-    errors.extend([service.err(), values.check_change().err()].into_iter().flatten());
+    errors.extend([values.check_unused_values().err(), values.check_change().err()].into_iter().flatten());
     errors
 }
 

@@ -9,7 +9,9 @@ use time::format_description::well_known::Rfc3339;
 use crate::config::error::{Error, Origin, Warning};
 use crate::config::merge::{Given, Merged};
 use crate::config::setting::{Fallback, Group, Kind, MOST_WORKERS, Setting};
-use crate::config::shown::{is_address, is_list_of_ids, is_plain, is_plain_url, shown_if, shown_path};
+use crate::config::shown::{
+    is_address, is_client_id, is_host, is_id, is_plain_url, is_short_word, is_type_or_resource, shown_if, shown_path,
+};
 use crate::config::sources::Sources;
 use crate::config::table;
 
@@ -323,9 +325,12 @@ impl Entry {
             }
             Kind::Switch => all(6, |letter| letter.is_ascii_alphanumeric() || letter == ' '),
             Kind::Time => {
-                all(35, |letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | ':' | '.' | '+'))
+                text.starts_with(|first: char| first.is_ascii_digit())
+                    && all(35, |letter| {
+                        letter.is_ascii_digit() || matches!(letter, 'T' | 't' | 'Z' | 'z' | '-' | ':' | '.' | '+' | ' ')
+                    })
             }
-            _ => all(12, |letter| letter.is_ascii_alphabetic()),
+            _ => is_short_word(text),
         }
     }
 
@@ -346,13 +351,21 @@ impl Entry {
                 });
                 targets.collect::<Vec<_>>().join(",")
             }),
-            Kind::Texts => self.texts().map(|texts| shown_if(&texts.join(","), is_list_of_ids)),
+            Kind::Texts => self.texts().map(|texts| {
+                let texts = texts.iter().map(|text| shown_if(text, is_type_or_resource));
+                texts.collect::<Vec<_>>().join(",")
+            }),
             Kind::Url => self.text().map(|text| shown_if(text, is_plain_url)),
-            Kind::SocketAddress | Kind::HostAndPort | Kind::Host => {
-                self.text().map(|text| shown_if(text, is_address))
-            }
-            Kind::Text => self.text().map(|text| shown_if(text, is_plain)),
-            Kind::Choice(_) | Kind::Time | Kind::Json => self.text().map(str::to_owned),
+            Kind::SocketAddress | Kind::HostAndPort => self.text().map(|text| shown_if(text, is_address)),
+            Kind::Host => self.text().map(|text| shown_if(text, is_host)),
+            Kind::Text => self.text().map(|text| {
+                let is_client = self.setting.name == "client-id";
+                shown_if(text, if is_client { is_client_id } else { is_id })
+            }),
+            // An unknown word is not an error here.
+            Kind::Choice(_) => self.text().map(|text| shown_if(text, is_short_word)),
+            Kind::Time => self.time().and_then(|_| self.text()).map(str::to_owned),
+            Kind::Json => self.json().map(|_| "[a JSON object]".to_owned()),
         };
         Some(shown.unwrap_or_else(|_| self.describe(&self.given)))
     }

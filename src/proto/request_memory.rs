@@ -41,7 +41,7 @@ pub(crate) fn counted(bytes: usize) -> usize {
 /// The status of a call whose request does not fit into the memory.
 pub(crate) fn exhausted() -> Status {
     logged_in_full(Status::unavailable(
-        "other large requests use the memory for large requests, all of it or the share of this caller; retry later",
+        "large requests in progress fill the memory allowed for all callers, this caller or this connection; retry later",
     ))
 }
 

@@ -4,6 +4,7 @@
 //! left out of the statements, with one warning (decision optional-privileges).
 
 mod column;
+mod grantee;
 pub(crate) mod missing;
 mod probe;
 pub(crate) mod reads;
@@ -16,6 +17,7 @@ use crate::postgres::error::PostgresError;
 use crate::postgres::identifier::quoted;
 use crate::postgres::session::Session;
 use crate::retool::error::DatabaseError;
+use grantee::Grantee;
 use missing::Lacking;
 use reads::{OPTIONAL, Optional, Reads, reads_of, tables_of_diagnosis};
 use writes::Writes;
@@ -154,7 +156,7 @@ impl Privileges {
         if !absent.is_empty() {
             return Err(DatabaseError::OtherVersion { absent });
         }
-        Ok(writes.require(features, &self.role)?)
+        Ok(writes.require(features, self.grantee())?)
     }
 
     /// Verifies that at least one of the allowed kinds of changes can work.
@@ -184,8 +186,13 @@ impl Privileges {
     /// The GRANT for setting `group_pages."updatedAt"`, if it is missing.
     pub(crate) fn grant_on_pages_updated_at(&self) -> Option<String> {
         let (table, name) = (PAGES_UPDATED_AT.table(), PAGES_UPDATED_AT.column());
-        let grant = || format!("GRANT UPDATE ({}) ON {table} TO {};", quoted(name), quoted(&self.role));
+        let grant = || self.grantee().on_columns("UPDATE", [name], table);
         (!self.sets_pages_updated_at()).then(grant)
+    }
+
+    /// The role and the schema, for the text of a GRANT.
+    pub(crate) fn grantee(&self) -> Grantee<'_> {
+        Grantee { role: &self.role, schema: self.schema() }
     }
 
     /// The role, as the server names it.
@@ -261,7 +268,8 @@ impl Privileges {
                 Some(Standing::NoSuchTable) | None => lacking.tables.push(column.table),
             }
         }
-        let grants = missing.into_iter().map(|(table, columns)| grant(table, columns, &self.role));
+        let grants =
+            missing.into_iter().map(|(table, columns)| self.grantee().on_columns("SELECT", columns, table));
         lacking.grants.extend(grants);
         lacking
     }
@@ -289,7 +297,7 @@ impl Privileges {
 
     /// The missing GRANTs for this kind of change; none if no changes are made.
     pub(crate) fn lacking_changes(&self, feature: Feature) -> Vec<String> {
-        self.writes.as_ref().map(|writes| writes.missing(feature, &self.role)).unwrap_or_default()
+        self.writes.as_ref().map(|writes| writes.missing(feature, self.grantee())).unwrap_or_default()
     }
 
     /// Whether none of the privileges for this kind of change are granted.
@@ -316,23 +324,18 @@ impl Privileges {
             .filter_map(|Optional { column, loss, .. }| match self.standings.get(column)? {
                 Standing::NotGranted => Some(format!(
                     "{loss}; to change that, run: {}",
-                    grant(column.table, [column.name], &self.role)
+                    self.grantee().on_columns("SELECT", [column.name], column.table)
                 )),
                 Standing::Readable | Standing::NoSuchColumn | Standing::NoSuchTable => None,
             })
             .chain(filtered)
-            .chain(self.writes.iter().flat_map(|writes| writes.warnings(&self.features, &self.role)))
+            .chain(self.writes.iter().flat_map(|writes| writes.warnings(&self.features, self.grantee())))
             .collect()
     }
 }
 
 fn required(scope: Scope) -> impl Iterator<Item = Column> {
     reads_of(scope).flat_map(Reads::columns).map(|(column, _)| column)
-}
-
-fn grant<'a>(table: &str, columns: impl IntoIterator<Item = &'a str>, role: &str) -> String {
-    let columns: Vec<String> = columns.into_iter().map(quoted).collect();
-    format!("GRANT SELECT ({}) ON {} TO {};", columns.join(", "), quoted(table), quoted(role))
 }
 
 /// The optional column with that name, if it exists.

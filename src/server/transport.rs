@@ -35,7 +35,6 @@ use std::time::Duration;
 #[cfg(feature = "lambda")]
 use http::{Request, Response};
 use tokio::io::DuplexStream;
-use tokio::sync::oneshot;
 use tokio_stream::wrappers::ReceiverStream;
 #[cfg(feature = "lambda")]
 use tonic::body::Body;
@@ -134,7 +133,6 @@ impl Transport {
         stop: impl Future<Output = ()>,
     ) -> Result<(), TransportError> {
         let Self { listener, tls, auth, limits, changes_are_off } = self;
-        let (serving, stopping) = oneshot::channel::<()>();
         let connections = connection::accept_connections(
             listener,
             tls,
@@ -143,12 +141,7 @@ impl Transport {
                 handshake: HANDSHAKE,
                 silence: 2 * (limits.keepalive_interval + limits.keepalive_timeout),
             },
-            stopping,
         );
-        let stop = async move {
-            stop.await;
-            drop(serving);
-        };
         tonic::transport::Server::builder()
             .max_concurrent_streams(CallLimitLayer::streams(&limits))
             .http2_max_header_list_size(limits.header_bytes)

@@ -130,13 +130,51 @@ fn settings_and_errors_do_not_repeat_secrets_in_the_wrong_setting() {
         "--listen=hunter2",
         "--metrics-listen=hunter2",
         "--client-id=postgres://u:hunter2@h/d",
+        "--client-id=secret-token:conductorone.com:v1:hunter2hunter2hunter2hunter2hunter2hunter2",
+        "--client-id=hunter2",
+        "--client-id=host=h user=a@b/c password=hunter2",
         "--external-resource-entitlement-id-filter=postgres://u:hunter2@h/d",
+        "--external-resource-entitlement-id-filter=host=h user=u password=hunter2",
+        "--sync-resource-types=host=h user=u password=hunter2",
+        "--sync-resources=u:hunter2",
+        "--log-format=postgres://u:hunter2@h/d",
+        "--log-level=postgres://u:hunter2@h/d",
+        "--health-check-bind-address=hunter2",
     ] {
         let folder = tempfile::tempdir().unwrap();
         let output = run_in(folder.path(), &["settings", wrong], &[]);
         let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(printed.contains("withheld, it may be a secret"), "{wrong}: {printed}");
         assert!(!printed.contains("hunter2"), "{wrong}: {printed}");
+    }
+    for wrong in ["--log-level-debug-expires-at=postgres://u:hunter2@h/d", "--event-feed-start-at=hunter2"] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = run_in(folder.path(), &["settings", wrong], &[]);
+        let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(printed.contains("the value is not a time"), "{wrong}: {printed}");
+        assert!(!printed.contains("hunter2"), "{wrong}: {printed}");
+    }
+}
+
+#[test]
+fn settings_show_values_of_the_expected_form() {
+    for (setting, value) in [
+        ("--client-id", "happy-otter-12345@tenant.conductor.one/spc"),
+        ("--external-resource-entitlement-id-filter", "group:g7:member"),
+        ("--sync-resource-types", "user,group"),
+        ("--sync-resources", "bid:r:group/g7"),
+        ("--log-level", "debug"),
+        ("--health-check-bind-address", "[::1]"),
+        ("--health-check-bind-address", "probes"),
+        ("--health-check-bind-address", "10.0.0.7"),
+        ("--retool-api-base-url", "https://retool.example.com/base"),
+        ("--metrics-listen", "127.0.0.1:9090"),
+        ("--log-level-debug-expires-at", "2030-01-31T12:00:00Z"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = run_in(folder.path(), &["settings", setting, value], &[]);
+        let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(printed.contains(value), "{setting}: {printed}");
     }
 }
 

@@ -281,6 +281,27 @@ async fn a_silent_connection_is_closed() {
 }
 
 #[tokio::test]
+async fn a_failed_tls_handshake_is_logged_only_if_the_client_has_sent_something() {
+    let pki = Pki::new();
+    let folder = tempfile::tempdir().unwrap();
+    let signed = pki.sign("server");
+    let (certificate, key) = (folder.path().join("server.crt"), folder.path().join("server.key"));
+    std::fs::write(&certificate, &signed.cert_pem).unwrap();
+    std::fs::write(&key, signed.key.serialize_pem()).unwrap();
+    let arguments =
+        [format!("--tls-cert={}", certificate.display()), format!("--tls-key={}", key.display())];
+    let server = Server::start_at(NOWHERE, &arguments.each_ref().map(String::as_str));
+    let failed = |line: &serde_json::Value| line["msg"] == "a TLS handshake failed";
+    // The first probe closes the connection, and the second is closed by the server.
+    TcpStream::connect(server.address()).unwrap().shutdown(std::net::Shutdown::Write).unwrap();
+    closed(TcpStream::connect(server.address()).unwrap()).await;
+    let mut http = TcpStream::connect(server.address()).unwrap();
+    http.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    server.wait_for_log(failed);
+    assert_eq!(server.logs().iter().filter(|line| failed(line)).count(), 1, "{:?}", server.logs());
+}
+
+#[tokio::test]
 async fn a_busy_pool_is_unavailable_after_the_wait() {
     let database = Database::small().await;
     let url = format!("{}?pool_max_conns=1", database.url());
@@ -321,7 +342,9 @@ async fn the_grace_period_bounds_the_drain() {
 
 #[tokio::test]
 async fn a_client_that_reads_nothing_and_makes_no_call_does_not_delay_the_end() {
-    let server = Server::start_at(NOWHERE, &["--shutdown-grace-seconds", "3600"]);
+    // The keepalive does not end the connection before the test fails.
+    let arguments = ["--shutdown-grace-seconds", "3600", "--keepalive-interval-seconds", "3600"];
+    let server = Server::start_at(NOWHERE, &arguments);
     let mut silent = TcpStream::connect(server.address()).unwrap();
     silent.write_all(GREETING).unwrap();
     // The server has read the greeting.

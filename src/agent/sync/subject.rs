@@ -6,8 +6,8 @@ use crate::private_text::PrivateText;
 
 /// A resource type, a resource, or a resource below another one.
 ///
-/// The ids of a connector can be about people, for example if they are e-mail addresses. `Display` leaves out every
-/// id that is more than a number with a letter before it, so that an error is safe to log.
+/// The ids of a connector can be about people, for example if they are e-mail addresses. `Display` shows only a
+/// lower-case letter with at most 10 digits, or at most 6 digits, so that an error is safe to log.
 /// [`Error::for_caller`](crate::agent::sync::Error::for_caller) includes it.
 #[derive(Debug, Clone)]
 pub struct Subject {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::postgres::identifier::quoted;
 use crate::retool::privileges::column::Column;
+use crate::retool::privileges::grantee::Grantee;
 
 /// Missing tables, columns and GRANTs of a set of columns.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,10 +48,9 @@ impl MissingPrivileges {
     }
 
     /// The role may not set columns of a new row in `groups`.
-    pub(crate) fn to_insert_groups(role: &str, columns: &[String]) -> Self {
-        let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
-        let grant = format!("GRANT INSERT ({}) ON groups TO {};", columns.join(", "), quoted(role));
-        Self { role: role.to_owned(), grants: vec![grant] }
+    pub(crate) fn to_insert_groups(grantee: Grantee<'_>, columns: &[String]) -> Self {
+        let grant = grantee.on_columns("INSERT", columns.iter().map(String::as_str), "groups");
+        Self { role: grantee.role.to_owned(), grants: vec![grant] }
     }
 
     /// The role may not connect to the database.

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::types::Type;
 
 use crate::postgres::error::PostgresError;
-use crate::postgres::identifier::{literal, quoted};
+use crate::postgres::identifier::literal;
 use crate::postgres::session::Session;
 use crate::postgres::statement::{self, Parameter};
 use crate::retool::fragment::fill;
 use crate::retool::privileges::column::Column;
+use crate::retool::privileges::grantee::Grantee;
 use crate::retool::privileges::missing::{Lacking, MissingPrivileges};
 
 /// A kind of change that needs its own privileges.
@@ -240,29 +241,28 @@ impl Writes {
         lacking.absent()
     }
 
-    /// The GRANTs that `role` lacks for `feature`.
-    pub(crate) fn missing(&self, feature: Feature, role: &str) -> Vec<String> {
+    /// The GRANTs that the role lacks for `feature`.
+    pub(crate) fn missing(&self, feature: Feature, grantee: Grantee<'_>) -> Vec<String> {
         let denied: Vec<Need> =
             feature.needs().into_iter().filter(|need| self.denied.contains(need)).collect();
         let mut grants: Vec<String> = Vec::new();
         for privilege in ["INSERT", "UPDATE"] {
             let of_kind: Vec<&Need> = denied.iter().filter(|need| need.privilege() == privilege).collect();
-            let mut columns: Vec<String> = of_kind.iter().map(|need| quoted(need.column())).collect();
+            let mut columns: Vec<&str> = of_kind.iter().map(|need| need.column()).collect();
             let mut table = of_kind.first().map(|need| need.table());
             if (feature, privilege) == (Feature::ManagedGroups, "INSERT") && !self.rights.is_empty() {
-                columns.extend(self.rights.iter().map(|name| quoted(name)));
+                columns.extend(self.rights.iter().map(String::as_str));
                 table = Some("groups");
             }
             if let Some(table) = table {
-                let (columns, role) = (columns.join(", "), quoted(role));
-                grants.push(format!("GRANT {privilege} ({columns}) ON {table} TO {role};"));
+                grants.push(grantee.on_columns(privilege, columns, table));
             }
         }
         grants.extend(denied.iter().filter_map(|need| match need {
-            Need::Delete(table) => Some(format!("GRANT DELETE ON {table} TO {};", quoted(role))),
+            Need::Delete(table) => Some(grantee.on_table("DELETE", table)),
             Need::Sequence(table) => {
-                let sequence = self.sequences.get(table).cloned().unwrap_or(format!("{table}_id_seq"));
-                Some(format!("GRANT USAGE ON SEQUENCE {sequence} TO {};", quoted(role)))
+                let by_default = || grantee.name(&format!("{table}_id_seq"));
+                Some(grantee.on_sequence(&self.sequences.get(table).cloned().unwrap_or_else(by_default)))
             }
             Need::Insert(_) | Need::Update(_) => None,
         }));
@@ -279,13 +279,22 @@ impl Writes {
     ///
     /// # Errors
     /// Every missing GRANT.
-    pub(crate) fn require(&self, features: &[Feature], role: &str) -> Result<(), MissingPrivileges> {
-        let grants: Vec<String> = features.iter().flat_map(|feature| self.missing(*feature, role)).collect();
-        if grants.is_empty() { Ok(()) } else { Err(MissingPrivileges { role: role.to_owned(), grants }) }
+    pub(crate) fn require(
+        &self,
+        features: &[Feature],
+        grantee: Grantee<'_>,
+    ) -> Result<(), MissingPrivileges> {
+        let grants: Vec<String> =
+            features.iter().flat_map(|feature| self.missing(*feature, grantee)).collect();
+        if grants.is_empty() {
+            Ok(())
+        } else {
+            Err(MissingPrivileges { role: grantee.role.to_owned(), grants })
+        }
     }
 
     /// One sentence for each feature that lacks columns, or lacks privileges, with the GRANTs that fix it.
-    pub(crate) fn warnings(&self, features: &[Feature], role: &str) -> Vec<String> {
+    pub(crate) fn warnings(&self, features: &[Feature], grantee: Grantee<'_>) -> Vec<String> {
         features
             .iter()
             .filter_map(|feature| {
@@ -297,7 +306,7 @@ impl Writes {
                         absent.join(", ")
                     ));
                 }
-                let grants = self.missing(*feature, role);
+                let grants = self.missing(*feature, grantee);
                 (!grants.is_empty())
                     .then(|| format!("{}; to change that, run: {}", feature.loss(), grants.join(" ")))
             })

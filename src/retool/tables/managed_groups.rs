@@ -213,8 +213,8 @@ impl ManagedGroup {
         let closed: Vec<String> =
             rights.iter().filter(|(_, _, settable)| !settable).map(|(name, ..)| name.clone()).collect();
         if !closed.is_empty() {
-            let role = transaction.privileges().role();
-            return Err(DatabaseError::from(MissingPrivileges::to_insert_groups(role, &closed)).into());
+            let grantee = transaction.privileges().grantee();
+            return Err(DatabaseError::from(MissingPrivileges::to_insert_groups(grantee, &closed)).into());
         }
         let columns: String = rights.iter().map(|(name, ..)| format!(", {}", quoted(name))).collect();
         let off: String =

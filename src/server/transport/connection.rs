@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -80,17 +80,16 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Pauses after a connection could not be accepted, for example without free file descriptors.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// How long a connection without a call may stay open after the server begins to stop. Most clients disconnect at
-/// once when they are asked to; one that reads nothing is never asked.
+/// How long a connection without a call stays open after the server begins to stop. Most clients disconnect when they
+/// receive GOAWAY, but a client that reads nothing does not receive it.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Accepts connections until the receiver is dropped. Soon after `stopping` is done, connections without a call are
-/// closed.
+/// Accepts connections until the receiver is dropped, which tonic does when it begins to stop. Then closes each
+/// connection that has had no call for [`FAREWELL`].
 pub(crate) fn accept_connections(
     listener: Listener,
     tls: Option<CurrentTls>,
     limits: ConnectionLimits,
-    stopping: impl Future + Send + 'static,
 ) -> mpsc::Receiver<io::Result<Connection>> {
     let (accepted, connections) = mpsc::channel(16);
     tokio::spawn(async move {
@@ -99,27 +98,14 @@ pub(crate) fn accept_connections(
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pause = PAUSES.0;
-        let mut stopping = pin!(async {
-            stopping.await;
-            sleep(FAREWELL).await;
-        });
-        let mut is_over = false;
         loop {
             let next = tokio::select! {
                 next = listener.accept() => next,
-                () = &mut stopping, if !is_over => {
-                    is_over = true;
-                    seats.close_idle();
-                    continue;
-                }
                 _ = sweep.tick() => {
-                    if is_over {
-                        seats.close_idle();
-                    }
                     seats.sweep();
                     continue;
                 }
-                () = accepted.closed() => return,
+                () = accepted.closed() => break,
             };
             let (stream, address) = match next {
                 Ok(next) => next,
@@ -151,8 +137,10 @@ pub(crate) fn accept_connections(
             let tls = tls.as_ref().map(|current| current());
             let (accepted, lines) = (accepted.clone(), Arc::clone(&lines));
             tokio::spawn(async move {
-                let handshake = unless_closed(&seated.0.closer, encrypt(stream, tls));
-                let failure = match timeout(limits.handshake, handshake).await {
+                let mut has_sent = false;
+                let handshake = unless_closed(&seated.0.closer, encrypt(stream, tls, &mut has_sent));
+                let shaken = timeout(limits.handshake, handshake).await;
+                let failure = match shaken {
                     Ok(Ok(transport)) => {
                         // If client certificates are required, only clients with a valid one pass the
                         // handshake.
@@ -177,11 +165,20 @@ pub(crate) fn accept_connections(
                     Ok(Err(error)) => error.to_string(),
                     Err(_) => format!("it took longer than {} s", limits.handshake.as_secs()),
                 };
-                if let Verdict::Log { left_out } = lines.judge("handshake", from) {
+                // A probe of a load balancer or a port scan sends nothing.
+                if has_sent && let Verdict::Log { left_out } = lines.judge("handshake", from) {
                     let peer = shown(address);
                     tracing::info!(error = failure, peer.address = peer, left_out, "a TLS handshake failed");
                 }
             });
+        }
+        // New clients are refused at once.
+        drop(listener);
+        sleep(FAREWELL).await;
+        // The seats remain until the last connection has ended, because calls in progress still need them.
+        while !seats.are_free() {
+            seats.close_idle(FAREWELL);
+            sweep.tick().await;
         }
     });
     connections
@@ -207,9 +204,18 @@ fn has_certificate(transport: &ByteStream) -> bool {
     }
 }
 
-async fn encrypt(stream: Stream, tls: Option<Arc<ServerConfig>>) -> io::Result<ByteStream> {
+/// Performs the TLS handshake, if TLS is configured. Sets `has_sent` when the first byte of the client arrives.
+async fn encrypt(
+    stream: Stream,
+    tls: Option<Arc<ServerConfig>>,
+    has_sent: &mut bool,
+) -> io::Result<ByteStream> {
     Ok(match tls {
         Some(config) => {
+            *has_sent = match &stream {
+                Either::Left(tcp) => tcp.peek(&mut [0]).await? > 0,
+                Either::Right(_) => true,
+            };
             let stream = TlsAcceptor::from(config).accept(stream).await?;
             // rustls admits a client that requests no protocol.
             if stream.get_ref().1.alpn_protocol() != Some(b"h2") {

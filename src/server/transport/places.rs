@@ -91,7 +91,7 @@ impl Shares {
 /// may take anything that is free.
 ///
 /// A fixed share is not enough: a few callers that take their whole shares leave nothing to the next one. With five
-/// eighths, a caller has more than one connection can take if the total is at least 10, so that its other
+/// eighths, a caller has more than one connection can take if the total is at least 12, so that its other
 /// connections continue, and one hostile caller leaves 15 of 64 calls to an agent.
 fn most_of(left: usize) -> usize {
     left / 8 * 5 + left % 8 * 5 / 8

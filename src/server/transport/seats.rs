@@ -59,6 +59,8 @@ pub(crate) struct Seat {
     admitted: AtomicUsize,
     /// When the last of these calls ended.
     idle_since: Mutex<Instant>,
+    /// When the last call of any kind ended, such as a refused one.
+    quiet_since: Mutex<Instant>,
     seats: Weak<Inner>,
 }
 
@@ -130,6 +132,7 @@ impl Seats {
             begun: AtomicUsize::new(0),
             admitted: AtomicUsize::new(0),
             idle_since: Mutex::new(Instant::now()),
+            quiet_since: Mutex::new(Instant::now()),
             seats: Arc::downgrade(&self.0),
         });
         open.unauthenticated.insert(number, Arc::clone(&seat));
@@ -153,10 +156,16 @@ impl Seats {
         }
     }
 
-    /// Closes all connections without a call, not even one whose message has not arrived.
-    pub(crate) fn close_idle(&self) {
+    /// Whether no connection is open.
+    pub(crate) fn are_free(&self) -> bool {
+        self.0.open().len() == 0
+    }
+
+    /// Closes every connection that has had no call for this long, so that the answer of the last call has been
+    /// sent. A call whose message has not arrived counts too.
+    pub(crate) fn close_idle(&self, quiet: Duration) {
         let mut open = self.0.open();
-        let idle = |seat: &&Arc<Seat>| seat.begun.load(Ordering::Relaxed) == 0;
+        let idle = |seat: &&Arc<Seat>| seat.quiet().is_some_and(|time| time >= quiet);
         let all = open.unauthenticated.values().chain(open.trusted.values());
         let idle: Vec<_> = all.filter(idle).cloned().collect();
         for seat in idle {
@@ -182,7 +191,7 @@ impl Open {
 
     /// Closes the oldest unauthenticated connection of the network with the most of them, the new one
     /// included. If several networks have the most, a network from which no caller has authenticated loses one,
-    /// so that strangers with many addresses do not keep out callers that return. Of these, the oldest
+    /// so that unknown callers with many addresses do not keep out known ones. Of these, the oldest
     /// connection is closed: one that is about to be authenticated is young.
     fn evict_unauthenticated(&mut self, newcomer: Network) -> bool {
         let rank = |seat: &Seat| {
@@ -208,7 +217,7 @@ impl Open {
             }
         }
         // The token comes first, because a caller can have many addresses. A caller with few connections has a
-        // small size, also if it shares its network or its token with a caller that has many.
+        // small size, even if it shares its network with a caller that has many.
         let size = |seat: &Seat| {
             let of_network = of_network.get(&seat.network).copied().unwrap_or(1);
             let of_token = seat.token.get().and_then(|token| of_token.get(token)).copied();
@@ -319,6 +328,12 @@ impl Seat {
         self.admitted.load(Ordering::Relaxed) > 0
     }
 
+    /// How long the connection has had no call of any kind; `None` if a call has begun.
+    fn quiet(&self) -> Option<Duration> {
+        let since = self.quiet_since.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.begun.load(Ordering::Relaxed) == 0).then(|| since.elapsed())
+    }
+
     fn idle(&self) -> Duration {
         self.idle_since.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
@@ -334,6 +349,8 @@ impl Begun {
 
 impl Drop for Begun {
     fn drop(&mut self) {
+        let mut since = self.0.quiet_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = Instant::now();
         self.0.begun.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -152,16 +152,23 @@ fn closes_connections_without_a_call() {
     // The message of this call has not arrived.
     let begun = open[1].0.begin();
     let _busy = call(&open[2]);
-    seats.close_idle();
-    assert_eq!(closed(&open), [0, 3]);
-    assert!(probe.0.closer.is_closed());
+    // All have had a call, or were opened, less than an hour ago.
+    seats.close_idle(Duration::from_secs(3600));
+    assert_eq!((closed(&open), probe.0.closer.is_closed()), (vec![], false));
+    seats.close_idle(Duration::ZERO);
+    assert_eq!((closed(&open), probe.0.closer.is_closed()), (vec![0, 3], true));
     drop(begun);
-    seats.close_idle();
+    seats.close_idle(Duration::from_secs(3600));
+    assert_eq!(closed(&open), [0, 3]);
+    seats.close_idle(Duration::ZERO);
     assert_eq!(closed(&open), [0, 1, 3]);
+    assert!(!seats.are_free());
+    drop(open);
+    assert!(seats.are_free());
 }
 
 #[test]
-fn callers_without_a_token_are_told_apart_by_their_address() {
+fn callers_without_a_token_are_distinguished_by_their_address() {
     let seats = Seats::new(32);
     let trusted = |last| {
         let seat = seats.take(from(last)).unwrap();
