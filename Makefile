@@ -13,8 +13,8 @@ ORGANIZATIONS = small large
 
 # Most tests wait for a timeout or another program, so more tests than processors run at the same time.
 TEST_THREADS = $$(($$(getconf _NPROCESSORS_ONLN) * 4))
-# What incremental builds keep takes more space than all other results, and saves time only while a file is edited. For
-# that, set CARGO_INCREMENTAL=1, or call cargo directly.
+# The files of incremental builds take more space than all other results, and save time only while you edit the code. To
+# use them, set CARGO_INCREMENTAL=1, or call cargo directly.
 export CARGO_INCREMENTAL ?= 0
 
 # Duration of each part of the soak test, in seconds, and the number of tasks of its service mode part.
@@ -57,7 +57,7 @@ test: needs-test ## check format, lints, documentation and the chart, and run th
 	@mkdir -p target && : >"$$RETOOL_SKIPPED"
 	@# The first time, the tools take minutes of processor time, at low priority.
 	$(MAKE) -j $(JOBS) test-chart test-build
-	@# Most tests wait, and meanwhile the other checks use the processors.
+	@# Most tests wait, so the other checks can use the processors at the same time.
 	$(MAKE) -j $(JOBS) test-behaviour test-others
 	@scripts/skipped --list
 

@@ -36,7 +36,7 @@ pub(crate) enum AddressError {
         text: String,
     },
     /// There is no host before the colon.
-    #[error("{text:?} names no host; 0.0.0.0:{port} or [::]:{port} is every interface")]
+    #[error("{text:?} has no host; use 0.0.0.0:{port} or [::]:{port} for all interfaces")]
     NoHost {
         /// The text.
         text: String,
@@ -69,10 +69,10 @@ pub(crate) enum AddressError {
     #[error("unix: is the address of a socket in the file system")]
     SocketFile,
     /// There is no path after `unix:`.
-    #[error("unix: names no path")]
+    #[error("unix: has no path")]
     NoPath,
     /// In `unix://name/path`, the name would be a machine.
-    #[error("after unix:// comes a path that begins with a slash; write unix:/path or unix:///path")]
+    #[error("the path after unix:// must begin with a slash; use unix:/path or unix:///path")]
     TwoSlashes,
 }
 
@@ -240,10 +240,10 @@ mod tests {
     fn rejects_a_socket_file_as_host_and_port() {
         for (text, problem) in [
             ("unix:/tmp/x", "unix: is the address of a socket in the file system"),
-            ("unix:", "unix: names no path"),
+            ("unix:", "unix: has no path"),
             (
                 "unix://u:hunter2@h",
-                "after unix:// comes a path that begins with a slash; write unix:/path or unix:///path",
+                "the path after unix:// must begin with a slash; use unix:/path or unix:///path",
             ),
         ] {
             assert_eq!(text.parse::<HostAndPort>().unwrap_err().to_string(), problem);

@@ -116,7 +116,7 @@ impl Connector {
         }
     }
 
-    /// Shares the runs of actions with the connectors that have the same ones.
+    /// Uses these runs of actions, which several connectors can share.
     #[cfg(feature = "lambda")]
     #[must_use]
     pub(crate) fn with_runs(self, runs: Arc<Runs>) -> Self {

@@ -1,8 +1,8 @@
 //! An HTTP server for monitoring: health probes and Prometheus. It has no authentication, so it accepts few
-//! connections, each for a short time: they never use the file descriptors that agents' connections need. If
-//! the limit is reached, the address with the most connections loses one: the oldest that is late with its
-//! request, or else the oldest. Neither idle connections nor slow checks nor floods of requests can therefore
-//! keep a probe of another address out.
+//! connections, each for a short time, and cannot use up the file descriptors that connections of agents
+//! need. At the limit, it closes a connection of the address that has the most connections: the oldest one
+//! whose request is late, or else the oldest one. Idle connections, slow checks and floods of requests
+//! therefore cannot block a probe from another address.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -145,9 +145,9 @@ impl Open {
         self.seats().len()
     }
 
-    /// Closes a connection if there are more than `most`, and returns whether one was closed. The address with
-    /// the most connections, the new one included, loses it. If several addresses have the most, the oldest
-    /// connection of all of them is closed.
+    /// Closes a connection if there are more than `most`, and returns whether it closed one. It closes a
+    /// connection of the address that has the most connections, including the new one. If several addresses
+    /// have the most, it closes the oldest of their connections.
     fn make_room(&self, most: usize, newcomer: Option<IpAddr>) -> bool {
         let mut seats = self.seats();
         if seats.len() <= most {

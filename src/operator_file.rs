@@ -1,7 +1,7 @@
 //! Files that the settings name: read up to a limit, and named in messages only if the text is a path.
 //!
-//! A file can be a device without end, and a secret can be given where a path belongs. All modules read and
-//! name such files through this one.
+//! A path can name an endless device such as `/dev/zero`, and an operator can set a secret in place of a
+//! path. All modules read and name such files through this module.
 
 use std::fmt;
 use std::fs::File;
@@ -48,13 +48,14 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
         .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not valid UTF-8 text"))
 }
 
-/// The path for a message. A text that is perhaps not a path, but a secret in the wrong setting, is withheld.
+/// The path for a message. Text that may be a secret in the wrong setting instead of a path is not shown.
 pub(crate) fn shown(path: &Path) -> impl fmt::Display {
     if is_path(path) { path.display().to_string() } else { WITHHELD.to_owned() }
 }
 
-/// Whether the text is certainly a path: the file or a folder above it exists, or it has a form that paths have
-/// and secrets do not have. Every absolute text has the root above it, so the root does not count.
+/// Whether the text is a path and not a secret: the file or one of its parent folders exists, or the text has
+/// a form that secrets do not have. The root folder does not count, because it is a parent of every absolute
+/// path.
 fn is_path(path: &Path) -> bool {
     let exists = |path: &Path| path.symlink_metadata().is_ok();
     let is_plain = !path.to_string_lossy().contains(|letter: char| letter.is_control());

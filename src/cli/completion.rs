@@ -36,7 +36,7 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// The shells that errors and completions name. One more is accepted without a promise.
+/// The supported shells. `elvish` is also accepted, but hidden and not supported.
 fn shells() -> PossibleValuesParser {
     let names = SHELLS.map(PossibleValue::new);
     PossibleValuesParser::new(names.into_iter().chain([PossibleValue::new("elvish").hide(true)]))

@@ -10,13 +10,13 @@ use crate::telemetry::logs;
 /// Limits the lines, because a caller may be able to cause a panic with every call.
 static LINES: LazyLock<Repeats> = LazyLock::new(|| Repeats::new(10));
 
-/// From now on, a panic is a line of the log with the place in the source. Rust's own report is written to
-/// standard error directly: a reader that has stalled would block the thread, and the text of the panic could
-/// contain personal data.
+/// Logs each panic from now on, with its location in the source. Rust's default hook writes to standard error
+/// directly: a stalled reader would block the thread, and the panic message could contain personal data.
 pub(super) fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        // A text without arguments is a part of the program. Any other one can contain anything.
+        // A panic message without arguments is a string literal of the program. Any other message can contain
+        // personal data.
         let reason = panic.payload().downcast_ref::<&'static str>().copied();
         if logs::in_force().is_none() {
             // A closed stderr cannot be reported.

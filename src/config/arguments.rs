@@ -51,8 +51,8 @@ pub(crate) fn hosted_arguments() -> Vec<Arg> {
     crate::config::hosted::HOSTED.iter().map(|setting| argument(setting).global(false)).collect()
 }
 
-/// The flag with the values that shells complete. Only for documents: a command line with another value is
-/// valid, and a setting decides itself what it means.
+/// The flag with the values that shells complete. Only for completions and documentation: the command line
+/// accepts any other value, and each setting interprets its own value.
 fn with_values(flag: Arg, setting: &Setting) -> Arg {
     let values = match setting.kind {
         Kind::Choice(words) => words,

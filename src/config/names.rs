@@ -100,8 +100,8 @@ pub(super) fn unknown_variable(name: &str, value: &OsStr) -> Option<Warning> {
     })
 }
 
-/// The known name that has all words of this name and more, or all but some. Names of one word are too short
-/// for this.
+/// The closest known name that contains all words of this name in order, or whose words are all contained in
+/// this name in order. The shorter of the two names must have at least two words.
 fn with_other_words<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let given: Vec<&str> = name.split('_').collect();
     let more = |known: &&'a str| {

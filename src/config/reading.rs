@@ -39,7 +39,7 @@ pub(super) fn checked(values: &Values) -> Result<Settings, Error> {
         Err(error) => {
             errors.push(error);
             Error::all(errors)?;
-            Err(Error::Internal { problem: "a setting that is wrong was lost".to_owned() })
+            Err(Error::Internal { problem: "the error of an invalid setting was lost".to_owned() })
         }
     }
 }

@@ -61,7 +61,8 @@ pub(crate) fn check_run(run: Run, matches: &ArgMatches, sources: &Sources) -> Re
     if run.syncs() {
         errors.extend(sync_errors(&values));
     }
-    // The other settings of a child are those of its agent, which accepts more values. The demo is for a first try.
+    // Unused settings are not checked for a child or for `demo`: a child has the settings of its agent, which
+    // accepts more values, and `demo` is for a first try.
     if run != Run::ServeOwn {
         errors.extend(values.check_unused_values().err());
     }

@@ -24,9 +24,9 @@ pub(crate) struct Setting {
     pub suggested: &'static [&'static str],
     /// Whether the value must never be shown: not in messages, in logs or in `Debug`.
     pub secret: bool,
-    /// Whether the setting protects something: it keeps out callers, restricts whom the program trusts, or
-    /// prevents changes. An empty value is then an error, while it means no value for other settings: it comes
-    /// from a variable that the operator forgot to fill.
+    /// Whether this is a security setting: it restricts callers, restricts the peers that the program trusts,
+    /// or prevents changes. An empty value is an error, because it usually comes from a variable without a
+    /// value. For other settings, an empty value counts as not set.
     pub protects: bool,
     /// Whether help and documentation leave it out.
     pub hidden: bool,

@@ -106,7 +106,7 @@ const SETTINGS: &[Setting] = &[
         "managed-groups",
         Group::Run,
         Scope::DEFAULT.managed_groups,
-        "Grant single users access to pages through dedicated groups that the connector creates in Retool",
+        "Grant single users access to apps through dedicated groups that the connector creates in Retool",
     ),
     seconds(
         "http-timeout-seconds",

@@ -45,7 +45,7 @@ impl From<Outcome> for Provisioning {
     }
 }
 
-/// What the changes of a connector have in common.
+/// The state that all changes of a connector share.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     /// A change was announced, so it may have been made.

@@ -32,7 +32,7 @@ pub(crate) struct Context {
     pub(crate) users: Users,
     /// Whether changes are made or only described.
     pub(crate) mode: Mode,
-    /// What all changes have in common.
+    /// The state that all changes share.
     pub(crate) changes: Arc<Changes>,
     /// Whether this process has counted memberships across organizations.
     pub(crate) counted_crossing: AtomicBool,

@@ -12,7 +12,7 @@ pub(crate) fn database_message(error: &DatabaseError) -> String {
         DatabaseError::Postgres(error) => postgres_message(error),
         DatabaseError::MissingPrivileges(missing) => missing.to_string(),
         DatabaseError::Impostors { impostors } => format!(
-            "nothing was changed, because triggers of Retool's tables could run code of other roles with the rights of this role: the search_path has objects with the names of Postgres's or Retool's own: {}; drop or rename them, or, if the database needs them, give them to the owner of Retool's tables or make their owners members of that role; and revoke CREATE on the schema from the roles that own them",
+            "nothing was changed, because triggers of Retool's tables could run code of other roles with the rights of this role: objects in the search_path share names with objects of Postgres or Retool: {}; drop or rename them, or, if the database needs them, give them to the owner of Retool's tables or make their owners members of that role; and revoke CREATE on the schema from the roles that own them",
             listed(impostors)
         ),
         DatabaseError::OtherVersion { absent } => format!(

@@ -135,7 +135,7 @@ pub(crate) enum Error {
     Rest {
         /// The failure.
         error: ApiError,
-        /// What may have taken effect anyway, as the end of a sentence; may be empty.
+        /// The change that may have taken effect anyway, as the end of the message; may be empty.
         uncertain: &'static str,
     },
     /// Retool reports success, but the account is not in the requested state.

@@ -1,8 +1,8 @@
 //! The snapshots of access that serve running syncs.
 //!
 //! The first listing of resources or grants of a sync reads a snapshot. All later listings of the sync are
-//! served from it. If there is no snapshot, for any reason, SQL statements serve the listing: the rows are
-//! the same, and page tokens of either continue on the other.
+//! served from it. If there is no snapshot for any reason, SQL statements serve the listing. The rows are the
+//! same, and a page token from one source is valid for the other.
 //!
 //! Callers choose the names of syncs, so nothing here grows with their number: there are at most
 //! [`MOST_HELD`] snapshots, within a common memory limit, one is read at a time, and [`Allowance`] limits how
@@ -271,7 +271,7 @@ impl Registry {
     }
 }
 
-/// Whether statements would hit the same failure, so that the caller need not wait for it twice.
+/// Whether SQL statements would fail in the same way. The caller then gets the error without a second wait.
 fn is_away(error: &DatabaseError) -> bool {
     let is_slow =
         |error: &PostgresError| matches!(error, PostgresError::Timeout { .. } | PostgresError::Locked { .. });

@@ -118,10 +118,11 @@ impl Pool {
         self.login_refused.load(Ordering::Relaxed)
     }
 
-    /// Reserves a place for a change, which must hold it from before it gets a session until it ends.
+    /// Acquires a permit for a change. The change must acquire it before it gets a session, and hold it until
+    /// it ends.
     ///
     /// # Errors
-    /// [`PostgresError::PoolExhausted`] if other changes hold all places.
+    /// [`PostgresError::PoolExhausted`] if other changes hold all permits.
     pub(crate) async fn place_for_change(&self) -> Result<SemaphorePermit<'_>, PostgresError> {
         match tokio::time::timeout(self.wait, self.changes.acquire()).await {
             Ok(Ok(place)) => Ok(place),
@@ -188,7 +189,7 @@ impl Pool {
     }
 }
 
-/// A session on loan from the pool.
+/// A session that is checked out of the pool.
 pub(crate) struct Lease<'a> {
     slot: PooledConnection<'a, Manager>,
     fresh: bool,

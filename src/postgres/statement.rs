@@ -41,8 +41,8 @@ pub(crate) async fn read<T>(
             let lease = pool.get_fresh().await?;
             guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await
         }
-        // A standby rolls a statement back that conflicts with what it replays. A server without memory or disk space
-        // rolls it back too, and may have some again.
+        // A standby rolls back a statement that conflicts with the changes that it replays. A server also
+        // rolls back a statement if it runs out of memory or disk space, and may have enough for a retry.
         Err(error) if error.is_rolled_back() => {
             guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await
         }

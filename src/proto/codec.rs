@@ -125,7 +125,7 @@ fn over(full_name: &str, excess: Excess) -> String {
     let name = simple(full_name);
     match excess {
         Excess::Elements => format!("{name} has more than {ELEMENTS} fields and items"),
-        Excess::Memory => format!("{name} would take more than {MEMORY} bytes besides its texts"),
+        Excess::Memory => format!("{name} would take more than {MEMORY} bytes without its strings"),
     }
 }
 

@@ -257,10 +257,10 @@ impl Api {
             Ok(Envelope { success: Some(false), message, .. }) => {
                 Err(failed(Problem::Declined { message: self.shown(message, hidden) }))
             }
-            Ok(_) => Err(failed(Problem::Incomplete { missing: "word on its success" })),
+            Ok(_) => Err(failed(Problem::Incomplete { missing: "success field" })),
             Err(BodyError::TooLarge) => Err(failed(Problem::TooLarge { largest })),
             Err(BodyError::Broken(error)) => Err(self.unanswered(error, rate_limit)),
-            Err(BodyError::NotJson) if typed => Err(failed(Problem::Incomplete { missing: "whole JSON" })),
+            Err(BodyError::NotJson) if typed => Err(failed(Problem::Incomplete { missing: "complete JSON" })),
             Err(BodyError::NotJson) => Err(not_json()),
         }
     }

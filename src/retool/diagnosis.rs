@@ -1,5 +1,5 @@
-//! Diagnosis of a database that does not work, or not well. Collects facts; `doctor` sorts and words them.
-//! Every change that is tried is rolled back.
+//! Diagnoses a database that fails or has problems. This module collects facts; `doctor` orders them and
+//! writes the messages. It rolls back every change that it tries.
 
 mod changes;
 mod drift;

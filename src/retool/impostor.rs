@@ -4,15 +4,15 @@ use std::fmt;
 
 use crate::postgres::identifier::quoted;
 
-/// An operator, a function, a table or a type that belongs to a role without rights over Retool's tables, and
-/// that an unqualified name in a trigger can mean.
+/// An operator, a function, a table or a type to which an unqualified name in a trigger can resolve. Its
+/// owner has no rights over Retool's tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Impostor {
     /// `operator`, `function`, `table` or `type`.
     pub(crate) kind: String,
     /// Its schema, as Postgres spells it.
     pub(crate) schema: String,
-    /// Its name. Another object, which it takes the place of, has the same name.
+    /// Its name, which is also the name of the object that it shadows.
     pub(crate) name: String,
     /// The role that owns it.
     pub(crate) owner: String,

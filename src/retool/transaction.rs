@@ -261,8 +261,8 @@ impl Transaction<'_> {
     }
 }
 
-/// Retool has written between our read and our write, because it does not use our locks. A retry sees the new
-/// state.
+/// The error for a row that Retool changed between our read and our write. Retool does not use our locks. A
+/// retry reads the new state.
 pub(crate) fn changed_meanwhile(what: &str) -> DatabaseError {
     let reason = format!("another session changed {what} at the same time").into();
     PostgresError::Interrupted { reason, session_lost: false }.into()

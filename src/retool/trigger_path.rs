@@ -26,8 +26,8 @@ const PATH: &str = r#"
     JOIN pg_catalog.pg_namespace schema ON schema.nspname OPERATOR(pg_catalog.=) searched.name
     WHERE schema.nspname OPERATOR(pg_catalog.<>) 'pg_catalog'"#;
 
-/// Whether a role gains nothing by running code as ours: it is a superuser, or it has the rights of the owner
-/// of Retool's tables, of the owner of their schema, or of our role.
+/// Whether a role that runs code as our role gets no additional rights: it is a superuser, or it already has
+/// the rights of the owner of Retool's tables, of the owner of their schema, or of our role.
 const TRUSTED: &str = r#"(
     pg_catalog.pg_has_role({@role}, home.of_tables, 'MEMBER')
     OR pg_catalog.pg_has_role({@role}, home.of_schema, 'MEMBER')

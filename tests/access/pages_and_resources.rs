@@ -198,7 +198,7 @@ async fn an_unknown_level_grants_nothing_and_still_overrides_the_folder() {
     }
 }
 
-// === what is left out, and what should not be there ===
+// === skipped types, and rows that Retool does not create ===
 
 #[tokio::test]
 async fn pages_and_resources_can_be_skipped_and_universal_access_remains() {
@@ -279,7 +279,7 @@ async fn null_in_any_column_except_keys_does_not_break_a_listing() {
     }
 }
 
-// === what no key of Retool's is ===
+// === objects whose key is 0, which Retool never uses ===
 
 #[tokio::test]
 async fn children_of_an_unlisted_organization_are_not_listed() {

@@ -149,7 +149,7 @@ async fn a_display_name_is_the_first_of_name_email_user_name_and_id() {
     .await;
     let names: Vec<_> =
         client.resources("user", Some("o1")).await.into_iter().map(|user| user.display_name).collect();
-    // A missing first or last name leaves its space, as it always has.
+    // The space between first and last name stays if one of them is missing, as in the Go connector.
     let expected =
         ["A B", "A ", " B", "d@b.example", "e@b.example", "f@b.example", "g", "h", "u9", "Zoë O'Hara-李"];
     assert_eq!(names, expected);

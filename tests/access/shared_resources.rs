@@ -24,7 +24,7 @@ const SHARED: &str = r#"
     FROM groups g
     WHERE g.name IN ('All Users', 'editor') OR g.name LIKE 'team %'
     ON CONFLICT DO NOTHING;
-    -- Of another organization, of none, and nobody, from before Retool forbade such rows.
+    -- Members of another organization and of none, and a row without a user. Retool now forbids such rows.
     SET session_replication_role = replica;
     INSERT INTO user_groups ("userId", "groupId", "createdAt", "updatedAt")
     SELECT u.id, 1, now(), now() FROM users u WHERE u."organizationId" = 2 OR u."organizationId" IS NULL;

@@ -201,7 +201,7 @@ async fn a_taken_email_that_retool_does_not_find_is_looked_up_in_the_database() 
 }
 
 #[tokio::test]
-async fn a_failed_lookup_decides_nothing() {
+async fn a_failed_lookup_after_a_refusal_is_an_error_and_changes_nothing() {
     let stage = Stage::new().await;
     let before = stage.tables().await;
     for (refusal, code, words) in [

@@ -238,7 +238,7 @@ async fn a_sync_started_with_nohup_reopens_its_log_and_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_stops_in_order_when_its_terminal_is_closed() {
+async fn the_demo_exits_with_0_when_its_terminal_is_closed() {
     if ignores_hangup("self") == Some(true) {
         skipped("SIGHUP of the demo: the tests run with nohup");
         return;

@@ -100,7 +100,7 @@ fn sources() -> String {
 }
 
 /// [`SHADOWS`] for every operator and function that the sources mention, so that a new statement needs no
-/// change here. Words of Rust with the name of a function do no harm.
+/// change here. Rust identifiers with the name of a function are harmless.
 async fn shadows(database: &Database) -> String {
     let sources = sources();
     let client = database.client().await;
@@ -224,7 +224,7 @@ async fn warnings_of(database: &Database, sql: &str) -> Vec<String> {
 
 /// Retool's own trigger of `group_pages` compares a `varchar` with literals.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_change_is_made_while_a_trigger_could_run_code_of_a_stranger() {
+async fn no_change_is_made_while_a_trigger_could_run_code_of_an_untrusted_role() {
     let database = Database::small().await;
     database.execute(WORLD).await;
     let owner = database.create_role(&[]).await;
@@ -259,7 +259,7 @@ async fn no_change_is_made_while_a_trigger_could_run_code_of_a_stranger() {
     database.execute(&format!("ALTER TABLE more.users OWNER TO {}", stranger.name)).await;
     let url = database.url_as(&role);
     let (changes, server) = Changes::serving_at(&url, &[]).await;
-    // A function with a name of its own takes the place of no other.
+    // A function with a new name shadows no other function.
     changes.grant("page:p100:group:write", "group/g100").await.unwrap();
     changes.grant("page:p100:user:read", "user/u100").await.unwrap();
 

@@ -22,7 +22,7 @@ async fn missing_write_privileges_are_reported_with_their_grants() {
 }
 
 #[tokio::test]
-async fn a_read_only_default_of_the_role_is_no_problem_for_changes() {
+async fn doctor_accepts_a_read_only_default_of_the_role_for_changes() {
     let (database, role) = healthy().await;
     database.execute(&format!("ALTER ROLE {} SET default_transaction_read_only = on", role.name)).await;
     let seen = visit(&database.url_as(&role), &["--provisioning", "--strict"]);

@@ -159,7 +159,7 @@ async fn keys_can_be_published() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_authorities_of_the_platform_are_trusted_for_published_keys() {
+async fn only_certificate_authorities_of_the_platform_are_trusted_for_published_keys() {
     let parts = Parts::new(NOWHERE).await;
     parts.hosted.publish(&json!({ "keys": [parts.signer.jwk()] }));
     let program = |parts: &Parts| {
@@ -169,7 +169,7 @@ async fn only_authorities_of_the_platform_are_trusted_for_published_keys() {
             .env("BATON_LAMBDA_AUTH_JWT_JWKS_URL", format!("https://{}/jwks", parts.hosted.address()));
         program
     };
-    // The additional authority is that of ConductorOne only.
+    // The additional certificate authority is for ConductorOne only, and not for the JWKS URL.
     let (status, lines) = Server::run(program(&parts)).ended();
     assert_eq!(status.code(), Some(1));
     let said = lines.last().unwrap()["msg"].as_str().unwrap();

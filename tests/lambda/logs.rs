@@ -48,7 +48,7 @@ async fn debug_logs_end_at_the_configured_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn debug_logs_end_while_the_function_runs() {
-    // On a busy machine the start may take longer than the first lives.
+    // On a busy machine the start may take longer than the debug level of the first attempt lasts.
     for seconds in [5, 20, 50] {
         let parts = Parts::new(NOWHERE).await;
         let end = SystemTime::now() + Duration::from_secs(seconds);

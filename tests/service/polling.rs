@@ -185,7 +185,7 @@ async fn skips_an_offer_older_than_the_end_of_its_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_waiting_task_does_not_wait_for_the_next_poll() {
+async fn every_task_of_a_response_runs_before_the_next_response_arrives() {
     let c1 = C1::start().await;
     c1.plan(|plan| (plan.answers_late, plan.next_poll) = (true, None));
     let ids = [c1.give(small()), c1.give(small())];

@@ -206,7 +206,7 @@ async fn metrics_show_the_start_while_conductorone_is_unreachable() {
     let has = |begin: &str| text.lines().any(|line| line.starts_with(begin));
     assert!(has("baton_retool_service_start_timestamp_seconds 1"), "{text}");
     assert!(has("baton_retool_tasks_in_flight 0"), "{text}");
-    // An age since the last poll would hide that there was none.
+    // This metric appears with the first answer to a poll; until then, the alert uses the start.
     assert!(!has("baton_retool_last_poll_timestamp_seconds"), "{text}");
 }
 

@@ -182,7 +182,7 @@ async fn a_duplicate_resource_type_is_stored_once_and_its_templates_are_listed_t
 }
 
 #[tokio::test]
-async fn a_page_token_that_leads_back_ends_the_sync() {
+async fn a_repeated_page_token_ends_the_sync() {
     let page = || Page::Grants(vec![], vec![]);
     let script = small();
     script.page("ListGrants", "group/g1", "", page(), "a");

@@ -128,7 +128,7 @@ async fn one_error_cancels_the_other_workers() {
     let script = Script::new();
     script.types(vec![plain("a")]);
     script.resources("a", (0..50).map(|number| resource("a", &number.to_string())).collect());
-    // All calls but one wait for more calls than there are.
+    // The other three calls never return: they wait for a fourth one.
     script.only_together("ListGrants", 4);
     script.fail("ListGrants", "a/47", "", vec![Status::internal("broken")]);
     let options = Options { workers: Workers::Count(4), ..Default::default() };

@@ -214,8 +214,8 @@ async fn a_full_disk_leaves_the_old_file() {
     assert_ends(&run(&database, &folder, &[]), 0);
     let file = folder.path().join("sync.c1z");
     let before = fs::read(&file).unwrap();
-    // Every file may have 64 blocks, which both the rows of a sync and the unpacked old file exceed. Only a
-    // new file name gets as far as the rows.
+    // A file can have at most 64 blocks. The rows of a sync and the unpacked old file both exceed this limit.
+    // Without an old file, the sync fails when it writes rows.
     for name in ["sync.c1z", "new.c1z"] {
         let mut limited = Command::new("sh");
         limited

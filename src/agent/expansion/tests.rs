@@ -159,7 +159,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn equals_the_definition(case in cases()) {
+    fn the_expansion_equals_its_definition(case in cases()) {
         prop_assert_eq!(run(&case), define(&case));
     }
 

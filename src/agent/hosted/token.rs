@@ -61,8 +61,8 @@ pub(super) struct Token {
     /// `DPoP` or `Bearer`.
     pub(super) kind: &'static str,
     pub(super) text: String,
-    /// When it expires. The monotonic clock can stand still while the process is frozen, and the other clock can
-    /// be set, so the earlier time counts.
+    /// When it expires, by the monotonic clock and by the system clock. The monotonic clock can stop while
+    /// the process is frozen, and the system clock can be changed, so the earlier of the two times counts.
     until: (Instant, SystemTime),
 }
 

@@ -96,7 +96,7 @@ impl ApiError {
         }
     }
 
-    /// Whether the API was unreachable or out of order, so that the error does not concern the call itself.
+    /// Whether the API was unreachable or unavailable, so that the error does not concern the call itself.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Token(error) => error.is_temporary(),

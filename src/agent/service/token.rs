@@ -37,8 +37,8 @@ const LARGEST: usize = 64 * 1024;
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
-/// How often a request is retried when the endpoint is out of order or unreachable, and the first wait before
-/// a retry.
+/// How often a request is retried when the endpoint is unavailable or unreachable, and the wait before the
+/// first retry.
 const AGAIN: (usize, Duration) = (3, Duration::from_millis(500));
 
 /// Fetches tokens and keeps the newest one.

@@ -96,7 +96,7 @@ impl Waits {
     fn after(&mut self, error: &UploadError) -> Option<Duration> {
         match error {
             UploadError::File(_) => None,
-            // A path that no longer takes the pieces can do so at each attempt, and each takes minutes or hours.
+            // A stalled upload has few retries: each attempt can take minutes or hours, and then stall again.
             UploadError::Api(ApiError::Silent(_)) => self.rejections.next(),
             UploadError::Api(error) if error.is_outage() => {
                 let now = Instant::now();
@@ -115,7 +115,7 @@ async fn attempt(api: &Api, task_id: &str, file: &File) -> Result<u64, UploadErr
     let metadata =
         UploadMetadata { host_id: api.host_id(), task_id: task_id.to_owned(), annotations: Vec::new() };
     let over = CancellationToken::new();
-    // The end of the attempt always ends the reader, even if the connection keeps the pieces that it has.
+    // Stops the reader at the end of the attempt, even if the connection still holds pieces.
     let _ends = over.clone().drop_guard();
     let pipe = Pipe { send, over: over.clone(), runtime: Handle::current() };
     let reading = tokio::task::spawn_blocking(move || read(&file, metadata, &pipe));

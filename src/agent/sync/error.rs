@@ -48,7 +48,7 @@ pub enum Error {
     #[error("the connector's entitlements contradict each other: {}", private(.0))]
     ExclusionGroup(String),
     /// Too many listings were not found.
-    #[error("too many listings were not found: {warnings} of {actions}, the first of them {first}")]
+    #[error("too many listings were not found: {warnings} of {actions}; the first error: {first}")]
     TooManyWarnings {
         /// How many listings were skipped.
         warnings: u64,
@@ -61,7 +61,7 @@ pub enum Error {
     #[error("the connector has no resource type {unknown}; it has {}", .1, unknown = PrivateText::from(.0.as_str()))]
     UnknownResourceType(String, String),
     /// The connector requested more cursors than one sync may follow.
-    #[error("{method} of {target} requests more than {limit} further pages at a time")]
+    #[error("{method} of {target} requests too many page tokens: a sync follows at most {limit}")]
     TooManyCursors {
         /// The RPC.
         method: &'static str,

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_rule_is_checked() {
+    fn rejects_empty_repeated_too_many_and_too_long_cursors() {
         let tokens = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
         assert_eq!(check(&tokens(&["a", "b"]), "c"), Ok(()));
         assert!(check(&tokens(&["a", ""]), "").unwrap_err().contains("empty"));

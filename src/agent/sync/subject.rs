@@ -93,7 +93,8 @@ pub(crate) fn safe_type(id: &str) -> &str {
     if id.len() <= 40 && id.bytes().all(is_plain) { id } else { LEFT_OUT }
 }
 
-/// The id of a resource, if it is a letter and a number, or a number that is shorter than that of a telephone.
+/// The id if it is a letter and at most ten digits, or at most six digits, which is shorter than a phone
+/// number. Otherwise a placeholder.
 fn safe_id(id: &str) -> &str {
     let number = id.strip_prefix(|letter: char| letter.is_ascii_lowercase()).unwrap_or(id);
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());

@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 /// Maximum number of cursors that one sync follows in addition to the pages of its listings.
 pub(crate) const MOST_CURSORS: usize = 1_000_000;
 
-/// The page tokens of one listing. Detects a cycle of any length after at most three times its pages. It
-/// keeps only one token: the current one at the last power of two.
+/// The page tokens of one listing. Detects a cycle of any length with Brent's algorithm: it stores one token,
+/// and replaces it after 1, 2, 4, ... further tokens. A cycle is found within three times the number of
+/// pages.
 #[derive(Debug)]
 pub(crate) struct Chain {
     kept: String,

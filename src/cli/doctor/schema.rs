@@ -31,7 +31,7 @@ fn of_schema_risks(found: &SchemaRisks, provisioning: bool) -> Vec<Line> {
         };
         let line = Line::warning(
             Check::Database,
-            format!("objects have the names of Postgres's or Retool's own: {}", listed(&found.impostors)),
+            format!("objects share names with objects of Postgres or Retool: {}", listed(&found.impostors)),
         )
         .means(means)
         .fix("look at them in psql with \\do+, \\df+, \\d+ and \\dT+, and drop or rename them");
@@ -50,7 +50,7 @@ fn of_schema_risks(found: &SchemaRisks, provisioning: bool) -> Vec<Line> {
         };
         let line = Line::warning(
             Check::Database,
-            format!("roles other than the owner may create objects where Retool's names are resolved: {who}"),
+            format!("roles other than the owner may create objects in schemas that Retool's triggers use: {who}"),
         )
         .means(means)
         .fixes(found.creators.iter().map(|Creator { schema, role }| {

@@ -160,7 +160,7 @@ mod tests {
         };
         let callers = |keys| Callers::new(keys, "issuer", "subject", "audience");
         let callers = kept_fresh(fetch, callers).await.unwrap();
-        // Pauses before, between and after the fetches, and the key that is then in force.
+        // Times in seconds before and after each fetch, and the id of the key that is valid at that time.
         for (seconds, id) in [(3599, 1), (3601, 1), (3901, 1), (4201, 4), (4799, 4), (4801, 5)] {
             sleep(Duration::from_secs(seconds).saturating_sub(begun.elapsed())).await;
             assert!(knows(&callers, id), "{seconds}");

@@ -18,7 +18,7 @@ fn accepts_a_unix_socket_as_listener() {
     }
     assert_eq!(
         Setup::new().flags(["--listen=unix:"]).error(),
-        "listen (flag --listen): unix: names no path; accepted: host:port, such as 127.0.0.1:8080 or \
+        "listen (flag --listen): unix: has no path; accepted: host:port, such as 127.0.0.1:8080 or \
          [::1]:8080, or unix:/path, such as unix:/run/retool.sock"
     );
 }

@@ -35,7 +35,7 @@ const SPARE: Duration = Duration::from_secs(10);
 /// Limit of retries after an object of the change was deleted at the same time.
 const GONE_ATTEMPTS: u32 = 2;
 
-/// The waits of a change whose call has this much time.
+/// The waits between the attempts of a change, if this much time is left until the deadline of the call.
 fn waits(time: Duration) -> impl Iterator<Item = Duration> + Send + Sync + Unpin {
     let last = Instant::now() + LONGEST.min(time.saturating_sub(SPARE.min(time / 3)));
     let all = WAITS.into_iter().chain(std::iter::repeat(LATER));

@@ -61,7 +61,7 @@ pub(crate) enum ConnectionStringError {
         key: String,
         /// The source of the setting.
         origin: Origin,
-        /// The values that describe what the program does anyway; may be empty.
+        /// The values that match the fixed behavior of the program; may be empty.
         accepted: &'static [&'static str],
     },
     /// The setting does not accept the value.
@@ -83,10 +83,10 @@ pub(crate) enum ConnectionStringError {
         origin: Origin,
     },
     /// No database is set.
-    #[error("no database is named: set dbname in the connection string, or PGDATABASE")]
+    #[error("the database name is missing: set dbname in the connection string, or PGDATABASE")]
     NoDatabase,
     /// No user is set, and the operating system has no name for the user of this process.
-    #[error("no user is named: set user in the connection string, or PGUSER")]
+    #[error("the user name is missing: set user in the connection string, or PGUSER")]
     NoUser,
     /// A list that belongs to the list of hosts has another length.
     #[error("{key} lists {given} entries for {hosts} hosts: set {wanted}")]
@@ -163,7 +163,7 @@ fn only(accepted: &[&str]) -> String {
     if accepted.is_empty() {
         String::from(" by this program: remove it")
     } else {
-        format!(" by this program, other than as: {}", accepted.join(", "))
+        format!(" by this program, except with: {}", accepted.join(", "))
     }
 }
 

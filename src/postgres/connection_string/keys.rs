@@ -49,8 +49,9 @@ pub(crate) const NO_EFFECT: &[&str] =
 /// Aliases, each with its key.
 const ALIASES: &[(&str, &str)] = &[("database", "dbname"), ("keepalives_retries", "keepalives_count")];
 
-/// Settings of libpq (and `ssl` of JDBC) that this program does not support, each with the values that
-/// describe what happens anyway. Ignoring other values would promise a check that is not made.
+/// Settings of libpq (and `ssl` of JDBC) that this program does not support, each with the values that match
+/// its fixed behavior. Any other value is an error: otherwise the program would silently skip a check that
+/// the value requests.
 const FIXED: &[(&str, &[&str])] = &[
     ("authtype", &[]),
     ("client_encoding", &["UTF8", "utf8", "UTF-8", "utf-8"]),
@@ -129,7 +130,7 @@ const SLIP: usize = 2;
 pub(crate) enum Key {
     /// A setting of the connection, without aliases.
     Setting(&'static str),
-    /// A setting of libpq whose value describes what happens anyway.
+    /// An unsupported setting of libpq whose value matches the fixed behavior of this program.
     AsIs,
     /// Any other name: a parameter for the server, which rejects unknown names.
     RunTime,

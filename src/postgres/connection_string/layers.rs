@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_source_and_its_last_value_count() {
+    fn the_last_value_of_the_first_source_is_used() {
         assert_eq!(two().text("host"), Some("b"));
         assert_eq!(two().text_from("user"), Some(("env", Origin::Environment("X"))));
         assert_eq!(two().text("password"), None);

@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_one_section() {
+    fn reads_only_the_named_section() {
         let file = "# all\n[a]\nhost=x\n[b]\n host = db \n# note\n\npassword=p=w\n[c]\nhost=y\n[b]\nport=1\n";
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         assert_eq!(service(file, "b").unwrap(), [pair("host", "db"), pair("password", "p=w")]);

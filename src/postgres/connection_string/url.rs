@@ -81,7 +81,7 @@ fn host_lists(text: &str) -> Result<(String, String), ConnectionStringError> {
     for entry in text.split(',') {
         let (host, port) = match entry.strip_prefix('[') {
             Some(bracketed) => {
-                let (host, after) = bracketed.split_once(']').ok_or(bad_host("[ needs its ]"))?;
+                let (host, after) = bracketed.split_once(']').ok_or(bad_host("[ needs a matching ]"))?;
                 match after.strip_prefix(':') {
                     Some(port) => (host, port),
                     None if after.is_empty() => (host, ""),
@@ -119,7 +119,7 @@ fn decode(part: &'static str, text: &str) -> Result<String, ConnectionStringErro
         return Err(wrong("% needs two hexadecimal digits; % itself is written %25"));
     }
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Cow::into_owned).map_err(|_| wrong("percent-encoded bytes are UTF-8"))
+    decoded.map(Cow::into_owned).map_err(|_| wrong("percent-encoded bytes must be valid UTF-8"))
 }
 
 /// Every byte except letters, digits and `-._~`.
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_every_part() {
+    fn reads_every_part_of_a_url() {
         assert_eq!(
             pairs("postgres://me:p%40ss@db:6432/retool?sslmode=require&application_name=a+b%2Bc"),
             expected(&[

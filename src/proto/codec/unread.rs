@@ -1,6 +1,6 @@
-//! Requests of calls that their handlers refuse: those that Retool does not support, and changes while changes
-//! are off. The handlers read a few fields of them, so the codec checks these requests but decodes no other
-//! part.
+//! Requests that the handlers always refuse: calls that Retool does not support, and changes while changes
+//! are off. The handlers read only a few fields of such a request. The codec validates the whole request, but
+//! decodes only these fields.
 
 use prost::DecodeError;
 use prost::encoding::{
@@ -20,8 +20,8 @@ pub(super) enum Part {
     Paths(&'static [&'static [u32]]),
 }
 
-/// The most bytes that are kept of a request: what does not fit is left out. An id has at most 1 KiB for each of its
-/// texts.
+/// Maximum number of bytes that are kept of a request. Fields that do not fit are left out. Each string of an
+/// id has at most 1 KiB.
 const MOST: usize = 4096;
 
 /// The requests, and the part that the handler of each reads.

@@ -95,7 +95,7 @@ pub(super) enum RuleError {
     #[error("the rule does not fit the field")]
     Misplaced,
     /// No value can satisfy the rule.
-    #[error("the rule leaves no value")]
+    #[error("no value can satisfy the rule")]
     Impossible,
     /// The pattern is not a regular expression.
     #[error("the pattern is not valid: {0}")]
@@ -361,7 +361,7 @@ impl DurationRule {
     }
 }
 
-const NO_DURATION: &str = "must be a duration of at most 10000 years, its parts of one sign";
+const NO_DURATION: &str = "must be a duration of at most 10000 years, with parts of the same sign";
 
 /// As in `google.protobuf.Duration`: about 10000 years, and both parts with the same sign.
 fn is_valid(Duration { seconds, nanos }: &Duration) -> bool {

@@ -101,7 +101,7 @@ fn the_page_about_the_role_lists_every_column() {
 }
 
 #[test]
-fn a_missing_optional_column_that_an_operation_needs_is_another_version() {
+fn a_missing_optional_column_that_an_operation_needs_is_reported_as_another_version() {
     let sid = Column { table: "users", name: "sid" };
     let error = with(&[("users", "sid", Standing::NoSuchColumn)]).require_column(sid).unwrap_err();
     assert!(

@@ -77,7 +77,7 @@ impl Allowance {
         }
     }
 
-    /// Whether the connection has sent nearly its allowance, and should make room for a new one.
+    /// Whether the connection has used most of its allowance, so that a new connection should replace it.
     pub(super) fn is_spent(&self) -> bool {
         self.received > SPENT
     }

@@ -161,18 +161,18 @@ mod tests {
             ("h:", "\"\" in \"h:\" is not a port, which is a number from 0 to 65535"),
             ("h:65536", "\"65536\" in \"h:65536\" is not a port, which is a number from 0 to 65535"),
             ("h:+1", "\"+1\" in \"h:+1\" is not a port, which is a number from 0 to 65535"),
-            (":80", "\":80\" names no host; 0.0.0.0:80 or [::]:80 is every interface"),
+            (":80", "\":80\" has no host; use 0.0.0.0:80 or [::]:80 for all interfaces"),
             ("::1:80", "the IPv6 address in \"::1:80\" needs brackets: [::1]:80"),
             ("[h]:80", "\"[h]\" is not an IPv6 address"),
             ("http://h:80", "\"http://h\" is not a host"),
-            ("unix:", "unix: names no path"),
+            ("unix:", "unix: has no path"),
             (
                 "unix://",
-                "after unix:// comes a path that begins with a slash; write unix:/path or unix:///path",
+                "the path after unix:// must begin with a slash; use unix:/path or unix:///path",
             ),
             (
                 "unix://run/a",
-                "after unix:// comes a path that begins with a slash; write unix:/path or unix:///path",
+                "the path after unix:// must begin with a slash; use unix:/path or unix:///path",
             ),
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap_err().to_string(), problem);

@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn time_calls_and_answers_add_tokens() {
+    fn elapsed_time_calls_and_answers_add_tokens_to_the_budget() {
         let now = Instant::now();
         let spent = || {
             let mut budget = begun(now);

@@ -12,8 +12,8 @@ use crate::repeats::{Repeats, Verdict};
 /// Limits the lines, because a caller may be able to cause a panic with every call.
 static LINES: LazyLock<Repeats> = LazyLock::new(|| Repeats::new(10));
 
-/// The answer to a call whose handler panicked. The hook for panics has logged the place. The text of a panic
-/// can contain personal data, so it is not logged.
+/// The answer to a call whose handler panicked. The panic hook has logged the location. The panic message can
+/// contain personal data, so it is not logged.
 pub(crate) fn internal_error(_: Box<dyn Any + Send + 'static>) -> Response<Body> {
     if let Verdict::Log { left_out } = LINES.judge("panic", None) {
         tracing::error!(left_out, "a call panicked; the server continues");

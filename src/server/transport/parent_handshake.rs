@@ -2,8 +2,8 @@
 //!
 //! Parents of the Go connector wait for their first connection before they check whether the child is
 //! alive. They hold the listening socket themselves, so a connection to a dead child is established but never
-//! answered, and the parent waits without end. Once the connection works, the parent detects the exit code of
-//! the child at once. A child that cannot serve therefore completes one connection before it exits.
+//! answered, and the parent waits forever. Once the connection works, the parent detects the exit code of the
+//! child immediately. A child that cannot serve therefore completes one connection before it exits.
 
 use std::net::TcpListener;
 use std::time::Duration;

@@ -87,12 +87,12 @@ impl Shares {
     }
 }
 
-/// The most that a caller may hold if all others leave it this amount. In addition, a caller that holds nothing
-/// may take anything that is free.
+/// The maximum amount that a caller can hold if the other callers leave this amount. A caller that holds nothing
+/// can also take any free amount.
 ///
-/// A fixed share is not enough: a few callers that take their whole shares leave nothing to the next one. With five
-/// eighths, a caller has more than one connection can take if the total is at least 12, so that its other
-/// connections continue, and one hostile caller leaves 15 of 64 calls to an agent.
+/// A fixed share per caller does not work: a few callers with full shares leave nothing for the next caller. If the
+/// total is at least 12, five eighths are more than the limit of one connection, so the caller's other connections
+/// continue to work. One hostile caller leaves 15 of 64 calls for an agent.
 fn most_of(left: usize) -> usize {
     left / 8 * 5 + left % 8 * 5 / 8
 }
@@ -313,7 +313,8 @@ mod tests {
         assert!(ledger.held().by_holder.is_empty());
     }
 
-    /// All places that callers with these tokens get, from eight addresses and each on a new connection.
+    /// Takes slots for callers with these tokens until no slot is available. Each call comes from one of
+    /// eight addresses, on a new connection.
     fn fill(ledger: &Ledger, tokens: u64, at_a_time: usize) -> Vec<Hold> {
         let mut connections = 0..;
         let mut held = Vec::new();

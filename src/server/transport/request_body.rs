@@ -25,10 +25,13 @@ const WHOLE: u32 = 3;
 /// message longer than `most` bytes is returned unread: its reader refuses it by its first bytes.
 ///
 /// # Errors
-/// `Cancelled` if the caller cancels or ends the body before the message ends, `DeadlineExceeded` if nothing
-/// arrives for `patience` or not everything within three times as long, `Unavailable` if there is no capacity
-/// for the bytes, `ResourceExhausted` for much more than one message, and `InvalidArgument` for anything else
-/// than one message. The reader would return `Internal`, which stands for a fault of this program.
+/// - `Cancelled`: the caller cancels, or ends the body before the message ends.
+/// - `DeadlineExceeded`: no data arrives for `patience`, or the message takes more than three times
+///   `patience`.
+/// - `Unavailable`: there is no capacity for the bytes.
+/// - `ResourceExhausted`: the body is much longer than one message.
+/// - `InvalidArgument`: the body is not exactly one message. The reader would return `Internal`, which means
+///   a bug in this program.
 pub(super) async fn whole(
     headers: &HeaderMap,
     mut body: Body,

@@ -69,9 +69,9 @@ pub(crate) struct CallDeadline {
 /// How long a client may leave an answer unread.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// Each time.
+    /// Maximum time without progress.
     pub(crate) stall: Duration,
-    /// In total.
+    /// Maximum time in total.
     pub(crate) total: Duration,
 }
 

@@ -1,11 +1,15 @@
 //! The open connections, and which of them is closed to make room for a new one.
 //!
-//! A connection is unauthenticated until one of its calls or its client certificate is accepted. A part of the
-//! seats is always left to unauthenticated connections, so that a new connection is accepted at any time. The
-//! oldest one of the network with the most of them is closed for it. If several networks have the most, one from
-//! which no caller has authenticated loses a connection before the others. If all other seats are taken, the token
-//! with the most of them loses one, in the network from which it has the most; without tokens, the network with the
-//! most of them. No caller can therefore keep out another one, neither by idle connections nor by calls.
+//! A connection is unauthenticated until one of its calls or its client certificate is accepted. Some seats
+//! are reserved for unauthenticated connections, so that the server always accepts a new connection:
+//!
+//! - A new connection replaces the oldest unauthenticated connection of the network that has the most of
+//!   them. If several networks have the most, networks from which no caller has authenticated come first.
+//! - If all seats for authenticated connections are taken, a newly authenticated connection replaces a
+//!   connection of the token that has the most, in the network from which this token has the most. Without
+//!   tokens, it replaces a connection of the network that has the most.
+//!
+//! Therefore, neither idle connections nor calls of one caller can lock out another caller.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -227,8 +231,8 @@ impl Open {
         let holder = || self.trusted.values().filter(|seat| size(seat) == largest);
         let idle = holder().filter(|seat| !seat.is_busy()).max_by_key(|seat| seat.idle());
         let smaller = newcomer.is_some_and(|newcomer| size(newcomer) < largest);
-        // An idle connection of the newcomer itself goes before a busy one of another caller. Without a newcomer,
-        // any idle one does.
+        // Closes an idle connection of the same caller before a busy connection of another caller. Without a
+        // new connection, closes any idle connection.
         let is_own = |seat: &Seat| {
             newcomer.is_none_or(|own| own.network == seat.network && own.token.get() == seat.token.get())
         };

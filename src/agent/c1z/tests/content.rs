@@ -285,7 +285,7 @@ fn rejects_expansion_of_an_entitlement_of_another_resource() -> Outcome {
 }
 
 #[test]
-fn partial_and_resources_only_syncs() -> Outcome {
+fn partial_and_resources_only_syncs_are_stored_with_their_kind_and_counts() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sync.c1z");
     let made = Organization::nested();

@@ -12,14 +12,14 @@ use crate::agent::c1z::tests::support::{
     Organization, Outcome, TOKEN, database, integrity, number, open, rows,
 };
 
-/// The environment variable that names the file for the victim.
+/// The environment variable that names the file for the writes_until_killed.
 const FILE: &str = "C1Z_TESTS_FILE";
 
 /// Writes the file repeatedly and reports its progress on standard output. Runs only as a child of the test
 /// below.
 #[test]
 #[ignore = "runs until it is killed; `a_killed_run_leaves_a_whole_file` starts it"]
-fn victim() -> Outcome {
+fn writes_until_killed() -> Outcome {
     let Some(path) = std::env::var_os(FILE).map(PathBuf::from) else { return Ok(()) };
     let made = Organization::wide(150, 5, 12);
     let mut out = std::io::stdout();
@@ -45,7 +45,7 @@ fn a_killed_run_leaves_a_whole_file() -> Outcome {
     let grants = i64::try_from(made.sync(&path)?.grants)?;
     for round in 0..20_u64 {
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["--exact", "agent::c1z::tests::kills::victim", "--ignored", "--nocapture"])
+            .args(["--exact", "agent::c1z::tests::kills::writes_until_killed", "--ignored", "--nocapture"])
             .env(FILE, &path)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -131,7 +131,7 @@ proptest! {
 
     /// An interrupted and resumed sync, and the syncs that are kept next to it.
     #[test]
-    fn every_file_is_valid(holders in prop::collection::vec(holder(), 0..60), stop in 0_usize..60) {
+    fn resumed_files_are_valid(holders in prop::collection::vec(holder(), 0..60), stop in 0_usize..60) {
         let made = odd(&holders);
         let written = || -> Result<Written, Box<dyn std::error::Error>> {
             let folder = tempfile::tempdir()?;

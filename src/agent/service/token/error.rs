@@ -26,7 +26,7 @@ pub(crate) enum TokenError {
         /// How many seconds this machine's clock is ahead of the endpoint's, if known.
         clock_is_ahead_by: Option<i64>,
     },
-    /// The endpoint is out of order.
+    /// The endpoint is unavailable.
     #[error("{url} answered {status} instead of an access token")]
     OutOfOrder {
         /// The endpoint.

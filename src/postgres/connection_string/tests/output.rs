@@ -37,7 +37,7 @@ fn an_unsupported_setting_is_an_error() {
         ("sslcrl=x", "sslcrl in the connection string is not supported by this program: remove it"),
         (
             "gssencmode=require",
-            "gssencmode in the connection string is not supported by this program, other than as: disable, prefer",
+            "gssencmode in the connection string is not supported by this program, except with: disable, prefer",
         ),
         (
             "ssl_mode=require",

@@ -30,7 +30,7 @@ fn the_oldest_connection_is_closed_if_several_networks_have_the_most() {
 }
 
 #[test]
-fn a_caller_that_returns_is_not_replaced_by_strangers_with_many_addresses() {
+fn a_caller_that_returns_is_not_replaced_by_unknown_callers_with_many_addresses() {
     let seats = Seats::new(64);
     drop(caller(&seats, 200, 7));
     let back = seats.take(from(200)).unwrap();
@@ -239,7 +239,7 @@ fn an_idle_connection_of_the_same_caller_goes_before_a_busy_one_of_others() {
 }
 
 #[test]
-fn any_idle_connection_makes_room_without_a_newcomer() {
+fn make_room_closes_any_idle_connection_and_no_busy_one() {
     let seats = Seats::new(32);
     let idle = caller(&seats, 2, 8);
     let greedy: Vec<_> = (0..20).map(|_| caller(&seats, 1, 7)).collect();
